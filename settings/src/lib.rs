@@ -1,0 +1,66 @@
+//! The contract between the webhook, which writes settings into pods, and the sidecar, which reads them.
+//!
+//! ```text
+//!   table     what settings there are: name, default, bounds, sentence, where each may be given
+//!   read      texts from flags, variables, annotations or a file -> [`Settings`], and every mistake at once
+//!   write     what was given -> the sidecar's environment
+//!   value     one strict parser per kind of value
+//!   names     the fixed names that both programs need: labels, the container, paths, ids
+//! ```
+//!
+//! This crate knows neither DNS packets nor Kubernetes. No other crate spells the name of a setting.
+
+pub mod names;
+pub mod page;
+pub mod read;
+pub mod table;
+pub mod value;
+pub mod write;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use value::{LogLevel, Quantity};
+
+/// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its bounds.
+///
+/// Made by [`read::read`]. Both programs read the same struct; each uses the fields that concern it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the proxy serves DNS, UDP and TCP alike.
+    pub listen: Vec<SocketAddr>,
+    /// The DNS servers that are asked; empty: those of `/etc/resolv.conf`, or the cluster's.
+    pub upstream: Vec<SocketAddr>,
+    /// The cluster domain, lower case, without the final dot.
+    pub zone: String,
+    /// How long `await` holds the pod's other containers back, at most.
+    pub ready_timeout: Duration,
+    /// The bound of the cache, in bytes of memory.
+    pub cache_size: u64,
+    /// The shortest time that a positive answer is kept.
+    pub min_ttl: Duration,
+    /// The longest time that a positive answer is kept.
+    pub max_ttl: Duration,
+    /// The longest time that a negative answer is kept; inside the cluster domain never above 5 s.
+    pub negative_max_ttl: Duration,
+    /// The port of `/livez`, `/readyz` and `/metrics`; 0: any free port.
+    pub admin_port: u16,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// Whether each query is logged.
+    pub query_log: bool,
+    /// The `ndots` option of the injected pod's `resolv.conf`.
+    pub ndots: u8,
+    /// Whether the cluster DNS stands as second nameserver in the pod's `resolv.conf`.
+    pub fallback_nameserver: bool,
+    /// The sidecar's image; `None`: the webhook's own default.
+    pub image: Option<String>,
+    /// The sidecar's CPU request.
+    pub cpu_request: Quantity,
+    /// The sidecar's CPU limit; `None`: none, where the pod does not need one.
+    pub cpu_limit: Option<Quantity>,
+    /// The sidecar's memory request; `None`: computed from the size of the cache.
+    pub memory_request: Option<Quantity>,
+    /// The sidecar's memory limit; `None`: computed from the size of the cache.
+    pub memory_limit: Option<Quantity>,
+}

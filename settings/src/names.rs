@@ -1,0 +1,31 @@
+//! The fixed names that both programs need. Settings are in [`crate::table`].
+
+/// The prefix of every label and annotation of ours: `podlocal-dns.io/<setting>`.
+pub const ANNOTATION_PREFIX: &str = "podlocal-dns.io/";
+
+/// The label that opts a namespace or a pod in ([`INJECT_ENABLED`]) or a pod out ([`INJECT_DISABLED`]).
+pub const INJECT_LABEL: &str = "podlocal-dns.io/inject";
+
+/// The value of [`INJECT_LABEL`] that opts in.
+pub const INJECT_ENABLED: &str = "enabled";
+
+/// The value of [`INJECT_LABEL`] that opts a pod out.
+pub const INJECT_DISABLED: &str = "disabled";
+
+/// The annotation that the webhook writes: that the pod is injected, and which settings were ignored and why.
+pub const STATUS_ANNOTATION: &str = "podlocal-dns.io/status";
+
+/// The prefix of the sidecar's environment variables: `PODLOCAL_<SETTING>`.
+pub const VARIABLE_PREFIX: &str = "PODLOCAL_";
+
+/// The name of the injected container, by which it is recognised again.
+pub const CONTAINER_NAME: &str = "podlocal-dns";
+
+/// The sidecar's program inside its image, which holds nothing else.
+pub const SIDECAR_PATH: &str = "/podlocal-sidecar";
+
+/// The user and group that the sidecar runs as: the conventional "nonroot" of empty images.
+pub const SIDECAR_USER: u32 = 65532;
+
+/// The pod sysctl that lets a process without capabilities listen on port 53.
+pub const PORT_SYSCTL: &str = "net.ipv4.ip_unprivileged_port_start";

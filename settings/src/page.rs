@@ -1,0 +1,87 @@
+//! The table for people: the page in the docs and the lines of `--help`.
+
+use crate::table::{Place, Setting, TABLE};
+
+/// The settings as a Markdown page; `docs/settings.md` is this text, and a test compares.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Settings\n\nPrinted from the table in `settings/src/table.rs` by `just settings-page`.\n\n\
+         A setting named `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, the sidecar's flag \
+         `--cache-size` and its variable `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
+         | setting | where | default | bounds | what it does | why |\n|---|---|---|---|---|---|\n",
+    );
+    for setting in TABLE {
+        let place = match setting.place {
+            Place::Sidecar => "sidecar",
+            Place::Pod => "annotation",
+            Place::Both => "annotation, sidecar",
+        };
+        let default =
+            if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        page.push_str(&format!(
+            "| `{}` | {place} | {default} | {} | {} | {} |\n",
+            setting.name,
+            bounds(setting),
+            setting.sentence,
+            setting.source
+        ));
+    }
+    page
+}
+
+/// The lines of `--help` for the settings for which `wanted` holds.
+pub fn help(wanted: impl Fn(&Setting) -> bool) -> String {
+    let mut text = String::new();
+    for setting in TABLE.iter().filter(|setting| wanted(setting)) {
+        let default =
+            if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
+        text.push_str(&format!("  {:<24} {}{default}\n", setting.flag(), bounds(setting)));
+        text.push_str(&wrapped(setting.sentence, 27, 100));
+    }
+    text
+}
+
+fn bounds(setting: &Setting) -> String {
+    if setting.smallest.is_empty() {
+        setting.unit.to_owned()
+    } else {
+        format!("{}, {} to {}", setting.unit, setting.smallest, setting.largest)
+    }
+}
+
+/// The words of `sentence` in lines of at most `width` columns, each indented.
+fn wrapped(sentence: &str, indent: usize, width: usize) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in sentence.split_whitespace() {
+        if column == 0 || column + 1 + word.len() > width {
+            text.push_str(if column == 0 { "" } else { "\n" });
+            text.push_str(&" ".repeat(indent));
+            column = indent;
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += word.len();
+    }
+    text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_in_the_docs_is_this_table() {
+        let committed = include_str!("../../docs/settings.md");
+        assert!(committed == markdown(), "docs/settings.md is out of date: run `just settings-page`");
+    }
+
+    #[test]
+    fn help_has_every_setting_of_the_sidecar_and_no_long_line() {
+        let help = help(Setting::is_for_sidecar);
+        assert!(help.contains("--cache-size") && !help.contains("--ndots"));
+        assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+    }
+}

@@ -1,0 +1,308 @@
+//! Texts -> [`Settings`], with every mistake at once.
+//!
+//! The same function serves both programs, because only what follows from a mistake differs: the sidecar
+//! refuses to start, the webhook keeps the next best value and warns.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::Settings;
+use crate::table::{self, Setting};
+use crate::value::{self, Expected, LogLevel, Quantity};
+
+/// One text that was given for a setting, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Where it was given, as its writer knows it: `--cache-size`, `annotation podlocal-dns.io/cache-size`.
+    pub origin: String,
+    /// The text.
+    pub text: String,
+}
+
+/// One bad value: where it stands, what it says, what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Mistake {
+    /// Where the value was given.
+    pub origin: String,
+    /// The value, cut to 64 characters.
+    pub text: String,
+    /// What was expected instead.
+    pub expected: Expected,
+}
+
+impl Mistake {
+    /// A mistake about `text`, found at `origin`.
+    pub fn new(origin: impl Into<String>, text: &str, expected: impl Into<Expected>) -> Self {
+        let mut shown: String = text.chars().take(64).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
+        Self { origin: origin.into(), text: shown, expected: expected.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {:?}: expected {}", self.origin, self.text, self.expected)
+    }
+}
+
+/// What [`read`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The settings; where a value was bad, the next given one or the default.
+    pub settings: Settings,
+    /// The texts that were accepted, by setting, for handing on.
+    pub accepted: Vec<(&'static Setting, String)>,
+    /// Every mistake, in the order of the table.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Reads every setting. `given` tells the texts for one setting, the one that wins first; settings that a
+/// program does not take are simply never given.
+pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
+    let mut reader = Reader { given, accepted: Vec::new(), mistakes: Vec::new() };
+    let mut settings = Settings {
+        ndots: reader.ordered(&table::NDOTS, value::number),
+        ready_timeout: reader.ordered(&table::READY_TIMEOUT, value::duration),
+        cache_size: reader.ordered(&table::CACHE_SIZE, value::bytes),
+        min_ttl: reader.ordered(&table::MIN_TTL, value::duration),
+        max_ttl: reader.ordered(&table::MAX_TTL, value::duration),
+        negative_max_ttl: reader.ordered(&table::NEGATIVE_MAX_TTL, value::duration),
+        upstream: reader.optional(&table::UPSTREAM, value::addresses).unwrap_or_default(),
+        zone: reader.plain(&table::ZONE, value::domain),
+        listen: reader.plain(&table::LISTEN, value::addresses),
+        fallback_nameserver: reader.plain(&table::FALLBACK_NAMESERVER, value::flag),
+        admin_port: reader.ordered(&table::ADMIN_PORT, value::number),
+        log_level: reader.plain(&table::LOG_LEVEL, LogLevel::parse),
+        query_log: reader.plain(&table::QUERY_LOG, value::flag),
+        image: reader.optional(&table::IMAGE, value::image),
+        cpu_request: reader.ordered(&table::CPU_REQUEST, Quantity::parse),
+        cpu_limit: reader.optional(&table::CPU_LIMIT, Quantity::parse),
+        memory_request: reader.optional(&table::MEMORY_REQUEST, Quantity::parse),
+        memory_limit: reader.optional(&table::MEMORY_LIMIT, Quantity::parse),
+    };
+    reader.pairs(&mut settings);
+    Read { settings, accepted: reader.accepted, mistakes: reader.mistakes }
+}
+
+struct Reader<G> {
+    given: G,
+    accepted: Vec<(&'static Setting, String)>,
+    mistakes: Vec<Mistake>,
+}
+
+impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
+    /// A value with an order, inside the bounds of the table.
+    fn ordered<T: PartialOrd>(
+        &mut self,
+        setting: &'static Setting,
+        parse: fn(&str) -> Result<T, Expected>,
+    ) -> T {
+        self.optional(setting, parse).unwrap_or_else(|| of_table(setting.default, parse))
+    }
+
+    /// A value without an order.
+    fn plain<T>(&mut self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
+        self.first(setting, parse).unwrap_or_else(|| of_table(setting.default, parse))
+    }
+
+    /// A value that need not be there; inside its bounds where the table gives any.
+    fn optional<T: PartialOrd>(
+        &mut self,
+        setting: &'static Setting,
+        parse: fn(&str) -> Result<T, Expected>,
+    ) -> Option<T> {
+        if setting.smallest.is_empty() {
+            return self.first(setting, parse);
+        }
+        let (smallest, largest) = (of_table(setting.smallest, parse), of_table(setting.largest, parse));
+        self.first(setting, |text| {
+            let value = parse(text)?;
+            if value < smallest || value > largest {
+                return Err(format!("{} from {} to {}", setting.unit, setting.smallest, setting.largest));
+            }
+            Ok(value)
+        })
+    }
+
+    /// The first given text that parses; the ones before it become mistakes.
+    fn first<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: impl Fn(&str) -> Result<T, Expected>,
+    ) -> Option<T> {
+        for Given { origin, text } in (self.given)(setting) {
+            match parse(text.trim()) {
+                Ok(value) => {
+                    self.accepted.push((setting, text.trim().to_owned()));
+                    return Some(value);
+                }
+                Err(expected) => self.mistakes.push(Mistake::new(origin, &text, expected)),
+            }
+        }
+        None
+    }
+
+    /// Values that are good alone and contradict each other: both fall back to their defaults.
+    fn pairs(&mut self, settings: &mut Settings) {
+        if settings.min_ttl > settings.max_ttl {
+            self.contradiction(&table::MIN_TTL, &table::MAX_TTL);
+            settings.min_ttl = of_table(table::MIN_TTL.default, value::duration);
+            settings.max_ttl = of_table(table::MAX_TTL.default, value::duration);
+        }
+        if settings.cpu_limit.as_ref().is_some_and(|limit| *limit < settings.cpu_request) {
+            self.contradiction(&table::CPU_REQUEST, &table::CPU_LIMIT);
+            settings.cpu_request = of_table(table::CPU_REQUEST.default, Quantity::parse);
+            settings.cpu_limit = None;
+        }
+        if settings.memory_limit() < settings.memory_request() {
+            self.contradiction(&table::MEMORY_REQUEST, &table::MEMORY_LIMIT);
+            settings.memory_request = None;
+            settings.memory_limit = None;
+        }
+    }
+
+    fn contradiction(&mut self, low: &'static Setting, high: &'static Setting) {
+        let text_of = |setting: &Setting| {
+            let accepted = self.accepted.iter().find(|(other, _)| *other == setting);
+            accepted.map_or(setting.default, |(_, text)| text).to_owned()
+        };
+        let origin = (self.given)(low).into_iter().chain((self.given)(high)).map(|given| given.origin).next();
+        let expected = match text_of(high).as_str() {
+            "" => format!("at most the default of {}", high.name),
+            text => format!("at most {}, which is {text}", high.name),
+        };
+        let text = text_of(low);
+        self.mistakes.push(Mistake::new(origin.unwrap_or_default(), &text, expected));
+        self.accepted.retain(|(setting, _)| *setting != low && *setting != high);
+    }
+}
+
+impl Settings {
+    /// All defaults.
+    pub fn defaults() -> Self {
+        read(|_| Vec::new()).settings
+    }
+
+    /// The memory request of the sidecar: as set, or what an idle proxy and a full cache take. It never
+    /// exceeds a limit that was set without it.
+    pub fn memory_request(&self) -> Quantity {
+        let computed = Quantity::of_bytes((8 << 20) + self.cache_size);
+        match (&self.memory_request, &self.memory_limit) {
+            (Some(request), _) => request.clone(),
+            (None, Some(limit)) if *limit < computed => limit.clone(),
+            (None, _) => computed,
+        }
+    }
+
+    /// The memory limit of the sidecar: as set, or room for a full cache and every buffer at its limit. It
+    /// is never below a request that was set without it.
+    pub fn memory_limit(&self) -> Quantity {
+        let computed = Quantity::of_bytes((24 << 20) + 2 * self.cache_size);
+        match (&self.memory_limit, &self.memory_request) {
+            (Some(limit), _) => limit.clone(),
+            (None, Some(request)) if *request > computed => request.clone(),
+            (None, _) => computed,
+        }
+    }
+
+    /// Whether that address is one that we listen on.
+    pub fn listens_on(&self, address: SocketAddr) -> bool {
+        self.listen.iter().any(|own| {
+            own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
+        })
+    }
+}
+
+/// A text of the table itself. A test holds that each parses, so a failure here cannot reach a user.
+fn of_table<T>(text: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> T {
+    match parse(text) {
+        Ok(value) => value,
+        Err(expected) => panic!("the table of settings holds {text:?}: expected {expected}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pairs: &'static [(&str, &str)]) -> impl Fn(&Setting) -> Vec<Given> {
+        move |setting| {
+            let texts = pairs.iter().filter(|(name, _)| *name == setting.name);
+            texts
+                .map(|(name, text)| Given { origin: format!("--{name}"), text: (*text).to_owned() })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn every_default_and_bound_of_the_table_parses() {
+        let settings = Settings::defaults();
+        assert_eq!(settings.cache_size, 4 << 20);
+        assert_eq!(settings.memory_request().as_str(), "12Mi");
+        assert_eq!(settings.memory_limit().as_str(), "32Mi");
+        // A second text per setting that is refused makes `read` parse every bound, too.
+        let refused = read(|setting| vec![Given { origin: setting.flag(), text: "? ?".to_owned() }]);
+        assert_eq!(refused.mistakes.len(), table::TABLE.len());
+        assert_eq!(refused.settings, settings);
+    }
+
+    #[test]
+    fn the_first_given_wins_and_is_handed_on() {
+        let read = read(given(&[("cache-size", " 8Mi "), ("cache-size", "1Mi")]));
+        assert_eq!(read.settings.cache_size, 8 << 20);
+        assert_eq!(read.accepted, [(&table::CACHE_SIZE, "8Mi".to_owned())]);
+        assert_eq!(read.mistakes, []);
+    }
+
+    #[test]
+    fn a_bad_value_falls_back_to_the_next_given_one() {
+        let read = read(given(&[("ndots", "many"), ("ndots", "3")]));
+        assert_eq!(read.settings.ndots, 3);
+        assert_eq!(read.mistakes[0].to_string(), "--ndots: \"many\": expected a whole number");
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let read = read(given(&[
+            ("ndots", "16"),
+            ("cache-size", "4MB"),
+            ("max-ttl", "60"),
+            ("log-level", "loud"),
+            ("upstream", "dns.example"),
+        ]));
+        let origins: Vec<_> = read.mistakes.iter().map(|mistake| mistake.origin.as_str()).collect();
+        assert_eq!(origins, ["--ndots", "--cache-size", "--max-ttl", "--upstream", "--log-level"]);
+        assert_eq!(read.mistakes[0].expected, "a number of dots from 0 to 15");
+        assert_eq!(read.settings, Settings::defaults());
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_a_mistake_of_both() {
+        let read = read(given(&[
+            ("min-ttl", "30m"),
+            ("max-ttl", "5m"),
+            ("memory-request", "1Gi"),
+            ("memory-limit", "64Mi"),
+        ]));
+        let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "--min-ttl: \"30m\": expected at most max-ttl, which is 5m",
+                "--memory-request: \"1Gi\": expected at most memory-limit, which is 64Mi"
+            ]
+        );
+        assert_eq!(read.settings, Settings::defaults());
+        assert_eq!(read.accepted, []);
+    }
+
+    #[test]
+    fn a_request_alone_raises_the_computed_limit() {
+        let settings = read(given(&[("memory-request", "100Mi")])).settings;
+        assert_eq!(settings.memory_limit().as_str(), "100Mi");
+        let settings = read(given(&[("memory-limit", "8Mi")])).settings;
+        assert_eq!(settings.memory_request().as_str(), "8Mi");
+    }
+}

@@ -1,0 +1,71 @@
+//! What was accepted from annotations -> the environment of the sidecar.
+
+use crate::read::Read;
+use crate::table;
+
+/// The sidecar's variables, by name, in the order of the table: what was given and differs from the default.
+///
+/// Nothing else is written, so that a sidecar image older than the webhook meets as few unknown variables as
+/// possible. The admin port is the exception: a Service named `podlocal-admin` in the pod's namespace would
+/// define the variable of that name (the kubelet's service links), and an explicit one wins over it.
+pub fn variables(read: &Read) -> Vec<(String, String)> {
+    let for_sidecar = table::TABLE.iter().filter(|setting| setting.is_for_sidecar());
+    let mut variables = Vec::new();
+    for setting in for_sidecar {
+        let given = read.accepted.iter().find(|(other, _)| other == setting).map(|(_, text)| text.as_str());
+        match given {
+            Some(text) if text != setting.default => variables.push((setting.variable(), text.to_owned())),
+            _ if **setting == table::ADMIN_PORT => {
+                variables.push((setting.variable(), setting.default.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::{Given, read};
+    use crate::table::Setting;
+
+    fn read_back(variables: &[(String, String)]) -> Read {
+        read(|setting: &Setting| {
+            let of_setting = variables.iter().filter(|(name, _)| *name == setting.variable());
+            of_setting.map(|(name, text)| Given { origin: name.clone(), text: text.clone() }).collect()
+        })
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same_settings() {
+        let texts = [
+            ("cache-size", "64Ki"),
+            ("max-ttl", "7d"),
+            ("min-ttl", "1h"),
+            ("negative-max-ttl", "3h"),
+            ("upstream", "10.96.0.10,[fd00::a]:5353"),
+            ("zone", "a.b"),
+            ("listen", "127.0.0.1:5353"),
+            ("admin-port", "1"),
+            ("log-level", "trace"),
+            ("query-log", "true"),
+            ("ready-timeout", "0s"),
+        ];
+        let original = read(|setting| {
+            let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);
+            of_setting
+                .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
+                .collect()
+        });
+        assert_eq!(original.mistakes, []);
+        assert_eq!(original.accepted.len(), texts.len());
+        assert_eq!(read_back(&variables(&original)).settings, original.settings);
+    }
+
+    #[test]
+    fn defaults_are_not_written_except_the_admin_port() {
+        let variables = variables(&read(|_| Vec::new()));
+        assert_eq!(variables, [("PODLOCAL_ADMIN_PORT".to_owned(), "9353".to_owned())]);
+    }
+}
