@@ -1,0 +1,193 @@
+//! The only file that knows all parts: settings -> bound sockets -> a running proxy.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use hickory_proto::rr::Name;
+use podlocal_settings::Settings;
+use podlocal_settings::names::PORT_SYSCTL;
+use prometheus_client::registry::Registry;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::time::timeout;
+
+use crate::admin::{self, Latch, Readiness};
+use crate::cache::lifetime::Limits;
+use crate::limits;
+use crate::metrics::{Gauges, Metrics, Snapshot};
+use crate::resolver::Resolver;
+use crate::server::{Service, tcp, udp};
+use crate::shutdown::{self, Signals};
+use crate::upstream::Servers;
+
+/// A proxy whose sockets are bound: its addresses are known, nothing is answered yet.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<(UdpSocket, TcpListener)>,
+    admin: TcpListener,
+    service: Arc<Service<Servers>>,
+    registry: Registry,
+    readiness: Readiness,
+    starting: Latch,
+    signals: Signals,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// After a signal, with every answer under way given, or the time for that over.
+    Drained,
+    /// A second signal came first.
+    Cut,
+}
+
+/// Why the proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address} ({transport}): {source}{}", advice(source, *address))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// UDP, TCP or the admin port.
+        transport: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Signals could not be listened for.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// None of the addresses exists in this pod.
+    #[error("none of the addresses to listen on exists here")]
+    NoAddress,
+}
+
+impl Bound {
+    /// Binds every socket. `upstream` must not be empty.
+    pub async fn bind(settings: &Settings, upstream: Vec<SocketAddr>) -> Result<Self, StartError> {
+        let signals = Signals::new().map_err(StartError::Signals)?;
+        let mut sockets = Vec::new();
+        for address in &settings.listen {
+            match bind(*address).await {
+                Ok(pair) => sockets.push(pair),
+                Err(error) if is_missing_ipv6_loopback(*address, &error) => {
+                    tracing::info!(%address, "this pod has no IPv6 loopback");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if sockets.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let admin = bind_admin(settings.admin_port)?;
+        let (metrics, mut registry) = Metrics::new();
+        let limits = Limits {
+            min_ttl: settings.min_ttl,
+            max_ttl: settings.max_ttl,
+            negative_max_ttl: settings.negative_max_ttl,
+            // The settings let only domain names through.
+            zone: Name::from_ascii(format!("{}.", settings.zone)).unwrap_or_default(),
+        };
+        let resolver = Resolver::new(settings.cache_size, limits, Servers::new(upstream, metrics.clone()));
+        registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
+        let readiness = Readiness::default();
+        let starting = readiness.latch("listeners");
+        let service = Service::new(resolver, metrics, settings.query_log);
+        Ok(Self { sockets, admin, service, registry, readiness, starting, signals })
+    }
+
+    /// The addresses that DNS is served on, and the admin port.
+    pub fn addresses(&self) -> (Vec<SocketAddr>, Option<u16>) {
+        let dns = self.sockets.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect();
+        (dns, self.admin.local_addr().ok().map(|address| address.port()))
+    }
+
+    /// Serves until a signal, then drains: no new queries, answers under way are given.
+    pub async fn run(self) -> Ended {
+        let Self { sockets, admin, service, registry, readiness, starting, mut signals } = self;
+        let (drainer, drain) = shutdown::drain();
+        for (socket, listener) in sockets {
+            tokio::spawn(udp::serve(socket, Arc::clone(&service), drain.clone()));
+            tokio::spawn(tcp::serve(listener, Arc::clone(&service), drain.clone()));
+        }
+        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone()));
+        drop((starting, drain));
+        let signal = signals.next().await;
+        tracing::info!(signal, "draining");
+        let _draining = readiness.latch("draining");
+        let ended = tokio::select! {
+            drained = timeout(limits::DRAIN, drainer.drain()) => {
+                if drained.is_err() {
+                    tracing::warn!("some answers were still under way when the time to drain was over");
+                }
+                Ended::Drained
+            }
+            signal = signals.next() => {
+                tracing::warn!(signal, "the drain was cut by a second signal");
+                Ended::Cut
+            }
+        };
+        admin.abort();
+        ended
+    }
+}
+
+/// UDP and TCP on the same port, also when that is any free one.
+async fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), StartError> {
+    let error = |transport| move |source| StartError::Listen { address, transport, source };
+    let mut tries = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        tries -= 1;
+        let udp = UdpSocket::bind(address).await.map_err(error("UDP"))?;
+        let same = udp.local_addr().map_err(error("UDP"))?;
+        match TcpListener::bind(same).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            // Another program holds the TCP port of the same number: try the next free one.
+            Err(_) if tries > 0 => {}
+            Err(source) => return Err(error("TCP")(source)),
+        }
+    }
+}
+
+/// On every address of the pod, IPv4 and IPv6: the kubelet and Prometheus come from outside.
+fn bind_admin(port: u16) -> Result<TcpListener, StartError> {
+    let everywhere = |ip: IpAddr| {
+        let address = SocketAddr::new(ip, port);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(64)?;
+        TcpListener::from_std(socket.into())
+    };
+    let listener =
+        everywhere(Ipv6Addr::UNSPECIFIED.into()).or_else(|_| everywhere(Ipv4Addr::UNSPECIFIED.into()));
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    listener.map_err(|source| StartError::Listen { address, transport: "admin port", source })
+}
+
+/// Whether the pod simply has no `::1`: IPv6 switched off, or not compiled in.
+fn is_missing_ipv6_loopback(address: SocketAddr, error: &StartError) -> bool {
+    let StartError::Listen { source, .. } = error else { return false };
+    let is_loopback = address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST);
+    is_loopback
+        && (source.kind() == io::ErrorKind::AddrNotAvailable || source.raw_os_error() == Some(EAFNOSUPPORT))
+}
+
+/// "Address family not supported by protocol", which std has no name for.
+const EAFNOSUPPORT: i32 = 97;
+
+fn advice(source: &io::Error, address: SocketAddr) -> String {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; the pod's sysctl {PORT_SYSCTL} must be at most {}, or choose a port above 1023",
+            address.port()
+        ),
+        io::ErrorKind::AddrInUse => "; another program listens there already".to_owned(),
+        _ => String::new(),
+    }
+}

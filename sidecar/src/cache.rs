@@ -1,0 +1,139 @@
+//! The store of answers: quick_cache, bounded in bytes, with the clock outside.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use quick_cache::sync::{Cache as Store, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use entry::Entry;
+use key::{Key, StoredKey};
+
+pub mod entry;
+pub mod key;
+pub mod lifetime;
+
+/// Answers under the keys of their own questions.
+#[derive(Debug)]
+pub struct Cache {
+    store: Store<StoredKey, Arc<Entry>, Weight>,
+}
+
+/// What the cache takes for an entry beside the entry: quick_cache's own 21 bytes and the pair of pointers,
+/// in tables that are on average three quarters full, and half a ghost (quick_cache's documentation,
+/// "Approximate memory usage"); the allocator's rounding of three blocks.
+const OVERHEAD: usize = 130;
+
+/// The smallest memory that an answer usually takes; from it the tables are sized.
+const USUAL_WEIGHT: u64 = 400;
+
+impl Cache {
+    /// An empty cache of at most `size` bytes.
+    pub fn new(size: u64) -> Self {
+        let items = usize::try_from(size / USUAL_WEIGHT).unwrap_or(usize::MAX);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(items)
+            .weight_capacity(size)
+            // One thread asks: one shard, so that one large answer may take its share of the whole.
+            .shards(1)
+            .build();
+        let store = match options {
+            Ok(options) => Store::with_options(
+                options,
+                Weight,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
+            // Every option that can be missing is given above; quick_cache's defaults serve if it asks for more.
+            Err(_) => Store::with_weighter(items, size, Weight),
+        };
+        Self { store }
+    }
+
+    /// The answer for that key, if it is fresh.
+    pub fn get(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
+        self.store.get(key).filter(|entry| entry.is_fresh(now))
+    }
+
+    /// Keeps an answer, if it may be kept at all, in place of an older one.
+    pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
+        if entry.seconds() > 0 {
+            self.store.insert(key.stored(), entry);
+        }
+    }
+
+    /// How many answers are kept, fresh or not.
+    pub fn entries(&self) -> usize {
+        self.store.len()
+    }
+
+    /// The memory that they take, in bytes; at most the size of the cache.
+    pub fn weight(&self) -> u64 {
+        self.store.weight()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<StoredKey, Arc<Entry>> for Weight {
+    fn weight(&self, key: &StoredKey, entry: &Arc<Entry>) -> u64 {
+        (key.heap_size() + entry.size() + OVERHEAD) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Flags;
+    use lifetime::{Lifetime, Limits};
+    use std::time::Duration;
+
+    fn numbered(number: u32) -> Vec<u8> {
+        let mut bytes = vec![0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+        bytes.extend_from_slice(format!("\x0a{number:010}\x00\x00\x01\x00\x01").as_bytes());
+        bytes.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01");
+        bytes
+    }
+
+    fn insert(cache: &Cache, number: u32, lifetime: Lifetime, now: Instant) -> Key {
+        let bytes = numbered(number);
+        let question = &bytes[12..28];
+        let limits = Limits {
+            min_ttl: Duration::ZERO,
+            max_ttl: Duration::from_hours(1),
+            negative_max_ttl: Duration::from_secs(30),
+            zone: hickory_proto::rr::Name::root(),
+        };
+        let entry = Entry::new(&bytes, question.len(), lifetime, &limits, now).expect("well formed");
+        let key = Key::new(question, Flags(Flags::RD), false);
+        cache.insert(&key, Arc::new(entry));
+        key
+    }
+
+    #[test]
+    fn an_expired_answer_is_not_given() {
+        let (cache, now) = (Cache::new(1 << 20), Instant::now());
+        let key = insert(&cache, 1, Lifetime::Positive(60), now);
+        assert!(cache.get(&key, now + Duration::from_secs(59)).is_some());
+        assert!(cache.get(&key, now + Duration::from_secs(60)).is_none());
+    }
+
+    #[test]
+    fn what_may_not_be_kept_is_not_kept() {
+        let (cache, now) = (Cache::new(1 << 20), Instant::now());
+        let key = insert(&cache, 1, Lifetime::Uncached, now);
+        assert!(cache.get(&key, now).is_none());
+        assert_eq!(cache.entries(), 0);
+    }
+
+    #[test]
+    fn a_hundred_thousand_names_stay_inside_the_bound() {
+        let (cache, now) = (Cache::new(256 << 10), Instant::now());
+        for number in 0..100_000 {
+            insert(&cache, number, Lifetime::Positive(60), now);
+        }
+        assert!(cache.weight() <= 256 << 10, "{} bytes", cache.weight());
+        assert!(cache.entries() > 500, "{} entries", cache.entries());
+    }
+}

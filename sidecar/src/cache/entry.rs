@@ -1,0 +1,133 @@
+//! An answer as it is kept: the upstream's own bytes, with the places of their TTLs.
+//!
+//! A hit copies the bytes and patches them; nothing is decoded. A miss is answered by the same writer, so the
+//! first answer looks like the later ones.
+
+use std::time::Instant;
+
+use super::lifetime::{Lifetime, Limits};
+use crate::query::Query;
+use crate::reply::PAYLOAD_SIZE;
+use crate::wire::{self, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Section, TYPE_OPT};
+
+/// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded).
+#[derive(Debug)]
+pub struct Entry {
+    /// The message, with the upstream's flags and counts that fit what is left of it.
+    bytes: Box<[u8]>,
+    /// Where the TTLs stand.
+    ttls: Box<[u16]>,
+    question_length: u16,
+    stored: Instant,
+    lifetime: Lifetime,
+}
+
+impl Entry {
+    /// Makes an entry of a response to the question of that length, with the TTLs that the limits allow.
+    ///
+    /// Records behind the OPT record, which should be last, are dropped with it: they are additional ones,
+    /// and moving them would break the compression pointers among them.
+    pub fn new(
+        response: &[u8],
+        question_length: usize,
+        lifetime: Lifetime,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Self, Malformed> {
+        let message = Message::new(response).ok_or(Malformed)?;
+        let mut counts = [0; 3];
+        let mut ttls = Vec::new();
+        let mut bytes = Vec::with_capacity(response.len());
+        let mut end = HEADER_LENGTH + question_length;
+        bytes.extend_from_slice(response);
+        for record in message.records(question_length) {
+            let record = record?;
+            if record.kind == TYPE_OPT {
+                break;
+            }
+            counts[record.section as usize] += 1;
+            ttls.push(u16::try_from(record.ttl_at).map_err(|_| Malformed)?);
+            wire::put_ttl(
+                &mut bytes,
+                record.ttl_at,
+                lifetime.record_ttl(record.ttl, record.section == Section::Answer, limits),
+            );
+            end = record.end;
+        }
+        bytes.truncate(end);
+        wire::put_counts(&mut bytes, 1, counts);
+        let question_length = question_length as u16;
+        Ok(Self { bytes: bytes.into(), ttls: ttls.into(), question_length, stored: now, lifetime })
+    }
+
+    /// Whether it may still be given as an answer.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.age(now) < self.seconds()
+    }
+
+    /// How long it may be kept, in whole seconds; 0: not at all.
+    pub fn seconds(&self) -> u32 {
+        self.lifetime.seconds()
+    }
+
+    /// The memory it takes, in bytes.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + size_of_val(&*self.ttls)
+    }
+
+    /// Writes it as the answer to `query`, in at most `limit` bytes: the client's id, its RD and CD bits, its
+    /// spelling of the name, TTLs as they are now, EDNS when the client speaks it. What does not fit is left
+    /// out, record by record, and TC says so (RFC 2181 section 9). Allocates only when `out` must grow.
+    pub fn write(&self, query: &Query, now: Instant, limit: usize, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&self.bytes);
+        wire::put_question(out, query.question());
+        wire::age(out, &self.ttls, self.age(now));
+        let mut flags = self.flags(query);
+        let opt_length = if query.edns.is_some() { OPT_LENGTH } else { 0 };
+        if out.len() + opt_length > limit {
+            self.truncate(out, limit.saturating_sub(opt_length));
+            flags.0 |= Flags::TC;
+        }
+        wire::put_header(out, query.id, flags);
+        if let Some(edns) = query.edns {
+            wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
+        }
+    }
+
+    /// Our copy of the upstream's flags, with the client's RD and CD, and AD only for those who understand it.
+    fn flags(&self, query: &Query) -> Flags {
+        let own = Message::new(&self.bytes).map_or(0, |message| message.flags().0);
+        let mut flags = own & !(Flags::RD | Flags::CD) | (query.flags.0 & (Flags::RD | Flags::CD));
+        if !query.understands_authentic_data() {
+            flags &= !Flags::AD;
+        }
+        Flags(flags)
+    }
+
+    /// Keeps the answers that fit whole. Old stub resolvers (musl before 1.2.4) never ask again by TCP and live
+    /// on what a truncated answer holds, so an empty one would be "no such address" to them.
+    fn truncate(&self, out: &mut Vec<u8>, limit: usize) {
+        let mut kept = 0;
+        let mut end = HEADER_LENGTH + usize::from(self.question_length);
+        if let Some(message) = Message::new(&self.bytes) {
+            let records = message.records(usize::from(self.question_length)).map_while(Result::ok);
+            for record in
+                records.take_while(|record| record.section == Section::Answer && record.end <= limit)
+            {
+                kept += 1;
+                end = record.end;
+            }
+        }
+        out.truncate(end);
+        wire::put_counts(out, 1, [kept, 0, 0]);
+    }
+
+    /// Whole seconds since it came.
+    fn age(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.stored).as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;

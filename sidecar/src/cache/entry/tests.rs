@@ -1,0 +1,194 @@
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message as Decoded, MessageType, OpCode, Query as Question, ResponseCode};
+use hickory_proto::rr::rdata::{A, OPT, TXT};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use proptest::prelude::*;
+
+use super::*;
+use crate::query::tests::query_bytes;
+
+fn limits() -> Limits {
+    Limits {
+        min_ttl: Duration::ZERO,
+        max_ttl: Duration::from_hours(1),
+        negative_max_ttl: Duration::from_secs(30),
+        zone: Name::from_ascii("cluster.local.").expect("a name"),
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// A response to `a.example A` with these answers, and an OPT record as CoreDNS adds it: last.
+fn response(answers: Vec<Record>) -> Decoded {
+    let mut message = Decoded::new(99, MessageType::Response, OpCode::Query);
+    message.metadata.authoritative = true;
+    message.metadata.recursion_available = true;
+    message.metadata.authentic_data = true;
+    message.add_query(Question::query(name("a.example."), RecordType::A));
+    message.insert_answers(answers);
+    let mut edns = hickory_proto::op::Edns::new();
+    edns.set_max_payload(1232);
+    message.set_edns(edns);
+    message
+}
+
+fn a(last: u8, ttl: u32) -> Record {
+    Record::from_rdata(name("a.example."), ttl, RData::A(A(Ipv4Addr::new(10, 0, 0, last))))
+}
+
+fn entry(message: &Decoded, seconds: u32, now: Instant) -> Entry {
+    let bytes = message.to_vec().expect("encodes");
+    let question_length = Message::new(&bytes).and_then(Message::question).expect("a question").len();
+    Entry::new(&bytes, question_length, Lifetime::Positive(seconds), &limits(), now).expect("well formed")
+}
+
+fn query(spelling: &str, additional: u8, records: &[u8]) -> Query {
+    Query::parse(&query_bytes(spelling, additional, records)).expect("a query")
+}
+
+const OPT_512: &[u8] = b"\x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x00";
+const OPT_DO: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+
+fn written(entry: &Entry, query: &Query, now: Instant, limit: usize) -> Decoded {
+    let mut out = Vec::new();
+    entry.write(query, now, limit, &mut out);
+    assert!(out.len() <= limit, "{} bytes for a limit of {limit}", out.len());
+    Decoded::from_vec(&out).expect("what we write decodes")
+}
+
+#[test]
+fn a_reply_carries_the_clients_id_flags_and_spelling() {
+    let now = Instant::now();
+    let entry = entry(&response(vec![a(1, 60)]), 60, now);
+    let reply = written(&entry, &query("A.eXample", 0, &[]), now, 512);
+    assert_eq!(reply.metadata.id, 7);
+    assert!(
+        reply.metadata.recursion_desired
+            && reply.metadata.authoritative
+            && reply.metadata.recursion_available
+    );
+    assert_eq!(reply.queries[0].name().to_string(), "A.eXample.");
+    assert_eq!(reply.answers[0].name.to_string(), "A.eXample.", "the owner name points to the question");
+}
+
+#[test]
+fn rfc6891_7_edns_is_spoken_only_to_who_speaks_it() {
+    let now = Instant::now();
+    let entry = entry(&response(vec![a(1, 60)]), 60, now);
+    assert!(written(&entry, &query("a.example", 0, &[]), now, 512).edns.is_none());
+    let edns = written(&entry, &query("a.example", 1, OPT_512), now, 512).edns.expect("an OPT record");
+    assert_eq!(edns.max_payload(), PAYLOAD_SIZE);
+}
+
+#[test]
+fn rfc6840_5_8_ad_is_for_clients_that_said_ad_or_do() {
+    let now = Instant::now();
+    let entry = entry(&response(vec![a(1, 60)]), 60, now);
+    assert!(!written(&entry, &query("a.example", 0, &[]), now, 512).metadata.authentic_data);
+    assert!(written(&entry, &query("a.example", 1, OPT_DO), now, 512).metadata.authentic_data);
+    let mut with_ad = query("a.example", 0, &[]);
+    with_ad.flags.0 |= Flags::AD;
+    assert!(written(&entry, &with_ad, now, 512).metadata.authentic_data);
+}
+
+#[test]
+fn rfc2181_9_what_does_not_fit_is_left_out_whole_and_tc_is_set() {
+    let now = Instant::now();
+    let answers: Vec<_> = (0..100).map(|last| a(last, 60)).collect();
+    let entry = entry(&response(answers), 60, now);
+    for (query, limit) in [(query("a.example", 0, &[]), 512), (query("a.example", 1, OPT_512), 512)] {
+        let reply = written(&entry, &query, now, limit);
+        assert!(reply.metadata.truncation);
+        assert!((28..=30).contains(&reply.answers.len()), "{} answers of 16 bytes", reply.answers.len());
+        assert_eq!(reply.edns.is_some(), query.edns.is_some());
+    }
+    let whole = written(&entry, &query("a.example", 0, &[]), now, 65535);
+    assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, 100));
+}
+
+#[test]
+fn an_entry_is_fresh_for_its_whole_seconds_and_not_longer() {
+    let now = Instant::now();
+    let entry = entry(&response(vec![a(1, 60)]), 60, now);
+    assert!(entry.is_fresh(now) && entry.is_fresh(now + Duration::from_millis(59_999)));
+    assert!(!entry.is_fresh(now + Duration::from_secs(60)));
+}
+
+#[test]
+fn rfc3597_an_unknown_type_passes_byte_for_byte() {
+    let now = Instant::now();
+    let data = hickory_proto::rr::rdata::NULL::with(vec![0, 1, 2, 0xc0, 0x0c, 255]);
+    let unknown = Record::from_rdata(
+        name("a.example."),
+        60,
+        RData::Unknown { code: RecordType::Unknown(65399), rdata: data.clone() },
+    );
+    let entry = entry(&response(vec![unknown]), 60, now);
+    let reply = written(&entry, &query("a.example", 0, &[]), now, 512);
+    assert!(matches!(&reply.answers[0].data, RData::Unknown { rdata, .. } if *rdata == data));
+}
+
+#[test]
+fn a_record_behind_the_opt_record_does_not_break_the_message() {
+    let now = Instant::now();
+    let mut message = response(vec![a(1, 60)]);
+    message.edns = None;
+    let opt = Record::from_rdata(Name::root(), 0, RData::OPT(OPT::new(vec![])));
+    message.insert_additionals(vec![a(2, 60), opt, a(3, 60)]);
+    let bytes = message.to_vec().expect("encodes");
+    let length = Message::new(&bytes).and_then(Message::question).expect("a question").len();
+    let entry = Entry::new(&bytes, length, Lifetime::Positive(60), &limits(), now).expect("well formed");
+    let reply = written(&entry, &query("a.example", 1, OPT_512), now, 512);
+    assert_eq!((reply.answers.len(), reply.additionals.len(), reply.edns.is_some()), (1, 1, true));
+}
+
+#[test]
+fn a_truncated_response_is_malformed_not_a_panic() {
+    let bytes = response(vec![a(1, 60), a(2, 60)]).to_vec().expect("encodes");
+    for length in 0..bytes.len() {
+        let _ = Entry::new(&bytes[..length], 15, Lifetime::Positive(60), &limits(), Instant::now());
+    }
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let owner = prop::sample::select(vec!["a.example.", "b.a.example.", "c.other."]);
+    let data = prop_oneof![
+        any::<[u8; 4]>().prop_map(|octets| RData::A(A(octets.into()))),
+        prop::collection::vec(any::<u8>(), 0..100).prop_map(|text| RData::TXT(TXT::from_bytes(vec![&text]))),
+        prop::sample::select(vec!["a.example.", "x.b.a.example."])
+            .prop_map(|target| RData::CNAME(hickory_proto::rr::rdata::CNAME(name(target)))),
+    ];
+    (owner, 0..7200_u32, data).prop_map(|(owner, ttl, data)| {
+        let mut record = Record::from_rdata(name(owner), ttl, data);
+        record.dns_class = DNSClass::IN;
+        record
+    })
+}
+
+proptest! {
+    /// The oracle: a patched hit says what the decoded original says, with the TTLs bounded and aged.
+    #[test]
+    fn a_patched_hit_equals_the_decoded_original_with_its_ttls_aged(
+        answers in prop::collection::vec(any_record(), 0..6),
+        authorities in prop::collection::vec(any_record(), 0..3),
+        rcode in prop::sample::select(vec![ResponseCode::NoError, ResponseCode::NXDomain]),
+        age in 0..100_u64,
+    ) {
+        let now = Instant::now();
+        let mut original = response(answers);
+        original.insert_authorities(authorities);
+        original.metadata.response_code = rcode;
+        let entry = entry(&original, 100, now);
+        let reply = written(&entry, &query("a.example", 1, OPT_DO), now + Duration::from_secs(age), 65535);
+        for record in original.answers.iter_mut().chain(&mut original.authorities) {
+            record.ttl = record.ttl.min(3600).saturating_sub(age as u32);
+        }
+        prop_assert_eq!(reply.metadata.response_code, rcode);
+        prop_assert_eq!(reply.answers, original.answers);
+        prop_assert_eq!(reply.authorities, original.authorities);
+    }
+}

@@ -1,0 +1,133 @@
+//! What makes two questions the same.
+
+use std::hash::{Hash, Hasher};
+
+use crate::wire::{self, Flags, LONGEST_QUESTION};
+
+/// The identity of a question: its name in lower case, type, class, and the bits that change the answer.
+///
+/// | bit | splits | why |
+/// |---|---|---|
+/// | DO | yes | the answer carries DNSSEC records (RFC 4035 section 3.2.1) |
+/// | CD | yes | the upstream may hand out what does not validate (RFC 4035 section 3.2.2) |
+/// | RD | yes | without it the upstream answers from what it has |
+/// | AD | no | we always ask with it, and clear it for clients that do not understand it (RFC 6840 section 5.7) |
+/// | EDNS size | no | the whole answer is kept, each client gets what fits |
+#[derive(Debug, Clone)]
+pub struct Key {
+    bytes: [u8; LONGEST_QUESTION + 1],
+    length: u16,
+}
+
+impl Key {
+    /// The key of a well-formed question with these flags.
+    pub fn new(question: &[u8], flags: Flags, dnssec_ok: bool) -> Self {
+        let mut bytes = [0; LONGEST_QUESTION + 1];
+        let length = question.len().min(LONGEST_QUESTION);
+        bytes[..length].copy_from_slice(&question[..length]);
+        wire::lower_case(&mut bytes[..length.saturating_sub(4)]);
+        bytes[length] =
+            u8::from(dnssec_ok) | u8::from(flags.has(Flags::CD)) << 1 | u8::from(flags.has(Flags::RD)) << 2;
+        Self { bytes, length: length as u16 + 1 }
+    }
+
+    /// The question: name in lower case, type, class. It is what the upstream is asked.
+    pub fn question(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length) - 1]
+    }
+
+    /// The name on the wire, in lower case.
+    pub fn name(&self) -> &[u8] {
+        let question = self.question();
+        &question[..question.len().saturating_sub(4)]
+    }
+
+    /// Whether DNSSEC records are wanted.
+    pub fn dnssec_ok(&self) -> bool {
+        self.switches() & 1 != 0
+    }
+
+    /// Whether the upstream is to answer without validating.
+    pub fn checking_disabled(&self) -> bool {
+        self.switches() & 2 != 0
+    }
+
+    /// Whether the upstream is to find out what it does not know.
+    pub fn recursion_desired(&self) -> bool {
+        self.switches() & 4 != 0
+    }
+
+    /// A copy that takes no more memory than it needs, for the cache.
+    pub fn stored(&self) -> StoredKey {
+        StoredKey(self.as_bytes().into())
+    }
+
+    fn switches(&self) -> u8 {
+        self.as_bytes().last().copied().unwrap_or_default()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+/// A [`Key`] as the cache keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoredKey(Box<[u8]>);
+
+impl StoredKey {
+    /// The memory behind the pointer, in bytes.
+    pub fn heap_size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl quick_cache::Equivalent<StoredKey> for Key {
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        self.as_bytes() == &*stored.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x03wWw\x01B\x00\x00\x41\x00\x01";
+
+    #[test]
+    fn rfc4343_names_are_compared_without_regard_to_case_and_types_are_not_letters() {
+        let key = Key::new(QUESTION, Flags(Flags::RD), false);
+        assert_eq!(key.question(), b"\x03www\x01b\x00\x00\x41\x00\x01");
+        assert_eq!(key.name(), b"\x03www\x01b\x00");
+    }
+
+    #[test]
+    fn do_cd_and_rd_split_and_ad_does_not() {
+        let keys = [
+            Key::new(QUESTION, Flags(Flags::RD), false),
+            Key::new(QUESTION, Flags(Flags::RD), true),
+            Key::new(QUESTION, Flags(Flags::RD | Flags::CD), false),
+            Key::new(QUESTION, Flags(0), false),
+        ];
+        for (left, one) in keys.iter().enumerate() {
+            for (right, other) in keys.iter().enumerate() {
+                assert_eq!(one == other, left == right);
+            }
+        }
+        assert_eq!(keys[0], Key::new(QUESTION, Flags(Flags::RD | Flags::AD), false));
+    }
+}

@@ -1,0 +1,257 @@
+//! How long an answer lives. Pure: a decoded message and the limits in, a time out.
+//!
+//! | RCODE | answer section | SOA in authority | what it is | lives |
+//! |---|---|---|---|---|
+//! | NOERROR | the type asked for | any | an answer | its smallest TTL, within `min-ttl` and `max-ttl` |
+//! | NOERROR | other records (an alias) | yes | NODATA at the end of an alias | the smaller of that and of the next line |
+//! | NOERROR | nothing | yes | NODATA | smaller of the SOA's TTL and MINIMUM, at most the negative limit |
+//! | NXDOMAIN | anything | yes | NXDOMAIN | the same |
+//! | NOERROR, NXDOMAIN | not the type asked for | no | a referral, or a broken server | not at all (RFC 2308 section 5) |
+//! | anything else, or truncated | | | a failure, or part of an answer | not at all (RFC 2181 section 9) |
+//!
+//! Only the answer section bounds a positive answer; what else comes along ages and stops at zero.
+
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// The bounds that the settings give.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The shortest life of a positive answer.
+    pub min_ttl: Duration,
+    /// The longest life of a positive answer.
+    pub max_ttl: Duration,
+    /// The longest life of a negative answer.
+    pub negative_max_ttl: Duration,
+    /// The cluster domain, in which a name that is missing now may appear within seconds.
+    pub zone: Name,
+}
+
+/// The longest life of a negative answer inside the cluster domain: a Service or a headless pod that has
+/// just been made must be found (kubernetes/kubernetes#74092, #92559).
+const CLUSTER_NEGATIVE_MAX_TTL: Duration = Duration::from_secs(5);
+
+/// What an answer may do in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It answers its own question once and is forgotten.
+    Uncached,
+    /// It holds something, for these whole seconds.
+    Positive(u32),
+    /// It says that there is nothing, for these whole seconds.
+    Negative(u32),
+}
+
+/// How long `message` lives as the answer to its own question.
+pub fn lifetime(message: &Message, limits: &Limits) -> Lifetime {
+    let Some(question) = message.queries.first() else { return Lifetime::Uncached };
+    let has_name = match message.metadata.response_code {
+        ResponseCode::NoError => true,
+        ResponseCode::NXDomain => false,
+        _ => return Lifetime::Uncached,
+    };
+    if message.metadata.truncation {
+        return Lifetime::Uncached;
+    }
+    let wanted = question.query_type();
+    let is_wanted = |record: &Record| record.record_type() == wanted || wanted == RecordType::ANY;
+    let answer_ttl = message.answers.iter().map(ttl).min();
+    if has_name && message.answers.iter().any(is_wanted) {
+        let (smallest, largest) = (seconds(limits.min_ttl), seconds(limits.max_ttl));
+        return non_zero(answer_ttl.unwrap_or_default().clamp(smallest, largest), Lifetime::Positive);
+    }
+    let Some(soa_ttl) = message.authorities.iter().find_map(negative_ttl) else { return Lifetime::Uncached };
+    let mut most = limits.negative_max_ttl;
+    if limits.zone.zone_of(question.name()) {
+        most = most.min(CLUSTER_NEGATIVE_MAX_TTL);
+    }
+    non_zero(soa_ttl.min(answer_ttl.unwrap_or(u32::MAX)).min(seconds(most)), Lifetime::Negative)
+}
+
+impl Lifetime {
+    /// Whole seconds; 0: not to be kept.
+    pub fn seconds(self) -> u32 {
+        match self {
+            Self::Uncached => 0,
+            Self::Positive(seconds) | Self::Negative(seconds) => seconds,
+        }
+    }
+
+    /// The TTL that one record of the message starts with, so that no client keeps longer what we keep shorter.
+    pub fn record_ttl(self, ttl: u32, is_answer: bool, limits: &Limits) -> u32 {
+        let ttl = whole(ttl);
+        match self {
+            Self::Positive(_) if is_answer => ttl.clamp(seconds(limits.min_ttl), seconds(limits.max_ttl)),
+            Self::Positive(_) | Self::Uncached => ttl.min(seconds(limits.max_ttl)),
+            Self::Negative(seconds) => ttl.min(seconds),
+        }
+    }
+}
+
+/// RFC 2308 section 5: the SOA's own TTL or its MINIMUM, whichever is smaller.
+fn negative_ttl(record: &Record) -> Option<u32> {
+    let RData::SOA(soa) = &record.data else { return None };
+    Some(ttl(record).min(soa.minimum))
+}
+
+fn ttl(record: &Record) -> u32 {
+    whole(record.ttl)
+}
+
+/// RFC 2181 section 8: a TTL with its highest bit set counts as zero.
+fn whole(ttl: u32) -> u32 {
+    if ttl >> 31 == 0 { ttl } else { 0 }
+}
+
+fn non_zero(seconds: u32, lifetime: fn(u32) -> Lifetime) -> Lifetime {
+    if seconds == 0 { Lifetime::Uncached } else { lifetime(seconds) }
+}
+
+/// Whole seconds; the settings' bounds keep it far below the largest.
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{MessageType, OpCode, Query};
+    use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use std::net::Ipv4Addr;
+
+    fn limits() -> Limits {
+        Limits {
+            min_ttl: Duration::ZERO,
+            max_ttl: Duration::from_hours(1),
+            negative_max_ttl: Duration::from_secs(30),
+            zone: name("cluster.local."),
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    fn message(
+        question: &str,
+        rcode: ResponseCode,
+        answers: Vec<Record>,
+        authorities: Vec<Record>,
+    ) -> Message {
+        let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+        message.metadata.response_code = rcode;
+        message.add_query(Query::query(name(question), RecordType::A));
+        message.insert_answers(answers);
+        message.insert_authorities(authorities);
+        message
+    }
+
+    fn a(ttl: u32) -> Record {
+        Record::from_rdata(name("x.example."), ttl, RData::A(A(Ipv4Addr::LOCALHOST)))
+    }
+
+    fn alias(ttl: u32) -> Record {
+        Record::from_rdata(name("x.example."), ttl, RData::CNAME(CNAME(name("y.example."))))
+    }
+
+    fn soa(ttl: u32, minimum: u32) -> Record {
+        let soa = SOA::new(name("ns.example."), name("admin.example."), 1, 1, 1, 1, minimum);
+        Record::from_rdata(name("example."), ttl, RData::SOA(soa))
+    }
+
+    #[test]
+    fn an_answer_lives_for_its_smallest_ttl() {
+        let message = message("x.example.", ResponseCode::NoError, vec![a(300), a(60)], vec![]);
+        assert_eq!(lifetime(&message, &limits()), Lifetime::Positive(60));
+    }
+
+    #[test]
+    fn an_alias_bounds_the_answer_and_the_authority_section_does_not() {
+        let message = message("x.example.", ResponseCode::NoError, vec![alias(5), a(60)], vec![soa(1, 1)]);
+        assert_eq!(lifetime(&message, &limits()), Lifetime::Positive(5));
+    }
+
+    #[test]
+    fn min_ttl_and_max_ttl_bound_an_answer() {
+        let limits = Limits { min_ttl: Duration::from_secs(10), ..limits() };
+        let short = message("x.example.", ResponseCode::NoError, vec![a(0)], vec![]);
+        assert_eq!(lifetime(&short, &limits), Lifetime::Positive(10));
+        let long = message("x.example.", ResponseCode::NoError, vec![a(100_000)], vec![]);
+        assert_eq!(lifetime(&long, &limits), Lifetime::Positive(3600));
+    }
+
+    #[test]
+    fn records_leave_with_ttls_inside_the_limits() {
+        let limits = Limits { min_ttl: Duration::from_secs(10), ..limits() };
+        assert_eq!(Lifetime::Positive(10).record_ttl(5, true, &limits), 10);
+        assert_eq!(Lifetime::Positive(10).record_ttl(5, false, &limits), 5);
+        assert_eq!(Lifetime::Positive(10).record_ttl(100_000, true, &limits), 3600);
+        assert_eq!(Lifetime::Negative(5).record_ttl(30, false, &limits), 5);
+        assert_eq!(Lifetime::Uncached.record_ttl(0, true, &limits), 0);
+    }
+
+    #[test]
+    fn rfc1035_3_2_1_a_ttl_of_zero_is_for_this_transaction_only() {
+        let message = message("x.example.", ResponseCode::NoError, vec![a(0)], vec![]);
+        assert_eq!(lifetime(&message, &limits()), Lifetime::Uncached);
+    }
+
+    #[test]
+    fn rfc2181_8_a_ttl_with_its_highest_bit_set_is_zero() {
+        let message = message("x.example.", ResponseCode::NoError, vec![a(1 << 31)], vec![]);
+        assert_eq!(lifetime(&message, &limits()), Lifetime::Uncached);
+    }
+
+    #[test]
+    fn rfc2308_5_a_negative_answer_lives_for_the_smaller_of_soa_ttl_and_minimum() {
+        for (ttl, minimum, expected) in [(20, 7, 7), (7, 20, 7), (900, 900, 30)] {
+            let no_name = message("x.example.", ResponseCode::NXDomain, vec![], vec![soa(ttl, minimum)]);
+            assert_eq!(lifetime(&no_name, &limits()), Lifetime::Negative(expected));
+            let no_data = message("x.example.", ResponseCode::NoError, vec![], vec![soa(ttl, minimum)]);
+            assert_eq!(lifetime(&no_data, &limits()), Lifetime::Negative(expected));
+        }
+    }
+
+    #[test]
+    fn rfc2308_5_a_negative_answer_without_soa_is_not_cached() {
+        for rcode in [ResponseCode::NXDomain, ResponseCode::NoError] {
+            assert_eq!(
+                lifetime(&message("x.example.", rcode, vec![], vec![]), &limits()),
+                Lifetime::Uncached
+            );
+        }
+    }
+
+    #[test]
+    fn inside_the_cluster_domain_a_negative_answer_lives_five_seconds_at_most() {
+        for question in ["x.default.svc.cluster.local.", "X.Cluster.Local."] {
+            let message = message(question, ResponseCode::NXDomain, vec![], vec![soa(30, 30)]);
+            assert_eq!(lifetime(&message, &limits()), Lifetime::Negative(5));
+        }
+    }
+
+    #[test]
+    fn no_data_behind_an_alias_is_negative_and_bounded_by_the_alias() {
+        let with_soa = message("x.example.", ResponseCode::NoError, vec![alias(3)], vec![soa(20, 20)]);
+        assert_eq!(lifetime(&with_soa, &limits()), Lifetime::Negative(3));
+        let without = message("x.example.", ResponseCode::NoError, vec![alias(3)], vec![]);
+        assert_eq!(lifetime(&without, &limits()), Lifetime::Uncached);
+    }
+
+    #[test]
+    fn failures_and_rfc2181_9_truncated_answers_are_not_cached() {
+        for rcode in
+            [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr, ResponseCode::NotImp]
+        {
+            assert_eq!(
+                lifetime(&message("x.", rcode, vec![a(60)], vec![soa(9, 9)]), &limits()),
+                Lifetime::Uncached
+            );
+        }
+        let mut truncated = message("x.example.", ResponseCode::NoError, vec![a(60)], vec![]);
+        truncated.metadata.truncation = true;
+        assert_eq!(lifetime(&truncated, &limits()), Lifetime::Uncached);
+    }
+}

@@ -1,0 +1,32 @@
+//! The caching DNS proxy that runs inside a pod.
+//!
+//! The way of a query:
+//!
+//! ```text
+//!   server     datagram or frame; the time is read once
+//!   query      bytes -> Query, or silence, FORMERR, NOTIMP, BADVERS
+//!   cache      hit -> entry copies the stored bytes; puts id, flags, the client's own spelling; ages the TTLs
+//!   flight     miss -> join or lead the one exchange for this key
+//!   upstream   UDP, TCP when truncated, the next server when one fails; one deadline
+//!   lifetime   what is it, how long may it live
+//!   entry      every waiter with its own id, flags, name and size limit
+//! ```
+//!
+//! Imports go one way: `main -> app -> server -> resolver -> cache, flight, upstream -> wire`.
+
+pub mod admin;
+pub mod app;
+pub mod cache;
+pub mod cli;
+pub mod flight;
+pub mod gate;
+pub mod limits;
+pub mod metrics;
+pub mod query;
+pub mod reply;
+pub mod resolver;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+pub mod upstream;
+pub mod wire;

@@ -1,0 +1,116 @@
+//! `podlocal-sidecar`: settings, bind, serve, drain; each way of ending has its exit code and its sentence.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use podlocal_settings::read::Mistake;
+use podlocal_settings::{Settings, table};
+use podlocal_sidecar::app::{Bound, Ended};
+use podlocal_sidecar::cli::{self, Command, Invocation};
+use podlocal_sidecar::upstream::nameservers;
+use podlocal_sidecar::{gate, telemetry};
+
+/// Bad settings (sysexits.h, EX_USAGE).
+const BAD_SETTINGS: u8 = 64;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os(), std::env::vars_os()) {
+        Ok(invocation) => invocation,
+        Err(mistakes) => return refuse(&mistakes),
+    };
+    // One thread: the work is waiting, and a pod should not pay for more.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("podlocal-sidecar: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match invocation.command {
+        Command::Serve => runtime.block_on(serve(invocation)),
+        Command::Await => runtime.block_on(hold(&invocation.settings)),
+        Command::Health => runtime.block_on(health(&invocation.settings)),
+        Command::Help => {
+            print!("{}", cli::help());
+            ExitCode::SUCCESS
+        }
+        Command::Version => {
+            println!("podlocal-sidecar {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+async fn serve(invocation: Invocation) -> ExitCode {
+    let Invocation { settings, unknown_variables, .. } = invocation;
+    let upstream = match upstream(&settings) {
+        Ok(upstream) => upstream,
+        Err(mistake) => return refuse(&[mistake]),
+    };
+    telemetry::init(settings.log_level);
+    for variable in unknown_variables {
+        tracing::warn!(variable, "this version does not know the variable; the webhook may be newer");
+    }
+    let bound = match Bound::bind(&settings, upstream.clone()).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (dns, admin_port) = bound.addresses();
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, ?dns, admin_port = admin_port.unwrap_or_default(), ?upstream, "serving");
+    match bound.run().await {
+        Ended::Drained => ExitCode::SUCCESS,
+        Ended::Cut => ExitCode::from(2),
+    }
+}
+
+/// Waits for the proxy; when it does not come, the pod starts all the same: a DNS outage must not become a
+/// start-up outage, and a hook that fails kills the container that it waits for.
+async fn hold(settings: &Settings) -> ExitCode {
+    if let Err(reason) = gate::wait(settings.admin_port, settings.ready_timeout).await {
+        eprintln!("podlocal-sidecar: the pod starts although the proxy is not ready: {reason}");
+    }
+    ExitCode::SUCCESS
+}
+
+async fn health(settings: &Settings) -> ExitCode {
+    match gate::check(settings.admin_port).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("podlocal-sidecar: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The servers of the settings, or those of `/etc/resolv.conf`.
+fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
+    const FILE: &str = "/etc/resolv.conf";
+    let ours = settings.upstream.iter().find(|address| settings.listens_on(**address));
+    if let Some(address) = ours {
+        let expected = "an address other than the ones that the proxy itself listens on";
+        return Err(Mistake::new(table::UPSTREAM.flag(), &address.to_string(), expected));
+    }
+    if !settings.upstream.is_empty() {
+        return Ok(settings.upstream.clone());
+    }
+    let text = std::fs::read_to_string(FILE).unwrap_or_default();
+    let found = nameservers::upstreams(&text, settings);
+    if found.is_empty() {
+        let expected = format!("an address, since {FILE} names no nameserver other than the proxy itself");
+        return Err(Mistake::new(table::UPSTREAM.flag(), "", expected));
+    }
+    Ok(found)
+}
+
+fn refuse(mistakes: &[Mistake]) -> ExitCode {
+    eprintln!("podlocal-sidecar: bad settings:");
+    for mistake in mistakes {
+        eprintln!("  {mistake}");
+    }
+    eprintln!("See podlocal-sidecar --help.");
+    ExitCode::from(BAD_SETTINGS)
+}

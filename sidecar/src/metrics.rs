@@ -1,0 +1,218 @@
+//! What is counted. Labels are closed enums, each value present at zero from the start; none comes from a
+//! packet or a pod.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// How a message from a client ended. Every one ends in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered from the cache.
+    Hit,
+    /// Answered by an exchange that it started.
+    Miss,
+    /// Answered by an exchange that was under way.
+    Joined,
+    /// SERVFAIL: no upstream gave an answer in time.
+    Failed,
+    /// SERVFAIL: a limit was reached.
+    Overload,
+    /// FORMERR, NOTIMP or BADVERS: not a query that we answer.
+    Rejected,
+    /// Nothing was sent: not a query.
+    Dropped,
+}
+
+/// How one exchange with an upstream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExchangeResult {
+    /// A response that answers the question, NXDOMAIN included.
+    Answer,
+    /// A response that says that the server cannot answer: SERVFAIL, REFUSED and the like.
+    Failure,
+    /// A response that was cut short.
+    Truncated,
+    /// No response in time.
+    Silent,
+    /// The operating system refused, or said that nobody listens there.
+    Unreachable,
+}
+
+impl Transport {
+    const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// The label, and the word in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl Outcome {
+    const ALL: [Self; 7] =
+        [Self::Hit, Self::Miss, Self::Joined, Self::Failed, Self::Overload, Self::Rejected, Self::Dropped];
+
+    /// The label, and the word in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Joined => "joined",
+            Self::Failed => "failed",
+            Self::Overload => "overload",
+            Self::Rejected => "rejected",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl ExchangeResult {
+    const ALL: [Self; 5] = [Self::Answer, Self::Failure, Self::Truncated, Self::Silent, Self::Unreachable];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Failure => "failure",
+            Self::Truncated => "truncated",
+            Self::Silent => "silent",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Handles to every metric; cheap to clone, and to count with: no look-up of a label on the way of a query.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    queries: [Counter; 2],
+    outcomes: [Counter; 7],
+    exchanges: [[Counter; 5]; 2],
+    exchange_duration: Histogram,
+    connections_refused: Counter,
+}
+
+impl Metrics {
+    /// Every series at zero, and the registry that shows them, under the prefix of all our names.
+    pub fn new() -> (Self, Registry) {
+        let queries = Family::default();
+        let outcomes = Family::default();
+        let exchanges = Family::default();
+        let metrics = Self {
+            queries: Transport::ALL
+                .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
+            outcomes: Outcome::ALL
+                .map(|outcome| outcomes.get_or_create_owned(&[("outcome", outcome.name())])),
+            exchanges: Transport::ALL.map(|transport| {
+                ExchangeResult::ALL.map(|result| {
+                    exchanges
+                        .get_or_create_owned(&[("transport", transport.name()), ("result", result.name())])
+                })
+            }),
+            exchange_duration: Histogram::new(EXCHANGE_SECONDS),
+            connections_refused: Counter::default(),
+        };
+        let mut registry = Registry::with_prefix("podlocal_dns");
+        registry.register("queries", "Messages from clients", queries);
+        registry.register("outcomes", "How messages from clients ended", outcomes);
+        registry.register("upstream_exchanges", "Exchanges with an upstream, by how they ended", exchanges);
+        let duration = metrics.exchange_duration.clone();
+        let help = "Time of an exchange with an upstream";
+        registry.register_with_unit("upstream_exchange_duration", help, Unit::Seconds, duration);
+        let refused = metrics.connections_refused.clone();
+        registry.register(
+            "tcp_connections_refused",
+            "Connections closed because there were too many",
+            refused,
+        );
+        registry.register("build", "What runs here", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        (metrics, registry)
+    }
+
+    /// Counts a message from a client, which must be followed by exactly one [`Metrics::outcome`].
+    pub fn query(&self, transport: Transport) {
+        self.queries[transport as usize].inc();
+    }
+
+    /// Counts how a message from a client ended.
+    pub fn outcome(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+
+    /// Counts an exchange with an upstream.
+    pub fn exchange(&self, transport: Transport, result: ExchangeResult, took: Duration) {
+        self.exchanges[transport as usize][result as usize].inc();
+        self.exchange_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection that was closed because there are too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+}
+
+/// The bounds of the histogram: from a fast cluster DNS to our deadline.
+const EXCHANGE_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 4.0];
+
+/// What is read when somebody looks, not kept up to date by every query.
+pub trait Gauges: fmt::Debug + Send + Sync + 'static {
+    /// The values of now: name, help, number.
+    fn gauges(&self) -> Vec<(&'static str, &'static str, u64)>;
+}
+
+/// Shows gauges in a registry.
+#[derive(Debug)]
+pub struct Snapshot(pub Arc<dyn Gauges>);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, value) in self.0.gauges() {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+
+    #[test]
+    fn every_series_is_there_at_zero_and_none_has_a_label_from_outside() {
+        let (metrics, registry) = Metrics::new();
+        metrics.outcome(Outcome::Joined);
+        metrics.exchange(Transport::Tcp, ExchangeResult::Silent, Duration::from_secs(1));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("encodes");
+        for line in [
+            "podlocal_dns_queries_total{transport=\"udp\"} 0",
+            "podlocal_dns_outcomes_total{outcome=\"joined\"} 1",
+            "podlocal_dns_outcomes_total{outcome=\"overload\"} 0",
+            "podlocal_dns_upstream_exchanges_total{transport=\"tcp\",result=\"silent\"} 1",
+            "podlocal_dns_upstream_exchange_duration_seconds_count 1",
+            "podlocal_dns_tcp_connections_refused_total 0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
+        }
+    }
+}

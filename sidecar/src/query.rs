@@ -1,0 +1,226 @@
+//! Bytes -> [`Query`], or why not. The only way to get a `Query`.
+//!
+//! Cheap refusals come first, each with its reason:
+//!
+//! | what came | what it gets |
+//! |---|---|
+//! | fewer bytes than a header | silence: nobody to answer |
+//! | a reply (QR set) | silence: answering replies is how two servers talk to each other for ever |
+//! | an OPCODE other than QUERY | NOTIMP (RFC 1035 section 4.1.1) |
+//! | QDCOUNT other than 1 | FORMERR (RFC 9619 section 4) |
+//! | a question that is cut off, compressed or too long | FORMERR |
+//! | records in the answer or authority section | FORMERR: a query has none |
+//! | two OPT records, or one whose name is not the root | FORMERR (RFC 6891 section 6.1.1) |
+//! | bytes behind the last record | FORMERR |
+//! | EDNS of a version that we do not speak | BADVERS (RFC 6891 section 6.1.3) |
+//! | AXFR or IXFR | NOTIMP: a zone is not one message |
+//! | a signed query (TSIG, SIG(0)) | NOTIMP: our answer could not be signed |
+
+use crate::cache::key::Key;
+use crate::wire::{self, Flags, LONGEST_QUESTION, Message, Rcode, TYPE_OPT};
+
+/// One well-formed question with all that the answer's form depends on.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The id to put back.
+    pub id: u16,
+    /// The flags as they came.
+    pub flags: Flags,
+    /// What the client said of EDNS; `None` when it does not speak it.
+    pub edns: Option<Edns>,
+    /// What it is cached and coalesced under.
+    pub key: Key,
+    question: [u8; LONGEST_QUESTION],
+    question_length: u16,
+}
+
+/// The client's EDNS (RFC 6891 section 6.1.2), without its options: they concern one hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edns {
+    /// The largest UDP message that it takes.
+    pub payload_size: u16,
+    /// Whether it wants DNSSEC records (RFC 3225).
+    pub dnssec_ok: bool,
+}
+
+/// Why bytes are not a query that we answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected {
+    /// No answer at all.
+    Silence,
+    /// This RCODE.
+    Answer(Rcode),
+}
+
+const TYPE_SIG: u16 = 24;
+const TYPE_TSIG: u16 = 250;
+const TYPE_IXFR: u16 = 251;
+const TYPE_AXFR: u16 = 252;
+
+impl Query {
+    /// Parses one message.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Rejected> {
+        let message = Message::new(bytes).ok_or(Rejected::Silence)?;
+        let flags = message.flags();
+        if flags.has(Flags::QR) {
+            return Err(Rejected::Silence);
+        }
+        if flags.opcode() != wire::OPCODE_QUERY {
+            return Err(Rejected::Answer(Rcode::NOTIMP));
+        }
+        if message.question_count() != 1 {
+            return Err(Rejected::Answer(Rcode::FORMERR));
+        }
+        let question = message.question().ok_or(Rejected::Answer(Rcode::FORMERR))?;
+        let edns = edns(message, question.len())?;
+        let (kind, _class) = wire::type_and_class(question);
+        match kind {
+            TYPE_OPT => return Err(Rejected::Answer(Rcode::FORMERR)),
+            TYPE_AXFR | TYPE_IXFR => return Err(Rejected::Answer(Rcode::NOTIMP)),
+            _ => {}
+        }
+        let mut query = Self {
+            id: message.id(),
+            flags,
+            edns,
+            key: Key::new(question, flags, edns.is_some_and(|edns| edns.dnssec_ok)),
+            question: [0; LONGEST_QUESTION],
+            question_length: question.len() as u16,
+        };
+        query.question[..question.len()].copy_from_slice(question);
+        Ok(query)
+    }
+
+    /// The question in the client's own spelling.
+    pub fn question(&self) -> &[u8] {
+        &self.question[..usize::from(self.question_length)]
+    }
+
+    /// Whether the client may be told that data is authentic: it said AD or DO (RFC 6840 section 5.7).
+    pub fn understands_authentic_data(&self) -> bool {
+        self.flags.has(Flags::AD) || self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+}
+
+/// Walks the records of a query, of which only an OPT record says something to us.
+fn edns(message: Message<'_>, question_length: usize) -> Result<Option<Edns>, Rejected> {
+    let formerr = Rejected::Answer(Rcode::FORMERR);
+    let [answers, authorities, _] = message.record_counts();
+    if answers != 0 || authorities != 0 {
+        return Err(formerr);
+    }
+    let mut edns = None;
+    let mut version = 0;
+    let mut records = message.records(question_length);
+    for record in records.by_ref() {
+        let record = record.map_err(|_| formerr)?;
+        match record.kind {
+            TYPE_OPT if edns.is_some() || !record.is_root => return Err(formerr),
+            TYPE_OPT => {
+                edns = Some(Edns { payload_size: record.class, dnssec_ok: record.ttl & 0x8000 != 0 });
+                version = (record.ttl >> 16) as u8;
+            }
+            TYPE_TSIG | TYPE_SIG => return Err(Rejected::Answer(Rcode::NOTIMP)),
+            _ => {}
+        }
+    }
+    if records.position() != message.bytes().len() {
+        return Err(formerr);
+    }
+    if version != 0 {
+        return Err(Rejected::Answer(Rcode::BADVERS));
+    }
+    Ok(edns)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A query for `name` (labels with dots between them), type A, class IN, RD set, id 7, then `records`.
+    pub(crate) fn query_bytes(name: &str, additional: u8, records: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, additional];
+        for label in name.split('.').filter(|label| !label.is_empty()) {
+            bytes.push(label.len() as u8);
+            bytes.extend_from_slice(label.as_bytes());
+        }
+        bytes.extend_from_slice(&[0, 0, 1, 0, 1]);
+        bytes.extend_from_slice(records);
+        bytes
+    }
+
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+
+    fn rejected(bytes: &[u8]) -> Rejected {
+        Query::parse(bytes).expect_err("not a query for us")
+    }
+
+    #[test]
+    fn a_query_keeps_its_spelling_and_its_edns() {
+        let query = Query::parse(&query_bytes("Api.Example.COM", 1, OPT)).expect("a query");
+        assert_eq!(query.question(), b"\x03Api\x07Example\x03COM\x00\x00\x01\x00\x01");
+        assert_eq!(query.edns, Some(Edns { payload_size: 1232, dnssec_ok: true }));
+        assert_eq!(query.id, 7);
+    }
+
+    #[test]
+    fn what_is_no_query_gets_silence() {
+        assert_eq!(rejected(b""), Rejected::Silence);
+        assert_eq!(rejected(&query_bytes("a", 0, &[])[..11]), Rejected::Silence);
+        let mut reply = query_bytes("a", 0, &[]);
+        reply[2] |= 0x80;
+        assert_eq!(rejected(&reply), Rejected::Silence);
+    }
+
+    #[test]
+    fn an_opcode_other_than_query_gets_notimp() {
+        let mut notify = query_bytes("a", 0, &[]);
+        notify[2] |= 4 << 3;
+        assert_eq!(rejected(&notify), Rejected::Answer(Rcode::NOTIMP));
+    }
+
+    #[test]
+    fn rfc9619_qdcount_other_than_one_gets_formerr() {
+        for count in [0, 2, 255] {
+            let mut bytes = query_bytes("a", 0, b"\x01b\x00\x00\x01\x00\x01");
+            bytes[5] = count;
+            assert_eq!(rejected(&bytes), Rejected::Answer(Rcode::FORMERR), "{count} questions");
+        }
+    }
+
+    #[test]
+    fn a_query_cut_off_anywhere_gets_formerr() {
+        let bytes = query_bytes("api.example.com", 1, OPT);
+        for length in 12..bytes.len() {
+            assert_eq!(rejected(&bytes[..length]), Rejected::Answer(Rcode::FORMERR), "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_query_get_formerr() {
+        assert_eq!(rejected(&query_bytes("a", 0, b"x")), Rejected::Answer(Rcode::FORMERR));
+    }
+
+    #[test]
+    fn rfc6891_6_1_1_two_opt_records_get_formerr() {
+        assert_eq!(rejected(&query_bytes("a", 2, &[OPT, OPT].concat())), Rejected::Answer(Rcode::FORMERR));
+        let named = b"\xc0\x0c\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+        assert_eq!(rejected(&query_bytes("a", 1, named)), Rejected::Answer(Rcode::FORMERR));
+    }
+
+    #[test]
+    fn rfc6891_6_1_3_another_edns_version_gets_badvers() {
+        let version_one = b"\x00\x00\x29\x04\xd0\x00\x01\x00\x00\x00\x00";
+        assert_eq!(rejected(&query_bytes("a", 1, version_one)), Rejected::Answer(Rcode::BADVERS));
+    }
+
+    #[test]
+    fn zone_transfers_get_notimp() {
+        for kind in [TYPE_AXFR, TYPE_IXFR] {
+            let mut bytes = query_bytes("a", 0, &[]);
+            let at = bytes.len() - 3;
+            bytes[at] = kind as u8;
+            assert_eq!(rejected(&bytes), Rejected::Answer(Rcode::NOTIMP));
+        }
+    }
+}

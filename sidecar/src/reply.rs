@@ -1,0 +1,95 @@
+//! The answers that we write ourselves: errors, without records.
+
+use crate::query::{Edns, Query, Rejected};
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode};
+
+/// The UDP payload size that we tell others, towards clients and upstreams alike: what passes every path
+/// unfragmented (DNS flag day 2020; RFC 9715 section 3.1).
+pub const PAYLOAD_SIZE: u16 = 1232;
+
+/// Writes the answer to bytes that are no query for us; `false` when silence is the answer.
+pub fn write_rejection(bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> bool {
+    let (Rejected::Answer(rcode), Some(message)) = (rejected, Message::new(bytes)) else {
+        return false;
+    };
+    let question = if message.question_count() == 1 { message.question() } else { None };
+    // BADVERS has no other way than an OPT record to be said (RFC 6891 section 6.1.3).
+    let edns = (rcode == Rcode::BADVERS).then_some(Edns { payload_size: 0, dnssec_ok: false });
+    write(message.id(), message.flags(), question, edns, rcode, out);
+    true
+}
+
+/// Writes an error to a query.
+pub fn write_error(query: &Query, rcode: Rcode, out: &mut Vec<u8>) {
+    write(query.id, query.flags, Some(query.question()), query.edns, rcode, out);
+}
+
+fn write(
+    id: u16,
+    flags: Flags,
+    question: Option<&[u8]>,
+    edns: Option<Edns>,
+    rcode: Rcode,
+    out: &mut Vec<u8>,
+) {
+    let kept = flags.0 & (0xf << 11 | Flags::RD | Flags::CD);
+    out.clear();
+    out.resize(HEADER_LENGTH, 0);
+    wire::put_header(out, id, Flags(Flags::QR | Flags::RA | kept | u16::from(rcode.0 & 0xf)));
+    wire::put_counts(out, u16::from(question.is_some()), [0; 3]);
+    out.extend_from_slice(question.unwrap_or_default());
+    if let Some(edns) = edns {
+        wire::push_opt(out, PAYLOAD_SIZE, rcode.0 >> 4, edns.dnssec_ok);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::tests::query_bytes;
+    use hickory_proto::op::{Message as Decoded, ResponseCode};
+
+    fn rejection(bytes: &[u8]) -> Decoded {
+        let mut out = Vec::new();
+        assert!(write_rejection(bytes, Query::parse(bytes).expect_err("rejected"), &mut out));
+        Decoded::from_vec(&out).expect("our own answer decodes")
+    }
+
+    #[test]
+    fn a_formerr_echoes_the_id_and_what_could_be_read() {
+        let answer = rejection(&query_bytes("a.b", 0, b"x"));
+        assert_eq!((answer.metadata.id, answer.metadata.response_code), (7, ResponseCode::FormErr));
+        assert_eq!(answer.queries.len(), 1);
+        let mut two_questions = query_bytes("a", 0, b"\x01b\x00\x00\x01\x00\x01");
+        two_questions[5] = 2;
+        assert_eq!(rejection(&two_questions).queries.len(), 0);
+    }
+
+    #[test]
+    fn badvers_is_said_in_an_opt_record_of_version_zero() {
+        let answer = rejection(&query_bytes("a", 1, b"\x00\x00\x29\x04\xd0\x00\x05\x00\x00\x00\x00"));
+        let edns = answer.edns.as_ref().expect("an OPT record");
+        assert_eq!((edns.version(), edns.rcode_high()), (0, 1));
+    }
+
+    #[test]
+    fn silence_writes_nothing() {
+        assert!(!write_rejection(b"abc", Rejected::Silence, &mut Vec::new()));
+    }
+
+    #[test]
+    fn a_servfail_keeps_the_question_and_speaks_edns_only_to_who_does() {
+        for (bytes, speaks) in [
+            (query_bytes("A.b", 0, &[]), false),
+            (query_bytes("A.b", 1, b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"), true),
+        ] {
+            let mut out = Vec::new();
+            write_error(&Query::parse(&bytes).expect("a query"), Rcode::SERVFAIL, &mut out);
+            let answer = Decoded::from_vec(&out).expect("decodes");
+            assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+            assert!(answer.metadata.recursion_available && answer.metadata.recursion_desired);
+            assert_eq!(answer.queries[0].name().to_string(), "A.b.");
+            assert_eq!(answer.edns.is_some(), speaks);
+        }
+    }
+}

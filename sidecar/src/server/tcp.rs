@@ -1,0 +1,148 @@
+//! Streams: two bytes of length before each message (RFC 1035 section 4.2.2), answers as they come, in any
+//! order (RFC 7766 section 6.2.1.1).
+//!
+//! ```text
+//!   reader --- hit ----------------------> queue of answers ---> writer
+//!      '------ miss: a task of its own ------^
+//! ```
+//!
+//! The reader stops reading at [`limits::QUERIES_PER_CONNECTION`] queries under way. Whoever is silent, sends
+//! half a message or does not take its answers for [`limits::TCP_IDLE`] is cut off.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Service, Step};
+use crate::limits;
+use crate::metrics::Transport;
+use crate::shutdown::Drain;
+use crate::upstream::Upstream;
+
+/// Accepts until the drain begins.
+pub async fn serve<U: Upstream>(listener: TcpListener, service: Arc<Service<U>>, mut drain: Drain) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = drain.begun() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => admit(stream, &service, &drain),
+            Err(error) => {
+                // Out of descriptors, mostly. Those who are connected go on; give them time to leave.
+                tracing::debug!(%error, "cannot accept");
+                sleep(AFTER_AN_ERROR).await;
+            }
+        }
+    }
+}
+
+/// How long to wait after the kernel could not give us a connection.
+const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
+
+fn admit<U: Upstream>(stream: TcpStream, service: &Arc<Service<U>>, drain: &Drain) {
+    let Ok(place) = Arc::clone(&service.connections).try_acquire_owned() else {
+        service.metrics.connection_refused();
+        return;
+    };
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let (answers, queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
+    tokio::spawn(write(writer, queue, place));
+    let service = Arc::clone(service);
+    let drain = drain.clone();
+    tokio::spawn(async move {
+        if let Err(error) = read(reader, answers, service, drain).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    });
+}
+
+/// Reads messages until the client ends, breaks the rules, or the drain begins. Answers under way hold their
+/// own handle of the queue, so the writer ends after the last of them.
+async fn read<U: Upstream>(
+    reader: OwnedReadHalf,
+    answers: mpsc::Sender<Vec<u8>>,
+    service: Arc<Service<U>>,
+    mut drain: Drain,
+) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
+    let under_way = Arc::new(Semaphore::new(limits::QUERIES_PER_CONNECTION));
+    let mut message = Vec::new();
+    loop {
+        let Ok(place) = Arc::clone(&under_way).acquire_owned().await else { return Ok(()) };
+        tokio::select! {
+            biased;
+            () = drain.begun() => return Ok(()),
+            () = answers.closed() => return Ok(()),
+            whole = timeout(limits::TCP_IDLE, receive(&mut reader, &mut message)) => {
+                if !whole?? {
+                    return Ok(());
+                }
+            }
+        }
+        let mut out = vec![0; FRAME];
+        let mut answer = Vec::new();
+        match service.step(&message, Transport::Tcp, Instant::now().into_std(), &mut answer) {
+            Step::Silence => {}
+            Step::Answer => {
+                frame(&mut out, &answer);
+                if answers.send(out).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Step::Wait(query) => {
+                let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
+                tokio::spawn(async move {
+                    service.wait(&query, Transport::Tcp, &mut answer).await;
+                    frame(&mut out, &answer);
+                    let _ = answers.send(out).await; // fails when the client has left
+                    drop((place, drain));
+                });
+            }
+        }
+    }
+}
+
+/// The bytes of the length before a message.
+const FRAME: usize = 2;
+
+/// Holds a burst of pipelined queries.
+const READ_BUFFER: usize = 2048;
+
+/// Reads one message; `false` when the client has ended between two.
+async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -> io::Result<bool> {
+    let length = match reader.read_u16().await {
+        Ok(length) => length,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    message.resize(usize::from(length), 0);
+    reader.read_exact(message).await?;
+    Ok(true)
+}
+
+/// Puts the length before an answer, which never has more than 65,535 bytes.
+fn frame(out: &mut Vec<u8>, answer: &[u8]) {
+    out.clear();
+    out.extend_from_slice(&(answer.len() as u16).to_be_bytes());
+    out.extend_from_slice(answer);
+}
+
+/// Writes answers until there are no more to come. The place among the connections is free when it ends.
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>, _place: OwnedSemaphorePermit) {
+    while let Some(answer) = queue.recv().await {
+        match timeout(limits::TCP_IDLE, writer.write_all(&answer)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    let _ = writer.shutdown().await; // fails when the client was first
+}

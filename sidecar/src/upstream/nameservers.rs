@@ -1,0 +1,32 @@
+//! The nameservers of `resolv.conf(5)`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use podlocal_settings::Settings;
+
+/// The addresses on the `nameserver` lines, port 53, in order, without the ones that we listen on ourselves:
+/// asking those would be a loop.
+pub fn upstreams(resolv_conf: &str, settings: &Settings) -> Vec<SocketAddr> {
+    let lines = resolv_conf.lines().map(str::split_whitespace);
+    lines
+        .filter_map(|mut words| match (words.next(), words.next()) {
+            (Some("nameserver"), Some(address)) => address.parse::<IpAddr>().ok(),
+            _ => None,
+        })
+        .map(|address| SocketAddr::new(address, 53))
+        .filter(|address| !settings.listens_on(*address))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_addresses_are_no_upstream() {
+        let text = "search a.b\nnameserver 127.0.0.1\nnameserver ::1\n# nameserver 10.0.0.1\n\
+                    nameserver 10.96.0.10 \nnameserver nonsense\nnameserver\noptions ndots:5\n";
+        let addresses = upstreams(text, &Settings::defaults());
+        assert_eq!(addresses, ["10.96.0.10:53".parse::<SocketAddr>().expect("an address")]);
+    }
+}

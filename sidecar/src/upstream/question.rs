@@ -1,0 +1,151 @@
+//! The message that asks an upstream, and the test whether a message answers it.
+
+use crate::cache::key::Key;
+use crate::reply::PAYLOAD_SIZE;
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode};
+
+/// Our own form of a client's question: a fresh id, AD always (the key does not split on it), EDNS for
+/// ourselves (RFC 6891 section 7: EDNS concerns one hop).
+#[derive(Debug)]
+pub struct Question<'a> {
+    key: &'a Key,
+    id: u16,
+}
+
+impl<'a> Question<'a> {
+    /// The question of that key, with a random id (RFC 5452 section 9.2).
+    pub fn new(key: &'a Key) -> std::io::Result<Self> {
+        let mut id = [0; 2];
+        getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+        Ok(Self { key, id: u16::from_ne_bytes(id) })
+    }
+
+    /// The bytes to send; without EDNS for servers that do not know it (RFC 6891 section 6.2.2).
+    pub fn bytes(&self, with_edns: bool) -> Vec<u8> {
+        let key = self.key;
+        let mut flags = Flags::AD;
+        if key.recursion_desired() {
+            flags |= Flags::RD;
+        }
+        if key.checking_disabled() {
+            flags |= Flags::CD;
+        }
+        let mut bytes = vec![0; HEADER_LENGTH];
+        wire::put_header(&mut bytes, self.id, Flags(flags));
+        wire::put_counts(&mut bytes, 1, [0; 3]);
+        bytes.extend_from_slice(key.question());
+        if with_edns {
+            wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
+        }
+        bytes
+    }
+
+    /// Judges a message that came from the server.
+    ///
+    /// RFC 5452 section 9.1: it is believed only when the id and the whole question match; names are compared
+    /// without regard to case. (The address matches because the socket is connected.)
+    pub fn judge(&self, bytes: &[u8]) -> Verdict {
+        let Some(message) = Message::new(bytes) else { return Verdict::Ignore };
+        let flags = message.flags();
+        if message.id() != self.id || !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
+            return Verdict::Ignore;
+        }
+        // A server that knows no EDNS may answer FORMERR, or NOTIMP, with the header alone.
+        let dislikes_edns = matches!(flags.rcode(), Rcode::FORMERR | Rcode::NOTIMP);
+        if message.question_count() == 0 && dislikes_edns {
+            return Verdict::WithoutEdns;
+        }
+        let is_ours = |question: &[u8]| question.eq_ignore_ascii_case(self.key.question());
+        if message.question_count() != 1 || !message.question().is_some_and(is_ours) {
+            return Verdict::Ignore;
+        }
+        if message.records(self.key.question().len()).any(|record| record.is_err()) {
+            return Verdict::Ignore;
+        }
+        if dislikes_edns { Verdict::WithoutEdns } else { Verdict::Believe }
+    }
+}
+
+/// What to do with a message from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It answers the question.
+    Believe,
+    /// It answers the question, and may be saying that it does not know EDNS: ask once more without.
+    WithoutEdns,
+    /// It is not for us, not for this question, or malformed: keep listening.
+    Ignore,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x01a\x07example\x00\x00\x01\x00\x01";
+
+    fn key() -> Key {
+        Key::new(QUESTION, Flags(Flags::RD), true)
+    }
+
+    /// The server's answer to the question: the same bytes with QR set.
+    fn answer(question: &Question<'_>, rcode: Rcode) -> Vec<u8> {
+        let mut bytes = question.bytes(false);
+        wire::put_header(&mut bytes, question.id, Flags(Flags::QR | u16::from(rcode.0)));
+        bytes
+    }
+
+    #[test]
+    fn we_ask_with_our_own_edns_and_the_clients_do_bit() {
+        let key = key();
+        let asked = hickory_proto::op::Message::from_vec(&Question::new(&key).expect("random").bytes(true));
+        let asked = asked.expect("decodes");
+        let edns = asked.edns.as_ref().expect("EDNS");
+        assert_eq!((edns.max_payload(), edns.flags().dnssec_ok), (1232, true));
+        assert!(asked.metadata.recursion_desired && asked.metadata.authentic_data);
+    }
+
+    #[test]
+    fn rfc5452_9_1_an_answer_is_believed_when_id_and_question_match() {
+        let key = key();
+        let question = Question::new(&key).expect("random");
+        let good = answer(&question, Rcode::NO_ERROR);
+        assert_eq!(question.judge(&good), Verdict::Believe);
+        assert_eq!(question.judge(&good.to_ascii_uppercase()[..0]), Verdict::Ignore);
+        let mut other_case = good.clone();
+        other_case[13] = b'A';
+        assert_eq!(question.judge(&other_case), Verdict::Believe);
+        for (at, what) in
+            [(0, "another id"), (13, "another name"), (24, "another type"), (26, "another class")]
+        {
+            let mut spoofed = good.clone();
+            spoofed[at] ^= 0x02;
+            assert_eq!(question.judge(&spoofed), Verdict::Ignore, "{what}");
+        }
+        let mut query = good.clone();
+        query[2] &= 0x7f;
+        assert_eq!(question.judge(&query), Verdict::Ignore, "a query is no answer");
+        let mut two = good;
+        two[5] = 2;
+        assert_eq!(question.judge(&two), Verdict::Ignore, "two questions");
+    }
+
+    #[test]
+    fn a_malformed_answer_is_not_believed() {
+        let key = key();
+        let question = Question::new(&key).expect("random");
+        let mut bytes = answer(&question, Rcode::NO_ERROR);
+        bytes[7] = 1;
+        assert_eq!(question.judge(&bytes), Verdict::Ignore);
+    }
+
+    #[test]
+    fn rfc6891_6_2_2_formerr_may_mean_that_the_server_knows_no_edns() {
+        let key = key();
+        let question = Question::new(&key).expect("random");
+        assert_eq!(question.judge(&answer(&question, Rcode::FORMERR)), Verdict::WithoutEdns);
+        let mut header_alone = answer(&question, Rcode::FORMERR);
+        header_alone.truncate(HEADER_LENGTH);
+        header_alone[5] = 0;
+        assert_eq!(question.judge(&header_alone), Verdict::WithoutEdns);
+    }
+}

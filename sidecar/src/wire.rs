@@ -1,0 +1,449 @@
+//! The DNS message format (RFC 1035 section 4.1), by offset. The only file that indexes packet bytes: no
+//! allocation, no I/O, and every index is checked, because the bytes come from the network.
+//!
+//! ```text
+//!    0  id            2  QR Opcode AA TC RD RA Z AD CD RCODE
+//!    4  QDCOUNT       6  ANCOUNT      8  NSCOUNT     10  ARCOUNT
+//!   12  question: name, type, class
+//!       records:  name, type, class, TTL, RDLENGTH, RDATA
+//! ```
+
+use std::fmt;
+
+/// The length of the header.
+pub const HEADER_LENGTH: usize = 12;
+
+/// The longest name on the wire, with its root label (RFC 1035 section 2.3.4).
+pub const LONGEST_NAME: usize = 255;
+
+/// The longest question: a name, a type and a class.
+pub const LONGEST_QUESTION: usize = LONGEST_NAME + 4;
+
+/// The type of the EDNS pseudo-record (RFC 6891 section 6.1.1).
+pub const TYPE_OPT: u16 = 41;
+
+/// The length of an OPT record without options: root name, type, class, TTL, RDLENGTH.
+pub const OPT_LENGTH: usize = 11;
+
+/// The OPCODE of an ordinary query (RFC 1035 section 4.1.1).
+pub const OPCODE_QUERY: u8 = 0;
+
+/// The response codes that we write or look at (RFC 1035 section 4.1.1, RFC 6891 section 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub struct Rcode(pub u8);
+
+#[allow(missing_docs, reason = "the names are the field's own")]
+impl Rcode {
+    pub const NO_ERROR: Self = Self(0);
+    pub const FORMERR: Self = Self(1);
+    pub const SERVFAIL: Self = Self(2);
+    pub const NXDOMAIN: Self = Self(3);
+    pub const NOTIMP: Self = Self(4);
+    pub const REFUSED: Self = Self(5);
+    pub const BADVERS: Self = Self(16);
+}
+
+/// The second 16 bits of the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(pub u16);
+
+#[allow(missing_docs, reason = "the names are the field's own")]
+impl Flags {
+    pub const QR: u16 = 1 << 15;
+    pub const AA: u16 = 1 << 10;
+    pub const TC: u16 = 1 << 9;
+    pub const RD: u16 = 1 << 8;
+    pub const RA: u16 = 1 << 7;
+    pub const AD: u16 = 1 << 5;
+    pub const CD: u16 = 1 << 4;
+
+    pub fn has(self, bit: u16) -> bool {
+        self.0 & bit != 0
+    }
+
+    pub fn opcode(self) -> u8 {
+        (self.0 >> 11) as u8 & 0xf
+    }
+
+    /// The four bits of the header; EDNS has eight more (RFC 6891 section 6.1.3).
+    pub fn rcode(self) -> Rcode {
+        Rcode(self.0 as u8 & 0xf)
+    }
+}
+
+/// A message of at least a header's length.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a>(&'a [u8]);
+
+impl<'a> Message<'a> {
+    /// `None` when the bytes are fewer than a header.
+    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+        (bytes.len() >= HEADER_LENGTH).then_some(Self(bytes))
+    }
+
+    /// All the bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The id.
+    pub fn id(self) -> u16 {
+        get_u16(self.0, 0).unwrap_or_default()
+    }
+
+    /// The flags, OPCODE and RCODE.
+    pub fn flags(self) -> Flags {
+        Flags(get_u16(self.0, 2).unwrap_or_default())
+    }
+
+    /// QDCOUNT.
+    pub fn question_count(self) -> u16 {
+        get_u16(self.0, 4).unwrap_or_default()
+    }
+
+    /// ANCOUNT, NSCOUNT and ARCOUNT.
+    pub fn record_counts(self) -> [u16; 3] {
+        [6, 8, 10].map(|at| get_u16(self.0, at).unwrap_or_default())
+    }
+
+    /// The first question: its name uncompressed, type and class. `None` when there is none, when it is cut
+    /// off, or when its name is compressed (nothing stands before it that it could point to) or too long.
+    pub fn question(self) -> Option<&'a [u8]> {
+        if self.question_count() == 0 {
+            return None;
+        }
+        let mut at = HEADER_LENGTH;
+        loop {
+            let length = usize::from(*self.0.get(at)?);
+            at += 1 + length;
+            if length > 63 || at - HEADER_LENGTH > LONGEST_NAME {
+                return None;
+            }
+            if length == 0 {
+                return self.0.get(HEADER_LENGTH..at + 4);
+            }
+        }
+    }
+
+    /// The records behind a question of that many bytes, in order.
+    pub fn records(self, question_length: usize) -> Records<'a> {
+        Records { bytes: self.0, at: HEADER_LENGTH + question_length, left: self.record_counts() }
+    }
+}
+
+/// One resource record, by its place in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where it begins.
+    pub start: usize,
+    /// Where the next one begins.
+    pub end: usize,
+    /// Which section it stands in.
+    pub section: Section,
+    /// Its type.
+    pub kind: u16,
+    /// Its class; in an OPT record the sender's UDP payload size.
+    pub class: u16,
+    /// Where its TTL stands.
+    pub ttl_at: usize,
+    /// Its TTL; in an OPT record the extended RCODE, the version and the DO bit.
+    pub ttl: u32,
+    /// Whether its name is the root, as an OPT record's must be.
+    pub is_root: bool,
+    /// Its data.
+    pub rdata: &'a [u8],
+}
+
+/// The sections of a message that hold records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum Section {
+    Answer,
+    Authority,
+    Additional,
+}
+
+/// A message that breaks its own format: a record is cut off, or a name in it never ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the message ends in the middle of a record or has an impossible name")]
+pub struct Malformed;
+
+/// The records of a message; ends after the first malformed one.
+#[derive(Debug)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    left: [u16; 3],
+}
+
+impl Records<'_> {
+    /// Where the next record begins; after the last, where the message ends by its own counts.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.left.iter().position(|left| *left > 0)?;
+        self.left[index] -= 1;
+        let section = [Section::Answer, Section::Authority, Section::Additional][index];
+        if let Some(record) = record(self.bytes, self.at, section) {
+            self.at = record.end;
+            return Some(Ok(record));
+        }
+        self.left = [0; 3];
+        Some(Err(Malformed))
+    }
+}
+
+fn record(bytes: &[u8], start: usize, section: Section) -> Option<Record<'_>> {
+    let ttl_at = name_end(bytes, start)? + 4;
+    let rdata_at = ttl_at + 6;
+    let end = rdata_at + usize::from(get_u16(bytes, ttl_at + 4)?);
+    Some(Record {
+        start,
+        end,
+        section,
+        kind: get_u16(bytes, ttl_at - 4)?,
+        class: get_u16(bytes, ttl_at - 2)?,
+        ttl_at,
+        ttl: get_u32(bytes, ttl_at)?,
+        is_root: bytes.get(start) == Some(&0),
+        rdata: bytes.get(rdata_at..end)?,
+    })
+}
+
+/// Where the name that begins at `start` ends in place. Compression pointers (RFC 1035 section 4.1.4) are
+/// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must point further back than
+/// the one before, so a loop is impossible.
+fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let (mut at, mut end, mut before, mut length) = (start, None, start, 0);
+    loop {
+        let label = usize::from(*bytes.get(at)?);
+        match label >> 6 {
+            0 => {
+                length += label + 1;
+                at += label + 1;
+                if length > LONGEST_NAME {
+                    return None;
+                }
+                if label == 0 {
+                    return end.or(Some(at));
+                }
+            }
+            3 => {
+                let target = usize::from(get_u16(bytes, at)? & 0x3fff);
+                end = end.or(Some(at + 2));
+                if target >= before || target < HEADER_LENGTH {
+                    return None;
+                }
+                before = target;
+                at = target;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Lower-cases a name, or a question, in place. Label lengths are below 64 and so never letters; types and
+/// classes must not pass through here, they may be.
+pub fn lower_case(name: &mut [u8]) {
+    name.make_ascii_lowercase();
+}
+
+/// Takes the age off every TTL that `offsets` names; none goes below zero.
+pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
+    for offset in offsets {
+        let at = usize::from(*offset);
+        if let Some(ttl) = get_u32(message, at) {
+            put_u32(message, at, ttl.saturating_sub(seconds));
+        }
+    }
+}
+
+/// Writes the id and the flags.
+pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
+    put_u16(message, 0, id);
+    put_u16(message, 2, flags.0);
+}
+
+/// Writes QDCOUNT and the three record counts.
+pub fn put_counts(message: &mut [u8], questions: u16, records: [u16; 3]) {
+    put_u16(message, 4, questions);
+    for (at, count) in [6, 8, 10].into_iter().zip(records) {
+        put_u16(message, at, count);
+    }
+}
+
+/// Writes a question of the same length over the one in the message.
+pub fn put_question(message: &mut [u8], question: &[u8]) {
+    if let Some(place) = message.get_mut(HEADER_LENGTH..HEADER_LENGTH + question.len()) {
+        place.copy_from_slice(question);
+    }
+}
+
+/// Writes a TTL where [`Record::ttl_at`] says.
+pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
+    put_u32(message, at, ttl);
+}
+
+/// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): our UDP payload size, the
+/// upper eight bits of the RCODE, version 0, the DO bit.
+pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
+    message.push(0);
+    for word in [TYPE_OPT, payload_size, u16::from(extended_rcode) << 8, u16::from(dnssec_ok) << 15, 0] {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+    let additional = get_u16(message, 10).unwrap_or_default();
+    put_u16(message, 10, additional.saturating_add(1));
+}
+
+/// The type and class at the end of a question.
+pub fn type_and_class(question: &[u8]) -> (u16, u16) {
+    let at = question.len().saturating_sub(4);
+    (get_u16(question, at).unwrap_or_default(), get_u16(question, at + 2).unwrap_or_default())
+}
+
+/// A name on the wire as people write it, with the escapes of master files (RFC 1035 section 5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct NameText<'a>(pub &'a [u8]);
+
+impl fmt::Display for NameText<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((length, labels)) = rest.split_first().filter(|(length, _)| **length > 0) {
+            let (label, next) = labels.split_at(usize::from(*length).min(labels.len()));
+            for byte in label {
+                match byte {
+                    b'.' | b'\\' => write!(formatter, "\\{}", char::from(*byte))?,
+                    0x21..=0x7e => write!(formatter, "{}", char::from(*byte))?,
+                    _ => write!(formatter, "\\{byte:03}")?,
+                }
+            }
+            formatter.write_str(".")?;
+            rest = next;
+        }
+        if self.0.len() <= 1 { formatter.write_str(".") } else { Ok(()) }
+    }
+}
+
+/// The last 32 bits of some RDATA: in an SOA record its MINIMUM (RFC 1035 section 3.3.13).
+pub fn last_u32(rdata: &[u8]) -> Option<u32> {
+    get_u32(rdata, rdata.len().checked_sub(4)?)
+}
+
+fn get_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+    if let Some(place) = bytes.get_mut(at..at + 2) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    if let Some(place) = bytes.get_mut(at..at + 4) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with one question for `a.b` and the given answer count, then `records`.
+    fn message(answers: u8, records: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 7, 0x81, 0x80, 0, 1, 0, answers, 0, 0, 0, 0];
+        bytes.extend_from_slice(b"\x01a\x01b\x00\x00\x01\x00\x01");
+        bytes.extend_from_slice(records);
+        bytes
+    }
+
+    const QUESTION_LENGTH: usize = 9;
+
+    #[test]
+    fn a_question_is_name_type_and_class() {
+        let bytes = message(0, &[]);
+        let question = Message::new(&bytes).and_then(Message::question).expect("a question");
+        assert_eq!(question, b"\x01a\x01b\x00\x00\x01\x00\x01");
+        assert_eq!(type_and_class(question), (1, 1));
+    }
+
+    #[test]
+    fn rfc1035_4_1_4_a_compressed_question_is_no_question() {
+        let mut bytes = message(0, &[]);
+        bytes[HEADER_LENGTH] = 0xc0;
+        assert_eq!(Message::new(&bytes).and_then(Message::question), None);
+    }
+
+    #[test]
+    fn rfc1035_2_3_4_a_name_above_255_bytes_is_no_question() {
+        let mut bytes = message(0, &[]);
+        bytes.truncate(HEADER_LENGTH);
+        for _ in 0..8 {
+            bytes.push(31);
+            bytes.extend_from_slice(&[b'x'; 31]);
+        }
+        bytes.extend_from_slice(&[0, 0, 1, 0, 1]);
+        assert_eq!(Message::new(&bytes).and_then(Message::question), None);
+    }
+
+    #[test]
+    fn records_are_walked_by_their_own_lengths() {
+        let bytes = message(1, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01");
+        let records: Result<Vec<_>, _> =
+            Message::new(&bytes).expect("long enough").records(QUESTION_LENGTH).collect();
+        let records = records.expect("well formed");
+        assert_eq!((records[0].kind, records[0].ttl, records[0].rdata), (1, 60, &[10, 0, 0, 1][..]));
+        assert_eq!(records[0].end, bytes.len());
+    }
+
+    #[test]
+    fn a_compression_loop_is_malformed() {
+        let here = (HEADER_LENGTH + QUESTION_LENGTH) as u8;
+        for pointer in [here, here + 2, 0] {
+            let mut record = vec![0xc0, pointer];
+            record.extend_from_slice(b"\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00");
+            let bytes = message(1, &record);
+            let records: Vec<_> =
+                Message::new(&bytes).expect("long enough").records(QUESTION_LENGTH).collect();
+            assert_eq!(records, [Err(Malformed)], "pointer to {pointer}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_is_malformed_wherever_it_is_cut() {
+        let whole = message(1, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01");
+        for length in HEADER_LENGTH + QUESTION_LENGTH..whole.len() {
+            let records: Vec<_> =
+                Message::new(&whole[..length]).expect("long enough").records(QUESTION_LENGTH).collect();
+            assert_eq!(records, [Err(Malformed)], "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_with_escapes_and_without_control_characters() {
+        assert_eq!(NameText(b"\x03a.b\x04x\n\\\xff\x00").to_string(), "a\\.b.x\\010\\\\\\255.");
+        assert_eq!(NameText(b"\x00").to_string(), ".");
+        assert_eq!(NameText(b"\x09cut").to_string(), "cut.");
+    }
+
+    #[test]
+    fn ttls_age_and_stop_at_zero() {
+        let mut bytes = message(1, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00");
+        let ttl_at = bytes.len() - 6;
+        age(&mut bytes, &[ttl_at as u16], 50);
+        assert_eq!(get_u32(&bytes, ttl_at), Some(10));
+        age(&mut bytes, &[ttl_at as u16], 50);
+        assert_eq!(get_u32(&bytes, ttl_at), Some(0));
+    }
+}

@@ -1,0 +1,107 @@
+//! What hostile and broken clients get, and that everybody else is served meanwhile.
+
+mod support;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+use support::{Proxy, Script, Upstream, ask, ask_tcp, query, read_frame, reply, write_frame};
+
+async fn upstream() -> Upstream {
+    Upstream::start(|query, _| {
+        let name = query.queries[0].name().clone();
+        let is_slow = name.to_string().starts_with("slow");
+        let record = Record::from_rdata(name, 60, RData::A(A(Ipv4Addr::LOCALHOST)));
+        let answer = reply(query, ResponseCode::NoError, vec![record]);
+        if is_slow { Script::Later(Duration::from_millis(300), answer) } else { Script::Send(vec![answer]) }
+    })
+    .await
+}
+
+async fn is_served(proxy: &Proxy) {
+    let name = Name::from_ascii("www.example.").expect("a name").to_string();
+    assert_eq!(ask(proxy.dns, &query(&name, RecordType::A, 9, None)).await.answers.len(), 1);
+    assert_eq!(ask_tcp(proxy.dns, &query(&name, RecordType::A, 9, None)).await.answers.len(), 1);
+}
+
+#[tokio::test]
+async fn every_cut_and_every_flipped_bit_of_a_query_is_survived() {
+    let upstream = upstream().await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    socket.connect(proxy.dns).await.expect("connects");
+    let good = query("www.example.", RecordType::A, 1, Some(1232)).to_vec().expect("encodes");
+    let cuts = (0..good.len()).map(|length| good[..length].to_vec());
+    let flips = (0..good.len() * 8).map(|bit| {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        bad
+    });
+    for (sent, bad) in cuts.chain(flips).enumerate() {
+        socket.send(&bad).await.expect("sends");
+        // A question now and then keeps the burst below what a socket's queue holds.
+        if sent % 32 == 0 {
+            is_served(&proxy).await;
+        }
+    }
+    is_served(&proxy).await;
+    let rejected = proxy.metric("podlocal_dns_outcomes_total{outcome=\"rejected\"}").await;
+    let dropped = proxy.metric("podlocal_dns_outcomes_total{outcome=\"dropped\"}").await;
+    assert!(rejected > 0 && dropped >= 12, "{rejected} rejected, {dropped} dropped");
+}
+
+#[tokio::test]
+async fn answers_of_one_connection_come_as_they_are_ready() {
+    let upstream = upstream().await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let mut stream = TcpStream::connect(proxy.dns).await.expect("connects");
+    for (id, name) in [(1, "slow.example."), (2, "quick.example.")] {
+        write_frame(&mut stream, &query(name, RecordType::A, id, None).to_vec().expect("encodes")).await;
+    }
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let bytes = read_frame(&mut stream).await.expect("reads");
+        ids.push(Message::from_vec(&bytes).expect("decodes").metadata.id);
+    }
+    assert_eq!(ids, [2, 1]);
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_closed_and_the_others_go_on() {
+    let upstream = upstream().await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(proxy.dns).await.expect("connects");
+        write_frame(&mut stream, &query("www.example.", RecordType::A, 1, None).to_vec().expect("encodes"))
+            .await;
+        read_frame(&mut stream).await.expect("an answer: the connection is served");
+        open.push(stream);
+    }
+    let mut one_more = TcpStream::connect(proxy.dns).await.expect("connects");
+    let mut rest = Vec::new();
+    let read = one_more.read_to_end(&mut rest).await;
+    assert!(matches!(read, Ok(0)) || read.is_err(), "closed without a word");
+    assert_eq!(proxy.metric("podlocal_dns_tcp_connections_refused_total").await, 1);
+    let stream = open.last_mut().expect("100 connections");
+    write_frame(stream, &query("www.example.", RecordType::A, 2, None).to_vec().expect("encodes")).await;
+    read_frame(stream).await.expect("those who were in are served");
+}
+
+#[tokio::test]
+async fn half_a_frame_and_a_client_that_leaves_disturb_nobody() {
+    let upstream = upstream().await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let mut half = TcpStream::connect(proxy.dns).await.expect("connects");
+    half.write_all(&[0, 40, 1, 2, 3]).await.expect("sends");
+    let mut left = TcpStream::connect(proxy.dns).await.expect("connects");
+    write_frame(&mut left, &query("slow.example.", RecordType::A, 1, None).to_vec().expect("encodes")).await;
+    drop(left);
+    is_served(&proxy).await;
+}

@@ -1,0 +1,218 @@
+//! The built proxy in front of a scripted upstream: what clients get, and what the upstream is asked.
+
+mod support;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, NULL, SOA, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::task::JoinSet;
+
+use support::{Proxy, Script, Upstream, ask, ask_tcp, query, reply};
+
+fn a(name: &str, ttl: u32) -> Record {
+    Record::from_rdata(Name::from_ascii(name).expect("a name"), ttl, RData::A(A(Ipv4Addr::new(10, 0, 0, 1))))
+}
+
+fn answering(ttl: u32) -> impl Fn(&Message, bool) -> Script + Send + Sync {
+    move |query, _| Script::Send(vec![reply(query, ResponseCode::NoError, vec![a("www.example.", ttl)])])
+}
+
+#[tokio::test]
+async fn the_second_question_is_answered_from_the_cache_by_udp_and_by_tcp() {
+    let upstream = Upstream::start(answering(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let first = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    let second = ask(proxy.dns, &query("WWW.Example.", RecordType::A, 2, Some(1232))).await;
+    let third = ask_tcp(proxy.dns, &query("www.example.", RecordType::A, 3, None)).await;
+    assert_eq!(upstream.asked(), 1);
+    assert_eq!(first.answers, third.answers);
+    assert_eq!(second.queries[0].name().to_string(), "WWW.Example.");
+    assert!(second.edns.is_some() && first.edns.is_none());
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"miss\"}").await, 1);
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"hit\"}").await, 2);
+    assert_eq!(proxy.metric("podlocal_dns_cache_entries").await, 1);
+}
+
+#[tokio::test]
+async fn two_hundred_identical_cold_queries_reach_the_upstream_once_and_all_are_answered() {
+    let upstream = Upstream::start(|query, _| {
+        let answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]);
+        Script::Later(Duration::from_millis(200), answer)
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let mut clients = JoinSet::new();
+    for id in 0..200 {
+        clients.spawn(async move { ask(dns, &query("www.example.", RecordType::A, id, None)).await });
+    }
+    let answers = clients.join_all().await;
+    assert!(answers.iter().all(|answer| answer.answers.len() == 1));
+    assert_eq!(upstream.asked(), 1);
+    let outcome = |name| format!("podlocal_dns_outcomes_total{{outcome=\"{name}\"}}");
+    let joined = proxy.metric(&outcome("joined")).await;
+    let hits = proxy.metric(&outcome("hit")).await;
+    assert_eq!((joined + hits, proxy.metric(&outcome("miss")).await), (199, 1));
+}
+
+#[tokio::test]
+async fn a_silent_upstream_fails_all_waiters_once_and_together() {
+    let upstream = Upstream::start(|_, _| Script::Silence).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let mut clients = JoinSet::new();
+    for id in 0..50 {
+        clients.spawn(async move { ask(dns, &query("www.example.", RecordType::A, id, None)).await });
+    }
+    let answers = clients.join_all().await;
+    assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
+    assert_eq!(upstream.asked(), 4, "four attempts of one flight, not four for each client");
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 50);
+}
+
+#[tokio::test]
+async fn a_negative_answer_is_cached_with_its_soa() {
+    let upstream = Upstream::start(|query, _| {
+        let mut answer = reply(query, ResponseCode::NXDomain, vec![]);
+        let name = || Name::from_ascii("example.").expect("a name");
+        let soa = SOA::new(name(), name(), 1, 1, 1, 1, 20);
+        answer.insert_authorities(vec![Record::from_rdata(name(), 300, RData::SOA(soa))]);
+        Script::Send(vec![answer])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for id in [1, 2] {
+        let answer = ask(proxy.dns, &query("missing.example.", RecordType::A, id, None)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+        assert!(
+            (1..=20).contains(&answer.authorities[0].ttl),
+            "RFC 2308 section 5: {}",
+            answer.authorities[0].ttl
+        );
+    }
+    assert_eq!(upstream.asked(), 1);
+}
+
+/// An upstream with a TXT record of 4 kB, which it truncates by UDP.
+async fn large() -> Upstream {
+    Upstream::start(|query, by_tcp| {
+        let text: Vec<Vec<u8>> = (0..16).map(|block| vec![b'a' + block; 250]).collect();
+        let text = RData::TXT(TXT::from_bytes(text.iter().map(Vec::as_slice).collect()));
+        let mut answer = reply(query, ResponseCode::NoError, vec![]);
+        if by_tcp {
+            let name = Name::from_ascii("large.example.").expect("a name");
+            answer.insert_answers(vec![Record::from_rdata(name, 60, text)]);
+        } else {
+            answer.metadata.truncation = true;
+        }
+        Script::Send(vec![answer])
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_fetched_by_tcp_and_each_client_gets_what_fits() {
+    let upstream = large().await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for (edns, whole) in [(None, false), (Some(512), false), (Some(1232), false), (Some(4096), true)] {
+        let answer = ask(proxy.dns, &query("large.example.", RecordType::TXT, 1, edns)).await;
+        assert_eq!(
+            (answer.metadata.truncation, answer.answers.len()),
+            (!whole, usize::from(whole)),
+            "{edns:?}"
+        );
+    }
+    let answer = ask_tcp(proxy.dns, &query("large.example.", RecordType::TXT, 2, None)).await;
+    assert!(!answer.metadata.truncation);
+    assert_eq!(answer.answers.len(), 1);
+    assert_eq!(upstream.asked(), 2, "once by UDP, once by TCP");
+}
+
+#[tokio::test]
+async fn rfc3597_unknown_types_and_classes_pass_byte_for_byte() {
+    let data: Vec<u8> = (0..=255).collect();
+    let expected = data.clone();
+    let upstream = Upstream::start(move |query, _| {
+        let unknown = RData::Unknown { code: RecordType::Unknown(65399), rdata: NULL::with(data.clone()) };
+        let record = Record::from_rdata(Name::from_ascii("odd.example.").expect("a name"), 60, unknown);
+        Script::Send(vec![reply(query, ResponseCode::NoError, vec![record])])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for id in [1, 2] {
+        let answer = ask(proxy.dns, &query("odd.example.", RecordType::Unknown(65399), id, Some(1232))).await;
+        let RData::Unknown { rdata, .. } = &answer.answers[0].data else { panic!("another type") };
+        assert_eq!(rdata.anything, expected);
+    }
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
+async fn rfc5452_9_1_forged_answers_are_ignored_and_the_true_one_awaited() {
+    let upstream = Upstream::start(|query, _| {
+        let forged = |id: u16, name: &str| {
+            let mut message =
+                reply(query, ResponseCode::NoError, vec![a("www.example.", 60), a("forged.example.", 60)]);
+            message.metadata.id = query.metadata.id ^ id;
+            message.queries[0].set_name(Name::from_ascii(name).expect("a name"));
+            message
+        };
+        let messages = vec![
+            forged(1, "www.example."),
+            forged(0, "www.elsewhere."),
+            reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]),
+        ];
+        Script::Send(messages)
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1, "the answer with one record is the true one");
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
+async fn rfc6891_6_2_2_an_upstream_that_knows_no_edns_is_asked_again_without() {
+    let upstream = Upstream::start(|query, _| {
+        let answer = match query.edns {
+            Some(_) => reply(query, ResponseCode::FormErr, vec![]),
+            None => reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]),
+        };
+        Script::Send(vec![answer])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1);
+    assert_eq!(upstream.asked(), 2);
+}
+
+#[tokio::test]
+async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
+    let failing =
+        Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::ServFail, vec![])])).await;
+    let good = Upstream::start(answering(60)).await;
+    let closed = {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+        socket.local_addr().expect("an address")
+    };
+    let proxy = Proxy::start(&[closed, failing.address, good.address], &[]).await;
+    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1);
+    assert_eq!((failing.asked(), good.asked()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_failure_that_every_upstream_agrees_on_is_handed_on_and_not_cached() {
+    let upstream =
+        Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::Refused, vec![])])).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for id in [1, 2] {
+        let answer = ask(proxy.dns, &query("www.example.", RecordType::A, id, None)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+    }
+    assert_eq!(upstream.asked(), 2);
+}

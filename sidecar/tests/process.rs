@@ -1,0 +1,142 @@
+//! The built proxy as a process: exit codes, probes, the drain, ports that are free afterwards.
+
+mod support;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use nix::sys::signal::Signal;
+use tokio::net::{TcpListener, UdpSocket};
+
+use support::{Proxy, Script, Upstream, ask, program, query, reply};
+
+/// An upstream that takes its time, and the time.
+async fn slow(time: Duration) -> Upstream {
+    Upstream::start(move |query, _| {
+        let name = Name::from_ascii("www.example.").expect("a name");
+        let record = Record::from_rdata(name, 60, RData::A(A(Ipv4Addr::LOCALHOST)));
+        Script::Later(time, reply(query, ResponseCode::NoError, vec![record]))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn bad_settings_are_all_named_at_once_and_the_exit_code_is_64() {
+    let arguments = ["--cache-size=4MB", "--upstream", "dns.example", "--max-ttl", "60", "--nonsense"];
+    let output = program().args(arguments).env("PODLOCAL_LOG_LEVEL", "loud").output().await.expect("runs");
+    let message = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(64), "{message}");
+    for part in
+        ["--cache-size", "4MB", "dns.example", "--max-ttl", "--nonsense", "PODLOCAL_LOG_LEVEL", "loud"]
+    {
+        assert!(message.contains(part), "{part} is missing in:\n{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_the_proxy_itself_is_a_bad_setting() {
+    let arguments = ["--listen", "127.0.0.1:5399", "--upstream", "127.0.0.1:5399"];
+    let output = program().args(arguments).output().await.expect("runs");
+    assert_eq!(output.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_and_the_exit_code_is_1() {
+    let taken = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let address = taken.local_addr().expect("an address").to_string();
+    let arguments = ["--listen", &address, "--upstream", "127.0.0.1:9", "--admin-port", "0"];
+    let output = program().args(arguments).output().await.expect("runs");
+    let message = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(&address) && message.contains("another program"), "{message}");
+}
+
+#[tokio::test]
+async fn sigterm_gives_the_answers_under_way_and_frees_every_port() {
+    let upstream = slow(Duration::from_millis(500)).await;
+    let mut proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let asking = tokio::spawn(async move { ask(dns, &query("www.example.", RecordType::A, 1, None)).await });
+    while upstream.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    proxy.signal(Signal::SIGTERM);
+    proxy.logged("draining").await;
+    assert_eq!(asking.await.expect("asked").answers.len(), 1);
+    assert_eq!(proxy.exit_code().await, 0);
+    UdpSocket::bind(dns).await.expect("the UDP port is free again");
+    TcpListener::bind(dns).await.expect("the TCP port is free again");
+    TcpListener::bind(proxy.admin).await.expect("the admin port is free again");
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_the_drain_and_the_exit_code_is_2() {
+    let upstream = Upstream::start(|_, _| Script::Silence).await;
+    let mut proxy = Proxy::start(&[upstream.address], &[]).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let question = query("www.example.", RecordType::A, 1, None).to_vec().expect("encodes");
+    socket.send_to(&question, proxy.dns).await.expect("sends");
+    while upstream.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    proxy.signal(Signal::SIGTERM);
+    proxy.logged("draining").await;
+    assert!(
+        proxy.http("/readyz").await.contains("not ready: draining"),
+        "probes are answered during the drain"
+    );
+    proxy.signal(Signal::SIGINT);
+    assert_eq!(proxy.exit_code().await, 2);
+}
+
+#[tokio::test]
+async fn the_admin_port_answers_probes_and_scrapes() {
+    let upstream = slow(Duration::ZERO).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    assert!(proxy.http("/livez").await.starts_with("HTTP/1.1 200"));
+    assert!(proxy.http("/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(proxy.http("/metrics").await.contains("podlocal_dns_build_info{version="));
+    assert!(proxy.http("/nowhere").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn await_and_health_tell_when_the_proxy_is_ready() {
+    let upstream = slow(Duration::ZERO).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let port = proxy.admin.port().to_string();
+    for command in ["await", "health"] {
+        let status = program().args([command, "--admin-port", &port]).status().await.expect("runs");
+        assert_eq!(status.code(), Some(0), "{command}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_proxy_health_fails_and_await_lets_the_pod_start() {
+    let unused = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let port = unused.local_addr().expect("an address").port().to_string();
+    drop(unused);
+    let health = program().args(["health", "--admin-port", &port]).output().await.expect("runs");
+    assert_eq!(health.status.code(), Some(1));
+    let arguments = ["await", "--ready-timeout", "100ms", "--admin-port", &port];
+    let held = program().args(arguments).output().await.expect("runs");
+    assert_eq!(held.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&held.stderr).contains("the pod starts although"));
+}
+
+#[tokio::test]
+async fn a_variable_of_a_newer_version_is_a_warning() {
+    let mut command = program();
+    command.env("PODLOCAL_FUTURE", "1").args(["--listen", "127.0.0.1:0", "--admin-port", "0"]);
+    let mut child = command
+        .args(["--upstream", "127.0.0.1:9"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut log = tokio::io::BufReader::new(child.stderr.take().expect("piped"));
+    let mut first = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut log, &mut first).await.expect("reads");
+    assert!(first.contains("WARN") && first.contains("PODLOCAL_FUTURE"), "{first}");
+}

@@ -1,0 +1,275 @@
+//! A proxy process and a scripted upstream for it to ask; both on free ports, both gone when dropped.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses what it needs")]
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, Record, RecordType};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// Nothing here takes longer; what does is a failure, not slowness.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program under test.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podlocal-sidecar"));
+    command.kill_on_drop(true).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// A running proxy.
+pub struct Proxy {
+    pub child: Child,
+    pub dns: SocketAddr,
+    pub admin: SocketAddr,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Proxy {
+    /// Starts one on free ports, and waits until it says where it listens.
+    pub async fn start(upstreams: &[SocketAddr], more: &[&str]) -> Self {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0", "--admin-port", "0"]).args(more).stderr(Stdio::piped());
+        for upstream in upstreams {
+            command.args(["--upstream", &upstream.to_string()]);
+        }
+        let mut child = command.spawn().expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let line = loop {
+            let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("readable");
+            let line = line.expect("the proxy said where it listens before it ended");
+            if line.contains("serving") {
+                break line;
+            }
+        };
+        let between = |start: &str, end: char| {
+            let rest = line.split_once(start).unwrap_or_else(|| panic!("no {start} in {line}")).1;
+            rest.split_once(end).unwrap_or((rest, "")).0.to_owned()
+        };
+        let dns = between("dns=[", ']').parse().expect("an address");
+        let admin_port: u16 = between("admin_port=", ' ').parse().expect("a port");
+        Self { child, dns, admin: SocketAddr::from(([127, 0, 0, 1], admin_port)), log }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("still running");
+        kill(Pid::from_raw(i32::try_from(id).expect("a process id")), signal).expect("the signal is sent");
+    }
+
+    /// Waits for a line of the log that contains `text`.
+    pub async fn logged(&mut self, text: &str) -> String {
+        let found = async {
+            while let Some(line) = self.log.next_line().await.expect("readable") {
+                if line.contains(text) {
+                    return line;
+                }
+            }
+            panic!("the log ended without {text:?}");
+        };
+        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {text:?} in the log in time"))
+    }
+
+    /// Waits for its end; the exit code.
+    pub async fn exit_code(&mut self) -> i32 {
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("in time").expect("waited for");
+        status.code().expect("an exit code, not a signal")
+    }
+
+    /// Asks the admin port; the whole HTTP answer.
+    pub async fn http(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin).await.expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sends");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("reads");
+        answer
+    }
+
+    /// The value of one series of the metrics.
+    pub async fn metric(&self, series: &str) -> u64 {
+        let metrics = self.http("/metrics").await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().expect("a number")
+    }
+}
+
+/// What the scripted upstream does about one question.
+pub enum Script {
+    /// Sends these messages, in order, with the query's id put into those whose id is 0.
+    Send(Vec<Message>),
+    /// Sends this after that time.
+    Later(Duration, Message),
+    /// Says nothing.
+    Silence,
+}
+
+/// A DNS server that follows a script and counts what it is asked, UDP and TCP on one port.
+pub struct Upstream {
+    pub address: SocketAddr,
+    pub asked: Arc<AtomicUsize>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Upstream {
+    /// Starts one. The script is given the query and whether it came by TCP.
+    pub async fn start(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static) -> Self {
+        let (socket, listener) = loop {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+            if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")).await {
+                break (Arc::new(socket), listener);
+            }
+        };
+        let address = socket.local_addr().expect("an address");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let script = Arc::new(script);
+        let udp = tokio::spawn(serve_udp(socket, Arc::clone(&script), Arc::clone(&asked)));
+        let tcp = tokio::spawn(serve_tcp(listener, script, Arc::clone(&asked)));
+        Self { address, asked, tasks: [udp.abort_handle(), tcp.abort_handle()] }
+    }
+
+    /// How many queries came.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+async fn serve_udp(
+    socket: Arc<UdpSocket>,
+    script: Arc<impl Fn(&Message, bool) -> Script + Send + Sync + 'static>,
+    asked: Arc<AtomicUsize>,
+) {
+    let mut buffer = vec![0; 65536];
+    loop {
+        // An answer that met a closed port comes back as an error here.
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        asked.fetch_add(1, Ordering::SeqCst);
+        // A client's odd class or type is passed on; the typed decoder does not know them all.
+        let Ok(query) = Message::from_vec(&buffer[..length]) else { continue };
+        let (script, socket) = (script(&query, false), Arc::clone(&socket));
+        tokio::spawn(async move {
+            for answer in answers(script, &query).await {
+                let _ = socket.send_to(&answer, client).await;
+            }
+        });
+    }
+}
+
+async fn serve_tcp(
+    listener: TcpListener,
+    script: Arc<impl Fn(&Message, bool) -> Script + Send + Sync + 'static>,
+    asked: Arc<AtomicUsize>,
+) {
+    loop {
+        let (mut stream, _) = listener.accept().await.expect("accepts");
+        let Ok(bytes) = read_frame(&mut stream).await else { continue };
+        asked.fetch_add(1, Ordering::SeqCst);
+        let Ok(query) = Message::from_vec(&bytes) else { continue };
+        let script = script(&query, true);
+        for answer in answers(script, &query).await {
+            write_frame(&mut stream, &answer).await;
+        }
+    }
+}
+
+async fn answers(script: Script, query: &Message) -> Vec<Vec<u8>> {
+    let messages = match script {
+        Script::Send(messages) => messages,
+        Script::Later(time, message) => {
+            tokio::time::sleep(time).await;
+            vec![message]
+        }
+        Script::Silence => Vec::new(),
+    };
+    let encode = |mut message: Message| {
+        if message.metadata.id == 0 {
+            message.metadata.id = query.metadata.id;
+        }
+        message.to_vec().expect("encodes")
+    };
+    messages.into_iter().map(encode).collect()
+}
+
+/// A reply to `query` with these answers; its id is put in when it is sent.
+pub fn reply(query: &Message, rcode: ResponseCode, answers: Vec<Record>) -> Message {
+    let mut message = Message::new(0, MessageType::Response, OpCode::Query);
+    message.metadata.response_code = rcode;
+    message.metadata.recursion_desired = query.metadata.recursion_desired;
+    message.metadata.recursion_available = true;
+    message.add_queries(query.queries.iter().cloned());
+    message.insert_answers(answers);
+    message
+}
+
+/// A client's query with RD set; with EDNS of that size when given.
+pub fn query(name: &str, kind: RecordType, id: u16, edns: Option<u16>) -> Message {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).expect("a name"), kind));
+    if let Some(size) = edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(size);
+        message.set_edns(edns);
+    }
+    message
+}
+
+/// Asks by UDP; the answer, which must carry the query's id.
+pub async fn ask(server: SocketAddr, query: &Message) -> Message {
+    let bytes = ask_bytes(server, &query.to_vec().expect("encodes")).await;
+    let answer = Message::from_vec(&bytes).expect("the answer decodes");
+    assert_eq!(answer.metadata.id, query.metadata.id);
+    answer
+}
+
+/// Asks by UDP, in bytes.
+pub async fn ask_bytes(server: SocketAddr, query: &[u8]) -> Vec<u8> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    socket.connect(server).await.expect("connects");
+    socket.send(query).await.expect("sends");
+    let mut buffer = vec![0; 65536];
+    let length =
+        timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("an answer in time").expect("receives");
+    buffer.truncate(length);
+    buffer
+}
+
+/// Asks by TCP.
+pub async fn ask_tcp(server: SocketAddr, query: &Message) -> Message {
+    let mut stream = TcpStream::connect(server).await.expect("connects");
+    write_frame(&mut stream, &query.to_vec().expect("encodes")).await;
+    let bytes = timeout(PATIENCE, read_frame(&mut stream)).await.expect("an answer in time").expect("reads");
+    Message::from_vec(&bytes).expect("the answer decodes")
+}
+
+/// Reads one message of a stream.
+pub async fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let length = stream.read_u16().await?;
+    let mut bytes = vec![0; usize::from(length)];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Writes one message to a stream; the other side may be gone.
+pub async fn write_frame(stream: &mut TcpStream, bytes: &[u8]) {
+    let length = u16::try_from(bytes.len()).expect("a DNS message");
+    let _ = stream.write_all(&length.to_be_bytes()).await;
+    let _ = stream.write_all(bytes).await;
+}
