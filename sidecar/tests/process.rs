@@ -9,9 +9,9 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sys::signal::Signal;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use support::{Proxy, Script, Upstream, ask, program, query, reply};
+use support::{Proxy, Script, Upstream, ask, ask_tcp, program, query, reply};
 
 /// An upstream that takes its time, and the time.
 async fn slow(time: Duration) -> Upstream {
@@ -59,14 +59,19 @@ async fn sigterm_gives_the_answers_under_way_and_frees_every_port() {
     let upstream = slow(Duration::from_millis(500)).await;
     let mut proxy = Proxy::start(&[upstream.address], &[]).await;
     let dns = proxy.dns;
-    let asking = tokio::spawn(async move { ask(dns, &query("www.example.", RecordType::A, 1, None)).await });
-    while upstream.asked() == 0 {
+    let by_udp = tokio::spawn(async move { ask(dns, &query("www.example.", RecordType::A, 1, None)).await });
+    let by_tcp =
+        tokio::spawn(async move { ask_tcp(dns, &query("www.example.", RecordType::AAAA, 2, None)).await });
+    let idle = TcpStream::connect(dns).await.expect("connects");
+    while upstream.asked() < 2 {
         tokio::task::yield_now().await;
     }
     proxy.signal(Signal::SIGTERM);
     proxy.logged("draining").await;
-    assert_eq!(asking.await.expect("asked").answers.len(), 1);
+    assert_eq!(by_udp.await.expect("asked").answers.len(), 1);
+    assert_eq!(by_tcp.await.expect("asked").answers.len(), 1);
     assert_eq!(proxy.exit_code().await, 0);
+    drop(idle);
     UdpSocket::bind(dns).await.expect("the UDP port is free again");
     TcpListener::bind(dns).await.expect("the TCP port is free again");
     TcpListener::bind(proxy.admin).await.expect("the admin port is free again");

@@ -55,7 +55,7 @@ fn admit<U: Upstream>(stream: TcpStream, service: &Arc<Service<U>>, drain: &Drai
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
-    tokio::spawn(write(writer, queue, place));
+    tokio::spawn(write(writer, queue, (place, drain.clone())));
     let service = Arc::clone(service);
     let drain = drain.clone();
     tokio::spawn(async move {
@@ -136,8 +136,13 @@ fn frame(out: &mut Vec<u8>, answer: &[u8]) {
     out.extend_from_slice(answer);
 }
 
-/// Writes answers until there are no more to come. The place among the connections is free when it ends.
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>, _place: OwnedSemaphorePermit) {
+/// Writes answers until there are no more to come. The place among the connections is free when it ends, and
+/// the drain waits for it: an answer in the queue is not yet given.
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+    _held: (OwnedSemaphorePermit, Drain),
+) {
     while let Some(answer) = queue.recv().await {
         match timeout(limits::TCP_IDLE, writer.write_all(&answer)).await {
             Ok(Ok(())) => {}
