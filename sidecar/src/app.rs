@@ -19,6 +19,7 @@ use crate::metrics::{Gauges, Metrics, Snapshot};
 use crate::resolver::Resolver;
 use crate::server::{Service, tcp, udp};
 use crate::shutdown::{self, Signals};
+use crate::supervise::supervised;
 use crate::upstream::Servers;
 
 /// A proxy whose sockets are bound: its addresses are known, nothing is answered yet.
@@ -27,6 +28,7 @@ pub struct Bound {
     sockets: Vec<(UdpSocket, TcpListener)>,
     admin: TcpListener,
     service: Arc<Service<Servers>>,
+    metrics: Metrics,
     registry: Registry,
     readiness: Readiness,
     starting: Latch,
@@ -93,8 +95,8 @@ impl Bound {
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
         let readiness = Readiness::default();
         let starting = readiness.latch("listeners");
-        let service = Service::new(resolver, metrics, settings.query_log);
-        Ok(Self { sockets, admin, service, registry, readiness, starting, signals })
+        let service = Service::new(resolver, metrics.clone(), settings.query_log);
+        Ok(Self { sockets, admin, service, metrics, registry, readiness, starting, signals })
     }
 
     /// The addresses that DNS is served on, and the admin port.
@@ -105,11 +107,16 @@ impl Bound {
 
     /// Serves until a signal, then drains: no new queries, answers under way are given.
     pub async fn run(self) -> Ended {
-        let Self { sockets, admin, service, registry, readiness, starting, mut signals } = self;
+        let Self { sockets, admin, service, metrics, registry, readiness, starting, mut signals } = self;
         let (drainer, drain) = shutdown::drain();
         for (socket, listener) in sockets {
-            tokio::spawn(udp::serve(socket, Arc::clone(&service), drain.clone()));
-            tokio::spawn(tcp::serve(listener, Arc::clone(&service), drain.clone()));
+            let (socket, listener) = (Arc::new(socket), Arc::new(listener));
+            let (by_udp, by_tcp) =
+                ((Arc::clone(&service), drain.clone()), (Arc::clone(&service), drain.clone()));
+            let udp = move || udp::serve(Arc::clone(&socket), Arc::clone(&by_udp.0), by_udp.1.clone());
+            let tcp = move || tcp::serve(Arc::clone(&listener), Arc::clone(&by_tcp.0), by_tcp.1.clone());
+            tokio::spawn(supervised("udp", metrics.clone(), udp));
+            tokio::spawn(supervised("tcp", metrics.clone(), tcp));
         }
         let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone()));
         drop((starting, drain));

@@ -27,6 +27,7 @@ pub mod reply;
 pub mod resolver;
 pub mod server;
 pub mod shutdown;
+pub mod supervise;
 pub mod telemetry;
 pub mod upstream;
 pub mod wire;

@@ -108,6 +108,7 @@ pub struct Metrics {
     exchanges: [[Counter; 5]; 2],
     exchange_duration: Histogram,
     connections_refused: Counter,
+    panics: Counter,
 }
 
 impl Metrics {
@@ -129,6 +130,7 @@ impl Metrics {
             }),
             exchange_duration: Histogram::new(EXCHANGE_SECONDS),
             connections_refused: Counter::default(),
+            panics: Counter::default(),
         };
         let mut registry = Registry::with_prefix("podlocal_dns");
         registry.register("queries", "Messages from clients", queries);
@@ -142,6 +144,11 @@ impl Metrics {
             "tcp_connections_refused",
             "Connections closed because there were too many",
             refused,
+        );
+        registry.register(
+            "panics",
+            "Server loops that panicked and were started again",
+            metrics.panics.clone(),
         );
         registry.register("build", "What runs here", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         (metrics, registry)
@@ -166,6 +173,11 @@ impl Metrics {
     /// Counts a connection that was closed because there are too many.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// Counts a panic that was survived.
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 }
 

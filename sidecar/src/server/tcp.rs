@@ -26,7 +26,7 @@ use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
 /// Accepts until the drain begins.
-pub async fn serve<U: Upstream>(listener: TcpListener, service: Arc<Service<U>>, mut drain: Drain) {
+pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service<U>>, mut drain: Drain) {
     loop {
         let accepted = tokio::select! {
             biased;

@@ -19,8 +19,7 @@ use crate::upstream::Upstream;
 const LARGEST_QUERY: usize = 4096;
 
 /// Serves until the drain begins; what has arrived by then is still answered.
-pub async fn serve<U: Upstream>(socket: UdpSocket, service: Arc<Service<U>>, mut drain: Drain) {
-    let socket = Arc::new(socket);
+pub async fn serve<U: Upstream>(socket: Arc<UdpSocket>, service: Arc<Service<U>>, mut drain: Drain) {
     let mut server =
         Server { socket, service, received: vec![0; LARGEST_QUERY], out: Vec::with_capacity(4096) };
     loop {
