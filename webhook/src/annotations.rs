@@ -1,0 +1,107 @@
+//! A pod's annotations -> settings. Pure.
+//!
+//! ```text
+//!   the pod's annotation  >  the cluster-wide default (settings file)  >  the default of the table
+//! ```
+//!
+//! The order holds key by key. A bad value is ignored, so that the next best holds, and it is named.
+
+use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
+use podlocal_settings::read::{self, Given, Mistake, Read};
+use podlocal_settings::table::{self, Setting};
+use serde_json::{Map, Value};
+
+/// The cluster-wide defaults for injected pods, already checked.
+pub type Defaults = Vec<(&'static Setting, Given)>;
+
+/// Reads the settings of a pod from its annotations, then from the defaults. [`Read::mistakes`] names every value
+/// that was ignored, unknown annotations with our prefix included.
+pub fn read(annotations: Option<&Map<String, Value>>, defaults: &Defaults) -> Read {
+    let of_pod = |setting: &Setting| {
+        let value = annotations?.get(&setting.annotation())?;
+        setting.is_annotation().then(|| Given { origin: origin(&setting.annotation()), text: text(value) })
+    };
+    let of_cluster = |setting: &Setting| {
+        let default = defaults.iter().find(|(other, _)| *other == setting);
+        default.map(|(_, given)| given.clone())
+    };
+    let mut read = read::read(|setting| of_pod(setting).into_iter().chain(of_cluster(setting)).collect());
+    read.mistakes.extend(annotations.into_iter().flatten().filter_map(|(key, value)| unknown(key, value)));
+    read
+}
+
+/// The mistake in an annotation with our prefix that is no setting of pods.
+fn unknown(key: &str, value: &Value) -> Option<Mistake> {
+    let name = key.strip_prefix(ANNOTATION_PREFIX)?;
+    let expected = match key {
+        STATUS_ANNOTATION => return None,
+        INJECT_LABEL => "a label of that name: selectors cannot see annotations".to_owned(),
+        _ if table::find(name, Setting::is_annotation).is_some() => return None,
+        _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
+    };
+    Some(Mistake::new(origin(key), &text(value), expected))
+}
+
+fn origin(key: &str) -> String {
+    format!("annotation {key}")
+}
+
+/// The value as its writer sees it. The API server takes only strings; a file may hold a bare number, which is
+/// shown with what it is, and then refused by the API server.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(annotations: &Value, defaults: &Defaults) -> Read {
+        read(annotations.as_object(), defaults)
+    }
+
+    fn default_of(setting: &'static Setting, text: &str) -> (&'static Setting, Given) {
+        (setting, Given { origin: "settings file".to_owned(), text: text.to_owned() })
+    }
+
+    #[test]
+    fn the_pod_wins_over_the_cluster_wide_default_key_by_key() {
+        let defaults = vec![default_of(&table::NDOTS, "3"), default_of(&table::CACHE_SIZE, "8Mi")];
+        let read = of(&json!({table::NDOTS.annotation(): "1"}), &defaults);
+        assert_eq!((read.settings.ndots, read.settings.cache_size), (1, 8 << 20));
+        assert_eq!(read.mistakes, []);
+    }
+
+    #[test]
+    fn a_bad_value_keeps_the_next_best_one_and_is_named_with_what_was_expected() {
+        let read = of(&json!({table::NDOTS.annotation(): "many"}), &vec![default_of(&table::NDOTS, "3")]);
+        assert_eq!(read.settings.ndots, 3);
+        assert_eq!(
+            read.mistakes[0].to_string(),
+            format!("annotation {}: \"many\": expected a whole number", table::NDOTS.annotation())
+        );
+    }
+
+    #[test]
+    fn an_unknown_annotation_with_our_prefix_is_named_and_others_are_not_ours() {
+        let read = of(
+            &json!({
+                format!("{ANNOTATION_PREFIX}nodts"): "2",
+                INJECT_LABEL: "enabled",
+                STATUS_ANNOTATION: "injected",
+                "example.com/ndots": "9",
+            }),
+            &Vec::new(),
+        );
+        let origins: Vec<_> = read.mistakes.iter().map(|mistake| mistake.origin.as_str()).collect();
+        assert_eq!(origins, ["annotation podlocal-dns.io/nodts", "annotation podlocal-dns.io/inject"]);
+    }
+
+    #[test]
+    fn what_only_the_sidecar_takes_is_no_annotation() {
+        let read = of(&json!({table::ZONE.annotation(): "a.b"}), &Vec::new());
+        assert_eq!(read.settings.zone, "cluster.local");
+        assert_eq!(read.mistakes.len(), 1);
+    }
+}

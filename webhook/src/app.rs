@@ -1,0 +1,237 @@
+//! The wiring of `serve`: bind first, then run until a signal.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum_server::Handle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::certificates::{self, Identity};
+use crate::cluster::Cluster;
+use crate::config::Serve;
+use crate::discovery;
+use crate::keeper::Keeper;
+use crate::metrics::Metrics;
+use crate::mutate::Policy;
+use crate::readiness::{Latch, Readiness};
+use crate::server::{self, Context};
+use crate::shutdown::Signals;
+use crate::tls::{self, Served};
+
+/// How long reviews that are under way may take after the first signal; within the 30 s that a pod has.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Why the program cannot start, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken, or not ours.
+    #[error("cannot listen on {what}: {source}")]
+    Bind {
+        /// The flag, or the default.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file cannot be read or written.
+    #[error("{file}: {source}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The certificate in the files cannot be served.
+    #[error("--tls-cert and --tls-key: {0}")]
+    Certificate(#[from] tls::Error),
+    /// No certificate could be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] certificates::MakeError),
+    /// TLS itself.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// We are in a cluster, but without a service account.
+    #[error("cannot use the service account: {0}")]
+    ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
+    /// Reviews cannot be served any more.
+    #[error("cannot serve reviews: {0}")]
+    Serve(std::io::Error),
+    /// The runtime.
+    #[error("the runtime: {0}")]
+    Runtime(std::io::Error),
+    /// Signals cannot be taken.
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Every review that was under way was answered.
+    Drained,
+    /// A second signal ended the drain.
+    Cut,
+}
+
+/// The bound program, not yet running.
+#[derive(Debug)]
+pub struct App {
+    reviews: TcpListener,
+    admin: TcpListener,
+    served: Arc<Served>,
+    tls: rustls::ServerConfig,
+    context: Arc<Context>,
+    cluster: Arc<watch::Sender<Cluster>>,
+    readiness: Readiness,
+    settings: Serve,
+    signals: Signals,
+}
+
+impl App {
+    /// Binds the addresses, so that a conflict shows at once and they are known.
+    pub fn bind(settings: Serve) -> Result<Self, StartError> {
+        let signals = Signals::listen().map_err(StartError::Signals)?;
+        let bind = |flag: &str, address: Option<SocketAddr>, port| {
+            server::bind(address, port).map_err(|source| {
+                let what =
+                    address.map_or_else(|| format!("port {port}"), |address| format!("{flag} {address}"));
+                StartError::Bind { what, source }
+            })
+        };
+        let reviews = bind("--listen", settings.listen, 8443)?;
+        let admin = bind("--admin-listen", settings.admin_listen, 8080)?;
+
+        let common = &settings.common;
+        // A file that is not there says nothing; the flags may say it all.
+        let resolv_conf = std::fs::read_to_string(&common.resolv_conf).unwrap_or_default();
+        let (cluster, known) = watch::channel(Cluster::new(&common.cluster, &resolv_conf));
+        let served = Arc::new(Served::default());
+        let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
+        let context = Arc::new(Context { cluster: known, policy, metrics: Arc::new(Metrics::new()) });
+        Ok(Self {
+            reviews,
+            admin,
+            tls: tls::server_config(served.clone())?,
+            served,
+            context,
+            cluster: Arc::new(cluster),
+            readiness: Readiness::default(),
+            settings,
+            signals,
+        })
+    }
+
+    /// Serves until the first signal, then drains.
+    pub async fn run(mut self) -> Result<End, StartError> {
+        self.announce();
+        let latch = self.readiness.latch("certificate");
+        self.certify(latch)?;
+
+        let (reviews, admin) = (Handle::new(), Handle::new());
+        let router = server::reviews(self.context.clone());
+        let mut reviews_task =
+            tokio::spawn(server::serve_tls(self.reviews, self.tls, router, reviews.clone()));
+        let router = server::admin(self.readiness.clone(), self.context.metrics.clone());
+        tokio::spawn(server::serve_plain(self.admin, router, admin));
+
+        let signal = tokio::select! {
+            signal = self.signals.next() => signal,
+            result = &mut reviews_task => {
+                let result = result.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+                return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("it ended"))));
+            }
+        };
+        tracing::info!(signal, "draining");
+        // Readiness is false from here on; the Service's endpoints follow a moment later.
+        let _draining = self.readiness.latch("nothing: it is draining");
+        let drained = async {
+            tokio::time::sleep(self.settings.shutdown_delay).await;
+            reviews.graceful_shutdown(Some(DRAIN_DEADLINE));
+            let _ = reviews_task.await;
+        };
+        tokio::select! {
+            () = drained => Ok(End::Drained),
+            signal = self.signals.next() => {
+                tracing::warn!(signal, "the drain was cut");
+                Ok(End::Cut)
+            }
+        }
+    }
+
+    fn announce(&self) {
+        let address = |listener: &TcpListener| {
+            listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+        };
+        tracing::info!(address = address(&self.reviews), "serving reviews");
+        tracing::info!(address = address(&self.admin), "serving health and metrics");
+        let cluster = self.cluster.borrow();
+        if cluster.dns.is_empty() {
+            tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
+        }
+        let Cluster { dns, domain, extra_search, version: _ } = &*cluster;
+        tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
+    }
+
+    /// Sees to it that there is a certificate, now or soon; `latch` is dropped when there is one.
+    fn certify(&self, latch: Latch) -> Result<(), StartError> {
+        let metrics = self.context.metrics.clone();
+        let client = if in_cluster() { Some(client()?) } else { None };
+        if let Some(client) = &client {
+            tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone()));
+        }
+        if let Some((certificate, key)) = &self.settings.tls_files {
+            let key = tls::certified_key(&read(certificate)?, &read(key)?)?;
+            metrics.certificate_expires(certificates::expiry(&key.cert[0]).unwrap_or_default());
+            self.served.replace(key);
+            return Ok(());
+        }
+        let ca_out = self.settings.ca_out.clone();
+        if let Some(client) = client {
+            let keeper = Keeper {
+                client,
+                secret: self.settings.certificate_secret.clone(),
+                configuration: self.settings.webhook_configuration.clone(),
+                dns_names: self.settings.dns_names.clone(),
+            };
+            let on_ca = move |ca: &str| {
+                if let Some(file) = &ca_out
+                    && let Err(error) = std::fs::write(file, ca)
+                {
+                    tracing::warn!(file = %file.display(), %error, "cannot write the CA");
+                }
+            };
+            tokio::spawn(keeper.run(self.served.clone(), metrics, latch, on_ca));
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        let identity = Identity::make(&self.settings.dns_names, now)?;
+        let usable = identity.usable(&self.settings.dns_names, now).map_err(certificates::MakeError::from)?;
+        metrics.certificate_expires(usable.expires);
+        self.served.replace(usable.key);
+        if let Some(file) = ca_out {
+            std::fs::write(&file, &identity.ca).map_err(of_file(&file))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is a pod: the kubelet sets this variable in every container.
+fn in_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// A client with the pod's service account; never with a developer's own configuration.
+fn client() -> Result<kube::Client, StartError> {
+    let config = kube::Config::incluster().map_err(|error| StartError::ServiceAccount(error.into()))?;
+    kube::Client::try_from(config).map_err(|error| StartError::ServiceAccount(error.into()))
+}
+
+fn read(file: &std::path::Path) -> Result<String, StartError> {
+    std::fs::read_to_string(file).map_err(of_file(file))
+}
+
+fn of_file(file: &std::path::Path) -> impl Fn(std::io::Error) -> StartError {
+    let file = file.display().to_string();
+    move |source| StartError::File { file: file.clone(), source }
+}

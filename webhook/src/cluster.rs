@@ -1,0 +1,114 @@
+//! What is known of the cluster that the pods run in. Pure.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::resolv_conf;
+
+/// What is known of the cluster; a part of every decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The cluster's DNS servers, in order of preference; empty when unknown.
+    pub dns: Vec<SocketAddr>,
+    /// The cluster domain, lower case, without the final dot.
+    pub domain: String,
+    /// The search domains that the kubelet would put behind the cluster's own.
+    pub extra_search: Vec<String>,
+    /// The API server's version; `None` while unknown.
+    pub version: Option<Version>,
+}
+
+/// What the flags say about the cluster.
+#[derive(Debug, Default)]
+#[allow(missing_docs, reason = "each is the flag of that name")]
+pub struct ClusterFlags {
+    pub dns: Vec<SocketAddr>,
+    pub domain: Option<String>,
+    pub extra_search: Vec<String>,
+}
+
+/// A version of Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// 1 in 1.29.
+    pub major: u32,
+    /// 29 in 1.29.
+    pub minor: u32,
+}
+
+impl Cluster {
+    /// The cluster as the flags and, where they are silent, the text of our own `resolv.conf` describe it.
+    ///
+    /// The node's search domains are taken from the file as long as no flag gives any.
+    pub fn new(flags: &ClusterFlags, resolv_conf: &str) -> Self {
+        let found = resolv_conf::cluster_first(resolv_conf);
+        let (dns, domain, node_search) = match found {
+            Some(found) => (found.nameservers, Some(found.domain), found.node_search),
+            None => (Vec::new(), None, Vec::new()),
+        };
+        let default_domain = || podlocal_settings::Settings::defaults().zone;
+        Self {
+            dns: if flags.dns.is_empty() { dns } else { flags.dns.clone() },
+            domain: flags.domain.clone().or(domain).unwrap_or_else(default_domain),
+            extra_search: if flags.extra_search.is_empty() {
+                node_search
+            } else {
+                flags.extra_search.clone()
+            },
+            version: None,
+        }
+    }
+}
+
+impl Version {
+    /// The first version with native sidecars on by default (`SidecarContainers` in
+    /// `kubernetes/pkg/features/kube_features.go`).
+    pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
+
+    /// From the texts of `/version`, where some distributions write the minor version as `29+`.
+    pub fn parse(major: &str, minor: &str) -> Option<Self> {
+        let leading_number = |text: &str| {
+            let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+            text[..digits].parse().ok()
+        };
+        Some(Self { major: leading_number(major)?, minor: leading_number(minor)? })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF_A_POD: &str =
+        "search ns.svc.corp.internal svc.corp.internal corp.internal node.example\nnameserver 10.96.0.10\n";
+
+    #[test]
+    fn flags_win_over_resolv_conf_one_by_one() {
+        let flags =
+            ClusterFlags { dns: vec!["10.0.0.10:53".parse().expect("valid")], ..ClusterFlags::default() };
+        let cluster = Cluster::new(&flags, OF_A_POD);
+        assert_eq!(cluster.dns, flags.dns);
+        assert_eq!(cluster.domain, "corp.internal");
+        assert_eq!(cluster.extra_search, ["node.example"]);
+    }
+
+    #[test]
+    fn without_either_only_the_default_domain_is_known() {
+        let cluster = Cluster::new(&ClusterFlags::default(), "nameserver 192.168.1.1\n");
+        assert_eq!((cluster.dns.len(), cluster.domain.as_str()), (0, "cluster.local"));
+    }
+
+    #[test]
+    fn versions_of_distributions_are_understood_and_ordered() {
+        assert_eq!(Version::parse("1", "29+"), Some(Version { major: 1, minor: 29 }));
+        assert_eq!(Version::parse("1", ""), None);
+        assert!(Version::parse("1", "28") < Some(Version::NATIVE_SIDECARS));
+        assert!(Version { major: 2, minor: 0 } > Version::NATIVE_SIDECARS);
+    }
+}

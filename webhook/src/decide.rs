@@ -1,0 +1,298 @@
+//! Whether a pod is injected, and with what. Pure.
+
+use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
+use podlocal_settings::read::{Mistake, Read};
+use serde_json::Value;
+
+use crate::annotations::{self, Defaults};
+use crate::cluster::{Cluster, Version};
+use crate::dns::{self, Base, Dns, Unfit};
+
+/// What happens to a pod.
+#[derive(Debug)]
+pub enum Decision {
+    /// It is injected, as planned.
+    Inject(Box<Plan>),
+    /// It has our container, but another injector has put one before it: ours goes back to the front.
+    MoveFirst {
+        /// Where our container stands among the init containers.
+        from: usize,
+    },
+    /// It stays as it is.
+    Skip(Skip),
+}
+
+/// Everything that [`crate::inject`] needs besides the pod.
+#[derive(Debug)]
+pub struct Plan {
+    /// The pod's settings; the ignored ones are in its mistakes.
+    pub read: Read,
+    /// The pod's DNS configuration.
+    pub dns: Dns,
+    /// The cluster domain.
+    pub zone: String,
+}
+
+/// Why a pod stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "`sentence` says what each means")]
+pub enum Skip {
+    NotAPod,
+    OptedOut,
+    MirrorPod,
+    Windows,
+    HostNetwork,
+    OldKubernetes,
+    AlreadyInjected,
+    NameTaken,
+    DnsPolicyDefault,
+    DnsPolicyNone,
+    DnsPolicyUnknown,
+    DnsPortTaken,
+    AdminPortTaken,
+    PortSysctl,
+    NoClusterDns,
+    NoNameserver,
+    TooManyNameservers,
+    TooManySearchDomains,
+    SearchListTooLong,
+}
+
+/// Decides about one pod. The first line that fits holds:
+///
+/// | the pod | the decision |
+/// |---|---|
+/// | has no `spec` with containers | skip `not_a_pod` |
+/// | label `inject: disabled` | skip `opted_out` |
+/// | annotation of mirror pods | skip `mirror_pod` |
+/// | `spec.os.name` or node selector: Windows | skip `windows` |
+/// | our container, first of the init containers | skip `already_injected` |
+/// | our container, further behind | move to the front |
+/// | another container of that name | skip `container_name_taken` |
+/// | `hostNetwork` | skip `host_network` |
+/// | the API server is older than 1.29 | skip `kubernetes_too_old` |
+/// | dnsPolicy `Default` | skip `dns_policy_default` |
+/// | dnsPolicy `None`, label not `inject: enabled` | skip `dns_policy_none` |
+/// | a dnsPolicy that we do not know | skip `dns_policy_unknown` |
+/// | a container declares port 53 | skip `dns_port_taken` |
+/// | a container declares our admin port | skip `admin_port_taken` |
+/// | a sysctl keeps port 53 for root | skip `unprivileged_port_start` |
+/// | no server to ask, or a dnsConfig that the API server refuses | skip, with that reason |
+/// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers |
+/// | `ClusterFirst`, `ClusterFirstWithHostNet` or no dnsPolicy | inject |
+///
+/// That the pod is opted in at all is known from the selectors of the webhook's configuration; a label with any
+/// other value says nothing, and the namespace's label holds.
+pub fn decide(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults) -> Decision {
+    match examine(pod, namespace, cluster, defaults) {
+        Ok(decision) => decision,
+        Err(skip) => Decision::Skip(skip),
+    }
+}
+
+fn examine(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults) -> Result<Decision, Skip> {
+    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    let label = metadata["labels"][INJECT_LABEL].as_str();
+    if !spec["containers"].is_array() {
+        return Err(Skip::NotAPod);
+    }
+    if label == Some(INJECT_DISABLED) {
+        return Err(Skip::OptedOut);
+    }
+    if !metadata["annotations"]["kubernetes.io/config.mirror"].is_null() {
+        return Err(Skip::MirrorPod);
+    }
+    if spec["os"]["name"] == "windows" || spec["nodeSelector"]["kubernetes.io/os"] == "windows" {
+        return Err(Skip::Windows);
+    }
+    if let Some(decision) = our_container(spec)? {
+        return Ok(decision);
+    }
+    if spec["hostNetwork"] == true {
+        return Err(Skip::HostNetwork);
+    }
+    if cluster.version.is_some_and(|version| version < Version::NATIVE_SIDECARS) {
+        return Err(Skip::OldKubernetes);
+    }
+    let base = dns_base(&spec["dnsPolicy"], label)?;
+
+    let read = annotations::read(metadata["annotations"].as_object(), defaults);
+    if declares_port(spec, 53) {
+        return Err(Skip::DnsPortTaken);
+    }
+    if read.settings.admin_port != 0 && declares_port(spec, read.settings.admin_port) {
+        return Err(Skip::AdminPortTaken);
+    }
+    if port_sysctl(spec).is_some_and(|start| start > 53) {
+        return Err(Skip::PortSysctl);
+    }
+    let dns = dns::configure(base, &spec["dnsConfig"], namespace, cluster, &read)?;
+    Ok(Decision::Inject(Box::new(Plan { read, dns, zone: cluster.domain.clone() })))
+}
+
+/// What the pod's containers of our name mean; `None` when there are none.
+///
+/// Ours is known by its name and its place: an init container that is restarted always.
+fn our_container(spec: &Value) -> Result<Option<Decision>, Skip> {
+    let has_our_name = |container: &Value| container["name"] == CONTAINER_NAME;
+    if spec["containers"].as_array().into_iter().flatten().any(has_our_name) {
+        return Err(Skip::NameTaken);
+    }
+    let init_containers = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match init_containers.iter().position(has_our_name) {
+        None => Ok(None),
+        Some(index) if init_containers[index]["restartPolicy"] != "Always" => Err(Skip::NameTaken),
+        Some(0) => Err(Skip::AlreadyInjected),
+        Some(from) => Ok(Some(Decision::MoveFirst { from })),
+    }
+}
+
+/// Whose DNS the pod uses. The API server makes an absent policy `ClusterFirst`, and `ClusterFirstWithHostNet`
+/// without a host network is the same.
+fn dns_base(policy: &Value, label: Option<&str>) -> Result<Base, Skip> {
+    match policy.as_str() {
+        None | Some("ClusterFirst" | "ClusterFirstWithHostNet") => Ok(Base::Cluster),
+        Some("None") if label == Some(INJECT_ENABLED) => Ok(Base::Own),
+        Some("None") => Err(Skip::DnsPolicyNone),
+        Some("Default") => Err(Skip::DnsPolicyDefault),
+        Some(_) => Err(Skip::DnsPolicyUnknown),
+    }
+}
+
+fn declares_port(spec: &Value, wanted: u16) -> bool {
+    let containers = |kind: &str| spec[kind].as_array().into_iter().flatten();
+    let mut ports = containers("initContainers")
+        .chain(containers("containers"))
+        .flat_map(|container| container["ports"].as_array().into_iter().flatten());
+    ports.any(|port| port["containerPort"] == wanted)
+}
+
+/// The first port that needs no privilege by the pod's sysctls: the largest, if it is given in both spellings.
+///
+/// Both spellings are valid and the API server does not see that they are the same
+/// (`kubernetes/pkg/apis/core/validation`, `validateSysctls`). A text that is no number is the API server's to
+/// refuse; it counts as 0.
+pub fn port_sysctl(spec: &Value) -> Option<i64> {
+    let sysctls = spec["securityContext"]["sysctls"].as_array().into_iter().flatten();
+    let ours = sysctls
+        .filter(|sysctl| sysctl["name"].as_str().is_some_and(|name| name.replace('/', ".") == PORT_SYSCTL));
+    ours.map(|sysctl| sysctl["value"].as_str().and_then(|text| text.trim().parse().ok()).unwrap_or(0)).max()
+}
+
+/// The mistake in a pod's label, when its value is none that we know.
+pub fn label_mistake(pod: &Value) -> Option<Mistake> {
+    let value = pod["metadata"]["labels"].get(INJECT_LABEL)?.as_str()?;
+    if [INJECT_ENABLED, INJECT_DISABLED].contains(&value) {
+        return None;
+    }
+    let expected = format!("{INJECT_ENABLED} or {INJECT_DISABLED}; the namespace decides");
+    Some(Mistake::new(format!("label {INJECT_LABEL}"), value, expected))
+}
+
+impl Skip {
+    /// Every reason, in the order of the truth table.
+    pub const ALL: [Self; 19] = [
+        Self::NotAPod,
+        Self::OptedOut,
+        Self::MirrorPod,
+        Self::Windows,
+        Self::AlreadyInjected,
+        Self::NameTaken,
+        Self::HostNetwork,
+        Self::OldKubernetes,
+        Self::DnsPolicyDefault,
+        Self::DnsPolicyNone,
+        Self::DnsPolicyUnknown,
+        Self::DnsPortTaken,
+        Self::AdminPortTaken,
+        Self::PortSysctl,
+        Self::NoClusterDns,
+        Self::NoNameserver,
+        Self::TooManyNameservers,
+        Self::TooManySearchDomains,
+        Self::SearchListTooLong,
+    ];
+
+    /// The name for machines: a metric's label, a log field. Never changes.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotAPod => "not_a_pod",
+            Self::OptedOut => "opted_out",
+            Self::MirrorPod => "mirror_pod",
+            Self::Windows => "windows",
+            Self::HostNetwork => "host_network",
+            Self::OldKubernetes => "kubernetes_too_old",
+            Self::AlreadyInjected => "already_injected",
+            Self::NameTaken => "container_name_taken",
+            Self::DnsPolicyDefault => "dns_policy_default",
+            Self::DnsPolicyNone => "dns_policy_none",
+            Self::DnsPolicyUnknown => "dns_policy_unknown",
+            Self::DnsPortTaken => "dns_port_taken",
+            Self::AdminPortTaken => "admin_port_taken",
+            Self::PortSysctl => "unprivileged_port_start",
+            Self::NoClusterDns => "no_cluster_dns",
+            Self::NoNameserver => "no_nameserver",
+            Self::TooManyNameservers => "too_many_nameservers",
+            Self::TooManySearchDomains => "too_many_search_domains",
+            Self::SearchListTooLong => "search_list_too_long",
+        }
+    }
+
+    /// The sentence for people; completes "not injected: ".
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NotAPod => "the object has no spec with containers",
+            Self::OptedOut => "the pod's label opts it out",
+            Self::MirrorPod => "it is the mirror of a static pod, which the API server cannot change",
+            Self::Windows => "it is a Windows pod, and the proxy needs Linux",
+            Self::HostNetwork => {
+                "it uses the node's network, where port 53 may be taken and other pods would see the proxy"
+            }
+            Self::OldKubernetes => "native sidecars need Kubernetes 1.29 or newer",
+            Self::AlreadyInjected => "it has the proxy already",
+            Self::NameTaken => "a container of the pod has the proxy's name but is not the proxy",
+            Self::DnsPolicyDefault => {
+                "its dnsPolicy is Default: it asks for the node's DNS, not the cluster's"
+            }
+            Self::DnsPolicyNone => {
+                "its dnsPolicy is None: it names its own servers; the pod's label can ask for the proxy"
+            }
+            Self::DnsPolicyUnknown => "its dnsPolicy is none that Kubernetes knows",
+            Self::DnsPortTaken => "a container of the pod declares port 53, where the proxy would listen",
+            Self::AdminPortTaken => {
+                "a container of the pod declares the proxy's admin port; an annotation can move that"
+            }
+            Self::PortSysctl => {
+                "a sysctl of the pod keeps port 53 for privileged processes, which the proxy is not"
+            }
+            Self::NoClusterDns => "the address of the cluster's DNS is not known to the webhook",
+            Self::NoNameserver => "its dnsConfig names no server that the proxy could ask",
+            Self::TooManyNameservers => {
+                "its dnsConfig has more than the 3 nameservers that Kubernetes allows"
+            }
+            Self::TooManySearchDomains => {
+                "it would have more than the 32 search domains that Kubernetes allows"
+            }
+            Self::SearchListTooLong => {
+                "its search domains would have more than the 2048 characters that Kubernetes allows"
+            }
+        }
+    }
+
+    /// Whether the user has to learn of it; not where the pod asks for it, or where it is as it should be.
+    pub fn is_a_surprise(self) -> bool {
+        !matches!(self, Self::OptedOut | Self::MirrorPod | Self::AlreadyInjected)
+    }
+}
+
+impl From<Unfit> for Skip {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::NoClusterDns => Self::NoClusterDns,
+            Unfit::NoNameserver => Self::NoNameserver,
+            Unfit::TooManyNameservers => Self::TooManyNameservers,
+            Unfit::TooManySearchDomains => Self::TooManySearchDomains,
+            Unfit::SearchListTooLong => Self::SearchListTooLong,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What an injected pod's `resolv.conf` says, and which servers its proxy asks. Pure.
+//!
+//! dnsPolicy `ClusterFirst` puts the cluster's servers first whatever the pod's dnsConfig says, so an injected pod
+//! has dnsPolicy `None`, and everything that the kubelet would have added is written out here
+//! (`kubernetes/pkg/kubelet/network/dns/dns.go`, `GetPodDNS` and `appendDNSConfig`).
+
+use std::net::{IpAddr, SocketAddr};
+
+use podlocal_settings::read::{Mistake, Read};
+use podlocal_settings::table;
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+
+/// The address that the pod asks: its own proxy.
+const PROXY: &str = "127.0.0.1";
+
+/// The most nameservers that the API server takes (`MaxDNSNameservers` in `kubernetes/pkg/apis/core/validation`).
+const MOST_NAMESERVERS: usize = 3;
+
+/// The most search domains that the API server takes (`MaxDNSSearchPaths`).
+const MOST_SEARCHES: usize = 32;
+
+/// The most characters of the search domains with blanks between them (`MaxDNSSearchListChars`).
+const MOST_SEARCH_CHARACTERS: usize = 2048;
+
+/// The most servers that the sidecar's setting takes.
+const MOST_UPSTREAMS: usize = 8;
+
+/// Whose DNS the pod uses without us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// dnsPolicy `ClusterFirst`: the cluster's servers, then the pod's own additions.
+    Cluster,
+    /// dnsPolicy `None`: what the pod's dnsConfig says and nothing else.
+    Own,
+}
+
+/// The DNS configuration of an injected pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// The servers that the proxy asks, in order of preference.
+    pub upstream: Vec<SocketAddr>,
+    /// The pod's whole new `dnsConfig`.
+    pub config: Value,
+    /// What was asked for and cannot be had.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Why a pod cannot get a DNS configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it, and `decide` has a sentence for each")]
+pub enum Unfit {
+    NoClusterDns,
+    NoNameserver,
+    TooManyNameservers,
+    TooManySearchDomains,
+    SearchListTooLong,
+}
+
+/// The configuration for a pod of `namespace` with this `dnsConfig` (or `null`).
+pub fn configure(
+    base: Base,
+    own: &Value,
+    namespace: &str,
+    cluster: &Cluster,
+    read: &Read,
+) -> Result<Dns, Unfit> {
+    let own_nameservers = strings(&own["nameservers"]);
+    if own_nameservers.len() > MOST_NAMESERVERS {
+        return Err(Unfit::TooManyNameservers);
+    }
+    let mut mistakes = Vec::new();
+    let upstream = upstream(base, &own_nameservers, cluster, read, &mut mistakes)?;
+
+    let mut nameservers = vec![PROXY.to_owned()];
+    if read.settings.fallback_nameserver {
+        let fallback = if base == Base::Cluster { &cluster.dns } else { &upstream };
+        match fallback.iter().find(|server| server.port() == 53) {
+            Some(server) => nameservers.push(server.ip().to_string()),
+            // resolv.conf(5) has no syntax for a port.
+            None => mistakes.push(Mistake::new(
+                format!("annotation {}", table::FALLBACK_NAMESERVER.annotation()),
+                "true",
+                "a DNS server on port 53",
+            )),
+        }
+    }
+
+    let mut searches = Vec::new();
+    if base == Base::Cluster {
+        let zone = &cluster.domain;
+        searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
+        searches.extend(cluster.extra_search.iter().cloned());
+    }
+    searches.extend(strings(&own["searches"]).into_iter().map(ToOwned::to_owned));
+    let searches = without_duplicates(searches);
+    if searches.len() > MOST_SEARCHES {
+        return Err(Unfit::TooManySearchDomains);
+    }
+    if searches.join(" ").len() > MOST_SEARCH_CHARACTERS {
+        return Err(Unfit::SearchListTooLong);
+    }
+
+    // On top of the pod's own, which may have fields that we do not know.
+    let mut config = if own.is_object() { own.clone() } else { json!({}) };
+    config["nameservers"] = json!(nameservers);
+    if !searches.is_empty() {
+        config["searches"] = json!(searches);
+    }
+    let options = options(base, &own["options"], read);
+    if !options.is_empty() {
+        config["options"] = Value::Array(options);
+    }
+    Ok(Dns { upstream, config, mistakes })
+}
+
+/// The servers to ask: those of the annotation, else the cluster's followed by the pod's own, as the kubelet
+/// appends those. An address at which the proxy itself would listen is none.
+fn upstream(
+    base: Base,
+    own_nameservers: &[&str],
+    cluster: &Cluster,
+    read: &Read,
+    mistakes: &mut Vec<Mistake>,
+) -> Result<Vec<SocketAddr>, Unfit> {
+    let is_other = |server: &SocketAddr| !read.settings.listens_on(*server) && !server.ip().is_unspecified();
+    let given: Vec<_> = read.settings.upstream.iter().copied().filter(is_other).collect();
+    if given.len() < read.settings.upstream.len() {
+        mistakes.push(Mistake::new(
+            format!("annotation {}", table::UPSTREAM.annotation()),
+            &addresses(&read.settings.upstream),
+            "servers other than the proxy itself",
+        ));
+    }
+    if !given.is_empty() {
+        return Ok(given);
+    }
+    let mut servers = Vec::new();
+    if base == Base::Cluster {
+        if cluster.dns.is_empty() {
+            return Err(Unfit::NoClusterDns);
+        }
+        servers.clone_from(&cluster.dns);
+    }
+    let own = own_nameservers.iter().filter_map(|text| text.parse::<IpAddr>().ok());
+    servers.extend(own.map(|address| SocketAddr::new(address, 53)).filter(is_other));
+    let mut servers = without_duplicates(servers);
+    servers.truncate(MOST_UPSTREAMS);
+    if servers.is_empty() { Err(Unfit::NoNameserver) } else { Ok(servers) }
+}
+
+/// Our `ndots`, unless the pod has one, then the pod's options as they are. A pod with dnsPolicy `None` has no
+/// search domains of ours, so it gets our `ndots` only by its own wish.
+fn options(base: Base, own: &Value, read: &Read) -> Vec<Value> {
+    let own = own.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::NDOTS);
+    let is_ours = base == Base::Cluster || is_asked_for;
+    let name = table::NDOTS.name;
+    let ours = (is_ours && !own.iter().any(|option| option["name"] == name))
+        .then(|| json!({"name": name, "value": read.settings.ndots.to_string()}));
+    ours.into_iter().chain(own.iter().cloned()).collect()
+}
+
+/// Addresses as the sidecar's setting takes them: without the port where it is 53.
+pub fn addresses(servers: &[SocketAddr]) -> String {
+    let text = |server: &SocketAddr| match server.port() {
+        53 => server.ip().to_string(),
+        _ => server.to_string(),
+    };
+    servers.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+fn strings(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn without_duplicates<T: PartialEq>(items: Vec<T>) -> Vec<T> {
+    let mut unique = Vec::with_capacity(items.len());
+    for item in items {
+        if !unique.contains(&item) {
+            unique.push(item);
+        }
+    }
+    unique
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotations;
+
+    fn cluster() -> Cluster {
+        Cluster {
+            dns: vec!["10.96.0.10:53".parse().expect("valid")],
+            domain: "cluster.local".to_owned(),
+            extra_search: vec!["corp.example".to_owned()],
+            version: None,
+        }
+    }
+
+    fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Unfit> {
+        configure(base, own, "web", &cluster(), &annotations::read(annotated.as_object(), &Vec::new()))
+    }
+
+    #[test]
+    fn cluster_first_is_written_out_as_the_kubelet_would_have_done() {
+        let own = json!({
+            "nameservers": ["10.0.0.1", "127.0.0.1"],
+            "searches": ["svc.cluster.local", "own.example"],
+            "options": [{"name": "timeout", "value": "1"}],
+        });
+        let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
+        assert_eq!(addresses(&dns.upstream), "10.96.0.10,10.0.0.1");
+        assert_eq!(
+            dns.config,
+            json!({
+                "nameservers": ["127.0.0.1"],
+                "searches": ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example", "own.example"],
+                "options": [{"name": "ndots", "value": "2"}, {"name": "timeout", "value": "1"}],
+            })
+        );
+    }
+
+    #[test]
+    fn the_pods_own_ndots_wins() {
+        let own = json!({"options": [{"name": "ndots", "value": "5"}]});
+        let dns = configured(Base::Cluster, &own, &json!({table::NDOTS.annotation(): "3"})).expect("fits");
+        assert_eq!(dns.config["options"], own["options"]);
+    }
+
+    #[test]
+    fn a_pod_with_policy_none_keeps_its_own_and_gets_nothing_of_the_cluster() {
+        let own =
+            json!({"nameservers": ["10.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]});
+        let dns = configured(Base::Own, &own, &json!({})).expect("fits");
+        assert_eq!(addresses(&dns.upstream), "10.0.0.1");
+        assert_eq!(
+            dns.config,
+            json!({"nameservers": ["127.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]})
+        );
+        let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
+        assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
+    }
+
+    #[test]
+    fn the_proxy_is_never_its_own_upstream() {
+        let own = json!({"nameservers": ["127.0.0.1"]});
+        assert_eq!(configured(Base::Own, &own, &json!({})), Err(Unfit::NoNameserver));
+        let dns = configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"}))
+            .expect("fits");
+        assert_eq!(addresses(&dns.upstream), "10.96.0.10");
+        assert_eq!(dns.mistakes.len(), 1);
+    }
+
+    #[test]
+    fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
+        let fallback = json!({table::FALLBACK_NAMESERVER.annotation(): "true"});
+        let dns = configured(Base::Cluster, &Value::Null, &fallback).expect("fits");
+        assert_eq!(dns.config["nameservers"], json!(["127.0.0.1", "10.96.0.10"]));
+        let mut elsewhere = cluster();
+        elsewhere.dns = vec!["10.96.0.10:5353".parse().expect("valid")];
+        let read = annotations::read(fallback.as_object(), &Vec::new());
+        let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
+        assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
+        assert_eq!(dns.mistakes.len(), 1);
+    }
+
+    #[test]
+    fn what_the_api_server_would_refuse_is_not_made() {
+        let searches = |count: usize, length: usize| {
+            let name = |index: usize| format!("{index:0>width$}.example", width = length - 8);
+            json!({"searches": (0..count).map(name).collect::<Vec<_>>()})
+        };
+        assert_eq!(
+            configured(Base::Cluster, &searches(29, 20), &json!({})),
+            Err(Unfit::TooManySearchDomains)
+        );
+        assert!(configured(Base::Cluster, &searches(28, 20), &json!({})).is_ok());
+        assert_eq!(configured(Base::Cluster, &searches(28, 71), &json!({})), Err(Unfit::SearchListTooLong));
+        let four = json!({"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]});
+        assert_eq!(configured(Base::Cluster, &four, &json!({})), Err(Unfit::TooManyNameservers));
+    }
+}

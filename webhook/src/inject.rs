@@ -1,0 +1,100 @@
+//! A plan -> the edits of the pod. Pure.
+
+use podlocal_settings::names::{CONTAINER_NAME, PORT_SYSCTL, SIDECAR_PATH, SIDECAR_USER, STATUS_ANNOTATION};
+use podlocal_settings::read::{Mistake, Read};
+use podlocal_settings::{table, write};
+use serde_json::{Value, json};
+
+use crate::decide::{self, Plan};
+use crate::patch::{Builder, Error};
+use crate::{dns, qos};
+
+/// The value of [`STATUS_ANNOTATION`] when nothing was ignored.
+const STATUS: &str = "injected";
+
+/// The sysctl's value: no port needs a privilege. "53" would take the ports below it away where the runtime's
+/// default is 0, as it is with containerd 2.
+const NO_PRIVILEGED_PORTS: &str = "0";
+
+/// Records what makes the pod an injected one. `image` is the sidecar's, unless the plan names another.
+pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
+    let spec = &pod.document()["spec"];
+    let container = container(plan, image, qos::ours(spec, &plan.read.settings));
+    let has_sysctl = decide::port_sysctl(spec).is_some();
+
+    pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
+    // First of all, so that every other container starts when DNS answers.
+    pod.prepend(&["spec", "initContainers"], container)?;
+    if !has_sysctl {
+        let sysctl = json!({"name": PORT_SYSCTL, "value": NO_PRIVILEGED_PORTS});
+        pod.append(&["spec", "securityContext", "sysctls"], sysctl)?;
+    }
+    pod.set(&["spec", "dnsPolicy"], json!("None"))?;
+    pod.set(&["spec", "dnsConfig"], plan.dns.config.clone())
+}
+
+/// Moves our container from `index` back before all others.
+pub fn move_first(pod: &mut Builder, index: usize) -> Result<(), Error> {
+    pod.move_to_front(&["spec", "initContainers"], index)
+}
+
+/// Everything in the pod's settings that was ignored.
+pub fn ignored(plan: &Plan) -> impl Iterator<Item = &Mistake> {
+    plan.read.mistakes.iter().chain(&plan.dns.mistakes)
+}
+
+/// The text of [`STATUS_ANNOTATION`].
+fn status(plan: &Plan) -> String {
+    let ignored: Vec<_> = ignored(plan).map(ToString::to_string).collect();
+    if ignored.is_empty() { STATUS.to_owned() } else { format!("{STATUS}; ignored: {}", ignored.join("; ")) }
+}
+
+/// Our container.
+///
+/// A native sidecar is an init container with restartPolicy `Always`. The gate is `postStart`: the next container
+/// starts when that command returns, and the command bounds its own wait; a startup probe would cost every pod more
+/// than a second. No volumes: an `emptyDir` would keep nodes from being scaled down.
+fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
+    let settings = &plan.read.settings;
+    let mut container = json!({
+        "name": CONTAINER_NAME,
+        "image": settings.image.as_deref().unwrap_or(image),
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "args": ["serve"],
+        "env": environment(plan),
+    });
+    // 0 is any free port, which no manifest can name.
+    if settings.admin_port != 0 {
+        container["ports"] =
+            json!([{"name": "podlocal-admin", "containerPort": settings.admin_port, "protocol": "TCP"}]);
+    }
+    container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
+    if let Some(resources) = resources {
+        container["resources"] = resources;
+    }
+    // What Pod Security "restricted" asks for, said here, because the pod's own securityContext may not say it.
+    container["securityContext"] = json!({
+        "runAsNonRoot": true,
+        "runAsUser": SIDECAR_USER,
+        "runAsGroup": SIDECAR_USER,
+        "readOnlyRootFilesystem": true,
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+    container
+}
+
+/// The settings that the sidecar reads: those that were given, the servers to ask, and the cluster domain.
+fn environment(plan: &Plan) -> Value {
+    let mut read: Read = plan.read.clone();
+    let decided = [(&table::UPSTREAM, dns::addresses(&plan.dns.upstream)), (&table::ZONE, plan.zone.clone())];
+    for (setting, text) in decided {
+        read.accepted.retain(|(other, _)| *other != setting);
+        read.accepted.push((setting, text));
+    }
+    let variables = write::variables(&read);
+    variables.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+}

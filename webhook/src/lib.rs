@@ -1,0 +1,48 @@
+//! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
+//!
+//! ```text
+//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
+//!                                                -> inject -> qos, patch
+//!                  keeper -> certificates -> tls
+//!                  discovery -> cluster
+//!                  metrics, readiness, shutdown, telemetry
+//!   main -> offline -> mutate, yaml
+//!   main -> config -> flags, settings_file
+//! ```
+//!
+//! The path of a review:
+//!
+//! 1. [`server`] takes the bytes of `POST /mutate`, within limits; what is no review at all gets an HTTP error.
+//! 2. [`admission`] reads the review and writes the answer. It owns the uid and `allowed`, and it alone says
+//!    what our own failure means for a pod: nothing, the pod is allowed as it is.
+//! 3. [`mutate`] does the work for one pod, from a review or from a file: it asks [`decide`] whether the pod is
+//!    injected and with what, and lets [`inject`] record the edits with [`patch`].
+//!
+//! Everything below [`mutate`] is a function of its arguments and never sees a client, a clock or a socket.
+//! Pods stay JSON from end to end: a typed struct would lose the fields it does not know.
+
+pub mod admission;
+pub mod annotations;
+pub mod app;
+pub mod certificates;
+pub mod cluster;
+pub mod config;
+pub mod decide;
+pub mod discovery;
+pub mod dns;
+pub mod flags;
+pub mod inject;
+pub mod keeper;
+pub mod metrics;
+pub mod mutate;
+pub mod offline;
+pub mod patch;
+pub mod qos;
+pub mod readiness;
+pub mod resolv_conf;
+pub mod server;
+pub mod settings_file;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+pub mod yaml;

@@ -1,0 +1,73 @@
+//! `podlocal-webhook`: settings, log, bind, run; each ending has its own exit code.
+
+use std::process::ExitCode;
+
+use podlocal_webhook::app::{App, End, StartError};
+use podlocal_webhook::config::{self, Command, Inject, Serve};
+use podlocal_webhook::{flags, offline, telemetry};
+
+/// The program cannot start, or a document cannot be read.
+const EXIT_FAILED: u8 = 1;
+
+/// A second signal cut the drain.
+const EXIT_CUT: u8 = 2;
+
+/// The settings are bad: `EX_USAGE` of sysexits(3).
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let command = config::parse(std::env::args_os().skip(1), |file| std::fs::read_to_string(file));
+    match command {
+        Ok(Command::Help) => print(&flags::help()),
+        Ok(Command::Version) => print(concat!("podlocal-webhook ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Serve(settings)) => serve(*settings),
+        Ok(Command::Inject(settings)) => inject(&settings),
+        Err(mistakes) => {
+            eprintln!("podlocal-webhook: {mistakes}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// Answers reviews until a signal.
+fn serve(settings: Serve) -> ExitCode {
+    telemetry::start(settings.common.log_level);
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)
+        .and_then(|runtime| runtime.block_on(async { App::bind(settings)?.run().await }));
+    match ended {
+        Ok(End::Drained) => ExitCode::SUCCESS,
+        Ok(End::Cut) => ExitCode::from(EXIT_CUT),
+        Err(error) => {
+            eprintln!("podlocal-webhook: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Injects documents: they go to standard output, the reasons to standard error.
+fn inject(settings: &Inject) -> ExitCode {
+    match offline::run(settings) {
+        Ok(printed) => {
+            for remark in &printed.remarks {
+                eprintln!("{remark}");
+            }
+            print(&printed.documents)
+        }
+        Err(unreadable) => {
+            eprintln!("{unreadable}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Prints to standard output; a reader that has gone away is an ending like any other.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_FAILED),
+    }
+}

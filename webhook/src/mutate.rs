@@ -1,0 +1,95 @@
+//! The whole work for one pod, from a review or from a file. Pure.
+
+use json_patch::Patch;
+use podlocal_settings::read::Mistake;
+use serde_json::Value;
+
+use crate::annotations::Defaults;
+use crate::cluster::Cluster;
+use crate::decide::{self, Decision, Skip};
+use crate::inject;
+use crate::patch::{Builder, Error};
+
+/// What the operator decided for all pods.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The sidecar's image.
+    pub image: String,
+    /// The cluster-wide defaults of the pods' settings.
+    pub defaults: Defaults,
+}
+
+/// What became of a pod.
+#[derive(Debug)]
+pub struct Mutation {
+    /// What was done.
+    pub outcome: Outcome,
+    /// The pod afterwards.
+    pub pod: Value,
+    /// The operations that lead there; empty when nothing changes.
+    pub patch: Patch,
+    /// The settings that were ignored.
+    pub ignored: Vec<Mistake>,
+}
+
+/// What was done with a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It got the proxy.
+    Injected,
+    /// Its proxy went back to the front of the init containers.
+    Moved,
+    /// It stays as it is.
+    Skipped(Skip),
+}
+
+/// Decides about `pod`, which is of `namespace`, and edits it. An error means that it has a shape that no pod has;
+/// it is not edited then.
+pub fn mutate(pod: &Value, namespace: &str, cluster: &Cluster, policy: &Policy) -> Result<Mutation, Error> {
+    let mut builder = Builder::new(pod);
+    let mut ignored = Vec::from_iter(decide::label_mistake(pod));
+    let outcome = match decide::decide(pod, namespace, cluster, &policy.defaults) {
+        Decision::Inject(plan) => {
+            inject::inject(&mut builder, &plan, &policy.image)?;
+            ignored.extend(inject::ignored(&plan).cloned());
+            Outcome::Injected
+        }
+        Decision::MoveFirst { from } => {
+            inject::move_first(&mut builder, from)?;
+            Outcome::Moved
+        }
+        Decision::Skip(skip) => Outcome::Skipped(skip),
+    };
+    let (pod, patch) = builder.finish();
+    Ok(Mutation { outcome, pod, patch, ignored })
+}
+
+impl Mutation {
+    /// What the user has to learn, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let skipped = match self.outcome {
+            Outcome::Skipped(skip) if skip.is_a_surprise() => {
+                Some(format!("not injected: {}", skip.sentence()))
+            }
+            _ => None,
+        };
+        let ignored = self.ignored.iter().map(|mistake| format!("ignored {mistake}"));
+        skipped.into_iter().chain(ignored).collect()
+    }
+}
+
+impl Outcome {
+    /// Every outcome there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Injected, Self::Moved].into_iter().chain(Skip::ALL.map(Self::Skipped))
+    }
+
+    /// The decision and its reason, for machines: labels of a metric, fields of a log line.
+    pub fn labels(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Injected => ("injected", "new"),
+            Self::Moved => ("injected", "moved_first"),
+            Self::Skipped(skip) => ("skipped", skip.label()),
+        }
+    }
+}

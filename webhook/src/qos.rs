@@ -1,0 +1,229 @@
+//! The pod's QoS class by the kubelet's rules, and the resources of our container that keep it. Pure.
+
+use podlocal_settings::Settings;
+use podlocal_settings::names::CONTAINER_NAME;
+use podlocal_settings::value::Quantity;
+use serde_json::{Map, Value, json};
+
+/// The QoS classes (`kubernetes/pkg/apis/core/v1/helper/qos/qos.go`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of Kubernetes")]
+pub enum Class {
+    BestEffort,
+    Burstable,
+    Guaranteed,
+}
+
+/// The resources that count for the class.
+const COUNTED: [&str; 2] = ["cpu", "memory"];
+
+/// Our CPU limit where the class or a quota needs one and none is set.
+const NEEDED_CPU_LIMIT: &str = "100m";
+
+/// A resource of the node that a quota may ask every container to limit. Our container writes nothing but its
+/// log, which counts.
+const EPHEMERAL_STORAGE: (&str, &str) = ("ephemeral-storage", "16Mi");
+
+/// The class of a pod with this spec.
+///
+/// Each container's requests default to its limits, as the API server defaults them; documents on disk are not
+/// defaulted yet. Zero counts as absent. Resources of the pod as a whole win where there are any.
+pub fn class(spec: &Value) -> Class {
+    let of_pod = std::slice::from_ref(spec).iter().filter(|spec| has_pod_level(spec));
+    let holders: Vec<&Value> = of_pod.collect();
+    let holders = if holders.is_empty() { containers(spec).collect() } else { holders };
+
+    let requests: Vec<_> = holders.iter().map(|holder| counted(holder, "requests")).collect();
+    let limits: Vec<_> = holders.iter().map(|holder| counted(holder, "limits")).collect();
+    if requests.iter().chain(&limits).all(|amounts| amounts.iter().all(Option::is_none)) {
+        return Class::BestEffort;
+    }
+    let is_guaranteed = requests.iter().zip(&limits).all(|(requests, limits)| {
+        let pairs = requests.iter().zip(limits);
+        pairs.into_iter().all(|(request, limit)| limit.is_some() && request == limit)
+    });
+    if is_guaranteed { Class::Guaranteed } else { Class::Burstable }
+}
+
+/// The `resources` of our container in a pod with this spec; `None` where it has none.
+///
+/// | pod | requests | limits |
+/// |---|---|---|
+/// | resources of the pod as a whole | none: ours share them | none |
+/// | BestEffort | none | none |
+/// | Guaranteed | equal to the limits | CPU and memory |
+/// | Burstable | CPU and memory | memory; CPU where set, or where every container limits it |
+///
+/// On top of that comes ephemeral storage where every container limits it: that resource has no part in the
+/// class, and a quota that asks for it refuses a pod in which one container has none.
+pub fn ours(spec: &Value, settings: &Settings) -> Option<Value> {
+    if has_pod_level(spec) {
+        return None;
+    }
+    let mut requests = Map::new();
+    let mut limits = Map::new();
+    match class(spec) {
+        Class::BestEffort => {}
+        Class::Guaranteed => {
+            for (name, limit) in [("cpu", cpu_limit(settings)), ("memory", settings.memory_limit())] {
+                requests.insert(name.to_owned(), json!(limit.as_str()));
+                limits.insert(name.to_owned(), json!(limit.as_str()));
+            }
+        }
+        Class::Burstable => {
+            requests.insert("cpu".to_owned(), json!(settings.cpu_request.as_str()));
+            requests.insert("memory".to_owned(), json!(settings.memory_request().as_str()));
+            if settings.cpu_limit.is_some() || every_container_limits(spec, "cpu") {
+                limits.insert("cpu".to_owned(), json!(cpu_limit(settings).as_str()));
+            }
+            limits.insert("memory".to_owned(), json!(settings.memory_limit().as_str()));
+        }
+    }
+    let (name, amount) = EPHEMERAL_STORAGE;
+    if every_container_limits(spec, name) {
+        requests.insert(name.to_owned(), json!(amount));
+        limits.insert(name.to_owned(), json!(amount));
+    }
+    (!limits.is_empty()).then(|| json!({"requests": requests, "limits": limits}))
+}
+
+/// The CPU limit as set, or the usual one where one is needed; never below the request.
+fn cpu_limit(settings: &Settings) -> Quantity {
+    let limit = settings.cpu_limit.clone().or_else(|| Quantity::parse(NEEDED_CPU_LIMIT).ok());
+    limit.map_or_else(|| settings.cpu_request.clone(), |limit| limit.max(settings.cpu_request.clone()))
+}
+
+/// Whether the pod as a whole has resources (Kubernetes 1.34 and later).
+fn has_pod_level(spec: &Value) -> bool {
+    let is_given =
+        |kind: &str| spec["resources"][kind].as_object().is_some_and(|amounts| !amounts.is_empty());
+    is_given("requests") || is_given("limits")
+}
+
+fn every_container_limits(spec: &Value, resource: &str) -> bool {
+    containers(spec).all(|container| amount(container, "limits", resource).is_some())
+}
+
+/// The containers that count for the class: both kinds, without ours.
+fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
+    let list = |kind: &str| spec[kind].as_array().into_iter().flatten();
+    list("initContainers").chain(list("containers")).filter(|container| container["name"] != CONTAINER_NAME)
+}
+
+/// The counted amounts of one holder of resources, a container or the pod; requests default to the limits.
+fn counted(holder: &Value, kind: &str) -> [Option<Quantity>; 2] {
+    COUNTED.map(|resource| {
+        let is_given = holder["resources"][kind].get(resource).is_some_and(|given| !given.is_null());
+        let kind = if is_given { kind } else { "limits" };
+        amount(holder, kind, resource)
+    })
+}
+
+/// One amount that is there, can be read and is not zero. YAML on disk may hold a bare number.
+fn amount(holder: &Value, kind: &str, resource: &str) -> Option<Quantity> {
+    let text = match &holder["resources"][kind][resource] {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    Quantity::parse(text.trim()).ok().filter(|quantity| !quantity.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(containers: &[Value]) -> Value {
+        let named = containers.iter().enumerate();
+        let named =
+            named.map(|(index, resources)| json!({"name": format!("c{index}"), "resources": resources}));
+        json!({"containers": named.collect::<Vec<_>>()})
+    }
+
+    fn with_ours(spec: &Value, settings: &Settings) -> Value {
+        let mut spec = spec.clone();
+        let resources = ours(&spec, settings).unwrap_or_else(|| json!({}));
+        // Another name, so that it counts.
+        spec["initContainers"] = json!([{"name": "proxy", "resources": resources}]);
+        spec
+    }
+
+    #[test]
+    fn classes_are_found_by_the_kubelets_rules() {
+        let cases = [
+            (vec![json!({})], Class::BestEffort),
+            (vec![json!({"requests": {"cpu": "0", "memory": "0Mi"}})], Class::BestEffort),
+            (vec![json!({"limits": {"ephemeral-storage": "1Gi", "nvidia.com/gpu": 1}})], Class::BestEffort),
+            (vec![json!({"requests": {"cpu": "1"}})], Class::Burstable),
+            (vec![json!({"limits": {"memory": "1Gi"}})], Class::Burstable),
+            (vec![json!({"limits": {"cpu": "1", "memory": "1Gi"}})], Class::Guaranteed),
+            (
+                vec![json!({"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "1000m"}})],
+                Class::Guaranteed,
+            ),
+            (
+                vec![json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "0"}})],
+                Class::Burstable,
+            ),
+            (vec![json!({"limits": {"cpu": "1", "memory": "1Gi"}}), json!({})], Class::Burstable),
+            (
+                vec![json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"memory": "512Mi"}})],
+                Class::Burstable,
+            ),
+        ];
+        for (containers, expected) in cases {
+            assert_eq!(class(&pod(&containers)), expected, "{containers:?}");
+        }
+    }
+
+    #[test]
+    fn every_class_is_the_same_with_ours() {
+        let limits = |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "1Gi"}});
+        for containers in [
+            vec![json!({})],
+            vec![json!({"limits": {"ephemeral-storage": "1Gi"}})],
+            vec![json!({"requests": {"cpu": "1"}})],
+            vec![json!({"limits": {"memory": "1Gi"}})],
+            vec![limits("1")],
+            vec![limits("1"), limits("2")],
+            vec![limits("1"), json!({})],
+        ] {
+            let spec = pod(&containers);
+            assert_eq!(class(&with_ours(&spec, &Settings::defaults())), class(&spec), "{containers:?}");
+        }
+    }
+
+    #[test]
+    fn a_resource_that_every_container_limits_is_limited_on_ours() {
+        let resources = json!({
+            "requests": {"cpu": "500m"},
+            "limits": {"cpu": "1", "ephemeral-storage": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "2Mi"},
+        });
+        let ours = ours(&pod(&[resources]), &Settings::defaults()).expect("has resources");
+        assert_eq!(
+            ours,
+            json!({
+                "requests": {"cpu": "5m", "memory": "12Mi", "ephemeral-storage": "16Mi"},
+                "limits": {"cpu": "100m", "memory": "32Mi", "ephemeral-storage": "16Mi"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_needed_cpu_limit_is_never_below_the_request() {
+        let mut settings = Settings::defaults();
+        settings.cpu_request = Quantity::parse("250m").expect("valid");
+        let spec = pod(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})]);
+        assert_eq!(ours(&spec, &settings).expect("has resources")["limits"]["cpu"], "250m");
+    }
+
+    #[test]
+    fn a_pod_with_resources_as_a_whole_gets_none_of_ours() {
+        let mut spec = pod(&[json!({})]);
+        spec["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        assert_eq!(class(&spec), Class::Guaranteed);
+        assert_eq!(ours(&spec, &Settings::defaults()), None);
+        spec["resources"] = json!({"requests": {}});
+        assert_eq!(class(&spec), Class::BestEffort);
+    }
+}

@@ -1,0 +1,55 @@
+//! What is still missing before reviews can be answered.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The names of what is missing; ready when there are none.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<BTreeSet<&'static str>>>);
+
+/// Held by whatever is not ready yet; dropped once, when it is. So readiness cannot be set wrongly.
+#[derive(Debug)]
+#[must_use = "dropping it says that the thing is there"]
+pub struct Latch {
+    name: &'static str,
+    readiness: Readiness,
+}
+
+impl Readiness {
+    /// Adds `name` to what is missing, until the latch is dropped.
+    pub fn latch(&self, name: &'static str) -> Latch {
+        self.with(|missing| missing.insert(name));
+        Latch { name, readiness: self.clone() }
+    }
+
+    /// What is missing, in alphabetical order.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.with(|missing| missing.iter().copied().collect())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeSet<&'static str>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Latch {
+    fn drop(&mut self) {
+        self.readiness.with(|missing| missing.remove(self.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_ready_when_the_last_latch_is_gone_and_names_the_others_until_then() {
+        let readiness = Readiness::default();
+        let (first, second) = (readiness.latch("certificate"), readiness.latch("address"));
+        assert_eq!(readiness.missing(), ["address", "certificate"]);
+        drop(first);
+        assert_eq!(readiness.missing(), ["address"]);
+        drop(second);
+        assert!(readiness.missing().is_empty());
+    }
+}

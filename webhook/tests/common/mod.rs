@@ -1,0 +1,217 @@
+//! What the tests of the built program share: a running webhook, and a client that speaks TLS to it.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+
+/// How long any condition may take to come true. Far above what it takes; a failure, not a speed, is shown by it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The built program, without the environment of a cluster.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podlocal-webhook"));
+    command.env_remove("KUBERNETES_SERVICE_HOST");
+    command
+}
+
+/// A running webhook with a certificate of its own.
+pub(crate) struct Webhook {
+    child: Child,
+    lines: Receiver<String>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    ca: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// One answer over HTTP.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
+
+impl Webhook {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca = folder.path().join("ca.crt");
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--cluster-dns", "10.96.0.10", "--dns-names", "webhook.test"])
+            .arg("--ca-out")
+            .arg(&ca)
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut webhook = Self { child, lines, address: any, admin: any, ca, _folder: folder };
+        webhook.address = webhook.logged_address("serving reviews");
+        webhook.admin = webhook.logged_address("serving health and metrics");
+        webhook.wait_until_ready();
+        webhook
+    }
+
+    /// The next line of the log that has `part` in it.
+    pub(crate) fn log_line(&self, part: &str) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|_| panic!("no line of the log has {part:?} in it"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn logged_address(&self, part: &str) -> SocketAddr {
+        let line = self.log_line(part);
+        let text = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        text.map(|text| text.trim_matches('"'))
+            .and_then(|text| text.parse().ok())
+            .expect("an address in the log")
+    }
+
+    fn wait_until_ready(&self) {
+        let end = Instant::now() + DEADLINE;
+        while !TcpStream::connect(self.admin).is_ok_and(|stream| get(stream, "/readyz").status == 200) {
+            assert!(Instant::now() < end, "it never became ready");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A connection that trusts the CA that the program wrote.
+    pub(crate) fn connect(&self) -> Connection {
+        let ca = CertificateDer::from_pem_file(&self.ca).expect("a CA");
+        connect(self.address, &ca)
+    }
+
+    pub(crate) fn post(&self, path: &str, kind: &str, body: &[u8]) -> Answer {
+        request(self.connect(), &head("POST", path, kind, body.len()), body)
+    }
+
+    /// Sends a review and gives back its response.
+    pub(crate) fn review(&self, review: &Value) -> Value {
+        let answer = self.post("/mutate?timeout=5s", "application/json", review.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!((&body["kind"], &body["response"]["allowed"]), (&json!("AdmissionReview"), &json!(true)));
+        body["response"].clone()
+    }
+
+    pub(crate) fn admin_page(&self, path: &str) -> Answer {
+        get(TcpStream::connect(self.admin).expect("connects"), path)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(id), signal).expect("the program is there");
+    }
+
+    /// Waits for the end of the program.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("waits") {
+                return status;
+            }
+            assert!(Instant::now() < end, "it never ended");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A TLS connection to a webhook whose certificate is for `webhook.test`.
+pub(crate) fn connect(address: SocketAddr, ca: &CertificateDer<'static>) -> Connection {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).expect("a CA");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("webhook.test").expect("a name");
+    let stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(DEADLINE)).expect("sets");
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("a client"), stream)
+}
+
+/// The head of a request whose answer ends with the connection.
+pub(crate) fn head(method: &str, path: &str, kind: &str, length: usize) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: webhook.test\r\nconnection: close\r\n\
+         content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+pub(crate) fn request(mut connection: impl Read + Write, head: &str, body: &[u8]) -> Answer {
+    connection.write_all(head.as_bytes()).expect("writes");
+    // A server that refuses the head may not read the body.
+    let _ = connection.write_all(body).and_then(|()| connection.flush());
+    answer(connection)
+}
+
+/// Reads an answer to its end.
+pub(crate) fn answer(mut connection: impl Read) -> Answer {
+    let mut bytes = Vec::new();
+    // The end of a TLS stream without its farewell is an end, too; what counts is what has arrived.
+    let _ = connection.read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    Answer { status, body: body.to_owned() }
+}
+
+fn get(stream: TcpStream, path: &str) -> Answer {
+    stream.set_read_timeout(Some(DEADLINE)).expect("sets");
+    request(stream, &head("GET", path, "text/plain", 0), b"")
+}
+
+/// A review of the creation of `pod`.
+pub(crate) fn review_of(pod: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": "web",
+            "operation": "CREATE",
+            "dryRun": false,
+            "object": pod,
+        },
+    })
+}
+
+/// The smallest pod.
+pub(crate) fn pod() -> Value {
+    json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}})
+}

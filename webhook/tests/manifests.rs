@@ -1,0 +1,135 @@
+//! The manifests and the program agree about names.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, SIDECAR_USER};
+use podlocal_webhook::config::{self, Command, Serve};
+use podlocal_webhook::yaml;
+use serde_json::{Value, json};
+
+#[test]
+fn the_arguments_of_the_deployment_are_flags_of_the_program() {
+    let serve = serve();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(serve.common.image, format!("ghcr.io/podlocal-dns/sidecar:{version}"));
+    let images = &object("kustomization")["images"][0];
+    assert_eq!((&images["name"], &images["newTag"]), (&container()["image"], &json!(version)));
+}
+
+#[test]
+fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
+    let (serve, service) = (serve(), object("service"));
+    let host =
+        format!("{}.{}.svc", text(&service["metadata"]["name"]), text(&service["metadata"]["namespace"]));
+    assert_eq!(serve.dns_names, [host]);
+    assert_eq!(object("role")["rules"][0]["resourceNames"], json!([serve.certificate_secret]));
+    assert_eq!(object("clusterrole")["rules"][0]["resourceNames"], json!([serve.webhook_configuration]));
+    assert_eq!(
+        object("mutatingwebhookconfiguration")["metadata"]["name"],
+        json!(serve.webhook_configuration)
+    );
+}
+
+#[test]
+fn every_webhook_calls_the_service_and_leaves_the_system_and_ourselves_alone() {
+    let (configuration, service) = (object("mutatingwebhookconfiguration"), object("service"));
+    let webhooks = configuration["webhooks"].as_array().expect("webhooks");
+    assert_eq!(webhooks.len(), 2);
+    for webhook in webhooks {
+        let called = &webhook["clientConfig"]["service"];
+        assert_eq!(called["name"], service["metadata"]["name"]);
+        assert_eq!(called["namespace"], service["metadata"]["namespace"]);
+        assert_eq!(
+            (&called["path"], &called["port"]),
+            (&json!("/mutate"), &service["spec"]["ports"][0]["port"])
+        );
+        assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&json!("Ignore"), &json!(5)));
+        assert_eq!(
+            (&webhook["sideEffects"], &webhook["reinvocationPolicy"]),
+            (&json!("None"), &json!("IfNeeded"))
+        );
+        let excluded = json!({
+            "key": "kubernetes.io/metadata.name", "operator": "NotIn",
+            "values": ["kube-system", "kube-node-lease", service["metadata"]["namespace"]],
+        });
+        let expressions = webhook["namespaceSelector"]["matchExpressions"].as_array().expect("expressions");
+        assert!(expressions.contains(&excluded), "{expressions:?}");
+    }
+    let selects = |webhook: usize, selector: &str| {
+        configuration["webhooks"][webhook][selector]["matchExpressions"][0].clone()
+    };
+    let expression =
+        |operator: &str, value: &str| json!({"key": INJECT_LABEL, "operator": operator, "values": [value]});
+    assert_eq!(selects(0, "namespaceSelector"), expression("In", INJECT_ENABLED));
+    assert_eq!(selects(0, "objectSelector"), expression("NotIn", INJECT_DISABLED));
+    assert_eq!(selects(1, "namespaceSelector"), expression("NotIn", INJECT_ENABLED));
+    assert_eq!(selects(1, "objectSelector"), expression("In", INJECT_ENABLED));
+}
+
+#[test]
+fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
+    let deployment = object("deployment");
+    for labels in
+        [&object("namespace")["metadata"]["labels"], &deployment["spec"]["template"]["metadata"]["labels"]]
+    {
+        assert_eq!(labels[INJECT_LABEL], INJECT_DISABLED);
+    }
+    let example = read(&manifests().join("example/namespace.yaml"));
+    assert_eq!(example["metadata"]["labels"][INJECT_LABEL], INJECT_ENABLED);
+    assert_eq!(deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"], SIDECAR_USER);
+}
+
+#[test]
+fn every_file_of_the_base_holds_one_object_and_is_applied() {
+    let mut files: Vec<_> = fs::read_dir(manifests().join("base"))
+        .expect("the base")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name != "kustomization.yaml")
+        .collect();
+    files.sort();
+    let kustomization = object("kustomization");
+    let mut applied: Vec<_> =
+        kustomization["resources"].as_array().expect("resources").iter().map(text).collect();
+    applied.sort();
+    assert_eq!(files, applied);
+    for file in files {
+        let object = read(&manifests().join("base").join(&file));
+        assert_eq!(format!("{}.yaml", text(&object["kind"]).to_lowercase()), file);
+    }
+}
+
+/// The settings that the Deployment gives the program.
+fn serve() -> Serve {
+    let container = container();
+    let arguments = container["args"].as_array().expect("arguments").iter();
+    match config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())) {
+        Ok(Command::Serve(serve)) => *serve,
+        other => panic!("expected serve, got {other:?}"),
+    }
+}
+
+fn container() -> Value {
+    object("deployment")["spec"]["template"]["spec"]["containers"][0].clone()
+}
+
+/// The object in a file of the base.
+fn object(name: &str) -> Value {
+    read(&manifests().join("base").join(name).with_extension("yaml"))
+}
+
+fn read(file: &Path) -> Value {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut documents = yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(documents.len(), 1, "{}", file.display());
+    documents.remove(0)
+}
+
+fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}

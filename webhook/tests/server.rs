@@ -1,0 +1,234 @@
+//! The built program over real TLS: reviews, refusals, its end.
+
+mod common;
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
+
+use base64::Engine as _;
+use common::{Webhook, answer, connect, head, pod, program, review_of};
+use nix::sys::signal::Signal;
+use podlocal_webhook::certificates::Identity;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::{Value, json};
+
+#[test]
+fn a_review_is_answered_over_tls_with_a_patch_that_injects() {
+    let webhook = Webhook::start(&["--sidecar-image", "sidecar:test"]);
+    let response = webhook.review(&review_of(&pod()));
+    assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
+    assert_eq!(response["patchType"], "JSONPatch");
+    let patch = base64::engine::general_purpose::STANDARD.decode(response["patch"].as_str().expect("a text"));
+    let patch: json_patch::Patch = serde_json::from_slice(&patch.expect("base64")).expect("operations");
+    let mut injected = pod();
+    json_patch::patch(&mut injected, &patch).expect("applies");
+    assert_eq!(injected["spec"]["initContainers"][0]["image"], "sidecar:test");
+    assert_eq!(injected["spec"]["dnsConfig"]["searches"][0], "web.svc.cluster.local");
+}
+
+#[test]
+fn a_review_that_cannot_be_read_is_answered_allowed_with_a_warning() {
+    let webhook = Webhook::start(&[]);
+    let answer = webhook.post("/mutate", "application/json", b"{\"request\":");
+    assert_eq!(answer.status, 200);
+    let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!((&body["response"]["allowed"], &body["response"]["uid"]), (&json!(true), &json!("")));
+    assert_eq!(body["response"]["warnings"].as_array().map(Vec::len), Some(1));
+
+    let mut other = review_of(&pod());
+    other["kind"] = json!("TokenReview");
+    let response = webhook.review(&other);
+    assert_eq!(response["uid"], other["request"]["uid"]);
+    assert!(response.get("patch").is_none());
+    assert_eq!(response["warnings"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn what_is_no_review_at_all_gets_an_http_error() {
+    let webhook = Webhook::start(&[]);
+    assert_eq!(webhook.post("/", "application/json", b"{}").status, 404);
+    assert_eq!(webhook.post("/mutate", "text/plain", b"{}").status, 415);
+    let get = common::request(webhook.connect(), &head("GET", "/mutate", "application/json", 0), b"");
+    assert_eq!(get.status, 405);
+    let large = vec![b' '; podlocal_webhook::server::LARGEST_REVIEW + 1];
+    assert_eq!(webhook.post("/mutate", "application/json", &large).status, 413);
+    // And it goes on.
+    assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
+}
+
+#[test]
+fn each_review_is_counted_and_logged_once_with_its_decision_and_reason() {
+    let webhook = Webhook::start(&[]);
+    let mut skipped = pod();
+    skipped["spec"]["hostNetwork"] = json!(true);
+    webhook.review(&review_of(&pod()));
+    webhook.review(&review_of(&skipped));
+
+    let line = webhook.log_line("review");
+    for part in ["namespace=\"web\"", "name=\"app-\"", "decision=\"injected\"", "reason=\"new\""] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(webhook.log_line("review").contains("reason=\"host_network\""));
+
+    let page = webhook.admin_page("/metrics").body;
+    for line in [
+        "podlocal_webhook_reviews_total{decision=\"injected\",reason=\"new\"} 1",
+        "podlocal_webhook_reviews_total{decision=\"skipped\",reason=\"host_network\"} 1",
+        "podlocal_webhook_reviews_total{decision=\"failed\",reason=\"not_json\"} 0",
+        "podlocal_webhook_review_duration_seconds_count 2",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+    let expiry = page
+        .lines()
+        .find_map(|line| line.strip_prefix("podlocal_webhook_certificate_expiry_timestamp_seconds "));
+    assert!(expiry.and_then(|text| text.parse::<f64>().ok()).is_some_and(|at| at > 1.7e9), "{page}");
+    assert_eq!(webhook.admin_page("/livez").status, 200);
+}
+
+#[test]
+fn connections_that_say_nothing_do_not_hold_up_reviews() {
+    let webhook = Webhook::start(&[]);
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(webhook.address).expect("connects")).collect();
+    assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
+    drop(silent);
+}
+
+#[test]
+fn a_review_under_way_is_answered_after_sigterm_and_the_program_ends_well() {
+    let mut webhook = Webhook::start(&[]);
+    let (connection, rest) = half_a_review(&webhook);
+    webhook.signal(Signal::SIGTERM);
+    webhook.log_line("draining");
+
+    let mut connection = connection;
+    connection.write_all(&rest).and_then(|()| connection.flush()).expect("writes");
+    let answer = answer(connection);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("\"patch\""), "{}", answer.body);
+    assert_eq!(webhook.ended().code(), Some(0));
+    TcpListener::bind(webhook.address).expect("the address is free again");
+}
+
+#[test]
+fn a_connection_that_waits_for_its_next_review_does_not_hold_up_the_end() {
+    use std::io::Read as _;
+    let mut webhook = Webhook::start(&[]);
+    let body = review_of(&pod()).to_string();
+    let head = head("POST", "/mutate", "application/json", body.len()).replace("connection: close\r\n", "");
+    let mut connection = webhook.connect();
+    connection
+        .write_all(format!("{head}{body}").as_bytes())
+        .and_then(|()| connection.flush())
+        .expect("writes");
+    let mut start = [0; 15];
+    connection.read_exact(&mut start).expect("reads");
+    assert_eq!(&start, b"HTTP/1.1 200 OK");
+
+    let before = std::time::Instant::now();
+    webhook.signal(Signal::SIGTERM);
+    assert_eq!(webhook.ended().code(), Some(0));
+    // The drain would wait 15 s for a connection that is busy.
+    assert!(before.elapsed() < std::time::Duration::from_secs(10));
+}
+
+#[test]
+fn while_it_drains_it_is_not_ready_and_still_takes_reviews_for_the_delay() {
+    let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
+    webhook.signal(Signal::SIGTERM);
+    webhook.log_line("draining");
+    let end = std::time::Instant::now() + common::DEADLINE;
+    while webhook.admin_page("/readyz").status != 503 {
+        assert!(std::time::Instant::now() < end, "it is still ready");
+    }
+    assert!(webhook.admin_page("/readyz").body.contains("draining"));
+    assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
+    webhook.signal(Signal::SIGINT);
+    assert_eq!(webhook.ended().code(), Some(2));
+}
+
+#[test]
+fn a_second_signal_cuts_the_drain() {
+    let mut webhook = Webhook::start(&[]);
+    let _half = half_a_review(&webhook);
+    webhook.signal(Signal::SIGTERM);
+    webhook.log_line("draining");
+    webhook.signal(Signal::SIGTERM);
+    assert_eq!(webhook.ended().code(), Some(2));
+}
+
+#[test]
+fn every_bad_setting_is_in_one_message_with_exit_code_64() {
+    let flags = ["--listen", "nowhere", "--cluster-dns", "dns.example", "--frobnicate", "--tls-key", "a"];
+    let output = program().args(flags).output().expect("runs");
+    assert_eq!(output.status.code(), Some(64));
+    let message = stderr(&output);
+    for part in ["--listen", "\"nowhere\"", "--cluster-dns", "\"dns.example\"", "--frobnicate", "--tls-cert"]
+    {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+}
+
+#[test]
+fn a_program_that_cannot_start_says_why_with_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output =
+        program().args(["--listen", &address, "--admin-listen", "127.0.0.1:0"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&format!("cannot listen on --listen {address}")), "{}", stderr(&output));
+
+    let any = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let output = program().args(any).args(["--tls-cert", "/no/such", "--tls-key", "/no/such"]).output();
+    let output = output.expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/no/such"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_certificate_from_files_is_served() {
+    let names = ["webhook.test".to_owned()];
+    let parts = Identity::make(&names, std::time::SystemTime::now()).expect("makes").parts();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, &parts[name]).expect("writes");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let webhook = Webhook::start(&["--tls-cert", &file("tls.crt"), "--tls-key", &file("tls.key")]);
+    let ca = CertificateDer::from_pem_slice(&parts["ca.crt"]).expect("a CA");
+    let body = review_of(&pod()).to_string();
+    let head = head("POST", "/mutate", "application/json", body.len());
+    assert_eq!(common::request(connect(webhook.address, &ca), &head, body.as_bytes()).status, 200);
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for (flag, part) in [("--help", "--sidecar-image"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let output = program().arg(flag).output().expect("runs");
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(part));
+    }
+}
+
+/// A connection over which the first half of a review was sent, and the other half. The server has read the head:
+/// it asks for the body.
+fn half_a_review(webhook: &Webhook) -> (common::Connection, Vec<u8>) {
+    use std::io::Read as _;
+    let body = review_of(&pod()).to_string().into_bytes();
+    let head = head("POST", "/mutate", "application/json", body.len());
+    let head = head.replace("content-type", "expect: 100-continue\r\ncontent-type");
+    let mut connection = webhook.connect();
+    connection.write_all(head.as_bytes()).and_then(|()| connection.flush()).expect("writes");
+    let mut goon = [0; 25];
+    connection.read_exact(&mut goon).expect("reads");
+    assert_eq!(&goon, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let (first, rest) = body.split_at(body.len() / 2);
+    connection.write_all(first).and_then(|()| connection.flush()).expect("writes");
+    (connection, rest.to_vec())
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
