@@ -124,7 +124,10 @@ async fn counted(
         Ok(Ok(response)) if is_failure(response) => ExchangeResult::Failure,
         Ok(Ok(response)) if is_truncated(response) => ExchangeResult::Truncated,
         Ok(Ok(_)) => ExchangeResult::Answer,
-        Ok(Err(_)) => ExchangeResult::Unreachable,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, transport = transport.name(), "an exchange with an upstream failed");
+            ExchangeResult::Unreachable
+        }
         Err(_) => ExchangeResult::Silent,
     };
     metrics.exchange(transport, result, start.elapsed());

@@ -14,9 +14,12 @@ pub struct Question<'a> {
 
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
+    ///
+    /// The kernel is asked directly: what goes through the C library falls back to `/dev/urandom` in a static
+    /// program, and an empty image need not have that.
     pub fn new(key: &'a Key) -> std::io::Result<Self> {
         let mut id = [0; 2];
-        getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
         Ok(Self { key, id: u16::from_ne_bytes(id) })
     }
 
