@@ -1,0 +1,210 @@
+//! The API server's part in the making of a pod: defaults, the admission review, the patch, the name.
+
+mod client;
+mod webhook;
+
+pub use client::ReviewClient;
+pub use webhook::Webhook;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Tried};
+
+/// The characters of generated names: `alphanums` of k8s.io/apimachinery/pkg/util/rand, no vowels.
+const NAME_CHARACTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// The number of characters that are appended to `generateName`.
+const SUFFIX: u32 = 5;
+
+/// A pod after admission.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// The pod as it would be stored.
+    pub pod: Value,
+    /// Whether the webhook has changed it.
+    pub is_changed: bool,
+    /// What `kubectl` would show.
+    pub warnings: Vec<String>,
+}
+
+/// The pod with the fields that the API server fills in before admission.
+///
+/// Those of `SetDefaults_Pod*` in pkg/apis/core/v1/defaults.go and of the admission plugins ServiceAccount and
+/// DefaultTolerationSeconds; without the volume of the service account's token, which nothing here could mount.
+#[must_use]
+pub fn defaulted(mut pod: Value) -> Value {
+    set_absent(&mut pod, "apiVersion", json!("v1"));
+    set_absent(&mut pod, "kind", json!("Pod"));
+    let spec = &mut pod["spec"];
+    set_absent(spec, "dnsPolicy", json!("ClusterFirst"));
+    set_absent(spec, "enableServiceLinks", json!(true));
+    set_absent(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+    set_absent(spec, "priority", json!(0));
+    set_absent(spec, "restartPolicy", json!("Always"));
+    set_absent(spec, "schedulerName", json!("default-scheduler"));
+    set_absent(spec, "securityContext", json!({}));
+    set_absent(spec, "serviceAccount", json!("default"));
+    set_absent(spec, "serviceAccountName", json!("default"));
+    set_absent(spec, "terminationGracePeriodSeconds", json!(30));
+    let toleration = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+    let tolerations =
+        json!([toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")]);
+    set_absent(spec, "tolerations", tolerations);
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            let is_latest = container["image"].as_str().is_none_or(|image| {
+                let tag = image.rsplit_once('/').map_or(image, |(_, last)| last).split_once(':');
+                !image.contains('@') && tag.is_none_or(|(_, tag)| tag == "latest")
+            });
+            let policy = if is_latest { "Always" } else { "IfNotPresent" };
+            set_absent(container, "imagePullPolicy", json!(policy));
+            set_absent(container, "resources", json!({}));
+            set_absent(container, "terminationMessagePath", json!("/dev/termination-log"));
+            set_absent(container, "terminationMessagePolicy", json!("File"));
+        }
+    }
+    // Indexing above leaves null where there was nothing.
+    if let Some(spec) = pod["spec"].as_object_mut() {
+        spec.retain(|_, value| !value.is_null());
+    }
+    pod
+}
+
+fn set_absent(object: &mut Value, key: &str, value: Value) {
+    if object[key].is_null() {
+        object[key] = value;
+    }
+}
+
+/// The AdmissionReview that the API server sends for a new pod.
+#[must_use]
+pub fn review(pod: &Value, namespace: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": uid,
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "requestKind": { "group": "", "version": "v1", "kind": "Pod" },
+            "requestResource": { "group": "", "version": "v1", "resource": "pods" },
+            "name": pod["metadata"]["name"].as_str().unwrap_or_default(),
+            "namespace": namespace,
+            "operation": "CREATE",
+            "userInfo": {
+                "username": "system:serviceaccount:kube-system:job-controller",
+                "groups": ["system:serviceaccounts", "system:authenticated"],
+            },
+            "object": pod,
+            "oldObject": null,
+            "dryRun": false,
+            "options": { "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1" },
+        },
+    })
+}
+
+/// What the API server makes of the answer to a review.
+pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure> {
+    let response = &answer["response"];
+    if answer["apiVersion"] != "admission.k8s.io/v1" || answer["kind"] != "AdmissionReview" {
+        return Err(Failure::new(format!("the webhook's answer is no AdmissionReview: {answer}")));
+    }
+    if response["uid"] != uid {
+        return Err(Failure::new(format!("the answer is for {}, the review was {uid}", response["uid"])));
+    }
+    if response["allowed"] != true {
+        return Err(Failure::new(format!("the webhook has refused the pod: {}", response["status"])));
+    }
+    let mut pod = pod.clone();
+    let patch = response["patch"].as_str();
+    if let Some(patch) = patch {
+        if response["patchType"] != "JSONPatch" {
+            return Err(Failure::new(format!("patchType is {}, not JSONPatch", response["patchType"])));
+        }
+        let patch = STANDARD.decode(patch).tried(|| "decoding the patch".to_owned())?;
+        let patch: json_patch::Patch =
+            serde_json::from_slice(&patch).tried(|| "understanding the patch".to_owned())?;
+        json_patch::patch(&mut pod, &patch).tried(|| "applying the patch".to_owned())?;
+    }
+    let warnings = response["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
+    Ok(Admitted { pod, is_changed: patch.is_some(), warnings })
+}
+
+/// The pod with a name, which one with `generateName` gets after admission: `SimpleNameGenerator` of the
+/// API server's pkg/storage/names, with `number` in place of chance.
+#[must_use]
+pub fn named(mut pod: Value, namespace: &str, number: u32) -> Value {
+    pod["metadata"]["namespace"] = json!(namespace);
+    if pod["metadata"]["name"].as_str().is_none() {
+        let base = pod["metadata"]["generateName"].as_str().unwrap_or("pod-").to_owned();
+        pod["metadata"]["name"] = json!(base + &suffix(number));
+    }
+    pod
+}
+
+fn suffix(number: u32) -> String {
+    // Odd, so that it reaches every remainder: neighbours look different, and no two numbers alike.
+    let count = u32::try_from(NAME_CHARACTERS.len()).unwrap_or(27);
+    let mut rest = number.wrapping_mul(7_368_787) % count.pow(SUFFIX);
+    let mut next = || {
+        let character = NAME_CHARACTERS[rest as usize % NAME_CHARACTERS.len()];
+        rest /= count;
+        char::from(character)
+    };
+    (0..SUFFIX).map(|_| next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn answer(uid: &str, patch: &Value) -> Value {
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "response": {
+                "uid": uid, "allowed": true, "patchType": "JSONPatch",
+                "patch": STANDARD.encode(patch.to_string()), "warnings": ["mind the gap"],
+            },
+        })
+    }
+
+    #[test]
+    fn a_patch_is_applied_and_warnings_are_handed_on() {
+        let pod = json!({ "spec": { "dnsPolicy": "ClusterFirst" } });
+        let patch = json!([{ "op": "replace", "path": "/spec/dnsPolicy", "value": "None" }]);
+        let admitted = apply(&pod, "1", &answer("1", &patch)).unwrap();
+        assert_eq!(admitted.pod["spec"]["dnsPolicy"], "None");
+        assert!(admitted.is_changed);
+        assert_eq!(admitted.warnings, ["mind the gap"]);
+    }
+
+    #[test]
+    fn an_answer_to_another_review_is_refused() {
+        let failure = apply(&json!({}), "1", &answer("2", &json!([]))).unwrap_err();
+        assert!(failure.to_string().contains("the review was 1"), "{failure}");
+    }
+
+    #[test]
+    fn a_patch_that_adds_below_an_absent_parent_is_an_error_as_in_the_api_server() {
+        let patch = json!([{ "op": "add", "path": "/spec/dnsConfig/options", "value": [] }]);
+        assert!(apply(&json!({ "spec": {} }), "1", &answer("1", &patch)).is_err());
+    }
+
+    #[test]
+    fn defaults_do_not_touch_what_is_set() {
+        let pod = defaulted(json!({ "spec": { "dnsPolicy": "None", "containers": [{ "image": "a/b:1" }] } }));
+        assert_eq!(pod["spec"]["dnsPolicy"], "None");
+        assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");
+        assert_eq!(pod["spec"].get("initContainers"), None);
+    }
+
+    #[test]
+    fn generated_names_are_distinct() {
+        let names: BTreeSet<_> = (0..10_000).map(suffix).collect();
+        assert_eq!(names.len(), 10_000);
+    }
+}

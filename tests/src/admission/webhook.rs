@@ -1,0 +1,91 @@
+//! The real webhook, as a process on the node.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::ReviewClient;
+use crate::failure::{Failure, Tried};
+use crate::pod::ClusterNames;
+
+/// The port of the manifests.
+const PORT: u16 = 8443;
+
+/// The image that injected pods name. Nothing pulls it.
+const SIDECAR_IMAGE: &str = "registry.example/podlocal-sidecar:test";
+
+/// How long the webhook may take to serve.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often its CA file is looked for meanwhile.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A running `podlocal-webhook`; killed when dropped.
+#[derive(Debug)]
+pub struct Webhook {
+    /// Sends reviews to it.
+    pub client: ReviewClient,
+    log: PathBuf,
+    _process: Child,
+}
+
+impl Webhook {
+    /// Starts it on an address of the node, for a cluster; returns when it serves.
+    pub async fn start(
+        program: &Path,
+        address: Ipv4Addr,
+        cluster: &ClusterNames,
+        directory: &Path,
+    ) -> Result<Self, Failure> {
+        let listen = SocketAddr::from((address, PORT));
+        let (ca, log) = (directory.join("ca.pem"), directory.join("webhook.log"));
+        let log_file = File::create(&log).tried(|| format!("making {}", log.display()))?;
+        let mut process = Command::new(program)
+            .arg("serve")
+            .args(["--listen", &listen.to_string(), "--admin-listen", "127.0.0.1:0"])
+            .args(["--sidecar-image", SIDECAR_IMAGE])
+            .args(["--cluster-dns", &cluster.dns.to_string(), "--cluster-domain", &cluster.zone])
+            .arg("--ca-out")
+            .arg(&ca)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log_file)
+            .kill_on_drop(true)
+            .spawn()
+            .tried(|| format!("starting {}", program.display()))?;
+        wait_for_certificate(&mut process, &ca).await.tried(|| describe(&log))?;
+        Ok(Self { client: ReviewClient::new(listen, &ca)?, log, _process: process })
+    }
+
+    /// What it has logged, for people who have to find out what went wrong.
+    pub fn describe(&self) -> String {
+        describe(&self.log)
+    }
+}
+
+/// The file is written when the webhook listens.
+async fn wait_for_certificate(process: &mut Child, ca: &Path) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !fs::read_to_string(ca).is_ok_and(|text| text.contains("END CERTIFICATE")) {
+        if let Some(status) = process.try_wait().tried(|| "watching the webhook".to_owned())? {
+            return Err(Failure::new(format!("the webhook has ended with {status}")));
+        }
+        if start.elapsed() > DEADLINE {
+            return Err(Failure::new(format!("the webhook does not serve after {DEADLINE:?}")));
+        }
+        ticks.tick().await;
+    }
+    Ok(())
+}
+
+fn describe(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    format!("the webhook's log:\n{text}")
+}

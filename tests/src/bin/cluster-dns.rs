@@ -1,0 +1,38 @@
+//! A cluster DNS to try things against by hand.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use podlocal_tests::cluster_dns::{ClusterDns, World};
+use podlocal_tests::failure::{Failure, Tried};
+
+/// Serves a small example cluster with CoreDNS's zone semantics, and prints what it was asked when it is stopped.
+///
+/// Try: cluster-dns --listen 127.0.0.1:5300, and then
+/// podlocal-sidecar --listen 127.0.0.1:5380 --upstream 127.0.0.1:5300
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where to serve, UDP and TCP.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5300")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("cluster-dns: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let dns = ClusterDns::start(World::example(), arguments.listen).await?;
+    eprintln!("serving cluster.local and example.com on {}; stop with Ctrl-C", dns.address());
+    tokio::signal::ctrl_c().await.tried(|| "waiting for Ctrl-C".to_owned())?;
+    println!("{}", dns.counts());
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! A cluster DNS for experiments: CoreDNS's semantics for the cluster's names, a table for the rest of the
+//! world, and a count of everything that it is asked.
+//!
+//! ```text
+//!   world     what there is: namespaces, Services, endpoints, names outside; plain data with a builder
+//!   answer    (world, query) -> response; pure. In the cluster's zone by services, elsewhere by outside
+//!   server    UDP and TCP; counts, and fails on request
+//! ```
+//!
+//! It works on any address, with or without a node: `ClusterDns::start(world, "127.0.0.1:0".parse()?)`.
+
+mod answer;
+mod outside;
+mod server;
+mod services;
+mod world;
+
+pub use answer::answer;
+pub use server::{ClusterDns, Counts, Faults, Transport};
+pub use world::{Endpoint, PodRecords, Port, Service, World};

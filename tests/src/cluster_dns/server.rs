@@ -1,0 +1,264 @@
+//! The world, served over UDP and TCP.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::RecordType;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::answer::{answer, truncate};
+use super::world::World;
+use crate::failure::{Failure, Tried};
+
+/// The largest answer over UDP to a client without EDNS (RFC 1035 section 4.2.1), and so the smallest limit.
+const SMALLEST_UDP_LIMIT: u16 = 512;
+
+/// The receive buffer for datagrams, in bytes.
+const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// How long an idle TCP connection is kept: CoreDNS's default.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How often two ports are tried to be the same where any free port is wanted.
+const PORT_ATTEMPTS: usize = 20;
+
+/// A cluster DNS that runs until it is dropped.
+#[derive(Debug)]
+pub struct ClusterDns {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Both loops and what they have started; aborted when dropped.
+    _tasks: JoinSet<()>,
+}
+
+/// How a query came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// In a datagram.
+    Udp,
+    /// In a connection.
+    Tcp,
+}
+
+/// What goes wrong, on request. By default nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// How long each answer is held back. Answers over one TCP connection wait for each other, as CoreDNS's do.
+    pub delay: Duration,
+    /// Nothing is answered; queries are counted.
+    pub silence: bool,
+    /// Everything is answered SERVFAIL.
+    pub servfail: bool,
+}
+
+/// What was asked, since the start or the last reset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    asked: BTreeMap<(String, RecordType, Transport), u64>,
+}
+
+impl Counts {
+    /// All queries.
+    pub fn total(&self) -> u64 {
+        self.asked.values().sum()
+    }
+
+    /// Queries that came over one transport.
+    pub fn over(&self, transport: Transport) -> u64 {
+        self.sum(|_, _, over| over == transport)
+    }
+
+    /// Queries for a name, which is written without the final dot.
+    pub fn of_name(&self, name: &str) -> u64 {
+        self.sum(|asked, _, _| asked.eq_ignore_ascii_case(name))
+    }
+
+    /// Queries for a name and type.
+    pub fn of(&self, name: &str, record_type: RecordType) -> u64 {
+        self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
+    }
+
+    fn sum(&self, wanted: impl Fn(&str, RecordType, Transport) -> bool) -> u64 {
+        let matching = self.asked.iter().filter(|((name, kind, over), _)| wanted(name, *kind, *over));
+        matching.map(|(_, count)| count).sum()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((name, record_type, transport), count) in &self.asked {
+            writeln!(formatter, "{count:6} {name} {record_type} {transport:?}")?;
+        }
+        write!(formatter, "{:6} in all", self.total())
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    world: World,
+    faults: Faults,
+    counts: Counts,
+}
+
+impl ClusterDns {
+    /// Serves a world on an address, UDP and TCP on the same port. With port 0: on any free one.
+    pub async fn start(world: World, address: SocketAddr) -> Result<Self, Failure> {
+        let (udp, tcp) = bind(address).await.tried(|| format!("listening on {address} for DNS"))?;
+        let address = udp.local_addr().tried(|| "reading the address back".to_owned())?;
+        let state = State { world, faults: Faults::default(), counts: Counts::default() };
+        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        enlarge_buffer(&udp);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_udp(Arc::new(udp), Arc::clone(&shared)));
+        tasks.spawn(serve_tcp(tcp, Arc::clone(&shared)));
+        Ok(Self { address, shared, _tasks: tasks })
+    }
+
+    /// Where it is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it was asked so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.state().counts.clone()
+    }
+
+    /// Begins to count anew.
+    pub fn reset_counts(&self) {
+        self.shared.state().counts = Counts::default();
+    }
+
+    /// Sets what goes wrong from the next query on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.state().faults = faults;
+    }
+
+    /// Changes the world: a Service appears, a name goes away.
+    pub fn change(&self, change: impl FnOnce(World) -> World) {
+        let mut state = self.shared.state();
+        state.world = change(state.world.clone());
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a query, and says what to answer and when; `None`: nothing.
+    fn respond(&self, query: &[u8], transport: Transport) -> Option<(Duration, Vec<u8>)> {
+        let query = match Message::from_vec(query) {
+            Ok(query) if query.metadata.message_type == MessageType::Query => query,
+            // A response, or what cannot be understood: miekg/dns, which CoreDNS is built on, drops both.
+            _ => return None,
+        };
+        let mut state = self.state();
+        for question in &query.queries {
+            let name = question.name().to_lowercase().to_ascii();
+            let name = name.strip_suffix('.').unwrap_or(&name).to_owned();
+            *state.counts.asked.entry((name, question.query_type(), transport)).or_default() += 1;
+        }
+        let faults = state.faults;
+        if faults.silence {
+            return None;
+        }
+        let mut response = if query.metadata.op_code != OpCode::Query {
+            Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::NotImp)
+        } else if faults.servfail {
+            let mut response = Message::error_msg(query.metadata.id, OpCode::Query, ResponseCode::ServFail);
+            response.queries.clone_from(&query.queries);
+            response
+        } else {
+            answer(&state.world, &query)
+        };
+        drop(state);
+        if transport == Transport::Udp {
+            let limit = query.edns.as_ref().map_or(SMALLEST_UDP_LIMIT, Edns::max_payload);
+            truncate(&mut response, usize::from(limit.max(SMALLEST_UDP_LIMIT)));
+        }
+        response.to_vec().ok().map(|bytes| (faults.delay, bytes))
+    }
+}
+
+/// Room for a whole gang's first datagrams: what is lost here is meant to be lost on request only.
+///
+/// The machine's own limit is 208 KiB, some 270 datagrams. It can be passed in a node, where we are root; where
+/// we are not, the limit has to do.
+fn enlarge_buffer(socket: &UdpSocket) {
+    let forced = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+    let _ = forced.or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER));
+}
+
+/// UDP and TCP on one port; the kernel picks one for UDP that may be taken for TCP.
+async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let udp = UdpSocket::bind(address).await?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) if address.port() != 0 || attempt == PORT_ATTEMPTS => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
+    let mut late = JoinSet::new();
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let Some((delay, response)) = shared.respond(&buffer[..length], Transport::Udp) else { continue };
+        if delay.is_zero() {
+            // A client that is gone does not get it.
+            let _ = socket.send_to(&response, client).await;
+            continue;
+        }
+        let socket = Arc::clone(&socket);
+        late.spawn(async move {
+            sleep(delay).await;
+            let _ = socket.send_to(&response, client).await;
+        });
+        while late.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let shared = Arc::clone(&shared);
+        // Ends with an error or with the client; neither is anybody's concern here.
+        connections.spawn(async move { serve_connection(stream, &shared).await.ok() });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Two bytes of length before each message (RFC 1035 section 4.2.2); one query at a time.
+async fn serve_connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    loop {
+        let Ok(length) = timeout(IDLE, stream.read_u16()).await else { return Ok(()) };
+        let mut query = vec![0; usize::from(length?)];
+        stream.read_exact(&mut query).await?;
+        let Some((delay, response)) = shared.respond(&query, Transport::Tcp) else { continue };
+        sleep(delay).await;
+        let length = u16::try_from(response.len()).map_err(io::Error::other)?;
+        let framed = [&length.to_be_bytes()[..], &response].concat();
+        stream.write_all(&framed).await?;
+    }
+}

@@ -1,0 +1,141 @@
+//! A Job manifest -> the pods that the Job controller makes of it.
+
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, Tried};
+
+/// The Job of this repository, used where none is given.
+pub const DEFAULT_MANIFEST: &str = include_str!("../../manifests/gang-job.yaml");
+
+/// A uid, as the API server would have given the Job one.
+const UID: &str = "6a6f6221-0000-4000-8000-000000000001";
+
+/// A Job, read from its manifest.
+#[derive(Debug, Clone)]
+pub struct Job {
+    manifest: Value,
+}
+
+impl Job {
+    /// Reads a manifest in YAML (or JSON, which is YAML).
+    pub fn read(yaml: &str) -> Result<Self, Failure> {
+        let manifest: Value = serde_saphyr::from_str(yaml).tried(|| "reading the Job".to_owned())?;
+        if manifest["kind"] != "Job" || manifest["apiVersion"] != "batch/v1" {
+            let kind = format!("{} {}", manifest["apiVersion"], manifest["kind"]);
+            return Err(Failure::new(format!("expected one document of kind Job, batch/v1; got {kind}")));
+        }
+        if manifest["spec"]["template"]["spec"]["containers"].as_array().is_none_or(Vec::is_empty) {
+            return Err(Failure::new("the Job's template has no containers"));
+        }
+        Ok(Self { manifest })
+    }
+
+    /// The Job's name.
+    pub fn name(&self) -> &str {
+        self.manifest["metadata"]["name"].as_str().unwrap_or("job")
+    }
+
+    /// The namespace that the Job is in.
+    pub fn namespace(&self) -> &str {
+        self.manifest["metadata"]["namespace"].as_str().unwrap_or("default")
+    }
+
+    /// How many pods run at once.
+    pub fn parallelism(&self) -> usize {
+        let parallelism = self.manifest["spec"]["parallelism"].as_u64().unwrap_or(1);
+        usize::try_from(parallelism).unwrap_or(usize::MAX)
+    }
+
+    /// The name of the first application container: its output is the pod's.
+    pub fn application(&self) -> &str {
+        self.manifest["spec"]["template"]["spec"]["containers"][0]["name"].as_str().unwrap_or_default()
+    }
+
+    /// The pod of one index, as it is sent to the API server.
+    ///
+    /// Follows pkg/controller/job (`getNewPod`, `addCompletionIndexAnnotation`, `podGenerateNameWithIndex`) and
+    /// `GetPodFromTemplate` of pkg/controller.
+    pub fn pod(&self, index: usize) -> Value {
+        let name = self.name();
+        let template = &self.manifest["spec"]["template"];
+        let mut labels = object(&template["metadata"]["labels"]);
+        for (key, value) in [("controller-uid", UID), ("job-name", name)] {
+            labels.insert(key.to_owned(), json!(value));
+            labels.insert(format!("batch.kubernetes.io/{key}"), json!(value));
+        }
+        let mut annotations = object(&template["metadata"]["annotations"]);
+        let mut spec = template["spec"].clone();
+        let mut generate_name = format!("{name}-");
+        if self.manifest["spec"]["completionMode"] == "Indexed" {
+            let key = "batch.kubernetes.io/job-completion-index";
+            labels.insert(key.to_owned(), json!(index.to_string()));
+            annotations.insert(key.to_owned(), json!(index.to_string()));
+            generate_name = format!("{name}-{index}-");
+            spec["hostname"] = json!(format!("{name}-{index}"));
+            add_index_variable(&mut spec, key);
+        }
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "generateName": generate_name,
+                "namespace": self.namespace(),
+                "labels": labels,
+                "annotations": annotations,
+                "finalizers": ["batch.kubernetes.io/job-tracking"],
+                "ownerReferences": [{
+                    "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": UID,
+                    "controller": true, "blockOwnerDeletion": true,
+                }],
+            },
+            "spec": spec,
+        })
+    }
+}
+
+fn add_index_variable(spec: &mut Value, annotation: &str) {
+    let field = format!("metadata.annotations['{annotation}']");
+    let variable =
+        json!({ "name": "JOB_COMPLETION_INDEX", "valueFrom": { "fieldRef": { "fieldPath": field } } });
+    for list in ["initContainers", "containers"] {
+        let Some(containers) = spec.get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for container in containers {
+            match container["env"].as_array_mut() {
+                Some(variables) => variables.push(variable.clone()),
+                None => container["env"] = json!([variable]),
+            }
+        }
+    }
+}
+
+fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_of_the_repository_is_a_gang_of_100() {
+        let job = Job::read(DEFAULT_MANIFEST).unwrap();
+        assert_eq!((job.parallelism(), job.namespace(), job.application()), (100, "default", "rank"));
+    }
+
+    #[test]
+    fn an_indexed_pod_has_its_index_in_name_host_name_annotation_and_environment() {
+        let pod = Job::read(DEFAULT_MANIFEST).unwrap().pod(7);
+        assert_eq!(pod["metadata"]["generateName"], "gang-7-");
+        assert_eq!(pod["spec"]["hostname"], "gang-7");
+        assert_eq!(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"], "7");
+        assert_eq!(pod["metadata"]["labels"]["job-name"], "gang");
+        assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
+        assert_eq!(pod["metadata"].get("name"), None);
+    }
+
+    #[test]
+    fn what_is_no_job_is_refused_by_its_kind() {
+        let failure = Job::read("apiVersion: v1\nkind: Pod\n").unwrap_err();
+        assert!(failure.to_string().contains("kind Job"), "{failure}");
+    }
+}

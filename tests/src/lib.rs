@@ -1,0 +1,26 @@
+//! Runs whole programs the way a cluster runs them, on one machine and without one.
+//!
+//! ```text
+//!   node          the process moves into namespaces of its own: a "node" with a bridge for pods
+//!   pod           one pod on it, as the kubelet runs one: resolv.conf, sysctls, sidecars, hooks, containers
+//!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
+//!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
+//!   cluster       the three together, for one test or one arm of an experiment
+//!   gang          the experiment: a Job's pods, with and without injection
+//!   testbed       runs integration tests on a node
+//!   programs      where the programs under test come from
+//! ```
+//!
+//! Nothing here links the sidecar or the webhook: they are run as programs, and spoken to in DNS, HTTP and
+//! JSON. The settings crate gives the names that both sides need.
+
+pub mod admission;
+pub mod cluster;
+pub mod cluster_dns;
+pub mod failure;
+pub mod gang;
+pub mod network;
+pub mod node;
+pub mod pod;
+pub mod programs;
+pub mod testbed;

@@ -1,0 +1,236 @@
+//! One container: what its manifest says, and a process of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::launch::{EmptyRoot, Launch, Rights};
+use super::protocol::{Exit, Sandbox, Stream};
+use crate::failure::{Failure, Tried};
+
+/// How long output is waited for after a process has ended; a child that it left behind may hold the pipe.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// A container of a pod.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Container<'a> {
+    sandbox: &'a Sandbox,
+    manifest: &'a Value,
+}
+
+impl<'a> Container<'a> {
+    /// The containers of a list of the pod: `initContainers` or `containers`.
+    pub(super) fn list(sandbox: &'a Sandbox, list: &str) -> Vec<Self> {
+        let manifests = sandbox.pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
+        manifests.iter().map(|manifest| Self { sandbox, manifest }).collect()
+    }
+
+    /// The container of that name.
+    pub(super) fn find(sandbox: &'a Sandbox, name: &str) -> Option<Self> {
+        let mut all = Self::list(sandbox, "containers");
+        all.extend(Self::list(sandbox, "initContainers"));
+        all.into_iter().find(|container| container.name() == name)
+    }
+
+    /// Its name in the pod.
+    pub(super) fn name(&self) -> &'a str {
+        self.manifest["name"].as_str().unwrap_or_default()
+    }
+
+    /// An init container that runs beside the others for as long as they run.
+    pub(super) fn is_native_sidecar(&self) -> bool {
+        self.manifest["restartPolicy"] == "Always"
+    }
+
+    /// The words of a lifecycle hook, `postStart` or `preStop`, if it is one that executes a program.
+    pub(super) fn hook(&self, name: &str) -> Option<Vec<String>> {
+        let words = texts(&self.manifest["lifecycle"][name]["exec"]["command"]);
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// Program and arguments: `command` and `args`, or what its image would start.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words = texts(&self.manifest["command"]);
+        if words.is_empty() {
+            words = self.sandbox.entry_points.get(self.name()).cloned().unwrap_or_default();
+        }
+        words.extend(texts(&self.manifest["args"]));
+        words
+    }
+
+    /// How one of its programs is started.
+    pub(super) fn launch(&self, words: &[String]) -> Result<Launch, Failure> {
+        let refuse = |what: &str| Failure::new(format!("container {}: {what}", self.name()));
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| refuse("no command, and no image to take one from"))?;
+        let rights = self.rights();
+        if self.setting("runAsNonRoot") == true && rights == Rights::Root {
+            return Err(refuse("runAsNonRoot, but no runAsUser says as whom"));
+        }
+        let empty_root = self.sandbox.empty_roots.contains(self.name()).then(|| EmptyRoot {
+            mount_point: self.sandbox.directory.join(format!("root-{}", self.name())),
+            program: PathBuf::from(program),
+        });
+        if let Some(root) = &empty_root {
+            fs::create_dir_all(&root.mount_point)
+                .tried(|| format!("making {}", root.mount_point.display()))?;
+        }
+        Ok(Launch {
+            program: self.sandbox.programs.get(program).cloned().unwrap_or_else(|| program.into()),
+            arguments: arguments.to_vec(),
+            directory: self.manifest["workingDir"].as_str().unwrap_or("/").into(),
+            rights,
+            no_new_privileges: self.setting("allowPrivilegeEscalation") == false,
+            empty_root,
+        })
+    }
+
+    /// Root keeps its rights unless it drops them all; anyone else has none.
+    fn rights(&self) -> Rights {
+        let id = |key: &str| self.setting(key).as_u64().and_then(|id| u32::try_from(id).ok());
+        let drops_all = self.manifest["securityContext"]["capabilities"]["drop"]
+            .as_array()
+            .is_some_and(|dropped| dropped.iter().any(|name| name == "ALL"));
+        match id("runAsUser").unwrap_or(0) {
+            0 if !drops_all => Rights::Root,
+            user => Rights::None { user, group: id("runAsGroup").unwrap_or(0) },
+        }
+    }
+
+    /// A setting of the container's security context, else of the pod's.
+    fn setting(&self, key: &str) -> &'a Value {
+        match &self.manifest["securityContext"][key] {
+            Value::Null => &self.sandbox.pod["spec"]["securityContext"][key],
+            own => own,
+        }
+    }
+
+    /// The environment: what a runtime gives every container, the experiment's, the manifest's.
+    fn environment(&self) -> BTreeMap<String, String> {
+        let sandbox = self.sandbox;
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+        let hostname = super::resolv_conf::hostname(&sandbox.pod).to_owned();
+        let mut environment = BTreeMap::from([("PATH".to_owned(), path), ("HOSTNAME".to_owned(), hostname)]);
+        environment.extend(sandbox.environment.clone());
+        for variable in self.manifest["env"].as_array().into_iter().flatten() {
+            let name = variable["name"].as_str().unwrap_or_default().to_owned();
+            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+                Some(path) => self.field(path),
+                None => variable["value"].as_str().unwrap_or_default().to_owned(),
+            };
+            environment.insert(name, value);
+        }
+        environment
+    }
+
+    /// The fields of the downward API that a pod here has.
+    fn field(&self, path: &str) -> String {
+        let sandbox = self.sandbox;
+        match path {
+            "metadata.namespace" => sandbox.namespace.clone(),
+            "status.podIP" => sandbox.address.to_string(),
+            "metadata.name" => text(&sandbox.pod["metadata"]["name"]),
+            // metadata.labels['key'] and metadata.annotations['key']
+            _ => match path
+                .strip_prefix("metadata.")
+                .and_then(|path| path.strip_suffix("']")?.split_once("['"))
+            {
+                Some((map, key)) => text(&sandbox.pod["metadata"][map][key]),
+                None => String::new(),
+            },
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// A running process of a container.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    output: JoinSet<()>,
+}
+
+impl Process {
+    /// Starts `words` in the container; each line it writes goes to `write`.
+    pub(super) fn start(
+        container: Container<'_>,
+        words: &[String],
+        write: impl Fn(Stream, String) + Clone + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let launch = serde_json::to_string(&container.launch(words)?);
+        let launch = launch.tried(|| "writing the container down".to_owned())?;
+        let program = std::env::current_exe().tried(|| "finding this program".to_owned())?;
+        let mut child = Command::new(program)
+            .args(["--container", &launch])
+            .env_clear()
+            .envs(container.environment())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .current_dir(Path::new("/"))
+            // Its own group, so that what it leaves behind can be killed with it.
+            .process_group(0)
+            .spawn()
+            .tried(|| format!("starting container {}", container.name()))?;
+        let mut output = JoinSet::new();
+        if let Some(stdout) = child.stdout.take() {
+            output.spawn(forward(stdout, Stream::Out, write.clone()));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            output.spawn(forward(stderr, Stream::Error, write));
+        }
+        Ok(Self { child, output })
+    }
+
+    /// The process id in the pod, while the process runs.
+    pub(super) fn id(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
+    }
+
+    /// Waits until it has ended, and has said everything. Can be cancelled and called again.
+    pub(super) async fn wait(&mut self) -> Exit {
+        let exit = self.child.wait().await.map_or(Exit::Code(-1), exit_of);
+        let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;
+        exit
+    }
+
+    /// SIGTERM, and after the grace period SIGKILL to it and to what it has started.
+    pub(super) async fn terminate(&mut self, grace: Duration) -> Exit {
+        let Some(id) = self.id() else { return self.wait().await };
+        let _ = kill(id, Signal::SIGTERM);
+        if let Ok(exit) = timeout(grace, self.wait()).await {
+            return exit;
+        }
+        let _ = killpg(id, Signal::SIGKILL);
+        self.wait().await
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
+}
+
+async fn forward(from: impl AsyncRead + Unpin, stream: Stream, write: impl Fn(Stream, String)) {
+    let mut lines = BufReader::new(from).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        write(stream, String::from_utf8_lossy(&line).into_owned());
+    }
+}

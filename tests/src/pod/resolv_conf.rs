@@ -1,0 +1,217 @@
+//! The `/etc/resolv.conf` and `/etc/hosts` that the kubelet makes for a pod.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The most nameservers and search domains that the kubelet writes, and the longest search line, in bytes:
+/// `MaxDNSNameservers`, `MaxDNSSearchPaths` and `MaxDNSSearchListChars` of pkg/apis/core/validation.
+const MOST_NAMESERVERS: usize = 3;
+const MOST_SEARCHES: usize = 32;
+const LONGEST_SEARCH_LINE: usize = 2048;
+
+/// What the kubelet is told about DNS: `clusterDNS`, `clusterDomain`, and the node's own resolv.conf.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterNames {
+    /// The address of the cluster DNS.
+    pub dns: IpAddr,
+    /// The cluster domain: `cluster.local`.
+    pub zone: String,
+    /// The search domains of the node, which pods of dnsPolicy ClusterFirst inherit.
+    pub node_searches: Vec<String>,
+}
+
+/// The pod's resolv.conf.
+///
+/// Follows `GetPodDNS` of the kubelet's pkg/kubelet/network/dns/dns.go, and for the order of the lines
+/// `parseDNSOptions` of containerd's CRI. Options keep their order here; the kubelet's come out of a map.
+/// A pod with dnsPolicy Default gets the node's searches and no nameserver: a node here has no DNS of its own.
+pub fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> String {
+    let policy = pod["spec"]["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
+    let host_network = pod["spec"]["hostNetwork"].as_bool().unwrap_or(false);
+    let (mut nameservers, mut searches, mut options) = match policy {
+        "None" => (Vec::new(), Vec::new(), Vec::new()),
+        "ClusterFirst" if !host_network => cluster_first(namespace, cluster),
+        "ClusterFirstWithHostNet" => cluster_first(namespace, cluster),
+        _ => (Vec::new(), cluster.node_searches.clone(), Vec::new()),
+    };
+
+    let config = &pod["spec"]["dnsConfig"];
+    nameservers.extend(texts(&config["nameservers"]));
+    searches.extend(texts(&config["searches"]));
+    for option in config["options"].as_array().into_iter().flatten() {
+        merge_option(&mut options, option);
+    }
+
+    let nameservers = without_duplicates(nameservers).into_iter().take(MOST_NAMESERVERS).collect();
+    let searches = within_limits(without_duplicates(searches));
+    write_lines(&searches, nameservers, &options)
+}
+
+type Parts = (Vec<String>, Vec<String>, Vec<(String, String)>);
+
+fn cluster_first(namespace: &str, cluster: &ClusterNames) -> Parts {
+    let zone = &cluster.zone;
+    let mut searches = vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
+    searches.extend(cluster.node_searches.iter().cloned());
+    (vec![cluster.dns.to_string()], searches, vec![("ndots".to_owned(), "5".to_owned())])
+}
+
+fn merge_option(options: &mut Vec<(String, String)>, option: &Value) {
+    let name = option["name"].as_str().unwrap_or_default();
+    let value = option["value"].as_str().unwrap_or_default().to_owned();
+    match options.iter_mut().find(|(existing, _)| existing == name) {
+        Some((_, existing)) => *existing = value,
+        None => options.push((name.to_owned(), value)),
+    }
+}
+
+fn within_limits(mut searches: Vec<String>) -> Vec<String> {
+    searches.truncate(MOST_SEARCHES);
+    while searches.join(" ").len() > LONGEST_SEARCH_LINE {
+        searches.pop();
+    }
+    searches
+}
+
+fn write_lines(searches: &[String], nameservers: Vec<String>, options: &[(String, String)]) -> String {
+    let mut file = String::new();
+    if !searches.is_empty() {
+        file += &format!("search {}\n", searches.join(" "));
+    }
+    for nameserver in nameservers {
+        file += &format!("nameserver {nameserver}\n");
+    }
+    if !options.is_empty() {
+        let write = |(name, value): &(String, String)| match value.as_str() {
+            "" => name.clone(),
+            value => format!("{name}:{value}"),
+        };
+        file += &format!("options {}\n", options.iter().map(write).collect::<Vec<_>>().join(" "));
+    }
+    file
+}
+
+/// The pod's `/etc/hosts`: `managedHostsFileContent` of pkg/kubelet/kubelet_pods.go.
+pub fn hosts(pod: &Value, namespace: &str, zone: &str, address: Ipv4Addr) -> String {
+    let mut file = "# Kubernetes-managed hosts file.\n\
+                    127.0.0.1\tlocalhost\n\
+                    ::1\tlocalhost ip6-localhost ip6-loopback\n\
+                    fe00::0\tip6-localnet\n\
+                    fe00::0\tip6-mcastprefix\n\
+                    fe00::1\tip6-allnodes\n\
+                    fe00::2\tip6-allrouters\n"
+        .to_owned();
+    let name = hostname(pod);
+    // Writing to a string does not fail.
+    let _ = match pod["spec"]["subdomain"].as_str() {
+        Some(subdomain) => writeln!(file, "{address}\t{name}.{subdomain}.{namespace}.svc.{zone}\t{name}"),
+        None => writeln!(file, "{address}\t{name}"),
+    };
+    for alias in pod["spec"]["hostAliases"].as_array().into_iter().flatten() {
+        let ip = alias["ip"].as_str().unwrap_or_default();
+        let _ = writeln!(file, "{ip}\t{}", texts(&alias["hostnames"]).join("\t"));
+    }
+    file
+}
+
+/// The pod's host name: `spec.hostname`, else its name.
+pub fn hostname(pod: &Value) -> &str {
+    let name = pod["metadata"]["name"].as_str().unwrap_or("pod");
+    pod["spec"]["hostname"].as_str().unwrap_or(name)
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn without_duplicates(list: Vec<String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for item in list {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cluster() -> ClusterNames {
+        ClusterNames {
+            dns: "10.96.0.10".parse().unwrap(),
+            zone: "cluster.local".to_owned(),
+            node_searches: vec!["example.internal".to_owned()],
+        }
+    }
+
+    fn of_spec(spec: &Value) -> String {
+        resolv_conf(&json!({ "spec": spec }), "prod", &cluster())
+    }
+
+    #[test]
+    fn cluster_first_has_the_three_cluster_domains_then_the_nodes_and_ndots_5() {
+        assert_eq!(
+            of_spec(&json!({ "dnsPolicy": "ClusterFirst" })),
+            "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal\n\
+             nameserver 10.96.0.10\noptions ndots:5\n"
+        );
+    }
+
+    #[test]
+    fn a_pods_own_dns_config_is_appended_without_duplicates_and_its_options_win() {
+        let spec = json!({ "dnsPolicy": "ClusterFirst", "dnsConfig": {
+            "nameservers": ["10.96.0.10", "192.0.2.1"],
+            "searches": ["svc.cluster.local", "mine.example"],
+            "options": [{ "name": "ndots", "value": "2" }, { "name": "edns0" }],
+        }});
+        assert_eq!(
+            of_spec(&spec),
+            "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal mine.example\n\
+             nameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:2 edns0\n"
+        );
+    }
+
+    #[test]
+    fn policy_none_is_only_what_the_pod_says() {
+        let spec = json!({ "dnsPolicy": "None", "dnsConfig": {
+            "nameservers": ["127.0.0.1"], "searches": ["a", "b"], "options": [{ "name": "ndots", "value": "2" }],
+        }});
+        assert_eq!(of_spec(&spec), "search a b\nnameserver 127.0.0.1\noptions ndots:2\n");
+    }
+
+    #[test]
+    fn a_host_network_pod_has_the_nodes_dns_unless_it_asks_for_the_clusters() {
+        let spec = json!({ "dnsPolicy": "ClusterFirst", "hostNetwork": true });
+        assert_eq!(of_spec(&spec), "search example.internal\n");
+        let spec = json!({ "dnsPolicy": "ClusterFirstWithHostNet", "hostNetwork": true });
+        assert!(of_spec(&spec).contains("nameserver 10.96.0.10"));
+    }
+
+    #[test]
+    fn three_nameservers_and_2048_bytes_of_searches_are_the_most() {
+        let long: Vec<String> = (0..20).map(|number| format!("{number}.{}", "x".repeat(200))).collect();
+        let spec = json!({ "dnsPolicy": "None", "dnsConfig": {
+            "nameservers": ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], "searches": long,
+        }});
+        let file = of_spec(&spec);
+        assert_eq!(file.matches("nameserver").count(), 3);
+        assert!(file.lines().next().unwrap().len() <= "search ".len() + LONGEST_SEARCH_LINE);
+    }
+
+    #[test]
+    fn hosts_names_the_pod_its_subdomain_and_its_aliases() {
+        let pod = json!({
+            "metadata": { "name": "web-0" },
+            "spec": { "subdomain": "web", "hostAliases": [{ "ip": "192.0.2.7", "hostnames": ["a", "b"] }] },
+        });
+        let file = hosts(&pod, "prod", "cluster.local", Ipv4Addr::new(10, 244, 0, 9));
+        assert!(file.contains("10.244.0.9\tweb-0.web.prod.svc.cluster.local\tweb-0\n"), "{file}");
+        assert!(file.ends_with("192.0.2.7\ta\tb\n"), "{file}");
+    }
+}

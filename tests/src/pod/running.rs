@@ -1,0 +1,250 @@
+//! A pod as the experiment sees it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command as Program};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+use super::protocol::{Command, Event, Executed, Exit, Sandbox, Stream};
+use crate::failure::{Failure, Tried};
+
+/// How long anything about a pod is waited for. Far above what it takes; reached only when something is broken.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What is known about a pod.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Its containers that have started, by name.
+    pub containers: BTreeMap<String, ContainerStatus>,
+    /// Whether it has ended.
+    pub finished: bool,
+    /// Why it has failed, where it is not for an application's exit code.
+    pub failure: Option<String>,
+    executed: BTreeMap<u64, Executed>,
+}
+
+/// What is known about a container.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerStatus {
+    /// How often it was started.
+    pub starts: u32,
+    /// When it was first started, in seconds since 1970.
+    pub started_at: f64,
+    /// When its postStart hook had first returned, in seconds since 1970.
+    pub ready_at: Option<f64>,
+    /// How its processes ended, in order, and when, in seconds since 1970.
+    pub exits: Vec<(Exit, f64)>,
+    /// What it wrote to standard output.
+    pub output: String,
+    /// What it wrote to standard error.
+    pub error: String,
+}
+
+impl Status {
+    /// A container that has started.
+    pub fn container(&self, name: &str) -> Option<&ContainerStatus> {
+        self.containers.get(name)
+    }
+
+    /// How a container first ended.
+    pub fn exit(&self, name: &str) -> Option<Exit> {
+        self.container(name).and_then(|container| container.exits.first()).map(|(exit, _)| *exit)
+    }
+
+    /// All that is known, for people who have to find out what went wrong.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let failure = self.failure.as_deref().unwrap_or("no failure of its own");
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "pod: finished: {}, {failure}", self.finished);
+        for (name, container) in &self.containers {
+            let ContainerStatus { starts, ready_at, exits, output, error, .. } = container;
+            let exits: Vec<_> = exits.iter().map(|(exit, _)| exit).collect();
+            let ready = ready_at.is_some();
+            let _ = writeln!(text, "container {name}: starts: {starts}, ready: {ready}, exits: {exits:?}");
+            for line in output.lines().chain(error.lines()) {
+                let _ = writeln!(text, "  | {line}");
+            }
+        }
+        text
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Started { container, at } => {
+                let container = self.containers.entry(container).or_default();
+                container.starts += 1;
+                if container.starts == 1 {
+                    container.started_at = at;
+                }
+            }
+            Event::Ready { container, at } => {
+                self.containers.entry(container).or_default().ready_at.get_or_insert(at);
+            }
+            Event::Output { container, stream, line } => {
+                let container = self.containers.entry(container).or_default();
+                let text = match stream {
+                    Stream::Out => &mut container.output,
+                    Stream::Error => &mut container.error,
+                };
+                *text += &line;
+                text.push('\n');
+            }
+            Event::Exited { container, exit, at } => {
+                self.containers.entry(container).or_default().exits.push((exit, at));
+            }
+            Event::Executed { id, executed } => {
+                self.executed.insert(id, executed);
+            }
+            Event::Finished { failure } => {
+                self.finished = true;
+                // The first reason is the reason.
+                self.failure = self.failure.take().or(failure);
+            }
+        }
+    }
+}
+
+/// A pod that runs, or has run. Dropping it ends the pod.
+#[derive(Debug)]
+pub struct Running {
+    address: Ipv4Addr,
+    status: watch::Receiver<Status>,
+    commands: Mutex<ChildStdin>,
+    next_id: AtomicU64,
+    directory: PathBuf,
+    /// Kills the pod's outermost process when dropped, and the kernel the rest with it.
+    _process: Child,
+}
+
+impl Running {
+    /// Starts the program `pod-sandbox`.
+    pub(super) fn start(sandbox: &Sandbox, program: &Path, directory: PathBuf) -> Result<Self, Failure> {
+        let file = directory.join("sandbox.json");
+        let text = serde_json::to_vec(sandbox).tried(|| "writing the pod down".to_owned())?;
+        fs::write(&file, text).tried(|| format!("writing {}", file.display()))?;
+        let mut process = Program::new(program)
+            .arg(&file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .tried(|| format!("starting {}", program.display()))?;
+        let (Some(commands), Some(events)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(Failure::new("the pod's process has no standard input or output"));
+        };
+        let (sender, status) = watch::channel(Status::default());
+        tokio::spawn(collect(events, sender));
+        Ok(Self {
+            address: sandbox.address,
+            status,
+            commands: Mutex::new(commands),
+            next_id: AtomicU64::new(0),
+            directory,
+            _process: process,
+        })
+    }
+
+    /// The pod's address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// What is known now.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Waits for a condition, for a minute at most. A pod that has ended cannot fulfil it any more.
+    pub async fn wait_for(
+        &self,
+        what: &str,
+        mut condition: impl FnMut(&Status) -> bool,
+    ) -> Result<Status, Failure> {
+        let mut status = self.status.clone();
+        let mut met = false;
+        let is_decided = |status: &Status| {
+            met = condition(status);
+            met || status.finished
+        };
+        let waited = timeout(DEADLINE, status.wait_for(is_decided)).await;
+        let in_time = matches!(waited, Ok(Ok(_)));
+        drop(waited);
+        if met && in_time {
+            return Ok(self.status());
+        }
+        let why = if in_time { "the pod has ended" } else { "the deadline has passed" };
+        Err(Failure::new(format!("waiting for {what}: {why}\n{}", self.status().describe())))
+    }
+
+    /// Waits until a container has been started, its postStart hook included.
+    pub async fn ready(&self, container: &str) -> Result<Status, Failure> {
+        let is_ready =
+            |status: &Status| status.container(container).is_some_and(|status| status.ready_at.is_some());
+        self.wait_for(&format!("container {container}"), is_ready).await
+    }
+
+    /// Waits until the pod has ended; its sidecars too.
+    pub async fn finished(&self) -> Result<Status, Failure> {
+        self.wait_for("the end of the pod", |status| status.finished).await
+    }
+
+    /// Runs a program in a container, as `kubectl exec` does.
+    pub async fn execute(&self, container: &str, words: &[&str]) -> Result<Executed, Failure> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let what = format!("the end of {}", words.join(" "));
+        self.send(&Command::Execute { id, container: container.to_owned(), words }).await?;
+        let mut status = self.wait_for(&what, |status| status.executed.contains_key(&id)).await?;
+        status.executed.remove(&id).ok_or_else(|| Failure::new("the result has gone"))
+    }
+
+    /// Sends a signal, by number, to the first process of a container.
+    pub async fn signal(&self, container: &str, signal: i32) -> Result<(), Failure> {
+        self.send(&Command::Signal { container: container.to_owned(), signal }).await
+    }
+
+    /// Deletes the pod: its application gets SIGTERM, then its sidecars.
+    pub async fn delete(&self) -> Result<(), Failure> {
+        self.send(&Command::Delete).await
+    }
+
+    async fn send(&self, command: &Command) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(command).tried(|| "writing a command".to_owned())?;
+        line.push(b'\n');
+        self.commands.lock().await.write_all(&line).await.tried(|| "sending a command to the pod".to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What cannot be removed goes with the node.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Folds the pod's events into its status.
+async fn collect(events: ChildStdout, status: watch::Sender<Status>) {
+    let mut lines = BufReader::new(events).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str::<Event>(&line) {
+            Ok(event) => status.send_modify(|status| status.apply(event)),
+            Err(error) => eprintln!("a pod said {line:?}, which is no event: {error}"),
+        }
+    }
+    status.send_modify(|status| {
+        if !status.finished {
+            status.finished = true;
+            status.failure = Some("the pod's process has died".to_owned());
+        }
+    });
+}

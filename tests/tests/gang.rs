@@ -1,0 +1,116 @@
+//! The program `gang`, end to end, as a newcomer runs it; and what is left of it afterwards.
+
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use podlocal_tests::node::EXIT_REFUSED;
+use serde_json::Value;
+
+/// Far above what anything here takes.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// It enters a node itself, so these tests run outside.
+fn main() -> ExitCode {
+    let tests = vec![
+        Trial::ignorable_test(
+            "every_lookup_is_answered_and_cluster_dns_is_asked_less",
+            answered_and_asked_less,
+        ),
+        Trial::ignorable_test("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
+        Trial::ignorable_test("nothing_is_left_after_a_kill", nothing_is_left_after_a_kill),
+        Trial::test("a_manifest_that_is_no_job_is_refused", || {
+            let output = gang(&["--job", "/dev/null"]).output().map_err(Failed::from)?;
+            assert_eq!(output.status.code(), Some(1));
+            Ok(())
+        }),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+fn gang(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gang"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Where the machine refuses namespaces, `gang` says so, and that is the reason for not testing.
+fn refusal(code: Option<i32>, error: &[u8]) -> Option<Completion> {
+    let reason = String::from_utf8_lossy(error).lines().last().unwrap_or_default().to_owned();
+    (code == Some(i32::from(EXIT_REFUSED))).then(|| Completion::ignored_with(reason))
+}
+
+fn answered_and_asked_less() -> Result<Completion, Failed> {
+    let output = gang(&["--pods", "5", "--json", "-"]).output()?;
+    if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
+        return Ok(ignored);
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: Value = serde_json::from_slice(&output.stdout)?;
+    let of =
+        |arm: usize, key: &str| figures["arms"][arm][key].as_u64().unwrap_or_else(|| panic!("{figures}"));
+    assert_eq!((of(0, "answered"), of(1, "answered")), (15, 15), "{figures}");
+    // kubernetes.default: 2 candidates; api.example.com and missing.example.com: 4 each; each A and AAAA.
+    assert_eq!(of(0, "queries_udp"), 5 * 20, "{figures}");
+    assert!(of(1, "queries_udp") + of(1, "queries_tcp") < of(0, "queries_udp"), "{figures}");
+    Ok(Completion::Completed)
+}
+
+fn nothing_is_left_after_the_end() -> Result<Completion, Failed> {
+    let temporary = tempfile::tempdir()?;
+    let output = gang(&["--pods", "2"]).env("TMPDIR", temporary.path()).process_group(0).output()?;
+    if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
+        return Ok(ignored);
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_dir(temporary.path())?.count(), 0, "files are left in the temporary directory");
+    Ok(Completion::Completed)
+}
+
+/// Everything that `gang` starts is in its process group; containers have groups of their own, but die with
+/// the first process of the node. So a process is told by its program's directory and by its namespace.
+fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
+    let temporary = tempfile::tempdir()?;
+    let mut child = gang(&["--pods", "20"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let outside = child.id();
+    let start = Instant::now();
+    // Its namespace is another one as soon as it has entered the node; then some pods.
+    let namespace = loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(refusal(status.code(), b"the machine refuses the namespaces").unwrap_or_else(|| {
+                panic!("gang has ended before it had pods: {:?} {:?}", status.code(), status.signal())
+            }));
+        }
+        assert!(start.elapsed() < DEADLINE, "gang has made no pods");
+        let namespace = fs::read_link(format!("/proc/{outside}/ns/user"))?;
+        if namespace != fs::read_link("/proc/self/ns/user")? && processes_in(&namespace) > 10 {
+            break namespace;
+        }
+        thread::yield_now();
+    };
+    kill(Pid::from_raw(i32::try_from(outside)?), Signal::SIGKILL)?;
+    child.wait()?;
+    while processes_in(&namespace) > 0 {
+        assert!(start.elapsed() < DEADLINE, "processes are left in {}", namespace.display());
+        thread::yield_now();
+    }
+    assert_eq!(fs::read_dir(temporary.path())?.count(), 0, "files are left in the temporary directory");
+    Ok(Completion::Completed)
+}
+
+/// The processes whose user namespace is that one. Containers may have namespaces below it, but no process
+/// of them outlives process 1 of the node, which is one of these.
+fn processes_in(namespace: &std::path::Path) -> usize {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let namespaces = entries.filter_map(|entry| fs::read_link(entry.path().join("ns/user")).ok());
+    namespaces.filter(|other| other == namespace).count()
+}

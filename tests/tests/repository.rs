@@ -1,0 +1,211 @@
+//! The repository itself: what ARCHITECTURE.md says is absent is absent, and files that must agree do.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use podlocal_settings::names::VARIABLE_PREFIX;
+use podlocal_settings::table::TABLE;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file with that ending under `folder`, by its path from the root, with its text.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let path = folder.join(entry.file_name());
+            if entry.file_type().expect("a type").is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push((path.to_string_lossy().into_owned(), text(&path)));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no {ending} under {folder}");
+    found.sort();
+    found
+}
+
+/// The source files of a crate's library and programs, without their tests and without comments.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let without_tests = |text: &str| text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    let is_comment = |line: &&str| line.trim_start().starts_with("//");
+    files(&format!("{folder}/src"), ".rs")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("/tests.rs"))
+        .map(|(path, text)| {
+            let code: Vec<_> =
+                without_tests(&text).lines().filter(|line| !is_comment(line)).map(str::to_owned).collect();
+            (path, code.join("\n"))
+        })
+        .collect()
+}
+
+/// Asserts that none of `words` stands in the code of the files for which `concerns` holds.
+fn absent(folder: &str, concerns: impl Fn(&str) -> bool, words: &[&str]) {
+    let concerned: Vec<_> = sources(folder).into_iter().filter(|(path, _)| concerns(path)).collect();
+    assert!(!concerned.is_empty(), "the rule concerns no file any more");
+    for (path, code) in concerned {
+        for word in words {
+            assert!(!code.contains(word), "{path} contains {word:?}");
+        }
+    }
+}
+
+#[test]
+fn only_wire_knows_packet_offsets() {
+    absent(
+        "sidecar",
+        |path| !path.ends_with("wire.rs"),
+        &["from_be_bytes", "get_u16", "get_u32", "HEADER_LENGTH + 1"],
+    );
+    let indexed = |code: &str| {
+        code.split('[').skip(1).any(|rest| {
+            let index = rest.split([']', '.', ';']).next().unwrap_or_default();
+            !index.is_empty()
+                && index.bytes().all(|byte| byte.is_ascii_digit())
+                && rest[index.len()..].starts_with(']')
+        })
+    };
+    for (path, code) in sources("sidecar").into_iter().filter(|(path, _)| !path.ends_with("wire.rs")) {
+        assert!(!indexed(&code), "{path} indexes with a number");
+    }
+}
+
+#[test]
+fn pure_parts_of_the_sidecar_read_no_clock() {
+    let pure =
+        ["cache.rs", "key.rs", "entry.rs", "lifetime.rs", "wire.rs", "query.rs", "reply.rs", "flight.rs"];
+    let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
+    absent("sidecar", concerns, &["Instant::now", "SystemTime", "sleep("]);
+}
+
+#[test]
+fn flight_and_wire_use_nothing_of_ours() {
+    let concerns = |path: &str| path.ends_with("flight.rs") || path.ends_with("wire.rs");
+    absent("sidecar", concerns, &["crate::", "hickory"]);
+}
+
+#[test]
+fn an_outcome_is_counted_in_one_place() {
+    absent("sidecar", |path| !path.ends_with("server.rs") && !path.ends_with("metrics.rs"), &[".outcome("]);
+}
+
+#[test]
+fn the_sidecar_knows_nothing_of_kubernetes_clients() {
+    let manifest = text("sidecar/Cargo.toml");
+    for dependency in ["kube", "k8s-openapi", "axum", "rustls", "reqwest"] {
+        assert!(
+            !manifest.lines().any(|line| line.starts_with(dependency)),
+            "the sidecar depends on {dependency}"
+        );
+    }
+}
+
+#[test]
+fn decide_inject_and_patch_are_functions_of_their_arguments() {
+    let pure = ["decide.rs", "inject.rs", "patch.rs", "qos.rs", "annotations.rs"];
+    let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
+    absent(
+        "webhook",
+        concerns,
+        &["tokio", "kube::", "Instant", "SystemTime", "std::fs", "std::net::Tcp", "async "],
+    );
+}
+
+#[test]
+fn what_our_failure_means_for_a_pod_is_said_in_one_place() {
+    absent(
+        "webhook",
+        |path| !path.ends_with("admission.rs"),
+        &["allowed: true", "allowed: false", "\"allowed\""],
+    );
+}
+
+#[test]
+fn no_setting_is_spelled_outside_the_settings_crate() {
+    for folder in ["sidecar", "webhook"] {
+        for (path, code) in sources(folder) {
+            assert!(!code.contains(VARIABLE_PREFIX) || path.ends_with("cli.rs"), "{path} spells a variable");
+            for setting in TABLE.iter().filter(|setting| setting.name.contains('-')) {
+                assert!(!code.contains(&format!("\"{}\"", setting.name)), "{path} spells {}", setting.name);
+                assert!(!code.contains(&setting.annotation()), "{path} spells {}", setting.annotation());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do_in_the_sources() {
+    for folder in ["settings", "sidecar", "webhook", "tests"] {
+        absent(folder, |_| true, &["todo!(", "unimplemented!(", "TODO", "FIXME"]);
+    }
+}
+
+#[test]
+fn both_dockerfiles_differ_only_in_what_they_build() {
+    let generic = |name: &str, other: &str| {
+        let text = text(format!("Dockerfile.{name}")).replace(name, "NAME");
+        assert!(!text.contains(other));
+        text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(generic("sidecar", "webhook"), generic("webhook", "sidecar"));
+}
+
+#[test]
+fn the_toolchain_is_the_same_everywhere() {
+    let toolchain = text("rust-toolchain.toml");
+    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).expect("a channel");
+    let version = channel.trim_matches('"');
+    for name in ["sidecar", "webhook"] {
+        assert!(
+            text(format!("Dockerfile.{name}")).contains(&format!("rust:{version}-")),
+            "Dockerfile.{name}"
+        );
+    }
+    let minimum = text("Cargo.toml");
+    let minimum = minimum.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a minimum");
+    assert!(version.starts_with(minimum.trim_matches('"')), "{version} and {minimum}");
+}
+
+#[test]
+fn a_kustomization_lists_every_manifest_beside_it() {
+    for (path, kustomization) in files("manifests", "kustomization.yaml") {
+        let folder = Path::new(&path).parent().expect("a folder");
+        let listed: BTreeSet<_> =
+            kustomization.lines().filter_map(|line| line.trim().strip_prefix("- ")).map(str::trim).collect();
+        for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            if Path::new(&name).extension().is_some_and(|ending| ending == "yaml")
+                && name != "kustomization.yaml"
+            {
+                assert!(listed.contains(name.as_str()), "{path} does not list {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"];
+    for document in documents {
+        let folder = Path::new(document).parent().expect("a folder").to_owned();
+        for link in text(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") {
+                assert!(root().join(&folder).join(target).exists(), "{document} links to {target}");
+            }
+        }
+    }
+}
