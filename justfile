@@ -1,0 +1,33 @@
+# The entry for people; the same steps that CI runs. `just` alone lists them.
+
+default:
+    @just --list
+
+# Everything that CI runs, in its order
+ci:
+    .ci/run
+
+# One step of CI: format, lint, docs, dependencies, test, gang, images, schema
+step NAME:
+    .ci/run {{NAME}}
+
+# The experiment: a gang of pods with and without injection
+gang *ARGUMENTS:
+    cargo run --release --bin gang -- {{ARGUMENTS}}
+
+# All tests
+test:
+    cargo test --workspace
+
+# Prints the page of settings anew from the table
+settings-page:
+    cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
+
+# The golden pods, written anew from what the webhook does now; read the difference before you commit it
+golden:
+    UPDATE=1 cargo test -p podlocal-webhook --test golden
+
+# Both images
+images TAG="dev":
+    docker build -f Dockerfile.sidecar -t podlocal-dns/sidecar:{{TAG}} .
+    docker build -f Dockerfile.webhook -t podlocal-dns/webhook:{{TAG}} .
