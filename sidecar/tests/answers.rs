@@ -132,6 +132,19 @@ async fn a_truncated_answer_is_fetched_by_tcp_and_each_client_gets_what_fits() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_ignores_our_edns_size_is_understood() {
+    let upstream = Upstream::start(|query, _| {
+        let answers = (0..1000).map(|ttl| a("www.example.", 60 + ttl)).collect();
+        Script::Send(vec![reply(query, ResponseCode::NoError, answers)])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask_tcp(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1000, "one datagram of 16 kB");
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
 async fn rfc3597_unknown_types_and_classes_pass_byte_for_byte() {
     let data: Vec<u8> = (0..=255).collect();
     let expected = data.clone();

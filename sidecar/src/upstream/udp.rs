@@ -8,8 +8,9 @@ use tokio::net::UdpSocket;
 use super::question::{Question, Verdict};
 use crate::cache::key::Key;
 
-/// The largest datagram that we read. We ask for 1232 bytes; a server that ignores that is understood too.
-const LARGEST_DATAGRAM: usize = 4096;
+/// The largest datagram there is. We ask for 1232 bytes; a server that ignores that is understood too. What is
+/// not written to costs address space, not memory.
+const LARGEST_DATAGRAM: usize = 65_535;
 
 /// Asks `server`; ends with its answer or an error of the socket. The caller bounds the time.
 ///
@@ -24,11 +25,11 @@ pub async fn exchange(server: SocketAddr, key: &Key) -> io::Result<Vec<u8>> {
     let question = Question::new(key)?;
     let mut with_edns = true;
     socket.send(&question.bytes(with_edns)).await?;
-    let mut buffer = vec![0; LARGEST_DATAGRAM];
+    let mut received = Vec::with_capacity(LARGEST_DATAGRAM);
     loop {
-        let length = socket.recv(&mut buffer).await?;
-        let received = buffer.get(..length).unwrap_or_default();
-        match question.judge(received) {
+        received.clear();
+        socket.recv_buf(&mut received).await?;
+        match question.judge(&received) {
             Verdict::Ignore => continue,
             Verdict::WithoutEdns if with_edns => {
                 with_edns = false;
@@ -37,7 +38,6 @@ pub async fn exchange(server: SocketAddr, key: &Key) -> io::Result<Vec<u8>> {
             }
             Verdict::Believe | Verdict::WithoutEdns => {}
         }
-        buffer.truncate(length);
-        return Ok(buffer);
+        return Ok(received);
     }
 }
