@@ -20,7 +20,7 @@ pub mod write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use value::{LogLevel, Quantity};
+use value::{LogLevel, Quantity, SearchAssist, UpstreamTransport};
 
 /// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its bounds.
 ///
@@ -33,6 +33,18 @@ pub struct Settings {
     pub upstream: Vec<SocketAddr>,
     /// The cluster domain, lower case, without the final dot.
     pub zone: String,
+    /// The pod's namespace, when it is known.
+    pub namespace: Option<String>,
+    /// The pod's search list, in order; empty: what the namespace gives ([`Settings::search_list`]).
+    pub search: Vec<String>,
+    /// What is decided without asking about names inside the cluster domain.
+    pub search_assist: SearchAssist,
+    /// Names that are resolved at the start and kept fresh.
+    pub prefetch_names: Vec<String>,
+    /// Names, or `*.` and a suffix, whose absence is waited out.
+    pub patient_names: Vec<String>,
+    /// How long it is waited out.
+    pub patience: Duration,
     /// How long `await` holds the pod's other containers back, at most.
     pub ready_timeout: Duration,
     /// The bound of the cache, in bytes of memory.
@@ -43,13 +55,19 @@ pub struct Settings {
     pub max_ttl: Duration,
     /// The longest time that a negative answer is kept; inside the cluster domain never above 5 s.
     pub negative_max_ttl: Duration,
+    /// How long an expired answer may be given when the upstream fails; zero: not at all.
+    pub serve_stale: Duration,
+    /// Whether popular answers are refreshed before they expire.
+    pub refresh_ahead: bool,
+    /// Which transports the upstream is asked by.
+    pub upstream_transport: UpstreamTransport,
     /// The port of `/livez`, `/readyz` and `/metrics`; 0: any free port.
     pub admin_port: u16,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether each query is logged.
     pub query_log: bool,
-    /// The `ndots` option of the injected pod's `resolv.conf`.
+    /// The `ndots` option of the injected pod's `resolv.conf`, from which the proxy knows which names are not expanded.
     pub ndots: u8,
     /// Whether the cluster DNS stands as second nameserver in the pod's `resolv.conf`.
     pub fallback_nameserver: bool,

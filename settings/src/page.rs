@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn help_has_every_setting_of_the_sidecar_and_no_long_line() {
         let help = help(Setting::is_for_sidecar);
-        assert!(help.contains("--cache-size") && !help.contains("--ndots"));
+        assert!(help.contains("--cache-size") && !help.contains("--memory-limit"));
         assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
     }
 }

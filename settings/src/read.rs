@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use crate::Settings;
 use crate::table::{self, Setting};
-use crate::value::{self, Expected, LogLevel, Quantity};
+use crate::value::{self, Expected, LogLevel, Quantity, SearchAssist, UpstreamTransport};
 
 /// One text that was given for a setting, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,13 +64,22 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
     let mut reader = Reader { given, accepted: Vec::new(), mistakes: Vec::new() };
     let mut settings = Settings {
         ndots: reader.ordered(&table::NDOTS, value::number),
+        search_assist: reader.plain(&table::SEARCH_ASSIST, SearchAssist::parse),
+        prefetch_names: reader.optional(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
         ready_timeout: reader.ordered(&table::READY_TIMEOUT, value::duration),
+        patient_names: reader.optional(&table::PATIENT_NAMES, value::patterns).unwrap_or_default(),
+        patience: reader.ordered(&table::PATIENCE, value::duration),
         cache_size: reader.ordered(&table::CACHE_SIZE, value::bytes),
         min_ttl: reader.ordered(&table::MIN_TTL, value::duration),
         max_ttl: reader.ordered(&table::MAX_TTL, value::duration),
         negative_max_ttl: reader.ordered(&table::NEGATIVE_MAX_TTL, value::duration),
+        serve_stale: reader.ordered(&table::SERVE_STALE, value::duration),
+        refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
         upstream: reader.optional(&table::UPSTREAM, value::addresses).unwrap_or_default(),
+        upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
         zone: reader.plain(&table::ZONE, value::domain),
+        namespace: reader.optional(&table::NAMESPACE, value::namespace),
+        search: reader.optional(&table::SEARCH, value::names).unwrap_or_default(),
         listen: reader.plain(&table::LISTEN, value::addresses),
         fallback_nameserver: reader.plain(&table::FALLBACK_NAMESERVER, value::flag),
         admin_port: reader.ordered(&table::ADMIN_PORT, value::number),
@@ -204,6 +213,18 @@ impl Settings {
             (Some(limit), _) => limit.clone(),
             (None, Some(request)) if *request > computed => request.clone(),
             (None, _) => computed,
+        }
+    }
+
+    /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
+    /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
+    pub fn search_list(&self) -> Vec<String> {
+        match &self.namespace {
+            Some(namespace) if self.search.is_empty() => {
+                let zone = &self.zone;
+                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]
+            }
+            _ => self.search.clone(),
         }
     }
 

@@ -51,6 +51,16 @@ mod tests {
             ("log-level", "trace"),
             ("query-log", "true"),
             ("ready-timeout", "0s"),
+            ("ndots", "5"),
+            ("search-assist", "impossible"),
+            ("prefetch-names", "db.prod,www.example.com."),
+            ("patient-names", "*.workers,rank-0.ps"),
+            ("patience", "2s"),
+            ("serve-stale", "0s"),
+            ("refresh-ahead", "false"),
+            ("upstream-transport", "tcp"),
+            ("namespace", "web"),
+            ("search", "web.svc.a.b,corp.example"),
         ];
         let original = read(|setting| {
             let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);

@@ -189,10 +189,20 @@ mod tests {
 
     #[test]
     fn every_mistake_is_in_one_message_whatever_its_kind() {
-        let arguments =
-            ["sreve", "--cache-size", "4MB", "--no-such", "-x", "--ndots=3", "--listen", "nowhere", "--zone"];
+        let arguments = [
+            "sreve",
+            "--cache-size",
+            "4MB",
+            "--no-such",
+            "-x",
+            "--cpu-limit=3",
+            "--listen",
+            "nowhere",
+            "--zone",
+        ];
         let mistakes = parsed(&arguments, &[("PODLOCAL_LOG_LEVEL", "loud")]).expect_err("bad");
-        for part in ["sreve", "4MB", "--no-such", "-x", "--ndots", "nowhere", "--zone", "PODLOCAL_LOG_LEVEL"]
+        for part in
+            ["sreve", "4MB", "--no-such", "-x", "--cpu-limit", "nowhere", "--zone", "PODLOCAL_LOG_LEVEL"]
         {
             assert!(
                 mistakes.iter().any(|mistake| mistake.contains(part)),

@@ -91,7 +91,8 @@ impl<U: Upstream> Resolver<U> {
         if let Some(entry) = self.cache.get(&key, now()) {
             return Ok(entry);
         }
-        let response = self.upstream.ask(&key).await?;
+        let deadline = tokio::time::Instant::now() + limits::DEADLINE;
+        let response = self.upstream.ask(&key, deadline).await?;
         let entry = Arc::new(self.entry(&response, &key)?);
         self.cache.insert(&key, Arc::clone(&entry));
         Ok(entry)

@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::cache::key::Key;
-use crate::limits;
 use crate::metrics::{ExchangeResult, Metrics, Transport};
+use crate::query::Query;
 use crate::wire::{Flags, Message, Rcode};
 
 pub mod nameservers;
@@ -30,8 +30,27 @@ pub mod udp;
 
 /// Whoever can answer a question: the servers below, or a script in tests.
 pub trait Upstream: Send + Sync + 'static {
-    /// Asks for the answer to the question of that key, until [`limits::DEADLINE`] at most.
-    fn ask(&self, key: &Key) -> impl Future<Output = Result<Vec<u8>, Failed>> + Send;
+    /// Asks for the answer to the question of that key, until the deadline at most. A response that says that the
+    /// server cannot answer (SERVFAIL and the like) is given when nobody has a better one.
+    fn ask(&self, key: &Key, deadline: Instant) -> impl Future<Output = Result<Vec<u8>, Failed>> + Send;
+
+    /// What is known of the servers at this moment.
+    fn condition(&self) -> Condition;
+
+    /// Takes one question out of the retry budget, for asking again what has been answered; `false`: do not.
+    fn may_ask_again(&self) -> bool;
+
+    /// Whether that query is one of our own that has come back: the upstream leads to ourselves.
+    fn is_loop(&self, query: &Query) -> bool;
+}
+
+/// How the servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Whether all of them are known to fail or to be silent: what is asked now will probably not be answered.
+    pub is_down: bool,
+    /// When one of them last gave any response.
+    pub last_response: Option<Instant>,
 }
 
 /// No server gave any response in time.
@@ -60,9 +79,8 @@ impl Servers {
 }
 
 impl Upstream for Servers {
-    async fn ask(&self, key: &Key) -> Result<Vec<u8>, Failed> {
+    async fn ask(&self, key: &Key, deadline: Instant) -> Result<Vec<u8>, Failed> {
         let start = Instant::now();
-        let deadline = start + limits::DEADLINE;
         let mut attempts: JoinSet<Option<Vec<u8>>> = JoinSet::new();
         let mut started = 0;
         let mut failed = 0;
@@ -94,6 +112,18 @@ impl Upstream for Servers {
             }
         }
         failure.ok_or(Failed)
+    }
+
+    fn condition(&self) -> Condition {
+        Condition::default()
+    }
+
+    fn may_ask_again(&self) -> bool {
+        true
+    }
+
+    fn is_loop(&self, _query: &Query) -> bool {
+        false
     }
 }
 

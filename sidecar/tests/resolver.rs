@@ -13,7 +13,7 @@ use podlocal_sidecar::cache::lifetime::Limits;
 use podlocal_sidecar::metrics::Outcome;
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::resolver::Resolver;
-use podlocal_sidecar::upstream::{Failed, Upstream};
+use podlocal_sidecar::upstream::{Condition, Failed, Upstream};
 use tokio::time::{Instant, advance};
 
 /// Answers every question from a script, and counts.
@@ -24,13 +24,25 @@ struct Scripted {
 }
 
 impl Upstream for Scripted {
-    async fn ask(&self, key: &Key) -> Result<Vec<u8>, Failed> {
+    async fn ask(&self, key: &Key, _deadline: Instant) -> Result<Vec<u8>, Failed> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mut question = vec![0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
         question.extend_from_slice(key.question());
         let question = Message::from_vec(&question).expect("a question decodes");
         let answer = (self.answer)(question).ok_or(Failed)?;
         Ok(answer.to_vec().expect("encodes"))
+    }
+
+    fn condition(&self) -> Condition {
+        Condition::default()
+    }
+
+    fn may_ask_again(&self) -> bool {
+        true
+    }
+
+    fn is_loop(&self, _query: &Query) -> bool {
+        false
     }
 }
 

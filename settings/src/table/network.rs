@@ -1,0 +1,91 @@
+//! Settings of who is asked, and where we listen.
+
+use super::{Place, Setting};
+
+/// `upstream`
+pub const UPSTREAM: Setting = Setting {
+    name: "upstream",
+    unit: "addresses",
+    default: "",
+    smallest: "",
+    largest: "",
+    sentence: "The DNS servers to ask, in order of preference, at most 8; port 53 unless given. Default: in a pod the \
+               cluster's DNS, else the nameservers of /etc/resolv.conf that are not the proxy itself.",
+    source: "resolv.conf(5)",
+    place: Place::Both,
+};
+
+/// `upstream-transport`
+pub const UPSTREAM_TRANSPORT: Setting = Setting {
+    name: "upstream-transport",
+    unit: "auto, udp or tcp",
+    default: "auto",
+    smallest: "",
+    largest: "",
+    sentence: "How the upstream is asked. `auto`: by UDP, and by TCP too when no answer has come in 300 ms. `udp`: by \
+               TCP only what UDP truncates. `tcp`: always by TCP.",
+    source: "UDP is faster and may be lost; a network policy may let only one of them through",
+    place: Place::Both,
+};
+
+/// `zone`
+pub const ZONE: Setting = Setting {
+    name: "zone",
+    unit: "a domain name",
+    default: "cluster.local",
+    smallest: "",
+    largest: "",
+    sentence: "The cluster domain.",
+    source: "Kubernetes DNS-Based Service Discovery, section 2; the default of the kubelet's clusterDomain in kubeadm",
+    place: Place::Sidecar,
+};
+
+/// `namespace`
+pub const NAMESPACE: Setting = Setting {
+    name: "namespace",
+    unit: "a namespace",
+    default: "",
+    smallest: "",
+    largest: "",
+    sentence: "The pod's namespace. Default: none, and names of the pod's own namespace get no special treatment.",
+    source: "the admission review names it",
+    place: Place::Sidecar,
+};
+
+/// `search`
+pub const SEARCH: Setting = Setting {
+    name: "search",
+    unit: "domain names",
+    default: "",
+    smallest: "",
+    largest: "",
+    sentence: "The pod's search list, in order, at most 32. Default: with a namespace, what dnsPolicy ClusterFirst \
+               gives; without, none.",
+    source: "resolv.conf(5); MaxDNSSearchPaths of Kubernetes",
+    place: Place::Sidecar,
+};
+
+/// `listen`
+pub const LISTEN: Setting = Setting {
+    name: "listen",
+    unit: "addresses",
+    default: "127.0.0.1:53,[::1]:53",
+    smallest: "",
+    largest: "",
+    sentence: "Where to serve DNS over UDP and TCP, at most 8; port 53 unless given. A pod without an IPv6 loopback \
+               goes without [::1].",
+    source: "resolv.conf(5) has no syntax for a port, so it is 53 in a pod",
+    place: Place::Sidecar,
+};
+
+/// `admin-port`
+pub const ADMIN_PORT: Setting = Setting {
+    name: "admin-port",
+    unit: "a port",
+    default: "9353",
+    smallest: "0",
+    largest: "65535",
+    sentence: "The port of /livez, /readyz and /metrics on the pod's addresses; 0 takes any free port.",
+    source: "beside CoreDNS's 9153 and NodeLocal DNSCache's 9253",
+    place: Place::Both,
+};
