@@ -55,6 +55,16 @@ impl Cache {
         self.store.get(key).filter(|entry| entry.is_fresh(now))
     }
 
+    /// The answer for that key, fresh or not.
+    pub fn get_expired(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.store.get(key)
+    }
+
+    /// Forgets an answer that something newer contradicts.
+    pub fn remove(&self, key: &Key) {
+        self.store.remove(key);
+    }
+
     /// Keeps an answer, if it may be kept at all, in place of an older one.
     pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
         if entry.seconds() > 0 {

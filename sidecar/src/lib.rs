@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod query;
 pub mod reply;
 pub mod resolver;
+pub mod search;
 pub mod server;
 pub mod shutdown;
 pub mod supervise;

@@ -22,6 +22,16 @@ pub const LONGEST_QUESTION: usize = LONGEST_NAME + 4;
 /// The type of the EDNS pseudo-record (RFC 6891 section 6.1.1).
 pub const TYPE_OPT: u16 = 41;
 
+/// Address records (RFC 1035 section 3.4.1, RFC 3596 section 2.1), and the record of a zone's authority.
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub const TYPE_A: u16 = 1;
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub const TYPE_AAAA: u16 = 28;
+const TYPE_SOA: u16 = 6;
+
+/// The Internet (RFC 1035 section 3.2.4).
+pub const CLASS_IN: u16 = 1;
+
 /// The length of an OPT record without options: root name, type, class, TTL, RDLENGTH.
 pub const OPT_LENGTH: usize = 11;
 
@@ -265,6 +275,13 @@ pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
     }
 }
 
+/// Writes one TTL at every place that `offsets` names.
+pub fn put_ttls(message: &mut [u8], offsets: &[u16], ttl: u32) {
+    for offset in offsets {
+        put_u32(message, usize::from(*offset), ttl);
+    }
+}
+
 /// Writes the id and the flags.
 pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
     put_u16(message, 0, id);
@@ -294,12 +311,111 @@ pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
 /// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): our UDP payload size, the
 /// upper eight bits of the RCODE, version 0, the DO bit.
 pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
+    push_opt_header(message, payload_size, extended_rcode, dnssec_ok, 0);
+}
+
+/// Appends an OPT record with one Extended DNS Error and no text (RFC 8914 section 2).
+pub fn push_opt_with_error(message: &mut Vec<u8>, payload_size: u16, dnssec_ok: bool, info_code: u16) {
+    push_opt_header(message, payload_size, 0, dnssec_ok, (EXTENDED_ERROR_LENGTH) as u16);
+    push_words(message, &[OPTION_EXTENDED_ERROR, 2, info_code]);
+}
+
+/// The length of an Extended DNS Error without text: option code, length, info-code.
+pub const EXTENDED_ERROR_LENGTH: usize = 6;
+
+/// RFC 8914 section 2.
+const OPTION_EXTENDED_ERROR: u16 = 15;
+
+fn push_opt_header(
+    message: &mut Vec<u8>,
+    payload_size: u16,
+    extended_rcode: u8,
+    dnssec_ok: bool,
+    options_length: u16,
+) {
     message.push(0);
-    for word in [TYPE_OPT, payload_size, u16::from(extended_rcode) << 8, u16::from(dnssec_ok) << 15, 0] {
-        message.extend_from_slice(&word.to_be_bytes());
-    }
+    let flags = u16::from(dnssec_ok) << 15;
+    push_words(message, &[TYPE_OPT, payload_size, u16::from(extended_rcode) << 8, flags, options_length]);
     let additional = get_u16(message, 10).unwrap_or_default();
     put_u16(message, 10, additional.saturating_add(1));
+}
+
+/// Appends an SOA record (RFC 1035 section 3.3.13) whose owner, and the end of whose two names, is the name that
+/// stands at `owner_at`, by compression pointers (RFC 1035 section 4.1.4). The caller counts it.
+pub fn push_soa(message: &mut Vec<u8>, owner_at: usize, ttl: u32, soa: &Soa<'_>) {
+    let pointer = 0xc000 | owner_at as u16 & 0x3fff;
+    let rdata_length =
+        soa.server.len() + soa.mailbox.len() + 2 * size_of_val(&pointer) + 5 * size_of::<u32>();
+    push_words(message, &[pointer, TYPE_SOA, CLASS_IN]);
+    message.extend_from_slice(&ttl.to_be_bytes());
+    push_words(message, &[rdata_length as u16]);
+    for labels in [soa.server, soa.mailbox] {
+        message.extend_from_slice(labels);
+        push_words(message, &[pointer]);
+    }
+    for number in soa.numbers {
+        message.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+/// What an SOA record says, with names relative to its owner: labels on the wire, without the root.
+#[derive(Debug, Clone, Copy)]
+pub struct Soa<'a> {
+    /// MNAME, the primary server.
+    pub server: &'a [u8],
+    /// RNAME, the mailbox of who is responsible.
+    pub mailbox: &'a [u8],
+    /// SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM.
+    pub numbers: [u32; 5],
+}
+
+fn push_words(message: &mut Vec<u8>, words: &[u16]) {
+    for word in words {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// The labels of a name on the wire, in order, each with the name that begins with it.
+pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let here = rest;
+        let (length, behind) = here.split_first().filter(|(length, _)| **length > 0)?;
+        let (label, next) = behind.split_at_checked(usize::from(*length))?;
+        rest = next;
+        Some((label, here))
+    })
+}
+
+/// A name as people write it, on the wire and in lower case; a final dot changes nothing. `None` when a label is
+/// empty or too long, or the whole is too long. No escapes: settings have none.
+pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(text.len() + 2);
+    for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| !text.is_empty()) {
+        if label.is_empty() || label.len() > 63 {
+            return None;
+        }
+        name.push(label.len() as u8);
+        name.extend_from_slice(label.as_bytes());
+    }
+    name.push(0);
+    lower_case(&mut name);
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
+/// The question of that name, type and class.
+pub fn question(name: &[u8], kind: u16, class: u16) -> Vec<u8> {
+    let mut question = Vec::with_capacity(name.len() + 4);
+    question.extend_from_slice(name);
+    push_words(&mut question, &[kind, class]);
+    question
+}
+
+/// Writes another type into a question.
+pub fn put_type(question: &mut [u8], kind: u16) {
+    if let Some(at) = question.len().checked_sub(4) {
+        put_u16(question, at, kind);
+    }
 }
 
 /// The type and class at the end of a question.

@@ -19,6 +19,9 @@ pub struct Key {
     length: u16,
 }
 
+/// The switch of [`Key::completed`], beside those of DO, CD and RD.
+const COMPLETED: u8 = 1 << 3;
+
 impl Key {
     /// The key of a well-formed question with these flags.
     pub fn new(question: &[u8], flags: Flags, dnssec_ok: bool) -> Self {
@@ -42,6 +45,40 @@ impl Key {
         &question[..question.len().saturating_sub(4)]
     }
 
+    /// The type and the class.
+    pub fn type_and_class(&self) -> (u16, u16) {
+        wire::type_and_class(self.question())
+    }
+
+    /// The same question about another type.
+    pub fn with_type(&self, kind: u16) -> Self {
+        let mut key = self.clone();
+        let length = usize::from(key.length) - 1;
+        wire::put_type(&mut key.bytes[..length], kind);
+        key
+    }
+
+    /// The same question about another name, on the wire and in lower case.
+    pub fn with_name(&self, name: &[u8]) -> Self {
+        let (kind, class) = self.type_and_class();
+        let mut key = Self::new(&wire::question(name, kind, class), Flags(0), false);
+        key.set_switches(self.switches());
+        key
+    }
+
+    /// The place of what holds for every type of the name: that there is no such name. Type 0 is reserved
+    /// (RFC 6895 section 3.1), and nobody asks for it.
+    pub fn for_every_type(&self) -> Self {
+        self.with_type(0)
+    }
+
+    /// The place of what the search list made of the question, apart from what the upstream says of it.
+    pub fn completed(&self) -> Self {
+        let mut key = self.clone();
+        key.set_switches(self.switches() | COMPLETED);
+        key
+    }
+
     /// Whether DNSSEC records are wanted.
     pub fn dnssec_ok(&self) -> bool {
         self.switches() & 1 != 0
@@ -60,6 +97,11 @@ impl Key {
     /// A copy that takes no more memory than it needs, for the cache.
     pub fn stored(&self) -> StoredKey {
         StoredKey(self.as_bytes().into())
+    }
+
+    fn set_switches(&mut self, switches: u8) {
+        let at = usize::from(self.length) - 1;
+        self.bytes[at] = switches;
     }
 
     fn switches(&self) -> u8 {
@@ -129,5 +171,15 @@ mod tests {
             }
         }
         assert_eq!(keys[0], Key::new(QUESTION, Flags(Flags::RD | Flags::AD), false));
+    }
+
+    #[test]
+    fn a_key_keeps_its_switches_when_it_gets_another_name_or_type() {
+        let key = Key::new(QUESTION, Flags(Flags::RD | Flags::CD), true);
+        let other = key.with_name(b"\x01c\x00").with_type(28);
+        assert_eq!(other, Key::new(b"\x01c\x00\x00\x1c\x00\x01", Flags(Flags::RD | Flags::CD), true));
+        assert_ne!(key.completed(), key);
+        assert_eq!(key.completed().question(), key.question());
+        assert_eq!(key.for_every_type(), key.with_type(28).for_every_type());
     }
 }

@@ -1,0 +1,209 @@
+//! What the pod's search list and the cluster domain say about a name, before anybody is asked. Pure.
+//!
+//! A C library that looks for `api.example.com` with `ndots:5` asks for it below every search domain first. The
+//! DNS specification for Kubernetes and CoreDNS's `parseRequest` tell which of those names can exist. `n` labels
+//! stand left of the cluster domain; the last of them is `svc`, `pod` or nothing that exists; `left` labels stand
+//! left of the namespace. For A and AAAA of class IN, the same verdict for both:
+//!
+//! | rule | name | verdict |
+//! |---|---|---|
+//! | | the cluster domain itself, `svc`, `<namespace>.svc` | ask: NODATA, or the namespace is missing |
+//! | R1 | last label neither `svc` nor `pod` | impossible, but for `dns-version` and `ns.dns` |
+//! | R2 | `svc`, left of the namespace four labels or more | impossible |
+//! | R3 | `svc`, left = 3 | impossible, unless the middle one is tcp, udp or sctp: a port's name |
+//! | R4 | `svc`, left = 2 or 3 | ask; nothing exists below a Service that is missing |
+//! | R5 | `svc`, left = 1 to 3 | ask; nothing exists in a namespace that is missing |
+//! | R6 | below `pod`, other types and classes, an underscore in front of any label but the first | ask |
+//!
+//! R6 goes before R1 to R5; it covers `_zone` (topology-aware names) and SRV's owner names. Clusters that serve more
+//! inside their domain (rewrite, hosts, template, multicluster) switch the rules off. R4 and R5 need
+//! `search-assist: full`, and never concern the pod's own namespace, which exists.
+
+use podlocal_settings::Settings;
+use podlocal_settings::value::SearchAssist;
+
+use crate::cache::key::Key;
+use crate::wire::{self, CLASS_IN, LONGEST_NAME, TYPE_A, TYPE_AAAA};
+
+/// What a pod knows of its cluster's names.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// The cluster domain, on the wire, in lower case.
+    zone: Vec<u8>,
+    /// The pod's namespace: one label.
+    namespace: Option<Vec<u8>>,
+    /// The search list, on the wire.
+    list: Vec<Vec<u8>>,
+    /// From how many dots on a name is asked as it is first.
+    ndots: usize,
+    assist: SearchAssist,
+}
+
+/// What is known of a question before anybody is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// Nothing, or nothing that may be used.
+    Ask,
+    /// No such name can exist.
+    Impossible,
+    /// It exists only if its namespace does, and its Service, where one stands above it.
+    Below(Family<'a>),
+    /// A name outside the cluster domain that the C library does not expand; the search list is tried here.
+    Complete(Complete),
+}
+
+/// The names above a name that decide whether it can exist, on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family<'a> {
+    /// `<namespace>.svc.<zone>`, unless it is the pod's own.
+    pub namespace: Option<&'a [u8]>,
+    /// `<service>.<namespace>.svc.<zone>`, unless that is the name itself.
+    pub service: Option<&'a [u8]>,
+}
+
+/// When the search list is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complete {
+    /// When the upstream says that there is no such name.
+    WhenMissing,
+    /// At once: the last label is `svc`, which is no top-level domain.
+    AtOnce,
+}
+
+/// The default of `ndots` in Kubernetes. Names with so many dots were asked as they are first there too, so there is
+/// no outcome to preserve.
+const USUAL_NDOTS: usize = 5;
+
+impl Search {
+    /// What the settings say.
+    pub fn new(settings: &Settings) -> Self {
+        let list = settings.search_list();
+        Self {
+            zone: wire::name_from_text(&settings.zone).unwrap_or_else(|| vec![0]),
+            namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
+            list: list.iter().filter_map(|domain| wire::name_from_text(domain)).collect(),
+            ndots: usize::from(settings.ndots),
+            assist: settings.search_assist,
+        }
+    }
+
+    /// What is known of that question.
+    pub fn verdict<'a>(&self, key: &'a Key) -> Verdict<'a> {
+        if !is_address(key) {
+            return Verdict::Ask;
+        }
+        if self.zone_at(key.name()).is_none() {
+            return self.completion(key.name()).map_or(Verdict::Ask, Verdict::Complete);
+        }
+        match self.inside(key.name()) {
+            Verdict::Impossible if self.assist >= SearchAssist::Impossible => Verdict::Impossible,
+            Verdict::Below(family) if self.assist == SearchAssist::Full => Verdict::Below(family),
+            _ => Verdict::Ask,
+        }
+    }
+
+    /// Whether one NXDOMAIN answers that question for every type (RFC 2308 section 5). CoreDNS says NXDOMAIN to TXT
+    /// where it has addresses, so inside the cluster domain only addresses share it.
+    pub fn shares_missing(&self, key: &Key) -> bool {
+        let (_, class) = key.type_and_class();
+        class == CLASS_IN && (is_address(key) || self.zone_at(key.name()).is_none())
+    }
+
+    /// Where in a name the cluster domain begins; `None` outside it.
+    pub fn zone_at(&self, name: &[u8]) -> Option<usize> {
+        end_at(name, &self.zone)
+    }
+
+    /// The names that the search list makes of one, in order.
+    pub fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let prefix = name.strip_suffix(&[0]).unwrap_or(name);
+        self.list
+            .iter()
+            .filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME)
+            .map(move |domain| [prefix, domain].concat())
+    }
+
+    /// The names that a C library would ask for, in order, when a program looks for `text` (resolv.conf(5)).
+    pub fn ladder(&self, text: &str) -> Vec<Vec<u8>> {
+        let Some(name) = wire::name_from_text(text) else { return Vec::new() };
+        if text.ends_with('.') {
+            return vec![name];
+        }
+        let is_first = wire::labels(&name).count() > self.ndots;
+        let mut ladder: Vec<_> = self.candidates(&name).collect();
+        ladder.insert(if is_first { 0 } else { ladder.len() }, name);
+        ladder
+    }
+
+    /// The rules of the table, for a name inside the cluster domain.
+    fn inside<'a>(&self, name: &'a [u8]) -> Verdict<'a> {
+        let zone_labels = wire::labels(&self.zone).count();
+        let count = wire::labels(name).count() - zone_labels;
+        // Counted from the cluster domain: 0 is the label beside it.
+        let label =
+            |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?).map(|(label, _)| label);
+        let from =
+            |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?).map(|(_, from)| from);
+        if wire::labels(name).take(count).skip(1).any(|(label, _)| label.starts_with(b"_")) {
+            return Verdict::Ask;
+        }
+        match label(0) {
+            None | Some(b"pod") => return Verdict::Ask,
+            Some(b"svc") => {}
+            Some(b"dns-version") if count == 1 => return Verdict::Ask,
+            Some(b"dns") if count == 2 && label(1) == Some(b"ns") => return Verdict::Ask,
+            Some(_) => return Verdict::Impossible,
+        }
+        let is_own = label(1) == self.namespace.as_deref();
+        let namespace = from(1).filter(|_| !is_own);
+        match count.saturating_sub(2) {
+            0 => Verdict::Ask,
+            1 if is_own => Verdict::Ask,
+            1 => Verdict::Below(Family { namespace, service: None }),
+            2 => Verdict::Below(Family { namespace, service: from(2) }),
+            3 if label(3).is_some_and(|label| matches!(label, b"tcp" | b"udp" | b"sctp")) => {
+                Verdict::Below(Family { namespace, service: from(2) })
+            }
+            _ => Verdict::Impossible,
+        }
+    }
+
+    /// Whether the search list is tried here for a name outside the cluster domain: the C library asked for it as it
+    /// is, because it has `ndots` dots or more, where Kubernetes' own `ndots` would have expanded it. Not for a name
+    /// that ends in a search domain: it is what an expansion looks like.
+    fn completion(&self, name: &[u8]) -> Option<Complete> {
+        let dots = wire::labels(name).count().checked_sub(1)?;
+        if !(self.ndots..USUAL_NDOTS).contains(&dots) || self.list.is_empty() {
+            return None;
+        }
+        if self.list.iter().any(|domain| end_at(name, domain).is_some()) {
+            return None;
+        }
+        let is_service = wire::labels(name).last().is_some_and(|(label, _)| label == b"svc");
+        Some(if is_service { Complete::AtOnce } else { Complete::WhenMissing })
+    }
+}
+
+/// A or AAAA, class IN.
+pub fn is_address(key: &Key) -> bool {
+    matches!(key.type_and_class(), (TYPE_A | TYPE_AAAA, CLASS_IN))
+}
+
+/// The other type of address: AAAA for A, A for AAAA.
+pub fn sibling(key: &Key) -> Option<Key> {
+    match key.type_and_class() {
+        (TYPE_A, CLASS_IN) => Some(key.with_type(TYPE_AAAA)),
+        (TYPE_AAAA, CLASS_IN) => Some(key.with_type(TYPE_A)),
+        _ => None,
+    }
+}
+
+/// Where in `name` the whole labels of `domain` begin, when it ends in them.
+pub fn end_at(name: &[u8], domain: &[u8]) -> Option<usize> {
+    let at = name.len().checked_sub(domain.len())?;
+    let begins_there = wire::labels(name).any(|(_, from)| from.len() == domain.len());
+    ((begins_there || domain.len() == 1) && name.ends_with(domain)).then_some(at)
+}
+
+#[cfg(test)]
+mod tests;

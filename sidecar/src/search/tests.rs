@@ -1,0 +1,198 @@
+use super::*;
+use crate::wire::Flags;
+
+const TYPE_SRV: u16 = 33;
+const TYPE_TXT: u16 = 16;
+
+fn settings(assist: SearchAssist) -> Settings {
+    let mut settings = Settings::defaults();
+    settings.namespace = Some("web".to_owned());
+    settings.search_assist = assist;
+    settings
+}
+
+fn key(name: &str, kind: u16) -> Key {
+    let name = wire::name_from_text(name).expect("a name");
+    Key::new(&wire::question(&name, kind, CLASS_IN), Flags(Flags::RD), false)
+}
+
+/// In one word: `ask`, `impossible`, `complete`, `at once`, or the names above, as people write them.
+fn verdict(search: &Search, name: &str, kind: u16) -> String {
+    let text = |name: Option<&[u8]>| {
+        let text = name.map(|name| wire::NameText(name).to_string());
+        text.map_or("-".to_owned(), |text| text.trim_end_matches(".cluster.local.").to_owned())
+    };
+    match search.verdict(&key(name, kind)) {
+        Verdict::Ask => "ask".to_owned(),
+        Verdict::Impossible => "impossible".to_owned(),
+        Verdict::Below(family) => format!("{} {}", text(family.namespace), text(family.service)),
+        Verdict::Complete(Complete::WhenMissing) => "complete".to_owned(),
+        Verdict::Complete(Complete::AtOnce) => "at once".to_owned(),
+    }
+}
+
+fn check(search: &Search, table: &[(&str, &str)]) {
+    for (name, expected) in table {
+        for kind in [TYPE_A, TYPE_AAAA] {
+            assert_eq!(verdict(search, name, kind), *expected, "{name}, type {kind}");
+        }
+    }
+}
+
+#[test]
+fn every_name_of_the_dns_specification_for_kubernetes_is_asked_for() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    check(
+        &search,
+        &[
+            ("dns-version.cluster.local", "ask"),
+            ("db.web.svc.cluster.local", "ask"),
+            ("db.prod.svc.cluster.local", "prod.svc -"),
+            ("_https._tcp.db.prod.svc.cluster.local", "ask"),
+            ("rank-0.workers.web.svc.cluster.local", "- workers.web.svc"),
+            ("rank-0.workers.prod.svc.cluster.local", "prod.svc workers.prod.svc"),
+            ("10-244-1-7.db.prod.svc.cluster.local", "prod.svc db.prod.svc"),
+        ],
+    );
+}
+
+#[test]
+fn what_coredns_has_beyond_the_specification_is_asked_for() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    check(
+        &search,
+        &[
+            ("cluster.local", "ask"),
+            ("svc.cluster.local", "ask"),
+            ("pod.cluster.local", "ask"),
+            ("prod.svc.cluster.local", "ask"),
+            ("ns.dns.cluster.local", "ask"),
+            ("10-244-1-7.prod.pod.cluster.local", "ask"),
+            ("x.10-244-1-7.prod.pod.cluster.local", "ask"),
+            // The underscore of a port and its protocol is optional.
+            ("http.tcp.db.prod.svc.cluster.local", "prod.svc db.prod.svc"),
+            ("_http.tcp.db.prod.svc.cluster.local", "prod.svc db.prod.svc"),
+            ("zone-a.prefer._zone.db.prod.svc.cluster.local", "ask"),
+            ("region.zone-a.pin._zone.db.prod.svc.cluster.local", "ask"),
+            ("*.prod.svc.cluster.local", "prod.svc -"),
+        ],
+    );
+}
+
+#[test]
+fn r1_to_r3_what_an_expansion_makes_of_an_outside_name_is_impossible() {
+    let search = Search::new(&settings(SearchAssist::Impossible));
+    check(
+        &search,
+        &[
+            ("api.example.com.cluster.local", "impossible"),
+            ("com.cluster.local", "impossible"),
+            ("dns.cluster.local", "impossible"),
+            ("a.dns-version.cluster.local", "impossible"),
+            ("x.ns.dns.cluster.local", "impossible"),
+            ("svcs.cluster.local", "impossible"),
+            ("api.example.com.web.svc.cluster.local", "impossible"),
+            ("a.b.example.com.web.svc.cluster.local", "impossible"),
+            ("a.tcp.b.c.web.svc.cluster.local", "impossible"),
+            ("kubernetes.default.svc.cluster.local.web.svc.cluster.local", "impossible"),
+            // R4 and R5 concern `full` alone.
+            ("api.example.com.svc.cluster.local", "ask"),
+            ("example.com.web.svc.cluster.local", "ask"),
+        ],
+    );
+}
+
+#[test]
+fn r4_and_r5_a_namespace_or_service_that_is_missing_decides_for_what_is_below_it() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    check(
+        &search,
+        &[
+            ("api.example.com.svc.cluster.local", "com.svc example.com.svc"),
+            ("example.com.svc.cluster.local", "com.svc -"),
+            ("example.com.web.svc.cluster.local", "- com.web.svc"),
+        ],
+    );
+}
+
+#[test]
+fn r6_other_types_and_classes_are_asked_for() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
+        assert_eq!(verdict(&search, "api.example.com.cluster.local", kind), "ask");
+        assert_eq!(verdict(&search, "db.prod.svc", kind), "ask");
+    }
+    let name = wire::name_from_text("a.cluster.local").expect("a name");
+    let chaos = Key::new(&wire::question(&name, TYPE_A, 3), Flags(0), false);
+    assert_eq!(search.verdict(&chaos), Verdict::Ask);
+}
+
+#[test]
+fn off_decides_nothing_inside_the_cluster_domain() {
+    let search = Search::new(&settings(SearchAssist::Off));
+    for name in ["a.cluster.local", "api.example.com.web.svc.cluster.local", "a.b.svc.cluster.local"] {
+        assert_eq!(verdict(&search, name, TYPE_A), "ask");
+    }
+    assert_eq!(verdict(&search, "db.prod.svc", TYPE_A), "at once", "completion invents nothing");
+}
+
+#[test]
+fn completion_is_for_what_the_tuned_ndots_no_longer_expands() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    check(
+        &search,
+        &[
+            ("db", "ask"),
+            ("db.prod", "ask"),
+            ("db.prod.svc", "at once"),
+            ("api.example.com", "complete"),
+            ("a.b.example.com", "complete"),
+            ("a.b.c.d.example", "complete"),
+            ("a.b.c.d.e.example", "ask"),
+            ("notcluster.local.x", "complete"),
+        ],
+    );
+    let usual = Search::new(&Settings { ndots: 5, ..settings(SearchAssist::Full) });
+    check(&usual, &[("db.prod.svc", "ask"), ("api.example.com", "ask")]);
+    let no_list = Search::new(&Settings::defaults());
+    check(&no_list, &[("db.prod.svc", "ask"), ("api.example.com", "ask")]);
+}
+
+#[test]
+fn what_ends_in_a_search_domain_is_not_completed_again() {
+    let search = vec!["web.svc.cluster.local".to_owned(), "corp.example".to_owned()];
+    let search = Search::new(&Settings { search, ..settings(SearchAssist::Full) });
+    check(&search, &[("a.corp.example", "ask"), ("a.notcorp.example", "complete")]);
+}
+
+#[test]
+fn the_cluster_domain_ends_a_name_at_a_whole_label() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    for (name, at) in [("a.cluster.local", Some(2)), ("a.mycluster.local", None), ("cluster.local", Some(0))]
+    {
+        assert_eq!(search.zone_at(&wire::name_from_text(name).expect("a name")), at, "{name}");
+    }
+    assert_eq!(search.zone_at(&[0]), None);
+}
+
+#[test]
+fn the_ladder_is_the_c_librarys() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    let texts = |text: &str| {
+        let ladder = search.ladder(text);
+        ladder.iter().map(|name| wire::NameText(name).to_string()).collect::<Vec<_>>()
+    };
+    let expanded = ["db.prod.web.svc.cluster.local.", "db.prod.svc.cluster.local.", "db.prod.cluster.local."];
+    assert_eq!(texts("db.prod"), [&expanded[..], &["db.prod."]].concat());
+    assert_eq!(texts("www.example.com")[0], "www.example.com.");
+    assert_eq!(texts("db."), ["db."]);
+    assert_eq!(search.ladder("www.example.com").len(), 4);
+}
+
+#[test]
+fn one_nxdomain_holds_for_all_types_and_inside_the_cluster_domain_for_addresses_only() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    assert!(search.shares_missing(&key("www.example.com", TYPE_TXT)));
+    assert!(search.shares_missing(&key("db.web.svc.cluster.local", TYPE_A)));
+    assert!(!search.shares_missing(&key("svc.cluster.local", TYPE_TXT)));
+}
