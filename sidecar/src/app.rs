@@ -2,24 +2,23 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use hickory_proto::rr::Name;
 use podlocal_settings::Settings;
 use podlocal_settings::names::PORT_SYSCTL;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::admin::{self, Latch, Readiness};
-use crate::cache::lifetime::Limits;
 use crate::limits;
 use crate::metrics::{Gauges, Metrics, Snapshot};
 use crate::resolver::Resolver;
 use crate::server::{Service, tcp, udp};
 use crate::shutdown::{self, Signals};
-use crate::supervise::supervised;
+use crate::supervise::{supervised, watch_panics};
 use crate::upstream::Servers;
 
 /// A proxy whose sockets are bound: its addresses are known, nothing is answered yet.
@@ -32,7 +31,17 @@ pub struct Bound {
     registry: Registry,
     readiness: Readiness,
     starting: Latch,
+    prefetch: Option<Prefetch>,
     signals: Signals,
+}
+
+/// The names to resolve before the pod is ready, and how long it waits for them at most.
+#[derive(Debug)]
+struct Prefetch {
+    resolver: Arc<Resolver<Servers>>,
+    names: Vec<String>,
+    longest: Duration,
+    missing: Latch,
 }
 
 /// How a run ended.
@@ -84,19 +93,19 @@ impl Bound {
         }
         let admin = bind_admin(settings.admin_port)?;
         let (metrics, mut registry) = Metrics::new();
-        let limits = Limits {
-            min_ttl: settings.min_ttl,
-            max_ttl: settings.max_ttl,
-            negative_max_ttl: settings.negative_max_ttl,
-            // The settings let only domain names through.
-            zone: Name::from_ascii(format!("{}.", settings.zone)).unwrap_or_default(),
-        };
-        let resolver = Resolver::new(settings.cache_size, limits, Servers::new(upstream, metrics.clone()));
+        let servers = Servers::new(upstream, metrics.clone());
+        let resolver = Resolver::new(settings, servers, metrics.clone());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
         let readiness = Readiness::default();
         let starting = readiness.latch("listeners");
+        let prefetch = (!settings.prefetch_names.is_empty()).then(|| Prefetch {
+            resolver: Arc::clone(&resolver),
+            names: settings.prefetch_names.clone(),
+            longest: settings.ready_timeout,
+            missing: readiness.latch("prefetch-names"),
+        });
         let service = Service::new(resolver, metrics.clone(), settings.query_log);
-        Ok(Self { sockets, admin, service, metrics, registry, readiness, starting, signals })
+        Ok(Self { sockets, admin, service, metrics, registry, readiness, starting, prefetch, signals })
     }
 
     /// The addresses that DNS is served on, and the admin port.
@@ -107,7 +116,9 @@ impl Bound {
 
     /// Serves until a signal, then drains: no new queries, answers under way are given.
     pub async fn run(self) -> Ended {
-        let Self { sockets, admin, service, metrics, registry, readiness, starting, mut signals } = self;
+        let Self { sockets, admin, service, metrics, registry, readiness, starting, prefetch, mut signals } =
+            self;
+        watch_panics(metrics);
         let (drainer, drain) = shutdown::drain();
         for (socket, listener) in sockets {
             let (socket, listener) = (Arc::new(socket), Arc::new(listener));
@@ -115,11 +126,14 @@ impl Bound {
                 ((Arc::clone(&service), drain.clone()), (Arc::clone(&service), drain.clone()));
             let udp = move || udp::serve(Arc::clone(&socket), Arc::clone(&by_udp.0), by_udp.1.clone());
             let tcp = move || tcp::serve(Arc::clone(&listener), Arc::clone(&by_tcp.0), by_tcp.1.clone());
-            tokio::spawn(supervised("udp", metrics.clone(), udp));
-            tokio::spawn(supervised("tcp", metrics.clone(), tcp));
+            tokio::spawn(supervised("udp", udp));
+            tokio::spawn(supervised("tcp", tcp));
         }
         let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone()));
         drop((starting, drain));
+        if let Some(prefetch) = prefetch {
+            prefetch.start();
+        }
         let signal = signals.next().await;
         tracing::info!(signal, "draining");
         let _draining = readiness.latch("draining");
@@ -137,6 +151,27 @@ impl Bound {
         };
         admin.abort();
         ended
+    }
+}
+
+impl Prefetch {
+    /// In the background. The proxy is ready when every name has been answered, and after the longest time in any
+    /// case: a DNS outage must not become a start-up outage.
+    fn start(self) {
+        let Self { resolver, names, longest, missing } = self;
+        let missing = Arc::new(Mutex::new(Some(missing)));
+        let release = {
+            let missing = Arc::clone(&missing);
+            move || missing.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let late = release.clone();
+        tokio::spawn(resolver.prefetch(names, move || drop(release())));
+        tokio::spawn(async move {
+            sleep(longest).await;
+            if late().is_some() {
+                tracing::warn!(?longest, "not every name to prefetch was resolved in time; going on without");
+            }
+        });
     }
 }
 

@@ -72,6 +72,14 @@ where
         value.clone().map(|value| (value, role)).ok_or(NoOutcome::Lost)
     }
 
+    /// The end of `key`'s flight, if one is under way; the waiter counts like any other.
+    pub fn under_way(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
+        let mut outcome = self.lock().get(key)?.subscribe();
+        Some(async move {
+            let _ = outcome.wait_for(Option::is_some).await; // fails when the flight was lost, and so is over
+        })
+    }
+
     /// How many flights are under way.
     pub fn count(&self) -> usize {
         self.lock().len()

@@ -17,6 +17,26 @@ pub const WAITERS: usize = 4096;
 /// (resolv.conf(5), `timeout`), so a client never asks twice for what is still under way.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 
+/// How long a client waits for the upstream when there is an expired answer for it. RFC 8767 section 5 suggests
+/// 1.8 s for people; a pod that starts has no such patience, and a healthy cluster DNS takes a millisecond.
+pub const STALE_AFTER: Duration = Duration::from_millis(400);
+
+/// How long a failure is remembered (RFC 9520 section 3.2: at least 1 s, at most 5 minutes).
+pub const FAILURE_MEMORY: Duration = Duration::from_secs(2);
+
+/// Failures that are remembered; above, the oldest are asked for again.
+pub const FAILURES: usize = 1000;
+
+/// How long the question about one type of address waits for the other's answer, where that may answer both. A
+/// healthy cluster DNS takes a millisecond; a lost datagram must not delay two.
+pub const SIBLING_WAIT: Duration = Duration::from_millis(50);
+
+/// The longest life of an answer that says that a patient name is not there.
+pub const PATIENT_NEGATIVE_SECONDS: u32 = 1;
+
+/// The first and the longest pause between two questions about a patient name; each is twice the one before.
+pub const PATIENT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(800)];
+
 /// The largest UDP answer that we give. Nothing fragments on a loopback.
 pub const UDP_ANSWER: usize = 4096;
 

@@ -31,6 +31,14 @@ pub enum Outcome {
     Miss,
     /// Answered by an exchange that was under way.
     Joined,
+    /// NXDOMAIN: no such name can exist in the cluster domain.
+    Impossible,
+    /// NXDOMAIN: the namespace or Service above the name does not exist.
+    BelowMissing,
+    /// Answered with an expired answer, because the upstream fails or is slow.
+    Stale,
+    /// SERVFAIL: the query was one of our own that came back.
+    Loop,
     /// SERVFAIL: no upstream gave an answer in time.
     Failed,
     /// SERVFAIL: a limit was reached.
@@ -39,6 +47,77 @@ pub enum Outcome {
     Rejected,
     /// Nothing was sent: not a query.
     Dropped,
+}
+
+/// What the proxy does of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assist {
+    /// The search list was tried for a name that the C library did not expand.
+    Completion,
+    /// A namespace or Service was asked about, to decide for the names below it.
+    FamilyProbe,
+    /// A patient name was asked about again.
+    Patience,
+    /// An answer was asked for anew before or after its end.
+    Refresh,
+    /// A prefetched name was looked up.
+    Prefetch,
+}
+
+/// What is bounded, and was full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// [`crate::limits::FLIGHTS`].
+    Flights,
+    /// [`crate::limits::WAITERS_PER_FLIGHT`].
+    WaitersPerFlight,
+    /// [`crate::limits::WAITERS`].
+    Waiters,
+    /// [`crate::limits::TCP_CONNECTIONS`].
+    TcpConnections,
+    /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
+    TcpIdle,
+    /// [`crate::limits::ADMIN_CONNECTIONS`].
+    AdminConnections,
+}
+
+impl Assist {
+    const COUNT: usize = 5;
+    const ALL: [Self; Self::COUNT] =
+        [Self::Completion, Self::FamilyProbe, Self::Patience, Self::Refresh, Self::Prefetch];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Completion => "completion",
+            Self::FamilyProbe => "family_probe",
+            Self::Patience => "patience",
+            Self::Refresh => "refresh",
+            Self::Prefetch => "prefetch",
+        }
+    }
+}
+
+impl Limit {
+    const COUNT: usize = 6;
+    const ALL: [Self; Self::COUNT] = [
+        Self::Flights,
+        Self::WaitersPerFlight,
+        Self::Waiters,
+        Self::TcpConnections,
+        Self::TcpIdle,
+        Self::AdminConnections,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flights => "flights",
+            Self::WaitersPerFlight => "waiters_per_flight",
+            Self::Waiters => "waiters",
+            Self::TcpConnections => "tcp_connections",
+            Self::TcpIdle => "tcp_idle",
+            Self::AdminConnections => "admin_connections",
+        }
+    }
 }
 
 /// How one exchange with an upstream ended.
@@ -69,8 +148,20 @@ impl Transport {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] =
-        [Self::Hit, Self::Miss, Self::Joined, Self::Failed, Self::Overload, Self::Rejected, Self::Dropped];
+    const COUNT: usize = 11;
+    const ALL: [Self; Self::COUNT] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Joined,
+        Self::Impossible,
+        Self::BelowMissing,
+        Self::Stale,
+        Self::Loop,
+        Self::Failed,
+        Self::Overload,
+        Self::Rejected,
+        Self::Dropped,
+    ];
 
     /// The label, and the word in logs.
     pub fn name(self) -> &'static str {
@@ -78,6 +169,10 @@ impl Outcome {
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Joined => "joined",
+            Self::Impossible => "impossible",
+            Self::BelowMissing => "below_missing",
+            Self::Stale => "stale",
+            Self::Loop => "loop",
             Self::Failed => "failed",
             Self::Overload => "overload",
             Self::Rejected => "rejected",
@@ -104,10 +199,11 @@ impl ExchangeResult {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     queries: [Counter; 2],
-    outcomes: [Counter; 7],
+    outcomes: [Counter; Outcome::COUNT],
+    assists: [Counter; Assist::COUNT],
+    limits: [Counter; Limit::COUNT],
     exchanges: [[Counter; 5]; 2],
     exchange_duration: Histogram,
-    connections_refused: Counter,
     panics: Counter,
 }
 
@@ -117,6 +213,8 @@ impl Metrics {
         let queries = Family::default();
         let outcomes = Family::default();
         let exchanges = Family::default();
+        let assists = Family::default();
+        let limits = Family::default();
         let metrics = Self {
             queries: Transport::ALL
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
@@ -129,7 +227,8 @@ impl Metrics {
                 })
             }),
             exchange_duration: Histogram::new(EXCHANGE_SECONDS),
-            connections_refused: Counter::default(),
+            assists: Assist::ALL.map(|assist| assists.get_or_create_owned(&[("assist", assist.name())])),
+            limits: Limit::ALL.map(|limit| limits.get_or_create_owned(&[("limit", limit.name())])),
             panics: Counter::default(),
         };
         let mut registry = Registry::with_prefix("podlocal_dns");
@@ -139,17 +238,9 @@ impl Metrics {
         let duration = metrics.exchange_duration.clone();
         let help = "Time of an exchange with an upstream";
         registry.register_with_unit("upstream_exchange_duration", help, Unit::Seconds, duration);
-        let refused = metrics.connections_refused.clone();
-        registry.register(
-            "tcp_connections_refused",
-            "Connections closed because there were too many",
-            refused,
-        );
-        registry.register(
-            "panics",
-            "Server loops that panicked and were started again",
-            metrics.panics.clone(),
-        );
+        registry.register("assists", "What the proxy did of its own accord", assists);
+        registry.register("limits_reached", "How often a bound was full", limits);
+        registry.register("panics", "Panics that were survived", metrics.panics.clone());
         registry.register("build", "What runs here", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         (metrics, registry)
     }
@@ -170,9 +261,14 @@ impl Metrics {
         self.exchange_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a connection that was closed because there are too many.
-    pub fn connection_refused(&self) {
-        self.connections_refused.inc();
+    /// Counts something that the proxy does of its own accord.
+    pub fn assist(&self, assist: Assist) {
+        self.assists[assist as usize].inc();
+    }
+
+    /// Counts that a bound was full.
+    pub fn limit_reached(&self, limit: Limit) {
+        self.limits[limit as usize].inc();
     }
 
     /// Counts a panic that was survived.
@@ -222,7 +318,8 @@ mod tests {
             "podlocal_dns_outcomes_total{outcome=\"overload\"} 0",
             "podlocal_dns_upstream_exchanges_total{transport=\"tcp\",result=\"silent\"} 1",
             "podlocal_dns_upstream_exchange_duration_seconds_count 1",
-            "podlocal_dns_tcp_connections_refused_total 0",
+            "podlocal_dns_limits_reached_total{limit=\"tcp_connections\"} 0",
+            "podlocal_dns_assists_total{assist=\"completion\"} 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
         }

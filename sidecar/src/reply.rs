@@ -1,7 +1,7 @@
-//! The answers that we write ourselves: errors, without records.
+//! The answers that we write ourselves: errors, and names that do not exist in the cluster domain.
 
 use crate::query::{Edns, Query, Rejected};
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode};
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa};
 
 /// The UDP payload size that we tell others, towards clients and upstreams alike: what passes every path
 /// unfragmented (DNS flag day 2020; RFC 9715 section 3.1).
@@ -22,6 +22,42 @@ pub fn write_rejection(bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> b
 /// Writes an error to a query.
 pub fn write_error(query: &Query, rcode: Rcode, out: &mut Vec<u8>) {
     write(query.id, query.flags, Some(query.question()), query.edns, rcode, out);
+}
+
+/// The TTL of an NXDOMAIN that follows from a name's shape alone: CoreDNS's, as kubeadm configures it. It could be
+/// longer; this is what clients see today.
+pub const IMPOSSIBLE_TTL: u32 = 30;
+
+/// "Synthesized" in IANA's registry of Extended DNS Error Codes: nobody was asked.
+const SYNTHESIZED: u16 = 29;
+
+/// The SOA record of the cluster domain, as CoreDNS shapes it (`plugin/backend_lookup.go`, `SOA`); CoreDNS's serial
+/// is the time of the last change, which we do not know.
+fn soa(ttl: u32) -> Soa<'static> {
+    Soa { server: b"\x02ns\x03dns", mailbox: b"\x0ahostmaster", numbers: [1, 7200, 1800, 86400, ttl] }
+}
+
+/// Writes that there is no such name, in the cluster domain that begins at `zone_at` of the name. Always fewer than
+/// 512 bytes, so nothing is ever cut off.
+pub fn write_missing(query: &Query, zone_at: usize, ttl: u32, out: &mut Vec<u8>) {
+    let question = query.question();
+    write(query.id, query.flags, Some(question), None, Rcode::NXDOMAIN, out);
+    wire::set_flag(out, Flags::AA);
+    wire::push_soa(out, HEADER_LENGTH + zone_at, ttl, &soa(ttl));
+    wire::put_counts(out, 1, [0, 1, 0]);
+    if let Some(edns) = query.edns {
+        wire::push_opt_with_error(out, PAYLOAD_SIZE, edns.dnssec_ok, SYNTHESIZED);
+    }
+}
+
+/// The same as a response to keep, for names that are looked up inside the proxy.
+pub fn missing(question: &[u8], zone_at: usize, ttl: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(0, Flags(0), Some(question), None, Rcode::NXDOMAIN, &mut out);
+    wire::set_flag(&mut out, Flags::AA);
+    wire::push_soa(&mut out, HEADER_LENGTH + zone_at, ttl, &soa(ttl));
+    wire::put_counts(&mut out, 1, [0, 1, 0]);
+    out
 }
 
 fn write(
@@ -70,6 +106,25 @@ mod tests {
         let answer = rejection(&query_bytes("a", 1, b"\x00\x00\x29\x04\xd0\x00\x05\x00\x00\x00\x00"));
         let edns = answer.edns.as_ref().expect("an OPT record");
         assert_eq!((edns.version(), edns.rcode_high()), (0, 1));
+    }
+
+    #[test]
+    fn a_missing_name_is_said_as_coredns_says_it() {
+        for (records, opt) in [(0, &[][..]), (1, b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00")] {
+            let bytes = query_bytes("Api.example.com.Cluster.local", records, opt);
+            let mut out = Vec::new();
+            write_missing(&Query::parse(&bytes).expect("a query"), 16, 30, &mut out);
+            let answer = Decoded::from_vec(&out).expect("decodes");
+            assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+            assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+            assert_eq!(answer.queries[0].name().to_string(), "Api.example.com.Cluster.local.");
+            assert_eq!(
+                answer.authorities[0].to_string(),
+                "Cluster.local. 30 IN SOA ns.dns.Cluster.local. hostmaster.Cluster.local. 1 7200 1800 86400 30"
+            );
+            assert_eq!(answer.edns.is_some(), records == 1);
+            assert_eq!(out.ends_with(b"\x00\x0f\x00\x02\x00\x1d"), records == 1, "extended error 29");
+        }
     }
 
     #[test]

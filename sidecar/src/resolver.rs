@@ -1,113 +1,218 @@
-//! The main path: the cache, else join a flight, else ask upstream and remember.
+//! The main path, as a client sees it: what is known, else wait for the answer, else an expired one.
+//!
+//! ```text
+//!   hit    cache, rules                                     no await, no task
+//!   miss   answer -> question (one flight per question)     asks upstream
+//!                 -> completion (one flight per name)       the search list, candidate by candidate
+//!          an expired answer, when the upstream is silent for 400 ms, at once when it is known to be down
+//! ```
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use hickory_proto::op::Message as Decoded;
+use podlocal_settings::Settings;
+use tokio::time::timeout_at;
 
 use crate::cache::Cache;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
-use crate::cache::lifetime::{self, Lifetime, Limits};
-use crate::flight::{Flights, NoOutcome, Role};
+use crate::cache::lifetime::Limits;
+use crate::flight::{Flights, Role};
 use crate::limits;
-use crate::metrics::{Gauges, Outcome};
+use crate::metrics::{Assist, Gauges, Limit, Metrics, Outcome};
 use crate::query::Query;
 use crate::reply;
-use crate::upstream::{Failed, Upstream};
-use crate::wire::{Malformed, Message, Rcode};
+use crate::search::{Complete, Search, Verdict};
+use crate::upstream::Upstream;
+use crate::wire::Rcode;
+
+use failures::Failures;
+use families::Suspects;
+use patience::Patience;
+use question::{Known, Mode, NoAnswer};
+
+pub mod completion;
+pub mod failures;
+pub mod families;
+pub mod patience;
+pub mod prefetch;
+
+pub mod question;
 
 /// Answers queries, from memory or from upstream.
 #[derive(Debug)]
 pub struct Resolver<U> {
     cache: Cache,
-    flights: Arc<Flights<Key, Result<Arc<Entry>, NoAnswer>>>,
+    /// One exchange per question.
+    questions: Arc<Flights<Key, Answer>>,
+    /// One walk through the search list per name and type.
+    completions: Arc<Flights<Key, Answer>>,
+    failures: Failures,
+    suspects: Suspects,
+    search: Search,
+    patience: Patience,
+    limits: Limits,
+    serve_stale: Duration,
+    refresh_ahead: bool,
     waiting: AtomicUsize,
     upstream: U,
-    limits: Limits,
+    metrics: Metrics,
 }
 
-/// Why an exchange brought no answer that could be handed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
-    /// Nobody answered.
-    #[error(transparent)]
-    Failed(#[from] Failed),
-    /// Somebody answered nonsense.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-}
+/// What a flight brings to all who wait for it.
+type Answer = Result<Arc<Entry>, NoAnswer>;
 
 impl<U: Upstream> Resolver<U> {
-    /// A resolver with an empty cache of that many bytes.
-    pub fn new(cache_size: u64, limits: Limits, upstream: U) -> Arc<Self> {
+    /// A resolver with an empty cache.
+    pub fn new(settings: &Settings, upstream: U, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
-            cache: Cache::new(cache_size),
-            flights: Flights::new(limits::FLIGHTS, limits::WAITERS_PER_FLIGHT),
+            cache: Cache::new(settings.cache_size),
+            questions: Flights::new(limits::FLIGHTS, limits::WAITERS_PER_FLIGHT),
+            completions: Flights::new(limits::FLIGHTS, limits::WAITERS_PER_FLIGHT),
+            failures: Failures::default(),
+            suspects: Suspects::default(),
+            search: Search::new(settings),
+            patience: Patience::new(settings),
+            limits: Limits::new(settings),
+            serve_stale: settings.serve_stale,
+            refresh_ahead: settings.refresh_ahead,
             waiting: AtomicUsize::new(0),
             upstream,
-            limits,
+            metrics,
         })
     }
 
-    /// Writes the answer if it is in the cache: no await, no allocation beyond `out`.
-    pub fn hit(&self, query: &Query, now: Instant, limit: usize, out: &mut Vec<u8>) -> bool {
-        let Some(entry) = self.cache.get(&query.key, now) else { return false };
-        entry.write(query, now, limit, out);
-        true
-    }
-
-    /// Writes the answer when it has come, or SERVFAIL: every client gets one, within the deadline.
-    pub async fn miss(self: &Arc<Self>, query: &Query, limit: usize, out: &mut Vec<u8>) -> Outcome {
-        let Some(_waiter) = Waiter::enter(&self.waiting) else {
-            reply::write_error(query, Rcode::SERVFAIL, out);
-            return Outcome::Overload;
-        };
-        let lead = || {
-            let (resolver, key) = (Arc::clone(self), query.key.clone());
-            async move { resolver.exchange(key).await }
-        };
-        let (rcode, outcome) = match self.flights.join(query.key.clone(), lead).await {
-            Ok((Ok(entry), role)) => {
-                entry.write(query, now(), limit, out);
-                return match role {
-                    Role::Led => Outcome::Miss,
-                    Role::Joined => Outcome::Joined,
-                };
+    /// Writes the answer if it is known, and says how: no await, no allocation beyond `out`. The one hit that finds a
+    /// popular answer near its end starts the task that asks for it anew.
+    pub fn hit(
+        self: &Arc<Self>,
+        query: &Query,
+        now: Instant,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
+        if let Some(entry) = self.cache.get(&query.key, now) {
+            entry.write(query, now, limit, out);
+            if self.refresh_ahead && entry.wants_refresh(now) {
+                self.refresh(&query.key, Mode::Anew);
             }
-            Ok((Err(_), _)) | Err(NoOutcome::Lost) => (Rcode::SERVFAIL, Outcome::Failed),
-            Err(NoOutcome::TooManyFlights | NoOutcome::TooManyWaiters) => {
-                (Rcode::SERVFAIL, Outcome::Overload)
-            }
-        };
-        reply::write_error(query, rcode, out);
-        outcome
-    }
-
-    /// One exchange. What may be kept is in the cache before this returns: the flight must not be over earlier.
-    async fn exchange(self: Arc<Self>, key: Key) -> Result<Arc<Entry>, NoAnswer> {
-        // Between the client's look into the cache and this task another flight may have brought the answer.
-        if let Some(entry) = self.cache.get(&key, now()) {
-            return Ok(entry);
+            return Some(Outcome::Hit);
         }
-        let deadline = tokio::time::Instant::now() + limits::DEADLINE;
-        let response = self.upstream.ask(&key, deadline).await?;
-        let entry = Arc::new(self.entry(&response, &key)?);
-        self.cache.insert(&key, Arc::clone(&entry));
-        Ok(entry)
+        let known = match self.search.verdict(&query.key) {
+            Verdict::Complete(_) => self.cache.get(&query.key.completed(), now).map(Known::Entry),
+            verdict => self.implied(&query.key, verdict, now),
+        };
+        match known? {
+            Known::Entry(entry) => {
+                entry.write(query, now, limit, out);
+                Some(Outcome::Hit)
+            }
+            Known::Missing { zone_at, ttl, outcome } => {
+                reply::write_missing(query, zone_at, ttl, out);
+                Some(outcome)
+            }
+        }
     }
 
-    /// Decodes the response once. One that keeps to the wire format but holds data that the typed decoder
-    /// refuses is handed on, since the client may know better, and not kept.
-    fn entry(&self, response: &[u8], key: &Key) -> Result<Entry, Malformed> {
-        let question = Message::new(response).and_then(Message::question).ok_or(Malformed)?;
-        let lifetime = match Decoded::from_vec(response) {
-            Ok(decoded) => lifetime::lifetime(&decoded, &self.limits),
-            Err(_) => Lifetime::Uncached,
+    /// Writes the answer when it has come, or SERVFAIL: every client gets one, within [`limits::DEADLINE`].
+    pub async fn miss(self: &Arc<Self>, query: &Query, limit: usize, out: &mut Vec<u8>) -> Outcome {
+        let refused = |outcome, out: &mut Vec<u8>| {
+            reply::write_error(query, Rcode::SERVFAIL, out);
+            outcome
         };
-        debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
-        Entry::new(response, question.len(), lifetime, &self.limits, now())
+        if self.upstream.is_loop(query) {
+            return refused(Outcome::Loop, out);
+        }
+        let stale = self.stale(&query.key, now());
+        if let Some(entry) = &stale
+            && (entry.was_given_stale() || self.upstream.condition().is_down)
+        {
+            self.refresh(&query.key, Mode::Remembered);
+            entry.write_stale(query, limit, out);
+            return Outcome::Stale;
+        }
+        let Some(_waiter) = Waiter::enter(&self.waiting) else {
+            self.metrics.limit_reached(Limit::Waiters);
+            return refused(Outcome::Overload, out);
+        };
+        let no_answer = match self.answer_in_time(&query.key, stale.is_some()).await {
+            Ok((entry, role)) => {
+                entry.write(query, now(), limit, out);
+                return if role == Role::Led { Outcome::Miss } else { Outcome::Joined };
+            }
+            Err(no_answer) => no_answer,
+        };
+        if let Some(entry) = self.stale(&query.key, now()) {
+            entry.note_given_stale();
+            entry.write_stale(query, limit, out);
+            return Outcome::Stale;
+        }
+        let is_overload = no_answer == NoAnswer::Overload;
+        refused(if is_overload { Outcome::Overload } else { Outcome::Failed }, out)
+    }
+
+    /// The answer within the deadline; where an expired one may do instead, it is soon too late. Not when the upstream
+    /// has said meanwhile that the name is gone, and only our patience holds that back.
+    async fn answer_in_time(
+        self: &Arc<Self>,
+        key: &Key,
+        has_stale: bool,
+    ) -> Result<(Arc<Entry>, Role), NoAnswer> {
+        let start = tokio::time::Instant::now();
+        let mut answer = pin!(self.answer(key));
+        if has_stale {
+            match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if self.stale(key, now()).is_some() => return Err(NoAnswer::Late),
+                Err(_) => {}
+            }
+        }
+        timeout_at(start + limits::DEADLINE, answer).await.unwrap_or(Err(NoAnswer::Late))
+    }
+
+    /// The answer for a client: what the upstream says, and where it says that there is no such name, or the C
+    /// library relies on us, what the search list makes of it.
+    async fn answer(self: &Arc<Self>, key: &Key) -> Result<(Arc<Entry>, Role), NoAnswer> {
+        match self.search.verdict(key) {
+            Verdict::Complete(Complete::AtOnce) => self.completed(key).await,
+            Verdict::Complete(Complete::WhenMissing) => {
+                let (entry, role) = self.question(key, Mode::Remembered).await?;
+                if entry.is_nxdomain() { self.completed(key).await } else { Ok((entry, role)) }
+            }
+            Verdict::Ask | Verdict::Impossible | Verdict::Below(_) => {
+                self.question(key, Mode::Remembered).await
+            }
+        }
+    }
+
+    /// An answer for that question whose life is over, and which may still be given. That a peer was missing is no
+    /// such answer: it is about to appear.
+    fn stale(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
+        let other = match self.search.verdict(key) {
+            Verdict::Complete(_) => Some(key.completed()),
+            _ => self.search.shares_missing(key).then(|| key.for_every_type()),
+        };
+        let entry = self.cache.get_expired(key).or_else(|| self.cache.get_expired(&other?))?;
+        let is_peer = !entry.is_positive() && self.patience.waits_for(key.name());
+        (!is_peer && entry.is_usable_stale(now, self.serve_stale)).then_some(entry)
+    }
+
+    /// Asks in the background, unless somebody does already.
+    fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
+        if self.questions.under_way(key).is_some() || self.has_failed_lately(key) {
+            return;
+        }
+        self.metrics.assist(Assist::Refresh);
+        let (resolver, key) = (Arc::clone(self), key.clone());
+        tokio::spawn(async move {
+            // The outcome is in the cache; a failure leaves what is there.
+            let _ = match mode {
+                Mode::Anew => resolver.question(&key, mode).await,
+                Mode::Remembered => resolver.answer(&key).await,
+            };
+        });
     }
 }
 
@@ -116,7 +221,7 @@ impl<U: std::fmt::Debug + Send + Sync + 'static> Gauges for Resolver<U> {
         vec![
             ("cache_entries", "Answers in the cache, fresh or not", self.cache.entries() as u64),
             ("cache_bytes", "Memory that the answers take", self.cache.weight()),
-            ("flights", "Questions under way to the upstream", self.flights.count() as u64),
+            ("flights", "Questions under way to the upstream", self.questions.count() as u64),
             ("waiting", "Clients that wait for an answer", self.waiting.load(Ordering::Relaxed) as u64),
         ]
     }

@@ -51,8 +51,8 @@ impl<U: Upstream> Service<U> {
             Ok(query) => query,
             Err(rejected) => return self.reject(bytes, rejected, out),
         };
-        if self.resolver.hit(&query, now, limit(&query, transport), out) {
-            self.end(&query, transport, Outcome::Hit);
+        if let Some(outcome) = self.resolver.hit(&query, now, limit(&query, transport), out) {
+            self.end(&query, transport, outcome);
             return Step::Answer;
         }
         Step::Wait(Box::new(query))
@@ -60,8 +60,8 @@ impl<U: Upstream> Service<U> {
 
     /// Writes the answer to a query that was not in the cache.
     pub async fn wait(&self, query: &Query, transport: Transport, out: &mut Vec<u8>) {
-        let outcome = self.resolver.miss(query, limit(query, transport), out).await;
-        self.end(query, transport, outcome);
+        let mut ending = Ending { service: self, query, transport, outcome: Outcome::Failed };
+        ending.outcome = self.resolver.miss(query, limit(query, transport), out).await;
     }
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step {
@@ -81,6 +81,20 @@ impl<U: Upstream> Service<U> {
             let name = wire::NameText(query.key.name());
             tracing::info!(%name, kind, class, transport = transport.name(), outcome = outcome.name(), "query");
         }
+    }
+}
+
+/// Counts the outcome of a query that waits, also when its task is dropped or panics: it was not answered then.
+struct Ending<'a, U: Upstream> {
+    service: &'a Service<U>,
+    query: &'a Query,
+    transport: Transport,
+    outcome: Outcome,
+}
+
+impl<U: Upstream> Drop for Ending<'_, U> {
+    fn drop(&mut self) {
+        self.service.end(self.query, self.transport, self.outcome);
     }
 }
 

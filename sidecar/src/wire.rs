@@ -275,6 +275,16 @@ pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
     }
 }
 
+/// Lowers every TTL that `offsets` names to `most`.
+pub fn cap_ttls(message: &mut [u8], offsets: &[u16], most: u32) {
+    for offset in offsets {
+        let at = usize::from(*offset);
+        if let Some(ttl) = get_u32(message, at) {
+            put_u32(message, at, ttl.min(most));
+        }
+    }
+}
+
 /// Writes one TTL at every place that `offsets` names.
 pub fn put_ttls(message: &mut [u8], offsets: &[u16], ttl: u32) {
     for offset in offsets {
@@ -286,6 +296,18 @@ pub fn put_ttls(message: &mut [u8], offsets: &[u16], ttl: u32) {
 pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
     put_u16(message, 0, id);
     put_u16(message, 2, flags.0);
+}
+
+/// Writes the RCODE.
+pub fn put_rcode(message: &mut [u8], rcode: Rcode) {
+    let flags = get_u16(message, 2).unwrap_or_default();
+    put_u16(message, 2, flags & !0xf | u16::from(rcode.0 & 0xf));
+}
+
+/// Sets one bit of the flags.
+pub fn set_flag(message: &mut [u8], bit: u16) {
+    let flags = get_u16(message, 2).unwrap_or_default();
+    put_u16(message, 2, flags | bit);
 }
 
 /// Writes QDCOUNT and the three record counts.

@@ -88,7 +88,7 @@ async fn connections_above_the_limit_are_closed_and_the_others_go_on() {
     let mut rest = Vec::new();
     let read = one_more.read_to_end(&mut rest).await;
     assert!(matches!(read, Ok(0)) || read.is_err(), "closed without a word");
-    assert_eq!(proxy.metric("podlocal_dns_tcp_connections_refused_total").await, 1);
+    assert_eq!(proxy.metric("podlocal_dns_limits_reached_total{limit=\"tcp_connections\"}").await, 1);
     let stream = open.last_mut().expect("100 connections");
     write_frame(stream, &query("www.example.", RecordType::A, 2, None).to_vec().expect("encodes")).await;
     read_frame(stream).await.expect("those who were in are served");

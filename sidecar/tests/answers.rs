@@ -219,13 +219,13 @@ async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
 }
 
 #[tokio::test]
-async fn a_failure_that_every_upstream_agrees_on_is_handed_on_and_not_cached() {
+async fn a_refusal_that_every_upstream_agrees_on_is_servfail_and_asked_for_once() {
     let upstream =
         Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::Refused, vec![])])).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     for id in [1, 2] {
         let answer = ask(proxy.dns, &query("www.example.", RecordType::A, id, None)).await;
-        assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+        assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     }
-    assert_eq!(upstream.asked(), 2);
+    assert_eq!(upstream.asked(), 1);
 }

@@ -3,12 +3,16 @@
 //! A hit copies the bytes and patches them; nothing is decoded. A miss is answered by the same writer, so the
 //! first answer looks like the later ones.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use super::lifetime::{Lifetime, Limits};
 use crate::query::Query;
 use crate::reply::PAYLOAD_SIZE;
-use crate::wire::{self, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Section, TYPE_OPT};
+use crate::wire::{
+    self, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Section,
+    TYPE_OPT,
+};
 
 /// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded).
 #[derive(Debug)]
@@ -20,7 +24,23 @@ pub struct Entry {
     question_length: u16,
     stored: Instant,
     lifetime: Lifetime,
+    /// How often it was given, up to [`POPULAR`].
+    given: AtomicU8,
+    /// Whether somebody is asking for it anew, ahead of its end.
+    refreshing: AtomicBool,
+    /// Whether it was given after its end, because the upstream was too slow.
+    was_given_stale: AtomicBool,
 }
+
+/// From how many hits on an answer is popular, and refreshed before it expires.
+const POPULAR: u8 = 2;
+
+/// The TTL of an answer after its end (RFC 8767 section 4).
+const STALE_TTL: u32 = 30;
+
+/// "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914 sections 4.4 and 4.20).
+const STALE_ANSWER: u16 = 3;
+const STALE_NXDOMAIN_ANSWER: u16 = 19;
 
 impl Entry {
     /// Makes an entry of a response to the question of that length, with the TTLs that the limits allow.
@@ -57,12 +77,89 @@ impl Entry {
         bytes.truncate(end);
         wire::put_counts(&mut bytes, 1, counts);
         let question_length = question_length as u16;
-        Ok(Self { bytes: bytes.into(), ttls: ttls.into(), question_length, stored: now, lifetime })
+        Ok(Self {
+            bytes: bytes.into(),
+            ttls: ttls.into(),
+            question_length,
+            stored: now,
+            lifetime,
+            given: AtomicU8::new(0),
+            refreshing: AtomicBool::new(false),
+            was_given_stale: AtomicBool::new(false),
+        })
     }
 
     /// Whether it may still be given as an answer.
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.age(now) < self.seconds()
+    }
+
+    /// Whether it may be given although its life is over: while the upstream fails, for `most` longer (RFC 8767).
+    pub fn is_usable_stale(&self, now: Instant, most: Duration) -> bool {
+        let end = Duration::from_secs(self.seconds().into());
+        self.seconds() > 0 && !most.is_zero() && now.saturating_duration_since(self.stored) < end + most
+    }
+
+    /// Counts a hit; `true` for the one hit that shall ask anew: a popular answer in the last tenth of its life.
+    pub fn wants_refresh(&self, now: Instant) -> bool {
+        let given = self.given.load(Ordering::Relaxed);
+        if given < POPULAR {
+            self.given.store(given + 1, Ordering::Relaxed);
+            return false;
+        }
+        let Lifetime::Positive(seconds) = self.lifetime else { return false };
+        let life = Duration::from_secs(seconds.into());
+        now.saturating_duration_since(self.stored) >= life * 9 / 10
+            && !self.refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that it was given after its end: who comes next does not wait either, until there is a newer one.
+    pub fn note_given_stale(&self) {
+        self.was_given_stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was given after its end.
+    pub fn was_given_stale(&self) -> bool {
+        self.was_given_stale.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no such name, for every type: the end of an alias has its own types.
+    pub fn is_missing_name(&self) -> bool {
+        let message = Message::new(&self.bytes);
+        message.is_some_and(|message| {
+            let [answers, ..] = message.record_counts();
+            message.flags().rcode() == Rcode::NXDOMAIN && answers == 0
+        })
+    }
+
+    /// Whether the name, or the end of its alias, is missing.
+    pub fn is_nxdomain(&self) -> bool {
+        Message::new(&self.bytes).is_some_and(|message| message.flags().rcode() == Rcode::NXDOMAIN)
+    }
+
+    /// Whether it holds something.
+    pub fn is_positive(&self) -> bool {
+        matches!(self.lifetime, Lifetime::Positive(_))
+    }
+
+    /// Makes a negative answer live at most that long.
+    pub fn shorten(&mut self, most: u32) {
+        if let Lifetime::Negative(seconds) = self.lifetime {
+            self.lifetime = Lifetime::Negative(seconds.min(most));
+            wire::cap_ttls(&mut self.bytes, &self.ttls, most);
+        }
+    }
+
+    /// How long it may still be given as fresh.
+    pub fn remaining(&self, now: Instant) -> Duration {
+        Duration::from_secs(self.seconds().into()).saturating_sub(now.saturating_duration_since(self.stored))
+    }
+
+    /// The whole message with TTLs as they are now, to be decoded.
+    pub fn aged(&self, now: Instant) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        wire::age(&mut bytes, &self.ttls, self.age(now));
+        bytes
     }
 
     /// How long it may be kept, in whole seconds; 0: not at all.
@@ -81,18 +178,36 @@ impl Entry {
     pub fn write(&self, query: &Query, now: Instant, limit: usize, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.bytes);
-        wire::put_question(out, query.question());
         wire::age(out, &self.ttls, self.age(now));
-        let mut flags = self.flags(query);
         let opt_length = if query.edns.is_some() { OPT_LENGTH } else { 0 };
+        self.finish(query, limit, opt_length, out);
+        if let Some(edns) = query.edns {
+            wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
+        }
+    }
+
+    /// The same after the end of its life: the TTLs are [`STALE_TTL`], and clients that speak EDNS are told.
+    pub fn write_stale(&self, query: &Query, limit: usize, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&self.bytes);
+        wire::put_ttls(out, &self.ttls, STALE_TTL);
+        let opt_length = if query.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
+        self.finish(query, limit, opt_length, out);
+        if let Some(edns) = query.edns {
+            let info_code = if self.is_nxdomain() { STALE_NXDOMAIN_ANSWER } else { STALE_ANSWER };
+            wire::push_opt_with_error(out, PAYLOAD_SIZE, edns.dnssec_ok, info_code);
+        }
+    }
+
+    /// Makes the copy in `out` an answer to `query`, leaving room for an OPT record of that length.
+    fn finish(&self, query: &Query, limit: usize, opt_length: usize, out: &mut Vec<u8>) {
+        wire::put_question(out, query.question());
+        let mut flags = self.flags(query);
         if out.len() + opt_length > limit {
             self.truncate(out, limit.saturating_sub(opt_length));
             flags.0 |= Flags::TC;
         }
         wire::put_header(out, query.id, flags);
-        if let Some(edns) = query.edns {
-            wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
-        }
     }
 
     /// Our copy of the upstream's flags, with the client's RD and CD, and AD only for those who understand it.

@@ -51,6 +51,7 @@ impl Key {
     }
 
     /// The same question about another type.
+    #[must_use]
     pub fn with_type(&self, kind: u16) -> Self {
         let mut key = self.clone();
         let length = usize::from(key.length) - 1;
@@ -59,6 +60,7 @@ impl Key {
     }
 
     /// The same question about another name, on the wire and in lower case.
+    #[must_use]
     pub fn with_name(&self, name: &[u8]) -> Self {
         let (kind, class) = self.type_and_class();
         let mut key = Self::new(&wire::question(name, kind, class), Flags(0), false);
@@ -68,11 +70,13 @@ impl Key {
 
     /// The place of what holds for every type of the name: that there is no such name. Type 0 is reserved
     /// (RFC 6895 section 3.1), and nobody asks for it.
+    #[must_use]
     pub fn for_every_type(&self) -> Self {
         self.with_type(0)
     }
 
     /// The place of what the search list made of the question, apart from what the upstream says of it.
+    #[must_use]
     pub fn completed(&self) -> Self {
         let mut key = self.clone();
         key.set_switches(self.switches() | COMPLETED);

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use podlocal_settings::Settings;
 
 /// The bounds that the settings give.
 #[derive(Debug, Clone)]
@@ -27,6 +28,18 @@ pub struct Limits {
     pub negative_max_ttl: Duration,
     /// The cluster domain, in which a name that is missing now may appear within seconds.
     pub zone: Name,
+}
+
+impl Limits {
+    /// What the settings say; they let only domain names through.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            min_ttl: settings.min_ttl,
+            max_ttl: settings.max_ttl,
+            negative_max_ttl: settings.negative_max_ttl,
+            zone: Name::from_ascii(format!("{}.", settings.zone)).unwrap_or_default(),
+        }
+    }
 }
 
 /// The longest life of a negative answer inside the cluster domain: a Service or a headless pod that has

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Service, Step};
 use crate::limits;
-use crate::metrics::Transport;
+use crate::metrics::{Limit, Transport};
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
@@ -49,7 +49,7 @@ const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
 fn admit<U: Upstream>(stream: TcpStream, service: &Arc<Service<U>>, drain: &Drain) {
     let Ok(place) = Arc::clone(&service.connections).try_acquire_owned() else {
-        service.metrics.connection_refused();
+        service.metrics.limit_reached(Limit::TcpConnections);
         return;
     };
     let _ = stream.set_nodelay(true);

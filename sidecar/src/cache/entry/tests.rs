@@ -192,3 +192,31 @@ proptest! {
         prop_assert_eq!(reply.authorities, original.authorities);
     }
 }
+
+#[test]
+fn a_popular_answer_asks_once_to_be_refreshed_in_the_last_tenth_of_its_life() {
+    let start = Instant::now();
+    let entry = entry(&response(vec![a(1, 60)]), 60, start);
+    let after = |seconds: u64| start + Duration::from_secs(seconds);
+    assert!(!entry.wants_refresh(after(55)), "asked for once is not popular");
+    assert!(!entry.wants_refresh(after(55)));
+    assert!(!entry.wants_refresh(after(53)), "too early");
+    assert!(entry.wants_refresh(after(54)));
+    assert!(!entry.wants_refresh(after(55)), "once");
+}
+
+#[test]
+fn rfc8767_4_an_answer_after_its_end_has_a_ttl_of_30_and_says_that_it_is_stale() {
+    let start = Instant::now();
+    let entry = entry(&response(vec![a(1, 60)]), 60, start);
+    let hour = Duration::from_hours(1);
+    assert!(entry.is_usable_stale(start + Duration::from_secs(3659), hour));
+    assert!(!entry.is_usable_stale(start + Duration::from_secs(3660), hour));
+    assert!(!entry.is_usable_stale(start, Duration::ZERO), "switched off");
+    let mut out = Vec::new();
+    entry.write_stale(&query("a.example", 1, OPT_512), 512, &mut out);
+    assert!(out.ends_with(b"\x00\x0f\x00\x02\x00\x03"));
+    assert_eq!(Decoded::from_vec(&out).expect("decodes").answers[0].ttl, 30);
+    entry.write_stale(&query("a.example", 0, &[]), 512, &mut out);
+    assert!(Decoded::from_vec(&out).expect("decodes").edns.is_none());
+}

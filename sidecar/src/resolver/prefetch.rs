@@ -1,0 +1,92 @@
+//! Names that are resolved before the pod's other containers start, and kept fresh while it lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::question::{Mode, NoAnswer};
+use super::{Resolver, now};
+use crate::cache::key::Key;
+use crate::metrics::Assist;
+use crate::search;
+use crate::upstream::Upstream;
+use crate::wire::{self, CLASS_IN, Flags, TYPE_A};
+
+/// The shortest time between two look-ups of a name, whatever its TTL.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pauses after a failure: the first, and the longest; each is twice the one before.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
+
+impl<U: Upstream> Resolver<U> {
+    /// Resolves every name and keeps them fresh; never ends while there is one. `resolved` is called once, when each
+    /// of them has been answered for the first time; that there is no such name is an answer.
+    pub async fn prefetch(self: Arc<Self>, names: Vec<String>, resolved: impl FnOnce()) {
+        let mut first = JoinSet::new();
+        for name in names {
+            let resolver = Arc::clone(&self);
+            let name: Arc<str> = name.into();
+            first.spawn(async move { (resolver.keep_trying(&name).await, name) });
+        }
+        let mut keepers = JoinSet::new();
+        while let Some(answered) = first.join_next().await {
+            if let Ok((life, name)) = answered {
+                keepers.spawn(Arc::clone(&self).keep_fresh(name, life));
+            }
+        }
+        resolved();
+        while keepers.join_next().await.is_some() {}
+    }
+
+    /// Looks the name up again shortly before its answers end.
+    async fn keep_fresh(self: Arc<Self>, name: Arc<str>, mut life: Duration) {
+        loop {
+            sleep((life / 10).saturating_mul(9).max(SHORTEST_PAUSE)).await;
+            life = self.keep_trying(&name).await;
+        }
+    }
+
+    /// Looks the name up until there is an answer; how long that lives.
+    async fn keep_trying(self: &Arc<Self>, name: &str) -> Duration {
+        let [mut pause, longest] = RETRY_PAUSES;
+        loop {
+            self.metrics.assist(Assist::Prefetch);
+            match self.climb(name).await {
+                Ok(life) => return life,
+                Err(error) => tracing::debug!(name, %error, "a name to prefetch was not resolved"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Asks what a C library would ask, A and AAAA, up to the first name that exists.
+    async fn climb(self: &Arc<Self>, name: &str) -> Result<Duration, NoAnswer> {
+        let mut life = Duration::MAX;
+        for name in self.search.ladder(name) {
+            // What a C library sends, so that its query finds the answer: RD and nothing else.
+            let a = Key::new(&wire::question(&name, TYPE_A, CLASS_IN), Flags(Flags::RD), false);
+            let aaaa = search::sibling(&a).unwrap_or_else(|| a.clone());
+            let (a, aaaa) = tokio::join!(self.ahead(&a), self.ahead(&aaaa));
+            let (is_there, shortest) = (a?, aaaa?);
+            life = life.min(is_there.1).min(shortest.1);
+            if is_there.0 || shortest.0 {
+                break;
+            }
+        }
+        Ok(life)
+    }
+
+    /// The answer for one question, anew if it is about to end: whether the name exists, and how long it lives.
+    async fn ahead(self: &Arc<Self>, key: &Key) -> Result<(bool, Duration), NoAnswer> {
+        let is_ending = |life: Duration, whole: Duration| life <= whole / 10 + SHORTEST_PAUSE / 10;
+        let (mut entry, _) = self.answer(key).await?;
+        let whole = Duration::from_secs(entry.seconds().into());
+        if entry.is_positive() && is_ending(entry.remaining(now()), whole) {
+            (entry, _) = self.question(key, Mode::Anew).await?;
+        }
+        Ok((!entry.is_nxdomain(), entry.remaining(now())))
+    }
+}

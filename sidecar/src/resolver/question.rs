@@ -1,0 +1,345 @@
+//! One question: what is known of it, else one exchange with the upstream, remembered before its flight is over.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hickory_proto::op::Message as Decoded;
+use tokio::time::{sleep, timeout};
+
+use super::failures::Failure;
+use super::{Answer, Resolver, now};
+use crate::cache::entry::Entry;
+use crate::cache::key::Key;
+use crate::cache::lifetime::{self, Lifetime};
+use crate::flight::{NoOutcome, Role};
+use crate::limits;
+use crate::metrics::{Assist, Limit, Outcome};
+use crate::reply;
+use crate::search::{self, Family, Verdict};
+use crate::upstream::{Failed, Upstream};
+use crate::wire::{self, Malformed, Message, Rcode, TYPE_A};
+
+/// Why there is no answer that could be handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Nobody answered.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+    /// Somebody answered nonsense.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The upstream said SERVFAIL or REFUSED.
+    #[error("the upstream cannot answer")]
+    Refused,
+    /// It failed a moment ago.
+    #[error("it failed a moment ago")]
+    Remembered,
+    /// The client's time is over; the exchange may go on.
+    #[error("the answer did not come in time")]
+    Late,
+    /// A limit was reached.
+    #[error("too many questions are under way")]
+    Overload,
+    /// The exchange panicked.
+    #[error("the exchange ended without an outcome")]
+    Lost,
+}
+
+/// Whether an answer in the cache will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Yes, and so will the memory of a failure.
+    Remembered,
+    /// No: the upstream is to be asked.
+    Anew,
+}
+
+/// An answer that needs no question.
+#[derive(Debug)]
+pub enum Known {
+    /// It is in the cache.
+    Entry(Arc<Entry>),
+    /// There is no such name.
+    Missing {
+        /// Where in the name the cluster domain begins.
+        zone_at: usize,
+        /// For how many seconds that is so.
+        ttl: u32,
+        /// By which rule.
+        outcome: Outcome,
+    },
+}
+
+impl<U: Upstream> Resolver<U> {
+    /// The answer to a question as it stands, without the search list.
+    pub(super) async fn question(
+        self: &Arc<Self>,
+        key: &Key,
+        mode: Mode,
+    ) -> Result<(Arc<Entry>, Role), NoAnswer> {
+        if mode == Mode::Remembered && self.has_failed_lately(key) {
+            return Err(NoAnswer::Remembered);
+        }
+        let first = self.sibling_under_way(key);
+        let lead = || {
+            let (resolver, key) = (Arc::clone(self), key.clone());
+            async move {
+                if let Some(sibling) = first {
+                    let _ = timeout(limits::SIBLING_WAIT, sibling).await; // or ask, too
+                }
+                resolver.exchange(key, mode).await
+            }
+        };
+        match self.questions.join(key.clone(), lead).await {
+            Ok((answer, role)) => answer.map(|entry| (entry, role)),
+            Err(no_outcome) => Err(self.no_outcome(no_outcome)),
+        }
+    }
+
+    /// The same for a question that arises from another one: boxed, because futures cannot contain themselves.
+    fn nested_question(self: &Arc<Self>, key: Key) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let resolver = Arc::clone(self);
+        Box::pin(async move { resolver.question(&key, Mode::Remembered).await.map(|(entry, _)| entry) })
+    }
+
+    pub(super) fn no_outcome(&self, no_outcome: NoOutcome) -> NoAnswer {
+        match no_outcome {
+            NoOutcome::TooManyFlights => self.metrics.limit_reached(Limit::Flights),
+            NoOutcome::TooManyWaiters => self.metrics.limit_reached(Limit::WaitersPerFlight),
+            NoOutcome::Lost => return NoAnswer::Lost,
+        }
+        NoAnswer::Overload
+    }
+
+    /// Whether asking again is of no use for now.
+    pub(super) fn has_failed_lately(&self, key: &Key) -> bool {
+        let last_response = self.upstream.condition().last_response.map(tokio::time::Instant::into_std);
+        self.failures.is_recent(key, now(), last_response)
+    }
+
+    /// What follows for a question that is not in the cache from what is.
+    pub(super) fn implied(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
+        if self.search.shares_missing(key)
+            && let Some(entry) = self.cache.get(&key.for_every_type(), now)
+        {
+            return Some(Known::Entry(entry));
+        }
+        let zone_at = self.search.zone_at(key.name())?;
+        match verdict {
+            Verdict::Impossible => {
+                Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::Impossible })
+            }
+            Verdict::Below(Family { namespace, service }) if !self.patience.waits_for(key.name()) => {
+                let missing = |name| self.cache.get(&key.with_name(name).for_every_type(), now);
+                let above = namespace.and_then(missing).or_else(|| service.and_then(missing))?;
+                let ttl = above.remaining(now).as_secs().max(1) as u32;
+                Some(Known::Missing { zone_at, ttl, outcome: Outcome::BelowMissing })
+            }
+            _ => None,
+        }
+    }
+
+    /// The flight of the other type of address, where its NXDOMAIN would answer this question too and is likely: two
+    /// labels and more below a namespace are mostly an expansion.
+    fn sibling_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
+        match self.search.verdict(key) {
+            Verdict::Below(Family { service: Some(_), .. }) if !self.patience.waits_for(key.name()) => {
+                self.questions.under_way(&search::sibling(key)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// One exchange. What may be kept is in the cache before this returns: the flight must not be over earlier.
+    async fn exchange(self: Arc<Self>, key: Key, mode: Mode) -> Answer {
+        // Between the client's look into the cache and this task another flight may have brought the answer.
+        if mode == Mode::Remembered
+            && let Some(known) = self.known(&key)
+        {
+            return self.as_entry(&key, known);
+        }
+        if let Verdict::Below(family) = self.search.verdict(&key)
+            && !self.patience.waits_for(key.name())
+        {
+            self.ask_above(&key, family).await;
+            if let Some(known) = self.known(&key) {
+                return self.as_entry(&key, known);
+            }
+        }
+        match self.ask(&key).await {
+            Ok(entry) => {
+                let entry = if self.patience.waits_for(key.name()) {
+                    self.wait_for(&key, entry).await?
+                } else {
+                    entry
+                };
+                let entry = Arc::new(entry);
+                self.remember(&key, &entry);
+                self.learn(&key, &entry);
+                Ok(entry)
+            }
+            Err(no_answer) => {
+                // The other type's NXDOMAIN may have come meanwhile, and holds for this one.
+                if let Some(known) = self.known(&key).filter(|_| mode == Mode::Remembered) {
+                    return self.as_entry(&key, known);
+                }
+                let failure = if matches!(no_answer, NoAnswer::Failed(_)) {
+                    Failure::Silence
+                } else {
+                    Failure::Refusal
+                };
+                self.failures.note(&key, failure, now());
+                Err(no_answer)
+            }
+        }
+    }
+
+    fn known(&self, key: &Key) -> Option<Known> {
+        let now = now();
+        let entry = self.cache.get(key, now).map(Known::Entry);
+        entry.or_else(|| self.implied(key, self.search.verdict(key), now))
+    }
+
+    fn as_entry(&self, key: &Key, known: Known) -> Answer {
+        match known {
+            Known::Entry(entry) => Ok(entry),
+            Known::Missing { zone_at, ttl, .. } => {
+                let response = reply::missing(key.question(), zone_at, ttl);
+                let lifetime = Lifetime::Negative(ttl);
+                Ok(Arc::new(Entry::new(&response, key.question().len(), lifetime, &self.limits, now())?))
+            }
+        }
+    }
+
+    /// Asks about the namespace or Service above a name first, where that is under way or promises more.
+    async fn ask_above(self: &Arc<Self>, key: &Key, family: Family<'_>) {
+        if let Some(namespace) = family.namespace
+            && let Some(probe) = self.questions.under_way(&above(key, namespace))
+        {
+            probe.await;
+        }
+        if let Some(service) = family.service
+            && self.suspects.is_suspect(service, key.name())
+        {
+            let probe = above(key, service);
+            self.metrics.assist(Assist::FamilyProbe);
+            if self.nested_question(probe).await.is_ok_and(|entry| !entry.is_nxdomain()) {
+                self.suspects.clear(service);
+            }
+        }
+    }
+
+    /// Draws the conclusion from the absence of a name below a namespace or Service of which nothing is known.
+    fn learn(self: &Arc<Self>, key: &Key, entry: &Entry) {
+        let Verdict::Below(family) = self.search.verdict(key) else { return };
+        if !entry.is_missing_name() {
+            return;
+        }
+        if let Some(service) = family.service {
+            self.suspects.note(service, key.name());
+        }
+        if let Some(namespace) = family.namespace {
+            let probe = above(key, namespace);
+            if self.known(&probe).is_none() && self.questions.under_way(&probe).is_none() {
+                self.metrics.assist(Assist::FamilyProbe);
+                tokio::spawn(self.nested_question(probe));
+            }
+        }
+    }
+
+    /// Holds the absence of a patient name back and asks again, until it is there or the patience is over.
+    async fn wait_for(&self, key: &Key, mut entry: Entry) -> Result<Entry, NoAnswer> {
+        let start = now();
+        let [mut pause, longest_pause] = limits::PATIENT_PAUSES;
+        while self.is_absent(key, &entry).await {
+            // The upstream's word: an older answer must not be given instead while we wait.
+            self.cache.remove(key);
+            if now() + pause >= start + self.patience.longest.min(limits::DEADLINE) {
+                entry.shorten(limits::PATIENT_NEGATIVE_SECONDS);
+                break;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest_pause);
+            // A cluster DNS that is slow is not asked more often for it.
+            if self.upstream.may_ask_again() {
+                self.metrics.assist(Assist::Patience);
+                entry = self.ask(key).await.unwrap_or(entry);
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Whether the name is not there yet. A name that has an address of the other type is there: in a cluster of one
+    /// family every AAAA, or every A, is empty.
+    async fn is_absent(&self, key: &Key, entry: &Entry) -> bool {
+        if entry.is_positive() || entry.is_nxdomain() {
+            return !entry.is_positive();
+        }
+        let Some(sibling) = search::sibling(key) else { return false };
+        if self.cache.get(&sibling, now()).is_some_and(|entry| entry.is_positive()) {
+            return false;
+        }
+        match self.ask(&sibling).await {
+            Ok(entry) if entry.is_positive() => {
+                self.remember(&sibling, &Arc::new(entry));
+                false
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Asks the upstream, once. "I cannot" is no answer: whatever the upstream calls it, the client gets SERVFAIL,
+    /// because musl takes REFUSED for final, and CoreDNS says it when it is overloaded.
+    async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
+        let deadline = tokio::time::Instant::now() + limits::DEADLINE;
+        let mut response = self.upstream.ask(key, deadline).await?;
+        let rcode = Message::new(&response).ok_or(Malformed)?.flags().rcode();
+        if matches!(rcode, Rcode::SERVFAIL | Rcode::REFUSED) {
+            return Err(NoAnswer::Refused);
+        }
+        if rcode == Rcode::NXDOMAIN && self.has_other_address(key) {
+            wire::put_rcode(&mut response, Rcode::NO_ERROR);
+        }
+        Ok(self.entry(&response, key)?)
+    }
+
+    /// Whether the name has an address of the other type, so that it cannot be missing (RFC 4074 section 4.2: such
+    /// servers exist, and musl believes the NXDOMAIN).
+    fn has_other_address(&self, key: &Key) -> bool {
+        let sibling = search::sibling(key).and_then(|sibling| self.cache.get(&sibling, now()));
+        sibling.is_some_and(|entry| entry.is_positive())
+    }
+
+    /// Decodes the response once. One that keeps to the wire format but holds data that the typed decoder
+    /// refuses is handed on, since the client may know better, and not kept.
+    pub(super) fn entry(&self, response: &[u8], key: &Key) -> Result<Entry, Malformed> {
+        let question = Message::new(response).and_then(Message::question).ok_or(Malformed)?;
+        let lifetime = match Decoded::from_vec(response) {
+            Ok(decoded) => lifetime::lifetime(&decoded, &self.limits),
+            Err(_) => Lifetime::Uncached,
+        };
+        debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
+        Entry::new(response, question.len(), lifetime, &self.limits, now())
+    }
+
+    /// Puts an answer where the next client finds it; what contradicts it goes.
+    fn remember(&self, key: &Key, entry: &Arc<Entry>) {
+        if !self.search.shares_missing(key) {
+            return self.cache.insert(key, Arc::clone(entry));
+        }
+        if entry.is_missing_name() {
+            self.cache.remove(key);
+            self.cache.insert(&key.for_every_type(), Arc::clone(entry));
+        } else {
+            self.cache.remove(&key.for_every_type());
+            self.cache.insert(key, Arc::clone(entry));
+        }
+    }
+}
+
+/// The question that shows whether a name above another exists.
+fn above(key: &Key, name: &[u8]) -> Key {
+    key.with_name(name).with_type(TYPE_A)
+}

@@ -1,0 +1,302 @@
+//! A scenario: a script of what the upstream says, what a client asks and gets, and how time passes. No socket is
+//! involved and the clock stands still between the lines.
+//!
+//! ```text
+//! # One promise; the first line says which.
+//! settings --namespace web --ndots 5        the sidecar's flags; once, first
+//! world NAME TYPE SAYS                      what the upstream says from now on; `*.` and a suffix, type `*`
+//! later 1s NAME TYPE SAYS                   the same after that time
+//! world condition down                      what the upstream thinks of itself: `up` or `down`
+//! ask NAME TYPE -> RCODE [OUTCOME] [WORDS]  a client asks and gets that
+//! both NAME -> RCODE [WORDS]                A and AAAA at the same time, the same verdict
+//! pass 5s                                   time passes
+//! asked 2                                   so many questions reached the upstream since the last such line
+//! ```
+//!
+//! SAYS: `ADDRESS ttl 60`, `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`, `silent`, `panic`, each with `in 2s` behind it for
+//! an answer that takes so long instead of 1 ms. Negative answers carry an SOA of `soa 30` seconds unless another is given. The last
+//! line that fits wins; what no line fits does not exist.
+//!
+//! WORDS: `ttl 30` (of the first record), `took 400ms` (of the still clock), an address, `alias NAME`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, ResponseCode};
+use hickory_proto::rr::rdata::SOA;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use podlocal_settings::value;
+use podlocal_sidecar::cache::key::Key;
+use podlocal_sidecar::metrics::{Metrics, Outcome};
+use podlocal_sidecar::query::Query;
+use podlocal_sidecar::resolver::Resolver;
+use podlocal_sidecar::upstream::{Condition, Failed, Upstream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Runs the script; the error names the line.
+pub(crate) async fn run(script: &str) -> Result<(), String> {
+    let mut lines =
+        script.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let mut stage = None;
+    for (number, line) in lines.by_ref() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let done = match (&stage, words.as_slice()) {
+            (None, ["settings", flags @ ..]) => {
+                stage = Some(Stage::new(flags)?);
+                Ok(())
+            }
+            (None, _) => Err("the first line that is no comment must be `settings`".to_owned()),
+            (Some(stage), words) => stage.step(words).await,
+        };
+        done.map_err(|error| format!("line {}: {line}: {error}", number + 1))?;
+        for _ in 0..20 {
+            tokio::task::yield_now().await; // what runs in the background gets as far as it can
+        }
+    }
+    stage.map(|_| ()).ok_or_else(|| "an empty scenario".to_owned())
+}
+
+struct Stage {
+    resolver: Arc<Resolver<World>>,
+    world: World,
+}
+
+impl Stage {
+    fn new(flags: &[&str]) -> Result<Self, String> {
+        let arguments = ["podlocal-sidecar"].iter().chain(flags).map(std::ffi::OsString::from);
+        let invocation =
+            podlocal_sidecar::cli::parse(arguments, []).map_err(|mistakes| format!("{mistakes:?}"))?;
+        let world = World::default();
+        let resolver = Resolver::new(&invocation.settings, world.clone(), Metrics::new().0);
+        Ok(Self { resolver, world })
+    }
+
+    async fn step(&self, words: &[&str]) -> Result<(), String> {
+        match words {
+            ["world", "condition", word] => {
+                self.world.lock().is_down = *word == "down";
+                Ok(())
+            }
+            ["later", time, name, kind, says @ ..] => {
+                let (world, rule) = (self.world.clone(), Rule::parse(name, kind, says)?);
+                let time = value::duration(time)?;
+                tokio::spawn(async move {
+                    sleep(time).await;
+                    world.lock().rules.push(rule);
+                });
+                Ok(())
+            }
+            ["world", name, kind, says @ ..] => {
+                self.world.lock().rules.push(Rule::parse(name, kind, says)?);
+                Ok(())
+            }
+            ["ask", name, kind, "->", expected @ ..] => {
+                let start = Instant::now();
+                let (answer, outcome) = self.ask(name, kind_of(kind)?).await;
+                compare(&answer, Some(outcome), start.elapsed(), expected)
+            }
+            ["both", name, "->", expected @ ..] => {
+                let start = Instant::now();
+                let (a, aaaa) = tokio::join!(self.ask(name, RecordType::A), self.ask(name, RecordType::AAAA));
+                let took = start.elapsed();
+                compare(&a.0, None, took, expected).map_err(|error| format!("A: {error}"))?;
+                compare(&aaaa.0, None, took, expected).map_err(|error| format!("AAAA: {error}"))
+            }
+            ["pass", time] => {
+                // What is under way gets its turns on the way.
+                let end = Instant::now() + value::duration(time)?;
+                sleep_until(end).await;
+                Ok(())
+            }
+            ["asked", number] => {
+                let asked = self.world.asked.swap(0, Ordering::SeqCst).to_string();
+                if asked == *number { Ok(()) } else { Err(format!("{asked} questions reached the upstream")) }
+            }
+            _ => Err("no such step".to_owned()),
+        }
+    }
+
+    /// As the server does it: what is known, else what comes.
+    async fn ask(&self, name: &str, kind: RecordType) -> (Message, Outcome) {
+        let mut message = Message::new(1, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(Question::query(Name::from_ascii(name).expect("a name"), kind));
+        let query = Query::parse(&message.to_vec().expect("encodes")).expect("a query");
+        let mut out = Vec::new();
+        let now = Instant::now().into_std();
+        let outcome = match self.resolver.hit(&query, now, 512, &mut out) {
+            Some(outcome) => outcome,
+            None => self.resolver.miss(&query, 512, &mut out).await,
+        };
+        (Message::from_vec(&out).expect("what a client gets decodes"), outcome)
+    }
+}
+
+/// Checks every word that is expected of an answer.
+fn compare(
+    answer: &Message,
+    outcome: Option<Outcome>,
+    took: Duration,
+    expected: &[&str],
+) -> Result<(), String> {
+    let first = answer.answers.iter().chain(&answer.authorities).next();
+    let seen =
+        format!("got {:?}, {outcome:?}, after {took:?}, {:?}", answer.metadata.response_code, answer.answers);
+    let mut words = expected.iter().copied();
+    while let Some(word) = words.next() {
+        let mut next = || words.next().unwrap_or_default();
+        let holds = match word {
+            "NOERROR" => answer.metadata.response_code == ResponseCode::NoError && !answer.answers.is_empty(),
+            "NODATA" => {
+                let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
+                answer.metadata.response_code == ResponseCode::NoError && answer.answers.iter().all(is_alias)
+            }
+            "NXDOMAIN" => answer.metadata.response_code == ResponseCode::NXDomain,
+            "SERVFAIL" => answer.metadata.response_code == ResponseCode::ServFail,
+            "ttl" => {
+                let ttl = next();
+                first.is_some_and(|record| record.ttl.to_string() == ttl)
+            }
+            "took" => value::duration(next())? == Duration::from_millis(took.as_millis() as u64),
+            "alias" => {
+                let target = next();
+                let is_target = |record: &Record| record.data.to_string().trim_end_matches('.') == target;
+                answer
+                    .answers
+                    .iter()
+                    .any(|record| record.record_type() == RecordType::CNAME && is_target(record))
+            }
+            word => match word.parse::<IpAddr>() {
+                Ok(address) => answer.answers.iter().any(|record| record.data.ip_addr() == Some(address)),
+                Err(_) => outcome.is_some_and(|outcome| outcome.name() == word),
+            },
+        };
+        if !holds {
+            return Err(format!("{word:?} does not hold: {seen}"));
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(text: &str) -> Result<RecordType, String> {
+    text.parse().map_err(|_| format!("{text:?} is no record type"))
+}
+
+/// The upstream of a scenario.
+#[derive(Debug, Clone, Default)]
+struct World {
+    state: Arc<Mutex<State>>,
+    asked: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Vec<Rule>,
+    is_down: bool,
+    last_response: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    name: String,
+    kind: Option<RecordType>,
+    says: String,
+    numbers: HashMap<String, u32>,
+    after: Duration,
+}
+
+impl Rule {
+    fn parse(name: &str, kind: &str, says: &[&str]) -> Result<Self, String> {
+        let kind = if kind == "*" { None } else { Some(kind_of(kind)?) };
+        let says = says.split_first().ok_or("what does it say?")?;
+        let (mut numbers, mut after) = (HashMap::new(), Duration::from_millis(1));
+        for pair in says.1.chunks(2) {
+            match pair {
+                ["in", time] => after = value::duration(time)?,
+                [word, number] => {
+                    numbers.insert((*word).to_owned(), value::number(number)?);
+                }
+                _ => return Err("a word without its number".to_owned()),
+            }
+        }
+        Ok(Self { name: name.to_owned(), kind, says: (*says.0).to_owned(), numbers, after })
+    }
+
+    fn fits(&self, name: &str, kind: RecordType) -> bool {
+        let is_name = match self.name.strip_prefix('*') {
+            Some(suffix) => name.ends_with(suffix),
+            None => name == self.name,
+        };
+        is_name && self.kind.is_none_or(|own| own == kind)
+    }
+
+    fn number(&self, word: &str, otherwise: u32) -> u32 {
+        self.numbers.get(word).copied().unwrap_or(otherwise)
+    }
+
+    /// The response to a question, as it is put on the wire.
+    fn response(&self, mut message: Message) -> Message {
+        let question = message.queries[0].name().clone();
+        message.metadata.response_code = match self.says.as_str() {
+            "NXDOMAIN" => ResponseCode::NXDomain,
+            "SERVFAIL" => ResponseCode::ServFail,
+            "REFUSED" => ResponseCode::Refused,
+            _ => ResponseCode::NoError,
+        };
+        if let Ok(address) = self.says.parse::<IpAddr>() {
+            message.insert_answers(vec![Record::from_rdata(
+                question,
+                self.number("ttl", 60),
+                address.into(),
+            )]);
+        } else if matches!(self.says.as_str(), "NXDOMAIN" | "NODATA") {
+            let (zone, soa) = (Name::from_ascii("cluster.local.").expect("a name"), self.number("soa", 30));
+            let data = RData::SOA(SOA::new(zone.clone(), zone.clone(), 1, 7200, 1800, 86400, soa));
+            message.insert_authorities(vec![Record::from_rdata(zone, soa, data)]);
+        }
+        message
+    }
+}
+
+impl World {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics with the lock")
+    }
+}
+
+impl Upstream for World {
+    async fn ask(&self, key: &Key, deadline: Instant) -> Result<Vec<u8>, Failed> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut question = vec![0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+        question.extend_from_slice(key.question());
+        let question = Message::from_vec(&question).expect("a question decodes");
+        let name = question.queries[0].name().to_string();
+        let (name, kind) = (name.trim_end_matches('.').to_owned(), question.queries[0].query_type());
+        let rule = self.lock().rules.iter().rev().find(|rule| rule.fits(&name, kind)).cloned();
+        let rule = rule.unwrap_or_else(|| Rule::parse("*", "*", &["NXDOMAIN"]).expect("a rule"));
+        assert_ne!(rule.says, "panic", "the scenario says so");
+        if rule.says == "silent" || Instant::now() + rule.after > deadline {
+            sleep_until(deadline).await;
+            return Err(Failed);
+        }
+        sleep(rule.after).await;
+        self.lock().last_response = Some(Instant::now());
+        Ok(rule.response(question).to_vec().expect("encodes"))
+    }
+
+    fn condition(&self) -> Condition {
+        let state = self.lock();
+        Condition { is_down: state.is_down, last_response: state.last_response }
+    }
+
+    fn may_ask_again(&self) -> bool {
+        true
+    }
+
+    fn is_loop(&self, query: &Query) -> bool {
+        query.key.name().starts_with(b"\x04loop")
+    }
+}
