@@ -1,9 +1,73 @@
-//! Which Services are suspected to be missing: one name below each was NXDOMAIN. The next name below it makes us ask
-//! about the Service itself, and that answer decides for the whole family; the first one does not, because a headless
-//! pod's name has the same shape as an expansion, and is asked for far more often alone.
+//! What stands above a name in the cluster domain, and decides for it: its namespace and its Service.
+//!
+//! A namespace is asked about behind the first NXDOMAIN below it. A Service is only suspected then: a headless pod's name
+//! has the same shape as an expansion, and is asked for far more often alone. The next name below it makes us ask about
+//! the Service first, and that answer decides for all.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Resolver;
+use crate::cache::entry::Entry;
+use crate::cache::key::Key;
+use crate::metrics::Assist;
+use crate::search::{self, Family, Verdict};
+use crate::upstream::Upstream;
+use crate::wire::TYPE_A;
+
+impl<U: Upstream> Resolver<U> {
+    /// The flight of the other type of address, where its NXDOMAIN would answer this question too and is likely: two
+    /// labels and more below a namespace are mostly an expansion.
+    pub(super) fn sibling_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
+        match self.search.verdict(key) {
+            Verdict::Below(Family { service: Some(_), .. }) if !self.patience.waits_for(key.name()) => {
+                self.questions.under_way(&search::sibling(key)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Asks about the namespace or Service above a name first, where that is under way or promises more.
+    pub(super) async fn ask_above(self: &Arc<Self>, key: &Key, family: Family<'_>) {
+        if let Some(namespace) = family.namespace
+            && let Some(probe) = self.questions.under_way(&above(key, namespace))
+        {
+            probe.await;
+        }
+        if let Some(service) = family.service
+            && self.suspects.is_suspect(service, key.name())
+        {
+            let probe = above(key, service);
+            self.metrics.assist(Assist::FamilyProbe);
+            if self.nested_question(probe).await.is_ok_and(|entry| !entry.is_nxdomain()) {
+                self.suspects.clear(service);
+            }
+        }
+    }
+
+    /// Draws the conclusion from the absence of a name below a namespace or Service of which nothing is known.
+    pub(super) fn learn(self: &Arc<Self>, key: &Key, entry: &Entry) {
+        let Verdict::Below(family) = self.search.verdict(key) else { return };
+        if !entry.is_missing_name() {
+            return;
+        }
+        if let Some(service) = family.service {
+            self.suspects.note(service, key.name());
+        }
+        if let Some(namespace) = family.namespace {
+            let probe = above(key, namespace);
+            if self.known(&probe).is_none() && self.questions.under_way(&probe).is_none() {
+                self.metrics.assist(Assist::FamilyProbe);
+                tokio::spawn(self.nested_question(probe));
+            }
+        }
+    }
+}
+
+/// The question that shows whether a name above another exists.
+fn above(key: &Key, name: &[u8]) -> Key {
+    key.with_name(name).with_type(TYPE_A)
+}
 
 /// The latest suspicions, a fixed number of them.
 #[derive(Debug)]

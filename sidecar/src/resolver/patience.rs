@@ -1,11 +1,64 @@
 //! Names that are worth waiting for: the peers of a gang, which appear one after another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use podlocal_settings::Settings;
+use tokio::time::sleep;
 
-use crate::search::end_at;
+use super::question::NoAnswer;
+use super::{Resolver, now};
+use crate::cache::entry::Entry;
+use crate::cache::key::Key;
+use crate::limits;
+use crate::metrics::Assist;
+use crate::search::{self, end_at};
+use crate::upstream::Upstream;
 use crate::wire;
+
+impl<U: Upstream> Resolver<U> {
+    /// Holds the absence of a patient name back and asks again, until it is there or the patience is over.
+    pub(super) async fn wait_for(&self, key: &Key, mut entry: Entry) -> Result<Entry, NoAnswer> {
+        let start = now();
+        let [mut pause, longest_pause] = limits::PATIENT_PAUSES;
+        while self.is_absent(key, &entry).await {
+            // The upstream's word: an older answer must not be given instead while we wait.
+            self.cache.remove(key);
+            if now() + pause >= start + self.patience.longest.min(limits::DEADLINE) {
+                entry.shorten(limits::PATIENT_NEGATIVE_SECONDS);
+                break;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest_pause);
+            // A cluster DNS that is slow is not asked more often for it.
+            if self.upstream.may_ask_again() {
+                self.metrics.assist(Assist::Patience);
+                entry = self.ask(key).await.unwrap_or(entry);
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Whether the name is not there yet. A name that has an address of the other type is there: in a cluster of one
+    /// family every AAAA, or every A, is empty.
+    async fn is_absent(&self, key: &Key, entry: &Entry) -> bool {
+        if entry.is_positive() || entry.is_nxdomain() {
+            return !entry.is_positive();
+        }
+        let Some(sibling) = search::sibling(key) else { return false };
+        if self.cache.get(&sibling, now()).is_some_and(|entry| entry.is_positive()) {
+            return false;
+        }
+        match self.ask(&sibling).await {
+            Ok(entry) if entry.is_positive() => {
+                self.remember(&sibling, &Arc::new(entry));
+                false
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+}
 
 /// The patterns of `patient-names`, and how long one is waited for.
 #[derive(Debug)]

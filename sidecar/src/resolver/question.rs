@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hickory_proto::op::Message as Decoded;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::failures::Failure;
 use super::{Answer, Resolver, now};
@@ -14,11 +14,11 @@ use crate::cache::key::Key;
 use crate::cache::lifetime::{self, Lifetime};
 use crate::flight::{NoOutcome, Role};
 use crate::limits;
-use crate::metrics::{Assist, Limit, Outcome};
+use crate::metrics::{Limit, Outcome};
 use crate::reply;
 use crate::search::{self, Family, Verdict};
 use crate::upstream::{Failed, Upstream};
-use crate::wire::{self, Malformed, Message, Rcode, TYPE_A};
+use crate::wire::{self, Malformed, Message, Rcode};
 
 /// Why there is no answer that could be handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +98,10 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// The same for a question that arises from another one: boxed, because futures cannot contain themselves.
-    fn nested_question(self: &Arc<Self>, key: Key) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    pub(super) fn nested_question(
+        self: &Arc<Self>,
+        key: Key,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let resolver = Arc::clone(self);
         Box::pin(async move { resolver.question(&key, Mode::Remembered).await.map(|(entry, _)| entry) })
     }
@@ -135,17 +138,6 @@ impl<U: Upstream> Resolver<U> {
                 let above = namespace.and_then(missing).or_else(|| service.and_then(missing))?;
                 let ttl = above.remaining(now).as_secs().max(1) as u32;
                 Some(Known::Missing { zone_at, ttl, outcome: Outcome::BelowMissing })
-            }
-            _ => None,
-        }
-    }
-
-    /// The flight of the other type of address, where its NXDOMAIN would answer this question too and is likely: two
-    /// labels and more below a namespace are mostly an expansion.
-    fn sibling_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
-        match self.search.verdict(key) {
-            Verdict::Below(Family { service: Some(_), .. }) if !self.patience.waits_for(key.name()) => {
-                self.questions.under_way(&search::sibling(key)?)
             }
             _ => None,
         }
@@ -195,7 +187,7 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    fn known(&self, key: &Key) -> Option<Known> {
+    pub(super) fn known(&self, key: &Key) -> Option<Known> {
         let now = now();
         let entry = self.cache.get(key, now).map(Known::Entry);
         entry.or_else(|| self.implied(key, self.search.verdict(key), now))
@@ -212,87 +204,9 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Asks about the namespace or Service above a name first, where that is under way or promises more.
-    async fn ask_above(self: &Arc<Self>, key: &Key, family: Family<'_>) {
-        if let Some(namespace) = family.namespace
-            && let Some(probe) = self.questions.under_way(&above(key, namespace))
-        {
-            probe.await;
-        }
-        if let Some(service) = family.service
-            && self.suspects.is_suspect(service, key.name())
-        {
-            let probe = above(key, service);
-            self.metrics.assist(Assist::FamilyProbe);
-            if self.nested_question(probe).await.is_ok_and(|entry| !entry.is_nxdomain()) {
-                self.suspects.clear(service);
-            }
-        }
-    }
-
-    /// Draws the conclusion from the absence of a name below a namespace or Service of which nothing is known.
-    fn learn(self: &Arc<Self>, key: &Key, entry: &Entry) {
-        let Verdict::Below(family) = self.search.verdict(key) else { return };
-        if !entry.is_missing_name() {
-            return;
-        }
-        if let Some(service) = family.service {
-            self.suspects.note(service, key.name());
-        }
-        if let Some(namespace) = family.namespace {
-            let probe = above(key, namespace);
-            if self.known(&probe).is_none() && self.questions.under_way(&probe).is_none() {
-                self.metrics.assist(Assist::FamilyProbe);
-                tokio::spawn(self.nested_question(probe));
-            }
-        }
-    }
-
-    /// Holds the absence of a patient name back and asks again, until it is there or the patience is over.
-    async fn wait_for(&self, key: &Key, mut entry: Entry) -> Result<Entry, NoAnswer> {
-        let start = now();
-        let [mut pause, longest_pause] = limits::PATIENT_PAUSES;
-        while self.is_absent(key, &entry).await {
-            // The upstream's word: an older answer must not be given instead while we wait.
-            self.cache.remove(key);
-            if now() + pause >= start + self.patience.longest.min(limits::DEADLINE) {
-                entry.shorten(limits::PATIENT_NEGATIVE_SECONDS);
-                break;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(longest_pause);
-            // A cluster DNS that is slow is not asked more often for it.
-            if self.upstream.may_ask_again() {
-                self.metrics.assist(Assist::Patience);
-                entry = self.ask(key).await.unwrap_or(entry);
-            }
-        }
-        Ok(entry)
-    }
-
-    /// Whether the name is not there yet. A name that has an address of the other type is there: in a cluster of one
-    /// family every AAAA, or every A, is empty.
-    async fn is_absent(&self, key: &Key, entry: &Entry) -> bool {
-        if entry.is_positive() || entry.is_nxdomain() {
-            return !entry.is_positive();
-        }
-        let Some(sibling) = search::sibling(key) else { return false };
-        if self.cache.get(&sibling, now()).is_some_and(|entry| entry.is_positive()) {
-            return false;
-        }
-        match self.ask(&sibling).await {
-            Ok(entry) if entry.is_positive() => {
-                self.remember(&sibling, &Arc::new(entry));
-                false
-            }
-            Ok(_) => true,
-            Err(_) => false,
-        }
-    }
-
     /// Asks the upstream, once. "I cannot" is no answer: whatever the upstream calls it, the client gets SERVFAIL,
     /// because musl takes REFUSED for final, and CoreDNS says it when it is overloaded.
-    async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
+    pub(super) async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;
         let mut response = self.upstream.ask(key, deadline).await?;
         let rcode = Message::new(&response).ok_or(Malformed)?.flags().rcode();
@@ -325,7 +239,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Puts an answer where the next client finds it; what contradicts it goes.
-    fn remember(&self, key: &Key, entry: &Arc<Entry>) {
+    pub(super) fn remember(&self, key: &Key, entry: &Arc<Entry>) {
         if !self.search.shares_missing(key) {
             return self.cache.insert(key, Arc::clone(entry));
         }
@@ -337,9 +251,4 @@ impl<U: Upstream> Resolver<U> {
             self.cache.insert(key, Arc::clone(entry));
         }
     }
-}
-
-/// The question that shows whether a name above another exists.
-fn above(key: &Key, name: &[u8]) -> Key {
-    key.with_name(name).with_type(TYPE_A)
 }
