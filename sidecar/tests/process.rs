@@ -132,6 +132,32 @@ async fn without_a_proxy_health_fails_and_await_lets_the_pod_start() {
 }
 
 #[tokio::test]
+async fn names_to_prefetch_are_in_the_cache_when_await_returns() {
+    let upstream = slow(Duration::from_millis(100)).await;
+    let proxy = Proxy::start(&[upstream.address], &["--prefetch-names", "www.example,api.example."]).await;
+    let port = proxy.admin.port().to_string();
+    assert!(proxy.http("/readyz").await.contains("prefetch-names"), "what is missing is named");
+    let status = program().args(["await", "--admin-port", &port]).status().await.expect("runs");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(upstream.asked(), 4, "A and AAAA of each");
+    for name in ["WWW.example.", "api.example."] {
+        ask(proxy.dns, &query(name, RecordType::AAAA, 1, None)).await;
+    }
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"hit\"}").await, 2);
+    assert_eq!(upstream.asked(), 4);
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_prefetched_hold_the_pod_for_ready_timeout_at_most() {
+    let dead = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let upstream = dead.local_addr().expect("an address");
+    let more = ["--prefetch-names", "www.example", "--ready-timeout", "200ms"];
+    let mut proxy = Proxy::start(&[upstream], &more).await;
+    proxy.logged("going on without").await;
+    assert!(proxy.http("/readyz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn a_variable_of_a_newer_version_is_a_warning() {
     let mut command = program();
     command.env("PODLOCAL_FUTURE", "1").args(["--listen", "127.0.0.1:0", "--admin-port", "0"]);
