@@ -22,6 +22,11 @@ pub const LONGEST_QUESTION: usize = LONGEST_NAME + 4;
 /// The type of the EDNS pseudo-record (RFC 6891 section 6.1.1).
 pub const TYPE_OPT: u16 = 41;
 
+/// The type of free text, which nothing but a person reads (RFC 1035 section 3.3.14).
+pub const TYPE_TXT: u16 = 16;
+
+const CLASS_IN: u16 = 1;
+
 /// The length of an OPT record without options: root name, type, class, TTL, RDLENGTH.
 pub const OPT_LENGTH: usize = 11;
 
@@ -300,6 +305,65 @@ pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dn
     }
     let additional = get_u16(message, 10).unwrap_or_default();
     put_u16(message, 10, additional.saturating_add(1));
+}
+
+/// Appends an option to the OPT record that a message ends with and that has none yet (RFC 6891 section 6.1.2).
+pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
+    let length_at = message.len().saturating_sub(2);
+    put_u16(message, length_at, data.len() as u16 + 4);
+    for word in [code, data.len() as u16] {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+    message.extend_from_slice(data);
+}
+
+/// The options in the data of an OPT record (RFC 6891 section 6.1.2): code and data of each. Ends after the first
+/// that is cut off.
+pub fn options(mut rdata: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
+    std::iter::from_fn(move || {
+        if rdata.is_empty() {
+            return None;
+        }
+        let option = get_u16(rdata, 0).zip(get_u16(rdata, 2)).and_then(|(code, length)| {
+            let end = 4 + usize::from(length);
+            Some((code, rdata.get(4..end)?, rdata.get(end..)?))
+        });
+        let Some((code, data, rest)) = option else {
+            rdata = &[];
+            return Some(Err(Malformed));
+        };
+        rdata = rest;
+        Some(Ok((code, data)))
+    })
+}
+
+/// Appends a label to a name that has no root label yet (RFC 1035 section 3.1); `false`: it is empty or above 63
+/// bytes.
+pub fn push_label(name: &mut Vec<u8>, label: &[u8]) -> bool {
+    let fits = (1..=63).contains(&label.len());
+    if fits {
+        name.push(label.len() as u8);
+        name.extend_from_slice(label);
+    }
+    fits
+}
+
+/// Turns labels into a whole question: the root label, a type and class IN.
+pub fn end_question(name: &mut Vec<u8>, kind: u16) {
+    name.push(0);
+    for word in [kind, CLASS_IN] {
+        name.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// The labels of a name on the wire, without the root.
+pub fn labels(mut name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = name.split_first().filter(|(length, _)| **length > 0)?;
+        let (label, next) = rest.split_at_checked(usize::from(*length))?;
+        name = next;
+        Some(label)
+    })
 }
 
 /// The type and class at the end of a question.

@@ -85,3 +85,36 @@ fn ttls_age_and_stop_at_zero() {
     age(&mut bytes, &[ttl_at as u16], 50);
     assert_eq!(get_u32(&bytes, ttl_at), Some(0));
 }
+
+#[test]
+fn rfc6891_6_1_2_options_are_read_as_they_are_written() {
+    let mut bytes = message(0, &[]);
+    push_opt(&mut bytes, 1232, 0, false);
+    push_option(&mut bytes, 65_001, b"abc");
+    let message = Message::new(&bytes).expect("a message");
+    let record = message.records(QUESTION_LENGTH).next().expect("a record").expect("well-formed");
+    assert_eq!(record.end, bytes.len());
+    let read: Vec<_> = options(record.rdata).collect();
+    assert_eq!(read, [Ok((65_001, b"abc".as_slice()))]);
+}
+
+#[test]
+fn a_list_of_options_that_is_cut_off_is_malformed_and_ends() {
+    let whole = b"\x00\x03\x00\x00\xfd\xe9\x00\x02ab";
+    assert_eq!(options(whole).flatten().count(), 2);
+    for length in (1..whole.len()).filter(|length| *length != 4) {
+        let read: Vec<_> = options(&whole[..length]).collect();
+        assert_eq!(read.last(), Some(&Err(Malformed)), "cut to {length}");
+    }
+}
+
+#[test]
+fn labels_are_read_as_they_are_written() {
+    let mut question = Vec::new();
+    assert!(push_label(&mut question, b"www") && push_label(&mut question, b"example"));
+    assert!(!push_label(&mut question, b"") && !push_label(&mut question, &[b'a'; 64]));
+    end_question(&mut question, TYPE_TXT);
+    assert_eq!(question, b"\x03www\x07example\x00\x00\x10\x00\x01");
+    assert!(labels(&question).eq([b"www".as_slice(), b"example"]));
+    assert_eq!(labels(b"\x05ab").count(), 0);
+}
