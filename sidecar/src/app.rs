@@ -60,6 +60,9 @@ pub enum StartError {
     /// Signals could not be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// The kernel gave no random bytes.
+    #[error("no random numbers: {0}")]
+    Random(io::Error),
     /// None of the addresses exists in this pod.
     #[error("none of the addresses to listen on exists here")]
     NoAddress,
@@ -91,7 +94,10 @@ impl Bound {
             // The settings let only domain names through.
             zone: Name::from_ascii(format!("{}.", settings.zone)).unwrap_or_default(),
         };
-        let resolver = Resolver::new(settings.cache_size, limits, Servers::new(upstream, metrics.clone()));
+        let servers = Servers::start(upstream, &settings.zone, settings.upstream_transport, metrics.clone())
+            .map_err(StartError::Random)?;
+        registry.register_collector(Box::new(Snapshot(Arc::new(servers.clone()))));
+        let resolver = Resolver::new(settings.cache_size, limits, servers);
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
         let readiness = Readiness::default();
         let starting = readiness.latch("listeners");
