@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Exchanges with the upstream at a time. Above: SERVFAIL, so that the client moves on instead of waiting.
-/// Each has a task and a socket or two: about 4 KiB.
+/// Each has a task, a socket or two, and a client at least: about 8 KiB together.
 pub const FLIGHTS: usize = 1000;
 
 /// Clients that wait for one exchange.
@@ -99,6 +99,11 @@ pub const PROBES_UNDER_WAY: usize = 24;
 /// Over which time the exchanges under way ask again when a server is back, so that it is not met by all of
 /// them in one instant.
 pub const ASK_AGAIN_SPREAD: Duration = Duration::from_millis(100);
+
+/// How long a TCP connection that was idle may take to answer before the other idle ones to that server are
+/// closed: a server that went away without a word leaves them all dead. Below [`SHORTEST_PAUSE`], so that the
+/// next attempt connects anew.
+pub const REUSED_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Idle TCP connections kept to each server. What is beyond them is used once.
 pub const UPSTREAM_CONNECTIONS: usize = 8;

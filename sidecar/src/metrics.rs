@@ -223,10 +223,12 @@ impl Metrics {
         self.outcomes[outcome as usize].inc();
     }
 
-    /// Counts an exchange with an upstream.
+    /// Counts an exchange with an upstream. One that was overtaken has no duration: it was broken off.
     pub fn exchange(&self, transport: Transport, result: ExchangeResult, took: Duration) {
         self.exchanges[transport as usize][result as usize].inc();
-        self.exchange_duration.observe(took.as_secs_f64());
+        if result != ExchangeResult::Overtaken {
+            self.exchange_duration.observe(took.as_secs_f64());
+        }
     }
 
     /// Counts an attempt beyond an exchange's first.

@@ -179,6 +179,9 @@ fn is_due(logged_at: Option<Instant>, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Transport;
+    use crate::upstream::network::Network;
+    use crate::upstream::order::Step;
     use crate::upstream::question::Question;
     use crate::wire::Flags;
     use std::time::Duration;
@@ -203,6 +206,18 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
         assert!(text.contains("podlocal_dns_upstream_loops_total 6"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_exchange_under_way_is_small() {
+        let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
+        let servers = Servers::start(addresses, "cluster.local", UpstreamTransport::Auto, Metrics::new().0);
+        let servers = servers.expect("random");
+        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
+        let exchange = size_of_val(&servers.ask(&key, Instant::now()));
+        let step = Step { server: 0, transport: Transport::Udp };
+        let attempt = size_of_val(&servers.0.sockets.ask(step, &key));
+        assert!(exchange <= 1024 && attempt <= 1024, "{exchange} bytes, and {attempt} for each attempt");
     }
 
     #[test]

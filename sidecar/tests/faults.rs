@@ -261,6 +261,22 @@ async fn a_connection_that_the_server_has_closed_is_replaced_and_is_no_failure()
 }
 
 #[tokio::test]
+async fn idle_connections_that_died_without_a_word_are_not_tried_one_after_another() {
+    let upstream = Upstream::start(|query, _| {
+        let answer = answer(query);
+        if query.queries[0].name().to_string().starts_with("warm") {
+            return Script::Later(Duration::from_millis(50), answer);
+        }
+        Script::DeadAfterwards(answer)
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &["--upstream-transport", "tcp"]).await;
+    all_are_answered(&proxy, "warm", 8).await;
+    is_answered(&proxy, "dead").await;
+    assert_eq!((upstream.asked_by_tcp(), upstream.connections()), (10, 9), "one dead, then a new one");
+}
+
+#[tokio::test]
 async fn a_server_that_closes_without_an_answer_makes_the_next_one_be_asked() {
     let closing = Upstream::start(|_, _| Script::Close).await;
     let good = Upstream::start(|query, _| Script::Send(vec![answer(query)])).await;

@@ -84,8 +84,21 @@ fn only_wire_knows_packet_offsets() {
 
 #[test]
 fn pure_parts_of_the_sidecar_read_no_clock() {
-    let pure =
-        ["cache.rs", "key.rs", "entry.rs", "lifetime.rs", "wire.rs", "query.rs", "reply.rs", "flight.rs"];
+    let pure = [
+        "cache.rs",
+        "key.rs",
+        "entry.rs",
+        "lifetime.rs",
+        "wire.rs",
+        "query.rs",
+        "reply.rs",
+        "flight.rs",
+        "budget.rs",
+        "health.rs",
+        "order.rs",
+        "pool.rs",
+        "round_trip.rs",
+    ];
     let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
     absent("sidecar", concerns, &["Instant::now", "SystemTime", "sleep("]);
 }

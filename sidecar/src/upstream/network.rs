@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::order::Step;
 use super::pool::{Connection, Pool};
@@ -13,6 +14,7 @@ use super::question::Question;
 use super::token::Token;
 use super::{tcp, udp};
 use crate::cache::key::Key;
+use crate::limits;
 use crate::metrics::{Metrics, Origin, Transport};
 
 /// Asks one server in one way.
@@ -63,7 +65,7 @@ impl Sockets {
     ) -> io::Result<Vec<u8>> {
         if let Some(mut connection) = self.idle(server) {
             self.metrics.upstream_connection(Origin::Reused);
-            match tcp::exchange(&mut connection.stream, question).await {
+            match self.ask_over_idle(server, &mut connection.stream, question).await {
                 Ok(response) => return Ok(self.keep(server, connection, response)),
                 // Closed before it answered: it was closed for being idle, not for what we asked.
                 Err(error) if is_closed(&error) => {}
@@ -74,6 +76,21 @@ impl Sockets {
         self.metrics.upstream_connection(Origin::Opened);
         let response = tcp::exchange(&mut connection.stream, question).await?;
         Ok(self.keep(server, connection, response))
+    }
+
+    /// When the connection does not answer soon, the other idle ones are not trusted either.
+    async fn ask_over_idle(
+        &self,
+        server: usize,
+        stream: &mut TcpStream,
+        question: &Question<'_>,
+    ) -> io::Result<Vec<u8>> {
+        let mut exchange = pin!(tcp::exchange(stream, question));
+        if let Ok(outcome) = timeout(limits::REUSED_PATIENCE, exchange.as_mut()).await {
+            return outcome;
+        }
+        self.pool().clear(server);
+        exchange.await
     }
 
     /// A connection that the server has not closed, as far as is known yet.

@@ -62,6 +62,13 @@ impl<T> Pool<T> {
         }
     }
 
+    /// Drops all that wait for one server: they may be dead.
+    pub fn clear(&mut self, server: usize) {
+        if let Some(idle) = self.servers.get_mut(server) {
+            idle.clear();
+        }
+    }
+
     /// How many wait.
     pub fn count(&self) -> usize {
         self.servers.iter().map(Vec::len).sum()
@@ -122,6 +129,17 @@ mod tests {
         assert!(pool.take(0, seconds(now, 5)).is_none());
         pool.put(0, connection(1, now), now);
         assert_eq!(pool.count(), 0);
+    }
+
+    #[test]
+    fn the_connections_to_one_server_are_cleared_alone() {
+        let now = Instant::now();
+        let mut pool = Pool::new(2);
+        for server in [0, 0, 1] {
+            pool.put(server, connection(1, seconds(now, 30)), now);
+        }
+        pool.clear(0);
+        assert!(pool.take(0, now).is_none() && pool.take(1, now).is_some());
     }
 
     #[test]

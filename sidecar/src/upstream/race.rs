@@ -91,23 +91,29 @@ struct Race<'a, N> {
 
 impl<N: Network> Race<'_, N> {
     fn attempt(&mut self, step: Step, now: Instant) {
-        if self.attempts.0.len() < limits::ATTEMPTS_UNDER_WAY {
-            let (network, key) = (self.network, self.key);
-            self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
-        }
-        self.schedule.wait(now, self.state.pause(step.server));
+        let (network, key) = (self.network, self.key);
+        self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
+        self.wait_behind(step, now);
     }
 
-    /// An attempt that the first one did not bring with it. Whether it could be paid for.
+    /// An attempt beyond the first, if it can be paid for. Whether it was made.
     fn hedge(&mut self, step: Step, now: Instant) -> bool {
-        let may = self.state.take();
+        let may = self.has_room() && self.state.take();
         if may {
             self.state.metrics().hedged();
             self.attempt(step, now);
         } else {
-            self.schedule.wait(now, self.state.pause(step.server));
+            self.wait_behind(step, now);
         }
         may
+    }
+
+    fn wait_behind(&mut self, step: Step, now: Instant) {
+        self.schedule.wait(now, self.state.pause(step.server));
+    }
+
+    fn has_room(&self) -> bool {
+        self.attempts.0.len() < limits::ATTEMPTS_UNDER_WAY
     }
 
     /// An attempt has ended: the response to hand on, when the exchange is over with it.
@@ -185,10 +191,12 @@ impl<N: Network> Race<'_, N> {
             self.state.look(now);
         }
         if let Some((_, step)) = self.asks_again.take_if(|(at, _)| now >= *at) {
-            // Once for each recovery, and for what is known to be lost: that needs no budget.
-            self.state.metrics().hedged();
             self.schedule.restart();
-            self.attempt(step, now);
+            // Once for each recovery, and for what is known to be lost: that needs no budget.
+            if self.has_room() {
+                self.state.metrics().hedged();
+                self.attempt(step, now);
+            }
         } else if let Some(step) = self.schedule.due(now) {
             self.hedge(step, now);
         }

@@ -121,6 +121,8 @@ pub enum Script {
     Last(Message),
     /// By TCP: sends this if it is the connection's first answer, and otherwise closes without a word.
     OncePerConnection(Message),
+    /// By TCP: sends this if it is the connection's first answer, and otherwise says nothing ever more.
+    DeadAfterwards(Message),
     /// By TCP: closes without a word.
     Close,
 }
@@ -269,11 +271,11 @@ async fn serve_tcp(
                 let Ok(query) = query else { continue };
                 let script = script(&query, true);
                 let is_last = matches!(script, Script::Last(_));
-                if matches!(script, Script::Close)
-                    || matches!(script, Script::OncePerConnection(_)) && !is_first
-                {
-                    return;
-                }
+                let script = match (script, is_first) {
+                    (Script::Close, _) | (Script::OncePerConnection(_), false) => return,
+                    (Script::DeadAfterwards(_), false) => Script::Silence,
+                    (script, _) => script,
+                };
                 is_first = false;
                 for answer in answers(script, &query).await {
                     write_frame(&mut stream, &answer).await;
@@ -295,7 +297,10 @@ async fn answers(script: Script, query: &Message) -> Vec<Vec<u8>> {
             vec![message]
         }
         Script::Bytes(bytes) => return bytes,
-        Script::FromElsewhere(_, answer) | Script::Last(answer) | Script::OncePerConnection(answer) => {
+        Script::DeadAfterwards(answer)
+        | Script::FromElsewhere(_, answer)
+        | Script::Last(answer)
+        | Script::OncePerConnection(answer) => {
             vec![answer]
         }
         Script::Silence | Script::Close => Vec::new(),
