@@ -69,6 +69,9 @@ pub enum StartError {
     /// Signals could not be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// The kernel gave no random bytes.
+    #[error("no random numbers: {0}")]
+    Random(io::Error),
     /// None of the addresses exists in this pod.
     #[error("none of the addresses to listen on exists here")]
     NoAddress,
@@ -93,7 +96,9 @@ impl Bound {
         }
         let admin = bind_admin(settings.admin_port)?;
         let (metrics, mut registry) = Metrics::new();
-        let servers = Servers::new(upstream, metrics.clone());
+        let servers = Servers::start(upstream, &settings.zone, settings.upstream_transport, &metrics)
+            .map_err(StartError::Random)?;
+        registry.register_collector(Box::new(Snapshot(Arc::new(servers.clone()))));
         let resolver = Resolver::new(settings, servers, metrics.clone());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
         let readiness = Readiness::default();

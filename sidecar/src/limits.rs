@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Exchanges with the upstream at a time. Above: SERVFAIL, so that the client moves on instead of waiting.
-/// Each has a task, a socket and a buffer: about 8 KiB.
+/// Each has a task, a socket or two, and a client at least: about 8 KiB together.
 pub const FLIGHTS: usize = 1000;
 
 /// Clients that wait for one exchange.
@@ -25,7 +25,7 @@ pub const STALE_AFTER: Duration = Duration::from_millis(400);
 pub const FAILURE_MEMORY: Duration = Duration::from_secs(2);
 
 /// Failures that are remembered; above, the oldest are asked for again.
-pub const FAILURES: usize = 1000;
+pub const FAILURES_REMEMBERED: usize = 1000;
 
 /// How long the question about one type of address waits for the other's answer, where that may answer both. A
 /// healthy cluster DNS takes a millisecond; a lost datagram must not delay two.
@@ -68,3 +68,78 @@ pub const ADMIN_REQUEST: Duration = Duration::from_secs(5);
 
 /// Datagrams that are taken from a socket before others get their turn.
 pub const BATCH: usize = 32;
+
+/// The shortest time from an attempt to the next: a cluster DNS that has not answered by then has lost the
+/// datagram, or is slow, which its round-trip time tells.
+pub const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+
+/// The longest time from the first attempt to the second: one more must fit in before the deadline.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// What is added to the smoothed round-trip time at least: the answer of a server that always takes the same
+/// time must not race with the timer (RFC 6298 section 2, `G`).
+pub const SMALLEST_MARGIN: Duration = Duration::from_millis(100);
+
+/// Attempts of one exchange that may be under way together. Each holds a socket.
+pub const ATTEMPTS_UNDER_WAY: usize = 6;
+
+/// The retry budget in tenths of an attempt: ten to begin with, so that what is lost in the first second is
+/// asked for again.
+pub const BUDGET_AT_START: u32 = 100;
+
+/// The most that the retry budget holds: what fifty questions need that are asked together and lost together.
+pub const BUDGET_CAP: u32 = 500;
+
+/// What each first attempt brings: a server that answers nothing in time gets a tenth more than it is asked.
+pub const BUDGET_PER_EXCHANGE: u32 = 1;
+
+/// What each quick answer brings: a server that answers quickly has time for a question more.
+pub const BUDGET_PER_QUICK_ANSWER: u32 = 10;
+
+/// What an attempt beyond the first costs.
+pub const BUDGET_PER_ATTEMPT: u32 = 10;
+
+/// An exchange that nobody has answered for so long shows that the servers are down, when they answered
+/// nothing else meanwhile: two lost datagrams at most, and well before a client gives up.
+pub const SILENCE: Duration = Duration::from_millis(400);
+
+/// Failures in a row after which a server is asked last. One may be a lost datagram.
+pub const FAILURES_IN_A_ROW: u32 = 2;
+
+/// The time between two probes of a server that is down. With [`ASK_AGAIN_SPREAD`] it keeps the first fresh
+/// answer within a second of the server's return.
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a probe is waited for: longer than most slow servers take.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Probes under way together: five for each of three servers, and a few by TCP.
+pub const PROBES_UNDER_WAY: usize = 24;
+
+/// Over which time the exchanges under way ask again when a server is back, so that it is not met by all of
+/// them in one instant.
+pub const ASK_AGAIN_SPREAD: Duration = Duration::from_millis(100);
+
+/// How long a TCP connection that was idle may take to answer before the other idle ones to that server are
+/// closed: a server that went away without a word leaves them all dead. Below [`SHORTEST_PAUSE`], so that the
+/// next attempt connects anew.
+pub const REUSED_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Idle TCP connections kept to each server. What is beyond them is used once.
+pub const UPSTREAM_CONNECTIONS: usize = 8;
+
+/// How long a TCP connection to a server is kept without a question; CoreDNS closes after 10 s, too.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(10);
+
+/// How long a TCP connection to a server is used, give or take a quarter: a Service's new endpoints get their
+/// share, and not all pods connect anew together.
+pub const UPSTREAM_LIFETIME: Duration = Duration::from_secs(30);
+
+/// How often idle connections to servers are looked through for those whose time is over.
+pub const UPSTREAM_TIDY: Duration = Duration::from_secs(5);
+
+/// Frames of a TCP connection that answer another question before it is given up.
+pub const STRAY_FRAMES: usize = 16;
+
+/// How often a loop is logged at most: each query of it would be a line.
+pub const LOOP_LOG: Duration = Duration::from_secs(60);

@@ -131,8 +131,19 @@ pub enum ExchangeResult {
     Truncated,
     /// No response in time.
     Silent,
-    /// The operating system refused, or said that nobody listens there.
+    /// The operating system refused, or said that nobody listens there, or the server closed the connection.
     Unreachable,
+    /// Another attempt brought the answer first.
+    Overtaken,
+}
+
+/// Where the TCP connection of an exchange came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made for this exchange.
+    Opened,
+    /// An earlier exchange had left it.
+    Reused,
 }
 
 impl Transport {
@@ -182,7 +193,8 @@ impl Outcome {
 }
 
 impl ExchangeResult {
-    const ALL: [Self; 5] = [Self::Answer, Self::Failure, Self::Truncated, Self::Silent, Self::Unreachable];
+    const ALL: [Self; 6] =
+        [Self::Answer, Self::Failure, Self::Truncated, Self::Silent, Self::Unreachable, Self::Overtaken];
 
     fn name(self) -> &'static str {
         match self {
@@ -191,6 +203,18 @@ impl ExchangeResult {
             Self::Truncated => "truncated",
             Self::Silent => "silent",
             Self::Unreachable => "unreachable",
+            Self::Overtaken => "overtaken",
+        }
+    }
+}
+
+impl Origin {
+    const ALL: [Self; 2] = [Self::Opened, Self::Reused];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Reused => "reused",
         }
     }
 }
@@ -202,8 +226,13 @@ pub struct Metrics {
     outcomes: [Counter; Outcome::COUNT],
     assists: [Counter; Assist::COUNT],
     limits: [Counter; Limit::COUNT],
-    exchanges: [[Counter; 5]; 2],
+    exchanges: [[Counter; 6]; 2],
     exchange_duration: Histogram,
+    hedges: Counter,
+    budget_exhausted: Counter,
+    probes: Counter,
+    loops: Counter,
+    upstream_connections: [Counter; 2],
     panics: Counter,
 }
 
@@ -215,6 +244,7 @@ impl Metrics {
         let exchanges = Family::default();
         let assists = Family::default();
         let limits = Family::default();
+        let connections = Family::default();
         let metrics = Self {
             queries: Transport::ALL
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
@@ -229,6 +259,12 @@ impl Metrics {
             exchange_duration: Histogram::new(EXCHANGE_SECONDS),
             assists: Assist::ALL.map(|assist| assists.get_or_create_owned(&[("assist", assist.name())])),
             limits: Limit::ALL.map(|limit| limits.get_or_create_owned(&[("limit", limit.name())])),
+            hedges: Counter::default(),
+            budget_exhausted: Counter::default(),
+            probes: Counter::default(),
+            loops: Counter::default(),
+            upstream_connections: Origin::ALL
+                .map(|origin| connections.get_or_create_owned(&[("origin", origin.name())])),
             panics: Counter::default(),
         };
         let mut registry = Registry::with_prefix("podlocal_dns");
@@ -238,11 +274,34 @@ impl Metrics {
         let duration = metrics.exchange_duration.clone();
         let help = "Time of an exchange with an upstream";
         registry.register_with_unit("upstream_exchange_duration", help, Unit::Seconds, duration);
+        metrics.register_upstream(&mut registry, connections);
         registry.register("assists", "What the proxy did of its own accord", assists);
         registry.register("limits_reached", "How often a bound was full", limits);
         registry.register("panics", "Panics that were survived", metrics.panics.clone());
         registry.register("build", "What runs here", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         (metrics, registry)
+    }
+
+    fn register_upstream(
+        &self,
+        registry: &mut Registry,
+        connections: Family<[(&'static str, &'static str); 1], Counter>,
+    ) {
+        let counters = [
+            ("upstream_hedges", "Attempts beyond an exchange's first", &self.hedges),
+            (
+                "upstream_budget_exhausted",
+                "Attempts that were not made because the retry budget was empty",
+                &self.budget_exhausted,
+            ),
+            ("upstream_probes", "Questions that watch for the return of an upstream", &self.probes),
+            ("upstream_loops", "Queries of our own that came back: an upstream leads here", &self.loops),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let help = "TCP connections that questions to an upstream were sent over";
+        registry.register("upstream_tcp_connections", help, connections);
     }
 
     /// Counts a message from a client, which must be followed by exactly one [`Metrics::outcome`].
@@ -255,10 +314,37 @@ impl Metrics {
         self.outcomes[outcome as usize].inc();
     }
 
-    /// Counts an exchange with an upstream.
+    /// Counts an exchange with an upstream. One that was overtaken has no duration: it was broken off.
     pub fn exchange(&self, transport: Transport, result: ExchangeResult, took: Duration) {
         self.exchanges[transport as usize][result as usize].inc();
-        self.exchange_duration.observe(took.as_secs_f64());
+        if result != ExchangeResult::Overtaken {
+            self.exchange_duration.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts an attempt beyond an exchange's first.
+    pub fn hedged(&self) {
+        self.hedges.inc();
+    }
+
+    /// Counts an attempt that was not made because the retry budget was empty.
+    pub fn budget_exhausted(&self) {
+        self.budget_exhausted.inc();
+    }
+
+    /// Counts a probe of an upstream.
+    pub fn probed(&self) {
+        self.probes.inc();
+    }
+
+    /// Counts a query of our own that came back.
+    pub fn looped(&self) {
+        self.loops.inc();
+    }
+
+    /// Counts a TCP connection that a question to an upstream was sent over.
+    pub fn upstream_connection(&self, origin: Origin) {
+        self.upstream_connections[origin as usize].inc();
     }
 
     /// Counts something that the proxy does of its own accord.
@@ -320,6 +406,12 @@ mod tests {
             "podlocal_dns_upstream_exchange_duration_seconds_count 1",
             "podlocal_dns_limits_reached_total{limit=\"tcp_connections\"} 0",
             "podlocal_dns_assists_total{assist=\"completion\"} 0",
+            "podlocal_dns_upstream_exchanges_total{transport=\"udp\",result=\"overtaken\"} 0",
+            "podlocal_dns_upstream_tcp_connections_total{origin=\"reused\"} 0",
+            "podlocal_dns_upstream_hedges_total 0",
+            "podlocal_dns_upstream_budget_exhausted_total 0",
+            "podlocal_dns_upstream_probes_total 0",
+            "podlocal_dns_upstream_loops_total 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
         }

@@ -11,13 +11,13 @@
 //! | a question that is cut off, compressed or too long | FORMERR |
 //! | records in the answer or authority section | FORMERR: a query has none |
 //! | two OPT records, or one whose name is not the root | FORMERR (RFC 6891 section 6.1.1) |
-//! | bytes behind the last record | FORMERR |
+//! | bytes behind the last record, or behind the last EDNS option | FORMERR |
 //! | EDNS of a version that we do not speak | BADVERS (RFC 6891 section 6.1.3) |
 //! | AXFR or IXFR | NOTIMP: a zone is not one message |
 //! | a signed query (TSIG, SIG(0)) | NOTIMP: our answer could not be signed |
 
 use crate::cache::key::Key;
-use crate::wire::{self, Flags, LONGEST_QUESTION, Message, Rcode, TYPE_OPT};
+use crate::wire::{self, Flags, LONGEST_QUESTION, Malformed, Message, Rcode, TYPE_OPT};
 
 /// One well-formed question with all that the answer's form depends on.
 #[derive(Debug, Clone)]
@@ -28,11 +28,20 @@ pub struct Query {
     pub flags: Flags,
     /// What the client said of EDNS; `None` when it does not speak it.
     pub edns: Option<Edns>,
+    /// What a proxy of our kind marked it with on its way to an upstream: when it was us, it has come back.
+    pub marker: Option<Marker>,
     /// What it is cached and coalesced under.
     pub key: Key,
     question: [u8; LONGEST_QUESTION],
     question_length: u16,
 }
+
+/// The EDNS option that a proxy marks its questions with: eight bytes of its own.
+pub type Marker = [u8; 8];
+
+/// The code of that option, from the range for local use (RFC 6891 section 9), in which nobody else can be
+/// told what it means; so only a marker that is exactly ours is taken for one.
+pub const MARKER_OPTION: u16 = 65_353;
 
 /// The client's EDNS (RFC 6891 section 6.1.2), without its options: they concern one hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +81,7 @@ impl Query {
             return Err(Rejected::Answer(Rcode::FORMERR));
         }
         let question = message.question().ok_or(Rejected::Answer(Rcode::FORMERR))?;
-        let edns = edns(message, question.len())?;
+        let (edns, marker) = edns(message, question.len())?;
         let (kind, _class) = wire::type_and_class(question);
         match kind {
             TYPE_OPT => return Err(Rejected::Answer(Rcode::FORMERR)),
@@ -83,6 +92,7 @@ impl Query {
             id: message.id(),
             flags,
             edns,
+            marker,
             key: Key::new(question, flags, edns.is_some_and(|edns| edns.dnssec_ok)),
             question: [0; LONGEST_QUESTION],
             question_length: question.len() as u16,
@@ -103,13 +113,14 @@ impl Query {
 }
 
 /// Walks the records of a query, of which only an OPT record says something to us.
-fn edns(message: Message<'_>, question_length: usize) -> Result<Option<Edns>, Rejected> {
+fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, Option<Marker>), Rejected> {
     let formerr = Rejected::Answer(Rcode::FORMERR);
     let [answers, authorities, _] = message.record_counts();
     if answers != 0 || authorities != 0 {
         return Err(formerr);
     }
     let mut edns = None;
+    let mut found = None;
     let mut version = 0;
     let mut records = message.records(question_length);
     for record in records.by_ref() {
@@ -119,6 +130,10 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<Option<Edns>, Re
             TYPE_OPT => {
                 edns = Some(Edns { payload_size: record.class, dnssec_ok: record.ttl & 0x8000 != 0 });
                 version = (record.ttl >> 16) as u8;
+                // Another version may have another form of options.
+                if version == 0 {
+                    found = marker(record.rdata).map_err(|_| formerr)?;
+                }
             }
             TYPE_TSIG | TYPE_SIG => return Err(Rejected::Answer(Rcode::NOTIMP)),
             _ => {}
@@ -130,7 +145,18 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<Option<Edns>, Re
     if version != 0 {
         return Err(Rejected::Answer(Rcode::BADVERS));
     }
-    Ok(edns)
+    Ok((edns, found))
+}
+
+/// Walks the options of an OPT record, of which only the marker says something to us.
+fn marker(rdata: &[u8]) -> Result<Option<Marker>, Malformed> {
+    let mut found = None;
+    for option in wire::options(rdata) {
+        if let (MARKER_OPTION, data) = option? {
+            found = data.try_into().ok().or(found);
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -212,6 +238,39 @@ pub(crate) mod tests {
     fn rfc6891_6_1_3_another_edns_version_gets_badvers() {
         let version_one = b"\x00\x00\x29\x04\xd0\x00\x01\x00\x00\x00\x00";
         assert_eq!(rejected(&query_bytes("a", 1, version_one)), Rejected::Answer(Rcode::BADVERS));
+    }
+
+    /// An OPT record with that data.
+    fn opt_with(rdata: &[u8]) -> Vec<u8> {
+        let mut record = OPT.to_vec();
+        record[10] = rdata.len() as u8;
+        record.extend_from_slice(rdata);
+        record
+    }
+
+    #[test]
+    fn a_marker_is_kept_and_other_options_are_not() {
+        let cookie = b"\x00\x0a\x00\x08cccccccc".as_slice();
+        let marker = b"\xff\x49\x00\x08mmmmmmmm".as_slice();
+        let short = b"\xff\x49\x00\x03mmm".as_slice();
+        for (options, expected) in [
+            (vec![], None),
+            (vec![cookie], None),
+            (vec![short], None),
+            (vec![marker], Some(*b"mmmmmmmm")),
+            (vec![cookie, marker, short], Some(*b"mmmmmmmm")),
+        ] {
+            let query = Query::parse(&query_bytes("a", 1, &opt_with(&options.concat()))).expect("a query");
+            assert_eq!(query.marker, expected, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn rfc6891_6_1_2_a_malformed_list_of_options_gets_formerr() {
+        for options in [b"\x00".as_slice(), b"\x00\x0a\x00\x08c", b"\x00\x0a\x00\x00\x00"] {
+            let bytes = query_bytes("a", 1, &opt_with(options));
+            assert_eq!(rejected(&bytes), Rejected::Answer(Rcode::FORMERR), "{options:?}");
+        }
     }
 
     #[test]

@@ -1,32 +1,49 @@
 //! Asks the cluster's DNS: which server when, until one answers or the deadline is there.
 //!
 //! ```text
-//!   0 s    first server, UDP
-//!   1 s    the next one (or the same, from a new port), while the first is still listened to
-//!   2 s    ...
-//!   3 s    ...
-//!   4 s    the deadline: failed
+//!   race          one exchange: first attempt, hedges, deadline; the first good answer wins
+//!     order         who is next and when (pure)          budget      how often more than once (pure)
+//!     round_trip    how long a server takes (pure)       health      which servers are well (pure)
+//!     state         what exchanges and probes tell each other: budget, health, "it is back"
+//!     network       one question to one server
+//!       udp           a datagram from a new port
+//!       tcp           a connection, taken from the pool or new
+//!       question      the message, and whether a message answers it
+//!       token         what marks it as ours, to know it when it comes back to us
+//!   probe         the one task that watches for the return of a server
 //! ```
-//!
-//! A server that fails at once (SERVFAIL, REFUSED, nobody listens) makes the next one be asked at once; when
-//! every server has been asked, the next round keeps to the times above, so that a server that is being
-//! restarted is not hit harder for it. A truncated answer is asked for again by TCP, at the same server.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use podlocal_settings::value::UpstreamTransport;
+use tokio::time::Instant;
 
 use crate::cache::key::Key;
-use crate::metrics::{ExchangeResult, Metrics, Transport};
+use crate::limits;
+use crate::metrics::{Gauges, Metrics};
 use crate::query::Query;
-use crate::wire::{Flags, Message, Rcode};
+use crate::supervise::supervised;
 
+pub mod budget;
+pub mod health;
 pub mod nameservers;
+pub mod network;
+pub mod order;
+pub mod pool;
+pub mod probe;
 pub mod question;
+pub mod race;
+pub mod random;
+pub mod round_trip;
+pub mod state;
 pub mod tcp;
+pub mod token;
 pub mod udp;
+
+use network::Sockets;
+use state::State;
+use token::Token;
 
 /// Whoever can answer a question: the servers below, or a script in tests.
 pub trait Upstream: Send + Sync + 'static {
@@ -58,118 +75,156 @@ pub struct Condition {
 #[error("no upstream answered in time")]
 pub struct Failed;
 
-/// The time between one attempt and the next.
-const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Attempts for one question, at most. With the interval they end before the deadline does.
-const ATTEMPTS: usize = 4;
-
-/// The servers of the settings, in order of preference.
+/// The servers of the settings, in order of preference. A clone is another handle to the same.
 #[derive(Debug, Clone)]
-pub struct Servers {
-    addresses: Vec<SocketAddr>,
-    metrics: Metrics,
+pub struct Servers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    sockets: Sockets,
+    zone: String,
+    loop_logged_at: Mutex<Option<Instant>>,
 }
 
 impl Servers {
-    /// Servers at these addresses; there must be one at least.
-    pub fn new(addresses: Vec<SocketAddr>, metrics: Metrics) -> Self {
-        Self { addresses, metrics }
+    /// Servers at these addresses, of which there must be one at least, asked by these transports; the probes are
+    /// names under `zone`. Starts the task that probes, which ends with the runtime.
+    ///
+    /// # Errors
+    ///
+    /// The kernel gives no random bytes.
+    pub fn start(
+        addresses: Vec<SocketAddr>,
+        zone: &str,
+        transport: UpstreamTransport,
+        metrics: &Metrics,
+    ) -> std::io::Result<Self> {
+        let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
+        let servers = Self(Arc::new(Inner {
+            state: State::new(addresses.len(), transport, metrics.clone()),
+            sockets: Sockets::new(addresses, tokens, metrics.clone()),
+            zone: zone.to_owned(),
+            loop_logged_at: Mutex::default(),
+        }));
+        let watched = servers.clone();
+        tokio::spawn(supervised("probe", move || watched.clone().watch()));
+        Ok(servers)
+    }
+
+    async fn watch(self) {
+        let Inner { state, sockets, zone, .. } = &*self.0;
+        let question = |server: usize| sockets.tokens().get(server).and_then(|token| token.probe(zone).ok());
+        let tidy = || sockets.pool().tidy(Instant::now());
+        probe::watch(state, sockets, question, tidy).await;
+    }
+
+    fn log_loop(&self, server: usize, now: Instant) {
+        let mut logged_at = self.0.loop_logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_due(*logged_at, now) {
+            return;
+        }
+        *logged_at = Some(now);
+        if let Some(address) = self.0.sockets.address(server) {
+            tracing::error!(
+                "the upstream at {address} leads back to this proxy: its own question has come back. Check for an \
+                 iptables redirect of port 53, such as a service mesh's DNS capture, and for an upstream setting \
+                 that names the pod itself"
+            );
+        }
     }
 }
 
 impl Upstream for Servers {
     async fn ask(&self, key: &Key, deadline: Instant) -> Result<Vec<u8>, Failed> {
-        let start = Instant::now();
-        let mut attempts: JoinSet<Option<Vec<u8>>> = JoinSet::new();
-        let mut started = 0;
-        let mut failed = 0;
-        let mut failure = None;
-        let mut next_attempt = start;
-        loop {
-            tokio::select! {
-                biased;
-                Some(response) = attempts.join_next() => {
-                    match response.ok().flatten() {
-                        Some(response) if !is_failure(&response) => return Ok(response),
-                        response => failure = response.or(failure),
-                    }
-                    failed += 1;
-                    if failed == started && started >= self.addresses.len() && failure.is_some() {
-                        break;
-                    }
-                    if started < self.addresses.len() {
-                        next_attempt = Instant::now();
-                    }
-                }
-                () = sleep_until(next_attempt), if started < attempts_for(self.addresses.len()) => {
-                    let address = self.addresses[started % self.addresses.len()];
-                    attempts.spawn(attempt(address, key.clone(), deadline, self.metrics.clone()));
-                    started += 1;
-                    next_attempt = Instant::now() + ATTEMPT_INTERVAL;
-                }
-                () = sleep_until(deadline) => break,
-            }
-        }
-        failure.ok_or(Failed)
+        race::race(&self.0.state, &self.0.sockets, key, deadline).await
     }
 
     fn condition(&self) -> Condition {
-        Condition::default()
+        self.0.state.condition(Instant::now())
     }
 
     fn may_ask_again(&self) -> bool {
-        true
+        self.0.state.take()
     }
 
-    fn is_loop(&self, _query: &Query) -> bool {
-        false
-    }
-}
-
-/// Every server is asked at least once.
-fn attempts_for(servers: usize) -> usize {
-    ATTEMPTS.max(servers)
-}
-
-/// One server, asked by UDP, and by TCP when the answer was truncated. `None`: no response.
-async fn attempt(address: SocketAddr, key: Key, deadline: Instant, metrics: Metrics) -> Option<Vec<u8>> {
-    let response = counted(Transport::Udp, deadline, &metrics, udp::exchange(address, &key)).await?;
-    if !is_truncated(&response) {
-        return Some(response);
-    }
-    // What was cut short is better than nothing, when TCP is blocked.
-    counted(Transport::Tcp, deadline, &metrics, tcp::exchange(address, &key)).await.or(Some(response))
-}
-
-async fn counted(
-    transport: Transport,
-    deadline: Instant,
-    metrics: &Metrics,
-    exchange: impl Future<Output = std::io::Result<Vec<u8>>>,
-) -> Option<Vec<u8>> {
-    let start = Instant::now();
-    let outcome = timeout_at(deadline, exchange).await;
-    let result = match &outcome {
-        Ok(Ok(response)) if is_failure(response) => ExchangeResult::Failure,
-        Ok(Ok(response)) if is_truncated(response) => ExchangeResult::Truncated,
-        Ok(Ok(_)) => ExchangeResult::Answer,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, transport = transport.name(), "an exchange with an upstream failed");
-            ExchangeResult::Unreachable
+    fn is_loop(&self, query: &Query) -> bool {
+        let server = self.0.sockets.tokens().iter().position(|token| token.is_on(query));
+        if let Some(server) = server {
+            self.0.state.metrics().looped();
+            self.log_loop(server, Instant::now());
         }
-        Err(_) => ExchangeResult::Silent,
-    };
-    metrics.exchange(transport, result, start.elapsed());
-    outcome.ok()?.ok()
+        server.is_some()
+    }
 }
 
-/// Whether another server might know better: everything but NOERROR and NXDOMAIN.
-fn is_failure(response: &[u8]) -> bool {
-    Message::new(response)
-        .is_none_or(|message| !matches!(message.flags().rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN))
+impl Gauges for Servers {
+    fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let Inner { state, sockets, .. } = &*self.0;
+        let is_down = state.condition(Instant::now()).is_down;
+        let idle = sockets.pool().count();
+        vec![
+            ("upstream_stepped_back", "Upstreams that are asked last", state.stepped_back() as u64),
+            ("upstream_down", "Whether no upstream is known to answer", u64::from(is_down)),
+            ("upstream_tcp_idle", "TCP connections to upstreams that wait for a question", idle as u64),
+        ]
+    }
 }
 
-fn is_truncated(response: &[u8]) -> bool {
-    Message::new(response).is_some_and(|message| message.flags().has(Flags::TC))
+/// Whether a loop is to be logged, when it was logged last at that time.
+fn is_due(logged_at: Option<Instant>, now: Instant) -> bool {
+    logged_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::LOOP_LOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Transport;
+    use crate::upstream::network::Network;
+    use crate::upstream::order::Step;
+    use crate::upstream::question::Question;
+    use crate::wire::Flags;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn our_own_questions_and_probes_are_a_loop_and_those_of_others_are_not() {
+        let (metrics, registry) = Metrics::new();
+        let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
+        let start = || Servers::start(addresses.clone(), "cluster.local", UpstreamTransport::Auto, &metrics);
+        let (servers, others) = (start().expect("random"), start().expect("random"));
+        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
+        for token in servers.0.sockets.tokens() {
+            let probe = token.probe("cluster.local").expect("random");
+            for (key, with_edns) in [(&key, true), (&probe, true), (&probe, false)] {
+                let bytes = Question::new(key, *token).expect("random").bytes(with_edns);
+                let query = Query::parse(&bytes).expect("our own question is a query");
+                assert!(servers.is_loop(&query));
+                assert!(!others.is_loop(&query), "another proxy's");
+            }
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        assert!(text.contains("podlocal_dns_upstream_loops_total 6"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_exchange_under_way_is_small() {
+        let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
+        let servers = Servers::start(addresses, "cluster.local", UpstreamTransport::Auto, &Metrics::new().0);
+        let servers = servers.expect("random");
+        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
+        let exchange = size_of_val(&servers.ask(&key, Instant::now()));
+        let step = Step { server: 0, transport: Transport::Udp };
+        let attempt = size_of_val(&servers.0.sockets.ask(step, &key));
+        assert!(exchange <= 1024 && attempt <= 1024, "{exchange} bytes, and {attempt} for each attempt");
+    }
+
+    #[test]
+    fn a_loop_is_logged_once_a_minute() {
+        let start = Instant::now();
+        assert!(is_due(None, start));
+        for (seconds, due) in [(0, false), (59, false), (60, true)] {
+            assert_eq!(is_due(Some(start), start + Duration::from_secs(seconds)), due, "after {seconds} s");
+        }
+    }
 }

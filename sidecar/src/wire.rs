@@ -8,7 +8,11 @@
 //!       records:  name, type, class, TTL, RDLENGTH, RDATA
 //! ```
 
-use std::fmt;
+mod name;
+mod write;
+
+pub use name::*;
+pub use write::*;
 
 /// The length of the header.
 pub const HEADER_LENGTH: usize = 12;
@@ -28,6 +32,9 @@ pub const TYPE_A: u16 = 1;
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub const TYPE_AAAA: u16 = 28;
 const TYPE_SOA: u16 = 6;
+
+/// The type of free text, which nothing but a person reads (RFC 1035 section 3.3.14).
+pub const TYPE_TXT: u16 = 16;
 
 /// The Internet (RFC 1035 section 3.2.4).
 pub const CLASS_IN: u16 = 1;
@@ -227,246 +234,30 @@ fn record(bytes: &[u8], start: usize, section: Section) -> Option<Record<'_>> {
     })
 }
 
-/// Where the name that begins at `start` ends in place. Compression pointers (RFC 1035 section 4.1.4) are
-/// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must point further back than
-/// the one before, so a loop is impossible.
-fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let (mut at, mut end, mut before, mut length) = (start, None, start, 0);
-    loop {
-        let label = usize::from(*bytes.get(at)?);
-        match label >> 6 {
-            0 => {
-                length += label + 1;
-                at += label + 1;
-                if length > LONGEST_NAME {
-                    return None;
-                }
-                if label == 0 {
-                    return end.or(Some(at));
-                }
-            }
-            3 => {
-                let target = usize::from(get_u16(bytes, at)? & 0x3fff);
-                end = end.or(Some(at + 2));
-                if target >= before || target < HEADER_LENGTH {
-                    return None;
-                }
-                before = target;
-                at = target;
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Lower-cases a name, or a question, in place. Label lengths are below 64 and so never letters; types and
-/// classes must not pass through here, they may be.
-pub fn lower_case(name: &mut [u8]) {
-    name.make_ascii_lowercase();
-}
-
-/// Takes the age off every TTL that `offsets` names; none goes below zero.
-pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
-    for offset in offsets {
-        let at = usize::from(*offset);
-        if let Some(ttl) = get_u32(message, at) {
-            put_u32(message, at, ttl.saturating_sub(seconds));
-        }
-    }
-}
-
-/// Lowers every TTL that `offsets` names to `most`.
-pub fn cap_ttls(message: &mut [u8], offsets: &[u16], most: u32) {
-    for offset in offsets {
-        let at = usize::from(*offset);
-        if let Some(ttl) = get_u32(message, at) {
-            put_u32(message, at, ttl.min(most));
-        }
-    }
-}
-
-/// Writes one TTL at every place that `offsets` names.
-pub fn put_ttls(message: &mut [u8], offsets: &[u16], ttl: u32) {
-    for offset in offsets {
-        put_u32(message, usize::from(*offset), ttl);
-    }
-}
-
-/// Writes the id and the flags.
-pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
-    put_u16(message, 0, id);
-    put_u16(message, 2, flags.0);
-}
-
-/// Writes the RCODE.
-pub fn put_rcode(message: &mut [u8], rcode: Rcode) {
-    let flags = get_u16(message, 2).unwrap_or_default();
-    put_u16(message, 2, flags & !0xf | u16::from(rcode.0 & 0xf));
-}
-
-/// Sets one bit of the flags.
-pub fn set_flag(message: &mut [u8], bit: u16) {
-    let flags = get_u16(message, 2).unwrap_or_default();
-    put_u16(message, 2, flags | bit);
-}
-
-/// Writes QDCOUNT and the three record counts.
-pub fn put_counts(message: &mut [u8], questions: u16, records: [u16; 3]) {
-    put_u16(message, 4, questions);
-    for (at, count) in [6, 8, 10].into_iter().zip(records) {
-        put_u16(message, at, count);
-    }
-}
-
-/// Writes a question of the same length over the one in the message.
-pub fn put_question(message: &mut [u8], question: &[u8]) {
-    if let Some(place) = message.get_mut(HEADER_LENGTH..HEADER_LENGTH + question.len()) {
-        place.copy_from_slice(question);
-    }
-}
-
-/// Writes a TTL where [`Record::ttl_at`] says.
-pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
-    put_u32(message, at, ttl);
-}
-
-/// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): our UDP payload size, the
-/// upper eight bits of the RCODE, version 0, the DO bit.
-pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
-    push_opt_header(message, payload_size, extended_rcode, dnssec_ok, 0);
-}
-
-/// Appends an OPT record with one Extended DNS Error and no text (RFC 8914 section 2).
-pub fn push_opt_with_error(message: &mut Vec<u8>, payload_size: u16, dnssec_ok: bool, info_code: u16) {
-    push_opt_header(message, payload_size, 0, dnssec_ok, (EXTENDED_ERROR_LENGTH) as u16);
-    push_words(message, &[OPTION_EXTENDED_ERROR, 2, info_code]);
-}
-
-/// The length of an Extended DNS Error without text: option code, length, info-code.
-pub const EXTENDED_ERROR_LENGTH: usize = 6;
-
-/// RFC 8914 section 2.
-const OPTION_EXTENDED_ERROR: u16 = 15;
-
-fn push_opt_header(
-    message: &mut Vec<u8>,
-    payload_size: u16,
-    extended_rcode: u8,
-    dnssec_ok: bool,
-    options_length: u16,
-) {
-    message.push(0);
-    let flags = u16::from(dnssec_ok) << 15;
-    push_words(message, &[TYPE_OPT, payload_size, u16::from(extended_rcode) << 8, flags, options_length]);
-    let additional = get_u16(message, 10).unwrap_or_default();
-    put_u16(message, 10, additional.saturating_add(1));
-}
-
-/// Appends an SOA record (RFC 1035 section 3.3.13) whose owner, and the end of whose two names, is the name that
-/// stands at `owner_at`, by compression pointers (RFC 1035 section 4.1.4). The caller counts it.
-pub fn push_soa(message: &mut Vec<u8>, owner_at: usize, ttl: u32, soa: &Soa<'_>) {
-    let pointer = 0xc000 | owner_at as u16 & 0x3fff;
-    let rdata_length =
-        soa.server.len() + soa.mailbox.len() + 2 * size_of_val(&pointer) + 5 * size_of::<u32>();
-    push_words(message, &[pointer, TYPE_SOA, CLASS_IN]);
-    message.extend_from_slice(&ttl.to_be_bytes());
-    push_words(message, &[rdata_length as u16]);
-    for labels in [soa.server, soa.mailbox] {
-        message.extend_from_slice(labels);
-        push_words(message, &[pointer]);
-    }
-    for number in soa.numbers {
-        message.extend_from_slice(&number.to_be_bytes());
-    }
-}
-
-/// What an SOA record says, with names relative to its owner: labels on the wire, without the root.
-#[derive(Debug, Clone, Copy)]
-pub struct Soa<'a> {
-    /// MNAME, the primary server.
-    pub server: &'a [u8],
-    /// RNAME, the mailbox of who is responsible.
-    pub mailbox: &'a [u8],
-    /// SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM.
-    pub numbers: [u32; 5],
-}
-
-fn push_words(message: &mut Vec<u8>, words: &[u16]) {
-    for word in words {
-        message.extend_from_slice(&word.to_be_bytes());
-    }
-}
-
-/// The labels of a name on the wire, in order, each with the name that begins with it.
-pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = name;
+/// The options in the data of an OPT record (RFC 6891 section 6.1.2): code and data of each. Ends after the first
+/// that is cut off.
+pub fn options(mut rdata: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     std::iter::from_fn(move || {
-        let here = rest;
-        let (length, behind) = here.split_first().filter(|(length, _)| **length > 0)?;
-        let (label, next) = behind.split_at_checked(usize::from(*length))?;
-        rest = next;
-        Some((label, here))
-    })
-}
-
-/// A name as people write it, on the wire and in lower case; a final dot changes nothing. `None` when a label is
-/// empty or too long, or the whole is too long. No escapes: settings have none.
-pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
-    let mut name = Vec::with_capacity(text.len() + 2);
-    for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| !text.is_empty()) {
-        if label.is_empty() || label.len() > 63 {
+        if rdata.is_empty() {
             return None;
         }
-        name.push(label.len() as u8);
-        name.extend_from_slice(label.as_bytes());
-    }
-    name.push(0);
-    lower_case(&mut name);
-    (name.len() <= LONGEST_NAME).then_some(name)
-}
-
-/// The question of that name, type and class.
-pub fn question(name: &[u8], kind: u16, class: u16) -> Vec<u8> {
-    let mut question = Vec::with_capacity(name.len() + 4);
-    question.extend_from_slice(name);
-    push_words(&mut question, &[kind, class]);
-    question
-}
-
-/// Writes another type into a question.
-pub fn put_type(question: &mut [u8], kind: u16) {
-    if let Some(at) = question.len().checked_sub(4) {
-        put_u16(question, at, kind);
-    }
+        let option = get_u16(rdata, 0).zip(get_u16(rdata, 2)).and_then(|(code, length)| {
+            let end = 4 + usize::from(length);
+            Some((code, rdata.get(4..end)?, rdata.get(end..)?))
+        });
+        let Some((code, data, rest)) = option else {
+            rdata = &[];
+            return Some(Err(Malformed));
+        };
+        rdata = rest;
+        Some(Ok((code, data)))
+    })
 }
 
 /// The type and class at the end of a question.
 pub fn type_and_class(question: &[u8]) -> (u16, u16) {
     let at = question.len().saturating_sub(4);
     (get_u16(question, at).unwrap_or_default(), get_u16(question, at + 2).unwrap_or_default())
-}
-
-/// A name on the wire as people write it, with the escapes of master files (RFC 1035 section 5.1).
-#[derive(Debug, Clone, Copy)]
-pub struct NameText<'a>(pub &'a [u8]);
-
-impl fmt::Display for NameText<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some((length, labels)) = rest.split_first().filter(|(length, _)| **length > 0) {
-            let (label, next) = labels.split_at(usize::from(*length).min(labels.len()));
-            for byte in label {
-                match byte {
-                    b'.' | b'\\' => write!(formatter, "\\{}", char::from(*byte))?,
-                    0x21..=0x7e => write!(formatter, "{}", char::from(*byte))?,
-                    _ => write!(formatter, "\\{byte:03}")?,
-                }
-            }
-            formatter.write_str(".")?;
-            rest = next;
-        }
-        if self.0.len() <= 1 { formatter.write_str(".") } else { Ok(()) }
-    }
 }
 
 /// The last 32 bits of some RDATA: in an SOA record its MINIMUM (RFC 1035 section 3.3.13).
@@ -480,18 +271,6 @@ fn get_u16(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
-    if let Some(place) = bytes.get_mut(at..at + 2) {
-        place.copy_from_slice(&value.to_be_bytes());
-    }
-}
-
-fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
-    if let Some(place) = bytes.get_mut(at..at + 4) {
-        place.copy_from_slice(&value.to_be_bytes());
-    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,8 @@ async fn the_second_question_is_answered_from_the_cache_by_udp_and_by_tcp() {
 async fn two_hundred_identical_cold_queries_reach_the_upstream_once_and_all_are_answered() {
     let upstream = Upstream::start(|query, _| {
         let answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]);
-        Script::Later(Duration::from_millis(200), answer)
+        // Well before a second attempt would be made.
+        Script::Later(Duration::from_millis(50), answer)
     })
     .await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;

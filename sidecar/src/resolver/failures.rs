@@ -26,7 +26,7 @@ pub enum Failure {
 impl Default for Failures {
     /// None yet.
     fn default() -> Self {
-        Self { recent: Cache::new(limits::FAILURES) }
+        Self { recent: Cache::new(limits::FAILURES_REMEMBERED) }
     }
 }
 

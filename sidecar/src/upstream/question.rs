@@ -1,26 +1,25 @@
 //! The message that asks an upstream, and the test whether a message answers it.
 
+use super::random;
+use super::token::Token;
 use crate::cache::key::Key;
+use crate::query::MARKER_OPTION;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode};
 
 /// Our own form of a client's question: a fresh id, AD always (the key does not split on it), EDNS for
-/// ourselves (RFC 6891 section 7: EDNS concerns one hop).
+/// ourselves (RFC 6891 section 7: EDNS concerns one hop), with our token in an option.
 #[derive(Debug)]
 pub struct Question<'a> {
     key: &'a Key,
+    token: Token,
     id: u16,
 }
 
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
-    ///
-    /// The kernel is asked directly: what goes through the C library falls back to `/dev/urandom` in a static
-    /// program, and an empty image need not have that.
-    pub fn new(key: &'a Key) -> std::io::Result<Self> {
-        let mut id = [0; 2];
-        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
-        Ok(Self { key, id: u16::from_ne_bytes(id) })
+    pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
+        Ok(Self { key, token, id: u16::from_ne_bytes(random::bytes()?) })
     }
 
     /// The bytes to send; without EDNS for servers that do not know it (RFC 6891 section 6.2.2).
@@ -39,6 +38,7 @@ impl<'a> Question<'a> {
         bytes.extend_from_slice(key.question());
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
+            wire::push_option(&mut bytes, MARKER_OPTION, self.token.marker());
         }
         bytes
     }
@@ -86,6 +86,10 @@ mod tests {
 
     const QUESTION: &[u8] = b"\x01a\x07example\x00\x00\x01\x00\x01";
 
+    fn question(key: &Key) -> Question<'_> {
+        Question::new(key, Token::new().expect("random")).expect("random")
+    }
+
     fn key() -> Key {
         Key::new(QUESTION, Flags(Flags::RD), true)
     }
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn we_ask_with_our_own_edns_and_the_clients_do_bit() {
         let key = key();
-        let asked = hickory_proto::op::Message::from_vec(&Question::new(&key).expect("random").bytes(true));
+        let asked = hickory_proto::op::Message::from_vec(&question(&key).bytes(true));
         let asked = asked.expect("decodes");
         let edns = asked.edns.as_ref().expect("EDNS");
         assert_eq!((edns.max_payload(), edns.flags().dnssec_ok), (1232, true));
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn rfc5452_9_1_an_answer_is_believed_when_id_and_question_match() {
         let key = key();
-        let question = Question::new(&key).expect("random");
+        let question = question(&key);
         let good = answer(&question, Rcode::NO_ERROR);
         assert_eq!(question.judge(&good), Verdict::Believe);
         assert_eq!(question.judge(&good.to_ascii_uppercase()[..0]), Verdict::Ignore);
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn a_malformed_answer_is_not_believed() {
         let key = key();
-        let question = Question::new(&key).expect("random");
+        let question = question(&key);
         let mut bytes = answer(&question, Rcode::NO_ERROR);
         bytes[7] = 1;
         assert_eq!(question.judge(&bytes), Verdict::Ignore);
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn rfc6891_6_2_2_formerr_may_mean_that_the_server_knows_no_edns() {
         let key = key();
-        let question = Question::new(&key).expect("random");
+        let question = question(&key);
         assert_eq!(question.judge(&answer(&question, Rcode::FORMERR)), Verdict::WithoutEdns);
         let mut header_alone = answer(&question, Rcode::FORMERR);
         header_alone.truncate(HEADER_LENGTH);

@@ -1,33 +1,151 @@
-//! One stream exchange (RFC 7766).
+//! One stream exchange (RFC 7766), over a connection that an earlier one left, or over a new one.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use super::pool::{self, Connection};
 use super::question::{Question, Verdict};
-use crate::cache::key::Key;
+use super::random;
+use crate::limits;
 
-/// Asks `server` over a connection of its own; ends with its answer or an error of the connection. The caller
-/// bounds the time.
-pub async fn exchange(server: SocketAddr, key: &Key) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
+/// Connects to `server`. The caller bounds the time.
+pub async fn connect(server: SocketAddr) -> io::Result<Connection<TcpStream>> {
+    let stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
-    let question = Question::new(key)?;
-    let asked = question.bytes(true);
-    let mut framed = Vec::with_capacity(2 + asked.len());
-    framed.extend_from_slice(&(asked.len() as u16).to_be_bytes());
-    framed.extend_from_slice(&asked);
-    stream.write_all(&framed).await?;
-    let length = usize::from(stream.read_u16().await?);
-    let mut response = vec![0; length];
-    stream.read_exact(&mut response).await?;
-    match question.judge(&response) {
-        // Whoever truncated an answer by UDP knows EDNS or needs none.
-        Verdict::Believe | Verdict::WithoutEdns => Ok(response),
-        Verdict::Ignore => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is to another question"))
+    Ok(Connection { stream, expires: Instant::now() + pool::lifetime(random::chance()) })
+}
+
+/// Whether the server has left an idle connection as it was. Anything to read, the end included, means that it
+/// is of no more use.
+pub fn is_quiet(stream: &TcpStream) -> bool {
+    let read = stream.try_read(&mut [0; 1]);
+    read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Asks over that connection; ends with the answer or an error of the connection. The caller bounds the time,
+/// and keeps the connection only when there is an answer: another question's would come first otherwise.
+///
+/// What is no answer to this question is read over, a bounded number of times: unlike a datagram it cannot be
+/// forged from elsewhere, so the server is confused.
+pub async fn exchange(stream: &mut TcpStream, question: &Question<'_>) -> io::Result<Vec<u8>> {
+    let mut with_edns = true;
+    send(stream, &question.bytes(with_edns)).await?;
+    for _ in 0..limits::STRAY_FRAMES {
+        let frame = receive(stream).await?;
+        match question.judge(&frame) {
+            Verdict::Ignore => {}
+            Verdict::WithoutEdns if with_edns => {
+                with_edns = false;
+                send(stream, &question.bytes(with_edns)).await?;
+            }
+            Verdict::Believe | Verdict::WithoutEdns => return Ok(frame),
         }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the answers are to other questions"))
+}
+
+/// In one write, so that it leaves in one segment (RFC 7766 section 8).
+async fn send(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let mut frame = Vec::with_capacity(2 + message.len());
+    frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
+    frame.extend_from_slice(message);
+    stream.write_all(&frame).await
+}
+
+/// One frame. Its memory grows with what arrives, not with the length that is announced.
+async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let length = stream.read_u16().await?;
+    let mut frame = Vec::new();
+    stream.take(u64::from(length)).read_to_end(&mut frame).await?;
+    if frame.len() < usize::from(length) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::Key;
+    use crate::upstream::token::Token;
+    use crate::wire::{self, Flags};
+    use tokio::net::TcpListener;
+
+    /// A connection to a server that answers its first question with these bytes and closes.
+    async fn served(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("accepts");
+            let question = receive(&mut stream).await.expect("a question");
+            stream.write_all(&answer(question)).await.expect("sends");
+        });
+        connect(address).await.expect("connects").stream
+    }
+
+    async fn asked(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> io::Result<Vec<u8>> {
+        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
+        let question = Question::new(&key, Token::new().expect("random")).expect("random");
+        exchange(&mut served(answer).await, &question).await
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [(message.len() as u16).to_be_bytes().as_slice(), message].concat()
+    }
+
+    /// The server's answer: the question with QR set, without its OPT record.
+    fn answer(mut question: Vec<u8>) -> Vec<u8> {
+        question.truncate(12 + 7);
+        wire::put_counts(&mut question, 1, [0; 3]);
+        question[2] |= 0x80;
+        question
+    }
+
+    #[tokio::test]
+    async fn empty_frames_and_frames_for_another_question_are_read_over() {
+        let response = asked(|question| {
+            let good = answer(question);
+            let mut other_id = good.clone();
+            other_id[0] ^= 1;
+            [framed(&[]), framed(b"garbage"), framed(&other_id), framed(&good)].concat()
+        });
+        assert!(response.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_everything_but_the_question_is_given_up() {
+        let response = asked(|_| framed(b"garbage").repeat(100)).await;
+        assert_eq!(response.expect_err("no answer").kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_inside_a_frame_is_an_error() {
+        for cut in [0, 1, 2, 10] {
+            let response = asked(move |question| {
+                let mut frame = framed(&answer(question));
+                frame.truncate(cut);
+                frame
+            });
+            let error = response.await.expect_err("no answer");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "cut to {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_anything_to_read_is_not_quiet() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let client = connect(listener.local_addr().expect("an address")).await.expect("connects").stream;
+        let (mut server, _) = listener.accept().await.expect("accepts");
+        assert!(is_quiet(&client));
+        server.write_all(b"x").await.expect("sends");
+        client.readable().await.expect("waits");
+        assert!(!is_quiet(&client));
+        drop(server);
+        client.readable().await.expect("waits");
+        assert!(!is_quiet(&client));
     }
 }

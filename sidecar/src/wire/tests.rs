@@ -85,3 +85,39 @@ fn ttls_age_and_stop_at_zero() {
     age(&mut bytes, &[ttl_at as u16], 50);
     assert_eq!(get_u32(&bytes, ttl_at), Some(0));
 }
+
+#[test]
+fn rfc6891_6_1_2_options_are_read_as_they_are_written() {
+    let mut bytes = message(0, &[]);
+    push_opt(&mut bytes, 1232, 0, false);
+    push_option(&mut bytes, 65_001, b"abc");
+    let message = Message::new(&bytes).expect("a message");
+    let record = message.records(QUESTION_LENGTH).next().expect("a record").expect("well-formed");
+    assert_eq!(record.end, bytes.len());
+    let read: Vec<_> = options(record.rdata).collect();
+    assert_eq!(read, [Ok((65_001, b"abc".as_slice()))]);
+}
+
+#[test]
+fn a_list_of_options_that_is_cut_off_is_malformed_and_ends() {
+    let whole = b"\x00\x03\x00\x00\xfd\xe9\x00\x02ab";
+    assert_eq!(options(whole).flatten().count(), 2);
+    for length in (1..whole.len()).filter(|length| *length != 4) {
+        let read: Vec<_> = options(&whole[..length]).collect();
+        assert_eq!(read.last(), Some(&Err(Malformed)), "cut to {length}");
+    }
+}
+
+#[test]
+fn labels_are_read_as_they_are_written() {
+    let name = name_from_text("WWW.example.").expect("a name");
+    assert_eq!(name, b"\x03www\x07example\x00");
+    assert_eq!(question(&name, TYPE_TXT, CLASS_IN), b"\x03www\x07example\x00\x00\x10\x00\x01");
+    assert!(labels(&name).map(|(label, _)| label).eq([b"www".as_slice(), b"example"]));
+    assert_eq!(labels(&name).nth(1).map(|(_, from)| from), Some(b"\x07example\x00".as_slice()));
+    assert_eq!(name_from_text(""), Some(vec![0]));
+    for refused in [".", "a..b", &"a".repeat(64), &vec!["a".repeat(63); 5].join(".")] {
+        assert_eq!(name_from_text(refused), None, "{refused}");
+    }
+    assert_eq!(labels(b"\x05ab").count(), 0);
+}

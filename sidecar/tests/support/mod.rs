@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 /// Nothing here takes longer; what does is a failure, not slowness.
@@ -39,8 +39,16 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one on free ports, and waits until it says where it listens.
     pub async fn start(upstreams: &[SocketAddr], more: &[&str]) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), upstreams, more).await
+    }
+
+    /// The same at an address that was free a moment ago.
+    pub async fn start_at(listen: SocketAddr, upstreams: &[SocketAddr], more: &[&str]) -> Self {
         let mut command = program();
-        command.args(["--listen", "127.0.0.1:0", "--admin-port", "0"]).args(more).stderr(Stdio::piped());
+        command
+            .args(["--listen", &listen.to_string(), "--admin-port", "0"])
+            .args(more)
+            .stderr(Stdio::piped());
         for upstream in upstreams {
             command.args(["--upstream", &upstream.to_string()]);
         }
@@ -111,37 +119,104 @@ pub enum Script {
     Send(Vec<Message>),
     /// Sends this after that time.
     Later(Duration, Message),
+    /// Sends these bytes, each a datagram or a frame, as they are.
+    Bytes(Vec<Vec<u8>>),
+    /// Sends the first, by UDP from another port, then the second from the right one.
+    FromElsewhere(Message, Message),
     /// Says nothing.
     Silence,
+    /// By TCP: sends this and ends its side of the connection.
+    Last(Message),
+    /// By TCP: sends this if it is the connection's first answer, and otherwise closes without a word.
+    OncePerConnection(Message),
+    /// By TCP: sends this if it is the connection's first answer, and otherwise says nothing ever more.
+    DeadAfterwards(Message),
+    /// By TCP: closes without a word.
+    Close,
 }
 
 /// A DNS server that follows a script and counts what it is asked, UDP and TCP on one port.
 pub struct Upstream {
     pub address: SocketAddr,
-    pub asked: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     tasks: [AbortHandle; 2],
+}
+
+#[derive(Default)]
+struct Counts {
+    by_udp: AtomicUsize,
+    by_tcp: AtomicUsize,
+    probes: AtomicUsize,
+    connections: AtomicUsize,
+}
+
+impl Counts {
+    /// Counts a query; one that no typed decoder knows is a client's.
+    fn count(&self, query: Option<&Message>, by_tcp: bool) {
+        let is_probe =
+            query.is_some_and(|query| query.queries[0].name().to_string().contains(".podlocal-dns-probe."));
+        let count = match (is_probe, by_tcp) {
+            (true, _) => &self.probes,
+            (false, false) => &self.by_udp,
+            (false, true) => &self.by_tcp,
+        };
+        count.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Upstream {
     /// Starts one. The script is given the query and whether it came by TCP.
     pub async fn start(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static) -> Self {
-        let (socket, listener) = loop {
-            let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
-            if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")).await {
-                break (Arc::new(socket), listener);
-            }
-        };
-        let address = socket.local_addr().expect("an address");
-        let asked = Arc::new(AtomicUsize::new(0));
-        let script = Arc::new(script);
-        let udp = tokio::spawn(serve_udp(socket, Arc::clone(&script), Arc::clone(&asked)));
-        let tcp = tokio::spawn(serve_tcp(listener, script, Arc::clone(&asked)));
-        Self { address, asked, tasks: [udp.abort_handle(), tcp.abort_handle()] }
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// How many queries came.
+    /// Starts one at an address that another one had: waits until the address is free.
+    pub async fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static,
+    ) -> Self {
+        let bound = async {
+            loop {
+                if let Ok(socket) = UdpSocket::bind(address).await
+                    && let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")).await
+                {
+                    return (Arc::new(socket), listener);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let (socket, listener) = timeout(PATIENCE, bound).await.expect("the address becomes free");
+        let address = socket.local_addr().expect("an address");
+        let counts = Arc::new(Counts::default());
+        let script = Arc::new(script);
+        let udp = tokio::spawn(serve_udp(socket, Arc::clone(&script), Arc::clone(&counts)));
+        let tcp = tokio::spawn(serve_tcp(listener, script, Arc::clone(&counts)));
+        Self { address, counts, tasks: [udp.abort_handle(), tcp.abort_handle()] }
+    }
+
+    /// How many queries came, without probes.
     pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.asked_by_udp() + self.asked_by_tcp()
+    }
+
+    /// How many of them by UDP.
+    pub fn asked_by_udp(&self) -> usize {
+        self.counts.by_udp.load(Ordering::SeqCst)
+    }
+
+    /// How many of them by TCP.
+    pub fn asked_by_tcp(&self) -> usize {
+        self.counts.by_tcp.load(Ordering::SeqCst)
+    }
+
+    /// How many probes came.
+    pub fn probed(&self) -> usize {
+        self.counts.probes.load(Ordering::SeqCst)
+    }
+
+    /// How many TCP connections were made.
+    pub fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -154,38 +229,71 @@ impl Drop for Upstream {
 async fn serve_udp(
     socket: Arc<UdpSocket>,
     script: Arc<impl Fn(&Message, bool) -> Script + Send + Sync + 'static>,
-    asked: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 ) {
     let mut buffer = vec![0; 65536];
+    let mut answering = JoinSet::new();
     loop {
         // An answer that met a closed port comes back as an error here.
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        asked.fetch_add(1, Ordering::SeqCst);
         // A client's odd class or type is passed on; the typed decoder does not know them all.
-        let Ok(query) = Message::from_vec(&buffer[..length]) else { continue };
+        let query = Message::from_vec(&buffer[..length]);
+        counts.count(query.as_ref().ok(), false);
+        let Ok(query) = query else { continue };
         let (script, socket) = (script(&query, false), Arc::clone(&socket));
-        tokio::spawn(async move {
+        answering.spawn(async move {
+            let script = match script {
+                Script::FromElsewhere(forged, answer) => {
+                    let elsewhere = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+                    for forged in answers(Script::Send(vec![forged]), &query).await {
+                        let _ = elsewhere.send_to(&forged, client).await;
+                    }
+                    Script::Send(vec![answer])
+                }
+                script => script,
+            };
             for answer in answers(script, &query).await {
                 let _ = socket.send_to(&answer, client).await;
             }
         });
+        while answering.try_join_next().is_some() {}
     }
 }
 
+/// Serves every connection in a task of its own, which ends with this one; the queries of one in order.
 async fn serve_tcp(
     listener: TcpListener,
     script: Arc<impl Fn(&Message, bool) -> Script + Send + Sync + 'static>,
-    asked: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 ) {
+    let mut connections = JoinSet::new();
     loop {
         let (mut stream, _) = listener.accept().await.expect("accepts");
-        let Ok(bytes) = read_frame(&mut stream).await else { continue };
-        asked.fetch_add(1, Ordering::SeqCst);
-        let Ok(query) = Message::from_vec(&bytes) else { continue };
-        let script = script(&query, true);
-        for answer in answers(script, &query).await {
-            write_frame(&mut stream, &answer).await;
-        }
+        counts.connections.fetch_add(1, Ordering::SeqCst);
+        let (script, counts) = (Arc::clone(&script), Arc::clone(&counts));
+        connections.spawn(async move {
+            let mut is_first = true;
+            while let Ok(bytes) = read_frame(&mut stream).await {
+                let query = Message::from_vec(&bytes);
+                counts.count(query.as_ref().ok(), true);
+                let Ok(query) = query else { continue };
+                let script = script(&query, true);
+                let is_last = matches!(script, Script::Last(_));
+                let script = match (script, is_first) {
+                    (Script::Close, _) | (Script::OncePerConnection(_), false) => return,
+                    (Script::DeadAfterwards(_), false) => Script::Silence,
+                    (script, _) => script,
+                };
+                is_first = false;
+                for answer in answers(script, &query).await {
+                    write_frame(&mut stream, &answer).await;
+                }
+                if is_last {
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        while connections.try_join_next().is_some() {}
     }
 }
 
@@ -196,7 +304,14 @@ async fn answers(script: Script, query: &Message) -> Vec<Vec<u8>> {
             tokio::time::sleep(time).await;
             vec![message]
         }
-        Script::Silence => Vec::new(),
+        Script::Bytes(bytes) => return bytes,
+        Script::DeadAfterwards(answer)
+        | Script::FromElsewhere(_, answer)
+        | Script::Last(answer)
+        | Script::OncePerConnection(answer) => {
+            vec![answer]
+        }
+        Script::Silence | Script::Close => Vec::new(),
     };
     let encode = |mut message: Message| {
         if message.metadata.id == 0 {

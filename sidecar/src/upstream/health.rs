@@ -1,0 +1,187 @@
+//! Which servers are well. Pure: what happened and when in, a condition out.
+//!
+//! | what happens | what it means |
+//! |---|---|
+//! | any response of a server, SERVFAIL included | it is alive: its failures are forgotten |
+//! | an attempt was silent to the end, or nobody listens there | a failure, unless the server answered anything since the exchange began: then one datagram was lost |
+//! | two failures in a row | the server steps back: it is asked after those that have not |
+//! | all have stepped back | down; they are all asked, in order |
+//! | an exchange without any response for 400 ms, and no response to another either | down |
+//!
+//! "Silent to the end" is the deadline, or another server's answer after the silent one had its time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Condition;
+use super::round_trip::RoundTrip;
+use crate::limits;
+
+/// What is known of every server, by its place in the settings.
+#[derive(Debug)]
+pub struct Health {
+    servers: Vec<Server>,
+    /// When the first exchange began that no response has come since.
+    unanswered_since: Option<Instant>,
+    last_response: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    failures: u32,
+    last_response: Option<Instant>,
+    round_trip: RoundTrip,
+}
+
+impl Health {
+    /// That many servers, all well.
+    pub fn new(servers: usize) -> Self {
+        let servers = std::iter::repeat_with(Server::default).take(servers).collect();
+        Self { servers, unanswered_since: None, last_response: None }
+    }
+
+    /// An exchange begins.
+    pub fn begun(&mut self, now: Instant) {
+        self.unanswered_since.get_or_insert(now);
+    }
+
+    /// A server gave a response. Whether the servers were down until then.
+    pub fn responded(&mut self, server: usize, now: Instant) -> bool {
+        let was_down = self.condition(now).is_down;
+        self.unanswered_since = None;
+        self.last_response = Some(now);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.failures = 0;
+            server.last_response = Some(now);
+        }
+        was_down
+    }
+
+    /// How long a server took for one response.
+    pub fn took(&mut self, server: usize, time: Duration) {
+        if let Some(server) = self.servers.get_mut(server) {
+            server.round_trip.observe(time);
+        }
+    }
+
+    /// A server gave nothing to an exchange that began at `since`.
+    pub fn failed(&mut self, server: usize, since: Instant) {
+        if let Some(server) = self.servers.get_mut(server)
+            && server.last_response.is_none_or(|response| response < since)
+        {
+            server.failures = server.failures.saturating_add(1);
+        }
+    }
+
+    /// Whether each server has stepped back.
+    pub fn stepped_back(&self) -> Vec<bool> {
+        self.servers.iter().map(Server::has_stepped_back).collect()
+    }
+
+    /// How long to wait for a server before the next attempt.
+    pub fn pause(&self, server: usize) -> Duration {
+        self.servers.get(server).map_or(limits::SHORTEST_PAUSE, |server| server.round_trip.pause())
+    }
+
+    /// How the servers are.
+    pub fn condition(&self, now: Instant) -> Condition {
+        let are_silent = self
+            .unanswered_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= limits::SILENCE);
+        let is_down = are_silent || self.servers.iter().all(Server::has_stepped_back);
+        Condition { is_down, last_response: self.last_response }
+    }
+
+    /// The servers whose return is to be watched for: those that have stepped back, all when they are down.
+    pub fn to_probe(&self, now: Instant) -> Vec<usize> {
+        let is_down = self.condition(now).is_down;
+        let concerned =
+            |index: &usize| is_down || self.servers.get(*index).is_some_and(Server::has_stepped_back);
+        (0..self.servers.len()).filter(concerned).collect()
+    }
+}
+
+impl Server {
+    fn has_stepped_back(&self) -> bool {
+        self.failures >= limits::FAILURES_IN_A_ROW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: Instant, milliseconds: u64) -> Instant {
+        start + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_server_steps_back_after_two_failures_in_a_row_and_returns_with_any_response() {
+        let start = Instant::now();
+        let mut health = Health::new(2);
+        health.failed(0, start);
+        assert_eq!(health.stepped_back(), [false, false]);
+        health.responded(0, at(start, 1));
+        health.failed(0, at(start, 2));
+        assert_eq!(health.stepped_back(), [false, false], "not in a row");
+        health.failed(0, at(start, 3));
+        assert_eq!(health.stepped_back(), [true, false]);
+        assert_eq!(health.to_probe(at(start, 3)), [0]);
+        assert!(!health.condition(at(start, 3)).is_down, "the other one is well");
+        assert!(!health.responded(0, at(start, 4)));
+        assert_eq!(health.stepped_back(), [false, false]);
+    }
+
+    #[test]
+    fn a_lost_datagram_of_a_server_that_answers_others_is_no_failure() {
+        let start = Instant::now();
+        let mut health = Health::new(1);
+        health.responded(0, at(start, 1));
+        for _ in 0..10 {
+            health.failed(0, start);
+        }
+        assert_eq!(health.stepped_back(), [false]);
+    }
+
+    #[test]
+    fn all_stepped_back_is_down_until_one_responds() {
+        let start = Instant::now();
+        let mut health = Health::new(2);
+        for server in [0, 0, 1, 1] {
+            assert!(!health.condition(start).is_down);
+            health.failed(server, start);
+        }
+        assert!(health.condition(start).is_down);
+        assert!(health.responded(1, at(start, 1)), "they were down");
+        assert_eq!(
+            health.condition(at(start, 2)),
+            Condition { is_down: false, last_response: Some(at(start, 1)) }
+        );
+        assert_eq!(health.to_probe(at(start, 2)), [0]);
+    }
+
+    #[test]
+    fn silence_of_400_ms_is_down_and_a_response_since_the_exchange_began_is_not_silence() {
+        let start = Instant::now();
+        let mut health = Health::new(1);
+        health.begun(start);
+        health.begun(at(start, 300));
+        assert!(!health.condition(at(start, 399)).is_down);
+        assert!(health.condition(at(start, 400)).is_down);
+        assert_eq!(health.to_probe(at(start, 400)), [0]);
+        health.responded(0, at(start, 500));
+        assert!(!health.condition(at(start, 5000)).is_down, "both exchanges began before the response");
+        health.begun(at(start, 5000));
+        assert!(!health.condition(at(start, 5399)).is_down);
+        assert!(health.condition(at(start, 5400)).is_down);
+    }
+
+    #[test]
+    fn each_server_has_its_own_pause() {
+        let mut health = Health::new(2);
+        health.took(1, Duration::from_secs(2));
+        assert_eq!(health.pause(0), limits::SHORTEST_PAUSE);
+        assert_eq!(health.pause(1), limits::LONGEST_PAUSE);
+    }
+}

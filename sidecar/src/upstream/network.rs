@@ -1,0 +1,131 @@
+//! Brings one question to one server: the sockets, or a script in tests.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::order::Step;
+use super::pool::{Connection, Pool};
+use super::question::Question;
+use super::token::Token;
+use super::{tcp, udp};
+use crate::cache::key::Key;
+use crate::limits;
+use crate::metrics::{Metrics, Origin, Transport};
+
+/// Asks one server in one way.
+pub trait Network: Send + Sync + 'static {
+    /// The server's response to that question, or why there will be none. Takes as long as it takes: whoever
+    /// has no more use for it drops it, and that ends the exchange.
+    fn ask(&self, step: Step, key: &Key) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+}
+
+/// Real sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    addresses: Vec<SocketAddr>,
+    tokens: Vec<Token>,
+    buffer: udp::Buffer,
+    pool: Mutex<Pool<TcpStream>>,
+    metrics: Metrics,
+}
+
+impl Sockets {
+    /// To servers at these addresses; the questions to each carry its token.
+    pub fn new(addresses: Vec<SocketAddr>, tokens: Vec<Token>, metrics: Metrics) -> Self {
+        let pool = Mutex::new(Pool::new(addresses.len()));
+        Self { addresses, tokens, buffer: udp::Buffer::default(), pool, metrics }
+    }
+
+    /// A server's address.
+    pub fn address(&self, server: usize) -> Option<SocketAddr> {
+        self.addresses.get(server).copied()
+    }
+
+    /// The token of every server.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// The TCP connections that wait for a question.
+    pub fn pool(&self) -> MutexGuard<'_, Pool<TcpStream>> {
+        // A panic while it is held loses a connection at most.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask_by_tcp(
+        &self,
+        server: usize,
+        address: SocketAddr,
+        question: &Question<'_>,
+    ) -> io::Result<Vec<u8>> {
+        if let Some(mut connection) = self.idle(server) {
+            self.metrics.upstream_connection(Origin::Reused);
+            match self.ask_over_idle(server, &mut connection.stream, question).await {
+                Ok(response) => return Ok(self.keep(server, connection, response)),
+                // Closed before it answered: it was closed for being idle, not for what we asked.
+                Err(error) if is_closed(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut connection = tcp::connect(address).await?;
+        self.metrics.upstream_connection(Origin::Opened);
+        let response = tcp::exchange(&mut connection.stream, question).await?;
+        Ok(self.keep(server, connection, response))
+    }
+
+    /// When the connection does not answer soon, the other idle ones are not trusted either.
+    async fn ask_over_idle(
+        &self,
+        server: usize,
+        stream: &mut TcpStream,
+        question: &Question<'_>,
+    ) -> io::Result<Vec<u8>> {
+        let mut exchange = pin!(tcp::exchange(stream, question));
+        if let Ok(outcome) = timeout(limits::REUSED_PATIENCE, exchange.as_mut()).await {
+            return outcome;
+        }
+        self.pool().clear(server);
+        exchange.await
+    }
+
+    /// A connection that the server has not closed, as far as is known yet.
+    fn idle(&self, server: usize) -> Option<Connection<TcpStream>> {
+        let mut pool = self.pool();
+        loop {
+            let connection = pool.take(server, Instant::now())?;
+            if tcp::is_quiet(&connection.stream) {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, server: usize, connection: Connection<TcpStream>, response: Vec<u8>) -> Vec<u8> {
+        self.pool().put(server, connection, Instant::now());
+        response
+    }
+}
+
+impl Network for Sockets {
+    async fn ask(&self, step: Step, key: &Key) -> io::Result<Vec<u8>> {
+        let Step { server, transport } = step;
+        let (Some(address), Some(token)) = (self.address(server), self.tokens.get(server)) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let question = Question::new(key, *token)?;
+        match transport {
+            Transport::Udp => udp::exchange(address, &question, &self.buffer).await,
+            // Boxed, so that an exchange by UDP is not as large as one by TCP.
+            Transport::Tcp => Box::pin(self.ask_by_tcp(server, address, &question)).await,
+        }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}

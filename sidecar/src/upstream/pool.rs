@@ -1,0 +1,160 @@
+//! Connections that wait for the next question. Pure bookkeeping: what they are and the time are passed in.
+//!
+//! One question is under way on a connection at a time: CoreDNS answers the questions of one connection in
+//! order, so a second one would wait for the first. Whoever takes a connection owns it, and gives it back only
+//! when its answer has come; one whose question was cancelled is dropped, and so closed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::random;
+use crate::limits;
+
+/// The idle connections to every server, by its place in the settings.
+#[derive(Debug)]
+pub struct Pool<T> {
+    servers: Vec<Vec<Idle<T>>>,
+}
+
+#[derive(Debug)]
+struct Idle<T> {
+    connection: Connection<T>,
+    since: Instant,
+}
+
+/// A connection, and until when it may be used.
+#[derive(Debug)]
+pub struct Connection<T> {
+    /// What it is made of.
+    pub stream: T,
+    /// No question is asked over it after this.
+    pub expires: Instant,
+}
+
+impl<T> Pool<T> {
+    /// No connections yet.
+    pub fn new(servers: usize) -> Self {
+        Self { servers: std::iter::repeat_with(Vec::new).take(servers).collect() }
+    }
+
+    /// The connection that was used last: it is the least likely to have been closed by the server.
+    pub fn take(&mut self, server: usize, now: Instant) -> Option<Connection<T>> {
+        let idle = self.servers.get_mut(server)?;
+        idle.retain(|idle| idle.is_usable(now));
+        idle.pop().map(|idle| idle.connection)
+    }
+
+    /// Keeps a connection for the next question, unless its time is over or enough are kept.
+    pub fn put(&mut self, server: usize, connection: Connection<T>, now: Instant) {
+        let Some(idle) = self.servers.get_mut(server) else { return };
+        idle.retain(|idle| idle.is_usable(now));
+        let connection = Idle { connection, since: now };
+        if idle.len() < limits::UPSTREAM_CONNECTIONS && connection.is_usable(now) {
+            idle.push(connection);
+        }
+    }
+
+    /// Drops what has waited too long.
+    pub fn tidy(&mut self, now: Instant) {
+        for idle in &mut self.servers {
+            idle.retain(|idle| idle.is_usable(now));
+        }
+    }
+
+    /// Drops all that wait for one server: they may be dead.
+    pub fn clear(&mut self, server: usize) {
+        if let Some(idle) = self.servers.get_mut(server) {
+            idle.clear();
+        }
+    }
+
+    /// How many wait.
+    pub fn count(&self) -> usize {
+        self.servers.iter().map(Vec::len).sum()
+    }
+}
+
+impl<T> Idle<T> {
+    fn is_usable(&self, now: Instant) -> bool {
+        now < self.connection.expires && now.saturating_duration_since(self.since) < limits::UPSTREAM_IDLE
+    }
+}
+
+/// How long a new connection is used: 30 s, a quarter more or less. `chance` is any number, each as likely.
+pub fn lifetime(chance: u16) -> Duration {
+    limits::UPSTREAM_LIFETIME * 3 / 4 + random::share(limits::UPSTREAM_LIFETIME / 2, chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(stream: u8, expires: Instant) -> Connection<u8> {
+        Connection { stream, expires }
+    }
+
+    fn seconds(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_connection_is_taken_by_one_and_the_last_used_first() {
+        let now = Instant::now();
+        let mut pool = Pool::new(2);
+        for stream in [1, 2] {
+            pool.put(0, connection(stream, seconds(now, 30)), now);
+        }
+        let taken = [0, 0, 0, 1].map(|server| pool.take(server, now).map(|connection| connection.stream));
+        assert_eq!(taken, [Some(2), Some(1), None, None]);
+    }
+
+    #[test]
+    fn a_connection_is_idle_for_less_than_ten_seconds() {
+        let now = Instant::now();
+        for (waited, usable) in [(9, true), (10, false)] {
+            let mut pool = Pool::new(1);
+            pool.put(0, connection(1, seconds(now, 30)), now);
+            pool.tidy(seconds(now, waited));
+            assert_eq!(pool.count(), usize::from(usable), "after {waited} s");
+            assert_eq!(pool.take(0, seconds(now, waited)).is_some(), usable, "after {waited} s");
+        }
+    }
+
+    #[test]
+    fn a_connection_whose_time_is_over_is_neither_taken_nor_kept() {
+        let now = Instant::now();
+        let mut pool = Pool::new(1);
+        pool.put(0, connection(1, seconds(now, 5)), now);
+        assert!(pool.take(0, seconds(now, 5)).is_none());
+        pool.put(0, connection(1, now), now);
+        assert_eq!(pool.count(), 0);
+    }
+
+    #[test]
+    fn the_connections_to_one_server_are_cleared_alone() {
+        let now = Instant::now();
+        let mut pool = Pool::new(2);
+        for server in [0, 0, 1] {
+            pool.put(server, connection(1, seconds(now, 30)), now);
+        }
+        pool.clear(0);
+        assert!(pool.take(0, now).is_none() && pool.take(1, now).is_some());
+    }
+
+    #[test]
+    fn no_more_than_eight_are_kept() {
+        let now = Instant::now();
+        let mut pool = Pool::new(1);
+        for stream in 0..20 {
+            pool.put(0, connection(stream, seconds(now, 30)), now);
+        }
+        assert_eq!(pool.count(), 8);
+    }
+
+    #[test]
+    fn lifetimes_are_spread_over_a_quarter_more_and_less() {
+        assert_eq!(lifetime(0), Duration::from_millis(22_500));
+        assert_eq!(lifetime(u16::MAX), Duration::from_millis(37_500));
+    }
+}

@@ -1,0 +1,284 @@
+//! One exchange: attempts, each begun while the earlier ones are still listened to; the first good answer wins.
+//!
+//! ```text
+//!   0 s      the first server, UDP
+//!   0.3 s    the next healthy one by UDP, or the same by TCP       each takes a token of the retry budget;
+//!   0.9 s    and so on                                             without one it is left out
+//!   2.1 s
+//!   4 s      the deadline: a failure if one was told, or failed
+//! ```
+//!
+//! `order` has the table of who is next; the pauses are longer for a slow server (`round_trip`). When the
+//! servers were down and one is back, whoever waits asks it again, spread over a tenth of a second.
+
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::network::Network;
+use super::order::{Schedule, Step};
+use super::state::{Recovery, State};
+use super::{Failed, random};
+use crate::cache::key::Key;
+use crate::limits;
+use crate::metrics::{ExchangeResult, Transport};
+use crate::wire::{Flags, Message, Rcode};
+
+/// Asks until somebody answers or the deadline is there.
+pub async fn race(
+    state: &State,
+    network: &impl Network,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Vec<u8>, Failed> {
+    let start = Instant::now();
+    let mut recoveries = state.recoveries();
+    let mut race = Race {
+        state,
+        network,
+        key,
+        start,
+        schedule: state.begun(start),
+        attempts: Attempts::default(),
+        second_best: None,
+        asks_again: None,
+        is_looked_at: false,
+    };
+    if let Some(step) = race.schedule.at_once() {
+        race.attempt(step, start);
+    }
+    loop {
+        let wakes_at = race.wakes_at().min(deadline);
+        tokio::select! {
+            biased;
+            (attempt, outcome) = race.attempts.next() => {
+                if let Some(response) = race.ended(&attempt, outcome, Instant::now()) {
+                    return Ok(response);
+                }
+            }
+            Ok(()) = recoveries.changed() => {
+                if let Some(recovery) = *recoveries.borrow_and_update() {
+                    race.recovered(recovery, Instant::now(), random::chance());
+                }
+            }
+            () = sleep_until(wakes_at) => {
+                if wakes_at == deadline {
+                    return race.given_up(Instant::now());
+                }
+                race.woken(Instant::now());
+            }
+        }
+    }
+}
+
+struct Race<'a, N> {
+    state: &'a State,
+    network: &'a N,
+    key: &'a Key,
+    start: Instant,
+    schedule: Schedule,
+    attempts: Attempts<'a>,
+    /// A failure or a truncated answer, for the case that nothing better comes.
+    second_best: Option<Vec<u8>>,
+    /// When to ask whom again, because it is back.
+    asks_again: Option<(Instant, Step)>,
+    /// Whether the silence of this exchange was brought to notice.
+    is_looked_at: bool,
+}
+
+impl<N: Network> Race<'_, N> {
+    fn attempt(&mut self, step: Step, now: Instant) {
+        let (network, key) = (self.network, self.key);
+        self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
+        self.wait_behind(step, now);
+    }
+
+    /// An attempt beyond the first, if it can be paid for. Whether it was made.
+    fn hedge(&mut self, step: Step, now: Instant) -> bool {
+        let may = self.has_room() && self.state.take();
+        if may {
+            self.state.metrics().hedged();
+            self.attempt(step, now);
+        } else {
+            self.wait_behind(step, now);
+        }
+        may
+    }
+
+    fn wait_behind(&mut self, step: Step, now: Instant) {
+        self.schedule.wait(now, self.state.pause(step.server));
+    }
+
+    fn has_room(&self) -> bool {
+        self.attempts.0.len() < limits::ATTEMPTS_UNDER_WAY
+    }
+
+    /// An attempt has ended: the response to hand on, when the exchange is over with it.
+    fn ended(
+        &mut self,
+        attempt: &Attempt<'_>,
+        outcome: io::Result<Vec<u8>>,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        let Attempt { step, asked_at, .. } = *attempt;
+        let took = now - asked_at;
+        let result = match &outcome {
+            Ok(response) => judge(response, step.transport),
+            Err(error) => {
+                tracing::debug!(%error, transport = step.transport.name(), "an upstream cannot be asked");
+                ExchangeResult::Unreachable
+            }
+        };
+        self.state.metrics().exchange(step.transport, result, took);
+        match outcome {
+            Ok(response) => {
+                self.state.responded(step, asked_at, now);
+                self.state.took(step.server, took, result != ExchangeResult::Failure);
+                match result {
+                    ExchangeResult::Failure => {
+                        self.second_best.get_or_insert(response);
+                        self.schedule.strike_out(step.server);
+                        self.overtake(now, |server| server == step.server);
+                    }
+                    ExchangeResult::Truncated => {
+                        // What was cut short is better than a failure.
+                        self.second_best = Some(response);
+                        self.schedule.strike_out(step.server);
+                        self.fetch_whole(Step { transport: Transport::Tcp, ..step }, now);
+                        return None;
+                    }
+                    _ => {
+                        self.overtake(now, |_| true);
+                        return Some(response);
+                    }
+                }
+            }
+            Err(_) => self.state.failed(step.server, self.start, now),
+        }
+        let goes_on = self.schedule.at_once().is_some_and(|step| self.hedge(step, now));
+        if goes_on || !self.attempts.0.is_empty() { None } else { self.second_best.take() }
+    }
+
+    /// A truncated answer is asked for again by TCP. The server wants it so: that is no retry.
+    fn fetch_whole(&mut self, step: Step, now: Instant) {
+        if !self.attempts.0.iter().any(|attempt| attempt.step == step) {
+            self.attempt(step, now);
+        }
+    }
+
+    /// The servers are back: what was asked before the one that responded was asked is lost.
+    fn recovered(&mut self, Recovery { step, asked_at }: Recovery, now: Instant, chance: u16) {
+        if self.attempts.0.iter().all(|attempt| attempt.asked_at < asked_at) {
+            self.asks_again = Some((now + random::share(limits::ASK_AGAIN_SPREAD, chance), step));
+        }
+    }
+
+    /// When something is to be done, if nothing happens until then.
+    fn wakes_at(&self) -> Instant {
+        let looks_at = (!self.is_looked_at).then_some(self.start + limits::SILENCE);
+        let asks_again_at = self.asks_again.map(|(at, _)| at);
+        let times = [self.schedule.next_at(), looks_at, asks_again_at];
+        times.into_iter().flatten().min().unwrap_or(self.start + FAR)
+    }
+
+    /// Does what is due.
+    fn woken(&mut self, now: Instant) {
+        if !self.is_looked_at && now >= self.start + limits::SILENCE {
+            self.is_looked_at = true;
+            self.state.look(now);
+        }
+        if let Some((_, step)) = self.asks_again.take_if(|(at, _)| now >= *at) {
+            self.schedule.restart();
+            // Once for each recovery, and for what is known to be lost: that needs no budget.
+            if self.has_room() {
+                self.state.metrics().hedged();
+                self.attempt(step, now);
+            }
+        } else if let Some(step) = self.schedule.due(now) {
+            self.hedge(step, now);
+        }
+    }
+
+    /// An answer has made the attempts at these servers superfluous. Those that had their time and got no response
+    /// of any kind have failed.
+    fn overtake(&mut self, now: Instant, concerns: impl Fn(usize) -> bool) {
+        let overtaken = self.attempts.0.extract_if(.., |attempt| concerns(attempt.step.server));
+        for Attempt { step, asked_at, .. } in overtaken {
+            let took = now - asked_at;
+            self.state.metrics().exchange(step.transport, ExchangeResult::Overtaken, took);
+            if took >= self.state.pause(step.server) {
+                self.state.failed(step.server, self.start, now);
+            }
+        }
+    }
+
+    /// The deadline is there.
+    fn given_up(mut self, now: Instant) -> Result<Vec<u8>, Failed> {
+        let mut silent = Vec::new();
+        for Attempt { step, asked_at, .. } in self.attempts.0.drain(..) {
+            self.state.metrics().exchange(step.transport, ExchangeResult::Silent, now - asked_at);
+            if !silent.contains(&step.server) {
+                silent.push(step.server);
+                self.state.failed(step.server, self.start, now);
+            }
+        }
+        self.second_best.ok_or(Failed)
+    }
+}
+
+/// Behind every deadline.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// What a response is worth: everything but NOERROR and NXDOMAIN may be known better by another server.
+fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
+    let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
+    let flags = message.flags();
+    if !matches!(flags.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
+        ExchangeResult::Failure
+    } else if flags.has(Flags::TC) && transport == Transport::Udp {
+        ExchangeResult::Truncated
+    } else {
+        ExchangeResult::Answer
+    }
+}
+
+/// The attempts under way. They are few, so each is looked at whenever one of them moves; they live and end
+/// with the exchange, without tasks of their own.
+#[derive(Default)]
+pub struct Attempts<'a>(
+    /// In no order.
+    pub Vec<Attempt<'a>>,
+);
+
+/// One server, asked in one way.
+pub struct Attempt<'a> {
+    /// Whom, and how.
+    pub step: Step,
+    /// Since when.
+    pub asked_at: Instant,
+    /// Its response, or why there is none.
+    pub future: Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + 'a>>,
+}
+
+impl<'a> Attempts<'a> {
+    /// The next one that ends, and how. Waits for ever when there is none.
+    pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
+        std::future::poll_fn(|context| {
+            for index in 0..self.0.len() {
+                if let Some(attempt) = self.0.get_mut(index)
+                    && let Poll::Ready(outcome) = attempt.future.as_mut().poll(context)
+                {
+                    return Poll::Ready((self.0.swap_remove(index), outcome));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What the exchanges and the probes tell each other: health, budget, and the news that a server is back.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use podlocal_settings::value::UpstreamTransport;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::Condition;
+use super::budget::Budget;
+use super::health::Health;
+use super::order::{self, Schedule, Step};
+use crate::limits;
+use crate::metrics::Metrics;
+
+/// Shared by every exchange and the task that probes.
+#[derive(Debug)]
+pub struct State {
+    known: Mutex<Known>,
+    recovered: watch::Sender<Option<Recovery>>,
+    trouble: Notify,
+    transport: UpstreamTransport,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Known {
+    health: Health,
+    budget: Budget,
+}
+
+/// The servers were down, and one has responded.
+#[derive(Debug, Clone, Copy)]
+pub struct Recovery {
+    /// Who responded, and how it had been asked.
+    pub step: Step,
+    /// When it had been asked. What was asked later may still be answered; what was asked before is lost.
+    pub asked_at: Instant,
+}
+
+impl State {
+    /// That many servers, all well.
+    pub fn new(servers: usize, transport: UpstreamTransport, metrics: Metrics) -> Self {
+        let known = Known { health: Health::new(servers), budget: Budget::default() };
+        let recovered = watch::Sender::new(None);
+        Self { known: Mutex::new(known), recovered, trouble: Notify::new(), transport, metrics }
+    }
+
+    /// An exchange begins: its order of attempts, of which the first is paid for.
+    pub fn begun(&self, now: Instant) -> Schedule {
+        let mut known = self.lock();
+        known.health.begun(now);
+        known.budget.first_attempt();
+        Schedule::new(order::steps(self.transport, &known.health.stepped_back()), now)
+    }
+
+    /// A server gave a response, of whatever kind, to what it was asked at that time.
+    pub fn responded(&self, step: Step, asked_at: Instant, now: Instant) {
+        let were_down = self.lock().health.responded(step.server, now);
+        if were_down {
+            self.recovered.send_replace(Some(Recovery { step, asked_at }));
+        }
+    }
+
+    /// How long a server took to respond to a question of a client, and whether it knew the answer.
+    pub fn took(&self, server: usize, time: Duration, is_answer: bool) {
+        let mut known = self.lock();
+        known.health.took(server, time);
+        if is_answer && time <= limits::SHORTEST_PAUSE {
+            known.budget.quick_answer();
+        }
+    }
+
+    /// A server gave nothing to an exchange that began at `since`.
+    pub fn failed(&self, server: usize, since: Instant, now: Instant) {
+        self.lock().health.failed(server, since);
+        self.look(now);
+    }
+
+    /// Wakes the task that probes, if there is a reason to. An exchange that waits calls it when it has waited
+    /// for [`limits::SILENCE`].
+    pub fn look(&self, now: Instant) {
+        if !self.to_probe(now).is_empty() {
+            self.trouble.notify_one();
+        }
+    }
+
+    /// Pays for an attempt beyond the first.
+    pub fn take(&self) -> bool {
+        let may = self.lock().budget.take();
+        if !may {
+            self.metrics.budget_exhausted();
+        }
+        may
+    }
+
+    /// How long to wait for a server before the next attempt.
+    pub fn pause(&self, server: usize) -> Duration {
+        self.lock().health.pause(server)
+    }
+
+    /// How the servers are.
+    pub fn condition(&self, now: Instant) -> Condition {
+        self.lock().health.condition(now)
+    }
+
+    /// The servers to probe.
+    pub fn to_probe(&self, now: Instant) -> Vec<usize> {
+        self.lock().health.to_probe(now)
+    }
+
+    /// How many servers have stepped back.
+    pub fn stepped_back(&self) -> usize {
+        self.lock().health.stepped_back().into_iter().filter(|has| *has).count()
+    }
+
+    /// Tells of every recovery from now on.
+    pub fn recoveries(&self) -> watch::Receiver<Option<Recovery>> {
+        self.recovered.subscribe()
+    }
+
+    /// Returns when there may be a reason to probe.
+    pub async fn trouble(&self) {
+        self.trouble.notified().await;
+    }
+
+    /// The transports of the settings.
+    pub fn transport(&self) -> UpstreamTransport {
+        self.transport
+    }
+
+    /// Where everything is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Every change is one assignment after another of plain numbers; a panic between two does no harm.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,94 @@
+//! Names: walking, reading and writing them.
+
+use std::fmt;
+
+use super::{HEADER_LENGTH, LONGEST_NAME, get_u16};
+
+/// The labels of a name on the wire, in order, each with the name that begins with it.
+pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let here = rest;
+        let (length, behind) = here.split_first().filter(|(length, _)| **length > 0)?;
+        let (label, next) = behind.split_at_checked(usize::from(*length))?;
+        rest = next;
+        Some((label, here))
+    })
+}
+
+/// A name as people write it, on the wire and in lower case; a final dot changes nothing. `None` when a label is
+/// empty or too long, or the whole is too long. No escapes: settings have none.
+pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(text.len() + 2);
+    for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| !text.is_empty()) {
+        if label.is_empty() || label.len() > 63 {
+            return None;
+        }
+        name.push(label.len() as u8);
+        name.extend_from_slice(label.as_bytes());
+    }
+    name.push(0);
+    lower_case(&mut name);
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
+/// Lower-cases a name, or a question, in place. Label lengths are below 64 and so never letters; types and
+/// classes must not pass through here, they may be.
+pub fn lower_case(name: &mut [u8]) {
+    name.make_ascii_lowercase();
+}
+
+/// A name on the wire as people write it, with the escapes of master files (RFC 1035 section 5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct NameText<'a>(pub &'a [u8]);
+
+impl fmt::Display for NameText<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((length, labels)) = rest.split_first().filter(|(length, _)| **length > 0) {
+            let (label, next) = labels.split_at(usize::from(*length).min(labels.len()));
+            for byte in label {
+                match byte {
+                    b'.' | b'\\' => write!(formatter, "\\{}", char::from(*byte))?,
+                    0x21..=0x7e => write!(formatter, "{}", char::from(*byte))?,
+                    _ => write!(formatter, "\\{byte:03}")?,
+                }
+            }
+            formatter.write_str(".")?;
+            rest = next;
+        }
+        if self.0.len() <= 1 { formatter.write_str(".") } else { Ok(()) }
+    }
+}
+
+/// Where the name that begins at `start` ends in place. Compression pointers (RFC 1035 section 4.1.4) are
+/// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must point further back than
+/// the one before, so a loop is impossible.
+pub(super) fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let (mut at, mut end, mut before, mut length) = (start, None, start, 0);
+    loop {
+        let label = usize::from(*bytes.get(at)?);
+        match label >> 6 {
+            0 => {
+                length += label + 1;
+                at += label + 1;
+                if length > LONGEST_NAME {
+                    return None;
+                }
+                if label == 0 {
+                    return end.or(Some(at));
+                }
+            }
+            3 => {
+                let target = usize::from(get_u16(bytes, at)? & 0x3fff);
+                end = end.or(Some(at + 2));
+                if target >= before || target < HEADER_LENGTH {
+                    return None;
+                }
+                before = target;
+                at = target;
+            }
+            _ => return None,
+        }
+    }
+}

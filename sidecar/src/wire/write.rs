@@ -1,0 +1,163 @@
+//! Writing: patches in place, and what is appended to a message. Nothing here can write outside of the bytes that it
+//! is given; what does not fit is left as it is.
+
+use super::{CLASS_IN, Flags, HEADER_LENGTH, Rcode, TYPE_OPT, TYPE_SOA, get_u16, get_u32};
+
+/// Takes the age off every TTL that `offsets` names; none goes below zero.
+pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
+    for offset in offsets {
+        let at = usize::from(*offset);
+        if let Some(ttl) = get_u32(message, at) {
+            put_u32(message, at, ttl.saturating_sub(seconds));
+        }
+    }
+}
+
+/// Lowers every TTL that `offsets` names to `most`.
+pub fn cap_ttls(message: &mut [u8], offsets: &[u16], most: u32) {
+    for offset in offsets {
+        let at = usize::from(*offset);
+        if let Some(ttl) = get_u32(message, at) {
+            put_u32(message, at, ttl.min(most));
+        }
+    }
+}
+
+/// Writes one TTL at every place that `offsets` names.
+pub fn put_ttls(message: &mut [u8], offsets: &[u16], ttl: u32) {
+    for offset in offsets {
+        put_u32(message, usize::from(*offset), ttl);
+    }
+}
+
+/// Writes the id and the flags.
+pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
+    put_u16(message, 0, id);
+    put_u16(message, 2, flags.0);
+}
+
+/// Writes the RCODE.
+pub fn put_rcode(message: &mut [u8], rcode: Rcode) {
+    let flags = get_u16(message, 2).unwrap_or_default();
+    put_u16(message, 2, flags & !0xf | u16::from(rcode.0 & 0xf));
+}
+
+/// Sets one bit of the flags.
+pub fn set_flag(message: &mut [u8], bit: u16) {
+    let flags = get_u16(message, 2).unwrap_or_default();
+    put_u16(message, 2, flags | bit);
+}
+
+/// Writes QDCOUNT and the three record counts.
+pub fn put_counts(message: &mut [u8], questions: u16, records: [u16; 3]) {
+    put_u16(message, 4, questions);
+    for (at, count) in [6, 8, 10].into_iter().zip(records) {
+        put_u16(message, at, count);
+    }
+}
+
+/// Writes a question of the same length over the one in the message.
+pub fn put_question(message: &mut [u8], question: &[u8]) {
+    if let Some(place) = message.get_mut(HEADER_LENGTH..HEADER_LENGTH + question.len()) {
+        place.copy_from_slice(question);
+    }
+}
+
+/// Writes a TTL where [`Record::ttl_at`] says.
+pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
+    put_u32(message, at, ttl);
+}
+
+/// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): our UDP payload size, the
+/// upper eight bits of the RCODE, version 0, the DO bit.
+pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
+    message.push(0);
+    let flags = u16::from(dnssec_ok) << 15;
+    push_words(message, &[TYPE_OPT, payload_size, u16::from(extended_rcode) << 8, flags, 0]);
+    let additional = get_u16(message, 10).unwrap_or_default();
+    put_u16(message, 10, additional.saturating_add(1));
+}
+
+/// Appends an OPT record with one Extended DNS Error and no text (RFC 8914 section 2).
+pub fn push_opt_with_error(message: &mut Vec<u8>, payload_size: u16, dnssec_ok: bool, info_code: u16) {
+    push_opt(message, payload_size, 0, dnssec_ok);
+    push_option(message, OPTION_EXTENDED_ERROR, &info_code.to_be_bytes());
+}
+
+/// The length of an Extended DNS Error without text: option code, length, info-code.
+pub const EXTENDED_ERROR_LENGTH: usize = 6;
+
+/// RFC 8914 section 2.
+const OPTION_EXTENDED_ERROR: u16 = 15;
+
+/// Appends an SOA record (RFC 1035 section 3.3.13) whose owner, and the end of whose two names, is the name that
+/// stands at `owner_at`, by compression pointers (RFC 1035 section 4.1.4). The caller counts it.
+pub fn push_soa(message: &mut Vec<u8>, owner_at: usize, ttl: u32, soa: &Soa<'_>) {
+    let pointer = 0xc000 | owner_at as u16 & 0x3fff;
+    let rdata_length =
+        soa.server.len() + soa.mailbox.len() + 2 * size_of_val(&pointer) + 5 * size_of::<u32>();
+    push_words(message, &[pointer, TYPE_SOA, CLASS_IN]);
+    message.extend_from_slice(&ttl.to_be_bytes());
+    push_words(message, &[rdata_length as u16]);
+    for labels in [soa.server, soa.mailbox] {
+        message.extend_from_slice(labels);
+        push_words(message, &[pointer]);
+    }
+    for number in soa.numbers {
+        message.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+/// What an SOA record says, with names relative to its owner: labels on the wire, without the root.
+#[derive(Debug, Clone, Copy)]
+pub struct Soa<'a> {
+    /// MNAME, the primary server.
+    pub server: &'a [u8],
+    /// RNAME, the mailbox of who is responsible.
+    pub mailbox: &'a [u8],
+    /// SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM.
+    pub numbers: [u32; 5],
+}
+
+fn push_words(message: &mut Vec<u8>, words: &[u16]) {
+    for word in words {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// The question of that name, type and class.
+pub fn question(name: &[u8], kind: u16, class: u16) -> Vec<u8> {
+    let mut question = Vec::with_capacity(name.len() + 4);
+    question.extend_from_slice(name);
+    push_words(&mut question, &[kind, class]);
+    question
+}
+
+/// Writes another type into a question.
+pub fn put_type(question: &mut [u8], kind: u16) {
+    if let Some(at) = question.len().checked_sub(4) {
+        put_u16(question, at, kind);
+    }
+}
+
+/// Appends an option to the OPT record that a message ends with and that has none yet (RFC 6891 section 6.1.2).
+pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
+    let length_at = message.len().saturating_sub(2);
+    put_u16(message, length_at, data.len() as u16 + 4);
+    for word in [code, data.len() as u16] {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+    message.extend_from_slice(data);
+}
+
+fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+    if let Some(place) = bytes.get_mut(at..at + 2) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    if let Some(place) = bytes.get_mut(at..at + 4) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
