@@ -82,3 +82,51 @@ pub struct Settings {
     /// The sidecar's memory limit; `None`: computed from the size of the cache.
     pub memory_limit: Option<Quantity>,
 }
+
+impl Settings {
+    /// All defaults.
+    pub fn defaults() -> Self {
+        read::read(|_| Vec::new()).settings
+    }
+
+    /// The memory request of the sidecar: as set, or what an idle proxy and a full cache take. It never
+    /// exceeds a limit that was set without it.
+    pub fn memory_request(&self) -> Quantity {
+        let computed = Quantity::of_bytes((8 << 20) + self.cache_size);
+        match (&self.memory_request, &self.memory_limit) {
+            (Some(request), _) => request.clone(),
+            (None, Some(limit)) if *limit < computed => limit.clone(),
+            (None, _) => computed,
+        }
+    }
+
+    /// The memory limit of the sidecar: as set, or room for a full cache and every buffer at its limit. It
+    /// is never below a request that was set without it.
+    pub fn memory_limit(&self) -> Quantity {
+        let computed = Quantity::of_bytes((24 << 20) + 2 * self.cache_size);
+        match (&self.memory_limit, &self.memory_request) {
+            (Some(limit), _) => limit.clone(),
+            (None, Some(request)) if *request > computed => request.clone(),
+            (None, _) => computed,
+        }
+    }
+
+    /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
+    /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
+    pub fn search_list(&self) -> Vec<String> {
+        match &self.namespace {
+            Some(namespace) if self.search.is_empty() => {
+                let zone = &self.zone;
+                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]
+            }
+            _ => self.search.clone(),
+        }
+    }
+
+    /// Whether that address is one that we listen on.
+    pub fn listens_on(&self, address: SocketAddr) -> bool {
+        self.listen.iter().any(|own| {
+            own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
+        })
+    }
+}

@@ -4,7 +4,6 @@
 //! refuses to start, the webhook keeps the next best value and warns.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::Settings;
 use crate::table::{self, Setting};
@@ -185,54 +184,6 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         let text = text_of(low);
         self.mistakes.push(Mistake::new(origin.unwrap_or_default(), &text, expected));
         self.accepted.retain(|(setting, _)| *setting != low && *setting != high);
-    }
-}
-
-impl Settings {
-    /// All defaults.
-    pub fn defaults() -> Self {
-        read(|_| Vec::new()).settings
-    }
-
-    /// The memory request of the sidecar: as set, or what an idle proxy and a full cache take. It never
-    /// exceeds a limit that was set without it.
-    pub fn memory_request(&self) -> Quantity {
-        let computed = Quantity::of_bytes((8 << 20) + self.cache_size);
-        match (&self.memory_request, &self.memory_limit) {
-            (Some(request), _) => request.clone(),
-            (None, Some(limit)) if *limit < computed => limit.clone(),
-            (None, _) => computed,
-        }
-    }
-
-    /// The memory limit of the sidecar: as set, or room for a full cache and every buffer at its limit. It
-    /// is never below a request that was set without it.
-    pub fn memory_limit(&self) -> Quantity {
-        let computed = Quantity::of_bytes((24 << 20) + 2 * self.cache_size);
-        match (&self.memory_limit, &self.memory_request) {
-            (Some(limit), _) => limit.clone(),
-            (None, Some(request)) if *request > computed => request.clone(),
-            (None, _) => computed,
-        }
-    }
-
-    /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
-    /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
-    pub fn search_list(&self) -> Vec<String> {
-        match &self.namespace {
-            Some(namespace) if self.search.is_empty() => {
-                let zone = &self.zone;
-                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]
-            }
-            _ => self.search.clone(),
-        }
-    }
-
-    /// Whether that address is one that we listen on.
-    pub fn listens_on(&self, address: SocketAddr) -> bool {
-        self.listen.iter().any(|own| {
-            own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
-        })
     }
 }
 
