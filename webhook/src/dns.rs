@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
+mod options;
+
 /// The address that the pod asks: its own proxy.
 const PROXY: &str = "127.0.0.1";
 
@@ -108,7 +110,7 @@ pub fn configure(
     if !searches.is_empty() {
         config["searches"] = json!(searches);
     }
-    let options = options(base, &own["options"], read);
+    let options = options::of_pod(base, &own["options"], read);
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
@@ -148,18 +150,6 @@ fn upstream(
     let mut servers = without_duplicates(servers);
     servers.truncate(MOST_UPSTREAMS);
     if servers.is_empty() { Err(Unfit::NoNameserver) } else { Ok(servers) }
-}
-
-/// Our `ndots`, unless the pod has one, then the pod's options as they are. A pod with dnsPolicy `None` has no
-/// search domains of ours, so it gets our `ndots` only by its own wish.
-fn options(base: Base, own: &Value, read: &Read) -> Vec<Value> {
-    let own = own.as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::NDOTS);
-    let is_ours = base == Base::Cluster || is_asked_for;
-    let name = table::NDOTS.name;
-    let ours = (is_ours && !own.iter().any(|option| option["name"] == name))
-        .then(|| json!({"name": name, "value": read.settings.ndots.to_string()}));
-    ours.into_iter().chain(own.iter().cloned()).collect()
 }
 
 /// Addresses as the sidecar's setting takes them: without the port where it is 53.
