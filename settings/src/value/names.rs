@@ -7,7 +7,7 @@ const MOST_NAMES: usize = 32;
 
 /// A domain name in host name syntax (RFC 1123 section 2.1), lower-cased, without the final dot.
 pub fn domain(text: &str) -> Result<String, Expected> {
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let name = without_dot(text).to_ascii_lowercase();
     let is_label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -32,31 +32,49 @@ pub fn namespace(text: &str) -> Result<String, Expected> {
 /// whole. Underscores are allowed: Kubernetes allows them in search lists, and SRV names have them.
 pub fn names(text: &str) -> Result<Vec<String>, Expected> {
     list(text, "1 to 32 domain names such as db.prod or www.example.com", |name| {
-        is_name(name.strip_suffix('.').unwrap_or(name))
+        is_name(without_dot(name)).then(|| name.to_owned())
     })
 }
 
 /// Names, or `*.` and a suffix, with commas between them, lower-cased and without a final dot.
 pub fn patterns(text: &str) -> Result<Vec<String>, Expected> {
-    let patterns =
-        list(text, "1 to 32 names or *.suffixes such as rank-0.workers or *.workers", |pattern| {
-            let name = pattern.strip_suffix('.').unwrap_or(pattern);
-            is_name(name.strip_prefix("*.").unwrap_or(name))
-        })?;
-    Ok(patterns.into_iter().map(|pattern| pattern.strip_suffix('.').unwrap_or(&pattern).to_owned()).collect())
+    list(text, "1 to 32 names or *.suffixes such as rank-0.workers or *.workers", |pattern| {
+        let pattern = without_dot(pattern);
+        is_name(pattern.strip_prefix("*.").unwrap_or(pattern)).then(|| pattern.to_owned())
+    })
 }
 
-fn list(text: &str, expected: &str, is_good: impl Fn(&str) -> bool) -> Result<Vec<String>, Expected> {
+/// Search domains with commas between them, each as [`search_domain`] has it. `.` alone means that there are none,
+/// as `search .` does in a `resolv.conf`.
+pub fn search_domains(text: &str) -> Result<Vec<String>, Expected> {
+    if text == "." {
+        return Ok(Vec::new());
+    }
+    list(text, "1 to 32 search domains such as corp.example, or . for none", |domain| {
+        search_domain(domain).ok()
+    })
+}
+
+/// One search domain, lower-cased and without a final dot, which says nothing: a search domain is always whole.
+pub fn search_domain(text: &str) -> Result<String, Expected> {
+    let domain = without_dot(text).to_ascii_lowercase();
+    if is_name(&domain) { Ok(domain) } else { Err("a search domain such as corp.example".to_owned()) }
+}
+
+/// The elements that `parse` takes, once each.
+fn list(text: &str, expected: &str, parse: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Expected> {
     let mut names: Vec<String> = Vec::new();
-    for part in text.split(',').map(|part| part.trim().to_ascii_lowercase()) {
-        if !is_good(&part) {
-            return Err(expected.to_owned());
-        }
-        if !names.contains(&part) {
-            names.push(part);
+    for part in text.split(',') {
+        let name = parse(&part.trim().to_ascii_lowercase()).ok_or(expected)?;
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     if names.len() > MOST_NAMES { Err(expected.to_owned()) } else { Ok(names) }
+}
+
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 fn is_name(name: &str) -> bool {
@@ -107,5 +125,17 @@ mod tests {
         for refused in ["*", "*.", "a.*.b", "*a.b", "*.*.a"] {
             assert!(patterns(refused).is_err(), "{refused}");
         }
+    }
+    #[test]
+    fn a_search_domain_is_whole_with_and_without_its_final_dot() {
+        assert_eq!(
+            search_domains("Corp.Example., corp.example,_x.example"),
+            Ok(vec!["corp.example".into(), "_x.example".into()])
+        );
+        assert_eq!(search_domains("."), Ok(Vec::new()));
+        for refused in ["", "..", "corp.example,.", "a b", "*.a", &"a".repeat(64)] {
+            assert!(search_domains(refused).is_err(), "{refused}");
+        }
+        assert!(search_domain("a.example,b.example").is_err(), "one, not a list");
     }
 }
