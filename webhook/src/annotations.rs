@@ -46,10 +46,14 @@ fn origin(key: &str) -> String {
     format!("annotation {key}")
 }
 
-/// The value as its writer sees it. The API server takes only strings; a file may hold a bare number, which is
-/// shown with what it is, and then refused by the API server.
+/// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
+/// bare number, which is shown with what it is, and then refused by the API server.
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +85,26 @@ mod tests {
             read.mistakes[0].to_string(),
             format!("annotation {}: \"many\": expected a whole number", table::NDOTS.annotation())
         );
+    }
+
+    #[test]
+    fn an_empty_list_takes_the_cluster_wide_default_back_and_an_empty_duration_does_not() {
+        let defaults =
+            vec![default_of(&table::PATIENT_NAMES, "*.workers"), default_of(&table::PATIENCE, "2s")];
+        for empty in [json!(""), json!(" "), Value::Null] {
+            let read = of(&json!({table::PATIENT_NAMES.annotation(): empty}), &defaults);
+            assert_eq!((read.settings.patient_names.len(), read.mistakes.len()), (0, 0), "{empty}");
+            let read = of(&json!({table::PATIENCE.annotation(): empty}), &defaults);
+            assert_eq!((read.settings.patience.as_secs(), read.mistakes.len()), (2, 1), "{empty}");
+        }
+    }
+
+    #[test]
+    fn a_bad_element_makes_the_whole_list_a_mistake() {
+        let defaults = vec![default_of(&table::PREFETCH_NAMES, "db.prod")];
+        let read = of(&json!({table::PREFETCH_NAMES.annotation(): "a.example, b c"}), &defaults);
+        assert_eq!(read.settings.prefetch_names, ["db.prod"]);
+        assert!(read.mistakes[0].to_string().contains("\"a.example, b c\": expected 1 to 32 domain names"));
     }
 
     #[test]
