@@ -37,6 +37,9 @@ fn unknown(key: &str, value: &Value) -> Option<Mistake> {
         STATUS_ANNOTATION => return None,
         INJECT_LABEL => "a label of that name: selectors cannot see annotations".to_owned(),
         _ if table::find(name, Setting::is_annotation).is_some() => return None,
+        _ if table::find(name, Setting::is_for_sidecar).is_some() => {
+            "no annotation of that name: the webhook decides it".to_owned()
+        }
         _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
     };
     Some(Mistake::new(origin(key), &text(value), expected))
@@ -126,6 +129,6 @@ mod tests {
     fn what_only_the_sidecar_takes_is_no_annotation() {
         let read = of(&json!({table::ZONE.annotation(): "a.b"}), &Vec::new());
         assert_eq!(read.settings.zone, "cluster.local");
-        assert_eq!(read.mistakes.len(), 1);
+        assert!(read.mistakes[0].to_string().ends_with("the webhook decides it"), "{:?}", read.mistakes);
     }
 }
