@@ -179,7 +179,7 @@ impl Taker {
         if files.is_empty() {
             self.mistakes.push("--file: expected at least one; - is standard input".to_owned());
         }
-        let namespace = self.one("namespace", value::domain).unwrap_or_else(|| "default".to_owned());
+        let namespace = self.one("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
         Inject { common, files, namespace }
     }
 
@@ -270,6 +270,7 @@ mod tests {
     #[test]
     fn inject_needs_a_file() {
         assert!(parsed(&["inject"], "").is_err());
+        assert!(parsed(&["inject", "-f", "-", "--namespace", "a.b"], "").is_err());
         assert!(matches!(parsed(&["inject", "-f", "-", "-f", "a"], ""), Ok(Command::Inject(_))));
     }
 }

@@ -35,6 +35,8 @@ pub struct Plan {
     pub dns: Dns,
     /// The cluster domain.
     pub zone: String,
+    /// The pod's namespace.
+    pub namespace: String,
 }
 
 /// Decides about one pod. The first line that fits holds:
@@ -106,7 +108,8 @@ fn examine(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults)
         return Err(Skip::PortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], namespace, cluster, &read)?;
-    Ok(Decision::Inject(Box::new(Plan { read, dns, zone: cluster.domain.clone() })))
+    let (zone, namespace) = (cluster.domain.clone(), namespace.to_owned());
+    Ok(Decision::Inject(Box::new(Plan { read, dns, zone, namespace })))
 }
 
 /// What the pod's containers of our name mean; `None` when there are none.
