@@ -35,8 +35,8 @@ pub struct Settings {
     pub zone: String,
     /// The pod's namespace, when it is known.
     pub namespace: Option<String>,
-    /// The pod's search list, in order; empty: what the namespace gives ([`Settings::search_list`]).
-    pub search: Vec<String>,
+    /// The pod's search list, in order; `None`: what the namespace gives ([`Settings::search_list`]).
+    pub search: Option<Vec<String>>,
     /// What is decided without asking about names inside the cluster domain.
     pub search_assist: SearchAssist,
     /// Names that are resolved at the start and kept fresh.
@@ -81,4 +81,86 @@ pub struct Settings {
     pub memory_request: Option<Quantity>,
     /// The sidecar's memory limit; `None`: computed from the size of the cache.
     pub memory_limit: Option<Quantity>,
+}
+
+impl Settings {
+    /// All defaults.
+    pub fn defaults() -> Self {
+        read::read(|_| Vec::new()).settings
+    }
+
+    /// The memory request of the sidecar: as set, or what an idle proxy and a full cache take. It never
+    /// exceeds a limit that was set without it.
+    pub fn memory_request(&self) -> Quantity {
+        let computed = Quantity::of_bytes((8 << 20) + self.cache_size);
+        match (&self.memory_request, &self.memory_limit) {
+            (Some(request), _) => request.clone(),
+            (None, Some(limit)) if *limit < computed => limit.clone(),
+            (None, _) => computed,
+        }
+    }
+
+    /// The memory limit of the sidecar: as set, or room for a full cache and every buffer at its limit. It
+    /// is never below a request that was set without it.
+    pub fn memory_limit(&self) -> Quantity {
+        let computed = Quantity::of_bytes((24 << 20) + 2 * self.cache_size);
+        match (&self.memory_limit, &self.memory_request) {
+            (Some(limit), _) => limit.clone(),
+            (None, Some(request)) if *request > computed => request.clone(),
+            (None, _) => computed,
+        }
+    }
+
+    /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
+    /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
+    pub fn search_list(&self) -> Vec<String> {
+        let zone = &self.zone;
+        match (&self.search, &self.namespace) {
+            (Some(search), _) => search.clone(),
+            (None, Some(namespace)) => {
+                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Whether that address is one that we listen on.
+    pub fn listens_on(&self, address: SocketAddr) -> bool {
+        self.listen.iter().any(|own| {
+            own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::{Given, read};
+
+    fn of(texts: &[(&str, &str)]) -> Settings {
+        let given = |setting: &table::Setting| {
+            let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);
+            of_setting
+                .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
+                .collect()
+        };
+        read(given).settings
+    }
+
+    #[test]
+    fn the_search_list_is_the_namespaces_unless_one_is_given() {
+        let list_of = |texts: &[(&str, &str)]| of(texts).search_list();
+        assert_eq!(list_of(&[]), Vec::<String>::new());
+        assert_eq!(list_of(&[("namespace", "web"), ("zone", "a.b")]), ["web.svc.a.b", "svc.a.b", "a.b"]);
+        assert_eq!(list_of(&[("namespace", "web"), ("search", "c.example")]), ["c.example"]);
+        assert_eq!(list_of(&[("namespace", "web"), ("search", ".")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_request_alone_raises_the_computed_limit() {
+        let settings = of(&[("memory-request", "100Mi")]);
+        assert_eq!(settings.memory_limit().as_str(), "100Mi");
+        let settings = of(&[("memory-limit", "8Mi")]);
+        assert_eq!(settings.memory_request().as_str(), "8Mi");
+    }
 }

@@ -3,12 +3,13 @@
 //! The same function serves both programs, because only what follows from a mistake differs: the sidecar
 //! refuses to start, the webhook keeps the next best value and warns.
 
-use std::fmt;
-use std::net::SocketAddr;
-
 use crate::Settings;
 use crate::table::{self, Setting};
 use crate::value::{self, Expected, LogLevel, Quantity, SearchAssist, UpstreamTransport};
+
+mod mistake;
+
+pub use mistake::Mistake;
 
 /// One text that was given for a setting, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,34 +18,6 @@ pub struct Given {
     pub origin: String,
     /// The text.
     pub text: String,
-}
-
-/// One bad value: where it stands, what it says, what was expected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Mistake {
-    /// Where the value was given.
-    pub origin: String,
-    /// The value, cut to 64 characters.
-    pub text: String,
-    /// What was expected instead.
-    pub expected: Expected,
-}
-
-impl Mistake {
-    /// A mistake about `text`, found at `origin`.
-    pub fn new(origin: impl Into<String>, text: &str, expected: impl Into<Expected>) -> Self {
-        let mut shown: String = text.chars().take(64).collect();
-        if shown.len() < text.len() {
-            shown.push('…');
-        }
-        Self { origin: origin.into(), text: shown, expected: expected.into() }
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {:?}: expected {}", self.origin, self.text, self.expected)
-    }
 }
 
 /// What [`read`] found.
@@ -65,9 +38,9 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
     let mut settings = Settings {
         ndots: reader.ordered(&table::NDOTS, value::number),
         search_assist: reader.plain(&table::SEARCH_ASSIST, SearchAssist::parse),
-        prefetch_names: reader.optional(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
+        prefetch_names: reader.list(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
         ready_timeout: reader.ordered(&table::READY_TIMEOUT, value::duration),
-        patient_names: reader.optional(&table::PATIENT_NAMES, value::patterns).unwrap_or_default(),
+        patient_names: reader.list(&table::PATIENT_NAMES, value::patterns).unwrap_or_default(),
         patience: reader.ordered(&table::PATIENCE, value::duration),
         cache_size: reader.ordered(&table::CACHE_SIZE, value::bytes),
         min_ttl: reader.ordered(&table::MIN_TTL, value::duration),
@@ -75,11 +48,11 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         negative_max_ttl: reader.ordered(&table::NEGATIVE_MAX_TTL, value::duration),
         serve_stale: reader.ordered(&table::SERVE_STALE, value::duration),
         refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
-        upstream: reader.optional(&table::UPSTREAM, value::addresses).unwrap_or_default(),
+        upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
         upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
         zone: reader.plain(&table::ZONE, value::domain),
         namespace: reader.optional(&table::NAMESPACE, value::namespace),
-        search: reader.optional(&table::SEARCH, value::names).unwrap_or_default(),
+        search: reader.list(&table::SEARCH, value::search_domains),
         listen: reader.plain(&table::LISTEN, value::addresses),
         fallback_nameserver: reader.plain(&table::FALLBACK_NAMESERVER, value::flag),
         admin_port: reader.ordered(&table::ADMIN_PORT, value::number),
@@ -135,6 +108,17 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         })
     }
 
+    /// A list that need not be there. An empty text is an answer, too: nothing of what others gave, and so what holds
+    /// when nothing is given. For any other kind of value it is more likely an accident, and a mistake.
+    fn list<T>(
+        &mut self,
+        setting: &'static Setting,
+        parse: fn(&str) -> Result<Vec<T>, Expected>,
+    ) -> Option<Vec<T>> {
+        let parse = |text: &str| if text.is_empty() { Ok(None) } else { parse(text).map(Some) };
+        self.first(setting, parse).flatten()
+    }
+
     /// The first given text that parses; the ones before it become mistakes.
     fn first<T>(
         &mut self,
@@ -188,54 +172,6 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
     }
 }
 
-impl Settings {
-    /// All defaults.
-    pub fn defaults() -> Self {
-        read(|_| Vec::new()).settings
-    }
-
-    /// The memory request of the sidecar: as set, or what an idle proxy and a full cache take. It never
-    /// exceeds a limit that was set without it.
-    pub fn memory_request(&self) -> Quantity {
-        let computed = Quantity::of_bytes((8 << 20) + self.cache_size);
-        match (&self.memory_request, &self.memory_limit) {
-            (Some(request), _) => request.clone(),
-            (None, Some(limit)) if *limit < computed => limit.clone(),
-            (None, _) => computed,
-        }
-    }
-
-    /// The memory limit of the sidecar: as set, or room for a full cache and every buffer at its limit. It
-    /// is never below a request that was set without it.
-    pub fn memory_limit(&self) -> Quantity {
-        let computed = Quantity::of_bytes((24 << 20) + 2 * self.cache_size);
-        match (&self.memory_limit, &self.memory_request) {
-            (Some(limit), _) => limit.clone(),
-            (None, Some(request)) if *request > computed => request.clone(),
-            (None, _) => computed,
-        }
-    }
-
-    /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
-    /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
-    pub fn search_list(&self) -> Vec<String> {
-        match &self.namespace {
-            Some(namespace) if self.search.is_empty() => {
-                let zone = &self.zone;
-                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]
-            }
-            _ => self.search.clone(),
-        }
-    }
-
-    /// Whether that address is one that we listen on.
-    pub fn listens_on(&self, address: SocketAddr) -> bool {
-        self.listen.iter().any(|own| {
-            own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
-        })
-    }
-}
-
 /// A text of the table itself. A test holds that each parses, so a failure here cannot reach a user.
 fn of_table<T>(text: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> T {
     match parse(text) {
@@ -285,6 +221,31 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_takes_back_what_others_gave() {
+        let read = read(given(&[
+            ("patient-names", " "),
+            ("patient-names", "*.workers"),
+            ("prefetch-names", ""),
+            ("prefetch-names", "db.prod"),
+            ("upstream", ""),
+            ("upstream", "10.0.0.1"),
+            ("search", ""),
+            ("search", "a.example"),
+        ]));
+        assert_eq!((read.settings, read.mistakes), (Settings::defaults(), Vec::new()));
+    }
+
+    #[test]
+    fn only_lists_that_need_not_be_there_may_be_empty() {
+        for setting in table::TABLE {
+            let empty = Given { origin: setting.flag(), text: String::new() };
+            let read = read(|other| Vec::from_iter((other == *setting).then(|| empty.clone())));
+            let may_be_empty = setting.is_list() && setting.default.is_empty();
+            assert_eq!(read.mistakes.is_empty(), may_be_empty, "{}", setting.name);
+        }
+    }
+
+    #[test]
     fn every_mistake_is_reported_at_once() {
         let read = read(given(&[
             ("ndots", "16"),
@@ -317,13 +278,5 @@ mod tests {
         );
         assert_eq!(read.settings, Settings::defaults());
         assert_eq!(read.accepted, []);
-    }
-
-    #[test]
-    fn a_request_alone_raises_the_computed_limit() {
-        let settings = read(given(&[("memory-request", "100Mi")])).settings;
-        assert_eq!(settings.memory_limit().as_str(), "100Mi");
-        let settings = read(given(&[("memory-limit", "8Mi")])).settings;
-        assert_eq!(settings.memory_request().as_str(), "8Mi");
     }
 }

@@ -24,11 +24,17 @@ pub fn variables(read: &Read) -> Vec<(String, String)> {
     variables
 }
 
+/// A search list as a text: `.` where it is empty, because an empty text means that nothing is given.
+pub fn search_list(domains: &[String]) -> String {
+    if domains.is_empty() { ".".to_owned() } else { domains.join(",") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::read::{Given, read};
     use crate::table::Setting;
+    use crate::value;
 
     fn read_back(variables: &[(String, String)]) -> Read {
         read(|setting: &Setting| {
@@ -71,6 +77,13 @@ mod tests {
         assert_eq!(original.mistakes, []);
         assert_eq!(original.accepted.len(), texts.len());
         assert_eq!(read_back(&variables(&original)).settings, original.settings);
+    }
+
+    #[test]
+    fn a_search_list_reads_back_even_when_it_is_empty() {
+        for domains in [vec![], vec!["a.example".to_owned(), "_b.example".to_owned()]] {
+            assert_eq!(value::search_domains(&search_list(&domains)), Ok(domains));
+        }
     }
 
     #[test]

@@ -128,7 +128,17 @@ fn the_sidecar_knows_nothing_of_kubernetes_clients() {
 
 #[test]
 fn decide_inject_and_patch_are_functions_of_their_arguments() {
-    let pure = ["decide.rs", "inject.rs", "patch.rs", "qos.rs", "annotations.rs", "dns.rs", "mutate.rs"];
+    let pure = [
+        "decide.rs",
+        "skip.rs",
+        "inject.rs",
+        "patch.rs",
+        "qos.rs",
+        "annotations.rs",
+        "dns.rs",
+        "options.rs",
+        "mutate.rs",
+    ];
     let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
     absent(
         "webhook",

@@ -37,6 +37,9 @@ fn unknown(key: &str, value: &Value) -> Option<Mistake> {
         STATUS_ANNOTATION => return None,
         INJECT_LABEL => "a label of that name: selectors cannot see annotations".to_owned(),
         _ if table::find(name, Setting::is_annotation).is_some() => return None,
+        _ if table::find(name, Setting::is_for_sidecar).is_some() => {
+            "no annotation of that name: the webhook decides it".to_owned()
+        }
         _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
     };
     Some(Mistake::new(origin(key), &text(value), expected))
@@ -46,10 +49,14 @@ fn origin(key: &str) -> String {
     format!("annotation {key}")
 }
 
-/// The value as its writer sees it. The API server takes only strings; a file may hold a bare number, which is
-/// shown with what it is, and then refused by the API server.
+/// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
+/// bare number, which is shown with what it is, and then refused by the API server.
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +91,26 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_takes_the_cluster_wide_default_back_and_an_empty_duration_does_not() {
+        let defaults =
+            vec![default_of(&table::PATIENT_NAMES, "*.workers"), default_of(&table::PATIENCE, "2s")];
+        for empty in [json!(""), json!(" "), Value::Null] {
+            let read = of(&json!({table::PATIENT_NAMES.annotation(): empty}), &defaults);
+            assert_eq!((read.settings.patient_names.len(), read.mistakes.len()), (0, 0), "{empty}");
+            let read = of(&json!({table::PATIENCE.annotation(): empty}), &defaults);
+            assert_eq!((read.settings.patience.as_secs(), read.mistakes.len()), (2, 1), "{empty}");
+        }
+    }
+
+    #[test]
+    fn a_bad_element_makes_the_whole_list_a_mistake() {
+        let defaults = vec![default_of(&table::PREFETCH_NAMES, "db.prod")];
+        let read = of(&json!({table::PREFETCH_NAMES.annotation(): "a.example, b c"}), &defaults);
+        assert_eq!(read.settings.prefetch_names, ["db.prod"]);
+        assert!(read.mistakes[0].to_string().contains("\"a.example, b c\": expected 1 to 32 domain names"));
+    }
+
+    #[test]
     fn an_unknown_annotation_with_our_prefix_is_named_and_others_are_not_ours() {
         let read = of(
             &json!({
@@ -102,6 +129,6 @@ mod tests {
     fn what_only_the_sidecar_takes_is_no_annotation() {
         let read = of(&json!({table::ZONE.annotation(): "a.b"}), &Vec::new());
         assert_eq!(read.settings.zone, "cluster.local");
-        assert_eq!(read.mistakes.len(), 1);
+        assert!(read.mistakes[0].to_string().ends_with("the webhook decides it"), "{:?}", read.mistakes);
     }
 }

@@ -5,15 +5,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use lexopt::{Arg, Parser, ValueExt};
-use podlocal_settings::read::Mistake;
+use lexopt::{Arg, Parser};
 use podlocal_settings::table;
-use podlocal_settings::value::{self, Expected, LogLevel};
+use podlocal_settings::value::{self, LogLevel};
 
 use crate::annotations::Defaults;
 use crate::cluster::ClusterFlags;
-use crate::flags::{FLAGS, Flag, Takers};
+use crate::flags::Takers;
 use crate::settings_file;
+
+mod taker;
+
+use taker::{Taker, address, host, path};
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -93,7 +96,7 @@ pub fn parse(
     read_file: impl Fn(&Path) -> std::io::Result<String>,
 ) -> Result<Command, Mistakes> {
     let mut parser = Parser::from_args(arguments);
-    let mut taker = Taker { given: Vec::new(), mistakes: Vec::new() };
+    let mut taker = Taker::default();
     let mut command = None;
     loop {
         match parser.next() {
@@ -122,60 +125,7 @@ pub fn parse(
     if taker.mistakes.is_empty() { Ok(parsed) } else { Err(Mistakes(taker.mistakes)) }
 }
 
-/// The flags that were given, and everything wrong with them.
-struct Taker {
-    given: Vec<(&'static Flag, String)>,
-    mistakes: Vec<String>,
-}
-
 impl Taker {
-    /// Takes the value of the flag `name`.
-    fn take(&mut self, name: &str, parser: &mut Parser) {
-        let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
-            self.mistakes.push(format!("--{name}: there is no such flag"));
-            // So that `--flag=value` is one mistake.
-            let _ = parser.optional_value();
-            return;
-        };
-        match parser.value().and_then(ValueExt::string) {
-            Ok(text) if !flag.may_repeat && self.given.iter().any(|(other, _)| other.name == name) => {
-                self.mistakes.push(format!("--{name}: {text:?}: expected only once"));
-            }
-            Ok(text) => self.given.push((flag, text)),
-            Err(error) => self.mistakes.push(format!("--{name}: {error}")),
-        }
-    }
-
-    fn refuse_others_than(&mut self, command: Takers) {
-        let is_other = |flag: &Flag| flag.takers != Takers::Both && flag.takers != command;
-        let others = self.given.iter().filter(|(flag, _)| is_other(flag));
-        let mistakes: Vec<_> =
-            others.map(|(flag, _)| format!("--{}: not a flag of this command", flag.name)).collect();
-        self.mistakes.extend(mistakes);
-    }
-
-    /// The values of a flag; those that do not parse become mistakes.
-    fn many<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Vec<T> {
-        let mut values = Vec::new();
-        for (flag, text) in self.given.iter().filter(|(flag, _)| flag.name == name) {
-            let parts = if flag.may_repeat { text.split(',').collect() } else { vec![text.as_str()] };
-            for part in parts {
-                match parse(part.trim()) {
-                    Ok(value) => values.push(value),
-                    Err(expected) => {
-                        let mistake = Mistake::new(format!("--{name}"), part, expected);
-                        self.mistakes.push(mistake.to_string());
-                    }
-                }
-            }
-        }
-        values
-    }
-
-    fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Option<T> {
-        self.many(name, parse).pop()
-    }
-
     fn common(&mut self, read_file: &impl Fn(&Path) -> std::io::Result<String>) -> Common {
         let own_image = || format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"));
         let defaults = self.one("settings", path).map(|file| self.defaults(&file, read_file));
@@ -229,7 +179,7 @@ impl Taker {
         if files.is_empty() {
             self.mistakes.push("--file: expected at least one; - is standard input".to_owned());
         }
-        let namespace = self.one("namespace", value::domain).unwrap_or_else(|| "default".to_owned());
+        let namespace = self.one("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
         Inject { common, files, namespace }
     }
 
@@ -246,19 +196,6 @@ impl Taker {
             }
         }
     }
-}
-
-fn path(text: &str) -> Result<PathBuf, Expected> {
-    if text.is_empty() { Err("a file".to_owned()) } else { Ok(text.into()) }
-}
-
-fn address(text: &str) -> Result<SocketAddr, Expected> {
-    text.parse().map_err(|_| "an address with its port, such as 0.0.0.0:8443 or [::]:8443".to_owned())
-}
-
-/// A name or an IP address in a certificate.
-fn host(text: &str) -> Result<String, Expected> {
-    if text.parse::<std::net::IpAddr>().is_ok() { Ok(text.to_owned()) } else { value::domain(text) }
 }
 
 #[cfg(test)]
@@ -333,6 +270,7 @@ mod tests {
     #[test]
     fn inject_needs_a_file() {
         assert!(parsed(&["inject"], "").is_err());
+        assert!(parsed(&["inject", "-f", "-", "--namespace", "a.b"], "").is_err());
         assert!(matches!(parsed(&["inject", "-f", "-", "-f", "a"], ""), Ok(Command::Inject(_))));
     }
 }

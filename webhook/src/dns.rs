@@ -7,10 +7,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::table;
+use podlocal_settings::{table, value};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+
+mod options;
 
 /// The address that the pod asks: its own proxy.
 const PROXY: &str = "127.0.0.1";
@@ -43,6 +45,10 @@ pub struct Dns {
     pub upstream: Vec<SocketAddr>,
     /// The pod's whole new `dnsConfig`.
     pub config: Value,
+    /// The search list in it, as far as the sidecar takes it.
+    pub search: Vec<String>,
+    /// The `ndots` in it, as a resolver takes it.
+    pub ndots: u8,
     /// What was asked for and cannot be had.
     pub mistakes: Vec<Mistake>,
 }
@@ -102,17 +108,22 @@ pub fn configure(
         return Err(Unfit::SearchListTooLong);
     }
 
+    // The API server takes some that are no names, such as `.` or a label of 64 letters. The pod keeps them; the sidecar
+    // would refuse to start, and nothing can be found below them.
+    let search = searches.iter().filter_map(|domain| value::search_domain(domain).ok()).collect();
+
     // On top of the pod's own, which may have fields that we do not know.
     let mut config = if own.is_object() { own.clone() } else { json!({}) };
     config["nameservers"] = json!(nameservers);
     if !searches.is_empty() {
         config["searches"] = json!(searches);
     }
-    let options = options(base, &own["options"], read);
+    let options = options::of_pod(base, &own["options"], read);
+    let ndots = options::ndots(&options);
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
-    Ok(Dns { upstream, config, mistakes })
+    Ok(Dns { upstream, config, search: without_duplicates(search), ndots, mistakes })
 }
 
 /// The servers to ask: those of the annotation, else the cluster's followed by the pod's own, as the kubelet
@@ -148,18 +159,6 @@ fn upstream(
     let mut servers = without_duplicates(servers);
     servers.truncate(MOST_UPSTREAMS);
     if servers.is_empty() { Err(Unfit::NoNameserver) } else { Ok(servers) }
-}
-
-/// Our `ndots`, unless the pod has one, then the pod's options as they are. A pod with dnsPolicy `None` has no
-/// search domains of ours, so it gets our `ndots` only by its own wish.
-fn options(base: Base, own: &Value, read: &Read) -> Vec<Value> {
-    let own = own.as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::NDOTS);
-    let is_ours = base == Base::Cluster || is_asked_for;
-    let name = table::NDOTS.name;
-    let ours = (is_ours && !own.iter().any(|option| option["name"] == name))
-        .then(|| json!({"name": name, "value": read.settings.ndots.to_string()}));
-    ours.into_iter().chain(own.iter().cloned()).collect()
 }
 
 /// Addresses as the sidecar's setting takes them: without the port where it is 53.
@@ -223,10 +222,20 @@ mod tests {
     }
 
     #[test]
-    fn the_pods_own_ndots_wins() {
-        let own = json!({"options": [{"name": "ndots", "value": "5"}]});
-        let dns = configured(Base::Cluster, &own, &json!({table::NDOTS.annotation(): "3"})).expect("fits");
-        assert_eq!(dns.config["options"], own["options"]);
+    fn the_sidecar_knows_the_search_list_but_for_what_no_name_can_end_in() {
+        let odd = "a".repeat(64);
+        let own =
+            json!({"searches": [".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b", 7]});
+        let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
+        let expected = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+        assert_eq!(dns.search, [expected.as_slice(), &["_x.example", "own.example"]].concat());
+        let searches = dns.config["searches"].as_array().expect("a list");
+        assert_eq!(
+            searches[4..],
+            json!([".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b"])
+                .as_array()
+                .expect("a list")[..]
+        );
     }
 
     #[test]
@@ -239,6 +248,7 @@ mod tests {
             dns.config,
             json!({"nameservers": ["127.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]})
         );
+        assert_eq!((dns.search, dns.ndots), (vec!["a.example".to_owned()], 1));
         let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
         assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
     }

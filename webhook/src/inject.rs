@@ -2,7 +2,8 @@
 
 use podlocal_settings::names::{CONTAINER_NAME, PORT_SYSCTL, SIDECAR_PATH, SIDECAR_USER, STATUS_ANNOTATION};
 use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::{table, write};
+use podlocal_settings::table::{self, Setting};
+use podlocal_settings::{Settings, value, write};
 use serde_json::{Value, json};
 
 use crate::decide::{self, Plan};
@@ -87,14 +88,33 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     container
 }
 
-/// The settings that the sidecar reads: those that were given, the servers to ask, and the cluster domain.
+/// The settings that the sidecar reads: those that were given, and above them what was decided for this pod.
 fn environment(plan: &Plan) -> Value {
     let mut read: Read = plan.read.clone();
-    let decided = [(&table::UPSTREAM, dns::addresses(&plan.dns.upstream)), (&table::ZONE, plan.zone.clone())];
-    for (setting, text) in decided {
+    for (setting, text) in decided(plan) {
         read.accepted.retain(|(other, _)| *other != setting);
         read.accepted.push((setting, text));
     }
     let variables = write::variables(&read);
     variables.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+}
+
+/// What the sidecar has to know of its pod: the servers to ask, and how names are expanded there. The search list is
+/// written where it is not the one that follows from the namespace.
+///
+/// Every text is one that the sidecar takes: it does not start with a bad value, and a pod without its sidecar has no
+/// DNS. A namespace that is none can stand in a document on disk only; such a pod is never created.
+fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
+    let mut decided = vec![
+        (&table::NDOTS, plan.dns.ndots.to_string()),
+        (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
+        (&table::ZONE, plan.zone.clone()),
+    ];
+    let namespace = value::namespace(&plan.namespace).ok();
+    decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));
+    let derived = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() }.search_list();
+    if plan.dns.search != derived {
+        decided.push((&table::SEARCH, write::search_list(&plan.dns.search)));
+    }
+    decided
 }

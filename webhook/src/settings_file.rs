@@ -25,15 +25,17 @@ pub fn read(
     let mut defaults = Defaults::new();
     let mut mistakes = Vec::new();
     for (key, value) in entries {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let given = Given { origin: format!("{name}: {key}"), text };
+        let origin = format!("{name}: {key}");
         if let Some(setting) = table::find(key, Setting::is_annotation) {
-            defaults.push((setting, given));
+            let text = match value {
+                Value::Array(elements) if setting.is_list() => {
+                    elements.iter().map(text_of).collect::<Vec<_>>().join(",")
+                }
+                other => text_of(other),
+            };
+            defaults.push((setting, Given { origin, text }));
         } else {
-            let mistake = Mistake::new(given.origin, &given.text, "the name of a setting of pods");
+            let mistake = Mistake::new(origin, &text_of(value), "the name of a setting of pods");
             mistakes.push(mistake.to_string());
         }
     }
@@ -43,6 +45,15 @@ pub fn read(
     });
     mistakes.extend(read.mistakes.iter().map(ToString::to_string));
     Ok((defaults, mistakes))
+}
+
+/// A value as its writer sees it; `key:` with nothing behind it is empty.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +70,24 @@ mod tests {
         let (defaults, mistakes) = of(&format!("{ndots}: 3\n{fallback}: true\n")).expect("reads");
         let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
         assert_eq!((texts, mistakes), (vec!["3", "true"], Vec::new()));
+    }
+
+    #[test]
+    fn a_list_of_yaml_is_a_list_of_ours_and_of_nothing_else() {
+        let (prefetch, patient) = (table::PREFETCH_NAMES.name, table::PATIENT_NAMES.name);
+        let text = format!("{prefetch}: [db.prod, www.example.com]\n{patient}:\n- '*.workers'\n");
+        let (defaults, mistakes) = of(&text).expect("reads");
+        let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
+        assert_eq!((texts, mistakes), (vec!["db.prod,www.example.com", "*.workers"], Vec::new()));
+        for refused in [format!("{prefetch}: [a, null]"), format!("{}: [2]", table::NDOTS.name)] {
+            assert_eq!(of(&refused).expect("reads").1.len(), 1, "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_nothing_behind_it_is_an_empty_list_or_a_mistake() {
+        assert_eq!(of(&format!("{}:\n", table::PATIENT_NAMES.name)).expect("reads").1, [""; 0]);
+        assert_eq!(of(&format!("{}:\n", table::PATIENCE.name)).expect("reads").1.len(), 1);
     }
 
     #[test]

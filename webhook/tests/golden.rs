@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
-use podlocal_settings::read::Given;
+use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_webhook::admission;
+use podlocal_webhook::admission::{self, Verdict};
 use podlocal_webhook::cluster::{Cluster, Version};
 use podlocal_webhook::decide::Skip;
 use podlocal_webhook::mutate::{Outcome, Policy};
@@ -214,6 +214,10 @@ impl Case {
         let mut patched = pod.clone();
         json_patch::patch(&mut patched, &patch).expect("every operation applies");
 
+        if reviewed.verdict == Verdict::Done(Outcome::Injected) {
+            assert_sidecar_starts(&patched, &self.name());
+        }
+
         let (decision, reason) = reviewed.verdict.labels();
         let operations: Vec<_> = patch
             .iter()
@@ -260,6 +264,19 @@ impl Case {
         });
         Policy { image: "ghcr.io/podlocal-dns/sidecar:golden".to_owned(), defaults: defaults.collect() }
     }
+}
+
+/// Asserts that the sidecar takes every variable of its container: it exits with 64 when one is bad.
+fn assert_sidecar_starts(pod: &Value, place: &str) {
+    let variables = pod.pointer("/spec/initContainers/0/env").and_then(Value::as_array);
+    let variables = variables.unwrap_or_else(|| panic!("{place}: {}", written(pod)));
+    let read = read(|setting| {
+        let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());
+        let texts = of_setting.map(|variable| variable["value"].as_str().expect("a text").to_owned());
+        texts.map(|text| Given { origin: setting.variable(), text }).collect()
+    });
+    assert_eq!((read.mistakes, read.accepted.len()), (Vec::new(), variables.len()), "{place}");
+    assert!(read.accepted.iter().all(|(setting, _)| setting.is_for_sidecar()), "{place}");
 }
 
 /// The JSON pointers of everything in `value` below its root.

@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 
 use common::program;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_LABEL, STATUS_ANNOTATION};
+use podlocal_settings::table::NAMESPACE;
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
@@ -48,6 +49,9 @@ fn every_kind_of_workload_is_injected_in_its_pod_template() {
             let pod = document.pointer(path).expect("a pod");
             assert_eq!(pod["spec"]["initContainers"][0]["name"], CONTAINER_NAME, "{kind}");
             assert_eq!(pod["spec"]["dnsConfig"]["searches"][0], "web.svc.cluster.local", "{kind}");
+            let namespace = json!({"name": NAMESPACE.variable(), "value": "web"});
+            let environment = pod["spec"]["initContainers"][0]["env"].as_array().expect("variables");
+            assert!(environment.contains(&namespace), "{kind}: {environment:?}");
             assert_eq!(pod["metadata"]["annotations"][STATUS_ANNOTATION], "injected", "{kind}");
         }
         assert_eq!(stderr(&output).lines().filter(|line| line.ends_with(": injected")).count(), 7);

@@ -59,8 +59,8 @@ pub const SEARCH: Setting = Setting {
     default: "",
     smallest: "",
     largest: "",
-    sentence: "The pod's search list, in order, at most 32. Default: with a namespace, what dnsPolicy ClusterFirst \
-               gives; without, none.",
+    sentence: "The pod's search list, in order, at most 32; `.` alone: none. Default: with a namespace, what dnsPolicy \
+               ClusterFirst gives; without, none.",
     source: "resolv.conf(5); MaxDNSSearchPaths of Kubernetes",
     place: Place::Sidecar,
 };

@@ -1,0 +1,85 @@
+//! Values that are one of a few words.
+
+use super::Expected;
+
+/// What is logged: this level and the ones above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the usual ones")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// `error`, `warn`, `info`, `debug` or `trace`, in lower case.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        match text {
+            "error" => Ok(Self::Error),
+            "warn" => Ok(Self::Warn),
+            "info" => Ok(Self::Info),
+            "debug" => Ok(Self::Debug),
+            "trace" => Ok(Self::Trace),
+            _ => Err("error, warn, info, debug or trace".to_owned()),
+        }
+    }
+
+    /// The name, as written in a setting.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// What is decided without asking about address queries inside the cluster domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SearchAssist {
+    /// Nothing.
+    Off,
+    /// What no Service or pod can be called does not exist.
+    Impossible,
+    /// That, and what lies below a namespace or Service that does not exist.
+    Full,
+}
+
+impl SearchAssist {
+    /// `full`, `impossible` or `off`.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        match text {
+            "full" => Ok(Self::Full),
+            "impossible" => Ok(Self::Impossible),
+            "off" => Ok(Self::Off),
+            _ => Err("full, impossible or off".to_owned()),
+        }
+    }
+}
+
+/// Which transports the upstream is asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTransport {
+    /// UDP first, TCP when UDP does not answer soon.
+    Auto,
+    /// UDP; TCP for what was truncated.
+    Udp,
+    /// TCP alone.
+    Tcp,
+}
+
+impl UpstreamTransport {
+    /// `auto`, `udp` or `tcp`.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "udp" => Ok(Self::Udp),
+            "tcp" => Ok(Self::Tcp),
+            _ => Err("auto, udp or tcp".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Values that are names of the DNS, alone or in lists.
+
+use super::Expected;
+
+/// How many names one setting may list (for the search list: `MaxDNSSearchPaths` of Kubernetes).
+const MOST_NAMES: usize = 32;
+
+/// A domain name in host name syntax (RFC 1123 section 2.1), lower-cased, without the final dot.
+pub fn domain(text: &str) -> Result<String, Expected> {
+    let name = without_dot(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if name.len() <= 253 && name.split('.').all(is_label) {
+        Ok(name)
+    } else {
+        Err("a domain name such as cluster.local".to_owned())
+    }
+}
+
+/// A namespace: one label (RFC 1123 section 2.1), as Kubernetes has it.
+pub fn namespace(text: &str) -> Result<String, Expected> {
+    let is_label = !text.contains('.') && text.bytes().all(|byte| !byte.is_ascii_uppercase());
+    domain(text).ok().filter(|_| is_label).ok_or_else(|| "the name of a namespace".to_owned())
+}
+
+/// Domain names with commas between them, lower-cased; a final dot is kept, because it says that the name is
+/// whole. Underscores are allowed: Kubernetes allows them in search lists, and SRV names have them.
+pub fn names(text: &str) -> Result<Vec<String>, Expected> {
+    list(text, "1 to 32 domain names such as db.prod or www.example.com", |name| {
+        is_name(without_dot(name)).then(|| name.to_owned())
+    })
+}
+
+/// Names, or `*.` and a suffix, with commas between them, lower-cased and without a final dot.
+pub fn patterns(text: &str) -> Result<Vec<String>, Expected> {
+    list(text, "1 to 32 names or *.suffixes such as rank-0.workers or *.workers", |pattern| {
+        let pattern = without_dot(pattern);
+        is_name(pattern.strip_prefix("*.").unwrap_or(pattern)).then(|| pattern.to_owned())
+    })
+}
+
+/// Search domains with commas between them, each as [`search_domain`] has it. `.` alone means that there are none,
+/// as `search .` does in a `resolv.conf`.
+pub fn search_domains(text: &str) -> Result<Vec<String>, Expected> {
+    if text == "." {
+        return Ok(Vec::new());
+    }
+    list(text, "1 to 32 search domains such as corp.example, or . for none", |domain| {
+        search_domain(domain).ok()
+    })
+}
+
+/// One search domain, lower-cased and without a final dot, which says nothing: a search domain is always whole.
+pub fn search_domain(text: &str) -> Result<String, Expected> {
+    let domain = without_dot(text).to_ascii_lowercase();
+    if is_name(&domain) { Ok(domain) } else { Err("a search domain such as corp.example".to_owned()) }
+}
+
+/// The elements that `parse` takes, once each.
+fn list(text: &str, expected: &str, parse: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Expected> {
+    let mut names: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        let name = parse(&part.trim().to_ascii_lowercase()).ok_or(expected)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.len() > MOST_NAMES { Err(expected.to_owned()) } else { Ok(names) }
+}
+
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+fn is_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_has_host_name_syntax() {
+        assert_eq!(domain("Cluster.Local."), Ok("cluster.local".to_owned()));
+        for refused in ["", ".", "a..b", "-a.b", "a_b.c", "ä.b"] {
+            assert!(domain(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_one_lower_case_label() {
+        assert_eq!(namespace("team-a"), Ok("team-a".to_owned()));
+        for refused in ["", "a.b", "A", "-a", "a."] {
+            assert!(namespace(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn names_keep_the_final_dot_that_says_they_are_whole() {
+        assert_eq!(
+            names("db.prod, WWW.example.com.,db.prod"),
+            Ok(vec!["db.prod".into(), "www.example.com.".into()])
+        );
+        assert_eq!(names("_ldap._tcp.corp"), Ok(vec!["_ldap._tcp.corp".into()]));
+        for refused in ["", ".", "a..b", "a,,b", "a b", "*.a", &vec!["a"; 256].join(".")] {
+            assert!(names(refused).is_err(), "{refused}");
+        }
+        let too_many: Vec<_> = (0..33).map(|number| format!("n{number}")).collect();
+        assert!(names(&too_many.join(",")).is_err());
+    }
+
+    #[test]
+    fn a_pattern_may_begin_with_a_star_and_nowhere_else() {
+        assert_eq!(patterns("*.workers,rank-0.ps."), Ok(vec!["*.workers".into(), "rank-0.ps".into()]));
+        for refused in ["*", "*.", "a.*.b", "*a.b", "*.*.a"] {
+            assert!(patterns(refused).is_err(), "{refused}");
+        }
+    }
+    #[test]
+    fn a_search_domain_is_whole_with_and_without_its_final_dot() {
+        assert_eq!(
+            search_domains("Corp.Example., corp.example,_x.example"),
+            Ok(vec!["corp.example".into(), "_x.example".into()])
+        );
+        assert_eq!(search_domains("."), Ok(Vec::new()));
+        for refused in ["", "..", "corp.example,.", "a b", "*.a", &"a".repeat(64)] {
+            assert!(search_domains(refused).is_err(), "{refused}");
+        }
+        assert!(search_domain("a.example,b.example").is_err(), "one, not a list");
+    }
+}

@@ -1,0 +1,83 @@
+//! Flags as texts -> values, and every mistake in them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lexopt::{Parser, ValueExt};
+use podlocal_settings::read::Mistake;
+use podlocal_settings::value::{self, Expected};
+
+use crate::flags::{FLAGS, Flag, Takers};
+
+/// The flags that were given, and everything wrong with them.
+#[derive(Default)]
+pub(super) struct Taker {
+    given: Vec<(&'static Flag, String)>,
+    pub(super) mistakes: Vec<String>,
+}
+
+impl Taker {
+    /// Takes the value of the flag `name`.
+    pub(super) fn take(&mut self, name: &str, parser: &mut Parser) {
+        let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
+            self.mistakes.push(format!("--{name}: there is no such flag"));
+            // So that `--flag=value` is one mistake.
+            let _ = parser.optional_value();
+            return;
+        };
+        match parser.value().and_then(ValueExt::string) {
+            Ok(text) if !flag.may_repeat && self.given.iter().any(|(other, _)| other.name == name) => {
+                self.mistakes.push(format!("--{name}: {text:?}: expected only once"));
+            }
+            Ok(text) => self.given.push((flag, text)),
+            Err(error) => self.mistakes.push(format!("--{name}: {error}")),
+        }
+    }
+
+    /// Makes every flag of the other command a mistake.
+    pub(super) fn refuse_others_than(&mut self, command: Takers) {
+        let is_other = |flag: &Flag| flag.takers != Takers::Both && flag.takers != command;
+        let others = self.given.iter().filter(|(flag, _)| is_other(flag));
+        let mistakes: Vec<_> =
+            others.map(|(flag, _)| format!("--{}: not a flag of this command", flag.name)).collect();
+        self.mistakes.extend(mistakes);
+    }
+
+    /// The values of a flag; those that do not parse become mistakes.
+    pub(super) fn many<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Vec<T> {
+        let mut values = Vec::new();
+        for (flag, text) in self.given.iter().filter(|(flag, _)| flag.name == name) {
+            let parts = if flag.may_repeat { text.split(',').collect() } else { vec![text.as_str()] };
+            for part in parts {
+                match parse(part.trim()) {
+                    Ok(value) => values.push(value),
+                    Err(expected) => {
+                        let mistake = Mistake::new(format!("--{name}"), part, expected);
+                        self.mistakes.push(mistake.to_string());
+                    }
+                }
+            }
+        }
+        values
+    }
+
+    /// The value of a flag; the last one where it may be repeated.
+    pub(super) fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Option<T> {
+        self.many(name, parse).pop()
+    }
+}
+
+/// A file.
+pub(super) fn path(text: &str) -> Result<PathBuf, Expected> {
+    if text.is_empty() { Err("a file".to_owned()) } else { Ok(text.into()) }
+}
+
+/// An address with its port.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
+    text.parse().map_err(|_| "an address with its port, such as 0.0.0.0:8443 or [::]:8443".to_owned())
+}
+
+/// A name or an IP address in a certificate.
+pub(super) fn host(text: &str) -> Result<String, Expected> {
+    if text.parse::<std::net::IpAddr>().is_ok() { Ok(text.to_owned()) } else { value::domain(text) }
+}

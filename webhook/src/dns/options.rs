@@ -1,0 +1,103 @@
+//! The options of an injected pod's `resolv.conf`, and the `ndots` that a resolver finds in them. Pure.
+
+use podlocal_settings::read::Read;
+use podlocal_settings::table;
+use serde_json::{Value, json};
+
+use super::Base;
+
+/// What holds without the option (resolv.conf(5)).
+const NDOTS_WHEN_ABSENT: u8 = 1;
+
+/// The most that a resolver takes: glibc (`RES_MAXNDOTS`), musl and Go make every larger number this one.
+const LARGEST_NDOTS: u8 = 15;
+
+/// Our `ndots`, unless the pod has one, then the pod's options as they are. A pod with dnsPolicy `None` has no
+/// search domains of ours, so it gets our `ndots` only where that is set.
+pub(super) fn of_pod(base: Base, own: &Value, read: &Read) -> Vec<Value> {
+    let own = own.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::NDOTS);
+    let is_ours = base == Base::Cluster || is_asked_for;
+    let ours = (is_ours && !own.iter().any(|option| ndots_text(option).is_some()))
+        .then(|| json!({"name": table::NDOTS.name, "value": read.settings.ndots.to_string()}));
+    ours.into_iter().chain(own.iter().cloned()).collect()
+}
+
+/// The `ndots` that holds in a pod with these options. The last one of a name wins, as the kubelet merges them
+/// (`mergeDNSOptions` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
+///
+/// The API server takes any text, and resolvers disagree about one that is no number: glibc (`atoi`) and Go read 0,
+/// musl keeps 1. The proxy expands what the C library does not, so from a number that is too low it expands names a
+/// second time, and from one that is too high it leaves some unexpanded: it gets 0. So it does for a negative number,
+/// of which glibc makes a large one.
+pub(super) fn ndots(options: &[Value]) -> u8 {
+    match options.iter().filter_map(ndots_text).next_back() {
+        // The kubelet writes the bare word, which is no option that a resolver knows.
+        None | Some("") => NDOTS_WHEN_ABSENT,
+        Some(text) => leading_number(text),
+    }
+}
+
+/// The text behind `ndots:` as it will stand in the file, where the option is that one; empty without a value. The
+/// name alone may hold both: `name: "ndots:5"` is taken by the API server and written as it is.
+fn ndots_text(option: &Value) -> Option<&str> {
+    match option["name"].as_str()?.strip_prefix(table::NDOTS.name)? {
+        "" => Some(option["value"].as_str().unwrap_or_default()),
+        rest => rest.strip_prefix(':'),
+    }
+}
+
+/// The number that `text` begins with, as `atoi` finds it, but never more than the most.
+fn leading_number(text: &str) -> u8 {
+    let text = text.trim_start();
+    let digits = text.strip_prefix('+').unwrap_or(text).bytes().take_while(u8::is_ascii_digit);
+    digits.fold(0, |number, digit| (number * 10 + (digit - b'0')).min(LARGEST_NDOTS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotations;
+
+    #[test]
+    fn the_pods_own_ndots_wins_in_either_spelling() {
+        let annotated = json!({table::NDOTS.annotation(): "3"});
+        let read = annotations::read(annotated.as_object(), &Vec::new());
+        for own in [json!([{"name": "ndots", "value": "5"}]), json!([{"name": "ndots:5"}])] {
+            let options = of_pod(Base::Cluster, &own, &read);
+            assert_eq!((json!(options), ndots(&options)), (own, 5));
+        }
+    }
+
+    #[test]
+    fn ndots_is_what_a_resolver_makes_of_the_options() {
+        let cases = [
+            (json!([]), 1),
+            (json!([{"name": "rotate"}, {"name": "ndotsy", "value": "3"}]), 1),
+            (json!([{"name": "ndots", "value": "5"}]), 5),
+            (json!([{"name": "ndots", "value": "0"}]), 0),
+            (json!([{"name": "ndots", "value": "007"}]), 7),
+            (json!([{"name": "ndots", "value": "+3"}]), 3),
+            (json!([{"name": "ndots", "value": "5x"}]), 5),
+            (json!([{"name": "ndots", "value": "16"}]), 15),
+            (json!([{"name": "ndots", "value": "99999999999999999999999"}]), 15),
+            (json!([{"name": "ndots", "value": "many"}]), 0),
+            (json!([{"name": "ndots", "value": "-1"}]), 0),
+            (json!([{"name": "ndots", "value": ""}]), 1),
+            (json!([{"name": "ndots"}]), 1),
+            (json!([{"name": "ndots", "value": null}]), 1),
+            (json!([{"name": "ndots:4"}]), 4),
+            (json!([{"name": "ndots", "value": "3"}, {"name": "ndots", "value": "4"}]), 4),
+            (json!([null, 7, "ndots:5", {"value": "5"}, {"name": 5}]), 1),
+        ];
+        for (options, expected) in cases {
+            assert_eq!(ndots(options.as_array().expect("a list")), expected, "{options}");
+        }
+    }
+
+    #[test]
+    fn the_sidecar_takes_every_ndots_that_a_resolver_takes() {
+        assert_eq!(LARGEST_NDOTS.to_string(), table::NDOTS.largest);
+        assert_eq!(table::NDOTS.smallest, "0");
+    }
+}
