@@ -161,7 +161,7 @@ fn completion_is_for_what_the_tuned_ndots_no_longer_expands() {
 #[test]
 fn what_ends_in_a_search_domain_is_not_completed_again() {
     let search = vec!["web.svc.cluster.local".to_owned(), "corp.example".to_owned()];
-    let search = Search::new(&Settings { search, ..settings(SearchAssist::Full) });
+    let search = Search::new(&Settings { search: Some(search), ..settings(SearchAssist::Full) });
     check(&search, &[("a.corp.example", "ask"), ("a.notcorp.example", "complete")]);
 }
 
