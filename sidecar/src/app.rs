@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use podlocal_settings::Settings;
 use podlocal_settings::names::PORT_SYSCTL;
+use podlocal_settings::table::PREFETCH_NAMES;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
@@ -107,7 +108,7 @@ impl Bound {
             resolver: Arc::clone(&resolver),
             names: settings.prefetch_names.clone(),
             longest: settings.ready_timeout,
-            missing: readiness.latch("prefetch-names"),
+            missing: readiness.latch(PREFETCH_NAMES.name),
         });
         let service = Service::new(resolver, metrics.clone(), settings.query_log);
         Ok(Self { sockets, admin, service, metrics, registry, readiness, starting, prefetch, signals })

@@ -79,7 +79,7 @@ impl Search {
     pub fn new(settings: &Settings) -> Self {
         let list = settings.search_list();
         Self {
-            zone: wire::name_from_text(&settings.zone).unwrap_or_else(|| vec![0]),
+            zone: wire::name_from_text(&settings.zone).unwrap_or_else(|| wire::ROOT.to_vec()),
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
             list: list.iter().filter_map(|domain| wire::name_from_text(domain)).collect(),
             ndots: usize::from(settings.ndots),
@@ -116,7 +116,7 @@ impl Search {
 
     /// The names that the search list makes of one, in order.
     pub fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-        let prefix = name.strip_suffix(&[0]).unwrap_or(name);
+        let prefix = name.strip_suffix(wire::ROOT).unwrap_or(name);
         self.list
             .iter()
             .filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME)

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::{HEADER_LENGTH, LONGEST_NAME, get_u16};
 
+/// The name of the root.
+pub const ROOT: &[u8] = &[0];
+
 /// The labels of a name on the wire, in order, each with the name that begins with it.
 pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = name;
