@@ -18,15 +18,19 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::limits;
+use crate::metrics::{Limit, Metrics};
 
 /// Serves until it is dropped: probes are answered during the drain, too.
-pub async fn serve(listener: TcpListener, registry: Registry, readiness: Readiness) {
+pub async fn serve(listener: TcpListener, registry: Registry, readiness: Readiness, metrics: Metrics) {
     let state = Arc::new((registry, readiness));
     let connections = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
     loop {
         let (stream, place) = match (listener.accept().await, Arc::clone(&connections).try_acquire_owned()) {
             (Ok((stream, _)), Ok(place)) => (stream, place),
-            (Ok(_), Err(_)) => continue,
+            (Ok(_), Err(_)) => {
+                metrics.limit_reached(Limit::AdminConnections);
+                continue;
+            }
             (Err(error), _) => {
                 tracing::debug!(%error, "cannot accept on the admin port");
                 sleep(Duration::from_millis(50)).await;

@@ -124,7 +124,7 @@ impl Bound {
     pub async fn run(self) -> Ended {
         let Self { sockets, admin, service, metrics, registry, readiness, starting, prefetch, mut signals } =
             self;
-        watch_panics(metrics);
+        watch_panics(metrics.clone());
         let (drainer, drain) = shutdown::drain();
         for (socket, listener) in sockets {
             let (socket, listener) = (Arc::new(socket), Arc::new(listener));
@@ -135,7 +135,7 @@ impl Bound {
             tokio::spawn(supervised("udp", udp));
             tokio::spawn(supervised("tcp", tcp));
         }
-        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone()));
+        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics));
         drop((starting, drain));
         if let Some(prefetch) = prefetch {
             prefetch.start();

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Service, Step};
 use crate::limits;
-use crate::metrics::{Limit, Transport};
+use crate::metrics::{Limit, Metrics, Transport};
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
@@ -55,7 +55,8 @@ fn admit<U: Upstream>(stream: TcpStream, service: &Arc<Service<U>>, drain: &Drai
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
-    tokio::spawn(write(writer, queue, (place, drain.clone())));
+    let metrics = service.metrics.clone();
+    tokio::spawn(write(writer, queue, metrics, (place, drain.clone())));
     let service = Arc::clone(service);
     let drain = drain.clone();
     tokio::spawn(async move {
@@ -83,7 +84,11 @@ async fn read<U: Upstream>(
             () = drain.begun() => return Ok(()),
             () = answers.closed() => return Ok(()),
             whole = timeout(limits::TCP_IDLE, receive(&mut reader, &mut message)) => {
-                if !whole?? {
+                let Ok(whole) = whole else {
+                    service.metrics.limit_reached(Limit::TcpIdle);
+                    return Ok(());
+                };
+                if !whole? {
                     return Ok(());
                 }
             }
@@ -141,12 +146,14 @@ fn frame(out: &mut Vec<u8>, answer: &[u8]) {
 async fn write(
     mut writer: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Vec<u8>>,
+    metrics: Metrics,
     _held: (OwnedSemaphorePermit, Drain),
 ) {
     while let Some(answer) = queue.recv().await {
         match timeout(limits::TCP_IDLE, writer.write_all(&answer)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return,
+            Err(_) => return metrics.limit_reached(Limit::TcpIdle),
         }
     }
     let _ = writer.shutdown().await; // fails when the client was first
