@@ -127,7 +127,8 @@ impl<U: Upstream> Resolver<U> {
         }
         let stale = self.stale(&query.key, now());
         if let Some(entry) = &stale
-            && (entry.was_given_stale() || self.upstream.condition().is_down)
+            && (self.upstream.condition().is_down
+                || entry.was_given_stale() && self.is_being_asked(&query.key))
         {
             self.refresh(&query.key, Mode::Remembered);
             entry.write_stale(query, limit, out);
@@ -199,9 +200,14 @@ impl<U: Upstream> Resolver<U> {
         (!is_peer && entry.is_usable_stale(now, self.serve_stale)).then_some(entry)
     }
 
+    /// Whether an answer is under way, to the question as it stands or from the search list.
+    fn is_being_asked(&self, key: &Key) -> bool {
+        self.questions.under_way(key).is_some() || self.completions.under_way(&key.completed()).is_some()
+    }
+
     /// Asks in the background, unless somebody does already.
     fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.questions.under_way(key).is_some() || self.has_failed_lately(key) {
+        if self.is_being_asked(key) || self.has_failed_lately(key) {
             return;
         }
         self.metrics.assist(Assist::Refresh);

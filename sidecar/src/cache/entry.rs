@@ -113,7 +113,8 @@ impl Entry {
             && !self.refreshing.swap(true, Ordering::Relaxed)
     }
 
-    /// Notes that it was given after its end: who comes next does not wait either, until there is a newer one.
+    /// Notes that it was given after its end, because the answer under way is slow: who comes next and would wait for
+    /// the same one need not.
     pub fn note_given_stale(&self) {
         self.was_given_stale.store(true, Ordering::Relaxed);
     }
