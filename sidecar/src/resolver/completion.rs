@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::BinDecodable;
 
 use super::question::{Mode, NoAnswer};
 use super::{Answer, Resolver, now};
@@ -14,7 +15,7 @@ use crate::cache::lifetime::Lifetime;
 use crate::flight::Role;
 use crate::metrics::Assist;
 use crate::upstream::Upstream;
-use crate::wire::{self, Malformed};
+use crate::wire::Malformed;
 
 impl<U: Upstream> Resolver<U> {
     /// What the search list makes of a question; one walk for all who ask at the same time.
@@ -68,7 +69,7 @@ fn remaining(entry: &Entry) -> u32 {
 /// A response to `key` that says that its name is an alias of `name`, and what `answer` says of that.
 fn alias(key: &Key, name: &[u8], answer: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut message = Message::from_vec(answer).map_err(|_| Malformed)?;
-    let decoded = |name: &[u8]| Name::from_ascii(wire::NameText(name).to_string()).map_err(|_| Malformed);
+    let decoded = |name: &[u8]| Name::from_bytes(name).map_err(|_| Malformed);
     let (owner, target) = (decoded(key.name())?, decoded(name)?);
     let (kind, _) = key.type_and_class();
     // The alias lives as long as what it leads to.
@@ -83,7 +84,7 @@ fn alias(key: &Key, name: &[u8], answer: &[u8]) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Flags;
+    use crate::wire::{self, Flags};
 
     #[test]
     fn the_answer_for_another_name_becomes_an_alias_and_its_records() {
@@ -104,5 +105,17 @@ mod tests {
         );
         assert_eq!(whole.queries[0].name().to_string(), "db.prod.svc.");
         assert!(whole.metadata.authoritative);
+    }
+
+    #[test]
+    fn a_name_of_any_bytes_is_the_owner_of_its_alias() {
+        let name = b"\x04a. \xff\x01b\x03svc\x00";
+        let question = wire::question(name, 1, 1);
+        let mut answer = vec![0, 0, 0x85, 0x83, 0, 1, 0, 0, 0, 0, 0, 0];
+        answer.extend_from_slice(&question);
+        let key = Key::new(&question, Flags(Flags::RD), false);
+        let alias = alias(&key, b"\x01c\x00", &answer).expect("an alias");
+        assert!(alias.starts_with(&answer[..4]) && alias[12..].starts_with(&question));
+        assert_eq!(alias[12 + question.len()..][..2], [0xc0, 12], "a pointer to the question");
     }
 }
