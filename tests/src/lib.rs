@@ -6,6 +6,7 @@
 //!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       the three together, for one test or one arm of an experiment
+//!   faults        what the sidecar does when things go wrong, measured
 //!   gang          the experiment: a Job's pods, with and without injection
 //!   testbed       runs integration tests on a node
 //!   programs      where the programs under test come from
@@ -18,6 +19,7 @@ pub mod admission;
 pub mod cluster;
 pub mod cluster_dns;
 pub mod failure;
+pub mod faults;
 pub mod gang;
 pub mod network;
 pub mod node;

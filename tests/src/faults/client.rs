@@ -1,0 +1,65 @@
+//! One question and how long it took.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+use crate::failure::{Failure, Tried};
+
+/// What a client saw.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The response; none in time.
+    pub response: Option<Message>,
+    /// From the question to the response, or to the end of the patience.
+    pub took: Duration,
+}
+
+impl Seen {
+    /// Whether it was given an address.
+    pub fn is_answered(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| !response.answers.is_empty())
+    }
+
+    /// Whether it was told that there is no such name.
+    pub fn is_missing(&self) -> bool {
+        let rcode = self.response.as_ref().map(|response| response.metadata.response_code);
+        rcode == Some(ResponseCode::NXDomain)
+    }
+
+    /// The TTL of the first record; what an expired answer has is 30.
+    pub fn ttl(&self) -> Option<u32> {
+        Some(self.response.as_ref()?.answers.first()?.ttl)
+    }
+
+    /// The time in milliseconds.
+    pub fn milliseconds(&self) -> f64 {
+        self.took.as_secs_f64() * 1000.0
+    }
+}
+
+/// As long as glibc waits for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks for the A record of a name, once.
+pub async fn ask(server: SocketAddr, name: &str) -> Result<Seen, Failure> {
+    let asking = || format!("asking for {name}");
+    let mut message = Message::new(1, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).tried(asking)?, RecordType::A));
+    let bytes = message.to_vec().tried(asking)?;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.tried(asking)?;
+    socket.connect(server).await.tried(asking)?;
+    let start = Instant::now();
+    socket.send(&bytes).await.tried(asking)?;
+    let mut buffer = [0; 4096];
+    let received = timeout(PATIENCE, socket.recv(&mut buffer)).await;
+    let took = start.elapsed();
+    let response =
+        received.ok().and_then(Result::ok).and_then(|length| Message::from_vec(&buffer[..length]).ok());
+    Ok(Seen { response, took })
+}
