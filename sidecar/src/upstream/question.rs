@@ -58,7 +58,7 @@ impl<'a> Question<'a> {
         if message.question_count() == 0 && dislikes_edns {
             return Verdict::WithoutEdns;
         }
-        let is_ours = |question: &[u8]| question.eq_ignore_ascii_case(self.key.question());
+        let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
         if message.question_count() != 1 || !message.question().is_some_and(is_ours) {
             return Verdict::Ignore;
         }
@@ -67,6 +67,11 @@ impl<'a> Question<'a> {
         }
         if dislikes_edns { Verdict::WithoutEdns } else { Verdict::Believe }
     }
+}
+
+/// Types and classes are numbers, of which some look like letters: HTTPS is 65, `A`, and 97 is `a`.
+fn is_same_question(one: &[u8], other: &[u8]) -> bool {
+    wire::type_and_class(one) == wire::type_and_class(other) && one.eq_ignore_ascii_case(other)
 }
 
 /// What to do with a message from the server.
@@ -134,6 +139,16 @@ mod tests {
         let mut two = good;
         two[5] = 2;
         assert_eq!(question.judge(&two), Verdict::Ignore, "two questions");
+    }
+
+    #[test]
+    fn types_that_differ_as_letters_do_are_different_types() {
+        let key = Key::new(b"\x01a\x00\x00\x41\x00\x01", Flags(Flags::RD), false);
+        let question = question(&key);
+        let mut bytes = answer(&question, Rcode::NO_ERROR);
+        assert_eq!(question.judge(&bytes), Verdict::Believe);
+        bytes[16] = 0x61;
+        assert_eq!(question.judge(&bytes), Verdict::Ignore, "97 is not 65, HTTPS");
     }
 
     #[test]
