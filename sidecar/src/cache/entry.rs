@@ -45,6 +45,9 @@ const STALE_NXDOMAIN_ANSWER: u16 = 19;
 impl Entry {
     /// Makes an entry of a response to the question of that length, with the TTLs that the limits allow.
     ///
+    /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about our own EDNS, and their
+    /// lower bits alone would say NOERROR and YXRRSET (RFC 6891 section 6.1.3).
+    ///
     /// Records behind the OPT record, which should be last, are dropped with it: they are additional ones,
     /// and moving them would break the compression pointers among them.
     pub fn new(
@@ -63,6 +66,9 @@ impl Entry {
         for record in message.records(question_length) {
             let record = record?;
             if record.kind == TYPE_OPT {
+                if record.ttl >> 24 != 0 {
+                    wire::put_rcode(&mut bytes, Rcode::SERVFAIL);
+                }
                 break;
             }
             counts[record.section as usize] += 1;

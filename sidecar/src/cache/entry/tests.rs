@@ -133,6 +133,20 @@ fn rfc3597_an_unknown_type_passes_byte_for_byte() {
 }
 
 #[test]
+fn rfc6891_6_1_3_an_extended_rcode_does_not_become_the_code_of_its_lower_bits() {
+    let now = Instant::now();
+    for rcode in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
+        let mut message = response(vec![]);
+        message.metadata.response_code = rcode;
+        let entry = entry(&message, 60, now);
+        for query in [query("a.example", 0, &[]), query("a.example", 1, OPT_DO)] {
+            let reply = written(&entry, &query, now, 512);
+            assert_eq!(reply.metadata.response_code, ResponseCode::ServFail, "{rcode}");
+        }
+    }
+}
+
+#[test]
 fn a_record_behind_the_opt_record_does_not_break_the_message() {
     let now = Instant::now();
     let mut message = response(vec![a(1, 60)]);
