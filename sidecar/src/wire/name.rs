@@ -65,11 +65,15 @@ impl fmt::Display for NameText<'_> {
 }
 
 /// Where the name that begins at `start` ends in place. Compression pointers (RFC 1035 section 4.1.4) are
-/// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must point further back than
-/// the one before, so a loop is impossible.
+/// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must lead to labels that end
+/// before the ones that it stands behind, so further and further back, and a loop is impossible.
 pub(super) fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let (mut at, mut end, mut before, mut length) = (start, None, start, 0);
+    let (mut at, mut end, mut length) = (start, None, 0);
+    let (mut labels_at, mut bound) = (start, bytes.len());
     loop {
+        if at >= bound {
+            return None;
+        }
         let label = usize::from(*bytes.get(at)?);
         match label >> 6 {
             0 => {
@@ -85,10 +89,11 @@ pub(super) fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
             3 => {
                 let target = usize::from(get_u16(bytes, at)? & 0x3fff);
                 end = end.or(Some(at + 2));
-                if target >= before || target < HEADER_LENGTH {
+                if target < HEADER_LENGTH {
                     return None;
                 }
-                before = target;
+                bound = labels_at;
+                labels_at = target;
                 at = target;
             }
             _ => return None,

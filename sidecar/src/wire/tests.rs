@@ -60,6 +60,19 @@ fn a_compression_loop_is_malformed() {
 }
 
 #[test]
+fn rfc1035_4_1_4_a_pointer_leads_to_a_name_that_stands_whole_before_it() {
+    // The data of the first record ends in a label of five bytes, which runs over the second record's own name.
+    let bytes = message(
+        2,
+        b"\xc0\x0c\xff\x00\x00\x01\x00\x00\x00\x3c\x00\x01\x05\
+          \xc0\x21\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00",
+    );
+    let mut records = Message::new(&bytes).expect("long enough").records(QUESTION_LENGTH);
+    assert!(records.next().is_some_and(|record| record.is_ok()));
+    assert_eq!(records.next(), Some(Err(Malformed)));
+}
+
+#[test]
 fn a_record_that_is_cut_off_is_malformed_wherever_it_is_cut() {
     let whole = message(1, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01");
     for length in HEADER_LENGTH + QUESTION_LENGTH..whole.len() {
