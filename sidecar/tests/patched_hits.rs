@@ -1,0 +1,211 @@
+//! A hit is the upstream's bytes, patched. The oracle: what hickory-proto reads in them is what it reads in the
+//! original, but for the client's id, flags and spelling, the TTLs, and EDNS.
+
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use podlocal_sidecar::cache::entry::Entry;
+use podlocal_sidecar::cache::lifetime::{Lifetime, Limits, lifetime};
+use podlocal_sidecar::query::Query;
+use podlocal_sidecar::reply::PAYLOAD_SIZE;
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_patched_hit_is_the_original_with_its_ttls_aged(
+        original in any_response(),
+        client in any_client(),
+        age in 0..5000_u32,
+        limit in prop_oneof![Just(65_535), 512..1300_usize, 100..512_usize],
+    ) {
+        let limits = limits();
+        let bytes = original.to_vec().expect("encodes");
+        let asked = original.queries[0].clone();
+        let query = client.query(&asked);
+        let lifetime = lifetime(&original, &limits);
+        let now = Instant::now();
+        let entry = Entry::new(&bytes, query.question().len(), lifetime, &limits, now).expect("well formed");
+        let mut out = Vec::new();
+        entry.write(&query, now + Duration::from_secs(age.into()), limit, &mut out);
+        prop_assert!(out.len() <= limit);
+        let hit = Message::from_vec(&out).expect("what we write decodes");
+
+        // The client's own.
+        let (given, kept) = (&hit.metadata, &original.metadata);
+        prop_assert_eq!((given.id, given.recursion_desired), (client.id, client.recursion_desired));
+        prop_assert_eq!(given.checking_disabled, client.checking_disabled);
+        prop_assert_eq!(hit.queries[0].name().to_string(), client.spelling(asked.name()).to_string());
+        prop_assert_eq!(hit.queries[0].query_type(), asked.query_type());
+        let edns = hit.edns.as_ref().map(|edns| (edns.max_payload(), edns.flags().dnssec_ok));
+        prop_assert_eq!(edns, client.dnssec_ok.map(|dnssec_ok| (PAYLOAD_SIZE, dnssec_ok)));
+        let understands = client.authentic_data || client.dnssec_ok == Some(true);
+        prop_assert_eq!(given.authentic_data, kept.authentic_data && understands);
+
+        // The upstream's own.
+        prop_assert_eq!(given.message_type, MessageType::Response);
+        prop_assert_eq!(given.response_code, kept.response_code);
+        prop_assert_eq!(given.authoritative, kept.authoritative);
+        prop_assert_eq!(given.recursion_available, kept.recursion_available);
+
+        let expected = |records: &[Record], is_answer| -> Vec<(Record, u32)> {
+            let aged = |ttl| first_ttl(ttl, is_answer, lifetime, &limits).saturating_sub(age);
+            records.iter().map(|record| (record.clone(), aged(record.ttl))).collect()
+        };
+        let found = |records: &[Record]| -> Vec<(Record, u32)> {
+            records.iter().map(|record| (record.clone(), record.ttl)).collect()
+        };
+        let opt_length = |message: &Message| if message.edns.is_some() { 11 } else { 0 };
+        let whole = bytes.len() - opt_length(&original) + opt_length(&hit);
+        prop_assert_eq!(given.truncation, whole > limit);
+        let answers = expected(&original.answers, true);
+        if given.truncation {
+            prop_assert!(answers.starts_with(&found(&hit.answers)));
+            prop_assert!(hit.authorities.is_empty() && hit.additionals.is_empty());
+        } else {
+            prop_assert_eq!(found(&hit.answers), answers);
+            prop_assert_eq!(found(&hit.authorities), expected(&original.authorities, false));
+            prop_assert_eq!(found(&hit.additionals), expected(&original.additionals, false));
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+struct Client {
+    id: u16,
+    recursion_desired: bool,
+    authentic_data: bool,
+    checking_disabled: bool,
+    /// `None` without EDNS.
+    dnssec_ok: Option<bool>,
+    /// Which letters to write the other way.
+    mask: u64,
+}
+
+impl Client {
+    fn query(&self, asked: &Question) -> Query {
+        let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = self.recursion_desired;
+        message.metadata.authentic_data = self.authentic_data;
+        message.metadata.checking_disabled = self.checking_disabled;
+        message.add_query(Question::query(self.spelling(asked.name()), asked.query_type()));
+        if let Some(dnssec_ok) = self.dnssec_ok {
+            let mut edns = Edns::new();
+            edns.set_dnssec_ok(dnssec_ok);
+            message.set_edns(edns);
+        }
+        Query::parse(&message.to_vec().expect("encodes")).expect("a query")
+    }
+
+    fn spelling(&self, name: &Name) -> Name {
+        let letters = name.to_ascii().into_bytes().into_iter().enumerate();
+        let text: String = letters
+            .map(|(at, byte)| if self.mask >> (at % 64) & 1 == 1 { byte.to_ascii_uppercase() } else { byte })
+            .map(char::from)
+            .collect();
+        Name::from_ascii(text).expect("a name")
+    }
+}
+
+fn any_client() -> impl Strategy<Value = Client> {
+    let dnssec_ok = prop::option::of(any::<bool>());
+    (any::<u16>(), any::<[bool; 3]>(), dnssec_ok, any::<u64>()).prop_map(|(id, flags, dnssec_ok, mask)| {
+        let [recursion_desired, authentic_data, checking_disabled] = flags;
+        Client { id, recursion_desired, authentic_data, checking_disabled, dnssec_ok, mask }
+    })
+}
+
+/// Names that end alike, so that hickory-proto's encoder compresses.
+fn any_name() -> impl Strategy<Value = Name> {
+    let label = prop::sample::select(vec!["a", "b", "api", "gang-0", "_tcp"]);
+    let suffix =
+        prop::sample::select(vec!["example.", "www.example.", "svc.cluster.local.", "x.y.in-addr.arpa."]);
+    (prop::collection::vec(label, 0..3), suffix)
+        .prop_map(|(labels, suffix)| name(&[&labels[..], &[suffix]].concat().join(".")))
+}
+
+fn any_record(owner: Name) -> impl Strategy<Value = Record> {
+    let owner = prop_oneof![3 => Just(owner), 1 => any_name()];
+    let ttl = prop_oneof![0..100_u32, any::<u32>()];
+    (owner, ttl, any_data()).prop_map(|(owner, ttl, data)| Record::from_rdata(owner, ttl, data))
+}
+
+fn any_data() -> impl Strategy<Value = RData> {
+    let numbers = (any::<u32>(), any::<[i32; 3]>(), 0..100_u32);
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(|octets| RData::A(A(octets.into()))),
+        any::<[u8; 16]>().prop_map(|octets| RData::AAAA(AAAA(octets.into()))),
+        any_name().prop_map(|name| RData::CNAME(CNAME(name))),
+        any_name().prop_map(|name| RData::NS(NS(name))),
+        any_name().prop_map(|name| RData::PTR(PTR(name))),
+        (any::<u16>(), any_name()).prop_map(|(preference, name)| RData::MX(MX::new(preference, name))),
+        (any::<[u16; 3]>(), any_name())
+            .prop_map(|([priority, weight, port], name)| RData::SRV(SRV::new(priority, weight, port, name))),
+        prop::collection::vec(any::<u8>(), 0..100).prop_map(|text| RData::TXT(TXT::from_bytes(vec![&text]))),
+        (any_name(), any_name(), numbers).prop_map(
+            |(primary, mailbox, (serial, [refresh, retry, expire], minimum))| {
+                RData::SOA(SOA::new(primary, mailbox, serial, refresh, retry, expire, minimum))
+            }
+        ),
+    ]
+}
+
+/// A response with an OPT record or without, of which most can be kept for a while.
+fn any_response() -> impl Strategy<Value = Message> {
+    let kind = prop::sample::select(vec![RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::ANY]);
+    let rcode =
+        prop::sample::select(vec![ResponseCode::NoError, ResponseCode::NXDomain, ResponseCode::Refused]);
+    any_name().prop_flat_map(move |asked| {
+        let records = |most| prop::collection::vec(any_record(asked.clone()), 0..most);
+        let sections = (records(12), records(3), records(3));
+        (Just(asked), kind.clone(), rcode.clone(), sections, any::<[bool; 4]>()).prop_map(
+            |(asked, kind, rcode, (answers, authorities, additionals), flags)| {
+                let mut message = Message::new(99, MessageType::Response, OpCode::Query);
+                message.metadata.response_code = rcode;
+                [
+                    message.metadata.authoritative,
+                    message.metadata.recursion_available,
+                    message.metadata.authentic_data,
+                    _,
+                ] = flags;
+                message.add_query(Question::query(asked, kind));
+                message.insert_answers(answers);
+                message.insert_authorities(authorities);
+                message.insert_additionals(additionals);
+                if flags[3] {
+                    message.set_edns(Edns::new());
+                }
+                message
+            },
+        )
+    })
+}
+
+fn limits() -> Limits {
+    Limits {
+        min_ttl: Duration::from_secs(10),
+        max_ttl: Duration::from_hours(1),
+        negative_max_ttl: Duration::from_secs(30),
+        zone: name("cluster.local."),
+    }
+}
+
+/// The TTL of a record before it ages, as the documentation of the settings has it: an answer's within `min-ttl`
+/// and `max-ttl`, any other's at most `max-ttl`, and with a negative answer nothing lives longer than that.
+fn first_ttl(ttl: u32, is_answer: bool, lifetime: Lifetime, limits: &Limits) -> u32 {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).expect("a setting");
+    let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
+    match lifetime {
+        Lifetime::Positive(_) if is_answer => ttl.clamp(seconds(limits.min_ttl), seconds(limits.max_ttl)),
+        Lifetime::Positive(_) | Lifetime::Uncached => ttl.min(seconds(limits.max_ttl)),
+        Lifetime::Negative(most) => ttl.min(most),
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
