@@ -1,0 +1,239 @@
+//! What a client gets of an upstream's answer: [`Entry::new`], then [`Entry::write`] or [`Entry::write_stale`].
+//!
+//! The input: [`Client`] in sixteen bytes, then the answer, as bytes or as what [`crate::message::Answer`] and a
+//! few changes make of it. Two opinions on the patched answer: record by record with [`crate::walk`], where data
+//! must be the same byte for byte; and hickory-proto's, where names are read through their pointers.
+
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, Record};
+use podlocal_sidecar::cache::entry::Entry;
+use podlocal_sidecar::cache::lifetime::{Lifetime, Limits, lifetime};
+use podlocal_sidecar::query::Query;
+use podlocal_sidecar::reply::PAYLOAD_SIZE;
+
+use crate::upstream::built;
+use crate::walk::{self, HEADER, OPT, Walk};
+use crate::{bare_query, decode, question, respell, same_question, word};
+
+const AD: u16 = 0x0020;
+const TC: u16 = 0x0200;
+const RD_AND_CD: u16 = 0x0110;
+const OPT_LENGTH: usize = 11;
+
+/// The TTL of an answer that is given after its end (RFC 8767 section 4), and the length of the extended error that
+/// says so (RFC 8914 section 2).
+const STALE_TTL: u32 = 30;
+const ERROR_LENGTH: usize = 6;
+
+/// Who asks, when, and what may be kept.
+struct Client {
+    query: Query,
+    limit: usize,
+    age: u32,
+    is_stale: bool,
+    limits: Limits,
+}
+
+/// Takes the input apart, keeps the answer, and writes it for the client.
+pub fn check(input: &[u8]) {
+    let Some((parameters, rest)) = input.split_first_chunk::<16>() else { return };
+    let is_built = parameters[0] & 1 == 1;
+    let Some(original) = (if is_built { built(rest) } else { Some(rest.to_vec()) }) else { return };
+    // Nothing else comes this far: `Question::judge` sees to it, and a length has sixteen bits.
+    let Some(walk) = walk::walk(&original).filter(|_| original.len() <= 65_535) else { return };
+    let Some(client) = Client::new(parameters, &original[walk.question.clone()]) else { return };
+    let decoded = decode(&original).map(|(message, _)| message);
+    let lifetime = decoded.as_ref().map_or(Lifetime::Uncached, |message| lifetime(message, &client.limits));
+    let now = Instant::now();
+    let Ok(entry) = Entry::new(&original, walk.question.len(), lifetime, &client.limits, now) else {
+        let into_header = |record: &walk::Record| walk::points_into_header(&original, record.start);
+        assert!(decoded.is_none() || walk.records.iter().any(into_header), "refused: {decoded:?}");
+        return;
+    };
+    assert_eq!(entry.seconds(), lifetime.seconds());
+    assert!(entry.size() >= original.len().min(HEADER + walk.question.len()));
+
+    let mut out = Vec::new();
+    if client.is_stale {
+        entry.write_stale(&client.query, client.limit, &mut out);
+    } else {
+        entry.write(&client.query, now + Duration::from_secs(client.age.into()), client.limit, &mut out);
+    }
+    let expected = Expected::new(&original, &walk, &client, lifetime);
+    expected.holds_byte_for_byte(&out);
+    if let Some(decoded) = &decoded
+        && expected.is_stable()
+    {
+        expected.holds_decoded(&out, decoded);
+    }
+}
+
+impl Client {
+    fn new(parameters: &[u8; 16], asked: &[u8]) -> Option<Self> {
+        let speaks = parameters[1];
+        let bit = |at: u8, flag: u16| if speaks >> at & 1 == 1 { flag } else { 0 };
+        let mut asked = asked.to_vec();
+        respell(&mut asked, u32::from(word(parameters, 8)) << 16 | u32::from(word(parameters, 10)));
+        let mut bytes =
+            bare_query(word(parameters, 14), bit(0, 0x0100) | bit(1, AD) | bit(2, 0x0010), &asked);
+        if bit(3, 1) == 1 {
+            bytes[11] = 1;
+            bytes.push(0);
+            for word in [OPT, word(parameters, 2), 0, bit(4, 0x8000), 0] {
+                bytes.extend_from_slice(&word.to_be_bytes());
+            }
+        }
+        let seconds = |at: usize, unit: u64| Duration::from_secs(unit * u64::from(parameters[at]));
+        let limits = Limits {
+            min_ttl: seconds(12, 1),
+            max_ttl: seconds(12, 1) + seconds(13, 60),
+            negative_max_ttl: seconds(13, 1),
+            zone: Name::from_ascii("cluster.local.").expect("a name"),
+        };
+        let (limit, age) = (usize::from(word(parameters, 4)), u32::from(word(parameters, 6)));
+        let is_stale = bit(5, 1) == 1;
+        Some(Self { query: Query::parse(&bytes).ok()?, limit, age, is_stale, limits })
+    }
+}
+
+/// What must come out.
+struct Expected<'a> {
+    original: &'a [u8],
+    walk: &'a Walk,
+    client: &'a Client,
+    /// The records before the OPT record, with the TTLs that they should have by now.
+    records: Vec<(walk::Record, u32)>,
+    /// How many of them fit.
+    kept: usize,
+    flags: u16,
+}
+
+impl<'a> Expected<'a> {
+    fn new(original: &'a [u8], walk: &'a Walk, client: &'a Client, lifetime: Lifetime) -> Self {
+        let before_opt = walk.records.iter().take_while(|record| record.kind != OPT);
+        let aged = |record: &walk::Record| ttl(record, lifetime, &client.limits).saturating_sub(client.age);
+        let records: Vec<_> = before_opt
+            .map(|record| (record.clone(), if client.is_stale { STALE_TTL } else { aged(record) }))
+            .collect();
+        let room = client.limit.saturating_sub(client.opt_length());
+        let is_whole = records.last().map_or(walk.question.end, |(last, _)| last.rdata.end) <= room;
+        let fits = |(record, _): &&(walk::Record, u32)| record.section == 0 && record.rdata.end <= room;
+        let kept = if is_whole { records.len() } else { records.iter().take_while(fits).count() };
+
+        let mut flags = word(original, 2) & !RD_AND_CD | client.query.flags.0 & RD_AND_CD;
+        if !client.query.flags.has(AD) && client.query.edns.is_none_or(|edns| !edns.dnssec_ok) {
+            flags &= !AD;
+        }
+        if !is_whole {
+            flags |= TC;
+        }
+        // The upper bits of the RCODE (RFC 6891 section 6.1.3) concern our own hop; the lower ones alone would be
+        // another code.
+        let opt = walk.records.iter().find(|record| record.kind == OPT);
+        if opt.is_some_and(|record| record.ttl >> 24 != 0) {
+            flags = flags & !0xf | 2;
+        }
+        Self { original, walk, client, records, kept, flags }
+    }
+
+    fn holds_byte_for_byte(&self, out: &[u8]) {
+        let query = &self.client.query;
+        let least = self.walk.question.end + self.client.opt_length();
+        assert!(out.len() <= self.client.limit.max(least), "{} bytes for {}", out.len(), self.client.limit);
+        assert_eq!(word(out, 0), query.id);
+        assert_eq!(word(out, 2), self.flags, "flags: {:#06x} for {:#06x}", word(out, 2), self.flags);
+
+        let written = walk::walk(out).expect("what we write is whole");
+        assert_eq!(&out[written.question.clone()], query.question(), "the client's spelling");
+        let speaks_edns = usize::from(query.edns.is_some());
+        assert_eq!(
+            written.records.len(),
+            self.kept + speaks_edns,
+            "all that fits, and an OPT record or none"
+        );
+        let end = written.records.last().map_or(written.question.end, |record| record.rdata.end);
+        assert_eq!(end, out.len());
+        for (record, (original, ttl)) in written.records.iter().zip(self.kept()) {
+            let what =
+                |record: &walk::Record| (record.section, record.kind, record.class, record.rdata.clone());
+            assert_eq!(what(record), what(original));
+            assert_eq!(record.ttl, *ttl, "{} s after {}", self.client.age, original.ttl);
+            assert_eq!(out[record.rdata.clone()], self.original[original.rdata.clone()]);
+        }
+        if let Some(edns) = query.edns {
+            let opt = written.records.last().expect("an OPT record");
+            let ttl = u32::from(edns.dnssec_ok) << 15;
+            assert_eq!((opt.section, opt.kind, opt.class, opt.ttl), (2, OPT, PAYLOAD_SIZE, ttl));
+            let error = if self.flags & 0xf == 3 { 19 } else { 3_u8 };
+            let options = if self.client.is_stale { &[0, 15, 0, 2, 0, error][..] } else { &[] };
+            assert_eq!(&out[opt.rdata.clone()], options);
+        }
+    }
+
+    fn holds_decoded(&self, out: &[u8], original: &Message) {
+        let (written, read) = decode(out).expect("what hickory-proto reads, it reads after us");
+        assert_eq!(read, out.len());
+        let asked = self.client.query.question();
+        assert!(question(&written).is_some_and(|question| same_question(&question, asked)));
+        let edns = written.edns.as_ref().map(|edns| (edns.version(), edns.flags().dnssec_ok));
+        assert_eq!(edns, self.client.query.edns.map(|edns| (0, edns.dnssec_ok)));
+
+        let mut left = self.kept().iter();
+        for (what, written, original) in [
+            ("answers", &written.answers, &original.answers),
+            ("authorities", &written.authorities, &original.authorities),
+            ("additionals", &written.additionals, &original.additionals),
+        ] {
+            assert!(written.len() <= original.len(), "{what}");
+            for (written, original) in written.iter().zip(original) {
+                let (_, ttl) = left.next().expect("no more than were kept");
+                // Equality of records says nothing of TTLs (RFC 2136 section 1.1.1).
+                assert_eq!((written, written.ttl), (original, *ttl), "{what}");
+            }
+        }
+        assert!(left.next().is_none(), "all that were kept");
+    }
+
+    /// Whether the names in the original's data stay the same when the header and the TTLs change. A pointer into
+    /// those reads as whatever stands there; changed bytes have such pointers, servers do not.
+    fn is_stable(&self) -> bool {
+        let data = self.walk.records.iter().flat_map(|record| self.original[record.rdata.clone()].windows(2));
+        let into_header = data.clone().any(|pair| pair[0] == 0xc0 && usize::from(pair[1]) < HEADER);
+        let mut patched = self.original.to_vec();
+        for (record, ttl) in &self.records {
+            patched[record.ttl_at..record.ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
+        }
+        let records = |bytes: &[u8]| -> Option<Vec<Record>> {
+            let (message, _) = decode(bytes)?;
+            Some([message.answers, message.authorities, message.additionals].concat())
+        };
+        !into_header && records(&patched) == records(self.original)
+    }
+
+    fn kept(&self) -> &[(walk::Record, u32)] {
+        &self.records[..self.kept]
+    }
+}
+
+impl Client {
+    fn opt_length(&self) -> usize {
+        let error_length = if self.is_stale { ERROR_LENGTH } else { 0 };
+        if self.query.edns.is_some() { OPT_LENGTH + error_length } else { 0 }
+    }
+}
+
+/// The TTL with which a record is stored: within the limits where it bounds the answer, never above them.
+fn ttl(record: &walk::Record, lifetime: Lifetime, limits: &Limits) -> u32 {
+    // RFC 2181 section 8: the highest bit makes it zero.
+    let ttl = if record.ttl >> 31 == 1 { 0 } else { record.ttl };
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).expect("a setting");
+    match lifetime {
+        Lifetime::Negative(most) => ttl.min(most),
+        Lifetime::Positive(_) if record.section == 0 => {
+            ttl.min(seconds(limits.max_ttl)).max(seconds(limits.min_ttl))
+        }
+        Lifetime::Positive(_) | Lifetime::Uncached => ttl.min(seconds(limits.max_ttl)),
+    }
+}

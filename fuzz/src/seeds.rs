@@ -1,0 +1,171 @@
+//! Where the fuzzers begin: messages as clients, CoreDNS and attackers send them, one file each. Committed, so that
+//! what a fuzzer has found can stand beside them; made here, so that a reader sees what they are.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// One seed: the target, the name of its file, its bytes.
+type Seed = (&'static str, String, Vec<u8>);
+
+/// Writes them into the directory that `SEEDS` names, if it does, and ends the program: a directory for each target.
+/// Every fuzz program does this first, since a program without libFuzzer cannot have its instrumentation.
+pub fn write_if_asked() {
+    let Some(directory) = env::var_os("SEEDS").map(PathBuf::from) else { return };
+    for (target, name, bytes) in all() {
+        let directory = directory.join(target);
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join(name), bytes).expect("a file");
+    }
+    std::process::exit(0);
+}
+
+fn all() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (name, bytes) in queries() {
+        seeds.push(("query", name.to_owned(), bytes));
+    }
+    for (name, bytes) in answers() {
+        // A client without EDNS and one with; the whole answer and what fits into little.
+        for (client, parameters) in [("plain", PLAIN), ("edns", EDNS), ("small", SMALL), ("stale", STALE)] {
+            seeds.push(("reply", format!("{name}-{client}"), [&parameters[..], &bytes].concat()));
+        }
+        // The answer to what we asked, and to the same name with another type.
+        seeds.push(("upstream", name.to_owned(), [&[0, 0, 0][..], &bytes].concat()));
+        let type_at = (bytes.iter().skip(12).position(|byte| *byte == 0).unwrap_or(0) + 2) as u8;
+        seeds.push(("upstream", format!("{name}-other-type"), [&[0, type_at, 0x20][..], &bytes].concat()));
+        let two_questions = [&[0; 3], &bytes[..5], &[2], &bytes[6..]].concat();
+        seeds.push(("upstream", format!("{name}-two-questions"), two_questions));
+    }
+    // What `Answer` is made of has no form to be read: any bytes do, and the fuzzer takes it from there.
+    for index in 1..=4_u32 {
+        let mut noise = index;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        })
+        .take(400)
+        .collect();
+        let built = |parameters: [u8; 16]| [&[1][..], &parameters[1..], &bytes].concat();
+        seeds.push(("reply", format!("built-{index}"), built(if index % 2 == 0 { EDNS } else { PLAIN })));
+        seeds.push(("upstream", format!("built-{index}"), [&[1, 0, 0][..], &bytes].concat()));
+    }
+    seeds
+}
+
+/// See `reply`: switches, what the client speaks, its EDNS size, the limit, the age, its spelling, the TTLs.
+const PLAIN: [u8; 16] = [0, 1, 0, 0, 2, 0, 0, 5, 0, 0, 0, 0, 0, 60, 0, 7];
+const EDNS: [u8; 16] = [0, 31, 4, 208, 4, 208, 0, 20, 255, 255, 255, 255, 5, 60, 0, 7];
+const SMALL: [u8; 16] = [0, 9, 0, 0, 0, 80, 0, 1, 85, 85, 85, 85, 0, 1, 0, 7];
+const STALE: [u8; 16] = [0, 41, 4, 208, 4, 208, 0, 90, 0, 0, 0, 0, 5, 60, 0, 7];
+
+fn queries() -> Vec<(&'static str, Vec<u8>)> {
+    let plain = query("Api.Example.COM", RecordType::A, false);
+    let edns = query("api.default.svc.cluster.local", RecordType::AAAA, true);
+    let changed = |place: usize, value: u8| {
+        let mut bytes = edns.clone();
+        bytes[place] = value;
+        bytes
+    };
+    let (version_at, kind_at) = (edns.len() - 5, edns.len() - 11 - 3);
+    vec![
+        ("marked", {
+            let mut bytes = edns.clone();
+            *bytes.last_mut().expect("an OPT record's length") = 12;
+            [&bytes[..], b"\xff\x49\x00\x08podlocal"].concat()
+        }),
+        ("sig0", {
+            let mut bytes = plain.clone();
+            bytes[11] = 1;
+            [&bytes[..], b"\x00\x00\x18\x00\xff\x00\x00\x00\x00\x00\x04sign"].concat()
+        }),
+        ("reply", changed(2, 0x81)),
+        ("notify", changed(2, 4 << 3)),
+        ("two-questions", changed(5, 2)),
+        ("an-answer", changed(7, 1)),
+        ("two-opt-records", changed(11, 2)),
+        ("edns-version-1", changed(version_at, 1)),
+        ("axfr", changed(kind_at, 252)),
+        ("tsig", changed(edns.len() - 9, 250)),
+        ("compressed-question", changed(12, 0xc0)),
+        ("cut-off", edns[..30].to_vec()),
+        ("bytes-behind", [&plain[..], b"x"].concat()),
+        ("root", query(".", RecordType::NS, true)),
+        ("plain", plain),
+        ("edns", edns),
+    ]
+}
+
+fn answers() -> Vec<(&'static str, Vec<u8>)> {
+    let (host, alias) = ("api.default.svc.cluster.local", "www.example.com");
+    let a = |last| record(host, 30, RData::A(A::new(10, 0, 0, last)));
+    let soa =
+        SOA::new(name("ns.dns.cluster.local"), name("hostmaster.cluster.local"), 1, 7200, 1800, 86400, 5);
+    let srv = |peer| record("_mpi._tcp.gang.local", 5, RData::SRV(SRV::new(0, 50, 2222, name(peer))));
+    let chain = vec![
+        record(alias, 300, RData::CNAME(CNAME(name("edge.cdn.example.com")))),
+        record("edge.cdn.example.com", 20, RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
+    ];
+    let mail = vec![
+        record("example.com", 60, RData::MX(MX::new(10, name("mail.example.com")))),
+        record("example.com", 60, RData::NS(NS(name("ns.example.com")))),
+        record("example.com", 60, RData::TXT(TXT::new(vec!["v=spf1 -all".to_owned()]))),
+    ];
+    let reverse = record("1.0.0.10.in-addr.arpa", 30, RData::PTR(PTR(name(host))));
+    let peers = vec![srv("gang-0.gang.local"), srv("gang-1.gang.local")];
+    let mut gone = answer(host, RecordType::A, vec![]);
+    gone.metadata.response_code = ResponseCode::NXDomain;
+    gone.insert_authorities(vec![record("cluster.local", 30, RData::SOA(soa))]);
+    let mut no_edns = answer(host, RecordType::A, vec![]);
+    no_edns.metadata.response_code = ResponseCode::FormErr;
+    no_edns.edns = None;
+    let mut bad_cookie = answer(host, RecordType::A, vec![]);
+    bad_cookie.edns.get_or_insert_default().set_rcode_high(1);
+    [
+        ("addresses", answer(host, RecordType::A, (1..=5).map(a).collect())),
+        ("alias", answer(alias, RecordType::AAAA, chain)),
+        ("mail", answer("Example.com", RecordType::ANY, mail)),
+        ("service", answer("_mpi._tcp.gang.local", RecordType::SRV, peers)),
+        ("reverse", answer("1.0.0.10.in-addr.arpa", RecordType::PTR, vec![reverse])),
+        ("https", answer(alias, RecordType::HTTPS, vec![])),
+        ("nxdomain", gone),
+        ("formerr", no_edns),
+        ("extended-rcode", bad_cookie),
+    ]
+    .into_iter()
+    .map(|(what, message)| (what, message.to_vec().expect("encodes")))
+    .collect()
+}
+
+fn query(of: &str, kind: RecordType, speaks_edns: bool) -> Vec<u8> {
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name(of), kind));
+    if speaks_edns {
+        message.set_edns(Edns::new());
+    }
+    message.to_vec().expect("encodes")
+}
+
+fn answer(of: &str, kind: RecordType, answers: Vec<Record>) -> Message {
+    let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+    message.metadata.authoritative = true;
+    message.metadata.authentic_data = true;
+    message.add_query(Query::query(name(of), kind));
+    message.insert_answers(answers);
+    message.set_edns(Edns::new());
+    message
+}
+
+fn record(owner: &str, ttl: u32, data: RData) -> Record {
+    Record::from_rdata(name(owner), ttl, data)
+}
+
+fn name(text: &str) -> Name {
+    let mut name = Name::from_ascii(text).expect("a name");
+    name.set_fqdn(true);
+    name
+}

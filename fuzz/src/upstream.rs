@@ -1,0 +1,107 @@
+//! What an upstream sends, and whether it answers our question: [`Question::judge`].
+//!
+//! The input: a byte of switches, two of tampering (where in the question, with what), then the message, as bytes
+//! or as an [`Answer`] and what is changed in it.
+
+use arbitrary::{Arbitrary, Unstructured};
+use podlocal_sidecar::query::Query;
+use podlocal_sidecar::upstream::question::{Question, Verdict};
+use podlocal_sidecar::upstream::token::Token;
+
+use crate::message::Answer;
+use crate::walk::{self, HEADER};
+use crate::{bare_query, decode, question, respell, same_question, word};
+
+/// What is asked when the message has no question that we could have asked.
+const USUAL: &[u8] = b"\x03api\x07example\x03com\x00\x00\x01\x00\x01";
+
+/// Takes the input apart, asks the question, and judges the message.
+pub fn check(input: &[u8]) {
+    let Some(([switches, place, change], rest)) = input.split_first_chunk() else { return };
+    let mut message = if switches & 1 == 0 { rest.to_vec() } else { built(rest).unwrap_or_default() };
+    let mut asked = match walk::first_question(&message) {
+        Some(place) => message[place].to_vec(),
+        None => USUAL.to_vec(),
+    };
+    // Another question than the one that is answered, most of all one that looks like it.
+    let place = usize::from(*place) % asked.len();
+    asked[place] ^= change;
+    let Ok(query) = Query::parse(&bare_query(0, 0x0100, &asked)) else { return };
+    let token = Token::new().expect("the kernel has random bytes");
+    let ours = Question::new(&query.key, token).expect("the kernel has random bytes");
+    let sent = ours.bytes(switches & 2 == 0);
+    if message.len() >= HEADER {
+        put_right(&mut message, &sent, *switches);
+    }
+    judged(&message, &sent, ours.judge(&message));
+}
+
+/// The id and the flags are not to be guessed: they are put right unless a switch says otherwise.
+fn put_right(message: &mut [u8], sent: &[u8], switches: u8) {
+    if switches & 4 == 0 {
+        message[..2].copy_from_slice(&sent[..2]);
+    }
+    if switches & 8 == 0 {
+        message[2] = message[2] & 0x87 | 0x80;
+    }
+    if switches & 16 == 0
+        && let Some(place) = walk::first_question(message)
+    {
+        respell(&mut message[place], u32::from(switches) * 0x0101_0101);
+    }
+}
+
+/// An answer and a few changed bytes.
+pub(crate) fn built(rest: &[u8]) -> Option<Vec<u8>> {
+    let mut source = Unstructured::new(rest);
+    let answer = Answer::arbitrary(&mut source).ok()?;
+    let changes = Vec::<(u16, u8)>::arbitrary(&mut source).ok()?;
+    let mut bytes = answer.bytes();
+    for (place, change) in changes {
+        let place = usize::from(place) % bytes.len();
+        bytes[place] ^= change;
+    }
+    Some(bytes)
+}
+
+fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
+    let asked = &sent[HEADER..walk::walk(sent).expect("what we send is whole").question.end];
+    let is_reply = message.len() >= HEADER
+        && message[..2] == sent[..2]
+        && message[2] & 0x80 != 0
+        && message[2] & 0x78 == 0;
+    let dislikes_edns = is_reply && matches!(message[3] & 0xf, 1 | 4);
+    let walked = walk::walk(message);
+    let is_answered =
+        walked.as_ref().is_some_and(|walk| same_question(&message[walk.question.clone()], asked));
+    let decoded = decode(message);
+    match verdict {
+        Verdict::Believe => {
+            assert!(is_reply && !dislikes_edns, "believed, and no answer to what we sent");
+            assert!(is_answered, "believed, and not what we asked, or cut off");
+            if let Some((decoded, _)) = &decoded {
+                let question = question(decoded).expect("one question");
+                assert!(
+                    same_question(&question, asked),
+                    "believed, and hickory-proto reads another question"
+                );
+            }
+        }
+        Verdict::WithoutEdns => {
+            assert!(dislikes_edns, "only FORMERR and NOTIMP may be about EDNS");
+            assert!(is_answered || word(message, 4) == 0, "about another question");
+        }
+        Verdict::Ignore => {
+            let Some((decoded, _)) = decoded else { return };
+            let is_plain = walk::question_is_plain(message);
+            let is_ours = question(&decoded).is_some_and(|question| same_question(&question, asked));
+            let leads_nowhere = walked.is_some_and(|walk| {
+                walk.records.iter().any(|record| walk::points_into_header(message, record.start))
+            });
+            assert!(
+                !(is_reply && is_plain && is_ours && !leads_nowhere),
+                "a true answer is ignored: {decoded:?}"
+            );
+        }
+    }
+}
