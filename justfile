@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One step of CI: format, lint, docs, dependencies, test, gang, images, schema
+# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, schema
 step NAME:
     .ci/run {{NAME}}
 
@@ -18,6 +18,10 @@ gang *ARGUMENTS:
 # All tests
 test:
     cargo test --workspace
+
+# Fuzzes what comes from the network, each target for that long: all targets, or those named
+fuzz SECONDS="60" *TARGETS:
+    .ci/fuzz {{SECONDS}} {{TARGETS}}
 
 # Prints the page of settings anew from the table
 settings-page:
