@@ -15,6 +15,10 @@ step NAME:
 gang *ARGUMENTS:
     cargo run --release --bin gang -- {{ARGUMENTS}}
 
+# What the sidecar does when things go wrong, measured: loss, outage, slowness, memory, abuse, late peers
+faults *ARGUMENTS:
+    cargo run --release --bin faults -- {{ARGUMENTS}}
+
 # All tests
 test:
     cargo test --workspace

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         without_injection_every_step_of_the_search_list_is_asked,
         an_injected_pod_resolves_what_it_resolved_before_and_asks_less,
         an_injected_pod_asks_only_its_sidecar,
+        a_service_name_asked_as_it_is_resolves_as_musl_needs_it,
+        with_its_own_ndots_5_a_pod_asks_four_questions_then_two_then_none,
         the_containers_start_when_dns_answers,
         port_53_needs_the_sysctl_and_nothing_else,
         the_sidecar_answers_until_the_application_has_ended_and_exits_0,
@@ -134,6 +136,36 @@ async fn an_injected_pod_asks_only_its_sidecar(testbed: Testbed) -> Result<(), F
     let once = cluster.dns.counts();
     look_up(&running, &["www.example.com", "www.example.com"]).await?;
     assert_eq!(cluster.dns.counts(), once, "what is cached is not asked again");
+    Ok(())
+}
+
+async fn a_service_name_asked_as_it_is_resolves_as_musl_needs_it(testbed: Testbed) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let running = cluster.create(sleeping_pod(), "default").await?;
+    running.ready("app").await?;
+    // The final dot keeps glibc from searching, as two dots keep musl.
+    let lookups = look_up(&running, &["db.prod.svc.", "rank-0.peers.default.svc."]).await?;
+    let addresses: Vec<_> =
+        lookups.iter().flat_map(|lookup| &lookup.addresses).map(ToString::to_string).collect();
+    assert!(addresses.contains(&"10.96.8.8".to_owned()), "{addresses:?}");
+    assert!(addresses.contains(&"10.244.1.10".to_owned()), "{addresses:?}");
+    Ok(())
+}
+
+async fn with_its_own_ndots_5_a_pod_asks_four_questions_then_two_then_none(
+    testbed: Testbed,
+) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let mut pod = sleeping_pod();
+    pod["spec"]["dnsConfig"] = json!({ "options": [{ "name": "ndots", "value": "5" }] });
+    let running = cluster.create(pod, "default").await?;
+    running.ready("app").await?;
+    for (name, most) in [("api.example.com", 4), ("www.example.com", 2), ("api.example.com", 0)] {
+        cluster.dns.reset_counts();
+        look_up(&running, &[name]).await?;
+        let counts = cluster.dns.counts();
+        assert!(counts.total() <= most, "{name}: {counts}");
+    }
     Ok(())
 }
 
