@@ -63,7 +63,7 @@ pub fn put_question(message: &mut [u8], question: &[u8]) {
     }
 }
 
-/// Writes a TTL where [`Record::ttl_at`] says.
+/// Writes a TTL where [`super::Record::ttl_at`] says.
 pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
     put_u32(message, at, ttl);
 }
