@@ -6,10 +6,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
+use crate::decide::Namespace;
 use crate::mutate::{Mutation, Outcome, Policy, mutate};
+use crate::notice::Notice;
 use crate::patch;
 
 /// The most characters of a warning; the API server cuts longer ones
@@ -35,6 +37,8 @@ pub struct Reviewed {
     pub namespace: String,
     /// The pod's name, or what its name will start with.
     pub name: String,
+    /// What the pod's owner has to learn; `None` for a dry run, too, which must leave no trace.
+    pub notice: Option<Notice>,
 }
 
 /// What was done with a review.
@@ -69,8 +73,13 @@ enum Failure {
     Edit(#[from] patch::Error),
 }
 
-/// Answers a review.
-pub fn review(body: &[u8], cluster: &Cluster, policy: &Policy) -> Reviewed {
+/// Answers a review. `annotations_of` tells the annotations of a namespace, as far as they are known.
+pub fn review(
+    body: &[u8],
+    annotations_of: impl Fn(&str) -> Map<String, Value>,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Reviewed {
     let (review, parsed) = match serde_json::from_slice(body) {
         Ok(review) => (review, Ok(())),
         Err(error) => (Value::Null, Err(Failure::from(error))),
@@ -85,15 +94,20 @@ pub fn review(body: &[u8], cluster: &Cluster, policy: &Policy) -> Reviewed {
         .find(|name| !name.is_empty())
         .unwrap_or_default();
 
+    let of_namespace = || Namespace { annotations: annotations_of(&namespace), name: namespace.clone() };
     let result = parsed
         .and_then(|()| check(&review))
-        .and_then(|()| Ok(mutate(&request["object"], &namespace, cluster, policy)?));
-    let (response, verdict, ignored) = match result {
-        Ok(mutation) => (done(&uid, &mutation), Verdict::Done(mutation.outcome), mutation.ignored.len()),
-        Err(failure) => (allowed(&uid, &[failure.to_string()]), Verdict::Failed(failure.reason()), 0),
+        .and_then(|()| Ok(mutate(&request["object"], &of_namespace(), cluster, policy)?));
+    let (response, verdict) = match &result {
+        Ok(mutation) => (done(&uid, mutation), Verdict::Done(mutation.outcome)),
+        Err(failure) => (allowed(&uid, &[failure.to_string()]), Verdict::Failed(failure.reason())),
     };
+    let mutation = result.as_ref().ok();
+    let told = mutation.filter(|_| request["dryRun"] != true);
+    let notice = told.and_then(|mutation| Notice::of(&request["object"]["metadata"], &namespace, mutation));
+    let ignored = mutation.map_or(0, |mutation| mutation.ignored.len());
     let answer = json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response});
-    Reviewed { body: answer.to_string().into_bytes(), verdict, ignored, namespace, name }
+    Reviewed { body: answer.to_string().into_bytes(), verdict, ignored, namespace, name, notice }
 }
 
 /// Whether this is a review that we can answer: the creation of a pod.
@@ -194,12 +208,13 @@ mod tests {
             domain: "cluster.local".to_owned(),
             extra_search: Vec::new(),
             version: None,
+            serves_impossible_names: false,
         }
     }
 
     fn answer(body: &[u8]) -> (Value, Verdict) {
         let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
-        let reviewed = review(body, &cluster(), &policy);
+        let reviewed = review(body, |_| Map::new(), &cluster(), &policy);
         let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
         assert_eq!(
             (&answer["apiVersion"], &answer["kind"]),
@@ -252,6 +267,44 @@ mod tests {
         let patch = BASE64.decode(response["patch"].as_str().expect("a text")).expect("base64");
         let patch = String::from_utf8(patch).expect("UTF-8");
         assert!(patch.contains("web.svc.cluster.local") && !patch.contains("evil"), "{patch}");
+    }
+
+    #[test]
+    fn the_annotations_are_those_of_the_namespace_of_the_request() {
+        let pod = json!({"metadata": {"namespace": "evil"}, "spec": {"containers": []}});
+        let annotations_of = |namespace: &str| {
+            assert_eq!(namespace, "web");
+            Map::from_iter([
+                (table::NDOTS.annotation(), json!("4")),
+                (table::PATIENCE.annotation(), json!("soon")),
+            ])
+        };
+        let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
+        let reviewed = review(review_of(&pod).to_string().as_bytes(), annotations_of, &cluster(), &policy);
+        let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
+        let patch = BASE64.decode(answer["response"]["patch"].as_str().expect("a text")).expect("base64");
+        let patch = String::from_utf8(patch).expect("UTF-8");
+        assert!(patch.contains(r#"{"name":"ndots","value":"4"}"#), "{patch}");
+        let warning = answer["response"]["warnings"][0].as_str().expect("a text");
+        assert!(warning.contains("the namespace's annotation"), "{warning}");
+        assert_eq!(reviewed.ignored, 1);
+    }
+
+    #[test]
+    fn the_owner_learns_of_a_skip_but_not_from_a_dry_run() {
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "u-9", "controller": true});
+        let pod = json!({
+            "metadata": {"generateName": "train-", "ownerReferences": [owner]},
+            "spec": {"containers": [], "hostNetwork": true},
+        });
+        let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
+        let notice = |dry_run: bool| {
+            let mut of_pod = review_of(&pod);
+            of_pod["request"]["dryRun"] = json!(dry_run);
+            review(of_pod.to_string().as_bytes(), |_| Map::new(), &cluster(), &policy).notice
+        };
+        assert_eq!(notice(false).expect("a notice").owner.name, "train");
+        assert_eq!(notice(true), None);
     }
 
     #[test]

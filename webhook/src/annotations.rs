@@ -1,7 +1,7 @@
-//! A pod's annotations -> settings. Pure.
+//! The annotations of a pod and of its namespace -> settings. Pure.
 //!
 //! ```text
-//!   the pod's annotation  >  the cluster-wide default (settings file)  >  the default of the table
+//!   the pod's annotation  >  its namespace's  >  the cluster-wide default (settings file)  >  the table's default
 //! ```
 //!
 //! The order holds key by key. A bad value is ignored, so that the next best holds, and it is named.
@@ -14,24 +14,35 @@ use serde_json::{Map, Value};
 /// The cluster-wide defaults for injected pods, already checked.
 pub type Defaults = Vec<(&'static Setting, Given)>;
 
-/// Reads the settings of a pod from its annotations, then from the defaults. [`Read::mistakes`] names every value
-/// that was ignored, unknown annotations with our prefix included.
-pub fn read(annotations: Option<&Map<String, Value>>, defaults: &Defaults) -> Read {
-    let of_pod = |setting: &Setting| {
-        let value = annotations?.get(&setting.annotation())?;
-        setting.is_annotation().then(|| Given { origin: origin(&setting.annotation()), text: text(value) })
+/// The annotations of one object; `None` where it has none.
+pub type Annotations<'a> = Option<&'a Map<String, Value>>;
+
+/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults.
+/// [`Read::mistakes`] names every value that was ignored, unknown annotations with our prefix included.
+pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults) -> Read {
+    let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
+    let annotated = |setting: &Setting| {
+        let key = setting.annotation();
+        let values =
+            layers.into_iter().filter_map(|(layer, annotations)| Some((layer, annotations?.get(&key)?)));
+        let given =
+            values.map(|(layer, value)| Given { origin: format!("{layer} {key}"), text: text(value) });
+        given.filter(|_| setting.is_annotation()).collect::<Vec<_>>()
     };
     let of_cluster = |setting: &Setting| {
         let default = defaults.iter().find(|(other, _)| *other == setting);
         default.map(|(_, given)| given.clone())
     };
-    let mut read = read::read(|setting| of_pod(setting).into_iter().chain(of_cluster(setting)).collect());
-    read.mistakes.extend(annotations.into_iter().flatten().filter_map(|(key, value)| unknown(key, value)));
+    let mut read = read::read(|setting| annotated(setting).into_iter().chain(of_cluster(setting)).collect());
+    for (layer, annotations) in layers {
+        let unknown = annotations.into_iter().flatten().filter_map(|(key, value)| unknown(layer, key, value));
+        read.mistakes.extend(unknown);
+    }
     read
 }
 
 /// The mistake in an annotation with our prefix that is no setting of pods.
-fn unknown(key: &str, value: &Value) -> Option<Mistake> {
+fn unknown(layer: &str, key: &str, value: &Value) -> Option<Mistake> {
     let name = key.strip_prefix(ANNOTATION_PREFIX)?;
     let expected = match key {
         STATUS_ANNOTATION => return None,
@@ -42,11 +53,7 @@ fn unknown(key: &str, value: &Value) -> Option<Mistake> {
         }
         _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
     };
-    Some(Mistake::new(origin(key), &text(value), expected))
-}
-
-fn origin(key: &str) -> String {
-    format!("annotation {key}")
+    Some(Mistake::new(format!("{layer} {key}"), &text(value), expected))
 }
 
 /// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
@@ -65,7 +72,7 @@ mod tests {
     use serde_json::json;
 
     fn of(annotations: &Value, defaults: &Defaults) -> Read {
-        read(annotations.as_object(), defaults)
+        read(annotations.as_object(), None, defaults)
     }
 
     fn default_of(setting: &'static Setting, text: &str) -> (&'static Setting, Given) {
@@ -78,6 +85,38 @@ mod tests {
         let read = of(&json!({table::NDOTS.annotation(): "1"}), &defaults);
         assert_eq!((read.settings.ndots, read.settings.cache_size), (1, 8 << 20));
         assert_eq!(read.mistakes, []);
+    }
+
+    #[test]
+    fn the_pod_wins_over_its_namespace_and_that_over_the_cluster_key_by_key() {
+        let defaults = vec![
+            default_of(&table::NDOTS, "3"),
+            default_of(&table::CACHE_SIZE, "8Mi"),
+            default_of(&table::PATIENCE, "1s"),
+        ];
+        let of_pod = json!({table::NDOTS.annotation(): "1"});
+        let of_namespace = json!({table::NDOTS.annotation(): "4", table::CACHE_SIZE.annotation(): "2Mi"});
+        let read = read(of_pod.as_object(), of_namespace.as_object(), &defaults);
+        let settings = &read.settings;
+        assert_eq!((settings.ndots, settings.cache_size, settings.patience.as_secs()), (1, 2 << 20, 1));
+        assert_eq!(read.mistakes, []);
+    }
+
+    #[test]
+    fn a_bad_value_of_the_namespace_is_named_as_its_own_and_costs_nothing_that_the_pod_sets() {
+        let of_namespace =
+            json!({table::NDOTS.annotation(): "many", format!("{ANNOTATION_PREFIX}nodts"): "2"});
+        let of_pod = json!({table::NDOTS.annotation(): "1"});
+        let origins = |of_pod: Annotations| {
+            let read = read(of_pod, of_namespace.as_object(), &Vec::new());
+            read.mistakes.into_iter().map(|mistake| mistake.origin).collect::<Vec<_>>()
+        };
+        let (ndots, unknown) = (
+            "the namespace's annotation podlocal-dns.io/ndots",
+            "the namespace's annotation podlocal-dns.io/nodts",
+        );
+        assert_eq!(origins(None), [ndots, unknown]);
+        assert_eq!(origins(of_pod.as_object()), [unknown]);
     }
 
     #[test]

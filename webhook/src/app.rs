@@ -12,13 +12,17 @@ use crate::certificates::{self, Identity};
 use crate::cluster::Cluster;
 use crate::config::Serve;
 use crate::discovery;
-use crate::keeper::Keeper;
+use crate::events::{self, Events};
+use crate::impossible;
+use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
+use crate::namespaces::Namespaces;
 use crate::readiness::{Latch, Readiness};
 use crate::server::{self, Context};
 use crate::shutdown::Signals;
 use crate::tls::{self, Served};
+use crate::tls_files::{self, TlsFiles};
 
 /// How long reviews that are under way may take after the first signal; within the 30 s that a pod has.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
@@ -34,7 +38,7 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A file cannot be read or written.
+    /// A file cannot be written.
     #[error("{file}: {source}")]
     File {
         /// Its name.
@@ -43,8 +47,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The certificate in the files cannot be served.
-    #[error("--tls-cert and --tls-key: {0}")]
-    Certificate(#[from] tls::Error),
+    #[error(transparent)]
+    Certificate(#[from] tls_files::Error),
     /// No certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] certificates::MakeError),
@@ -81,8 +85,10 @@ pub struct App {
     admin: TcpListener,
     served: Arc<Served>,
     tls: rustls::ServerConfig,
-    context: Arc<Context>,
+    policy: Policy,
+    metrics: Arc<Metrics>,
     cluster: Arc<watch::Sender<Cluster>>,
+    known: watch::Receiver<Cluster>,
     readiness: Readiness,
     settings: Serve,
     signals: Signals,
@@ -108,13 +114,15 @@ impl App {
         let (cluster, known) = watch::channel(Cluster::new(&common.cluster, &resolv_conf));
         let served = Arc::new(Served::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
-        let context = Arc::new(Context { cluster: known, policy, metrics: Arc::new(Metrics::new()) });
+        let metrics = Arc::new(Metrics::new());
         Ok(Self {
             reviews,
             admin,
             tls: tls::server_config(served.clone())?,
             served,
-            context,
+            policy,
+            known,
+            metrics,
             cluster: Arc::new(cluster),
             readiness: Readiness::default(),
             settings,
@@ -125,14 +133,22 @@ impl App {
     /// Serves until the first signal, then drains.
     pub async fn run(mut self) -> Result<End, StartError> {
         self.announce();
-        let latch = self.readiness.latch("certificate");
-        self.certify(latch)?;
+        let client = if in_cluster() { Some(client()?) } else { None };
+        self.certify(client.as_ref(), self.readiness.latch("certificate"))?;
+        let (namespaces, events) = self.learn(client);
+        let context = Arc::new(Context {
+            cluster: self.known,
+            policy: self.policy,
+            namespaces,
+            events,
+            metrics: self.metrics.clone(),
+        });
 
         let (reviews, admin) = (Handle::new(), Handle::new());
-        let router = server::reviews(self.context.clone());
+        let router = server::reviews(context);
         let mut reviews_task =
             tokio::spawn(server::serve_tls(self.reviews, self.tls, router, reviews.clone()));
-        let router = server::admin(self.readiness.clone(), self.context.metrics.clone());
+        let router = server::admin(self.readiness.clone(), self.metrics);
         tokio::spawn(server::serve_plain(self.admin, router, admin));
 
         let signal = tokio::select! {
@@ -169,30 +185,38 @@ impl App {
         if cluster.dns.is_empty() {
             tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
         }
-        let Cluster { dns, domain, extra_search, version: _ } = &*cluster;
+        let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _ } = &*cluster;
         tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
     }
 
+    /// Starts what learns about the cluster, where there is one.
+    fn learn(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
+        let Some(client) = client else {
+            return (Namespaces::default(), Events::none(self.metrics.clone()));
+        };
+        tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone()));
+        tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
+        let namespaces = Namespaces::follow(client.clone(), self.readiness.latch("namespaces"));
+        (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))
+    }
+
     /// Sees to it that there is a certificate, now or soon; `latch` is dropped when there is one.
-    fn certify(&self, latch: Latch) -> Result<(), StartError> {
-        let metrics = self.context.metrics.clone();
-        let client = if in_cluster() { Some(client()?) } else { None };
-        if let Some(client) = &client {
-            tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone()));
-        }
+    fn certify(&self, client: Option<&kube::Client>, latch: Latch) -> Result<(), StartError> {
+        let metrics = self.metrics.clone();
         if let Some((certificate, key)) = &self.settings.tls_files {
-            let key = tls::certified_key(&read(certificate)?, &read(key)?)?;
-            metrics.certificate_expires(certificates::expiry(&key.cert[0]).unwrap_or_default());
-            self.served.replace(key);
+            let files = TlsFiles::serve(certificate, key, &self.served, &metrics)?;
+            tokio::spawn(files.follow(self.served.clone(), metrics, tls_files::INTERVAL));
             return Ok(());
         }
         let ca_out = self.settings.ca_out.clone();
         if let Some(client) = client {
             let keeper = Keeper {
-                client,
+                client: client.clone(),
                 secret: self.settings.certificate_secret.clone(),
                 configuration: self.settings.webhook_configuration.clone(),
                 dns_names: self.settings.dns_names.clone(),
+                clock: Arc::new(SystemTime::now),
+                interval: keeper::INTERVAL,
             };
             let on_ca = move |ca: &str| {
                 if let Some(file) = &ca_out
@@ -225,10 +249,6 @@ fn in_cluster() -> bool {
 fn client() -> Result<kube::Client, StartError> {
     let config = kube::Config::incluster().map_err(|error| StartError::ServiceAccount(error.into()))?;
     kube::Client::try_from(config).map_err(|error| StartError::ServiceAccount(error.into()))
-}
-
-fn read(file: &std::path::Path) -> Result<String, StartError> {
-    std::fs::read_to_string(file).map_err(of_file(file))
 }
 
 fn of_file(file: &std::path::Path) -> impl Fn(std::io::Error) -> StartError {

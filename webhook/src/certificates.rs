@@ -1,21 +1,32 @@
-//! A CA and a serving certificate of our own: making them, and judging ones that were kept. Pure but for the
-//! randomness of keys; the time is passed in.
+//! A CA and a serving certificate of our own: making, renewing and judging them. Pure but for the randomness of keys;
+//! the time is passed in.
+//!
+//! The CA holds ten years and signs certificates of ninety days, so that what the API server trusts seldom changes. When
+//! it does, the new CA is trusted beside the old one first, and signs later ([`next::step`]).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::{FromDer as _, GeneralName};
 
 use crate::tls;
 
-/// How long both certificates hold.
-const LIFETIME: Duration = Duration::from_hours(365 * 24);
+mod next;
+mod x509;
+
+pub use next::Step;
+pub use x509::expiry;
+
+/// How long a CA holds.
+pub const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// How long a serving certificate holds.
+pub const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// How far they hold into the past, for nodes whose clock is late.
 const CLOCK_SKEW: Duration = Duration::from_hours(1);
@@ -23,10 +34,10 @@ const CLOCK_SKEW: Duration = Duration::from_hours(1);
 /// The names of the parts in a Secret of type `kubernetes.io/tls`, and our two more.
 const PARTS: [&str; 4] = ["ca.crt", "ca.key", "tls.crt", "tls.key"];
 
-/// A CA, its key, a serving certificate and its key, in PEM.
+/// CAs, the key of the first of them, a serving certificate and its key, in PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// What the API server has to trust.
+    /// What the API server has to trust: the CA that signs, then older ones.
     pub ca: String,
     ca_key: String,
     certificate: String,
@@ -60,6 +71,9 @@ pub enum Unusable {
     /// The name by which we are called is not in it.
     #[error("it is not for {0}")]
     OtherName(String),
+    /// None of the CAs has signed it.
+    #[error("the certificate is signed by none of the CAs")]
+    OtherAuthority,
 }
 
 /// Why no identity could be made.
@@ -76,32 +90,32 @@ pub enum MakeError {
 impl Identity {
     /// Makes a CA and a certificate for `names`, DNS names or IP addresses.
     pub fn make(names: &[String], now: SystemTime) -> Result<Self, MakeError> {
-        let (from, until) = (now - CLOCK_SKEW, now + LIFETIME);
+        let (ca, ca_key) = authority(now)?;
+        let (certificate, key) = certificate(names, now, &ca, &ca_key)?;
+        Ok(Self { ca, ca_key, certificate, key })
+    }
 
-        let mut ca = CertificateParams::default();
-        (ca.not_before, ca.not_after) = (from.into(), until.into());
-        ca.distinguished_name = rcgen::DistinguishedName::new();
-        ca.distinguished_name.push(DnType::CommonName, "podlocal-dns-webhook CA");
-        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    /// The identity after `step`. What is not renewed stays; CAs that have ended go.
+    pub fn renewed(&self, step: Step, names: &[String], now: SystemTime) -> Result<Self, MakeError> {
+        let mut renewed = self.clone();
+        match step {
+            Step::Keep => return Ok(renewed),
+            Step::StartOver => return Self::make(names, now),
+            Step::NewCertificate => {
+                (renewed.certificate, renewed.key) = certificate(names, now, &self.ca, &self.ca_key)?;
+            }
+            Step::NewAuthority => {
+                let (ca, ca_key) = authority(now)?;
+                (renewed.ca, renewed.ca_key) = (format!("{ca}{}", self.ca), ca_key);
+            }
+        }
+        renewed.ca = x509::in_force_only(&renewed.ca, now)?;
+        Ok(renewed)
+    }
 
-        let mut leaf = CertificateParams::new(names)?;
-        (leaf.not_before, leaf.not_after) = (from.into(), until.into());
-        leaf.distinguished_name = rcgen::DistinguishedName::new();
-        leaf.distinguished_name.push(DnType::CommonName, "podlocal-dns-webhook");
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        leaf.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
-        let certificate = leaf.signed_by(&key, &ca)?;
-
-        Ok(Self {
-            ca: ca.pem(),
-            ca_key: ca.key().serialize_pem(),
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+    /// What has to be done with it. `is_trusted` tells whether the API server is known to trust all its CAs.
+    pub fn next(&self, names: &[String], now: SystemTime, is_trusted: bool) -> Step {
+        next::step(&self.facts(names, now, is_trusted))
     }
 
     /// From the data of a Secret.
@@ -122,49 +136,70 @@ impl Identity {
 
     /// Whether it can be served now, as one of `names`.
     pub fn usable(&self, names: &[String], now: SystemTime) -> Result<Usable, Unusable> {
-        let ca = tls::certificates(&self.ca)?;
-        let (_, ca) = X509Certificate::from_der(&ca[0]).map_err(|_| Unusable::NotX509("CA"))?;
-        in_force("CA", &ca, now)?;
         let key = tls::certified_key(&self.certificate, &self.key)?;
-        let (_, certificate) =
-            X509Certificate::from_der(&key.cert[0]).map_err(|_| Unusable::NotX509("certificate"))?;
-        let expires = in_force("certificate", &certificate, now)?;
-        if let Some(name) = names.iter().find(|name| !is_for(&certificate, name)) {
+        let expires = x509::in_force("certificate", &key.cert[0], now)?;
+        if let Some(name) = names.iter().find(|name| !x509::is_for(&key.cert[0], name)) {
             return Err(Unusable::OtherName(name.clone()));
         }
+        let authorities = tls::certificates(&self.ca)?;
+        let signers: Vec<_> =
+            authorities.iter().filter(|authority| x509::is_signed_by(&key.cert[0], authority)).collect();
+        let signer = signers.first().ok_or(Unusable::OtherAuthority)?;
+        x509::in_force("CA", signer, now)?;
         Ok(Usable { key, expires })
+    }
+
+    fn facts(&self, names: &[String], now: SystemTime, is_trusted: bool) -> next::Facts {
+        let left = |certificate: &CertificateDer<'_>, what| {
+            let until = x509::in_force(what, certificate, now).ok()?;
+            (SystemTime::UNIX_EPOCH + Duration::from_secs(until)).duration_since(now).ok()
+        };
+        let authorities = tls::certificates(&self.ca).unwrap_or_default();
+        // The pair is right when it can make a key for handshakes.
+        let has_key = tls::certified_key(&self.ca, &self.ca_key).is_ok();
+        let signing = authorities.first().filter(|_| has_key);
+        let usable = self.usable(names, now).ok();
+        let is_signed_by_first = |usable: &Usable| {
+            signing.is_some_and(|authority| x509::is_signed_by(&usable.key.cert[0], authority))
+        };
+        next::Facts {
+            authority_left: signing.and_then(|authority| left(authority, "CA")),
+            is_signed_by_it: usable.as_ref().is_some_and(is_signed_by_first),
+            certificate_left: usable.as_ref().and_then(|usable| left(&usable.key.cert[0], "certificate")),
+            is_trusted,
+        }
     }
 }
 
-/// When a certificate in DER ends, in seconds of Unix time.
-pub fn expiry(der: &[u8]) -> Option<u64> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    u64::try_from(certificate.validity().not_after.timestamp()).ok()
+/// A new CA and its key.
+fn authority(now: SystemTime) -> Result<(String, String), rcgen::Error> {
+    let mut ca = CertificateParams::default();
+    (ca.not_before, ca.not_after) = ((now - CLOCK_SKEW).into(), (now + AUTHORITY_LIFETIME).into());
+    ca.distinguished_name = rcgen::DistinguishedName::new();
+    ca.distinguished_name.push(DnType::CommonName, "podlocal-dns-webhook CA");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    Ok((ca.pem(), ca.key().serialize_pem()))
 }
 
-/// When the certificate ends, provided that it is in force.
-fn in_force(what: &'static str, certificate: &X509Certificate<'_>, now: SystemTime) -> Result<u64, Unusable> {
-    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let seconds = |timestamp: i64| u64::try_from(timestamp).unwrap_or(0);
-    let validity = certificate.validity();
-    let (from, until) = (seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp()));
-    if (from..until).contains(&now) { Ok(until) } else { Err(Unusable::NotInForce(what)) }
-}
-
-/// Whether that DNS name or IP address stands in the certificate.
-fn is_for(certificate: &X509Certificate<'_>, name: &str) -> bool {
-    let address = name.parse::<std::net::IpAddr>().ok().map(|address| match address {
-        std::net::IpAddr::V4(address) => address.octets().to_vec(),
-        std::net::IpAddr::V6(address) => address.octets().to_vec(),
-    });
-    let names = certificate.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| {
-        names.value.general_names.iter().any(|general| match general {
-            GeneralName::DNSName(text) => text.eq_ignore_ascii_case(name),
-            GeneralName::IPAddress(octets) => address.as_deref() == Some(*octets),
-            _ => false,
-        })
-    })
+/// A new serving certificate and its key, signed by the first of the CAs in `ca`.
+fn certificate(
+    names: &[String],
+    now: SystemTime,
+    ca: &str,
+    ca_key: &str,
+) -> Result<(String, String), rcgen::Error> {
+    let issuer = Issuer::from_ca_cert_pem(ca, KeyPair::from_pem(ca_key)?)?;
+    let mut leaf = CertificateParams::new(names)?;
+    (leaf.not_before, leaf.not_after) = ((now - CLOCK_SKEW).into(), (now + CERTIFICATE_LIFETIME).into());
+    leaf.distinguished_name = rcgen::DistinguishedName::new();
+    leaf.distinguished_name.push(DnType::CommonName, "podlocal-dns-webhook");
+    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    leaf.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    Ok((leaf.signed_by(&key, &issuer)?.pem(), key.serialize_pem()))
 }
 
 impl std::fmt::Debug for Identity {
@@ -174,46 +209,4 @@ impl std::fmt::Debug for Identity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names() -> Vec<String> {
-        vec!["a.example.svc".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]
-    }
-
-    #[test]
-    fn a_made_identity_is_usable_until_it_ends_and_not_after() {
-        let now = SystemTime::now();
-        let identity = Identity::make(&names(), now).expect("makes");
-        let usable = identity.usable(&names(), now).expect("usable");
-        let end = UNIX_EPOCH + Duration::from_secs(usable.expires);
-        assert!(identity.usable(&names(), end - Duration::from_secs(1)).is_ok());
-        for outside in [end, now - Duration::from_hours(2)] {
-            assert!(matches!(identity.usable(&names(), outside), Err(Unusable::NotInForce(_))));
-        }
-    }
-
-    #[test]
-    fn what_is_kept_in_a_secret_comes_back_the_same() {
-        let identity = Identity::make(&names(), SystemTime::now()).expect("makes");
-        let parts = identity.parts();
-        assert_eq!(Identity::from_parts(|name| parts.get(name).cloned()).expect("whole"), identity);
-        let without_key = Identity::from_parts(|name| parts.get(name).cloned().filter(|_| name != "tls.key"));
-        assert!(matches!(without_key, Err(Unusable::Missing("tls.key"))));
-    }
-
-    #[test]
-    fn a_strange_secret_is_refused() {
-        let now = SystemTime::now();
-        let identity = Identity::make(&names(), now).expect("makes");
-        let other = Identity::make(&names(), now).expect("makes");
-        let mixed = Identity { key: other.key.clone(), ..identity.clone() };
-        assert!(matches!(mixed.usable(&names(), now), Err(Unusable::Tls(_))), "a key of another certificate");
-        let garbage = Identity { certificate: "garbage".to_owned(), ..identity.clone() };
-        assert!(matches!(garbage.usable(&names(), now), Err(Unusable::Tls(_))));
-        let empty = Identity { ca: String::new(), ..identity.clone() };
-        assert!(matches!(empty.usable(&names(), now), Err(Unusable::Tls(_))));
-        let renamed = identity.usable(&["b.example.svc".to_owned()], now);
-        assert!(matches!(renamed, Err(Unusable::OtherName(name)) if name == "b.example.svc"));
-    }
-}
+mod tests;

@@ -16,6 +16,9 @@ pub struct Cluster {
     pub extra_search: Vec<String>,
     /// The API server's version; `None` while unknown.
     pub version: Option<Version>,
+    /// Whether the cluster's DNS gives answers for names that cannot exist (rewrite, hosts, template, multicluster):
+    /// then nobody but that DNS can know which names exist.
+    pub serves_impossible_names: bool,
 }
 
 /// What the flags say about the cluster.
@@ -56,6 +59,7 @@ impl Cluster {
                 flags.extra_search.clone()
             },
             version: None,
+            serves_impossible_names: false,
         }
     }
 }

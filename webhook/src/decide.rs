@@ -2,7 +2,7 @@
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::{Mistake, Read};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
@@ -26,6 +26,15 @@ pub enum Decision {
     Skip(Skip),
 }
 
+/// What is known of the namespace of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name, from the review; a pod that a controller makes often has none.
+    pub name: String,
+    /// Its annotations, which are the defaults of its pods.
+    pub annotations: Map<String, Value>,
+}
+
 /// Everything that [`crate::inject`] needs besides the pod.
 #[derive(Debug)]
 pub struct Plan {
@@ -37,6 +46,8 @@ pub struct Plan {
     pub zone: String,
     /// The pod's namespace.
     pub namespace: String,
+    /// Whether the cluster's DNS answers for names that cannot exist, so that the sidecar must not judge them.
+    pub serves_impossible_names: bool,
 }
 
 /// Decides about one pod. The first line that fits holds:
@@ -64,14 +75,19 @@ pub struct Plan {
 ///
 /// That the pod is opted in at all is known from the selectors of the webhook's configuration; a label with any
 /// other value says nothing, and the namespace's label holds.
-pub fn decide(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults) -> Decision {
+pub fn decide(pod: &Value, namespace: &Namespace, cluster: &Cluster, defaults: &Defaults) -> Decision {
     match examine(pod, namespace, cluster, defaults) {
         Ok(decision) => decision,
         Err(skip) => Decision::Skip(skip),
     }
 }
 
-fn examine(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults) -> Result<Decision, Skip> {
+fn examine(
+    pod: &Value,
+    namespace: &Namespace,
+    cluster: &Cluster,
+    defaults: &Defaults,
+) -> Result<Decision, Skip> {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     let label = metadata["labels"][INJECT_LABEL].as_str();
     if !spec["containers"].is_array() {
@@ -97,7 +113,7 @@ fn examine(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults)
     }
     let base = dns_base(&spec["dnsPolicy"], label)?;
 
-    let read = annotations::read(metadata["annotations"].as_object(), defaults);
+    let read = annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
     if declares_port(spec, 53) {
         return Err(Skip::DnsPortTaken);
     }
@@ -107,9 +123,14 @@ fn examine(pod: &Value, namespace: &str, cluster: &Cluster, defaults: &Defaults)
     if port_sysctl(spec).is_some_and(|start| start > 53) {
         return Err(Skip::PortSysctl);
     }
-    let dns = dns::configure(base, &spec["dnsConfig"], namespace, cluster, &read)?;
-    let (zone, namespace) = (cluster.domain.clone(), namespace.to_owned());
-    Ok(Decision::Inject(Box::new(Plan { read, dns, zone, namespace })))
+    let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
+    Ok(Decision::Inject(Box::new(Plan {
+        read,
+        dns,
+        zone: cluster.domain.clone(),
+        namespace: namespace.name.clone(),
+        serves_impossible_names: cluster.serves_impossible_names && base == Base::Cluster,
+    })))
 }
 
 /// What the pod's containers of our name mean; `None` when there are none.

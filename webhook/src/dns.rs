@@ -195,11 +195,12 @@ mod tests {
             domain: "cluster.local".to_owned(),
             extra_search: vec!["corp.example".to_owned()],
             version: None,
+            serves_impossible_names: false,
         }
     }
 
     fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Unfit> {
-        configure(base, own, "web", &cluster(), &annotations::read(annotated.as_object(), &Vec::new()))
+        configure(base, own, "web", &cluster(), &annotations::read(annotated.as_object(), None, &Vec::new()))
     }
 
     #[test]
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!(dns.config["nameservers"], json!(["127.0.0.1", "10.96.0.10"]));
         let mut elsewhere = cluster();
         elsewhere.dns = vec!["10.96.0.10:5353".parse().expect("valid")];
-        let read = annotations::read(fallback.as_object(), &Vec::new());
+        let read = annotations::read(fallback.as_object(), None, &Vec::new());
         let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
         assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
         assert_eq!(dns.mistakes.len(), 1);

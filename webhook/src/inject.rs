@@ -100,7 +100,8 @@ fn environment(plan: &Plan) -> Value {
 }
 
 /// What the sidecar has to know of its pod: the servers to ask, and how names are expanded there. The search list is
-/// written where it is not the one that follows from the namespace.
+/// written where it is not the one that follows from the namespace. Where the cluster's DNS answers for names that
+/// cannot exist, the sidecar does not judge names, unless somebody has chosen that it does.
 ///
 /// Every text is one that the sidecar takes: it does not start with a bad value, and a pod without its sidecar has no
 /// DNS. A namespace that is none can stand in a document on disk only; such a pod is never created.
@@ -110,6 +111,10 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
         (&table::ZONE, plan.zone.clone()),
     ];
+    let is_chosen = plan.read.accepted.iter().any(|(setting, _)| *setting == &table::SEARCH_ASSIST);
+    if plan.serves_impossible_names && !is_chosen {
+        decided.push((&table::SEARCH_ASSIST, value::SearchAssist::Off.name().to_owned()));
+    }
     let namespace = value::namespace(&plan.namespace).ok();
     decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));
     let derived = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() }.search_list();

@@ -1,8 +1,8 @@
 //! Keeps the certificate: in a Secret that the replicas share, and its CA in our own webhook configuration.
 //!
-//! Replicas agree through the API server's optimistic concurrency: whoever creates the Secret, or replaces an
-//! unusable one, first, wins, and the others take what is there. What fails is tried again, for ever, and reviews
-//! go on with what is known.
+//! Replicas agree through the API server's optimistic concurrency: whoever creates the Secret, or renews what is in it,
+//! first, wins, and the others take what is there. What fails is tried again, for ever, and reviews go on with what is
+//! known.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::certificates::{Identity, MakeError, Unusable, Usable};
+use crate::certificates::{Identity, MakeError, Step, Unusable, Usable};
 use crate::metrics::Metrics;
 use crate::readiness::Latch;
 use crate::tls::Served;
@@ -23,9 +23,9 @@ use crate::tls::Served;
 const MOST_ROUNDS: usize = 5;
 
 /// How often everything is compared with what the API server has.
-const INTERVAL: Duration = Duration::from_mins(1);
+pub const INTERVAL: Duration = Duration::from_mins(1);
 
-/// The first pause after a failure; it doubles up to [`INTERVAL`].
+/// The first pause after a failure; it doubles up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest that one comparison may take.
@@ -42,7 +42,14 @@ pub struct Keeper {
     pub configuration: String,
     /// The names that the certificate is for.
     pub dns_names: Vec<String>,
+    /// Tells the time; tests move it.
+    pub clock: Clock,
+    /// [`INTERVAL`], or less in tests.
+    pub interval: Duration,
 }
+
+/// A clock for certificates.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Why the certificate could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +78,12 @@ impl Keeper {
     pub async fn run(self, served: Arc<Served>, metrics: Arc<Metrics>, latch: Latch, on_ca: impl Fn(&str)) {
         let mut latch = Some(latch);
         let mut current = None;
+        // What the webhook configuration is known to trust.
+        let mut trusted = None;
         let mut pause = FIRST_PAUSE;
         loop {
             let round = async {
-                let (identity, usable) = self.agree(SystemTime::now()).await?;
+                let (identity, usable) = self.agree((self.clock)(), trusted.as_deref()).await?;
                 if current.as_ref() != Some(&identity) {
                     tracing::info!(secret = self.secret, expires = usable.expires, "serving the certificate");
                     metrics.certificate_expires(usable.expires);
@@ -86,18 +95,19 @@ impl Keeper {
                 if self.publish(&identity.ca).await? {
                     tracing::info!(configuration = self.configuration, "wrote the CA");
                 }
+                trusted = Some(identity.ca);
                 Ok(())
             };
             let result = tokio::time::timeout(DEADLINE, round).await.unwrap_or(Err(Error::Deadline));
             let slept = match result {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
-                    INTERVAL
+                    self.interval
                 }
                 Err(error) => {
                     tracing::warn!(%error, "will try again");
                     let slept = pause;
-                    pause = (pause * 2).min(INTERVAL);
+                    pause = (pause * 2).min(self.interval);
                     slept
                 }
             };
@@ -105,19 +115,38 @@ impl Keeper {
         }
     }
 
-    /// The identity that all replicas share: the one in the Secret, or a new one when there is none or it cannot
-    /// be used.
-    pub async fn agree(&self, now: SystemTime) -> Result<(Identity, Usable), Error> {
+    /// The identity that all replicas share: the one in the Secret, made or renewed where that is needed. `trusted` is
+    /// what the webhook configuration is known to trust.
+    pub async fn agree(&self, now: SystemTime, trusted: Option<&str>) -> Result<(Identity, Usable), Error> {
         let secrets: Api<Secret> = Api::default_namespaced(self.client.clone());
         for _ in 0..MOST_ROUNDS {
             let kept = secrets.get_opt(&self.secret).await.map_err(failed("read the Secret"))?;
-            if let Some(kept) = &kept {
-                match self.usable(kept, now) {
-                    Ok(usable) => return Ok(usable),
-                    Err(error) => tracing::warn!(secret = self.secret, %error, "the Secret cannot be used"),
+            let identity = kept.as_ref().and_then(|kept| {
+                let read = identity(kept);
+                read.inspect_err(
+                    |error| tracing::warn!(secret = self.secret, %error, "the Secret is unreadable"),
+                )
+                .ok()
+            });
+            let (made, usable) = match identity {
+                None => (Identity::make(&self.dns_names, now)?, None),
+                Some(identity) => {
+                    let step = identity.next(&self.dns_names, now, trusted == Some(&identity.ca));
+                    let usable = identity.usable(&self.dns_names, now);
+                    if step != Step::Keep {
+                        let reason = usable.as_ref().err().map(ToString::to_string);
+                        tracing::info!(secret = self.secret, ?step, reason, "renewing");
+                    }
+                    match usable {
+                        Ok(usable) if step == Step::Keep => return Ok((identity, usable)),
+                        usable => {
+                            let renewed = identity.renewed(step, &self.dns_names, now)?;
+                            (renewed, usable.ok().map(|usable| (identity, usable)))
+                        }
+                    }
                 }
-            }
-            let made = self.secret_of(&Identity::make(&self.dns_names, now)?, kept.as_ref());
+            };
+            let made = self.secret_of(&made, kept.as_ref());
             let written = match kept {
                 None => secrets.create(&PostParams::default(), &made).await,
                 Some(_) => secrets.replace(&self.secret, &PostParams::default(), &made).await,
@@ -126,7 +155,13 @@ impl Keeper {
                 Ok(_) => {}
                 // Another replica was faster: take what it wrote.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(failed("write the Secret")(error)),
+                Err(error) => {
+                    let error = failed("write the Secret")(error);
+                    if usable.is_some() {
+                        tracing::warn!(%error, "what is there still serves; will try again");
+                    }
+                    return usable.ok_or(error);
+                }
             }
             // Read again in both cases, so that what is served is what is kept.
         }
@@ -162,14 +197,6 @@ impl Keeper {
         Ok(true)
     }
 
-    fn usable(&self, kept: &Secret, now: SystemTime) -> Result<(Identity, Usable), Unusable> {
-        let data = kept.data.as_ref();
-        let identity =
-            Identity::from_parts(|name| data.and_then(|data| data.get(name)).map(|bytes| bytes.0.clone()))?;
-        let usable = identity.usable(&self.dns_names, now)?;
-        Ok((identity, usable))
-    }
-
     /// The Secret that keeps `identity`, in the place of `kept`.
     fn secret_of(&self, identity: &Identity, kept: Option<&Secret>) -> Secret {
         let data = identity.parts().into_iter().map(|(name, bytes)| (name, ByteString(bytes)));
@@ -190,6 +217,12 @@ impl Keeper {
             ..Secret::default()
         }
     }
+}
+
+/// What is in the Secret.
+fn identity(kept: &Secret) -> Result<Identity, Unusable> {
+    let data = kept.data.as_ref();
+    Identity::from_parts(|name| data.and_then(|data| data.get(name)).map(|bytes| bytes.0.clone()))
 }
 
 fn failed(what: &'static str) -> impl Fn(kube::Error) -> Error {

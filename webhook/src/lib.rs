@@ -3,9 +3,11 @@
 //! ```text
 //!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
 //!                                                -> inject -> qos, patch
+//!                           notice -> events
 //!                  keeper -> certificates -> tls
-//!                  discovery -> cluster
-//!                  metrics, readiness, shutdown, telemetry
+//!                  tls_files -> tls
+//!                  discovery, impossible -> cluster
+//!                  namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> offline -> mutate, yaml
 //!   main -> config -> flags, settings_file
 //! ```
@@ -30,11 +32,15 @@ pub mod config;
 pub mod decide;
 pub mod discovery;
 pub mod dns;
+pub mod events;
 pub mod flags;
+pub mod impossible;
 pub mod inject;
 pub mod keeper;
 pub mod metrics;
 pub mod mutate;
+pub mod namespaces;
+pub mod notice;
 pub mod offline;
 pub mod patch;
 pub mod qos;
@@ -45,4 +51,5 @@ pub mod settings_file;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod tls_files;
 pub mod yaml;

@@ -28,6 +28,8 @@ pub struct Metrics {
     reviews: Family<ReviewLabels, Counter>,
     review_duration: Histogram,
     ignored_settings: Counter,
+    events: Family<ResultLabels, Counter>,
+    dns_checks: Family<ResultLabels, Counter>,
     certificate_expiry: Gauge<f64, AtomicU64>,
 }
 
@@ -35,6 +37,33 @@ pub struct Metrics {
 struct ReviewLabels {
     decision: &'static str,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+/// What became of a notice for an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventResult {
+    /// The API server has it.
+    Published,
+    /// The API server refused it or did not answer.
+    Failed,
+    /// There were too many.
+    Dropped,
+}
+
+/// What the cluster's DNS said of a name that cannot exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsCheck {
+    /// That there is none: sidecars may say so themselves.
+    Missing,
+    /// Something else: they must not.
+    Served,
+    /// Nothing that tells.
+    Failed,
 }
 
 impl Metrics {
@@ -59,6 +88,20 @@ impl Metrics {
             "Settings of pods that were ignored because their value is bad or their name unknown",
             ignored_settings.clone(),
         );
+        let events = Family::default();
+        registry.register("events", "Events for the owners of pods, by what became of them", events.clone());
+        for result in [EventResult::Published, EventResult::Failed, EventResult::Dropped] {
+            let _: &Counter = &events.get_or_create(&result.labels());
+        }
+        let dns_checks = Family::default();
+        registry.register(
+            "cluster_dns_checks",
+            "Questions to the cluster's DNS for a name that cannot exist, by what it said",
+            dns_checks.clone(),
+        );
+        for result in [DnsCheck::Missing, DnsCheck::Served, DnsCheck::Failed] {
+            let _: &Counter = &dns_checks.get_or_create(&result.labels());
+        }
         let certificate_expiry = Gauge::default();
         registry.register_with_unit(
             "certificate_expiry_timestamp",
@@ -67,7 +110,7 @@ impl Metrics {
             certificate_expiry.clone(),
         );
         registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, reviews, review_duration, ignored_settings, certificate_expiry }
+        Self { registry, reviews, review_duration, ignored_settings, events, dns_checks, certificate_expiry }
     }
 
     /// Counts one answered review.
@@ -75,6 +118,16 @@ impl Metrics {
         self.reviews.get_or_create(&ReviewLabels::of(reviewed.verdict)).inc();
         self.review_duration.observe(took.as_secs_f64());
         self.ignored_settings.inc_by(reviewed.ignored as u64);
+    }
+
+    /// Counts one notice for an owner.
+    pub fn event(&self, result: EventResult) {
+        self.events.get_or_create(&result.labels()).inc();
+    }
+
+    /// Counts one question for a name that cannot exist.
+    pub fn dns_check(&self, result: DnsCheck) {
+        self.dns_checks.get_or_create(&result.labels()).inc();
     }
 
     /// Notes when the certificate that is served ends, in seconds of Unix time.
@@ -101,6 +154,28 @@ impl ReviewLabels {
     fn of(verdict: Verdict) -> Self {
         let (decision, reason) = verdict.labels();
         Self { decision, reason }
+    }
+}
+
+impl EventResult {
+    fn labels(self) -> ResultLabels {
+        let result = match self {
+            Self::Published => "published",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        };
+        ResultLabels { result }
+    }
+}
+
+impl DnsCheck {
+    fn labels(self) -> ResultLabels {
+        let result = match self {
+            Self::Missing => "missing",
+            Self::Served => "served",
+            Self::Failed => "failed",
+        };
+        ResultLabels { result }
     }
 }
 

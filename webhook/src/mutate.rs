@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::annotations::Defaults;
 use crate::cluster::Cluster;
-use crate::decide::{self, Decision, Skip};
+use crate::decide::{self, Decision, Namespace, Skip};
 use crate::inject;
 use crate::patch::{Builder, Error};
 
@@ -45,7 +45,12 @@ pub enum Outcome {
 
 /// Decides about `pod`, which is of `namespace`, and edits it. An error means that it has a shape that no pod has;
 /// it is not edited then.
-pub fn mutate(pod: &Value, namespace: &str, cluster: &Cluster, policy: &Policy) -> Result<Mutation, Error> {
+pub fn mutate(
+    pod: &Value,
+    namespace: &Namespace,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Result<Mutation, Error> {
     let mut builder = Builder::new(pod);
     let mut ignored = Vec::from_iter(decide::label_mistake(pod));
     let outcome = match decide::decide(pod, namespace, cluster, &policy.defaults) {

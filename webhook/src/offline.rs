@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::config::Inject;
+use crate::decide::Namespace;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
 
@@ -101,8 +102,13 @@ impl Injector<'_> {
         let Some(pod) = document.pointer_mut(path) else {
             return Err(format!("there is no pod at {path}"));
         };
-        let mutation =
-            mutate(pod, &namespace, self.cluster, self.policy).map_err(|error| error.to_string())?;
+        let mutation = mutate(
+            pod,
+            &Namespace { name: namespace.clone(), ..Namespace::default() },
+            self.cluster,
+            self.policy,
+        )
+        .map_err(|error| error.to_string())?;
         *pod = mutation.pod;
         remarks.push(format!("{place}: {}", done(mutation.outcome)));
         remarks.extend(mutation.ignored.iter().map(|mistake| format!("{place}: ignored {mistake}")));

@@ -22,8 +22,10 @@ use tokio::sync::watch;
 
 use crate::admission::{self, Reviewed, Verdict};
 use crate::cluster::Cluster;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
+use crate::namespaces::Namespaces;
 use crate::readiness::Readiness;
 
 /// The largest review, in bytes. The API server takes objects up to 3 MiB
@@ -51,6 +53,10 @@ pub struct Context {
     pub cluster: watch::Receiver<Cluster>,
     /// What the operator decided.
     pub policy: Policy,
+    /// What is known of the namespaces.
+    pub namespaces: Namespaces,
+    /// Who tells the owners of pods.
+    pub events: Events,
     /// Where reviews are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -93,15 +99,19 @@ async fn mutate(State(context): State<Arc<Context>>, headers: HeaderMap, body: B
     }
     let start = Instant::now();
     let cluster = context.cluster.borrow().clone();
-    let reviewed = admission::review(&body, &cluster, &context.policy);
+    let annotations_of = |namespace: &str| context.namespaces.annotations(namespace);
+    let mut reviewed = admission::review(&body, annotations_of, &cluster, &context.policy);
     context.metrics.reviewed(&reviewed, start.elapsed());
     log(&reviewed);
+    if let Some(notice) = reviewed.notice.take() {
+        context.events.tell(notice);
+    }
     ([(header::CONTENT_TYPE, "application/json")], reviewed.body).into_response()
 }
 
 /// The one line per review.
 fn log(reviewed: &Reviewed) {
-    let Reviewed { verdict, namespace, name, ignored, body: _ } = reviewed;
+    let Reviewed { verdict, namespace, name, ignored, body: _, notice: _ } = reviewed;
     let (decision, reason) = verdict.labels();
     match verdict {
         Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "review"),

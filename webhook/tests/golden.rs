@@ -200,7 +200,12 @@ impl Case {
                 "object": pod,
             },
         });
-        let reviewed = admission::review(review.to_string().as_bytes(), &self.cluster(), &self.policy());
+        let reviewed = admission::review(
+            review.to_string().as_bytes(),
+            |_| self.setup["namespace-annotations"].as_object().cloned().unwrap_or_default(),
+            &self.cluster(),
+            &self.policy(),
+        );
         let body: Value = serde_json::from_slice(&reviewed.body).expect("an answer in JSON");
         let response = &body["response"];
         assert_eq!((&response["allowed"], &response["uid"]), (&json!(true), &review["request"]["uid"]));
@@ -252,6 +257,7 @@ impl Case {
             domain: setup["domain"].as_str().unwrap_or("cluster.local").to_owned(),
             extra_search: texts("extra-search", &[]),
             version: version.and_then(|(major, minor)| Version::parse(major, minor)),
+            serves_impossible_names: setup["serves-impossible-names"] == true,
         }
     }
 

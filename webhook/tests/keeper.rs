@@ -34,7 +34,7 @@ async fn webhooks_that_start_at_once_agree_on_one_certificate() {
         let tasks: Vec<_> = (0..4)
             .map(|_| {
                 let keeper = api.keeper();
-                tokio::spawn(async move { keeper.agree(SystemTime::now()).await.expect("agrees").0.ca })
+                tokio::spawn(async move { keeper.agree(SystemTime::now(), None).await.expect("agrees").0.ca })
             })
             .collect();
         let mut authorities = Vec::new();
@@ -50,8 +50,8 @@ async fn webhooks_that_start_at_once_agree_on_one_certificate() {
 #[tokio::test]
 async fn a_secret_that_is_there_is_taken_as_it_is() {
     let api = ApiServer::start().await;
-    let (first, _) = api.keeper().agree(SystemTime::now()).await.expect("agrees");
-    let (second, usable) = api.keeper().agree(SystemTime::now()).await.expect("agrees");
+    let (first, _) = api.keeper().agree(SystemTime::now(), None).await.expect("agrees");
+    let (second, usable) = api.keeper().agree(SystemTime::now(), None).await.expect("agrees");
     assert_eq!(first, second);
     assert!(usable.expires > 1_700_000_000);
     assert_eq!(api.written(SECRET), 1);
@@ -68,7 +68,7 @@ async fn a_secret_that_cannot_be_used_is_replaced_once_whoever_comes() {
         api.put_secret(&parts);
         let (one, two) = (api.keeper(), api.keeper());
         let now = SystemTime::now();
-        let (one, two) = tokio::join!(one.agree(now), two.agree(now));
+        let (one, two) = tokio::join!(one.agree(now, None), two.agree(now, None));
         assert_eq!(one.expect("agrees").0, two.expect("agrees").0);
         assert_eq!(api.written(SECRET), 1, "written once");
         assert_eq!(api.object(SECRET)["type"], "Opaque", "the type stays");
@@ -96,7 +96,7 @@ async fn the_ca_is_written_into_every_entry_that_calls_a_service_and_only_when_i
 async fn a_failing_api_server_is_an_error_that_says_what_failed() {
     let api = ApiServer::start().await;
     api.fail_next(1);
-    let error = api.keeper().agree(SystemTime::now()).await.expect_err("fails");
+    let error = api.keeper().agree(SystemTime::now(), None).await.expect_err("fails");
     assert!(matches!(error, Error::Kube { what: "read the Secret", .. }), "{error}");
 }
 
@@ -201,6 +201,8 @@ impl ApiServer {
             secret: "certificate".to_owned(),
             configuration: "webhook".to_owned(),
             dns_names: names(),
+            clock: Arc::new(SystemTime::now),
+            interval: Duration::from_mins(1),
         }
     }
 

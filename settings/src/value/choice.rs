@@ -59,6 +59,15 @@ impl SearchAssist {
             _ => Err("full, impossible or off".to_owned()),
         }
     }
+
+    /// The name, as written in a setting.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Impossible => "impossible",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// Which transports the upstream is asked by.

@@ -1,0 +1,110 @@
+//! What has to be done with an identity, and when. Pure.
+
+use std::time::Duration;
+
+use super::AUTHORITY_LIFETIME;
+
+/// A CA that ends sooner gets a successor.
+const AUTHORITY_RENEWED_BEFORE: Duration = Duration::from_hours(365 * 24);
+
+/// A certificate that ends sooner is renewed: in its last third, so that weeks of failing leave it valid.
+const CERTIFICATE_RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
+
+/// How long a new CA is trusted before it signs: every API server has to hear of it.
+const SETTLING: Duration = Duration::from_mins(10);
+
+/// What is known of an identity.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    /// How long the CA that signs still holds; `None` when it cannot sign.
+    pub(super) authority_left: Option<Duration>,
+    /// How long the certificate still holds; `None` when it cannot be served.
+    pub(super) certificate_left: Option<Duration>,
+    /// Whether that CA has signed it, not an older one.
+    pub(super) is_signed_by_it: bool,
+    /// Whether the API server is known to trust the CA.
+    pub(super) is_trusted: bool,
+}
+
+/// What has to be done with an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Keep,
+    /// A new certificate from the same CA.
+    NewCertificate,
+    /// A new CA in front of the others; the certificate stays.
+    NewAuthority,
+    /// A new CA and a new certificate.
+    StartOver,
+}
+
+/// The first line that fits holds:
+///
+/// | the CA that signs | the certificate | step |
+/// |---|---|---|
+/// | cannot sign, has ended | any | start over |
+/// | can | cannot be served | new certificate |
+/// | ends within a year | can | new CA beside the old one |
+/// | can | ends within 30 days, is signed by it | new certificate |
+/// | can, trusted, older than ten minutes | signed by an older CA | new certificate |
+/// | any other | can | keep |
+pub(super) fn step(facts: &Facts) -> Step {
+    let Some(authority_left) = facts.authority_left else {
+        return Step::StartOver;
+    };
+    let Some(certificate_left) = facts.certificate_left else {
+        return Step::NewCertificate;
+    };
+    let is_due = if facts.is_signed_by_it {
+        certificate_left < CERTIFICATE_RENEWED_BEFORE
+    } else {
+        facts.is_trusted && authority_left + SETTLING < AUTHORITY_LIFETIME
+    };
+    if authority_left < AUTHORITY_RENEWED_BEFORE {
+        Step::NewAuthority
+    } else if is_due {
+        Step::NewCertificate
+    } else {
+        Step::Keep
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    #[test]
+    fn the_table() {
+        let fresh = Facts {
+            authority_left: Some(AUTHORITY_LIFETIME),
+            certificate_left: Some(90 * DAY),
+            is_signed_by_it: true,
+            is_trusted: true,
+        };
+        let new_authority = Facts { is_signed_by_it: false, ..fresh };
+        let settled = Facts { authority_left: Some(5000 * DAY / 2), ..new_authority };
+        for (facts, expected) in [
+            (fresh, Step::Keep),
+            (Facts { is_trusted: false, ..fresh }, Step::Keep),
+            (Facts { authority_left: None, ..fresh }, Step::StartOver),
+            (Facts { authority_left: None, certificate_left: None, ..fresh }, Step::StartOver),
+            (Facts { certificate_left: None, is_trusted: false, ..new_authority }, Step::NewCertificate),
+            (Facts { certificate_left: Some(31 * DAY), ..fresh }, Step::Keep),
+            (Facts { certificate_left: Some(29 * DAY), ..fresh }, Step::NewCertificate),
+            (Facts { authority_left: Some(364 * DAY), ..fresh }, Step::NewAuthority),
+            (
+                Facts { authority_left: Some(364 * DAY), certificate_left: Some(DAY), ..fresh },
+                Step::NewAuthority,
+            ),
+            (new_authority, Step::Keep),
+            (Facts { certificate_left: Some(29 * DAY), ..new_authority }, Step::Keep),
+            (settled, Step::NewCertificate),
+            (Facts { is_trusted: false, ..settled }, Step::Keep),
+        ] {
+            assert_eq!(step(&facts), expected, "{facts:?}");
+        }
+    }
+}

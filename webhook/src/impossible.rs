@@ -1,0 +1,208 @@
+//! Asks the cluster's DNS now and then for a name that cannot exist.
+//!
+//! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS gives
+//! answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So pods that are
+//! made while it does get a sidecar that does not judge names.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use rustls::crypto::ring;
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+
+use crate::cluster::Cluster;
+use crate::metrics::{DnsCheck, Metrics};
+
+/// How often it is asked.
+pub const INTERVAL: Duration = Duration::from_mins(10);
+
+/// How long to wait after nobody has answered.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often a question is sent, and how long each waits for its answer: UDP is lost now and then.
+const ATTEMPTS: u32 = 4;
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The largest answer that we read. It need not be whole: its header says what we want to know.
+const LARGEST_ANSWER: usize = 4096;
+
+/// Asks for ever, every `interval`, and puts what the DNS says into `cluster`. While nobody answers, what was found last
+/// holds.
+pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
+    loop {
+        let (servers, domain) = {
+            let cluster = cluster.borrow();
+            (cluster.dns.clone(), cluster.domain.clone())
+        };
+        let check = check(&servers, &domain).await;
+        metrics.dns_check(check);
+        note(&cluster, check);
+        tokio::time::sleep(if check == DnsCheck::Failed { RETRY_INTERVAL.min(interval) } else { interval })
+            .await;
+    }
+}
+
+fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
+    let is_served = match check {
+        DnsCheck::Missing => false,
+        DnsCheck::Served => true,
+        DnsCheck::Failed => return,
+    };
+    let is_new = cluster.send_if_modified(|cluster| {
+        std::mem::replace(&mut cluster.serves_impossible_names, is_served) != is_served
+    });
+    if is_new && is_served {
+        tracing::warn!(
+            "the cluster's DNS answers for names that cannot exist; the sidecars of new pods leave every name to it"
+        );
+    } else if is_new {
+        tracing::info!("the cluster's DNS has no names that cannot exist any more");
+    }
+}
+
+/// Asks the servers, one after the other, until one of them tells something.
+async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
+    let names = names(random(), domain);
+    for server in servers {
+        let (by_shape, by_depth) = tokio::join!(ask(*server, &names[0]), ask(*server, &names[1]));
+        let check = judge([by_shape, by_depth]);
+        if check != DnsCheck::Failed {
+            return check;
+        }
+    }
+    DnsCheck::Failed
+}
+
+/// Two names that the DNS specification for Kubernetes has no place for: one that is neither below `svc` nor below
+/// `pod`, and one with more labels than a Service's pod has. Their chance makes them new to every cache and every
+/// list; what is found are wildcards.
+fn names(chance: u32, domain: &str) -> [String; 2] {
+    let label = format!("podlocal-dns-check-{chance:08x}");
+    [format!("{label}.{domain}."), format!("a.b.c.d.{label}.svc.{domain}.")]
+}
+
+/// | the answers | what it means |
+/// |---|---|
+/// | NXDOMAIN to both | no such names |
+/// | NOERROR to one, with or without records | there are |
+/// | anything else | nobody knows |
+fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
+    if answers.contains(&Some(ResponseCode::NoError)) {
+        DnsCheck::Served
+    } else if answers == [Some(ResponseCode::NXDomain); 2] {
+        DnsCheck::Missing
+    } else {
+        DnsCheck::Failed
+    }
+}
+
+/// What `server` says of the addresses of `name`; `None` when it says nothing.
+async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
+    let mut question = Message::query();
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(Name::from_ascii(name).ok()?, RecordType::A));
+    let bytes = question.to_vec().ok()?;
+    let any =
+        if server.is_ipv4() { SocketAddr::from(([0; 4], 0)) } else { SocketAddr::from(([0_u16; 8], 0)) };
+    for _ in 0..ATTEMPTS {
+        let exchange = async {
+            let socket = UdpSocket::bind(any).await?;
+            // So that nobody else's datagrams arrive, and a closed port is heard of.
+            socket.connect(server).await?;
+            socket.send(&bytes).await?;
+            let mut buffer = vec![0; LARGEST_ANSWER];
+            loop {
+                let length = socket.recv(&mut buffer).await?;
+                if let Some(code) = answer_to(&question, &buffer[..length]) {
+                    return std::io::Result::Ok(code);
+                }
+            }
+        };
+        let begin = tokio::time::Instant::now();
+        if let Ok(Ok(code)) = tokio::time::timeout(ATTEMPT_DEADLINE, exchange).await {
+            return Some(code);
+        }
+        tokio::time::sleep_until(begin + ATTEMPT_DEADLINE).await;
+    }
+    None
+}
+
+/// The code of an answer to that very question.
+fn answer_to(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
+    let answer = Message::from_vec(bytes).ok()?;
+    let is_ours = answer.metadata.id == question.metadata.id
+        && answer.metadata.message_type == MessageType::Response
+        && answer.queries == question.queries;
+    is_ours.then_some(answer.metadata.response_code)
+}
+
+/// Any number; which one it is need only differ from time to time.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // It fails on no system that we run on; the same name twice would be no harm.
+    let _ = ring::default_provider().secure_random.fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn server(code: ResponseCode) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+        let address = socket.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..length]).expect("a question");
+                let mut forged = question.clone().into_response();
+                forged.metadata.id ^= 1;
+                let mut answer = question.into_response();
+                answer.metadata.response_code = code;
+                for message in [forged, answer] {
+                    let _ = socket.send_to(&message.to_vec().expect("bytes"), client).await;
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_dns_that_answers_for_impossible_names_turns_the_judging_off_and_one_that_denies_them_on() {
+        let (cluster, known) = watch::channel(Cluster::new(&crate::cluster::ClusterFlags::default(), ""));
+        for (code, check, expected) in [
+            (ResponseCode::NXDomain, DnsCheck::Missing, false),
+            (ResponseCode::NoError, DnsCheck::Served, true),
+            (ResponseCode::ServFail, DnsCheck::Failed, true),
+            (ResponseCode::NXDomain, DnsCheck::Missing, false),
+        ] {
+            let found = super::check(&[server(code).await], "cluster.local").await;
+            assert_eq!(found, check);
+            note(&cluster, found);
+            assert_eq!(known.borrow().serves_impossible_names, expected, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_is_passed_over() {
+        let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NXDomain).await];
+        assert_eq!(check(&servers, "corp.internal").await, DnsCheck::Missing);
+        assert_eq!(check(&[], "corp.internal").await, DnsCheck::Failed);
+    }
+
+    #[test]
+    fn one_answer_alone_does_not_clear_the_cluster() {
+        let (nx, no) = (Some(ResponseCode::NXDomain), Some(ResponseCode::NoError));
+        assert_eq!(
+            [judge([nx, None]), judge([None, no]), judge([no, nx])],
+            [DnsCheck::Failed, DnsCheck::Served, DnsCheck::Served]
+        );
+        let names = names(7, "cluster.local");
+        assert_eq!(names[1], "a.b.c.d.podlocal-dns-check-00000007.svc.cluster.local.");
+        assert!(names.iter().all(|name| Name::from_ascii(name).is_ok()));
+    }
+}

@@ -1,0 +1,63 @@
+//! The annotations of all namespaces, from a watch: no call per review, and what is known stays known while the API
+//! server does not answer.
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, PartialObjectMeta};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use podlocal_settings::names::ANNOTATION_PREFIX;
+use serde_json::{Map, Value};
+
+use crate::readiness::Latch;
+
+/// The namespaces of the cluster, with those annotations that are ours.
+#[derive(Debug, Clone, Default)]
+pub struct Namespaces(Option<Store<PartialObjectMeta<Namespace>>>);
+
+impl Namespaces {
+    /// Watches the namespaces for ever, in a task; drops `latch` when they are known for the first time. What fails
+    /// is tried again, with growing pauses.
+    ///
+    /// Only metadata is asked for, and only what concerns us is kept: a cluster may have ten thousand namespaces.
+    pub fn follow(client: kube::Client, latch: Latch) -> Self {
+        let (known, writer) = reflector::store();
+        let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
+        let changes = watcher(namespaces, watcher::Config::default())
+            .default_backoff()
+            .modify(only_ours)
+            .reflect(writer);
+        tokio::spawn(async move {
+            let mut changes = std::pin::pin!(changes);
+            while let Some(change) = changes.next().await {
+                if let Err(error) = change {
+                    tracing::warn!(%error, "cannot watch the namespaces; will try again");
+                }
+            }
+        });
+        let first = known.clone();
+        tokio::spawn(async move {
+            if first.wait_until_ready().await.is_ok() {
+                tracing::info!(namespaces = first.len(), "the namespaces are known");
+                drop(latch);
+            }
+        });
+        Self(Some(known))
+    }
+
+    /// The annotations of a namespace that are ours; none while it is not known.
+    pub fn annotations(&self, name: &str) -> Map<String, Value> {
+        let found = self.0.as_ref().and_then(|known| known.get(&ObjectRef::new(name)));
+        let annotations = found.and_then(|namespace| namespace.metadata.annotations.clone());
+        annotations.into_iter().flatten().map(|(key, text)| (key, Value::String(text))).collect()
+    }
+}
+
+fn only_ours(namespace: &mut PartialObjectMeta<Namespace>) {
+    let metadata = &mut namespace.metadata;
+    metadata.managed_fields = None;
+    metadata.labels = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
+    }
+}

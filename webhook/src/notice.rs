@@ -1,0 +1,134 @@
+//! What the owner of a pod has to learn about it. Pure.
+//!
+//! The API server shows an admission warning to whoever creates the pod. For most pods that is a controller, which
+//! shows it to nobody; so its owner gets an Event. A pod without a controller needs none.
+
+use serde_json::Value;
+
+use crate::mutate::{Mutation, Outcome};
+
+/// The most characters of an Event's note (`NoteLengthLimit` in `kubernetes/pkg/apis/core/validation/events.go`).
+const LONGEST_NOTE: usize = 1024;
+
+/// What one Event says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Notice {
+    /// The object that it is about.
+    pub owner: Owner,
+    /// What has happened.
+    pub kind: Kind,
+    /// The same for people.
+    pub note: String,
+}
+
+/// The controller that made a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the field of that name in an owner reference")]
+pub struct Owner {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+    /// That of the pod: an owner is never elsewhere.
+    pub namespace: String,
+}
+
+/// What an owner may have to learn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A pod stays as it is, though it was opted in.
+    NotInjected,
+    /// A pod was injected, but not with all the settings that were asked for.
+    SettingsIgnored,
+}
+
+impl Notice {
+    /// What the controller of the pod with this metadata has to learn, if anything.
+    pub fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
+        let kind = match mutation.outcome {
+            Outcome::Skipped(skip) if skip.is_a_surprise() => Kind::NotInjected,
+            _ if mutation.ignored.is_empty() => return None,
+            _ => Kind::SettingsIgnored,
+        };
+        let owner = Owner::of(metadata, namespace)?;
+        let sentence = mutation.warnings().join("; ");
+        let subject = if kind == Kind::NotInjected { "pod " } else { "pod injected, but " };
+        let note = format!("{subject}{sentence}").chars().take(LONGEST_NOTE).collect();
+        Some(Self { owner, kind, note })
+    }
+}
+
+impl Owner {
+    /// The controller in the owner references; at most one has that mark.
+    fn of(metadata: &Value, namespace: &str) -> Option<Self> {
+        let mut references = metadata["ownerReferences"].as_array()?.iter();
+        let controller = references.find(|reference| reference["controller"] == true)?;
+        let text = |key: &str| controller[key].as_str().map(str::to_owned);
+        Some(Self {
+            api_version: text("apiVersion")?,
+            kind: text("kind")?,
+            name: text("name")?,
+            uid: text("uid")?,
+            namespace: namespace.to_owned(),
+        })
+    }
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::NotInjected, Self::SettingsIgnored];
+
+    /// The reason of the Event. Never changes: people filter by it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotInjected => "PodLocalDNSNotInjected",
+            Self::SettingsIgnored => "PodLocalDNSSettingsIgnored",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Skip;
+    use podlocal_settings::read::Mistake;
+    use serde_json::json;
+
+    fn mutation(outcome: Outcome, ignored: &[Mistake]) -> Mutation {
+        Mutation { outcome, pod: Value::Null, patch: json_patch::Patch::default(), ignored: ignored.to_vec() }
+    }
+
+    fn metadata() -> Value {
+        let reference = |kind: &str, controller: bool| json!({"apiVersion": "apps/v1", "kind": kind, "name": "web", "uid": "u-1", "controller": controller});
+        json!({"ownerReferences": [reference("Other", false), reference("ReplicaSet", true)]})
+    }
+
+    #[test]
+    fn the_controller_learns_why_its_pod_was_left_alone_unless_that_was_asked_for() {
+        let of = |skip: Skip| Notice::of(&metadata(), "team-a", &mutation(Outcome::Skipped(skip), &[]));
+        let notice = of(Skip::DnsPolicyDefault).expect("a notice");
+        assert_eq!((notice.owner.kind.as_str(), notice.owner.namespace.as_str()), ("ReplicaSet", "team-a"));
+        assert_eq!(notice.kind, Kind::NotInjected);
+        assert!(notice.note.starts_with("pod not injected: its dnsPolicy is Default"), "{}", notice.note);
+        assert_eq!(of(Skip::OptedOut), None);
+    }
+
+    #[test]
+    fn the_controller_learns_which_settings_were_ignored_within_the_length_of_a_note() {
+        assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
+        let mistake = Mistake::new("annotation x", "é", "y".repeat(3000));
+        let notice =
+            Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[mistake])).expect("a notice");
+        assert_eq!((notice.kind, notice.note.chars().count()), (Kind::SettingsIgnored, LONGEST_NOTE));
+        assert!(notice.note.starts_with("pod injected, but ignored annotation x"), "{}", notice.note);
+    }
+
+    #[test]
+    fn a_pod_without_a_controller_or_with_a_strange_one_has_nobody_to_tell() {
+        let skipped = mutation(Outcome::Skipped(Skip::HostNetwork), &[]);
+        for metadata in [json!({}), json!({"ownerReferences": [{"controller": true, "kind": 7}]}), json!([])]
+        {
+            assert_eq!(Notice::of(&metadata, "a", &skipped), None, "{metadata}");
+        }
+    }
+}
