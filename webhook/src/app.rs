@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum_server::Handle;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -55,6 +56,14 @@ pub enum StartError {
     /// TLS itself.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The file cannot be read, or is no kubeconfig.
+    #[error("--kubeconfig {file}: {source}")]
+    Kubeconfig {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// We are in a cluster, but without a service account.
     #[error("cannot use the service account: {0}")]
     ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
@@ -133,7 +142,7 @@ impl App {
     /// Serves until the first signal, then drains.
     pub async fn run(mut self) -> Result<End, StartError> {
         self.announce();
-        let client = if in_cluster() { Some(client()?) } else { None };
+        let client = client(self.settings.kubeconfig.as_deref()).await?;
         self.certify(client.as_ref(), self.readiness.latch("certificate"))?;
         let (namespaces, events) = self.learn(client);
         let context = Arc::new(Context {
@@ -245,10 +254,26 @@ fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// A client with the pod's service account; never with a developer's own configuration.
-fn client() -> Result<kube::Client, StartError> {
-    let config = kube::Config::incluster().map_err(|error| StartError::ServiceAccount(error.into()))?;
-    kube::Client::try_from(config).map_err(|error| StartError::ServiceAccount(error.into()))
+/// A client with the configuration in `file`, else with the pod's service account; never with a developer's own
+/// configuration that nobody has named.
+async fn client(file: Option<&std::path::Path>) -> Result<Option<kube::Client>, StartError> {
+    let config = match file {
+        Some(file) => {
+            let wrong = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Kubeconfig {
+                file: file.display().to_string(),
+                source: error,
+            };
+            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| wrong(error.into()))?;
+            let options = KubeConfigOptions::default();
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+            config.map_err(|error| wrong(error.into()))?
+        }
+        None if in_cluster() => {
+            kube::Config::incluster().map_err(|error| StartError::ServiceAccount(error.into()))?
+        }
+        None => return Ok(None),
+    };
+    kube::Client::try_from(config).map(Some).map_err(|error| StartError::ServiceAccount(error.into()))
 }
 
 fn of_file(file: &std::path::Path) -> impl Fn(std::io::Error) -> StartError {

@@ -50,6 +50,8 @@ pub struct Serve {
     pub certificate_secret: String,
     /// The MutatingWebhookConfiguration that trusts it.
     pub webhook_configuration: String,
+    /// How to reach the API server; `None`: with the service account, in a pod; not at all elsewhere.
+    pub kubeconfig: Option<PathBuf>,
     /// How long reviews are still taken after the first signal.
     pub shutdown_delay: std::time::Duration,
 }
@@ -170,6 +172,7 @@ impl Taker {
             webhook_configuration: self
                 .one("webhook-configuration", value::domain)
                 .unwrap_or_else(|| "podlocal-dns-webhook".to_owned()),
+            kubeconfig: self.one("kubeconfig", path),
             shutdown_delay: self.one("shutdown-delay", value::duration).unwrap_or_default(),
         }
     }

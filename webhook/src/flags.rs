@@ -56,6 +56,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         Takers::Serve,
         "The configuration that trusts it [podlocal-dns-webhook]",
     ),
+    flag("kubeconfig", "FILE", Takers::Serve, "How to reach the API server [the pod's service account]"),
     flag(
         "shutdown-delay",
         "TIME",

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod api_server;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
@@ -46,7 +49,15 @@ pub(crate) struct Answer {
 pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
 
 impl Webhook {
+    /// Starts it, and waits until it is ready.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        let webhook = Self::launch(flags);
+        webhook.wait_until_ready();
+        webhook
+    }
+
+    /// Starts it, and waits until its addresses are bound.
+    pub(crate) fn launch(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ca = folder.path().join("ca.crt");
         let mut child = program()
@@ -67,7 +78,6 @@ impl Webhook {
         let mut webhook = Self { child, lines, address: any, admin: any, ca, _folder: folder };
         webhook.address = webhook.logged_address("serving reviews");
         webhook.admin = webhook.logged_address("serving health and metrics");
-        webhook.wait_until_ready();
         webhook
     }
 
@@ -91,7 +101,7 @@ impl Webhook {
             .expect("an address in the log")
     }
 
-    fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         let end = Instant::now() + DEADLINE;
         while !TcpStream::connect(self.admin).is_ok_and(|stream| get(stream, "/readyz").status == 200) {
             assert!(Instant::now() < end, "it never became ready");
@@ -149,10 +159,21 @@ impl Drop for Webhook {
 
 /// A TLS connection to a webhook whose certificate is for `webhook.test`.
 pub(crate) fn connect(address: SocketAddr, ca: &CertificateDer<'static>) -> Connection {
+    connect_at(address, std::slice::from_ref(ca), Arc::new(DefaultTimeProvider))
+}
+
+/// The same at another time, for a client that trusts several.
+pub(crate) fn connect_at(
+    address: SocketAddr,
+    authorities: &[CertificateDer<'static>],
+    time: Arc<dyn TimeProvider>,
+) -> Connection {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone()).expect("a CA");
+    for authority in authorities {
+        roots.add(authority.clone()).expect("a CA");
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_details(provider, time)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)

@@ -1,0 +1,163 @@
+//! The built program and an API server: what it learns there, what it leaves there, and that it goes on without.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use common::api_server::{ApiServer, CONFIGURATION, SECRET};
+use common::{Webhook, pod, review_of};
+use podlocal_settings::table;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_webhooks_that_start_at_once_end_with_one_certificate_that_the_api_server_trusts() {
+    let cluster = TestCluster::start().await;
+    let webhooks = [cluster.launch(), cluster.launch()];
+    for webhook in &webhooks {
+        webhook.wait_until_ready();
+    }
+    assert_eq!(cluster.api.written(SECRET), 1);
+    let bundle = || cluster.api.object(CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"].clone();
+    eventually("the CA is written", || bundle().is_string());
+    let ca = BASE64.decode(bundle().as_str().expect("a text")).expect("base64");
+    let ca = CertificateDer::from_pem_slice(&ca).expect("a CA");
+    let body = review_of(&pod()).to_string();
+    let head = common::head("POST", "/mutate", "application/json", body.len());
+    for webhook in &webhooks {
+        let connection = common::connect(webhook.address, &ca);
+        assert_eq!(common::request(connection, &head, body.as_bytes()).status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespaces_annotation_is_the_default_of_its_pods_from_the_next_review_on() {
+    let cluster = TestCluster::start().await;
+    cluster.annotate("web", "4");
+    cluster.annotate("other", "9");
+    let webhook = cluster.launch();
+    webhook.wait_until_ready();
+    assert_eq!(ndots(&webhook), "4");
+    cluster.annotate("web", "3");
+    eventually("the change is seen", || ndots(&webhook) == "3");
+    cluster.api.put_namespace("web", &json!({}));
+    eventually("the default is back", || ndots(&webhook) == "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reviews_go_on_with_what_is_known_while_every_call_to_the_api_server_fails() {
+    let cluster = TestCluster::start().await;
+    cluster.annotate("web", "4");
+    let webhook = cluster.launch();
+    webhook.wait_until_ready();
+    cluster.api.set_down(true);
+    cluster.annotate("web", "3");
+    eventually("calls fail", || cluster.api.failed() > 0);
+    assert_eq!(ndots(&webhook), "4");
+    assert_eq!(webhook.admin_page("/readyz").status, 200);
+    cluster.api.set_down(false);
+    eventually("what changed meanwhile is seen", || ndots(&webhook) == "3");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_not_ready_before_the_first_list_of_namespaces() {
+    let cluster = TestCluster::start().await;
+    cluster.api.set_down(true);
+    let webhook = cluster.launch();
+    eventually("calls fail", || cluster.api.failed() > 2);
+    let page = webhook.admin_page("/readyz");
+    assert_eq!((page.status, page.body.as_str()), (503, "missing: certificate, namespaces\n"));
+    assert_eq!(webhook.admin_page("/livez").status, 200);
+    cluster.api.set_down(false);
+    webhook.wait_until_ready();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none() {
+    const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/web/events";
+    let cluster = TestCluster::start().await;
+    let webhook = cluster.launch();
+    webhook.wait_until_ready();
+    let mut gang = pod();
+    gang["spec"]["dnsPolicy"] = json!("Default");
+    let owner = |name: &str| json!([{"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "u-1", "controller": true}]);
+    gang["metadata"]["ownerReferences"] = owner("dry");
+    let mut dry = review_of(&gang);
+    dry["request"]["dryRun"] = json!(true);
+    webhook.review(&dry);
+    gang["metadata"]["ownerReferences"] = owner("train");
+    for _ in 0..50 {
+        webhook.review(&review_of(&gang));
+    }
+    eventually("an Event is there", || !cluster.api.below(EVENTS).is_empty());
+    let events = cluster.api.below(EVENTS);
+    assert_eq!(events.len(), 1, "{events:?}");
+    let event = &events[0];
+    assert_eq!((&event["regarding"]["kind"], &event["regarding"]["name"]), (&json!("Job"), &json!("train")));
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("PodLocalDNSNotInjected")));
+    assert!(event["note"].as_str().is_some_and(|note| note.contains("dnsPolicy is Default")), "{event}");
+    let page = webhook.admin_page("/metrics").body;
+    assert!(page.contains("podlocal_webhook_events_total{result=\"published\"} 1\n"), "{page}");
+}
+
+/// An API server with a webhook configuration, and how to reach it.
+struct TestCluster {
+    api: ApiServer,
+    folder: tempfile::TempDir,
+}
+
+impl TestCluster {
+    async fn start() -> Self {
+        let api = ApiServer::start().await;
+        let entry =
+            json!({"name": "pods.test", "clientConfig": {"service": {"name": "w", "namespace": "default"}}});
+        api.put(
+            CONFIGURATION,
+            json!({
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": "webhook"}, "webhooks": [entry],
+            }),
+        );
+        api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).expect("writes");
+        Self { api, folder }
+    }
+
+    fn launch(&self) -> Webhook {
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        Webhook::launch(&[
+            "--kubeconfig",
+            kubeconfig.to_str().expect("UTF-8"),
+            "--certificate-secret",
+            "certificate",
+            "--webhook-configuration",
+            "webhook",
+        ])
+    }
+
+    fn annotate(&self, namespace: &str, ndots: &str) {
+        self.api.put_namespace(namespace, &json!({table::NDOTS.annotation(): ndots, "other.example/x": "y"}));
+    }
+}
+
+/// The `ndots` that a pod of the namespace `web` gets.
+fn ndots(webhook: &Webhook) -> String {
+    let response = webhook.review(&review_of(&pod()));
+    let patch = BASE64.decode(response["patch"].as_str().expect("a patch")).expect("base64");
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("operations");
+    let mut injected = pod();
+    json_patch::patch(&mut injected, &patch).expect("applies");
+    let option = injected.pointer("/spec/dnsConfig/options/0/value").and_then(Value::as_str);
+    option.expect("an option").to_owned()
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + common::DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,278 @@
+//! An API server that keeps objects by path, in memory: get, list and watch, create, replace with the resourceVersion,
+//! merge patch, and strategic merge of the webhooks by name. It can fail, for any time.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::stream;
+use http::{Method, StatusCode, Uri, header};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+pub(crate) const SECRET: &str = "/api/v1/namespaces/default/secrets/certificate";
+pub(crate) const CONFIGURATION: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/webhook";
+pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
+
+/// A running one; it ends with the runtime that it was started in.
+#[derive(Clone)]
+pub(crate) struct ApiServer {
+    pub(crate) address: SocketAddr,
+    state: Arc<Mutex<Objects>>,
+}
+
+/// What a watch is told: the path of the object, and the event.
+type Change = (String, Value);
+
+struct Objects {
+    by_path: BTreeMap<String, Value>,
+    written: BTreeMap<String, usize>,
+    read: BTreeMap<String, usize>,
+    version: u64,
+    to_fail: usize,
+    failed: usize,
+    is_down: bool,
+    is_read_only: bool,
+    /// Every change with its version: a watch begins behind the one that it names.
+    history: Vec<(u64, Change)>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl ApiServer {
+    pub(crate) async fn start() -> Self {
+        let objects = Objects {
+            by_path: BTreeMap::new(),
+            written: BTreeMap::new(),
+            read: BTreeMap::new(),
+            version: 1,
+            to_fail: 0,
+            failed: 0,
+            is_down: false,
+            is_read_only: false,
+            history: Vec::new(),
+            changes: broadcast::channel(1_000).0,
+        };
+        let state = Arc::new(Mutex::new(objects));
+        let router = Router::new().fallback(serve).with_state(state.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(
+            axum_server::from_tcp(listener.into_std().expect("a socket"))
+                .expect("listens")
+                .serve(router.into_make_service()),
+        );
+        Self { address, state }
+    }
+
+    pub(crate) fn client(&self) -> kube::Client {
+        let url = format!("http://{}", self.address).parse().expect("a URL");
+        kube::Client::try_from(kube::Config::new(url)).expect("a client")
+    }
+
+    /// The text of a kubeconfig that leads here.
+    pub(crate) fn kubeconfig(&self) -> String {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "default"}}],
+            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "test", "user": {}}],
+        })
+        .to_string()
+    }
+
+    /// Puts an object there, as somebody else would.
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        self.objects().store(path, object);
+    }
+
+    pub(crate) fn put_secret(&self, parts: &BTreeMap<String, Vec<u8>>) {
+        let encoded = parts.iter().map(|(name, bytes)| (name.clone(), json!(BASE64.encode(bytes))));
+        let data: serde_json::Map<_, _> = encoded.collect();
+        let metadata = json!({"name": "certificate", "namespace": "default"});
+        self.put(
+            SECRET,
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data,
+            }),
+        );
+    }
+
+    pub(crate) fn put_namespace(&self, name: &str, annotations: &Value) {
+        let metadata = json!({"name": name, "annotations": annotations});
+        self.put(
+            &format!("{NAMESPACES}/{name}"),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+        );
+    }
+
+    pub(crate) fn object(&self, path: &str) -> Value {
+        self.objects().by_path[path].clone()
+    }
+
+    /// Every object below `path`.
+    pub(crate) fn below(&self, path: &str) -> Vec<Value> {
+        self.objects().below(path)
+    }
+
+    /// How often the object was created, replaced or patched by requests.
+    pub(crate) fn written(&self, path: &str) -> usize {
+        self.objects().written.get(path).copied().unwrap_or_default()
+    }
+
+    /// How often it was read by requests.
+    pub(crate) fn read(&self, path: &str) -> usize {
+        self.objects().read.get(path).copied().unwrap_or_default()
+    }
+
+    /// Has that many requests fail.
+    pub(crate) fn fail_next(&self, requests: usize) {
+        self.objects().to_fail = requests;
+    }
+
+    /// How many requests have failed.
+    pub(crate) fn failed(&self) -> usize {
+        self.objects().failed
+    }
+
+    /// Refuses every write by a request from now on, as without the right to.
+    pub(crate) fn refuse_writes(&self) {
+        self.objects().is_read_only = true;
+    }
+
+    /// Has every request fail from now on, or none; watches are cut.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        let mut objects = self.objects();
+        objects.is_down = is_down;
+        objects.changes = broadcast::channel(1_000).0;
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Objects> {
+        self.state.lock().expect("the lock")
+    }
+}
+
+impl Objects {
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let kind = if self.by_path.contains_key(path) { "MODIFIED" } else { "ADDED" };
+        self.by_path.insert(path.to_owned(), object.clone());
+        let change = (path.to_owned(), json!({"type": kind, "object": object}));
+        self.history.push((self.version, change.clone()));
+        let _ = self.changes.send(change);
+        object
+    }
+
+    fn below(&self, path: &str) -> Vec<Value> {
+        let items =
+            self.by_path.iter().filter(|(other, _)| other.rsplit_once('/').is_some_and(|(up, _)| up == path));
+        items.map(|(_, object)| object.clone()).collect()
+    }
+}
+
+async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Uri, body: Bytes) -> Response {
+    // Lets other requests in between, so that the order is not always that of arrival.
+    tokio::task::yield_now().await;
+    let mut objects = state.lock().expect("the lock");
+    if objects.is_down || objects.to_fail > 0 {
+        objects.to_fail = objects.to_fail.saturating_sub(1);
+        objects.failed += 1;
+        return status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
+    }
+    if objects.is_read_only && method != Method::GET {
+        return status(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    let sent: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let mut path = uri.path().to_owned();
+    if method == Method::POST {
+        path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
+    }
+    if method == Method::GET && path == NAMESPACES {
+        return list_or_watch(&objects, &uri);
+    }
+    let stored = objects.by_path.get(&path).cloned();
+    let sent_version = &sent["metadata"]["resourceVersion"];
+    let is_stale =
+        |stored: &Value| !sent_version.is_null() && sent_version != &stored["metadata"]["resourceVersion"];
+    let written = match (&method, stored) {
+        (&Method::GET, Some(stored)) => {
+            *objects.read.entry(path).or_default() += 1;
+            return reply(StatusCode::OK, &stored);
+        }
+        (&Method::POST, Some(_)) => return status(StatusCode::CONFLICT, "AlreadyExists"),
+        (&Method::POST, None) => sent,
+        (_, None) => return status(StatusCode::NOT_FOUND, "NotFound"),
+        (&Method::PUT | &Method::PATCH, Some(stored)) if is_stale(&stored) => {
+            return status(StatusCode::CONFLICT, "Conflict");
+        }
+        (&Method::PUT, Some(_)) => sent,
+        (&Method::PATCH, Some(stored)) => patched(stored, &sent),
+        _ => return status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+    };
+    *objects.written.entry(path.clone()).or_default() += 1;
+    reply(StatusCode::OK, &objects.store(&path, written))
+}
+
+/// A merge, in which the webhooks are merged by name (strategic merge patch).
+fn patched(mut stored: Value, sent: &Value) -> Value {
+    let mut sent = sent.clone();
+    if let Some(entries) = sent.as_object_mut().and_then(|sent| sent.remove("webhooks")) {
+        for entry in entries.as_array().into_iter().flatten() {
+            let stored = stored["webhooks"].as_array_mut().expect("webhooks");
+            let same = stored.iter_mut().find(|other| other["name"] == entry["name"]).expect("that name");
+            json_patch::merge(same, entry);
+        }
+    }
+    json_patch::merge(&mut stored, &sent);
+    stored
+}
+
+fn list_or_watch(objects: &Objects, uri: &Uri) -> Response {
+    let query = uri.query().unwrap_or_default();
+    if !query.contains("watch=true") {
+        let metadata = json!({"resourceVersion": objects.version.to_string()});
+        let list = json!({
+            "apiVersion": "v1", "kind": "List", "metadata": metadata, "items": objects.below(NAMESPACES),
+        });
+        return reply(StatusCode::OK, &list);
+    }
+    let from =
+        query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok()).unwrap_or(0);
+    let missed =
+        objects.history.iter().filter(|(version, _)| *version > from).map(|(_, change)| change.clone());
+    let missed: VecDeque<_> = missed.collect();
+    let changes =
+        stream::unfold((missed, objects.changes.subscribe()), |(mut missed, mut live)| async move {
+            loop {
+                let (path, event) = match missed.pop_front() {
+                    Some(change) => change,
+                    None => live.recv().await.ok()?,
+                };
+                if path.starts_with(NAMESPACES) && event["object"]["kind"] == "Namespace" {
+                    return Some((Ok::<_, std::io::Error>(format!("{event}\n")), (missed, live)));
+                }
+            }
+        });
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(changes)).into_response()
+}
+
+fn status(code: StatusCode, reason: &str) -> Response {
+    let status = json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "message": reason, "reason": reason,
+        "code": code.as_u16(),
+    });
+    reply(code, &status)
+}
+
+fn reply(code: StatusCode, body: &Value) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

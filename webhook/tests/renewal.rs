@@ -1,0 +1,227 @@
+//! Certificates that are renewed while reviews go on; the clock is moved.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum_server::Handle;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use common::api_server::{ApiServer, CONFIGURATION, SECRET};
+use common::{pod, review_of};
+use podlocal_webhook::certificates::{AUTHORITY_LIFETIME, Identity, Step};
+use podlocal_webhook::cluster::{Cluster, ClusterFlags};
+use podlocal_webhook::events::Events;
+use podlocal_webhook::keeper::{Clock, Keeper};
+use podlocal_webhook::metrics::Metrics;
+use podlocal_webhook::mutate::Policy;
+use podlocal_webhook::namespaces::Namespaces;
+use podlocal_webhook::readiness::Readiness;
+use podlocal_webhook::server::{self, Context};
+use podlocal_webhook::tls::{self, Served};
+use podlocal_webhook::tls_files::TlsFiles;
+use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
+use rustls::time_provider::TimeProvider;
+use serde_json::json;
+use tokio::sync::watch;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Two replicas, and an API server that calls both all the time: it trusts what is in the configuration when it
+/// connects, at the moved time. A CA in its last year gets a successor, which signs a day later, and again two months
+/// later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_under_load_loses_no_review() {
+    let api = ApiServer::start().await;
+    let entry =
+        json!({"name": "pods.test", "clientConfig": {"service": {"name": "w", "namespace": "default"}}});
+    api.put(CONFIGURATION, json!({"metadata": {"name": "webhook"}, "webhooks": [entry]}));
+    let clock = MovedClock::default();
+    let old = Identity::make(&names(), clock.now() - (AUTHORITY_LIFETIME - 400 * DAY)).expect("makes");
+    api.put_secret(&old.renewed(Step::NewCertificate, &names(), clock.now()).expect("renews").parts());
+    let replicas = [Replica::start(&api, &clock), Replica::start(&api, &clock)];
+    eventually("both serve the certificate", || {
+        replicas.iter().all(Replica::is_ready) && bundle(&api).is_some()
+    });
+
+    let (stop, reviews) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let callers = replicas.each_ref().map(|replica| {
+        let (address, api, clock) = (replica.address, api.clone(), clock.clone());
+        let (stop, reviews) = (stop.clone(), reviews.clone());
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                review(address, &bundle(&api).expect("a CA"), &clock);
+                reviews.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    for (written, (distance, authorities)) in (1..).zip([(50, 2), (1, 2), (61, 2)]) {
+        clock.forward(distance * DAY);
+        eventually("the Secret is renewed", || api.written(SECRET) == written);
+        // Replicas look every minute and a new CA waits ten; here each looks twice.
+        let (looked, reviewed) = (api.read(SECRET), reviews.load(Ordering::Relaxed));
+        eventually("both replicas have looked", || api.read(SECRET) > looked + 8);
+        eventually("reviews go on", || reviews.load(Ordering::Relaxed) > reviewed + 8);
+        assert_eq!(bundle(&api).expect("CAs").matches("END CERTIFICATE").count(), authorities);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.join().expect("every review was answered");
+    }
+    assert_eq!(api.written(SECRET), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_cannot_be_written_does_not_keep_a_good_certificate_from_being_served() {
+    let api = ApiServer::start().await;
+    let clock = MovedClock::default();
+    api.put_secret(&Identity::make(&names(), clock.now()).expect("makes").parts());
+    clock.forward(61 * DAY);
+    api.refuse_writes();
+    let replica = Replica::start(&api, &clock);
+    eventually("it serves what is there", || replica.is_ready());
+    assert_eq!(api.written(SECRET), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_change_are_served_and_a_half_changed_pair_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let clock = MovedClock::default();
+    let [first, second] = [(); 2].map(|()| Identity::make(&names(), clock.now()).expect("makes").parts());
+    let text = |parts: &Parts, name: &str| String::from_utf8(parts[name].clone()).expect("PEM");
+    let write = |parts: &Parts, file: &std::path::Path, name: &str| {
+        std::fs::write(file, &parts[name]).expect("writes")
+    };
+    write(&first, &certificate, "tls.crt");
+    write(&first, &key, "tls.key");
+
+    let (served, metrics) = (Arc::new(Served::default()), Arc::new(Metrics::new()));
+    let files = TlsFiles::serve(&certificate, &key, &served, &metrics).expect("serves");
+    tokio::spawn(files.follow(served.clone(), metrics.clone(), LOOK));
+    let replica = Replica::serve(served);
+    review(replica.address, &text(&first, "ca.crt"), &clock);
+    // cert-manager writes a Secret at once, a person copies one file after the other.
+    write(&second, &key, "tls.key");
+    for _ in 0..10 {
+        review(replica.address, &text(&first, "ca.crt"), &clock);
+    }
+    write(&second, &certificate, "tls.crt");
+    eventually("the new one is served", || {
+        try_review(replica.address, &text(&second, "ca.crt"), &clock).is_ok()
+    });
+    assert!(try_review(replica.address, &text(&first, "ca.crt"), &clock).is_err());
+}
+
+type Parts = std::collections::BTreeMap<String, Vec<u8>>;
+
+/// How often a replica looks at the API server and at files, here.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A webhook within this process, so that its clock can be moved.
+struct Replica {
+    address: SocketAddr,
+    readiness: Readiness,
+}
+
+impl Replica {
+    fn start(api: &ApiServer, clock: &MovedClock) -> Self {
+        let served = Arc::new(Served::default());
+        let replica = Self::serve(served.clone());
+        let keeper = Keeper {
+            client: api.client(),
+            secret: "certificate".to_owned(),
+            configuration: "webhook".to_owned(),
+            dns_names: names(),
+            clock: clock.for_keeper(),
+            interval: LOOK,
+        };
+        let latch = replica.readiness.latch("certificate");
+        tokio::spawn(keeper.run(served, Arc::new(Metrics::new()), latch, |_: &str| {}));
+        replica
+    }
+
+    fn serve(served: Arc<Served>) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
+        let context = Context {
+            cluster: watch::channel(Cluster::new(&flags, "")).1,
+            policy: Policy { image: "sidecar:test".to_owned(), defaults: Vec::new() },
+            namespaces: Namespaces::default(),
+            events: Events::none(metrics.clone()),
+            metrics,
+        };
+        let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let tls = tls::server_config(served).expect("TLS");
+        tokio::spawn(server::serve_tls(listener, tls, server::reviews(Arc::new(context)), Handle::new()));
+        Self { address, readiness: Readiness::default() }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.readiness.missing().is_empty()
+    }
+}
+
+/// The system's clock, moved forward.
+#[derive(Debug, Clone, Default)]
+struct MovedClock(Arc<AtomicU64>);
+
+impl MovedClock {
+    fn forward(&self, distance: Duration) {
+        self.0.fetch_add(distance.as_secs(), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+
+    fn for_keeper(&self) -> Clock {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+}
+
+impl TimeProvider for MovedClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(self.now().duration_since(UNIX_EPOCH).ok()?))
+    }
+}
+
+/// What the API server trusts.
+fn bundle(api: &ApiServer) -> Option<String> {
+    let text = api.object(CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"].clone();
+    text.as_str().map(|text| String::from_utf8(BASE64.decode(text).expect("base64")).expect("PEM"))
+}
+
+/// Sends a review over a new connection.
+fn review(address: SocketAddr, ca: &str, clock: &MovedClock) {
+    try_review(address, ca, clock).expect("the review is answered");
+}
+
+fn try_review(address: SocketAddr, ca: &str, clock: &MovedClock) -> std::io::Result<()> {
+    let authorities: Vec<_> =
+        CertificateDer::pem_slice_iter(ca.as_bytes()).map(|authority| authority.expect("a CA")).collect();
+    let mut connection = common::connect_at(address, &authorities, Arc::new(clock.clone()));
+    connection.conn.complete_io(&mut connection.sock)?;
+    let body = review_of(&pod()).to_string();
+    let head = common::head("POST", "/mutate", "application/json", body.len());
+    let answer = common::request(connection, &head, body.as_bytes());
+    assert!(answer.status == 200 && answer.body.contains("\"patch\""), "{answer:?}");
+    Ok(())
+}
+
+fn names() -> Vec<String> {
+    vec!["webhook.test".to_owned()]
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + common::DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
