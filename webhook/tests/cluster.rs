@@ -2,12 +2,10 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
-use common::{Webhook, pod, review_of};
+use common::{Webhook, eventually, pod, review_of};
 use podlocal_settings::table;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
@@ -152,12 +150,4 @@ fn ndots(webhook: &Webhook) -> String {
     json_patch::patch(&mut injected, &patch).expect("applies");
     let option = injected.pointer("/spec/dnsConfig/options/0/value").and_then(Value::as_str);
     option.expect("an option").to_owned()
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + common::DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -9,35 +9,16 @@
 //!
 //! `UPDATE=1 cargo test -p podlocal-webhook --test golden` writes the last two anew; read the difference.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
+use common::golden::{FILES, cases, written};
 use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
-use podlocal_settings::read::{Given, read};
-use podlocal_settings::table::{self, Setting};
-use podlocal_webhook::admission::{self, Verdict};
-use podlocal_webhook::cluster::{Cluster, Version};
 use podlocal_webhook::decide::Skip;
-use podlocal_webhook::mutate::{Outcome, Policy};
-use podlocal_webhook::qos;
-use podlocal_webhook::yaml;
+use podlocal_webhook::mutate::Outcome;
 use serde_json::{Value, json};
-
-const FILES: [&str; 4] = ["input.yaml", "setup.yaml", "answer.yaml", "expected.yaml"];
-
-struct Case {
-    folder: PathBuf,
-    input: Value,
-    setup: Value,
-}
-
-/// What came back from one review.
-struct Answer {
-    summary: Value,
-    pod: Value,
-}
 
 #[test]
 fn every_golden_pod_becomes_what_is_expected() {
@@ -68,20 +49,6 @@ fn a_second_review_changes_nothing() {
         let twice = case.review(&once);
         assert_eq!(twice.summary["operations"], json!([]), "{}", case.name());
         assert_eq!(twice.pod, once, "{}", case.name());
-    }
-}
-
-#[test]
-fn an_injected_pod_keeps_its_qos_class() {
-    for case in cases() {
-        let mut counted = case.review(&case.input).pod;
-        // Under another name, because ours does not count.
-        for container in counted["spec"]["initContainers"].as_array_mut().into_iter().flatten() {
-            if container["name"] == CONTAINER_NAME {
-                container["name"] = json!("proxy");
-            }
-        }
-        assert_eq!(qos::class(&counted["spec"]), qos::class(&case.input["spec"]), "{}", case.name());
     }
 }
 
@@ -148,143 +115,6 @@ fn every_golden_file_is_used() {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut folders: Vec<_> =
-        fs::read_dir(root).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
-    folders.sort();
-    let cases: Vec<_> = folders.into_iter().map(Case::load).collect();
-    assert!(!cases.is_empty());
-    cases
-}
-
-impl Case {
-    fn load(folder: PathBuf) -> Self {
-        let mut case = Self { folder, input: Value::Null, setup: json!({}) };
-        case.input = case.read("input.yaml").unwrap_or_else(|| panic!("{} has no input", case.name()));
-        case.setup = case.read("setup.yaml").unwrap_or_else(|| json!({}));
-        case
-    }
-
-    fn name(&self) -> String {
-        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
-    fn read(&self, file: &str) -> Option<Value> {
-        let text = fs::read_to_string(self.folder.join(file)).ok()?;
-        let mut documents =
-            yaml::read(&text).unwrap_or_else(|error| panic!("{}/{file}: {error}", self.name()));
-        assert_eq!(documents.len(), 1, "{}/{file}", self.name());
-        documents.pop()
-    }
-
-    fn write(&self, file: &str, value: Option<&Value>) {
-        let path = self.folder.join(file);
-        match value {
-            Some(value) => fs::write(path, written(value)).expect("writes"),
-            None if path.exists() => fs::remove_file(path).expect("removes"),
-            None => {}
-        }
-    }
-
-    /// Sends the pod through a review and applies the patch, as the API server does.
-    fn review(&self, pod: &Value) -> Answer {
-        let review = json!({
-            "apiVersion": "admission.k8s.io/v1",
-            "kind": "AdmissionReview",
-            "request": {
-                "uid": "0cbdf8c4-0a4a-4b5b-9d6c-2b6f4a1f0000",
-                "kind": {"group": "", "version": "v1", "kind": "Pod"},
-                "operation": "CREATE",
-                "namespace": self.setup["namespace"].as_str().unwrap_or("team-a"),
-                "object": pod,
-            },
-        });
-        let reviewed = admission::review(
-            review.to_string().as_bytes(),
-            |_| self.setup["namespace-annotations"].as_object().cloned().unwrap_or_default(),
-            &self.cluster(),
-            &self.policy(),
-        );
-        let body: Value = serde_json::from_slice(&reviewed.body).expect("an answer in JSON");
-        let response = &body["response"];
-        assert_eq!((&response["allowed"], &response["uid"]), (&json!(true), &review["request"]["uid"]));
-
-        let patch = response["patch"].as_str().map(|text| {
-            assert_eq!(response["patchType"], "JSONPatch");
-            let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
-            serde_json::from_slice::<json_patch::Patch>(&bytes).expect("operations")
-        });
-        let patch = patch.unwrap_or_default();
-        let mut patched = pod.clone();
-        json_patch::patch(&mut patched, &patch).expect("every operation applies");
-
-        if reviewed.verdict == Verdict::Done(Outcome::Injected) {
-            assert_sidecar_starts(&patched, &self.name());
-        }
-
-        let (decision, reason) = reviewed.verdict.labels();
-        let operations: Vec<_> = patch
-            .iter()
-            .map(|operation| {
-                let operation = serde_json::to_value(operation).expect("JSON");
-                format!(
-                    "{} {}",
-                    operation["op"].as_str().expect("op"),
-                    operation["path"].as_str().expect("path")
-                )
-            })
-            .collect();
-        let warnings = response.get("warnings").cloned().unwrap_or_else(|| json!([]));
-        let summary = json!({
-            "decision": decision, "reason": reason, "warnings": warnings, "operations": operations,
-        });
-        Answer { summary, pod: patched }
-    }
-
-    fn cluster(&self) -> Cluster {
-        let setup = &self.setup["cluster"];
-        let texts = |key: &str, usual: &[&str]| match setup[key].as_array() {
-            Some(texts) => texts.iter().map(|text| text.as_str().expect("a text").to_owned()).collect(),
-            None => usual.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(),
-        };
-        let version = setup["version"].as_str().and_then(|text| text.split_once('.'));
-        Cluster {
-            dns: texts("dns", &["10.96.0.10:53"])
-                .iter()
-                .map(|text| text.parse().expect("an address"))
-                .collect(),
-            domain: setup["domain"].as_str().unwrap_or("cluster.local").to_owned(),
-            extra_search: texts("extra-search", &[]),
-            version: version.and_then(|(major, minor)| Version::parse(major, minor)),
-            serves_impossible_names: setup["serves-impossible-names"] == true,
-        }
-    }
-
-    fn policy(&self) -> Policy {
-        let settings = self.setup["settings"].as_object();
-        let defaults = settings.into_iter().flatten().map(|(name, text)| {
-            let setting = table::find(name, Setting::is_annotation).expect("a setting");
-            let text = text.as_str().expect("a text").to_owned();
-            (setting, Given { origin: "settings file".to_owned(), text })
-        });
-        Policy { image: "ghcr.io/podlocal-dns/sidecar:golden".to_owned(), defaults: defaults.collect() }
-    }
-}
-
-/// Asserts that the sidecar takes every variable of its container: it exits with 64 when one is bad.
-fn assert_sidecar_starts(pod: &Value, place: &str) {
-    let variables = pod.pointer("/spec/initContainers/0/env").and_then(Value::as_array);
-    let variables = variables.unwrap_or_else(|| panic!("{place}: {}", written(pod)));
-    let read = read(|setting| {
-        let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());
-        let texts = of_setting.map(|variable| variable["value"].as_str().expect("a text").to_owned());
-        texts.map(|text| Given { origin: setting.variable(), text }).collect()
-    });
-    assert_eq!((read.mistakes, read.accepted.len()), (Vec::new(), variables.len()), "{place}");
-    assert!(read.accepted.iter().all(|(setting, _)| setting.is_for_sidecar()), "{place}");
-}
-
 /// The JSON pointers of everything in `value` below its root.
 fn places(value: &Value) -> Vec<String> {
     let members: Vec<(String, &Value)> = match value {
@@ -304,10 +134,6 @@ fn places(value: &Value) -> Vec<String> {
         std::iter::once(format!("/{name}")).chain(deeper).collect::<Vec<_>>()
     };
     members.into_iter().flat_map(below).collect()
-}
-
-fn written(value: &Value) -> String {
-    yaml::write(value).expect("writes")
 }
 
 /// Asserts that everything of `part` stands in `whole`: members, and the elements of arrays in their order.

@@ -5,14 +5,14 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum_server::Handle;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
-use common::{pod, review_of};
-use podlocal_webhook::certificates::{AUTHORITY_LIFETIME, Identity, Step};
+use common::{eventually, pod, review_of};
+use podlocal_webhook::certificates::{Identity, Step};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::events::Events;
 use podlocal_webhook::keeper::{Clock, Keeper};
@@ -40,7 +40,7 @@ async fn a_renewal_under_load_loses_no_review() {
         json!({"name": "pods.test", "clientConfig": {"service": {"name": "w", "namespace": "default"}}});
     api.put(CONFIGURATION, json!({"metadata": {"name": "webhook"}, "webhooks": [entry]}));
     let clock = MovedClock::default();
-    let old = Identity::make(&names(), clock.now() - (AUTHORITY_LIFETIME - 400 * DAY)).expect("makes");
+    let old = Identity::make(&names(), clock.now() - 3250 * DAY).expect("makes");
     api.put_secret(&old.renewed(Step::NewCertificate, &names(), clock.now()).expect("renews").parts());
     let replicas = [Replica::start(&api, &clock), Replica::start(&api, &clock)];
     eventually("both serve the certificate", || {
@@ -94,7 +94,7 @@ async fn files_that_change_are_served_and_a_half_changed_pair_is_not() {
     let [first, second] = [(); 2].map(|()| Identity::make(&names(), clock.now()).expect("makes").parts());
     let text = |parts: &Parts, name: &str| String::from_utf8(parts[name].clone()).expect("PEM");
     let write = |parts: &Parts, file: &std::path::Path, name: &str| {
-        std::fs::write(file, &parts[name]).expect("writes")
+        std::fs::write(file, &parts[name]).expect("writes");
     };
     write(&first, &certificate, "tls.crt");
     write(&first, &key, "tls.key");
@@ -216,12 +216,4 @@ fn try_review(address: SocketAddr, ca: &str, clock: &MovedClock) -> std::io::Res
 
 fn names() -> Vec<String> {
     vec!["webhook.test".to_owned()]
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + common::DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

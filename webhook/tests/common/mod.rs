@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod api_server;
+pub(crate) mod golden;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,6 +28,16 @@ pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_podlocal-webhook"));
     command.env_remove("KUBERNETES_SERVICE_HOST");
     command
+}
+
+/// Waits until `condition` holds; `what` it is, for people.
+#[expect(clippy::disallowed_methods, reason = "this is the wait for a condition with a deadline")]
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A running webhook with a certificate of its own.
