@@ -26,7 +26,7 @@ use crate::tls::{self, Served};
 use crate::tls_files::{self, TlsFiles};
 
 /// How long reviews that are under way may take after the first signal; within the 30 s that a pod has.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Why the program cannot start, or go on.
 #[derive(Debug, thiserror::Error)]

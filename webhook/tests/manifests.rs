@@ -25,7 +25,19 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
         format!("{}.{}.svc", text(&service["metadata"]["name"]), text(&service["metadata"]["namespace"]));
     assert_eq!(serve.dns_names, [host]);
     assert_eq!(object("role")["rules"][0]["resourceNames"], json!([serve.certificate_secret]));
-    assert_eq!(object("clusterrole")["rules"][0]["resourceNames"], json!([serve.webhook_configuration]));
+    let rules = object("clusterrole")["rules"].clone();
+    assert_eq!(rules[0]["resourceNames"], json!([serve.webhook_configuration]));
+    // And nothing that can be read or written beyond what the program does.
+    let rights =
+        rules.as_array().into_iter().flatten().map(|rule| json!([rule["resources"][0], rule["verbs"]]));
+    assert_eq!(
+        json!(rights.collect::<Vec<_>>()),
+        json!([
+            ["mutatingwebhookconfigurations", ["get", "patch"]],
+            ["namespaces", ["list", "watch"]],
+            ["events", ["create", "patch"]],
+        ])
+    );
     assert_eq!(
         object("mutatingwebhookconfiguration")["metadata"]["name"],
         json!(serve.webhook_configuration)
@@ -48,7 +60,7 @@ fn every_webhook_calls_the_service_and_leaves_the_system_and_ourselves_alone() {
         assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&json!("Ignore"), &json!(5)));
         assert_eq!(
             (&webhook["sideEffects"], &webhook["reinvocationPolicy"]),
-            (&json!("None"), &json!("IfNeeded"))
+            (&json!("NoneOnDryRun"), &json!("IfNeeded"))
         );
         let excluded = json!({
             "key": "kubernetes.io/metadata.name", "operator": "NotIn",
@@ -66,6 +78,34 @@ fn every_webhook_calls_the_service_and_leaves_the_system_and_ourselves_alone() {
     assert_eq!(selects(0, "objectSelector"), expression("NotIn", INJECT_DISABLED));
     assert_eq!(selects(1, "namespaceSelector"), expression("NotIn", INJECT_ENABLED));
     assert_eq!(selects(1, "objectSelector"), expression("In", INJECT_ENABLED));
+}
+
+#[test]
+fn one_drain_fits_into_the_time_that_a_pod_has_to_end() {
+    let deployment = object("deployment");
+    let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();
+    let drain = serve().shutdown_delay + podlocal_webhook::app::DRAIN_DEADLINE;
+    assert!(drain.as_secs() < grace.expect("seconds"), "{drain:?}");
+}
+
+#[test]
+fn what_the_deployment_names_is_there() {
+    let pod = object("deployment")["spec"]["template"].clone();
+    assert_eq!(pod["spec"]["serviceAccountName"], object("serviceaccount")["metadata"]["name"]);
+    assert_eq!(pod["spec"]["priorityClassName"], object("priorityclass")["metadata"]["name"]);
+    let labels = &pod["metadata"]["labels"];
+    for selector in [
+        object("service")["spec"]["selector"].clone(),
+        object("poddisruptionbudget")["spec"]["selector"]["matchLabels"].clone(),
+        object("networkpolicy")["spec"]["podSelector"]["matchLabels"].clone(),
+    ] {
+        assert!(selector.as_object().expect("labels").iter().all(|(key, value)| labels[key] == *value));
+    }
+    let ports: Vec<_> =
+        container()["ports"].as_array().expect("ports").iter().map(|port| port["name"].clone()).collect();
+    let open = object("networkpolicy")["spec"]["ingress"][0]["ports"].clone();
+    let open: Vec<_> = open.as_array().expect("ports").iter().map(|port| port["port"].clone()).collect();
+    assert_eq!((&open, &object("service")["spec"]["ports"][0]["targetPort"]), (&ports, &ports[0]));
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Which pods the API server sends us: the selectors and match conditions of the webhook configuration, evaluated as the
+//! API server does (`k8s.io/apiserver/pkg/admission/plugin/webhook/generic`).
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use cel::{Context, Program};
+use common::golden::cases;
+use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
+use podlocal_webhook::yaml;
+use serde_json::{Value, json};
+
+/// The reasons of pods that no label and no setting could make injectable.
+const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows"];
+
+#[test]
+fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
+    let mut kept_away = BTreeSet::new();
+    for case in cases() {
+        let reason = case.review(&case.input).summary["reason"].as_str().expect("a reason").to_owned();
+        for entry in entries() {
+            let is_called = conditions(&entry).iter().all(|condition| holds(condition, &case.input));
+            assert_eq!(is_called, !HOPELESS.contains(&reason.as_str()), "{}: {reason}", case.name());
+        }
+        kept_away.extend(HOPELESS.contains(&reason.as_str()).then_some(reason));
+    }
+    assert_eq!(kept_away.len(), HOPELESS.len(), "each has a golden pod: {kept_away:?}");
+}
+
+#[test]
+fn a_match_condition_holds_for_the_smallest_pod_and_names_itself() {
+    for entry in entries() {
+        let conditions = entry["matchConditions"].as_array().expect("conditions");
+        let names: BTreeSet<_> = conditions.iter().map(|condition| condition["name"].as_str()).collect();
+        assert_eq!(names.len(), conditions.len());
+        let pod = json!({"metadata": {"annotations": {"a": "b"}}, "spec": {
+            "containers": [], "hostNetwork": false, "os": {"name": "linux"}, "nodeSelector": {"disk": "ssd"},
+        }});
+        for condition in self::conditions(&entry) {
+            assert!(holds(&condition, &json!({"metadata": {}, "spec": {"containers": []}})), "{condition}");
+            assert!(holds(&condition, &pod), "{condition}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_is_sent_once_at_most_and_as_the_labels_say() {
+    let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
+    for (namespace, of_namespace, of_pod, expected) in [
+        ("web", enabled, None, Some(0)),
+        ("web", enabled, enabled, Some(0)),
+        ("web", enabled, Some("maybe"), Some(0)),
+        ("web", enabled, disabled, None),
+        ("web", None, None, None),
+        ("web", None, disabled, None),
+        ("web", None, enabled, Some(1)),
+        ("web", disabled, enabled, Some(1)),
+        ("web", Some("maybe"), None, None),
+        ("kube-system", enabled, None, None),
+        ("kube-system", None, enabled, None),
+        ("podlocal-dns", enabled, enabled, None),
+    ] {
+        let mut of_namespace: Vec<_> = of_namespace.map(|value| (INJECT_LABEL, value)).into_iter().collect();
+        of_namespace.push(("kubernetes.io/metadata.name", namespace));
+        let of_pod: Vec<_> = of_pod.map(|value| (INJECT_LABEL, value)).into_iter().collect();
+        let callers: Vec<_> = entries()
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| {
+                selects(&entry["namespaceSelector"], &of_namespace)
+                    && selects(&entry["objectSelector"], &of_pod)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        assert_eq!(callers, Vec::from_iter(expected), "{of_namespace:?} {of_pod:?}");
+    }
+}
+
+/// A label selector as the API server evaluates it; `NotIn` holds where the label is absent.
+fn selects(selector: &Value, labels: &[(&str, &str)]) -> bool {
+    assert!(selector.get("matchLabels").is_none(), "not known here");
+    selector["matchExpressions"].as_array().expect("expressions").iter().all(|expression| {
+        let label = labels.iter().find(|(key, _)| expression["key"] == *key).map(|(_, value)| *value);
+        let values = expression["values"].as_array().expect("values");
+        let is_in = label.is_some_and(|label| values.iter().any(|value| value == label));
+        match expression["operator"].as_str() {
+            Some("In") => is_in,
+            Some("NotIn") => !is_in,
+            other => panic!("{other:?} is not known here"),
+        }
+    })
+}
+
+/// Whether the condition holds; one that fails would be an error for the API server.
+fn holds(condition: &str, pod: &Value) -> bool {
+    let program = Program::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
+    let mut context = Context::default();
+    context.add_variable("object", without_nulls(pod)).expect("a value");
+    match program.execute(&context) {
+        Ok(cel::Value::Bool(is_so)) => is_so,
+        other => panic!("{condition}: {other:?}"),
+    }
+}
+
+/// The API server decodes a pod into its types first: to it null is absent.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            members.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+fn conditions(entry: &Value) -> Vec<String> {
+    let conditions = entry["matchConditions"].as_array().expect("conditions");
+    conditions.iter().map(|condition| condition["expression"].as_str().expect("a text").to_owned()).collect()
+}
+
+fn entries() -> Vec<Value> {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base/mutatingwebhookconfiguration.yaml");
+    let configuration = yaml::read(&std::fs::read_to_string(file).expect("reads")).expect("YAML").remove(0);
+    configuration["webhooks"].as_array().expect("webhooks").clone()
+}

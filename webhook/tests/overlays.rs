@@ -1,0 +1,139 @@
+//! The overlays, rendered: what comes out is whole, and the program takes it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use podlocal_webhook::config::{self, Command};
+use podlocal_webhook::metrics::Metrics;
+use podlocal_webhook::yaml;
+use serde_json::{Value, json};
+
+#[test]
+fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
+    let objects = render(&manifests().join("overlays/cert-manager"));
+    let deployment = find(&objects, "Deployment");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let arguments = container["args"].as_array().expect("arguments");
+    let arguments = arguments.iter().map(|word| OsString::from(word.as_str().expect("a text")));
+    let Ok(Command::Serve(serve)) = config::parse(arguments, |_| Ok(String::new())) else {
+        panic!("the arguments are those of serve: {container}");
+    };
+    let (certificate, key) = serve.tls_files.expect("files");
+    let mount = &container["volumeMounts"][0];
+    for file in [certificate, key] {
+        assert!(file.starts_with(mount["mountPath"].as_str().expect("a path")), "{}", file.display());
+    }
+    assert_eq!(pod["volumes"][0]["name"], mount["name"]);
+    let issued = find(&objects, "Certificate");
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], issued["spec"]["secretName"]);
+    assert_eq!(issued["spec"]["dnsNames"], json!(serve.dns_names));
+    assert_eq!(issued["spec"]["issuerRef"]["name"], find(&objects, "Issuer")["metadata"]["name"]);
+    let configuration = find(&objects, "MutatingWebhookConfiguration");
+    let source = format!("podlocal-dns/{}", issued["metadata"]["name"].as_str().expect("a name"));
+    assert_eq!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], source);
+
+    let kinds: BTreeSet<_> = objects.iter().map(|object| object["kind"].as_str().expect("a kind")).collect();
+    assert!(!kinds.contains("Role") && !kinds.contains("RoleBinding"), "{kinds:?}");
+    let rights = find(&objects, "ClusterRole")["rules"].to_string();
+    assert!(!rights.contains("webhookconfigurations") && rights.contains("namespaces"), "{rights}");
+}
+
+#[test]
+fn what_is_rendered_has_each_object_once() {
+    for folder in ["base", "example", "overlays/cert-manager", "overlays/prometheus-operator"] {
+        let objects = render(&manifests().join(folder));
+        let names: BTreeSet<_> = objects
+            .iter()
+            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
+            .collect();
+        assert_eq!(names.len(), objects.len(), "{folder}: {names:?}");
+        assert!(objects.iter().all(|object| object["apiVersion"].is_string()), "{folder}");
+    }
+}
+
+#[test]
+fn every_metric_of_an_alert_is_one_of_ours() {
+    let of_webhook = Metrics::new().page();
+    let of_sidecar = fs::read_to_string(manifests().join("../sidecar/src/metrics.rs")).expect("reads");
+    let rules = find(&render(&manifests().join("overlays/prometheus-operator")), "PrometheusRule");
+    let expressions: Vec<_> = rules["spec"]["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .flat_map(|group| group["rules"].as_array().expect("rules"))
+        .map(|rule| rule["expr"].as_str().expect("a text").to_owned())
+        .collect();
+    let metrics: BTreeSet<_> = expressions
+        .iter()
+        .flat_map(|text| text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_'))
+        .filter(|word| word.starts_with("podlocal_"))
+        .collect();
+    assert!(metrics.len() > 5, "{metrics:?}");
+    for metric in metrics {
+        let is_known = match metric.strip_prefix("podlocal_dns_") {
+            Some(stem) => of_sidecar.contains(&format!("\"{}\"", stem.trim_end_matches("_total"))),
+            None => {
+                of_webhook.contains(&format!("\n{metric}{{")) || of_webhook.contains(&format!("\n{metric} "))
+            }
+        };
+        assert!(is_known, "{metric}");
+    }
+}
+
+/// What `kubectl kustomize FOLDER` prints, as far as our kustomizations need it: resources, and patches in the file, each a
+/// JSON patch or the deletion of its target.
+fn render(folder: &Path) -> Vec<Value> {
+    let kustomization = read(&folder.join("kustomization.yaml")).remove(0);
+    for key in kustomization.as_object().expect("a map").keys() {
+        assert!(
+            ["apiVersion", "kind", "resources", "patches", "images"].contains(&key.as_str()),
+            "{key} is not known here"
+        );
+    }
+    let mut objects = Vec::new();
+    for resource in kustomization["resources"].as_array().expect("resources") {
+        let path = folder.join(resource.as_str().expect("a path"));
+        if path.is_dir() {
+            objects.extend(render(&path));
+        } else {
+            objects.extend(read(&path));
+        }
+    }
+    for patch in kustomization["patches"].as_array().into_iter().flatten() {
+        let target = &patch["target"];
+        let is_target = |object: &Value| {
+            object["kind"] == target["kind"]
+                && (target["name"].is_null() || object["metadata"]["name"] == target["name"])
+        };
+        assert_eq!(objects.iter().filter(|object| is_target(object)).count(), 1, "{target}");
+        let text = patch["patch"].as_str().expect("a patch");
+        let patch = yaml::read(text).expect("YAML").remove(0);
+        if patch["$patch"] == "delete" {
+            objects.retain(|object| !is_target(object));
+            continue;
+        }
+        let operations: json_patch::Patch = serde_json::from_value(patch).expect("operations");
+        let object = objects.iter_mut().find(|object| is_target(object)).expect("the target");
+        json_patch::patch(object, &operations).unwrap_or_else(|error| panic!("{target}: {error}"));
+    }
+    objects
+}
+
+fn find(objects: &[Value], kind: &str) -> Value {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    let object = found.next().unwrap_or_else(|| panic!("there is no {kind}")).clone();
+    assert!(found.next().is_none(), "there are several of {kind}");
+    object
+}
+
+fn read(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests")
+}
