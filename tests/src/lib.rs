@@ -8,6 +8,7 @@
 //!   cluster       the three together, for one test or one arm of an experiment
 //!   faults        what the sidecar does when things go wrong, measured
 //!   gang          the experiment: a Job's pods, with and without injection
+//!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   testbed       runs integration tests on a node
 //!   programs      where the programs under test come from
 //! ```
@@ -25,4 +26,5 @@ pub mod network;
 pub mod node;
 pub mod pod;
 pub mod programs;
+pub mod reviews;
 pub mod testbed;

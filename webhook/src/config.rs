@@ -65,6 +65,16 @@ pub struct Inject {
     pub files: Vec<PathBuf>,
     /// The namespace of documents that name none.
     pub namespace: String,
+    /// How they are printed.
+    pub output: Output,
+}
+
+/// How documents are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of the formats")]
+pub enum Output {
+    Yaml,
+    Json,
 }
 
 /// What both commands take.
@@ -106,6 +116,7 @@ pub fn parse(
             Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Command::Help),
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
             Ok(Some(Arg::Short('f'))) => taker.take("file", &mut parser),
+            Ok(Some(Arg::Short('o'))) => taker.take("output", &mut parser),
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
                 taker.take(&name, &mut parser);
@@ -183,7 +194,12 @@ impl Taker {
             self.mistakes.push("--file: expected at least one; - is standard input".to_owned());
         }
         let namespace = self.one("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
-        Inject { common, files, namespace }
+        let output = self.one("output", |text| match text {
+            "yaml" => Ok(Output::Yaml),
+            "json" => Ok(Output::Json),
+            _ => Err("yaml or json".to_owned()),
+        });
+        Inject { common, files, namespace, output: output.unwrap_or(Output::Yaml) }
     }
 
     /// The cluster-wide defaults. Here a bad value is an error: the operator is looking.

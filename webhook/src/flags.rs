@@ -64,6 +64,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         "How long reviews are still taken after the first signal [0s]",
     ),
     flags("file", "FILE", Takers::Inject, "Documents to inject; - is standard input; also -f"),
+    flag(
+        "output",
+        "FORMAT",
+        Takers::Inject,
+        "yaml, or json: several documents become a List; also -o [yaml]",
+    ),
     flag("namespace", "NAME", Takers::Inject, "The namespace of documents that name none [default]"),
 ];
 

@@ -1,19 +1,25 @@
 //! `podlocal-webhook inject`: the same work for YAML documents on disk.
 //!
 //! Pods are injected as they are, workloads in their pod template, Lists item by item; every other document is
-//! printed with the same meaning. The documents given count as opted in unless they say `disabled`.
+//! printed as it is. The documents given count as opted in unless they say `disabled`; the annotations of a namespace among
+//! them are the defaults of its pods.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
-use crate::config::Inject;
+use crate::config::{Inject, Output};
 use crate::decide::Namespace;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
+
+mod documents;
+
+use documents::{Document, Text};
 
 /// What is printed.
 #[derive(Debug, Default)]
@@ -37,83 +43,163 @@ impl fmt::Display for Unreadable {
 /// Reads the files and injects what is in them. Nothing is printed when one of them cannot be read, so that a
 /// pipe to `kubectl apply` applies all or nothing.
 pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
-    // A file that is not there says nothing; the flags may say it all.
-    let resolv_conf = std::fs::read_to_string(&settings.common.resolv_conf).unwrap_or_default();
-    let cluster = Cluster::new(&settings.common.cluster, &resolv_conf);
-    let policy = Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() };
-    let injector = Injector { cluster: &cluster, policy: &policy, namespace: &settings.namespace };
-
-    let mut printed = Printed::default();
     let mut unreadable = Vec::new();
+    let mut files = Vec::new();
     for file in &settings.files {
         let name =
             if is_standard_input(file) { "standard input".to_owned() } else { file.display().to_string() };
-        match read(file)
-            .map_err(|error| error.to_string())
-            .and_then(|text| injector.file(&name, &text, &mut printed))
-        {
-            Ok(()) => {}
+        let documents = read(file).map_err(|error| error.to_string());
+        match documents.and_then(|text| documents::read(&text).map_err(|error| error.to_string())) {
+            Ok(documents) => files.push((name, documents)),
             Err(error) => unreadable.push(format!("{name}: {error}")),
         }
     }
-    if unreadable.is_empty() { Ok(printed) } else { Err(Unreadable(unreadable)) }
+
+    // A file that is not there says nothing; the flags may say it all.
+    let resolv_conf = std::fs::read_to_string(&settings.common.resolv_conf).unwrap_or_default();
+    let mut injector = Injector {
+        cluster: Cluster::new(&settings.common.cluster, &resolv_conf),
+        policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
+        namespace: &settings.namespace,
+        annotations: files.iter().flat_map(|(_, documents)| documents).filter_map(of_namespace).collect(),
+        remarks: Vec::new(),
+    };
+    let mut results = Vec::new();
+    for (name, documents) in files {
+        for document in documents {
+            match injector.inject(&name, document) {
+                Ok(result) => results.push(result),
+                Err(error) => unreadable.push(error),
+            }
+        }
+    }
+    if !unreadable.is_empty() {
+        return Err(Unreadable(unreadable));
+    }
+    let documents = match settings.output {
+        Output::Yaml => as_yaml(&results),
+        Output::Json => as_json(results),
+    };
+    Ok(Printed { documents: documents.map_err(|error| Unreadable(vec![error]))?, remarks: injector.remarks })
+}
+
+/// A document afterwards, and how it was written, where that is known.
+struct Injected {
+    value: Value,
+    is_changed: bool,
+    text: Option<Text>,
+}
+
+/// Unchanged documents are printed as they were written. A changed one keeps the order of its keys and the comments
+/// before it; comments in it are lost, for the YAML library has no place for them in a document of any shape.
+fn as_yaml(results: &[Injected]) -> Result<String, String> {
+    let mut texts = Vec::new();
+    for Injected { value, is_changed, text } in results {
+        let written = match text {
+            Some(text) if !is_changed => text.whole.clone(),
+            text => {
+                let comments = text.as_ref().map_or("", Text::leading_comments);
+                let document = yaml::write(value).map_err(|error| error.message)?;
+                format!("{comments}{document}")
+            }
+        };
+        texts.push(written);
+    }
+    Ok(texts.join("---\n"))
+}
+
+/// One document as it is, several as the items of a List, as `kubectl get -o json` prints them and `kubectl apply` takes
+/// them.
+fn as_json(results: Vec<Injected>) -> Result<String, String> {
+    let mut documents: Vec<_> = results.into_iter().map(|result| result.value).collect();
+    let document = match documents.len() {
+        0 => return Ok(String::new()),
+        1 => documents.remove(0),
+        _ => json!({"apiVersion": "v1", "kind": "List", "items": documents}),
+    };
+    serde_json::to_string_pretty(&document).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
 /// What is the same for all documents.
 struct Injector<'a> {
-    cluster: &'a Cluster,
-    policy: &'a Policy,
+    cluster: Cluster,
+    policy: Policy,
     namespace: &'a str,
+    /// Those of the namespaces among the documents.
+    annotations: BTreeMap<String, Map<String, Value>>,
+    remarks: Vec<String>,
 }
 
 impl Injector<'_> {
-    fn file(&self, name: &str, text: &str, printed: &mut Printed) -> Result<(), String> {
-        let documents = yaml::read(text).map_err(|error| error.to_string())?;
-        for (index, mut document) in documents.into_iter().enumerate() {
-            let number = format!("document {}", index + 1);
-            let unreadable = |error: &dyn fmt::Display| format!("{number}: {error}");
-            self.document(&mut document, &format!("{name}: {number}"), &mut printed.remarks)
-                .map_err(|error| unreadable(&error))?;
-            if !printed.documents.is_empty() {
-                printed.documents.push_str("---\n");
-            }
-            printed.documents.push_str(&yaml::write(&document).map_err(|error| unreadable(&error.message))?);
-        }
-        Ok(())
+    fn inject(&mut self, file: &str, document: Document) -> Result<Injected, String> {
+        let line = document.text.as_ref().map(|text| format!(", line {}", text.line)).unwrap_or_default();
+        let place = format!("{file}: document {}", document.number);
+        let mut value = document.value.clone();
+        self.object(&mut value, &place).map_err(|error| format!("{place}{line}: {error}"))?;
+        Ok(Injected { is_changed: value != document.value, value, text: document.text })
     }
 
-    /// Injects one document in place, or the items of a List.
-    fn document(&self, document: &mut Value, place: &str, remarks: &mut Vec<String>) -> Result<(), String> {
-        if document["kind"] == "List"
-            && let Some(items) = document.get_mut("items").and_then(Value::as_array_mut)
+    /// Injects one object in place, or the items of a List.
+    fn object(&mut self, object: &mut Value, place: &str) -> Result<(), String> {
+        let version = object["apiVersion"].clone();
+        if let Some(kind) =
+            object["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned)
+            && let Some(items) = object.get_mut("items").and_then(Value::as_array_mut)
         {
             for (index, item) in items.iter_mut().enumerate() {
-                self.document(item, &format!("{place}, item {}", index + 1), remarks)?;
+                // The items of a list of one kind need not repeat it.
+                let is_named = !item["kind"].is_null();
+                let (version, kind) = if is_named {
+                    (item["apiVersion"].clone(), item["kind"].clone())
+                } else {
+                    (version.clone(), json!(kind))
+                };
+                self.pod_of(item, &version, &kind, &format!("{place}, item {}", index + 1))?;
             }
             return Ok(());
         }
-        let Some(path) = pod_path(document) else {
+        let kind = object["kind"].clone();
+        self.pod_of(object, &version, &kind, place)
+    }
+
+    fn pod_of(
+        &mut self,
+        object: &mut Value,
+        version: &Value,
+        kind: &Value,
+        place: &str,
+    ) -> Result<(), String> {
+        let (Some(version), Some(kind)) = (version.as_str(), kind.as_str()) else {
             return Ok(());
         };
-        let metadata = &document["metadata"];
+        let Some(path) = pod_path(version, kind) else {
+            return Ok(());
+        };
+        let metadata = &object["metadata"];
         let namespace = metadata["namespace"].as_str().unwrap_or(self.namespace).to_owned();
         let name = ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?");
-        let place = format!("{place}: {} {namespace}/{name}", document["kind"].as_str().unwrap_or_default());
-        let Some(pod) = document.pointer_mut(path) else {
+        let place = format!("{place}: {kind} {namespace}/{name}");
+        let Some(pod) = object.pointer_mut(path).filter(|pod| pod.is_object()) else {
             return Err(format!("there is no pod at {path}"));
         };
-        let mutation = mutate(
-            pod,
-            &Namespace { name: namespace.clone(), ..Namespace::default() },
-            self.cluster,
-            self.policy,
-        )
-        .map_err(|error| error.to_string())?;
+        let annotations = self.annotations.get(&namespace).cloned().unwrap_or_default();
+        let mutation = mutate(pod, &Namespace { name: namespace, annotations }, &self.cluster, &self.policy)
+            .map_err(|error| error.to_string())?;
         *pod = mutation.pod;
-        remarks.push(format!("{place}: {}", done(mutation.outcome)));
-        remarks.extend(mutation.ignored.iter().map(|mistake| format!("{place}: ignored {mistake}")));
+        self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
+        self.remarks.extend(mutation.ignored.iter().map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())
     }
+}
+
+/// The name and the annotations of a namespace.
+fn of_namespace(document: &Document) -> Option<(String, Map<String, Value>)> {
+    let object = &document.value;
+    if object["apiVersion"] != "v1" || object["kind"] != "Namespace" {
+        return None;
+    }
+    let annotations = object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+    Some((object["metadata"]["name"].as_str()?.to_owned(), annotations))
 }
 
 fn done(outcome: Outcome) -> String {
@@ -124,14 +210,15 @@ fn done(outcome: Outcome) -> String {
     }
 }
 
-/// Where a document of Kubernetes' own kinds holds a pod; `None` for every other.
-fn pod_path(document: &Value) -> Option<&'static str> {
-    let group = document["apiVersion"].as_str()?.split_once('/').map_or("", |(group, _)| group);
-    match (group, document["kind"].as_str()?) {
+/// Where an object of Kubernetes' own kinds holds a pod; `None` for every other.
+fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    match (group, kind) {
         ("", "Pod") => Some(""),
-        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job") => {
-            Some("/spec/template")
-        }
+        ("", "PodTemplate") => Some("/template"),
+        ("", "ReplicationController")
+        | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        | ("batch", "Job") => Some("/spec/template"),
         ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template"),
         _ => None,
     }

@@ -76,7 +76,84 @@ fn other_documents_keep_their_meaning_and_order() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(documents_of(&output), yaml::read(input).expect("reads"));
     assert_eq!(stderr(&output), "");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("  b: \"yes\"\n  a: \"0755\"\n"));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("data: {b: 'yes', a: '0755', c: \"x\\ny\\n\"}\n")
+    );
+}
+
+#[test]
+fn what_is_not_injected_is_printed_byte_for_byte_and_the_rest_keeps_its_order_and_the_comments_before_it() {
+    let untouched = "# a comment\napiVersion: v1\nkind:   ConfigMap # another\ndata: {b: 'x', a: \"y\"}\n";
+    let input = format!("{untouched}---\n# the pod\n{POD}---\n{untouched}");
+    let output = inject(&["-f", "-"], &input);
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let documents: Vec<_> = printed.split("---\n").collect();
+    assert_eq!((documents[0], documents[2]), (untouched, untouched));
+    assert!(
+        documents[1].starts_with("# the pod\napiVersion: v1\nkind: Pod\nmetadata:\n  name: app\n"),
+        "{printed}"
+    );
+
+    let opted_out =
+        POD.replace("name: app\n", "name: app # left alone\n  labels: {podlocal-dns.io/inject: disabled}\n");
+    let output = inject(&["-f", "-"], &opted_out);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), opted_out);
+}
+
+#[test]
+fn as_json_one_document_is_itself_and_several_are_a_list() {
+    let of = |input: &str| {
+        let output = inject(&["-f", "-", "-o", "json"], input);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let one = of(POD);
+    assert_eq!((&one["kind"], &one["spec"]["dnsPolicy"]), (&json!("Pod"), &json!("None")));
+    let several = of(&format!("{POD}---\n{POD}"));
+    assert_eq!((&several["kind"], &several["items"]), (&json!("List"), &json!([one, one])));
+    assert_eq!(inject(&["-f", "-", "-o", "json"], "# nothing\n").stdout, b"");
+    assert_eq!(inject(&["-f", "-", "-o", "toml"], POD).status.code(), Some(64));
+}
+
+#[test]
+fn a_list_of_one_kind_is_injected_though_its_items_do_not_repeat_the_kind() {
+    let template = json!({"metadata": {}, "spec": {"containers": [{"name": "app"}]}});
+    for (version, kind, item, path) in [
+        (
+            "apps/v1",
+            "DeploymentList",
+            json!({"metadata": {"name": "x"}, "spec": {"template": template}}),
+            "/spec/template",
+        ),
+        ("v1", "PodList", json!({"metadata": {"name": "x"}, "spec": template["spec"]}), ""),
+        ("v1", "PodTemplateList", json!({"metadata": {"name": "x"}, "template": template}), "/template"),
+        (
+            "v1",
+            "ReplicationControllerList",
+            json!({"metadata": {}, "spec": {"template": template}}),
+            "/spec/template",
+        ),
+    ] {
+        let list = json!({"apiVersion": version, "kind": kind, "items": [item]});
+        let output = inject(&["-f", "-"], &text_of(&[list]));
+        let item = documents_of(&output)[0]["items"][0].clone();
+        let pod = item.pointer(path).expect("a pod");
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], CONTAINER_NAME, "{kind}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_annotations_of_a_namespace_among_the_documents_are_the_defaults_of_its_pods() {
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "web", "annotations": {podlocal_settings::table::NDOTS.annotation(): "4"}},
+    });
+    let input = format!("{POD}---\n{}", text_of(&[namespace]));
+    let ndots = |namespace: &str| {
+        let output = inject(&["-f", "-", "--namespace", namespace], &input);
+        documents_of(&output)[0]["spec"]["dnsConfig"]["options"][0]["value"].clone()
+    };
+    assert_eq!((ndots("web"), ndots("other")), (json!("4"), json!("2")));
 }
 
 #[test]
@@ -114,7 +191,12 @@ fn a_document_that_cannot_be_read_is_named_and_nothing_is_printed() {
     let empty_job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\nspec: {}\n";
     let output = inject(&["-f", "-"], empty_job);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("document 1: there is no pod at /spec/template"), "{}", stderr(&output));
+    let expected = "standard input: document 1, line 1: there is no pod at /spec/template\n";
+    assert_eq!(stderr(&output), expected);
+    let output = inject(&["-f", "-"], &format!("{empty_job}---\n{POD}---\n{empty_job}"));
+    assert!(output.stdout.is_empty());
+    let lines = stderr(&output);
+    assert!(lines.contains("document 1, line 1: ") && lines.contains("document 3, line 13: "), "{lines}");
 }
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";
@@ -128,7 +210,8 @@ fn inject(flags: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("writes");
+    // A program that refuses its flags does not read.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     child.wait_with_output().expect("ends")
 }
 

@@ -31,7 +31,7 @@ pub struct Webhook {
     /// Sends reviews to it.
     pub client: ReviewClient,
     log: PathBuf,
-    _process: Child,
+    process: Child,
 }
 
 impl Webhook {
@@ -59,7 +59,12 @@ impl Webhook {
             .spawn()
             .tried(|| format!("starting {}", program.display()))?;
         wait_for_certificate(&mut process, &ca).await.tried(|| describe(&log))?;
-        Ok(Self { client: ReviewClient::new(listen, &ca)?, log, _process: process })
+        Ok(Self { client: ReviewClient::new(listen, &ca)?, log, process })
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id().unwrap_or_default()
     }
 
     /// What it has logged, for people who have to find out what went wrong.

@@ -1,0 +1,73 @@
+//! Measures the webhook; see `podlocal_tests::reviews`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::programs::Programs;
+use podlocal_tests::reviews::{Figures, Load, measure, table};
+
+/// The Job whose pods are reviewed.
+const JOB: &str = include_str!("../../manifests/gang-job.yaml");
+
+/// Sends admission reviews to the real webhook over HTTPS, twice: as fast as answers come, and evenly spread. Prints
+/// what a client sees and what the webhook takes. Exit code 1: a review was not answered with a patch.
+///
+/// Build it with --release: the figures of an unoptimised program mean nothing.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Connections, each with one review under way.
+    #[arg(long, default_value_t = 200)]
+    concurrent: usize,
+    /// Reviews in all, for each of the two.
+    #[arg(long, default_value_t = 20_000)]
+    reviews: usize,
+    /// Reviews a second when they are spread.
+    #[arg(long, default_value_t = 2_000.0)]
+    rate: f64,
+    /// The webhook to measure; default: the one of this workspace.
+    #[arg(long, value_name = "FILE")]
+    webhook: Option<PathBuf>,
+    /// Print JSON in place of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(rows) if rows.iter().all(|row| row.failed == 0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("reviews: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<Vec<Figures>, Failure> {
+    let webhook = match arguments.webhook {
+        Some(file) => file,
+        None => Programs::build()?.webhook,
+    };
+    let mut rows = Vec::new();
+    for rate in [None, Some(arguments.rate)] {
+        let load = Load { concurrent: arguments.concurrent, reviews: arguments.reviews, rate };
+        let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}");
+        let progress =
+            ProgressBar::new(load.reviews as u64).with_style(style.tried(|| "the style".to_owned())?);
+        progress.set_message(rate.map_or("together".to_owned(), |rate| format!("{rate} a second")));
+        rows.push(measure(&webhook, JOB, load, &progress).await?);
+        progress.finish_and_clear();
+    }
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&rows).tried(|| "writing JSON".to_owned())? + "\n"
+    } else {
+        table(&rows)
+    };
+    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the table".to_owned())?;
+    Ok(rows)
+}
