@@ -19,6 +19,10 @@ gang *ARGUMENTS:
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}
 
+# How long the webhook takes for reviews, and what it takes for them
+reviews *ARGUMENTS:
+    cargo run --release --bin reviews -- {{ARGUMENTS}}
+
 # All tests
 test:
     cargo test --workspace

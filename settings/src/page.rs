@@ -6,8 +6,8 @@ use crate::table::{Place, Setting, TABLE};
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Settings\n\nPrinted from the table in `settings/src/table.rs` by `just settings-page`.\n\n\
-         A setting named `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, the sidecar's flag \
-         `--cache-size` and its variable `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
+         A setting named `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, or of its \
+         namespace as the default of all pods there, the sidecar's flag `--cache-size` and its variable `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
          Lists have commas between their elements. A list without a default may be given empty, \
          `podlocal-dns.io/patient-names: \"\"`: then nothing holds that was given elsewhere, so one pod can take back \
          what is set for all. An empty value of any other setting is a mistake.\n\n\

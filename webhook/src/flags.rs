@@ -99,7 +99,7 @@ pub fn help() -> String {
         "The admission webhook of PodLocal DNS.\n\n\
          podlocal-webhook [serve] [FLAGS]           answer admission reviews\n\
          podlocal-webhook inject -f FILE|- [FLAGS]  the same to YAML documents on disk\n{}{}{}\n\
-         Settings of pods: annotations {}<name> of a pod, or lines of the --settings file\n{settings}\n\
+         Settings of pods: annotations {}<name> of a pod or namespace, or lines of --settings\n{settings}\n\
          Exit codes: 0 done, 1 cannot start or read, 2 a second signal cut the drain, 64 bad settings\n",
         section("Flags of both:", Takers::Both),
         section("Flags of serve:", Takers::Serve),
