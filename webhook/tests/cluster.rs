@@ -96,8 +96,8 @@ async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none
     assert_eq!((&event["regarding"]["kind"], &event["regarding"]["name"]), (&json!("Job"), &json!("train")));
     assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("PodLocalDNSNotInjected")));
     assert!(event["note"].as_str().is_some_and(|note| note.contains("dnsPolicy is Default")), "{event}");
-    let page = webhook.admin_page("/metrics").body;
-    assert!(page.contains("podlocal_webhook_events_total{result=\"published\"} 1\n"), "{page}");
+    let counted = "podlocal_webhook_events_total{result=\"published\"} 1\n";
+    eventually("it is counted", || webhook.admin_page("/metrics").body.contains(counted));
 }
 
 /// An API server with a webhook configuration, and how to reach it.
