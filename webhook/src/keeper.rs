@@ -65,8 +65,8 @@ pub enum Error {
     /// No certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] MakeError),
-    /// Other replicas were faster each time, and what they wrote cannot be used.
-    #[error("no agreement with the other replicas about the Secret")]
+    /// Others were faster each time.
+    #[error("no agreement with the other replicas: others wrote in between, each time")]
     NoAgreement,
     /// The API server does not answer.
     #[error("no answer from the API server within {DEADLINE:?}")]
@@ -172,29 +172,32 @@ impl Keeper {
     /// it wrote.
     pub async fn publish(&self, ca: &str) -> Result<bool, Error> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
-        let found = configurations
-            .get(&self.configuration)
-            .await
-            .map_err(failed("read the webhook configuration"))?;
         let bundle = ByteString(ca.as_bytes().to_vec());
-        let others = found.webhooks.iter().flatten().filter(|webhook| {
-            webhook.client_config.service.is_some()
-                && webhook.client_config.ca_bundle.as_ref() != Some(&bundle)
-        });
-        // The list is merged by name: `patchMergeKey` in `k8s.io/api/admissionregistration/v1`.
-        let webhooks: Vec<_> = others
-            .map(|webhook| json!({"name": webhook.name, "clientConfig": {"caBundle": bundle}}))
-            .collect();
-        if webhooks.is_empty() {
-            return Ok(false);
+        for _ in 0..MOST_ROUNDS {
+            let found = configurations.get(&self.configuration).await;
+            let found = found.map_err(failed("read the webhook configuration"))?;
+            let others = found.webhooks.iter().flatten().filter(|webhook| {
+                let client_config = &webhook.client_config;
+                client_config.service.is_some() && client_config.ca_bundle.as_ref() != Some(&bundle)
+            });
+            // The list is merged by name: `patchMergeKey` in `k8s.io/api/admissionregistration/v1`.
+            let webhooks: Vec<_> = others
+                .map(|webhook| json!({"name": webhook.name, "clientConfig": {"caBundle": bundle}}))
+                .collect();
+            if webhooks.is_empty() {
+                return Ok(false);
+            }
+            let version = &found.metadata.resource_version;
+            let patch = json!({"metadata": {"resourceVersion": version}, "webhooks": webhooks});
+            let patch = Patch::Strategic(patch);
+            match configurations.patch(&self.configuration, &PatchParams::default(), &patch).await {
+                Ok(_) => return Ok(true),
+                // Somebody else wrote in between: look again.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(failed("write the CA into the webhook configuration")(error)),
+            }
         }
-        let version = &found.metadata.resource_version;
-        let patch = json!({"metadata": {"resourceVersion": version}, "webhooks": webhooks});
-        configurations
-            .patch(&self.configuration, &PatchParams::default(), &Patch::Strategic(patch))
-            .await
-            .map_err(failed("write the CA into the webhook configuration"))?;
-        Ok(true)
+        Err(Error::NoAgreement)
     }
 
     /// The Secret that keeps `identity`, in the place of `kept`.

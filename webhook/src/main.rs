@@ -1,10 +1,15 @@
 //! `podlocal-webhook`: settings, log, bind, run; each ending has its own exit code.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use podlocal_webhook::app::{App, End, StartError};
 use podlocal_webhook::config::{self, Command, Inject, Serve};
 use podlocal_webhook::{flags, offline, telemetry};
+
+/// The most threads that answer reviews, however large the node: each costs memory, for its stack and its part of the
+/// allocator.
+const MOST_WORKERS: usize = 4;
 
 /// The program cannot start, or a document cannot be read.
 const EXIT_FAILED: u8 = 1;
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
 fn serve(settings: Serve) -> ExitCode {
     telemetry::start(settings.common.log_level);
     let ended = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS))
         .enable_all()
         .build()
         .map_err(StartError::Runtime)

@@ -86,6 +86,18 @@ async fn the_ca_is_written_into_every_entry_that_calls_a_service_and_only_when_i
 }
 
 #[tokio::test]
+async fn a_write_of_the_ca_that_another_one_overtook_looks_again() {
+    let api = ApiServer::start().await;
+    api.put(CONFIGURATION, configuration());
+    api.overtake_next(2);
+    assert!(keeper(&api).publish("a CA").await.expect("publishes"));
+    assert_eq!(api.written(CONFIGURATION), 1);
+    api.overtake_next(usize::MAX);
+    let error = keeper(&api).publish("another CA").await.expect_err("there is an end to it");
+    assert!(matches!(error, Error::NoAgreement), "{error}");
+}
+
+#[tokio::test]
 async fn a_failing_api_server_is_an_error_that_says_what_failed() {
     let api = ApiServer::start().await;
     api.fail_next(1);

@@ -39,6 +39,7 @@ struct Objects {
     read: BTreeMap<String, usize>,
     version: u64,
     to_fail: usize,
+    to_overtake: usize,
     failed: usize,
     is_down: bool,
     is_read_only: bool,
@@ -55,6 +56,7 @@ impl ApiServer {
             read: BTreeMap::new(),
             version: 1,
             to_fail: 0,
+            to_overtake: 0,
             failed: 0,
             is_down: false,
             is_read_only: false,
@@ -138,6 +140,11 @@ impl ApiServer {
         self.objects().to_fail = requests;
     }
 
+    /// Has somebody else be faster that many times when something is replaced or patched.
+    pub(crate) fn overtake_next(&self, writes: usize) {
+        self.objects().to_overtake = writes;
+    }
+
     /// How many requests have failed.
     pub(crate) fn failed(&self) -> usize {
         self.objects().failed
@@ -198,6 +205,10 @@ async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Ur
     }
     if method == Method::GET && path == NAMESPACES {
         return list_or_watch(&objects, &uri);
+    }
+    if objects.to_overtake > 0 && (method == Method::PUT || method == Method::PATCH) {
+        objects.to_overtake -= 1;
+        return status(StatusCode::CONFLICT, "Conflict");
     }
     let stored = objects.by_path.get(&path).cloned();
     let sent_version = &sent["metadata"]["resourceVersion"];
