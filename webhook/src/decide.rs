@@ -2,8 +2,10 @@
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::{Mistake, Read};
+use podlocal_settings::table::Setting;
 use serde_json::{Map, Value};
 
+use crate::again;
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
@@ -17,10 +19,12 @@ pub use skip::Skip;
 pub enum Decision {
     /// It is injected, as planned.
     Inject(Box<Plan>),
-    /// It has our container, but another injector has put one before it: ours goes back to the front.
-    MoveFirst {
-        /// Where our container stands among the init containers.
+    /// It has our container, but another injector has changed something since.
+    Again {
+        /// Where our container stands among the init containers; it goes back to the front.
         from: usize,
+        /// What our container has to be told anew.
+        corrections: Vec<(&'static Setting, String)>,
     },
     /// It stays as it is.
     Skip(Skip),
@@ -58,8 +62,9 @@ pub struct Plan {
 /// | label `inject: disabled` | skip `opted_out` |
 /// | annotation of mirror pods | skip `mirror_pod` |
 /// | `spec.os.name` or node selector: Windows | skip `windows` |
-/// | our container, first of the init containers | skip `already_injected` |
-/// | our container, further behind | move to the front |
+/// | our container, first of the init containers, told what the dnsConfig says | skip `already_injected` |
+/// | our container, further behind | move to the front; tell it anew where needed |
+/// | our container, first, told something else than the dnsConfig says | tell it anew |
 /// | another container of that name | skip `container_name_taken` |
 /// | `hostNetwork` | skip `host_network` |
 /// | the API server is older than 1.29 | skip `kubernetes_too_old` |
@@ -145,8 +150,13 @@ fn our_container(spec: &Value) -> Result<Option<Decision>, Skip> {
     match init_containers.iter().position(has_our_name) {
         None => Ok(None),
         Some(index) if init_containers[index]["restartPolicy"] != "Always" => Err(Skip::NameTaken),
-        Some(0) => Err(Skip::AlreadyInjected),
-        Some(from) => Ok(Some(Decision::MoveFirst { from })),
+        Some(from) => {
+            let corrections = again::corrections(spec, &init_containers[from]);
+            if from == 0 && corrections.is_empty() {
+                return Err(Skip::AlreadyInjected);
+            }
+            Ok(Some(Decision::Again { from, corrections }))
+        }
     }
 }
 

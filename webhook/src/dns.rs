@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 mod options;
 
 /// The address that the pod asks: its own proxy.
-const PROXY: &str = "127.0.0.1";
+pub const PROXY: &str = "127.0.0.1";
 
 /// The most nameservers that the API server takes (`MaxDNSNameservers` in `kubernetes/pkg/apis/core/validation`).
 const MOST_NAMESERVERS: usize = 3;
@@ -45,12 +45,20 @@ pub struct Dns {
     pub upstream: Vec<SocketAddr>,
     /// The pod's whole new `dnsConfig`.
     pub config: Value,
-    /// The search list in it, as far as the sidecar takes it.
-    pub search: Vec<String>,
-    /// The `ndots` in it, as a resolver takes it.
-    pub ndots: u8,
+    /// How names are expanded by it.
+    pub expansion: Expansion,
     /// What was asked for and cannot be had.
     pub mistakes: Vec<Mistake>,
+}
+
+/// How names are expanded in a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expansion {
+    /// The search list, as far as the sidecar takes it. The API server takes some domains that are no names, such as `.` or
+    /// a label of 64 letters. The pod keeps them; the sidecar would refuse to start, and nothing can be found below them.
+    pub search: Vec<String>,
+    /// `ndots`, as a resolver takes it.
+    pub ndots: u8,
 }
 
 /// Why a pod cannot get a DNS configuration.
@@ -108,10 +116,6 @@ pub fn configure(
         return Err(Unfit::SearchListTooLong);
     }
 
-    // The API server takes some that are no names, such as `.` or a label of 64 letters. The pod keeps them; the sidecar
-    // would refuse to start, and nothing can be found below them.
-    let search = searches.iter().filter_map(|domain| value::search_domain(domain).ok()).collect();
-
     // On top of the pod's own, which may have fields that we do not know.
     let mut config = if own.is_object() { own.clone() } else { json!({}) };
     config["nameservers"] = json!(nameservers);
@@ -119,11 +123,18 @@ pub fn configure(
         config["searches"] = json!(searches);
     }
     let options = options::of_pod(base, &own["options"], read);
-    let ndots = options::ndots(&options);
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
-    Ok(Dns { upstream, config, search: without_duplicates(search), ndots, mistakes })
+    Ok(Dns { upstream, expansion: expansion(&config), config, mistakes })
+}
+
+/// How names are expanded in a pod with this `dnsConfig`.
+pub fn expansion(config: &Value) -> Expansion {
+    let searches = strings(&config["searches"]);
+    let search = searches.into_iter().filter_map(|domain| value::search_domain(domain).ok()).collect();
+    let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Expansion { search: without_duplicates(search), ndots: options::ndots(options) }
 }
 
 /// The servers to ask: those of the annotation, else the cluster's followed by the pod's own, as the kubelet
@@ -229,7 +240,7 @@ mod tests {
             json!({"searches": [".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b", 7]});
         let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
         let expected = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
-        assert_eq!(dns.search, [expected.as_slice(), &["_x.example", "own.example"]].concat());
+        assert_eq!(dns.expansion.search, [expected.as_slice(), &["_x.example", "own.example"]].concat());
         let searches = dns.config["searches"].as_array().expect("a list");
         assert_eq!(
             searches[4..],
@@ -249,7 +260,7 @@ mod tests {
             dns.config,
             json!({"nameservers": ["127.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]})
         );
-        assert_eq!((dns.search, dns.ndots), (vec!["a.example".to_owned()], 1));
+        assert_eq!(dns.expansion, Expansion { search: vec!["a.example".to_owned()], ndots: 1 });
         let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
         assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
     }

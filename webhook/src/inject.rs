@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::decide::{self, Plan};
 use crate::patch::{Builder, Error};
-use crate::{dns, qos};
+use crate::{again, dns, qos};
 
 /// The value of [`STATUS_ANNOTATION`] when nothing was ignored.
 const STATUS: &str = "injected";
@@ -34,9 +34,20 @@ pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> 
     pod.set(&["spec", "dnsConfig"], plan.dns.config.clone())
 }
 
-/// Moves our container from `index` back before all others.
-pub fn move_first(pod: &mut Builder, index: usize) -> Result<(), Error> {
-    pod.move_to_front(&["spec", "initContainers"], index)
+/// Moves our container from `from` back before all others, and corrects its variables.
+pub fn again(
+    pod: &mut Builder,
+    from: usize,
+    corrections: &[(&'static Setting, String)],
+) -> Result<(), Error> {
+    if from > 0 {
+        pod.move_to_front(&["spec", "initContainers"], from)?;
+    }
+    if corrections.is_empty() {
+        return Ok(());
+    }
+    let variables = again::corrected(&pod.document()["spec"]["initContainers"][0], corrections);
+    pod.set(&["spec", "initContainers", "0", "env"], variables)
 }
 
 /// Everything in the pod's settings that was ignored.
@@ -107,7 +118,7 @@ fn environment(plan: &Plan) -> Value {
 /// DNS. A namespace that is none can stand in a document on disk only; such a pod is never created.
 fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     let mut decided = vec![
-        (&table::NDOTS, plan.dns.ndots.to_string()),
+        (&table::NDOTS, plan.dns.expansion.ndots.to_string()),
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
         (&table::ZONE, plan.zone.clone()),
     ];
@@ -118,8 +129,8 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     let namespace = value::namespace(&plan.namespace).ok();
     decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));
     let derived = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() }.search_list();
-    if plan.dns.search != derived {
-        decided.push((&table::SEARCH, write::search_list(&plan.dns.search)));
+    if plan.dns.expansion.search != derived {
+        decided.push((&table::SEARCH, write::search_list(&plan.dns.expansion.search)));
     }
     decided
 }

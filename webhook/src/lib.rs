@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
-//!                                                -> inject -> qos, patch
+//!                                                -> inject -> again, qos, patch
 //!                           notice -> events
 //!                  keeper -> certificates -> tls
 //!                  tls_files -> tls
@@ -24,6 +24,7 @@
 //! Pods stay JSON from end to end: a typed struct would lose the fields it does not know.
 
 pub mod admission;
+pub mod again;
 pub mod annotations;
 pub mod app;
 pub mod certificates;

@@ -39,6 +39,8 @@ pub enum Outcome {
     Injected,
     /// Its proxy went back to the front of the init containers.
     Moved,
+    /// Its proxy was told anew how names are expanded.
+    Corrected,
     /// It stays as it is.
     Skipped(Skip),
 }
@@ -59,9 +61,9 @@ pub fn mutate(
             ignored.extend(inject::ignored(&plan).cloned());
             Outcome::Injected
         }
-        Decision::MoveFirst { from } => {
-            inject::move_first(&mut builder, from)?;
-            Outcome::Moved
+        Decision::Again { from, corrections } => {
+            inject::again(&mut builder, from, &corrections)?;
+            if from > 0 { Outcome::Moved } else { Outcome::Corrected }
         }
         Decision::Skip(skip) => Outcome::Skipped(skip),
     };
@@ -86,7 +88,7 @@ impl Mutation {
 impl Outcome {
     /// Every outcome there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Injected, Self::Moved].into_iter().chain(Skip::ALL.map(Self::Skipped))
+        [Self::Injected, Self::Moved, Self::Corrected].into_iter().chain(Skip::ALL.map(Self::Skipped))
     }
 
     /// The decision and its reason, for machines: labels of a metric, fields of a log line.
@@ -94,6 +96,7 @@ impl Outcome {
         match self {
             Self::Injected => ("injected", "new"),
             Self::Moved => ("injected", "moved_first"),
+            Self::Corrected => ("injected", "corrected"),
             Self::Skipped(skip) => ("skipped", skip.label()),
         }
     }

@@ -206,6 +206,7 @@ fn done(outcome: Outcome) -> String {
     match outcome {
         Outcome::Injected => "injected".to_owned(),
         Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
+        Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
         Outcome::Skipped(skip) => format!("not injected: {} ({})", skip.sentence(), skip.label()),
     }
 }

@@ -1,0 +1,107 @@
+//! A pod that has the proxy already, and what other injectors have changed since. Pure.
+//!
+//! The API server asks again when a later webhook has changed the pod (`reinvocationPolicy: IfNeeded`). Two changes matter:
+//! a container in front of ours, and a `dnsConfig` that expands names in another way than our container was told. The proxy
+//! expands what the C library does not, so from a wrong `ndots` it would leave names unexpanded, or expand them twice.
+
+use podlocal_settings::Settings;
+use podlocal_settings::read::{self, Given};
+use podlocal_settings::table::{self, Setting};
+use podlocal_settings::write;
+use serde_json::{Value, json};
+
+use crate::dns::{self, Expansion};
+
+/// The variables of our container that do not say what the pod's `dnsConfig` says, with what they have to say. None where
+/// the pod does not ask the proxy any more: who changed that meant it.
+pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, String)> {
+    let config = &spec["dnsConfig"];
+    if spec["dnsPolicy"] != "None" || config["nameservers"][0] != dns::PROXY {
+        return Vec::new();
+    }
+    let told = told(container);
+    let Expansion { search, ndots } = dns::expansion(config);
+    let mut corrections = Vec::new();
+    if told.ndots != ndots {
+        corrections.push((&table::NDOTS, ndots.to_string()));
+    }
+    if told.search_list() != search {
+        corrections.push((&table::SEARCH, write::search_list(&search)));
+    }
+    corrections
+}
+
+/// The variables of our container with `corrections` in their places.
+pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
+    let mut variables = container["env"].as_array().cloned().unwrap_or_default();
+    for (setting, text) in corrections {
+        let name = setting.variable();
+        variables.retain(|variable| variable["name"] != name);
+        variables.push(json!({"name": name, "value": text}));
+    }
+    Value::Array(variables)
+}
+
+/// What the container's variables tell the proxy.
+fn told(container: &Value) -> Settings {
+    let variables = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let given = |setting: &Setting| {
+        let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());
+        let texts = of_setting.filter_map(|variable| variable["value"].as_str());
+        texts.map(|text| Given { origin: setting.variable(), text: text.to_owned() }).collect()
+    };
+    read::read(given).settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(variables: &[(&Setting, &str)]) -> Value {
+        let variables =
+            variables.iter().map(|(setting, text)| json!({"name": setting.variable(), "value": text}));
+        json!({"name": "x", "env": variables.collect::<Vec<_>>()})
+    }
+
+    fn spec(search: &[&str], ndots: &str) -> Value {
+        let options = [json!({"name": "ndots", "value": ndots})];
+        json!({
+            "dnsPolicy": "None",
+            "dnsConfig": {"nameservers": [dns::PROXY], "searches": search, "options": options},
+        })
+    }
+
+    const OF_WEB: [&str; 3] = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+
+    #[test]
+    fn a_container_that_was_told_the_same_is_right() {
+        let ours = container(&[(&table::NAMESPACE, "web")]);
+        assert_eq!(corrections(&spec(&OF_WEB, "2"), &ours), []);
+        let ours = container(&[(&table::SEARCH, "a.example,b.example"), (&table::NDOTS, "1")]);
+        assert_eq!(corrections(&spec(&["a.example", "b.example"], "1"), &ours), []);
+    }
+
+    #[test]
+    fn a_changed_ndots_or_search_list_is_told() {
+        let ours = container(&[(&table::NDOTS, "3"), (&table::NAMESPACE, "web")]);
+        assert_eq!(corrections(&spec(&OF_WEB, "1"), &ours), [(&table::NDOTS, "1".to_owned())]);
+        let more = spec(&["web.svc.cluster.local", "corp.example"], "3");
+        let expected = [(&table::SEARCH, "web.svc.cluster.local,corp.example".to_owned())];
+        let found = corrections(&more, &ours);
+        assert_eq!(found, expected);
+        let ours = json!({"env": corrected(&ours, &found)});
+        assert_eq!(corrections(&more, &ours), []);
+        assert_eq!(ours["env"][0], json!({"name": table::NDOTS.variable(), "value": "3"}), "the others stay");
+    }
+
+    #[test]
+    fn a_pod_that_does_not_ask_the_proxy_any_more_is_left_to_whoever_changed_it() {
+        let ours = container(&[(&table::NAMESPACE, "web")]);
+        let mut other = spec(&OF_WEB, "5");
+        other["dnsConfig"]["nameservers"] = json!(["169.254.20.10"]);
+        assert_eq!(corrections(&other, &ours), []);
+        let mut other = spec(&OF_WEB, "5");
+        other["dnsPolicy"] = json!("ClusterFirst");
+        assert_eq!(corrections(&other, &ours), []);
+    }
+}
