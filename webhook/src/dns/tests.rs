@@ -1,0 +1,105 @@
+//! The DNS configuration of injected pods.
+
+use super::*;
+use crate::annotations;
+
+fn cluster() -> Cluster {
+    Cluster {
+        dns: vec!["10.96.0.10:53".parse().expect("valid")],
+        domain: "cluster.local".to_owned(),
+        extra_search: vec!["corp.example".to_owned()],
+        version: None,
+        serves_impossible_names: false,
+    }
+}
+
+fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Unfit> {
+    configure(base, own, "web", &cluster(), &annotations::read(annotated.as_object(), None, &Vec::new()))
+}
+
+#[test]
+fn cluster_first_is_written_out_as_the_kubelet_would_have_done() {
+    let own = json!({
+        "nameservers": ["10.0.0.1", "127.0.0.1"],
+        "searches": ["svc.cluster.local", "own.example"],
+        "options": [{"name": "timeout", "value": "1"}],
+    });
+    let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
+    assert_eq!(addresses(&dns.upstream), "10.96.0.10,10.0.0.1");
+    assert_eq!(
+        dns.config,
+        json!({
+            "nameservers": ["127.0.0.1"],
+            "searches": ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example", "own.example"],
+            "options": [{"name": "ndots", "value": "2"}, {"name": "timeout", "value": "1"}],
+        })
+    );
+}
+
+#[test]
+fn the_sidecar_knows_the_search_list_but_for_what_no_name_can_end_in() {
+    let odd = "a".repeat(64);
+    let own =
+        json!({"searches": [".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b", 7]});
+    let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
+    let expected = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+    assert_eq!(dns.expansion.search, [expected.as_slice(), &["_x.example", "own.example"]].concat());
+    let searches = dns.config["searches"].as_array().expect("a list");
+    assert_eq!(
+        searches[4..],
+        json!([".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b"])
+            .as_array()
+            .expect("a list")[..]
+    );
+}
+
+#[test]
+fn a_pod_with_policy_none_keeps_its_own_and_gets_nothing_of_the_cluster() {
+    let own =
+        json!({"nameservers": ["10.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]});
+    let dns = configured(Base::Own, &own, &json!({})).expect("fits");
+    assert_eq!(addresses(&dns.upstream), "10.0.0.1");
+    assert_eq!(
+        dns.config,
+        json!({"nameservers": ["127.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]})
+    );
+    assert_eq!(dns.expansion, Expansion { search: vec!["a.example".to_owned()], ndots: 1 });
+    let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
+    assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
+}
+
+#[test]
+fn the_proxy_is_never_its_own_upstream() {
+    let own = json!({"nameservers": ["127.0.0.1"]});
+    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Unfit::NoNameserver));
+    let dns =
+        configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
+    assert_eq!(addresses(&dns.upstream), "10.96.0.10");
+    assert_eq!(dns.mistakes.len(), 1);
+}
+
+#[test]
+fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
+    let fallback = json!({table::FALLBACK_NAMESERVER.annotation(): "true"});
+    let dns = configured(Base::Cluster, &Value::Null, &fallback).expect("fits");
+    assert_eq!(dns.config["nameservers"], json!(["127.0.0.1", "10.96.0.10"]));
+    let mut elsewhere = cluster();
+    elsewhere.dns = vec!["10.96.0.10:5353".parse().expect("valid")];
+    let read = annotations::read(fallback.as_object(), None, &Vec::new());
+    let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
+    assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
+    assert_eq!(dns.mistakes.len(), 1);
+}
+
+#[test]
+fn what_the_api_server_would_refuse_is_not_made() {
+    let searches = |count: usize, length: usize| {
+        let name = |index: usize| format!("{index:0>width$}.example", width = length - 8);
+        json!({"searches": (0..count).map(name).collect::<Vec<_>>()})
+    };
+    assert_eq!(configured(Base::Cluster, &searches(29, 20), &json!({})), Err(Unfit::TooManySearchDomains));
+    assert!(configured(Base::Cluster, &searches(28, 20), &json!({})).is_ok());
+    assert_eq!(configured(Base::Cluster, &searches(28, 71), &json!({})), Err(Unfit::SearchListTooLong));
+    let four = json!({"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]});
+    assert_eq!(configured(Base::Cluster, &four, &json!({})), Err(Unfit::TooManyNameservers));
+}
