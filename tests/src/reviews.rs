@@ -109,6 +109,7 @@ async fn run(
     let results = join_all(connections).await;
     let elapsed = begin.elapsed();
     let after = process(webhook.id())?;
+    webhook.stop().await?;
 
     let (took, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     let failures: Vec<_> = failures.into_iter().flatten().collect();

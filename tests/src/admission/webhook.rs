@@ -62,6 +62,11 @@ impl Webhook {
         Ok(Self { client: ReviewClient::new(listen, &ca)?, log, process })
     }
 
+    /// Ends it, and waits until it is gone and its address is free.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        self.process.kill().await.tried(|| "ending the webhook".to_owned())
+    }
+
     /// The id of its process.
     pub fn id(&self) -> u32 {
         self.process.id().unwrap_or_default()
