@@ -11,6 +11,8 @@ const KUBECTL: &str = r#"#!/usr/bin/env bash
 echo "$*" >>"$LOG"
 if [ "$1" = apply ]; then cat; echo ---; fi >>"$LOG.applied"
 case "$*" in
+*"$MISSING"*) echo 'Error from server (NotFound): pods "x" not found' >&2; exit 1 ;;
+"apply -n podlocal-dns-check -f -") echo "$WARNING" >&2; echo job.batch/lookups created ;;
 *"get namespace podlocal-dns "*) echo "$EXISTING" ;;
 *kustomize*) printf 'image: ghcr.io/podlocal-dns/webhook:0.1.0\n- --sidecar-image=x\n' ;;
 *caBundle*) echo Q0E= ;;
@@ -30,7 +32,8 @@ case "$*" in
 *"pod tuned"*status*) echo 'injected; ignored: annotation podlocal-dns.io/ndots: "many": expected a whole number' ;;
 *"podlocal-dns\.io/status}") echo injected ;;
 *status.succeeded*) echo 1 ;;
-*kube-system*) echo "coredns istio" ;;
+*"get pod "*"{.metadata.name}:"*) words=($*); echo "${words[4]}:" ;;
+*kube-system*) printf 'pod: istio-init\npod: \n' ;;
 esac
 "#;
 
@@ -57,6 +60,11 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Run {
         .env("SIDECAR_IMAGE", "registry.example/sidecar:test")
         .env("DNS_POLICY", "None")
         .env("EXISTING", "")
+        .env("MISSING", "nothing is missing")
+        .env(
+            "WARNING",
+            r#"Warning: ignored: annotation podlocal-dns.io/ndots: "many": expected a whole number"#,
+        )
         .envs(variables.iter().copied())
         .output()
         .expect("runs");
@@ -97,6 +105,24 @@ fn one_wrong_answer_is_a_row_that_says_so_and_exit_code_1() {
     assert_eq!(wrong.len(), 2, "{}", stdout(&run));
     assert!(wrong[0].contains("job/lookups: dnsPolicy") && wrong[0].ends_with("ClusterFirst"), "{wrong:?}");
     assert!(run.commands.contains("delete -k"), "it cleans up all the same");
+}
+
+#[test]
+fn what_was_not_looked_at_does_not_hold() {
+    for (variable, value, row) in [
+        ("MISSING", "get pod opted-out ", "pod/opted-out: init containers"),
+        ("MISSING", "get pod policy-default ", "pod/policy-default: init containers"),
+        ("MISSING", "get pod policy-none ", "pod/policy-none: init containers"),
+        ("MISSING", "get pod on-the-node ", "pod/on-the-node: init containers"),
+        ("MISSING", "kube-system get pods", "kube-system: proxies"),
+        ("WARNING", "", "pod/tuned: who creates it is warned"),
+    ] {
+        let run = run(&[], &[(variable, value)]);
+        assert_eq!(run.output.status.code(), Some(1), "{row}: {}{}", stdout(&run), stderr(&run));
+        let wrong: Vec<_> =
+            stdout(&run).lines().filter(|line| line.starts_with("FAILED")).map(str::to_owned).collect();
+        assert!(wrong.len() == 1 && wrong[0].contains(row), "{row}: {wrong:?}");
+    }
 }
 
 #[test]
