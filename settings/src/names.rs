@@ -21,6 +21,9 @@ pub const VARIABLE_PREFIX: &str = "PODLOCAL_";
 /// The name of the injected container, by which it is recognised again.
 pub const CONTAINER_NAME: &str = "podlocal-dns";
 
+/// The name of the injected container's port for metrics and health, by which monitors find it.
+pub const ADMIN_PORT_NAME: &str = "podlocal-admin";
+
 /// The sidecar's program inside its image, which holds nothing else.
 pub const SIDECAR_PATH: &str = "/podlocal-sidecar";
 

@@ -1,6 +1,8 @@
 //! A plan -> the edits of the pod. Pure.
 
-use podlocal_settings::names::{CONTAINER_NAME, PORT_SYSCTL, SIDECAR_PATH, SIDECAR_USER, STATUS_ANNOTATION};
+use podlocal_settings::names::{
+    ADMIN_PORT_NAME, CONTAINER_NAME, PORT_SYSCTL, SIDECAR_PATH, SIDECAR_USER, STATUS_ANNOTATION,
+};
 use podlocal_settings::read::{Mistake, Read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_settings::{Settings, value, write};
@@ -79,7 +81,7 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     // 0 is any free port, which no manifest can name.
     if settings.admin_port != 0 {
         container["ports"] =
-            json!([{"name": "podlocal-admin", "containerPort": settings.admin_port, "protocol": "TCP"}]);
+            json!([{"name": ADMIN_PORT_NAME, "containerPort": settings.admin_port, "protocol": "TCP"}]);
     }
     container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
     if let Some(resources) = resources {

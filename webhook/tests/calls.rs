@@ -46,6 +46,12 @@ fn a_match_condition_holds_for_the_smallest_pod_and_names_itself() {
 }
 
 #[test]
+fn both_entries_have_the_same_match_conditions() {
+    let [namespaces, pods] = entries().try_into().expect("two entries");
+    assert_eq!(namespaces["matchConditions"], pods["matchConditions"]);
+}
+
+#[test]
 fn a_pod_is_sent_once_at_most_and_as_the_labels_say() {
     let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
     for (namespace, of_namespace, of_pod, expected) in [
@@ -60,6 +66,8 @@ fn a_pod_is_sent_once_at_most_and_as_the_labels_say() {
         ("web", Some("maybe"), None, None),
         ("kube-system", enabled, None, None),
         ("kube-system", None, enabled, None),
+        ("kube-node-lease", enabled, None, None),
+        ("kube-node-lease", None, enabled, None),
         ("podlocal-dns", enabled, enabled, None),
     ] {
         let mut of_namespace: Vec<_> = of_namespace.map(|value| (INJECT_LABEL, value)).into_iter().collect();

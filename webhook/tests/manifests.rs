@@ -28,20 +28,54 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
     let rules = object("clusterrole")["rules"].clone();
     assert_eq!(rules[0]["resourceNames"], json!([serve.webhook_configuration]));
     // And nothing that can be read or written beyond what the program does.
-    let rights =
-        rules.as_array().into_iter().flatten().map(|rule| json!([rule["resources"][0], rule["verbs"]]));
+    let rights = rules
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|rule| json!([rule["apiGroups"], rule["resources"], rule["verbs"]]));
     assert_eq!(
         json!(rights.collect::<Vec<_>>()),
         json!([
-            ["mutatingwebhookconfigurations", ["get", "patch"]],
-            ["namespaces", ["list", "watch"]],
-            ["events", ["create", "patch"]],
+            [["admissionregistration.k8s.io"], ["mutatingwebhookconfigurations"], ["get", "patch"]],
+            [[""], ["namespaces"], ["list", "watch"]],
+            [["events.k8s.io"], ["events"], ["create", "patch"]],
         ])
     );
     assert_eq!(
         object("mutatingwebhookconfiguration")["metadata"]["name"],
         json!(serve.webhook_configuration)
     );
+}
+
+#[test]
+fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
+    let account = object("serviceaccount")["metadata"].clone();
+    for (binding, role) in [("rolebinding", "role"), ("clusterrolebinding", "clusterrole")] {
+        let (binding, role) = (object(binding), object(role));
+        assert_eq!(binding["metadata"]["namespace"], role["metadata"]["namespace"]);
+        let expected = json!({
+            "apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"],
+        });
+        assert_eq!(binding["roleRef"], expected);
+        let subject = json!({
+            "kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"],
+        });
+        assert_eq!(binding["subjects"], json!([subject]));
+    }
+}
+
+/// The highest value that is not the system's own (`HighestUserDefinablePriority` in `k8s.io/kubernetes/pkg/apis/scheduling`).
+#[test]
+fn nothing_of_a_user_is_more_important_than_the_webhook() {
+    assert_eq!(object("priorityclass")["value"], 1_000_000_000);
+}
+
+/// A policy that knew the API server's address would be wrong in the next cluster.
+#[test]
+fn what_the_webhook_may_reach_is_not_limited() {
+    let spec = object("networkpolicy")["spec"].clone();
+    assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
+    assert!(spec["ingress"].as_array().expect("rules").iter().all(|rule| rule.get("from").is_none()));
 }
 
 #[test]
