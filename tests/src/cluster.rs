@@ -10,11 +10,23 @@ use crate::admission::{Admitted, Webhook, defaulted, named};
 use crate::cluster_dns::{ClusterDns, World};
 use crate::failure::Failure;
 use crate::node::Node;
+use crate::node_local::NodeLocal;
 use crate::pod::{ClusterNames, PodSpec, Running};
 use crate::programs::Programs;
 
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
+
+/// What stands between the pods and the cluster DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// Nothing.
+    Nothing,
+    /// One caching forwarder for all pods.
+    NodeLocal,
+    /// The webhook, and a sidecar in each pod.
+    Sidecars,
+}
 
 /// A cluster on a node. Several can share a node: each has addresses of its own, so that what one asks is not
 /// counted in another.
@@ -27,6 +39,7 @@ pub struct Cluster {
     /// The programs under test.
     pub programs: Programs,
     webhook: Option<Webhook>,
+    _node_local: Option<NodeLocal>,
     node: Node,
     pods: AtomicU32,
 }
@@ -34,27 +47,42 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster without the webhook.
     pub async fn start(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
-        Self::on_node(node, programs, world, false).await
+        Self::start_with(Between::Nothing, node, programs, world).await
     }
 
     /// A cluster with the real webhook.
     pub async fn start_with_webhook(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
-        Self::on_node(node, programs, world, true).await
+        Self::start_with(Between::Sidecars, node, programs, world).await
     }
 
-    async fn on_node(node: &Node, programs: &Programs, world: World, webhook: bool) -> Result<Self, Failure> {
+    /// A cluster with what stands between.
+    pub async fn start_with(
+        between: Between,
+        node: &Node,
+        programs: &Programs,
+        world: World,
+    ) -> Result<Self, Failure> {
         let place = node.next_cluster()?;
-        let names =
+        let mut names =
             ClusterNames { dns: place.dns.into(), zone: world.zone_name(), node_searches: Vec::new() };
+        let zone = world.zone();
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
-        let webhook = if webhook {
-            Some(Webhook::start(&programs.webhook, place.webhook, &names, &place.directory).await?)
-        } else {
-            None
-        };
+        let (mut webhook, mut node_local) = (None, None);
+        match between {
+            Between::Nothing => {}
+            Between::NodeLocal => {
+                let address = SocketAddr::from((place.node_local, DNS_PORT));
+                node_local = Some(NodeLocal::start(address, dns.address(), zone).await?);
+                names.dns = place.node_local.into();
+            }
+            Between::Sidecars => {
+                let started = Webhook::start(&programs.webhook, place.webhook, &names, &place.directory);
+                webhook = Some(started.await?);
+            }
+        }
         let (programs, node) = (programs.clone(), node.clone());
-        Ok(Self { dns, names, programs, webhook, node, pods: AtomicU32::new(0) })
+        Ok(Self { dns, names, programs, webhook, _node_local: node_local, node, pods: AtomicU32::new(0) })
     }
 
     /// What the API server makes of a new pod: defaults, the webhook's patch, a name.

@@ -4,6 +4,7 @@
 //!   node          the process moves into namespaces of its own: a "node" with a bridge for pods
 //!   pod           one pod on it, as the kubelet runs one: resolv.conf, sysctls, sidecars, hooks, containers
 //!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
+//!   node_local    a caching forwarder for all pods of a node, as NodeLocal DNSCache is
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       the three together, for one test or one arm of an experiment
 //!   faults        what the sidecar does when things go wrong, measured
@@ -24,6 +25,7 @@ pub mod faults;
 pub mod gang;
 pub mod network;
 pub mod node;
+pub mod node_local;
 pub mod pod;
 pub mod programs;
 pub mod reviews;

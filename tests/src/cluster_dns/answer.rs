@@ -37,7 +37,7 @@ pub fn answer(world: &World, query: &Message) -> Message {
 }
 
 /// Drops records from the end until the response fits, and says so by TC: `Truncate` of miekg/dns.
-pub(super) fn truncate(response: &mut Message, most_bytes: usize) {
+pub fn truncate(response: &mut Message, most_bytes: usize) {
     while response.to_vec().is_ok_and(|bytes| bytes.len() > most_bytes) {
         let dropped = response
             .additionals

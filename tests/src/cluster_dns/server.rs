@@ -1,14 +1,11 @@
 //! The world, served over UDP and TCP.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::RecordType;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -16,6 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answer::{answer, truncate};
+use super::capacity::{Capacity, ServiceQueue};
+use super::counts::Counts;
 use super::world::World;
 use crate::failure::{Failure, Tried};
 
@@ -60,48 +59,6 @@ pub struct Faults {
     pub servfail: bool,
 }
 
-/// What was asked, since the start or the last reset.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    asked: BTreeMap<(String, RecordType, Transport), u64>,
-}
-
-impl Counts {
-    /// All queries.
-    pub fn total(&self) -> u64 {
-        self.asked.values().sum()
-    }
-
-    /// Queries that came over one transport.
-    pub fn over(&self, transport: Transport) -> u64 {
-        self.sum(|_, _, over| over == transport)
-    }
-
-    /// Queries for a name, which is written without the final dot.
-    pub fn of_name(&self, name: &str) -> u64 {
-        self.sum(|asked, _, _| asked.eq_ignore_ascii_case(name))
-    }
-
-    /// Queries for a name and type.
-    pub fn of(&self, name: &str, record_type: RecordType) -> u64 {
-        self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
-    }
-
-    fn sum(&self, wanted: impl Fn(&str, RecordType, Transport) -> bool) -> u64 {
-        let matching = self.asked.iter().filter(|((name, kind, over), _)| wanted(name, *kind, *over));
-        matching.map(|(_, count)| count).sum()
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ((name, record_type, transport), count) in &self.asked {
-            writeln!(formatter, "{count:6} {name} {record_type} {transport:?}")?;
-        }
-        write!(formatter, "{:6} in all", self.total())
-    }
-}
-
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -112,6 +69,17 @@ struct State {
     world: World,
     faults: Faults,
     counts: Counts,
+    limits: Option<Limits>,
+}
+
+/// A capacity, and what it has come to.
+#[derive(Debug)]
+struct Limits {
+    capacity: Capacity,
+    queue: ServiceQueue,
+    random: fastrand::Rng,
+    /// The moment that times of the queue and of the counts are counted from.
+    since: Instant,
 }
 
 impl ClusterDns {
@@ -119,7 +87,7 @@ impl ClusterDns {
     pub async fn start(world: World, address: SocketAddr) -> Result<Self, Failure> {
         let (udp, tcp) = bind(address).await.tried(|| format!("listening on {address} for DNS"))?;
         let address = udp.local_addr().tried(|| "reading the address back".to_owned())?;
-        let state = State { world, faults: Faults::default(), counts: Counts::default() };
+        let state = State { world, faults: Faults::default(), counts: Counts::default(), limits: None };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
         enlarge_buffer(&udp);
         let mut tasks = JoinSet::new();
@@ -148,6 +116,16 @@ impl ClusterDns {
         self.shared.state().faults = faults;
     }
 
+    /// Limits what it can do, from the next query on; the steps of its counts begin now.
+    pub fn set_capacity(&self, capacity: Capacity) {
+        self.shared.state().limits = Some(Limits {
+            capacity,
+            queue: ServiceQueue::new(&capacity),
+            random: fastrand::Rng::with_seed(capacity.seed),
+            since: Instant::now(),
+        });
+    }
+
     /// Changes the world: a Service appears, a name goes away.
     pub fn change(&self, change: impl FnOnce(World) -> World) {
         let mut state = self.shared.state();
@@ -168,11 +146,15 @@ impl Shared {
             _ => return None,
         };
         let mut state = self.state();
+        if state.loses(transport) {
+            return None;
+        }
         for question in &query.queries {
             let name = question.name().to_lowercase().to_ascii();
             let name = name.strip_suffix('.').unwrap_or(&name).to_owned();
-            *state.counts.asked.entry((name, question.query_type(), transport)).or_default() += 1;
+            state.counts.count(name, question.query_type(), transport);
         }
+        let wait = state.queue(transport)?;
         let faults = state.faults;
         if faults.silence {
             return None;
@@ -186,12 +168,41 @@ impl Shared {
         } else {
             answer(&state.world, &query)
         };
+        if state.loses(transport) {
+            return None;
+        }
         drop(state);
         if transport == Transport::Udp {
             let limit = query.edns.as_ref().map_or(SMALLEST_UDP_LIMIT, Edns::max_payload);
             truncate(&mut response, usize::from(limit.max(SMALLEST_UDP_LIMIT)));
         }
-        response.to_vec().ok().map(|bytes| (faults.delay, bytes))
+        response.to_vec().ok().map(|bytes| (faults.delay + wait, bytes))
+    }
+}
+
+impl State {
+    /// Whether a datagram is lost on the way.
+    fn loses(&mut self, transport: Transport) -> bool {
+        let Some(limits) = &mut self.limits else { return false };
+        let is_lost = transport == Transport::Udp && limits.random.f64() < limits.capacity.loss;
+        self.counts.lost += u64::from(is_lost);
+        is_lost
+    }
+
+    /// How long a query waits for its turn and is served; `None`: it is dropped.
+    fn queue(&mut self, transport: Transport) -> Option<Duration> {
+        let Some(limits) = &mut self.limits else { return Some(Duration::ZERO) };
+        let now = limits.since.elapsed();
+        let done = match transport {
+            Transport::Udp => limits.queue.datagram(now),
+            Transport::Tcp => Some(limits.queue.stream(now)),
+        };
+        let step = self.counts.step(now);
+        step.asked += 1;
+        step.dropped += u64::from(done.is_none());
+        self.counts.dropped += u64::from(done.is_none());
+        self.counts.step(done?).answered += 1;
+        done.map(|done| done - now)
     }
 }
 
@@ -205,7 +216,7 @@ fn enlarge_buffer(socket: &UdpSocket) {
 }
 
 /// UDP and TCP on one port; the kernel picks one for UDP that may be taken for TCP.
-async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+pub(crate) async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut attempt = 0;
     loop {
         attempt += 1;

@@ -195,6 +195,11 @@ impl World {
         self.zone.to_ascii().trim_end_matches('.').to_owned()
     }
 
+    /// The cluster domain as a name.
+    pub fn zone(&self) -> Name {
+        self.zone.clone()
+    }
+
     /// Sets the TTL of the cluster's names, in seconds; it is also their negative TTL.
     #[must_use]
     pub fn ttl(mut self, seconds: u32) -> Self {

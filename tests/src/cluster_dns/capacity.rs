@@ -1,0 +1,94 @@
+//! How much a cluster DNS can do, and what becomes of the rest: one server, one queue in order of arrival, and a bound
+//! on the datagrams that wait in it. Pure; time is passed in, so that the simulation has the same queue.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What a cluster DNS and the way to it can do.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Capacity {
+    /// Queries that it answers in a second.
+    pub per_second: f64,
+    /// Datagrams that wait at most: the socket's receive buffer. What comes when it is full is dropped, as Linux does
+    /// (`UdpRcvbufErrors`). Queries over TCP wait with their clients.
+    pub queue: usize,
+    /// The share of datagrams that is lost on the way, in each direction; 0 to 1.
+    pub loss: f64,
+    /// Which datagrams are lost.
+    pub seed: u64,
+}
+
+/// The queue before one server. Times are counted from any one moment.
+#[derive(Debug, Clone)]
+pub struct ServiceQueue {
+    service: Duration,
+    bound: usize,
+    busy_until: Duration,
+    /// When each datagram that waits or is served will be done with, ascending.
+    datagrams: VecDeque<Duration>,
+}
+
+impl ServiceQueue {
+    /// An empty queue.
+    pub fn new(capacity: &Capacity) -> Self {
+        let service = Duration::from_secs_f64(1.0 / capacity.per_second);
+        Self { service, bound: capacity.queue, busy_until: Duration::ZERO, datagrams: VecDeque::new() }
+    }
+
+    /// Takes a query that came in a datagram; when it is answered, or `None`: dropped, the queue is full.
+    pub fn datagram(&mut self, now: Duration) -> Option<Duration> {
+        while self.datagrams.front().is_some_and(|done| *done <= now) {
+            self.datagrams.pop_front();
+        }
+        if self.datagrams.len() >= self.bound {
+            return None;
+        }
+        let done = self.stream(now);
+        self.datagrams.push_back(done);
+        Some(done)
+    }
+
+    /// Takes a query that came over TCP; when it is answered.
+    pub fn stream(&mut self, now: Duration) -> Duration {
+        self.busy_until = self.busy_until.max(now) + self.service;
+        self.busy_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPACITY: Capacity = Capacity { per_second: 100.0, queue: 3, loss: 0.0, seed: 0 };
+
+    fn milliseconds(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    #[test]
+    fn queries_are_answered_one_after_the_other_at_the_service_rate() {
+        let mut queue = ServiceQueue::new(&CAPACITY);
+        let done: Vec<_> = (0..3).map(|_| queue.datagram(milliseconds(5))).collect();
+        assert_eq!(done, [15, 25, 35].map(|at| Some(milliseconds(at))));
+        // An idle server begins at once.
+        assert_eq!(queue.datagram(milliseconds(100)), Some(milliseconds(110)));
+    }
+
+    #[test]
+    fn a_datagram_before_a_full_queue_is_dropped_and_takes_no_time() {
+        let mut queue = ServiceQueue::new(&CAPACITY);
+        let done: Vec<_> = (0..5).map(|_| queue.datagram(milliseconds(0)).is_some()).collect();
+        assert_eq!(done, [true, true, true, false, false]);
+        assert_eq!(queue.datagram(milliseconds(10)), Some(milliseconds(40)), "one has left");
+    }
+
+    #[test]
+    fn a_query_over_tcp_waits_however_long_the_queue_is() {
+        let mut queue = ServiceQueue::new(&CAPACITY);
+        for _ in 0..10 {
+            queue.stream(milliseconds(0));
+        }
+        assert_eq!(queue.stream(milliseconds(0)), milliseconds(110));
+        assert_eq!(queue.datagram(milliseconds(0)), Some(milliseconds(120)), "the bound is on datagrams");
+    }
+}

@@ -1,0 +1,102 @@
+//! What a cluster DNS was asked, in all and over time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use hickory_proto::rr::RecordType;
+use serde::Serialize;
+
+use super::server::Transport;
+
+/// The length of one [`Step`].
+pub const STEP: Duration = Duration::from_millis(50);
+
+/// What was asked, since the start or the last reset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    asked: BTreeMap<(String, RecordType, Transport), u64>,
+    /// Queries that came when the queue was full.
+    pub dropped: u64,
+    /// Datagrams that were lost on the way, to the server or back. A query that was lost is not among those asked.
+    pub lost: u64,
+    /// One after the other; without a capacity none.
+    pub steps: Vec<Step>,
+}
+
+/// What happened within one [`STEP`] of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Queries that came, those that were dropped included.
+    pub asked: u64,
+    /// Answers that were sent.
+    pub answered: u64,
+    /// Queries that were dropped.
+    pub dropped: u64,
+}
+
+impl Counts {
+    /// All queries.
+    pub fn total(&self) -> u64 {
+        self.asked.values().sum()
+    }
+
+    /// Queries that came over one transport.
+    pub fn over(&self, transport: Transport) -> u64 {
+        self.sum(|_, _, over| over == transport)
+    }
+
+    /// Queries for a name, which is written without the final dot.
+    pub fn of_name(&self, name: &str) -> u64 {
+        self.sum(|asked, _, _| asked.eq_ignore_ascii_case(name))
+    }
+
+    /// Queries for a name and type.
+    pub fn of(&self, name: &str, record_type: RecordType) -> u64 {
+        self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
+    }
+
+    /// The names that were asked for, without the final dot.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let mut names: Vec<_> = self.asked.keys().map(|(name, _, _)| name.as_str()).collect();
+        names.dedup();
+        names.into_iter()
+    }
+
+    pub(super) fn count(&mut self, name: String, record_type: RecordType, transport: Transport) {
+        *self.asked.entry((name, record_type, transport)).or_default() += 1;
+    }
+
+    /// The step that a moment, counted from the start of the server, belongs to.
+    pub fn step(&mut self, at: Duration) -> &mut Step {
+        let index = usize::try_from(at.as_nanos() / STEP.as_nanos()).unwrap_or(usize::MAX);
+        if self.steps.len() <= index {
+            self.steps.resize_with(index + 1, Step::default);
+        }
+        &mut self.steps[index]
+    }
+
+    fn sum(&self, wanted: impl Fn(&str, RecordType, Transport) -> bool) -> u64 {
+        let matching = self.asked.iter().filter(|((name, kind, over), _)| wanted(name, *kind, *over));
+        matching.map(|(_, count)| count).sum()
+    }
+}
+
+/// How many queries waited at the end of each step.
+pub fn waiting(steps: &[Step]) -> Vec<u64> {
+    let mut waiting = 0;
+    let after = |step: &Step| {
+        waiting = (waiting + step.asked).saturating_sub(step.dropped + step.answered);
+        waiting
+    };
+    steps.iter().map(after).collect()
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((name, record_type, transport), count) in &self.asked {
+            writeln!(formatter, "{count:6} {name} {record_type} {transport:?}")?;
+        }
+        write!(formatter, "{:6} in all", self.total())
+    }
+}
