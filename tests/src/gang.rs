@@ -1,19 +1,30 @@
-//! The gang experiment: the pods of a Job start together and look names up at one instant, once as they are
-//! and once with the webhook and the sidecar.
+//! The gang experiment: the pods of a Job start together and look names up at one instant; when one of them fails, all
+//! start again. Run one way after the other: as they are, and with what is meant to help.
 //!
 //! ```text
-//!   job      a Job manifest -> the pods that the Job controller would make; pure
-//!   arm      one way to run them: a cluster of its own, all pods, one start signal -> figures
-//!   table    figures -> what is printed
+//!   job        a Job manifest -> the pods that the Job controller would make; pure
+//!   arm        the ways to run them
+//!   names      names to look up -> a world that has them; pure
+//!   run        one way: a cluster of its own, all pods, a start signal, again when one failed -> figures
+//!   figures    what came of it
+//!   table      figures -> what is printed
+//!   charts     figures -> what is drawn
 //! ```
 
 pub mod arm;
+pub mod charts;
+pub mod figures;
 pub mod job;
+pub mod names;
+mod progress;
+pub mod run;
 pub mod table;
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::cluster_dns::{STEP, Step};
 
 /// Names the FIFO that the program `lookup` waits at before it begins.
 pub const BARRIER_VARIABLE: &str = "LOOKUP_START_BARRIER";
@@ -41,4 +52,16 @@ impl Lookup {
     pub fn read_all(output: &str) -> Vec<Self> {
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
+}
+
+/// Steps as columns, with their length.
+fn steps_as_json<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
+    let column = |of: fn(&Step) -> u64| steps.iter().map(of).collect::<Vec<_>>();
+    serde_json::json!({
+        "milliseconds": STEP.as_millis() as u64,
+        "asked": column(|step| step.asked),
+        "answered": column(|step| step.answered),
+        "dropped": column(|step| step.dropped),
+    })
+    .serialize(serializer)
 }

@@ -9,6 +9,7 @@
 //!   cluster       the three together, for one test or one arm of an experiment
 //!   faults        what the sidecar does when things go wrong, measured
 //!   gang          the experiment: a Job's pods, with and without injection
+//!   plot          line charts as SVG and PNG
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   testbed       runs integration tests on a node
 //!   programs      where the programs under test come from
@@ -26,6 +27,7 @@ pub mod gang;
 pub mod network;
 pub mod node;
 pub mod node_local;
+pub mod plot;
 pub mod pod;
 pub mod programs;
 pub mod reviews;

@@ -65,6 +65,12 @@ fn own_directory() -> Result<PathBuf, Failure> {
     Ok(if is_test { directory.parent().unwrap_or(directory) } else { directory }.to_owned())
 }
 
+/// The target directory of cargo that this program was built in.
+pub fn target_directory() -> Result<PathBuf, Failure> {
+    let own = own_directory()?;
+    Ok(own.parent().map_or_else(|| own.clone(), Path::to_owned))
+}
+
 /// The whole workspace is selected, as it is for `cargo run` in it: another selection would turn on other
 /// features of the dependencies, and build them again.
 fn run_cargo(directory: &Path, names: &[&str]) -> Result<(), Failure> {

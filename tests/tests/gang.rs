@@ -22,11 +22,25 @@ fn main() -> ExitCode {
             "every_lookup_is_answered_and_cluster_dns_is_asked_less",
             answered_and_asked_less,
         ),
+        Trial::ignorable_test(
+            "a_queue_that_drops_fails_the_gang_without_us_and_not_with_us",
+            fails_without_us,
+        ),
         Trial::ignorable_test("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
         Trial::ignorable_test("nothing_is_left_after_a_kill", nothing_is_left_after_a_kill),
         Trial::test("a_manifest_that_is_no_job_is_refused", || {
             let output = gang(&["--job", "/dev/null"]).output().map_err(Failed::from)?;
             assert_eq!(output.status.code(), Some(1));
+            Ok(())
+        }),
+        Trial::test("an_impossible_capacity_is_refused_by_name", || {
+            for (flag, value) in
+                [("--service-rate", "0"), ("--loss", "1.5"), ("--pods", "0"), ("--arms", "x")]
+            {
+                let output = gang(&[flag, value]).output().map_err(Failed::from)?;
+                assert_eq!(output.status.code(), Some(2), "{flag}");
+                assert!(String::from_utf8_lossy(&output.stderr).contains(flag), "{flag}");
+            }
             Ok(())
         }),
     ];
@@ -46,7 +60,8 @@ fn refusal(code: Option<i32>, error: &[u8]) -> Option<Completion> {
 }
 
 fn answered_and_asked_less() -> Result<Completion, Failed> {
-    let output = gang(&["--pods", "5", "--json", "-"]).output()?;
+    let arguments = ["--pods", "5", "--unlimited", "--arms", "direct,injected", "--json", "-"];
+    let output = gang(&arguments).output()?;
     if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
         return Ok(ignored);
     }
@@ -61,9 +76,40 @@ fn answered_and_asked_less() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
+/// A queue of one: what comes while a query is served is dropped. Each pod sends two at a time.
+fn fails_without_us() -> Result<Completion, Failed> {
+    let folder = tempfile::tempdir()?;
+    let plot = folder.path().join("plot");
+    let output =
+        gang(&["--pods", "10", "--service-rate", "100", "--queue", "1", "--loss", "0", "--restarts", "1"])
+            .args(["--names", "kubernetes.default,registry.jobs", "--missing", "nobody.default"])
+            .args(["--arms", "direct,injected", "--json", "-", "--plot"])
+            .arg(&plot)
+            .output()?;
+    if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
+        return Ok(ignored);
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: Value = serde_json::from_slice(&output.stdout)?;
+    let (direct, injected) = (&figures["arms"][0], &figures["arms"][1]);
+    assert_eq!(
+        (&direct["restarts"], &direct["started_seconds"]),
+        (&1.into(), &Value::Array(Vec::new())),
+        "{figures}"
+    );
+    assert!(direct["dropped"].as_u64() > Some(10) && direct["failed"].as_u64() > Some(1), "{figures}");
+    assert_eq!((&injected["restarts"], &injected["failed"]), (&0.into(), &0.into()), "{figures}");
+    assert_eq!(injected["started_seconds"].as_array().map(Vec::len), Some(10), "{figures}");
+    for file in ["plot.svg", "plot.png"] {
+        assert!(fs::metadata(folder.path().join(file))?.len() > 5_000, "{file}");
+    }
+    Ok(Completion::Completed)
+}
+
 fn nothing_is_left_after_the_end() -> Result<Completion, Failed> {
     let temporary = tempfile::tempdir()?;
-    let output = gang(&["--pods", "2"]).env("TMPDIR", temporary.path()).process_group(0).output()?;
+    let output =
+        gang(&["--pods", "2", "--unlimited"]).env("TMPDIR", temporary.path()).process_group(0).output()?;
     if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
         return Ok(ignored);
     }

@@ -6,17 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use podlocal_tests::cluster_dns::{Capacity, World};
 use podlocal_tests::failure::{Failure, Tried};
-use podlocal_tests::gang::arm::{self, Arm, Figures};
+use podlocal_tests::gang::arm::Arm;
+use podlocal_tests::gang::charts;
+use podlocal_tests::gang::figures::Figures;
 use podlocal_tests::gang::job::{DEFAULT_MANIFEST, Job};
+use podlocal_tests::gang::names::with_names;
+use podlocal_tests::gang::run::{self, Experiment};
 use podlocal_tests::gang::table::table;
 use podlocal_tests::node::{self, Node};
-use podlocal_tests::programs::Programs;
+use podlocal_tests::programs::{Programs, target_directory};
 use serde_json::json;
 
-/// Runs the pods of a Job on this machine: as they are, and through the real webhook with the real sidecar.
-/// All look their names up at the same instant, with the real libc. Prints what the cluster DNS was asked,
-/// and what the applications saw.
+/// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, and through the
+/// real webhook with the real sidecar. All look their names up at the same instant, with the real libc, at a cluster DNS
+/// that serves so many queries a second and drops what does not fit into its queue. When one pod fails, all are started
+/// again. Prints what the cluster DNS was asked and what the applications saw, and draws it.
 ///
 /// Needs no cluster, no root and no Internet, but namespaces of the kernel. Exit code 1: a look-up failed in
 /// an injected pod; 69: this machine refuses the namespaces.
@@ -26,19 +32,63 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     job: Option<PathBuf>,
     /// How many pods; default: the Job's parallelism.
-    #[arg(long, value_name = "NUMBER")]
-    pods: Option<usize>,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pods: Option<u16>,
+    /// What the pods look up, in place of the Job's own; a name that the experiment's world does not have is added to it.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    names: Vec<String>,
+    /// Names that the pods look up beside those of --names, and that must not be found.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', requires = "names")]
+    missing: Vec<String>,
+    /// Queries that the cluster DNS answers in a second.
+    #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = positive)]
+    service_rate: f64,
+    /// Datagrams that wait at the cluster DNS; more are dropped. 270 are what Linux's default socket buffer holds.
+    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
+    queue: usize,
+    /// The share of datagrams that is lost on the way, in each direction.
+    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = share)]
+    loss: f64,
+    /// Which datagrams are lost.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// A cluster DNS that answers at once and loses nothing, in place of the four above.
+    #[arg(long)]
+    unlimited: bool,
+    /// How often a gang is started again after one of its pods has failed.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    restarts: u32,
+    /// Which ways to run it.
+    #[arg(long, value_name = "ARM,..", value_enum, value_delimiter = ',', default_values_t = Arm::ALL)]
+    arms: Vec<Arm>,
     /// Write the figures as JSON to a file, or with `-` to standard output in place of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
+    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `gang` in cargo's target directory.
+    #[arg(long, value_name = "PREFIX")]
+    plot: Option<PathBuf>,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number >= 1.0 && f64::is_finite(number) => Ok(number),
+        _ => Err("expected a number of 1 or more".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..1.0).contains(&number) => Ok(number),
+        _ => Err("expected a share: 0 or more, below 1".to_owned()),
+    }
 }
 
 /// Before threads start: building and entering the node need a process with only one.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match prepare(&arguments) {
-        Ok(Prepared { job, programs }) => match node::enter() {
-            Ok(node) => end(run(&arguments, &job, &programs, &node)),
+        Ok(Prepared { job, world, programs }) => match node::enter() {
+            Ok(node) => end(run(&arguments, job, world, programs, node)),
             Err(refused) => {
                 eprintln!("gang: {refused}");
                 ExitCode::from(node::EXIT_REFUSED)
@@ -61,6 +111,7 @@ fn end(result: Result<bool, Failure>) -> ExitCode {
 
 struct Prepared {
     job: Job,
+    world: World,
     programs: Programs,
 }
 
@@ -70,20 +121,38 @@ fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
         Some(file) => fs::read_to_string(file).tried(|| format!("reading {}", file.display()))?,
         None => DEFAULT_MANIFEST.to_owned(),
     };
-    let job = Job::read(&job)?;
+    let mut job = Job::read(&job)?;
+    if !arguments.names.is_empty() {
+        job = job.looking_up(&arguments.names, &arguments.missing);
+    }
+    let world = with_names(World::example(), job.namespace(), &arguments.names)?;
     let programs = if node::is_inside() { Programs::built() } else { Programs::build() };
-    Ok(Prepared { job, programs: programs? })
+    Ok(Prepared { job, world, programs: programs? })
 }
 
 /// Whether every look-up of the injected pods gave what it should.
 #[tokio::main]
-async fn run(arguments: &Arguments, job: &Job, programs: &Programs, node: &Node) -> Result<bool, Failure> {
-    let pods = arguments.pods.unwrap_or_else(|| job.parallelism());
+async fn run(
+    arguments: &Arguments,
+    job: Job,
+    world: World,
+    programs: Programs,
+    node: Node,
+) -> Result<bool, Failure> {
+    let pods = arguments.pods.map_or_else(|| job.parallelism(), usize::from);
+    let capacity = (!arguments.unlimited).then_some(Capacity {
+        per_second: arguments.service_rate,
+        queue: arguments.queue,
+        loss: arguments.loss,
+        seed: arguments.seed,
+    });
+    let restarts = arguments.restarts;
+    let experiment = Experiment { node, programs, job, pods, world, capacity, restarts };
     let mut arms = Vec::new();
-    for arm in Arm::ALL {
-        arms.push(arm::run(arm, node, programs, job, pods).await?);
+    for arm in &arguments.arms {
+        arms.push(run::run(*arm, &experiment).await?);
     }
-    print(arguments.json.as_deref(), job, &arms)?;
+    print(arguments, &experiment, &arms)?;
     let injected = arms.iter().filter(|figures| figures.arm == Arm::Injected);
     let mut is_success = true;
     for failed in injected.filter(|figures| !figures.is_success()) {
@@ -94,13 +163,26 @@ async fn run(arguments: &Arguments, job: &Job, programs: &Programs, node: &Node)
     Ok(is_success)
 }
 
-fn print(json: Option<&Path>, job: &Job, arms: &[Figures]) -> Result<(), Failure> {
-    let figures = json!({ "job": job.name(), "arms": arms });
+fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Result<(), Failure> {
+    let title = match experiment.capacity {
+        None => format!("{} pods start at one instant", experiment.pods),
+        Some(Capacity { per_second, queue, loss, .. }) => format!(
+            "{} pods start at one instant; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
+            experiment.pods,
+            loss * 100.0
+        ),
+    };
+    if experiment.capacity.is_some() {
+        let prefix = arguments.plot.clone().map_or_else(|| Ok(target_directory()?.join("gang")), Ok);
+        let [svg, png] = charts::page(title, arms).write(&prefix?)?;
+        eprintln!("plots: {} and {}", svg.display(), png.display());
+    }
+    let figures = json!({ "job": experiment.job.name(), "capacity": experiment.capacity, "restarts": experiment.restarts, "arms": arms });
     let figures = format!("{figures:#}\n");
-    if json == Some(Path::new("-")) {
+    if arguments.json.as_deref() == Some(Path::new("-")) {
         return std::io::stdout().write_all(figures.as_bytes()).tried(|| "writing the figures".to_owned());
     }
-    if let Some(file) = json {
+    if let Some(file) = &arguments.json {
         fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
     }
     let text = table(arms);

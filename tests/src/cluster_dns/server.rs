@@ -202,7 +202,7 @@ impl State {
         step.dropped += u64::from(done.is_none());
         self.counts.dropped += u64::from(done.is_none());
         self.counts.step(done?).answered += 1;
-        done.map(|done| done - now)
+        done.map(|done| done.saturating_sub(now))
     }
 }
 

@@ -51,6 +51,16 @@ impl Job {
         self.manifest["spec"]["template"]["spec"]["containers"][0]["name"].as_str().unwrap_or_default()
     }
 
+    /// The same Job, whose application looks these names up; those of the second list must not exist.
+    #[must_use]
+    pub fn looking_up(mut self, names: &[String], missing: &[String]) -> Self {
+        let words = ["lookup"].into_iter().chain(names.iter().map(String::as_str));
+        let missing = missing.iter().flat_map(|name| ["--expect-missing", name]);
+        self.manifest["spec"]["template"]["spec"]["containers"][0]["command"] =
+            words.chain(missing).collect();
+        self
+    }
+
     /// The pod of one index, as it is sent to the API server.
     ///
     /// Follows pkg/controller/job (`getNewPod`, `addCompletionIndexAnnotation`, `podGenerateNameWithIndex`) and
@@ -131,6 +141,14 @@ mod tests {
         assert_eq!(pod["metadata"]["labels"]["job-name"], "gang");
         assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
         assert_eq!(pod["metadata"].get("name"), None);
+    }
+
+    #[test]
+    fn other_names_are_looked_up_in_place_of_its_own() {
+        let job = Job::read(DEFAULT_MANIFEST).unwrap();
+        let job = job.looking_up(&["web".to_owned()], &["nobody".to_owned()]);
+        let command = &job.pod(0)["spec"]["containers"][0]["command"];
+        assert_eq!(*command, json!(["lookup", "web", "--expect-missing", "nobody"]));
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! Figures -> the table for people.
 
-use super::arm::Figures;
+use super::figures::Figures;
 
 /// The table, one line per arm.
 pub fn table(arms: &[Figures]) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(arms.iter().map(row));
+    align(&rows)
+}
+
+/// Rows of one length, with each column as wide as its widest cell. The first column is words, the others are figures.
+pub fn align<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            // The first column is words, the others are figures.
             match column {
                 0 => text += &format!("{cell:<width$}"),
                 _ => text += &format!("  {cell:>width$}"),
@@ -22,36 +26,45 @@ pub fn table(arms: &[Figures]) -> String {
     text
 }
 
-const HEADER: [&str; 13] = [
+const HEADER: [&str; 15] = [
     "arm",
     "pods",
-    "queries at cluster DNS",
-    "per pod",
+    "queries",
     "by TCP",
-    "answered",
-    "failed",
-    "p50 ms",
+    "dropped",
+    "lost",
+    "restarts",
+    "failed look-ups",
+    "look-up p50 ms",
     "p99 ms",
     "max ms",
-    "start p50 s",
+    "started",
+    "p50 s",
     "p99 s",
     "max s",
 ];
 
-fn row(figures: &Figures) -> [String; 13] {
-    let milliseconds = |share| format!("{:.1}", percentile(&figures.lookup_milliseconds, share));
-    let seconds = |share| format!("{:.2}", percentile(&figures.start_seconds, share));
+fn row(figures: &Figures) -> [String; 15] {
+    let milliseconds = |share| format!("{:.0}", percentile(&figures.lookup_milliseconds, share));
+    let seconds = |share| {
+        if !figures.has_started() {
+            return "-".to_owned();
+        }
+        format!("{:.2}", percentile(&figures.started_seconds, share))
+    };
     [
         figures.arm.name().to_owned(),
         figures.pods.to_string(),
         figures.queries().to_string(),
-        format!("{:.1}", figures.queries() as f64 / figures.pods.max(1) as f64),
         figures.queries_tcp.to_string(),
-        figures.answered.to_string(),
+        figures.dropped.to_string(),
+        figures.lost.to_string(),
+        figures.restarts.to_string(),
         figures.failed.to_string(),
         milliseconds(0.5),
         milliseconds(0.99),
         milliseconds(1.0),
+        if figures.has_started() { "yes" } else { "never" }.to_owned(),
         seconds(0.5),
         seconds(0.99),
         seconds(1.0),
@@ -82,23 +95,16 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up() {
-        let figures = |arm, queries_udp| Figures {
-            arm,
-            pods: 100,
-            failed_pods: 0,
-            queries_udp,
-            queries_tcp: 0,
-            lookup_milliseconds: vec![1.0, 12.5],
-            answered: 2,
-            failed: 0,
-            start_seconds: vec![0.04],
-            first_failure: None,
-        };
-        let text = table(&[figures(Arm::Direct, 2000), figures(Arm::Injected, 600)]);
+    fn columns_line_up_and_a_gang_that_never_started_has_no_time() {
+        let mut never = Figures::new(Arm::Direct, 2);
+        (never.queries_udp, never.restarts, never.failed) = (2000, 2, 1);
+        let mut started = Figures::new(Arm::Injected, 2);
+        (started.queries_udp, started.started_seconds) = (600, vec![0.5, 1.5]);
+        let text = table(&[never, started]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
-        assert!(lines[1].contains("20.0"), "{text}");
+        assert!(lines[1].contains("never      -"), "{text}");
+        assert!(lines[2].contains("yes   0.50   1.50   1.50"), "{text}");
     }
 }

@@ -1,0 +1,314 @@
+//! Line charts on a page, written as SVG and as PNG; the font comes along, so that a machine needs none.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontTransform, register_font};
+
+use crate::failure::{Failure, Tried};
+
+/// DejaVu Sans, its ASCII glyphs; the licence stands beside it.
+const FONT: &[u8] = include_bytes!("plot/DejaVuSans.ttf");
+
+/// The name that the font is registered by, and that a viewer of the SVG has a font for.
+const FAMILY: &str = "sans-serif";
+
+/// The size of one chart, in pixels.
+const CHART: (u32, u32) = (620, 380);
+
+/// The height of the line above the charts, in pixels.
+const TITLE: u32 = 40;
+
+/// Colours that people with any colour vision tell apart (Okabe and Ito).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xcc, 0x79, 0xa7),
+];
+
+/// Charts, two beside each other.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// What stands above all.
+    pub title: String,
+    /// Row by row.
+    pub charts: Vec<Chart>,
+}
+
+/// Lines over two axes.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    /// What is shown.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// An axis. It begins at 0, or with [`Scale::Logarithmic`] at the smallest power of ten below the values.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// Quantity and unit.
+    pub label: &'static str,
+    /// How values are spread over it.
+    pub scale: Scale,
+}
+
+/// How values are spread over an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum Scale {
+    Linear,
+    Logarithmic,
+}
+
+/// A line through points.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// What it stands for.
+    pub name: String,
+    /// Which of six colours; the same on every chart of a page for the same thing.
+    pub colour: usize,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Page {
+    /// Writes `<prefix>.svg` and `<prefix>.png`; the files.
+    pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
+        let with = |extension: &str| {
+            let mut name = prefix.as_os_str().to_owned();
+            name.push(format!(".{extension}"));
+            PathBuf::from(name)
+        };
+        let files = [with("svg"), with("png")];
+        if let Some(directory) = prefix.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).tried(|| format!("making {}", directory.display()))?;
+        }
+        for (file, bytes) in files.iter().zip([self.svg()?.into_bytes(), self.png()?]) {
+            fs::write(file, bytes)
+                .tried(|| format!("writing {}; --plot names another place", file.display()))?;
+        }
+        Ok(files)
+    }
+
+    fn svg(&self) -> Result<String, Failure> {
+        let mut text = String::new();
+        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area())?;
+        Ok(text)
+    }
+
+    fn png(&self) -> Result<Vec<u8>, Failure> {
+        let (width, height) = self.size();
+        let mut pixels = vec![0; width as usize * height as usize * 3];
+        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area())?;
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
+        written.tried(|| "writing a PNG".to_owned())?;
+        Ok(bytes)
+    }
+
+    fn size(&self) -> (u32, u32) {
+        let rows = u32::try_from(self.charts.len().div_ceil(2)).unwrap_or(1);
+        (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
+    }
+
+    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> Result<(), Failure> {
+        static REGISTERED: Once = Once::new();
+        REGISTERED.call_once(|| {
+            // An error would show as text that cannot be drawn, below.
+            let _ = register_font(FAMILY, FontStyle::Normal, FONT);
+        });
+        let what = || format!("drawing {:?}", self.title);
+        let failed = |error: DrawingAreaErrorKind<B::ErrorType>| Failure::new(format!("{}: {error}", what()));
+        root.fill(&WHITE).map_err(failed)?;
+        let (title, charts) = root.split_vertically(TITLE);
+        let style = (FAMILY, 17).into_font().color(&BLACK);
+        title.draw_text(&self.title, &style, (12, 12)).map_err(failed)?;
+        let columns = if self.charts.len() > 1 { 2 } else { 1 };
+        let areas = charts.split_evenly((self.charts.len().div_ceil(columns), columns));
+        for (chart, area) in self.charts.iter().zip(&areas) {
+            chart.draw(area).map_err(failed)?;
+        }
+        root.present().map_err(failed)
+    }
+}
+
+impl Chart {
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+        let all = || self.lines.iter().flat_map(|line| &line.points);
+        let x = self.x.range(all().map(|(x, _)| *x));
+        let y = self.y.range(all().map(|(_, y)| *y));
+        let mut builder = ChartBuilder::on(area);
+        builder.margin(12).margin_right(24).x_label_area_size(42).y_label_area_size(64);
+        builder.caption(&self.title, (FAMILY, 15).into_font().transform(FontTransform::None));
+        let mut chart = builder.build_cartesian_2d(x.clone(), y.clone())?;
+        let mut mesh = chart.configure_mesh();
+        let (x_label, y_label) = (|value: &f64| self.x.shown(*value), |value: &f64| self.y.shown(*value));
+        mesh.x_desc(self.x.label).y_desc(self.y.label).light_line_style(TRANSPARENT);
+        mesh.bold_line_style(BLACK.mix(0.12)).label_style((FAMILY, 13)).axis_desc_style((FAMILY, 13));
+        mesh.x_labels(self.x.most_labels(&x)).y_labels(self.y.most_labels(&y));
+        mesh.x_label_formatter(&x_label).y_label_formatter(&y_label).draw()?;
+        for line in &self.lines {
+            let colour = COLOURS[line.colour % COLOURS.len()];
+            let points: Vec<_> =
+                line.points.iter().map(|(x, y)| (self.x.place(*x), self.y.place(*y))).collect();
+            let bends = bends(&points);
+            // Piece by piece: a bitmap's thick line is drawn far beyond a sharp corner.
+            let series =
+                bends.windows(2).map(|ends| PathElement::new([ends[0], ends[1]], colour.stroke_width(2)));
+            let legend = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3));
+            chart.draw_series(series)?.label(&line.name).legend(legend);
+        }
+        let mut labels = chart.configure_series_labels();
+        labels.background_style(WHITE.mix(0.8)).label_font((FAMILY, 13)).border_style(BLACK.mix(0.2));
+        labels.position(self.legend()).draw()
+    }
+
+    /// In the corner that a distribution or growth leaves free.
+    fn legend(&self) -> SeriesLabelPosition {
+        let last = |line: &Line| line.points.last().map_or(0.0, |(_, y)| *y);
+        let rises =
+            self.lines.iter().any(|line| line.points.len() > 1 && last(line) > line.points[0].1 * 2.0);
+        match (rises, self.y.scale) {
+            (false, _) => SeriesLabelPosition::UpperRight,
+            (true, Scale::Linear) => SeriesLabelPosition::LowerRight,
+            (true, Scale::Logarithmic) => SeriesLabelPosition::UpperLeft,
+        }
+    }
+}
+
+/// The smallest value of a logarithmic axis.
+const LEAST: f64 = 0.01;
+
+impl Axis {
+    /// Quantity and unit, from 0.
+    pub fn linear(label: &'static str) -> Self {
+        Self { label, scale: Scale::Linear }
+    }
+
+    /// Quantity and unit, in powers of ten; values below 0.01 are drawn there.
+    pub fn logarithmic(label: &'static str) -> Self {
+        Self { label, scale: Scale::Logarithmic }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        match self.scale {
+            Scale::Linear => value,
+            Scale::Logarithmic => value.max(LEAST).log10(),
+        }
+    }
+
+    fn range(&self, values: impl Iterator<Item = f64>) -> Range<f64> {
+        let places: Vec<f64> = values.map(|value| self.place(value)).collect();
+        let most = places.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let least = places.iter().copied().fold(f64::INFINITY, f64::min);
+        match self.scale {
+            Scale::Linear => 0.0..if most > 0.0 { most * 1.05 } else { 1.0 },
+            Scale::Logarithmic if places.is_empty() => 0.0..1.0,
+            Scale::Logarithmic => least.floor()..most.ceil().max(least.floor() + 1.0),
+        }
+    }
+
+    fn most_labels(&self, range: &Range<f64>) -> usize {
+        match self.scale {
+            Scale::Linear => 8,
+            // One for each power of ten. A few small positive numbers; the cast cuts nothing.
+            #[expect(clippy::cast_sign_loss, reason = "an end is not below its beginning")]
+            Scale::Logarithmic => (range.end - range.start) as usize + 1,
+        }
+    }
+
+    fn shown(&self, place: f64) -> String {
+        let value = match self.scale {
+            Scale::Linear => place,
+            Scale::Logarithmic => 10_f64.powf(place),
+        };
+        let decimals = match value.abs() {
+            size if size >= 10.0 || size == 0.0 => 0,
+            size if size >= 1.0 && value.fract() == 0.0 => 0,
+            size if size >= 0.1 => 1,
+            _ => 2,
+        };
+        format!("{value:.decimals$}")
+    }
+}
+
+/// The points without those within a level piece.
+fn bends(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let level = |one: &(f64, f64), other: &(f64, f64)| (one.1 - other.1).abs() < f64::EPSILON;
+    let is_bend = |index: usize| {
+        let neighbours =
+            index.checked_sub(1).and_then(|before| points.get(before)).zip(points.get(index + 1));
+        neighbours
+            .is_none_or(|(before, after)| !level(before, &points[index]) || !level(&points[index], after))
+    };
+    (0..points.len()).filter(|index| is_bend(*index)).map(|index| points[index]).collect()
+}
+
+/// The share of values up to each value: from `(first, 0)` to `(last, most)`.
+pub fn distribution(ascending: &[f64], most: f64) -> Vec<(f64, f64)> {
+    let count = ascending.len().max(1) as f64;
+    let begin = ascending.first().map(|first| (*first, 0.0));
+    let steps =
+        ascending.iter().enumerate().map(|(index, value)| (*value, (index + 1) as f64 / count * most));
+    begin.into_iter().chain(steps).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_written_as_svg_with_its_words_and_as_png_of_its_size() {
+        let line = Line { name: "one".to_owned(), colour: 0, points: vec![(0.0, 1.0), (2.0, 300.0)] };
+        let chart = |scale| Chart {
+            title: "Something over time".to_owned(),
+            x: Axis::linear("seconds"),
+            y: Axis { label: "queries", scale },
+            lines: vec![line.clone()],
+        };
+        let page = Page {
+            title: "A page".to_owned(),
+            charts: [Scale::Linear, Scale::Logarithmic].map(chart).into(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let [svg, png] = page.write(&folder.path().join("new/plot")).unwrap();
+        let svg = fs::read_to_string(svg).unwrap();
+        for word in ["A page", "Something over time", "seconds", "queries", "one", "1000"] {
+            assert!(svg.contains(word), "{word}");
+        }
+        let bytes = fs::read(png).unwrap();
+        let reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
+        assert_eq!((reader.info().width, reader.info().height), page.size());
+        assert!(bytes.len() > 5_000, "something is drawn");
+    }
+
+    #[test]
+    fn what_is_level_is_drawn_from_its_beginning_to_its_end() {
+        let points = [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 0.0].into_iter().enumerate();
+        let points: Vec<_> = points.map(|(x, y)| (x as f64, y)).collect();
+        assert_eq!(bends(&points), [(0.0, 1.0), (3.0, 1.0), (4.0, 5.0), (5.0, 5.0), (6.0, 0.0)]);
+    }
+
+    #[test]
+    fn a_distribution_ends_at_all_of_them() {
+        assert_eq!(distribution(&[1.0, 3.0], 100.0), [(1.0, 0.0), (1.0, 50.0), (3.0, 100.0)]);
+        assert_eq!(distribution(&[], 100.0), []);
+    }
+}
