@@ -10,6 +10,7 @@
 //!   faults        what the sidecar does when things go wrong, measured
 //!   gang          the experiment: a Job's pods, with and without injection
 //!   plot          line charts as SVG and PNG
+//!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   testbed       runs integration tests on a node
 //!   programs      where the programs under test come from
@@ -30,5 +31,6 @@ pub mod node_local;
 pub mod plot;
 pub mod pod;
 pub mod programs;
+pub mod resolvers;
 pub mod reviews;
 pub mod testbed;

@@ -39,18 +39,35 @@ impl Testbed {
 /// What becomes of a test.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
-/// A test: its name, and what it does.
-pub type Test = (&'static str, fn(Testbed) -> Outcome);
+/// A test on a node.
+pub struct Test {
+    name: String,
+    ignored: Option<String>,
+    body: Box<dyn Fn(Testbed) -> Outcome + Send + Sync>,
+}
+
+impl Test {
+    /// A test; with a reason it is reported as ignored.
+    pub fn new(
+        name: impl Into<String>,
+        ignored: Option<String>,
+        body: impl Fn(Testbed) -> Outcome + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), ignored, body: Box::new(body) }
+    }
+}
 
 /// Makes [`Test`]s of async functions that take a [`Testbed`]; each is named after its function.
 #[macro_export]
 macro_rules! tests {
     ($($test:ident),+ $(,)?) => {
-        vec![$((stringify!($test), {
-            let test: fn($crate::testbed::Testbed) -> $crate::testbed::Outcome = |testbed| Box::pin($test(testbed));
-            test
-        })),+]
+        vec![$($crate::testbed::Test::new(stringify!($test), None, |testbed| Box::pin($test(testbed)))),+]
     };
+}
+
+/// Whether the tests are only to be listed.
+pub fn is_listing() -> bool {
+    Arguments::from_args().list
 }
 
 /// Runs the tests in parallel, as `cargo test` does. To be called first in `main`, before any thread starts.
@@ -94,10 +111,13 @@ fn prepare() -> Result<Bed, Failure> {
 }
 
 fn trials(tests: Vec<Test>, bed: &Arc<Bed>) -> Vec<Trial> {
-    let trial = |(name, test): Test| {
+    let trial = |test: Test| {
         let bed = Arc::clone(bed);
-        Trial::ignorable_test(name, move || match &*bed {
-            Bed::Ready { testbed, runtime } => match runtime.block_on(test(testbed.clone())) {
+        Trial::ignorable_test(test.name, move || match &*bed {
+            Bed::Ready { .. } if test.ignored.is_some() => {
+                Ok(Completion::ignored_with(test.ignored.unwrap_or_default()))
+            }
+            Bed::Ready { testbed, runtime } => match runtime.block_on((test.body)(testbed.clone())) {
                 Ok(()) => Ok(Completion::Completed),
                 Err(failure) => Err(Failed::from(failure.to_string())),
             },

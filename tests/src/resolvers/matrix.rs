@@ -1,0 +1,130 @@
+//! One cell: a client asks a question in a pod that has just started, as it is and injected.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::clients::{Answer, Client};
+use super::questions::Question;
+use crate::cluster::Cluster;
+use crate::failure::Failure;
+
+/// How long queries that follow an answer are waited for.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// A client and a question, both ways.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// Who asked.
+    pub client: Client,
+    /// What was asked.
+    pub question: Question,
+    /// What it got of cluster DNS, with `ndots:5`.
+    pub direct: Way,
+    /// What it got of the sidecar.
+    pub injected: Way,
+}
+
+/// What came of one way.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// What the client got.
+    pub answer: Answer,
+    /// Queries at cluster DNS.
+    pub queries: u64,
+    /// Different names among them.
+    pub names: usize,
+}
+
+impl Cell {
+    /// Tries it; `None`: the client cannot ask such a question.
+    pub async fn try_it(
+        client: Client,
+        question: &Question,
+        [direct, injected]: [&Cluster; 2],
+    ) -> Result<Option<Self>, Failure> {
+        let Some(words) = client.words(question.kind, question.name)? else { return Ok(None) };
+        let (direct, injected) = tokio::join!(
+            try_way(client, question, direct, &words),
+            try_way(client, question, injected, &words)
+        );
+        Ok(Some(Self { client, question: question.clone(), direct: direct?, injected: injected? }))
+    }
+
+    /// What is wrong with it: the answer is neither that of cluster DNS nor the right one, or a search was not shortened.
+    pub fn fault(&self) -> Option<String> {
+        let right = self.right();
+        let (direct, injected) = (&self.direct, &self.injected);
+        let cell = || format!("{}, {} ({})", self.client.name(), self.question.name, self.question.about);
+        if injected.answer != direct.answer && injected.answer != right {
+            return Some(format!("{}: directly {:?}, injected {:?}", cell(), direct.answer, injected.answer));
+        }
+        let is_longer = direct.names > 1 && injected.queries >= direct.queries;
+        is_longer.then(|| format!("{}: {} queries, injected {}", cell(), direct.queries, injected.queries))
+    }
+
+    fn right(&self) -> Answer {
+        match &self.question.expected[..] {
+            [] => Answer::Missing,
+            expected => Answer::Found(expected.to_vec()),
+        }
+    }
+
+    /// Queries before and after; `+` where only the injected answer is right, `=` where neither is.
+    fn short(&self) -> String {
+        let right = self.right();
+        let mark = match (self.direct.answer == right, self.injected.answer == right) {
+            (_, false) => " =",
+            (false, true) => " +",
+            (true, true) => "",
+        };
+        format!("{} > {}{mark}", self.direct.queries, self.injected.queries)
+    }
+}
+
+async fn try_way(
+    client: Client,
+    question: &Question,
+    cluster: &Cluster,
+    words: &[String],
+) -> Result<Way, Failure> {
+    let pod = json!({
+        "metadata": { "name": "app" },
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{ "name": "app", "image": "example/app:1", "command": ["sleep", "300"] }],
+        },
+    });
+    let running = cluster.create(pod, "default").await?;
+    running.ready("app").await?;
+    cluster.dns.reset_counts();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let executed = running.execute("app", &words).await?;
+    sleep(SETTLE).await;
+    let counts = cluster.dns.counts();
+    let names = counts.names().count();
+    Ok(Way { answer: client.read(question.kind, &executed), queries: counts.total(), names })
+}
+
+/// All cells as a table in Markdown: a line for each question, a column for each client.
+pub fn table(questions: &[Question], cells: &[Cell]) -> String {
+    let clients: Vec<Client> =
+        Client::ALL.into_iter().filter(|client| cells.iter().any(|cell| cell.client == *client)).collect();
+    let mut text = "| question | name |".to_owned();
+    // Writing to a string does not fail.
+    for client in &clients {
+        let _ = write!(text, " {} |", client.name());
+    }
+    text += &format!("\n|---|---|{}\n", "---|".repeat(clients.len()));
+    for question in questions {
+        let _ = write!(text, "| {} | `{}` |", question.about, question.name);
+        for client in &clients {
+            let is_it = |cell: &&Cell| (cell.client, cell.question.about) == (*client, question.about);
+            let _ = write!(text, " {} |", cells.iter().find(is_it).map_or("-".to_owned(), Cell::short));
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,107 @@
+//! What every client is asked.
+
+use std::net::Ipv4Addr;
+
+use hickory_proto::rr::RData;
+use hickory_proto::rr::rdata::A;
+
+use crate::cluster_dns::World;
+
+/// What is wanted of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Its addresses, of both families.
+    Address,
+    /// The name of an address.
+    Ptr,
+    /// Ports and targets of a service.
+    Srv,
+    /// Its text.
+    Txt,
+}
+
+impl Kind {
+    /// The word that the clients of this repository take.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Ptr => "ptr",
+            Self::Srv => "srv",
+            Self::Txt => "txt",
+        }
+    }
+}
+
+/// A question, asked in a pod of the namespace `default`.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What about the name it is.
+    pub about: &'static str,
+    /// What is wanted.
+    pub kind: Kind,
+    /// Of what.
+    pub name: &'static str,
+    /// The right answer, as [`super::clients::Answer`] has it; empty: there is none.
+    pub expected: Vec<String>,
+}
+
+/// How many addresses `huge.example.com` has: 16 bytes each, and more than 4 kB in all.
+const HUGE: u16 = 300;
+
+/// The world of the tests, with a name whose addresses do not fit into 4 kB.
+pub fn world() -> World {
+    (0..HUGE).fold(World::example(), |world, number| {
+        world.outside("huge.example.com", 60, RData::A(A(huge_address(number))))
+    })
+}
+
+fn huge_address(number: u16) -> Ipv4Addr {
+    let [high, low] = number.to_be_bytes();
+    Ipv4Addr::new(198, 18, high, low)
+}
+
+/// All of them.
+pub fn questions() -> Vec<Question> {
+    let ask = |about, kind, name, expected: &[&str]| {
+        let mut expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
+        expected.sort();
+        Question { about, kind, name, expected }
+    };
+    let big: Vec<String> = (10..50).map(|last| format!("203.0.113.{last}")).collect();
+    let huge: Vec<String> = (0..HUGE).map(|number| huge_address(number).to_string()).collect();
+    let text: String = (0..16).map(|number| format!("{number:0>250}")).collect();
+    let of = |list: &[String], about, kind, name| {
+        ask(about, kind, name, &list.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let address = Kind::Address;
+    vec![
+        ask("Service", address, "web", &["10.96.7.7", "fd00:96::7"]),
+        ask("Service and namespace", address, "db.prod", &["10.96.8.8"]),
+        ask("the same with svc", address, "db.prod.svc", &["10.96.8.8"]),
+        ask("full name", address, "db.prod.svc.cluster.local", &["10.96.8.8"]),
+        ask("full name, final dot", address, "db.prod.svc.cluster.local.", &["10.96.8.8"]),
+        ask("pod of a headless Service", address, "rank-0.peers", &["10.244.1.10"]),
+        ask("the same, full name", address, "rank-0.peers.default.svc.cluster.local", &["10.244.1.10"]),
+        ask("outside", address, "www.example.com", &["203.0.113.1", "2001:db8::1"]),
+        ask("outside, final dot", address, "www.example.com.", &["203.0.113.1", "2001:db8::1"]),
+        ask("outside, IPv4 only", address, "api.example.com", &["203.0.113.2"]),
+        ask("outside, IPv6 only", address, "v6.example.com", &["2001:db8::4"]),
+        ask("outside, two CNAMEs", address, "alias.example.com", &["203.0.113.1", "2001:db8::1"]),
+        ask("outside, does not exist", address, "missing.example.com", &[]),
+        ask("no dot, does not exist", address, "missing", &[]),
+        of(&big, "more than 512 bytes", address, "big.example.com"),
+        of(&huge, "more than 4 kB", address, "huge.example.com"),
+        of(&[text], "TXT of 4 kB", Kind::Txt, "big.example.com"),
+        ask(
+            "SRV",
+            Kind::Srv,
+            "_mpi._tcp.peers.default.svc.cluster.local",
+            &[
+                "2222 rank-0.peers.default.svc.cluster.local",
+                "2222 rank-1.peers.default.svc.cluster.local",
+                "2222 10-244-1-12.peers.default.svc.cluster.local",
+            ],
+        ),
+        ask("PTR", Kind::Ptr, "10.96.8.8", &["db.prod.svc.cluster.local"]),
+    ]
+}

@@ -1,0 +1,57 @@
+//! Every real resolver gets from an injected pod what it gets without injection, or what is right; and wherever it went
+//! through the search list, cluster DNS is asked less. The matrix is printed, and left in cargo's target directory.
+
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use podlocal_tests::cluster::{Between, Cluster};
+use podlocal_tests::failure::Failure;
+use podlocal_tests::node;
+use podlocal_tests::programs::target_directory;
+use podlocal_tests::resolvers::clients::Client;
+use podlocal_tests::resolvers::matrix::{Cell, table};
+use podlocal_tests::resolvers::questions::{questions, world};
+use podlocal_tests::testbed::{self, Test, Testbed};
+
+static CELLS: Mutex<Vec<Cell>> = Mutex::new(Vec::new());
+
+fn main() -> ExitCode {
+    let code = testbed::run(Client::ALL.map(test).into());
+    let cells = CELLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !cells.is_empty() {
+        let text = table(&questions(), &cells);
+        println!(
+            "queries at cluster DNS, directly > injected\n+ only the injected answer is right; = neither is, and both are the same\n\n{text}"
+        );
+        if let Ok(target) = target_directory() {
+            // The text has been printed; the file is for who writes documents.
+            let _ = std::fs::write(target.join("resolvers.md"), text);
+        }
+    }
+    code
+}
+
+fn test(client: Client) -> Test {
+    let name = format!("no_answer_is_worse_and_no_search_is_longer: {}", client.name());
+    let reason = client.is_missing();
+    if reason.is_none() && !node::is_inside() && !testbed::is_listing() {
+        client.build().unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    Test::new(name, reason, move |testbed| Box::pin(compare(client, testbed)))
+}
+
+async fn compare(client: Client, testbed: Testbed) -> Result<(), Failure> {
+    let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
+    let (direct, injected) = (start(Between::Nothing).await?, start(Between::Sidecars).await?);
+    let mut faults = Vec::new();
+    let mut tried = 0;
+    for question in questions() {
+        let Some(cell) = Cell::try_it(client, &question, [&direct, &injected]).await? else { continue };
+        tried += 1;
+        faults.extend(cell.fault());
+        CELLS.lock().unwrap_or_else(PoisonError::into_inner).push(cell);
+    }
+    assert!(tried > 10, "{tried} questions");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
