@@ -12,6 +12,7 @@
 //!   plot          line charts as SVG and PNG
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
+//!   simulation    the same experiment in virtual time, for large gangs
 //!   testbed       runs integration tests on a node
 //!   programs      where the programs under test come from
 //! ```
@@ -33,4 +34,5 @@ pub mod pod;
 pub mod programs;
 pub mod resolvers;
 pub mod reviews;
+pub mod simulation;
 pub mod testbed;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -181,6 +182,8 @@ impl Client {
             },
         };
         let tidy = |line: String| match kind {
+            // Java writes every group of an IPv6 address.
+            Kind::Address => line.parse::<IpAddr>().map_or(line, |address| address.to_string()),
             Kind::Txt => line.replace(['"', ' '], ""),
             _ => line.trim_end_matches('.').to_ascii_lowercase(),
         };

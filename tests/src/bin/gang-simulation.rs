@@ -1,0 +1,102 @@
+//! The gang experiment in virtual time; see `podlocal_tests::simulation`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use indicatif::ProgressBar;
+use podlocal_tests::cluster_dns::Capacity;
+use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::gang::arm::Arm;
+use podlocal_tests::programs::target_directory;
+use podlocal_tests::simulation::model::{Gang, simulate};
+use podlocal_tests::simulation::report::{Row, page, table};
+
+/// Simulates gangs of growing size in each arm of the experiment: what cluster DNS is asked, and when the gang starts.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The sizes of the gangs.
+    #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', default_values_t = [100, 200, 500, 1000, 2000, 5000, 10_000])]
+    pods: Vec<usize>,
+    /// How many pods share a node, and in one arm its cache.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pods_per_node: u32,
+    /// Queries that cluster DNS answers in a second, all its replicas together.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20_000.0)]
+    service_rate: f64,
+    /// Datagrams that wait at cluster DNS; more are dropped.
+    #[arg(long, value_name = "NUMBER", default_value_t = 540)]
+    queue: usize,
+    /// The share of datagrams that is lost on the way, in each direction.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    loss: f64,
+    /// Over how many milliseconds the pods send their first question.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
+    spread: u64,
+    /// How often a gang is started again after one of its pods has failed.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    restarts: u32,
+    /// Which datagrams are lost.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// Write the figures as JSON to a file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `gang-simulation` in cargo's target directory.
+    #[arg(long, value_name = "PREFIX")]
+    plot: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("gang-simulation: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if !(arguments.service_rate >= 1.0 && (0.0..1.0).contains(&arguments.loss)) {
+        return Err(Failure::new(
+            "expected a --service-rate of 1 or more, and a --loss of 0 or more, below 1",
+        ));
+    }
+    let Arguments { service_rate: per_second, queue, loss, seed, restarts, .. } = *arguments;
+    let capacity = Capacity { per_second, queue, loss, seed };
+    let bar = ProgressBar::new((arguments.pods.len() * Arm::ALL.len()) as u64);
+    let mut rows = Vec::new();
+    for arm in Arm::ALL {
+        for &pods in &arguments.pods {
+            let gang = Gang {
+                arm,
+                pods,
+                pods_per_node: usize::try_from(arguments.pods_per_node).unwrap_or(1),
+                spread: Duration::from_millis(arguments.spread),
+                capacity,
+                restarts,
+                recreation: Duration::from_secs(1),
+            };
+            rows.push(Row { arm, pods, outcome: simulate(&gang) });
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    print!("{}", table(&rows));
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&rows).tried(|| "writing the figures".to_owned())?;
+        std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
+    }
+    let title = format!(
+        "Simulated gangs; {} pods on a node; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
+        arguments.pods_per_node,
+        loss * 100.0
+    );
+    let prefix =
+        arguments.plot.clone().map_or_else(|| Ok(target_directory()?.join("gang-simulation")), Ok)?;
+    let [svg, png] = page(title, &rows).write(&prefix)?;
+    eprintln!("plots: {} and {}", svg.display(), png.display());
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The gang experiment in virtual time, for gangs that no one machine can run.
+//!
+//! ```text
+//!   plan     an arm -> the questions that leave a pod for its three names, step by step; pure
+//!   model    pods, the way to cluster DNS, its queue; events in order of time -> an outcome
+//!   report   outcomes -> table and charts
+//! ```
+//!
+//! The queue is the experiment's own ([`crate::cluster_dns::ServiceQueue`]), the stub resolver is glibc's (time-outs of
+//! 5 s, two attempts, its retries after half an answer), the node's cache and the sidecar are their policies: what is
+//! asked, by what, and again when.
+//!
+//! **Left out:** CPU time of pods, nodes and proxies; more than one cluster DNS behind the virtual address; conntrack;
+//! TCP handshakes, and segments that are lost; a network that is slower under load; expiry of cached answers other than the
+//! node's negative ones; the scheduler, image pulls, and back-off between restarts beyond one fixed pause.
+
+pub mod model;
+pub mod plan;
+pub mod report;

@@ -1,0 +1,71 @@
+//! What leaves a pod, in which order, for the three names of the experiment's Job.
+
+use crate::gang::arm::Arm;
+
+/// One query, known by its number: which name and type it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// The name, numbered over all look-ups.
+    pub name: u8,
+    /// AAAA, else A.
+    pub is_aaaa: bool,
+    /// In the cluster's zone.
+    pub in_cluster: bool,
+    /// NXDOMAIN or NODATA is the answer.
+    pub is_negative: bool,
+}
+
+/// The questions that are asked at one time; the next step follows when all are answered.
+pub type Step = Vec<Question>;
+
+/// The steps of each look-up, one look-up after the other.
+///
+/// | arm | `kubernetes.default` | `api.example.com` | `missing.example.com` | in all |
+/// |---|---|---|---|---|
+/// | `ndots:5` | 2 candidates, A and AAAA | 3 that do not exist, and itself | the same 4 | 20 |
+/// | `ndots:2` | 2 candidates | itself | itself, and 3 | 14 |
+/// | node's cache | as with `ndots:5`, to the cache | | | 20 |
+/// | sidecar | one question for the first, 2 for the second | 2 | 2, and 2 about the namespace `com` | 9 |
+pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
+    let mut name = 0;
+    let mut both = |in_cluster: bool, exists: [bool; 2]| {
+        name += 1;
+        let question = |is_aaaa: bool| Question {
+            name,
+            is_aaaa,
+            in_cluster,
+            is_negative: !exists[usize::from(is_aaaa)],
+        };
+        vec![question(false), question(true)]
+    };
+    let none = [false, false];
+    let service = vec![both(true, none), both(true, [true, false])];
+    let outside = both(false, [true, false]);
+    let missing = both(false, none);
+    let mut search = || vec![both(true, none), both(true, none), both(true, none)];
+    let (outside_search, missing_search) = (search(), search());
+    let first_only = |step: &Step| vec![step[0]];
+    match arm {
+        Arm::Direct | Arm::NodeLocal => {
+            vec![service, [outside_search, vec![outside]].concat(), [missing_search, vec![missing]].concat()]
+        }
+        Arm::Ndots2 => vec![service, vec![outside], [vec![missing], missing_search].concat()],
+        Arm::Injected => vec![
+            vec![first_only(&service[0]), service[1].clone()],
+            vec![outside],
+            // Of the search only `missing.example.com.svc.cluster.local` can exist; the namespace is asked about beside.
+            vec![missing, [first_only(&missing_search[1]), first_only(&missing_search[2])].concat()],
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_arm_asks_as_often_as_the_table_says() {
+        let queries = |arm| plan(arm).iter().flatten().flatten().count();
+        assert_eq!(Arm::ALL.map(queries), [20, 14, 20, 9]);
+    }
+}
