@@ -13,6 +13,7 @@
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   simulation    the same experiment in virtual time, for large gangs
+//!   soak          mixed load and faults for as long as one likes
 //!   testbed       runs integration tests on a node
 //!   programs      where the programs under test come from
 //! ```
@@ -35,4 +36,5 @@ pub mod programs;
 pub mod resolvers;
 pub mod reviews;
 pub mod simulation;
+pub mod soak;
 pub mod testbed;

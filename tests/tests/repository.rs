@@ -104,6 +104,12 @@ fn pure_parts_of_the_sidecar_read_no_clock() {
     absent("sidecar", concerns, &["Instant::now", "SystemTime", "sleep("]);
 }
 
+/// So that a wall clock that is set, forwards or back, changes nothing.
+#[test]
+fn the_sidecar_never_reads_the_wall_clock() {
+    absent("sidecar", |_| true, &["SystemTime"]);
+}
+
 #[test]
 fn flight_and_wire_use_nothing_of_ours() {
     let concerns = |path: &str| path.ends_with("flight.rs") || path.contains("/wire");

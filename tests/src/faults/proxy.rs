@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -63,6 +65,20 @@ impl Proxy {
         stream.read_to_string(&mut text).await.tried(reading)?;
         let values = text.lines().filter(|line| line.starts_with(series));
         Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> Result<usize, Failure> {
+        let directory = format!("/proc/{}/fd", self.child.id().unwrap_or_default());
+        let entries = std::fs::read_dir(&directory).tried(|| format!("reading {directory}"))?;
+        Ok(entries.count())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.tried_some("the sidecar has ended")?;
+        kill(Pid::from_raw(id), signal).tried(|| format!("sending {signal} to the sidecar"))
     }
 
     /// What it takes now, and the most that it took, in MiB.

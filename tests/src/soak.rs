@@ -1,0 +1,238 @@
+//! Mixed load and faults for as long as one likes, with the sidecar's memory and descriptors sampled: flat, or not.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::ResponseCode;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::interval;
+
+use crate::failure::Failure;
+use crate::faults::client::ask;
+use crate::faults::hostile;
+use crate::faults::proxy::Proxy;
+use crate::faults::upstream::Upstream;
+use crate::plot::{Axis, Chart, Line, Page};
+
+/// How long each of the [`Weather`]s lasts.
+const SPELL: Duration = Duration::from_secs(15);
+
+/// Names that are asked again and again.
+const HOT: u64 = 50;
+
+/// What the upstream does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Fine,
+    Lossy,
+    Slow,
+    Silent,
+    Gone,
+}
+
+/// One after the other, with fine weather between.
+const WEATHERS: [Weather; 8] = [
+    Weather::Fine,
+    Weather::Lossy,
+    Weather::Fine,
+    Weather::Slow,
+    Weather::Fine,
+    Weather::Silent,
+    Weather::Fine,
+    Weather::Gone,
+];
+
+/// The state of the sidecar at one moment, and what its clients saw since the one before.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Sample {
+    /// Since the start.
+    pub seconds: f64,
+    /// Resident memory.
+    pub mebibytes: f64,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Questions that were answered, SERVFAIL not included.
+    pub answered: u64,
+    /// Questions that got SERVFAIL.
+    pub failed: u64,
+    /// Questions that got nothing within 5 s.
+    pub silent: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    answered: AtomicU64,
+    failed: AtomicU64,
+    silent: AtomicU64,
+    /// How many names that nobody asked before have been.
+    cold: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// Loads a sidecar for a time; a sample for each second.
+pub async fn run(
+    program: &Path,
+    duration: Duration,
+    seed: u64,
+    progress: &ProgressBar,
+) -> Result<Vec<Sample>, Failure> {
+    let mut upstream = Upstream::start(seed).await?;
+    upstream.change(|manner| manner.ttl = 30);
+    let proxy = Proxy::start(program, upstream.address, &[]).await?;
+    let counters = Arc::new(Counters::default());
+    let mut load = JoinSet::new();
+    for worker in 0..16 {
+        load.spawn(look_up(proxy.dns, worker, Arc::clone(&counters)));
+    }
+    load.spawn(harass(proxy.dns, Arc::clone(&counters)));
+
+    let (start, mut samples, mut weather) = (Instant::now(), Vec::new(), Weather::Fine);
+    let mut beat = interval(Duration::from_secs(1));
+    progress.set_length(duration.as_secs());
+    while start.elapsed() < duration {
+        beat.tick().await;
+        let spell = start.elapsed().as_secs() / SPELL.as_secs();
+        let next = WEATHERS[usize::try_from(spell).unwrap_or_default() % WEATHERS.len()];
+        if next != weather {
+            change(&mut upstream, weather, next).await?;
+            weather = next;
+            progress.set_message(format!("upstream: {next:?}"));
+        }
+        let [mebibytes, _] = proxy.memory()?;
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        samples.push(Sample {
+            seconds: start.elapsed().as_secs_f64(),
+            mebibytes,
+            descriptors: proxy.descriptors()?,
+            answered: take(&counters.answered),
+            failed: take(&counters.failed),
+            silent: take(&counters.silent),
+        });
+        progress.inc(1);
+    }
+    counters.is_over.store(true, Ordering::Relaxed);
+    while load.join_next().await.is_some() {}
+    let panics = proxy.metric("podlocal_dns_panics_total").await?;
+    if panics > 0 {
+        return Err(Failure::new(format!("the sidecar has survived {panics} panics")));
+    }
+    Ok(samples)
+}
+
+async fn change(upstream: &mut Upstream, before: Weather, next: Weather) -> Result<(), Failure> {
+    if before == Weather::Gone {
+        upstream.open().await?;
+    }
+    upstream.change(|manner| {
+        manner.loss = if next == Weather::Lossy { [160, 160] } else { [0, 0] };
+        manner.delay = Duration::from_millis(if next == Weather::Slow { 200 } else { 0 });
+        manner.is_silent = next == Weather::Silent;
+    });
+    if next == Weather::Gone {
+        upstream.close().await;
+    }
+    Ok(())
+}
+
+/// Two known names, then one that nobody has asked for, and so on, 50 times a second.
+async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
+    let mut beat = interval(Duration::from_millis(20));
+    let mut number = worker;
+    while !counters.is_over.load(Ordering::Relaxed) {
+        beat.tick().await;
+        number += 1;
+        let name = match number % 3 {
+            0 => format!("cold-{}.example.com", counters.cold.fetch_add(1, Ordering::Relaxed)),
+            _ => format!("hot-{}.example.com", number % HOT),
+        };
+        let response = ask(dns, &name).await.ok().and_then(|seen| seen.response);
+        let counter = match response.map(|response| response.metadata.response_code) {
+            Some(ResponseCode::ServFail) => &counters.failed,
+            Some(_) => &counters.answered,
+            None => &counters.silent,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Packets and connections that mean harm.
+async fn harass(dns: SocketAddr, counters: Arc<Counters>) {
+    let mut beat = interval(Duration::from_millis(500));
+    let mut number = 0;
+    while !counters.is_over.load(Ordering::Relaxed) {
+        beat.tick().await;
+        number += 1;
+        // What it does to the sidecar is what is sampled.
+        let _ = hostile::flood(dns, 20).await;
+        tokio::time::timeout(Duration::from_secs(2), hostile::connect(dns, number)).await.ok();
+    }
+}
+
+/// Whether neither memory nor descriptors grew: the most of the second half is not above that of the first, but for a
+/// twentieth.
+pub fn is_flat(samples: &[Sample]) -> bool {
+    let (first, second) = samples.split_at(samples.len() / 2);
+    let grew = |value: fn(&Sample) -> f64| {
+        let most = |half: &[Sample]| half.iter().map(value).fold(0.0, f64::max);
+        most(second) > most(first) * 1.05
+    };
+    !grew(|sample| sample.mebibytes) && !grew(|sample| sample.descriptors as f64)
+}
+
+/// Memory, descriptors and what clients saw, over time.
+pub fn page(samples: &[Sample]) -> Page {
+    let line = |name: &str, colour, value: &dyn Fn(&Sample) -> f64| Line {
+        name: name.to_owned(),
+        colour,
+        points: samples.iter().map(|sample| (sample.seconds / 60.0, value(sample))).collect(),
+    };
+    let chart = |title: &str, y, lines| Chart {
+        title: title.to_owned(),
+        x: Axis::linear("minutes"),
+        y: Axis::linear(y),
+        lines,
+    };
+    let charts = vec![
+        chart("Memory", "MiB", vec![line("resident", 3, &|sample| sample.mebibytes)]),
+        chart("Descriptors", "open", vec![line("open", 4, &|sample| sample.descriptors as f64)]),
+        chart(
+            "Questions",
+            "per second",
+            vec![
+                line("answered", 3, &|sample| sample.answered as f64),
+                line("SERVFAIL", 0, &|sample| sample.failed as f64),
+                line("no answer", 5, &|sample| sample.silent as f64),
+            ],
+        ),
+    ];
+    let title = "A sidecar under mixed load; its upstream loses, delays, is silent and goes away in turn";
+    Page { title: title.to_owned(), charts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_in_the_second_half_is_not_flat() {
+        let samples = |last: f64, descriptors: usize| -> Vec<Sample> {
+            let sample = |mebibytes, descriptors| Sample {
+                seconds: 0.0,
+                mebibytes,
+                descriptors,
+                answered: 1,
+                failed: 0,
+                silent: 0,
+            };
+            vec![sample(3.0, 10), sample(6.0, 20), sample(6.1, 20), sample(last, descriptors)]
+        };
+        assert!(is_flat(&samples(6.2, 20)));
+        assert!(!is_flat(&samples(6.4, 20)));
+        assert!(!is_flat(&samples(6.2, 25)));
+    }
+}

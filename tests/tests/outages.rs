@@ -1,0 +1,138 @@
+//! Life and death around a sidecar: its upstream restarts or is gone, time jumps, descriptors run out.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hickory_proto::op::ResponseCode;
+use indicatif::ProgressBar;
+use nix::sys::signal::Signal;
+use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::faults::client::{Seen, ask};
+use podlocal_tests::faults::proxy::Proxy;
+use podlocal_tests::faults::upstream::Upstream;
+use podlocal_tests::programs::Programs;
+use podlocal_tests::soak::run;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+#[tokio::test]
+async fn an_upstream_that_is_restarted_under_load_costs_no_look_up() -> Result<(), Failure> {
+    let (mut upstream, proxy) = stage(3600).await?;
+    let dns = proxy.dns;
+    let look_ups = (0..200_u64).map(|number| async move {
+        sleep(Duration::from_millis(number * 5)).await;
+        ask(dns, &format!("name-{number}.example.com")).await
+    });
+    let restart = async {
+        sleep(Duration::from_millis(300)).await;
+        upstream.close().await;
+        sleep(Duration::from_millis(400)).await;
+        upstream.open().await
+    };
+    let (seen, restarted) = tokio::join!(join_all(look_ups), restart);
+    restarted?;
+    let seen: Vec<Seen> = seen.into_iter().collect::<Result<_, _>>()?;
+    let failed: Vec<_> = seen.iter().enumerate().filter(|(_, seen)| !seen.is_answered()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_the_upstreams_address_is_gone_known_names_are_answered_and_new_ones_fail_in_time()
+-> Result<(), Failure> {
+    let (mut upstream, proxy) = stage(1).await?;
+    assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
+    upstream.close().await;
+    sleep(Duration::from_millis(1100)).await;
+    assert!(
+        ask(proxy.dns, "known.example.com").await?.is_answered(),
+        "an expired answer is better than none"
+    );
+    // Within the 5 s that glibc waits, so that it is told.
+    let code = ask(proxy.dns, "new.example.com").await?.response.map(|seen| seen.metadata.response_code);
+    assert_eq!(code, Some(ResponseCode::ServFail));
+    upstream.open().await?;
+    let mut attempts = 0;
+    while !ask(proxy.dns, &format!("later-{attempts}.example.com")).await?.is_answered() {
+        attempts += 1;
+        assert!(attempts < 10, "the upstream is back and not used");
+    }
+    Ok(())
+}
+
+/// To a process that was stopped the clock jumps: a suspended machine, a frozen cgroup, a debugger. The wall clock is not
+/// read at all (`tests/repository.rs`).
+#[tokio::test]
+async fn when_time_has_jumped_what_has_expired_is_asked_anew() -> Result<(), Failure> {
+    let (upstream, proxy) = stage(2).await?;
+    assert!(ask(proxy.dns, "www.example.com").await?.is_answered());
+    proxy.signal(Signal::SIGSTOP)?;
+    let dns = proxy.dns;
+    let waiting = (0..20).map(|number| async move { ask(dns, &format!("name-{number}.example.com")).await });
+    let resume = async {
+        sleep(Duration::from_secs(3)).await;
+        proxy.signal(Signal::SIGCONT)
+    };
+    let (seen, resumed) = tokio::join!(join_all(waiting), resume);
+    resumed?;
+    for seen in seen {
+        assert!(seen?.is_answered());
+    }
+    let before = upstream.asked();
+    assert!(ask(proxy.dns, "www.example.com").await?.is_answered());
+    assert!(upstream.asked() > before, "its TTL of 2 s passed meanwhile");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_descriptors_known_names_are_answered_and_new_ones_when_there_are_some_again()
+-> Result<(), Failure> {
+    let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
+    let script = folder.path().join("sidecar");
+    let text = format!("#!/bin/sh\nulimit -n 24\nexec {} \"$@\"\n", Programs::build()?.sidecar.display());
+    fs::write(&script, text).tried(|| "writing a script".to_owned())?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).tried(|| "its mode".to_owned())?;
+    let upstream = Upstream::start(1).await?;
+    let proxy = Proxy::start(&script, upstream.address, &[]).await?;
+    assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
+    let connect = (0..64).map(|_| TcpStream::connect(proxy.dns));
+    let connections: Vec<_> = join_all(connect).await.into_iter().flatten().collect();
+    let mut attempts = 0;
+    while proxy.descriptors()? < 24 {
+        attempts += 1;
+        assert!(attempts < 500, "{} descriptors, {} connections", proxy.descriptors()?, connections.len());
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
+    assert!(
+        ask(proxy.dns, "new.example.com").await?.response.is_some(),
+        "answered or told that it cannot be"
+    );
+    drop(connections);
+    let mut attempts = 0;
+    while !ask(proxy.dns, &format!("later-{attempts}.example.com")).await?.is_answered() {
+        attempts += 1;
+        assert!(attempts < 100, "descriptors are there again, and not used");
+    }
+    Ok(())
+}
+
+/// An upstream whose answers live for so many seconds, and a proxy before it.
+async fn stage(ttl: u32) -> Result<(Upstream, Proxy), Failure> {
+    let upstream = Upstream::start(1).await?;
+    upstream.change(|manner| manner.ttl = ttl);
+    let proxy = Proxy::start(&Programs::build()?.sidecar, upstream.address, &[]).await?;
+    Ok((upstream, proxy))
+}
+
+#[tokio::test]
+async fn a_soak_samples_memory_descriptors_and_look_ups() -> Result<(), Failure> {
+    let program = Programs::build()?.sidecar;
+    let samples = run(&program, Duration::from_secs(3), 1, &ProgressBar::hidden()).await?;
+    assert!(samples.len() >= 3, "{samples:?}");
+    assert!(samples.iter().all(|sample| sample.mebibytes > 1.0 && sample.descriptors > 5), "{samples:?}");
+    assert!(samples.iter().map(|sample| sample.answered).sum::<u64>() > 100, "{samples:?}");
+    Ok(())
+}
