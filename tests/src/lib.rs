@@ -18,8 +18,8 @@
 //!   programs      where the programs under test come from
 //! ```
 //!
-//! Nothing here links the sidecar or the webhook: they are run as programs, and spoken to in DNS, HTTP and
-//! JSON. The settings crate gives the names that both sides need.
+//! Nothing here links the sidecar or the webhook (but one test, their metrics): they are run as programs, and spoken to
+//! in DNS, HTTP and JSON. The settings crate gives the names that both sides need.
 
 pub mod admission;
 pub mod cluster;

@@ -104,14 +104,14 @@ impl Page {
 
     fn svg(&self) -> Result<String, Failure> {
         let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area())?;
+        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
         Ok(text)
     }
 
     fn png(&self) -> Result<Vec<u8>, Failure> {
         let (width, height) = self.size();
         let mut pixels = vec![0; width as usize * height as usize * 3];
-        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area())?;
+        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), true)?;
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
         encoder.set_color(png::ColorType::Rgb);
@@ -125,7 +125,8 @@ impl Page {
         (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
     }
 
-    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> Result<(), Failure> {
+    /// `by_pieces`: a bitmap's thick line is drawn far beyond a sharp corner, so each piece is a line of its own.
+    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
         static REGISTERED: Once = Once::new();
         REGISTERED.call_once(|| {
             // An error would show as text that cannot be drawn, below.
@@ -140,7 +141,7 @@ impl Page {
         let columns = if self.charts.len() > 1 { 2 } else { 1 };
         let areas = charts.split_evenly((self.charts.len().div_ceil(columns), columns));
         for (chart, area) in self.charts.iter().zip(&areas) {
-            chart.draw(area).map_err(failed)?;
+            chart.draw(area, by_pieces).map_err(failed)?;
         }
         root.present().map_err(failed)
     }
@@ -150,6 +151,7 @@ impl Chart {
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
+        by_pieces: bool,
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         let all = || self.lines.iter().flat_map(|line| &line.points);
         let x = self.x.range(all().map(|(x, _)| *x));
@@ -169,9 +171,9 @@ impl Chart {
             let points: Vec<_> =
                 line.points.iter().map(|(x, y)| (self.x.place(*x), self.y.place(*y))).collect();
             let bends = bends(&points);
-            // Piece by piece: a bitmap's thick line is drawn far beyond a sharp corner.
-            let series =
-                bends.windows(2).map(|ends| PathElement::new([ends[0], ends[1]], colour.stroke_width(2)));
+            let length = if by_pieces { 2 } else { bends.len().max(2) };
+            let pieces = bends.windows(length);
+            let series = pieces.map(|piece| PathElement::new(piece.to_vec(), colour.stroke_width(2)));
             let legend = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3));
             chart.draw_series(series)?.label(&line.name).legend(legend);
         }
@@ -185,11 +187,7 @@ impl Chart {
         let last = |line: &Line| line.points.last().map_or(0.0, |(_, y)| *y);
         let rises =
             self.lines.iter().any(|line| line.points.len() > 1 && last(line) > line.points[0].1 * 2.0);
-        match (rises, self.y.scale) {
-            (false, _) => SeriesLabelPosition::UpperRight,
-            (true, Scale::Linear) => SeriesLabelPosition::LowerRight,
-            (true, Scale::Logarithmic) => SeriesLabelPosition::UpperLeft,
-        }
+        if rises { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight }
     }
 }
 

@@ -69,7 +69,7 @@ pub fn questions() -> Vec<Question> {
     };
     let big: Vec<String> = (10..50).map(|last| format!("203.0.113.{last}")).collect();
     let huge: Vec<String> = (0..HUGE).map(|number| huge_address(number).to_string()).collect();
-    let text: String = (0..16).map(|number| format!("{number:0>250}")).collect();
+    let text = (0..16).map(|number| format!("{number:0>250}")).collect::<Vec<_>>().concat();
     let of = |list: &[String], about, kind, name| {
         ask(about, kind, name, &list.iter().map(String::as_str).collect::<Vec<_>>())
     };
