@@ -10,7 +10,7 @@ use hickory_proto::op::ResponseCode;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::faults::client::ask;
@@ -141,7 +141,7 @@ async fn change(upstream: &mut Upstream, before: Weather, next: Weather) -> Resu
 
 /// Two known names, then one that nobody has asked for, and so on, 50 times a second.
 async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
-    let mut beat = interval(Duration::from_millis(20));
+    let mut beat = steady(Duration::from_millis(20));
     let mut number = worker;
     while !counters.is_over.load(Ordering::Relaxed) {
         beat.tick().await;
@@ -160,9 +160,16 @@ async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
     }
 }
 
+/// A client that had to wait does not make up for it: that would be a flood at the end of each outage.
+fn steady(period: Duration) -> Interval {
+    let mut beat = interval(period);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
 /// Packets and connections that mean harm.
 async fn harass(dns: SocketAddr, counters: Arc<Counters>) {
-    let mut beat = interval(Duration::from_millis(500));
+    let mut beat = steady(Duration::from_millis(500));
     let mut number = 0;
     while !counters.is_over.load(Ordering::Relaxed) {
         beat.tick().await;
