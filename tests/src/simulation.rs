@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   plan     an arm -> the questions that leave a pod for its three names, step by step; pure
+//!   stub     glibc's stub resolver in one pod: answers and time-outs -> what it sends next; pure
 //!   model    pods, the way to cluster DNS, its queue; events in order of time -> an outcome
 //!   report   outcomes -> table and charts
 //! ```
@@ -17,3 +18,4 @@
 pub mod model;
 pub mod plan;
 pub mod report;
+mod stub;

@@ -5,20 +5,21 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use super::plan::{Question, Step, plan};
+use super::stub::{Next, Stub};
 use crate::cluster_dns::{Capacity, ServiceQueue};
 use crate::gang::arm::Arm;
 
 /// The way from a pod to cluster DNS.
 const WAY: Duration = Duration::from_micros(250);
 
-/// glibc: `RES_TIMEOUT` and `RES_DFLRETRY`.
+/// glibc: `RES_TIMEOUT`.
 const STUB_TIMEOUT: Duration = Duration::from_secs(5);
-const STUB_ATTEMPTS: u8 = 2;
 
-/// The node's cache: an attempt, all attempts, and the shortest life of an answer (`denial 9984 5`).
+/// The node's cache: an attempt, all attempts, and how long answers live (`denial 9984 5`, all others 30 s).
 const NODE_ATTEMPT: Duration = Duration::from_secs(2);
 const NODE_DEADLINE: Duration = Duration::from_secs(5);
 const NODE_NEGATIVE: Duration = Duration::from_secs(5);
+const NODE_POSITIVE: Duration = Duration::from_secs(30);
 
 /// The sidecar: the second attempt, by TCP, and all attempts.
 const SIDECAR_HEDGE: Duration = Duration::from_millis(300);
@@ -91,29 +92,6 @@ enum Event {
     TimeOut { pod: usize, round: u32 },
 }
 
-/// How glibc's stub resolver sends its two questions; it changes after half an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Together,
-    OneByOne,
-    OneByOneReopened,
-}
-
-#[derive(Debug, Clone)]
-struct Pod {
-    look_up: usize,
-    step: usize,
-    attempt: u8,
-    mode: Mode,
-    /// Tells a time-out from one that is over.
-    round: u32,
-    /// Which questions of the step are answered.
-    answered: Vec<bool>,
-    /// A look-up failed. Like the program `lookup`, the application looks its other names up all the same.
-    has_failed: bool,
-    is_done: bool,
-}
-
 /// A question on its way, from a pod, its sidecar or its node.
 #[derive(Debug, Clone)]
 struct Exchange {
@@ -122,6 +100,7 @@ struct Exchange {
     index: usize,
     question: Question,
     begun: Duration,
+    is_from_cache: bool,
     is_done: bool,
 }
 
@@ -133,7 +112,7 @@ struct Model {
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     now: Duration,
     sequence: u64,
-    pods: Vec<Pod>,
+    pods: Vec<Stub>,
     exchanges: Vec<Exchange>,
     /// Until when each node knows an answer.
     node_caches: HashMap<(usize, Question), Duration>,
@@ -157,17 +136,7 @@ impl Model {
     fn begin(&mut self) {
         self.events.clear();
         self.exchanges.clear();
-        let pod = Pod {
-            look_up: 0,
-            step: 0,
-            attempt: 1,
-            mode: Mode::Together,
-            round: 0,
-            answered: Vec::new(),
-            has_failed: false,
-            is_done: false,
-        };
-        self.pods = vec![pod; self.gang.pods];
+        self.pods = vec![Stub::new(); self.gang.pods];
         for pod in 0..self.gang.pods {
             let after = self.gang.spread.mul_f64(self.random.f64());
             self.schedule(after, Event::Begin { pod });
@@ -178,17 +147,18 @@ impl Model {
     fn attempt(&mut self) -> bool {
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             self.now = at;
-            let goes_on = match event {
-                Event::Begin { pod } => self.ask_step(pod),
-                Event::Arrives { exchange, by_tcp } => self.arrive(exchange, by_tcp),
+            let plan = &self.plan;
+            let (pod, next) = match event {
+                Event::Begin { pod } => (pod, self.pods[pod].begin(plan)),
+                Event::TimeOut { pod, round } => (pod, self.pods[pod].time_out(plan, round)),
                 Event::Answered { exchange } => self.answer(exchange),
                 Event::Again { exchange, attempt } => self.again(exchange, attempt),
-                Event::TimeOut { pod, round } if self.pods[pod].round == round && !self.pods[pod].is_done => {
-                    self.time_out(pod)
+                Event::Arrives { exchange, by_tcp } => {
+                    self.arrive(exchange, by_tcp);
+                    continue;
                 }
-                Event::TimeOut { .. } => true,
             };
-            if !goes_on {
+            if !self.follow(pod, next) {
                 return false;
             }
         }
@@ -200,33 +170,35 @@ impl Model {
         self.events.push(Reverse((self.now + after, self.sequence, event)));
     }
 
-    /// The stub resolver sends the questions of its step, and waits.
-    fn ask_step(&mut self, pod: usize) -> bool {
-        let questions = self.step_of(pod).len();
-        let state = &mut self.pods[pod];
-        state.round += 1;
-        state.answered = vec![false; questions];
-        let (round, together) = (state.round, state.mode == Mode::Together);
-        for index in 0..if together { questions } else { 1 } {
-            self.ask(pod, index);
+    /// Whether the gang goes on: a pod that has failed ends it.
+    fn follow(&mut self, pod: usize, next: Next) -> bool {
+        match next {
+            Next::Wait => {}
+            Next::Also(index) => self.ask(pod, index),
+            Next::Round(questions) => {
+                for index in questions {
+                    self.ask(pod, index);
+                }
+                let round = self.pods[pod].round();
+                self.schedule(STUB_TIMEOUT, Event::TimeOut { pod, round });
+            }
+            Next::End { is_success: true } => self.outcome.started_seconds.push(self.now.as_secs_f64()),
+            Next::End { is_success: false } => return false,
         }
-        self.schedule(STUB_TIMEOUT, Event::TimeOut { pod, round });
         true
     }
 
-    fn step_of(&self, pod: usize) -> &Step {
-        &self.plan[self.pods[pod].look_up][self.pods[pod].step]
-    }
-
     fn ask(&mut self, pod: usize, index: usize) {
-        let question = self.step_of(pod)[index];
-        let (round, begun) = (self.pods[pod].round, self.now);
-        self.exchanges.push(Exchange { pod, round, index, question, begun, is_done: false });
+        let question = self.pods[pod].step_of(&self.plan)[index];
+        let (round, begun) = (self.pods[pod].round(), self.now);
+        let is_from_cache = self.gang.arm == Arm::NodeLocal && self.node_knows(pod, question);
+        self.exchanges.push(Exchange { pod, round, index, question, begun, is_from_cache, is_done: false });
         let exchange = self.exchanges.len() - 1;
-        if self.gang.arm == Arm::NodeLocal && self.node_knows(pod, question) {
+        if is_from_cache {
             self.schedule(Duration::ZERO, Event::Answered { exchange });
         } else {
-            self.again(exchange, 0);
+            // The first attempt is never the end of an exchange.
+            let _ = self.again(exchange, 0);
         }
     }
 
@@ -236,9 +208,10 @@ impl Model {
     }
 
     /// Sends an attempt of an exchange, and plans the next one, by the policy of whoever asks cluster DNS.
-    fn again(&mut self, exchange: usize, attempt: u8) -> bool {
+    fn again(&mut self, exchange: usize, attempt: u8) -> (usize, Next) {
+        let pod = self.exchanges[exchange].pod;
         if self.exchanges[exchange].is_done {
-            return true;
+            return (pod, Next::Wait);
         }
         let elapsed = self.now.saturating_sub(self.exchanges[exchange].begun);
         let (by_tcp, next) = match self.gang.arm {
@@ -255,10 +228,10 @@ impl Model {
         if let Some(after) = next {
             self.schedule(after, Event::Again { exchange, attempt: attempt + 1 });
         }
-        true
+        (pod, Next::Wait)
     }
 
-    fn arrive(&mut self, exchange: usize, by_tcp: bool) -> bool {
+    fn arrive(&mut self, exchange: usize, by_tcp: bool) {
         self.outcome.queries += 1;
         let done = if by_tcp { Some(self.queue.stream(self.now)) } else { self.queue.datagram(self.now) };
         self.outcome.dropped += u64::from(done.is_none());
@@ -267,87 +240,25 @@ impl Model {
             let after = done.saturating_sub(self.now) + WAY;
             self.schedule(after, Event::Answered { exchange });
         }
-        true
     }
 
-    fn answer(&mut self, exchange: usize) -> bool {
-        let Exchange { pod, round, index, question, is_done, .. } = self.exchanges[exchange];
+    fn answer(&mut self, exchange: usize) -> (usize, Next) {
+        let Exchange { pod, round, index, question, is_from_cache, is_done, .. } = self.exchanges[exchange];
         self.exchanges[exchange].is_done = true;
-        if self.gang.arm == Arm::NodeLocal {
-            // A positive answer outlives the experiment.
-            let life = if question.is_negative { NODE_NEGATIVE } else { Duration::from_secs(30) };
+        if self.gang.arm == Arm::NodeLocal && !is_from_cache {
+            let is_short = question.is_negative && question.in_cluster;
+            let life = if is_short { NODE_NEGATIVE } else { NODE_POSITIVE };
             self.node_caches.insert((pod / self.gang.pods_per_node, question), self.now + life);
         }
-        let state = &mut self.pods[pod];
-        if is_done || state.round != round || state.is_done {
-            return true;
-        }
-        state.answered[index] = true;
-        match state.answered.iter().position(|answered| !answered) {
-            None => self.finish_step(pod),
-            Some(next) if state.mode != Mode::Together => {
-                self.ask(pod, next);
-                true
-            }
-            Some(_) => true,
-        }
+        let next = if is_done { Next::Wait } else { self.pods[pod].answer(&self.plan, round, index) };
+        (pod, next)
     }
 
-    fn finish_step(&mut self, pod: usize) -> bool {
-        let steps = self.plan[self.pods[pod].look_up].len();
-        let state = &mut self.pods[pod];
-        (state.attempt, state.mode) = (1, Mode::Together);
-        state.step += 1;
-        if state.step == steps { self.finish_look_up(pod) } else { self.ask_step(pod) }
-    }
-
-    /// Whether the gang goes on: a pod that has failed ends it.
-    fn finish_look_up(&mut self, pod: usize) -> bool {
-        let state = &mut self.pods[pod];
-        (state.look_up, state.step, state.attempt, state.mode) = (state.look_up + 1, 0, 1, Mode::Together);
-        if state.look_up < self.plan.len() {
-            return self.ask_step(pod);
-        }
-        state.is_done = true;
-        if !state.has_failed {
-            self.outcome.started_seconds.push(self.now.as_secs_f64());
-        }
-        !state.has_failed
-    }
-
-    /// SERVFAIL: the stub resolver goes on with its next attempt at once.
-    fn fail(&mut self, exchange: usize) -> bool {
+    /// SERVFAIL.
+    fn fail(&mut self, exchange: usize) -> (usize, Next) {
         let Exchange { pod, round, .. } = self.exchanges[exchange];
         self.exchanges[exchange].is_done = true;
-        if self.pods[pod].round != round || self.pods[pod].is_done {
-            return true;
-        }
-        self.next_attempt(pod)
-    }
-
-    /// `send_dg` of glibc's resolv/res_send.c: after half an answer both are asked again, one by one, then by another
-    /// socket, and then half an answer is the answer; after none it is the next attempt.
-    fn time_out(&mut self, pod: usize) -> bool {
-        let state = &mut self.pods[pod];
-        if !state.answered.iter().any(|answered| *answered) {
-            return self.next_attempt(pod);
-        }
-        state.mode = match state.mode {
-            Mode::Together => Mode::OneByOne,
-            Mode::OneByOne => Mode::OneByOneReopened,
-            Mode::OneByOneReopened => return self.finish_step(pod),
-        };
-        self.ask_step(pod)
-    }
-
-    /// After the last one the look-up has failed, without the rest of the search list (`res_search`: done).
-    fn next_attempt(&mut self, pod: usize) -> bool {
-        if self.pods[pod].attempt == STUB_ATTEMPTS {
-            self.pods[pod].has_failed = true;
-            return self.finish_look_up(pod);
-        }
-        self.pods[pod].attempt += 1;
-        self.ask_step(pod)
+        (pod, self.pods[pod].fail(&self.plan, round))
     }
 }
 
