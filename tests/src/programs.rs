@@ -76,6 +76,12 @@ pub fn target_directory() -> Result<PathBuf, Failure> {
 fn run_cargo(directory: &Path, names: &[&str]) -> Result<(), Failure> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
+    // What `cargo run` and `cargo test` tell this program about its own package. A build script that looks at one of them
+    // (ring's does) would run again, and half of the dependencies with it.
+    let ours = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in ours.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        build.env_remove(name);
+    }
     build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(["build", "--workspace"]);
     build.args(names.iter().flat_map(|name| ["--bin", name]));
     build.args(["--profile", profile_of(directory)]);

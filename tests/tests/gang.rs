@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podlocal_tests::gang::arm::Arm;
+use podlocal_tests::gang::job::DEFAULT_MANIFEST;
 use podlocal_tests::node::EXIT_REFUSED;
 use podlocal_tests::simulation::plan::plan;
 use serde_json::Value;
@@ -82,15 +84,19 @@ fn answered_and_asked_less() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// A queue of one: what comes while a query is served is dropped. Each pod sends two at a time.
+/// A queue of one: what comes while a query is served is dropped. Each pod sends two at a time, and waits 2 s for each of
+/// two attempts, so that the test need not wait for glibc's 5.
 fn fails_without_us() -> Result<Completion, Failed> {
     let folder = tempfile::tempdir()?;
     let plot = folder.path().join("plot");
+    let job = folder.path().join("job.yaml");
+    let options = "    spec:\n      dnsConfig: {options: [{name: timeout, value: '2'}, {name: attempts, value: '2'}]}\n";
+    fs::write(&job, DEFAULT_MANIFEST.replace("    spec:\n", options))?;
     let output =
         gang(&["--pods", "10", "--service-rate", "100", "--queue", "1", "--loss", "0", "--restarts", "1"])
             .args(["--names", "kubernetes.default,registry.jobs", "--missing", "nobody.default"])
             .args(["--arms", "direct,injected", "--json", "-", "--plot"])
-            .arg(&plot)
+            .args([&plot, Path::new("--job"), &job])
             .output()?;
     if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
         return Ok(ignored);
@@ -161,7 +167,7 @@ fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
 
 /// The processes whose user namespace is that one. Containers may have namespaces below it, but no process
 /// of them outlives process 1 of the node, which is one of these.
-fn processes_in(namespace: &std::path::Path) -> usize {
+fn processes_in(namespace: &Path) -> usize {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let namespaces = entries.filter_map(|entry| fs::read_link(entry.path().join("ns/user")).ok());
     namespaces.filter(|other| other == namespace).count()
