@@ -328,14 +328,13 @@ async fn an_upstream_that_goes_away_and_returns_answers_the_questions_that_waite
         waiting.spawn(async move { ask(dns, &query(&name, RecordType::A, number, None)).await });
     }
     becomes(&proxy, DOWN, 1).await;
-    let upstream = Upstream::start_at(address, serve).await;
+    let _upstream = Upstream::start_at(address, serve).await;
     let answers = waiting.join_all().await;
     assert!(answers.iter().all(|answer| answer.answers.len() == 1));
     assert_eq!(proxy.metric(DOWN).await, 0);
     let probed = proxy.metric("podlocal_dns_upstream_probes_total").await;
     sleep(Duration::from_millis(1500)).await;
     assert_eq!(proxy.metric("podlocal_dns_upstream_probes_total").await, probed, "all is well: no probes");
-    assert!(upstream.probed() > 0);
 }
 
 #[tokio::test]
