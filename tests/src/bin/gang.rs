@@ -64,7 +64,8 @@ struct Arguments {
     /// Write the figures as JSON to a file, or with `-` to standard output in place of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `gang` in cargo's target directory.
+    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `gang` in cargo's target directory, and with
+    /// --unlimited nowhere.
     #[arg(long, value_name = "PREFIX")]
     plot: Option<PathBuf>,
 }
@@ -163,28 +164,38 @@ async fn run(
     Ok(is_success)
 }
 
+/// The figures first: whatever becomes of the files, they were not run for nothing.
 fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Result<(), Failure> {
-    let title = match experiment.capacity {
-        None => format!("{} pods start at one instant", experiment.pods),
-        Some(Capacity { per_second, queue, loss, .. }) => format!(
-            "{} pods start at one instant; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
-            experiment.pods,
-            loss * 100.0
-        ),
-    };
-    if experiment.capacity.is_some() {
-        let prefix = arguments.plot.clone().map_or_else(|| Ok(target_directory()?.join("gang")), Ok);
-        let [svg, png] = charts::page(title, arms).write(&prefix?)?;
-        eprintln!("plots: {} and {}", svg.display(), png.display());
-    }
-    let figures = json!({ "job": experiment.job.name(), "capacity": experiment.capacity, "restarts": experiment.restarts, "arms": arms });
+    let figures = json!({
+        "job": experiment.job.name(),
+        "capacity": experiment.capacity,
+        "restarts": experiment.restarts,
+        "arms": arms,
+    });
     let figures = format!("{figures:#}\n");
-    if arguments.json.as_deref() == Some(Path::new("-")) {
-        return std::io::stdout().write_all(figures.as_bytes()).tried(|| "writing the figures".to_owned());
-    }
-    if let Some(file) = &arguments.json {
+    let is_json = arguments.json.as_deref() == Some(Path::new("-"));
+    let text = if is_json { figures.clone() } else { table(arms) };
+    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the figures".to_owned())?;
+    if let Some(file) = arguments.json.as_ref().filter(|_| !is_json) {
         fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
     }
-    let text = table(arms);
-    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the table".to_owned())
+    let prefix = match (&arguments.plot, experiment.capacity) {
+        (Some(prefix), _) => prefix.clone(),
+        (None, Some(_)) => target_directory()?.join("gang"),
+        (None, None) => return Ok(()),
+    };
+    let [svg, png] = charts::page(title(experiment), arms).write(&prefix)?;
+    eprintln!("plots: {} and {}", svg.display(), png.display());
+    Ok(())
+}
+
+fn title(experiment: &Experiment) -> String {
+    let pods = experiment.pods;
+    match experiment.capacity {
+        None => format!("{pods} pods start at one instant"),
+        Some(Capacity { per_second, queue, loss, .. }) => format!(
+            "{pods} pods start at one instant; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
+            loss * 100.0
+        ),
+    }
 }
