@@ -8,6 +8,7 @@
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       the three together, for one test or one arm of an experiment
 //!   faults        what the sidecar does when things go wrong, measured
+//!   framing       messages over TCP
 //!   gang          the experiment: a Job's pods, with and without injection
 //!   plot          line charts as SVG and PNG
 //!   resolvers     what real resolvers get in pods, and what they ask for it
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod cluster_dns;
 pub mod failure;
 pub mod faults;
+mod framing;
 pub mod gang;
 pub mod network;
 pub mod node;

@@ -14,18 +14,21 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::cluster_dns::{Transport, bind, truncate};
 use crate::failure::{Failure, Tried};
+use crate::framing;
 
 /// plugin/forward: `defaultTimeout` and `readTimeout`, and how long a connection is kept.
 const DEADLINE: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(2);
 const EXPIRE: Duration = Duration::from_secs(10);
+
+/// The pause after an attempt that was refused.
+const REFUSED: Duration = Duration::from_millis(10);
 
 /// The longest and shortest time that an answer is kept, in seconds: plugin/cache and nodelocaldns.yaml.
 const SUCCESS: (u32, u32) = (5, 30);
@@ -118,7 +121,15 @@ impl Shared {
                     Transport::Tcp => self.over_tcp(&bytes).await,
                 }
             };
-            let Ok(Ok(answer)) = timeout(ATTEMPT, exchange).await else { continue };
+            let answer = match timeout(ATTEMPT, exchange).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => {
+                    // CoreDNS tries again at once, as fast as it is refused; a core of this machine is not its own.
+                    sleep(REFUSED).await;
+                    continue;
+                }
+                Err(_) => continue,
+            };
             let Ok(answer) = Message::from_vec(&answer) else { continue };
             if let Some(seconds) = keeps(&answer, in_cluster) {
                 let kept = Kept { answer: answer.clone(), since: Instant::now(), seconds };
@@ -184,11 +195,8 @@ fn keeps(answer: &Message, in_cluster: bool) -> Option<u32> {
 }
 
 async fn exchange(stream: &mut TcpStream, query: &[u8]) -> io::Result<Vec<u8>> {
-    let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer)
+    framing::write(stream, query).await?;
+    framing::read(stream).await
 }
 
 async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
@@ -208,22 +216,14 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
 }
 
 async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move { serve_connection(stream, &shared).await.ok() });
-        while connections.try_join_next().is_some() {}
-    }
+    framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
 }
 
-async fn serve_connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     loop {
-        let mut query = vec![0; usize::from(stream.read_u16().await?)];
-        stream.read_exact(&mut query).await?;
+        let query = framing::read(&mut stream).await?;
         let Some(answer) = shared.answer(&query, Transport::Tcp).await else { return Ok(()) };
-        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-        stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).await?;
+        framing::write(&mut stream, &answer).await?;
     }
 }
 

@@ -13,6 +13,7 @@ use plotters::prelude::*;
 use plotters::style::{FontTransform, register_font};
 
 use crate::failure::{Failure, Tried};
+use crate::programs::target_directory;
 
 /// DejaVu Sans, its ASCII glyphs; the licence stands beside it.
 const FONT: &[u8] = include_bytes!("plot/DejaVuSans.ttf");
@@ -35,6 +36,29 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(0x00, 0x9e, 0x73),
     RGBColor(0xcc, 0x79, 0xa7),
 ];
+
+/// The flag by which a program is told where to draw.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PlotFlag {
+    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: the program's name in cargo's target directory.
+    #[arg(long, value_name = "PREFIX")]
+    plot: Option<PathBuf>,
+}
+
+impl PlotFlag {
+    /// Whether a place was named.
+    pub fn is_given(&self) -> bool {
+        self.plot.is_some()
+    }
+
+    /// Writes a page there, else by that name in cargo's target directory, and says where.
+    pub fn write(&self, page: &Page, name: &str) -> Result<(), Failure> {
+        let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
+        let [svg, png] = page.write(&prefix)?;
+        eprintln!("plots: {} and {}", svg.display(), png.display());
+        Ok(())
+    }
+}
 
 /// Charts, two beside each other.
 #[derive(Debug, Clone)]

@@ -180,15 +180,28 @@ async fn harass(dns: SocketAddr, counters: Arc<Counters>) {
     }
 }
 
+/// A quantity of a sample.
+pub type Quantity = fn(&Sample) -> f64;
+
+/// Resident memory, in MiB.
+pub const MEBIBYTES: Quantity = |sample| sample.mebibytes;
+
+/// Open descriptors.
+pub const DESCRIPTORS: Quantity = |sample| sample.descriptors as f64;
+
+/// The most of the first half of the time and of the second.
+pub fn most_of_halves(samples: &[Sample], quantity: Quantity) -> [f64; 2] {
+    let (first, second) = samples.split_at(samples.len() / 2);
+    [first, second].map(|half| half.iter().map(quantity).fold(0.0, f64::max))
+}
+
 /// Whether neither memory nor descriptors grew: the most of the second half is not above that of the first, but for a
 /// twentieth.
 pub fn is_flat(samples: &[Sample]) -> bool {
-    let (first, second) = samples.split_at(samples.len() / 2);
-    let grew = |value: fn(&Sample) -> f64| {
-        let most = |half: &[Sample]| half.iter().map(value).fold(0.0, f64::max);
-        most(second) > most(first) * 1.05
-    };
-    !grew(|sample| sample.mebibytes) && !grew(|sample| sample.descriptors as f64)
+    [MEBIBYTES, DESCRIPTORS].into_iter().all(|quantity| {
+        let [first, second] = most_of_halves(samples, quantity);
+        second <= first * 1.05
+    })
 }
 
 /// Memory, descriptors and what clients saw, over time.
@@ -205,8 +218,8 @@ pub fn page(samples: &[Sample]) -> Page {
         lines,
     };
     let charts = vec![
-        chart("Memory", "MiB", vec![line("resident", 3, &|sample| sample.mebibytes)]),
-        chart("Descriptors", "open", vec![line("open", 4, &|sample| sample.descriptors as f64)]),
+        chart("Memory", "MiB", vec![line("resident", 3, &MEBIBYTES)]),
+        chart("Descriptors", "open", vec![line("open", 4, &DESCRIPTORS)]),
         chart(
             "Questions",
             "per second",

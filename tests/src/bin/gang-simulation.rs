@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use podlocal_tests::cluster_dns::Capacity;
 use podlocal_tests::failure::{Failure, Tried};
 use podlocal_tests::gang::arm::Arm;
-use podlocal_tests::programs::target_directory;
+use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::simulation::model::{Gang, simulate};
 use podlocal_tests::simulation::report::{Row, page, table};
 
@@ -23,13 +23,13 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pods_per_node: u32,
     /// Queries that cluster DNS answers in a second, all its replicas together.
-    #[arg(long, value_name = "NUMBER", default_value_t = 20_000.0)]
+    #[arg(long, value_name = "NUMBER", default_value = "20000", value_parser = Capacity::parse_rate)]
     service_rate: f64,
     /// Datagrams that wait at cluster DNS; more are dropped.
     #[arg(long, value_name = "NUMBER", default_value_t = 540)]
     queue: usize,
     /// The share of datagrams that is lost on the way, in each direction.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = Capacity::parse_loss)]
     loss: f64,
     /// Over how many milliseconds the pods send their first question.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
@@ -43,9 +43,8 @@ struct Arguments {
     /// Write the figures as JSON to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `gang-simulation` in cargo's target directory.
-    #[arg(long, value_name = "PREFIX")]
-    plot: Option<PathBuf>,
+    #[command(flatten)]
+    plot: PlotFlag,
 }
 
 fn main() -> ExitCode {
@@ -59,11 +58,6 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if !(arguments.service_rate >= 1.0 && (0.0..1.0).contains(&arguments.loss)) {
-        return Err(Failure::new(
-            "expected a --service-rate of 1 or more, and a --loss of 0 or more, below 1",
-        ));
-    }
     let Arguments { service_rate: per_second, queue, loss, seed, restarts, .. } = *arguments;
     let capacity = Capacity { per_second, queue, loss, seed };
     let bar = ProgressBar::new((arguments.pods.len() * Arm::ALL.len()) as u64);
@@ -94,9 +88,5 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         arguments.pods_per_node,
         loss * 100.0
     );
-    let prefix =
-        arguments.plot.clone().map_or_else(|| Ok(target_directory()?.join("gang-simulation")), Ok)?;
-    let [svg, png] = page(title, &rows).write(&prefix)?;
-    eprintln!("plots: {} and {}", svg.display(), png.display());
-    Ok(())
+    arguments.plot.write(&page(title, &rows), "gang-simulation")
 }

@@ -16,7 +16,8 @@ use podlocal_tests::gang::names::with_names;
 use podlocal_tests::gang::run::{self, Experiment};
 use podlocal_tests::gang::table::table;
 use podlocal_tests::node::{self, Node};
-use podlocal_tests::programs::{Programs, target_directory};
+use podlocal_tests::plot::PlotFlag;
+use podlocal_tests::programs::Programs;
 use serde_json::json;
 
 /// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, and through the
@@ -41,18 +42,18 @@ struct Arguments {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', requires = "names")]
     missing: Vec<String>,
     /// Queries that the cluster DNS answers in a second.
-    #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = positive)]
+    #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = Capacity::parse_rate)]
     service_rate: f64,
     /// Datagrams that wait at the cluster DNS; more are dropped. 270 are what Linux's default socket buffer holds.
     #[arg(long, value_name = "NUMBER", default_value_t = 64)]
     queue: usize,
     /// The share of datagrams that is lost on the way, in each direction.
-    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = Capacity::parse_loss)]
     loss: f64,
     /// Which datagrams are lost.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// A cluster DNS that answers at once and loses nothing, in place of the four above.
+    /// A cluster DNS that answers at once and loses nothing, in place of the four above; without --plot nothing is drawn.
     #[arg(long)]
     unlimited: bool,
     /// How often a gang is started again after one of its pods has failed.
@@ -64,24 +65,8 @@ struct Arguments {
     /// Write the figures as JSON to a file, or with `-` to standard output in place of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `gang` in cargo's target directory, and with
-    /// --unlimited nowhere.
-    #[arg(long, value_name = "PREFIX")]
-    plot: Option<PathBuf>,
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(number) if number >= 1.0 && f64::is_finite(number) => Ok(number),
-        _ => Err("expected a number of 1 or more".to_owned()),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(number) if (0.0..1.0).contains(&number) => Ok(number),
-        _ => Err("expected a share: 0 or more, below 1".to_owned()),
-    }
+    #[command(flatten)]
+    plot: PlotFlag,
 }
 
 /// Before threads start: building and entering the node need a process with only one.
@@ -179,14 +164,10 @@ fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Re
     if let Some(file) = arguments.json.as_ref().filter(|_| !is_json) {
         fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
     }
-    let prefix = match (&arguments.plot, experiment.capacity) {
-        (Some(prefix), _) => prefix.clone(),
-        (None, Some(_)) => target_directory()?.join("gang"),
-        (None, None) => return Ok(()),
-    };
-    let [svg, png] = charts::page(title(experiment), arms).write(&prefix)?;
-    eprintln!("plots: {} and {}", svg.display(), png.display());
-    Ok(())
+    if experiment.capacity.is_none() && !arguments.plot.is_given() {
+        return Ok(());
+    }
+    arguments.plot.write(&charts::page(title(experiment), arms), "gang")
 }
 
 fn title(experiment: &Experiment) -> String {

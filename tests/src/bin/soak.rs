@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use podlocal_tests::failure::{Failure, Tried};
-use podlocal_tests::programs::{Programs, target_directory};
-use podlocal_tests::soak::{is_flat, page, run};
+use podlocal_tests::plot::PlotFlag;
+use podlocal_tests::programs::Programs;
+use podlocal_tests::soak::{DESCRIPTORS, MEBIBYTES, Sample, is_flat, most_of_halves, page, run};
 
 /// Loads a sidecar with known and new names and with hostile packets, while its upstream loses, delays, is silent and
 /// goes away in turn; samples its memory and descriptors every second, and draws them. Exit code 1: they grew.
@@ -26,9 +27,8 @@ struct Arguments {
     /// Write the samples as JSON to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: `soak` in cargo's target directory.
-    #[arg(long, value_name = "PREFIX")]
-    plot: Option<PathBuf>,
+    #[command(flatten)]
+    plot: PlotFlag,
 }
 
 #[tokio::main]
@@ -55,21 +55,12 @@ async fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     let samples =
         run(&programs.sidecar, Duration::from_secs_f64(minutes * 60.0), arguments.seed, &progress).await?;
     progress.finish_and_clear();
-    let most =
-        |value: &dyn Fn(usize) -> f64, from: usize, to: usize| (from..to).map(value).fold(0.0, f64::max);
-    let half = samples.len() / 2;
-    for (name, value) in [
-        ("MiB", &(|index: usize| samples[index].mebibytes) as &dyn Fn(usize) -> f64),
-        ("descriptors", &|index| samples[index].descriptors as f64),
-    ] {
-        println!(
-            "{name}: at first {:.1}, most in the first half {:.1}, in the second {:.1}",
-            value(0),
-            most(value, 0, half),
-            most(value, half, samples.len())
-        );
+    for (name, value) in [("MiB", MEBIBYTES), ("descriptors", DESCRIPTORS)] {
+        let [first, second] = most_of_halves(&samples, value);
+        let begin = samples.first().map_or(0.0, value);
+        println!("{name}: at first {begin:.1}, most in the first half {first:.1}, in the second {second:.1}");
     }
-    let sum = |value: fn(&podlocal_tests::soak::Sample) -> u64| samples.iter().map(value).sum::<u64>();
+    let sum = |value: fn(&Sample) -> u64| samples.iter().map(value).sum::<u64>();
     println!(
         "{minutes} minutes: {} answered, {} SERVFAIL, {} without an answer",
         sum(|sample| sample.answered),
@@ -80,9 +71,7 @@ async fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         let text = serde_json::to_string(&samples).tried(|| "writing the samples".to_owned())?;
         std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
     }
-    let prefix = arguments.plot.clone().map_or_else(|| Ok(target_directory()?.join("soak")), Ok)?;
-    let [svg, png] = page(&samples).write(&prefix)?;
-    eprintln!("plots: {} and {}", svg.display(), png.display());
+    arguments.plot.write(&page(&samples), "soak")?;
     let is_flat = is_flat(&samples);
     if !is_flat {
         eprintln!("soak: memory or descriptors grew in the second half; --json keeps every sample");

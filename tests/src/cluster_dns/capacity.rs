@@ -18,6 +18,24 @@ pub struct Capacity {
     pub seed: u64,
 }
 
+impl Capacity {
+    /// Reads a number of queries per second from a flag.
+    pub fn parse_rate(text: &str) -> Result<f64, String> {
+        match text.parse() {
+            Ok(number) if number >= 1.0 && f64::is_finite(number) => Ok(number),
+            _ => Err("expected a number of 1 or more".to_owned()),
+        }
+    }
+
+    /// Reads a share that is lost from a flag.
+    pub fn parse_loss(text: &str) -> Result<f64, String> {
+        match text.parse() {
+            Ok(number) if (0.0..1.0).contains(&number) => Ok(number),
+            _ => Err("expected a share: 0 or more, below 1".to_owned()),
+        }
+    }
+}
+
 /// The queue before one server. Times are counted from any one moment.
 #[derive(Debug, Clone)]
 pub struct ServiceQueue {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,6 +16,7 @@ use super::capacity::{Capacity, ServiceQueue};
 use super::counts::Counts;
 use super::world::World;
 use crate::failure::{Failure, Tried};
+use crate::framing;
 
 /// The largest answer over UDP to a client without EDNS (RFC 1035 section 4.2.1), and so the smallest limit.
 const SMALLEST_UDP_LIMIT: u16 = 512;
@@ -250,26 +250,15 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
 }
 
 async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let shared = Arc::clone(&shared);
-        // Ends with an error or with the client; neither is anybody's concern here.
-        connections.spawn(async move { serve_connection(stream, &shared).await.ok() });
-        while connections.try_join_next().is_some() {}
-    }
+    framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
 }
 
-/// Two bytes of length before each message (RFC 1035 section 4.2.2); one query at a time.
-async fn serve_connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+/// One query at a time.
+async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     loop {
-        let Ok(length) = timeout(IDLE, stream.read_u16()).await else { return Ok(()) };
-        let mut query = vec![0; usize::from(length?)];
-        stream.read_exact(&mut query).await?;
-        let Some((delay, response)) = shared.respond(&query, Transport::Tcp) else { continue };
+        let Ok(query) = timeout(IDLE, framing::read(&mut stream)).await else { return Ok(()) };
+        let Some((delay, response)) = shared.respond(&query?, Transport::Tcp) else { continue };
         sleep(delay).await;
-        let length = u16::try_from(response.len()).map_err(io::Error::other)?;
-        let framed = [&length.to_be_bytes()[..], &response].concat();
-        stream.write_all(&framed).await?;
+        framing::write(&mut stream, &response).await?;
     }
 }

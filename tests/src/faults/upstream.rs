@@ -1,16 +1,17 @@
 //! A DNS server that misbehaves as told, and counts.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::failure::{Failure, Tried};
+use crate::framing;
 
 /// How it answers; changed while it runs.
 #[derive(Debug, Clone)]
@@ -148,25 +149,15 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
 }
 
 async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve_connection(stream, Arc::clone(&shared)));
-        while connections.try_join_next().is_some() {}
-    }
+    framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
 }
 
-async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) {
-    while let Ok(length) = stream.read_u16().await {
-        let mut question = vec![0; usize::from(length)];
-        if stream.read_exact(&mut question).await.is_err() {
-            return;
-        }
+async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    loop {
+        let question = framing::read(&mut stream).await?;
         let Some((answer, delay)) = shared.answer(&question) else { continue };
         sleep(delay).await;
-        let framed = [(answer.len() as u16).to_be_bytes().as_slice(), &answer].concat();
-        if stream.write_all(&framed).await.is_err() {
-            return;
-        }
+        framing::write(&mut stream, &answer).await?;
     }
 }
 
