@@ -17,16 +17,19 @@ pub mod table;
 pub mod value;
 pub mod write;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use value::{LogLevel, Quantity, SearchAssist, UpstreamTransport};
+use value::{LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers};
 
 /// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its bounds.
 ///
 /// Made by [`read::read`]. Both programs read the same struct; each uses the fields that concern it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is the setting of that name")]
 pub struct Settings {
+    /// Whom the proxy serves; every other default follows from it.
+    pub role: Role,
     /// Where the proxy serves DNS, UDP and TCP alike.
     pub listen: Vec<SocketAddr>,
     /// The DNS servers that are asked; empty: those of `/etc/resolv.conf`, or the cluster's.
@@ -61,6 +64,12 @@ pub struct Settings {
     pub refresh_ahead: bool,
     /// Which transports the upstream is asked by.
     pub upstream_transport: UpstreamTransport,
+    /// How long the upstream may be silent before it is asked again, at least.
+    pub hedge_after: Duration,
+    /// The shared tier, which is asked before the upstream; empty: none.
+    pub shared_tier: Vec<SocketAddr>,
+    /// Whether a pod's proxy is told of the shared tier that the webhook finds.
+    pub use_shared_tier: bool,
     /// The port of `/livez`, `/readyz` and `/metrics`; 0: any free port.
     pub admin_port: u16,
     /// What is logged.
@@ -81,6 +90,28 @@ pub struct Settings {
     pub memory_request: Option<Quantity>,
     /// The sidecar's memory limit; `None`: computed from the size of the cache.
     pub memory_limit: Option<Quantity>,
+    /// How many threads serve.
+    pub workers: Workers,
+    /// Who is answered.
+    pub sources: Sources,
+    /// The largest answer by UDP, in bytes.
+    pub max_udp_answer: usize,
+    /// How long everything is still answered after SIGTERM, before the drain.
+    pub lame_duck: Duration,
+    /// Questions under way to the upstream.
+    pub max_flights: usize,
+    /// Queries that wait.
+    pub max_waiters: usize,
+    /// Queries that wait for the same question.
+    pub max_waiters_per_flight: usize,
+    /// TCP connections of clients.
+    pub max_tcp_connections: usize,
+    /// TCP connections of one address; 0: no limit of its own.
+    pub tcp_connections_per_source: u32,
+    /// Queries of one address that wait; 0: no limit of its own.
+    pub misses_per_source: u32,
+    /// Queries of one address, a second, that are not in the cache; 0: no limit.
+    pub miss_rate_per_source: u32,
 }
 
 impl Settings {
@@ -124,11 +155,16 @@ impl Settings {
         }
     }
 
-    /// Whether that address is one that we listen on.
+    /// Whether that address is one that we listen on. Who listens on every address has a loopback; which other addresses
+    /// are its own is not known here, and a loop through them is found when it happens.
     pub fn listens_on(&self, address: SocketAddr) -> bool {
-        self.listen.iter().any(|own| {
-            own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified())
-        })
+        let is_here = |own: IpAddr, other: IpAddr| {
+            own == other
+                || own.is_unspecified()
+                    && own.is_ipv4() == other.is_ipv4()
+                    && (other.is_loopback() || other.is_unspecified())
+        };
+        self.listen.iter().any(|own| own.port() == address.port() && is_here(own.ip(), address.ip()))
     }
 }
 
@@ -154,6 +190,20 @@ mod tests {
         assert_eq!(list_of(&[("namespace", "web"), ("zone", "a.b")]), ["web.svc.a.b", "svc.a.b", "a.b"]);
         assert_eq!(list_of(&[("namespace", "web"), ("search", "c.example")]), ["c.example"]);
         assert_eq!(list_of(&[("namespace", "web"), ("search", ".")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_listens_everywhere_may_ask_others_on_the_same_port() {
+        let settings = of(&[("listen", "0.0.0.0,::")]);
+        for (address, is_ours) in [
+            ("127.0.0.53:53", true),
+            ("[::1]:53", true),
+            ("0.0.0.0:53", true),
+            ("10.96.0.10:53", false),
+            ("127.0.0.1:5353", false),
+        ] {
+            assert_eq!(settings.listens_on(address.parse().expect("an address")), is_ours, "{address}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The table for people: the page in the docs and the lines of `--help`.
 
 use crate::table::{Place, Setting, TABLE};
+use crate::value::Role;
 
 /// The settings as a Markdown page; `docs/settings.md` is this text, and a test compares.
 pub fn markdown() -> String {
@@ -11,6 +12,8 @@ pub fn markdown() -> String {
          Lists have commas between their elements. A list without a default may be given empty, \
          `podlocal-dns.io/patient-names: \"\"`: then nothing holds that was given elsewhere, so one pod can take back \
          what is set for all. An empty value of any other setting is a mistake.\n\n\
+         Where a default says \"shared\", it is another one with `--role shared`: for the tier between the pods' proxies and \
+         the cluster's DNS.\n\n\
          | setting | where | default | bounds | what it does | why |\n|---|---|---|---|---|---|\n",
     );
     for setting in TABLE {
@@ -19,8 +22,13 @@ pub fn markdown() -> String {
             Place::Pod => "annotation",
             Place::Both => "annotation, sidecar",
         };
-        let default =
-            if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
+        let shown = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+        let [default, shared] = [setting.default, setting.default_in(Role::Shared)].map(shown);
+        let default = match (default.as_str(), shared.as_str()) {
+            (default, shared) if shared == default => default.to_owned(),
+            ("", shared) => format!("shared: {shared}"),
+            (default, shared) => format!("{default}; shared: {shared}"),
+        };
         page.push_str(&format!(
             "| `{}` | {place} | {default} | {} | {} | {} |\n",
             setting.name,
@@ -36,8 +44,11 @@ pub fn markdown() -> String {
 pub fn help(wanted: impl Fn(&Setting) -> bool) -> String {
     let mut text = String::new();
     for setting in TABLE.iter().filter(|setting| wanted(setting)) {
-        let default =
-            if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
+        let default = match (setting.default, setting.default_in(Role::Shared)) {
+            ("", _) => String::new(),
+            (default, shared) if shared == default => format!(" [{default}]"),
+            (default, shared) => format!(" [{default}; shared: {shared}]"),
+        };
         text.push_str(&format!("  {:<24} {}{default}\n", setting.flag(), bounds(setting)));
         text.push_str(&wrapped(setting.sentence, 27, 100));
     }

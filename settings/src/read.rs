@@ -5,7 +5,9 @@
 
 use crate::Settings;
 use crate::table::{self, Setting};
-use crate::value::{self, Expected, LogLevel, Quantity, SearchAssist, UpstreamTransport};
+use crate::value::{
+    self, Expected, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers,
+};
 
 mod mistake;
 
@@ -34,8 +36,11 @@ pub struct Read {
 /// Reads every setting. `given` tells the texts for one setting, the one that wins first; settings that a
 /// program does not take are simply never given.
 pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
-    let mut reader = Reader { given, accepted: Vec::new(), mistakes: Vec::new() };
+    let mut reader = Reader { given, role: Role::Pod, accepted: Vec::new(), mistakes: Vec::new() };
+    // The defaults of all others follow from it.
+    reader.role = reader.plain(&table::ROLE, Role::parse);
     let mut settings = Settings {
+        role: reader.role,
         ndots: reader.ordered(&table::NDOTS, value::number),
         search_assist: reader.plain(&table::SEARCH_ASSIST, SearchAssist::parse),
         prefetch_names: reader.list(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
@@ -50,6 +55,9 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
         upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
         upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
+        hedge_after: reader.ordered(&table::HEDGE_AFTER, value::duration),
+        shared_tier: reader.list(&table::SHARED_TIER, value::addresses).unwrap_or_default(),
+        use_shared_tier: reader.plain(&table::USE_SHARED_TIER, value::flag),
         zone: reader.plain(&table::ZONE, value::domain),
         namespace: reader.optional(&table::NAMESPACE, value::namespace),
         search: reader.list(&table::SEARCH, value::search_domains),
@@ -63,6 +71,17 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         cpu_limit: reader.optional(&table::CPU_LIMIT, Quantity::parse),
         memory_request: reader.optional(&table::MEMORY_REQUEST, Quantity::parse),
         memory_limit: reader.optional(&table::MEMORY_LIMIT, Quantity::parse),
+        workers: reader.plain(&table::WORKERS, Workers::parse),
+        sources: reader.plain(&table::SOURCES, Sources::parse),
+        max_udp_answer: reader.ordered(&table::MAX_UDP_ANSWER, value::number),
+        lame_duck: reader.ordered(&table::LAME_DUCK, value::duration),
+        max_flights: reader.ordered(&table::MAX_FLIGHTS, value::number),
+        max_waiters: reader.ordered(&table::MAX_WAITERS, value::number),
+        max_waiters_per_flight: reader.ordered(&table::MAX_WAITERS_PER_FLIGHT, value::number),
+        max_tcp_connections: reader.ordered(&table::MAX_TCP_CONNECTIONS, value::number),
+        tcp_connections_per_source: reader.ordered(&table::TCP_CONNECTIONS_PER_SOURCE, value::number),
+        misses_per_source: reader.ordered(&table::MISSES_PER_SOURCE, value::number),
+        miss_rate_per_source: reader.ordered(&table::MISS_RATE_PER_SOURCE, value::number),
     };
     reader.pairs(&mut settings);
     Read { settings, accepted: reader.accepted, mistakes: reader.mistakes }
@@ -70,6 +89,7 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
 
 struct Reader<G> {
     given: G,
+    role: Role,
     accepted: Vec<(&'static Setting, String)>,
     mistakes: Vec<Mistake>,
 }
@@ -81,12 +101,12 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         setting: &'static Setting,
         parse: fn(&str) -> Result<T, Expected>,
     ) -> T {
-        self.optional(setting, parse).unwrap_or_else(|| of_table(setting.default, parse))
+        self.optional(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
     /// A value without an order.
     fn plain<T>(&mut self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
-        self.first(setting, parse).unwrap_or_else(|| of_table(setting.default, parse))
+        self.first(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
     /// A value that need not be there; inside its bounds where the table gives any.
@@ -115,8 +135,10 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         setting: &'static Setting,
         parse: fn(&str) -> Result<Vec<T>, Expected>,
     ) -> Option<Vec<T>> {
-        let parse = |text: &str| if text.is_empty() { Ok(None) } else { parse(text).map(Some) };
-        self.first(setting, parse).flatten()
+        let given =
+            self.first(setting, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) });
+        let default = setting.default_in(self.role);
+        given.flatten().or_else(|| (!default.is_empty()).then(|| of_table(default, parse)))
     }
 
     /// The first given text that parses; the ones before it become mistakes.
@@ -141,12 +163,12 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
     fn pairs(&mut self, settings: &mut Settings) {
         if settings.min_ttl > settings.max_ttl {
             self.contradiction(&table::MIN_TTL, &table::MAX_TTL);
-            settings.min_ttl = of_table(table::MIN_TTL.default, value::duration);
-            settings.max_ttl = of_table(table::MAX_TTL.default, value::duration);
+            settings.min_ttl = of_table(table::MIN_TTL.default_in(self.role), value::duration);
+            settings.max_ttl = of_table(table::MAX_TTL.default_in(self.role), value::duration);
         }
         if settings.cpu_limit.as_ref().is_some_and(|limit| *limit < settings.cpu_request) {
             self.contradiction(&table::CPU_REQUEST, &table::CPU_LIMIT);
-            settings.cpu_request = of_table(table::CPU_REQUEST.default, Quantity::parse);
+            settings.cpu_request = of_table(table::CPU_REQUEST.default_in(self.role), Quantity::parse);
             settings.cpu_limit = None;
         }
         if settings.memory_limit() < settings.memory_request() {
@@ -159,7 +181,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
     fn contradiction(&mut self, low: &'static Setting, high: &'static Setting) {
         let text_of = |setting: &Setting| {
             let accepted = self.accepted.iter().find(|(other, _)| *other == setting);
-            accepted.map_or(setting.default, |(_, text)| text).to_owned()
+            accepted.map_or(setting.default_in(self.role), |(_, text)| text).to_owned()
         };
         let origin = (self.given)(low).into_iter().chain((self.given)(high)).map(|given| given.origin).next();
         let expected = match text_of(high).as_str() {
@@ -199,6 +221,12 @@ mod tests {
         assert_eq!(settings.cache_size, 4 << 20);
         assert_eq!(settings.memory_request().as_str(), "12Mi");
         assert_eq!(settings.memory_limit().as_str(), "32Mi");
+        let shared = read(|setting| {
+            let role = Given { origin: setting.flag(), text: "shared".to_owned() };
+            Vec::from_iter((*setting == table::ROLE).then_some(role))
+        });
+        assert_eq!((shared.settings.cache_size, shared.mistakes), (64 << 20, Vec::new()));
+        assert_eq!(shared.settings.search_list(), Vec::<String>::new());
         // A second text per setting that is refused makes `read` parse every bound, too.
         let refused = read(|setting| vec![Given { origin: setting.flag(), text: "? ?".to_owned() }]);
         assert_eq!(refused.mistakes.len(), table::TABLE.len());

@@ -2,14 +2,17 @@
 //! all come from here.
 
 use crate::names::{ANNOTATION_PREFIX, VARIABLE_PREFIX};
+use crate::value::Role;
 
 mod answers;
 mod network;
 mod pod;
+mod shared;
 
 pub use answers::*;
 pub use network::*;
 pub use pod::*;
+pub use shared::*;
 
 /// One setting, as data. Defaults and bounds are written the way a user writes the value.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct Setting {
     pub name: &'static str,
     /// What a value looks like, for people: "a duration", "bytes".
     pub unit: &'static str,
-    /// The default; empty where the sentence says how it is found.
+    /// The default; empty where the sentence says how it is found. [`Setting::default_in`] tells those of the roles.
     pub default: &'static str,
     /// The smallest value allowed; empty where there is no order.
     pub smallest: &'static str,
@@ -59,9 +62,15 @@ impl Setting {
         format!("{ANNOTATION_PREFIX}{}", self.name)
     }
 
+    /// The default of the proxy in that role.
+    pub fn default_in(&self, role: Role) -> &'static str {
+        let of_role = SHARED_DEFAULTS.iter().find(|(setting, _)| role == Role::Shared && *setting == self);
+        of_role.map_or(self.default, |(_, default)| default)
+    }
+
     /// Whether it holds several values, with commas between them.
     pub fn is_list(&self) -> bool {
-        matches!(self.unit, "addresses" | "domain names" | "names or *.suffixes")
+        matches!(self.unit, "addresses" | "domain names" | "names or *.suffixes" | "networks, private or any")
     }
 
     /// Whether the sidecar reads it, from flags and variables.
@@ -91,6 +100,9 @@ pub const TABLE: &[&Setting] = &[
     &REFRESH_AHEAD,
     &UPSTREAM,
     &UPSTREAM_TRANSPORT,
+    &HEDGE_AFTER,
+    &SHARED_TIER,
+    &USE_SHARED_TIER,
     &ZONE,
     &NAMESPACE,
     &SEARCH,
@@ -104,6 +116,18 @@ pub const TABLE: &[&Setting] = &[
     &CPU_LIMIT,
     &MEMORY_REQUEST,
     &MEMORY_LIMIT,
+    &ROLE,
+    &WORKERS,
+    &SOURCES,
+    &MAX_UDP_ANSWER,
+    &LAME_DUCK,
+    &MAX_FLIGHTS,
+    &MAX_WAITERS,
+    &MAX_WAITERS_PER_FLIGHT,
+    &MAX_TCP_CONNECTIONS,
+    &TCP_CONNECTIONS_PER_SOURCE,
+    &MISSES_PER_SOURCE,
+    &MISS_RATE_PER_SOURCE,
 ];
 
 /// The setting of that name, among those for which `wanted` holds.
@@ -132,6 +156,16 @@ mod tests {
             assert!(!setting.source.is_empty() && !setting.unit.is_empty(), "{}", setting.name);
             assert_eq!(setting.smallest.is_empty(), setting.largest.is_empty(), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn a_default_of_the_shared_role_is_another_one_for_a_setting_of_the_sidecar() {
+        for (setting, default) in SHARED_DEFAULTS {
+            assert!(setting.is_for_sidecar() && setting.default != *default, "{}", setting.name);
+            assert_eq!(setting.default_in(Role::Shared), *default);
+            assert_eq!(setting.default_in(Role::Pod), setting.default);
+        }
+        assert_eq!(MAX_TTL.default_in(Role::Shared), MAX_TTL.default);
     }
 
     #[test]

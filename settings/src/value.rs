@@ -7,10 +7,12 @@ use std::time::Duration;
 mod choice;
 mod names;
 mod quantity;
+mod sources;
 
 pub use choice::*;
 pub use names::*;
 pub use quantity::*;
+pub use sources::*;
 
 /// What a parser expected instead of the text it got; completes the sentence "expected ...".
 pub type Expected = String;

@@ -80,14 +80,14 @@ pub enum StartError {
 
 impl Bound {
     /// Binds every socket. `upstream` must not be empty.
-    pub async fn bind(settings: &Settings, upstream: Vec<SocketAddr>) -> Result<Self, StartError> {
+    pub fn bind(settings: &Settings, upstream: Vec<SocketAddr>) -> Result<Self, StartError> {
         let signals = Signals::new().map_err(StartError::Signals)?;
         let mut sockets = Vec::new();
         for address in &settings.listen {
-            match bind(*address).await {
+            match bind(*address) {
                 Ok(pair) => sockets.push(pair),
-                Err(error) if is_missing_ipv6_loopback(*address, &error) => {
-                    tracing::info!(%address, "this pod has no IPv6 loopback");
+                Err(error) if is_missing_ipv6(*address, &error) => {
+                    tracing::info!(%address, "this pod has no IPv6");
                 }
                 Err(error) => return Err(error),
             }
@@ -182,20 +182,45 @@ impl Prefetch {
 }
 
 /// UDP and TCP on the same port, also when that is any free one.
-async fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), StartError> {
+fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), StartError> {
     let error = |transport| move |source| StartError::Listen { address, transport, source };
     let mut tries = if address.port() == 0 { 16 } else { 1 };
     loop {
         tries -= 1;
-        let udp = UdpSocket::bind(address).await.map_err(error("UDP"))?;
+        let udp = bind_udp(address).map_err(error("UDP"))?;
         let same = udp.local_addr().map_err(error("UDP"))?;
-        match TcpListener::bind(same).await {
+        match bind_tcp(same) {
             Ok(tcp) => return Ok((udp, tcp)),
             // Another program holds the TCP port of the same number: try the next free one.
             Err(_) if tries > 0 => {}
             Err(source) => return Err(error("TCP")(source)),
         }
     }
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // As tokio does: a connection of the process before us that lingers does not keep us from starting.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::TCP_BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Of one family alone, so that `0.0.0.0` and `[::]` can stand beside each other.
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// On every address of the pod, IPv4 and IPv6: the kubelet and Prometheus come from outside.
@@ -218,11 +243,11 @@ fn bind_admin(port: u16) -> Result<TcpListener, StartError> {
     listener.map_err(|source| StartError::Listen { address, transport: "admin port", source })
 }
 
-/// Whether the pod simply has no `::1`: IPv6 switched off, or not compiled in.
-fn is_missing_ipv6_loopback(address: SocketAddr, error: &StartError) -> bool {
+/// Whether the pod simply has no IPv6: switched off, or not compiled in.
+fn is_missing_ipv6(address: SocketAddr, error: &StartError) -> bool {
     let StartError::Listen { source, .. } = error else { return false };
-    let is_loopback = address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST);
-    is_loopback
+    let is_default = [Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED].map(IpAddr::V6).contains(&address.ip());
+    is_default
         && (source.kind() == io::ErrorKind::AddrNotAvailable || source.raw_os_error() == Some(EAFNOSUPPORT))
 }
 

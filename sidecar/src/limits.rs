@@ -47,6 +47,9 @@ pub const UDP_ANSWER_WITHOUT_EDNS: usize = 512;
 /// The largest TCP message: its length has 16 bits (RFC 1035 section 4.2.2).
 pub const TCP_MESSAGE: usize = 65_535;
 
+/// Connections that the kernel keeps until they are accepted.
+pub const TCP_BACKLOG: i32 = 1024;
+
 /// TCP connections of clients. Above: closed at once.
 pub const TCP_CONNECTIONS: usize = 100;
 

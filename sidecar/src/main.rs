@@ -51,7 +51,7 @@ async fn serve(invocation: Invocation) -> ExitCode {
     for variable in unknown_variables {
         tracing::warn!(variable, "this version does not know the variable; the webhook may be newer");
     }
-    let bound = match Bound::bind(&settings, upstream.clone()).await {
+    let bound = match Bound::bind(&settings, upstream.clone()) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!("cannot start: {error}");
@@ -86,16 +86,18 @@ async fn health(settings: &Settings) -> ExitCode {
     }
 }
 
-/// The servers of the settings, or those of `/etc/resolv.conf`.
+/// The shared tier, then the servers of the settings, or those of `/etc/resolv.conf`.
 fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
     const FILE: &str = "/etc/resolv.conf";
-    let ours = settings.upstream.iter().find(|address| settings.listens_on(**address));
+    let ours =
+        settings.shared_tier.iter().chain(&settings.upstream).find(|address| settings.listens_on(**address));
     if let Some(address) = ours {
         let expected = "an address other than the ones that the proxy itself listens on";
         return Err(Mistake::new(table::UPSTREAM.flag(), &address.to_string(), expected));
     }
+    let behind_tier = |servers: &[SocketAddr]| [&settings.shared_tier, servers].concat();
     if !settings.upstream.is_empty() {
-        return Ok(settings.upstream.clone());
+        return Ok(behind_tier(&settings.upstream));
     }
     let text = std::fs::read_to_string(FILE).unwrap_or_default();
     let found = nameservers::upstreams(&text, settings);
@@ -103,7 +105,7 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
         let expected = format!("an address, since {FILE} names no nameserver other than the proxy itself");
         return Err(Mistake::new(table::UPSTREAM.flag(), "", expected));
     }
-    Ok(found)
+    Ok(behind_tier(&found))
 }
 
 fn refuse(mistakes: &[Mistake]) -> ExitCode {

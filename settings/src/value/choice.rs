@@ -92,3 +92,43 @@ impl UpstreamTransport {
         }
     }
 }
+
+/// Whom the proxy serves. It changes the defaults of settings ([`crate::table::SHARED_DEFAULTS`]) and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// One pod, over its loopback.
+    Pod,
+    /// The proxies of many pods, over the network.
+    Shared,
+}
+
+impl Role {
+    /// `pod` or `shared`.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        match text {
+            "pod" => Ok(Self::Pod),
+            "shared" => Ok(Self::Shared),
+            _ => Err("pod or shared".to_owned()),
+        }
+    }
+}
+
+/// How many threads serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core that the process may use.
+    Auto,
+    /// So many.
+    Fixed(u16),
+}
+
+impl Workers {
+    /// `auto`, or a number from 1 to 64.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        match super::number::<u16>(text) {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(count @ 1..=64) => Ok(Self::Fixed(count)),
+            _ => Err("auto, or a number of threads from 1 to 64".to_owned()),
+        }
+    }
+}
