@@ -8,7 +8,7 @@ use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::upstream::nameservers;
-use podlocal_sidecar::{gate, telemetry};
+use podlocal_sidecar::{gate, telemetry, worker};
 
 /// Bad settings (sysexits.h, EX_USAGE).
 const BAD_SETTINGS: u8 = 64;
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(mistakes) => return refuse(&mistakes),
     };
-    // One thread: the work is waiting, and a pod should not pay for more.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // One thread, and in a pod no other: the work is waiting, and a pod should not pay for more.
+    let runtime = match worker::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("podlocal-sidecar: cannot start: {error}");
@@ -60,10 +60,15 @@ async fn serve(invocation: Invocation) -> ExitCode {
     };
     let (dns, admin_port) = bound.addresses();
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, ?dns, admin_port = admin_port.unwrap_or_default(), ?upstream, "serving");
+    let (admin_port, workers) = (admin_port.unwrap_or_default(), bound.workers());
+    tracing::info!(version, ?dns, admin_port, ?upstream, workers, "serving");
     match bound.run().await {
-        Ended::Drained => ExitCode::SUCCESS,
-        Ended::Cut => ExitCode::from(2),
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::Cut) => ExitCode::from(2),
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Outcome {
     Rejected,
     /// Nothing was sent: not a query.
     Dropped,
+    /// Nothing was sent: who asks is not to be answered.
+    Forbidden,
 }
 
 /// What the proxy does of its own accord.
@@ -64,17 +66,25 @@ pub enum Assist {
     Prefetch,
 }
 
-/// What is bounded, and was full.
+/// What is bounded, and was full. The bounds are settings, or stand in [`crate::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// [`crate::limits::FLIGHTS`].
+    /// Questions under way to the upstream.
     Flights,
-    /// [`crate::limits::WAITERS_PER_FLIGHT`].
+    /// Queries that wait for the same question.
     WaitersPerFlight,
-    /// [`crate::limits::WAITERS`].
+    /// Queries that wait.
     Waiters,
-    /// [`crate::limits::TCP_CONNECTIONS`].
+    /// TCP connections of clients.
     TcpConnections,
+    /// TCP connections of one address.
+    TcpConnectionsPerSource,
+    /// A TCP connection of an address that is not answered.
+    Sources,
+    /// Queries of one address that wait.
+    MissesPerSource,
+    /// Queries of one address, a second, that are not in the cache.
+    MissRatePerSource,
     /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
     TcpIdle,
     /// [`crate::limits::ADMIN_CONNECTIONS`].
@@ -98,12 +108,16 @@ impl Assist {
 }
 
 impl Limit {
-    const COUNT: usize = 6;
+    const COUNT: usize = 10;
     const ALL: [Self; Self::COUNT] = [
         Self::Flights,
         Self::WaitersPerFlight,
         Self::Waiters,
         Self::TcpConnections,
+        Self::TcpConnectionsPerSource,
+        Self::Sources,
+        Self::MissesPerSource,
+        Self::MissRatePerSource,
         Self::TcpIdle,
         Self::AdminConnections,
     ];
@@ -114,6 +128,10 @@ impl Limit {
             Self::WaitersPerFlight => "waiters_per_flight",
             Self::Waiters => "waiters",
             Self::TcpConnections => "tcp_connections",
+            Self::TcpConnectionsPerSource => "tcp_connections_per_source",
+            Self::Sources => "sources",
+            Self::MissesPerSource => "misses_per_source",
+            Self::MissRatePerSource => "miss_rate_per_source",
             Self::TcpIdle => "tcp_idle",
             Self::AdminConnections => "admin_connections",
         }
@@ -159,7 +177,7 @@ impl Transport {
 }
 
 impl Outcome {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
     const ALL: [Self; Self::COUNT] = [
         Self::Hit,
         Self::Miss,
@@ -172,6 +190,7 @@ impl Outcome {
         Self::Overload,
         Self::Rejected,
         Self::Dropped,
+        Self::Forbidden,
     ];
 
     /// The label, and the word in logs.
@@ -188,6 +207,7 @@ impl Outcome {
             Self::Overload => "overload",
             Self::Rejected => "rejected",
             Self::Dropped => "dropped",
+            Self::Forbidden => "forbidden",
         }
     }
 }

@@ -16,7 +16,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use podlocal_settings::value::UpstreamTransport;
+use podlocal_settings::Settings;
 use tokio::time::Instant;
 
 use crate::cache::key::Key;
@@ -88,23 +88,23 @@ struct Inner {
 }
 
 impl Servers {
-    /// Servers at these addresses, of which there must be one at least, asked by these transports; the probes are
-    /// names under `zone`. Starts the task that probes, which ends with the runtime.
+    /// Servers at these addresses, of which there must be one at least, asked as the settings say; the probes are names
+    /// under the cluster domain. Starts the task that probes, which ends with the runtime.
     ///
     /// # Errors
     ///
     /// The kernel gives no random bytes.
     pub fn start(
         addresses: Vec<SocketAddr>,
-        zone: &str,
-        transport: UpstreamTransport,
+        settings: &Settings,
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
+        let Settings { zone, upstream_transport, hedge_after, .. } = settings;
         let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
         let servers = Self(Arc::new(Inner {
-            state: State::new(addresses.len(), transport, metrics.clone()),
+            state: State::new(addresses.len(), *upstream_transport, *hedge_after, metrics.clone()),
             sockets: Sockets::new(addresses, tokens, metrics.clone()),
-            zone: zone.to_owned(),
+            zone: zone.clone(),
             loop_logged_at: Mutex::default(),
         }));
         let watched = servers.clone();
@@ -190,7 +190,7 @@ mod tests {
     async fn our_own_questions_and_probes_are_a_loop_and_those_of_others_are_not() {
         let (metrics, registry) = Metrics::new();
         let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
-        let start = || Servers::start(addresses.clone(), "cluster.local", UpstreamTransport::Auto, &metrics);
+        let start = || Servers::start(addresses.clone(), &Settings::defaults(), &metrics);
         let (servers, others) = (start().expect("random"), start().expect("random"));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         for token in servers.0.sockets.tokens() {
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_under_way_is_small() {
         let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
-        let servers = Servers::start(addresses, "cluster.local", UpstreamTransport::Auto, &Metrics::new().0);
+        let servers = Servers::start(addresses, &Settings::defaults(), &Metrics::new().0);
         let servers = servers.expect("random");
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let exchange = size_of_val(&servers.ask(&key, Instant::now()));

@@ -22,6 +22,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Health {
     servers: Vec<Server>,
+    shortest_pause: Duration,
     /// When the first exchange began that no response has come since.
     unanswered_since: Option<Instant>,
     last_response: Option<Instant>,
@@ -35,10 +36,10 @@ struct Server {
 }
 
 impl Health {
-    /// That many servers, all well.
-    pub fn new(servers: usize) -> Self {
+    /// That many servers, all well; each is given that time at least before the next attempt.
+    pub fn new(servers: usize, shortest_pause: Duration) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(servers).collect();
-        Self { servers, unanswered_since: None, last_response: None }
+        Self { servers, shortest_pause, unanswered_since: None, last_response: None }
     }
 
     /// An exchange begins.
@@ -81,7 +82,8 @@ impl Health {
 
     /// How long to wait for a server before the next attempt.
     pub fn pause(&self, server: usize) -> Duration {
-        self.servers.get(server).map_or(limits::SHORTEST_PAUSE, |server| server.round_trip.pause())
+        let shortest = self.shortest_pause;
+        self.servers.get(server).map_or(shortest, |server| server.round_trip.pause(shortest))
     }
 
     /// How the servers are.
@@ -112,6 +114,8 @@ impl Server {
 mod tests {
     use super::*;
 
+    const SHORTEST: Duration = Duration::from_millis(300);
+
     fn at(start: Instant, milliseconds: u64) -> Instant {
         start + Duration::from_millis(milliseconds)
     }
@@ -119,7 +123,7 @@ mod tests {
     #[test]
     fn a_server_steps_back_after_two_failures_in_a_row_and_returns_with_any_response() {
         let start = Instant::now();
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         health.failed(0, start);
         assert_eq!(health.stepped_back(), [false, false]);
         health.responded(0, at(start, 1));
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn a_lost_datagram_of_a_server_that_answers_others_is_no_failure() {
         let start = Instant::now();
-        let mut health = Health::new(1);
+        let mut health = Health::new(1, SHORTEST);
         health.responded(0, at(start, 1));
         for _ in 0..10 {
             health.failed(0, start);
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn all_stepped_back_is_down_until_one_responds() {
         let start = Instant::now();
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         for server in [0, 0, 1, 1] {
             assert!(!health.condition(start).is_down);
             health.failed(server, start);
@@ -164,7 +168,7 @@ mod tests {
     #[test]
     fn silence_of_400_ms_is_down_and_a_response_since_the_exchange_began_is_not_silence() {
         let start = Instant::now();
-        let mut health = Health::new(1);
+        let mut health = Health::new(1, SHORTEST);
         health.begun(start);
         health.begun(at(start, 300));
         assert!(!health.condition(at(start, 399)).is_down);
@@ -179,9 +183,9 @@ mod tests {
 
     #[test]
     fn each_server_has_its_own_pause() {
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         health.took(1, Duration::from_secs(2));
-        assert_eq!(health.pause(0), limits::SHORTEST_PAUSE);
+        assert_eq!(health.pause(0), SHORTEST);
         assert_eq!(health.pause(1), limits::LONGEST_PAUSE);
     }
 }

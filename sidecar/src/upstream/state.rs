@@ -11,7 +11,6 @@ use super::Condition;
 use super::budget::Budget;
 use super::health::Health;
 use super::order::{self, Schedule, Step};
-use crate::limits;
 use crate::metrics::Metrics;
 
 /// Shared by every exchange and the task that probes.
@@ -21,6 +20,7 @@ pub struct State {
     recovered: watch::Sender<Option<Recovery>>,
     trouble: Notify,
     transport: UpstreamTransport,
+    shortest_pause: Duration,
     metrics: Metrics,
 }
 
@@ -41,10 +41,22 @@ pub struct Recovery {
 
 impl State {
     /// That many servers, all well.
-    pub fn new(servers: usize, transport: UpstreamTransport, metrics: Metrics) -> Self {
-        let known = Known { health: Health::new(servers), budget: Budget::default() };
+    pub fn new(
+        servers: usize,
+        transport: UpstreamTransport,
+        shortest_pause: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        let known = Known { health: Health::new(servers, shortest_pause), budget: Budget::default() };
         let recovered = watch::Sender::new(None);
-        Self { known: Mutex::new(known), recovered, trouble: Notify::new(), transport, metrics }
+        Self {
+            known: Mutex::new(known),
+            recovered,
+            trouble: Notify::new(),
+            transport,
+            shortest_pause,
+            metrics,
+        }
     }
 
     /// An exchange begins: its order of attempts, of which the first is paid for.
@@ -67,7 +79,7 @@ impl State {
     pub fn took(&self, server: usize, time: Duration, is_answer: bool) {
         let mut known = self.lock();
         known.health.took(server, time);
-        if is_answer && time <= limits::SHORTEST_PAUSE {
+        if is_answer && time <= self.shortest_pause {
             known.budget.quick_answer();
         }
     }

@@ -69,7 +69,12 @@ struct Setup<S> {
 
 impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
     fn new(servers: usize, script: S) -> Self {
-        let state = Arc::new(State::new(servers, UpstreamTransport::Auto, Metrics::new().0));
+        let state = Arc::new(State::new(
+            servers,
+            UpstreamTransport::Auto,
+            Duration::from_millis(300),
+            Metrics::new().0,
+        ));
         let network = Arc::new(Scripted { start: Instant::now(), script, asked: Mutex::default() });
         Self { state, network }
     }
