@@ -77,7 +77,7 @@ pub enum StartError {
 
 impl Bound {
     /// Binds every socket. `upstream` must not be empty.
-    pub fn bind(settings: &Settings, upstream: Vec<SocketAddr>) -> Result<Self, StartError> {
+    pub fn bind(settings: &Settings, upstream: &[SocketAddr]) -> Result<Self, StartError> {
         let signals = Signals::new().map_err(StartError::Signals)?;
         let workers = worker::count(settings.workers);
         let sockets = listen::bind(&settings.listen, workers)?;

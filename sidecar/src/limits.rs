@@ -101,6 +101,17 @@ pub const FAILURES_IN_A_ROW: u32 = 2;
 /// answer within a second of the server's return.
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The longest time between two probes of a server that is down while others are well: nobody waits for it, and the pods
+/// of a cluster are many.
+pub const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(4);
+
+/// Questions by which a silent tier is checked: when one of two replicas is gone, seven of eight checks show it.
+pub const CHECKS: usize = 3;
+
+/// How long a tier may take to answer a check, which it does by itself. Less than from half of `hedge-after`, when a check
+/// is made, to five sixths of it, when the tier is left.
+pub const CHECK_PATIENCE: Duration = Duration::from_millis(95);
+
 /// How long a probe is waited for: longer than most slow servers take.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -155,6 +155,17 @@ pub enum ExchangeResult {
     Overtaken,
 }
 
+/// Why an exchange left a server of the shared tier for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody listened there, or the connection was closed.
+    Unreachable,
+    /// It said that it cannot answer.
+    Failure,
+    /// It was silent, and not found alive.
+    Silent,
+}
+
 /// Where the TCP connection of an exchange came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -228,6 +239,18 @@ impl ExchangeResult {
     }
 }
 
+impl Left {
+    const ALL: [Self; 3] = [Self::Unreachable, Self::Failure, Self::Silent];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Failure => "failure",
+            Self::Silent => "silent",
+        }
+    }
+}
+
 impl Origin {
     const ALL: [Self; 2] = [Self::Opened, Self::Reused];
 
@@ -252,6 +275,7 @@ pub struct Metrics {
     budget_exhausted: Counter,
     probes: Counter,
     loops: Counter,
+    tier_left: [Counter; 3],
     upstream_connections: [Counter; 2],
     panics: Counter,
 }
@@ -265,6 +289,7 @@ impl Metrics {
         let assists = Family::default();
         let limits = Family::default();
         let connections = Family::default();
+        let left = Family::default();
         let metrics = Self {
             queries: Transport::ALL
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
@@ -283,6 +308,7 @@ impl Metrics {
             budget_exhausted: Counter::default(),
             probes: Counter::default(),
             loops: Counter::default(),
+            tier_left: Left::ALL.map(|reason| left.get_or_create_owned(&[("reason", reason.name())])),
             upstream_connections: Origin::ALL
                 .map(|origin| connections.get_or_create_owned(&[("origin", origin.name())])),
             panics: Counter::default(),
@@ -295,6 +321,8 @@ impl Metrics {
         let help = "Time of an exchange with an upstream";
         registry.register_with_unit("upstream_exchange_duration", help, Unit::Seconds, duration);
         metrics.register_upstream(&mut registry, connections);
+        let help = "Exchanges that left the shared tier for the next server";
+        registry.register("tier_left", help, left);
         registry.register("assists", "What the proxy did of its own accord", assists);
         registry.register("limits_reached", "How often a bound was full", limits);
         registry.register("panics", "Panics that were survived", metrics.panics.clone());
@@ -360,6 +388,11 @@ impl Metrics {
     /// Counts a query of our own that came back.
     pub fn looped(&self) {
         self.loops.inc();
+    }
+
+    /// Counts an exchange that left a server of the shared tier for the next one.
+    pub fn tier_left(&self, reason: Left) {
+        self.tier_left[reason as usize].inc();
     }
 
     /// Counts a TCP connection that a question to an upstream was sent over.
@@ -432,6 +465,7 @@ mod tests {
             "podlocal_dns_upstream_budget_exhausted_total 0",
             "podlocal_dns_upstream_probes_total 0",
             "podlocal_dns_upstream_loops_total 0",
+            "podlocal_dns_tier_left_total{reason=\"silent\"} 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
         }

@@ -104,6 +104,11 @@ impl<U: Upstream> Resolver<U> {
         }
         let known = match self.search.verdict(&query.key) {
             Verdict::Complete(_) => self.cache.get(&query.key.completed(), now).map(Known::Entry),
+            // Our own probe has come back: asked further, it would go round for ever.
+            Verdict::Probe if self.upstream.is_loop(query) => {
+                reply::write_error(query, Rcode::SERVFAIL, out);
+                return Some(Outcome::Loop);
+            }
             verdict => self.implied(&query.key, verdict, now),
         };
         match known? {
@@ -189,7 +194,7 @@ impl<U: Upstream> Resolver<U> {
                 let (entry, role) = self.question(key, Mode::Remembered).await?;
                 if entry.is_nxdomain() { self.completed(key).await } else { Ok((entry, role)) }
             }
-            Verdict::Ask | Verdict::Impossible | Verdict::Below(_) => {
+            Verdict::Ask | Verdict::Impossible | Verdict::Probe | Verdict::Below(_) => {
                 self.question(key, Mode::Remembered).await
             }
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | any response of a server, SERVFAIL included | it is alive: its failures are forgotten |
 //! | an attempt was silent to the end, or nobody listens there | a failure, unless the server answered anything since the exchange began: then one datagram was lost |
-//! | two failures in a row | the server steps back: it is asked after those that have not |
+//! | two failures in a row, or a check of the tier without any answer | the server steps back: it is asked after those that have not |
 //! | all have stepped back | down; they are all asked, in order |
 //! | an exchange without any response for 400 ms, and no response to another either | down |
 //!
@@ -75,6 +75,13 @@ impl Health {
         }
     }
 
+    /// A server gave nothing to the checks that began at `since`: it steps back at once.
+    pub fn is_dead(&mut self, server: usize, since: Instant) {
+        for _ in 0..limits::FAILURES_IN_A_ROW {
+            self.failed(server, since);
+        }
+    }
+
     /// Whether each server has stepped back.
     pub fn stepped_back(&self) -> Vec<bool> {
         self.servers.iter().map(Server::has_stepped_back).collect()
@@ -134,6 +141,17 @@ mod tests {
         assert_eq!(health.to_probe(at(start, 3)), [0]);
         assert!(!health.condition(at(start, 3)).is_down, "the other one is well");
         assert!(!health.responded(0, at(start, 4)));
+        assert_eq!(health.stepped_back(), [false, false]);
+    }
+
+    #[test]
+    fn a_server_whose_checks_were_all_silent_steps_back_at_once_unless_it_has_answered_since() {
+        let start = Instant::now();
+        let mut health = Health::new(2, SHORTEST);
+        health.is_dead(0, start);
+        assert_eq!(health.stepped_back(), [true, false]);
+        health.responded(0, at(start, 2));
+        health.is_dead(0, at(start, 1));
         assert_eq!(health.stepped_back(), [false, false]);
     }
 

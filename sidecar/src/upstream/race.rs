@@ -8,6 +8,10 @@
 //!   4 s      the deadline: a failure if one was told, or failed
 //! ```
 //!
+//! A server of the shared tier that says nothing for half of the first pause is checked; unless it is found alive by the
+//! end of the pause, or as soon as it fails, the exchange leaves it for the next server. That costs no token: who has no
+//! tier asks that server, too.
+//!
 //! `order` has the table of who is next; the pauses are longer for a slow server (`round_trip`). When the
 //! servers were down and one is back, whoever waits asks it again, spread over a tenth of a second.
 
@@ -24,7 +28,7 @@ use super::state::{Recovery, State};
 use super::{Failed, random};
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{ExchangeResult, Transport};
+use crate::metrics::{ExchangeResult, Left, Transport};
 use crate::wire::{Flags, Message, Rcode};
 
 /// Asks until somebody answers or the deadline is there.
@@ -46,6 +50,7 @@ pub async fn race(
         second_best: None,
         asks_again: None,
         is_looked_at: false,
+        guard: None,
     };
     if let Some(step) = race.schedule.at_once() {
         race.attempt(step, start);
@@ -87,6 +92,20 @@ struct Race<'a, N> {
     asks_again: Option<(Instant, Step)>,
     /// Whether the silence of this exchange was brought to notice.
     is_looked_at: bool,
+    /// What is to be done about the server of the tier that was asked first.
+    guard: Option<Guard>,
+}
+
+/// A server of the tier that has to answer, or to show that it is alive.
+#[derive(Debug, Clone, Copy)]
+struct Guard {
+    server: usize,
+    asked_at: Instant,
+    /// When it is to be checked; `None` once that is wanted.
+    checks_at: Option<Instant>,
+    /// When it is left, unless it is alive. Spread over a sixth of the pause: the pods of a gang do not go to cluster DNS
+    /// in one instant.
+    leaves_at: Instant,
 }
 
 impl<N: Network> Race<'_, N> {
@@ -94,6 +113,10 @@ impl<N: Network> Race<'_, N> {
         let (network, key) = (self.network, self.key);
         self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
         self.wait_behind(step, now);
+        let is_guarded = self.guard.is_some_and(|guard| guard.server == step.server);
+        if self.state.is_of_tier(step.server) && !is_guarded {
+            self.guard = Some(Guard::new(step.server, self.state.shortest_pause(), now, random::chance()));
+        }
     }
 
     /// An attempt beyond the first, if it can be paid for. Whether it was made.
@@ -106,6 +129,19 @@ impl<N: Network> Race<'_, N> {
             self.wait_behind(step, now);
         }
         may
+    }
+
+    /// Asks the next server in place of one of the tier. Whether there is one.
+    fn leave(&mut self, server: usize, reason: Left, now: Instant) -> bool {
+        self.guard.take_if(|guard| guard.server == server);
+        self.schedule.strike_out(server);
+        let next = self.schedule.at_once();
+        if let Some(step) = next {
+            self.state.metrics().tier_left(reason);
+            self.state.metrics().hedged();
+            self.attempt(step, now);
+        }
+        next.is_some()
     }
 
     fn wait_behind(&mut self, step: Step, now: Instant) {
@@ -133,30 +169,34 @@ impl<N: Network> Race<'_, N> {
             }
         };
         self.state.metrics().exchange(step.transport, result, took);
-        match outcome {
-            Ok(response) => {
-                self.state.responded(step, asked_at, now);
-                self.state.took(step.server, took, result != ExchangeResult::Failure);
-                match result {
-                    ExchangeResult::Failure => {
-                        self.second_best.get_or_insert(response);
-                        self.schedule.strike_out(step.server);
-                        self.overtake(now, |server| server == step.server);
-                    }
-                    ExchangeResult::Truncated => {
-                        // What was cut short is better than a failure.
-                        self.second_best = Some(response);
-                        self.schedule.strike_out(step.server);
-                        self.fetch_whole(Step { transport: Transport::Tcp, ..step }, now);
-                        return None;
-                    }
-                    _ => {
-                        self.overtake(now, |_| true);
-                        return Some(response);
-                    }
+        let left = if let Ok(response) = outcome {
+            self.state.responded(step, asked_at, now);
+            self.state.took(step.server, took, result != ExchangeResult::Failure);
+            match result {
+                ExchangeResult::Failure => {
+                    self.second_best.get_or_insert(response);
+                    self.schedule.strike_out(step.server);
+                    self.overtake(now, |server| server == step.server);
+                    Left::Failure
+                }
+                ExchangeResult::Truncated => {
+                    // What was cut short is better than a failure.
+                    self.second_best = Some(response);
+                    self.schedule.strike_out(step.server);
+                    self.fetch_whole(Step { transport: Transport::Tcp, ..step }, now);
+                    return None;
+                }
+                _ => {
+                    self.overtake(now, |_| true);
+                    return Some(response);
                 }
             }
-            Err(_) => self.state.failed(step.server, self.start, now),
+        } else {
+            self.state.failed(step.server, self.start, now);
+            Left::Unreachable
+        };
+        if self.state.is_of_tier(step.server) && self.leave(step.server, left, now) {
+            return None;
         }
         let goes_on = self.schedule.at_once().is_some_and(|step| self.hedge(step, now));
         if goes_on || !self.attempts.0.is_empty() { None } else { self.second_best.take() }
@@ -180,7 +220,8 @@ impl<N: Network> Race<'_, N> {
     fn wakes_at(&self) -> Instant {
         let looks_at = (!self.is_looked_at).then_some(self.start + limits::SILENCE);
         let asks_again_at = self.asks_again.map(|(at, _)| at);
-        let times = [self.schedule.next_at(), looks_at, asks_again_at];
+        let guard_at = self.guard.map(|guard| guard.checks_at.unwrap_or(guard.leaves_at));
+        let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at];
         times.into_iter().flatten().min().unwrap_or(self.start + FAR)
     }
 
@@ -189,6 +230,18 @@ impl<N: Network> Race<'_, N> {
         if !self.is_looked_at && now >= self.start + limits::SILENCE {
             self.is_looked_at = true;
             self.state.look(now);
+        }
+        if let Some(guard) = &mut self.guard {
+            let Guard { server, asked_at, leaves_at, .. } = *guard;
+            if guard.checks_at.take_if(|at| now >= *at).is_some() {
+                self.state.want_check(server, asked_at);
+            }
+            if now >= leaves_at {
+                self.guard = None;
+                if !self.state.is_alive(server, asked_at) && self.leave(server, Left::Silent, now) {
+                    return;
+                }
+            }
         }
         if let Some((_, step)) = self.asks_again.take_if(|(at, _)| now >= *at) {
             self.schedule.restart();
@@ -226,6 +279,19 @@ impl<N: Network> Race<'_, N> {
             }
         }
         self.second_best.ok_or(Failed)
+    }
+}
+
+impl Guard {
+    /// `chance` is any number, each as likely.
+    fn new(server: usize, shortest_pause: Duration, now: Instant, chance: u16) -> Self {
+        let leaves_after = shortest_pause * 5 / 6 + random::share(shortest_pause / 6, chance);
+        Self {
+            server,
+            asked_at: now,
+            checks_at: Some(now + shortest_pause / 2),
+            leaves_at: now + leaves_after,
+        }
     }
 }
 
