@@ -30,11 +30,16 @@ const USUAL_WEIGHT: u64 = 400;
 impl Cache {
     /// An empty cache of at most `size` bytes, for so many threads that ask.
     pub fn new(size: u64, threads: usize) -> Self {
+        Self::with_shards(size, shards(threads))
+    }
+
+    /// The same with so many parts, each with a lock and a part of the bytes of its own; a power of two.
+    pub fn with_shards(size: u64, shards: usize) -> Self {
         let items = usize::try_from(size / USUAL_WEIGHT).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
             .estimated_items_capacity(items)
             .weight_capacity(size)
-            .shards(shards(threads))
+            .shards(shards)
             .build();
         let store = match options {
             Ok(options) => Store::with_options(
