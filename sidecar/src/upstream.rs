@@ -4,6 +4,8 @@
 //!   race          one exchange: first attempt, hedges, deadline; the first good answer wins
 //!     order         who is next and when (pure)          budget      how often more than once (pure)
 //!     round_trip    how long a server takes (pure)       health      which servers are well (pure)
+//!     guard         when a silent tier is left (pure)        liveness    what its checks say (pure)
+//!     attempts      questions under way, listened to together
 //!     state         what exchanges and probes tell each other: budget, health, "it is back"
 //!     network       one question to one server
 //!       udp           a datagram from a new port
@@ -11,7 +13,7 @@
 //!       question      the message, and whether a message answers it
 //!       token         what marks it as ours, to know it when it comes back to us
 //!   probe         the one task that watches for the return of a server
-//!   check         the one task that finds out whether a silent tier is alive (liveness: what follows; pure)
+//!   check         the one task that finds out whether a silent tier is alive
 //! ```
 
 use std::net::SocketAddr;
@@ -26,8 +28,10 @@ use crate::metrics::{Gauges, Metrics};
 use crate::query::Query;
 use crate::supervise::supervised;
 
+pub mod attempts;
 pub mod budget;
 pub mod check;
+pub mod guard;
 pub mod health;
 pub mod liveness;
 pub mod nameservers;

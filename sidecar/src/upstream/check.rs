@@ -2,10 +2,10 @@
 
 use tokio::time::{Instant, timeout_at};
 
+use super::attempts::{Attempt, Attempts};
 use super::liveness::Finding;
 use super::network::Network;
 use super::order::{self, Step};
-use super::race::{Attempt, Attempts};
 use super::state::State;
 use crate::cache::key::Key;
 use crate::limits;

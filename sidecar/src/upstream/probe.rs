@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::attempts::{Attempt, Attempts};
 use super::network::Network;
 use super::order::{self, Step};
-use super::race::{Attempt, Attempts};
 use super::random;
 use super::state::State;
 use crate::cache::key::Key;

@@ -16,12 +16,12 @@
 //! servers were down and one is back, whoever waits asks it again, spread over a tenth of a second.
 
 use std::io;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::attempts::{Attempt, Attempts};
+use super::guard::{Due, Guard};
 use super::network::Network;
 use super::order::{Schedule, Step};
 use super::state::{Recovery, State};
@@ -96,24 +96,12 @@ struct Race<'a, N> {
     guard: Option<Guard>,
 }
 
-/// A server of the tier that has to answer, or to show that it is alive.
-#[derive(Debug, Clone, Copy)]
-struct Guard {
-    server: usize,
-    asked_at: Instant,
-    /// When it is to be checked; `None` once that is wanted.
-    checks_at: Option<Instant>,
-    /// When it is left, unless it is alive. Spread over a sixth of the pause: the pods of a gang do not go to cluster DNS
-    /// in one instant.
-    leaves_at: Instant,
-}
-
 impl<N: Network> Race<'_, N> {
     fn attempt(&mut self, step: Step, now: Instant) {
         let (network, key) = (self.network, self.key);
         self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
         self.wait_behind(step, now);
-        let is_guarded = self.guard.is_some_and(|guard| guard.server == step.server);
+        let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == step.server);
         if self.state.is_of_tier(step.server) && !is_guarded {
             self.guard = Some(Guard::new(step.server, self.state.shortest_pause(), now, random::chance()));
         }
@@ -133,7 +121,7 @@ impl<N: Network> Race<'_, N> {
 
     /// Asks the next server in place of one of the tier. Whether there is one.
     fn leave(&mut self, server: usize, reason: Left, now: Instant) -> bool {
-        self.guard.take_if(|guard| guard.server == server);
+        self.guard.take_if(|guard| guard.server() == server);
         self.schedule.strike_out(server);
         let next = self.schedule.at_once();
         if let Some(step) = next {
@@ -220,7 +208,7 @@ impl<N: Network> Race<'_, N> {
     fn wakes_at(&self) -> Instant {
         let looks_at = (!self.is_looked_at).then_some(self.start + limits::SILENCE);
         let asks_again_at = self.asks_again.map(|(at, _)| at);
-        let guard_at = self.guard.map(|guard| guard.checks_at.unwrap_or(guard.leaves_at));
+        let guard_at = self.guard.as_ref().map(Guard::wakes_at);
         let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at];
         times.into_iter().flatten().min().unwrap_or(self.start + FAR)
     }
@@ -231,17 +219,15 @@ impl<N: Network> Race<'_, N> {
             self.is_looked_at = true;
             self.state.look(now);
         }
-        if let Some(guard) = &mut self.guard {
-            let Guard { server, asked_at, leaves_at, .. } = *guard;
-            if guard.checks_at.take_if(|at| now >= *at).is_some() {
-                self.state.want_check(server, asked_at);
-            }
-            if now >= leaves_at {
+        match self.guard.as_mut().and_then(|guard| guard.due(now)) {
+            Some(Due::Check { server, since }) => self.state.want_check(server, since),
+            Some(Due::Leave { server, unless_alive_since }) => {
                 self.guard = None;
-                if !self.state.is_alive(server, asked_at) && self.leave(server, Left::Silent, now) {
+                if !self.state.is_alive(server, unless_alive_since) && self.leave(server, Left::Silent, now) {
                     return;
                 }
             }
+            None => {}
         }
         if let Some((_, step)) = self.asks_again.take_if(|(at, _)| now >= *at) {
             self.schedule.restart();
@@ -282,19 +268,6 @@ impl<N: Network> Race<'_, N> {
     }
 }
 
-impl Guard {
-    /// `chance` is any number, each as likely.
-    fn new(server: usize, shortest_pause: Duration, now: Instant, chance: u16) -> Self {
-        let leaves_after = shortest_pause * 5 / 6 + random::share(shortest_pause / 6, chance);
-        Self {
-            server,
-            asked_at: now,
-            checks_at: Some(now + shortest_pause / 2),
-            leaves_at: now + leaves_after,
-        }
-    }
-}
-
 /// Behind every deadline.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -308,41 +281,6 @@ fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
         ExchangeResult::Truncated
     } else {
         ExchangeResult::Answer
-    }
-}
-
-/// The attempts under way. They are few, so each is looked at whenever one of them moves; they live and end
-/// with the exchange, without tasks of their own.
-#[derive(Default)]
-pub struct Attempts<'a>(
-    /// In no order.
-    pub Vec<Attempt<'a>>,
-);
-
-/// One server, asked in one way.
-pub struct Attempt<'a> {
-    /// Whom, and how.
-    pub step: Step,
-    /// Since when.
-    pub asked_at: Instant,
-    /// Its response, or why there is none.
-    pub future: Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + 'a>>,
-}
-
-impl<'a> Attempts<'a> {
-    /// The next one that ends, and how. Waits for ever when there is none.
-    pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
-        std::future::poll_fn(|context| {
-            for index in 0..self.0.len() {
-                if let Some(attempt) = self.0.get_mut(index)
-                    && let Poll::Ready(outcome) = attempt.future.as_mut().poll(context)
-                {
-                    return Poll::Ready((self.0.swap_remove(index), outcome));
-                }
-            }
-            Poll::Pending
-        })
-        .await
     }
 }
 
