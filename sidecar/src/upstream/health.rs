@@ -4,7 +4,7 @@
 //! |---|---|
 //! | any response of a server, SERVFAIL included | it is alive: its failures are forgotten |
 //! | an attempt was silent to the end, or nobody listens there | a failure, unless the server answered anything since the exchange began: then one datagram was lost |
-//! | two failures in a row | the server steps back: it is asked after those that have not |
+//! | two failures in a row, or a check of the tier without any answer | the server steps back: it is asked after those that have not |
 //! | all have stepped back | down; they are all asked, in order |
 //! | an exchange without any response for 400 ms, and no response to another either | down |
 //!
@@ -22,6 +22,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Health {
     servers: Vec<Server>,
+    shortest_pause: Duration,
     /// When the first exchange began that no response has come since.
     unanswered_since: Option<Instant>,
     last_response: Option<Instant>,
@@ -35,10 +36,10 @@ struct Server {
 }
 
 impl Health {
-    /// That many servers, all well.
-    pub fn new(servers: usize) -> Self {
+    /// That many servers, all well; each is given that time at least before the next attempt.
+    pub fn new(servers: usize, shortest_pause: Duration) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(servers).collect();
-        Self { servers, unanswered_since: None, last_response: None }
+        Self { servers, shortest_pause, unanswered_since: None, last_response: None }
     }
 
     /// An exchange begins.
@@ -74,6 +75,13 @@ impl Health {
         }
     }
 
+    /// A server gave nothing to the checks that began at `since`: it steps back at once.
+    pub fn is_dead(&mut self, server: usize, since: Instant) {
+        for _ in 0..limits::FAILURES_IN_A_ROW {
+            self.failed(server, since);
+        }
+    }
+
     /// Whether each server has stepped back.
     pub fn stepped_back(&self) -> Vec<bool> {
         self.servers.iter().map(Server::has_stepped_back).collect()
@@ -81,7 +89,8 @@ impl Health {
 
     /// How long to wait for a server before the next attempt.
     pub fn pause(&self, server: usize) -> Duration {
-        self.servers.get(server).map_or(limits::SHORTEST_PAUSE, |server| server.round_trip.pause())
+        let shortest = self.shortest_pause;
+        self.servers.get(server).map_or(shortest, |server| server.round_trip.pause(shortest))
     }
 
     /// How the servers are.
@@ -112,6 +121,8 @@ impl Server {
 mod tests {
     use super::*;
 
+    const SHORTEST: Duration = Duration::from_millis(300);
+
     fn at(start: Instant, milliseconds: u64) -> Instant {
         start + Duration::from_millis(milliseconds)
     }
@@ -119,7 +130,7 @@ mod tests {
     #[test]
     fn a_server_steps_back_after_two_failures_in_a_row_and_returns_with_any_response() {
         let start = Instant::now();
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         health.failed(0, start);
         assert_eq!(health.stepped_back(), [false, false]);
         health.responded(0, at(start, 1));
@@ -134,9 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_checks_were_all_silent_steps_back_at_once_unless_it_has_answered_since() {
+        let start = Instant::now();
+        let mut health = Health::new(2, SHORTEST);
+        health.is_dead(0, start);
+        assert_eq!(health.stepped_back(), [true, false]);
+        health.responded(0, at(start, 2));
+        health.is_dead(0, at(start, 1));
+        assert_eq!(health.stepped_back(), [false, false]);
+    }
+
+    #[test]
     fn a_lost_datagram_of_a_server_that_answers_others_is_no_failure() {
         let start = Instant::now();
-        let mut health = Health::new(1);
+        let mut health = Health::new(1, SHORTEST);
         health.responded(0, at(start, 1));
         for _ in 0..10 {
             health.failed(0, start);
@@ -147,7 +169,7 @@ mod tests {
     #[test]
     fn all_stepped_back_is_down_until_one_responds() {
         let start = Instant::now();
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         for server in [0, 0, 1, 1] {
             assert!(!health.condition(start).is_down);
             health.failed(server, start);
@@ -164,7 +186,7 @@ mod tests {
     #[test]
     fn silence_of_400_ms_is_down_and_a_response_since_the_exchange_began_is_not_silence() {
         let start = Instant::now();
-        let mut health = Health::new(1);
+        let mut health = Health::new(1, SHORTEST);
         health.begun(start);
         health.begun(at(start, 300));
         assert!(!health.condition(at(start, 399)).is_down);
@@ -179,9 +201,9 @@ mod tests {
 
     #[test]
     fn each_server_has_its_own_pause() {
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         health.took(1, Duration::from_secs(2));
-        assert_eq!(health.pause(0), limits::SHORTEST_PAUSE);
+        assert_eq!(health.pause(0), SHORTEST);
         assert_eq!(health.pause(1), limits::LONGEST_PAUSE);
     }
 }

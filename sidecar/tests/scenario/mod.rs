@@ -70,7 +70,7 @@ impl Stage {
         let invocation =
             podlocal_sidecar::cli::parse(arguments, []).map_err(|mistakes| format!("{mistakes:?}"))?;
         let world = World::default();
-        let resolver = Resolver::new(&invocation.settings, world.clone(), Metrics::new().0);
+        let resolver = Resolver::new(&invocation.settings, 1, world.clone(), Metrics::new().0);
         Ok(Self { resolver, world })
     }
 
