@@ -14,8 +14,11 @@
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   simulation    the same experiment in virtual time, for large gangs
+//!   shared_tier   what the tier between sidecars and cluster DNS does, measured
 //!   soak          mixed load and faults for as long as one likes
 //!   testbed       runs integration tests on a node
+//!   promises      programs that measure rows and compare them with goals
+//!   process       what the kernel says of a process
 //!   programs      where the programs under test come from
 //! ```
 //!
@@ -34,9 +37,12 @@ pub mod node;
 pub mod node_local;
 pub mod plot;
 pub mod pod;
+pub mod process;
 pub mod programs;
+pub mod promises;
 pub mod resolvers;
 pub mod reviews;
+pub mod shared_tier;
 pub mod simulation;
 pub mod soak;
 pub mod testbed;
