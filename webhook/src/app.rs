@@ -194,7 +194,8 @@ impl App {
         if cluster.dns.is_empty() {
             tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
         }
-        let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _ } = &*cluster;
+        let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _, shared_tier: _ } =
+            &*cluster;
         tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
     }
 

@@ -19,6 +19,8 @@ pub struct Cluster {
     /// Whether the cluster's DNS gives answers for names that cannot exist (rewrite, hosts, template, multicluster):
     /// then nobody but that DNS can know which names exist.
     pub serves_impossible_names: bool,
+    /// The shared tier that stands between the pods' proxies and the cluster's DNS; empty when there is none.
+    pub shared_tier: Vec<SocketAddr>,
 }
 
 /// What the flags say about the cluster.
@@ -28,6 +30,7 @@ pub struct ClusterFlags {
     pub dns: Vec<SocketAddr>,
     pub domain: Option<String>,
     pub extra_search: Vec<String>,
+    pub shared_tier: Vec<SocketAddr>,
 }
 
 /// A version of Kubernetes.
@@ -60,6 +63,7 @@ impl Cluster {
             },
             version: None,
             serves_impossible_names: false,
+            shared_tier: flags.shared_tier.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ fn cluster() -> Cluster {
         extra_search: Vec::new(),
         version: None,
         serves_impossible_names: false,
+        shared_tier: Vec::new(),
     }
 }
 

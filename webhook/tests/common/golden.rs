@@ -134,15 +134,16 @@ impl Case {
             None => usual.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(),
         };
         let version = setup["version"].as_str().and_then(|text| text.split_once('.'));
+        let addresses = |key: &str, usual: &[&str]| {
+            texts(key, usual).iter().map(|text| text.parse().expect("an address")).collect()
+        };
         Cluster {
-            dns: texts("dns", &["10.96.0.10:53"])
-                .iter()
-                .map(|text| text.parse().expect("an address"))
-                .collect(),
+            dns: addresses("dns", &["10.96.0.10:53"]),
             domain: setup["domain"].as_str().unwrap_or("cluster.local").to_owned(),
             extra_search: texts("extra-search", &[]),
             version: version.and_then(|(major, minor)| Version::parse(major, minor)),
             serves_impossible_names: setup["serves-impossible-names"] == true,
+            shared_tier: addresses(table::SHARED_TIER.name, &[]),
         }
     }
 
