@@ -33,8 +33,8 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     let source = format!("podlocal-dns/{}", issued["metadata"]["name"].as_str().expect("a name"));
     assert_eq!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], source);
 
-    let kinds: BTreeSet<_> = objects.iter().map(|object| object["kind"].as_str().expect("a kind")).collect();
-    assert!(!kinds.contains("Role") && !kinds.contains("RoleBinding"), "{kinds:?}");
+    let rules = find(&objects, "Role")["rules"].clone();
+    assert_eq!(rules, json!([{"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]}]));
     let rights = find(&objects, "ClusterRole")["rules"].to_string();
     assert!(!rights.contains("webhookconfigurations") && rights.contains("namespaces"), "{rights}");
 }
