@@ -199,8 +199,8 @@ impl App {
         let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _, shared_tier } =
             &*cluster;
         tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
-        if !shared_tier.is_empty() {
-            tracing::info!(addresses = crate::dns::addresses(shared_tier), "the shared tier");
+        if !shared_tier.addresses.is_empty() {
+            tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "the shared tier");
         }
     }
 

@@ -16,7 +16,7 @@ use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use tokio::sync::watch;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Tier};
 use crate::metrics::Metrics;
 use crate::readiness::Latch;
 
@@ -117,8 +117,10 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
     }
     let addresses: Vec<_> = found.used.iter().map(|(_, address)| *address).collect();
     cluster.send_if_modified(|cluster| {
-        let is_new = cluster.shared_tier != addresses;
-        cluster.shared_tier = addresses;
+        let is_new = cluster.shared_tier.addresses != addresses;
+        if is_new {
+            cluster.shared_tier = Tier::at(addresses);
+        }
         is_new
     });
 }
@@ -126,7 +128,7 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
 /// Measures what new pods are told, for ever.
 pub async fn measure(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
     loop {
-        let addresses = known.borrow_and_update().shared_tier.len();
+        let addresses = known.borrow_and_update().told_tier().len();
         metrics.shared_tier(addresses);
         if known.changed().await.is_err() {
             return;
@@ -146,7 +148,10 @@ mod tests {
             "spec": {
                 "type": "ClusterIP", "clusterIP": "10.96.0.53", "clusterIPs": ["10.96.0.53"],
                 "internalTrafficPolicy": "Cluster",
-                "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}],
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                ],
             },
         });
         json_patch::merge(&mut service, change);
