@@ -61,7 +61,14 @@ fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
 
 #[test]
 fn what_is_rendered_has_each_object_once() {
-    for folder in ["base", "example", "overlays/cert-manager", "overlays/prometheus-operator"] {
+    for folder in [
+        "base",
+        "example",
+        "overlays/cert-manager",
+        "overlays/prometheus-operator",
+        "overlays/shared-deployment",
+        "overlays/shared-daemonset",
+    ] {
         let objects = render(folder);
         let names: BTreeSet<_> = objects
             .iter()
