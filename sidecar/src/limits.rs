@@ -94,6 +94,10 @@ pub const BUDGET_PER_ATTEMPT: u32 = 10;
 /// nothing else meanwhile: two lost datagrams at most, and well before a client gives up.
 pub const SILENCE: Duration = Duration::from_millis(400);
 
+/// How long no upstream may respond to anything before the tier tells the sidecars that check it to take another way. Not
+/// sooner: a cluster DNS that is merely slow would be asked by all of them.
+pub const DEAD_AFTER: Duration = Duration::from_secs(2);
+
 /// Failures in a row after which a server is asked last. One may be a lost datagram.
 pub const FAILURES_IN_A_ROW: u32 = 2;
 

@@ -104,11 +104,7 @@ impl<U: Upstream> Resolver<U> {
         }
         let known = match self.search.verdict(&query.key) {
             Verdict::Complete(_) => self.cache.get(&query.key.completed(), now).map(Known::Entry),
-            // Our own probe has come back: asked further, it would go round for ever.
-            Verdict::Probe if self.upstream.is_loop(query) => {
-                reply::write_error(query, Rcode::SERVFAIL, out);
-                return Some(Outcome::Loop);
-            }
+            Verdict::Probe => return Some(self.probed(query, out)),
             verdict => self.implied(&query.key, verdict, now),
         };
         match known? {
@@ -121,6 +117,21 @@ impl<U: Upstream> Resolver<U> {
                 Some(outcome)
             }
         }
+    }
+
+    /// Answers a probe: there is no such name, and so this proxy is alive.
+    fn probed(&self, query: &Query, out: &mut Vec<u8>) -> Outcome {
+        let outcome = match self.search.zone_at(query.key.name()) {
+            // Our own has come back: asked further, it would go round for ever.
+            _ if self.upstream.is_loop(query) => Outcome::Loop,
+            Some(zone_at) if !self.upstream.condition().is_dead => {
+                reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
+                return Outcome::Impossible;
+            }
+            _ => Outcome::Failed,
+        };
+        reply::write_error(query, Rcode::SERVFAIL, out);
+        outcome
     }
 
     /// How many more clients may wait.

@@ -72,7 +72,7 @@ impl<U: Upstream> Service<U> {
         out: &mut Vec<u8>,
     ) -> Step {
         self.metrics.query(transport);
-        if !self.sources.are_answered(source) {
+        if !self.sources.are_answered(source, now) {
             self.metrics.outcome(Outcome::Forbidden);
             return Step::Silence;
         }

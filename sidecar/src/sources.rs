@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use podlocal_settings::table::SOURCES;
 use podlocal_settings::{Settings, value};
 
 use crate::metrics::Limit;
@@ -32,6 +33,8 @@ pub struct Sources {
     misses_a_second: u32,
     most_connections: u32,
     start: Instant,
+    /// In which second since the start, counted from 1; 0: not yet.
+    refusal_logged: AtomicU64,
 }
 
 /// Sixteen bytes each: 256 KiB in all. Of 2,000 pods one in eight shares its slot with another.
@@ -71,12 +74,21 @@ impl Sources {
             misses_a_second: settings.miss_rate_per_source,
             most_connections: settings.tcp_connections_per_source,
             start: now,
+            refusal_logged: AtomicU64::new(0),
         }
     }
 
-    /// Whether that address is answered at all.
-    pub fn are_answered(&self, source: IpAddr) -> bool {
-        self.answered.contain(source)
+    /// Whether that address is answered at all. Of those that are not, one a minute is logged.
+    pub fn are_answered(&self, source: IpAddr, now: Instant) -> bool {
+        let are_answered = self.answered.contain(source);
+        if !are_answered {
+            let second = now.saturating_duration_since(self.start).as_secs() + 1;
+            let is_due = |logged: u64| (logged == 0 || second >= logged + 60).then_some(second);
+            if self.refusal_logged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+                tracing::warn!(%source, "a query is not answered: its source is not among the {}", SOURCES.name);
+            }
+        }
+        are_answered
     }
 
     /// Takes a place for a miss, while so many of all places are `free`; or the bound that keeps it out.
@@ -238,7 +250,7 @@ mod tests {
         let now = Instant::now();
         let sources = sources(&[], now);
         assert!((0..100_000).all(|_| sources.miss(ONE, 0, now).is_ok()));
-        assert!(sources.are_answered(ONE) && !sources.are_answered([8, 8, 8, 8].into()));
+        assert!(sources.are_answered(ONE, now) && !sources.are_answered([8, 8, 8, 8].into(), now));
     }
 
     #[test]

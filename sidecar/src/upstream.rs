@@ -73,6 +73,8 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct Condition {
     /// Whether all of them are known to fail or to be silent: what is asked now will probably not be answered.
     pub is_down: bool,
+    /// Whether none of them has given any response for so long that who has another way should take it.
+    pub is_dead: bool,
     /// When one of them last gave any response.
     pub last_response: Option<Instant>,
 }

@@ -148,6 +148,11 @@ impl Taker {
                 dns: self.many("cluster-dns", value::addresses).into_iter().flatten().collect(),
                 domain: self.one("cluster-domain", value::domain),
                 extra_search: self.many("extra-search", value::domain),
+                shared_tier: self
+                    .many(table::SHARED_TIER.name, value::addresses)
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             },
             resolv_conf: self.one("resolv-conf", path).unwrap_or_else(|| "/etc/resolv.conf".into()),
             defaults: defaults.unwrap_or_default(),
@@ -244,6 +249,9 @@ mod tests {
         let arguments = ["serve", "--cluster-dns", "10.0.0.1,10.0.0.2", "--cluster-dns=[fd00::a]:5353"];
         let dns: Vec<_> = served(&arguments, "").common.cluster.dns.iter().map(ToString::to_string).collect();
         assert_eq!(dns, ["10.0.0.1:53", "10.0.0.2:53", "[fd00::a]:5353"]);
+        let tier = format!("--{}=10.96.0.53,10.96.0.54:5353", table::SHARED_TIER.name);
+        let tier = served(&[&tier], "").common.cluster.shared_tier;
+        assert_eq!(crate::dns::addresses(&tier), "10.96.0.53,10.96.0.54:5353");
     }
 
     #[test]

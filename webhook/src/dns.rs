@@ -7,7 +7,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::{table, value};
+use podlocal_settings::table::{self, Setting};
+use podlocal_settings::{Settings, value};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -26,8 +27,8 @@ const MOST_SEARCHES: usize = 32;
 /// The most characters of the search domains with blanks between them (`MaxDNSSearchListChars`).
 const MOST_SEARCH_CHARACTERS: usize = 2048;
 
-/// The most servers that the sidecar's setting takes.
-const MOST_UPSTREAMS: usize = 8;
+/// The most servers that each of the sidecar's settings takes.
+const MOST_SERVERS: usize = 8;
 
 /// Whose DNS the pod uses without us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum Base {
 pub struct Dns {
     /// The servers that the proxy asks, in order of preference.
     pub upstream: Vec<SocketAddr>,
+    /// The shared tier that it asks before them; empty when it knows of none.
+    pub shared_tier: Vec<SocketAddr>,
     /// The pod's whole new `dnsConfig`.
     pub config: Value,
     /// How names are expanded by it.
@@ -85,7 +88,9 @@ pub fn configure(
         return Err(Unfit::TooManyNameservers);
     }
     let mut mistakes = Vec::new();
-    let upstream = upstream(base, &own_nameservers, cluster, read, &mut mistakes)?;
+    let chosen = chosen(&table::UPSTREAM, &read.settings.upstream, &read.settings, &mut mistakes);
+    let shared_tier = shared_tier(base, !chosen.is_empty(), cluster, read, &mut mistakes);
+    let upstream = upstream(base, chosen, &own_nameservers, cluster, read)?;
 
     let mut nameservers = vec![PROXY.to_owned()];
     if read.settings.fallback_nameserver {
@@ -126,7 +131,7 @@ pub fn configure(
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
-    Ok(Dns { upstream, expansion: expansion(&config), config, mistakes })
+    Ok(Dns { upstream, shared_tier, expansion: expansion(&config), config, mistakes })
 }
 
 /// How names are expanded in a pod with this `dnsConfig`.
@@ -137,26 +142,16 @@ pub fn expansion(config: &Value) -> Expansion {
     Expansion { search: without_duplicates(search), ndots: options::ndots(options) }
 }
 
-/// The servers to ask: those of the annotation, else the cluster's followed by the pod's own, as the kubelet
-/// appends those. An address at which the proxy itself would listen is none.
+/// The servers to ask: the chosen ones, else the cluster's followed by the pod's own, as the kubelet appends those.
 fn upstream(
     base: Base,
+    chosen: Vec<SocketAddr>,
     own_nameservers: &[&str],
     cluster: &Cluster,
     read: &Read,
-    mistakes: &mut Vec<Mistake>,
 ) -> Result<Vec<SocketAddr>, Unfit> {
-    let is_other = |server: &SocketAddr| !read.settings.listens_on(*server) && !server.ip().is_unspecified();
-    let given: Vec<_> = read.settings.upstream.iter().copied().filter(is_other).collect();
-    if given.len() < read.settings.upstream.len() {
-        mistakes.push(Mistake::new(
-            format!("annotation {}", table::UPSTREAM.annotation()),
-            &addresses(&read.settings.upstream),
-            "servers other than the proxy itself",
-        ));
-    }
-    if !given.is_empty() {
-        return Ok(given);
+    if !chosen.is_empty() {
+        return Ok(chosen);
     }
     let mut servers = Vec::new();
     if base == Base::Cluster {
@@ -166,10 +161,60 @@ fn upstream(
         servers.clone_from(&cluster.dns);
     }
     let own = own_nameservers.iter().filter_map(|text| text.parse::<IpAddr>().ok());
-    servers.extend(own.map(|address| SocketAddr::new(address, 53)).filter(is_other));
+    let own = own.map(|address| SocketAddr::new(address, 53));
+    servers.extend(own.filter(|server| is_other(*server, &read.settings)));
     let mut servers = without_duplicates(servers);
-    servers.truncate(MOST_UPSTREAMS);
+    servers.truncate(MOST_SERVERS);
     if servers.is_empty() { Err(Unfit::NoNameserver) } else { Ok(servers) }
+}
+
+/// The shared tier that the proxy is told of. The first line that fits holds:
+///
+/// | the pod | the tier |
+/// |---|---|
+/// | `use-shared-tier: false` | none |
+/// | `shared-tier` | that one |
+/// | `upstream`, or a dnsPolicy `None` of its own | none: who has chosen whom to ask has chosen that |
+/// | anything else | the cluster's, if there is one |
+fn shared_tier(
+    base: Base,
+    has_chosen_upstream: bool,
+    cluster: &Cluster,
+    read: &Read,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<SocketAddr> {
+    let chosen = chosen(&table::SHARED_TIER, &read.settings.shared_tier, &read.settings, mistakes);
+    let mut tier = match base {
+        _ if !read.settings.use_shared_tier => Vec::new(),
+        _ if !chosen.is_empty() => chosen,
+        Base::Cluster if !has_chosen_upstream => {
+            let known = cluster.told_tier().iter().copied();
+            known.filter(|server| is_other(*server, &read.settings)).collect()
+        }
+        Base::Cluster | Base::Own => Vec::new(),
+    };
+    tier.truncate(MOST_SERVERS);
+    tier
+}
+
+/// The servers that somebody has chosen with `setting`. An address at which the proxy itself would listen is none.
+fn chosen(
+    setting: &Setting,
+    given: &[SocketAddr],
+    settings: &Settings,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<SocketAddr> {
+    let chosen: Vec<_> = given.iter().copied().filter(|server| is_other(*server, settings)).collect();
+    if chosen.len() < given.len() {
+        let expected = "servers other than the proxy itself";
+        let origin = format!("annotation {}", setting.annotation());
+        mistakes.push(Mistake::new(origin, &addresses(given), expected));
+    }
+    chosen
+}
+
+fn is_other(server: SocketAddr, settings: &Settings) -> bool {
+    !settings.listens_on(server) && !server.ip().is_unspecified()
 }
 
 /// Addresses as the sidecar's setting takes them: without the port where it is 53.

@@ -112,8 +112,8 @@ fn environment(plan: &Plan) -> Value {
     variables.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
 }
 
-/// What the sidecar has to know of its pod: the servers to ask, and how names are expanded there. The search list is
-/// written where it is not the one that follows from the namespace. Where the cluster's DNS answers for names that
+/// What the sidecar has to know of its pod: the servers to ask, the shared tier before them where there is one, and how
+/// names are expanded there. The search list is written where it is not the one that follows from the namespace. Where the cluster's DNS answers for names that
 /// cannot exist, the sidecar does not judge names, unless somebody has chosen that it does.
 ///
 /// Every text is one that the sidecar takes: it does not start with a bad value, and a pod without its sidecar has no
@@ -122,6 +122,7 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     let mut decided = vec![
         (&table::NDOTS, plan.dns.expansion.ndots.to_string()),
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
+        (&table::SHARED_TIER, dns::addresses(&plan.dns.shared_tier)),
         (&table::ZONE, plan.zone.clone()),
     ];
     let is_chosen = plan.read.accepted.iter().any(|(setting, _)| *setting == &table::SEARCH_ASSIST);

@@ -130,7 +130,7 @@ impl<U: Upstream> Resolver<U> {
         }
         let zone_at = self.search.zone_at(key.name())?;
         match verdict {
-            Verdict::Impossible | Verdict::Probe => {
+            Verdict::Impossible => {
                 Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::Impossible })
             }
             Verdict::Below(Family { namespace, service }) if !self.patience.waits_for(key.name()) => {

@@ -51,7 +51,7 @@ const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
 /// Closes a connection that may not be, or serves it in tasks of its own.
 fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U>>, drain: &Drain) {
-    if !service.sources.are_answered(source) {
+    if !service.sources.are_answered(source, Instant::now().into_std()) {
         return service.metrics.limit_reached(Limit::Sources);
     }
     let Some(of_source) = service.sources.connection(source) else {

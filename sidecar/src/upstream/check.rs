@@ -1,14 +1,18 @@
 //! Checks whether a silent server of the shared tier is alive, when an exchange wants to know.
 
+use std::io;
+
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, Attempts};
 use super::liveness::Finding;
 use super::network::Network;
 use super::order::{self, Step};
+use super::race::judge;
 use super::state::State;
 use crate::cache::key::Key;
 use crate::limits;
+use crate::metrics::{ExchangeResult, Transport};
 
 /// Makes the checks that are wanted, for ever. `question` makes a new question for a server, one that the tier answers
 /// by itself.
@@ -40,9 +44,14 @@ async fn answered(
     let mut answered = 0;
     while !checks.0.is_empty() {
         match timeout_at(begun_at + limits::CHECK_PATIENCE, checks.next()).await {
-            Ok((_, outcome)) => answered += usize::from(outcome.is_ok()),
+            Ok((_, outcome)) => answered += usize::from(is_alive(&outcome, transport)),
             Err(_) => break,
         }
     }
     answered
+}
+
+/// Whether that is the answer of a tier that is alive, and so is its own upstream: else it says that it cannot answer.
+pub(super) fn is_alive(outcome: &io::Result<Vec<u8>>, transport: Transport) -> bool {
+    outcome.as_ref().is_ok_and(|response| judge(response, transport) == ExchangeResult::Answer)
 }

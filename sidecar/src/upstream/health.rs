@@ -7,6 +7,7 @@
 //! | two failures in a row, or a check of the tier without any answer | the server steps back: it is asked after those that have not |
 //! | all have stepped back | down; they are all asked, in order |
 //! | an exchange without any response for 400 ms, and no response to another either | down |
+//! | the same for 2 s, in which the probes were silent, too | dead: a tier says so when it is checked |
 //!
 //! "Silent to the end" is the deadline, or another server's answer after the silent one had its time.
 
@@ -95,11 +96,13 @@ impl Health {
 
     /// How the servers are.
     pub fn condition(&self, now: Instant) -> Condition {
-        let are_silent = self
-            .unanswered_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= limits::SILENCE);
-        let is_down = are_silent || self.servers.iter().all(Server::has_stepped_back);
-        Condition { is_down, last_response: self.last_response }
+        let silent_for = self.unanswered_since.map(|since| now.saturating_duration_since(since));
+        let are_silent = silent_for.is_some_and(|time| time >= limits::SILENCE);
+        Condition {
+            is_down: are_silent || self.servers.iter().all(Server::has_stepped_back),
+            is_dead: silent_for.is_some_and(|time| time >= limits::DEAD_AFTER),
+            last_response: self.last_response,
+        }
     }
 
     /// The servers whose return is to be watched for: those that have stepped back, all when they are down.
@@ -178,7 +181,7 @@ mod tests {
         assert!(health.responded(1, at(start, 1)), "they were down");
         assert_eq!(
             health.condition(at(start, 2)),
-            Condition { is_down: false, last_response: Some(at(start, 1)) }
+            Condition { is_down: false, is_dead: false, last_response: Some(at(start, 1)) }
         );
         assert_eq!(health.to_probe(at(start, 2)), [0]);
     }
@@ -195,6 +198,7 @@ mod tests {
         health.responded(0, at(start, 500));
         assert!(!health.condition(at(start, 5000)).is_down, "both exchanges began before the response");
         health.begun(at(start, 5000));
+        assert!(!health.condition(at(start, 6999)).is_dead && health.condition(at(start, 7000)).is_dead);
         assert!(!health.condition(at(start, 5399)).is_down);
         assert!(health.condition(at(start, 5400)).is_down);
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::attempts::{Attempt, Attempts};
+use super::check::is_alive;
 use super::network::Network;
 use super::order::{self, Step};
 use super::random;
@@ -42,7 +43,10 @@ async fn watch_for_return(state: &State, network: &impl Network, question: impl 
     while !state.to_probe(Instant::now()).is_empty() {
         tokio::select! {
             (Attempt { step, asked_at, .. }, outcome) = probes.next() => {
-                if outcome.is_ok() {
+                // Of an upstream any response will do: it is alive. A tier is of use only with an upstream of its own.
+                let is_well =
+                    if state.is_of_tier(step.server) { is_alive(&outcome, step.transport) } else { outcome.is_ok() };
+                if is_well {
                     state.responded(step, asked_at, Instant::now());
                 }
             }

@@ -272,7 +272,7 @@ impl<N: Network> Race<'_, N> {
 const FAR: Duration = Duration::from_secs(3600);
 
 /// What a response is worth: everything but NOERROR and NXDOMAIN may be known better by another server.
-fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
+pub(super) fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
     let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
     let flags = message.flags();
     if !matches!(flags.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::annotations;
+use crate::cluster::Tier;
 
 fn cluster() -> Cluster {
     Cluster {
@@ -10,6 +11,7 @@ fn cluster() -> Cluster {
         extra_search: vec!["corp.example".to_owned()],
         version: None,
         serves_impossible_names: false,
+        shared_tier: Tier::default(),
     }
 }
 
@@ -76,6 +78,49 @@ fn the_proxy_is_never_its_own_upstream() {
         configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
     assert_eq!(addresses(&dns.upstream), "10.96.0.10");
     assert_eq!(dns.mistakes.len(), 1);
+}
+
+#[test]
+fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
+    const UPSTREAM: &Setting = &table::UPSTREAM;
+    const TIER: &Setting = &table::SHARED_TIER;
+    const USE: &Setting = &table::USE_SHARED_TIER;
+    let mut cluster = cluster();
+    cluster.shared_tier = Tier::at(vec!["10.96.0.53:53".parse().expect("valid")]);
+    let own = json!({"nameservers": ["10.0.0.1"]});
+    for (base, annotated, expected) in [
+        (Base::Cluster, vec![], ("10.96.0.53", 0)),
+        (Base::Cluster, vec![(UPSTREAM, "10.0.0.2")], ("", 0)),
+        (Base::Cluster, vec![(UPSTREAM, "127.0.0.1")], ("10.96.0.53", 1)),
+        (Base::Cluster, vec![(TIER, "10.0.0.3:5353")], ("10.0.0.3:5353", 0)),
+        (Base::Cluster, vec![(TIER, "10.0.0.3"), (UPSTREAM, "10.0.0.2")], ("10.0.0.3", 0)),
+        (Base::Cluster, vec![(TIER, "::1,10.0.0.3")], ("10.0.0.3", 1)),
+        (Base::Cluster, vec![(TIER, "127.0.0.1")], ("10.96.0.53", 1)),
+        (Base::Cluster, vec![(USE, "false")], ("", 0)),
+        (Base::Cluster, vec![(USE, "false"), (TIER, "10.0.0.3")], ("", 0)),
+        (Base::Own, vec![], ("", 0)),
+        (Base::Own, vec![(TIER, "10.0.0.3")], ("10.0.0.3", 0)),
+    ] {
+        let annotations = annotated.iter().map(|(setting, text)| (setting.annotation(), json!(text)));
+        let read = annotations::read(Some(&annotations.collect()), None, &Vec::new());
+        let dns = configure(base, &own, "web", &cluster, &read).expect("fits");
+        assert_eq!(
+            (addresses(&dns.shared_tier).as_str(), dns.mistakes.len()),
+            expected,
+            "{base:?} {annotated:?}"
+        );
+    }
+}
+
+#[test]
+fn no_more_servers_are_told_than_the_sidecar_takes() {
+    let mut many = cluster();
+    let servers = (1..=9).map(|last| SocketAddr::from(([10, 0, 0, last], 53)));
+    many.shared_tier = Tier::at(servers.collect());
+    let read = annotations::read(None, None, &Vec::new());
+    let dns = configure(Base::Cluster, &Value::Null, "web", &many, &read).expect("fits");
+    let taken = value::addresses(&addresses(&dns.shared_tier)).expect("the sidecar takes it");
+    assert_eq!(taken.len(), 8);
 }
 
 #[test]

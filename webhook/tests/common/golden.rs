@@ -9,7 +9,7 @@ use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_webhook::admission::{self, Verdict};
-use podlocal_webhook::cluster::{Cluster, Version};
+use podlocal_webhook::cluster::{Cluster, Tier, Version};
 use podlocal_webhook::mutate::{Outcome, Policy};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
@@ -134,15 +134,19 @@ impl Case {
             None => usual.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(),
         };
         let version = setup["version"].as_str().and_then(|text| text.split_once('.'));
+        let addresses = |key: &str, usual: &[&str]| {
+            texts(key, usual).iter().map(|text| text.parse().expect("an address")).collect()
+        };
         Cluster {
-            dns: texts("dns", &["10.96.0.10:53"])
-                .iter()
-                .map(|text| text.parse().expect("an address"))
-                .collect(),
+            dns: addresses("dns", &["10.96.0.10:53"]),
             domain: setup["domain"].as_str().unwrap_or("cluster.local").to_owned(),
             extra_search: texts("extra-search", &[]),
             version: version.and_then(|(major, minor)| Version::parse(major, minor)),
             serves_impossible_names: setup["serves-impossible-names"] == true,
+            shared_tier: Tier {
+                addresses: addresses(table::SHARED_TIER.name, &[]),
+                serves_impossible_names: setup["tier-serves-impossible-names"].as_bool(),
+            },
         }
     }
 
