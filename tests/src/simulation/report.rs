@@ -23,7 +23,7 @@ pub fn table(rows: &[Row]) -> String {
     let header = ["arm", "pods", "queries", "per pod", "dropped", "restarts", "started", "p50 s", "max s"];
     let mut lines = vec![header.map(str::to_owned)];
     lines.extend(rows.iter().map(|row| {
-        let Outcome { queries, dropped, restarts, started_seconds } = &row.outcome;
+        let Outcome { queries, dropped, restarts, started_seconds, .. } = &row.outcome;
         let is_started = !started_seconds.is_empty();
         let seconds = |share| {
             if is_started { format!("{:.2}", percentile(started_seconds, share)) } else { "-".to_owned() }
