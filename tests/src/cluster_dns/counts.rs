@@ -56,6 +56,15 @@ impl Counts {
         self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
     }
 
+    /// How often each name and type was asked for, as `name type`.
+    pub fn by_question(&self) -> BTreeMap<String, u64> {
+        let mut questions = BTreeMap::new();
+        for ((name, record_type, _), count) in &self.asked {
+            *questions.entry(format!("{name} {record_type}")).or_default() += count;
+        }
+        questions
+    }
+
     /// The names that were asked for, without the final dot.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<_> = self.asked.keys().map(|(name, _, _)| name.as_str()).collect();
