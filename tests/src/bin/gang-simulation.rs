@@ -104,9 +104,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
     }
     let title = format!(
-        "Simulated gangs; {} pods on a node; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
+        "Simulated gangs; {} pods on a node; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss; tier: {}",
         arguments.pods_per_node,
-        loss * 100.0
+        loss * 100.0,
+        described(tier)
     );
     arguments.plot.write(&page(title, &rows), "gang-simulation")
+}
+
+/// The tier in a few words.
+fn described(tier: TierSize) -> String {
+    let TierSize { replicas, cores, per_second, .. } = tier;
+    let place = if replicas == 0 { "on each node".to_owned() } else { format!("{replicas} replicas") };
+    format!("{place}, {cores} x {per_second}/s")
 }
