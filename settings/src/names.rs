@@ -15,6 +15,12 @@ pub const INJECT_DISABLED: &str = "disabled";
 /// The annotation that the webhook writes: that the pod is injected, and which settings were ignored and why.
 pub const STATUS_ANNOTATION: &str = "podlocal-dns.io/status";
 
+/// The label of the Service of a shared tier, by which the webhook finds it; its value is [`SHARED_TIER`].
+pub const SHARED_TIER_LABEL: &str = "podlocal-dns.io/shared-tier";
+
+/// The value of [`SHARED_TIER_LABEL`].
+pub const SHARED_TIER: &str = "true";
+
 /// The prefix of the sidecar's environment variables: `PODLOCAL_<SETTING>`.
 pub const VARIABLE_PREFIX: &str = "PODLOCAL_";
 

@@ -28,14 +28,18 @@ const OVERHEAD: usize = 130;
 const USUAL_WEIGHT: u64 = 400;
 
 impl Cache {
-    /// An empty cache of at most `size` bytes.
-    pub fn new(size: u64) -> Self {
+    /// An empty cache of at most `size` bytes, for so many threads that ask.
+    pub fn new(size: u64, threads: usize) -> Self {
+        Self::with_shards(size, shards(threads))
+    }
+
+    /// The same with so many parts, each with a lock and a part of the bytes of its own; a power of two.
+    pub fn with_shards(size: u64, shards: usize) -> Self {
         let items = usize::try_from(size / USUAL_WEIGHT).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
             .estimated_items_capacity(items)
             .weight_capacity(size)
-            // One thread asks: one shard, so that one large answer may take its share of the whole.
-            .shards(1)
+            .shards(shards)
             .build();
         let store = match options {
             Ok(options) => Store::with_options(
@@ -83,6 +87,12 @@ impl Cache {
     }
 }
 
+/// One thread gets one shard, so that one large answer may take its share of the whole; several get so many that they
+/// seldom meet at one's lock.
+fn shards(threads: usize) -> usize {
+    if threads == 1 { 1 } else { (threads * 8).next_power_of_two() }
+}
+
 #[derive(Debug, Clone)]
 struct Weight;
 
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_expired_answer_is_not_given() {
-        let (cache, now) = (Cache::new(1 << 20), Instant::now());
+        let (cache, now) = (Cache::new(1 << 20, 1), Instant::now());
         let key = insert(&cache, 1, Lifetime::Positive(60), now);
         assert!(cache.get(&key, now + Duration::from_secs(59)).is_some());
         assert!(cache.get(&key, now + Duration::from_secs(60)).is_none());
@@ -131,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_may_not_be_kept_is_not_kept() {
-        let (cache, now) = (Cache::new(1 << 20), Instant::now());
+        let (cache, now) = (Cache::new(1 << 20, 1), Instant::now());
         let key = insert(&cache, 1, Lifetime::Uncached, now);
         assert!(cache.get(&key, now).is_none());
         assert_eq!(cache.entries(), 0);
@@ -139,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_names_stay_inside_the_bound() {
-        let (cache, now) = (Cache::new(256 << 10), Instant::now());
+        let (cache, now) = (Cache::new(256 << 10, 1), Instant::now());
         for number in 0..100_000 {
             insert(&cache, number, Lifetime::Positive(60), now);
         }

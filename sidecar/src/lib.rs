@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   server     datagram or frame; the time is read once
+//!   sources    who asks, and how much of that one is under way
 //!   query      bytes -> Query, or silence, FORMERR, NOTIMP, BADVERS
 //!   cache      hit -> entry copies the stored bytes; puts id, flags, the client's own spelling; ages the TTLs
 //!   flight     miss -> join or lead the one exchange for this key
@@ -12,7 +13,7 @@
 //!   entry      every waiter with its own id, flags, name and size limit
 //! ```
 //!
-//! Imports go one way: `main -> app -> server -> resolver -> cache, flight, upstream -> wire`.
+//! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream -> wire`.
 
 pub mod admin;
 pub mod app;
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod flight;
 pub mod gate;
 pub mod limits;
+pub mod listen;
 pub mod metrics;
 pub mod query;
 pub mod reply;
@@ -28,7 +30,9 @@ pub mod resolver;
 pub mod search;
 pub mod server;
 pub mod shutdown;
+pub mod sources;
 pub mod supervise;
 pub mod telemetry;
 pub mod upstream;
 pub mod wire;
+pub mod worker;

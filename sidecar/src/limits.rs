@@ -4,16 +4,6 @@
 
 use std::time::Duration;
 
-/// Exchanges with the upstream at a time. Above: SERVFAIL, so that the client moves on instead of waiting.
-/// Each has a task, a socket or two, and a client at least: about 8 KiB together.
-pub const FLIGHTS: usize = 1000;
-
-/// Clients that wait for one exchange.
-pub const WAITERS_PER_FLIGHT: usize = 1000;
-
-/// Clients that wait in all. Each has a task and its question: about 2 KiB.
-pub const WAITERS: usize = 4096;
-
 /// The time from a client's question to its answer, at most. Below the 5 s after which glibc asks again
 /// (resolv.conf(5), `timeout`), so a client never asks twice for what is still under way.
 pub const DEADLINE: Duration = Duration::from_secs(4);
@@ -38,9 +28,6 @@ pub const PATIENT_NEGATIVE_SECONDS: u32 = 1;
 /// The first and the longest pause between two questions about a patient name; each is twice the one before.
 pub const PATIENT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(800)];
 
-/// The largest UDP answer that we give. Nothing fragments on a loopback.
-pub const UDP_ANSWER: usize = 4096;
-
 /// The largest UDP answer to who does not speak EDNS (RFC 1035 section 4.2.1).
 pub const UDP_ANSWER_WITHOUT_EDNS: usize = 512;
 
@@ -50,8 +37,9 @@ pub const TCP_MESSAGE: usize = 65_535;
 /// Connections that the kernel keeps until they are accepted.
 pub const TCP_BACKLOG: i32 = 1024;
 
-/// TCP connections of clients. Above: closed at once.
-pub const TCP_CONNECTIONS: usize = 100;
+/// What is asked of the kernel for the datagrams that wait for us, in bytes; it gives twice `net.core.rmem_max` at most
+/// (socket(7)), and takes memory only for what waits. A gang asks within a millisecond; a datagram takes 768 bytes there.
+pub const UDP_RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Queries under way on one TCP connection; above, the connection is not read (RFC 7766 section 6.2.1.1
 /// recommends answering out of order, which this allows).
@@ -67,15 +55,14 @@ pub const DRAIN: Duration = Duration::from_millis(4500);
 /// Connections to the admin port; probes and a scrape need two.
 pub const ADMIN_CONNECTIONS: usize = 16;
 
+/// Connections to the admin port that the kernel keeps until they are accepted.
+pub const ADMIN_BACKLOG: i32 = 64;
+
 /// How long an admin connection may take to send its request.
 pub const ADMIN_REQUEST: Duration = Duration::from_secs(5);
 
 /// Datagrams that are taken from a socket before others get their turn.
 pub const BATCH: usize = 32;
-
-/// The shortest time from an attempt to the next: a cluster DNS that has not answered by then has lost the
-/// datagram, or is slow, which its round-trip time tells.
-pub const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
 
 /// The longest time from the first attempt to the second: one more must fit in before the deadline.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(3);
@@ -107,12 +94,27 @@ pub const BUDGET_PER_ATTEMPT: u32 = 10;
 /// nothing else meanwhile: two lost datagrams at most, and well before a client gives up.
 pub const SILENCE: Duration = Duration::from_millis(400);
 
+/// How long no upstream may respond to anything before the tier tells the sidecars that check it to take another way. Not
+/// sooner: a cluster DNS that is merely slow would be asked by all of them.
+pub const DEAD_AFTER: Duration = Duration::from_secs(2);
+
 /// Failures in a row after which a server is asked last. One may be a lost datagram.
 pub const FAILURES_IN_A_ROW: u32 = 2;
 
 /// The time between two probes of a server that is down. With [`ASK_AGAIN_SPREAD`] it keeps the first fresh
 /// answer within a second of the server's return.
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The longest time between two probes of a server that is down while others are well: nobody waits for it, and the pods
+/// of a cluster are many.
+pub const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(4);
+
+/// Questions by which a silent tier is checked: when one of two replicas is gone, seven of eight checks show it.
+pub const CHECKS: usize = 3;
+
+/// How long a tier may take to answer a check, which it does by itself. Less than from half of `hedge-after`, when a check
+/// is made, to five sixths of it, when the tier is left.
+pub const CHECK_PATIENCE: Duration = Duration::from_millis(95);
 
 /// How long a probe is waited for: longer than most slow servers take.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -125,8 +127,8 @@ pub const PROBES_UNDER_WAY: usize = 24;
 pub const ASK_AGAIN_SPREAD: Duration = Duration::from_millis(100);
 
 /// How long a TCP connection that was idle may take to answer before the other idle ones to that server are
-/// closed: a server that went away without a word leaves them all dead. Below [`SHORTEST_PAUSE`], so that the
-/// next attempt connects anew.
+/// closed: a server that went away without a word leaves them all dead. Below the usual `hedge-after`, so that
+/// the next attempt connects anew.
 pub const REUSED_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Idle TCP connections kept to each server. What is beyond them is used once.

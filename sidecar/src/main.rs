@@ -8,7 +8,7 @@ use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::upstream::nameservers;
-use podlocal_sidecar::{gate, telemetry};
+use podlocal_sidecar::{gate, telemetry, worker};
 
 /// Bad settings (sysexits.h, EX_USAGE).
 const BAD_SETTINGS: u8 = 64;
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(mistakes) => return refuse(&mistakes),
     };
-    // One thread: the work is waiting, and a pod should not pay for more.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // One thread, and in a pod no other: the work is waiting, and a pod should not pay for more.
+    let runtime = match worker::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("podlocal-sidecar: cannot start: {error}");
@@ -51,7 +51,7 @@ async fn serve(invocation: Invocation) -> ExitCode {
     for variable in unknown_variables {
         tracing::warn!(variable, "this version does not know the variable; the webhook may be newer");
     }
-    let bound = match Bound::bind(&settings, upstream.clone()) {
+    let bound = match Bound::bind(&settings, &upstream) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!("cannot start: {error}");
@@ -60,10 +60,16 @@ async fn serve(invocation: Invocation) -> ExitCode {
     };
     let (dns, admin_port) = bound.addresses();
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, ?dns, admin_port = admin_port.unwrap_or_default(), ?upstream, "serving");
+    let (admin_port, workers) = (admin_port.unwrap_or_default(), bound.workers());
+    let tier = settings.shared_tier;
+    tracing::info!(version, ?dns, admin_port, ?upstream, shared_tier = ?tier, workers, "serving");
     match bound.run().await {
-        Ended::Drained => ExitCode::SUCCESS,
-        Ended::Cut => ExitCode::from(2),
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::Cut) => ExitCode::from(2),
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -86,7 +92,7 @@ async fn health(settings: &Settings) -> ExitCode {
     }
 }
 
-/// The shared tier, then the servers of the settings, or those of `/etc/resolv.conf`.
+/// The servers of the settings, or those of `/etc/resolv.conf`.
 fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
     const FILE: &str = "/etc/resolv.conf";
     let ours =
@@ -95,9 +101,8 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
         let expected = "an address other than the ones that the proxy itself listens on";
         return Err(Mistake::new(table::UPSTREAM.flag(), &address.to_string(), expected));
     }
-    let behind_tier = |servers: &[SocketAddr]| [&settings.shared_tier, servers].concat();
     if !settings.upstream.is_empty() {
-        return Ok(behind_tier(&settings.upstream));
+        return Ok(settings.upstream.clone());
     }
     let text = std::fs::read_to_string(FILE).unwrap_or_default();
     let found = nameservers::upstreams(&text, settings);
@@ -105,7 +110,7 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
         let expected = format!("an address, since {FILE} names no nameserver other than the proxy itself");
         return Err(Mistake::new(table::UPSTREAM.flag(), "", expected));
     }
-    Ok(behind_tier(&found))
+    Ok(found)
 }
 
 fn refuse(mistakes: &[Mistake]) -> ExitCode {

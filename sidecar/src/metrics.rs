@@ -47,6 +47,8 @@ pub enum Outcome {
     Rejected,
     /// Nothing was sent: not a query.
     Dropped,
+    /// Nothing was sent: who asks is not to be answered.
+    Forbidden,
 }
 
 /// What the proxy does of its own accord.
@@ -64,17 +66,25 @@ pub enum Assist {
     Prefetch,
 }
 
-/// What is bounded, and was full.
+/// What is bounded, and was full. The bounds are settings, or stand in [`crate::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// [`crate::limits::FLIGHTS`].
+    /// Questions under way to the upstream.
     Flights,
-    /// [`crate::limits::WAITERS_PER_FLIGHT`].
+    /// Queries that wait for the same question.
     WaitersPerFlight,
-    /// [`crate::limits::WAITERS`].
+    /// Queries that wait.
     Waiters,
-    /// [`crate::limits::TCP_CONNECTIONS`].
+    /// TCP connections of clients.
     TcpConnections,
+    /// TCP connections of one address.
+    TcpConnectionsPerSource,
+    /// A TCP connection of an address that is not answered.
+    Sources,
+    /// Queries of one address that wait.
+    MissesPerSource,
+    /// Queries of one address, a second, that are not in the cache.
+    MissRatePerSource,
     /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
     TcpIdle,
     /// [`crate::limits::ADMIN_CONNECTIONS`].
@@ -98,12 +108,16 @@ impl Assist {
 }
 
 impl Limit {
-    const COUNT: usize = 6;
+    const COUNT: usize = 10;
     const ALL: [Self; Self::COUNT] = [
         Self::Flights,
         Self::WaitersPerFlight,
         Self::Waiters,
         Self::TcpConnections,
+        Self::TcpConnectionsPerSource,
+        Self::Sources,
+        Self::MissesPerSource,
+        Self::MissRatePerSource,
         Self::TcpIdle,
         Self::AdminConnections,
     ];
@@ -114,6 +128,10 @@ impl Limit {
             Self::WaitersPerFlight => "waiters_per_flight",
             Self::Waiters => "waiters",
             Self::TcpConnections => "tcp_connections",
+            Self::TcpConnectionsPerSource => "tcp_connections_per_source",
+            Self::Sources => "sources",
+            Self::MissesPerSource => "misses_per_source",
+            Self::MissRatePerSource => "miss_rate_per_source",
             Self::TcpIdle => "tcp_idle",
             Self::AdminConnections => "admin_connections",
         }
@@ -135,6 +153,17 @@ pub enum ExchangeResult {
     Unreachable,
     /// Another attempt brought the answer first.
     Overtaken,
+}
+
+/// Why an exchange left a server of the shared tier for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody listened there, or the connection was closed.
+    Unreachable,
+    /// It said that it cannot answer.
+    Failure,
+    /// It was silent, and not found alive.
+    Silent,
 }
 
 /// Where the TCP connection of an exchange came from.
@@ -159,7 +188,7 @@ impl Transport {
 }
 
 impl Outcome {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
     const ALL: [Self; Self::COUNT] = [
         Self::Hit,
         Self::Miss,
@@ -172,6 +201,7 @@ impl Outcome {
         Self::Overload,
         Self::Rejected,
         Self::Dropped,
+        Self::Forbidden,
     ];
 
     /// The label, and the word in logs.
@@ -188,6 +218,7 @@ impl Outcome {
             Self::Overload => "overload",
             Self::Rejected => "rejected",
             Self::Dropped => "dropped",
+            Self::Forbidden => "forbidden",
         }
     }
 }
@@ -204,6 +235,18 @@ impl ExchangeResult {
             Self::Silent => "silent",
             Self::Unreachable => "unreachable",
             Self::Overtaken => "overtaken",
+        }
+    }
+}
+
+impl Left {
+    const ALL: [Self; 3] = [Self::Unreachable, Self::Failure, Self::Silent];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Failure => "failure",
+            Self::Silent => "silent",
         }
     }
 }
@@ -232,6 +275,7 @@ pub struct Metrics {
     budget_exhausted: Counter,
     probes: Counter,
     loops: Counter,
+    tier_left: [Counter; 3],
     upstream_connections: [Counter; 2],
     panics: Counter,
 }
@@ -245,6 +289,7 @@ impl Metrics {
         let assists = Family::default();
         let limits = Family::default();
         let connections = Family::default();
+        let left = Family::default();
         let metrics = Self {
             queries: Transport::ALL
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
@@ -263,6 +308,7 @@ impl Metrics {
             budget_exhausted: Counter::default(),
             probes: Counter::default(),
             loops: Counter::default(),
+            tier_left: Left::ALL.map(|reason| left.get_or_create_owned(&[("reason", reason.name())])),
             upstream_connections: Origin::ALL
                 .map(|origin| connections.get_or_create_owned(&[("origin", origin.name())])),
             panics: Counter::default(),
@@ -275,6 +321,8 @@ impl Metrics {
         let help = "Time of an exchange with an upstream";
         registry.register_with_unit("upstream_exchange_duration", help, Unit::Seconds, duration);
         metrics.register_upstream(&mut registry, connections);
+        let help = "Exchanges that left the shared tier for the next server";
+        registry.register("tier_left", help, left);
         registry.register("assists", "What the proxy did of its own accord", assists);
         registry.register("limits_reached", "How often a bound was full", limits);
         registry.register("panics", "Panics that were survived", metrics.panics.clone());
@@ -340,6 +388,11 @@ impl Metrics {
     /// Counts a query of our own that came back.
     pub fn looped(&self) {
         self.loops.inc();
+    }
+
+    /// Counts an exchange that left a server of the shared tier for the next one.
+    pub fn tier_left(&self, reason: Left) {
+        self.tier_left[reason as usize].inc();
     }
 
     /// Counts a TCP connection that a question to an upstream was sent over.
@@ -412,6 +465,7 @@ mod tests {
             "podlocal_dns_upstream_budget_exhausted_total 0",
             "podlocal_dns_upstream_probes_total 0",
             "podlocal_dns_upstream_loops_total 0",
+            "podlocal_dns_tier_left_total{reason=\"silent\"} 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
         }

@@ -43,6 +43,10 @@ pub type Marker = [u8; 8];
 /// told what it means; so only a marker that is exactly ours is taken for one.
 pub const MARKER_OPTION: u16 = 65_353;
 
+/// The second label of the names that proxies of our kind probe with, to see whether a server is alive: whoever finds it
+/// in a log of the upstream can look it up. No such name exists, and a proxy that is asked for one says so by itself.
+pub const PROBE_LABEL: &str = "podlocal-dns-probe";
+
 /// The client's EDNS (RFC 6891 section 6.1.2), without its options: they concern one hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edns {

@@ -57,6 +57,7 @@ pub struct Resolver<U> {
     serve_stale: Duration,
     refresh_ahead: bool,
     waiting: AtomicUsize,
+    max_waiters: usize,
     upstream: U,
     metrics: Metrics,
 }
@@ -65,12 +66,12 @@ pub struct Resolver<U> {
 type Answer = Result<Arc<Entry>, NoAnswer>;
 
 impl<U: Upstream> Resolver<U> {
-    /// A resolver with an empty cache.
-    pub fn new(settings: &Settings, upstream: U, metrics: Metrics) -> Arc<Self> {
+    /// A resolver with an empty cache, for so many threads that ask.
+    pub fn new(settings: &Settings, threads: usize, upstream: U, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
-            cache: Cache::new(settings.cache_size),
-            questions: Flights::new(limits::FLIGHTS, limits::WAITERS_PER_FLIGHT),
-            completions: Flights::new(limits::FLIGHTS, limits::WAITERS_PER_FLIGHT),
+            cache: Cache::new(settings.cache_size, threads),
+            questions: Flights::new(settings.max_flights, settings.max_waiters_per_flight),
+            completions: Flights::new(settings.max_flights, settings.max_waiters_per_flight),
             failures: Failures::default(),
             suspects: Suspects::default(),
             search: Search::new(settings),
@@ -79,6 +80,7 @@ impl<U: Upstream> Resolver<U> {
             serve_stale: settings.serve_stale,
             refresh_ahead: settings.refresh_ahead,
             waiting: AtomicUsize::new(0),
+            max_waiters: settings.max_waiters,
             upstream,
             metrics,
         })
@@ -102,6 +104,7 @@ impl<U: Upstream> Resolver<U> {
         }
         let known = match self.search.verdict(&query.key) {
             Verdict::Complete(_) => self.cache.get(&query.key.completed(), now).map(Known::Entry),
+            Verdict::Probe => return Some(self.probed(query, out)),
             verdict => self.implied(&query.key, verdict, now),
         };
         match known? {
@@ -114,6 +117,26 @@ impl<U: Upstream> Resolver<U> {
                 Some(outcome)
             }
         }
+    }
+
+    /// Answers a probe: there is no such name, and so this proxy is alive.
+    fn probed(&self, query: &Query, out: &mut Vec<u8>) -> Outcome {
+        let outcome = match self.search.zone_at(query.key.name()) {
+            // Our own has come back: asked further, it would go round for ever.
+            _ if self.upstream.is_loop(query) => Outcome::Loop,
+            Some(zone_at) if !self.upstream.condition().is_dead => {
+                reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
+                return Outcome::Impossible;
+            }
+            _ => Outcome::Failed,
+        };
+        reply::write_error(query, Rcode::SERVFAIL, out);
+        outcome
+    }
+
+    /// How many more clients may wait.
+    pub fn free(&self) -> usize {
+        self.max_waiters.saturating_sub(self.waiting.load(Ordering::Relaxed))
     }
 
     /// Writes the answer when it has come, or SERVFAIL: every client gets one, within [`limits::DEADLINE`].
@@ -134,7 +157,7 @@ impl<U: Upstream> Resolver<U> {
             entry.write_stale(query, limit, out);
             return Outcome::Stale;
         }
-        let Some(_waiter) = Waiter::enter(&self.waiting) else {
+        let Some(_waiter) = Waiter::enter(&self.waiting, self.max_waiters) else {
             self.metrics.limit_reached(Limit::Waiters);
             return refused(Outcome::Overload, out);
         };
@@ -182,7 +205,7 @@ impl<U: Upstream> Resolver<U> {
                 let (entry, role) = self.question(key, Mode::Remembered).await?;
                 if entry.is_nxdomain() { self.completed(key).await } else { Ok((entry, role)) }
             }
-            Verdict::Ask | Verdict::Impossible | Verdict::Below(_) => {
+            Verdict::Ask | Verdict::Impossible | Verdict::Probe | Verdict::Below(_) => {
                 self.question(key, Mode::Remembered).await
             }
         }
@@ -233,14 +256,14 @@ impl<U: std::fmt::Debug + Send + Sync + 'static> Gauges for Resolver<U> {
     }
 }
 
-/// A client that waits, counted against [`limits::WAITERS`] until it is dropped.
+/// A client that waits, counted until it is dropped.
 #[derive(Debug)]
 struct Waiter<'a>(&'a AtomicUsize);
 
 impl<'a> Waiter<'a> {
-    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
+    fn enter(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
         let waiter = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < limits::WAITERS).then_some(waiter)
+        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(waiter)
     }
 }
 

@@ -15,6 +15,8 @@
 //! | R5 | `svc`, left = 1 to 3 | ask; nothing exists in a namespace that is missing |
 //! | R6 | below `pod`, other types and classes, an underscore in front of any label but the first | ask |
 //!
+//! Before all of them, whatever its type: a name that a proxy probes with does not exist ([`PROBE_LABEL`]).
+//!
 //! R6 goes before R1 to R5; it covers `_zone` (topology-aware names) and SRV's owner names. Clusters that serve more
 //! inside their domain (rewrite, hosts, template, multicluster) switch the rules off. R4 and R5 need
 //! `search-assist: full`, and never concern the pod's own namespace, which exists.
@@ -23,6 +25,7 @@ use podlocal_settings::Settings;
 use podlocal_settings::value::SearchAssist;
 
 use crate::cache::key::Key;
+use crate::query::PROBE_LABEL;
 use crate::wire::{self, CLASS_IN, LONGEST_NAME, TYPE_A, TYPE_AAAA};
 
 /// What a pod knows of its cluster's names.
@@ -48,6 +51,8 @@ pub enum Verdict<'a> {
     Impossible,
     /// It exists only if its namespace does, and its Service, where one stands above it.
     Below(Family<'a>),
+    /// Another proxy wants to know whether this one is alive: no such name exists, of whatever type.
+    Probe,
     /// A name outside the cluster domain that the C library does not expand; the search list is tried here.
     Complete(Complete),
 }
@@ -89,6 +94,9 @@ impl Search {
 
     /// What is known of that question.
     pub fn verdict<'a>(&self, key: &'a Key) -> Verdict<'a> {
+        if self.is_probe(key.name()) {
+            return Verdict::Probe;
+        }
         if !is_address(key) {
             return Verdict::Ask;
         }
@@ -107,6 +115,14 @@ impl Search {
     pub fn shares_missing(&self, key: &Key) -> bool {
         let (_, class) = key.type_and_class();
         class == CLASS_IN && (is_address(key) || self.zone_at(key.name()).is_none())
+    }
+
+    /// Whether that name is what another proxy probes with: `<digits>.podlocal-dns-probe.<zone>`.
+    fn is_probe(&self, name: &[u8]) -> bool {
+        let mut labels = wire::labels(name);
+        let second = labels.nth(1).map(|(label, _)| label);
+        second == Some(PROBE_LABEL.as_bytes())
+            && labels.next().map_or(wire::ROOT, |(_, from)| from) == self.zone
     }
 
     /// Where in a name the cluster domain begins; `None` outside it.

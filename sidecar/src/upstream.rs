@@ -4,6 +4,8 @@
 //!   race          one exchange: first attempt, hedges, deadline; the first good answer wins
 //!     order         who is next and when (pure)          budget      how often more than once (pure)
 //!     round_trip    how long a server takes (pure)       health      which servers are well (pure)
+//!     guard         when a silent tier is left (pure)        liveness    what its checks say (pure)
+//!     attempts      questions under way, listened to together
 //!     state         what exchanges and probes tell each other: budget, health, "it is back"
 //!     network       one question to one server
 //!       udp           a datagram from a new port
@@ -11,12 +13,13 @@
 //!       question      the message, and whether a message answers it
 //!       token         what marks it as ours, to know it when it comes back to us
 //!   probe         the one task that watches for the return of a server
+//!   check         the one task that finds out whether a silent tier is alive
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use podlocal_settings::value::UpstreamTransport;
+use podlocal_settings::Settings;
 use tokio::time::Instant;
 
 use crate::cache::key::Key;
@@ -25,8 +28,12 @@ use crate::metrics::{Gauges, Metrics};
 use crate::query::Query;
 use crate::supervise::supervised;
 
+pub mod attempts;
 pub mod budget;
+pub mod check;
+pub mod guard;
 pub mod health;
+pub mod liveness;
 pub mod nameservers;
 pub mod network;
 pub mod order;
@@ -42,7 +49,7 @@ pub mod token;
 pub mod udp;
 
 use network::Sockets;
-use state::State;
+use state::{Setup, State};
 use token::Token;
 
 /// Whoever can answer a question: the servers below, or a script in tests.
@@ -66,6 +73,8 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct Condition {
     /// Whether all of them are known to fail or to be silent: what is asked now will probably not be answered.
     pub is_down: bool,
+    /// Whether none of them has given any response for so long that who has another way should take it.
+    pub is_dead: bool,
     /// When one of them last gave any response.
     pub last_response: Option<Instant>,
 }
@@ -75,7 +84,7 @@ pub struct Condition {
 #[error("no upstream answered in time")]
 pub struct Failed;
 
-/// The servers of the settings, in order of preference. A clone is another handle to the same.
+/// The shared tier and the servers of the settings, in order of preference. A clone is another handle to the same.
 #[derive(Debug, Clone)]
 pub struct Servers(Arc<Inner>);
 
@@ -88,35 +97,50 @@ struct Inner {
 }
 
 impl Servers {
-    /// Servers at these addresses, of which there must be one at least, asked by these transports; the probes are
-    /// names under `zone`. Starts the task that probes, which ends with the runtime.
+    /// The shared tier of the settings, then the upstream at these addresses, of which there must be one at least; probes
+    /// and checks are names under the cluster domain. Starts the tasks that make them, which end with the runtime.
     ///
     /// # Errors
     ///
     /// The kernel gives no random bytes.
-    pub fn start(
-        addresses: Vec<SocketAddr>,
-        zone: &str,
-        transport: UpstreamTransport,
-        metrics: &Metrics,
-    ) -> std::io::Result<Self> {
+    pub fn start(upstream: &[SocketAddr], settings: &Settings, metrics: &Metrics) -> std::io::Result<Self> {
+        let addresses = [settings.shared_tier.as_slice(), upstream].concat();
         let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
+        let setup = Setup {
+            servers: addresses.len(),
+            tier: settings.shared_tier.len(),
+            transport: settings.upstream_transport,
+            shortest_pause: settings.hedge_after,
+        };
         let servers = Self(Arc::new(Inner {
-            state: State::new(addresses.len(), transport, metrics.clone()),
+            state: State::new(setup, metrics.clone()),
             sockets: Sockets::new(addresses, tokens, metrics.clone()),
-            zone: zone.to_owned(),
+            zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),
         }));
         let watched = servers.clone();
         tokio::spawn(supervised("probe", move || watched.clone().watch()));
+        if setup.tier > 0 {
+            let checked = servers.clone();
+            tokio::spawn(supervised("check", move || checked.clone().check()));
+        }
         Ok(servers)
     }
 
     async fn watch(self) {
-        let Inner { state, sockets, zone, .. } = &*self.0;
-        let question = |server: usize| sockets.tokens().get(server).and_then(|token| token.probe(zone).ok());
+        let Inner { state, sockets, .. } = &*self.0;
+        let question = |server| self.probe(server);
         let tidy = || sockets.pool().tidy(Instant::now());
         probe::watch(state, sockets, question, tidy).await;
+    }
+
+    async fn check(self) {
+        let Inner { state, sockets, .. } = &*self.0;
+        check::watch(state, sockets, |server| self.probe(server)).await;
+    }
+
+    fn probe(&self, server: usize) -> Option<Key> {
+        self.0.sockets.tokens().get(server).and_then(|token| token.probe(&self.0.zone).ok())
     }
 
     fn log_loop(&self, server: usize, now: Instant) {
@@ -165,6 +189,11 @@ impl Gauges for Servers {
         let idle = sockets.pool().count();
         vec![
             ("upstream_stepped_back", "Upstreams that are asked last", state.stepped_back() as u64),
+            (
+                "tier_stepped_back",
+                "Addresses of the shared tier that are asked last",
+                state.tier_stepped_back() as u64,
+            ),
             ("upstream_down", "Whether no upstream is known to answer", u64::from(is_down)),
             ("upstream_tcp_idle", "TCP connections to upstreams that wait for a question", idle as u64),
         ]
@@ -190,7 +219,7 @@ mod tests {
     async fn our_own_questions_and_probes_are_a_loop_and_those_of_others_are_not() {
         let (metrics, registry) = Metrics::new();
         let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
-        let start = || Servers::start(addresses.clone(), "cluster.local", UpstreamTransport::Auto, &metrics);
+        let start = || Servers::start(&addresses, &Settings::defaults(), &metrics);
         let (servers, others) = (start().expect("random"), start().expect("random"));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         for token in servers.0.sockets.tokens() {
@@ -210,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_under_way_is_small() {
         let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
-        let servers = Servers::start(addresses, "cluster.local", UpstreamTransport::Auto, &Metrics::new().0);
+        let servers = Servers::start(&addresses, &Settings::defaults(), &Metrics::new().0);
         let servers = servers.expect("random");
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let exchange = size_of_val(&servers.ask(&key, Instant::now()));

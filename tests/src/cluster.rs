@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::admission::{Admitted, Webhook, defaulted, named};
 use crate::cluster_dns::{ClusterDns, World};
+use crate::cluster_tier::ClusterTier;
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::node_local::NodeLocal;
 use crate::pod::{ClusterNames, PodSpec, Running};
 use crate::programs::Programs;
-use crate::shared_tier::SharedTier;
 
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
@@ -42,7 +42,7 @@ pub struct Cluster {
     /// The programs under test.
     pub programs: Programs,
     webhook: Option<Webhook>,
-    shared_tier: Option<SharedTier>,
+    shared_tier: Option<ClusterTier>,
     _node_local: Option<NodeLocal>,
     node: Node,
     pods: AtomicU32,
@@ -83,10 +83,10 @@ impl Cluster {
             Between::Sidecars | Between::SidecarsAndTier => {
                 if between == Between::SidecarsAndTier {
                     let address = place.shared_tier;
-                    let started = SharedTier::start(&programs.sidecar, address, &names, &place.directory);
+                    let started = ClusterTier::start(&programs.sidecar, address, &names, &place.directory);
                     shared_tier = Some(started.await?);
                 }
-                let tier = shared_tier.as_ref().map(SharedTier::address);
+                let tier = shared_tier.as_ref().map(ClusterTier::address);
                 let (address, directory) = (place.webhook, &place.directory);
                 let started = Webhook::start(&programs.webhook, address, &names, tier, directory);
                 webhook = Some(started.await?);
@@ -131,7 +131,7 @@ impl Cluster {
     }
 
     /// The cache that all sidecars ask first, where there is one.
-    pub fn shared_tier(&self) -> Option<&SharedTier> {
+    pub fn shared_tier(&self) -> Option<&ClusterTier> {
         self.shared_tier.as_ref()
     }
 }

@@ -5,7 +5,7 @@
 //!   pod           one pod on it, as the kubelet runs one: resolv.conf, sysctls, sidecars, hooks, containers
 //!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
 //!   node_local    a caching forwarder for all pods of a node, as NodeLocal DNSCache is
-//!   shared_tier   the sidecar as a process of its own, between those of all pods and the cluster DNS
+//!   cluster_tier  the shared tier, between the sidecars and the cluster DNS
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       these together, for one test or one arm of an experiment
 //!   faults        what the sidecar does when things go wrong, measured
@@ -15,8 +15,11 @@
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   simulation    the same experiment in virtual time, for large gangs
+//!   shared_tier   what the tier between sidecars and cluster DNS does, measured
 //!   soak          mixed load and faults for as long as one likes
 //!   testbed       runs integration tests on a node
+//!   promises      programs that measure rows and compare them with goals
+//!   process       what the kernel says of a process
 //!   programs      where the programs under test come from
 //! ```
 //!
@@ -26,6 +29,7 @@
 pub mod admission;
 pub mod cluster;
 pub mod cluster_dns;
+pub mod cluster_tier;
 pub mod failure;
 pub mod faults;
 mod framing;
@@ -35,7 +39,9 @@ pub mod node;
 pub mod node_local;
 pub mod plot;
 pub mod pod;
+pub mod process;
 pub mod programs;
+pub mod promises;
 pub mod resolvers;
 pub mod reviews;
 pub mod shared_tier;

@@ -15,6 +15,7 @@ use crate::admission::{Webhook, defaulted, review};
 use crate::failure::{Failure, Tried};
 use crate::gang::job::Job;
 use crate::pod::ClusterNames;
+use crate::process::usage;
 
 /// Where it listens: on the loopback, away from what else may be there.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 89, 53, 1);
@@ -81,7 +82,7 @@ async fn run(
     let body =
         review(&defaulted(job.pod(0)), job.namespace(), "00000000-0000-4000-8000-000000000000").to_string();
 
-    let before = process(webhook.id())?;
+    let before = usage(webhook.id())?;
     let (sent, begin) = (Arc::new(AtomicUsize::new(0)), Instant::now());
     let connections = (0..load.concurrent).map(|_| {
         let (client, body) = (&webhook.client, body.clone());
@@ -108,7 +109,7 @@ async fn run(
     });
     let results = join_all(connections).await;
     let elapsed = begin.elapsed();
-    let after = process(webhook.id())?;
+    let after = usage(webhook.id())?;
     webhook.stop().await?;
 
     let (took, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
@@ -151,33 +152,4 @@ pub fn table(rows: &[Figures]) -> String {
 
 fn contains(whole: &[u8], part: &[u8]) -> bool {
     whole.windows(part.len()).any(|window| window == part)
-}
-
-/// What the kernel says of a process.
-struct Process {
-    /// User and system time, in seconds.
-    cpu: f64,
-    resident: f64,
-    most_resident: f64,
-}
-
-fn process(id: u32) -> Result<Process, Failure> {
-    let read = |name: &str| {
-        let file = format!("/proc/{id}/{name}");
-        std::fs::read_to_string(&file).tried(|| format!("reading {file}"))
-    };
-    let (stat, status) = (read("stat")?, read("status")?);
-    // The name in parentheses may hold blanks; user and system time are fields 14 and 15 (proc_pid_stat(5)), in
-    // hundredths of a second on every architecture that we build for.
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    let mebibytes = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or_default() / 1024.0
-    };
-    Ok(Process {
-        cpu: ticks as f64 / 100.0,
-        resident: mebibytes("VmRSS:"),
-        most_resident: mebibytes("VmHWM:"),
-    })
 }

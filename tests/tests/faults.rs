@@ -1,7 +1,8 @@
 //! The program `faults` itself: a row is measured, and says what it promises. Its figures are for people.
 
-use podlocal_tests::faults::{rows, table};
+use podlocal_tests::faults::rows;
 use podlocal_tests::programs::Programs;
+use podlocal_tests::promises::table;
 
 #[tokio::test]
 async fn two_hundred_identical_cold_queries_are_one_at_the_upstream() {

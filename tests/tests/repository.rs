@@ -95,10 +95,13 @@ fn pure_parts_of_the_sidecar_read_no_clock() {
         "reply.rs",
         "flight.rs",
         "budget.rs",
+        "guard.rs",
         "health.rs",
+        "liveness.rs",
         "order.rs",
         "pool.rs",
         "round_trip.rs",
+        "sources.rs",
     ];
     let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
     absent("sidecar", concerns, &["Instant::now", "SystemTime", "sleep("]);

@@ -22,6 +22,7 @@ use crate::namespaces::Namespaces;
 use crate::readiness::{Latch, Readiness};
 use crate::server::{self, Context};
 use crate::shutdown::Signals;
+use crate::tier;
 use crate::tls::{self, Served};
 use crate::tls_files::{self, TlsFiles};
 
@@ -145,6 +146,7 @@ impl App {
         let client = client(self.settings.kubeconfig.as_deref()).await?;
         self.certify(client.as_ref(), self.readiness.latch("certificate"))?;
         let (namespaces, events) = self.learn(client);
+        tokio::spawn(tier::measure(self.known.clone(), self.metrics.clone()));
         let context = Arc::new(Context {
             cluster: self.known,
             policy: self.policy,
@@ -194,9 +196,12 @@ impl App {
         if cluster.dns.is_empty() {
             tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
         }
-        let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _, shared_tier: _ } =
+        let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _, shared_tier } =
             &*cluster;
         tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
+        if !shared_tier.addresses.is_empty() {
+            tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "the shared tier");
+        }
     }
 
     /// Starts what learns about the cluster, where there is one.
@@ -206,6 +211,11 @@ impl App {
         };
         tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone()));
         tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
+        // Who gives its addresses does not want it to be found.
+        if self.settings.common.cluster.shared_tier.is_empty() {
+            let latch = self.readiness.latch("shared tier");
+            tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), latch));
+        }
         let namespaces = Namespaces::follow(client.clone(), self.readiness.latch("namespaces"));
         (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))
     }

@@ -19,8 +19,18 @@ pub struct Cluster {
     /// Whether the cluster's DNS gives answers for names that cannot exist (rewrite, hosts, template, multicluster):
     /// then nobody but that DNS can know which names exist.
     pub serves_impossible_names: bool,
-    /// The shared tier that stands between the pods' proxies and the cluster's DNS; empty when there is none.
-    pub shared_tier: Vec<SocketAddr>,
+    /// The shared tier that stands between the pods' proxies and the cluster's DNS.
+    pub shared_tier: Tier,
+}
+
+/// What is known of the shared tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tier {
+    /// Where it is reached; empty when there is none.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether it, too, gives answers for names that cannot exist; `None` while nobody knows. It is asked only where the
+    /// cluster's DNS does.
+    pub serves_impossible_names: Option<bool>,
 }
 
 /// What the flags say about the cluster.
@@ -63,8 +73,29 @@ impl Cluster {
             },
             version: None,
             serves_impossible_names: false,
-            shared_tier: flags.shared_tier.clone(),
+            shared_tier: Tier::at(flags.shared_tier.clone()),
         }
+    }
+
+    /// The addresses of the shared tier that new pods are told of. A tier that denies names which the cluster's DNS has
+    /// would hide them, for the life of each pod.
+    ///
+    /// | the cluster's DNS | the tier | new pods are told |
+    /// |---|---|---|
+    /// | has no names that cannot exist | | of it |
+    /// | has some | has them, too | of it |
+    /// | has some | denies them, or nobody knows yet | of none |
+    pub fn told_tier(&self) -> &[SocketAddr] {
+        let hides_names =
+            self.serves_impossible_names && self.shared_tier.serves_impossible_names != Some(true);
+        if hides_names { &[] } else { &self.shared_tier.addresses }
+    }
+}
+
+impl Tier {
+    /// A tier of which nothing else is known yet.
+    pub fn at(addresses: Vec<SocketAddr>) -> Self {
+        Self { addresses, serves_impossible_names: None }
     }
 }
 
@@ -110,6 +141,24 @@ mod tests {
     fn without_either_only_the_default_domain_is_known() {
         let cluster = Cluster::new(&ClusterFlags::default(), "nameserver 192.168.1.1\n");
         assert_eq!((cluster.dns.len(), cluster.domain.as_str()), (0, "cluster.local"));
+    }
+
+    #[test]
+    fn a_tier_that_may_hide_names_of_the_clusters_dns_is_not_told() {
+        let address = "10.96.0.53:53".parse().expect("valid");
+        let flags = ClusterFlags { shared_tier: vec![address], ..ClusterFlags::default() };
+        let mut cluster = Cluster::new(&flags, OF_A_POD);
+        for (of_dns, of_tier, is_told) in [
+            (false, None, true),
+            (false, Some(false), true),
+            (true, Some(true), true),
+            (true, Some(false), false),
+            (true, None, false),
+        ] {
+            cluster.serves_impossible_names = of_dns;
+            cluster.shared_tier.serves_impossible_names = of_tier;
+            assert_eq!(cluster.told_tier() == [address], is_told, "{of_dns} {of_tier:?}");
+        }
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn shared_tier(
         _ if !read.settings.use_shared_tier => Vec::new(),
         _ if !chosen.is_empty() => chosen,
         Base::Cluster if !has_chosen_upstream => {
-            let known = cluster.shared_tier.iter().copied();
+            let known = cluster.told_tier().iter().copied();
             known.filter(|server| is_other(*server, &read.settings)).collect()
         }
         Base::Cluster | Base::Own => Vec::new(),

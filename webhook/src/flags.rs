@@ -35,7 +35,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     flags("cluster-dns", "ADDR", Takers::Both, "An address of the cluster's DNS [from resolv.conf]"),
     flag("cluster-domain", "NAME", Takers::Both, "The cluster domain [from resolv.conf, else cluster.local]"),
     flags("extra-search", "NAME", Takers::Both, "A search domain of the nodes [from resolv.conf]"),
-    flags(table::SHARED_TIER.name, "ADDR", Takers::Both, "An address of the shared tier [none]"),
+    flags(
+        table::SHARED_TIER.name,
+        "ADDR",
+        Takers::Both,
+        "An address of the shared tier [serve finds its Service]",
+    ),
     flag("resolv-conf", "FILE", Takers::Both, "A resolv.conf of a pod with ClusterFirst [/etc/resolv.conf]"),
     flag("settings", "FILE", Takers::Both, "Cluster-wide defaults of the pods' settings, YAML: name: value"),
     flag(table::LOG_LEVEL.name, "LEVEL", Takers::Both, "error, warn, info, debug or trace [info]"),

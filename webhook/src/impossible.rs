@@ -3,6 +3,9 @@
 //! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS gives
 //! answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So pods that are
 //! made while it does get a sidecar that does not judge names.
+//!
+//! A shared tier judges names as well. So where there are such names, the tier is asked, too, and pods are told only of
+//! one that has them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +13,8 @@ use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
+use podlocal_settings::table;
+use podlocal_settings::value::SearchAssist;
 use rustls::crypto::ring;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -30,28 +35,33 @@ const ATTEMPT_DEADLINE: Duration = Duration::from_secs(2);
 /// The largest answer that we read. It need not be whole: its header says what we want to know.
 const LARGEST_ANSWER: usize = 4096;
 
-/// Asks for ever, every `interval`, and puts what the DNS says into `cluster`. While nobody answers, what was found last
-/// holds.
+/// Asks for ever, every `interval` and when the shared tier is another one, and puts what they say into `cluster`. While
+/// nobody answers, what was found last holds.
 pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
+    let mut known = cluster.subscribe();
     loop {
-        let (servers, domain) = {
+        let (servers, domain, tier) = {
             let cluster = cluster.borrow();
-            (cluster.dns.clone(), cluster.domain.clone())
+            (cluster.dns.clone(), cluster.domain.clone(), cluster.shared_tier.addresses.clone())
         };
-        let check = check(&servers, &domain).await;
-        metrics.dns_check(check);
-        note(&cluster, check);
-        tokio::time::sleep(if check == DnsCheck::Failed { RETRY_INTERVAL.min(interval) } else { interval })
-            .await;
+        let mut checks = vec![check(&servers, &domain).await];
+        metrics.dns_check(checks[0]);
+        note(&cluster, checks[0]);
+        // A tier that denies what the cluster's DNS denies hides nothing.
+        if cluster.borrow().serves_impossible_names && !tier.is_empty() {
+            let check = check(&tier, &domain).await;
+            note_tier(&cluster, &tier, check);
+            checks.push(check);
+        }
+        let pause = if checks.contains(&DnsCheck::Failed) { RETRY_INTERVAL.min(interval) } else { interval };
+        let is_another = |cluster: &Cluster| cluster.shared_tier.addresses != tier;
+        // It ends early, or when the time is over.
+        let _ = tokio::time::timeout(pause, known.wait_for(is_another)).await;
     }
 }
 
 fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
-    let is_served = match check {
-        DnsCheck::Missing => false,
-        DnsCheck::Served => true,
-        DnsCheck::Failed => return,
-    };
+    let Some(is_served) = is_served(check) else { return };
     let is_new = cluster.send_if_modified(|cluster| {
         std::mem::replace(&mut cluster.serves_impossible_names, is_served) != is_served
     });
@@ -61,6 +71,40 @@ fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
         );
     } else if is_new {
         tracing::info!("the cluster's DNS has no names that cannot exist any more");
+    }
+}
+
+/// Notes what the tier at these addresses says, unless it is another one by now.
+fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
+    let Some(is_served) = is_served(check) else {
+        tracing::warn!(
+            "the shared tier does not tell whether it has the names that only the cluster's DNS knows"
+        );
+        return;
+    };
+    let is_new = cluster.send_if_modified(|cluster| {
+        let tier = &mut cluster.shared_tier;
+        tier.addresses == addresses && tier.serves_impossible_names.replace(is_served) != Some(is_served)
+    });
+    if is_new && is_served {
+        tracing::info!(
+            "the shared tier has the names that only the cluster's DNS knows; new pods are told of it"
+        );
+    } else if is_new {
+        let remedy = format!("{}={}", table::SEARCH_ASSIST.variable(), SearchAssist::Off.name());
+        tracing::warn!(
+            remedy,
+            "the shared tier denies names that the cluster's DNS has; new pods are not told of it until the remedy is \
+             set on the tier"
+        );
+    }
+}
+
+fn is_served(check: DnsCheck) -> Option<bool> {
+    match check {
+        DnsCheck::Missing => Some(false),
+        DnsCheck::Served => Some(true),
+        DnsCheck::Failed => None,
     }
 }
 
@@ -151,6 +195,7 @@ fn random() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{ClusterFlags, Tier};
 
     async fn server(code: ResponseCode) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
@@ -173,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dns_that_answers_for_impossible_names_turns_the_judging_off_and_one_that_denies_them_on() {
-        let (cluster, known) = watch::channel(Cluster::new(&crate::cluster::ClusterFlags::default(), ""));
+        let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
         for (code, check, expected) in [
             (ResponseCode::NXDomain, DnsCheck::Missing, false),
             (ResponseCode::NoError, DnsCheck::Served, true),
@@ -184,6 +229,46 @@ mod tests {
             assert_eq!(found, check);
             note(&cluster, found);
             assert_eq!(known.borrow().serves_impossible_names, expected, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_such_names_are_served_pods_are_told_of_a_tier_that_serves_them_too() {
+        let mut cluster = Cluster::new(&ClusterFlags::default(), "");
+        cluster.dns = vec![server(ResponseCode::NoError).await];
+        let denying = Tier::at(vec![server(ResponseCode::NXDomain).await]);
+        let serving = Tier::at(vec![server(ResponseCode::NoError).await]);
+        cluster.shared_tier = denying.clone();
+        let (cluster, mut known) = watch::channel(cluster);
+        let cluster = Arc::new(cluster);
+        tokio::spawn(follow(cluster.clone(), Arc::new(Metrics::new()), INTERVAL));
+        for (tier, serves) in [(&denying, false), (&serving, true), (&denying, false)] {
+            cluster.send_modify(|cluster| cluster.shared_tier = tier.clone());
+            let is_known = |cluster: &Cluster| {
+                cluster.shared_tier == Tier { serves_impossible_names: Some(serves), ..tier.clone() }
+            };
+            let found = known.wait_for(is_known);
+            let found = tokio::time::timeout(Duration::from_secs(20), found).await.expect("asked at once");
+            assert_eq!(found.expect("it runs").told_tier().is_empty(), !serves);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_tier_is_not_noted_of_another_one() {
+        let tier = Tier::at(vec![SocketAddr::from(([10, 96, 0, 53], 53))]);
+        let flags = ClusterFlags { shared_tier: tier.addresses.clone(), ..ClusterFlags::default() };
+        let (cluster, known) = watch::channel(Cluster::new(&flags, ""));
+        let says = || known.borrow().shared_tier.serves_impossible_names;
+        note_tier(&cluster, &[], DnsCheck::Served);
+        assert_eq!(says(), None);
+        for (check, expected) in [
+            (DnsCheck::Served, Some(true)),
+            (DnsCheck::Failed, Some(true)),
+            (DnsCheck::Missing, Some(false)),
+            (DnsCheck::Failed, Some(false)),
+        ] {
+            note_tier(&cluster, &tier.addresses, check);
+            assert_eq!(says(), expected, "{check:?}");
         }
     }
 

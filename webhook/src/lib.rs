@@ -6,7 +6,7 @@
 //!                           notice -> events
 //!                  keeper -> certificates -> tls
 //!                  tls_files -> tls
-//!                  discovery, impossible -> cluster
+//!                  discovery, impossible, tier -> cluster
 //!                  namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> offline -> mutate, yaml
 //!   main -> config -> flags, settings_file
@@ -51,6 +51,7 @@ pub mod server;
 pub mod settings_file;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tier;
 pub mod tls;
 pub mod tls_files;
 pub mod yaml;

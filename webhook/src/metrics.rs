@@ -30,6 +30,7 @@ pub struct Metrics {
     ignored_settings: Counter,
     events: Family<ResultLabels, Counter>,
     dns_checks: Family<ResultLabels, Counter>,
+    shared_tier_addresses: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
 }
 
@@ -102,6 +103,12 @@ impl Metrics {
         for result in [DnsCheck::Missing, DnsCheck::Served, DnsCheck::Failed] {
             let _: &Counter = &dns_checks.get_or_create(&result.labels());
         }
+        let shared_tier_addresses = Gauge::default();
+        registry.register(
+            "shared_tier_addresses",
+            "Addresses of the shared tier that new pods are told of; 0 while they are told of none",
+            shared_tier_addresses.clone(),
+        );
         let certificate_expiry = Gauge::default();
         registry.register_with_unit(
             "certificate_expiry_timestamp",
@@ -110,7 +117,16 @@ impl Metrics {
             certificate_expiry.clone(),
         );
         registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, reviews, review_duration, ignored_settings, events, dns_checks, certificate_expiry }
+        Self {
+            registry,
+            reviews,
+            review_duration,
+            ignored_settings,
+            events,
+            dns_checks,
+            shared_tier_addresses,
+            certificate_expiry,
+        }
     }
 
     /// Counts one answered review.
@@ -128,6 +144,11 @@ impl Metrics {
     /// Counts one question for a name that cannot exist.
     pub fn dns_check(&self, result: DnsCheck) {
         self.dns_checks.get_or_create(&result.labels()).inc();
+    }
+
+    /// Notes how many addresses of the shared tier new pods are told of.
+    pub fn shared_tier(&self, addresses: usize) {
+        self.shared_tier_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
     }
 
     /// Notes when the certificate that is served ends, in seconds of Unix time.
@@ -199,6 +220,7 @@ mod tests {
             "podlocal_webhook_review_duration_seconds_bucket{",
             "podlocal_webhook_certificate_expiry_timestamp_seconds 0",
             "podlocal_webhook_ignored_settings_total 0",
+            "podlocal_webhook_shared_tier_addresses 0",
             "podlocal_webhook_build_info{version=",
         ] {
             assert!(page.contains(name), "{name} is not in\n{page}");

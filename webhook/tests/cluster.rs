@@ -4,9 +4,10 @@ mod common;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use common::api_server::{ApiServer, CONFIGURATION, SECRET};
+use common::api_server::{ApiServer, CONFIGURATION, SECRET, SERVICES};
 use common::{Webhook, eventually, pod, review_of};
-use podlocal_settings::table;
+use podlocal_settings::names::SHARED_TIER_LABEL;
+use podlocal_settings::table::{self, Setting};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
@@ -60,13 +61,67 @@ async fn reviews_go_on_with_what_is_known_while_every_call_to_the_api_server_fai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_pods_are_told_of_the_shared_tier_while_its_service_is_there() {
+    let cluster = TestCluster::start().await;
+    cluster.tier("tier", "10.96.0.53", "true");
+    let webhook = cluster.launch();
+    webhook.wait_until_ready();
+    let tier = || variable(&webhook, &table::SHARED_TIER);
+    assert_eq!(tier().as_deref(), Some("10.96.0.53"), "the first pod is told");
+    assert_eq!(variable(&webhook, &table::UPSTREAM).as_deref(), Some("10.96.0.10"), "the fallback stays");
+    let told = |addresses: usize| format!("podlocal_webhook_shared_tier_addresses {addresses}\n");
+    eventually("it is measured", || webhook.admin_page("/metrics").body.contains(&told(1)));
+
+    cluster.tier("another", "10.96.0.54", "true");
+    eventually("the first by name is used", || tier().as_deref() == Some("10.96.0.54"));
+    cluster.tier("another", "10.96.0.55", "true");
+    eventually("the change is seen", || tier().as_deref() == Some("10.96.0.55"));
+    cluster.tier("another", "10.96.0.55", "false");
+    eventually("a Service without the label is none", || tier().as_deref() == Some("10.96.0.53"));
+
+    cluster.api.set_down(true);
+    cluster.api.remove(&format!("{SERVICES}/tier"));
+    eventually("calls fail", || cluster.api.failed() > 0);
+    assert_eq!(tier().as_deref(), Some("10.96.0.53"), "what is known holds");
+    cluster.api.set_down(false);
+    eventually("it is gone", || tier().is_none());
+    eventually("that is measured", || webhook.admin_page("/metrics").body.contains(&told(0)));
+    cluster.tier("tier", "10.96.0.56", "true");
+    eventually("it is back", || tier().as_deref() == Some("10.96.0.56"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_tier_that_is_given_by_flag_is_not_looked_for() {
+    let cluster = TestCluster::start().await;
+    cluster.api.forbid(SERVICES);
+    let flag = table::SHARED_TIER.flag();
+    let webhook = cluster.launch_with(&[&flag, "10.20.0.53,10.20.0.54:5353"]);
+    webhook.wait_until_ready();
+    let told = variable(&webhook, &table::SHARED_TIER);
+    assert_eq!(told.as_deref(), Some("10.20.0.53,10.20.0.54:5353"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_right_to_see_services_it_is_ready_and_pods_do_without_a_tier() {
+    let cluster = TestCluster::start().await;
+    cluster.tier("tier", "10.96.0.53", "true");
+    cluster.api.forbid(SERVICES);
+    let webhook = cluster.launch();
+    webhook.log_line("cannot watch the Services of the shared tier");
+    webhook.wait_until_ready();
+    assert_eq!(variable(&webhook, &table::SHARED_TIER), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_not_ready_before_the_first_list_of_namespaces() {
     let cluster = TestCluster::start().await;
     cluster.api.set_down(true);
     let webhook = cluster.launch();
     eventually("calls fail", || cluster.api.failed() > 2);
-    let page = webhook.admin_page("/readyz");
-    assert_eq!((page.status, page.body.as_str()), (503, "missing: certificate, namespaces\n"));
+    eventually("these are missing, and a shared tier is not", || {
+        let page = webhook.admin_page("/readyz");
+        (page.status, page.body.as_str()) == (503, "missing: certificate, namespaces\n")
+    });
     assert_eq!(webhook.admin_page("/livez").status, 200);
     cluster.api.set_down(false);
     webhook.wait_until_ready();
@@ -125,29 +180,55 @@ impl TestCluster {
     }
 
     fn launch(&self) -> Webhook {
+        self.launch_with(&[])
+    }
+
+    fn launch_with(&self, flags: &[&str]) -> Webhook {
         let kubeconfig = self.folder.path().join("kubeconfig");
-        Webhook::launch(&[
+        let ours = [
             "--kubeconfig",
             kubeconfig.to_str().expect("UTF-8"),
             "--certificate-secret",
             "certificate",
             "--webhook-configuration",
             "webhook",
-        ])
+        ];
+        Webhook::launch(&[&ours, flags].concat())
     }
 
     fn annotate(&self, namespace: &str, ndots: &str) {
         self.api.put_namespace(namespace, &json!({table::NDOTS.annotation(): ndots, "other.example/x": "y"}));
     }
+
+    /// A Service as a tier has it, with the label at that value.
+    fn tier(&self, name: &str, address: &str, label: &str) {
+        let port = json!({"name": "dns", "port": 53, "protocol": "UDP"});
+        let spec = json!({"type": "ClusterIP", "clusterIPs": [address], "ports": [port]});
+        self.api.put_service(name, &json!({SHARED_TIER_LABEL: label}), &spec);
+    }
 }
 
 /// The `ndots` that a pod of the namespace `web` gets.
 fn ndots(webhook: &Webhook) -> String {
+    let injected = injected(webhook);
+    let option = injected.pointer("/spec/dnsConfig/options/0/value").and_then(Value::as_str);
+    option.expect("an option").to_owned()
+}
+
+/// What the proxy of such a pod is told.
+fn variable(webhook: &Webhook, setting: &Setting) -> Option<String> {
+    let injected = injected(webhook);
+    let variables = injected.pointer("/spec/initContainers/0/env").and_then(Value::as_array);
+    let named = |variable: &&Value| variable["name"] == setting.variable();
+    let variable = variables.expect("variables").iter().find(named)?;
+    Some(variable["value"].as_str().expect("a text").to_owned())
+}
+
+fn injected(webhook: &Webhook) -> Value {
     let response = webhook.review(&review_of(&pod()));
     let patch = BASE64.decode(response["patch"].as_str().expect("a patch")).expect("base64");
     let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("operations");
     let mut injected = pod();
     json_patch::patch(&mut injected, &patch).expect("applies");
-    let option = injected.pointer("/spec/dnsConfig/options/0/value").and_then(Value::as_str);
-    option.expect("an option").to_owned()
+    injected
 }

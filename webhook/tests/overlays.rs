@@ -1,17 +1,17 @@
 //! The overlays, rendered: what comes out is whole, and the program takes it.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use common::kustomize::{find, render};
 use podlocal_webhook::config::{self, Command};
-use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
 #[test]
 fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
-    let objects = render(&manifests().join("overlays/cert-manager"));
+    let objects = render("overlays/cert-manager");
     let deployment = find(&objects, "Deployment");
     let pod = &deployment["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
@@ -33,8 +33,8 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     let source = format!("podlocal-dns/{}", issued["metadata"]["name"].as_str().expect("a name"));
     assert_eq!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], source);
 
-    let kinds: BTreeSet<_> = objects.iter().map(|object| object["kind"].as_str().expect("a kind")).collect();
-    assert!(!kinds.contains("Role") && !kinds.contains("RoleBinding"), "{kinds:?}");
+    let rules = find(&objects, "Role")["rules"].clone();
+    assert_eq!(rules, json!([{"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]}]));
     let rights = find(&objects, "ClusterRole")["rules"].to_string();
     assert!(!rights.contains("webhookconfigurations") && rights.contains("namespaces"), "{rights}");
 }
@@ -43,7 +43,7 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
 /// both have been told.
 #[test]
 fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
-    let objects = render(&manifests().join("overlays/cert-manager"));
+    let objects = render("overlays/cert-manager");
     let leaf = of_spec(&objects, "Certificate", "secretName", &json!("podlocal-dns-webhook-tls"));
     let signer = named(&objects, "Issuer", &leaf["spec"]["issuerRef"]["name"]);
     let ca = of_spec(&objects, "Certificate", "secretName", &signer["spec"]["ca"]["secretName"]);
@@ -61,8 +61,15 @@ fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
 
 #[test]
 fn what_is_rendered_has_each_object_once() {
-    for folder in ["base", "example", "overlays/cert-manager", "overlays/prometheus-operator"] {
-        let objects = render(&manifests().join(folder));
+    for folder in [
+        "base",
+        "example",
+        "overlays/cert-manager",
+        "overlays/prometheus-operator",
+        "overlays/shared-deployment",
+        "overlays/shared-daemonset",
+    ] {
+        let objects = render(folder);
         let names: BTreeSet<_> = objects
             .iter()
             .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
@@ -70,45 +77,6 @@ fn what_is_rendered_has_each_object_once() {
         assert_eq!(names.len(), objects.len(), "{folder}: {names:?}");
         assert!(objects.iter().all(|object| object["apiVersion"].is_string()), "{folder}");
     }
-}
-
-/// What `kubectl kustomize FOLDER` prints, as far as our kustomizations need it: resources, and patches in the file, each a
-/// JSON patch or the deletion of its target.
-fn render(folder: &Path) -> Vec<Value> {
-    let kustomization = read(&folder.join("kustomization.yaml")).remove(0);
-    for key in kustomization.as_object().expect("a map").keys() {
-        assert!(
-            ["apiVersion", "kind", "resources", "patches", "images"].contains(&key.as_str()),
-            "{key} is not known here"
-        );
-    }
-    let mut objects = Vec::new();
-    for resource in kustomization["resources"].as_array().expect("resources") {
-        let path = folder.join(resource.as_str().expect("a path"));
-        if path.is_dir() {
-            objects.extend(render(&path));
-        } else {
-            objects.extend(read(&path));
-        }
-    }
-    for patch in kustomization["patches"].as_array().into_iter().flatten() {
-        let target = &patch["target"];
-        let is_target = |object: &Value| {
-            object["kind"] == target["kind"]
-                && (target["name"].is_null() || object["metadata"]["name"] == target["name"])
-        };
-        assert_eq!(objects.iter().filter(|object| is_target(object)).count(), 1, "{target}");
-        let text = patch["patch"].as_str().expect("a patch");
-        let patch = yaml::read(text).expect("YAML").remove(0);
-        if patch["$patch"] == "delete" {
-            objects.retain(|object| !is_target(object));
-            continue;
-        }
-        let operations: json_patch::Patch = serde_json::from_value(patch).expect("operations");
-        let object = objects.iter_mut().find(|object| is_target(object)).expect("the target");
-        json_patch::patch(object, &operations).unwrap_or_else(|error| panic!("{target}: {error}"));
-    }
-    objects
 }
 
 fn named(objects: &[Value], kind: &str, name: &Value) -> Value {
@@ -120,20 +88,4 @@ fn named(objects: &[Value], kind: &str, name: &Value) -> Value {
 fn of_spec(objects: &[Value], kind: &str, key: &str, value: &Value) -> Value {
     let found = objects.iter().find(|object| object["kind"] == kind && object["spec"][key] == *value);
     found.unwrap_or_else(|| panic!("no {kind} has {key} {value}")).clone()
-}
-
-fn find(objects: &[Value], kind: &str) -> Value {
-    let mut found = objects.iter().filter(|object| object["kind"] == kind);
-    let object = found.next().unwrap_or_else(|| panic!("there is no {kind}")).clone();
-    assert!(found.next().is_none(), "there are several of {kind}");
-    object
-}
-
-fn read(file: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-}
-
-fn manifests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests")
 }

@@ -25,6 +25,7 @@ fn verdict(search: &Search, name: &str, kind: u16) -> String {
     match search.verdict(&key(name, kind)) {
         Verdict::Ask => "ask".to_owned(),
         Verdict::Impossible => "impossible".to_owned(),
+        Verdict::Probe => "probe".to_owned(),
         Verdict::Below(family) => format!("{} {}", text(family.namespace), text(family.service)),
         Verdict::Complete(Complete::WhenMissing) => "complete".to_owned(),
         Verdict::Complete(Complete::AtOnce) => "at once".to_owned(),
@@ -195,4 +196,21 @@ fn one_nxdomain_holds_for_all_types_and_inside_the_cluster_domain_for_addresses_
     assert!(search.shares_missing(&key("www.example.com", TYPE_TXT)));
     assert!(search.shares_missing(&key("db.web.svc.cluster.local", TYPE_A)));
     assert!(!search.shares_missing(&key("svc.cluster.local", TYPE_TXT)));
+}
+
+#[test]
+fn a_probe_of_another_proxy_is_answered_here_whatever_its_type_and_the_assist() {
+    for assist in [SearchAssist::Full, SearchAssist::Off] {
+        let search = Search::new(&settings(assist));
+        for kind in [TYPE_TXT, TYPE_A] {
+            assert_eq!(verdict(&search, "0123.podlocal-dns-probe.cluster.local", kind), "probe");
+        }
+        for other in [
+            "podlocal-dns-probe.cluster.local",
+            "a.b.podlocal-dns-probe.cluster.local",
+            "a.podlocal-dns-probe.example",
+        ] {
+            assert_eq!(verdict(&search, other, TYPE_TXT), "ask", "{other}");
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! half a message or does not take its answers for [`limits::TCP_IDLE`] is cut off.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::{Service, Step};
 use crate::limits;
 use crate::metrics::{Limit, Metrics, Transport};
 use crate::shutdown::Drain;
+use crate::sources::Place;
 use crate::upstream::Upstream;
 
 /// Accepts until the drain begins.
@@ -34,7 +36,7 @@ pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => admit(stream, &service, &drain),
+            Ok((stream, client)) => admit(stream, client.ip(), &service, &drain),
             Err(error) => {
                 // Out of descriptors, mostly. Those who are connected go on; give them time to leave.
                 tracing::debug!(%error, "cannot accept");
@@ -47,20 +49,26 @@ pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service
 /// How long to wait after the kernel could not give us a connection.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
-fn admit<U: Upstream>(stream: TcpStream, service: &Arc<Service<U>>, drain: &Drain) {
+/// Closes a connection that may not be, or serves it in tasks of its own.
+fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U>>, drain: &Drain) {
+    if !service.sources.are_answered(source, Instant::now().into_std()) {
+        return service.metrics.limit_reached(Limit::Sources);
+    }
+    let Some(of_source) = service.sources.connection(source) else {
+        return service.metrics.limit_reached(Limit::TcpConnectionsPerSource);
+    };
     let Ok(place) = Arc::clone(&service.connections).try_acquire_owned() else {
-        service.metrics.limit_reached(Limit::TcpConnections);
-        return;
+        return service.metrics.limit_reached(Limit::TcpConnections);
     };
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
     let metrics = service.metrics.clone();
-    tokio::spawn(write(writer, queue, metrics, (place, drain.clone())));
+    tokio::spawn(write(writer, queue, metrics, (place, of_source, drain.clone())));
     let service = Arc::clone(service);
     let drain = drain.clone();
     tokio::spawn(async move {
-        if let Err(error) = read(reader, answers, service, drain).await {
+        if let Err(error) = read(reader, source, answers, service, drain).await {
             tracing::debug!(%error, "a connection ended early");
         }
     });
@@ -70,6 +78,7 @@ fn admit<U: Upstream>(stream: TcpStream, service: &Arc<Service<U>>, drain: &Drai
 /// own handle of the queue, so the writer ends after the last of them.
 async fn read<U: Upstream>(
     reader: OwnedReadHalf,
+    source: IpAddr,
     answers: mpsc::Sender<Vec<u8>>,
     service: Arc<Service<U>>,
     mut drain: Drain,
@@ -95,7 +104,8 @@ async fn read<U: Upstream>(
         }
         let mut out = vec![0; FRAME];
         let mut answer = Vec::new();
-        match service.step(&message, Transport::Tcp, Instant::now().into_std(), &mut answer) {
+        let now = Instant::now().into_std();
+        match service.step(&message, source, Transport::Tcp, now, &mut answer) {
             Step::Silence => {}
             Step::Answer => {
                 frame(&mut out, &answer);
@@ -103,10 +113,10 @@ async fn read<U: Upstream>(
                     return Ok(());
                 }
             }
-            Step::Wait(query) => {
+            Step::Wait(waiting) => {
                 let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
                 tokio::spawn(async move {
-                    service.wait(&query, Transport::Tcp, &mut answer).await;
+                    service.wait(&waiting, Transport::Tcp, &mut answer).await;
                     frame(&mut out, &answer);
                     let _ = answers.send(out).await; // fails when the client has left
                     drop((place, drain));
@@ -147,7 +157,7 @@ async fn write(
     mut writer: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Vec<u8>>,
     metrics: Metrics,
-    _held: (OwnedSemaphorePermit, Drain),
+    _held: (OwnedSemaphorePermit, Place, Drain),
 ) {
     while let Some(answer) = queue.recv().await {
         match timeout(limits::TCP_IDLE, writer.write_all(&answer)).await {

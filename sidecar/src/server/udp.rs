@@ -8,10 +8,9 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 
-use super::{Service, Step};
+use super::{Service, Step, Waiting};
 use crate::limits;
 use crate::metrics::Transport;
-use crate::query::Query;
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
@@ -63,20 +62,20 @@ impl<U: Upstream> Server<U> {
                 Err(error) => return Err(error),
             };
             let bytes = self.received.get(..length).unwrap_or_default();
-            match self.service.step(bytes, Transport::Udp, now, &mut self.out) {
+            match self.service.step(bytes, client.ip(), Transport::Udp, now, &mut self.out) {
                 Step::Answer => send(&self.socket, &self.out, client).await,
                 Step::Silence => {}
-                Step::Wait(query) => self.wait(query, client, drain.clone()),
+                Step::Wait(waiting) => self.wait(waiting, client, drain.clone()),
             }
         }
         Ok(())
     }
 
-    fn wait(&self, query: Box<Query>, client: SocketAddr, drain: Drain) {
+    fn wait(&self, waiting: Box<Waiting>, client: SocketAddr, drain: Drain) {
         let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
         tokio::spawn(async move {
             let mut out = Vec::with_capacity(limits::UDP_ANSWER_WITHOUT_EDNS);
-            service.wait(&query, Transport::Udp, &mut out).await;
+            service.wait(&waiting, Transport::Udp, &mut out).await;
             send(&socket, &out, client).await;
             drop(drain);
         });

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the process starts | 10 |
 //! | the first attempt of an exchange | + 0.1 |
-//! | an answer within 300 ms of its attempt | + 1 |
+//! | an answer within the shortest pause (300 ms) of its attempt | + 1 |
 //! | any attempt beyond the first | - 1, and not without one |
 //! | at most | 50 |
 //!
@@ -32,7 +32,7 @@ impl Budget {
         self.earn(limits::BUDGET_PER_EXCHANGE);
     }
 
-    /// An answer came within [`limits::SHORTEST_PAUSE`] of its attempt.
+    /// An answer came within the shortest pause after its attempt.
     pub fn quick_answer(&mut self) {
         self.earn(limits::BUDGET_PER_QUICK_ANSWER);
     }

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | any response of a server, SERVFAIL included | it is alive: its failures are forgotten |
 //! | an attempt was silent to the end, or nobody listens there | a failure, unless the server answered anything since the exchange began: then one datagram was lost |
-//! | two failures in a row | the server steps back: it is asked after those that have not |
+//! | two failures in a row, or a check of the tier without any answer | the server steps back: it is asked after those that have not |
 //! | all have stepped back | down; they are all asked, in order |
 //! | an exchange without any response for 400 ms, and no response to another either | down |
+//! | the same for 2 s, in which the probes were silent, too | dead: a tier says so when it is checked |
 //!
 //! "Silent to the end" is the deadline, or another server's answer after the silent one had its time.
 
@@ -22,6 +23,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Health {
     servers: Vec<Server>,
+    shortest_pause: Duration,
     /// When the first exchange began that no response has come since.
     unanswered_since: Option<Instant>,
     last_response: Option<Instant>,
@@ -35,10 +37,10 @@ struct Server {
 }
 
 impl Health {
-    /// That many servers, all well.
-    pub fn new(servers: usize) -> Self {
+    /// That many servers, all well; each is given that time at least before the next attempt.
+    pub fn new(servers: usize, shortest_pause: Duration) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(servers).collect();
-        Self { servers, unanswered_since: None, last_response: None }
+        Self { servers, shortest_pause, unanswered_since: None, last_response: None }
     }
 
     /// An exchange begins.
@@ -74,6 +76,13 @@ impl Health {
         }
     }
 
+    /// A server gave nothing to the checks that began at `since`: it steps back at once.
+    pub fn is_dead(&mut self, server: usize, since: Instant) {
+        for _ in 0..limits::FAILURES_IN_A_ROW {
+            self.failed(server, since);
+        }
+    }
+
     /// Whether each server has stepped back.
     pub fn stepped_back(&self) -> Vec<bool> {
         self.servers.iter().map(Server::has_stepped_back).collect()
@@ -81,16 +90,19 @@ impl Health {
 
     /// How long to wait for a server before the next attempt.
     pub fn pause(&self, server: usize) -> Duration {
-        self.servers.get(server).map_or(limits::SHORTEST_PAUSE, |server| server.round_trip.pause())
+        let shortest = self.shortest_pause;
+        self.servers.get(server).map_or(shortest, |server| server.round_trip.pause(shortest))
     }
 
     /// How the servers are.
     pub fn condition(&self, now: Instant) -> Condition {
-        let are_silent = self
-            .unanswered_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= limits::SILENCE);
-        let is_down = are_silent || self.servers.iter().all(Server::has_stepped_back);
-        Condition { is_down, last_response: self.last_response }
+        let silent_for = self.unanswered_since.map(|since| now.saturating_duration_since(since));
+        let are_silent = silent_for.is_some_and(|time| time >= limits::SILENCE);
+        Condition {
+            is_down: are_silent || self.servers.iter().all(Server::has_stepped_back),
+            is_dead: silent_for.is_some_and(|time| time >= limits::DEAD_AFTER),
+            last_response: self.last_response,
+        }
     }
 
     /// The servers whose return is to be watched for: those that have stepped back, all when they are down.
@@ -112,6 +124,8 @@ impl Server {
 mod tests {
     use super::*;
 
+    const SHORTEST: Duration = Duration::from_millis(300);
+
     fn at(start: Instant, milliseconds: u64) -> Instant {
         start + Duration::from_millis(milliseconds)
     }
@@ -119,7 +133,7 @@ mod tests {
     #[test]
     fn a_server_steps_back_after_two_failures_in_a_row_and_returns_with_any_response() {
         let start = Instant::now();
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         health.failed(0, start);
         assert_eq!(health.stepped_back(), [false, false]);
         health.responded(0, at(start, 1));
@@ -134,9 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_checks_were_all_silent_steps_back_at_once_unless_it_has_answered_since() {
+        let start = Instant::now();
+        let mut health = Health::new(2, SHORTEST);
+        health.is_dead(0, start);
+        assert_eq!(health.stepped_back(), [true, false]);
+        health.responded(0, at(start, 2));
+        health.is_dead(0, at(start, 1));
+        assert_eq!(health.stepped_back(), [false, false]);
+    }
+
+    #[test]
     fn a_lost_datagram_of_a_server_that_answers_others_is_no_failure() {
         let start = Instant::now();
-        let mut health = Health::new(1);
+        let mut health = Health::new(1, SHORTEST);
         health.responded(0, at(start, 1));
         for _ in 0..10 {
             health.failed(0, start);
@@ -147,7 +172,7 @@ mod tests {
     #[test]
     fn all_stepped_back_is_down_until_one_responds() {
         let start = Instant::now();
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         for server in [0, 0, 1, 1] {
             assert!(!health.condition(start).is_down);
             health.failed(server, start);
@@ -156,7 +181,7 @@ mod tests {
         assert!(health.responded(1, at(start, 1)), "they were down");
         assert_eq!(
             health.condition(at(start, 2)),
-            Condition { is_down: false, last_response: Some(at(start, 1)) }
+            Condition { is_down: false, is_dead: false, last_response: Some(at(start, 1)) }
         );
         assert_eq!(health.to_probe(at(start, 2)), [0]);
     }
@@ -164,7 +189,7 @@ mod tests {
     #[test]
     fn silence_of_400_ms_is_down_and_a_response_since_the_exchange_began_is_not_silence() {
         let start = Instant::now();
-        let mut health = Health::new(1);
+        let mut health = Health::new(1, SHORTEST);
         health.begun(start);
         health.begun(at(start, 300));
         assert!(!health.condition(at(start, 399)).is_down);
@@ -173,15 +198,16 @@ mod tests {
         health.responded(0, at(start, 500));
         assert!(!health.condition(at(start, 5000)).is_down, "both exchanges began before the response");
         health.begun(at(start, 5000));
+        assert!(!health.condition(at(start, 6999)).is_dead && health.condition(at(start, 7000)).is_dead);
         assert!(!health.condition(at(start, 5399)).is_down);
         assert!(health.condition(at(start, 5400)).is_down);
     }
 
     #[test]
     fn each_server_has_its_own_pause() {
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SHORTEST);
         health.took(1, Duration::from_secs(2));
-        assert_eq!(health.pause(0), limits::SHORTEST_PAUSE);
+        assert_eq!(health.pause(0), SHORTEST);
         assert_eq!(health.pause(1), limits::LONGEST_PAUSE);
     }
 }

@@ -8,12 +8,19 @@
 //! | auto | a, b | a by UDP, b by UDP, a by TCP, b by TCP: all have, so none has |
 //! | udp | b, A, C | A, C, b, each from a new port |
 //! | tcp | b, A, C | A, C, b, each over a connection of its own |
+//! | auto | T of the tier, A | T by UDP, T by TCP, T by UDP, A by UDP, A by TCP |
+//! | auto | T and U of the tier, A | T by UDP, T by TCP, T by UDP, U by UDP, A by UDP, A by TCP |
+//! | auto | t of the tier has stepped back, A | A by UDP, A by TCP, t by UDP, t by TCP |
 //!
 //! | what happens | the next in order is asked |
 //! |---|---|
 //! | nothing | 0.3, 0.9, 2.1 s after the first: the pause of the server asked last, doubled each time |
 //! | a server fails at once | at once; the second time around, only at the times above |
 //! | a server answers that it cannot | the same, and this exchange asks that server no more |
+//! | a server of the tier fails, answers that it cannot, or is not alive | the next server is asked at once, and this exchange asks that one no more |
+//!
+//! A tier that is alive and silent waits for the same cluster DNS that we would ask: going around it would make a slow
+//! cluster DNS slower by as many questions as there are pods. So it is asked three times before that.
 
 use std::time::Duration;
 
@@ -31,22 +38,43 @@ pub struct Step {
     pub transport: Transport,
 }
 
-/// The order in which one exchange asks; each server is told of by whether it has stepped back.
-pub fn steps(transport: UpstreamTransport, stepped_back: &[bool]) -> Vec<Step> {
-    let all_have = stepped_back.iter().all(|has| *has);
+/// The order in which one exchange asks; each server is told of by whether it has stepped back, those of the tier, `tier`
+/// in number, first.
+pub fn steps(transport: UpstreamTransport, tier: usize, stepped_back: &[bool]) -> Vec<Step> {
+    let (of_tier, of_upstream) = stepped_back.split_at(tier.min(stepped_back.len()));
+    let all_have = of_upstream.iter().all(|has| *has);
     let group = |stepped_back_ones: bool| {
-        let servers = stepped_back.iter().enumerate();
+        let servers = (of_tier.len()..).zip(of_upstream);
         let chosen = servers.filter(move |(_, has)| (**has && !all_have) == stepped_back_ones);
         chosen.map(|(server, _)| server)
     };
-    let mut steps = Vec::with_capacity(stepped_back.len() * 2);
+    let first = first_transport(transport);
+    let mut steps = Vec::with_capacity(stepped_back.len() * 2 + 1);
+    let mut well = (0..).zip(of_tier).filter(|(_, has)| !**has).map(|(server, _)| server);
+    if let Some(server) = well.next() {
+        let second = transports(transport).get(1).copied().unwrap_or(first);
+        steps.extend([first, second, first].map(|transport| Step { server, transport }));
+    }
+    steps.extend(well.map(|server| Step { server, transport: first }));
     for stepped_back_ones in [false, true] {
         for transport in transports(transport) {
             let servers = group(stepped_back_ones);
             steps.extend(servers.map(|server| Step { server, transport: *transport }));
         }
     }
+    for transport in transports(transport) {
+        let back = (0..).zip(of_tier).filter(|(_, has)| **has);
+        steps.extend(back.map(|(server, _)| Step { server, transport: *transport }));
+    }
     steps
+}
+
+/// By what a server is asked first.
+pub fn first_transport(transport: UpstreamTransport) -> Transport {
+    match transport {
+        UpstreamTransport::Auto | UpstreamTransport::Udp => Transport::Udp,
+        UpstreamTransport::Tcp => Transport::Tcp,
+    }
 }
 
 /// How one server is probed in that round: as it is asked, but by TCP only now and then. A server that UDP
@@ -157,7 +185,28 @@ mod tests {
             (TcpOnly, vec![true, true], "A+ B+"),
         ];
         for (transport, stepped_back, expected) in table {
-            assert_eq!(text(&steps(transport, &stepped_back)), expected, "{transport:?} {stepped_back:?}");
+            assert_eq!(text(&steps(transport, 0, &stepped_back)), expected, "{transport:?} {stepped_back:?}");
+        }
+    }
+
+    #[test]
+    fn the_tier_comes_first_and_three_times_unless_it_has_stepped_back() {
+        use UpstreamTransport::{Auto, Tcp as TcpOnly, Udp as UdpOnly};
+        let table = [
+            (Auto, 1, vec![false, false], "A A+ A B B+"),
+            (Auto, 1, vec![false, true], "A A+ A B B+"),
+            (Auto, 1, vec![true, false], "B B+ A A+"),
+            (Auto, 1, vec![true, true], "B B+ A A+"),
+            (Auto, 1, vec![false, true, false], "A A+ A C C+ B B+"),
+            (Auto, 2, vec![false, false, false], "A A+ A B C C+"),
+            (Auto, 2, vec![true, false, false], "B B+ B C C+ A A+"),
+            (UdpOnly, 1, vec![false, false], "A A A B"),
+            (TcpOnly, 1, vec![true, false], "B+ A+"),
+            (Auto, 1, vec![false], "A A+ A"),
+        ];
+        for (transport, tier, stepped_back, expected) in table {
+            let steps = steps(transport, tier, &stepped_back);
+            assert_eq!(text(&steps), expected, "{transport:?} {tier} {stepped_back:?}");
         }
     }
 
@@ -194,7 +243,7 @@ mod tests {
             (2500, vec![(2500, "A+")]),
         ];
         for (pause, expected) in table {
-            let mut schedule = Schedule::new(steps(UpstreamTransport::Auto, &[false]), start);
+            let mut schedule = Schedule::new(steps(UpstreamTransport::Auto, 0, &[false]), start);
             assert_eq!(schedule.at_once(), Some(Step { server: 0, transport: Udp }));
             schedule.wait(start, Duration::from_millis(pause));
             let asked = walk(&mut schedule, start, pause);
@@ -205,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_fails_at_once_is_followed_at_once_one_time_around() {
-        let mut schedule = Schedule::new(steps(UpstreamTransport::Auto, &[false, false]), Instant::now());
+        let mut schedule = Schedule::new(steps(UpstreamTransport::Auto, 0, &[false, false]), Instant::now());
         let at_once: Vec<_> = std::iter::from_fn(|| schedule.at_once()).collect();
         assert_eq!(text(&at_once), "A B A+ B+");
         assert!(schedule.next_at().is_some(), "then at the usual times");
@@ -214,7 +263,7 @@ mod tests {
     #[test]
     fn a_server_that_has_answered_is_asked_no_more() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(steps(UpstreamTransport::Auto, &[false, false]), start);
+        let mut schedule = Schedule::new(steps(UpstreamTransport::Auto, 0, &[false, false]), start);
         assert_eq!(text(&[schedule.at_once().expect("a step")]), "A");
         schedule.strike_out(0);
         assert_eq!(text(&[schedule.at_once().expect("a step")]), "B");

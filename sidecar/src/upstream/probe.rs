@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   well                 waits; now and then closes connections that have been idle for too long
-//!   a server is down     every half second, give or take a fifth, a question to each of them
+//!   a server is down     every half second, give or take a fifth, a question to each of them;
+//!                        while others are well the pauses grow to four seconds
 //!   it responds          State tells the exchanges under way, and this waits again
 //! ```
 
@@ -10,9 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::attempts::{Attempt, Attempts};
+use super::check::is_alive;
 use super::network::Network;
 use super::order::{self, Step};
-use super::race::{Attempt, Attempts};
 use super::random;
 use super::state::State;
 use crate::cache::key::Key;
@@ -37,11 +39,14 @@ pub async fn watch(
 async fn watch_for_return(state: &State, network: &impl Network, question: impl Fn(usize) -> Option<Key>) {
     let mut probes = Attempts::default();
     let mut round = 0;
-    let mut next_at = Instant::now() + interval(random::chance());
+    let mut next_at = Instant::now() + interval(round, true, random::chance());
     while !state.to_probe(Instant::now()).is_empty() {
         tokio::select! {
             (Attempt { step, asked_at, .. }, outcome) = probes.next() => {
-                if outcome.is_ok() {
+                // Of an upstream any response will do: it is alive. A tier is of use only with an upstream of its own.
+                let is_well =
+                    if state.is_of_tier(step.server) { is_alive(&outcome, step.transport) } else { outcome.is_ok() };
+                if is_well {
                     state.responded(step, asked_at, Instant::now());
                 }
             }
@@ -63,7 +68,7 @@ async fn watch_for_return(state: &State, network: &impl Network, question: impl 
                     }
                 }
                 round += 1;
-                next_at = now + interval(random::chance());
+                next_at = now + interval(round, state.condition(now).is_down, random::chance());
             }
         }
     }
@@ -82,10 +87,12 @@ async fn probe(network: &impl Network, step: Step, key: Key) -> std::io::Result<
     }
 }
 
-/// The time to the next round: the interval, a fifth more or less, so that the pods of a cluster do not probe
-/// together.
-fn interval(chance: u16) -> Duration {
-    limits::PROBE_INTERVAL * 4 / 5 + random::share(limits::PROBE_INTERVAL * 2 / 5, chance)
+/// The time to the next round: the interval, a fifth more or less, so that the pods of a cluster do not probe together.
+/// While not all servers are down nobody waits for it, so it doubles every four rounds.
+fn interval(round: u32, is_down: bool, chance: u16) -> Duration {
+    let doublings = if is_down { 0 } else { (round / 4).min(8) };
+    let interval = (limits::PROBE_INTERVAL * (1 << doublings)).min(limits::LONGEST_PROBE_INTERVAL);
+    interval * 4 / 5 + random::share(interval * 2 / 5, chance)
 }
 
 #[cfg(test)]
@@ -94,8 +101,14 @@ mod tests {
 
     #[test]
     fn rounds_are_spread_by_a_fifth_and_a_fresh_answer_is_there_within_a_second() {
-        assert_eq!(interval(0), Duration::from_millis(400));
-        assert_eq!(interval(u16::MAX), Duration::from_millis(600));
-        assert!(interval(u16::MAX) + limits::ASK_AGAIN_SPREAD < Duration::from_secs(1));
+        assert_eq!(interval(0, true, 0), Duration::from_millis(400));
+        assert_eq!(interval(100, true, u16::MAX), Duration::from_millis(600));
+        assert!(interval(100, true, u16::MAX) + limits::ASK_AGAIN_SPREAD < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_server_that_nobody_waits_for_is_probed_less_and_less_and_is_used_again_within_ten_seconds() {
+        let pauses = [0, 3, 4, 8, 12, 100].map(|round| interval(round, false, u16::MAX).as_millis());
+        assert_eq!(pauses, [600, 600, 1200, 2400, 4800, 4800]);
     }
 }

@@ -8,23 +8,27 @@
 //!   4 s      the deadline: a failure if one was told, or failed
 //! ```
 //!
+//! A server of the shared tier that says nothing for half of the first pause is checked; unless it is found alive by the
+//! end of the pause, or as soon as it fails, the exchange leaves it for the next server. That costs no token: who has no
+//! tier asks that server, too.
+//!
 //! `order` has the table of who is next; the pauses are longer for a slow server (`round_trip`). When the
 //! servers were down and one is back, whoever waits asks it again, spread over a tenth of a second.
 
 use std::io;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::attempts::{Attempt, Attempts};
+use super::guard::{Due, Guard};
 use super::network::Network;
 use super::order::{Schedule, Step};
 use super::state::{Recovery, State};
 use super::{Failed, random};
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{ExchangeResult, Transport};
+use crate::metrics::{ExchangeResult, Left, Transport};
 use crate::wire::{Flags, Message, Rcode};
 
 /// Asks until somebody answers or the deadline is there.
@@ -46,6 +50,7 @@ pub async fn race(
         second_best: None,
         asks_again: None,
         is_looked_at: false,
+        guard: None,
     };
     if let Some(step) = race.schedule.at_once() {
         race.attempt(step, start);
@@ -87,6 +92,8 @@ struct Race<'a, N> {
     asks_again: Option<(Instant, Step)>,
     /// Whether the silence of this exchange was brought to notice.
     is_looked_at: bool,
+    /// What is to be done about the server of the tier that was asked first.
+    guard: Option<Guard>,
 }
 
 impl<N: Network> Race<'_, N> {
@@ -94,6 +101,10 @@ impl<N: Network> Race<'_, N> {
         let (network, key) = (self.network, self.key);
         self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
         self.wait_behind(step, now);
+        let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == step.server);
+        if self.state.is_of_tier(step.server) && !is_guarded {
+            self.guard = Some(Guard::new(step.server, self.state.shortest_pause(), now, random::chance()));
+        }
     }
 
     /// An attempt beyond the first, if it can be paid for. Whether it was made.
@@ -106,6 +117,19 @@ impl<N: Network> Race<'_, N> {
             self.wait_behind(step, now);
         }
         may
+    }
+
+    /// Asks the next server in place of one of the tier. Whether there is one.
+    fn leave(&mut self, server: usize, reason: Left, now: Instant) -> bool {
+        self.guard.take_if(|guard| guard.server() == server);
+        self.schedule.strike_out(server);
+        let next = self.schedule.at_once();
+        if let Some(step) = next {
+            self.state.metrics().tier_left(reason);
+            self.state.metrics().hedged();
+            self.attempt(step, now);
+        }
+        next.is_some()
     }
 
     fn wait_behind(&mut self, step: Step, now: Instant) {
@@ -133,30 +157,34 @@ impl<N: Network> Race<'_, N> {
             }
         };
         self.state.metrics().exchange(step.transport, result, took);
-        match outcome {
-            Ok(response) => {
-                self.state.responded(step, asked_at, now);
-                self.state.took(step.server, took, result != ExchangeResult::Failure);
-                match result {
-                    ExchangeResult::Failure => {
-                        self.second_best.get_or_insert(response);
-                        self.schedule.strike_out(step.server);
-                        self.overtake(now, |server| server == step.server);
-                    }
-                    ExchangeResult::Truncated => {
-                        // What was cut short is better than a failure.
-                        self.second_best = Some(response);
-                        self.schedule.strike_out(step.server);
-                        self.fetch_whole(Step { transport: Transport::Tcp, ..step }, now);
-                        return None;
-                    }
-                    _ => {
-                        self.overtake(now, |_| true);
-                        return Some(response);
-                    }
+        let left = if let Ok(response) = outcome {
+            self.state.responded(step, asked_at, now);
+            self.state.took(step.server, took, result != ExchangeResult::Failure);
+            match result {
+                ExchangeResult::Failure => {
+                    self.second_best.get_or_insert(response);
+                    self.schedule.strike_out(step.server);
+                    self.overtake(now, |server| server == step.server);
+                    Left::Failure
+                }
+                ExchangeResult::Truncated => {
+                    // What was cut short is better than a failure.
+                    self.second_best = Some(response);
+                    self.schedule.strike_out(step.server);
+                    self.fetch_whole(Step { transport: Transport::Tcp, ..step }, now);
+                    return None;
+                }
+                _ => {
+                    self.overtake(now, |_| true);
+                    return Some(response);
                 }
             }
-            Err(_) => self.state.failed(step.server, self.start, now),
+        } else {
+            self.state.failed(step.server, self.start, now);
+            Left::Unreachable
+        };
+        if self.state.is_of_tier(step.server) && self.leave(step.server, left, now) {
+            return None;
         }
         let goes_on = self.schedule.at_once().is_some_and(|step| self.hedge(step, now));
         if goes_on || !self.attempts.0.is_empty() { None } else { self.second_best.take() }
@@ -180,7 +208,8 @@ impl<N: Network> Race<'_, N> {
     fn wakes_at(&self) -> Instant {
         let looks_at = (!self.is_looked_at).then_some(self.start + limits::SILENCE);
         let asks_again_at = self.asks_again.map(|(at, _)| at);
-        let times = [self.schedule.next_at(), looks_at, asks_again_at];
+        let guard_at = self.guard.as_ref().map(Guard::wakes_at);
+        let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at];
         times.into_iter().flatten().min().unwrap_or(self.start + FAR)
     }
 
@@ -189,6 +218,16 @@ impl<N: Network> Race<'_, N> {
         if !self.is_looked_at && now >= self.start + limits::SILENCE {
             self.is_looked_at = true;
             self.state.look(now);
+        }
+        match self.guard.as_mut().and_then(|guard| guard.due(now)) {
+            Some(Due::Check { server, since }) => self.state.want_check(server, since),
+            Some(Due::Leave { server, unless_alive_since }) => {
+                self.guard = None;
+                if !self.state.is_alive(server, unless_alive_since) && self.leave(server, Left::Silent, now) {
+                    return;
+                }
+            }
+            None => {}
         }
         if let Some((_, step)) = self.asks_again.take_if(|(at, _)| now >= *at) {
             self.schedule.restart();
@@ -233,7 +272,7 @@ impl<N: Network> Race<'_, N> {
 const FAR: Duration = Duration::from_secs(3600);
 
 /// What a response is worth: everything but NOERROR and NXDOMAIN may be known better by another server.
-fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
+pub(super) fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
     let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
     let flags = message.flags();
     if !matches!(flags.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
@@ -242,41 +281,6 @@ fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
         ExchangeResult::Truncated
     } else {
         ExchangeResult::Answer
-    }
-}
-
-/// The attempts under way. They are few, so each is looked at whenever one of them moves; they live and end
-/// with the exchange, without tasks of their own.
-#[derive(Default)]
-pub struct Attempts<'a>(
-    /// In no order.
-    pub Vec<Attempt<'a>>,
-);
-
-/// One server, asked in one way.
-pub struct Attempt<'a> {
-    /// Whom, and how.
-    pub step: Step,
-    /// Since when.
-    pub asked_at: Instant,
-    /// Its response, or why there is none.
-    pub future: Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + 'a>>,
-}
-
-impl<'a> Attempts<'a> {
-    /// The next one that ends, and how. Waits for ever when there is none.
-    pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
-        std::future::poll_fn(|context| {
-            for index in 0..self.0.len() {
-                if let Some(attempt) = self.0.get_mut(index)
-                    && let Poll::Ready(outcome) = attempt.future.as_mut().poll(context)
-                {
-                    return Poll::Ready((self.0.swap_remove(index), outcome));
-                }
-            }
-            Poll::Pending
-        })
-        .await
     }
 }
 

@@ -31,13 +31,13 @@ impl RoundTrip {
         });
     }
 
-    /// The time to wait for this server before the next attempt: its mean and four times the variation, never
-    /// below 300 ms. Before its first response, 300 ms.
-    pub fn pause(&self) -> Duration {
+    /// The time to wait for this server before the next attempt: its mean and four times the variation, never below
+    /// `shortest`. Before its first response, that.
+    pub fn pause(&self, shortest: Duration) -> Duration {
         let expected = self.smoothed.as_ref().map_or(Duration::ZERO, |Smoothed { mean, variation }| {
             *mean + (*variation * 4).max(limits::SMALLEST_MARGIN)
         });
-        expected.clamp(limits::SHORTEST_PAUSE, limits::LONGEST_PAUSE)
+        expected.clamp(shortest, limits::LONGEST_PAUSE)
     }
 }
 
@@ -45,10 +45,12 @@ impl RoundTrip {
 mod tests {
     use super::*;
 
+    const SHORTEST: Duration = Duration::from_millis(300);
+
     fn after(samples: impl IntoIterator<Item = u64>) -> Duration {
         let mut time = RoundTrip::default();
         samples.into_iter().for_each(|sample| time.observe(Duration::from_millis(sample)));
-        time.pause()
+        time.pause(SHORTEST)
     }
 
     #[test]
@@ -79,6 +81,6 @@ mod tests {
         time.observe(Duration::from_millis(800));
         time.observe(Duration::from_millis(1600));
         // Mean 900, variation (3 * 400 + 800) / 4 = 500: 2.9 s.
-        assert_eq!(time.pause(), Duration::from_millis(2900));
+        assert_eq!(time.pause(SHORTEST), Duration::from_millis(2900));
     }
 }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::Condition;
 use super::budget::Budget;
 use super::health::Health;
+use super::liveness::{Finding, Liveness};
 use super::order::{self, Schedule, Step};
-use crate::limits;
 use crate::metrics::Metrics;
 
 /// Shared by every exchange and the task that probes.
@@ -20,14 +20,29 @@ pub struct State {
     known: Mutex<Known>,
     recovered: watch::Sender<Option<Recovery>>,
     trouble: Notify,
-    transport: UpstreamTransport,
+    check_wanted: Notify,
+    setup: Setup,
     metrics: Metrics,
+}
+
+/// Who the servers are, and how they are asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// How many there are.
+    pub servers: usize,
+    /// How many of them, the first ones, are the shared tier.
+    pub tier: usize,
+    /// By what they are asked.
+    pub transport: UpstreamTransport,
+    /// How long a server is waited for before the next attempt, at least.
+    pub shortest_pause: Duration,
 }
 
 #[derive(Debug)]
 struct Known {
     health: Health,
     budget: Budget,
+    liveness: Liveness,
 }
 
 /// The servers were down, and one has responded.
@@ -40,11 +55,21 @@ pub struct Recovery {
 }
 
 impl State {
-    /// That many servers, all well.
-    pub fn new(servers: usize, transport: UpstreamTransport, metrics: Metrics) -> Self {
-        let known = Known { health: Health::new(servers), budget: Budget::default() };
-        let recovered = watch::Sender::new(None);
-        Self { known: Mutex::new(known), recovered, trouble: Notify::new(), transport, metrics }
+    /// All servers are well.
+    pub fn new(setup: Setup, metrics: Metrics) -> Self {
+        let known = Known {
+            health: Health::new(setup.servers, setup.shortest_pause),
+            budget: Budget::default(),
+            liveness: Liveness::new(setup.tier),
+        };
+        Self {
+            known: Mutex::new(known),
+            recovered: watch::Sender::new(None),
+            trouble: Notify::new(),
+            check_wanted: Notify::new(),
+            setup,
+            metrics,
+        }
     }
 
     /// An exchange begins: its order of attempts, of which the first is paid for.
@@ -52,7 +77,7 @@ impl State {
         let mut known = self.lock();
         known.health.begun(now);
         known.budget.first_attempt();
-        Schedule::new(order::steps(self.transport, &known.health.stepped_back()), now)
+        Schedule::new(order::steps(self.setup.transport, self.setup.tier, &known.health.stepped_back()), now)
     }
 
     /// A server gave a response, of whatever kind, to what it was asked at that time.
@@ -67,7 +92,7 @@ impl State {
     pub fn took(&self, server: usize, time: Duration, is_answer: bool) {
         let mut known = self.lock();
         known.health.took(server, time);
-        if is_answer && time <= limits::SHORTEST_PAUSE {
+        if is_answer && time <= self.setup.shortest_pause {
             known.budget.quick_answer();
         }
     }
@@ -125,9 +150,58 @@ impl State {
         self.trouble.notified().await;
     }
 
+    /// Asks for a check whether a server of the tier is alive, unless one has begun since then.
+    pub fn want_check(&self, server: usize, since: Instant) {
+        if self.lock().liveness.want(server, since) {
+            self.check_wanted.notify_one();
+        }
+    }
+
+    /// Waits until a check is wanted, and begins it: of whom, and when.
+    pub async fn check_wanted(&self) -> (usize, Instant) {
+        loop {
+            let now = Instant::now();
+            if let Some(server) = self.lock().liveness.begin(now) {
+                return (server, now);
+            }
+            self.check_wanted.notified().await;
+        }
+    }
+
+    /// What the check of a server that began at that time has found.
+    pub fn checked(&self, server: usize, begun_at: Instant, finding: Finding, now: Instant) {
+        let mut known = self.lock();
+        known.liveness.end(server, finding);
+        if finding == Finding::Dead {
+            known.health.is_dead(server, begun_at);
+        }
+        drop(known);
+        self.look(now);
+    }
+
+    /// Whether a check that began since then has found a server of the tier alive.
+    pub fn is_alive(&self, server: usize, since: Instant) -> bool {
+        self.lock().liveness.is_alive(server, since)
+    }
+
+    /// Whether a server is one of the shared tier.
+    pub fn is_of_tier(&self, server: usize) -> bool {
+        server < self.setup.tier
+    }
+
+    /// How many servers of the tier have stepped back.
+    pub fn tier_stepped_back(&self) -> usize {
+        self.lock().health.stepped_back().into_iter().take(self.setup.tier).filter(|has| *has).count()
+    }
+
+    /// How long a server is waited for before the next attempt, at least.
+    pub fn shortest_pause(&self) -> Duration {
+        self.setup.shortest_pause
+    }
+
     /// The transports of the settings.
     pub fn transport(&self) -> UpstreamTransport {
-        self.transport
+        self.setup.transport
     }
 
     /// Where everything is counted.

@@ -9,15 +9,12 @@ use std::io;
 
 use super::random;
 use crate::cache::key::Key;
-use crate::query::{Marker, Query};
+use crate::query::{Marker, PROBE_LABEL, Query};
 use crate::wire::{self, CLASS_IN, Flags, TYPE_TXT};
 
 /// What marks the questions to one server, as long as this process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token(Marker);
-
-/// The second label of every probe's name: whoever finds it in a log of the upstream can look it up.
-const PROBE_LABEL: &str = "podlocal-dns-probe";
 
 impl Token {
     /// A new one, unlike all others.

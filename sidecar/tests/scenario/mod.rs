@@ -6,7 +6,7 @@
 //! settings --namespace web --ndots 5        the sidecar's flags; once, first
 //! world NAME TYPE SAYS                      what the upstream says from now on; `*.` and a suffix, type `*`
 //! later 1s NAME TYPE SAYS                   the same after that time
-//! world condition down                      what the upstream thinks of itself: `up` or `down`
+//! world condition down                      what the upstream thinks of itself: `up`, `down` or `dead`
 //! ask NAME TYPE -> RCODE [OUTCOME] [WORDS]  a client asks and gets that
 //! both NAME -> RCODE [WORDS]                A and AAAA at the same time, the same verdict
 //! pass 5s                                   time passes
@@ -70,14 +70,15 @@ impl Stage {
         let invocation =
             podlocal_sidecar::cli::parse(arguments, []).map_err(|mistakes| format!("{mistakes:?}"))?;
         let world = World::default();
-        let resolver = Resolver::new(&invocation.settings, world.clone(), Metrics::new().0);
+        let resolver = Resolver::new(&invocation.settings, 1, world.clone(), Metrics::new().0);
         Ok(Self { resolver, world })
     }
 
     async fn step(&self, words: &[&str]) -> Result<(), String> {
         match words {
             ["world", "condition", word] => {
-                self.world.lock().is_down = *word == "down";
+                let mut world = self.world.lock();
+                (world.is_down, world.is_dead) = (*word != "up", *word == "dead");
                 Ok(())
             }
             ["later", time, name, kind, says @ ..] => {
@@ -196,6 +197,7 @@ struct World {
 struct State {
     rules: Vec<Rule>,
     is_down: bool,
+    is_dead: bool,
     last_response: Option<Instant>,
 }
 
@@ -289,7 +291,7 @@ impl Upstream for World {
 
     fn condition(&self) -> Condition {
         let state = self.lock();
-        Condition { is_down: state.is_down, last_response: state.last_response }
+        Condition { is_down: state.is_down, is_dead: state.is_dead, last_response: state.last_response }
     }
 
     fn may_ask_again(&self) -> bool {

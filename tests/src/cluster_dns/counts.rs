@@ -65,6 +65,11 @@ impl Counts {
         questions
     }
 
+    /// The most queries for one name and type, over both transports.
+    pub fn most_for_one(&self) -> u64 {
+        self.asked.keys().map(|(name, record_type, _)| self.of(name, *record_type)).max().unwrap_or_default()
+    }
+
     /// The names that were asked for, without the final dot.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<_> = self.asked.keys().map(|(name, _, _)| name.as_str()).collect();

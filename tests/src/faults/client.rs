@@ -1,6 +1,6 @@
 //! One question and how long it took.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -47,12 +47,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks for the A record of a name, once.
 pub async fn ask(server: SocketAddr, name: &str) -> Result<Seen, Failure> {
+    ask_from(Ipv4Addr::LOCALHOST, server, name).await
+}
+
+/// The same from another address of the loopback: the whole of 127.0.0.0/8 is ours.
+pub async fn ask_from(source: Ipv4Addr, server: SocketAddr, name: &str) -> Result<Seen, Failure> {
     let asking = || format!("asking for {name}");
     let mut message = Message::new(1, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).tried(asking)?, RecordType::A));
     let bytes = message.to_vec().tried(asking)?;
-    let socket = UdpSocket::bind("127.0.0.1:0").await.tried(asking)?;
+    let socket = UdpSocket::bind((source, 0)).await.tried(asking)?;
     socket.connect(server).await.tried(asking)?;
     let start = Instant::now();
     socket.send(&bytes).await.tried(asking)?;

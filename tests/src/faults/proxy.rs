@@ -1,5 +1,6 @@
 //! The sidecar as a process: its addresses, metrics and memory.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -13,8 +14,9 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, Tried};
+use crate::process::{Pinned, usage};
 
-/// A running sidecar; killed when dropped.
+/// A running sidecar, or a shared tier; killed when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     /// Where it serves DNS.
@@ -26,13 +28,27 @@ pub struct Proxy {
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take to end after a signal: the longest drain, and what we let it wait before.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the kubelet waits for a probe by default.
+const READY_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Proxy {
     /// Starts one on free ports, and waits until it says where it listens.
     pub async fn start(program: &Path, upstream: SocketAddr, flags: &[&str]) -> Result<Self, Failure> {
+        let upstream = upstream.to_string();
+        let ours = ["--listen", "127.0.0.1:0", "--admin-port", "0", "--upstream", &upstream];
+        Self::launch(program, &[&ours, flags].concat(), None).await
+    }
+
+    /// Starts one with these flags and nothing else, on one core or on all, and waits until it says where it listens.
+    pub async fn launch(program: &Path, flags: &[&str], core: Option<usize>) -> Result<Self, Failure> {
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0", "--admin-port", "0", "--upstream", &upstream.to_string()]);
         command.args(flags).env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let pinned = core.map(Pinned::to).transpose()?;
         let mut child = command.spawn().tried(|| format!("starting {}", program.display()))?;
+        drop(pinned);
         let log = child.stderr.take().tried_some("the sidecar has no standard error")?;
         let mut lines = BufReader::new(log).lines();
         let line = timeout(PATIENCE, async {
@@ -56,15 +72,37 @@ impl Proxy {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Result<u32, Failure> {
+        self.child.id().tried_some("the sidecar has ended")
+    }
+
     /// The sum of the metrics whose line begins so.
     pub async fn metric(&self, series: &str) -> Result<u64, Failure> {
-        let reading = || format!("reading the metric {series}");
-        let mut stream = TcpStream::connect(self.admin).await.tried(reading)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await.tried(reading)?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.tried(reading)?;
+        let text = self.get("/metrics").await.tried(|| format!("reading the metric {series}"))?;
         let values = text.lines().filter(|line| line.starts_with(series));
         Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+
+    /// Whether it says that it is ready; not when it says nothing.
+    pub async fn is_ready(&self) -> bool {
+        let answer = timeout(READY_PATIENCE, self.get("/readyz")).await;
+        answer.is_ok_and(|answer| answer.is_ok_and(|text| text.starts_with("HTTP/1.1 200")))
+    }
+
+    async fn get(&self, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(self.admin).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    }
+
+    /// Waits for its end; the exit code, none after a signal.
+    pub async fn ended(&mut self) -> Result<Option<i32>, Failure> {
+        let ended = timeout(END_PATIENCE, self.child.wait()).await;
+        let status = ended.tried(|| "waiting for the sidecar's end".to_owned())?;
+        Ok(status.tried(|| "waiting for the sidecar's end".to_owned())?.code())
     }
 
     /// How many descriptors it has open.
@@ -76,25 +114,19 @@ impl Proxy {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        let id = id.tried_some("the sidecar has ended")?;
+        let id = i32::try_from(self.id()?).tried(|| "a process id".to_owned())?;
         kill(Pid::from_raw(id), signal).tried(|| format!("sending {signal} to the sidecar"))
     }
 
     /// What it takes now, and the most that it took, in MiB.
     pub fn memory(&self) -> Result<[f64; 2], Failure> {
-        let file = format!("/proc/{}/status", self.child.id().unwrap_or_default());
-        let status = std::fs::read_to_string(&file).tried(|| format!("reading {file}"))?;
-        Ok(["VmRSS:", "VmHWM:"].map(|field| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-            kibibytes.unwrap_or_default() / 1024.0
-        }))
+        let usage = usage(self.id()?)?;
+        Ok([usage.resident, usage.most_resident])
     }
 }
 
 fn between<'a>(line: &'a str, start: &str) -> Option<&'a str> {
-    line.split_once(start)?.1.split([']', ' ']).next()
+    line.split_once(start)?.1.split([']', ',', ' ']).next()
 }
 
 trait TriedSome<T> {

@@ -11,11 +11,12 @@ use indicatif::ProgressBar;
 use tokio::time::{interval, sleep};
 
 use super::client::{Seen, ask};
+use super::hostile;
 use super::proxy::Proxy;
 use super::upstream::Upstream;
-use super::{Row, hostile};
 use crate::failure::Failure;
 use crate::gang::table::percentile;
+use crate::promises::{Row, no_such_row};
 
 /// The rows that there are, in the order in which they are run.
 pub const NAMES: [&str; 11] = [
@@ -46,7 +47,7 @@ pub async fn measure(name: &str, program: &Path, seed: u64) -> Result<Row, Failu
         "names-100" => names(program, seed, "names-100", 100).await,
         "million" => million(program, seed).await,
         "hostile" => hostile_packets(program, seed).await,
-        _ => Err(Failure::new(format!("no row {name:?}; there are: {}", NAMES.join(", ")))),
+        _ => Err(no_such_row(name, &NAMES)),
     }
 }
 

@@ -19,11 +19,11 @@ use super::{BARRIER_VARIABLE, Lookup, WAITING};
 use crate::admission::Webhook;
 use crate::cluster::Cluster;
 use crate::cluster_dns::{Capacity, World};
+use crate::cluster_tier::ClusterTier;
 use crate::failure::{Failure, Tried};
 use crate::node::Node;
 use crate::pod::{Exit, Running, Status};
 use crate::programs::Programs;
-use crate::shared_tier::SharedTier;
 
 /// How many pods are started at one time for each core: so many that no core waits, so few that the time that
 /// a pod takes to start is not mostly that of the others.
@@ -82,7 +82,7 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
     figures.finish(cluster.dns.counts());
     if !figures.is_success() {
         let logs =
-            [cluster.webhook().map(Webhook::describe), cluster.shared_tier().map(SharedTier::describe)];
+            [cluster.webhook().map(Webhook::describe), cluster.shared_tier().map(ClusterTier::describe)];
         for log in logs.into_iter().flatten() {
             figures.first_failure.get_or_insert_default().push_str(&log);
         }

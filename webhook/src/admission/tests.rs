@@ -1,6 +1,7 @@
 //! Reviews are answered, whatever they are.
 
 use super::*;
+use crate::cluster::Tier;
 use podlocal_settings::table;
 
 fn cluster() -> Cluster {
@@ -10,7 +11,7 @@ fn cluster() -> Cluster {
         extra_search: Vec::new(),
         version: None,
         serves_impossible_names: false,
-        shared_tier: Vec::new(),
+        shared_tier: Tier::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::annotations;
+use crate::cluster::Tier;
 
 fn cluster() -> Cluster {
     Cluster {
@@ -10,7 +11,7 @@ fn cluster() -> Cluster {
         extra_search: vec!["corp.example".to_owned()],
         version: None,
         serves_impossible_names: false,
-        shared_tier: Vec::new(),
+        shared_tier: Tier::default(),
     }
 }
 
@@ -85,7 +86,7 @@ fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
     const TIER: &Setting = &table::SHARED_TIER;
     const USE: &Setting = &table::USE_SHARED_TIER;
     let mut cluster = cluster();
-    cluster.shared_tier = vec!["10.96.0.53:53".parse().expect("valid")];
+    cluster.shared_tier = Tier::at(vec!["10.96.0.53:53".parse().expect("valid")]);
     let own = json!({"nameservers": ["10.0.0.1"]});
     for (base, annotated, expected) in [
         (Base::Cluster, vec![], ("10.96.0.53", 0)),
@@ -114,7 +115,8 @@ fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
 #[test]
 fn no_more_servers_are_told_than_the_sidecar_takes() {
     let mut many = cluster();
-    many.shared_tier = (1..=9).map(|last| SocketAddr::from(([10, 0, 0, last], 53))).collect();
+    let servers = (1..=9).map(|last| SocketAddr::from(([10, 0, 0, last], 53)));
+    many.shared_tier = Tier::at(servers.collect());
     let read = annotations::read(None, None, &Vec::new());
     let dns = configure(Base::Cluster, &Value::Null, "web", &many, &read).expect("fits");
     let taken = value::addresses(&addresses(&dns.shared_tier)).expect("the sidecar takes it");

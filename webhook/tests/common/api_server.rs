@@ -3,25 +3,29 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures_util::stream;
 use http::{Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
+
+mod watch;
+
+use watch::Change;
 
 pub(crate) const SECRET: &str = "/api/v1/namespaces/default/secrets/certificate";
 pub(crate) const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/webhook";
 pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
 
 /// A running one; it ends with the runtime that it was started in.
 #[derive(Clone)]
@@ -29,9 +33,6 @@ pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<Objects>>,
 }
-
-/// What a watch is told: the path of the object, and the event.
-type Change = (String, Value);
 
 struct Objects {
     by_path: BTreeMap<String, Value>,
@@ -43,6 +44,8 @@ struct Objects {
     failed: usize,
     is_down: bool,
     is_read_only: bool,
+    /// Collections that nobody may list or watch.
+    forbidden: BTreeSet<String>,
     /// Every change with its version: a watch begins behind the one that it names.
     history: Vec<(u64, Change)>,
     changes: broadcast::Sender<Change>,
@@ -60,6 +63,7 @@ impl ApiServer {
             failed: 0,
             is_down: false,
             is_read_only: false,
+            forbidden: BTreeSet::new(),
             history: Vec::new(),
             changes: broadcast::channel(1_000).0,
         };
@@ -96,6 +100,11 @@ impl ApiServer {
         self.objects().store(path, object);
     }
 
+    /// Takes an object away.
+    pub(crate) fn remove(&self, path: &str) {
+        self.objects().change(path, None);
+    }
+
     pub(crate) fn put_secret(&self, parts: &BTreeMap<String, Vec<u8>>) {
         let encoded = parts.iter().map(|(name, bytes)| (name.clone(), json!(BASE64.encode(bytes))));
         let data: serde_json::Map<_, _> = encoded.collect();
@@ -113,6 +122,15 @@ impl ApiServer {
         self.put(
             &format!("{NAMESPACES}/{name}"),
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+        );
+    }
+
+    /// Puts a Service there, as the API server gives it.
+    pub(crate) fn put_service(&self, name: &str, labels: &Value, spec: &Value) {
+        let metadata = json!({"name": name, "namespace": "default", "labels": labels});
+        self.put(
+            &format!("{SERVICES}/{name}"),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
         );
     }
 
@@ -155,6 +173,11 @@ impl ApiServer {
         self.objects().is_read_only = true;
     }
 
+    /// Refuses to list and to watch what is right below `path`, as without the right to.
+    pub(crate) fn forbid(&self, path: &str) {
+        self.objects().forbidden.insert(path.to_owned());
+    }
+
     /// Has every request fail from now on, or none; watches are cut.
     pub(crate) fn set_down(&self, is_down: bool) {
         let mut objects = self.objects();
@@ -169,14 +192,20 @@ impl ApiServer {
 
 impl Objects {
     fn store(&mut self, path: &str, mut object: Value) -> Value {
+        object["metadata"]["resourceVersion"] = json!((self.version + 1).to_string());
+        self.change(path, Some(object.clone()));
+        object
+    }
+
+    fn change(&mut self, path: &str, after: Option<Value>) {
         self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let kind = if self.by_path.contains_key(path) { "MODIFIED" } else { "ADDED" };
-        self.by_path.insert(path.to_owned(), object.clone());
-        let change = (path.to_owned(), json!({"type": kind, "object": object}));
+        let before = match after.clone() {
+            Some(object) => self.by_path.insert(path.to_owned(), object),
+            None => self.by_path.remove(path),
+        };
+        let change = Change { path: path.to_owned(), before, after };
         self.history.push((self.version, change.clone()));
         let _ = self.changes.send(change);
-        object
     }
 
     fn below(&self, path: &str) -> Vec<Value> {
@@ -203,8 +232,8 @@ async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Ur
     if method == Method::POST {
         path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
     }
-    if method == Method::GET && path == NAMESPACES {
-        return list_or_watch(&objects, &uri);
+    if method == Method::GET && [NAMESPACES, SERVICES].contains(&path.as_str()) {
+        return watch::list_or_watch(&objects, &uri);
     }
     if objects.to_overtake > 0 && (method == Method::PUT || method == Method::PATCH) {
         objects.to_overtake -= 1;
@@ -245,35 +274,6 @@ fn patched(mut stored: Value, sent: &Value) -> Value {
     }
     json_patch::merge(&mut stored, &sent);
     stored
-}
-
-fn list_or_watch(objects: &Objects, uri: &Uri) -> Response {
-    let query = uri.query().unwrap_or_default();
-    if !query.contains("watch=true") {
-        let metadata = json!({"resourceVersion": objects.version.to_string()});
-        let list = json!({
-            "apiVersion": "v1", "kind": "List", "metadata": metadata, "items": objects.below(NAMESPACES),
-        });
-        return reply(StatusCode::OK, &list);
-    }
-    let from =
-        query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok()).unwrap_or(0);
-    let missed =
-        objects.history.iter().filter(|(version, _)| *version > from).map(|(_, change)| change.clone());
-    let missed: VecDeque<_> = missed.collect();
-    let changes =
-        stream::unfold((missed, objects.changes.subscribe()), |(mut missed, mut live)| async move {
-            loop {
-                let (path, event) = match missed.pop_front() {
-                    Some(change) => change,
-                    None => live.recv().await.ok()?,
-                };
-                if path.starts_with(NAMESPACES) && event["object"]["kind"] == "Namespace" {
-                    return Some((Ok::<_, std::io::Error>(format!("{event}\n")), (missed, live)));
-                }
-            }
-        });
-    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(changes)).into_response()
 }
 
 fn status(code: StatusCode, reason: &str) -> Response {

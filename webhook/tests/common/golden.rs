@@ -9,7 +9,7 @@ use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_webhook::admission::{self, Verdict};
-use podlocal_webhook::cluster::{Cluster, Version};
+use podlocal_webhook::cluster::{Cluster, Tier, Version};
 use podlocal_webhook::mutate::{Outcome, Policy};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
@@ -143,7 +143,10 @@ impl Case {
             extra_search: texts("extra-search", &[]),
             version: version.and_then(|(major, minor)| Version::parse(major, minor)),
             serves_impossible_names: setup["serves-impossible-names"] == true,
-            shared_tier: addresses(table::SHARED_TIER.name, &[]),
+            shared_tier: Tier {
+                addresses: addresses(table::SHARED_TIER.name, &[]),
+                serves_impossible_names: setup["tier-serves-impossible-names"].as_bool(),
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod api_server;
 pub(crate) mod golden;
+pub(crate) mod kustomize;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

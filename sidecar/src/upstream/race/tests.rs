@@ -10,7 +10,7 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::metrics::Metrics;
 use crate::upstream::token::Token;
-use crate::upstream::{Condition, probe};
+use crate::upstream::{Condition, check, probe, state};
 
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -34,6 +34,8 @@ use Does::{Answer, Fails, Refuses, Silent, Truncates};
 struct Scripted<S> {
     start: Instant,
     script: S,
+    tier: usize,
+    checks: AtomicU32,
     asked: Mutex<Vec<(u64, String)>>,
 }
 
@@ -47,7 +49,16 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Network for Scripted<S> {
             .lock()
             .expect("not poisoned")
             .push((now, if is_probe { format!("({name})") } else { name }));
-        let (after, flags) = match (self.script)(step, now) {
+        let does = match (self.script)(step, now) {
+            does if !is_probe || step.server >= self.tier => does,
+            Refuses => Refuses,
+            _ => {
+                let left = |left: u32| left.checked_sub(1);
+                let is_left = self.checks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
+                if is_left { Answer(1) } else { Silent }
+            }
+        };
+        let (after, flags) = match does {
             Answer(after) => (after, 0x8180_u16),
             Fails(after) => (after, 0x8182),
             Truncates => (0, 0x8380),
@@ -69,9 +80,31 @@ struct Setup<S> {
 
 impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
     fn new(servers: usize, script: S) -> Self {
-        let state = Arc::new(State::new(servers, UpstreamTransport::Auto, Metrics::new().0));
-        let network = Arc::new(Scripted { start: Instant::now(), script, asked: Mutex::default() });
-        Self { state, network }
+        Self::with_tier(0, servers, u32::MAX, script)
+    }
+
+    /// The same, of which the first ones are the shared tier. It answers so many checks and probes, unless it refuses
+    /// everything; others follow the script.
+    fn with_tier(tier: usize, servers: usize, checks: u32, script: S) -> Self {
+        let shortest_pause = Duration::from_millis(300);
+        let setup = state::Setup { servers, tier, transport: UpstreamTransport::Auto, shortest_pause };
+        let state = Arc::new(State::new(setup, Metrics::new().0));
+        let checks = AtomicU32::new(checks);
+        let network = Scripted { start: Instant::now(), script, tier, checks, asked: Mutex::default() };
+        let setup = Self { state, network: Arc::new(network) };
+        if tier > 0 {
+            setup.check();
+        }
+        setup
+    }
+
+    /// Starts the task that checks.
+    fn check(&self) {
+        let (state, network) = (Arc::clone(&self.state), Arc::clone(&self.network));
+        tokio::spawn(async move {
+            let token = Token::new().expect("random");
+            check::watch(&state, &*network, |_| token.probe("cluster.local").ok()).await;
+        });
     }
 
     /// One exchange: the RCODE of its answer and how many milliseconds it took.
@@ -313,4 +346,101 @@ async fn an_upstream_that_turns_out_slow_is_not_asked_again_as_if_it_had_been_aw
     waiting.join_all().await;
     let asked = setup.asked();
     assert_eq!(asked.split(", ").filter(|text| !text.contains('(')).count(), 5, "{asked}");
+}
+
+/// The tier is A, the upstream B.
+fn tier<S: Fn(Step, u64) -> Does + Send + Sync + 'static>(checks: u32, script: S) -> Setup<S> {
+    Setup::with_tier(1, 2, checks, script)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_answers_is_asked_once_and_the_upstream_not_at_all() {
+    let setup = tier(0, |step, _| if step.server == 0 { Answer(140) } else { Answer(1) });
+    assert_eq!(setup.exchange().await, (ANSWERED, 140));
+    assert_eq!(setup.asked(), "0 A");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_refuses_or_fails_costs_one_attempt_at_the_upstream_and_no_budget() {
+    let setup = tier(0, |step, _| if step.server == 0 { Refuses } else { Answer(1) });
+    while setup.state.take() {}
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert_eq!(setup.asked(), "0 A, 0 B");
+    let setup = tier(0, |step, _| if step.server == 0 { Fails(2) } else { Answer(1) });
+    while setup.state.take() {}
+    assert_eq!(setup.exchange().await, (ANSWERED, 3));
+    assert_eq!(setup.asked(), "0 A, 2 B");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_tier_is_left_before_the_first_pause_is_over_and_then_stepped_over() {
+    let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    while setup.state.take() {}
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && (251..=301).contains(&took), "{took} ms");
+    assert_eq!(setup.asked().matches("150 (A)").count(), 3, "checked by three questions");
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().ends_with(" B") && !setup.condition().is_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_questions_to_a_tier_that_has_just_died_are_all_answered_by_the_upstream_in_time() {
+    let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    let mut waiting = JoinSet::new();
+    (0..1000).for_each(|_| drop(waiting.spawn(setup.exchange())));
+    for (outcome, took) in waiting.join_all().await {
+        assert!(outcome == ANSWERED && took <= 301, "{took} ms");
+    }
+    let asked = setup.asked();
+    let times: Vec<_> = asked.split(", ").filter(|text| text.ends_with(" B")).collect();
+    let instants: std::collections::BTreeSet<_> = times.iter().collect();
+    assert!(times.len() == 1000 && instants.len() > 25, "{} spread over {}", times.len(), instants.len());
+    assert_eq!(asked.matches("(A)").count(), 3, "one check for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_alive_is_waited_for_and_the_upstream_is_not_asked_because_it_is_slow() {
+    let setup = tier(u32::MAX, |_, _| Answer(2000));
+    let mut waiting = JoinSet::new();
+    (0..5).for_each(|_| drop(waiting.spawn(setup.exchange())));
+    assert!(waiting.join_all().await.into_iter().all(|outcome| outcome == (ANSWERED, 2000)));
+    let asked = setup.asked();
+    assert!(!asked.contains('B'), "{asked}");
+    assert!(asked.contains("300 A+"), "it may have lost the question: {asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_of_which_one_replica_is_gone_is_left_and_not_stepped_over() {
+    let setup = tier(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && took <= 301, "{took} ms");
+    setup.asked();
+    assert_eq!(setup.exchange().await.0, ANSWERED);
+    assert!(setup.asked().contains(" A, "), "it is asked first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_never_answers_although_it_lives_is_gone_around_before_the_deadline() {
+    let setup = tier(u32::MAX, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    assert_eq!(setup.exchange().await, (ANSWERED, 2101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_back_is_used_again_within_ten_seconds() {
+    let setup = tier(u32::MAX, |step, at| match step.server {
+        0 if at < 30_000 => Refuses,
+        _ => Answer(1),
+    });
+    setup.watch();
+    for _ in 0..2 {
+        assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    }
+    sleep(Duration::from_secs(29)).await;
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().contains(" B"), "it is stepped over");
+    sleep(Duration::from_secs(8)).await;
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().ends_with(" A"));
 }

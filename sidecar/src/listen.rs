@@ -1,0 +1,171 @@
+//! Sockets to serve on, bound but not yet served: their addresses are known, and what is taken shows at once.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use podlocal_settings::names::PORT_SYSCTL;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::limits;
+
+/// UDP and TCP on one address.
+#[derive(Debug)]
+pub struct Pair {
+    /// Datagrams.
+    pub udp: UdpSocket,
+    /// Streams.
+    pub tcp: TcpListener,
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({transport}): {source}{}", advice(source, *address))]
+pub struct Error {
+    /// The address.
+    pub address: SocketAddr,
+    /// UDP, TCP or the admin port.
+    pub transport: &'static str,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+/// The sockets of every worker: a pair for each address, the same addresses for all. An address that is not here because
+/// the pod has no IPv6 is left out.
+///
+/// With several workers the kernel spreads clients over their sockets by a hash of both addresses and ports
+/// (SO_REUSEPORT, socket(7)). One alone does without: another program must not slip in beside it.
+pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Pair>>, Error> {
+    let mut of_workers: Vec<Vec<Pair>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+    for address in addresses {
+        let mut address = *address;
+        for pairs in &mut of_workers {
+            match bind_pair(address, workers > 1) {
+                Ok(pair) => {
+                    // The next worker's has the port that this one was given.
+                    address = pair.udp.local_addr().unwrap_or(address);
+                    pairs.push(pair);
+                }
+                Err(error) if is_missing_ipv6(&error) => {
+                    tracing::info!(%address, "this pod has no IPv6");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(of_workers)
+}
+
+/// On every address of the pod, IPv4 and IPv6: the kubelet and Prometheus come from outside.
+pub fn bind_admin(port: u16) -> Result<TcpListener, Error> {
+    let everywhere = |ip: IpAddr, of_both_families: bool| {
+        let address = SocketAddr::new(ip, port);
+        let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+        if of_both_families {
+            socket.set_only_v6(false)?;
+        }
+        listen(socket, address, limits::ADMIN_BACKLOG)
+    };
+    let listener = everywhere(Ipv6Addr::UNSPECIFIED.into(), true)
+        .or_else(|_| everywhere(Ipv4Addr::UNSPECIFIED.into(), false));
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    listener.map_err(|source| Error { address, transport: "admin port", source })
+}
+
+/// UDP and TCP on the same port, also when that is any free one.
+fn bind_pair(address: SocketAddr, is_shared: bool) -> Result<Pair, Error> {
+    let error = |transport| move |source| Error { address, transport, source };
+    let mut tries = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        tries -= 1;
+        let udp = bind_udp(address, is_shared).map_err(error("UDP"))?;
+        let same = udp.local_addr().map_err(error("UDP"))?;
+        match bind_tcp(same, is_shared) {
+            Ok(tcp) => return Ok(Pair { udp, tcp }),
+            // Another program holds the TCP port of the same number: try the next free one.
+            Err(_) if tries > 0 => {}
+            Err(source) => return Err(error("TCP")(source)),
+        }
+    }
+}
+
+fn bind_udp(address: SocketAddr, is_shared: bool) -> io::Result<UdpSocket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    socket.set_reuse_port(is_shared)?;
+    // The kernel gives what it gives.
+    let _ = socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_port(is_shared)?;
+    listen(socket, address, limits::TCP_BACKLOG)
+}
+
+fn listen(socket: Socket, address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    // Connections of the process before us that linger do not keep us from starting.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// Of one family alone, so that `0.0.0.0` and `[::]` can stand beside each other.
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Whether the pod simply has no IPv6: switched off, or not compiled in.
+fn is_missing_ipv6(Error { address, source, .. }: &Error) -> bool {
+    let is_default = [Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED].map(IpAddr::V6).contains(&address.ip());
+    is_default
+        && (source.kind() == io::ErrorKind::AddrNotAvailable || source.raw_os_error() == Some(EAFNOSUPPORT))
+}
+
+/// "Address family not supported by protocol", which std has no name for.
+const EAFNOSUPPORT: i32 = 97;
+
+fn advice(source: &io::Error, address: SocketAddr) -> String {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; the pod's sysctl {PORT_SYSCTL} must be at most {}, or choose a port above 1023",
+            address.port()
+        ),
+        io::ErrorKind::AddrInUse => "; another program listens there already".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_sockets_of_its_own_on_the_same_port() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let workers = bind(&[any, any], 3).expect("binds");
+        let ports = |pairs: &Vec<Pair>| {
+            let port = |pair: &Pair| pair.udp.local_addr().expect("an address").port();
+            pairs.iter().map(port).collect::<Vec<_>>()
+        };
+        let of_first = ports(&workers[0]);
+        assert!(of_first[0] != of_first[1] && workers.iter().all(|pairs| ports(pairs) == of_first));
+    }
+
+    #[test]
+    fn one_worker_lets_nobody_in_beside_it() {
+        let workers = bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1).expect("binds");
+        let taken = workers[0][0].udp.local_addr().expect("an address");
+        for workers in [1, 2] {
+            let error = bind(&[taken], workers).expect_err("taken");
+            assert!(error.to_string().contains("another program listens there already"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Who is answered, and how much of the proxy each may take. Pure but for its counters; the time is passed in.
+//!
+//! | what a source asks for | it gets it when |
+//! |---|---|
+//! | anything | its address is among those that are answered |
+//! | a hit | always: it costs less than a refusal could save |
+//! | a miss | it has not asked for more misses a second than it may, and few enough of its own wait ([`most_waiting`]) |
+//! | a TCP connection | few enough of its own are open |
+//!
+//! Sources are counted in a fixed number of slots, by a keyed hash of their address: nothing grows with the number of
+//! addresses that somebody forges. Two that share a slot share its bounds; each is refused a little early then, and its
+//! sidecar asks cluster DNS instead.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use podlocal_settings::table::SOURCES;
+use podlocal_settings::{Settings, value};
+
+use crate::metrics::Limit;
+
+/// The sources of queries.
+#[derive(Debug)]
+pub struct Sources {
+    answered: value::Sources,
+    /// None where no bound of a source is set, as in a pod, whose only source is the pod itself.
+    slots: Option<Arc<[Slot]>>,
+    hasher: RandomState,
+    most_misses: u32,
+    misses_a_second: u32,
+    most_connections: u32,
+    start: Instant,
+    /// In which second since the start, counted from 1; 0: not yet.
+    refusal_logged: AtomicU64,
+}
+
+/// Sixteen bytes each: 256 KiB in all. Of 2,000 pods one in eight shares its slot with another.
+const SLOTS: usize = 1 << 14;
+
+/// What the sources of one slot have under way.
+#[derive(Debug, Default)]
+struct Slot {
+    misses: AtomicU32,
+    connections: AtomicU32,
+    /// When the misses so far are paid for, in microseconds since the start ([`admit`]).
+    paid_until: AtomicU64,
+}
+
+/// A miss or a connection that is counted until this is dropped.
+#[derive(Debug)]
+pub struct Place(Option<(Arc<[Slot]>, usize, Kind)>);
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Miss,
+    Connection,
+}
+
+impl Sources {
+    /// The bounds of the settings.
+    pub fn new(settings: &Settings, now: Instant) -> Self {
+        let bounds =
+            [settings.misses_per_source, settings.miss_rate_per_source, settings.tcp_connections_per_source];
+        let is_bounded = bounds.iter().any(|bound| *bound > 0);
+        let slots = || std::iter::repeat_with(Slot::default).take(SLOTS).collect();
+        Self {
+            answered: settings.sources.clone(),
+            slots: is_bounded.then(slots),
+            hasher: RandomState::new(),
+            most_misses: settings.misses_per_source,
+            misses_a_second: settings.miss_rate_per_source,
+            most_connections: settings.tcp_connections_per_source,
+            start: now,
+            refusal_logged: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether that address is answered at all. Of those that are not, one a minute is logged.
+    pub fn are_answered(&self, source: IpAddr, now: Instant) -> bool {
+        let are_answered = self.answered.contain(source);
+        if !are_answered {
+            let second = now.saturating_duration_since(self.start).as_secs() + 1;
+            let is_due = |logged: u64| (logged == 0 || second >= logged + 60).then_some(second);
+            if self.refusal_logged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+                tracing::warn!(%source, "a query is not answered: its source is not among the {}", SOURCES.name);
+            }
+        }
+        are_answered
+    }
+
+    /// Takes a place for a miss, while so many of all places are `free`; or the bound that keeps it out.
+    pub fn miss(&self, source: IpAddr, free: usize, now: Instant) -> Result<Place, Limit> {
+        let Some((slots, index)) = self.slot(source) else { return Ok(Place(None)) };
+        let slot = &slots[index];
+        let mut place = Place(None);
+        if self.most_misses > 0 {
+            if !enter(&slot.misses, most_waiting(self.most_misses, free)) {
+                return Err(Limit::MissesPerSource);
+            }
+            place = Place(Some((Arc::clone(slots), index, Kind::Miss)));
+        }
+        if self.misses_a_second > 0 {
+            let now = micros(now.saturating_duration_since(self.start));
+            let interval = 1_000_000 / u64::from(self.misses_a_second);
+            let pay = |paid_until| admit(paid_until, now, interval);
+            if slot.paid_until.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_err() {
+                return Err(Limit::MissRatePerSource);
+            }
+        }
+        Ok(place)
+    }
+
+    /// Takes a place for a connection; `None` when as many are open as may be.
+    pub fn connection(&self, source: IpAddr) -> Option<Place> {
+        let Some((slots, index)) = self.slot(source).filter(|_| self.most_connections > 0) else {
+            return Some(Place(None));
+        };
+        let place = || Place(Some((Arc::clone(slots), index, Kind::Connection)));
+        enter(&slots[index].connections, self.most_connections).then(place)
+    }
+
+    fn slot(&self, source: IpAddr) -> Option<(&Arc<[Slot]>, usize)> {
+        let slots = self.slots.as_ref()?;
+        Some((slots, self.hasher.hash_one(source.to_canonical()) as usize % slots.len()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((slots, index, kind)) = &self.0 {
+            let slot = &slots[*index];
+            let counter = match kind {
+                Kind::Miss => &slot.misses,
+                Kind::Connection => &slot.connections,
+            };
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts one more, unless there are `most` already.
+fn enter(counter: &AtomicU32, most: u32) -> bool {
+    let more = |count: u32| (count < most).then_some(count + 1);
+    counter.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+}
+
+/// How many misses of one source may wait when so many places of all are free: a quarter of those, so that however many
+/// sources ask, a new one finds room (Choudhury and Hahne, "Dynamic queue length thresholds", 1998); one at least while
+/// any is free.
+///
+/// | most | free | may wait |
+/// |---|---|---|
+/// | 256 | 65,536 | 256 |
+/// | 256 | 400 | 100 |
+/// | 256 | 3 | 1 |
+/// | 256 | 0 | 0 |
+fn most_waiting(most: u32, free: usize) -> u32 {
+    let share = u32::try_from(free.div_ceil(4)).unwrap_or(u32::MAX);
+    most.min(share)
+}
+
+/// Whether one more may be asked for, and until when it is then paid for: one each `interval`, and what two seconds bring
+/// at once (the generic cell rate algorithm, ITU-T I.371). All in microseconds.
+fn admit(paid_until: u64, now: u64, interval: u64) -> Option<u64> {
+    (paid_until <= now + BURST).then(|| paid_until.max(now) + interval)
+}
+
+/// Two seconds.
+const BURST: u64 = 2_000_000;
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use podlocal_settings::read::{Given, read};
+
+    fn sources(bounds: &[(&str, &str)], now: Instant) -> Sources {
+        let given = |setting: &podlocal_settings::table::Setting| {
+            let of_setting = bounds.iter().filter(|(name, _)| *name == setting.name);
+            of_setting
+                .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
+                .collect()
+        };
+        let read = read(given);
+        assert_eq!(read.mistakes, []);
+        Sources::new(&read.settings, now)
+    }
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    #[test]
+    fn a_quarter_of_what_is_free_and_never_more_than_the_bound() {
+        let table = [(65_536, 256), (1024, 256), (400, 100), (4, 1), (3, 1), (1, 1), (0, 0)];
+        assert!(table.into_iter().all(|(free, expected)| most_waiting(256, free) == expected));
+    }
+
+    #[test]
+    fn one_source_cannot_take_the_places_of_another() {
+        let now = Instant::now();
+        let sources = sources(&[("misses-per-source", "3")], now);
+        let mut held: Vec<_> = (0..3).map(|_| sources.miss(ONE, 100, now).expect("a place")).collect();
+        assert_eq!(sources.miss(ONE, 100, now).expect_err("full"), Limit::MissesPerSource);
+        assert!(sources.miss(OTHER, 100, now).is_ok());
+        held.pop();
+        assert!(sources.miss(ONE, 100, now).is_ok(), "a place is free again");
+    }
+
+    #[test]
+    fn when_few_places_are_free_who_has_many_is_refused_and_who_has_none_is_not() {
+        let now = Instant::now();
+        let sources = sources(&[("misses-per-source", "100")], now);
+        let _held: Vec<_> = (0..10).map(|_| sources.miss(ONE, 1000, now).expect("a place")).collect();
+        assert!(sources.miss(ONE, 40, now).is_err());
+        assert!(sources.miss(OTHER, 40, now).is_ok());
+    }
+
+    #[test]
+    fn a_source_may_ask_for_two_seconds_worth_at_once_and_then_at_its_rate() {
+        let now = Instant::now();
+        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let asks = |count: u32, now| (0..count).filter(|_| sources.miss(ONE, 1000, now).is_ok()).count();
+        assert_eq!(asks(1000, now), 201);
+        assert_eq!(asks(1000, now + Duration::from_millis(500)), 50);
+        assert_eq!(
+            asks(1000, now + Duration::from_secs(60)),
+            201,
+            "what is not used is not saved up for longer"
+        );
+        assert!(sources.miss(OTHER, 1000, now).is_ok());
+    }
+
+    #[test]
+    fn connections_are_bounded_and_given_back() {
+        let sources = sources(&[("tcp-connections-per-source", "2")], Instant::now());
+        let held = [sources.connection(ONE), sources.connection(ONE)];
+        assert!(sources.connection(ONE).is_none() && sources.connection(OTHER).is_some());
+        drop(held);
+        assert!(sources.connection(ONE).is_some());
+    }
+
+    #[test]
+    fn in_a_pod_nothing_is_counted() {
+        let now = Instant::now();
+        let sources = sources(&[], now);
+        assert!((0..100_000).all(|_| sources.miss(ONE, 0, now).is_ok()));
+        assert!(sources.are_answered(ONE, now) && !sources.are_answered([8, 8, 8, 8].into(), now));
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_clothes_of_ipv6_is_the_same_source() {
+        let sources = sources(&[("tcp-connections-per-source", "1")], Instant::now());
+        let _held = sources.connection(ONE).expect("a place");
+        assert!(sources.connection("::ffff:10.0.0.1".parse().expect("an address")).is_none());
+    }
+}

@@ -1,0 +1,68 @@
+//! What the kernel says of a process, and the cores that it may use.
+
+use std::fs;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::failure::{Failure, Tried};
+
+/// What a process has taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// User and system time, in seconds.
+    pub cpu: f64,
+    /// Resident memory, in MiB.
+    pub resident: f64,
+    /// The most resident memory so far, in MiB.
+    pub most_resident: f64,
+}
+
+/// What that process has taken by now.
+pub fn usage(id: u32) -> Result<Usage, Failure> {
+    let read = |name: &str| {
+        let file = format!("/proc/{id}/{name}");
+        fs::read_to_string(&file).tried(|| format!("reading {file}"))
+    };
+    let (stat, status) = (read("stat")?, read("status")?);
+    // The name in parentheses may hold blanks; user and system time are fields 14 and 15 (proc_pid_stat(5)), in
+    // hundredths of a second on every architecture that we build for.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let mebibytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    };
+    Ok(Usage { cpu: ticks as f64 / 100.0, resident: mebibytes("VmRSS:"), most_resident: mebibytes("VmHWM:") })
+}
+
+/// Datagrams that the sockets of a local port had no room for, by IPv4 (proc_pid_net(5), `udp`).
+pub fn datagrams_dropped(port: u16) -> Result<u64, Failure> {
+    let text = fs::read_to_string("/proc/net/udp").tried(|| "reading /proc/net/udp".to_owned())?;
+    let ending = format!(":{port:04X}");
+    let of_port = |line: &&str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&ending));
+    let lines = text.lines().filter(of_port);
+    Ok(lines.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
+}
+
+/// The thread runs on that core alone until this is dropped; so does a process that it starts meanwhile, for ever.
+#[derive(Debug)]
+pub struct Pinned(CpuSet);
+
+impl Pinned {
+    /// Pins this thread. Nothing may be awaited before it is dropped.
+    pub fn to(core: usize) -> Result<Self, Failure> {
+        let pinning = || format!("pinning a thread to core {core}");
+        let before = sched_getaffinity(Pid::from_raw(0)).tried(pinning)?;
+        let mut cores = CpuSet::new();
+        cores.set(core).tried(pinning)?;
+        sched_setaffinity(Pid::from_raw(0), &cores).tried(pinning)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.0);
+    }
+}

@@ -1,0 +1,179 @@
+//! One source that asks for names again and again, as fast as it is answered.
+
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hickory_proto::rr::RecordType;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
+use super::batch::{Receiver, Sender, connected, question, rcode};
+use crate::failure::{Failure, Tried};
+use crate::faults::client::ask_from;
+use crate::process::Pinned;
+
+/// Sockets of a source: the kernel spreads the ports over the threads of the tier.
+const SOCKETS: usize = 24;
+
+/// Questions under way on each socket. All together fit into the receive buffer that a socket has by default, some 270
+/// datagrams.
+const WINDOW: usize = 8;
+
+/// After so much silence what is under way is taken for lost.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// What it asks, and from where.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    pub(super) server: SocketAddr,
+    pub(super) source: Ipv4Addr,
+    /// On one core, or wherever there is room.
+    pub(super) core: Option<usize>,
+    pub(super) questions: Vec<Vec<u8>>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Figures {
+    /// Answers a second, those that failed left out.
+    pub(super) per_second: f64,
+    /// Answers, those that failed left out.
+    pub(super) answered: u64,
+    /// Answers other than NOERROR.
+    pub(super) failed: u64,
+    /// Questions that got no answer.
+    pub(super) lost: u64,
+    /// The share of a core that asking took: with 1.0 it is the asker that was measured.
+    pub(super) busy: f64,
+}
+
+impl Load {
+    /// So many hot names; they are not hot yet.
+    pub(super) fn of(
+        names: usize,
+        server: SocketAddr,
+        source: Ipv4Addr,
+        core: Option<usize>,
+    ) -> Result<Self, Failure> {
+        let questions = (0..names).map(|number| question(number as u16, &hot_name(number), RecordType::A));
+        Ok(Self { server, source, core, questions: questions.collect::<Result<_, _>>()? })
+    }
+
+    /// Asks for that long, in a thread of its own.
+    pub(super) async fn run(&self, duration: Duration) -> Result<Figures, Failure> {
+        let load = self.clone();
+        let measured = tokio::task::spawn_blocking(move || {
+            let _pinned = load.core.map(Pinned::to).transpose()?;
+            load.ask(duration)
+        });
+        measured.await.tried(|| "asking".to_owned())?
+    }
+
+    fn ask(&self, duration: Duration) -> Result<Figures, Failure> {
+        let watching = || "watching sockets".to_owned();
+        let datagrams: Vec<_> = self.questions.iter().map(|question| [IoSlice::new(question)]).collect();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
+        let mut flows = Vec::with_capacity(SOCKETS);
+        for index in 0..SOCKETS {
+            let socket = connected(self.source, self.server)?;
+            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
+            // Each begins elsewhere, so that not all ask for the same name at the same time.
+            let next = index * datagrams.len() / SOCKETS;
+            flows.push(Flow { socket, next, under_way: 0, heard_at: Instant::now() });
+        }
+        let (mut sender, mut receiver, mut figures) = (Sender::new(), Receiver::new(), Figures::default());
+        let mut events = [EpollEvent::empty(); SOCKETS];
+        let (start, busy) = (Instant::now(), thread_time()?);
+        let mut checked_at = start;
+        for flow in &mut flows {
+            flow.fill(&datagrams, &mut sender)?;
+        }
+        while start.elapsed() < duration {
+            let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).tried(watching)?;
+            let now = Instant::now();
+            for event in &events[..ready] {
+                let Some(flow) = flows.get_mut(usize::try_from(event.data()).unwrap_or_default()) else {
+                    continue;
+                };
+                flow.receive(&mut receiver, &mut figures, now)?;
+                flow.fill(&datagrams, &mut sender)?;
+            }
+            if now - checked_at > SILENCE {
+                checked_at = now;
+                for flow in flows.iter_mut().filter(|flow| now - flow.heard_at > SILENCE) {
+                    figures.lost += flow.under_way as u64;
+                    (flow.under_way, flow.heard_at) = (0, now);
+                    flow.fill(&datagrams, &mut sender)?;
+                }
+            }
+        }
+        let elapsed = start.elapsed().as_secs_f64();
+        figures.per_second = figures.answered as f64 / elapsed;
+        figures.busy = (thread_time()? - busy) / elapsed;
+        Ok(figures)
+    }
+}
+
+struct Flow {
+    socket: UdpSocket,
+    /// The place of the next question.
+    next: usize,
+    under_way: usize,
+    heard_at: Instant,
+}
+
+impl Flow {
+    fn receive(
+        &mut self,
+        receiver: &mut Receiver,
+        figures: &mut Figures,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        for (answer, _) in receiver.receive(&self.socket).tried(|| "receiving".to_owned())? {
+            let is_good = rcode(answer) == Some(0);
+            figures.answered += u64::from(is_good);
+            figures.failed += u64::from(!is_good);
+            self.under_way = self.under_way.saturating_sub(1);
+            self.heard_at = now;
+        }
+        Ok(())
+    }
+
+    /// As many questions as the window has room for; those at the end of the list wait for the next time.
+    fn fill(&mut self, datagrams: &[[IoSlice<'_>; 1]], sender: &mut Sender) -> Result<(), Failure> {
+        let end = (self.next + WINDOW - self.under_way).min(datagrams.len());
+        let sent = sender.send(&self.socket, &datagrams[self.next..end]).tried(|| "sending".to_owned())?;
+        self.next = (self.next + sent) % datagrams.len();
+        self.under_way += sent;
+        Ok(())
+    }
+}
+
+/// User and system time of this thread, in seconds.
+fn thread_time() -> Result<f64, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).tried(|| "reading this thread's time".to_owned())?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(micros as f64 / 1e6)
+}
+
+fn hot_name(number: usize) -> String {
+    format!("hot-{number}.example.com")
+}
+
+/// Makes so many names hot: asks for each, from several addresses, so that no source asks for too much.
+pub(super) async fn warm(server: SocketAddr, names: usize) -> Result<(), Failure> {
+    let ask_one = |number: usize| async move {
+        let source = Ipv4Addr::new(127, 0, 3, (number % 4) as u8 + 1);
+        ask_from(source, server, &hot_name(number)).await
+    };
+    let seen: Vec<_> = stream::iter(0..names).map(ask_one).buffer_unordered(50).collect().await;
+    let seen = seen.into_iter().collect::<Result<Vec<_>, _>>()?;
+    match seen.iter().filter(|seen| !seen.is_answered()).count() {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} of {names} names could not be made hot"))),
+    }
+}

@@ -1,0 +1,225 @@
+//! Finds the shared tier: a Service in our own namespace that has the label for it.
+//!
+//! That the Service is there decides, not which endpoints it has at the moment: a pod keeps what it is told for its life,
+//! and its proxy steps over a tier that does not answer. A pod that is made while the tier starts would otherwise never
+//! use it, and one that is told of a tier that is never to come has lost nothing but a pause now and then.
+
+use std::cmp::Reverse;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
+use tokio::sync::watch;
+
+use crate::cluster::{Cluster, Tier};
+use crate::metrics::Metrics;
+use crate::readiness::Latch;
+
+/// What the Services say about the shared tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The name of the Service that is used, and where it is reached.
+    pub used: Option<(String, SocketAddr)>,
+    /// The names of the others that have the label.
+    pub unused: Vec<String>,
+}
+
+/// Watches the Services for ever, and puts what they say into `cluster`. What fails is tried again, with growing pauses,
+/// and what is known holds.
+///
+/// `latch` is dropped at the first list, so that a webhook that starts does not take the tier from the first pods; and at
+/// the first failure, because pods do without a tier, and no right to see Services is no reason to inject nothing.
+pub async fn follow(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>, latch: Latch) {
+    let mut latch = Some(latch);
+    let mut last = Found::default();
+    let (known, writer) = reflector::store::<Service>();
+    let selector = format!("{SHARED_TIER_LABEL}={SHARED_TIER}");
+    let services = Api::default_namespaced(client);
+    let changes =
+        watcher(services, watcher::Config::default().labels(&selector)).default_backoff().reflect(writer);
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        match change {
+            // A list that is not at its end says nothing yet.
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
+            Ok(_) => {
+                let dns = cluster.borrow().dns.first().map(SocketAddr::ip);
+                let found = choose(known.state().iter().map(AsRef::as_ref), dns);
+                publish(&last, &found, &cluster);
+                last = found;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch the Services of the shared tier; will try again");
+            }
+        }
+        drop(latch.take());
+    }
+}
+
+/// Which Service is the tier, and where it is reached.
+///
+/// | the Service | it is |
+/// |---|---|
+/// | is being deleted | nothing any more |
+/// | is an `ExternalName`, has no cluster IP, or no port for UDP | unused |
+/// | anything else | a tier, at its cluster IP of the family of `dns`, else at its first one |
+///
+/// The port is the one for UDP that is named `dns`, else the one with the number 53, else the first.
+///
+/// Of several tiers one is used: one with `internalTrafficPolicy: Local` before all others, because nothing is nearer than
+/// the pod's own node; then the first by name.
+pub fn choose<'a>(services: impl Iterator<Item = &'a Service>, dns: Option<IpAddr>) -> Found {
+    let mut services: Vec<_> =
+        services.filter(|service| service.metadata.deletion_timestamp.is_none()).collect();
+    services.sort_by_key(|service| (Reverse(is_local(service)), service.name_any()));
+    let is_used = services.iter().position(|service| address(service, dns).is_some());
+    let used = is_used.and_then(|index| {
+        let service = services.remove(index);
+        Some((service.name_any(), address(service, dns)?))
+    });
+    Found { used, unused: services.into_iter().map(Service::name_any).collect() }
+}
+
+fn is_local(service: &Service) -> bool {
+    let policy = service.spec.as_ref().and_then(|spec| spec.internal_traffic_policy.as_deref());
+    policy == Some("Local")
+}
+
+/// Where the Service is reached; `None` when it is no tier.
+fn address(service: &Service, dns: Option<IpAddr>) -> Option<SocketAddr> {
+    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
+    // `None` is the cluster IP of a headless one.
+    let ips = spec.cluster_ips.iter().flatten().filter_map(|text| text.parse::<IpAddr>().ok());
+    let mut ips: Vec<_> = ips.collect();
+    ips.sort_by_key(|ip| dns.is_some_and(|dns| dns.is_ipv4() != ip.is_ipv4()));
+
+    let ports = spec.ports.iter().flatten().filter(|port| port.protocol.as_deref() == Some("UDP"));
+    let port = ports.min_by_key(|port| Reverse((port.name.as_deref() == Some("dns"), port.port == 53)))?;
+    Some(SocketAddr::new(*ips.first()?, u16::try_from(port.port).ok()?))
+}
+
+/// Tells new pods of what was found, and people of what has changed.
+fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
+    if found.used != last.used {
+        if let Some((service, address)) = &found.used {
+            tracing::info!(service, %address, "found the shared tier");
+        } else {
+            tracing::info!("the shared tier is gone");
+        }
+    }
+    if found.unused != last.unused && !found.unused.is_empty() {
+        tracing::info!(services = ?found.unused, "one Service is the shared tier; these are not used");
+    }
+    let addresses: Vec<_> = found.used.iter().map(|(_, address)| *address).collect();
+    cluster.send_if_modified(|cluster| {
+        let is_new = cluster.shared_tier.addresses != addresses;
+        if is_new {
+            cluster.shared_tier = Tier::at(addresses);
+        }
+        is_new
+    });
+}
+
+/// Measures what new pods are told, for ever.
+pub async fn measure(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
+    loop {
+        let addresses = known.borrow_and_update().told_tier().len();
+        metrics.shared_tier(addresses);
+        if known.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// As the API server gives it: with defaults written out.
+    fn service(name: &str, change: &Value) -> Service {
+        let mut service = json!({
+            "metadata": {"name": name},
+            "spec": {
+                "type": "ClusterIP", "clusterIP": "10.96.0.53", "clusterIPs": ["10.96.0.53"],
+                "internalTrafficPolicy": "Cluster",
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                ],
+            },
+        });
+        json_patch::merge(&mut service, change);
+        serde_json::from_value(service).expect("a Service")
+    }
+
+    fn ports(ports: &[(&str, u16, &str)]) -> Value {
+        let port = |(name, port, protocol): &(&str, u16, &str)| json!({"name": name, "port": port, "protocol": protocol});
+        json!({"spec": {"ports": ports.iter().map(port).collect::<Vec<_>>()}})
+    }
+
+    fn used(services: &[Service], dns: &str) -> Option<String> {
+        let dns = dns.parse().ok();
+        choose(services.iter(), dns).used.map(|(name, address)| format!("{name} {address}"))
+    }
+
+    #[test]
+    fn a_service_with_a_cluster_ip_and_a_port_for_udp_is_a_tier() {
+        for (change, expected) in [
+            (json!({}), Some("10.96.0.53:53")),
+            (json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), None),
+            (json!({"spec": {"type": "ExternalName"}}), None),
+            (json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}}), None),
+            (json!({"spec": {"clusterIP": "", "clusterIPs": []}}), None),
+            (json!({"spec": {"clusterIPs": null}}), None),
+            (json!({"spec": {"ports": null}}), None),
+            (json!({"spec": null}), None),
+            (ports(&[("dns", 53, "TCP")]), None),
+            (ports(&[("a", 5353, "UDP")]), Some("10.96.0.53:5353")),
+            (ports(&[("a", 5353, "UDP"), ("b", 53, "UDP")]), Some("10.96.0.53:53")),
+            (ports(&[("a", 53, "UDP"), ("dns", 5353, "UDP"), ("b", 5354, "UDP")]), Some("10.96.0.53:5353")),
+        ] {
+            let expected = expected.map(|address| format!("tier {address}"));
+            assert_eq!(used(&[service("tier", &change)], "10.96.0.10"), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn the_address_is_of_the_family_of_the_clusters_dns_where_there_is_one() {
+        let dual = service("tier", &json!({"spec": {"clusterIPs": ["10.96.0.53", "fd00::53"]}}));
+        let single = service("tier", &json!({"spec": {"clusterIPs": ["fd00::53"]}}));
+        for (service, dns, expected) in [
+            (&dual, "10.96.0.10", "tier 10.96.0.53:53"),
+            (&dual, "fd00::a", "tier [fd00::53]:53"),
+            (&dual, "unknown", "tier 10.96.0.53:53"),
+            (&single, "10.96.0.10", "tier [fd00::53]:53"),
+        ] {
+            assert_eq!(used(std::slice::from_ref(service), dns).as_deref(), Some(expected), "{dns}");
+        }
+    }
+
+    #[test]
+    fn the_tier_of_the_node_is_used_before_others_and_the_first_by_name_otherwise() {
+        let local = json!({"spec": {"internalTrafficPolicy": "Local"}});
+        let headless = json!({"spec": {"clusterIPs": ["None"], "internalTrafficPolicy": "Local"}});
+        let gone = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        let services = [
+            service("b", &json!({})),
+            service("z", &local),
+            service("a", &json!({})),
+            service("h", &headless),
+            service("g", &gone),
+        ];
+        let found = choose(services.iter(), None);
+        assert_eq!(found.used.map(|(name, _)| name).as_deref(), Some("z"));
+        assert_eq!(found.unused, ["h", "a", "b"]);
+        assert_eq!(used(&services[..1], "").as_deref(), Some("b 10.96.0.53:53"));
+        assert_eq!(used(&[services[0].clone(), services[2].clone()], "").as_deref(), Some("a 10.96.0.53:53"));
+        assert_eq!(choose(std::iter::empty(), None), Found::default());
+    }
+}

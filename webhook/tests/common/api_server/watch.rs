@@ -1,0 +1,89 @@
+//! Lists and watches of what is right below a path, by label.
+
+use std::collections::VecDeque;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::{StatusCode, Uri, header};
+use serde_json::{Value, json};
+
+use super::{Objects, reply, status};
+
+/// What a watch is told.
+#[derive(Clone)]
+pub(super) struct Change {
+    pub(super) path: String,
+    /// The object before, and after; `None` where there is none.
+    pub(super) before: Option<Value>,
+    pub(super) after: Option<Value>,
+}
+
+pub(super) fn list_or_watch(objects: &Objects, uri: &Uri) -> Response {
+    let collection = uri.path().to_owned();
+    if objects.forbidden.contains(&collection) {
+        return status(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    let query = uri.query().unwrap_or_default();
+    let selector = Selector::of(query);
+    if !query.contains("watch=true") {
+        let metadata = json!({"resourceVersion": objects.version.to_string()});
+        let mut items = objects.below(&collection);
+        items.retain(|object| selector.selects(object));
+        return reply(
+            StatusCode::OK,
+            &json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items}),
+        );
+    }
+    let from =
+        query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok()).unwrap_or(0);
+    let missed =
+        objects.history.iter().filter(|(version, _)| *version > from).map(|(_, change)| change.clone());
+    let missed: VecDeque<_> = missed.collect();
+    let watch = (missed, objects.changes.subscribe(), collection, selector);
+    let events = stream::unfold(watch, |(mut missed, mut live, collection, selector)| async move {
+        loop {
+            let change = match missed.pop_front() {
+                Some(change) => change,
+                None => live.recv().await.ok()?,
+            };
+            if let Some(event) = event(&change, &collection, &selector) {
+                let line = Ok::<_, std::io::Error>(format!("{event}\n"));
+                return Some((line, (missed, live, collection, selector)));
+            }
+        }
+    });
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(events)).into_response()
+}
+
+/// What a watch of `collection` is told of a change; an object that is not selected is not there for it.
+fn event(change: &Change, collection: &str, selector: &Selector) -> Option<Value> {
+    change.path.strip_prefix(collection)?.strip_prefix('/').filter(|name| !name.contains('/'))?;
+    let selected = |object: &Option<Value>| object.clone().filter(|object| selector.selects(object));
+    let (kind, object) = match (selected(&change.before), selected(&change.after)) {
+        (None, Some(object)) => ("ADDED", object),
+        (Some(_), Some(object)) => ("MODIFIED", object),
+        (Some(object), None) => ("DELETED", object),
+        (None, None) => return None,
+    };
+    Some(json!({"type": kind, "object": object}))
+}
+
+/// A label that objects must have with that value; none: all of them.
+struct Selector(Option<(String, String)>);
+
+impl Selector {
+    fn of(query: &str) -> Self {
+        let text = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector="));
+        let text = text.map(|text| text.replace("%2F", "/").replace("%3D", "="));
+        Self(text.map(|text| {
+            let (label, value) = text.split_once('=').expect("label=value");
+            (label.to_owned(), value.to_owned())
+        }))
+    }
+
+    fn selects(&self, object: &Value) -> bool {
+        let Self(wanted) = self;
+        wanted.as_ref().is_none_or(|(label, value)| object["metadata"]["labels"][label] == **value)
+    }
+}

@@ -1,0 +1,71 @@
+//! The manifests, rendered as kustomize does it.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::fs;
+use std::path::Path;
+
+use podlocal_webhook::yaml;
+use serde_json::Value;
+
+/// What `kubectl kustomize manifests/FOLDER` prints, as far as our kustomizations need it: resources, JSON patches in the
+/// file, and tags of images.
+pub(crate) fn render(folder: &str) -> Vec<Value> {
+    render_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(folder))
+}
+
+fn render_folder(folder: &Path) -> Vec<Value> {
+    let kustomization = read(&folder.join("kustomization.yaml")).remove(0);
+    for key in kustomization.as_object().expect("a map").keys() {
+        assert!(
+            ["apiVersion", "kind", "resources", "patches", "images"].contains(&key.as_str()),
+            "{key} is not known here"
+        );
+    }
+    let mut objects = Vec::new();
+    for resource in kustomization["resources"].as_array().expect("resources") {
+        let path = folder.join(resource.as_str().expect("a path"));
+        if path.is_dir() {
+            objects.extend(render_folder(&path));
+        } else {
+            objects.extend(read(&path));
+        }
+    }
+    for patch in kustomization["patches"].as_array().into_iter().flatten() {
+        let target = &patch["target"];
+        let is_target = |object: &Value| {
+            object["kind"] == target["kind"]
+                && (target["name"].is_null() || object["metadata"]["name"] == target["name"])
+        };
+        assert_eq!(objects.iter().filter(|object| is_target(object)).count(), 1, "{target}");
+        let text = patch["patch"].as_str().expect("a patch");
+        let patch = yaml::read(text).expect("YAML").remove(0);
+        let operations: json_patch::Patch = serde_json::from_value(patch).expect("operations");
+        let object = objects.iter_mut().find(|object| is_target(object)).expect("the target");
+        json_patch::patch(object, &operations).unwrap_or_else(|error| panic!("{target}: {error}"));
+    }
+    for image in kustomization["images"].as_array().into_iter().flatten() {
+        let name = image["name"].as_str().expect("a name");
+        let tagged = format!("{name}:{}", image["newTag"].as_str().expect("a tag"));
+        let containers = objects.iter_mut().filter_map(|object| {
+            object.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut)
+        });
+        for container in containers.flatten().filter(|container| container["image"] == name) {
+            container["image"] = tagged.clone().into();
+        }
+    }
+    objects
+}
+
+/// The one object of that kind.
+pub(crate) fn find(objects: &[Value], kind: &str) -> Value {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    let object = found.next().unwrap_or_else(|| panic!("there is no {kind}")).clone();
+    assert!(found.next().is_none(), "there are several of {kind}");
+    object
+}
+
+fn read(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}

@@ -1,0 +1,213 @@
+//! The manifests of the shared tier: the program takes what they say, the webhook finds what they make, and both shapes
+//! stand beside each other.
+
+mod common;
+
+use common::kustomize::{find, render};
+use k8s_openapi::api::core::v1::Service;
+use podlocal_settings::names::{
+    ADMIN_PORT_NAME, INJECT_DISABLED, INJECT_LABEL, PORT_SYSCTL, SHARED_TIER, SHARED_TIER_LABEL, SIDECAR_USER,
+};
+use podlocal_settings::read::{self, Given};
+use podlocal_settings::table::{self, Setting};
+use podlocal_settings::value::{Quantity, Role};
+use podlocal_settings::{Settings, value};
+use podlocal_webhook::tier;
+use serde_json::{Value, json};
+
+mod rules {
+    pub(crate) mod pod_security;
+}
+
+/// Each shape: its overlay, and what makes its pods.
+const SHAPES: [(&str, &str); 2] =
+    [("overlays/shared-deployment", "Deployment"), ("overlays/shared-daemonset", "DaemonSet")];
+
+/// The addresses of a pod, as the downward API writes them.
+const POD_IPS: &str = "10.244.1.2,fd00:10:244::2";
+
+#[test]
+fn the_program_takes_the_arguments_and_variables() {
+    for template in templates() {
+        let (spec, container) = (&template["spec"], &template["spec"]["containers"][0]);
+        let settings = settings(container);
+        assert_eq!(settings.role, Role::Shared);
+        assert_eq!(settings.listen, value::addresses(POD_IPS).expect("addresses"));
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(container["image"], format!("ghcr.io/podlocal-dns/sidecar:{version}"));
+
+        let ports = container["ports"].as_array().expect("ports").iter();
+        let ports: Vec<_> = ports.map(|port| (&port["name"], port["containerPort"].clone())).collect();
+        let admin = (&json!(ADMIN_PORT_NAME), json!(settings.admin_port));
+        assert_eq!(ports, [(&json!("dns"), json!(53)), (&json!("dns-tcp"), json!(53)), admin]);
+        for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+            assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": ADMIN_PORT_NAME}));
+        }
+        // The rest is for those who wait for an answer: 4 s at most, and then some.
+        let grace = spec["terminationGracePeriodSeconds"].as_u64().expect("seconds");
+        assert!(grace >= settings.lame_duck.as_secs() + 10, "{grace}");
+
+        let resources = &container["resources"];
+        let memory =
+            |kind: &str| Quantity::parse(resources[kind]["memory"].as_str().expect("a text")).expect("valid");
+        assert!(
+            memory("requests") >= settings.memory_request() && memory("limits") >= settings.memory_limit()
+        );
+        assert!(resources["limits"].get("cpu").is_none(), "a gang that starts is not throttled");
+    }
+}
+
+#[test]
+fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
+    for template in templates() {
+        assert_eq!(rules::pod_security::violations(&template), [""; 0]);
+        let spec = &template["spec"];
+        assert_eq!(template["metadata"]["labels"][INJECT_LABEL], INJECT_DISABLED);
+        assert_eq!(spec["dnsPolicy"], "ClusterFirst");
+        assert_eq!(spec["securityContext"]["runAsUser"], SIDECAR_USER);
+        let sysctl = json!({"name": PORT_SYSCTL, "value": "0"});
+        assert_eq!(spec["securityContext"]["sysctls"], json!([sysctl]));
+        assert_eq!(spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+        // Services of the namespace define variables that begin as ours do.
+        assert_eq!(
+            (&spec["enableServiceLinks"], &spec["automountServiceAccountToken"]),
+            (&json!(false), &json!(false))
+        );
+    }
+}
+
+#[test]
+fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node() {
+    let services = SHAPES.map(|(folder, _)| {
+        let mut service = find(&render(folder), "Service");
+        assert_eq!(service["metadata"]["labels"][SHARED_TIER_LABEL], SHARED_TIER);
+        // What the API server adds.
+        service["spec"]["clusterIPs"] = json!(["10.96.0.53"]);
+        serde_json::from_value::<Service>(service).expect("a Service")
+    });
+    let used = |services: &[Service]| tier::choose(services.iter(), None).used.expect("a tier");
+    for (service, name) in services.iter().zip(["podlocal-dns-shared", "podlocal-dns-shared-node"]) {
+        let expected = (name.to_owned(), "10.96.0.53:53".parse().expect("an address"));
+        assert_eq!(used(std::slice::from_ref(service)), expected);
+    }
+    assert_eq!(used(&services).0, "podlocal-dns-shared-node");
+}
+
+#[test]
+fn what_a_shape_names_is_there() {
+    for (folder, kind) in SHAPES {
+        let objects = render(folder);
+        let owner = find(&objects, kind);
+        let template = &owner["spec"]["template"];
+        let (spec, labels) = (&template["spec"], &template["metadata"]["labels"]);
+        assert_eq!(spec["serviceAccountName"], find(&objects, "ServiceAccount")["metadata"]["name"]);
+        assert_eq!(spec["priorityClassName"], find(&objects, "PriorityClass")["metadata"]["name"]);
+
+        let (service, policy) = (find(&objects, "Service"), find(&objects, "NetworkPolicy"));
+        let mut selectors = vec![&owner["spec"]["selector"]["matchLabels"], &service["spec"]["selector"]];
+        selectors.push(&policy["spec"]["podSelector"]["matchLabels"]);
+        let budget = objects.iter().find(|object| object["kind"] == "PodDisruptionBudget");
+        selectors.extend(budget.map(|budget| &budget["spec"]["selector"]["matchLabels"]));
+        for spread in spec["topologySpreadConstraints"].as_array().into_iter().flatten() {
+            selectors.push(&spread["labelSelector"]["matchLabels"]);
+        }
+        for selector in selectors {
+            let selector = selector.as_object().expect("labels");
+            assert!(!selector.is_empty() && selector.iter().all(|(key, value)| labels[key] == *value));
+        }
+        if let Some(scaler) = objects.iter().find(|object| object["kind"] == "HorizontalPodAutoscaler") {
+            let target = &scaler["spec"]["scaleTargetRef"];
+            assert_eq!((&target["kind"], &target["name"]), (&json!(kind), &owner["metadata"]["name"]));
+            // It measures by the request, and its number would be taken back by another one.
+            assert!(spec["containers"][0]["resources"]["requests"]["cpu"].is_string());
+            assert!(owner["spec"].get("replicas").is_none());
+        }
+
+        let ports = |list: &Value, key: &str| -> Vec<_> {
+            let ports = list.as_array().expect("ports").iter();
+            ports.map(|port| (port[key].clone(), port["protocol"].clone())).collect()
+        };
+        let open = ports(&policy["spec"]["ingress"][0]["ports"], "port");
+        assert_eq!(open, ports(&spec["containers"][0]["ports"], "name"));
+        assert_eq!(ports(&service["spec"]["ports"], "targetPort"), open[..2]);
+    }
+}
+
+/// A policy that knew who asks would leave out what a node masquerades.
+#[test]
+fn who_may_ask_is_not_a_matter_of_the_policy_and_whom_the_tier_may_reach_is_not_limited() {
+    for (folder, _) in SHAPES {
+        let spec = find(&render(folder), "NetworkPolicy")["spec"].clone();
+        assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
+        assert!(spec["ingress"].as_array().expect("rules").iter().all(|rule| rule.get("from").is_none()));
+    }
+}
+
+#[test]
+fn both_shapes_stand_beside_each_other_and_beside_the_webhook() {
+    let key = |object: &Value| {
+        [&object["kind"], &object["metadata"]["namespace"], &object["metadata"]["name"]].map(Value::to_string)
+    };
+    let [deployment, daemonset, base] = [SHAPES[0].0, SHAPES[1].0, "base"].map(render);
+    for object in deployment.iter().chain(&daemonset) {
+        assert!(!base.iter().any(|other| key(other) == key(object)), "{:?}", key(object));
+        let namespace = &object["metadata"]["namespace"];
+        assert!(namespace == "podlocal-dns" || object["kind"] == "PriorityClass", "{:?}", key(object));
+    }
+    let mut common = Vec::new();
+    for object in &deployment {
+        if let Some(same) = daemonset.iter().find(|other| key(other) == key(object)) {
+            assert_eq!(same, object);
+            common.push(object["kind"].as_str().expect("a kind"));
+        }
+    }
+    assert_eq!(common, ["ServiceAccount", "PriorityClass", "NetworkPolicy"]);
+}
+
+#[test]
+fn an_update_never_leaves_fewer_and_no_pod_is_pushed_away_for_a_tier() {
+    for (folder, kind) in SHAPES {
+        let objects = render(folder);
+        let owner = find(&objects, kind);
+        let strategy = if kind == "DaemonSet" { "updateStrategy" } else { "strategy" };
+        let expected = json!({"maxUnavailable": 0, "maxSurge": 1});
+        assert_eq!(owner["spec"][strategy]["rollingUpdate"], expected);
+        let priority = find(&objects, "PriorityClass");
+        assert_eq!(priority["preemptionPolicy"], "Never");
+        let webhook = find(&render("base"), "PriorityClass");
+        assert!(priority["value"].as_i64() < webhook["value"].as_i64());
+    }
+}
+
+/// The pods of each shape.
+fn templates() -> [Value; 2] {
+    SHAPES.map(|(folder, kind)| find(&render(folder), kind)["spec"]["template"].clone())
+}
+
+/// What the program reads from the container's arguments and variables; each must be a setting of it, with a good value.
+fn settings(container: &Value) -> Settings {
+    let texts = |value: &Value| value.as_str().expect("a text").to_owned();
+    let arguments: Vec<_> = container["args"].as_array().expect("arguments").iter().map(texts).collect();
+    assert_eq!(arguments[0], "serve");
+    let mut given: Vec<(String, String)> =
+        arguments[1..].chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    for variable in container["env"].as_array().expect("variables") {
+        let text = match &variable["valueFrom"]["fieldRef"]["fieldPath"] {
+            Value::Null => texts(&variable["value"]),
+            path => {
+                assert_eq!(path, "status.podIPs");
+                POD_IPS.to_owned()
+            }
+        };
+        given.push((texts(&variable["name"]), text));
+    }
+    let of_setting = |setting: &Setting| {
+        let names = [setting.flag(), setting.variable()];
+        let of_setting = given.iter().filter(|(name, _)| setting.is_for_sidecar() && names.contains(name));
+        of_setting.map(|(origin, text)| Given { origin: origin.clone(), text: text.clone() }).collect()
+    };
+    let read = read::read(of_setting);
+    assert_eq!((read.mistakes, read.accepted.len()), (Vec::new(), given.len()), "{given:?}");
+    assert!(read.accepted.iter().any(|(setting, _)| **setting == table::ROLE));
+    read.settings
+}
