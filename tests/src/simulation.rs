@@ -4,6 +4,7 @@
 //!   plan     an arm -> the questions that leave a pod for its three names, step by step; pure
 //!   stub     glibc's stub resolver in one pod: answers and time-outs -> what it sends next; pure
 //!   policy   whom an exchange asks, how and when, by who leads it; pure
+//!   liveness what a sidecar finds out about a silent tier; pure
 //!   tier     one process of the shared tier: queues, answers, who waits; pure
 //!   model    pods, the way to cluster DNS, its queue; events in order of time -> an outcome
 //!   report   outcomes -> table and charts
@@ -17,6 +18,7 @@
 //! TCP handshakes, and segments that are lost; a network that is slower under load; expiry of cached answers other than the
 //! node's negative ones; the scheduler, image pulls, and back-off between restarts beyond one fixed pause.
 
+mod liveness;
 pub mod model;
 pub mod plan;
 mod policy;

@@ -7,10 +7,10 @@
 //! | a sidecar | 0; 0.3 s; gives up at 4 s | cluster DNS by UDP; by TCP |
 //! | the tier | 0; 0.15 s; gives up at 4 s | cluster DNS by UDP; by TCP |
 //! | a sidecar that knows a tier | 0 | the tier by UDP |
-//! | | 0.2 s | the tier, whether it is alive: that it answers by itself |
+//! | | 0.15 s | the tier, whether it is alive: see `liveness` |
 //! | ... it is | 0.3 s; 0.9 s; 2.1 s | the tier by TCP; by UDP; cluster DNS by UDP |
-//! | ... it is not | 0.3 s and up to 50 ms; 0.9 s | cluster DNS by UDP; by TCP |
-//! | ... it has refused | at once; 0.6 s later | cluster DNS by UDP; by TCP |
+//! | ... it is not | between 0.25 and 0.3 s; 0.3 s later | cluster DNS by UDP; by TCP |
+//! | ... it has refused | at once; 0.3 s later | cluster DNS by UDP; by TCP |
 
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ const SIDECAR_DEADLINE: Duration = Duration::from_secs(4);
 /// The tier's first pause: half the sidecars', so that a loss behind it is made up for before they are impatient.
 const TIER_PAUSE: Duration = Duration::from_millis(150);
 
-/// When a sidecar doubts whether the tier is alive, and over how long a time the sidecars of a dead one turn away.
-const DOUBT: Duration = Duration::from_millis(200);
-const SPREAD: Duration = Duration::from_millis(50);
+/// When a sidecar has a silent tier checked, and when at the earliest and at the latest it leaves one that is not alive.
+const CHECK: Duration = Duration::from_millis(150);
+const LEAVE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(300));
 
 /// Who leads an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +45,12 @@ pub(super) enum Stage {
     First,
     /// Is the tier alive?
     Look,
+    /// Unless it is: for cluster DNS.
+    Leave,
     Second,
     Third,
     Last,
-    /// As if there were no tier.
+    /// The tier has refused.
     Alone,
     Again,
     End,
@@ -78,7 +80,7 @@ pub(super) struct Situation {
     pub(super) elapsed: Duration,
     /// Whether the name is the cluster's.
     pub(super) in_cluster: bool,
-    /// Whether the tier has said so.
+    /// Whether it was checked and found alive.
     pub(super) is_tier_alive: bool,
     /// From 0 to 1, drawn for this act.
     pub(super) chance: f64,
@@ -96,17 +98,19 @@ pub(super) fn act(stage: Stage, situation: Situation) -> (Act, Option<(Duration,
         (Leader::NodeCache, _) => (cluster_dns(in_cluster), Some((NODE_ATTEMPT, Stage::First))),
         (_, Stage::End) => (Act::Fail, None),
         (_, Stage::Again) => (cluster_dns(true), end),
-        (Leader::SidecarBehindTier, Stage::First) => (tier(false), Some((DOUBT, Stage::Look))),
-        (_, Stage::Look) => (Act::Look, Some((SIDECAR_PAUSE.saturating_sub(DOUBT), Stage::Second))),
-        (_, Stage::Second) if !is_tier_alive => (Act::Wait, Some((SPREAD.mul_f64(chance), Stage::Alone))),
+        (Leader::SidecarBehindTier, Stage::First) => (tier(false), Some((CHECK, Stage::Look))),
+        (_, Stage::Look) => {
+            let leaves_at = LEAVE.0 + LEAVE.1.saturating_sub(LEAVE.0).mul_f64(chance);
+            (Act::Look, Some((leaves_at.saturating_sub(elapsed), Stage::Leave)))
+        }
+        (_, Stage::Leave) if is_tier_alive => {
+            (Act::Wait, Some((SIDECAR_PAUSE.saturating_sub(elapsed), Stage::Second)))
+        }
         (_, Stage::Second) => (tier(true), Some((SIDECAR_PAUSE * 2, Stage::Third))),
         (_, Stage::Third) => (tier(false), Some((SIDECAR_PAUSE * 4, Stage::Last))),
         (_, Stage::Last) => (cluster_dns(false), end),
-        (Leader::SidecarBehindTier, Stage::Alone) => {
-            (cluster_dns(false), Some((SIDECAR_PAUSE * 2, Stage::Again)))
-        }
         (Leader::Tier, Stage::First | Stage::Alone) => (cluster_dns(false), Some((TIER_PAUSE, Stage::Again))),
-        (Leader::Sidecar, Stage::First | Stage::Alone) => {
+        (_, Stage::First | Stage::Leave | Stage::Alone) => {
             (cluster_dns(false), Some((SIDECAR_PAUSE, Stage::Again)))
         }
     }
@@ -149,12 +153,12 @@ mod tests {
     fn a_sidecar_asks_a_tier_that_is_alive_again_and_turns_away_from_a_dead_one() {
         let tier = |by_tcp| ask(Whom::Tier, by_tcp);
         let of_alive = acts(Leader::SidecarBehindTier, true, Stage::First);
-        let again = [(300, tier(true)), (900, tier(false)), (2100, UDP), (4000, Act::Fail)];
-        assert_eq!(of_alive, [&[(0, tier(false)), (200, Act::Look)], &again[..]].concat());
+        let begin = [(0, tier(false)), (150, Act::Look)];
+        let again = [(275, Act::Wait), (300, tier(true)), (900, tier(false)), (2100, UDP), (4000, Act::Fail)];
+        assert_eq!(of_alive, [&begin[..], &again].concat());
         let of_dead = acts(Leader::SidecarBehindTier, false, Stage::First);
-        let alone = [(300, Act::Wait), (325, UDP), (925, TCP), (4000, Act::Fail)];
-        assert_eq!(of_dead, [&[(0, tier(false)), (200, Act::Look)], &alone[..]].concat());
+        assert_eq!(of_dead, [&begin[..], &[(275, UDP), (575, TCP), (4000, Act::Fail)]].concat());
         let refused = acts(Leader::SidecarBehindTier, true, Stage::Alone);
-        assert_eq!(refused, [(0, UDP), (600, TCP), (4000, Act::Fail)]);
+        assert_eq!(refused, [(0, UDP), (300, TCP), (4000, Act::Fail)]);
     }
 }

@@ -16,13 +16,14 @@ pub struct TierSize {
     /// Answers that a core gives in a second. A question that has to wait costs as much as two: one when it comes,
     /// one when it is answered.
     pub per_second: f64,
-    /// Datagrams that wait at one socket; more are dropped. 270 are what Linux's default socket buffer holds.
+    /// Datagrams that wait at one socket; more are dropped. 540 are what Linux lets a program have that asks for more
+    /// room and has no privilege (`net.core.rmem_max`).
     pub queue: usize,
 }
 
 impl TierSize {
     /// A Deployment of two replicas with two cores each.
-    pub const DEFAULT: Self = Self { replicas: 2, cores: 2, per_second: 100_000.0, queue: 270 };
+    pub const DEFAULT: Self = Self { replicas: 2, cores: 2, per_second: 100_000.0, queue: 540 };
 }
 
 /// A process of it. Exchanges are known by their index.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Consequence, Event, Model, WAY};
 use crate::gang::arm::Arm;
+use crate::simulation::liveness::CHECKS;
 use crate::simulation::plan::Question;
 use crate::simulation::policy::{Act, Leader, Situation, Stage, Whom, act};
 use crate::simulation::tier::{Asked, Client};
@@ -17,7 +18,6 @@ pub(super) struct Exchange {
     question: Question,
     begun: Duration,
     next: Stage,
-    pub(super) is_tier_alive: bool,
     pub(super) is_from_cache: bool,
     is_done: bool,
 }
@@ -55,7 +55,6 @@ impl Model {
             question,
             begun: self.now,
             next: Stage::First,
-            is_tier_alive: false,
             is_from_cache: false,
             is_done: false,
         });
@@ -69,20 +68,24 @@ impl Model {
 
     /// What an exchange does at that stage, if it has not come to its end, or been led another way.
     pub(super) fn act(&mut self, exchange: usize, stage: Stage) -> Consequence {
-        let Exchange { leader, question, begun, next, is_tier_alive, is_done, .. } = self.exchanges[exchange];
+        let Exchange { leader, origin, question, begun, next, is_done, .. } = self.exchanges[exchange];
         if is_done || next != stage {
             return None;
         }
         let elapsed = self.now.saturating_sub(begun);
         let chance = if leader == Leader::SidecarBehindTier { self.random.f64() } else { 0.0 };
         let in_cluster = question.in_cluster;
+        let is_tier_alive = match origin {
+            Origin::Pod { pod, .. } if stage == Stage::Leave => self.liveness[pod].conclude(begun),
+            _ => false,
+        };
         let (act, next) = act(stage, Situation { leader, elapsed, in_cluster, is_tier_alive, chance });
         match act {
             Act::Ask { whom: Whom::ClusterDns, by_tcp } => {
                 self.send(Duration::ZERO, by_tcp, Event::Arrives { exchange, by_tcp });
             }
-            Act::Ask { whom: Whom::Tier, by_tcp } => self.send_to_tier(exchange, by_tcp, false),
-            Act::Look => self.send_to_tier(exchange, false, true),
+            Act::Ask { whom: Whom::Tier, by_tcp } => self.send_to_tier(exchange, by_tcp, None),
+            Act::Look => self.look(exchange),
             Act::Wait => {}
             Act::Fail => return self.end(exchange, false),
         }
@@ -94,14 +97,31 @@ impl Model {
     }
 
     /// By a port of its own, so that chance, as kube-proxy and the kernel have it, decides who gets it.
-    fn send_to_tier(&mut self, exchange: usize, by_tcp: bool, is_look: bool) {
+    fn send_to_tier(&mut self, exchange: usize, by_tcp: bool, look: Option<Duration>) {
         let Origin::Pod { pod, .. } = self.exchanges[exchange].origin else { return };
         let tier = match self.gang.tier.replicas {
             0 => pod / self.gang.pods_per_node,
             replicas => self.random.usize(..replicas),
         };
         let client = Client { exchange, core: self.random.usize(..self.gang.tier.cores), by_tcp };
-        self.send(Duration::ZERO, by_tcp, Event::ArrivesAtTier { tier, client, is_look });
+        self.send(Duration::ZERO, by_tcp, Event::ArrivesAtTier { tier, client, look });
+    }
+
+    fn look(&mut self, exchange: usize) {
+        let Exchange { origin: Origin::Pod { pod, .. }, begun, .. } = self.exchanges[exchange] else {
+            return;
+        };
+        if self.liveness[pod].want(self.now, begun) {
+            for _ in 0..CHECKS {
+                self.send_to_tier(exchange, false, Some(self.now));
+            }
+        }
+    }
+
+    pub(super) fn is_alive(&mut self, exchange: usize, asked_at: Duration) {
+        if let Origin::Pod { pod, .. } = self.exchanges[exchange].origin {
+            self.liveness[pod].answer(self.now, asked_at);
+        }
     }
 
     pub(super) fn arrive(&mut self, exchange: usize, by_tcp: bool) {
@@ -114,13 +134,13 @@ impl Model {
         }
     }
 
-    pub(super) fn arrive_at_tier(&mut self, tier: usize, client: Client, is_look: bool) {
+    pub(super) fn arrive_at_tier(&mut self, tier: usize, client: Client, look: Option<Duration>) {
         self.outcome.tier_queries += 1;
         let done = self.tiers[tier].arrive(self.now, client);
         self.outcome.tier_dropped += u64::from(done.is_none());
         let Some(after) = done.map(|done| done.saturating_sub(self.now)) else { return };
-        if is_look {
-            self.send(after, false, Event::Alive { exchange: client.exchange });
+        if let Some(asked_at) = look {
+            self.send(after, false, Event::Alive { exchange: client.exchange, asked_at });
         } else {
             self.schedule(after, Event::Read { tier, client });
         }
