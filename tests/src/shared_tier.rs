@@ -4,9 +4,11 @@
 //! ```text
 //!   stage     a tier, and sidecars before it
 //!   gang      a cold start: many sidecars ask the same at the same instant
+//!   outage    a tier that dies, hangs or fails, and a cluster DNS that is slow
 //!   hot       answers from the tier's cache, and what they cost
 //!     burst     many askers that ask once, together
 //!     load      one source that asks as fast as it is answered
+//!     steady    look-ups at a steady rate
 //!     batch     datagrams by the dozen: sendmmsg(2), recvmmsg(2)
 //! ```
 //!
@@ -17,21 +19,43 @@ mod burst;
 mod gang;
 mod hot;
 mod load;
+mod outage;
 mod stage;
+mod steady;
 
 use std::path::Path;
 
+use self::outage::End;
 use crate::failure::Failure;
 use crate::promises::{Row, no_such_row};
 
 /// The rows that there are, in the order in which they are run.
-pub const NAMES: [&str; 4] = ["gang-100", "gang-2000", "hot-1", "hot-2"];
+pub const NAMES: [&str; 11] = [
+    "gang-100",
+    "gang-2000",
+    "killed",
+    "killed-20",
+    "stopped",
+    "stopped-20",
+    "servfail",
+    "refused",
+    "slow-cluster-dns",
+    "hot-1",
+    "hot-2",
+];
 
 /// Measures one row.
 pub async fn measure(name: &str, program: &Path, seed: u64) -> Result<Row, Failure> {
     match name {
         "gang-100" => gang::of_sidecars(program).await,
         "gang-2000" => gang::of_simulated_sidecars(program).await,
+        "killed" => outage::gone("killed", program, seed, End::Killed, 1).await,
+        "killed-20" => outage::gone("killed-20", program, seed, End::Killed, 20).await,
+        "stopped" => outage::gone("stopped", program, seed, End::Stopped, 1).await,
+        "stopped-20" => outage::gone("stopped-20", program, seed, End::Stopped, 20).await,
+        "servfail" => outage::refusing("servfail", program, seed, 2).await,
+        "refused" => outage::refusing("refused", program, seed, 5).await,
+        "slow-cluster-dns" => outage::slow_cluster_dns(program).await,
         "hot-1" => hot::on_one_core(program, seed).await,
         "hot-2" => hot::on_two_cores(program, seed).await,
         _ => Err(no_such_row(name, &NAMES)),

@@ -18,8 +18,8 @@ pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
     (&MAX_WAITERS_PER_FLIGHT, "65536"),
     (&MAX_TCP_CONNECTIONS, "4096"),
     (&TCP_CONNECTIONS_PER_SOURCE, "32"),
-    (&MISSES_PER_SOURCE, "256"),
-    (&MISS_RATE_PER_SOURCE, "500"),
+    (&MISSES_PER_SOURCE, "1024"),
+    (&MISS_RATE_PER_SOURCE, "1000"),
 ];
 
 /// `role`

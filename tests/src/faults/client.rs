@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -29,6 +30,14 @@ impl Seen {
     pub fn is_missing(&self) -> bool {
         let rcode = self.response.as_ref().map(|response| response.metadata.response_code);
         rcode == Some(ResponseCode::NXDomain)
+    }
+
+    /// Its address, if it was given one.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        match self.response.as_ref()?.answers.first()?.data {
+            RData::A(A(address)) => Some(address),
+            _ => None,
+        }
     }
 
     /// The TTL of the first record; what an expired answer has is 30.

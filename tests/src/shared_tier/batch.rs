@@ -35,15 +35,18 @@ pub(super) fn question(id: u16, name: &str, record_type: RecordType) -> Result<V
     message.to_vec().tried(asking)
 }
 
-/// A socket of that source that speaks to one server, from a new port; it never waits. The kernel says when datagrams
-/// came.
+/// A socket of that source that speaks to one server, from a new port; it never waits.
 pub(super) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
     let opening = || format!("opening a socket from {source} to {server}");
     let socket = UdpSocket::bind((source, 0)).tried(opening)?;
     socket.connect(server).tried(opening)?;
     socket.set_nonblocking(true).tried(opening)?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).tried(opening)?;
     Ok(socket)
+}
+
+/// Lets the kernel note when datagrams come.
+pub(super) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
+    setsockopt(socket, sockopt::ReceiveTimestampns, &true).tried(|| "asking for times of arrival".to_owned())
 }
 
 /// Sends.
@@ -80,7 +83,8 @@ impl Receiver {
         }
     }
 
-    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since 1970.
+    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since
+    /// 1970, if [`note_arrivals`] asked for that.
     pub(super) fn receive<'a>(
         &'a mut self,
         socket: &UdpSocket,

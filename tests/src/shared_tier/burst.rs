@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
-use super::batch::{Receiver, Sender, connected, rcode};
+use super::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 use crate::failure::{Failure, Tried};
 use crate::framing;
 
@@ -82,6 +82,7 @@ impl Burst {
         let mut waiting = Vec::with_capacity(askers.len());
         for (index, asker) in askers.iter().enumerate() {
             let socket = connected(asker.source, asker.server)?;
+            note_arrivals(&socket)?;
             epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
             let is_answered = vec![false; questions.len()];
             waiting.push(Waiting { asker: *asker, socket, asked_at: Duration::ZERO, is_answered });
