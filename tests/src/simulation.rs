@@ -14,9 +14,10 @@
 //! 5 s, two attempts, its retries after half an answer), the node's cache and the sidecar are their policies: what is
 //! asked, by what, and again when. So is the shared tier, whose service rate is a parameter.
 //!
-//! **Left out:** CPU time of pods, nodes and proxies; more than one cluster DNS behind the virtual address; conntrack;
-//! TCP handshakes, and segments that are lost; a network that is slower under load; expiry of cached answers other than the
-//! node's negative ones; the scheduler, image pulls, and back-off between restarts beyond one fixed pause.
+//! **Left out:** CPU time of pods, nodes and proxies, but for the tier's; the tier's bounds, and the return of one that was
+//! found dead; more than one cluster DNS behind the virtual address; conntrack; TCP handshakes, and segments that are
+//! lost; a network that is slower under load; expiry of what the sidecars have cached; the scheduler, image pulls, and
+//! back-off between restarts beyond one fixed pause.
 
 mod liveness;
 pub mod model;
