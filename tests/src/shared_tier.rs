@@ -30,7 +30,7 @@ mod memory;
 mod outage;
 mod rolling;
 mod service;
-mod stage;
+pub mod stage;
 mod steady;
 
 use std::path::Path;

@@ -129,6 +129,6 @@ mod tests {
         rename(&mut bytes, 0xf0);
         let message = Message::from_vec(&bytes).expect("decodes");
         let names: Vec<_> = message.queries.iter().map(|query| query.name().to_ascii()).collect();
-        assert_eq!(names, ["apaaaaaaaaaaaaaa.example.net"]);
+        assert_eq!(names, ["apaaaaaaaaaaaaaa.example.net."]);
     }
 }

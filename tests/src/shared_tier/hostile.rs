@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
 use crate::faults::upstream::Upstream;
 use crate::gang::table::percentile;
+use crate::process::{Machine, usage};
 use crate::promises::Row;
 
 /// Who asks for hot names, or for a few cold ones.
@@ -41,6 +42,7 @@ pub(super) async fn beside(
     let load = Load::of(NAMES, tier.dns, WELL_BEHAVED, CORES[1])?;
     let (mut alone, mut beside, mut busy) = (Vec::new(), Vec::new(), Vec::new());
     let (mut sent, mut answered, mut shed, mut asked) = (0, 0, 0, 0);
+    let (machine, begun) = (Machine::now()?, usage(tier.id()?)?.cpu);
     for round in 0..ROUNDS {
         alone.push(load.run(ROUND).await?.per_second);
         let before = upstream.asked();
@@ -52,6 +54,7 @@ pub(super) async fn beside(
         (sent, answered, shed) = (sent + bad.sent, answered + bad.answered, shed + bad.shed);
         asked += upstream.asked() - before;
     }
+    let others = machine.share_of_others(usage(tier.id()?)?.cpu - begun)?;
     let [alone, beside, busy] = [alone, beside, busy].map(|mut figures: Vec<f64>| {
         figures.sort_by(f64::total_cmp);
         percentile(&figures, 0.5)
@@ -66,14 +69,15 @@ pub(super) async fn beside(
         result: format!(
             "{beside:.0} hot answers a second beside it, {alone:.0} without: {:.0} %; of the hostile one's {:.0} a second {:.0} \
              were answered, {:.0} shed, {:.0} got nothing; {:.0} a second at cluster DNS; who asks for hot names took {:.0} % of \
-             a core",
+             a core, other programs {:.0} % of the machine",
             beside / alone * 100.0,
             sent as f64 / seconds,
             answered as f64 / seconds,
             shed as f64 / seconds,
             sent.saturating_sub(answered + shed) as f64 / seconds,
             asked as f64 / seconds,
-            busy * 100.0
+            busy * 100.0,
+            others * 100.0
         ),
         goal: "the well-behaved source keeps 90 % of its rate",
         holds: Some(beside >= alone * 0.9),
