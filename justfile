@@ -19,6 +19,10 @@ gang *ARGUMENTS:
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}
 
+# What a tier that sidecars share does, measured: cold gangs, hot answers, outages, hostile sources
+shared-tier *ARGUMENTS:
+    cargo run --release --bin shared-tier -- {{ARGUMENTS}}
+
 # How long the webhook takes for reviews, and what it takes for them
 reviews *ARGUMENTS:
     cargo run --release --bin reviews -- {{ARGUMENTS}}

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::Edns;
+use hickory_proto::rr::RecordType;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -16,6 +16,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 
 use crate::failure::{Failure, Tried};
+use crate::faults::client;
 
 /// Datagrams that go together.
 pub(super) const BATCH: usize = 32;
@@ -25,14 +26,12 @@ const LARGEST: usize = 512;
 
 /// A question as a sidecar asks it: EDNS with 1232 bytes.
 pub(super) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
-    let asking = || format!("asking for {name}");
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).tried(asking)?, record_type));
+    let mut message = client::question(name, record_type)?;
+    message.metadata.id = id;
     let mut edns = Edns::new();
     edns.set_max_payload(1232);
     message.set_edns(edns);
-    message.to_vec().tried(asking)
+    message.to_vec().tried(|| format!("asking for {name}"))
 }
 
 /// A socket of that source that speaks to one server, from a new port; it never waits.

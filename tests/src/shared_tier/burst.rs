@@ -1,6 +1,6 @@
 //! Many askers that ask the same questions at the same instant, once.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Channel, Sender as Report, channel};
@@ -8,12 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
 use super::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 use crate::failure::{Failure, Tried};
-use crate::framing;
+use crate::faults::client::{connect_from, exchange};
 
 /// One that asks: from where, and whom.
 #[derive(Debug, Clone, Copy)]
@@ -182,10 +181,38 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-async fn by_tcp(asker: Asker, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((asker.source, 0).into())?;
-    let mut stream = socket.connect(asker.server).await?;
-    framing::write(&mut stream, question).await?;
-    framing::read(&mut stream).await
+async fn by_tcp(asker: Asker, question: &[u8]) -> io::Result<Vec<u8>> {
+    exchange(&mut connect_from(asker.source, asker.server).await?, question).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::upstream::Upstream;
+    use crate::shared_tier::gang::questions;
+
+    /// Ten askers, each with an address of its own.
+    fn askers(server: SocketAddr) -> Vec<Asker> {
+        (1..=10).map(|number| Asker { source: Ipv4Addr::new(127, 1, 0, number), server }).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_asker_sees_every_answer_once() -> Result<(), Failure> {
+        let upstream = Upstream::start(1).await?;
+        let seen = ask(askers(upstream.address), questions()?, None).await?;
+        assert_eq!((seen.milliseconds.len(), seen.failed, seen.again), (60, 0, 0));
+        assert!(seen.milliseconds.is_sorted() && seen.milliseconds.iter().all(|time| *time > 0.0));
+        assert_eq!(upstream.asked(), 60);
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_gets_no_datagram_asks_again_by_tcp() -> Result<(), Failure> {
+        let upstream = Upstream::start(1).await?;
+        upstream.change(|manner| (manner.loss, manner.refusal) = ([1000, 0], Some(2)));
+        let again = Some(Duration::from_millis(20));
+        let seen = ask(askers(upstream.address), questions()?, again).await?;
+        assert_eq!((seen.milliseconds.len(), seen.failed, seen.again), (60, 60, 60));
+        Ok(())
+    }
 }

@@ -71,7 +71,7 @@ pub(super) async fn simulated(tier: &Proxy) -> Result<Seen, Failure> {
 }
 
 /// A cluster DNS that takes its time.
-async fn slow_cluster_dns() -> Result<ClusterDns, Failure> {
+pub(super) async fn slow_cluster_dns() -> Result<ClusterDns, Failure> {
     let cluster_dns = ClusterDns::start(World::example(), FREE).await?;
     cluster_dns.set_faults(Faults { delay: DELAY, ..Faults::default() });
     Ok(cluster_dns)

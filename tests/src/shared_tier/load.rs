@@ -168,12 +168,30 @@ fn hot_name(number: usize) -> String {
 pub(super) async fn warm(server: SocketAddr, names: usize) -> Result<(), Failure> {
     let ask_one = |number: usize| async move {
         let source = Ipv4Addr::new(127, 0, 3, (number % 4) as u8 + 1);
-        ask_from(source, server, &hot_name(number)).await
+        ask_from(source, server, &hot_name(number), RecordType::A).await
     };
     let seen: Vec<_> = stream::iter(0..names).map(ask_one).buffer_unordered(50).collect().await;
     let seen = seen.into_iter().collect::<Result<Vec<_>, _>>()?;
     match seen.iter().filter(|seen| !seen.is_answered()).count() {
         0 => Ok(()),
         failed => Err(Failure::new(format!("{failed} of {names} names could not be made hot"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::upstream::Upstream;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_answered_is_counted_and_what_is_refused_apart() -> Result<(), Failure> {
+        let upstream = Upstream::start(1).await?;
+        let load = Load::of(10, upstream.address, Ipv4Addr::LOCALHOST, None)?;
+        let seen = load.run(Duration::from_millis(200)).await?;
+        assert!(seen.answered > 0 && seen.failed == 0, "{seen:?}");
+        upstream.change(|manner| manner.refusal = Some(2));
+        let seen = load.run(Duration::from_millis(200)).await?;
+        assert!(seen.answered == 0 && seen.failed > 0, "{seen:?}");
+        Ok(())
     }
 }

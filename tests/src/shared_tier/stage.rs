@@ -7,14 +7,14 @@ use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
 
 /// Any free port of the loopback.
-pub(super) const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Sidecars as processes all ask from 127.0.0.1: to a tier with its bounds for one source they would be one pod.
-pub(super) const ONE_SOURCE: [&str; 6] =
+pub const ONE_SOURCE: [&str; 6] =
     ["--misses-per-source", "0", "--miss-rate-per-source", "0", "--tcp-connections-per-source", "0"];
 
 /// A tier at that address, on one core or on all, before an upstream.
-pub(super) async fn tier(
+pub async fn tier(
     program: &Path,
     address: SocketAddr,
     upstream: SocketAddr,
@@ -27,7 +27,7 @@ pub(super) async fn tier(
 }
 
 /// Sidecars of pods in the namespace `default`, with a tier, and cluster DNS as the fallback.
-pub(super) async fn sidecars(
+pub async fn sidecars(
     program: &Path,
     count: usize,
     tier: SocketAddr,
@@ -42,7 +42,7 @@ pub(super) async fn sidecars(
 }
 
 /// A free port that the kernel gives to nobody who asks for any: it stays free while the tier that had it is dead.
-pub(super) fn own_port(seed: u64) -> Result<SocketAddr, Failure> {
+pub fn own_port(seed: u64) -> Result<SocketAddr, Failure> {
     let mut random = fastrand::Rng::with_seed(seed ^ u64::from(std::process::id()));
     // The kernel's own begin at 32,768 (net.ipv4.ip_local_port_range).
     let candidates =

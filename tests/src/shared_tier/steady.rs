@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hickory_proto::rr::RecordType;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::interval;
 
@@ -44,7 +45,7 @@ impl Steady {
                 let name = format!("{prefix}-{number}.example.com");
                 under_way.spawn(async move {
                     let asked_at = Instant::now();
-                    let seen = ask_from(source, server, &name).await.ok()?;
+                    let seen = ask_from(source, server, &name, RecordType::A).await.ok()?;
                     Some(LookUp { asked_at, sidecar, seen })
                 });
                 while let Some(ended) = under_way.try_join_next() {
