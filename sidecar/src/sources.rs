@@ -68,7 +68,7 @@ pub struct Refused {
 const REFUSALS_PER_MISS: u64 = 4;
 
 /// A miss or a connection that is counted until this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Place(Option<(Arc<[Slot]>, usize, Kind)>);
 
 #[derive(Debug, Clone, Copy)]

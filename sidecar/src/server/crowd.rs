@@ -78,3 +78,37 @@ impl Waiting {
         Client { id: self.id, flags: self.flags, edns: self.edns, question: &self.question }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::tests::query_bytes;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn waiting(query: &Query, waiting: &Arc<AtomicUsize>) -> Waiting {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let places = Places { waiting: Arc::clone(waiting), _of_source: Default::default() };
+        Waiting::new(query, SocketAddr::from(([127, 0, 0, 1], 1)), places)
+    }
+
+    #[test]
+    fn the_first_asks_those_behind_wait_and_who_comes_after_them_is_a_first_again() {
+        let (crowds, count) = (Crowds::default(), Arc::default());
+        let query = |name: &str| Query::parse(&query_bytes(name, 0, &[])).expect("a query");
+        let (one, other) = (query("a.b"), query("c.d"));
+        let join = |query: &Query| crowds.join(&query.key, waiting(query, &count), 3);
+        assert!(matches!([join(&one), join(&other)], [Joined::First, Joined::First]));
+        assert!(matches!(
+            [join(&query("A.b")), join(&one), join(&one)],
+            [Joined::Behind, Joined::Behind, Joined::Full]
+        ));
+        let crowd = crowds.take(&one.key);
+        let names: Vec<_> = crowd.iter().map(|waiting| waiting.client().name().to_vec()).collect();
+        assert_eq!(names, [&b"\x01a\x01b\x00"[..], b"\x01A\x01b\x00", b"\x01a\x01b\x00"]);
+        assert_eq!(count.load(Ordering::Relaxed), 4, "who found it full waits no more");
+        drop(crowd);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        assert!(matches!(join(&one), Joined::First));
+    }
+}
