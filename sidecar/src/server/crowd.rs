@@ -83,12 +83,13 @@ impl Waiting {
 mod tests {
     use super::*;
     use crate::query::tests::query_bytes;
+    use crate::sources::Place;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn waiting(query: &Query, waiting: &Arc<AtomicUsize>) -> Waiting {
         waiting.fetch_add(1, Ordering::Relaxed);
-        let places = Places { waiting: Arc::clone(waiting), _of_source: Default::default() };
+        let places = Places { waiting: Arc::clone(waiting), _of_source: Place::default() };
         Waiting::new(query, SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 
