@@ -85,6 +85,25 @@ async fn who_waits_for_the_same_answer_gets_it_with_an_id_a_spelling_and_a_size_
 }
 
 #[tokio::test]
+async fn who_asks_while_those_before_are_being_told_is_answered_too() {
+    // Not kept, so that each wave asks anew.
+    let upstream = Upstream::start(answering(0)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let mut clients = JoinSet::new();
+    for id in 0..200 {
+        clients.spawn(async move {
+            for _ in 0..20 {
+                let answer = ask(dns, &query("www.example.", RecordType::A, id, None)).await;
+                assert_eq!(answer.answers.len(), 1);
+            }
+        });
+    }
+    clients.join_all().await;
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 0);
+}
+
+#[tokio::test]
 async fn a_silent_upstream_fails_all_waiters_once_and_together() {
     let upstream = Upstream::start(|_, _| Script::Silence).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;

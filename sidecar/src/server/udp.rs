@@ -90,7 +90,7 @@ impl<U: Upstream> Server<U> {
             Joined::First => {
                 let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
                 let (crowds, key) = (Arc::clone(&self.crowds), query.key.clone());
-                let gathered = Gathered { service, crowds, key, taken: Vec::new().into_iter() };
+                let gathered = Gathered { service, crowds, key, told: None };
                 let drain = drain.clone();
                 tokio::spawn(async move {
                     gathered.serve(&socket).await;
@@ -112,16 +112,16 @@ struct Gathered<U: Upstream> {
     service: Arc<Service<U>>,
     crowds: Arc<Crowds>,
     key: Key,
-    /// Those who are being told.
-    taken: vec::IntoIter<Waiting>,
+    /// Those who are being told; who asks from then on is of another crowd.
+    told: Option<vec::IntoIter<Waiting>>,
 }
 
 impl<U: Upstream> Gathered<U> {
     async fn serve(mut self, socket: &UdpSocket) {
         let resolution = self.service.resolve(&self.key).await;
         let mut out = Vec::with_capacity(limits::UDP_ANSWER_WITHOUT_EDNS);
-        self.taken = self.crowds.take(&self.key).into_iter();
-        for (number, waiting) in self.taken.by_ref().enumerate() {
+        let told = self.told.insert(self.crowds.take(&self.key).into_iter());
+        for (number, waiting) in told.enumerate() {
             let ending = Ending::of(&self.service, waiting.client(), Transport::Udp);
             ending.write(&resolution, number == 0, &mut out);
             send(socket, &out, waiting.address).await;
@@ -136,7 +136,8 @@ impl<U: Upstream> Gathered<U> {
 impl<U: Upstream> Drop for Gathered<U> {
     /// Whoever is still there was not answered: the task was dropped, or panicked.
     fn drop(&mut self) {
-        for waiting in self.crowds.take(&self.key).into_iter().chain(self.taken.by_ref()) {
+        let rest = self.told.take().unwrap_or_else(|| self.crowds.take(&self.key).into_iter());
+        for waiting in rest {
             drop(Ending::of(&self.service, waiting.client(), Transport::Udp));
         }
     }
