@@ -14,7 +14,7 @@ use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
 use crate::query::{Client, Query, Rejected};
 use crate::reply;
 use crate::resolver::{Resolution, Resolver};
-use crate::sources::{Place, Sources};
+use crate::sources::{Place, Refused, Sources};
 use crate::upstream::Upstream;
 use crate::wire::{self, Rcode};
 
@@ -105,8 +105,12 @@ impl<U: Upstream> Service<U> {
         } else {
             match self.places(source, now) {
                 Ok(places) => return Step::Wait(Box::new(query), places),
-                Err(limit) => {
+                Err(Refused { limit, is_told }) => {
                     self.metrics.limit_reached(limit);
+                    if !is_told {
+                        self.end(&client, transport, Outcome::Flood);
+                        return Step::Silence;
+                    }
                     Outcome::Overload
                 }
             }
@@ -121,12 +125,12 @@ impl<U: Upstream> Service<U> {
         self.resolver.miss(key).await
     }
 
-    /// Takes a place to wait in, or says which bound is reached.
-    fn places(&self, source: IpAddr, now: Instant) -> Result<Places, Limit> {
+    /// Takes a place to wait in.
+    fn places(&self, source: IpAddr, now: Instant) -> Result<Places, Refused> {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let free = self.max_waiters.saturating_sub(waiting);
         if free == 0 {
-            return Err(Limit::Waiters);
+            return Err(Refused { limit: Limit::Waiters, is_told: true });
         }
         let of_source = self.sources.miss(source, free, now)?;
         // Several workers may take the last one together: the bound is on memory, not on a count.

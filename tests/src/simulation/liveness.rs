@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(super) const CHECKS: usize = 3;
 
 /// How long they are waited for.
-const PATIENCE: Duration = Duration::from_millis(95);
+const PATIENCE: Duration = Duration::from_millis(45);
 
 /// The latest check, and what came of it.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,7 +7,7 @@
 //! | a sidecar | 0; 0.3 s; gives up at 4 s | cluster DNS by UDP; by TCP |
 //! | the tier | 0; 0.15 s; gives up at 4 s | cluster DNS by UDP; by TCP |
 //! | a sidecar that knows a tier | 0 | the tier by UDP |
-//! | | 0.15 s | the tier, whether it is alive: see `liveness` |
+//! | | 0.2 s | the tier, whether it is alive: see `liveness` |
 //! | ... it is | 0.3 s; 0.9 s; 2.1 s | the tier by TCP; by UDP; cluster DNS by UDP |
 //! | ... it is not | between 0.25 and 0.3 s; 0.3 s later | cluster DNS by UDP; by TCP |
 //! | ... it has refused | at once; 0.3 s later | cluster DNS by UDP; by TCP |
@@ -26,7 +26,7 @@ const SIDECAR_DEADLINE: Duration = Duration::from_secs(4);
 const TIER_PAUSE: Duration = Duration::from_millis(150);
 
 /// When a sidecar has a silent tier checked, and when at the earliest and at the latest it leaves one that is not alive.
-const CHECK: Duration = Duration::from_millis(150);
+const CHECK: Duration = Duration::from_millis(200);
 const LEAVE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(300));
 
 /// Who leads an exchange.
@@ -153,7 +153,7 @@ mod tests {
     fn a_sidecar_asks_a_tier_that_is_alive_again_and_turns_away_from_a_dead_one() {
         let tier = |by_tcp| ask(Whom::Tier, by_tcp);
         let of_alive = acts(Leader::SidecarBehindTier, true, Stage::First);
-        let begin = [(0, tier(false)), (150, Act::Look)];
+        let begin = [(0, tier(false)), (200, Act::Look)];
         let again = [(275, Act::Wait), (300, tier(true)), (900, tier(false)), (2100, UDP), (4000, Act::Fail)];
         assert_eq!(of_alive, [&begin[..], &again].concat());
         let of_dead = acts(Leader::SidecarBehindTier, false, Stage::First);
