@@ -96,3 +96,35 @@ impl Drop for Pinned {
         let _ = sched_setaffinity(Pid::from_raw(0), &self.0);
     }
 }
+
+/// Every thread of this process runs on that core until this is dropped.
+#[derive(Debug)]
+pub struct Confined(CpuSet);
+
+impl Confined {
+    /// Confines those that there are, and so those that they start.
+    pub fn to(core: usize) -> Result<Self, Failure> {
+        let confining = || format!("confining this process to core {core}");
+        let before = sched_getaffinity(Pid::from_raw(0)).tried(confining)?;
+        let mut cores = CpuSet::new();
+        cores.set(core).tried(confining)?;
+        confine(&cores)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        let _ = confine(&self.0);
+    }
+}
+
+fn confine(cores: &CpuSet) -> Result<(), Failure> {
+    let threads = fs::read_dir("/proc/self/task").tried(|| "reading /proc/self/task".to_owned())?;
+    let ids = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    for id in ids {
+        // A thread that has ended meanwhile needs no core.
+        let _ = sched_setaffinity(Pid::from_raw(id), cores);
+    }
+    Ok(())
+}

@@ -14,7 +14,7 @@
 //!     burst     many askers that ask once, together
 //!     load      one source that asks as fast as it is answered
 //!     steady    look-ups at a steady rate
-//!     batch     datagrams by the dozen: sendmmsg(2), recvmmsg(2)
+//!     batch     datagrams by the dozen: sendmmsg(2), recvmmsg(2), UDP_SEGMENT
 //! ```
 //!
 //! Everything travels over 127.0.0.0/8, where each source can have an address of its own.

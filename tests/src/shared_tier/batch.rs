@@ -48,7 +48,29 @@ pub(super) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true).tried(|| "asking for times of arrival".to_owned())
 }
 
-/// Sends.
+/// A socket that takes questions of that length in a row and sends each as a datagram of its own: they pass the kernel
+/// together, and come out at the other end one by one (udp(7), `UDP_SEGMENT`).
+pub(super) fn connected_for(
+    length: usize,
+    source: Ipv4Addr,
+    server: SocketAddr,
+) -> Result<UdpSocket, Failure> {
+    let socket = connected(source, server)?;
+    let segments = i32::try_from(length).tried(|| format!("datagrams of {length} bytes"))?;
+    setsockopt(&socket, sockopt::UdpGsoSegment, &segments).tried(|| "sending in segments".to_owned())?;
+    Ok(socket)
+}
+
+/// Sends questions in a row; whether they were sent.
+pub(super) fn send_row(socket: &UdpSocket, row: &[u8]) -> io::Result<bool> {
+    match socket.send(row) {
+        Ok(_) => Ok(true),
+        Err(error) if is_no_failure(error.raw_os_error().map(Errno::from_raw)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends datagrams of any length.
 pub(super) struct Sender(MultiHeaders<()>);
 
 impl Sender {
@@ -118,12 +140,16 @@ fn time(option: &ControlMessageOwned) -> Option<Duration> {
     }
 }
 
-/// No room, nothing there, or nobody listening: UDP promises no more.
 fn or_none(outcome: nix::Result<usize>) -> io::Result<usize> {
     match outcome {
-        Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR | Errno::ENOBUFS) => Ok(0),
+        Err(error) if is_no_failure(Some(error)) => Ok(0),
         outcome => outcome.map_err(io::Error::from),
     }
+}
+
+/// No room, nothing there, or nobody listening: UDP promises no more.
+fn is_no_failure(error: Option<Errno>) -> bool {
+    matches!(error, Some(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR | Errno::ENOBUFS))
 }
 
 impl fmt::Debug for Sender {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use super::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 use crate::failure::{Failure, Tried};
@@ -36,6 +37,9 @@ pub(super) struct Seen {
 
 /// As long as glibc waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long nothing is read: longer than the slowest answer may take that is not late.
+const READ_AFTER: Duration = Duration::from_millis(180);
 
 /// Asks, and waits until every question is answered, 5 s at most. Who has no answer after `again` asks once more, by
 /// TCP, and takes what comes first.
@@ -97,7 +101,10 @@ impl Burst {
         let start = Instant::now();
         self.send()?;
         self.seen.sending = start.elapsed();
-        let mut again_at = again.map(|after| start + after);
+        // From the last question on: the first ones wait a little longer.
+        let mut again_at = again.map(|after| Instant::now() + after);
+        // The kernel has noted when answers come; reading them meanwhile would take a core from who answers.
+        self.runtime.block_on(sleep(READ_AFTER));
         while self.missing > 0 && start.elapsed() < PATIENCE {
             let ready =
                 self.epoll.wait(&mut events, EpollTimeout::from(5_u8)).tried(|| "waiting".to_owned())?;
@@ -105,7 +112,8 @@ impl Burst {
                 self.receive(usize::try_from(event.data()).unwrap_or_default(), &mut receiver)?;
             }
             self.take_late(&late);
-            if again_at.take_if(|at| Instant::now() >= *at).is_some() {
+            // Who has an answer that is not read yet does not ask again.
+            if ready == 0 && again_at.take_if(|at| Instant::now() >= *at).is_some() {
                 self.ask_again(&report);
             }
         }

@@ -1,6 +1,5 @@
 //! One source that asks for names that nobody has asked for, at a given rate, whatever it is answered.
 
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use hickory_proto::rr::RecordType;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::batch::{BATCH, Receiver, Sender, connected, question, rcode};
+use super::batch::{BATCH, Receiver, connected_for, question, rcode, send_row};
 use crate::failure::{Failure, Tried};
 use crate::process::Pinned;
 
@@ -54,11 +53,13 @@ impl Flood {
     }
 
     async fn ask(self, duration: Duration) -> Result<Figures, Failure> {
-        let sockets: Vec<UdpSocket> =
-            (0..SOCKETS).map(|_| connected(self.source, self.server)).collect::<Result<_, _>>()?;
         let template = question(0, "0000000000000000.example.net", RecordType::A)?;
-        let (mut names, mut random) = (vec![template; BATCH], fastrand::Rng::with_seed(self.seed));
-        let (mut sender, mut receiver, mut figures) = (Sender::new(), Receiver::new(), Figures::default());
+        let length = template.len();
+        let sockets: Vec<UdpSocket> = (0..SOCKETS)
+            .map(|_| connected_for(length, self.source, self.server))
+            .collect::<Result<_, _>>()?;
+        let (mut row, mut random) = (template.repeat(BATCH), fastrand::Rng::with_seed(self.seed));
+        let (mut receiver, mut figures) = (Receiver::new(), Figures::default());
         let mut beat = interval(Duration::from_millis(1));
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let start = Instant::now();
@@ -71,13 +72,11 @@ impl Flood {
             paid_until = now;
             while owed >= 1_000_000 {
                 let count = ((owed / 1_000_000) as usize).min(BATCH);
-                for name in &mut names[..count] {
-                    rename(name, random.u64(..));
-                }
-                let datagrams: Vec<_> = names[..count].iter().map(|name| [IoSlice::new(name)]).collect();
+                let row = &mut row[..count * length];
+                row.chunks_exact_mut(length).for_each(|question| rename(question, random.u64(..)));
                 turn = (turn + 1) % SOCKETS;
-                let sent = sender.send(&sockets[turn], &datagrams).tried(|| "flooding".to_owned())?;
-                figures.sent += sent as u64;
+                let is_sent = send_row(&sockets[turn], row).tried(|| "flooding".to_owned())?;
+                figures.sent += if is_sent { count as u64 } else { 0 };
                 owed -= count as u64 * 1_000_000;
             }
             figures.take(&sockets, &mut receiver)?;

@@ -1,6 +1,5 @@
 //! One source that asks for names again and again, as fast as it is answered.
 
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
-use super::batch::{Receiver, Sender, connected, question, rcode};
+use super::batch::{Receiver, connected_for, question, rcode, send_row};
 use crate::failure::{Failure, Tried};
 use crate::faults::client::ask_from;
 use crate::process::Pinned;
@@ -33,7 +32,9 @@ pub(super) struct Load {
     pub(super) source: Ipv4Addr,
     /// On one core, or wherever there is room.
     pub(super) core: Option<usize>,
-    pub(super) questions: Vec<Vec<u8>>,
+    /// Questions of one length, in a row.
+    questions: Vec<u8>,
+    length: usize,
 }
 
 /// What came of it.
@@ -60,7 +61,9 @@ impl Load {
         core: Option<usize>,
     ) -> Result<Self, Failure> {
         let questions = (0..names).map(|number| question(number as u16, &hot_name(number), RecordType::A));
-        Ok(Self { server, source, core, questions: questions.collect::<Result<_, _>>()? })
+        let questions: Vec<_> = questions.collect::<Result<_, _>>()?;
+        let length = questions.first().map_or(0, Vec::len);
+        Ok(Self { server, source, core, questions: questions.concat(), length })
     }
 
     /// Asks for that long, in a thread of its own.
@@ -75,22 +78,22 @@ impl Load {
 
     fn ask(&self, duration: Duration) -> Result<Figures, Failure> {
         let watching = || "watching sockets".to_owned();
-        let datagrams: Vec<_> = self.questions.iter().map(|question| [IoSlice::new(question)]).collect();
+        let count = self.questions.len() / self.length;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
         let mut flows = Vec::with_capacity(SOCKETS);
         for index in 0..SOCKETS {
-            let socket = connected(self.source, self.server)?;
+            let socket = connected_for(self.length, self.source, self.server)?;
             epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
             // Each begins elsewhere, so that not all ask for the same name at the same time.
-            let next = index * datagrams.len() / SOCKETS;
+            let next = index * count / SOCKETS;
             flows.push(Flow { socket, next, under_way: 0, heard_at: Instant::now() });
         }
-        let (mut sender, mut receiver, mut figures) = (Sender::new(), Receiver::new(), Figures::default());
+        let (mut receiver, mut figures) = (Receiver::new(), Figures::default());
         let mut events = [EpollEvent::empty(); SOCKETS];
         let (start, busy) = (Instant::now(), thread_time()?);
         let mut checked_at = start;
         for flow in &mut flows {
-            flow.fill(&datagrams, &mut sender)?;
+            flow.fill(&self.questions, self.length)?;
         }
         while start.elapsed() < duration {
             let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).tried(watching)?;
@@ -100,14 +103,14 @@ impl Load {
                     continue;
                 };
                 flow.receive(&mut receiver, &mut figures, now)?;
-                flow.fill(&datagrams, &mut sender)?;
+                flow.fill(&self.questions, self.length)?;
             }
             if now - checked_at > SILENCE {
                 checked_at = now;
                 for flow in flows.iter_mut().filter(|flow| now - flow.heard_at > SILENCE) {
                     figures.lost += flow.under_way as u64;
                     (flow.under_way, flow.heard_at) = (0, now);
-                    flow.fill(&datagrams, &mut sender)?;
+                    flow.fill(&self.questions, self.length)?;
                 }
             }
         }
@@ -143,12 +146,15 @@ impl Flow {
         Ok(())
     }
 
-    /// As many questions as the window has room for; those at the end of the list wait for the next time.
-    fn fill(&mut self, datagrams: &[[IoSlice<'_>; 1]], sender: &mut Sender) -> Result<(), Failure> {
-        let end = (self.next + WINDOW - self.under_way).min(datagrams.len());
-        let sent = sender.send(&self.socket, &datagrams[self.next..end]).tried(|| "sending".to_owned())?;
-        self.next = (self.next + sent) % datagrams.len();
-        self.under_way += sent;
+    /// As many questions as the window has room for; those at the end of the row wait for the next time.
+    fn fill(&mut self, questions: &[u8], length: usize) -> Result<(), Failure> {
+        let (count, room) = (questions.len() / length, WINDOW.saturating_sub(self.under_way));
+        let end = (self.next + room).min(count);
+        let row = &questions[self.next * length..end * length];
+        if !row.is_empty() && send_row(&self.socket, row).tried(|| "sending".to_owned())? {
+            self.under_way += end - self.next;
+            self.next = end % count;
+        }
         Ok(())
     }
 }
@@ -160,8 +166,9 @@ fn thread_time() -> Result<f64, Failure> {
     Ok(micros as f64 / 1e6)
 }
 
+/// All of one length.
 fn hot_name(number: usize) -> String {
-    format!("hot-{number}.example.com")
+    format!("hot-{number:05}.example.com")
 }
 
 /// Makes so many names hot: asks for each, from several addresses, so that no source asks for too much.
