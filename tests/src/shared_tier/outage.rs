@@ -157,8 +157,9 @@ pub(super) async fn slow_cluster_dns(program: &Path) -> Result<Row, Failure> {
             by_tier.total() - of_tier,
             by_sidecars.total() - went_around,
         ),
-        goal: "all answered; cluster DNS is asked once or twice for each name and type, and by no sidecar",
-        holds: Some(answered == expected && most <= 2 && went_around == 0),
+        // At 0, 150, 450 and 1,050 ms, while the tier does not know yet how slow it is: what one asker does.
+        goal: "all answered; for each name and type cluster DNS is asked at most four times, and by no sidecar",
+        holds: Some(answered == expected && most <= 4 && went_around == 0),
     })
 }
 
