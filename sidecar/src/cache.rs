@@ -30,7 +30,7 @@ const USUAL_WEIGHT: u64 = 400;
 impl Cache {
     /// An empty cache of at most `size` bytes, for so many threads that ask.
     pub fn new(size: u64, threads: usize) -> Self {
-        Self::with_shards(size, shards(threads))
+        Self::with_shards(size, shards(size, threads))
     }
 
     /// The same with so many parts, each with a lock and a part of the bytes of its own; a power of two.
@@ -88,10 +88,23 @@ impl Cache {
 }
 
 /// One thread gets one shard, so that one large answer may take its share of the whole; several get so many that they
-/// seldom meet at one's lock.
-fn shards(threads: usize) -> usize {
-    if threads == 1 { 1 } else { (threads * 8).next_power_of_two() }
+/// seldom meet at one's lock, and no more than have room for some answers of the largest size.
+///
+/// | bytes | threads | shards |
+/// |---|---|---|
+/// | 64 MiB | 1 | 1 |
+/// | 64 MiB | 2 | 16 |
+/// | 64 MiB | 64 | 128 |
+/// | 64 KiB | 2 | 1 |
+fn shards(size: u64, threads: usize) -> usize {
+    let wanted = (threads * 8).next_power_of_two();
+    let most = usize::try_from(size / SMALLEST_SHARD).unwrap_or(usize::MAX);
+    let fitting = (most / 2 + 1).next_power_of_two();
+    if threads == 1 { 1 } else { wanted.min(fitting) }
 }
+
+/// Eight answers of 64 KiB.
+const SMALLEST_SHARD: u64 = 512 << 10;
 
 #[derive(Debug, Clone)]
 struct Weight;
@@ -145,6 +158,15 @@ mod tests {
         let key = insert(&cache, 1, Lifetime::Uncached, now);
         assert!(cache.get(&key, now).is_none());
         assert_eq!(cache.entries(), 0);
+    }
+
+    #[test]
+    fn shards_are_as_many_as_threads_want_and_bytes_allow() {
+        let table =
+            [(64 << 20, 1, 1), (64 << 20, 2, 16), (64 << 20, 64, 128), (64 << 10, 2, 1), (4 << 20, 2, 8)];
+        for (size, threads, expected) in table {
+            assert_eq!(shards(size, threads), expected, "{size} {threads}");
+        }
     }
 
     #[test]

@@ -80,6 +80,11 @@ where
         })
     }
 
+    /// How many more flights there may be.
+    pub fn free(&self) -> usize {
+        self.most_flights.saturating_sub(self.count())
+    }
+
     /// How many flights are under way.
     pub fn count(&self) -> usize {
         self.lock().len()

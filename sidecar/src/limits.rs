@@ -109,12 +109,12 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// of a cluster are many.
 pub const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(4);
 
-/// Questions by which a silent tier is checked: when one of two replicas is gone, seven of eight checks show it.
-pub const CHECKS: usize = 3;
+/// Questions by which a silent tier is checked, of which one may be lost: when one of two replicas is gone, four of five
+/// checks show it.
+pub const CHECKS: usize = 5;
 
-/// How long a tier may take to answer a check, which it does by itself. Less than from two thirds of `hedge-after`, when a
-/// check is made, to five sixths of it, when the tier is left.
-pub const CHECK_PATIENCE: Duration = Duration::from_millis(45);
+/// When at the latest an exchange asks cluster DNS beside a tier that is alive and silent: in time for an answer.
+pub const TIER_PATIENCE: Duration = Duration::from_millis(2100);
 
 /// How long a probe is waited for: longer than most slow servers take.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -125,11 +125,6 @@ pub const PROBES_UNDER_WAY: usize = 24;
 /// Over which time the exchanges under way ask again when a server is back, so that it is not met by all of
 /// them in one instant.
 pub const ASK_AGAIN_SPREAD: Duration = Duration::from_millis(100);
-
-/// How long a TCP connection that was idle may take to answer before the other idle ones to that server are
-/// closed: a server that went away without a word leaves them all dead. Below the usual `hedge-after`, so that
-/// the next attempt connects anew.
-pub const REUSED_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Idle TCP connections kept to each server. What is beyond them is used once.
 pub const UPSTREAM_CONNECTIONS: usize = 8;

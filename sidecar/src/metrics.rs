@@ -33,6 +33,8 @@ pub enum Outcome {
     Joined,
     /// NXDOMAIN: no such name can exist in the cluster domain.
     Impossible,
+    /// NXDOMAIN, or SERVFAIL while the upstream is dead: another proxy wanted to know whether this one is alive.
+    Probed,
     /// NXDOMAIN: the namespace or Service above the name does not exist.
     BelowMissing,
     /// Answered with an expired answer, because the upstream fails or is slow.
@@ -190,12 +192,13 @@ impl Transport {
 }
 
 impl Outcome {
-    const COUNT: usize = 13;
+    const COUNT: usize = 14;
     const ALL: [Self; Self::COUNT] = [
         Self::Hit,
         Self::Miss,
         Self::Joined,
         Self::Impossible,
+        Self::Probed,
         Self::BelowMissing,
         Self::Stale,
         Self::Loop,
@@ -214,6 +217,7 @@ impl Outcome {
             Self::Miss => "miss",
             Self::Joined => "joined",
             Self::Impossible => "impossible",
+            Self::Probed => "probed",
             Self::BelowMissing => "below_missing",
             Self::Stale => "stale",
             Self::Loop => "loop",

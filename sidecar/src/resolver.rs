@@ -154,12 +154,17 @@ impl<U: Upstream> Resolver<U> {
             _ if self.upstream.is_loop(query) => Outcome::Loop,
             Some(zone_at) if !self.upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
-                return Outcome::Impossible;
+                return Outcome::Probed;
             }
-            _ => Outcome::Failed,
+            _ => Outcome::Probed,
         };
         reply::write_error(query, Rcode::SERVFAIL, out);
         outcome
+    }
+
+    /// How many more questions may be under way.
+    pub fn free_flights(&self) -> usize {
+        self.questions.free()
     }
 
     /// Whether that query is one of our own that has come back.

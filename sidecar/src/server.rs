@@ -97,6 +97,10 @@ impl<U: Upstream> Service<U> {
         };
         let client = query.client();
         if let Some(outcome) = self.resolver.hit(&query, now, self.limit(&client, transport), out) {
+            if outcome == Outcome::Probed && self.sources.is_silenced(source, now) {
+                self.end(&client, transport, Outcome::Flood);
+                return Step::Silence;
+            }
             self.end(&client, transport, outcome);
             return Step::Answer;
         }
@@ -130,8 +134,10 @@ impl<U: Upstream> Service<U> {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let free = self.max_waiters.saturating_sub(waiting);
         if free == 0 {
-            return Err(Refused { limit: Limit::Waiters, is_told: true });
+            return Err(self.sources.refuse(source, Limit::Waiters, now));
         }
+        // Who waits may have a flight of its own, of which there are fewer.
+        let free = free.min(self.resolver.free_flights().saturating_mul(4).max(1));
         let of_source = self.sources.miss(source, free, now)?;
         // Several workers may take the last one together: the bound is on memory, not on a count.
         self.waiting.fetch_add(1, Ordering::Relaxed);

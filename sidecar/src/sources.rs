@@ -6,7 +6,7 @@
 //! | a hit | always: it costs less than a refusal could save |
 //! | a miss | it has not asked for more misses a second than it may, and few enough of its own wait ([`most_waiting`]) |
 //! | a TCP connection | few enough of its own are open |
-//! | to be told that it is refused | four times as often as it may ask for misses; then there is silence |
+//! | to be told that it is refused | four times as often as it may ask for misses; then there is silence, to its probes too |
 //!
 //! A pod that asks too much is refused, and its sidecar asks cluster DNS. One that floods has no use for the refusals, and each
 //! would cost what a hit of another pod costs.
@@ -49,7 +49,7 @@ const SLOTS: usize = 1 << 14;
 struct Slot {
     misses: AtomicU32,
     connections: AtomicU32,
-    /// When the misses so far are paid for, in microseconds since the start ([`admit`]).
+    /// When the misses so far are paid for, in nanoseconds since the start ([`admit`]).
     paid_until: AtomicU64,
     /// The same for refusals.
     refused_until: AtomicU64,
@@ -126,6 +126,24 @@ impl Sources {
         Ok(place)
     }
 
+    /// Refuses a miss because of a bound that is not its source's alone.
+    pub fn refuse(&self, source: IpAddr, limit: Limit, now: Instant) -> Refused {
+        match self.slot(source) {
+            Some((slots, index)) => self.refused(limit, &slots[index], now),
+            None => Refused { limit, is_told: true },
+        }
+    }
+
+    /// Whether a source gets silence for its misses. Its probes are not answered then, either: a tier that says that it is
+    /// alive is waited for.
+    pub fn is_silenced(&self, source: IpAddr, now: Instant) -> bool {
+        let Some((slots, index)) = self.slot(source).filter(|_| self.misses_a_second > 0) else {
+            return false;
+        };
+        slots[index].refused_until.load(Ordering::Relaxed)
+            > nanos(now.saturating_duration_since(self.start)) + BURST
+    }
+
     fn refused(&self, limit: Limit, slot: &Slot, now: Instant) -> Refused {
         Refused { limit, is_told: self.pay(&slot.refused_until, REFUSALS_PER_MISS, now) }
     }
@@ -133,8 +151,8 @@ impl Sources {
     /// Pays for one of what a source may have `times` as often as misses; always where those have no rate.
     fn pay(&self, paid_until: &AtomicU64, times: u64, now: Instant) -> bool {
         let rate = u64::from(self.misses_a_second) * times;
-        let Some(interval) = 1_000_000_u64.checked_div(rate) else { return true };
-        let now = micros(now.saturating_duration_since(self.start));
+        let Some(interval) = 1_000_000_000_u64.checked_div(rate) else { return true };
+        let now = nanos(now.saturating_duration_since(self.start));
         let pay = |paid_until| admit(paid_until, now, interval);
         paid_until.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
     }
@@ -189,16 +207,16 @@ fn most_waiting(most: u32, free: usize) -> u32 {
 }
 
 /// Whether one more may be asked for, and until when it is then paid for: one each `interval`, and what two seconds bring
-/// at once (the generic cell rate algorithm, ITU-T I.371). All in microseconds.
+/// at once (the generic cell rate algorithm, ITU-T I.371). All in nanoseconds.
 fn admit(paid_until: u64, now: u64, interval: u64) -> Option<u64> {
     (paid_until <= now + BURST).then(|| paid_until.max(now) + interval)
 }
 
 /// Two seconds.
-const BURST: u64 = 2_000_000;
+const BURST: u64 = 2_000_000_000;
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -273,6 +291,8 @@ mod tests {
         let later = now + Duration::from_millis(500);
         let refused = (0..1000).filter_map(|_| sources.miss(ONE, 1000, later).err());
         assert_eq!(refused.filter(|refused| refused.is_told).count(), 200);
+        assert!(sources.is_silenced(ONE, later) && !sources.is_silenced(OTHER, later));
+        assert!(!sources.is_silenced(ONE, later + Duration::from_secs(1)));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Servers {
         };
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, metrics.clone()),
-            sockets: Sockets::new(addresses, tokens, metrics.clone()),
+            sockets: Sockets::new(addresses, tokens, setup.shortest_pause * 2 / 3, metrics.clone()),
             zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),
         }));
@@ -188,7 +188,7 @@ impl Gauges for Servers {
         let is_down = state.condition(Instant::now()).is_down;
         let idle = sockets.pool().count();
         vec![
-            ("upstream_stepped_back", "Upstreams that are asked last", state.stepped_back() as u64),
+            ("upstream_stepped_back", "Upstreams that are asked last", state.upstream_stepped_back() as u64),
             (
                 "tier_stepped_back",
                 "Addresses of the shared tier that are asked last",

@@ -20,10 +20,13 @@ use crate::upstream::Upstream;
 pub fn count(workers: value::Workers) -> usize {
     match workers {
         value::Workers::Fixed(count) => usize::from(count),
-        // The cores that affinity and the cgroup's quota leave us.
-        value::Workers::Auto => thread::available_parallelism().map_or(1, usize::from),
+        // The cores that affinity and the cgroup's quota leave us, as many as may be set at most.
+        value::Workers::Auto => thread::available_parallelism().map_or(1, usize::from).min(MOST),
     }
 }
+
+/// As many as the setting takes.
+const MOST: usize = 64;
 
 /// The runtime of one thread. Work is never taken from one thread to another: what a socket brings is done where it
 /// arrives.

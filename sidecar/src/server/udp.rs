@@ -44,9 +44,9 @@ pub async fn serve<U: Upstream>(socket: Arc<UdpSocket>, service: Arc<Service<U>>
         // A flood of hits must not keep misses, TCP and probes waiting.
         tokio::task::yield_now().await;
     }
-    if let Err(error) = server.batch(&drain).await {
-        tracing::debug!(%error, "cannot receive");
-    }
+    // What has arrived by now: its coming is known when the runtime has looked.
+    tokio::task::yield_now().await;
+    while server.batch(&drain).await.is_ok_and(|taken| taken == limits::BATCH) {}
 }
 
 /// How long to wait when the kernel cannot give us a datagram, for want of memory, say.
@@ -61,13 +61,13 @@ struct Server<U> {
 }
 
 impl<U: Upstream> Server<U> {
-    /// Takes what is there, up to [`limits::BATCH`]. The clock is read once.
-    async fn batch(&mut self, drain: &Drain) -> io::Result<()> {
+    /// Takes what is there, up to [`limits::BATCH`], and says how many that were. The clock is read once.
+    async fn batch(&mut self, drain: &Drain) -> io::Result<usize> {
         let now = Instant::now().into_std();
-        for _ in 0..limits::BATCH {
+        for taken in 0..limits::BATCH {
             let (length, client) = match self.socket.try_recv_from(&mut self.received) {
                 Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(taken),
                 // An earlier answer met a closed port; the client is gone, and that is its business.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(error) => return Err(error),
@@ -79,7 +79,7 @@ impl<U: Upstream> Server<U> {
                 Step::Wait(query, places) => self.wait(&query, client, places, drain).await,
             }
         }
-        Ok(())
+        Ok(limits::BATCH)
     }
 
     /// Lets a client wait: behind others for the same answer, or as the first, for whom it is asked for.

@@ -5,6 +5,7 @@ use std::io;
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, Attempts};
+use super::guard::check_patience;
 use super::liveness::Finding;
 use super::network::Network;
 use super::order::{self, Step};
@@ -41,9 +42,10 @@ async fn answered(
         state.metrics().probed();
         checks.0.push(Attempt { step, asked_at: begun_at, future: Box::pin(network.ask(step, key)) });
     }
+    let deadline = begun_at + check_patience(state.shortest_pause());
     let mut answered = 0;
     while !checks.0.is_empty() {
-        match timeout_at(begun_at + limits::CHECK_PATIENCE, checks.next()).await {
+        match timeout_at(deadline, checks.next()).await {
             Ok((_, outcome)) => answered += usize::from(is_alive(&outcome, transport)),
             Err(_) => break,
         }

@@ -1,9 +1,11 @@
 //! What one exchange does about a server of the shared tier that is silent. Pure: the time is passed in.
 //!
 //! ```text
-//!   200 ms        it is checked whether the server is alive       two thirds of the first pause
-//!   250..300 ms   unless it is, the exchange leaves it            five sixths of it, and up to a sixth more
+//!   175..200 ms   it is checked whether the server is alive       seven twelfths of the first pause, and up to one more
+//!   250..300 ms   unless it is, the exchange leaves it            ten twelfths, and up to two more
 //! ```
+//!
+//! Once it is found alive, the same happens again in twice that time. Both are spread: the pods of a gang wait together.
 //!
 //! Not sooner: a tier that has lost a datagram asks again after 150 ms (its `hedge-after`), and its answer comes then.
 
@@ -17,10 +19,12 @@ use super::random;
 #[derive(Debug)]
 pub struct Guard {
     server: usize,
-    asked_at: Instant,
+    pause: Duration,
+    since: Instant,
     /// `None` once it has been wanted.
     checks_at: Option<Instant>,
     leaves_at: Instant,
+    is_postponed: bool,
 }
 
 /// What is to be done.
@@ -30,14 +34,14 @@ pub enum Due {
     Check {
         /// Which one.
         server: usize,
-        /// When it was asked.
+        /// Since when it is silent.
         since: Instant,
     },
     /// Ask another one in its place.
     Leave {
         /// Which one.
         server: usize,
-        /// When it was asked.
+        /// Since when it is silent.
         unless_alive_since: Instant,
     },
 }
@@ -45,14 +49,23 @@ pub enum Due {
 impl Guard {
     /// The server was asked now. `chance` is any number, each as likely: it spreads the times of leaving, so that the pods
     /// of a gang do not go to cluster DNS in one instant.
-    pub fn new(server: usize, first_pause: Duration, now: Instant, chance: u16) -> Self {
-        let leaves_after = first_pause * 5 / 6 + random::share(first_pause / 6, chance);
-        Self {
-            server,
-            asked_at: now,
-            checks_at: Some(now + first_pause * 2 / 3),
-            leaves_at: now + leaves_after,
-        }
+    pub fn new(server: usize, pause: Duration, now: Instant, chance: u16) -> Self {
+        let checks_after = pause * 7 / 12 + random::share(pause / 12, chance);
+        let leaves_after = pause * 10 / 12 + random::share(pause / 6, chance);
+        let (checks_at, leaves_at) = (Some(now + checks_after), now + leaves_after);
+        Self { server, pause, since: now, checks_at, leaves_at, is_postponed: false }
+    }
+
+    /// The server was found alive, and is still silent.
+    #[must_use]
+    pub fn again(&self, now: Instant, chance: u16) -> Self {
+        Self::new(self.server, self.pause * 2, now, chance)
+    }
+
+    /// No check has found anything yet. Whether that is waited for, once.
+    pub fn postpone(&mut self, first_pause: Duration, now: Instant) -> bool {
+        self.leaves_at = now + check_patience(first_pause) * 4 / 3;
+        !std::mem::replace(&mut self.is_postponed, true)
     }
 
     /// The server's place in the settings.
@@ -68,28 +81,51 @@ impl Guard {
     /// What is to be done now, each once.
     pub fn due(&mut self, now: Instant) -> Option<Due> {
         if now >= self.leaves_at {
-            return Some(Due::Leave { server: self.server, unless_alive_since: self.asked_at });
+            return Some(Due::Leave { server: self.server, unless_alive_since: self.since });
         }
-        self.checks_at
-            .take_if(|at| now >= *at)
-            .map(|_| Due::Check { server: self.server, since: self.asked_at })
+        self.checks_at.take_if(|at| now >= *at).map(|_| Due::Check { server: self.server, since: self.since })
     }
+}
+
+/// How long a tier may take to answer a check, which it does by itself: from the check to the first who leave, and not too
+/// short for a network.
+pub fn check_patience(first_pause: Duration) -> Duration {
+    (first_pause * 3 / 20).max(Duration::from_millis(20))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PAUSE: Duration = Duration::from_millis(300);
+
     #[test]
-    fn it_is_checked_once_at_two_thirds_of_the_pause_and_left_before_the_pause_is_over() {
+    fn it_is_checked_once_and_left_before_the_pause_is_over() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        for (chance, leaves_at) in [(0, 250), (u16::MAX, 300)] {
-            let mut guard = Guard::new(3, Duration::from_millis(300), start, chance);
-            assert_eq!((guard.due(at(199)), guard.wakes_at()), (None, at(200)));
-            assert_eq!(guard.due(at(200)), Some(Due::Check { server: 3, since: start }));
+        for (chance, checks_at, leaves_at) in [(0, 175, 250), (u16::MAX, 200, 300)] {
+            let mut guard = Guard::new(3, PAUSE, start, chance);
+            assert_eq!((guard.due(at(checks_at - 1)), guard.wakes_at()), (None, at(checks_at)));
+            assert_eq!(guard.due(at(checks_at)), Some(Due::Check { server: 3, since: start }));
             assert_eq!((guard.due(at(leaves_at - 1)), guard.wakes_at()), (None, at(leaves_at)));
             assert_eq!(guard.due(at(leaves_at)), Some(Due::Leave { server: 3, unless_alive_since: start }));
         }
+    }
+
+    #[test]
+    fn a_check_without_a_finding_is_waited_for_once() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut guard = Guard::new(3, PAUSE, start, 0);
+        assert!(guard.due(at(175)).is_some() && guard.postpone(PAUSE, at(250)));
+        assert_eq!((guard.due(at(309)), guard.wakes_at()), (None, at(310)));
+        assert!(guard.due(at(310)).is_some() && !guard.postpone(PAUSE, at(310)));
+    }
+
+    #[test]
+    fn one_that_is_alive_is_checked_again_in_twice_the_time() {
+        let start = Instant::now();
+        let guard = Guard::new(3, PAUSE, start, 0).again(start, u16::MAX);
+        assert_eq!((guard.server(), guard.wakes_at()), (3, start + Duration::from_millis(400)));
     }
 }

@@ -79,6 +79,14 @@ impl Health {
         }
     }
 
+    /// A server of the tier has answered what it answers by itself: it is silent because it waits.
+    pub fn is_alive(&mut self, server: usize, now: Instant) {
+        self.unanswered_since = None;
+        if let Some(server) = self.servers.get_mut(server) {
+            (server.failures, server.last_response) = (0, Some(now));
+        }
+    }
+
     /// A server gave nothing to the checks that began at `since`: it steps back at once.
     pub fn is_dead(&mut self, server: usize, since: Instant) {
         for _ in 0..limits::FAILURES_IN_A_ROW {
@@ -208,6 +216,18 @@ mod tests {
         assert!(!health.condition(at(start, 6999)).is_dead && health.condition(at(start, 7000)).is_dead);
         assert!(!health.condition(at(start, 5399)).is_down);
         assert!(health.condition(at(start, 5400)).is_down);
+    }
+
+    #[test]
+    fn a_tier_that_answers_its_checks_is_not_down_and_what_it_did_not_answer_is_no_failure() {
+        let start = Instant::now();
+        let mut health = Health::new(2, 1, SHORTEST);
+        health.begun(start);
+        health.failed(0, start);
+        health.is_alive(0, at(start, 200));
+        health.failed(0, at(start, 100));
+        assert!(!health.condition(at(start, 5000)).is_down && !health.stepped_back()[0]);
+        assert_eq!(health.condition(at(start, 200)).last_response, None, "that was no answer to a question");
     }
 
     #[test]

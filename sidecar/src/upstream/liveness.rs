@@ -4,10 +4,10 @@
 //! in the second it must not be, or every pod of a gang would ask what the tier asks once. So a silent tier is asked a few
 //! questions that it answers by itself:
 //!
-//! | of its three checks it answered | it is | and so |
+//! | of its five checks it answered | it is | and so |
 //! |---|---|---|
-//! | all | alive | it is waited for, and asked again in case the question was lost |
-//! | some | of several replicas one is gone, or datagrams are lost | this exchange goes to cluster DNS |
+//! | all, or all but one, which may be lost | alive | it is waited for, and asked again in case the question was lost |
+//! | some | of several replicas one is gone | this exchange goes to cluster DNS |
 //! | none | dead | the same, and it steps back: it is asked last until it responds again |
 
 use tokio::time::Instant;
@@ -20,13 +20,14 @@ pub struct Liveness(Vec<Check>);
 struct Check {
     is_wanted: bool,
     begun_at: Option<Instant>,
-    finding: Option<Finding>,
+    /// When the last check with a finding began, and what it found.
+    found: Option<(Instant, Finding)>,
 }
 
 /// What a check has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// Every question was answered.
+    /// Every question was answered, or all but one.
     Alive,
     /// Some were.
     Shaky,
@@ -39,7 +40,7 @@ impl Finding {
     pub fn of(answered: usize, asked: usize) -> Self {
         match answered {
             0 => Self::Dead,
-            _ if answered >= asked => Self::Alive,
+            _ if answered + 1 >= asked => Self::Alive,
             _ => Self::Shaky,
         }
     }
@@ -62,23 +63,22 @@ impl Liveness {
     /// Begins a check that is wanted: of whom.
     pub fn begin(&mut self, now: Instant) -> Option<usize> {
         let server = self.0.iter().position(|check| check.is_wanted)?;
-        self.0[server] = Check { is_wanted: false, begun_at: Some(now), finding: None };
+        let check = self.0.get_mut(server)?;
+        (check.is_wanted, check.begun_at) = (false, Some(now));
         Some(server)
     }
 
     /// Ends the check of a server.
     pub fn end(&mut self, server: usize, finding: Finding) {
         if let Some(check) = self.0.get_mut(server) {
-            check.finding = Some(finding);
+            check.found = check.begun_at.map(|begun_at| (begun_at, finding));
         }
     }
 
-    /// Whether a check that began since then has found a server alive. One that is under way has not.
-    pub fn is_alive(&self, server: usize, since: Instant) -> bool {
-        let check = self.0.get(server);
-        check.is_some_and(|check| {
-            check.finding == Some(Finding::Alive) && check.begun_at.is_some_and(|begun_at| begun_at >= since)
-        })
+    /// What a check of a server that began since then has found; `None`: none has yet.
+    pub fn finding(&self, server: usize, since: Instant) -> Option<Finding> {
+        let (begun_at, finding) = self.0.get(server)?.found?;
+        (begun_at >= since).then_some(finding)
     }
 }
 
@@ -89,8 +89,9 @@ mod tests {
 
     #[test]
     fn all_some_and_none() {
-        let findings = [3, 2, 1, 0].map(|answered| Finding::of(answered, 3));
-        assert_eq!(findings, [Finding::Alive, Finding::Shaky, Finding::Shaky, Finding::Dead]);
+        let findings = [5, 4, 3, 1, 0].map(|answered| Finding::of(answered, 5));
+        let expected = [Finding::Alive, Finding::Alive, Finding::Shaky, Finding::Shaky, Finding::Dead];
+        assert_eq!(findings, expected);
     }
 
     #[test]
@@ -101,12 +102,14 @@ mod tests {
         assert!(liveness.want(1, start) && liveness.want(1, at(5)));
         assert_eq!([liveness.begin(at(10)), liveness.begin(at(10))], [Some(1), None]);
         assert!(!liveness.want(1, at(5)), "it is under way");
-        assert!(!liveness.is_alive(1, start));
+        assert_eq!(liveness.finding(1, start), None);
         liveness.end(1, Finding::Alive);
-        assert!(
-            liveness.is_alive(1, at(10)) && !liveness.is_alive(1, at(11)) && !liveness.is_alive(0, start)
-        );
+        let alive = Some(Finding::Alive);
+        let findings = [liveness.finding(1, at(10)), liveness.finding(1, at(11)), liveness.finding(0, start)];
+        assert_eq!(findings, [alive, None, None]);
         assert!(liveness.want(1, at(11)));
+        assert_eq!(liveness.begin(at(12)), Some(1));
+        assert_eq!(liveness.finding(1, at(10)), alive, "while the next check is under way");
     }
 
     #[test]

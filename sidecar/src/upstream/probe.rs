@@ -31,12 +31,17 @@ pub async fn watch(
         tidy();
         // Trouble or time over: both end the wait.
         let _ = timeout(limits::UPSTREAM_TIDY, state.trouble()).await;
-        watch_for_return(state, network, &question).await;
+        watch_for_return(state, network, &question, &tidy).await;
     }
 }
 
 /// Probes until all servers are well.
-async fn watch_for_return(state: &State, network: &impl Network, question: impl Fn(usize) -> Option<Key>) {
+async fn watch_for_return(
+    state: &State,
+    network: &impl Network,
+    question: impl Fn(usize) -> Option<Key>,
+    tidy: impl Fn(),
+) {
     let mut probes = Attempts::default();
     let mut round = 0;
     let mut next_at = Instant::now() + interval(round, true, random::chance());
@@ -44,10 +49,19 @@ async fn watch_for_return(state: &State, network: &impl Network, question: impl 
         tokio::select! {
             (Attempt { step, asked_at, .. }, outcome) = probes.next() => {
                 // Of an upstream any response will do: it is alive. A tier is of use only with an upstream of its own.
-                let is_well =
-                    if state.is_of_tier(step.server) { is_alive(&outcome, step.transport) } else { outcome.is_ok() };
-                if is_well {
-                    state.responded(step, asked_at, Instant::now());
+                match state.is_of_tier(step.server) {
+                    true if is_alive(&outcome, step.transport) => {
+                        state.tier_responded(step, asked_at, Instant::now());
+                    }
+                    false if outcome.is_ok() => state.responded(step, asked_at, Instant::now()),
+                    _ => {}
+                }
+            }
+            // What was well is not any more: somebody waits.
+            () = state.trouble() => {
+                let now = Instant::now();
+                if state.condition(now).is_down {
+                    next_at = next_at.min(now + interval(round, true, random::chance()));
                 }
             }
             () = sleep_until(next_at) => {
@@ -57,7 +71,11 @@ async fn watch_for_return(state: &State, network: &impl Network, question: impl 
                 if round == ROUNDS_BEFORE_NEWS {
                     tracing::warn!(upstreams = servers.len(), "upstreams do not respond; watching for their return");
                 }
+                tidy();
                 let steps = servers.iter().flat_map(|server| order::probes(state.transport(), *server, round));
+                // What a tier is asked first is what it has to answer.
+                let first = order::first_transport(state.transport());
+                let steps = steps.filter(|step| !state.is_of_tier(step.server) || step.transport == first);
                 for step in steps {
                     if let Some(key) = question(step.server)
                         && probes.0.len() < limits::PROBES_UNDER_WAY

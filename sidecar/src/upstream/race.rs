@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::attempts::{Attempt, Attempts};
 use super::guard::{Due, Guard};
+use super::liveness::Finding;
 use super::network::Network;
 use super::order::{Schedule, Step};
 use super::state::{Recovery, State};
@@ -51,6 +52,7 @@ pub async fn race(
         asks_again: None,
         is_looked_at: false,
         guard: None,
+        around_at: None,
     };
     if let Some(step) = race.schedule.at_once() {
         race.attempt(step, start);
@@ -92,8 +94,10 @@ struct Race<'a, N> {
     asks_again: Option<(Instant, Step)>,
     /// Whether the silence of this exchange was brought to notice.
     is_looked_at: bool,
-    /// What is to be done about the server of the tier that was asked first.
+    /// What is to be done about the server of the tier that was asked last.
     guard: Option<Guard>,
+    /// When cluster DNS is asked beside a tier that is alive and silent.
+    around_at: Option<Instant>,
 }
 
 impl<N: Network> Race<'_, N> {
@@ -104,6 +108,7 @@ impl<N: Network> Race<'_, N> {
         let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == step.server);
         if self.state.is_of_tier(step.server) && !is_guarded {
             self.guard = Some(Guard::new(step.server, self.state.shortest_pause(), now, random::chance()));
+            self.around_at.get_or_insert(self.start + limits::TIER_PATIENCE);
         }
     }
 
@@ -179,6 +184,9 @@ impl<N: Network> Race<'_, N> {
                     return Some(response);
                 }
             }
+        } else if self.state.is_of_tier(step.server) && self.is_asked(step.server) {
+            // A connection that was closed, by a bound perhaps, while the same question waits there.
+            return None;
         } else {
             self.state.failed(step.server, self.start, now);
             Left::Unreachable
@@ -209,7 +217,7 @@ impl<N: Network> Race<'_, N> {
         let looks_at = (!self.is_looked_at).then_some(self.start + limits::SILENCE);
         let asks_again_at = self.asks_again.map(|(at, _)| at);
         let guard_at = self.guard.as_ref().map(Guard::wakes_at);
-        let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at];
+        let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at, self.around_at];
         times.into_iter().flatten().min().unwrap_or(self.start + FAR)
     }
 
@@ -219,15 +227,8 @@ impl<N: Network> Race<'_, N> {
             self.is_looked_at = true;
             self.state.look(now);
         }
-        match self.guard.as_mut().and_then(|guard| guard.due(now)) {
-            Some(Due::Check { server, since }) => self.state.want_check(server, since),
-            Some(Due::Leave { server, unless_alive_since }) => {
-                self.guard = None;
-                if !self.state.is_alive(server, unless_alive_since) && self.leave(server, Left::Silent, now) {
-                    return;
-                }
-            }
-            None => {}
+        if self.leaves_tier(now) {
+            return;
         }
         if let Some((_, step)) = self.asks_again.take_if(|(at, _)| now >= *at) {
             self.schedule.restart();
@@ -239,6 +240,37 @@ impl<N: Network> Race<'_, N> {
         } else if let Some(step) = self.schedule.due(now) {
             self.hedge(step, now);
         }
+    }
+
+    /// Does what is due about a silent server of the tier. Whether another one was asked in its place.
+    fn leaves_tier(&mut self, now: Instant) -> bool {
+        let Some(guard) = &mut self.guard else { return false };
+        match guard.due(now) {
+            Some(Due::Check { server, since }) => self.state.want_check(server, since),
+            Some(Due::Leave { server, unless_alive_since }) => {
+                match self.state.finding(server, unless_alive_since) {
+                    Some(Finding::Alive) => *guard = guard.again(now, random::chance()),
+                    // Who was woken too late to have it checked, or whose check is under way.
+                    None if guard.postpone(self.state.shortest_pause(), now) => {
+                        self.state.want_check(server, unless_alive_since);
+                    }
+                    _ => return self.leave(server, Left::Silent, now),
+                }
+            }
+            None => {}
+        }
+        if self.around_at.take_if(|at| now >= *at).is_none() {
+            return false;
+        }
+        // It lives, so cluster DNS is slow: that costs a token like any attempt beyond the first.
+        let server = guard.server();
+        self.schedule.strike_out(server);
+        self.schedule.at_once().is_some_and(|step| self.hedge(step, now))
+    }
+
+    /// Whether a question to that server is under way.
+    fn is_asked(&self, server: usize) -> bool {
+        self.attempts.0.iter().any(|attempt| attempt.step.server == server)
     }
 
     /// An answer has made the attempts at these servers superfluous. Those that had their time and got no response

@@ -135,9 +135,9 @@ impl State {
         self.lock().health.to_probe(now)
     }
 
-    /// How many servers have stepped back.
-    pub fn stepped_back(&self) -> usize {
-        self.lock().health.stepped_back().into_iter().filter(|has| *has).count()
+    /// How many servers of the upstream have stepped back.
+    pub fn upstream_stepped_back(&self) -> usize {
+        self.lock().health.stepped_back().into_iter().skip(self.setup.tier).filter(|has| *has).count()
     }
 
     /// Tells of every recovery from now on.
@@ -172,16 +172,30 @@ impl State {
     pub fn checked(&self, server: usize, begun_at: Instant, finding: Finding, now: Instant) {
         let mut known = self.lock();
         known.liveness.end(server, finding);
-        if finding == Finding::Dead {
-            known.health.is_dead(server, begun_at);
+        match finding {
+            Finding::Alive => known.health.is_alive(server, now),
+            Finding::Shaky => {}
+            Finding::Dead => known.health.is_dead(server, begun_at),
         }
         drop(known);
         self.look(now);
     }
 
-    /// Whether a check that began since then has found a server of the tier alive.
-    pub fn is_alive(&self, server: usize, since: Instant) -> bool {
-        self.lock().liveness.is_alive(server, since)
+    /// A server of the tier has answered a probe. What it was asked before is not known to be lost: it was silent because
+    /// it waited, unless everybody was away.
+    pub fn tier_responded(&self, step: Step, asked_at: Instant, now: Instant) {
+        let mut known = self.lock();
+        if known.health.stepped_back().iter().all(|has| *has) {
+            drop(known);
+            self.responded(step, asked_at, now);
+        } else {
+            known.health.is_alive(step.server, now);
+        }
+    }
+
+    /// What a check of a server of the tier that began since then has found; `None`: none has yet.
+    pub fn finding(&self, server: usize, since: Instant) -> Option<Finding> {
+        self.lock().liveness.finding(server, since)
     }
 
     /// Whether a server is one of the shared tier.
