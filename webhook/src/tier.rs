@@ -66,10 +66,11 @@ pub async fn follow(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>, 
 /// | the Service | it is |
 /// |---|---|
 /// | is being deleted | nothing any more |
-/// | is an `ExternalName`, has no cluster IP, or no port for UDP | unused |
+/// | is an `ExternalName`, has no cluster IP, or no port for UDP and TCP alike | unused |
 /// | anything else | a tier, at its cluster IP of the family of `dns`, else at its first one |
 ///
-/// The port is the one for UDP that is named `dns`, else the one with the number 53, else the first.
+/// The port is the one for UDP that is named `dns`, else the one with the number 53, else the first; and TCP must be there by
+/// the same number: what is truncated or silent is asked again by it.
 ///
 /// Of several tiers one is used: one with `internalTrafficPolicy: Local` before all others, because nothing is nearer than
 /// the pod's own node; then the first by name.
@@ -98,7 +99,12 @@ fn address(service: &Service, dns: Option<IpAddr>) -> Option<SocketAddr> {
     let mut ips: Vec<_> = ips.collect();
     ips.sort_by_key(|ip| dns.is_some_and(|dns| dns.is_ipv4() != ip.is_ipv4()));
 
-    let ports = spec.ports.iter().flatten().filter(|port| port.protocol.as_deref() == Some("UDP"));
+    let by_tcp = |number: i32| {
+        let mut ports = spec.ports.iter().flatten();
+        ports.any(|port| port.port == number && port.protocol.as_deref() == Some("TCP"))
+    };
+    let ports = spec.ports.iter().flatten();
+    let ports = ports.filter(|port| port.protocol.as_deref() == Some("UDP") && by_tcp(port.port));
     let port = ports.min_by_key(|port| Reverse((port.name.as_deref() == Some("dns"), port.port == 53)))?;
     Some(SocketAddr::new(*ips.first()?, u16::try_from(port.port).ok()?))
 }
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_with_a_cluster_ip_and_a_port_for_udp_is_a_tier() {
+    fn a_service_with_a_cluster_ip_and_a_port_for_udp_and_tcp_is_a_tier() {
         for (change, expected) in [
             (json!({}), Some("10.96.0.53:53")),
             (json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), None),
@@ -180,9 +186,13 @@ mod tests {
             (json!({"spec": {"ports": null}}), None),
             (json!({"spec": null}), None),
             (ports(&[("dns", 53, "TCP")]), None),
-            (ports(&[("a", 5353, "UDP")]), Some("10.96.0.53:5353")),
-            (ports(&[("a", 5353, "UDP"), ("b", 53, "UDP")]), Some("10.96.0.53:53")),
-            (ports(&[("a", 53, "UDP"), ("dns", 5353, "UDP"), ("b", 5354, "UDP")]), Some("10.96.0.53:5353")),
+            (ports(&[("dns", 53, "UDP"), ("dns-tcp", 5353, "TCP")]), None),
+            (ports(&[("a", 5353, "UDP"), ("t", 5353, "TCP")]), Some("10.96.0.53:5353")),
+            (ports(&[("a", 5353, "UDP"), ("t", 5353, "TCP"), ("b", 53, "UDP")]), Some("10.96.0.53:5353")),
+            (
+                ports(&[("a", 53, "UDP"), ("t", 53, "TCP"), ("dns", 54, "UDP"), ("u", 54, "TCP")]),
+                Some("10.96.0.53:54"),
+            ),
         ] {
             let expected = expected.map(|address| format!("tier {address}"));
             assert_eq!(used(&[service("tier", &change)], "10.96.0.10"), expected, "{change}");

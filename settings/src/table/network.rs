@@ -22,7 +22,7 @@ pub const UPSTREAM_TRANSPORT: Setting = Setting {
     default: "auto",
     smallest: "",
     largest: "",
-    sentence: "How the upstream is asked. `auto`: by UDP, and by TCP too when no answer has come in 300 ms. `udp`: by \
+    sentence: "How the upstream is asked. `auto`: by UDP, and by TCP too when no answer has come for `hedge-after`. `udp`: by \
                TCP only what UDP truncates. `tcp`: always by TCP.",
     source: "UDP is faster and may be lost; a network policy may let only one of them through",
     place: Place::Both,

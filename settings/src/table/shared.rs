@@ -68,8 +68,8 @@ pub const WORKERS: Setting = Setting {
     default: "1",
     smallest: "",
     largest: "",
-    sentence: "How many threads serve, each with sockets of its own (SO_REUSEPORT); at most 64. `auto`: one for each core \
-               that the process may use.",
+    sentence: "How many threads serve, each with sockets of its own (SO_REUSEPORT). `auto`: one for each core that the \
+               process may use, at most 64.",
     source: "one thread answers more than a pod can ask; a tier uses every core that it is given",
     place: Place::Sidecar,
 };
@@ -146,7 +146,7 @@ pub const MAX_WAITERS: Setting = Setting {
     smallest: "1",
     largest: "1048576",
     sentence: "Queries that wait for an answer at a time; above: SERVFAIL.",
-    source: "each has a task and its question, about 2 KiB",
+    source: "200 bytes by UDP, where those behind the first have no task; about 2 KiB by TCP",
     place: Place::Sidecar,
 };
 
@@ -157,7 +157,7 @@ pub const MAX_WAITERS_PER_FLIGHT: Setting = Setting {
     default: "1000",
     smallest: "1",
     largest: "1048576",
-    sentence: "Queries that wait for the same question at a time; above: SERVFAIL.",
+    sentence: "Queries that wait for the same question at a time, at one socket; above: SERVFAIL.",
     source: "a pod has few threads; a gang has one question and many pods",
     place: Place::Sidecar,
 };

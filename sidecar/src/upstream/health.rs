@@ -7,7 +7,7 @@
 //! | two failures in a row, or a check of the tier without any answer | the server steps back: it is asked after those that have not |
 //! | all have stepped back | down; they are all asked, in order |
 //! | an exchange without any response for 400 ms, and no response to another either | down |
-//! | the same for 2 s, in which the probes were silent, too | dead: a tier says so when it is checked |
+//! | the same for 2 s, probes included | dead: a tier says so when it is checked |
 //!
 //! "Silent to the end" is the deadline, or another server's answer after the silent one had its time.
 
