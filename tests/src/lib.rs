@@ -10,6 +10,7 @@
 //!   faults        what the sidecar does when things go wrong, measured
 //!   framing       messages over TCP
 //!   gang          the experiment: a Job's pods, with and without injection
+//!   load          one source that asks as fast as it is answered
 //!   plot          line charts as SVG and PNG
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
@@ -32,6 +33,7 @@ pub mod failure;
 pub mod faults;
 mod framing;
 pub mod gang;
+mod load;
 pub mod network;
 pub mod node;
 pub mod node_local;

@@ -4,19 +4,15 @@
 //! ```text
 //!   stage     a tier, and sidecars before it
 //!   gang      a cold start: many sidecars ask the same at the same instant
-//!   hot       answers from the tier's cache, and what they cost
 //!     burst     many askers that ask once, together
-//!     load      one source that asks as fast as it is answered
-//!     batch     datagrams by the dozen: sendmmsg(2), recvmmsg(2)
+//!   hot       answers from the tier's cache, and what they cost
 //! ```
 //!
 //! Everything travels over 127.0.0.0/8, where each source can have an address of its own.
 
-mod batch;
 mod burst;
 mod gang;
 mod hot;
-mod load;
 mod stage;
 
 use std::path::Path;

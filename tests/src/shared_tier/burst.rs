@@ -11,9 +11,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
-use super::batch::{Receiver, Sender, connected, rcode};
 use crate::failure::{Failure, Tried};
 use crate::framing;
+use crate::load::batch::{Receiver, Sender, rcode, timed};
 
 /// One that asks: from where, and whom.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ impl Burst {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
         let mut waiting = Vec::with_capacity(askers.len());
         for (index, asker) in askers.iter().enumerate() {
-            let socket = connected(asker.source, asker.server)?;
+            let socket = timed(asker.source, asker.server)?;
             epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
             let is_answered = vec![false; questions.len()];
             waiting.push(Waiting { asker: *asker, socket, asked_at: Duration::ZERO, is_answered });

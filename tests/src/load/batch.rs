@@ -18,13 +18,13 @@ use nix::sys::time::TimeSpec;
 use crate::failure::{Failure, Tried};
 
 /// Datagrams that go together.
-pub(super) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
 /// The largest answer that is read; the names that are asked for here have small ones.
 const LARGEST: usize = 512;
 
 /// A question as a sidecar asks it: EDNS with 1232 bytes.
-pub(super) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
+pub(crate) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
     let asking = || format!("asking for {name}");
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -35,27 +35,33 @@ pub(super) fn question(id: u16, name: &str, record_type: RecordType) -> Result<V
     message.to_vec().tried(asking)
 }
 
-/// A socket of that source that speaks to one server, from a new port; it never waits. The kernel says when datagrams
-/// came.
-pub(super) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
+/// A socket of that source that speaks to one server, from a new port; it never waits.
+pub(crate) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
     let opening = || format!("opening a socket from {source} to {server}");
     let socket = UdpSocket::bind((source, 0)).tried(opening)?;
     socket.connect(server).tried(opening)?;
     socket.set_nonblocking(true).tried(opening)?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).tried(opening)?;
+    Ok(socket)
+}
+
+/// The same, and the kernel says when datagrams came; that costs whoever sends them a look at the clock.
+pub(crate) fn timed(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
+    let socket = connected(source, server)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
+        .tried(|| "asking for times of arrival".to_owned())?;
     Ok(socket)
 }
 
 /// Sends.
-pub(super) struct Sender(MultiHeaders<()>);
+pub(crate) struct Sender(MultiHeaders<()>);
 
 impl Sender {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(MultiHeaders::preallocate(BATCH, None))
     }
 
     /// Sends the first [`BATCH`] of these at most; how many were sent, which may be none.
-    pub(super) fn send(&mut self, socket: &UdpSocket, datagrams: &[[IoSlice<'_>; 1]]) -> io::Result<usize> {
+    pub(crate) fn send(&mut self, socket: &UdpSocket, datagrams: &[[IoSlice<'_>; 1]]) -> io::Result<usize> {
         const NO_OPTIONS: [ControlMessage<'_>; 0] = [];
         let to = [None::<()>; BATCH];
         let sent =
@@ -65,14 +71,14 @@ impl Sender {
 }
 
 /// Receives.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     headers: MultiHeaders<()>,
     buffers: Box<[[u8; LARGEST]; BATCH]>,
     received: [(usize, Duration); BATCH],
 }
 
 impl Receiver {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             headers: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(TimeSpec))),
             buffers: Box::new([[0; LARGEST]; BATCH]),
@@ -80,8 +86,9 @@ impl Receiver {
         }
     }
 
-    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since 1970.
-    pub(super) fn receive<'a>(
+    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since 1970, if the socket
+    /// is [`timed`].
+    pub(crate) fn receive<'a>(
         &'a mut self,
         socket: &UdpSocket,
     ) -> io::Result<impl Iterator<Item = (&'a [u8], Duration)> + use<'a>> {
@@ -104,7 +111,7 @@ impl Receiver {
 }
 
 /// The RCODE of a message.
-pub(super) fn rcode(message: &[u8]) -> Option<u8> {
+pub(crate) fn rcode(message: &[u8]) -> Option<u8> {
     message.get(3).map(|byte| byte & 0x0f)
 }
 
