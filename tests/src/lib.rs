@@ -7,11 +7,12 @@
 //!   node_local    a caching forwarder for all pods of a node, as NodeLocal DNSCache is
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       the three together, for one test or one arm of an experiment
+//!   bench         how fast and how small the sidecar is, beside an echo and other forwarders, measured
 //!   faults        what the sidecar does when things go wrong, measured
 //!   framing       messages over TCP
 //!   gang          the experiment: a Job's pods, with and without injection
 //!   load          one source that asks as fast as it is answered
-//!   plot          line charts as SVG and PNG
+//!   plot          line and bar charts as SVG and PNG
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   simulation    the same experiment in virtual time, for large gangs
@@ -27,6 +28,7 @@
 //! in DNS, HTTP and JSON. The settings crate gives the names that both sides need.
 
 pub mod admission;
+pub mod bench;
 pub mod cluster;
 pub mod cluster_dns;
 pub mod failure;

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   datagrams   as many questions as are answered, by UDP
+//!   streams     the same by TCP
+//!   paced       so many questions a second, and how long each answer took
 //!   batch       datagrams by the dozen: sendmmsg(2), recvmmsg(2)
 //! ```
 //!
@@ -9,6 +11,8 @@
 
 pub(crate) mod batch;
 pub(crate) mod datagrams;
+pub(crate) mod paced;
+pub(crate) mod streams;
 
 use hickory_proto::rr::RecordType;
 use nix::sys::resource::{UsageWho, getrusage};

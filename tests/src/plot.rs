@@ -1,8 +1,10 @@
-//! Line charts on a page, written as SVG and as PNG; the font comes along, so that a machine needs none.
+//! Line and bar charts on a page, written as SVG and as PNG; the font comes along, so that a machine needs none.
 
 mod axis;
+mod bars;
 
 pub use axis::{Axis, Scale};
+pub use bars::{Bar, BarChart};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +54,7 @@ impl PlotFlag {
     }
 
     /// Writes a page there, else by that name in cargo's target directory, and says where.
-    pub fn write(&self, page: &Page, name: &str) -> Result<(), Failure> {
+    pub fn write<P: Panel>(&self, page: &Page<P>, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let [svg, png] = page.write(&prefix)?;
         eprintln!("plots: {} and {}", svg.display(), png.display());
@@ -60,13 +62,24 @@ impl PlotFlag {
     }
 }
 
-/// Charts, two beside each other.
+/// Charts of one kind, two beside each other.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct Page<P = Chart> {
     /// What stands above all.
     pub title: String,
     /// Row by row.
-    pub charts: Vec<Chart>,
+    pub charts: Vec<P>,
+}
+
+/// What a page has several of.
+pub trait Panel {
+    /// Draws itself; `by_pieces`: a bitmap's thick line is drawn far beyond a sharp corner, so each piece of a line is one
+    /// of its own.
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        by_pieces: bool,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>;
 }
 
 /// Lines over two axes.
@@ -93,7 +106,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-impl Page {
+impl<P: Panel> Page<P> {
     /// Writes `<prefix>.svg` and `<prefix>.png`; the files.
     pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
         let with = |extension: &str| {
@@ -135,7 +148,6 @@ impl Page {
         (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
     }
 
-    /// `by_pieces`: a bitmap's thick line is drawn far beyond a sharp corner, so each piece is a line of its own.
     fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
         static REGISTERED: Once = Once::new();
         REGISTERED.call_once(|| {
@@ -157,7 +169,7 @@ impl Page {
     }
 }
 
-impl Chart {
+impl Panel for Chart {
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
@@ -191,7 +203,9 @@ impl Chart {
         labels.background_style(WHITE.mix(0.8)).label_font((FAMILY, 13)).border_style(BLACK.mix(0.2));
         labels.position(self.legend()).draw()
     }
+}
 
+impl Chart {
     /// In the corner that a distribution or growth leaves free.
     fn legend(&self) -> SeriesLabelPosition {
         let last = |line: &Line| line.points.last().map_or(0.0, |(_, y)| *y);

@@ -11,7 +11,8 @@ use hickory_proto::rr::{Name, RecordType};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, sendmmsg, sendmsg, setsockopt,
+    sockopt,
 };
 use nix::sys::time::TimeSpec;
 
@@ -68,6 +69,14 @@ impl Sender {
             sendmmsg(socket.as_raw_fd(), &mut self.0, datagrams, to, NO_OPTIONS, MsgFlags::MSG_DONTWAIT);
         or_none(sent.map(Iterator::count))
     }
+}
+
+/// Sends datagrams of one length, of which the last may be shorter, as one that the kernel takes apart where it arrives
+/// (UDP_SEGMENT, udp(7)): the way there is paid for once. How many were sent: all, or none.
+pub(crate) fn send_together(socket: &UdpSocket, datagrams: &[IoSlice<'_>], length: u16) -> io::Result<usize> {
+    let apart = [ControlMessage::UdpGsoSegments(&length)];
+    let sent = sendmsg::<()>(socket.as_raw_fd(), datagrams, &apart, MsgFlags::MSG_DONTWAIT, None);
+    Ok(if or_none(sent)? == 0 { 0 } else { datagrams.len() })
 }
 
 /// Receives.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::batch::{Receiver, Sender, connected};
+use super::batch::{Receiver, connected, send_together};
 use super::{Figures, thread_time};
 use crate::failure::{Failure, Tried};
 
@@ -35,6 +35,11 @@ impl Load {
         self.ask(duration, true)
     }
 
+    /// Asks each once; ends when all are answered or lost, after `longest` at most.
+    pub(crate) fn once(&self, longest: Duration) -> Result<Figures, Failure> {
+        self.ask(longest, false)
+    }
+
     fn ask(&self, duration: Duration, is_endless: bool) -> Result<Figures, Failure> {
         let watching = || "watching sockets".to_owned();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
@@ -45,12 +50,12 @@ impl Load {
             flows.push(Flow { socket, under_way: 0, heard_at: Instant::now() });
         }
         let mut list = List::new(&self.questions, is_endless);
-        let (mut sender, mut receiver, mut figures) = (Sender::new(), Receiver::new(), Figures::default());
+        let (mut receiver, mut figures) = (Receiver::new(), Figures::default());
         let mut events = [EpollEvent::empty(); SOCKETS];
         let (start, busy) = (Instant::now(), thread_time()?);
         let mut checked_at = start;
         for flow in &mut flows {
-            flow.fill(&mut list, &mut sender)?;
+            flow.fill(&mut list)?;
         }
         while start.elapsed() < duration {
             let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).tried(watching)?;
@@ -60,14 +65,14 @@ impl Load {
                     continue;
                 };
                 flow.receive(&mut receiver, &mut figures, list.length, now)?;
-                flow.fill(&mut list, &mut sender)?;
+                flow.fill(&mut list)?;
             }
             if now - checked_at > SILENCE {
                 checked_at = now;
                 for flow in flows.iter_mut().filter(|flow| now - flow.heard_at > SILENCE) {
                     figures.lost += flow.under_way as u64;
                     (flow.under_way, flow.heard_at) = (0, now);
-                    flow.fill(&mut list, &mut sender)?;
+                    flow.fill(&mut list)?;
                 }
             }
             if list.is_over() && flows.iter().all(|flow| flow.under_way == 0) {
@@ -83,7 +88,7 @@ impl Load {
 
 /// The questions, and which is next.
 struct List<'a> {
-    datagrams: Vec<[IoSlice<'a>; 1]>,
+    datagrams: Vec<IoSlice<'a>>,
     next: usize,
     is_endless: bool,
     /// Of each question, in bytes.
@@ -92,12 +97,12 @@ struct List<'a> {
 
 impl<'a> List<'a> {
     fn new(questions: &'a [Vec<u8>], is_endless: bool) -> Self {
-        let datagrams = questions.iter().map(|question| [IoSlice::new(question)]).collect();
+        let datagrams = questions.iter().map(|question| IoSlice::new(question)).collect();
         Self { datagrams, next: 0, is_endless, length: questions.first().map_or(0, Vec::len) }
     }
 
     /// The next ones, `most` at most; those at the beginning of the list wait for the next time.
-    fn upcoming(&self, most: usize) -> &[[IoSlice<'a>; 1]] {
+    fn upcoming(&self, most: usize) -> &[IoSlice<'a>] {
         let end = (self.next + most).min(self.datagrams.len());
         &self.datagrams[self.next..end]
     }
@@ -137,12 +142,13 @@ impl Flow {
     }
 
     /// As many questions as the window has room for.
-    fn fill(&mut self, list: &mut List<'_>, sender: &mut Sender) -> Result<(), Failure> {
+    fn fill(&mut self, list: &mut List<'_>) -> Result<(), Failure> {
         let upcoming = list.upcoming(WINDOW - self.under_way);
         if upcoming.is_empty() {
             return Ok(());
         }
-        let sent = sender.send(&self.socket, upcoming).tried(|| "sending".to_owned())?;
+        let sent =
+            send_together(&self.socket, upcoming, list.length as u16).tried(|| "sending".to_owned())?;
         list.advance(sent);
         self.under_way += sent;
         Ok(())
