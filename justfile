@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, schema
+# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema
 step NAME:
     .ci/run {{NAME}}
 
@@ -18,6 +18,10 @@ gang *ARGUMENTS:
 # What the sidecar does when things go wrong, measured: loss, outage, slowness, memory, abuse, late peers
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}
+
+# How fast and how small the sidecar is, beside a bare echo and other forwarders
+bench *ARGUMENTS:
+    cargo run --release --bin bench -- {{ARGUMENTS}}
 
 # How long the webhook takes for reviews, and what it takes for them
 reviews *ARGUMENTS:
