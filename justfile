@@ -19,6 +19,10 @@ gang *ARGUMENTS:
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}
 
+# What a tier that sidecars share does, measured: cold gangs, hot answers, outages, hostile sources
+shared-tier *ARGUMENTS:
+    cargo run --release --bin shared-tier -- {{ARGUMENTS}}
+
 # How fast and how small the sidecar is, beside a bare echo and other forwarders
 bench *ARGUMENTS:
     cargo run --release --bin bench -- {{ARGUMENTS}}

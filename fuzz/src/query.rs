@@ -76,7 +76,7 @@ fn agrees(query: &Query, message: &Message) {
     assert_eq!(query.key.dnssec_ok(), dnssec_ok);
     assert_eq!(query.key.checking_disabled(), metadata.checking_disabled);
     assert_eq!(query.key.recursion_desired(), metadata.recursion_desired);
-    assert_eq!(query.understands_authentic_data(), dnssec_ok || metadata.authentic_data);
+    assert_eq!(query.client().understands_authentic_data(), dnssec_ok || metadata.authentic_data);
 }
 
 /// What a proxy of our kind put into an option, the last one that it can be.

@@ -99,6 +99,7 @@ impl Bound {
             missing: readiness.latch(PREFETCH_NAMES.name),
         });
         let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
+        registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
         let lame_duck = settings.lame_duck;
         Ok(Self {
             sockets,

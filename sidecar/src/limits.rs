@@ -112,9 +112,9 @@ pub const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(4);
 /// Questions by which a silent tier is checked: when one of two replicas is gone, seven of eight checks show it.
 pub const CHECKS: usize = 3;
 
-/// How long a tier may take to answer a check, which it does by itself. Less than from half of `hedge-after`, when a check
-/// is made, to five sixths of it, when the tier is left.
-pub const CHECK_PATIENCE: Duration = Duration::from_millis(95);
+/// How long a tier may take to answer a check, which it does by itself. Less than from two thirds of `hedge-after`, when a
+/// check is made, to five sixths of it, when the tier is left.
+pub const CHECK_PATIENCE: Duration = Duration::from_millis(45);
 
 /// How long a probe is waited for: longer than most slow servers take.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);

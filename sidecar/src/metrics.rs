@@ -49,6 +49,8 @@ pub enum Outcome {
     Dropped,
     /// Nothing was sent: who asks is not to be answered.
     Forbidden,
+    /// Nothing was sent: a limit was reached, and who asks has been told so often enough.
+    Flood,
 }
 
 /// What the proxy does of its own accord.
@@ -188,7 +190,7 @@ impl Transport {
 }
 
 impl Outcome {
-    const COUNT: usize = 12;
+    const COUNT: usize = 13;
     const ALL: [Self; Self::COUNT] = [
         Self::Hit,
         Self::Miss,
@@ -202,6 +204,7 @@ impl Outcome {
         Self::Rejected,
         Self::Dropped,
         Self::Forbidden,
+        Self::Flood,
     ];
 
     /// The label, and the word in logs.
@@ -219,6 +222,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Dropped => "dropped",
             Self::Forbidden => "forbidden",
+            Self::Flood => "flood",
         }
     }
 }

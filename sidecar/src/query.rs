@@ -110,9 +110,40 @@ impl Query {
         &self.question[..usize::from(self.question_length)]
     }
 
+    /// What its answer depends on, beside what is answered.
+    pub fn client(&self) -> Client<'_> {
+        Client { id: self.id, flags: self.flags, edns: self.edns, question: self.question() }
+    }
+}
+
+/// The part of a query that makes one client's answer another than that of the next with the same question.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The id to put back.
+    pub id: u16,
+    /// The flags as they came.
+    pub flags: Flags,
+    /// What the client said of EDNS; `None` when it does not speak it.
+    pub edns: Option<Edns>,
+    /// The question in the client's own spelling.
+    pub question: &'a [u8],
+}
+
+impl Client<'_> {
     /// Whether the client may be told that data is authentic: it said AD or DO (RFC 6840 section 5.7).
     pub fn understands_authentic_data(&self) -> bool {
         self.flags.has(Flags::AD) || self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// The name in the client's own spelling.
+    pub fn name(&self) -> &[u8] {
+        self.question.get(..self.question.len().saturating_sub(4)).unwrap_or_default()
+    }
+}
+
+impl<'a> From<&'a Query> for Client<'a> {
+    fn from(query: &'a Query) -> Self {
+        query.client()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The answers that we write ourselves: errors, and names that do not exist in the cluster domain.
 
-use crate::query::{Edns, Query, Rejected};
+use crate::query::{Client, Edns, Query, Rejected};
 use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa};
 
 /// The UDP payload size that we tell others, towards clients and upstreams alike: what passes every path
@@ -20,8 +20,9 @@ pub fn write_rejection(bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> b
 }
 
 /// Writes an error to a query.
-pub fn write_error(query: &Query, rcode: Rcode, out: &mut Vec<u8>) {
-    write(query.id, query.flags, Some(query.question()), query.edns, rcode, out);
+pub fn write_error<'a>(client: impl Into<Client<'a>>, rcode: Rcode, out: &mut Vec<u8>) {
+    let Client { id, flags, edns, question } = client.into();
+    write(id, flags, Some(question), edns, rcode, out);
 }
 
 /// The TTL of an NXDOMAIN that follows from a name's shape alone: CoreDNS's, as kubeadm configures it. It could be

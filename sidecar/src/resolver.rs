@@ -9,7 +9,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use podlocal_settings::Settings;
@@ -21,8 +20,8 @@ use crate::cache::key::Key;
 use crate::cache::lifetime::Limits;
 use crate::flight::{Flights, Role};
 use crate::limits;
-use crate::metrics::{Assist, Gauges, Limit, Metrics, Outcome};
-use crate::query::Query;
+use crate::metrics::{Assist, Gauges, Metrics, Outcome};
+use crate::query::{Client, Query};
 use crate::reply;
 use crate::search::{Complete, Search, Verdict};
 use crate::upstream::Upstream;
@@ -56,10 +55,41 @@ pub struct Resolver<U> {
     limits: Limits,
     serve_stale: Duration,
     refresh_ahead: bool,
-    waiting: AtomicUsize,
-    max_waiters: usize,
     upstream: U,
     metrics: Metrics,
+}
+
+/// What became of a question that was not in the cache.
+#[derive(Debug)]
+pub enum Resolution {
+    /// An answer, and how it came.
+    Fresh(Arc<Entry>, Role),
+    /// An expired one, because the upstream fails or is slow.
+    Stale(Arc<Entry>),
+    /// A limit was reached.
+    Overload,
+    /// Nothing: no upstream gave an answer in time.
+    Failed,
+}
+
+impl Resolution {
+    /// Writes it for one client, and says how that ended: every client gets an answer, SERVFAIL if need be.
+    pub fn write(&self, client: Client<'_>, limit: usize, out: &mut Vec<u8>) -> Outcome {
+        let outcome = match self {
+            Self::Fresh(entry, role) => {
+                entry.write(client, now(), limit, out);
+                return if *role == Role::Led { Outcome::Miss } else { Outcome::Joined };
+            }
+            Self::Stale(entry) => {
+                entry.write_stale(client, limit, out);
+                return Outcome::Stale;
+            }
+            Self::Overload => Outcome::Overload,
+            Self::Failed => Outcome::Failed,
+        };
+        reply::write_error(client, Rcode::SERVFAIL, out);
+        outcome
+    }
 }
 
 /// What a flight brings to all who wait for it.
@@ -79,8 +109,6 @@ impl<U: Upstream> Resolver<U> {
             limits: Limits::new(settings),
             serve_stale: settings.serve_stale,
             refresh_ahead: settings.refresh_ahead,
-            waiting: AtomicUsize::new(0),
-            max_waiters: settings.max_waiters,
             upstream,
             metrics,
         })
@@ -134,47 +162,29 @@ impl<U: Upstream> Resolver<U> {
         outcome
     }
 
-    /// How many more clients may wait.
-    pub fn free(&self) -> usize {
-        self.max_waiters.saturating_sub(self.waiting.load(Ordering::Relaxed))
+    /// Whether that query is one of our own that has come back.
+    pub fn is_loop(&self, query: &Query) -> bool {
+        self.upstream.is_loop(query)
     }
 
-    /// Writes the answer when it has come, or SERVFAIL: every client gets one, within [`limits::DEADLINE`].
-    pub async fn miss(self: &Arc<Self>, query: &Query, limit: usize, out: &mut Vec<u8>) -> Outcome {
-        let refused = |outcome, out: &mut Vec<u8>| {
-            reply::write_error(query, Rcode::SERVFAIL, out);
-            outcome
-        };
-        if self.upstream.is_loop(query) {
-            return refused(Outcome::Loop, out);
-        }
-        let stale = self.stale(&query.key, now());
+    /// What is answered when it has come, or that nothing has: within [`limits::DEADLINE`], the same for all who wait.
+    pub async fn miss(self: &Arc<Self>, key: &Key) -> Resolution {
+        let stale = self.stale(key, now());
         if let Some(entry) = &stale
-            && (self.upstream.condition().is_down
-                || entry.was_given_stale() && self.is_being_asked(&query.key))
+            && (self.upstream.condition().is_down || entry.was_given_stale() && self.is_being_asked(key))
         {
-            self.refresh(&query.key, Mode::Remembered);
-            entry.write_stale(query, limit, out);
-            return Outcome::Stale;
+            self.refresh(key, Mode::Remembered);
+            return Resolution::Stale(Arc::clone(entry));
         }
-        let Some(_waiter) = Waiter::enter(&self.waiting, self.max_waiters) else {
-            self.metrics.limit_reached(Limit::Waiters);
-            return refused(Outcome::Overload, out);
-        };
-        let no_answer = match self.answer_in_time(&query.key, stale.is_some()).await {
-            Ok((entry, role)) => {
-                entry.write(query, now(), limit, out);
-                return if role == Role::Led { Outcome::Miss } else { Outcome::Joined };
-            }
+        let no_answer = match self.answer_in_time(key, stale.is_some()).await {
+            Ok((entry, role)) => return Resolution::Fresh(entry, role),
             Err(no_answer) => no_answer,
         };
-        if let Some(entry) = self.stale(&query.key, now()) {
+        if let Some(entry) = self.stale(key, now()) {
             entry.note_given_stale();
-            entry.write_stale(query, limit, out);
-            return Outcome::Stale;
+            return Resolution::Stale(entry);
         }
-        let is_overload = no_answer == NoAnswer::Overload;
-        refused(if is_overload { Outcome::Overload } else { Outcome::Failed }, out)
+        if no_answer == NoAnswer::Overload { Resolution::Overload } else { Resolution::Failed }
     }
 
     /// The answer within the deadline; where an expired one may do instead, it is soon too late. Not when the upstream
@@ -251,25 +261,7 @@ impl<U: std::fmt::Debug + Send + Sync + 'static> Gauges for Resolver<U> {
             ("cache_entries", "Answers in the cache, fresh or not", self.cache.entries() as u64),
             ("cache_bytes", "Memory that the answers take", self.cache.weight()),
             ("flights", "Questions under way to the upstream", self.questions.count() as u64),
-            ("waiting", "Clients that wait for an answer", self.waiting.load(Ordering::Relaxed) as u64),
         ]
-    }
-}
-
-/// A client that waits, counted until it is dropped.
-#[derive(Debug)]
-struct Waiter<'a>(&'a AtomicUsize);
-
-impl<'a> Waiter<'a> {
-    fn enter(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let waiter = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(waiter)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,20 +2,23 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use podlocal_settings::Settings;
 use tokio::sync::Semaphore;
 
+use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{Metrics, Outcome, Transport};
-use crate::query::{Query, Rejected};
+use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
+use crate::query::{Client, Query, Rejected};
 use crate::reply;
-use crate::resolver::Resolver;
-use crate::sources::{Place, Sources};
+use crate::resolver::{Resolution, Resolver};
+use crate::sources::{Place, Refused, Sources};
 use crate::upstream::Upstream;
 use crate::wire::{self, Rcode};
 
+mod crowd;
 pub mod tcp;
 pub mod udp;
 
@@ -27,6 +30,9 @@ pub struct Service<U> {
     sources: Sources,
     query_log: bool,
     max_udp_answer: usize,
+    max_waiters: usize,
+    max_waiters_per_flight: usize,
+    waiting: Arc<AtomicUsize>,
     /// TCP connections that may still be opened, over all listeners.
     connections: Arc<Semaphore>,
 }
@@ -38,15 +44,21 @@ pub enum Step {
     Answer,
     /// Send nothing.
     Silence,
-    /// Await [`Service::wait`] and send what it writes.
-    Wait(Box<Waiting>),
+    /// Await [`Service::resolve`] and send what is written of it; the places are held until then.
+    Wait(Box<Query>, Places),
 }
 
-/// A query that waits for its answer, in its source's place.
+/// What a query holds while it waits: one of all places, and one of its source's.
 #[derive(Debug)]
-pub struct Waiting {
-    query: Query,
-    _place: Place,
+pub struct Places {
+    waiting: Arc<AtomicUsize>,
+    _of_source: Place,
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<U: Upstream> Service<U> {
@@ -58,6 +70,9 @@ impl<U: Upstream> Service<U> {
             sources: Sources::new(settings, now),
             query_log: settings.query_log,
             max_udp_answer: settings.max_udp_answer,
+            max_waiters: settings.max_waiters,
+            max_waiters_per_flight: settings.max_waiters_per_flight,
+            waiting: Arc::default(),
             connections: Arc::new(Semaphore::new(settings.max_tcp_connections)),
         })
     }
@@ -80,26 +95,47 @@ impl<U: Upstream> Service<U> {
             Ok(query) => query,
             Err(rejected) => return self.reject(bytes, rejected, out),
         };
-        if let Some(outcome) = self.resolver.hit(&query, now, self.limit(&query, transport), out) {
-            self.end(&query, transport, outcome);
+        let client = query.client();
+        if let Some(outcome) = self.resolver.hit(&query, now, self.limit(&client, transport), out) {
+            self.end(&client, transport, outcome);
             return Step::Answer;
         }
-        match self.sources.miss(source, self.resolver.free(), now) {
-            Ok(place) => Step::Wait(Box::new(Waiting { query, _place: place })),
-            Err(limit) => {
-                self.metrics.limit_reached(limit);
-                reply::write_error(&query, Rcode::SERVFAIL, out);
-                self.end(&query, transport, Outcome::Overload);
-                Step::Answer
+        let refused = if self.resolver.is_loop(&query) {
+            Outcome::Loop
+        } else {
+            match self.places(source, now) {
+                Ok(places) => return Step::Wait(Box::new(query), places),
+                Err(Refused { limit, is_told }) => {
+                    self.metrics.limit_reached(limit);
+                    if !is_told {
+                        self.end(&client, transport, Outcome::Flood);
+                        return Step::Silence;
+                    }
+                    Outcome::Overload
+                }
             }
-        }
+        };
+        reply::write_error(&query, Rcode::SERVFAIL, out);
+        self.end(&client, transport, refused);
+        Step::Answer
     }
 
-    /// Writes the answer to a query that was not in the cache.
-    pub async fn wait(&self, waiting: &Waiting, transport: Transport, out: &mut Vec<u8>) {
-        let query = &waiting.query;
-        let mut ending = Ending { service: self, query, transport, outcome: Outcome::Failed };
-        ending.outcome = self.resolver.miss(query, self.limit(query, transport), out).await;
+    /// What is to be said to all who wait for the answer to that question.
+    pub async fn resolve(&self, key: &Key) -> Resolution {
+        self.resolver.miss(key).await
+    }
+
+    /// Takes a place to wait in.
+    fn places(&self, source: IpAddr, now: Instant) -> Result<Places, Refused> {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let free = self.max_waiters.saturating_sub(waiting);
+        if free == 0 {
+            return Err(Refused { limit: Limit::Waiters, is_told: true });
+        }
+        let of_source = self.sources.miss(source, free, now)?;
+        // Several workers may take the last one together: the bound is on memory, not on a count.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(Places { waiting: Arc::clone(&self.waiting), _of_source: of_source })
     }
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step {
@@ -119,8 +155,8 @@ impl<U: Upstream> Service<U> {
     /// | UDP | no EDNS | 512 (RFC 1035 section 4.2.1) |
     /// | UDP | EDNS | its payload size, at least 512 (RFC 6891 section 6.2.3), at most `max-udp-answer` |
     /// | TCP | anything | 65,535 |
-    fn limit(&self, query: &Query, transport: Transport) -> usize {
-        match (transport, query.edns) {
+    fn limit(&self, client: &Client<'_>, transport: Transport) -> usize {
+        match (transport, client.edns) {
             (Transport::Tcp, _) => limits::TCP_MESSAGE,
             (Transport::Udp, None) => limits::UDP_ANSWER_WITHOUT_EDNS,
             (Transport::Udp, Some(edns)) => {
@@ -129,26 +165,51 @@ impl<U: Upstream> Service<U> {
         }
     }
 
-    fn end(&self, query: &Query, transport: Transport, outcome: Outcome) {
+    fn end(&self, client: &Client<'_>, transport: Transport, outcome: Outcome) {
         self.metrics.outcome(outcome);
         if self.query_log {
-            let (kind, class) = wire::type_and_class(query.question());
-            let name = wire::NameText(query.key.name());
+            let (kind, class) = wire::type_and_class(client.question);
+            let name = wire::NameText(client.name());
             tracing::info!(%name, kind, class, transport = transport.name(), outcome = outcome.name(), "query");
         }
     }
 }
 
-/// Counts the outcome of a query that waits, also when its task is dropped or panics: it was not answered then.
+impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
+    fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        vec![("waiting", "Clients that wait for an answer", self.waiting.load(Ordering::Relaxed) as u64)]
+    }
+}
+
+/// A client whose answer is not written yet: counted as failed when its task is dropped or panics.
 struct Ending<'a, U: Upstream> {
     service: &'a Service<U>,
-    query: &'a Query,
+    client: Client<'a>,
     transport: Transport,
-    outcome: Outcome,
+    is_counted: bool,
+}
+
+impl<'a, U: Upstream> Ending<'a, U> {
+    fn of(service: &'a Service<U>, client: impl Into<Client<'a>>, transport: Transport) -> Self {
+        Self { service, client: client.into(), transport, is_counted: false }
+    }
+
+    /// Writes the answer. `is_first` when nobody else has been told of it.
+    fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) {
+        let limit = self.service.limit(&self.client, self.transport);
+        let outcome = match resolution.write(self.client, limit, out) {
+            Outcome::Miss if !is_first => Outcome::Joined,
+            outcome => outcome,
+        };
+        self.is_counted = true;
+        self.service.end(&self.client, self.transport, outcome);
+    }
 }
 
 impl<U: Upstream> Drop for Ending<'_, U> {
     fn drop(&mut self) {
-        self.service.end(self.query, self.transport, self.outcome);
+        if !self.is_counted {
+            self.service.end(&self.client, self.transport, Outcome::Failed);
+        }
     }
 }

@@ -6,6 +6,10 @@
 //! | a hit | always: it costs less than a refusal could save |
 //! | a miss | it has not asked for more misses a second than it may, and few enough of its own wait ([`most_waiting`]) |
 //! | a TCP connection | few enough of its own are open |
+//! | to be told that it is refused | four times as often as it may ask for misses; then there is silence |
+//!
+//! A pod that asks too much is refused, and its sidecar asks cluster DNS. One that floods has no use for the refusals, and each
+//! would cost what a hit of another pod costs.
 //!
 //! Sources are counted in a fixed number of slots, by a keyed hash of their address: nothing grows with the number of
 //! addresses that somebody forges. Two that share a slot share its bounds; each is refused a little early then, and its
@@ -37,7 +41,7 @@ pub struct Sources {
     refusal_logged: AtomicU64,
 }
 
-/// Sixteen bytes each: 256 KiB in all. Of 2,000 pods one in eight shares its slot with another.
+/// Twenty-four bytes each: 384 KiB in all. Of 2,000 pods one in eight shares its slot with another.
 const SLOTS: usize = 1 << 14;
 
 /// What the sources of one slot have under way.
@@ -47,10 +51,24 @@ struct Slot {
     connections: AtomicU32,
     /// When the misses so far are paid for, in microseconds since the start ([`admit`]).
     paid_until: AtomicU64,
+    /// The same for refusals.
+    refused_until: AtomicU64,
 }
 
+/// Why a miss gets no place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The bound that is reached.
+    pub limit: Limit,
+    /// Whether the source is told.
+    pub is_told: bool,
+}
+
+/// How many refusals a source is told of for each miss that it may ask for.
+const REFUSALS_PER_MISS: u64 = 4;
+
 /// A miss or a connection that is counted until this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Place(Option<(Arc<[Slot]>, usize, Kind)>);
 
 #[derive(Debug, Clone, Copy)]
@@ -91,26 +109,34 @@ impl Sources {
         are_answered
     }
 
-    /// Takes a place for a miss, while so many of all places are `free`; or the bound that keeps it out.
-    pub fn miss(&self, source: IpAddr, free: usize, now: Instant) -> Result<Place, Limit> {
+    /// Takes a place for a miss, while so many of all places are `free`.
+    pub fn miss(&self, source: IpAddr, free: usize, now: Instant) -> Result<Place, Refused> {
         let Some((slots, index)) = self.slot(source) else { return Ok(Place(None)) };
         let slot = &slots[index];
         let mut place = Place(None);
         if self.most_misses > 0 {
             if !enter(&slot.misses, most_waiting(self.most_misses, free)) {
-                return Err(Limit::MissesPerSource);
+                return Err(self.refused(Limit::MissesPerSource, slot, now));
             }
             place = Place(Some((Arc::clone(slots), index, Kind::Miss)));
         }
-        if self.misses_a_second > 0 {
-            let now = micros(now.saturating_duration_since(self.start));
-            let interval = 1_000_000 / u64::from(self.misses_a_second);
-            let pay = |paid_until| admit(paid_until, now, interval);
-            if slot.paid_until.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_err() {
-                return Err(Limit::MissRatePerSource);
-            }
+        if !self.pay(&slot.paid_until, 1, now) {
+            return Err(self.refused(Limit::MissRatePerSource, slot, now));
         }
         Ok(place)
+    }
+
+    fn refused(&self, limit: Limit, slot: &Slot, now: Instant) -> Refused {
+        Refused { limit, is_told: self.pay(&slot.refused_until, REFUSALS_PER_MISS, now) }
+    }
+
+    /// Pays for one of what a source may have `times` as often as misses; always where those have no rate.
+    fn pay(&self, paid_until: &AtomicU64, times: u64, now: Instant) -> bool {
+        let rate = u64::from(self.misses_a_second) * times;
+        let Some(interval) = 1_000_000_u64.checked_div(rate) else { return true };
+        let now = micros(now.saturating_duration_since(self.start));
+        let pay = |paid_until| admit(paid_until, now, interval);
+        paid_until.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
     }
 
     /// Takes a place for a connection; `None` when as many are open as may be.
@@ -206,7 +232,8 @@ mod tests {
         let now = Instant::now();
         let sources = sources(&[("misses-per-source", "3")], now);
         let mut held: Vec<_> = (0..3).map(|_| sources.miss(ONE, 100, now).expect("a place")).collect();
-        assert_eq!(sources.miss(ONE, 100, now).expect_err("full"), Limit::MissesPerSource);
+        let refused = Refused { limit: Limit::MissesPerSource, is_told: true };
+        assert_eq!(sources.miss(ONE, 100, now).expect_err("full"), refused);
         assert!(sources.miss(OTHER, 100, now).is_ok());
         held.pop();
         assert!(sources.miss(ONE, 100, now).is_ok(), "a place is free again");
@@ -234,6 +261,18 @@ mod tests {
             "what is not used is not saved up for longer"
         );
         assert!(sources.miss(OTHER, 1000, now).is_ok());
+    }
+
+    #[test]
+    fn who_floods_is_told_of_four_refusals_for_each_miss_and_then_of_none() {
+        let now = Instant::now();
+        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let refused: Vec<_> = (0..10_000).filter_map(|_| sources.miss(ONE, 1000, now).err()).collect();
+        assert_eq!(refused.iter().filter(|refused| refused.is_told).count(), 801);
+        assert!(refused.iter().all(|refused| refused.limit == Limit::MissRatePerSource));
+        let later = now + Duration::from_millis(500);
+        let refused = (0..1000).filter_map(|_| sources.miss(ONE, 1000, later).err());
+        assert_eq!(refused.filter(|refused| refused.is_told).count(), 200);
     }
 
     #[test]

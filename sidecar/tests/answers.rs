@@ -60,6 +60,50 @@ async fn two_hundred_identical_cold_queries_reach_the_upstream_once_and_all_are_
 }
 
 #[tokio::test]
+async fn who_waits_for_the_same_answer_gets_it_with_an_id_a_spelling_and_a_size_of_its_own() {
+    let upstream = Upstream::start(|query, _| {
+        let records = (0..50).map(|_| a("www.example.", 60)).collect();
+        Script::Later(Duration::from_millis(50), reply(query, ResponseCode::NoError, records))
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let mut clients = JoinSet::new();
+    for id in 0..60 {
+        let (name, edns) =
+            (["www.example.", "WWW.example.", "www.EXAMPLE."][usize::from(id % 3)], [None, Some(1232)]);
+        let edns = edns[usize::from(id % 2)];
+        clients.spawn(async move { (name, edns, id, ask(dns, &query(name, RecordType::A, id, edns)).await) });
+    }
+    for (name, edns, id, answer) in clients.join_all().await {
+        assert_eq!((answer.metadata.id, answer.queries[0].name().to_string().as_str()), (id, name));
+        // 50 records of 16 bytes do not fit into 512.
+        assert_eq!((answer.edns.is_some(), answer.metadata.truncation), (edns.is_some(), edns.is_none()));
+    }
+    assert_eq!(upstream.asked(), 1);
+    assert_eq!(proxy.metric("podlocal_dns_waiting").await, 0);
+}
+
+#[tokio::test]
+async fn who_asks_while_those_before_are_being_told_is_answered_too() {
+    // Not kept, so that each wave asks anew.
+    let upstream = Upstream::start(answering(0)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let mut clients = JoinSet::new();
+    for id in 0..200 {
+        clients.spawn(async move {
+            for _ in 0..20 {
+                let answer = ask(dns, &query("www.example.", RecordType::A, id, None)).await;
+                assert_eq!(answer.answers.len(), 1);
+            }
+        });
+    }
+    clients.join_all().await;
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 0);
+}
+
+#[tokio::test]
 async fn a_silent_upstream_fails_all_waiters_once_and_together() {
     let upstream = Upstream::start(|_, _| Script::Silence).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;

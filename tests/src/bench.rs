@@ -29,7 +29,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
-use crate::process::{Pinned, cores};
+use crate::process::{Machine, Pinned, cores};
 use measure::Stage;
 use report::{Measured, Report};
 use rows::{ROWS, Row};
@@ -57,8 +57,9 @@ pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
         return Err(Failure::new("no core may be used"));
     };
     report.place(server, asker);
+    let machine = Machine::now()?;
     // Threads that are started from here on, the upstream's among them, stay on that core.
-    let _pinned = Pinned::to(asker)?;
+    let pinned = Pinned::to(asker)?;
     let stage = Stage { upstream: Upstream::start()?, core: server, turn: plan.turn, million: plan.million };
     let progress = Progress::new(&rows, plan.rounds, subjects);
     for row in rows {
@@ -77,6 +78,10 @@ pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
         report.add(row, &measured);
     }
     progress.bar.finish_and_clear();
+    drop(pinned);
+    // Subjects have ended, and count as this process's own.
+    let others = machine.share_of_others(0.0)?;
+    report.note(format!("other programs took {:.0} % of the machine meanwhile", others * 100.0));
     Ok(report)
 }
 

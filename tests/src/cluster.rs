@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::admission::{Admitted, Webhook, defaulted, named};
 use crate::cluster_dns::{ClusterDns, World};
+use crate::cluster_tier::ClusterTier;
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::node_local::NodeLocal;
@@ -26,6 +27,8 @@ pub enum Between {
     NodeLocal,
     /// The webhook, and a sidecar in each pod.
     Sidecars,
+    /// The same, and one cache that all sidecars ask first.
+    SidecarsAndTier,
 }
 
 /// A cluster on a node. Several can share a node: each has addresses of its own, so that what one asks is not
@@ -39,6 +42,7 @@ pub struct Cluster {
     /// The programs under test.
     pub programs: Programs,
     webhook: Option<Webhook>,
+    shared_tier: Option<ClusterTier>,
     _node_local: Option<NodeLocal>,
     node: Node,
     pods: AtomicU32,
@@ -68,7 +72,7 @@ impl Cluster {
         let zone = world.zone();
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
-        let (mut webhook, mut node_local) = (None, None);
+        let (mut webhook, mut node_local, mut shared_tier) = (None, None, None);
         match between {
             Between::Nothing => {}
             Between::NodeLocal => {
@@ -76,13 +80,21 @@ impl Cluster {
                 node_local = Some(NodeLocal::start(address, dns.address(), zone).await?);
                 names.dns = place.node_local.into();
             }
-            Between::Sidecars => {
-                let started = Webhook::start(&programs.webhook, place.webhook, &names, &place.directory);
+            Between::Sidecars | Between::SidecarsAndTier => {
+                if between == Between::SidecarsAndTier {
+                    let address = place.shared_tier;
+                    let started = ClusterTier::start(&programs.sidecar, address, &names, &place.directory);
+                    shared_tier = Some(started.await?);
+                }
+                let tier = shared_tier.as_ref().map(ClusterTier::address);
+                let (address, directory) = (place.webhook, &place.directory);
+                let started = Webhook::start(&programs.webhook, address, &names, tier, directory);
                 webhook = Some(started.await?);
             }
         }
         let (programs, node) = (programs.clone(), node.clone());
-        Ok(Self { dns, names, programs, webhook, _node_local: node_local, node, pods: AtomicU32::new(0) })
+        let pods = AtomicU32::new(0);
+        Ok(Self { dns, names, programs, webhook, shared_tier, _node_local: node_local, node, pods })
     }
 
     /// What the API server makes of a new pod: defaults, the webhook's patch, a name.
@@ -116,5 +128,10 @@ impl Cluster {
     /// The client that sends reviews to the webhook, where there is one.
     pub fn webhook(&self) -> Option<&Webhook> {
         self.webhook.as_ref()
+    }
+
+    /// The cache that all sidecars ask first, where there is one.
+    pub fn shared_tier(&self) -> Option<&ClusterTier> {
+        self.shared_tier.as_ref()
     }
 }

@@ -5,8 +5,9 @@
 //!   pod           one pod on it, as the kubelet runs one: resolv.conf, sysctls, sidecars, hooks, containers
 //!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
 //!   node_local    a caching forwarder for all pods of a node, as NodeLocal DNSCache is
+//!   cluster_tier  the shared tier, between the sidecars and the cluster DNS
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
-//!   cluster       the three together, for one test or one arm of an experiment
+//!   cluster       these together, for one test or one arm of an experiment
 //!   bench         how fast and how small the sidecar is, beside an echo and other forwarders, measured
 //!   faults        what the sidecar does when things go wrong, measured
 //!   framing       messages over TCP
@@ -31,6 +32,7 @@ pub mod admission;
 pub mod bench;
 pub mod cluster;
 pub mod cluster_dns;
+pub mod cluster_tier;
 pub mod failure;
 pub mod faults;
 mod framing;

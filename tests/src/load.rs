@@ -4,7 +4,7 @@
 //!   datagrams   as many questions as are answered, by UDP
 //!   streams     the same by TCP
 //!   paced       so many questions a second, and how long each answer took
-//!   batch       datagrams by the dozen: sendmmsg(2), recvmmsg(2)
+//!   batch       datagrams by the dozen: sendmmsg(2), recvmmsg(2), UDP_SEGMENT
 //! ```
 //!
 //! Whoever measures says how much of a core asking took: a server that is slower than that was measured, not the asker.

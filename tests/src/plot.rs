@@ -7,6 +7,7 @@ pub use axis::{Axis, Scale};
 pub use bars::{Bar, BarChart};
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -201,19 +202,45 @@ impl Panel for Chart {
         }
         let mut labels = chart.configure_series_labels();
         labels.background_style(WHITE.mix(0.8)).label_font((FAMILY, 13)).border_style(BLACK.mix(0.2));
-        labels.position(self.legend()).draw()
+        labels.position(self.legend(&x, &y)).draw()
     }
 }
 
 impl Chart {
-    /// In the corner that a distribution or growth leaves free.
-    fn legend(&self) -> SeriesLabelPosition {
-        let last = |line: &Line| line.points.last().map_or(0.0, |(_, y)| *y);
-        let rises =
-            self.lines.iter().any(|line| line.points.len() > 1 && last(line) > line.points[0].1 * 2.0);
-        if rises { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight }
+    /// In the corner that the lines leave most free.
+    fn legend(&self, x: &Range<f64>, y: &Range<f64>) -> SeriesLabelPosition {
+        let share = |value: f64, of: &Range<f64>| (value - of.start) / (of.end - of.start);
+        let place = |&(one, other): &(f64, f64)| (share(self.x.place(one), x), share(self.y.place(other), y));
+        let between = |pair: &[(f64, f64)]| {
+            let [from, to] = [pair[0], pair[1]].each_ref().map(place);
+            (0..=STEPS)
+                .map(move |step| f64::from(step) / f64::from(STEPS))
+                .map(move |part| (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part))
+        };
+        let places: Vec<_> =
+            self.lines.iter().flat_map(|line| line.points.windows(2).flat_map(between)).collect();
+        let covered = |(_, right, top): &(SeriesLabelPosition, bool, bool)| {
+            let (width, height) = LEGEND;
+            let is_in = |(x, y): &&(f64, f64)| {
+                (if *right { *x > 1.0 - width } else { *x < width })
+                    && (if *top { *y > 1.0 - height } else { *y < height })
+            };
+            places.iter().filter(is_in).count()
+        };
+        let corners = [
+            (SeriesLabelPosition::LowerRight, true, false),
+            (SeriesLabelPosition::UpperRight, true, true),
+            (SeriesLabelPosition::UpperLeft, false, true),
+            (SeriesLabelPosition::LowerLeft, false, false),
+        ];
+        let best = corners.into_iter().min_by_key(covered);
+        best.map_or(SeriesLabelPosition::UpperRight, |(position, ..)| position)
     }
 }
+
+/// The share of a chart that the legend of five lines covers, and as how many places a piece of a line counts.
+const LEGEND: (f64, f64) = (0.37, 0.36);
+const STEPS: u32 = 20;
 
 /// The points without those within a level piece.
 fn bends(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -263,6 +290,20 @@ mod tests {
         let reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
         assert_eq!((reader.info().width, reader.info().height), page.size());
         assert!(bytes.len() > 5_000, "something is drawn");
+    }
+
+    #[test]
+    fn the_legend_stands_in_the_corner_that_the_lines_leave_free() {
+        let legend = |points: [(f64, f64); 3]| {
+            let line = Line { name: String::new(), colour: 0, points: points.to_vec() };
+            let [x, y] = ["x", "y"].map(Axis::linear);
+            let chart = Chart { title: String::new(), x, y, lines: vec![line] };
+            chart.legend(&(0.0..1.0), &(0.0..1.0))
+        };
+        let (low, high) = ((0.0, 0.0), (1.0, 1.0));
+        assert!(matches!(legend([low, (0.1, 0.9), high]), SeriesLabelPosition::LowerRight));
+        assert!(matches!(legend([(0.0, 1.0), low, (1.0, 0.0)]), SeriesLabelPosition::UpperRight));
+        assert!(matches!(legend([low, (1.0, 0.0), high]), SeriesLabelPosition::UpperLeft));
     }
 
     #[test]

@@ -77,7 +77,7 @@ async fn run(
         zone: "cluster.local".to_owned(),
         node_searches: Vec::new(),
     };
-    let webhook = Webhook::start(program, ADDRESS, &names, folder).await?;
+    let webhook = Webhook::start(program, ADDRESS, &names, None, folder).await?;
     let job = Job::read(job)?;
     let body =
         review(&defaulted(job.pod(0)), job.namespace(), "00000000-0000-4000-8000-000000000000").to_string();

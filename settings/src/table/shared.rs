@@ -207,7 +207,8 @@ pub const MISS_RATE_PER_SOURCE: Setting = Setting {
     default: "0",
     smallest: "0",
     largest: "1000000",
-    sentence: "Queries of one address that are not in the cache, in a second; twice as many at once. Above: SERVFAIL.",
+    sentence: "Queries of one address that are not in the cache, in a second; twice as many at once. Above: SERVFAIL, and \
+               silence for what comes beyond four times as many.",
     source: "a miss costs fifty times what a hit costs; a pod that starts asks for a few dozen names",
     place: Place::Sidecar,
 };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::lifetime::{Lifetime, Limits};
-use crate::query::Query;
+use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{
     self, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Section,
@@ -179,49 +179,51 @@ impl Entry {
         size_of::<Self>() + self.bytes.len() + size_of_val(&*self.ttls)
     }
 
-    /// Writes it as the answer to `query`, in at most `limit` bytes: the client's id, its RD and CD bits, its
+    /// Writes it as the answer to a client's query, in at most `limit` bytes: the client's id, its RD and CD bits, its
     /// spelling of the name, TTLs as they are now, EDNS when the client speaks it. What does not fit is left
     /// out, record by record, and TC says so (RFC 2181 section 9). Allocates only when `out` must grow.
-    pub fn write(&self, query: &Query, now: Instant, limit: usize, out: &mut Vec<u8>) {
+    pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
+        let client = client.into();
         out.clear();
         out.extend_from_slice(&self.bytes);
         wire::age(out, &self.ttls, self.age(now));
-        let opt_length = if query.edns.is_some() { OPT_LENGTH } else { 0 };
-        self.finish(query, limit, opt_length, out);
-        if let Some(edns) = query.edns {
+        let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
+        self.finish(&client, limit, opt_length, out);
+        if let Some(edns) = client.edns {
             wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
         }
     }
 
     /// The same after the end of its life: the TTLs are [`STALE_TTL`], and clients that speak EDNS are told.
-    pub fn write_stale(&self, query: &Query, limit: usize, out: &mut Vec<u8>) {
+    pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
+        let client = client.into();
         out.clear();
         out.extend_from_slice(&self.bytes);
         wire::put_ttls(out, &self.ttls, STALE_TTL);
-        let opt_length = if query.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
-        self.finish(query, limit, opt_length, out);
-        if let Some(edns) = query.edns {
+        let opt_length = if client.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
+        self.finish(&client, limit, opt_length, out);
+        if let Some(edns) = client.edns {
             let info_code = if self.is_nxdomain() { STALE_NXDOMAIN_ANSWER } else { STALE_ANSWER };
             wire::push_opt_with_error(out, PAYLOAD_SIZE, edns.dnssec_ok, info_code);
         }
     }
 
-    /// Makes the copy in `out` an answer to `query`, leaving room for an OPT record of that length.
-    fn finish(&self, query: &Query, limit: usize, opt_length: usize, out: &mut Vec<u8>) {
-        wire::put_question(out, query.question());
-        let mut flags = self.flags(query);
+    /// Makes the copy in `out` an answer to the client's query, leaving room for an OPT record of that length.
+    fn finish(&self, client: &Client<'_>, limit: usize, opt_length: usize, out: &mut Vec<u8>) {
+        wire::put_question(out, client.question);
+        let mut flags = self.flags(client);
         if out.len() + opt_length > limit {
             self.truncate(out, limit.saturating_sub(opt_length));
             flags.0 |= Flags::TC;
         }
-        wire::put_header(out, query.id, flags);
+        wire::put_header(out, client.id, flags);
     }
 
     /// Our copy of the upstream's flags, with the client's RD and CD, and AD only for those who understand it.
-    fn flags(&self, query: &Query) -> Flags {
+    fn flags(&self, client: &Client<'_>) -> Flags {
         let own = Message::new(&self.bytes).map_or(0, |message| message.flags().0);
-        let mut flags = own & !(Flags::RD | Flags::CD) | (query.flags.0 & (Flags::RD | Flags::CD));
-        if !query.understands_authentic_data() {
+        let mut flags = own & !(Flags::RD | Flags::CD) | (client.flags.0 & (Flags::RD | Flags::CD));
+        if !client.understands_authentic_data() {
             flags &= !Flags::AD;
         }
         Flags(flags)

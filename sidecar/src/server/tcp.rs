@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Service, Step};
+use super::{Ending, Service, Step};
 use crate::limits;
 use crate::metrics::{Limit, Metrics, Transport};
 use crate::shutdown::Drain;
@@ -113,13 +113,15 @@ async fn read<U: Upstream>(
                     return Ok(());
                 }
             }
-            Step::Wait(waiting) => {
+            Step::Wait(query, places) => {
                 let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
                 tokio::spawn(async move {
-                    service.wait(&waiting, Transport::Tcp, &mut answer).await;
+                    let ending = Ending::of(&service, &*query, Transport::Tcp);
+                    let resolution = service.resolve(&query.key).await;
+                    ending.write(&resolution, true, &mut answer);
                     frame(&mut out, &answer);
                     let _ = answers.send(out).await; // fails when the client has left
-                    drop((place, drain));
+                    drop((place, places, drain));
                 });
             }
         }

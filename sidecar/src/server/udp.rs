@@ -1,16 +1,21 @@
-//! The datagram loop: a hit is answered on the spot, a miss in a task of its own.
+//! The datagram loop: a hit is answered on the spot, a miss by a task for all who wait for it.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 
-use super::{Service, Step, Waiting};
+use super::crowd::{Crowds, Joined, Waiting};
+use super::{Ending, Places, Service, Step};
+use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::Transport;
+use crate::metrics::{Limit, Transport};
+use crate::query::Query;
+use crate::resolver::Resolution;
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
@@ -19,8 +24,13 @@ const LARGEST_QUERY: usize = 4096;
 
 /// Serves until the drain begins; what has arrived by then is still answered.
 pub async fn serve<U: Upstream>(socket: Arc<UdpSocket>, service: Arc<Service<U>>, mut drain: Drain) {
-    let mut server =
-        Server { socket, service, received: vec![0; LARGEST_QUERY], out: Vec::with_capacity(4096) };
+    let mut server = Server {
+        socket,
+        service,
+        received: vec![0; LARGEST_QUERY],
+        out: Vec::with_capacity(4096),
+        crowds: Arc::default(),
+    };
     loop {
         tokio::select! {
             biased;
@@ -47,6 +57,7 @@ struct Server<U> {
     service: Arc<Service<U>>,
     received: Vec<u8>,
     out: Vec<u8>,
+    crowds: Arc<Crowds>,
 }
 
 impl<U: Upstream> Server<U> {
@@ -65,20 +76,70 @@ impl<U: Upstream> Server<U> {
             match self.service.step(bytes, client.ip(), Transport::Udp, now, &mut self.out) {
                 Step::Answer => send(&self.socket, &self.out, client).await,
                 Step::Silence => {}
-                Step::Wait(waiting) => self.wait(waiting, client, drain.clone()),
+                Step::Wait(query, places) => self.wait(&query, client, places, drain).await,
             }
         }
         Ok(())
     }
 
-    fn wait(&self, waiting: Box<Waiting>, client: SocketAddr, drain: Drain) {
-        let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
-        tokio::spawn(async move {
-            let mut out = Vec::with_capacity(limits::UDP_ANSWER_WITHOUT_EDNS);
-            service.wait(&waiting, Transport::Udp, &mut out).await;
-            send(&socket, &out, client).await;
-            drop(drain);
-        });
+    /// Lets a client wait: behind others for the same answer, or as the first, for whom it is asked for.
+    async fn wait(&mut self, query: &Query, client: SocketAddr, places: Places, drain: &Drain) {
+        let waiting = Waiting::new(query, client, places);
+        match self.crowds.join(&query.key, waiting, self.service.max_waiters_per_flight) {
+            Joined::Behind => {}
+            Joined::First => {
+                let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
+                let (crowds, key) = (Arc::clone(&self.crowds), query.key.clone());
+                let gathered = Gathered { service, crowds, key, told: None };
+                let drain = drain.clone();
+                tokio::spawn(async move {
+                    gathered.serve(&socket).await;
+                    drop(drain);
+                });
+            }
+            Joined::Full => {
+                self.service.metrics.limit_reached(Limit::WaitersPerFlight);
+                let ending = Ending::of(&self.service, query, Transport::Udp);
+                ending.write(&Resolution::Overload, true, &mut self.out);
+                send(&self.socket, &self.out, client).await;
+            }
+        }
+    }
+}
+
+/// Those who wait for one answer.
+struct Gathered<U: Upstream> {
+    service: Arc<Service<U>>,
+    crowds: Arc<Crowds>,
+    key: Key,
+    /// Those who are being told; who asks from then on is of another crowd.
+    told: Option<vec::IntoIter<Waiting>>,
+}
+
+impl<U: Upstream> Gathered<U> {
+    async fn serve(mut self, socket: &UdpSocket) {
+        let resolution = self.service.resolve(&self.key).await;
+        let mut out = Vec::with_capacity(limits::UDP_ANSWER_WITHOUT_EDNS);
+        let told = self.told.insert(self.crowds.take(&self.key).into_iter());
+        for (number, waiting) in told.enumerate() {
+            let ending = Ending::of(&self.service, waiting.client(), Transport::Udp);
+            ending.write(&resolution, number == 0, &mut out);
+            send(socket, &out, waiting.address).await;
+            if number % limits::BATCH == limits::BATCH - 1 {
+                // A crowd must not keep those waiting who could be answered at once.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl<U: Upstream> Drop for Gathered<U> {
+    /// Whoever is still there was not answered: the task was dropped, or panicked.
+    fn drop(&mut self) {
+        let rest = self.told.take().unwrap_or_else(|| self.crowds.take(&self.key).into_iter());
+        for waiting in rest {
+            drop(Ending::of(&self.service, waiting.client(), Transport::Udp));
+        }
     }
 }
 

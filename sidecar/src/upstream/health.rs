@@ -23,6 +23,8 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Health {
     servers: Vec<Server>,
+    /// How many of them, the first ones, are the shared tier.
+    tier: usize,
     shortest_pause: Duration,
     /// When the first exchange began that no response has come since.
     unanswered_since: Option<Instant>,
@@ -37,10 +39,11 @@ struct Server {
 }
 
 impl Health {
-    /// That many servers, all well; each is given that time at least before the next attempt.
-    pub fn new(servers: usize, shortest_pause: Duration) -> Self {
+    /// That many servers, of which the first `tier` are the shared tier, all well; each is given that time at least before
+    /// the next attempt.
+    pub fn new(servers: usize, tier: usize, shortest_pause: Duration) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(servers).collect();
-        Self { servers, shortest_pause, unanswered_since: None, last_response: None }
+        Self { servers, tier, shortest_pause, unanswered_since: None, last_response: None }
     }
 
     /// An exchange begins.
@@ -105,12 +108,16 @@ impl Health {
         }
     }
 
-    /// The servers whose return is to be watched for: those that have stepped back, all when they are down.
+    /// The servers whose return is to be watched for: those that have stepped back, all when they are down. While a server
+    /// of the tier has not stepped back, only the tier was asked, and its silence says nothing of the others.
     pub fn to_probe(&self, now: Instant) -> Vec<usize> {
         let is_down = self.condition(now).is_down;
-        let concerned =
-            |index: &usize| is_down || self.servers.get(*index).is_some_and(Server::has_stepped_back);
-        (0..self.servers.len()).filter(concerned).collect()
+        let mut of_tier = self.servers.iter().take(self.tier);
+        let asks_tier_only = of_tier.any(|server| !server.has_stepped_back());
+        let concerned = |(index, server): &(usize, &Server)| {
+            server.has_stepped_back() || is_down && (!asks_tier_only || *index < self.tier)
+        };
+        self.servers.iter().enumerate().filter(concerned).map(|(index, _)| index).collect()
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
     #[test]
     fn a_server_steps_back_after_two_failures_in_a_row_and_returns_with_any_response() {
         let start = Instant::now();
-        let mut health = Health::new(2, SHORTEST);
+        let mut health = Health::new(2, 0, SHORTEST);
         health.failed(0, start);
         assert_eq!(health.stepped_back(), [false, false]);
         health.responded(0, at(start, 1));
@@ -150,7 +157,7 @@ mod tests {
     #[test]
     fn a_server_whose_checks_were_all_silent_steps_back_at_once_unless_it_has_answered_since() {
         let start = Instant::now();
-        let mut health = Health::new(2, SHORTEST);
+        let mut health = Health::new(2, 0, SHORTEST);
         health.is_dead(0, start);
         assert_eq!(health.stepped_back(), [true, false]);
         health.responded(0, at(start, 2));
@@ -161,7 +168,7 @@ mod tests {
     #[test]
     fn a_lost_datagram_of_a_server_that_answers_others_is_no_failure() {
         let start = Instant::now();
-        let mut health = Health::new(1, SHORTEST);
+        let mut health = Health::new(1, 0, SHORTEST);
         health.responded(0, at(start, 1));
         for _ in 0..10 {
             health.failed(0, start);
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn all_stepped_back_is_down_until_one_responds() {
         let start = Instant::now();
-        let mut health = Health::new(2, SHORTEST);
+        let mut health = Health::new(2, 0, SHORTEST);
         for server in [0, 0, 1, 1] {
             assert!(!health.condition(start).is_down);
             health.failed(server, start);
@@ -189,7 +196,7 @@ mod tests {
     #[test]
     fn silence_of_400_ms_is_down_and_a_response_since_the_exchange_began_is_not_silence() {
         let start = Instant::now();
-        let mut health = Health::new(1, SHORTEST);
+        let mut health = Health::new(1, 0, SHORTEST);
         health.begun(start);
         health.begun(at(start, 300));
         assert!(!health.condition(at(start, 399)).is_down);
@@ -204,8 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn cluster_dns_is_not_probed_because_the_tier_is_silent() {
+        let start = Instant::now();
+        let mut health = Health::new(2, 1, SHORTEST);
+        health.begun(start);
+        assert_eq!(health.to_probe(at(start, 400)), [0]);
+        health.is_dead(0, start);
+        assert_eq!(health.to_probe(at(start, 400)), [0, 1], "both are silent");
+        health.responded(1, at(start, 500));
+        assert_eq!(health.to_probe(at(start, 500)), [0]);
+    }
+
+    #[test]
     fn each_server_has_its_own_pause() {
-        let mut health = Health::new(2, SHORTEST);
+        let mut health = Health::new(2, 0, SHORTEST);
         health.took(1, Duration::from_secs(2));
         assert_eq!(health.pause(0), SHORTEST);
         assert_eq!(health.pause(1), limits::LONGEST_PAUSE);

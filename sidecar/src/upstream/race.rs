@@ -8,7 +8,7 @@
 //!   4 s      the deadline: a failure if one was told, or failed
 //! ```
 //!
-//! A server of the shared tier that says nothing for half of the first pause is checked; unless it is found alive by the
+//! A server of the shared tier that says nothing for two thirds of the first pause is checked; unless it is found alive by the
 //! end of the pause, or as soon as it fails, the exchange leaves it for the next server. That costs no token: who has no
 //! tier asks that server, too.
 //!

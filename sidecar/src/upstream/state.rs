@@ -58,7 +58,7 @@ impl State {
     /// All servers are well.
     pub fn new(setup: Setup, metrics: Metrics) -> Self {
         let known = Known {
-            health: Health::new(setup.servers, setup.shortest_pause),
+            health: Health::new(setup.servers, setup.tier, setup.shortest_pause),
             budget: Budget::default(),
             liveness: Liveness::new(setup.tier),
         };

@@ -44,8 +44,8 @@ impl Hot {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             for _ in 0..NAMES {
-                let Step::Wait(waiting) = hot.step() else { panic!("a miss") };
-                hot.service.wait(&waiting, Transport::Udp, &mut hot.out).await;
+                let Step::Wait(query, _places) = hot.step() else { panic!("a miss") };
+                hot.service.resolve(&query.key).await;
             }
         });
         hot.now = Instant::now();

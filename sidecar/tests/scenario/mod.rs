@@ -32,8 +32,10 @@ use podlocal_settings::value;
 use podlocal_sidecar::cache::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Outcome};
 use podlocal_sidecar::query::Query;
+use podlocal_sidecar::reply;
 use podlocal_sidecar::resolver::Resolver;
 use podlocal_sidecar::upstream::{Condition, Failed, Upstream};
+use podlocal_sidecar::wire::Rcode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Runs the script; the error names the line.
@@ -130,7 +132,11 @@ impl Stage {
         let now = Instant::now().into_std();
         let outcome = match self.resolver.hit(&query, now, 512, &mut out) {
             Some(outcome) => outcome,
-            None => self.resolver.miss(&query, 512, &mut out).await,
+            None if self.resolver.is_loop(&query) => {
+                reply::write_error(&query, Rcode::SERVFAIL, &mut out);
+                Outcome::Loop
+            }
+            None => self.resolver.miss(&query.key).await.write(query.client(), 512, &mut out),
         };
         (Message::from_vec(&out).expect("what a client gets decodes"), outcome)
     }

@@ -35,11 +35,13 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Starts it on an address of the node, for a cluster; returns when it serves.
+    /// Starts it on an address of the node, for a cluster, and tells it of the shared tier if there is one; returns
+    /// when it serves.
     pub async fn start(
         program: &Path,
         address: Ipv4Addr,
         cluster: &ClusterNames,
+        shared_tier: Option<Ipv4Addr>,
         directory: &Path,
     ) -> Result<Self, Failure> {
         let listen = SocketAddr::from((address, PORT));
@@ -50,6 +52,7 @@ impl Webhook {
             .args(["--listen", &listen.to_string(), "--admin-listen", "127.0.0.1:0"])
             .args(["--sidecar-image", SIDECAR_IMAGE])
             .args(["--cluster-dns", &cluster.dns.to_string(), "--cluster-domain", &cluster.zone])
+            .args(shared_tier.into_iter().flat_map(|tier| ["--shared-tier".to_owned(), tier.to_string()]))
             .arg("--ca-out")
             .arg(&ca)
             .stdin(Stdio::null())

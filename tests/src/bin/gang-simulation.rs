@@ -12,6 +12,7 @@ use podlocal_tests::gang::arm::Arm;
 use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::simulation::model::{Gang, simulate};
 use podlocal_tests::simulation::report::{Row, page, table};
+use podlocal_tests::simulation::tier::TierSize;
 
 /// Simulates gangs of growing size in each arm of the experiment: what cluster DNS is asked, and when the gang starts.
 #[derive(Debug, Parser)]
@@ -31,6 +32,18 @@ struct Arguments {
     /// The share of datagrams that is lost on the way, in each direction.
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = Capacity::parse_loss)]
     loss: f64,
+    /// Processes of the shared tier, behind one Service; 0: one on each node, for the pods of that node.
+    #[arg(long, value_name = "NUMBER", default_value_t = TierSize::DEFAULT.replicas)]
+    tier_replicas: usize,
+    /// The cores of each.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    tier_cores: u32,
+    /// Answers that each of these cores gives in a second.
+    #[arg(long, value_name = "NUMBER", default_value_t = TierSize::DEFAULT.per_second, value_parser = Capacity::parse_rate)]
+    tier_rate: f64,
+    /// Datagrams that wait for each of these cores; more are dropped.
+    #[arg(long, value_name = "NUMBER", default_value_t = TierSize::DEFAULT.queue)]
+    tier_queue: usize,
     /// Over how many milliseconds the pods send their first question.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
     spread: u64,
@@ -60,6 +73,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { service_rate: per_second, queue, loss, seed, restarts, .. } = *arguments;
     let capacity = Capacity { per_second, queue, loss, seed };
+    let tier = TierSize {
+        replicas: arguments.tier_replicas,
+        cores: usize::try_from(arguments.tier_cores).unwrap_or(1),
+        per_second: arguments.tier_rate,
+        queue: arguments.tier_queue,
+    };
     let bar = ProgressBar::new((arguments.pods.len() * Arm::ALL.len()) as u64);
     let mut rows = Vec::new();
     for arm in Arm::ALL {
@@ -70,6 +89,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
                 pods_per_node: usize::try_from(arguments.pods_per_node).unwrap_or(1),
                 spread: Duration::from_millis(arguments.spread),
                 capacity,
+                tier,
                 restarts,
                 recreation: Duration::from_secs(1),
             };
@@ -84,9 +104,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
     }
     let title = format!(
-        "Simulated gangs; {} pods on a node; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
+        "Simulated gangs; {} pods on a node; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss; tier: {}",
         arguments.pods_per_node,
-        loss * 100.0
+        loss * 100.0,
+        described(tier)
     );
     arguments.plot.write(&page(title, &rows), "gang-simulation")
+}
+
+/// The tier in a few words.
+fn described(tier: TierSize) -> String {
+    let TierSize { replicas, cores, per_second, .. } = tier;
+    let place = if replicas == 0 { "on each node".to_owned() } else { format!("{replicas} replicas") };
+    format!("{place}, {cores} x {per_second}/s")
 }

@@ -20,10 +20,11 @@ use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::programs::Programs;
 use serde_json::json;
 
-/// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, and through the
-/// real webhook with the real sidecar. All look their names up at the same instant, with the real libc, at a cluster DNS
-/// that serves so many queries a second and drops what does not fit into its queue. When one pod fails, all are started
-/// again. Prints what the cluster DNS was asked and what the applications saw, and draws it.
+/// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, through the real
+/// webhook with the real sidecar, and the same with the shared tier. All look their names up at the same instant, with
+/// the real libc, at a cluster DNS that serves so many queries a second and drops what does not fit into its queue. When
+/// one pod fails, all are started again. Prints what the cluster DNS was asked and what the applications saw, and draws
+/// it.
 ///
 /// Needs no cluster, no root and no Internet, but namespaces of the kernel. Exit code 1: a look-up failed in
 /// an injected pod; 69: this machine refuses the namespaces.
@@ -139,12 +140,13 @@ async fn run(
         arms.push(run::run(*arm, &experiment).await?);
     }
     print(arguments, &experiment, &arms)?;
-    let injected = arms.iter().filter(|figures| figures.arm == Arm::Injected);
+    let injected = arms.iter().filter(|figures| figures.arm.is_injected());
     let mut is_success = true;
     for failed in injected.filter(|figures| !figures.is_success()) {
         is_success = false;
         let first = failed.first_failure.as_deref().unwrap_or("no pod has failed");
-        eprintln!("gang: a look-up failed in an injected pod. The first pod that failed:\n{first}");
+        let arm = failed.arm.name();
+        eprintln!("gang: {arm}: a look-up failed in an injected pod. The first pod that failed:\n{first}");
     }
     Ok(is_success)
 }

@@ -56,6 +56,15 @@ impl Counts {
         self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
     }
 
+    /// How often each name and type was asked for, as `name type`.
+    pub fn by_question(&self) -> BTreeMap<String, u64> {
+        let mut questions = BTreeMap::new();
+        for ((name, record_type, _), count) in &self.asked {
+            *questions.entry(format!("{name} {record_type}")).or_default() += count;
+        }
+        questions
+    }
+
     /// The most queries for one name and type, over both transports.
     pub fn most_for_one(&self) -> u64 {
         self.asked.keys().map(|(name, record_type, _)| self.of(name, *record_type)).max().unwrap_or_default()

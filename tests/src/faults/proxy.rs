@@ -21,7 +21,8 @@ use crate::process::{Pinned, usage};
 pub struct Proxy {
     /// Where it serves DNS.
     pub dns: SocketAddr,
-    admin: SocketAddr,
+    /// Where it tells whether it is ready, and what it has counted.
+    pub admin: SocketAddr,
     child: Child,
 }
 
@@ -79,23 +80,14 @@ impl Proxy {
 
     /// The sum of the metrics whose line begins so.
     pub async fn metric(&self, series: &str) -> Result<u64, Failure> {
-        let text = self.get("/metrics").await.tried(|| format!("reading the metric {series}"))?;
+        let text = get(self.admin, "/metrics").await.tried(|| format!("reading the metric {series}"))?;
         let values = text.lines().filter(|line| line.starts_with(series));
         Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
     }
 
-    /// Whether it says that it is ready; not when it says nothing.
+    /// Whether it says that it is ready.
     pub async fn is_ready(&self) -> bool {
-        let answer = timeout(READY_PATIENCE, self.get("/readyz")).await;
-        answer.is_ok_and(|answer| answer.is_ok_and(|text| text.starts_with("HTTP/1.1 200")))
-    }
-
-    async fn get(&self, path: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect(self.admin).await?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok(text)
+        is_ready(self.admin).await
     }
 
     /// Waits for its end; the exit code, none after a signal.
@@ -123,6 +115,20 @@ impl Proxy {
         let usage = usage(self.id()?)?;
         Ok([usage.resident, usage.most_resident])
     }
+}
+
+/// Whether who answers there says that it is ready; not when it says nothing.
+pub async fn is_ready(admin: SocketAddr) -> bool {
+    let answer = timeout(READY_PATIENCE, get(admin, "/readyz")).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|text| text.starts_with("HTTP/1.1 200")))
+}
+
+async fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(admin).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
 }
 
 fn between<'a>(line: &'a str, start: &str) -> Option<&'a str> {

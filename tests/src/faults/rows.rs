@@ -324,7 +324,7 @@ async fn together(proxy: &Proxy, names: impl Iterator<Item = String>) -> Result<
 }
 
 /// Asks for so many different names, some at a time; how many were answered.
-async fn ask_all(
+pub(crate) async fn ask_all(
     proxy: &Proxy,
     count: u64,
     at_once: usize,

@@ -1,7 +1,7 @@
 //! A DNS server that misbehaves as told, and counts.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,11 +26,23 @@ pub struct Manner {
     pub ttl: u32,
     /// Names that do not exist yet.
     pub missing: Vec<String>,
+    /// The address of every other name.
+    pub address: Ipv4Addr,
+    /// What it says in place of an answer: 2, SERVFAIL; 5, REFUSED. None: it answers.
+    pub refusal: Option<u8>,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { loss: [0; 2], is_silent: false, delay: Duration::ZERO, ttl: 3600, missing: Vec::new() }
+        Self {
+            loss: [0; 2],
+            is_silent: false,
+            delay: Duration::ZERO,
+            ttl: 3600,
+            missing: Vec::new(),
+            address: Ipv4Addr::new(10, 0, 0, 1),
+            refusal: None,
+        }
     }
 }
 
@@ -161,7 +173,7 @@ async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Res
     }
 }
 
-/// The question with one address behind it, or NXDOMAIN; none when it is no question.
+/// The question with one address behind it, NXDOMAIN or a refusal; none when it is no question.
 fn answer(question: &[u8], manner: &Manner) -> Option<Vec<u8>> {
     let mut labels = Vec::new();
     let mut at = 12;
@@ -176,12 +188,14 @@ fn answer(question: &[u8], manner: &Manner) -> Option<Vec<u8>> {
     }
     let mut answer = question.get(..at + 4)?.to_vec();
     let is_missing = manner.missing.contains(&labels.join("."));
-    let rcode = if is_missing { 3 } else { 0 };
-    answer[2..12].copy_from_slice(&[0x81, 0x80 | rcode, 0, 1, 0, u8::from(!is_missing), 0, 0, 0, 0]);
-    if !is_missing {
+    let rcode = manner.refusal.unwrap_or(if is_missing { 3 } else { 0 });
+    let has_address = rcode == 0;
+    answer[2..12].copy_from_slice(&[0x81, 0x80 | rcode, 0, 1, 0, u8::from(has_address), 0, 0, 0, 0]);
+    if has_address {
         answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
         answer.extend_from_slice(&manner.ttl.to_be_bytes());
-        answer.extend_from_slice(&[0, 4, 10, 0, 0, 1]);
+        answer.extend_from_slice(&[0, 4]);
+        answer.extend_from_slice(&manner.address.octets());
     }
     Some(answer)
 }

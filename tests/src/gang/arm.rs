@@ -17,11 +17,13 @@ pub enum Arm {
     NodeLocal,
     /// Through the webhook, with the sidecar.
     Injected,
+    /// The same, with one shared tier between the sidecars and the cluster DNS.
+    Shared,
 }
 
 impl Arm {
     /// The arms, in the order in which they are run and printed.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Ndots2, Self::NodeLocal, Self::Injected];
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Ndots2, Self::NodeLocal, Self::Injected, Self::Shared];
 
     /// What people call it.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Arm {
             Self::Ndots2 => "direct, ndots:2",
             Self::NodeLocal => "NodeLocal-style cache",
             Self::Injected => "with PodLocal DNS",
+            Self::Shared => "sidecar and shared tier",
         }
     }
 
@@ -39,7 +42,13 @@ impl Arm {
             Self::Direct | Self::Ndots2 => Between::Nothing,
             Self::NodeLocal => Between::NodeLocal,
             Self::Injected => Between::Sidecars,
+            Self::Shared => Between::SidecarsAndTier,
         }
+    }
+
+    /// Whether its pods pass through the webhook.
+    pub fn is_injected(self) -> bool {
+        matches!(self, Self::Injected | Self::Shared)
     }
 
     /// The pod as its owner would write it for this arm.

@@ -1,5 +1,7 @@
 //! What came of an arm.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::arm::Arm;
@@ -24,6 +26,8 @@ pub struct Figures {
     pub queries_udp: u64,
     /// Queries that the cluster DNS got by TCP.
     pub queries_tcp: u64,
+    /// How often each name and type was asked for at the cluster DNS.
+    pub asked: BTreeMap<String, u64>,
     /// Queries that were dropped before a full queue.
     pub dropped: u64,
     /// Datagrams that were lost on the way.
@@ -54,6 +58,7 @@ impl Figures {
             failed_pods: 0,
             queries_udp: 0,
             queries_tcp: 0,
+            asked: BTreeMap::new(),
             dropped: 0,
             lost: 0,
             lookup_milliseconds: Vec::new(),
@@ -89,6 +94,7 @@ impl Figures {
 
     pub(super) fn finish(&mut self, counts: Counts) {
         (self.queries_udp, self.queries_tcp) = (counts.over(Transport::Udp), counts.over(Transport::Tcp));
+        self.asked = counts.by_question();
         (self.dropped, self.lost, self.steps) = (counts.dropped, counts.lost, counts.steps);
         for ascending in
             [&mut self.started_seconds, &mut self.lookup_milliseconds, &mut self.creation_seconds]

@@ -16,8 +16,10 @@ use super::figures::Figures;
 use super::job::Job;
 use super::progress::Progress;
 use super::{BARRIER_VARIABLE, Lookup, WAITING};
+use crate::admission::Webhook;
 use crate::cluster::Cluster;
 use crate::cluster_dns::{Capacity, World};
+use crate::cluster_tier::ClusterTier;
 use crate::failure::{Failure, Tried};
 use crate::node::Node;
 use crate::pod::{Exit, Running, Status};
@@ -78,8 +80,12 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
         figures.started_seconds.clear();
     }
     figures.finish(cluster.dns.counts());
-    if let Some(webhook) = cluster.webhook().filter(|_| !figures.is_success()) {
-        figures.first_failure.get_or_insert_default().push_str(&webhook.describe());
+    if !figures.is_success() {
+        let logs =
+            [cluster.webhook().map(Webhook::describe), cluster.shared_tier().map(ClusterTier::describe)];
+        for log in logs.into_iter().flatten() {
+            figures.first_failure.get_or_insert_default().push_str(&log);
+        }
     }
     Ok(figures)
 }
@@ -160,6 +166,9 @@ async fn start(
 ) -> Result<Member, Failure> {
     let created = now();
     let admitted = cluster.admit(pod, job.namespace()).await?;
+    if cluster.shared_tier().is_some_and(|tier| !tier.is_known_to(&admitted.pod)) {
+        return Err(Failure::new("the webhook has not told the pod's sidecar of the shared tier"));
+    }
     let mut spec = cluster.spec(admitted, job.namespace());
     spec.environment.insert(BARRIER_VARIABLE.to_owned(), barrier.display().to_string());
     let running = cluster.run(spec)?;

@@ -6,17 +6,17 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::Edns;
+use hickory_proto::rr::RecordType;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, sendmmsg, sendmsg, setsockopt,
-    sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 
 use crate::failure::{Failure, Tried};
+use crate::faults::client;
 
 /// Datagrams that go together.
 pub(crate) const BATCH: usize = 32;
@@ -26,14 +26,12 @@ const LARGEST: usize = 512;
 
 /// A question as a sidecar asks it: EDNS with 1232 bytes.
 pub(crate) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
-    let asking = || format!("asking for {name}");
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).tried(asking)?, record_type));
+    let mut message = client::question(name, record_type)?;
+    message.metadata.id = id;
     let mut edns = Edns::new();
     edns.set_max_payload(1232);
     message.set_edns(edns);
-    message.to_vec().tried(asking)
+    message.to_vec().tried(|| format!("asking for {name}"))
 }
 
 /// A socket of that source that speaks to one server, from a new port; it never waits.
@@ -45,15 +43,34 @@ pub(crate) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocke
     Ok(socket)
 }
 
-/// The same, and the kernel says when datagrams came; that costs whoever sends them a look at the clock.
-pub(crate) fn timed(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
+/// Lets the kernel note when datagrams come.
+pub(crate) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
+    setsockopt(socket, sockopt::ReceiveTimestampns, &true).tried(|| "asking for times of arrival".to_owned())
+}
+
+/// A socket that takes questions of that length in a row and sends each as a datagram of its own: they pass the kernel
+/// together, and come out at the other end one by one (udp(7), `UDP_SEGMENT`).
+pub(crate) fn connected_for(
+    length: usize,
+    source: Ipv4Addr,
+    server: SocketAddr,
+) -> Result<UdpSocket, Failure> {
     let socket = connected(source, server)?;
-    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
-        .tried(|| "asking for times of arrival".to_owned())?;
+    let segments = i32::try_from(length).tried(|| format!("datagrams of {length} bytes"))?;
+    setsockopt(&socket, sockopt::UdpGsoSegment, &segments).tried(|| "sending in segments".to_owned())?;
     Ok(socket)
 }
 
-/// Sends.
+/// Sends questions in a row; whether they were sent.
+pub(crate) fn send_row(socket: &UdpSocket, row: &[u8]) -> io::Result<bool> {
+    match socket.send(row) {
+        Ok(_) => Ok(true),
+        Err(error) if is_no_failure(error.raw_os_error().map(Errno::from_raw)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends datagrams of any length.
 pub(crate) struct Sender(MultiHeaders<()>);
 
 impl Sender {
@@ -69,14 +86,6 @@ impl Sender {
             sendmmsg(socket.as_raw_fd(), &mut self.0, datagrams, to, NO_OPTIONS, MsgFlags::MSG_DONTWAIT);
         or_none(sent.map(Iterator::count))
     }
-}
-
-/// Sends datagrams of one length, of which the last may be shorter, as one that the kernel takes apart where it arrives
-/// (UDP_SEGMENT, udp(7)): the way there is paid for once. How many were sent: all, or none.
-pub(crate) fn send_together(socket: &UdpSocket, datagrams: &[IoSlice<'_>], length: u16) -> io::Result<usize> {
-    let apart = [ControlMessage::UdpGsoSegments(&length)];
-    let sent = sendmsg::<()>(socket.as_raw_fd(), datagrams, &apart, MsgFlags::MSG_DONTWAIT, None);
-    Ok(if or_none(sent)? == 0 { 0 } else { datagrams.len() })
 }
 
 /// Receives.
@@ -95,8 +104,8 @@ impl Receiver {
         }
     }
 
-    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since 1970, if the socket
-    /// is [`timed`].
+    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since
+    /// 1970, if [`note_arrivals`] asked for that.
     pub(crate) fn receive<'a>(
         &'a mut self,
         socket: &UdpSocket,
@@ -131,12 +140,16 @@ fn time(option: &ControlMessageOwned) -> Option<Duration> {
     }
 }
 
-/// No room, nothing there, or nobody listening: UDP promises no more.
 fn or_none(outcome: nix::Result<usize>) -> io::Result<usize> {
     match outcome {
-        Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR | Errno::ENOBUFS) => Ok(0),
+        Err(error) if is_no_failure(Some(error)) => Ok(0),
         outcome => outcome.map_err(io::Error::from),
     }
+}
+
+/// No room, nothing there, or nobody listening: UDP promises no more.
+fn is_no_failure(error: Option<Errno>) -> bool {
+    matches!(error, Some(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR | Errno::ENOBUFS))
 }
 
 impl fmt::Debug for Sender {

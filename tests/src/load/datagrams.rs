@@ -1,12 +1,11 @@
 //! Asks by UDP as fast as it is answered.
 
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::batch::{Receiver, connected, send_together};
+use super::batch::{Receiver, connected_for, send_row};
 use super::{Figures, thread_time};
 use crate::failure::{Failure, Tried};
 
@@ -43,13 +42,13 @@ impl Load {
     fn ask(&self, duration: Duration, is_endless: bool) -> Result<Figures, Failure> {
         let watching = || "watching sockets".to_owned();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
+        let mut list = List::new(&self.questions, is_endless);
         let mut flows = Vec::with_capacity(SOCKETS);
         for index in 0..SOCKETS {
-            let socket = connected(self.source, self.server)?;
+            let socket = connected_for(list.length, self.source, self.server)?;
             epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
             flows.push(Flow { socket, under_way: 0, heard_at: Instant::now() });
         }
-        let mut list = List::new(&self.questions, is_endless);
         let (mut receiver, mut figures) = (Receiver::new(), Figures::default());
         let mut events = [EpollEvent::empty(); SOCKETS];
         let (start, busy) = (Instant::now(), thread_time()?);
@@ -87,35 +86,37 @@ impl Load {
 }
 
 /// The questions, and which is next.
-struct List<'a> {
-    datagrams: Vec<IoSlice<'a>>,
-    next: usize,
-    is_endless: bool,
+struct List {
+    /// In a row.
+    bytes: Vec<u8>,
     /// Of each question, in bytes.
     length: usize,
+    count: usize,
+    next: usize,
+    is_endless: bool,
 }
 
-impl<'a> List<'a> {
-    fn new(questions: &'a [Vec<u8>], is_endless: bool) -> Self {
-        let datagrams = questions.iter().map(|question| IoSlice::new(question)).collect();
-        Self { datagrams, next: 0, is_endless, length: questions.first().map_or(0, Vec::len) }
+impl List {
+    fn new(questions: &[Vec<u8>], is_endless: bool) -> Self {
+        let (length, count) = (questions.first().map_or(0, Vec::len), questions.len());
+        Self { bytes: questions.concat(), length, count, next: 0, is_endless }
     }
 
     /// The next ones, `most` at most; those at the beginning of the list wait for the next time.
-    fn upcoming(&self, most: usize) -> &[IoSlice<'a>] {
-        let end = (self.next + most).min(self.datagrams.len());
-        &self.datagrams[self.next..end]
+    fn upcoming(&self, most: usize) -> &[u8] {
+        let end = (self.next + most).min(self.count);
+        &self.bytes[self.next * self.length..end * self.length]
     }
 
     fn advance(&mut self, sent: usize) {
         self.next += sent;
-        if self.is_endless && self.next == self.datagrams.len() {
+        if self.is_endless && self.next == self.count {
             self.next = 0;
         }
     }
 
     fn is_over(&self) -> bool {
-        self.next == self.datagrams.len()
+        self.next == self.count
     }
 }
 
@@ -142,13 +143,12 @@ impl Flow {
     }
 
     /// As many questions as the window has room for.
-    fn fill(&mut self, list: &mut List<'_>) -> Result<(), Failure> {
+    fn fill(&mut self, list: &mut List) -> Result<(), Failure> {
         let upcoming = list.upcoming(WINDOW - self.under_way);
-        if upcoming.is_empty() {
+        if upcoming.is_empty() || !send_row(&self.socket, upcoming).tried(|| "sending".to_owned())? {
             return Ok(());
         }
-        let sent =
-            send_together(&self.socket, upcoming, list.length as u16).tried(|| "sending".to_owned())?;
+        let sent = upcoming.len() / list.length;
         list.advance(sent);
         self.under_way += sent;
         Ok(())
@@ -158,18 +158,34 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::upstream::Upstream;
+    use crate::load::questions;
 
     #[test]
     fn a_list_that_is_asked_once_ends_and_the_other_begins_again() {
         let questions = vec![vec![0; 40]; 10];
         let (mut once, mut endless) = (List::new(&questions, false), List::new(&questions, true));
         for list in [&mut once, &mut endless] {
-            assert_eq!(list.upcoming(8).len(), 8);
+            assert_eq!(list.upcoming(8).len(), 8 * 40);
             list.advance(8);
-            assert_eq!(list.upcoming(8).len(), 2);
+            assert_eq!(list.upcoming(8).len(), 2 * 40);
             list.advance(2);
         }
         assert!(once.is_over() && once.upcoming(8).is_empty());
-        assert!(!endless.is_over() && endless.upcoming(8).len() == 8);
+        assert!(!endless.is_over() && endless.upcoming(8).len() == 8 * 40);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_answered_is_counted_and_what_is_refused_apart() -> Result<(), Failure> {
+        let upstream = Upstream::start(1).await?;
+        let load =
+            Load { server: upstream.address, source: Ipv4Addr::LOCALHOST, questions: questions("hot", 10)? };
+        let seen = load.again_and_again(Duration::from_millis(200))?;
+        assert!(seen.answered > 0 && seen.failed == 0, "{seen:?}");
+        assert_eq!(load.once(Duration::from_secs(5))?.answered, 10);
+        upstream.change(|manner| manner.refusal = Some(2));
+        let seen = load.again_and_again(Duration::from_millis(200))?;
+        assert!(seen.answered == 0 && seen.failed > 0, "{seen:?}");
+        Ok(())
     }
 }

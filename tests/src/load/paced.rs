@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::batch::{Receiver, timed};
+use super::batch::{Receiver, connected, note_arrivals};
 use crate::failure::{Failure, Tried};
 
 /// How long the last answers are waited for.
@@ -22,7 +22,8 @@ pub(crate) fn ask(
     rate: f64,
     duration: Duration,
 ) -> Result<Vec<f64>, Failure> {
-    let socket = timed(Ipv4Addr::LOCALHOST, server)?;
+    let socket = connected(Ipv4Addr::LOCALHOST, server)?;
+    note_arrivals(&socket)?;
     let interval = Duration::from_secs_f64(1.0 / rate);
     let mut waiting =
         Waiting { socket, receiver: Receiver::new(), sent_at: Vec::new(), microseconds: Vec::new() };

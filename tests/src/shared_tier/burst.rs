@@ -1,6 +1,6 @@
 //! Many askers that ask the same questions at the same instant, once.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Channel, Sender as Report, channel};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use crate::failure::{Failure, Tried};
-use crate::framing;
-use crate::load::batch::{Receiver, Sender, rcode, timed};
+use crate::faults::client::{connect_from, exchange};
+use crate::load::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 
 /// One that asks: from where, and whom.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,9 @@ pub(super) struct Seen {
 
 /// As long as glibc waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long nothing is read: longer than the slowest answer may take that is not late.
+const READ_AFTER: Duration = Duration::from_millis(180);
 
 /// Asks, and waits until every question is answered, 5 s at most. Who has no answer after `again` asks once more, by
 /// TCP, and takes what comes first.
@@ -81,7 +84,8 @@ impl Burst {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
         let mut waiting = Vec::with_capacity(askers.len());
         for (index, asker) in askers.iter().enumerate() {
-            let socket = timed(asker.source, asker.server)?;
+            let socket = connected(asker.source, asker.server)?;
+            note_arrivals(&socket)?;
             epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
             let is_answered = vec![false; questions.len()];
             waiting.push(Waiting { asker: *asker, socket, asked_at: Duration::ZERO, is_answered });
@@ -97,7 +101,10 @@ impl Burst {
         let start = Instant::now();
         self.send()?;
         self.seen.sending = start.elapsed();
-        let mut again_at = again.map(|after| start + after);
+        // From the last question on: the first ones wait a little longer.
+        let mut again_at = again.map(|after| Instant::now() + after);
+        // The kernel has noted when answers come; reading them meanwhile would take a core from who answers.
+        self.runtime.block_on(sleep(READ_AFTER));
         while self.missing > 0 && start.elapsed() < PATIENCE {
             let ready =
                 self.epoll.wait(&mut events, EpollTimeout::from(5_u8)).tried(|| "waiting".to_owned())?;
@@ -105,7 +112,8 @@ impl Burst {
                 self.receive(usize::try_from(event.data()).unwrap_or_default(), &mut receiver)?;
             }
             self.take_late(&late);
-            if again_at.take_if(|at| Instant::now() >= *at).is_some() {
+            // Who has an answer that is not read yet does not ask again.
+            if ready == 0 && again_at.take_if(|at| Instant::now() >= *at).is_some() {
                 self.ask_again(&report);
             }
         }
@@ -181,10 +189,38 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-async fn by_tcp(asker: Asker, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((asker.source, 0).into())?;
-    let mut stream = socket.connect(asker.server).await?;
-    framing::write(&mut stream, question).await?;
-    framing::read(&mut stream).await
+async fn by_tcp(asker: Asker, question: &[u8]) -> io::Result<Vec<u8>> {
+    exchange(&mut connect_from(asker.source, asker.server).await?, question).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::upstream::Upstream;
+    use crate::shared_tier::gang::questions;
+
+    /// Ten askers, each with an address of its own.
+    fn askers(server: SocketAddr) -> Vec<Asker> {
+        (1..=10).map(|number| Asker { source: Ipv4Addr::new(127, 1, 0, number), server }).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_asker_sees_every_answer_once() -> Result<(), Failure> {
+        let upstream = Upstream::start(1).await?;
+        let seen = ask(askers(upstream.address), questions()?, None).await?;
+        assert_eq!((seen.milliseconds.len(), seen.failed, seen.again), (60, 0, 0));
+        assert!(seen.milliseconds.is_sorted() && seen.milliseconds.iter().all(|time| *time > 0.0));
+        assert_eq!(upstream.asked(), 60);
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_gets_no_datagram_asks_again_by_tcp() -> Result<(), Failure> {
+        let upstream = Upstream::start(1).await?;
+        upstream.change(|manner| (manner.loss, manner.refusal) = ([1000, 0], Some(2)));
+        let again = Some(Duration::from_millis(20));
+        let seen = ask(askers(upstream.address), questions()?, again).await?;
+        assert_eq!((seen.milliseconds.len(), seen.failed, seen.again), (60, 60, 60));
+        Ok(())
+    }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 
 use super::burst::{Asker, Seen, ask};
-use super::stage::{FREE, sidecar, tier};
+use super::stage::{FREE, ONE_SOURCE, sidecars, tier};
 use crate::cluster_dns::{ClusterDns, Faults, World};
 use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
 use crate::gang::table::percentile;
 use crate::load::batch::question;
-use crate::process::datagrams_dropped;
+use crate::process::{datagrams_dropped, usage};
 use crate::promises::Row;
 
 /// A name outside, a Service, and one that does not exist.
@@ -29,33 +29,37 @@ const SLOWEST: f64 = 150.0;
 /// As a sidecar that has no answer asks again.
 const HEDGE: Duration = Duration::from_millis(300);
 
-const GOAL: &str =
-    "cluster DNS is asked once for each name and type, all answered, the slowest within 150 ms";
-
 /// 100 sidecars as processes, each asked by its application.
 pub(super) async fn of_sidecars(program: &Path) -> Result<Row, Failure> {
     const SIDECARS: usize = 100;
-    let cluster_dns = slow_cluster_dns().await?;
-    let tier = tier(program, FREE, cluster_dns.address(), &[], None).await?;
-    let mut sidecars = Vec::with_capacity(SIDECARS);
-    for _ in 0..SIDECARS {
-        sidecars.push(sidecar(program, tier.dns, cluster_dns.address()).await?);
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let cluster_dns = slow_cluster_dns().await?;
+        let tier = tier(program, FREE, cluster_dns.address(), &ONE_SOURCE, None).await?;
+        let sidecars = sidecars(program, SIDECARS, tier.dns, cluster_dns.address()).await?;
+        let ask_own = |sidecar: &Proxy| Asker { source: Ipv4Addr::LOCALHOST, server: sidecar.dns };
+        let seen = ask(sidecars.iter().map(ask_own).collect(), questions()?, None).await?;
+        rounds.push(Round::of(seen, &cluster_dns, &tier)?);
     }
-    let ask_own = |sidecar: &Proxy| Asker { source: Ipv4Addr::LOCALHOST, server: sidecar.dns };
-    let seen = ask(sidecars.iter().map(ask_own).collect(), questions()?, None).await?;
     let what = "100 sidecars with a tier, all cold, are asked for 3 names, A and AAAA, at the same instant";
-    row("gang-100", what, SIDECARS, &seen, &cluster_dns, &tier)
+    Ok(row("gang-100", what, SIDECARS, &rounds))
 }
 
 /// 2,000 sidecars, of which there is no more than their questions.
 pub(super) async fn of_simulated_sidecars(program: &Path) -> Result<Row, Failure> {
-    let cluster_dns = slow_cluster_dns().await?;
-    let tier = tier(program, FREE, cluster_dns.address(), &[], None).await?;
-    let seen = simulated(&tier).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let cluster_dns = slow_cluster_dns().await?;
+        let tier = tier(program, FREE, cluster_dns.address(), &[], None).await?;
+        rounds.push(Round::of(simulated(&tier).await?, &cluster_dns, &tier)?);
+    }
     let what = "2,000 simulated sidecars, each from an address of its own, ask a cold tier for 3 names, A and AAAA, \
                 at the same instant";
-    row("gang-2000", what, SIMULATED, &seen, &cluster_dns, &tier)
+    Ok(row("gang-2000", what, SIMULATED, &rounds))
 }
+
+/// Each with processes of its own: one that another program of the machine disturbs does not decide.
+const ROUNDS: usize = 3;
 
 const SIMULATED: usize = 2000;
 
@@ -80,34 +84,59 @@ pub(super) fn questions() -> Result<Vec<Vec<u8>>, Failure> {
     (0..).zip(asked).map(|(id, (name, record_type))| question(id, name, record_type)).collect()
 }
 
-fn row(
-    name: &'static str,
-    what: &str,
-    askers: usize,
-    seen: &Seen,
-    cluster_dns: &ClusterDns,
-    tier: &Proxy,
-) -> Result<Row, Failure> {
-    let (counts, expected) = (cluster_dns.counts(), askers * NAMES.len() * 2);
-    let [median, late, slowest] = [0.5, 0.99, 1.0].map(|share| percentile(&seen.milliseconds, share));
-    let answered = seen.milliseconds.len();
-    Ok(Row {
+/// What one gang saw, and what it cost cluster DNS.
+struct Round {
+    seen: Seen,
+    /// Queries at cluster DNS, in all and the most for one name and type.
+    queries: [u64; 2],
+    /// Datagrams that the tier had no room for.
+    dropped: u64,
+    /// User and system time of the tier from its start, in milliseconds; in steps of ten.
+    cpu: f64,
+}
+
+impl Round {
+    fn of(seen: Seen, cluster_dns: &ClusterDns, tier: &Proxy) -> Result<Self, Failure> {
+        let counts = cluster_dns.counts();
+        let queries = [counts.total(), counts.most_for_one()];
+        let (dropped, cpu) = (datagrams_dropped(tier.dns.port())?, usage(tier.id()?)?.cpu * 1000.0);
+        Ok(Self { seen, queries, dropped, cpu })
+    }
+
+    fn at(&self, share: f64) -> f64 {
+        percentile(&self.seen.milliseconds, share)
+    }
+}
+
+fn row(name: &'static str, what: &str, askers: usize, rounds: &[Round]) -> Row {
+    let expected = askers * NAMES.len() * 2;
+    let answered = |round: &Round| round.seen.milliseconds.len() - round.seen.failed;
+    let of_each = |figure: &dyn Fn(&Round) -> f64| {
+        let figures: Vec<_> = rounds.iter().map(|round| format!("{:.0}", figure(round))).collect();
+        figures.join(", ")
+    };
+    let mut slowest: Vec<_> = rounds.iter().map(|round| round.at(1.0)).collect();
+    slowest.sort_by(f64::total_cmp);
+    let are_answered = rounds.iter().all(|round| answered(round) == expected);
+    let are_asked_once = rounds.iter().all(|round| round.queries[1] == 1);
+    Row {
         name,
-        what: what.to_owned(),
+        what: format!("{what}; {} rounds", rounds.len()),
         result: format!(
-            "{answered} of {expected} answered, {} of them SERVFAIL; p50 {median:.0} ms, p99 {late:.0} ms, slowest {slowest:.0} ms; \
-             {} queries at cluster DNS, at most {} for one name and type; sent within {:.0} ms, {} asked again by TCP, {} \
-             datagrams dropped by the tier",
-            seen.failed,
-            counts.total(),
-            counts.most_for_one(),
-            seen.sending.as_secs_f64() * 1000.0,
-            seen.again,
-            datagrams_dropped(tier.dns.port())?,
+            "{} of {expected} answered; p50 {} ms, p99 {} ms, slowest {} ms; {} queries at cluster DNS, at most {} for one name \
+             and type; sent within {} ms, {} asked again by TCP, {} datagrams dropped by the tier, which took {} ms of CPU",
+            of_each(&|round| answered(round) as f64),
+            of_each(&|round| round.at(0.5)),
+            of_each(&|round| round.at(0.99)),
+            of_each(&|round| round.at(1.0)),
+            of_each(&|round| round.queries[0] as f64),
+            of_each(&|round| round.queries[1] as f64),
+            of_each(&|round| round.seen.sending.as_secs_f64() * 1000.0),
+            of_each(&|round| round.seen.again as f64),
+            of_each(&|round| round.dropped as f64),
+            of_each(&|round| round.cpu),
         ),
-        goal: GOAL,
-        holds: Some(
-            answered == expected && seen.failed == 0 && counts.most_for_one() == 1 && slowest <= SLOWEST,
-        ),
-    })
+        goal: "cluster DNS is asked once for each name and type, all answered, the slowest within 150 ms (median of the rounds)",
+        holds: Some(are_answered && are_asked_once && percentile(&slowest, 0.5) <= SLOWEST),
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use hickory_proto::rr::RecordType;
 
 use super::stage::{FREE, tier};
 use crate::failure::{Failure, Tried};
@@ -13,8 +14,7 @@ use crate::faults::client::ask_from;
 use crate::faults::upstream::Upstream;
 use crate::load::datagrams::Load;
 use crate::load::{Figures, name, questions};
-use crate::process::Pinned;
-use crate::process::usage;
+use crate::process::{Machine, Pinned, usage};
 use crate::promises::Row;
 
 /// Names that are asked for.
@@ -38,7 +38,7 @@ pub(super) async fn on_two_cores(program: &Path, seed: u64) -> Result<Row, Failu
 
 /// `cores`: of the tier, and of what asks.
 async fn hot(
-    row: &'static str,
+    name: &'static str,
     program: &Path,
     seed: u64,
     workers: usize,
@@ -46,27 +46,24 @@ async fn hot(
 ) -> Result<Row, Failure> {
     let upstream = Upstream::start(seed).await?;
     let tier = tier(program, FREE, upstream.address, &["--workers", &workers.to_string()], cores[0]).await?;
-    warm(tier.dns, NAMES).await?;
-    let load = Load { server: tier.dns, source: Ipv4Addr::LOCALHOST, questions: questions(PREFIX, NAMES)? };
+    warm(tier.dns).await?;
+    let load = load(tier.dns, Ipv4Addr::LOCALHOST)?;
     let mut rounds: Vec<(Figures, f64)> = Vec::new();
+    let (machine, begun) = (Machine::now()?, usage(tier.id()?)?.cpu);
     for _ in 0..3 {
         let before = usage(tier.id()?)?;
-        let load = load.clone();
-        let asking = tokio::task::spawn_blocking(move || {
-            let _pinned = cores[1].map(Pinned::to).transpose()?;
-            load.again_and_again(ROUND)
-        });
-        let figures = asking.await.tried(|| "asking".to_owned())??;
+        let figures = ask(&load, cores[1], ROUND).await?;
         let cpu = usage(tier.id()?)?.cpu - before.cpu;
         rounds.push((figures, cpu * 1e6 / figures.answered.max(1) as f64));
     }
+    let others = machine.share_of_others(usage(tier.id()?)?.cpu - begun)?;
     rounds.sort_by(|(one, _), (other, _)| one.per_second.total_cmp(&other.per_second));
     let [_, (median, cost), (best, _)] = rounds[..] else {
         return Err(Failure::new("there are three rounds"));
     };
     let lost: u64 = rounds.iter().map(|(figures, _)| figures.lost + figures.failed).sum();
     Ok(Row {
-        name: row,
+        name,
         what: format!(
             "{NAMES} hot names, --workers {workers}, {}; 3 rounds of 3 s",
             if cores[0].is_some() {
@@ -76,26 +73,43 @@ async fn hot(
             }
         ),
         result: format!(
-            "median {:.0} answers a second, best {:.0}; {cost:.2} us of CPU for one; who asks took {:.0} % of a core; {lost} lost",
+            "median {:.0} answers a second, best {:.0}; {cost:.2} us of CPU for one; who asks took {:.0} % of a core, other programs {:.0} % \
+             of the machine; {lost} lost",
             median.per_second,
             best.per_second,
-            median.busy * 100.0
+            median.busy * 100.0,
+            others * 100.0
         ),
         goal: "",
         holds: None,
     })
 }
 
-/// Makes so many names hot: asks for each, from several addresses, so that no source asks for too much.
-async fn warm(server: SocketAddr, names: usize) -> Result<(), Failure> {
+/// Who asks for the hot names from that address; they are not hot yet.
+pub(super) fn load(server: SocketAddr, source: Ipv4Addr) -> Result<Load, Failure> {
+    Ok(Load { server, source, questions: questions(PREFIX, NAMES)? })
+}
+
+/// Asks for that long, in a thread of its own, on one core or wherever there is room.
+pub(super) async fn ask(load: &Load, core: Option<usize>, duration: Duration) -> Result<Figures, Failure> {
+    let load = load.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let _pinned = core.map(Pinned::to).transpose()?;
+        load.again_and_again(duration)
+    });
+    asking.await.tried(|| "asking".to_owned())?
+}
+
+/// Makes the names hot: asks for each, from several addresses, so that no source asks for too much.
+pub(super) async fn warm(server: SocketAddr) -> Result<(), Failure> {
     let ask_one = |number: usize| async move {
         let source = Ipv4Addr::new(127, 0, 3, (number % 4) as u8 + 1);
-        ask_from(source, server, &name(PREFIX, number)).await
+        ask_from(source, server, &name(PREFIX, number), RecordType::A).await
     };
-    let seen: Vec<_> = stream::iter(0..names).map(ask_one).buffer_unordered(50).collect().await;
+    let seen: Vec<_> = stream::iter(0..NAMES).map(ask_one).buffer_unordered(50).collect().await;
     let seen = seen.into_iter().collect::<Result<Vec<_>, _>>()?;
     match seen.iter().filter(|seen| !seen.is_answered()).count() {
         0 => Ok(()),
-        failed => Err(Failure::new(format!("{failed} of {names} names could not be made hot"))),
+        failed => Err(Failure::new(format!("{failed} of {NAMES} names could not be made hot"))),
     }
 }

@@ -1,29 +1,25 @@
-//! Pods, the way to cluster DNS, and its queue, in virtual time.
+//! Pods, the shared tier, cluster DNS and its queue: events in order of time.
+
+mod exchange;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
+use super::liveness::Liveness;
 use super::plan::{Question, Step, plan};
+use super::policy::{Leader, Stage};
 use super::stub::{Next, Stub};
+use super::tier::{Client, Tier, TierSize};
 use crate::cluster_dns::{Capacity, ServiceQueue};
 use crate::gang::arm::Arm;
+use exchange::{Exchange, Origin};
 
-/// The way from a pod to cluster DNS.
+/// The way from a pod to cluster DNS, or to the tier, or from there to cluster DNS.
 const WAY: Duration = Duration::from_micros(250);
 
 /// glibc: `RES_TIMEOUT`.
 const STUB_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The node's cache: an attempt, all attempts, and how long answers live (`denial 9984 5`, all others 30 s).
-const NODE_ATTEMPT: Duration = Duration::from_secs(2);
-const NODE_DEADLINE: Duration = Duration::from_secs(5);
-const NODE_NEGATIVE: Duration = Duration::from_secs(5);
-const NODE_POSITIVE: Duration = Duration::from_secs(30);
-
-/// The sidecar: the second attempt, by TCP, and all attempts.
-const SIDECAR_HEDGE: Duration = Duration::from_millis(300);
-const SIDECAR_DEADLINE: Duration = Duration::from_secs(4);
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +34,8 @@ pub struct Gang {
     pub spread: Duration,
     /// Cluster DNS and the loss on the way.
     pub capacity: Capacity,
+    /// The shared tier, in the arm that has one.
+    pub tier: TierSize,
     /// How often all start again when one failed.
     pub restarts: u32,
     /// How long it takes to create them again.
@@ -51,6 +49,10 @@ pub struct Outcome {
     pub queries: u64,
     /// Queries that were dropped before a full queue.
     pub dropped: u64,
+    /// Queries at the shared tier, and those of them that were dropped.
+    pub tier_queries: u64,
+    /// Those of them that were dropped.
+    pub tier_dropped: u64,
     /// How often all started again.
     pub restarts: u32,
     /// When each pod had its names, in seconds, ascending; empty: the gang never started.
@@ -59,6 +61,12 @@ pub struct Outcome {
 
 /// Simulates a gang until it has started or has no restart left.
 pub fn simulate(gang: &Gang) -> Outcome {
+    let nodes = gang.pods.div_ceil(gang.pods_per_node);
+    let tiers = match (gang.arm, gang.tier.replicas) {
+        (Arm::Shared, 0) => nodes,
+        (Arm::Shared, replicas) => replicas,
+        _ => 0,
+    };
     let mut model = Model {
         gang: *gang,
         plan: plan(gang.arm),
@@ -68,8 +76,10 @@ pub fn simulate(gang: &Gang) -> Outcome {
         now: Duration::ZERO,
         sequence: 0,
         pods: Vec::new(),
+        liveness: Vec::new(),
         exchanges: Vec::new(),
         node_caches: HashMap::new(),
+        tiers: vec![Tier::new(&gang.tier); tiers],
         outcome: Outcome::default(),
     };
     model.run();
@@ -77,31 +87,28 @@ pub fn simulate(gang: &Gang) -> Outcome {
     model.outcome
 }
 
-/// What happens at a moment. Pods and exchanges are known by their index in the attempt of the gang that runs.
+/// What happens at a moment. Pods, exchanges and processes of the tier are known by their index in the attempt of the
+/// gang that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// The pod sends its first question.
     Begin { pod: usize },
     /// A query comes to cluster DNS.
     Arrives { exchange: usize, by_tcp: bool },
+    /// A query comes to the tier; or, with the time when it was sent, the question whether it is alive.
+    ArrivesAtTier { tier: usize, client: Client, look: Option<Duration> },
+    /// The tier has read it.
+    Read { tier: usize, client: Client },
     /// An answer comes back.
     Answered { exchange: usize },
-    /// An exchange's next attempt, or its end.
-    Again { exchange: usize, attempt: u8 },
+    /// The tier says that it is alive, to who has asked at that time.
+    Alive { exchange: usize, asked_at: Duration },
+    /// The tier says that it cannot.
+    Refused { exchange: usize },
+    /// An exchange's next act.
+    Due { exchange: usize, stage: Stage },
     /// The stub resolver has waited long enough.
     TimeOut { pod: usize, round: u32 },
-}
-
-/// A question on its way, from a pod, its sidecar or its node.
-#[derive(Debug, Clone)]
-struct Exchange {
-    pod: usize,
-    round: u32,
-    index: usize,
-    question: Question,
-    begun: Duration,
-    is_from_cache: bool,
-    is_done: bool,
 }
 
 struct Model {
@@ -113,11 +120,17 @@ struct Model {
     now: Duration,
     sequence: u64,
     pods: Vec<Stub>,
+    /// What each pod's sidecar knows of the tier.
+    liveness: Vec<Liveness>,
     exchanges: Vec<Exchange>,
     /// Until when each node knows an answer.
     node_caches: HashMap<(usize, Question), Duration>,
+    tiers: Vec<Tier>,
     outcome: Outcome,
 }
+
+/// What a pod does next, because of an event.
+type Consequence = Option<(usize, Next)>;
 
 impl Model {
     fn run(&mut self) {
@@ -136,7 +149,9 @@ impl Model {
     fn begin(&mut self) {
         self.events.clear();
         self.exchanges.clear();
+        self.tiers.iter_mut().for_each(Tier::forget_clients);
         self.pods = vec![Stub::new(); self.gang.pods];
+        self.liveness = vec![Liveness::default(); self.gang.pods];
         for pod in 0..self.gang.pods {
             let after = self.gang.spread.mul_f64(self.random.f64());
             self.schedule(after, Event::Begin { pod });
@@ -147,27 +162,29 @@ impl Model {
     fn attempt(&mut self) -> bool {
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             self.now = at;
-            let plan = &self.plan;
-            let (pod, next) = match event {
-                Event::Begin { pod } => (pod, self.pods[pod].begin(plan)),
-                Event::TimeOut { pod, round } => (pod, self.pods[pod].time_out(plan, round)),
-                Event::Answered { exchange } => self.answer(exchange),
-                Event::Again { exchange, attempt } => self.again(exchange, attempt),
-                Event::Arrives { exchange, by_tcp } => {
-                    self.arrive(exchange, by_tcp);
-                    continue;
-                }
-            };
-            if !self.follow(pod, next) {
+            if let Some((pod, next)) = self.happen(event)
+                && !self.follow(pod, next)
+            {
                 return false;
             }
         }
         self.outcome.started_seconds.len() == self.gang.pods
     }
 
-    fn schedule(&mut self, after: Duration, event: Event) {
-        self.sequence += 1;
-        self.events.push(Reverse((self.now + after, self.sequence, event)));
+    fn happen(&mut self, event: Event) -> Consequence {
+        let plan = &self.plan;
+        match event {
+            Event::Begin { pod } => return Some((pod, self.pods[pod].begin(plan))),
+            Event::TimeOut { pod, round } => return Some((pod, self.pods[pod].time_out(plan, round))),
+            Event::Answered { exchange } => return self.end(exchange, true),
+            Event::Due { exchange, stage } => return self.act(exchange, stage),
+            Event::Arrives { exchange, by_tcp } => self.arrive(exchange, by_tcp),
+            Event::ArrivesAtTier { tier, client, look } => self.arrive_at_tier(tier, client, look),
+            Event::Read { tier, client } => self.read(tier, client),
+            Event::Alive { exchange, asked_at } => self.is_alive(exchange, asked_at),
+            Event::Refused { exchange } => self.refuse(exchange),
+        }
+        None
     }
 
     /// Whether the gang goes on: a pod that has failed ends it.
@@ -190,75 +207,22 @@ impl Model {
 
     fn ask(&mut self, pod: usize, index: usize) {
         let question = self.pods[pod].step_of(&self.plan)[index];
-        let (round, begun) = (self.pods[pod].round(), self.now);
-        let is_from_cache = self.gang.arm == Arm::NodeLocal && self.node_knows(pod, question);
-        self.exchanges.push(Exchange { pod, round, index, question, begun, is_from_cache, is_done: false });
-        let exchange = self.exchanges.len() - 1;
-        if is_from_cache {
+        let leader = match self.gang.arm {
+            Arm::Direct | Arm::Ndots2 => Leader::Stub,
+            Arm::NodeLocal => Leader::NodeCache,
+            Arm::Injected => Leader::Sidecar,
+            Arm::Shared if self.liveness[pod].is_dead() => Leader::Sidecar,
+            Arm::Shared => Leader::SidecarBehindTier,
+        };
+        let origin = Origin::Pod { pod, round: self.pods[pod].round(), index };
+        let exchange = self.begin_exchange(leader, origin, question);
+        if leader == Leader::NodeCache && self.node_knows(pod, question) {
+            self.exchanges[exchange].is_from_cache = true;
             self.schedule(Duration::ZERO, Event::Answered { exchange });
         } else {
-            // The first attempt is never the end of an exchange.
-            let _ = self.again(exchange, 0);
+            // The first act is never the end of an exchange.
+            let _ = self.act(exchange, Stage::First);
         }
-    }
-
-    fn node_knows(&self, pod: usize, question: Question) -> bool {
-        let until = self.node_caches.get(&(pod / self.gang.pods_per_node, question));
-        until.is_some_and(|until| *until > self.now)
-    }
-
-    /// Sends an attempt of an exchange, and plans the next one, by the policy of whoever asks cluster DNS.
-    fn again(&mut self, exchange: usize, attempt: u8) -> (usize, Next) {
-        let pod = self.exchanges[exchange].pod;
-        if self.exchanges[exchange].is_done {
-            return (pod, Next::Wait);
-        }
-        let elapsed = self.now.saturating_sub(self.exchanges[exchange].begun);
-        let (by_tcp, next) = match self.gang.arm {
-            Arm::Direct | Arm::Ndots2 => (false, None),
-            Arm::NodeLocal if elapsed >= NODE_DEADLINE => return self.fail(exchange),
-            Arm::NodeLocal => (self.exchanges[exchange].question.in_cluster, Some(NODE_ATTEMPT)),
-            Arm::Injected if elapsed >= SIDECAR_DEADLINE => return self.fail(exchange),
-            Arm::Injected if attempt == 0 => (false, Some(SIDECAR_HEDGE)),
-            Arm::Injected => (true, Some(SIDECAR_DEADLINE.saturating_sub(elapsed))),
-        };
-        if by_tcp || self.random.f64() >= self.gang.capacity.loss {
-            self.schedule(WAY, Event::Arrives { exchange, by_tcp });
-        }
-        if let Some(after) = next {
-            self.schedule(after, Event::Again { exchange, attempt: attempt + 1 });
-        }
-        (pod, Next::Wait)
-    }
-
-    fn arrive(&mut self, exchange: usize, by_tcp: bool) {
-        self.outcome.queries += 1;
-        let done = if by_tcp { Some(self.queue.stream(self.now)) } else { self.queue.datagram(self.now) };
-        self.outcome.dropped += u64::from(done.is_none());
-        let is_lost = !by_tcp && self.random.f64() < self.gang.capacity.loss;
-        if let Some(done) = done.filter(|_| !is_lost) {
-            let after = done.saturating_sub(self.now) + WAY;
-            self.schedule(after, Event::Answered { exchange });
-        }
-    }
-
-    fn answer(&mut self, exchange: usize) -> (usize, Next) {
-        let Exchange { pod, round, index, question, is_from_cache, is_done, .. } = self.exchanges[exchange];
-        self.exchanges[exchange].is_done = true;
-        if self.gang.arm == Arm::NodeLocal && !is_from_cache {
-            let is_short = question.is_negative && question.in_cluster;
-            let life = if is_short { NODE_NEGATIVE } else { NODE_POSITIVE };
-            self.node_caches.insert((pod / self.gang.pods_per_node, question), self.now + life);
-        }
-        let next = if is_done { Next::Wait } else { self.pods[pod].answer(&self.plan, round, index) };
-        (pod, next)
-    }
-
-    /// SERVFAIL.
-    fn fail(&mut self, exchange: usize) -> (usize, Next) {
-        let Exchange { pod, round, .. } = self.exchanges[exchange];
-        self.exchanges[exchange].is_done = true;
-        (pod, self.pods[pod].fail(&self.plan, round))
     }
 }
 
@@ -267,6 +231,10 @@ mod tests {
     use super::*;
 
     fn gang(arm: Arm, pods: usize, capacity: Capacity) -> Outcome {
+        behind(TierSize::DEFAULT, arm, pods, capacity)
+    }
+
+    fn behind(tier: TierSize, arm: Arm, pods: usize, capacity: Capacity) -> Outcome {
         let spread = Duration::from_millis(20);
         simulate(&Gang {
             arm,
@@ -274,6 +242,7 @@ mod tests {
             pods_per_node: 100,
             spread,
             capacity,
+            tier,
             restarts: 2,
             recreation: Duration::from_secs(1),
         })
@@ -287,6 +256,33 @@ mod tests {
         assert_eq!([Arm::Direct, Arm::Ndots2, Arm::Injected].map(queries), [1000, 700, 450]);
         let shared = queries(Arm::NodeLocal);
         assert!((20..1000).contains(&shared), "{shared}");
+    }
+
+    #[test]
+    fn each_process_of_the_tier_asks_once_for_each_name_and_type() {
+        for (replicas, processes) in [(1, 1), (2, 2), (0, 3)] {
+            let tier = TierSize { replicas, ..TierSize::DEFAULT };
+            let outcome = behind(tier, Arm::Shared, 300, PLENTY);
+            assert_eq!((outcome.queries, outcome.tier_queries), (processes * 9, 300 * 9), "{replicas}");
+        }
+    }
+
+    #[test]
+    fn a_tier_that_is_silent_costs_a_pause_and_is_left_out() {
+        let tier = TierSize { queue: 0, ..TierSize::DEFAULT };
+        let outcome = behind(tier, Arm::Shared, 50, PLENTY);
+        assert_eq!((outcome.queries, outcome.restarts, outcome.started_seconds.len()), (450, 0, 50));
+        // The first question is its last, as far as the tier is concerned.
+        assert!(outcome.started_seconds.iter().all(|at| (0.25..0.35).contains(at)), "{outcome:?}");
+        assert_eq!(outcome.tier_dropped, 50 * 4, "a question, and three times whether it is alive");
+    }
+
+    #[test]
+    fn what_is_lost_on_the_way_to_the_tier_is_asked_there_again() {
+        let outcome = gang(Arm::Shared, 1000, Capacity { loss: 0.01, ..PLENTY });
+        // Two in a hundred are silent; of the checks that follow, six in a hundred are incomplete.
+        assert!((18..60).contains(&outcome.queries), "{}", outcome.queries);
+        assert_eq!(outcome.started_seconds.len(), 1000);
     }
 
     #[test]

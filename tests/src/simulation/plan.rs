@@ -1,5 +1,7 @@
 //! What leaves a pod, in which order, for the three names of the experiment's Job.
 
+use std::time::Duration;
+
 use crate::gang::arm::Arm;
 
 /// One query, known by its number: which name and type it is for.
@@ -15,6 +17,14 @@ pub struct Question {
     pub is_negative: bool,
 }
 
+impl Question {
+    /// How long whoever has a cache keeps its answer: 5 s where it is negative and the cluster's, as nodelocaldns.yaml
+    /// (`denial 9984 5`) and the sidecar's bounds have it, else the 30 s of CoreDNS's `ttl 30` and `cache 30`.
+    pub fn life(self) -> Duration {
+        Duration::from_secs(if self.is_negative && self.in_cluster { 5 } else { 30 })
+    }
+}
+
 /// The questions that are asked at one time; the next step follows when all are answered.
 pub type Step = Vec<Question>;
 
@@ -25,7 +35,7 @@ pub type Step = Vec<Question>;
 /// | `ndots:5` | 2 candidates, A and AAAA | 3 that do not exist, and itself | the same 4 | 20 |
 /// | `ndots:2` | 2 candidates | itself | itself, and 3 | 14 |
 /// | node's cache | as with `ndots:5`, to the cache | | | 20 |
-/// | sidecar | one question for the first, 2 for the second | 2 | 2, and 2 about the namespace `com` | 9 |
+/// | sidecar, with or without the tier | one question for the first, 2 for the second | 2 | 2, and 2 about the namespace `com` | 9 |
 pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
     let mut name = 0;
     let mut both = |in_cluster: bool, exists: [bool; 2]| {
@@ -50,7 +60,7 @@ pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
             vec![service, [outside_search, vec![outside]].concat(), [missing_search, vec![missing]].concat()]
         }
         Arm::Ndots2 => vec![service, vec![outside], [vec![missing], missing_search].concat()],
-        Arm::Injected => vec![
+        Arm::Injected | Arm::Shared => vec![
             vec![first_only(&service[0]), service[1].clone()],
             vec![outside],
             // Of the search only `missing.example.com.svc.cluster.local` can exist; the namespace is asked about beside.
@@ -66,6 +76,6 @@ mod tests {
     #[test]
     fn each_arm_asks_as_often_as_the_table_says() {
         let queries = |arm| plan(arm).iter().flatten().flatten().count();
-        assert_eq!(Arm::ALL.map(queries), [20, 14, 20, 9]);
+        assert_eq!(Arm::ALL.map(queries), [20, 14, 20, 9, 9]);
     }
 }

@@ -23,7 +23,7 @@ pub fn table(rows: &[Row]) -> String {
     let header = ["arm", "pods", "queries", "per pod", "dropped", "restarts", "started", "p50 s", "max s"];
     let mut lines = vec![header.map(str::to_owned)];
     lines.extend(rows.iter().map(|row| {
-        let Outcome { queries, dropped, restarts, started_seconds } = &row.outcome;
+        let Outcome { queries, dropped, restarts, started_seconds, .. } = &row.outcome;
         let is_started = !started_seconds.is_empty();
         let seconds = |share| {
             if is_started { format!("{:.2}", percentile(started_seconds, share)) } else { "-".to_owned() }
@@ -32,7 +32,7 @@ pub fn table(rows: &[Row]) -> String {
             row.arm.name().to_owned(),
             row.pods.to_string(),
             queries.to_string(),
-            format!("{:.1}", *queries as f64 / row.pods.max(1) as f64),
+            per_pod(*queries as f64 / row.pods.max(1) as f64),
             dropped.to_string(),
             restarts.to_string(),
             if is_started { "yes" } else { "never" }.to_owned(),
@@ -41,6 +41,10 @@ pub fn table(rows: &[Row]) -> String {
         ]
     }));
     align(&lines)
+}
+
+fn per_pod(queries: f64) -> String {
+    if queries < 1.0 { format!("{queries:.2}") } else { format!("{queries:.1}") }
 }
 
 /// How the load on cluster DNS and the time to a started gang grow with it.

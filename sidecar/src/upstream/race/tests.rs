@@ -378,7 +378,7 @@ async fn a_dead_tier_is_left_before_the_first_pause_is_over_and_then_stepped_ove
     while setup.state.take() {}
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && (251..=301).contains(&took), "{took} ms");
-    assert_eq!(setup.asked().matches("150 (A)").count(), 3, "checked by three questions");
+    assert_eq!(setup.asked().matches("200 (A)").count(), 3, "checked by three questions");
     assert_eq!(setup.exchange().await, (ANSWERED, 1));
     assert!(setup.asked().ends_with(" B") && !setup.condition().is_down);
 }

@@ -1,0 +1,207 @@
+//! The same program as a tier between sidecars and cluster DNS: one cold cache for all, bounds for each source, and a way
+//! to leave. How fast it does that is what the program `shared-tier` measures.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use nix::sys::signal::Signal;
+use podlocal_tests::cluster_dns::{ClusterDns, World};
+use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::faults::client::{Seen, ask, ask_from, connect_from, exchange, question};
+use podlocal_tests::faults::proxy::Proxy;
+use podlocal_tests::faults::upstream::Upstream;
+use podlocal_tests::programs::Programs;
+use podlocal_tests::shared_tier::stage::{FREE, ONE_SOURCE, sidecars, tier};
+use podlocal_tests::shared_tier::{NAMES, measure};
+use tokio::time::{interval, timeout};
+
+/// Two pods, by their addresses.
+const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
+
+fn program() -> Result<PathBuf, Failure> {
+    Ok(Programs::build()?.sidecar)
+}
+
+/// An upstream of any name, and a tier with these flags before it.
+async fn stage(flags: &[&str]) -> Result<(Upstream, Proxy), Failure> {
+    let upstream = Upstream::start(1).await?;
+    let tier = tier(&program()?, FREE, upstream.address, flags, None).await?;
+    Ok((upstream, tier))
+}
+
+async fn rcode(source: Ipv4Addr, server: SocketAddr, name: &str) -> Result<Option<ResponseCode>, Failure> {
+    let seen = ask_from(source, server, name, RecordType::A).await?;
+    Ok(seen.response.map(|response| response.metadata.response_code))
+}
+
+#[tokio::test]
+async fn twenty_cold_sidecars_cost_cluster_dns_one_query_for_each_name_and_type() -> Result<(), Failure> {
+    const NAMES: [&str; 3] =
+        ["www.example.com", "web.default.svc.cluster.local", "gone.default.svc.cluster.local"];
+    let [behind, around] =
+        [ClusterDns::start(World::example(), FREE).await?, ClusterDns::start(World::example(), FREE).await?];
+    // Nobody asks again because this machine is slow.
+    let patient = ["--hedge-after", "3s"];
+    let (program, flags) = (program()?, [&patient[..], &ONE_SOURCE].concat());
+    let tier = tier(&program, FREE, behind.address(), &flags, None).await?;
+    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string(), "--hedge-after", "3s"];
+    let mut sidecars = Vec::new();
+    for _ in 0..20 {
+        sidecars.push(Proxy::start(&program, around.address(), &flags).await?);
+    }
+    let types = [RecordType::A, RecordType::AAAA];
+    let look_ups = sidecars.iter().flat_map(|sidecar| {
+        let questions = NAMES.into_iter().flat_map(|name| types.map(|record_type| (name, record_type)));
+        questions.map(|(name, record_type)| ask_from(ONE, sidecar.dns, name, record_type))
+    });
+    let seen = try_join_all(look_ups).await?;
+    let missing = seen.iter().filter(|seen| seen.is_missing()).count();
+    let addresses = seen.iter().filter(|seen| seen.is_answered()).count();
+    assert_eq!((missing, addresses), (40, 80));
+    let counts = behind.counts();
+    assert_eq!(counts.most_for_one(), 1, "{counts}");
+    assert!(counts.names().all(|name| NAMES.contains(&name)), "{counts}");
+    assert_eq!(around.counts().total(), 0, "{}", around.counts());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tier_that_is_killed_or_stopped_costs_no_look_up() -> Result<(), Failure> {
+    for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+        let (upstream, mut tier) = stage(&ONE_SOURCE).await?;
+        let sidecar = sidecars(&program()?, 1, tier.dns, upstream.address).await?.remove(0);
+        assert!(ask(sidecar.dns, "before.example.com").await?.is_answered());
+        assert!(tier.metric("podlocal_dns_queries_total").await? > 0, "it is asked while it is well");
+        tier.signal(signal)?;
+        if signal == Signal::SIGKILL {
+            tier.ended().await?;
+        }
+        let look_ups = (0..30).map(|number| {
+            let name = format!("after-{number}.example.com");
+            async move { ask(sidecar.dns, &name).await }
+        });
+        let seen: Vec<Seen> = try_join_all(look_ups).await?;
+        assert!(seen.iter().all(Seen::is_answered), "{signal}: {seen:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_sigterm_a_tier_answers_while_it_is_ready_no_more_and_then_ends_with_0() -> Result<(), Failure>
+{
+    let (_upstream, mut tier) = stage(&["--lame-duck", "3s"]).await?;
+    assert!(tier.is_ready().await);
+    tier.signal(Signal::SIGTERM)?;
+    let mut beat = interval(Duration::from_millis(10));
+    let is_unready = async {
+        while tier.is_ready().await {
+            beat.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(2), is_unready).await.tried(|| "waiting for /readyz".to_owned())?;
+    assert!(ask(tier.dns, "cold.example.com").await?.is_answered(), "by UDP");
+    let mut connection = connect_from(ONE, tier.dns).await.tried(|| "connecting".to_owned())?;
+    let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
+    exchange(&mut connection, &message).await.tried(|| "asking by TCP".to_owned())?;
+    assert_eq!(tier.ended().await?, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_allowed_gets_silence() -> Result<(), Failure> {
+    let (upstream, tier) = stage(&["--sources", "127.0.1.1/32"]).await?;
+    assert_eq!(rcode(ONE, tier.dns, "www.example.com").await?, Some(ResponseCode::NoError));
+    let asked = upstream.asked();
+    let answer = timeout(Duration::from_millis(500), rcode(OTHER, tier.dns, "www.example.com")).await;
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(is_closed(OTHER, tier.dns).await?);
+    assert_eq!(upstream.asked(), asked);
+    assert_eq!(rcode(ONE, tier.dns, "other.example.com").await?, Some(ResponseCode::NoError));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_tcp_connections_and_others_have_theirs() -> Result<(), Failure> {
+    let (_upstream, tier) = stage(&["--tcp-connections-per-source", "2"]).await?;
+    let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut connection = connect_from(ONE, tier.dns).await.tried(|| "connecting".to_owned())?;
+        exchange(&mut connection, &message).await.tried(|| "asking by TCP".to_owned())?;
+        held.push(connection);
+    }
+    assert!(is_closed(ONE, tier.dns).await?);
+    assert!(!is_closed(OTHER, tier.dns).await?);
+    drop(held);
+    let mut beat = interval(Duration::from_millis(10));
+    let is_free = async {
+        while is_closed(ONE, tier.dns).await? {
+            beat.tick().await;
+        }
+        Ok::<_, Failure>(())
+    };
+    timeout(Duration::from_secs(5), is_free).await.tried(|| "waiting for a place".to_owned())??;
+    Ok(())
+}
+
+/// Whether a new connection of that source is closed, in place of an answer.
+async fn is_closed(source: Ipv4Addr, server: SocketAddr) -> Result<bool, Failure> {
+    let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
+    let Ok(mut connection) = connect_from(source, server).await else { return Ok(true) };
+    let answer = timeout(Duration::from_secs(5), exchange(&mut connection, &message)).await;
+    Ok(answer.tried(|| "asking by TCP".to_owned())?.is_err())
+}
+
+#[tokio::test]
+async fn a_source_that_has_too_many_questions_under_way_fails_and_others_wait() -> Result<(), Failure> {
+    let (upstream, tier) = stage(&["--misses-per-source", "2"]).await?;
+    upstream.change(|manner| manner.is_silent = true);
+    let ask_one = |source, name: &'static str| rcode(source, tier.dns, name);
+    let mut waiting = Box::pin(join_all([ask_one(ONE, "a.example.com"), ask_one(ONE, "b.example.com")]));
+    // Polled first, so those two are asked first; they wait, since the upstream says nothing.
+    assert!(timeout(Duration::from_millis(200), &mut waiting).await.is_err());
+    assert_eq!(ask_one(ONE, "c.example.com").await?, Some(ResponseCode::ServFail));
+    let other = timeout(Duration::from_millis(200), ask_one(OTHER, "d.example.com")).await;
+    assert!(other.is_err(), "{other:?}");
+    assert_eq!(tier.metric("podlocal_dns_limits_reached_total{limit=\"misses_per_source\"}").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_that_asks_for_too_much_that_is_new_gets_what_is_known() -> Result<(), Failure> {
+    let (_upstream, tier) = stage(&["--miss-rate-per-source", "1"]).await?;
+    assert_eq!(rcode(OTHER, tier.dns, "known.example.com").await?, Some(ResponseCode::NoError));
+    let mut codes = Vec::new();
+    for number in 0..10 {
+        codes.push(rcode(ONE, tier.dns, &format!("new-{number}.example.com")).await?);
+    }
+    assert!(codes.contains(&Some(ResponseCode::ServFail)), "{codes:?}");
+    assert_eq!(codes[0], Some(ResponseCode::NoError), "{codes:?}");
+    assert_eq!(rcode(ONE, tier.dns, "known.example.com").await?, Some(ResponseCode::NoError));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_one_worker_has_learnt_all_of_them_know() -> Result<(), Failure> {
+    let (upstream, tier) = stage(&[&["--workers", "4"][..], &ONE_SOURCE].concat()).await?;
+    assert!(ask(tier.dns, "www.example.com").await?.is_answered());
+    let asked = upstream.asked();
+    // Each from a new port, by which the kernel chooses the worker.
+    for seen in join_all((0..64).map(|_| ask(tier.dns, "www.example.com"))).await {
+        assert!(seen?.is_answered());
+    }
+    assert_eq!(upstream.asked(), asked);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_exist_is_refused_with_those_that_do() {
+    let refused = measure("gang-5", std::path::Path::new("/nowhere"), 1).await;
+    let sentence = refused.expect_err("there is no such row").to_string();
+    assert!(sentence.contains("gang-5") && NAMES.iter().all(|name| sentence.contains(name)), "{sentence}");
+}
