@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, schema
+# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema
 step NAME:
     .ci/run {{NAME}}
 
@@ -22,6 +22,10 @@ faults *ARGUMENTS:
 # What a tier that sidecars share does, measured: cold gangs, hot answers, outages, hostile sources
 shared-tier *ARGUMENTS:
     cargo run --release --bin shared-tier -- {{ARGUMENTS}}
+
+# How fast and how small the sidecar is, beside a bare echo and other forwarders
+bench *ARGUMENTS:
+    cargo run --release --bin bench -- {{ARGUMENTS}}
 
 # How long the webhook takes for reviews, and what it takes for them
 reviews *ARGUMENTS:

@@ -8,10 +8,12 @@
 //!   cluster_tier  the shared tier, between the sidecars and the cluster DNS
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       these together, for one test or one arm of an experiment
+//!   bench         how fast and how small the sidecar is, beside an echo and other forwarders, measured
 //!   faults        what the sidecar does when things go wrong, measured
 //!   framing       messages over TCP
 //!   gang          the experiment: a Job's pods, with and without injection
-//!   plot          line charts as SVG and PNG
+//!   load          one source that asks as fast as it is answered
+//!   plot          line and bar charts as SVG and PNG
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
 //!   simulation    the same experiment in virtual time, for large gangs
@@ -27,6 +29,7 @@
 //! in DNS, HTTP and JSON. The settings crate gives the names that both sides need.
 
 pub mod admission;
+pub mod bench;
 pub mod cluster;
 pub mod cluster_dns;
 pub mod cluster_tier;
@@ -34,6 +37,7 @@ pub mod failure;
 pub mod faults;
 mod framing;
 pub mod gang;
+mod load;
 pub mod network;
 pub mod node;
 pub mod node_local;

@@ -1,8 +1,10 @@
-//! Line charts on a page, written as SVG and as PNG; the font comes along, so that a machine needs none.
+//! Line and bar charts on a page, written as SVG and as PNG; the font comes along, so that a machine needs none.
 
 mod axis;
+mod bars;
 
 pub use axis::{Axis, Scale};
+pub use bars::{Bar, BarChart};
 
 use std::fs;
 use std::ops::Range;
@@ -53,7 +55,7 @@ impl PlotFlag {
     }
 
     /// Writes a page there, else by that name in cargo's target directory, and says where.
-    pub fn write(&self, page: &Page, name: &str) -> Result<(), Failure> {
+    pub fn write<P: Panel>(&self, page: &Page<P>, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let [svg, png] = page.write(&prefix)?;
         eprintln!("plots: {} and {}", svg.display(), png.display());
@@ -61,13 +63,24 @@ impl PlotFlag {
     }
 }
 
-/// Charts, two beside each other.
+/// Charts of one kind, two beside each other.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct Page<P = Chart> {
     /// What stands above all.
     pub title: String,
     /// Row by row.
-    pub charts: Vec<Chart>,
+    pub charts: Vec<P>,
+}
+
+/// What a page has several of.
+pub trait Panel {
+    /// Draws itself; `by_pieces`: a bitmap's thick line is drawn far beyond a sharp corner, so each piece of a line is one
+    /// of its own.
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        by_pieces: bool,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>;
 }
 
 /// Lines over two axes.
@@ -94,7 +107,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-impl Page {
+impl<P: Panel> Page<P> {
     /// Writes `<prefix>.svg` and `<prefix>.png`; the files.
     pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
         let with = |extension: &str| {
@@ -136,7 +149,6 @@ impl Page {
         (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
     }
 
-    /// `by_pieces`: a bitmap's thick line is drawn far beyond a sharp corner, so each piece is a line of its own.
     fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
         static REGISTERED: Once = Once::new();
         REGISTERED.call_once(|| {
@@ -158,7 +170,7 @@ impl Page {
     }
 }
 
-impl Chart {
+impl Panel for Chart {
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
@@ -192,7 +204,9 @@ impl Chart {
         labels.background_style(WHITE.mix(0.8)).label_font((FAMILY, 13)).border_style(BLACK.mix(0.2));
         labels.position(self.legend(&x, &y)).draw()
     }
+}
 
+impl Chart {
     /// In the corner that the lines leave most free.
     fn legend(&self, x: &Range<f64>, y: &Range<f64>) -> SeriesLabelPosition {
         let share = |value: f64, of: &Range<f64>| (value - of.start) / (of.end - of.start);

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Tried};
 /// What a process has taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// User and system time, in seconds.
+    /// User and system time, that of children which have ended included, in seconds.
     pub cpu: f64,
     /// Resident memory, in MiB.
     pub resident: f64,
@@ -26,10 +26,10 @@ pub fn usage(id: u32) -> Result<Usage, Failure> {
         fs::read_to_string(&file).tried(|| format!("reading {file}"))
     };
     let (stat, status) = (read("stat")?, read("status")?);
-    // The name in parentheses may hold blanks; user and system time are fields 14 and 15 (proc_pid_stat(5)), in
+    // The name in parentheses may hold blanks; user and system time are fields 14 to 17 (proc_pid_stat(5)), in
     // hundredths of a second on every architecture that we build for.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
     let mebibytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or_default() / 1024.0
@@ -73,6 +73,13 @@ pub fn datagrams_dropped(port: u16) -> Result<u64, Failure> {
     let of_port = |line: &&str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&ending));
     let lines = text.lines().filter(of_port);
     Ok(lines.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
+}
+
+/// The cores that this thread may use.
+pub fn cores() -> Result<Vec<usize>, Failure> {
+    let allowed =
+        sched_getaffinity(Pid::from_raw(0)).tried(|| "reading which cores may be used".to_owned())?;
+    Ok((0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect())
 }
 
 /// The thread runs on that core alone until this is dropped; so does a process that it starts meanwhile, for ever.

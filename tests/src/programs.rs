@@ -41,20 +41,44 @@ impl Programs {
         Self::built()
     }
 
+    /// The sidecar alone: the one that [`SIDECAR_VARIABLE`] names, or built like [`Self::build`] does.
+    pub fn build_sidecar() -> Result<PathBuf, Failure> {
+        let directory = own_directory()?;
+        if env::var_os(SIDECAR_VARIABLE).is_none() {
+            run_cargo(&directory, &["podlocal-sidecar"])?;
+        }
+        program(&directory, SIDECAR_VARIABLE, "podlocal-sidecar")
+    }
+
+    /// The sidecar as it is built for the image: static, small, and slowly.
+    pub fn build_image_sidecar() -> Result<PathBuf, Failure> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let target = target_directory()?;
+        let built = target.join("images/podlocal-sidecar");
+        let mut build = Command::new(root.join(".ci/static"));
+        build.current_dir(&root).arg("podlocal-sidecar").arg(&built).env("CARGO_TARGET_DIR", &target);
+        let status = build.status().tried(|| "running .ci/static".to_owned())?;
+        if !status.success() {
+            return Err(Failure::new(".ci/static could not build the sidecar; its output says why"));
+        }
+        existing(&built.join("podlocal-sidecar"))
+    }
+
     /// The programs as [`Self::build`] leaves them.
     pub fn built() -> Result<Self, Failure> {
         let directory = own_directory()?;
-        let of = |variable: &str, name: &str| match env::var_os(variable) {
-            Some(path) => existing(Path::new(&path)),
-            None => existing(&directory.join(name)),
-        };
         Ok(Self {
-            sidecar: of(SIDECAR_VARIABLE, "podlocal-sidecar")?,
-            webhook: of(WEBHOOK_VARIABLE, "podlocal-webhook")?,
+            sidecar: program(&directory, SIDECAR_VARIABLE, "podlocal-sidecar")?,
+            webhook: program(&directory, WEBHOOK_VARIABLE, "podlocal-webhook")?,
             lookup: existing(&directory.join("lookup"))?,
             sandbox: existing(&directory.join("pod-sandbox"))?,
         })
     }
+}
+
+/// The program that the variable names, else the one of that name in the directory.
+fn program(directory: &Path, variable: &str, name: &str) -> Result<PathBuf, Failure> {
+    env::var_os(variable).map_or_else(|| existing(&directory.join(name)), |path| existing(Path::new(&path)))
 }
 
 /// The directory that cargo puts programs in: this one's, or for a test the one above `deps`.

@@ -12,20 +12,16 @@
 //!     flood     that source
 //!   memory    what the tier takes
 //!     burst     many askers that ask once, together
-//!     load      one source that asks as fast as it is answered
 //!     steady    look-ups at a steady rate
-//!     batch     datagrams by the dozen: sendmmsg(2), recvmmsg(2), UDP_SEGMENT
 //! ```
 //!
 //! Everything travels over 127.0.0.0/8, where each source can have an address of its own.
 
-mod batch;
 mod burst;
 mod flood;
 mod gang;
 mod hostile;
 mod hot;
-mod load;
 mod memory;
 mod outage;
 mod rolling;

@@ -242,6 +242,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/gang.md",
         "docs/resolvers.md",
         "docs/soak.md",
+        "docs/speed.md",
     ];
     for document in documents {
         let folder = Path::new(document).parent().expect("a folder").to_owned();

@@ -10,11 +10,13 @@ pub fn table(arms: &[Figures]) -> String {
 }
 
 /// Rows of one length, with each column as wide as its widest cell. The first column is words, the others are figures.
-pub fn align<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
+    let cells = || rows.iter().map(AsRef::as_ref);
+    let width =
+        |column: usize| cells().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..).map_while(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in cells() {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             match column {
                 0 => text += &format!("{cell:<width$}"),

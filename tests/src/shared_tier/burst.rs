@@ -11,9 +11,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 use crate::failure::{Failure, Tried};
 use crate::faults::client::{connect_from, exchange};
+use crate::load::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 
 /// One that asks: from where, and whom.
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,8 @@ use hickory_proto::rr::RecordType;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::batch::{BATCH, Receiver, connected_for, question, rcode, send_row};
 use crate::failure::{Failure, Tried};
+use crate::load::batch::{BATCH, Receiver, connected_for, question, rcode, send_row};
 use crate::process::Pinned;
 
 /// Sockets of the source.

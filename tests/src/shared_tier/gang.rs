@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 
-use super::batch::question;
 use super::burst::{Asker, Seen, ask};
 use super::stage::{FREE, ONE_SOURCE, sidecars, tier};
 use crate::cluster_dns::{ClusterDns, Faults, World};
 use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
 use crate::gang::table::percentile;
+use crate::load::batch::question;
 use crate::process::{datagrams_dropped, usage};
 use crate::promises::Row;
 

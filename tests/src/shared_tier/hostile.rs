@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::flood::Flood;
-use super::hot::NAMES;
-use super::load::{Load, warm};
+use super::hot::{NAMES, ask, load, warm};
 use super::stage::{FREE, tier};
 use super::steady::{Steady, failed_and_slowest};
 use crate::failure::Failure;
@@ -46,19 +45,19 @@ pub(super) async fn beside(
     per_second: u32,
 ) -> Result<Row, Failure> {
     let (upstream, tier) = stage(program, seed).await?;
-    warm(tier.dns, NAMES).await?;
-    let load = Load::of(NAMES, tier.dns, WELL_BEHAVED, Some(OURS))?;
+    warm(tier.dns).await?;
+    let load = load(tier.dns, WELL_BEHAVED)?;
     let (mut alone, mut beside, mut busy) = (Vec::new(), Vec::new(), Vec::new());
     let (mut sent, mut answered, mut shed, mut asked) = (0, 0, 0, 0);
     let _confined = Confined::to(OURS)?;
     let (machine, begun) = (Machine::now()?, usage(tier.id()?)?.cpu);
     for round in 0..ROUNDS {
-        alone.push(load.run(ROUND).await?.per_second);
+        alone.push(ask(&load, Some(OURS), ROUND).await?.per_second);
         let flood = flood(&tier, per_second, seed + round as u64);
         let good = async {
             sleep(LEAD).await;
             let before = upstream.asked();
-            Ok::<_, Failure>((load.run(ROUND).await?, upstream.asked() - before))
+            Ok::<_, Failure>((ask(&load, Some(OURS), ROUND).await?, upstream.asked() - before))
         };
         let (good, bad) = tokio::join!(good, flood.run(LEAD + ROUND));
         let ((good, at_upstream), bad) = (good?, bad?);

@@ -1,18 +1,27 @@
 //! Answers from the tier's cache: how many a second, and what one costs.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::load::{Figures, Load, warm};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hickory_proto::rr::RecordType;
+
 use super::stage::{FREE, tier};
-use crate::failure::Failure;
+use crate::failure::{Failure, Tried};
+use crate::faults::client::ask_from;
 use crate::faults::upstream::Upstream;
-use crate::process::{Machine, usage};
+use crate::load::datagrams::Load;
+use crate::load::{Figures, name, questions};
+use crate::process::{Machine, Pinned, usage};
 use crate::promises::Row;
 
 /// Names that are asked for.
 pub(super) const NAMES: usize = 1000;
+
+/// What they begin with.
+const PREFIX: &str = "hot";
 
 /// How long one round takes.
 const ROUND: Duration = Duration::from_secs(3);
@@ -37,13 +46,13 @@ async fn hot(
 ) -> Result<Row, Failure> {
     let upstream = Upstream::start(seed).await?;
     let tier = tier(program, FREE, upstream.address, &["--workers", &workers.to_string()], cores[0]).await?;
-    warm(tier.dns, NAMES).await?;
-    let load = Load::of(NAMES, tier.dns, Ipv4Addr::LOCALHOST, cores[1])?;
+    warm(tier.dns).await?;
+    let load = load(tier.dns, Ipv4Addr::LOCALHOST)?;
     let mut rounds: Vec<(Figures, f64)> = Vec::new();
     let (machine, begun) = (Machine::now()?, usage(tier.id()?)?.cpu);
     for _ in 0..3 {
         let before = usage(tier.id()?)?;
-        let figures = load.run(ROUND).await?;
+        let figures = ask(&load, cores[1], ROUND).await?;
         let cpu = usage(tier.id()?)?.cpu - before.cpu;
         rounds.push((figures, cpu * 1e6 / figures.answered.max(1) as f64));
     }
@@ -74,4 +83,33 @@ async fn hot(
         goal: "",
         holds: None,
     })
+}
+
+/// Who asks for the hot names from that address; they are not hot yet.
+pub(super) fn load(server: SocketAddr, source: Ipv4Addr) -> Result<Load, Failure> {
+    Ok(Load { server, source, questions: questions(PREFIX, NAMES)? })
+}
+
+/// Asks for that long, in a thread of its own, on one core or wherever there is room.
+pub(super) async fn ask(load: &Load, core: Option<usize>, duration: Duration) -> Result<Figures, Failure> {
+    let load = load.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let _pinned = core.map(Pinned::to).transpose()?;
+        load.again_and_again(duration)
+    });
+    asking.await.tried(|| "asking".to_owned())?
+}
+
+/// Makes the names hot: asks for each, from several addresses, so that no source asks for too much.
+pub(super) async fn warm(server: SocketAddr) -> Result<(), Failure> {
+    let ask_one = |number: usize| async move {
+        let source = Ipv4Addr::new(127, 0, 3, (number % 4) as u8 + 1);
+        ask_from(source, server, &name(PREFIX, number), RecordType::A).await
+    };
+    let seen: Vec<_> = stream::iter(0..NAMES).map(ask_one).buffer_unordered(50).collect().await;
+    let seen = seen.into_iter().collect::<Result<Vec<_>, _>>()?;
+    match seen.iter().filter(|seen| !seen.is_answered()).count() {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} of {NAMES} names could not be made hot"))),
+    }
 }

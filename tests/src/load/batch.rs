@@ -19,13 +19,13 @@ use crate::failure::{Failure, Tried};
 use crate::faults::client;
 
 /// Datagrams that go together.
-pub(super) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
 /// The largest answer that is read; the names that are asked for here have small ones.
 const LARGEST: usize = 512;
 
 /// A question as a sidecar asks it: EDNS with 1232 bytes.
-pub(super) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
+pub(crate) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
     let mut message = client::question(name, record_type)?;
     message.metadata.id = id;
     let mut edns = Edns::new();
@@ -35,7 +35,7 @@ pub(super) fn question(id: u16, name: &str, record_type: RecordType) -> Result<V
 }
 
 /// A socket of that source that speaks to one server, from a new port; it never waits.
-pub(super) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
+pub(crate) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
     let opening = || format!("opening a socket from {source} to {server}");
     let socket = UdpSocket::bind((source, 0)).tried(opening)?;
     socket.connect(server).tried(opening)?;
@@ -44,13 +44,13 @@ pub(super) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocke
 }
 
 /// Lets the kernel note when datagrams come.
-pub(super) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
+pub(crate) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true).tried(|| "asking for times of arrival".to_owned())
 }
 
 /// A socket that takes questions of that length in a row and sends each as a datagram of its own: they pass the kernel
 /// together, and come out at the other end one by one (udp(7), `UDP_SEGMENT`).
-pub(super) fn connected_for(
+pub(crate) fn connected_for(
     length: usize,
     source: Ipv4Addr,
     server: SocketAddr,
@@ -62,7 +62,7 @@ pub(super) fn connected_for(
 }
 
 /// Sends questions in a row; whether they were sent.
-pub(super) fn send_row(socket: &UdpSocket, row: &[u8]) -> io::Result<bool> {
+pub(crate) fn send_row(socket: &UdpSocket, row: &[u8]) -> io::Result<bool> {
     match socket.send(row) {
         Ok(_) => Ok(true),
         Err(error) if is_no_failure(error.raw_os_error().map(Errno::from_raw)) => Ok(false),
@@ -71,15 +71,15 @@ pub(super) fn send_row(socket: &UdpSocket, row: &[u8]) -> io::Result<bool> {
 }
 
 /// Sends datagrams of any length.
-pub(super) struct Sender(MultiHeaders<()>);
+pub(crate) struct Sender(MultiHeaders<()>);
 
 impl Sender {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(MultiHeaders::preallocate(BATCH, None))
     }
 
     /// Sends the first [`BATCH`] of these at most; how many were sent, which may be none.
-    pub(super) fn send(&mut self, socket: &UdpSocket, datagrams: &[[IoSlice<'_>; 1]]) -> io::Result<usize> {
+    pub(crate) fn send(&mut self, socket: &UdpSocket, datagrams: &[[IoSlice<'_>; 1]]) -> io::Result<usize> {
         const NO_OPTIONS: [ControlMessage<'_>; 0] = [];
         let to = [None::<()>; BATCH];
         let sent =
@@ -89,14 +89,14 @@ impl Sender {
 }
 
 /// Receives.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     headers: MultiHeaders<()>,
     buffers: Box<[[u8; LARGEST]; BATCH]>,
     received: [(usize, Duration); BATCH],
 }
 
 impl Receiver {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             headers: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(TimeSpec))),
             buffers: Box::new([[0; LARGEST]; BATCH]),
@@ -106,7 +106,7 @@ impl Receiver {
 
     /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since
     /// 1970, if [`note_arrivals`] asked for that.
-    pub(super) fn receive<'a>(
+    pub(crate) fn receive<'a>(
         &'a mut self,
         socket: &UdpSocket,
     ) -> io::Result<impl Iterator<Item = (&'a [u8], Duration)> + use<'a>> {
@@ -129,7 +129,7 @@ impl Receiver {
 }
 
 /// The RCODE of a message.
-pub(super) fn rcode(message: &[u8]) -> Option<u8> {
+pub(crate) fn rcode(message: &[u8]) -> Option<u8> {
     message.get(3).map(|byte| byte & 0x0f)
 }
 

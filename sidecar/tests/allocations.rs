@@ -1,0 +1,22 @@
+//! What a hit costs the allocator: nothing. In a process of its own, because the allocator is the process's.
+
+mod hot;
+
+use hot::{Hot, NAMES};
+
+#[test]
+fn a_hit_allocates_nothing() {
+    let mut hot = Hot::new();
+    let mut bytes = 0;
+    let allocations = allocation_counter::measure(|| {
+        bytes = (0..3 * NAMES).map(|_| hot.hit().len()).sum();
+    });
+    assert_eq!((allocations.count_total, allocations.bytes_total), (0, 0));
+    assert!(bytes > 3 * NAMES * 60, "answers were written: {bytes} bytes");
+}
+
+#[test]
+fn what_allocates_is_seen() {
+    let allocations = allocation_counter::measure(|| drop(Hot::new()));
+    assert!(allocations.count_total > NAMES as u64, "each miss is kept");
+}

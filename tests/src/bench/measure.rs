@@ -1,0 +1,207 @@
+//! Each row of one subject: it is started, asked, and ended.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::peers::find;
+use super::subject::{Running, Subject};
+use super::upstream::Upstream;
+use crate::failure::{Failure, Tried};
+use crate::gang::table::percentile;
+use crate::load::datagrams::Load;
+use crate::load::{Figures, name, paced, questions, streams};
+
+/// Names that are asked for again and again.
+const HOT_NAMES: usize = 1000;
+
+/// What they begin with.
+const HOT: &str = "hot";
+
+/// How often a second, for the time that an answer takes.
+const PACE: f64 = 2000.0;
+
+/// More misses a second than anybody answers.
+const MOST_MISSES: f64 = 200_000.0;
+
+/// How long any number of names may take, a million included.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What all subjects find.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) upstream: Upstream,
+    /// The subject's.
+    pub(super) core: usize,
+    pub(super) turn: Duration,
+    pub(super) million: bool,
+}
+
+/// One for each line of the row that is measured; none: this subject, or this run, has no such figure.
+pub(super) type Values = Result<Vec<Option<f64>>, Failure>;
+
+impl Stage {
+    fn start(&self, subject: &Subject) -> Result<Running, Failure> {
+        Running::start(subject, self.upstream.address, self.core)
+    }
+
+    /// It has the hot names in its cache.
+    fn start_hot(&self, subject: &Subject) -> Result<(Running, Load), Failure> {
+        let running = self.start(subject)?;
+        let load = load(running.address, HOT, HOT_NAMES)?;
+        ask_all(&load)?;
+        Ok((running, load))
+    }
+}
+
+pub(super) fn udp(stage: &Stage, subject: &Subject) -> Values {
+    let (running, load) = stage.start_hot(subject)?;
+    let turn = timed(&running, || load.again_and_again(stage.turn))?;
+    let Figures { per_second, busy, .. } = turn.figures;
+    Ok(vec![Some(per_second), turn.cost(), Some(turn.busy() * 100.0), Some(busy * 100.0)])
+}
+
+pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
+    let Some(program) = find("dnsperf") else { return Ok(vec![None, None]) };
+    let (running, load) = stage.start_hot(subject)?;
+    let directory = tempfile::tempdir().tried(|| "making a directory".to_owned())?;
+    let names: String = (0..load.questions.len()).map(|number| name(HOT, number) + " A\n").collect();
+    let file = directory.path().join("names");
+    fs::write(&file, names).tried(|| "writing names for dnsperf".to_owned())?;
+    let mut command = Command::new(program);
+    let seconds = stage.turn.as_secs_f64().ceil().to_string();
+    let port = running.address.port().to_string();
+    command.args([
+        "-s",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-l",
+        &seconds,
+        "-c",
+        "24",
+        "-q",
+        "192",
+        "-T",
+        "1",
+        "-e",
+        "-d",
+    ]);
+    command.arg(&file).stdin(Stdio::null()).stderr(Stdio::null());
+    let turn = timed(&running, || {
+        let output = command.output().tried(|| "running dnsperf".to_owned())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let per_second = figure(&text, "Queries per second:");
+        let per_second = per_second.ok_or_else(|| Failure::new(format!("dnsperf has no figure: {text}")))?;
+        Ok(Figures { per_second, ..Figures::default() })
+    })?;
+    Ok(vec![Some(turn.figures.per_second), Some(turn.busy() * 100.0)])
+}
+
+pub(super) fn latency(stage: &Stage, subject: &Subject) -> Values {
+    let (running, load) = stage.start_hot(subject)?;
+    let asked = (PACE * stage.turn.as_secs_f64()).round();
+    let mut times = Vec::new();
+    let turn = timed(&running, || {
+        times = paced::ask(running.address, &load.questions, PACE, stage.turn)?;
+        Ok(Figures { answered: times.len() as u64, ..Figures::default() })
+    })?;
+    let [median, late, latest] = [0.5, 0.99, 0.999].map(|share| Some(percentile(&times, share)));
+    Ok(vec![median, late, latest, turn.cost(), Some((asked - times.len() as f64).max(0.0))])
+}
+
+pub(super) fn tcp(stage: &Stage, subject: &Subject) -> Values {
+    let (running, load) = stage.start_hot(subject)?;
+    let turn = timed(&running, || streams::again_and_again(running.address, &load.questions, stage.turn))?;
+    let Figures { per_second, busy, .. } = turn.figures;
+    Ok(vec![Some(per_second), turn.cost(), Some(busy * 100.0)])
+}
+
+pub(super) fn cold(stage: &Stage, subject: &Subject) -> Values {
+    let running = stage.start(subject)?;
+    #[expect(clippy::cast_sign_loss, reason = "a time is not negative")]
+    let names = (stage.turn.as_secs_f64() * MOST_MISSES) as usize;
+    let load = load(running.address, "cold", names)?;
+    let turn = timed(&running, || load.once(stage.turn))?;
+    let Figures { per_second, failed, lost, .. } = turn.figures;
+    Ok(vec![Some(per_second), turn.cost(), Some((failed + lost) as f64)])
+}
+
+pub(super) fn memory(stage: &Stage, subject: &Subject) -> Values {
+    const MANY: usize = 1_000_000;
+    let running = stage.start(subject)?;
+    let resident = || Ok(Some(running.usage()?.resident));
+    let idle = resident()?;
+    ask_all(&load(running.address, "some", 10_000)?)?;
+    let with_names = resident()?;
+    // Some peers are not through with so many in any time that one likes to wait.
+    let are_asked = stage.million && ask_all(&load(running.address, "more", MANY)?).is_ok();
+    Ok(vec![idle, with_names, if are_asked { resident()? } else { None }])
+}
+
+pub(super) fn start(stage: &Stage, subject: &Subject) -> Values {
+    const STARTS: usize = 5;
+    let one = |_| Ok(stage.start(subject)?.started_in.as_secs_f64() * 1000.0);
+    let mut times = (0..STARTS).map(one).collect::<Result<Vec<f64>, Failure>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(vec![Some(percentile(&times, 0.5))])
+}
+
+pub(super) fn size(stage: &Stage, subject: &Subject) -> Values {
+    const MEBIBYTE: f64 = 1024.0 * 1024.0;
+    let sizes = stage.start(subject)?.sizes()?;
+    let of_static = match sizes[..] {
+        [program] => Some(program as f64 / MEBIBYTE),
+        _ => None,
+    };
+    Ok(vec![of_static, Some(sizes.iter().sum::<u64>() as f64 / MEBIBYTE)])
+}
+
+fn load(server: SocketAddr, prefix: &str, names: usize) -> Result<Load, Failure> {
+    Ok(Load { server, source: Ipv4Addr::LOCALHOST, questions: questions(prefix, names)? })
+}
+
+/// Asks for every name once; nearly all must be answered, or what follows would measure something else.
+fn ask_all(load: &Load) -> Result<(), Failure> {
+    let Figures { answered, failed, lost, .. } = load.once(PATIENCE)?;
+    let names = load.questions.len() as u64;
+    if answered < names - names / 100 {
+        let sentence = format!(
+            "of {names} names {answered} were answered, {failed} without an address, {lost} not at all"
+        );
+        return Err(Failure::new(sentence));
+    }
+    Ok(())
+}
+
+/// What asking came to, and what the subject took meanwhile.
+struct Turn {
+    figures: Figures,
+    /// In seconds.
+    cpu: f64,
+    elapsed: f64,
+}
+
+impl Turn {
+    /// CPU for one answer, in microseconds.
+    fn cost(&self) -> Option<f64> {
+        (self.figures.answered > 0).then(|| self.cpu * 1e6 / self.figures.answered as f64)
+    }
+
+    /// The share of its core that the subject took.
+    fn busy(&self) -> f64 {
+        self.cpu / self.elapsed
+    }
+}
+
+fn timed(running: &Running, ask: impl FnOnce() -> Result<Figures, Failure>) -> Result<Turn, Failure> {
+    let (before, start) = (running.usage()?.cpu, Instant::now());
+    let figures = ask()?;
+    Ok(Turn { figures, elapsed: start.elapsed().as_secs_f64(), cpu: running.usage()?.cpu - before })
+}
+
+/// The number behind that word in what a program has written.
+fn figure(text: &str, word: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.trim().strip_prefix(word)?.split_whitespace().next()?.parse().ok())
+}

@@ -1,0 +1,236 @@
+//! Medians, ratios and what holds; the table for people.
+
+use serde::Serialize;
+
+use super::peers::PEERS;
+use super::rows::{Goal, Kind, Line, Row};
+use super::subject::{ECHO, SIDECAR, Subject};
+use crate::gang::table::{align, percentile};
+
+/// One turn of one subject.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// In which round.
+    pub round: usize,
+    /// Whose.
+    pub subject: &'static str,
+    /// For each measured line of the row.
+    pub values: Vec<Option<f64>>,
+}
+
+/// All that was measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Who was measured, in the order of the columns.
+    pub subjects: Vec<&'static str>,
+    /// What was measured.
+    pub lines: Vec<Figures>,
+    /// What to know beside it, and what could not be measured.
+    pub notes: Vec<String>,
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// The row that it belongs to.
+    pub row: &'static str,
+    /// Quantity and unit.
+    pub what: &'static str,
+    /// One for each subject that has it.
+    pub figures: Vec<Figure>,
+    /// What is promised of the sidecar's.
+    pub goal: Option<String>,
+    /// Whether it holds; none: nothing is promised, or it was not measured.
+    pub holds: Option<bool>,
+    #[serde(skip)]
+    pub(super) line: &'static Line,
+}
+
+/// What was measured of one subject.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figure {
+    /// Whose.
+    pub subject: &'static str,
+    /// Of the rounds.
+    pub median: f64,
+    /// Each round.
+    pub rounds: Vec<f64>,
+}
+
+impl Report {
+    pub(super) fn new(subjects: &[Subject]) -> Self {
+        let subjects = subjects.iter().map(|subject| subject.name).collect();
+        Self { subjects, lines: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds a note, once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    pub(super) fn place(&mut self, server: usize, asker: usize) {
+        self.note(if server == asker {
+            "there is one core: who asks takes its time from what is measured".to_owned()
+        } else {
+            format!("what is measured has core {server}; who asks and the upstream share core {asker}")
+        });
+    }
+
+    pub(super) fn add(&mut self, row: &'static Row, measured: &[Measured]) {
+        self.lines.extend(lines(row, measured).into_iter().filter(|line| !line.figures.is_empty()));
+    }
+
+    /// The lines whose goal is missed.
+    pub fn missed(&self) -> Vec<&Figures> {
+        self.lines.iter().filter(|line| line.holds == Some(false)).collect()
+    }
+
+    /// The table for people.
+    pub fn table(&self) -> String {
+        let header = [""].into_iter().chain(self.subjects.iter().copied()).chain(["goal", ""]);
+        let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).collect()];
+        for line in &self.lines {
+            let figure = |subject: &&str| {
+                line.figure(subject).map_or("-".to_owned(), |figure| line.shown(figure.median))
+            };
+            let verdict = match line.holds {
+                Some(true) => "holds",
+                Some(false) => "MISSED",
+                None => "",
+            };
+            let mut row = vec![line.what.to_owned()];
+            row.extend(self.subjects.iter().map(figure));
+            row.extend([line.goal.clone().unwrap_or_default(), verdict.to_owned()]);
+            rows.push(row);
+        }
+        let mut text: String = align(&rows).lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+        for note in &self.notes {
+            text += &format!("note: {note}\n");
+        }
+        text
+    }
+}
+
+impl Figures {
+    /// Of one subject.
+    pub fn figure(&self, subject: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.subject == subject)
+    }
+
+    pub(super) fn shown(&self, value: f64) -> String {
+        format!("{value:.*}", self.line.decimals)
+    }
+}
+
+/// The lines of a row, with the medians of its rounds.
+fn lines(row: &'static Row, measured: &[Measured]) -> Vec<Figures> {
+    let (mut lines, mut column) = (Vec::new(), 0);
+    for line in row.lines {
+        // A line of ratios stands behind what it compares.
+        column += usize::from(line.kind == Kind::Measured);
+        let value = |turn: &Measured| turn.values.get(column - 1).copied().flatten();
+        let echo =
+            |round| measured.iter().find(|turn| turn.round == round && turn.subject == ECHO).and_then(value);
+        let mut figures: Vec<Figure> = Vec::new();
+        for turn in measured {
+            let value = match line.kind {
+                Kind::Measured => value(turn),
+                Kind::OfEcho => value(turn).zip(echo(turn.round)).map(|(own, echo)| own / echo),
+            };
+            let Some(value) = value else { continue };
+            match figures.iter_mut().find(|figure| figure.subject == turn.subject) {
+                Some(figure) => figure.rounds.push(value),
+                None => figures.push(Figure { subject: turn.subject, median: value, rounds: vec![value] }),
+            }
+        }
+        for figure in &mut figures {
+            let mut ascending = figure.rounds.clone();
+            ascending.sort_by(f64::total_cmp);
+            figure.median = percentile(&ascending, 0.5);
+        }
+        lines.push(Figures {
+            row: row.name,
+            what: line.what,
+            holds: line.goal.and_then(|goal| holds(goal, &figures)),
+            goal: line.goal.map(in_words),
+            figures,
+            line,
+        });
+    }
+    lines
+}
+
+/// Whether the sidecar's figure is as promised.
+fn holds(goal: Goal, figures: &[Figure]) -> Option<bool> {
+    let of = |name: &str| figures.iter().find(|figure| figure.subject == name).map(|figure| figure.median);
+    let own = of(SIDECAR)?;
+    match goal {
+        Goal::AtLeast(least) => Some(own >= least),
+        Goal::AtMost(most) => Some(own <= most),
+        Goal::AbovePeers => {
+            let best = PEERS.iter().filter_map(|peer| of(peer.name)).reduce(f64::max)?;
+            Some(own > best)
+        }
+    }
+}
+
+fn in_words(goal: Goal) -> String {
+    match goal {
+        Goal::AtLeast(least) => format!(">= {least}"),
+        Goal::AtMost(most) => format!("<= {most}"),
+        Goal::AbovePeers => "the most".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::rows::ROWS;
+
+    fn turn(round: usize, subject: &'static str, values: &[f64]) -> Measured {
+        Measured { round, subject, values: values.iter().copied().map(Some).collect() }
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_one_round_and_its_median_that_of_all() {
+        let row = ROWS.iter().find(|row| row.name == "udp").unwrap();
+        // The machine is half as fast in the second round: the ratios do not see it.
+        let rounds = [(0, 1.0), (1, 0.5), (2, 1.0)].map(|(round, speed)| {
+            let costs = |answers: f64, cpu: f64| [answers * speed, cpu / speed, 100.0, 50.0];
+            [turn(round, SIDECAR, &costs(96.0, 12.0)), turn(round, ECHO, &costs(100.0, 10.0))]
+        });
+        let lines = lines(row, &rounds.concat());
+        let ratios: Vec<_> = lines.iter().filter(|line| line.line.kind == Kind::OfEcho).collect();
+        let own: Vec<_> = ratios.iter().map(|line| line.figure(SIDECAR).unwrap().median).collect();
+        assert!((own[0] - 0.96).abs() < 1e-9 && (own[1] - 1.2).abs() < 1e-9, "{own:?}");
+        assert_eq!(ratios.iter().map(|line| line.holds).collect::<Vec<_>>(), [Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn the_most_is_more_than_every_peer_and_without_peers_nobody_can_say() {
+        let figure = |subject, median| Figure { subject, median, rounds: Vec::new() };
+        let mut figures = vec![figure(SIDECAR, 10.0), figure(ECHO, 99.0)];
+        assert_eq!(holds(Goal::AbovePeers, &figures), None);
+        figures.push(figure("unbound", 9.0));
+        assert_eq!(holds(Goal::AbovePeers, &figures), Some(true));
+        figures.push(figure("dnsmasq", 11.0));
+        assert_eq!(holds(Goal::AbovePeers, &figures), Some(false));
+    }
+
+    #[test]
+    fn the_table_has_a_column_for_everybody_and_a_dash_where_nothing_was_measured() {
+        let mut report = Report { subjects: vec![SIDECAR, ECHO], lines: Vec::new(), notes: Vec::new() };
+        let row = ROWS.iter().find(|row| row.name == "start").unwrap();
+        report.add(row, &[turn(0, SIDECAR, &[4.25])]);
+        report.note("once".to_owned());
+        report.note("once".to_owned());
+        let table = report.table();
+        let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+        assert_eq!(lines[0], ["sidecar", "echo", "goal"]);
+        assert_eq!(lines[1][5..], ["4.2", "-", "<=", "5", "holds"]);
+        assert_eq!(lines[2], ["note:", "once"]);
+        assert_eq!(lines.len(), 3);
+    }
+}

@@ -1,0 +1,86 @@
+//! Asks by UDP so many times a second, evenly, whether it is answered or not: how long each answer took.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::batch::{Receiver, connected, note_arrivals};
+use crate::failure::{Failure, Tried};
+
+/// How long the last answers are waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// For each question that was answered, from its sending to the arrival of its answer at the asker's socket, in
+/// microseconds, in order of size. The kernel notes the arrival, so that it does not matter when the asker looks.
+pub(crate) fn ask(
+    server: SocketAddr,
+    questions: &[Vec<u8>],
+    rate: f64,
+    duration: Duration,
+) -> Result<Vec<f64>, Failure> {
+    let socket = connected(Ipv4Addr::LOCALHOST, server)?;
+    note_arrivals(&socket)?;
+    let interval = Duration::from_secs_f64(1.0 / rate);
+    let mut waiting =
+        Waiting { socket, receiver: Receiver::new(), sent_at: Vec::new(), microseconds: Vec::new() };
+    let start = Instant::now();
+    let mut due = start;
+    // An id has two bytes; so many questions are enough for every percentile that anybody asks for.
+    for (number, question) in (0..=u16::MAX).zip(questions.iter().cycle()) {
+        if due - start >= duration {
+            break;
+        }
+        waiting.until(due)?;
+        let mut message = question.clone();
+        message[..2].copy_from_slice(&number.to_be_bytes());
+        waiting.sent_at.push(Some(now()));
+        // One that cannot be sent is one that is not answered.
+        let _ = waiting.socket.send(&message);
+        due += interval;
+    }
+    let end = Instant::now() + PATIENCE;
+    while waiting.microseconds.len() < waiting.sent_at.len() && Instant::now() < end {
+        waiting.until(Instant::now() + interval)?;
+    }
+    waiting.microseconds.sort_by(f64::total_cmp);
+    Ok(waiting.microseconds)
+}
+
+struct Waiting {
+    socket: UdpSocket,
+    receiver: Receiver,
+    /// By id; none: it is answered.
+    sent_at: Vec<Option<Duration>>,
+    microseconds: Vec<f64>,
+}
+
+impl Waiting {
+    /// Takes what comes until then.
+    fn until(&mut self, due: Instant) -> Result<(), Failure> {
+        loop {
+            for (answer, came_at) in self.receiver.receive(&self.socket).tried(|| "receiving".to_owned())? {
+                let id = answer.first_chunk::<2>().map(|id| usize::from(u16::from_be_bytes(*id)));
+                let sent_at = id.and_then(|id| self.sent_at.get_mut(id)).and_then(Option::take);
+                self.microseconds.extend(sent_at.map(|at| came_at.saturating_sub(at).as_secs_f64() * 1e6));
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match ppoll(&mut watched, Some(TimeSpec::from_duration(left)), None) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error).tried(|| "waiting for answers".to_owned()),
+            }
+        }
+    }
+}
+
+/// Since 1970, as the kernel's times of arrival are.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
