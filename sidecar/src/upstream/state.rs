@@ -104,7 +104,7 @@ impl State {
     }
 
     /// Wakes the task that probes, if there is a reason to. An exchange that waits calls it when it has waited
-    /// for [`limits::SILENCE`].
+    /// for [`crate::limits::SILENCE`].
     pub fn look(&self, now: Instant) {
         if !self.to_probe(now).is_empty() {
             self.trouble.notify_one();
