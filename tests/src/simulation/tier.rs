@@ -23,7 +23,7 @@ pub struct TierSize {
 
 impl TierSize {
     /// A Deployment of two replicas with two cores each.
-    pub const DEFAULT: Self = Self { replicas: 2, cores: 2, per_second: 100_000.0, queue: 540 };
+    pub const DEFAULT: Self = Self { replicas: 2, cores: 2, per_second: 200_000.0, queue: 540 };
 }
 
 /// A process of it. Exchanges are known by their index.
