@@ -8,7 +8,7 @@
 //!   4 s      the deadline: a failure if one was told, or failed
 //! ```
 //!
-//! A server of the shared tier that says nothing for two thirds of the first pause is checked; unless it is found alive by the
+//! A server of the shared tier that says nothing for some 200 ms is checked; unless it is found alive by the
 //! end of the pause, or as soon as it fails, the exchange leaves it for the next server. That costs no token: who has no
 //! tier asks that server, too.
 //!
@@ -217,7 +217,8 @@ impl<N: Network> Race<'_, N> {
         let looks_at = (!self.is_looked_at).then_some(self.start + limits::SILENCE);
         let asks_again_at = self.asks_again.map(|(at, _)| at);
         let guard_at = self.guard.as_ref().map(Guard::wakes_at);
-        let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at, self.around_at];
+        let around_at = self.guard.as_ref().and(self.around_at);
+        let times = [self.schedule.next_at(), looks_at, asks_again_at, guard_at, around_at];
         times.into_iter().flatten().min().unwrap_or(self.start + FAR)
     }
 

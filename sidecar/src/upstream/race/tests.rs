@@ -437,6 +437,17 @@ async fn behind_two_addresses_of_a_tier_cluster_dns_is_asked_in_time_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn behind_a_dead_tier_a_slow_cluster_dns_is_waited_for() {
+    for dead in [|| Silent, || Refuses] {
+        let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Answer(3000) });
+        let (outcome, took) = setup.exchange().await;
+        assert!(outcome == ANSWERED && (3000..=3301).contains(&took), "{took} ms");
+        let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Silent });
+        assert_eq!(setup.exchange().await, (Err(Failed), 4000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tier_of_which_one_replica_is_gone_is_left_and_not_stepped_over() {
     let setup = tier(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
     let (outcome, took) = setup.exchange().await;
