@@ -202,8 +202,9 @@ impl TestCluster {
 
     /// A Service as a tier has it, with the label at that value.
     fn tier(&self, name: &str, address: &str, label: &str) {
-        let port = json!({"name": "dns", "port": 53, "protocol": "UDP"});
-        let spec = json!({"type": "ClusterIP", "clusterIPs": [address], "ports": [port]});
+        let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol});
+        let ports = [port("dns", "UDP"), port("dns-tcp", "TCP")];
+        let spec = json!({"type": "ClusterIP", "clusterIPs": [address], "ports": ports});
         self.api.put_service(name, &json!({SHARED_TIER_LABEL: label}), &spec);
     }
 }
