@@ -10,7 +10,7 @@ use super::subject::{Running, Subject};
 use super::upstream::Upstream;
 use crate::failure::{Failure, Tried};
 use crate::gang::table::percentile;
-use crate::load::datagrams::Load;
+use crate::load::datagrams::{Load, SILENCE};
 use crate::load::{Figures, name, paced, questions, streams};
 
 /// Names that are asked for again and again.
@@ -159,7 +159,8 @@ pub(super) fn size(stage: &Stage, subject: &Subject) -> Values {
 }
 
 fn load(server: SocketAddr, prefix: &str, names: usize) -> Result<Load, Failure> {
-    Ok(Load { server, source: Ipv4Addr::LOCALHOST, questions: questions(prefix, names)? })
+    let (source, questions) = (Ipv4Addr::LOCALHOST, questions(prefix, names)?);
+    Ok(Load { server, source, questions, silence: SILENCE })
 }
 
 /// Asks for every name once; nearly all must be answered, or what follows would measure something else.

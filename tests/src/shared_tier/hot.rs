@@ -12,7 +12,7 @@ use super::stage::{FREE, tier};
 use crate::failure::{Failure, Tried};
 use crate::faults::client::ask_from;
 use crate::faults::upstream::Upstream;
-use crate::load::datagrams::Load;
+use crate::load::datagrams::{Load, SILENCE};
 use crate::load::{Figures, name, questions};
 use crate::process::{Machine, Pinned, usage};
 use crate::promises::Row;
@@ -87,7 +87,7 @@ async fn hot(
 
 /// Who asks for the hot names from that address; they are not hot yet.
 pub(super) fn load(server: SocketAddr, source: Ipv4Addr) -> Result<Load, Failure> {
-    Ok(Load { server, source, questions: questions(PREFIX, NAMES)? })
+    Ok(Load { server, source, questions: questions(PREFIX, NAMES)?, silence: SILENCE })
 }
 
 /// Asks for that long, in a thread of its own, on one core or wherever there is room.
