@@ -1,0 +1,257 @@
+//! The labels, as closed enums: how things travel, end and begin.
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// How a message from a client ended. Every one ends in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered from the cache.
+    Hit,
+    /// Answered by an exchange that it started.
+    Miss,
+    /// Answered by an exchange that was under way.
+    Joined,
+    /// NXDOMAIN: no such name can exist in the cluster domain.
+    Impossible,
+    /// NXDOMAIN, or SERVFAIL while the upstream is dead: another proxy wanted to know whether this one is alive.
+    Probed,
+    /// NXDOMAIN: the namespace or Service above the name does not exist.
+    BelowMissing,
+    /// Answered with an expired answer, because the upstream fails or is slow.
+    Stale,
+    /// SERVFAIL: the query was one of our own that came back.
+    Loop,
+    /// SERVFAIL: no upstream gave an answer in time.
+    Failed,
+    /// SERVFAIL: a limit was reached.
+    Overload,
+    /// FORMERR, NOTIMP or BADVERS: not a query that we answer.
+    Rejected,
+    /// Nothing was sent: not a query.
+    Dropped,
+    /// Nothing was sent: who asks is not to be answered.
+    Forbidden,
+    /// Nothing was sent: a limit was reached, and who asks has been told so often enough.
+    Flood,
+}
+
+/// What the proxy does of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assist {
+    /// The search list was tried for a name that the C library did not expand.
+    Completion,
+    /// A namespace or Service was asked about, to decide for the names below it.
+    FamilyProbe,
+    /// A patient name was asked about again.
+    Patience,
+    /// An answer was asked for anew before or after its end.
+    Refresh,
+    /// A prefetched name was looked up.
+    Prefetch,
+}
+
+/// What is bounded, and was full. The bounds are settings, or stand in [`crate::limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Questions under way to the upstream.
+    Flights,
+    /// Queries that wait for the same question.
+    WaitersPerFlight,
+    /// Queries that wait.
+    Waiters,
+    /// TCP connections of clients.
+    TcpConnections,
+    /// TCP connections of one address.
+    TcpConnectionsPerSource,
+    /// A TCP connection of an address that is not answered.
+    Sources,
+    /// Queries of one address that wait.
+    MissesPerSource,
+    /// Queries of one address, a second, that are not in the cache.
+    MissRatePerSource,
+    /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
+    TcpIdle,
+    /// [`crate::limits::ADMIN_CONNECTIONS`].
+    AdminConnections,
+}
+
+impl Assist {
+    pub(super) const COUNT: usize = 5;
+    pub(super) const ALL: [Self; Self::COUNT] =
+        [Self::Completion, Self::FamilyProbe, Self::Patience, Self::Refresh, Self::Prefetch];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Completion => "completion",
+            Self::FamilyProbe => "family_probe",
+            Self::Patience => "patience",
+            Self::Refresh => "refresh",
+            Self::Prefetch => "prefetch",
+        }
+    }
+}
+
+impl Limit {
+    pub(super) const COUNT: usize = 10;
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Flights,
+        Self::WaitersPerFlight,
+        Self::Waiters,
+        Self::TcpConnections,
+        Self::TcpConnectionsPerSource,
+        Self::Sources,
+        Self::MissesPerSource,
+        Self::MissRatePerSource,
+        Self::TcpIdle,
+        Self::AdminConnections,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Flights => "flights",
+            Self::WaitersPerFlight => "waiters_per_flight",
+            Self::Waiters => "waiters",
+            Self::TcpConnections => "tcp_connections",
+            Self::TcpConnectionsPerSource => "tcp_connections_per_source",
+            Self::Sources => "sources",
+            Self::MissesPerSource => "misses_per_source",
+            Self::MissRatePerSource => "miss_rate_per_source",
+            Self::TcpIdle => "tcp_idle",
+            Self::AdminConnections => "admin_connections",
+        }
+    }
+}
+
+/// How one exchange with an upstream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExchangeResult {
+    /// A response that answers the question, NXDOMAIN included.
+    Answer,
+    /// A response that says that the server cannot answer: SERVFAIL, REFUSED and the like.
+    Failure,
+    /// A response that was cut short.
+    Truncated,
+    /// No response in time.
+    Silent,
+    /// The operating system refused, or said that nobody listens there, or the server closed the connection.
+    Unreachable,
+    /// Another attempt brought the answer first.
+    Overtaken,
+}
+
+/// Why an exchange left a server of the shared tier for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody listened there, or the connection was closed.
+    Unreachable,
+    /// It said that it cannot answer.
+    Failure,
+    /// It was silent, and not found alive.
+    Silent,
+}
+
+/// Where the TCP connection of an exchange came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made for this exchange.
+    Opened,
+    /// An earlier exchange had left it.
+    Reused,
+}
+
+impl Transport {
+    pub(super) const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// The label, and the word in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl Outcome {
+    pub(super) const COUNT: usize = 14;
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Joined,
+        Self::Impossible,
+        Self::Probed,
+        Self::BelowMissing,
+        Self::Stale,
+        Self::Loop,
+        Self::Failed,
+        Self::Overload,
+        Self::Rejected,
+        Self::Dropped,
+        Self::Forbidden,
+        Self::Flood,
+    ];
+
+    /// The label, and the word in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Joined => "joined",
+            Self::Impossible => "impossible",
+            Self::Probed => "probed",
+            Self::BelowMissing => "below_missing",
+            Self::Stale => "stale",
+            Self::Loop => "loop",
+            Self::Failed => "failed",
+            Self::Overload => "overload",
+            Self::Rejected => "rejected",
+            Self::Dropped => "dropped",
+            Self::Forbidden => "forbidden",
+            Self::Flood => "flood",
+        }
+    }
+}
+
+impl ExchangeResult {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Answer, Self::Failure, Self::Truncated, Self::Silent, Self::Unreachable, Self::Overtaken];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Failure => "failure",
+            Self::Truncated => "truncated",
+            Self::Silent => "silent",
+            Self::Unreachable => "unreachable",
+            Self::Overtaken => "overtaken",
+        }
+    }
+}
+
+impl Left {
+    pub(super) const ALL: [Self; 3] = [Self::Unreachable, Self::Failure, Self::Silent];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Failure => "failure",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+impl Origin {
+    pub(super) const ALL: [Self; 2] = [Self::Opened, Self::Reused];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Reused => "reused",
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Exchanges that ask the shared tier first.
+
+use super::*;
+
+/// The tier is A, the upstream B.
+fn tier<S: Fn(Step, u64) -> Does + Send + Sync + 'static>(checks: u32, script: S) -> Setup<S> {
+    Setup::with_tier(1, 2, checks, script)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_answers_is_asked_once_and_the_upstream_not_at_all() {
+    let setup = tier(0, |step, _| if step.server == 0 { Answer(140) } else { Answer(1) });
+    assert_eq!(setup.exchange().await, (ANSWERED, 140));
+    assert_eq!(setup.asked(), "0 A");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_refuses_or_fails_costs_one_attempt_at_the_upstream_and_no_budget() {
+    let setup = tier(0, |step, _| if step.server == 0 { Refuses } else { Answer(1) });
+    while setup.state.take() {}
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert_eq!(setup.asked(), "0 A, 0 B");
+    let setup = tier(0, |step, _| if step.server == 0 { Fails(2) } else { Answer(1) });
+    while setup.state.take() {}
+    assert_eq!(setup.exchange().await, (ANSWERED, 3));
+    assert_eq!(setup.asked(), "0 A, 2 B");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_tier_is_left_before_the_first_pause_is_over_and_then_stepped_over() {
+    let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    while setup.state.take() {}
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && (251..=301).contains(&took), "{took} ms");
+    assert_eq!(setup.asked().matches("(A)").count(), 5, "checked by five questions");
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().ends_with(" B") && !setup.condition().is_down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_questions_to_a_tier_that_has_just_died_are_all_answered_by_the_upstream_in_time() {
+    let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    let mut waiting = JoinSet::new();
+    (0..1000).for_each(|_| drop(waiting.spawn(setup.exchange())));
+    for (outcome, took) in waiting.join_all().await {
+        assert!(outcome == ANSWERED && took <= 301, "{took} ms");
+    }
+    let asked = setup.asked();
+    let times: Vec<_> = asked.split(", ").filter(|text| text.ends_with(" B")).collect();
+    let instants: std::collections::BTreeSet<_> = times.iter().collect();
+    assert!(times.len() == 1000 && instants.len() > 25, "{} spread over {}", times.len(), instants.len());
+    assert_eq!(asked.matches("(A)").count(), 5, "one check for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_alive_is_waited_for_and_the_upstream_is_not_asked_because_it_is_slow() {
+    let setup = tier(u32::MAX, |_, _| Answer(2000));
+    let mut waiting = JoinSet::new();
+    (0..5).for_each(|_| drop(waiting.spawn(setup.exchange())));
+    assert!(waiting.join_all().await.into_iter().all(|outcome| outcome == (ANSWERED, 2000)));
+    let asked = setup.asked();
+    assert!(!asked.contains('B'), "{asked}");
+    assert!(asked.contains("300 A+"), "it may have lost the question: {asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_tier_closes_is_no_reason_to_leave_it_while_the_question_waits_there() {
+    let setup = tier(u32::MAX, |step, _| if is_udp(step) { Answer(2000) } else { Refuses });
+    for _ in 0..3 {
+        assert_eq!(setup.exchange().await, (ANSWERED, 2000));
+    }
+    let asked = setup.asked();
+    assert!(asked.contains(" A+") && !asked.contains('B'), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_dies_after_it_was_found_alive_is_left_without_budget() {
+    let setup = tier(5, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    while setup.state.take() {}
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && (700..=901).contains(&took), "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_two_addresses_of_a_tier_cluster_dns_is_asked_in_time_too() {
+    let setup = Setup::with_tier(2, 3, u32::MAX, |step, _| if step.server < 2 { Silent } else { Answer(1) });
+    assert_eq!(setup.exchange().await, (ANSWERED, 2101));
+    let setup = Setup::with_tier(2, 3, 0, |step, _| if step.server < 2 { Silent } else { Answer(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && took <= 301, "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_dead_tier_a_slow_cluster_dns_is_waited_for() {
+    for dead in [|| Silent, || Refuses] {
+        let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Answer(3000) });
+        let (outcome, took) = setup.exchange().await;
+        assert!(outcome == ANSWERED && (3000..=3301).contains(&took), "{took} ms");
+        let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Silent });
+        assert_eq!(setup.exchange().await, (Err(Failed), 4000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_of_which_one_replica_is_gone_is_left_and_not_stepped_over() {
+    let setup = tier(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && took <= 301, "{took} ms");
+    setup.asked();
+    assert_eq!(setup.exchange().await.0, ANSWERED);
+    assert!(setup.asked().contains(" A, "), "it is asked first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_never_answers_although_it_lives_is_gone_around_before_the_deadline() {
+    let setup = tier(u32::MAX, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    assert_eq!(setup.exchange().await, (ANSWERED, 2101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_back_is_used_again_within_ten_seconds() {
+    let setup = tier(u32::MAX, |step, at| match step.server {
+        0 if at < 30_000 => Refuses,
+        _ => Answer(1),
+    });
+    setup.watch();
+    for _ in 0..2 {
+        assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    }
+    sleep(Duration::from_secs(29)).await;
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().contains(" B"), "it is stepped over");
+    sleep(Duration::from_secs(8)).await;
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().ends_with(" A"));
+}
