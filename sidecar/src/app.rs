@@ -67,9 +67,9 @@ pub enum StartError {
     /// The kernel gave no random bytes.
     #[error("no random numbers: {0}")]
     Random(io::Error),
-    /// A thread or its runtime.
-    #[error("cannot start a worker: {0}")]
-    Worker(io::Error),
+    /// A thread, its runtime, or a socket in it.
+    #[error("cannot serve: {0}")]
+    Serve(io::Error),
     /// None of the addresses exists in this pod.
     #[error("none of the addresses to listen on exists here")]
     NoAddress,
@@ -136,9 +136,9 @@ impl Bound {
         let (drainer, drain) = shutdown::drain();
         let mut sockets = sockets.into_iter();
         let ours = sockets.next().unwrap_or_default();
-        worker::serve(ours, &service, &drain).map_err(StartError::Worker)?;
-        let others = Others::start(sockets.collect(), &service, &drain).map_err(StartError::Worker)?;
-        let admin = tokio::net::TcpListener::from_std(admin).map_err(StartError::Worker)?;
+        worker::serve(ours, &service, &drain).map_err(StartError::Serve)?;
+        let others = Others::start(sockets.collect(), &service, &drain).map_err(StartError::Serve)?;
+        let admin = tokio::net::TcpListener::from_std(admin).map_err(StartError::Serve)?;
         let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics));
         drop((starting, drain));
         if let Some(prefetch) = prefetch {

@@ -137,7 +137,7 @@ impl<U: Upstream> Service<U> {
             return Err(self.sources.refuse(source, Limit::Waiters, now));
         }
         // Who waits may have a flight of its own, of which there are fewer.
-        let free = free.min(self.resolver.free_flights().saturating_mul(4).max(1));
+        let free = || free.min(self.resolver.free_flights().saturating_mul(4).max(1));
         let of_source = self.sources.miss(source, free, now)?;
         // Several workers may take the last one together: the bound is on memory, not on a count.
         self.waiting.fetch_add(1, Ordering::Relaxed);

@@ -41,7 +41,7 @@ pub struct Sources {
     refusal_logged: AtomicU64,
 }
 
-/// Twenty-four bytes each: 384 KiB in all. Of 2,000 pods one in eight shares its slot with another.
+/// Twenty-four bytes each: 384 KiB in all. Of 2,000 pods one in nine shares its slot with another.
 const SLOTS: usize = 1 << 14;
 
 /// What the sources of one slot have under way.
@@ -109,13 +109,13 @@ impl Sources {
         are_answered
     }
 
-    /// Takes a place for a miss, while so many of all places are `free`.
-    pub fn miss(&self, source: IpAddr, free: usize, now: Instant) -> Result<Place, Refused> {
+    /// Takes a place for a miss, while so many of all places are `free`, which is asked for only where it matters.
+    pub fn miss(&self, source: IpAddr, free: impl FnOnce() -> usize, now: Instant) -> Result<Place, Refused> {
         let Some((slots, index)) = self.slot(source) else { return Ok(Place(None)) };
         let slot = &slots[index];
         let mut place = Place(None);
         if self.most_misses > 0 {
-            if !enter(&slot.misses, most_waiting(self.most_misses, free)) {
+            if !enter(&slot.misses, most_waiting(self.most_misses, free())) {
                 return Err(self.refused(Limit::MissesPerSource, slot, now));
             }
             place = Place(Some((Arc::clone(slots), index, Kind::Miss)));
@@ -249,28 +249,28 @@ mod tests {
     fn one_source_cannot_take_the_places_of_another() {
         let now = Instant::now();
         let sources = sources(&[("misses-per-source", "3")], now);
-        let mut held: Vec<_> = (0..3).map(|_| sources.miss(ONE, 100, now).expect("a place")).collect();
+        let mut held: Vec<_> = (0..3).map(|_| sources.miss(ONE, || 100, now).expect("a place")).collect();
         let refused = Refused { limit: Limit::MissesPerSource, is_told: true };
-        assert_eq!(sources.miss(ONE, 100, now).expect_err("full"), refused);
-        assert!(sources.miss(OTHER, 100, now).is_ok());
+        assert_eq!(sources.miss(ONE, || 100, now).expect_err("full"), refused);
+        assert!(sources.miss(OTHER, || 100, now).is_ok());
         held.pop();
-        assert!(sources.miss(ONE, 100, now).is_ok(), "a place is free again");
+        assert!(sources.miss(ONE, || 100, now).is_ok(), "a place is free again");
     }
 
     #[test]
     fn when_few_places_are_free_who_has_many_is_refused_and_who_has_none_is_not() {
         let now = Instant::now();
         let sources = sources(&[("misses-per-source", "100")], now);
-        let _held: Vec<_> = (0..10).map(|_| sources.miss(ONE, 1000, now).expect("a place")).collect();
-        assert!(sources.miss(ONE, 40, now).is_err());
-        assert!(sources.miss(OTHER, 40, now).is_ok());
+        let _held: Vec<_> = (0..10).map(|_| sources.miss(ONE, || 1000, now).expect("a place")).collect();
+        assert!(sources.miss(ONE, || 40, now).is_err());
+        assert!(sources.miss(OTHER, || 40, now).is_ok());
     }
 
     #[test]
     fn a_source_may_ask_for_two_seconds_worth_at_once_and_then_at_its_rate() {
         let now = Instant::now();
         let sources = sources(&[("miss-rate-per-source", "100")], now);
-        let asks = |count: u32, now| (0..count).filter(|_| sources.miss(ONE, 1000, now).is_ok()).count();
+        let asks = |count: u32, now| (0..count).filter(|_| sources.miss(ONE, || 1000, now).is_ok()).count();
         assert_eq!(asks(1000, now), 201);
         assert_eq!(asks(1000, now + Duration::from_millis(500)), 50);
         assert_eq!(
@@ -278,18 +278,18 @@ mod tests {
             201,
             "what is not used is not saved up for longer"
         );
-        assert!(sources.miss(OTHER, 1000, now).is_ok());
+        assert!(sources.miss(OTHER, || 1000, now).is_ok());
     }
 
     #[test]
     fn who_floods_is_told_of_four_refusals_for_each_miss_and_then_of_none() {
         let now = Instant::now();
         let sources = sources(&[("miss-rate-per-source", "100")], now);
-        let refused: Vec<_> = (0..10_000).filter_map(|_| sources.miss(ONE, 1000, now).err()).collect();
+        let refused: Vec<_> = (0..10_000).filter_map(|_| sources.miss(ONE, || 1000, now).err()).collect();
         assert_eq!(refused.iter().filter(|refused| refused.is_told).count(), 801);
         assert!(refused.iter().all(|refused| refused.limit == Limit::MissRatePerSource));
         let later = now + Duration::from_millis(500);
-        let refused = (0..1000).filter_map(|_| sources.miss(ONE, 1000, later).err());
+        let refused = (0..1000).filter_map(|_| sources.miss(ONE, || 1000, later).err());
         assert_eq!(refused.filter(|refused| refused.is_told).count(), 200);
         assert!(sources.is_silenced(ONE, later) && !sources.is_silenced(OTHER, later));
         assert!(!sources.is_silenced(ONE, later + Duration::from_secs(1)));
@@ -308,7 +308,7 @@ mod tests {
     fn in_a_pod_nothing_is_counted() {
         let now = Instant::now();
         let sources = sources(&[], now);
-        assert!((0..100_000).all(|_| sources.miss(ONE, 0, now).is_ok()));
+        assert!((0..100_000).all(|_| sources.miss(ONE, || 0, now).is_ok()));
         assert!(sources.are_answered(ONE, now) && !sources.are_answered([8, 8, 8, 8].into(), now));
     }
 

@@ -18,15 +18,13 @@ use crate::upstream::Upstream;
 
 /// How many threads serve.
 pub fn count(workers: value::Workers) -> usize {
+    let most = usize::from(value::Workers::MOST);
     match workers {
         value::Workers::Fixed(count) => usize::from(count),
-        // The cores that affinity and the cgroup's quota leave us, as many as may be set at most.
-        value::Workers::Auto => thread::available_parallelism().map_or(1, usize::from).min(MOST),
+        // The cores that affinity and the cgroup's quota leave us.
+        value::Workers::Auto => thread::available_parallelism().map_or(1, usize::from).min(most),
     }
 }
-
-/// As many as the setting takes.
-const MOST: usize = 64;
 
 /// The runtime of one thread. Work is never taken from one thread to another: what a socket brings is done where it
 /// arrives.

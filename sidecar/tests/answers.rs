@@ -177,6 +177,16 @@ async fn a_truncated_answer_is_fetched_by_tcp_and_each_client_gets_what_fits() {
 }
 
 #[tokio::test]
+async fn in_the_shared_role_no_answer_by_udp_has_more_than_1232_bytes() {
+    let upstream = large().await;
+    let proxy = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
+    let question = query("large.example.", RecordType::TXT, 1, Some(4096));
+    let answer = ask(proxy.dns, &question).await;
+    assert!(answer.metadata.truncation && answer.answers.is_empty());
+    assert_eq!(ask_tcp(proxy.dns, &question).await.answers.len(), 1);
+}
+
+#[tokio::test]
 async fn an_upstream_that_ignores_our_edns_size_is_understood() {
     let upstream = Upstream::start(|query, _| {
         let answers = (0..1000).map(|ttl| a("www.example.", 60 + ttl)).collect();

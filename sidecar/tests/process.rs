@@ -38,9 +38,13 @@ async fn bad_settings_are_all_named_at_once_and_the_exit_code_is_64() {
 
 #[tokio::test]
 async fn an_upstream_that_is_the_proxy_itself_is_a_bad_setting() {
-    let arguments = ["--listen", "127.0.0.1:5399", "--upstream", "127.0.0.1:5399"];
-    let output = program().args(arguments).output().await.expect("runs");
-    assert_eq!(output.status.code(), Some(64));
+    for (flag, other) in [("--upstream", "--shared-tier"), ("--shared-tier", "--upstream")] {
+        let ours = ["--listen", "127.0.0.1:5399", flag, "127.0.0.1:5399", other, "127.0.0.1:5300"];
+        let output = program().args(ours).output().await.expect("runs");
+        assert_eq!(output.status.code(), Some(64));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("{flag}: ")) && !said.contains(&format!("{other}: ")), "{said}");
+    }
 }
 
 #[tokio::test]

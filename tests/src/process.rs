@@ -91,8 +91,7 @@ impl Pinned {
     pub fn to(core: usize) -> Result<Self, Failure> {
         let pinning = || format!("pinning a thread to core {core}");
         let before = sched_getaffinity(Pid::from_raw(0)).tried(pinning)?;
-        let mut cores = CpuSet::new();
-        cores.set(core).tried(pinning)?;
+        let cores = alone(core).tried(pinning)?;
         sched_setaffinity(Pid::from_raw(0), &cores).tried(pinning)?;
         Ok(Self(before))
     }
@@ -104,6 +103,12 @@ impl Drop for Pinned {
     }
 }
 
+fn alone(core: usize) -> nix::Result<CpuSet> {
+    let mut cores = CpuSet::new();
+    cores.set(core)?;
+    Ok(cores)
+}
+
 /// Every thread of this process runs on that core until this is dropped.
 #[derive(Debug)]
 pub struct Confined(CpuSet);
@@ -113,9 +118,7 @@ impl Confined {
     pub fn to(core: usize) -> Result<Self, Failure> {
         let confining = || format!("confining this process to core {core}");
         let before = sched_getaffinity(Pid::from_raw(0)).tried(confining)?;
-        let mut cores = CpuSet::new();
-        cores.set(core).tried(confining)?;
-        confine(&cores)?;
+        confine(&alone(core).tried(confining)?)?;
         Ok(Self(before))
     }
 }

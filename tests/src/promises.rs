@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use serde::Serialize;
 
@@ -40,10 +41,29 @@ pub struct Options {
     json: bool,
 }
 
-/// Measures the rows that are asked for, with the sidecar and the seed, and prints them; whether every promise holds.
-///
-/// A row that could not be measured is not held: those behind it are measured all the same.
-pub async fn run<Measure>(
+/// Measures the rows that are asked for, with the sidecar and the seed, and prints them. Exit code 1: a promise does not
+/// hold, or nothing could be measured.
+pub async fn main<Measure>(
+    program: &str,
+    names: &[&'static str],
+    options: Options,
+    measure: Measure,
+) -> ExitCode
+where
+    Measure: AsyncFn(&'static str, &Path, u64) -> Result<Row, Failure>,
+{
+    match run(program, names, options, measure).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("{program}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every promise holds. A row that could not be measured is not held: those behind it are measured all the same.
+async fn run<Measure>(
     program: &str,
     names: &[&'static str],
     options: Options,

@@ -123,12 +123,15 @@ pub enum Workers {
 }
 
 impl Workers {
+    /// How many there are at most.
+    pub const MOST: u16 = 64;
+
     /// `auto`, or a number from 1 to 64.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         match super::number::<u16>(text) {
             _ if text == "auto" => Ok(Self::Auto),
-            Ok(count @ 1..=64) => Ok(Self::Fixed(count)),
-            _ => Err("auto, or a number of threads from 1 to 64".to_owned()),
+            Ok(count @ 1..=Self::MOST) => Ok(Self::Fixed(count)),
+            _ => Err(format!("auto, or a number of threads from 1 to {}", Self::MOST)),
         }
     }
 }

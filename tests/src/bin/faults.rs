@@ -19,12 +19,5 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { options } = Arguments::parse();
-    match promises::run("faults", &rows::NAMES, options, rows::measure).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("faults: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    promises::main("faults", &rows::NAMES, options, rows::measure).await
 }

@@ -19,12 +19,5 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { options } = Arguments::parse();
-    match promises::run("shared-tier", &NAMES, options, measure).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("shared-tier: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    promises::main("shared-tier", &NAMES, options, measure).await
 }
