@@ -19,6 +19,7 @@ use crate::upstream::Upstream;
 use crate::wire::{self, Rcode};
 
 mod crowd;
+pub mod datagrams;
 pub mod tcp;
 pub mod udp;
 
