@@ -85,7 +85,7 @@ async fn read<U: Upstream>(
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
     let under_way = Arc::new(Semaphore::new(limits::QUERIES_PER_CONNECTION));
-    let mut message = Vec::new();
+    let (mut message, mut answer) = (Vec::new(), Vec::new());
     loop {
         let Ok(place) = Arc::clone(&under_way).acquire_owned().await else { return Ok(()) };
         tokio::select! {
@@ -102,34 +102,28 @@ async fn read<U: Upstream>(
                 }
             }
         }
-        let mut out = vec![0; FRAME];
-        let mut answer = Vec::new();
         let now = Instant::now().into_std();
         match service.step(&message, source, Transport::Tcp, now, &mut answer) {
             Step::Silence => {}
             Step::Answer => {
-                frame(&mut out, &answer);
-                if answers.send(out).await.is_err() {
+                if answers.send(frame(&answer)).await.is_err() {
                     return Ok(());
                 }
             }
             Step::Wait(query, places) => {
                 let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
+                let (client, key) = (query.client().stored(), query.key);
                 tokio::spawn(async move {
-                    let ending = Ending::of(&service, &*query, Transport::Tcp);
-                    let resolution = service.resolve(&query.key).await;
-                    ending.write(&resolution, true, &mut answer);
-                    frame(&mut out, &answer);
-                    let _ = answers.send(out).await; // fails when the client has left
+                    let ending = Ending::of(&service, &client, Transport::Tcp);
+                    let mut answer = Vec::new();
+                    ending.write(&service.resolve(&key).await, true, &mut answer);
+                    let _ = answers.send(frame(&answer)).await; // fails when the client has left
                     drop((place, places, drain));
                 });
             }
         }
     }
 }
-
-/// The bytes of the length before a message.
-const FRAME: usize = 2;
 
 /// Holds a burst of pipelined queries.
 const READ_BUFFER: usize = 2048;
@@ -147,10 +141,8 @@ async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -
 }
 
 /// Puts the length before an answer, which never has more than 65,535 bytes.
-fn frame(out: &mut Vec<u8>, answer: &[u8]) {
-    out.clear();
-    out.extend_from_slice(&(answer.len() as u16).to_be_bytes());
-    out.extend_from_slice(answer);
+fn frame(answer: &[u8]) -> Vec<u8> {
+    [&(answer.len() as u16).to_be_bytes(), answer].concat()
 }
 
 /// Writes answers until there are no more to come. The place among the connections is free when it ends, and

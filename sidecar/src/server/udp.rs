@@ -69,13 +69,13 @@ impl<U: Upstream> Server<U> {
     /// it cannot, and gets what was written.
     fn wait(
         &self,
-        query: &Query,
+        query: &Query<'_>,
         client: SocketAddr,
         places: Places,
         drain: &Drain,
         out: &mut Vec<u8>,
     ) -> bool {
-        let waiting = Waiting::new(query, client, places);
+        let waiting = Waiting::new(&query.client(), client, places);
         match self.crowds.join(&query.key, waiting, self.service.max_waiters_per_flight) {
             Joined::Behind => false,
             Joined::First => {
@@ -117,7 +117,7 @@ impl<U: Upstream> Gathered<U> {
         loop {
             let batch = socket.send(|out| {
                 let waiting = told.next()?;
-                let ending = Ending::of(service, waiting.client(), Transport::Udp);
+                let ending = Ending::of(service, &waiting.client, Transport::Udp);
                 ending.write(&resolution, std::mem::take(&mut is_first), out);
                 Some(waiting.address)
             });
@@ -136,7 +136,7 @@ impl<U: Upstream> Drop for Gathered<U> {
     fn drop(&mut self) {
         let rest = self.told.take().unwrap_or_else(|| self.crowds.take(&self.key).into_iter());
         for waiting in rest {
-            drop(Ending::of(&self.service, waiting.client(), Transport::Udp));
+            drop(Ending::of(&self.service, &waiting.client, Transport::Udp));
         }
     }
 }
