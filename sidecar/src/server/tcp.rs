@@ -128,6 +128,9 @@ async fn read<U: Upstream>(
 /// Holds a burst of pipelined queries.
 const READ_BUFFER: usize = 2048;
 
+/// From how many bytes on answers are written at once, whatever else is there.
+const GATHERED: usize = 4096;
+
 /// Reads one message; `false` when the client has ended between two.
 async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -> io::Result<bool> {
     let length = match reader.read_u16().await {
@@ -153,8 +156,14 @@ async fn write(
     metrics: Metrics,
     _held: (OwnedSemaphorePermit, Place, Drain),
 ) {
-    while let Some(answer) = queue.recv().await {
-        match timeout(limits::TCP_IDLE, writer.write_all(&answer)).await {
+    while let Some(mut answers) = queue.recv().await {
+        // What is there already leaves with it, in one segment if it can.
+        while answers.len() < GATHERED
+            && let Ok(next) = queue.try_recv()
+        {
+            answers.extend_from_slice(&next);
+        }
+        match timeout(limits::TCP_IDLE, writer.write_all(&answers)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
             Err(_) => return metrics.limit_reached(Limit::TcpIdle),
