@@ -117,7 +117,7 @@ async fn read<U: Upstream>(
                 let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
                 tokio::spawn(async move {
                     let ending = Ending::of(&service, &*query, Transport::Tcp);
-                    let resolution = service.resolve(&query.key).await;
+                    let resolution = service.resolve(&Arc::new(query.key.clone())).await;
                     ending.write(&resolution, true, &mut answer);
                     frame(&mut out, &answer);
                     let _ = answers.send(out).await; // fails when the client has left

@@ -45,7 +45,7 @@ impl Hot {
         runtime.block_on(async {
             for _ in 0..NAMES {
                 let Step::Wait(query, _places) = hot.step() else { panic!("a miss") };
-                hot.service.resolve(&query.key).await;
+                hot.service.resolve(&Arc::new(query.key)).await;
             }
         });
         hot.now = Instant::now();
