@@ -1,8 +1,8 @@
 //! One exchange per key at a time: whoever asks while it is under way waits for its one outcome.
 //!
 //! ```text
-//!   join(key) --- no flight ---> lead: the exchange runs in a task of its own, so that
-//!       |                        a client that leaves does not cancel it
+//!   join(key) --- no flight ---> lead: make the exchange; when the leader leaves,
+//!       |                        it goes on in a task of its own
 //!       '------- a flight ----> wait; success or failure reaches every waiter once
 //! ```
 //!
@@ -11,14 +11,18 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// The flights under way, bounded in number and in waiters each.
 #[derive(Debug)]
 pub struct Flights<K, V> {
-    under_way: Mutex<HashMap<K, Outcome<V>>>,
+    under_way: Mutex<HashMap<Arc<K>, Outcome<V>>>,
     most_flights: usize,
     most_waiters: usize,
 }
@@ -51,7 +55,7 @@ pub enum NoOutcome {
 
 impl<K, V> Flights<K, V>
 where
-    K: Hash + Eq + Clone + Send + 'static,
+    K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
     /// No flights yet.
@@ -63,11 +67,21 @@ where
     ///
     /// What `lead`'s future does is done before the flight is over: whoever comes after it finds what the
     /// exchange has put into the cache, so no second exchange starts.
-    pub async fn join<F>(self: &Arc<Self>, key: K, lead: impl FnOnce() -> F) -> Result<(V, Role), NoOutcome>
+    pub async fn join<F>(
+        self: &Arc<Self>,
+        key: Arc<K>,
+        lead: impl FnOnce() -> F,
+    ) -> Result<(V, Role), NoOutcome>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (mut outcome, role) = self.enter(key, lead)?;
+        let (mut outcome, exchange) = self.enter(key, lead)?;
+        let role = if let Some(exchange) = exchange {
+            exchange.await;
+            Role::Led
+        } else {
+            Role::Joined
+        };
         let value = outcome.wait_for(Option::is_some).await.map_err(|_| NoOutcome::Lost)?;
         value.clone().map(|value| (value, role)).ok_or(NoOutcome::Lost)
     }
@@ -92,40 +106,69 @@ where
 
     fn enter<F>(
         self: &Arc<Self>,
-        key: K,
+        key: Arc<K>,
         lead: impl FnOnce() -> F,
-    ) -> Result<(watch::Receiver<Option<V>>, Role), NoOutcome>
+    ) -> Result<(watch::Receiver<Option<V>>, Option<Exchange>), NoOutcome>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut under_way = self.lock();
-        if let Some(outcome) = under_way.get(&key) {
+        if let Some(outcome) = under_way.get(&*key) {
             if outcome.receiver_count() >= self.most_waiters {
                 return Err(NoOutcome::TooManyWaiters);
             }
-            return Ok((outcome.subscribe(), Role::Joined));
+            return Ok((outcome.subscribe(), None));
         }
         if under_way.len() >= self.most_flights {
             return Err(NoOutcome::TooManyFlights);
         }
         let (sender, receiver) = watch::channel(None);
         let sender = Arc::new(sender);
-        under_way.insert(key.clone(), Arc::clone(&sender));
+        under_way.insert(Arc::clone(&key), Arc::clone(&sender));
         drop(under_way);
         let landing = Landing { flights: Arc::clone(self), key };
         let exchange = lead();
-        tokio::spawn(async move {
+        let exchange = Box::pin(async move {
             let value = exchange.await;
             // The flight ends before its outcome is told: who comes now finds it in the cache.
             drop(landing);
             let _ = sender.send(Some(value)); // fails when every client has left
         });
-        Ok((receiver, Role::Led))
+        Ok((receiver, Some(Exchange(Some(exchange)))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Outcome<V>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<K>, Outcome<V>>> {
         // A panic while the lock is held cannot leave the map half changed.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a flight does, in the task of its leader; in one of its own when that one leaves before the end.
+struct Exchange(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Future for Exchange {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(exchange) = &mut self.0 else { return Poll::Ready(()) };
+        // A panic ends the exchange and not its leader, who is told of it like any other who waits.
+        let polled = catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(context)));
+        if let Ok(Poll::Pending) = polled {
+            return Poll::Pending;
+        }
+        self.0 = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Without a runtime everything ends.
+        if let Some(exchange) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(exchange);
+        }
     }
 }
 
@@ -133,13 +176,13 @@ where
 /// the wait of everyone.
 struct Landing<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
-    key: K,
+    key: Arc<K>,
 }
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
         let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.remove(&self.key);
+        under_way.remove(&*self.key);
     }
 }
 
@@ -169,7 +212,7 @@ mod tests {
                     sleep(Duration::from_secs(1)).await;
                     answer
                 };
-                flights.join(1, lead).await
+                flights.join(Arc::new(1), lead).await
             });
         }
         tasks
@@ -210,9 +253,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_panic_in_the_exchange_ends_the_wait_of_everyone_and_the_next_caller_leads() {
         let flights: Arc<Flights<u8, u32>> = Flights::new(10, 10);
-        let outcome = flights.join(1, || async { panic!("a defect in the exchange") }).await;
+        let outcome = flights.join(Arc::new(1), || async { panic!("a defect in the exchange") }).await;
         assert_eq!(outcome, Err(NoOutcome::Lost));
-        assert_eq!(flights.join(1, || async { 2 }).await, Ok((2, Role::Led)));
+        assert_eq!(flights.join(Arc::new(1), || async { 2 }).await, Ok((2, Role::Led)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -220,10 +263,10 @@ mod tests {
         let (flights, exchanges) = (Flights::new(1, 3), Arc::default());
         let waiting = callers(&flights, 5, &exchanges, Ok(5));
         tokio::task::yield_now().await;
-        assert_eq!(flights.join(2, || async { Ok(0) }).await, Err(NoOutcome::TooManyFlights));
+        assert_eq!(flights.join(Arc::new(2), || async { Ok(0) }).await, Err(NoOutcome::TooManyFlights));
         let outcomes = waiting.join_all().await;
         let refused = outcomes.iter().filter(|outcome| **outcome == Err(NoOutcome::TooManyWaiters));
         assert_eq!(refused.count(), 2);
-        assert_eq!(flights.join(2, || async { Ok(0) }).await, Ok((Ok(0), Role::Led)));
+        assert_eq!(flights.join(Arc::new(2), || async { Ok(0) }).await, Ok((Ok(0), Role::Led)));
     }
 }

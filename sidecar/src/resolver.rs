@@ -173,7 +173,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// What is answered when it has come, or that nothing has: within [`limits::DEADLINE`], the same for all who wait.
-    pub async fn miss(self: &Arc<Self>, key: &Key) -> Resolution {
+    pub async fn miss(self: &Arc<Self>, key: &Arc<Key>) -> Resolution {
         let stale = self.stale(key, now());
         if let Some(entry) = &stale
             && (self.upstream.condition().is_down || entry.was_given_stale() && self.is_being_asked(key))
@@ -196,7 +196,7 @@ impl<U: Upstream> Resolver<U> {
     /// has said meanwhile that the name is gone, and only our patience holds that back.
     async fn answer_in_time(
         self: &Arc<Self>,
-        key: &Key,
+        key: &Arc<Key>,
         has_stale: bool,
     ) -> Result<(Arc<Entry>, Role), NoAnswer> {
         let start = tokio::time::Instant::now();
@@ -213,7 +213,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// The answer for a client: what the upstream says, and where it says that there is no such name, or the C
     /// library relies on us, what the search list makes of it.
-    async fn answer(self: &Arc<Self>, key: &Key) -> Result<(Arc<Entry>, Role), NoAnswer> {
+    async fn answer(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Arc<Entry>, Role), NoAnswer> {
         match self.search.verdict(key) {
             Verdict::Complete(Complete::AtOnce) => self.completed(key).await,
             Verdict::Complete(Complete::WhenMissing) => {
@@ -249,7 +249,7 @@ impl<U: Upstream> Resolver<U> {
             return;
         }
         self.metrics.assist(Assist::Refresh);
-        let (resolver, key) = (Arc::clone(self), key.clone());
+        let (resolver, key) = (Arc::clone(self), Arc::new(key.clone()));
         tokio::spawn(async move {
             // The outcome is in the cache; a failure leaves what is there.
             let _ = match mode {

@@ -126,7 +126,7 @@ impl<U: Upstream> Service<U> {
     }
 
     /// What is to be said to all who wait for the answer to that question.
-    pub async fn resolve(&self, key: &Key) -> Resolution {
+    pub async fn resolve(&self, key: &Arc<Key>) -> Resolution {
         self.resolver.miss(key).await
     }
 

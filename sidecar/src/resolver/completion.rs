@@ -19,12 +19,12 @@ use crate::wire::Malformed;
 
 impl<U: Upstream> Resolver<U> {
     /// What the search list makes of a question; one walk for all who ask at the same time.
-    pub(super) async fn completed(self: &Arc<Self>, key: &Key) -> Result<(Arc<Entry>, Role), NoAnswer> {
+    pub(super) async fn completed(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Arc<Entry>, Role), NoAnswer> {
         let lead = || {
-            let (resolver, key) = (Arc::clone(self), key.clone());
+            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move { resolver.complete(key).await }
         };
-        match self.completions.join(key.completed(), lead).await {
+        match self.completions.join(Arc::new(key.completed()), lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.no_outcome(no_outcome)),
         }
@@ -32,14 +32,14 @@ impl<U: Upstream> Resolver<U> {
 
     /// Walks the list. The first name that exists, with or without an address of this type, is the answer, as an
     /// alias. A candidate that fails ends the walk: what comes behind it in the list might be another name.
-    async fn complete(self: Arc<Self>, key: Key) -> Answer {
+    async fn complete(self: Arc<Self>, key: Arc<Key>) -> Answer {
         if let Some(entry) = self.cache.get(&key.completed(), now()) {
             return Ok(entry);
         }
         self.metrics.assist(Assist::Completion);
         let mut seconds = u32::MAX;
         for name in self.search.candidates(key.name()) {
-            let candidate = key.with_name(&name);
+            let candidate = Arc::new(key.with_name(&name));
             let (entry, _) = self.question(&candidate, Mode::Remembered).await?;
             if !entry.is_nxdomain() {
                 let response = alias(&key, &name, &entry.aged(now()))?;

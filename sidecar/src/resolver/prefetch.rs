@@ -69,6 +69,7 @@ impl<U: Upstream> Resolver<U> {
             // What a C library sends, so that its query finds the answer: RD and nothing else.
             let a = Key::new(&wire::question(&name, TYPE_A, CLASS_IN), Flags(Flags::RD), false);
             let aaaa = search::sibling(&a).unwrap_or_else(|| a.clone());
+            let (a, aaaa) = (Arc::new(a), Arc::new(aaaa));
             let (a, aaaa) = tokio::join!(self.ahead(&a), self.ahead(&aaaa));
             let (is_there, shortest) = (a?, aaaa?);
             life = life.min(is_there.1).min(shortest.1);
@@ -80,7 +81,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// The answer for one question, anew if it is about to end: whether the name exists, and how long it lives.
-    async fn ahead(self: &Arc<Self>, key: &Key) -> Result<(bool, Duration), NoAnswer> {
+    async fn ahead(self: &Arc<Self>, key: &Arc<Key>) -> Result<(bool, Duration), NoAnswer> {
         let is_ending = |life: Duration, whole: Duration| life <= whole / 10 + SHORTEST_PAUSE / 10;
         let (mut entry, _) = self.answer(key).await?;
         let whole = Duration::from_secs(entry.seconds().into());

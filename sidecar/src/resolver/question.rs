@@ -75,15 +75,15 @@ impl<U: Upstream> Resolver<U> {
     /// The answer to a question as it stands, without the search list.
     pub(super) async fn question(
         self: &Arc<Self>,
-        key: &Key,
+        key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Arc<Entry>, Role), NoAnswer> {
         if mode == Mode::Remembered && self.has_failed_lately(key) {
             return Err(NoAnswer::Remembered);
         }
-        let first = self.sibling_under_way(key);
+        let first = self.sibling_under_way(key).map(Box::pin);
         let lead = || {
-            let (resolver, key) = (Arc::clone(self), key.clone());
+            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move {
                 if let Some(sibling) = first {
                     let _ = timeout(limits::SIBLING_WAIT, sibling).await; // or ask, too
@@ -91,7 +91,7 @@ impl<U: Upstream> Resolver<U> {
                 resolver.exchange(key, mode).await
             }
         };
-        match self.questions.join(key.clone(), lead).await {
+        match self.questions.join(Arc::clone(key), lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.no_outcome(no_outcome)),
         }
@@ -102,7 +102,7 @@ impl<U: Upstream> Resolver<U> {
         self: &Arc<Self>,
         key: Key,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-        let resolver = Arc::clone(self);
+        let (resolver, key) = (Arc::clone(self), Arc::new(key));
         Box::pin(async move { resolver.question(&key, Mode::Remembered).await.map(|(entry, _)| entry) })
     }
 
@@ -144,7 +144,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// One exchange. What may be kept is in the cache before this returns: the flight must not be over earlier.
-    async fn exchange(self: Arc<Self>, key: Key, mode: Mode) -> Answer {
+    async fn exchange(self: Arc<Self>, key: Arc<Key>, mode: Mode) -> Answer {
         // Between the client's look into the cache and this task another flight may have brought the answer.
         if mode == Mode::Remembered
             && let Some(known) = self.known(&key)
@@ -154,7 +154,7 @@ impl<U: Upstream> Resolver<U> {
         if let Verdict::Below(family) = self.search.verdict(&key)
             && !self.patience.waits_for(key.name())
         {
-            self.ask_above(&key, family).await;
+            Box::pin(self.ask_above(&key, family)).await;
             if let Some(known) = self.known(&key) {
                 return self.as_entry(&key, known);
             }
@@ -162,7 +162,7 @@ impl<U: Upstream> Resolver<U> {
         match self.ask(&key).await {
             Ok(entry) => {
                 let entry = if self.patience.waits_for(key.name()) {
-                    self.wait_for(&key, entry).await?
+                    Box::pin(self.wait_for(&key, entry)).await?
                 } else {
                     entry
                 };

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Places;
 use crate::cache::key::Key;
@@ -14,7 +14,7 @@ use crate::query::{Client, StoredClient};
 
 /// Who waits at one socket, by question.
 #[derive(Debug, Default)]
-pub(super) struct Crowds(Mutex<HashMap<Key, Vec<Waiting>>>);
+pub(super) struct Crowds(Mutex<HashMap<Arc<Key>, Vec<Waiting>>>);
 
 /// What an answer to somebody who waits needs.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(super) struct Waiting {
 /// What became of somebody who wants to wait.
 #[derive(Debug)]
 pub(super) enum Joined {
-    /// Nobody waits for that answer yet: it is to be asked for.
-    First,
+    /// Nobody waits for that answer yet: it is to be asked for, under this key.
+    First(Arc<Key>),
     /// Others do.
     Behind,
     /// Too many others do.
@@ -48,8 +48,9 @@ impl Crowds {
                 Joined::Behind
             }
             None => {
-                crowds.insert(key.clone(), vec![waiting]);
-                Joined::First
+                let key = Arc::new(key.clone());
+                crowds.insert(Arc::clone(&key), vec![waiting]);
+                Joined::First(key)
             }
         }
     }
@@ -59,7 +60,7 @@ impl Crowds {
         self.lock().remove(key).unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Waiting>>> {
         // A panic while it is held cannot leave the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +78,6 @@ mod tests {
     use crate::query::Query;
     use crate::query::tests::query_bytes;
     use crate::sources::Place;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiting {
@@ -92,7 +92,7 @@ mod tests {
         let bytes = ["a.b", "c.d", "A.b"].map(|name| query_bytes(name, 0, &[]));
         let [one, other, upper] = bytes.each_ref().map(|bytes| Query::parse(bytes).expect("a query"));
         let join = |query: &Query<'_>| crowds.join(&query.key, waiting(query, &count), 3);
-        assert!(matches!([join(&one), join(&other)], [Joined::First, Joined::First]));
+        assert!(matches!([join(&one), join(&other)], [Joined::First(_), Joined::First(_)]));
         assert!(matches!(
             [join(&upper), join(&one), join(&one)],
             [Joined::Behind, Joined::Behind, Joined::Full]
@@ -104,6 +104,6 @@ mod tests {
         assert_eq!(count.load(Ordering::Relaxed), 4, "who found it full waits no more");
         drop(crowd);
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        assert!(matches!(join(&one), Joined::First));
+        assert!(matches!(join(&one), Joined::First(_)));
     }
 }

@@ -112,7 +112,7 @@ async fn read<U: Upstream>(
             }
             Step::Wait(query, places) => {
                 let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
-                let (client, key) = (query.client().stored(), query.key);
+                let (client, key) = (query.client().stored(), Arc::new(query.key));
                 tokio::spawn(async move {
                     let ending = Ending::of(&service, &client, Transport::Tcp);
                     let mut answer = Vec::new();

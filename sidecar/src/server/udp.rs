@@ -78,9 +78,9 @@ impl<U: Upstream> Server<U> {
         let waiting = Waiting::new(&query.client(), client, places);
         match self.crowds.join(&query.key, waiting, self.service.max_waiters_per_flight) {
             Joined::Behind => false,
-            Joined::First => {
+            Joined::First(key) => {
                 let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
-                let (crowds, key) = (Arc::clone(&self.crowds), query.key.clone());
+                let crowds = Arc::clone(&self.crowds);
                 let gathered = Gathered { service, crowds, key, told: None };
                 let drain = drain.clone();
                 tokio::spawn(async move {
@@ -103,7 +103,7 @@ impl<U: Upstream> Server<U> {
 struct Gathered<U: Upstream> {
     service: Arc<Service<U>>,
     crowds: Arc<Crowds>,
-    key: Key,
+    key: Arc<Key>,
     /// Those who are being told; who asks from then on is of another crowd.
     told: Option<vec::IntoIter<Waiting>>,
 }

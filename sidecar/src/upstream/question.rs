@@ -19,7 +19,7 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
-        Ok(Self { key, token, id: u16::from_ne_bytes(random::bytes()?) })
+        Ok(Self { key, token, id: random::id()? })
     }
 
     /// The bytes to send; without EDNS for servers that do not know it (RFC 6891 section 6.2.2).

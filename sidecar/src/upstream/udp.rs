@@ -1,9 +1,10 @@
 //! One datagram exchange: a fresh socket and id, read until the matching answer.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::question::{Question, Verdict};
@@ -28,12 +29,8 @@ impl Default for Buffer {
 /// comes from elsewhere and tells us when nobody listens. What does not match is ignored and the socket
 /// listened to further: a forged answer must not end the exchange.
 pub async fn exchange(server: SocketAddr, question: &Question<'_>, buffer: &Buffer) -> io::Result<Vec<u8>> {
-    let any: SocketAddr =
-        if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
+    let socket = ask(server, question)?;
     let mut with_edns = true;
-    socket.send(&question.bytes(with_edns)).await?;
     loop {
         socket.readable().await?;
         match receive(&socket, question, buffer)? {
@@ -45,6 +42,18 @@ pub async fn exchange(server: SocketAddr, question: &Question<'_>, buffer: &Buff
             (Verdict::Believe | Verdict::WithoutEdns, response) => return Ok(response),
         }
     }
+}
+
+/// A new socket on which the question was sent. It has room for a datagram, so that is sent before the runtime knows of the
+/// socket: through the runtime it would wait to be told so.
+///
+/// connect(2) gives a socket without a port one by the same function as bind(2) with port 0 (Linux, `inet_autobind`), and so
+/// as random a one.
+fn ask(server: SocketAddr, question: &Question<'_>) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    socket.connect(&server.into())?;
+    socket.send(&question.bytes(true))?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// Takes one datagram, if there is one, and copies it when it is not to be ignored. Nothing waits while the

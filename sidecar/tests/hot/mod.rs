@@ -45,7 +45,7 @@ impl Hot {
         runtime.block_on(async {
             for _ in 0..NAMES {
                 let Step::Wait(query, _places) = hot.step() else { panic!("a miss") };
-                let key = query.key.clone();
+                let key = Arc::new(query.key.clone());
                 hot.service.resolve(&key).await;
             }
         });

@@ -137,7 +137,9 @@ impl Stage {
                 reply::write_error(&query, Rcode::SERVFAIL, &mut out);
                 Outcome::Loop
             }
-            None => self.resolver.miss(&query.key).await.write(query.client(), 512, &mut out),
+            None => {
+                self.resolver.miss(&Arc::new(query.key.clone())).await.write(query.client(), 512, &mut out)
+            }
         };
         (Message::from_vec(&out).expect("what a client gets decodes"), outcome)
     }
