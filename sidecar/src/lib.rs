@@ -33,6 +33,7 @@ pub mod shutdown;
 pub mod sources;
 pub mod supervise;
 pub mod telemetry;
+pub mod top_names;
 pub mod upstream;
 pub mod wire;
 pub mod worker;
