@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Resolver;
+use super::families::above;
 use super::question::Known;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
@@ -63,21 +64,40 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// The names that the answer to a question may depend on, on the wire: itself, what the search list makes of it,
-    /// and the namespaces and Services above those.
-    pub fn related(&self, key: &Key) -> Vec<Vec<u8>> {
-        let mut names = vec![key.name().to_vec()];
+    /// The questions that the answer to one may depend on: itself, what the search list makes of it, and those about
+    /// the namespaces and Services above these.
+    pub fn related(&self, key: &Key) -> Vec<Key> {
+        let mut keys = vec![key.clone()];
         if matches!(self.search.verdict(key), Verdict::Complete(_)) {
-            names.extend(self.search.candidates(key.name()));
+            keys.extend(self.search.candidates(key.name()).map(|name| key.with_name(&name)));
         }
-        let mut above = Vec::new();
-        for name in &names {
-            if let Verdict::Below(Family { namespace, service }) = self.search.verdict(&key.with_name(name)) {
-                above.extend([namespace, service].into_iter().flatten().map(<[u8]>::to_vec));
+        let mut above_them = Vec::new();
+        for key in &keys {
+            if let Verdict::Below(Family { namespace, service }) = self.search.verdict(key) {
+                above_them.extend([namespace, service].into_iter().flatten().map(|name| above(key, name)));
             }
         }
-        names.append(&mut above);
-        names
+        keys.append(&mut above_them);
+        keys
+    }
+
+    /// What is known now of the names that the search list makes of a question, up to the first that exists; none where
+    /// the list is not tried here, or was not.
+    pub fn walked(&self, key: &Key, now: Instant) -> Vec<(Key, Standing)> {
+        if self.cache.get(&key.completed(), now).is_none() {
+            return Vec::new();
+        }
+        let mut walked = Vec::new();
+        for name in self.search.candidates(key.name()) {
+            let candidate = key.with_name(&name);
+            let standing = self.standing(&candidate, now);
+            let exists = matches!(&standing.found, Some(Found::Cached(entry, _)) if !entry.is_nxdomain());
+            walked.push((candidate, standing));
+            if exists {
+                break;
+            }
+        }
+        walked
     }
 
     fn found(&self, key: &Key, now: Instant) -> Option<Found> {

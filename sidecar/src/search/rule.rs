@@ -76,7 +76,8 @@ impl Search {
                     .flatten()
                     .map(|name| NameText(name).to_string())
                     .collect();
-                format!("rules R4 and R5: exists only if {} does", above.join(" and "))
+                let do_they = if above.len() == 1 { "does" } else { "do" };
+                format!("rules R4 and R5: exists only if {} {do_they}", above.join(" and "))
             }
             Verdict::Complete(Complete::AtOnce) => {
                 "search: ends in svc, so the search list is tried here at once".to_owned()
@@ -121,6 +122,6 @@ mod tests {
         let name = wire::name_from_text("a.web.other.svc.cluster.local").expect("a name");
         let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
         let above = "web.other.svc.cluster.local. and other.svc.cluster.local.";
-        assert_eq!(search.reasoning(&key), format!("rules R4 and R5: exists only if {above} does"));
+        assert_eq!(search.reasoning(&key), format!("rules R4 and R5: exists only if {above} do"));
     }
 }
