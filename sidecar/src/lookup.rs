@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   the proxy's figures    is it there, which version, its search list where resolv.conf leads elsewhere
-//!   resolv.conf            search list and ndots of this pod            ladder (pure)
+//!   resolv.conf            search list and ndots of this pod            source, ladder (pure)
 //!   each candidate         A and AAAA together, as getaddrinfo asks, or the one TYPE, until one exists
 //!   the whole              as text (pure) or JSON
 //! ```
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use podlocal_settings::Settings;
@@ -24,9 +24,11 @@ use crate::report::figures::Figures;
 use crate::report::target;
 use crate::wire::{self, TYPE_A, TYPE_AAAA};
 
-use ladder::{Brought, ResolvConf};
+use ladder::Brought;
+use source::Source;
 
 pub mod ladder;
+mod source;
 pub mod text;
 
 /// What is to be looked up, and how it is shown.
@@ -171,9 +173,25 @@ impl From<Brought> for End {
 /// The exit code when the name does not exist, or the answer failed.
 const NOT_FOUND: u8 = 2;
 
+/// Bad arguments (sysexits.h, EX_USAGE).
+const BAD_ARGUMENTS: u8 = 64;
+
 /// Looks up, prints, and says how it ended.
 pub async fn run(wanted: &Wanted, settings: &Settings) -> ExitCode {
-    let document = match look_up(wanted, settings.admin_port).await {
+    let file = match wanted.resolv_conf.as_deref().map(|path| (path, std::fs::read_to_string(path))) {
+        None => None,
+        Some((path, Ok(text))) => Some((path, text)),
+        Some((path, Err(error))) => {
+            eprintln!(
+                "podlocal-sidecar: --{} {path}: {error}; expected a file like {}",
+                flag::RESOLV_CONF,
+                source::FILE
+            );
+            return ExitCode::from(BAD_ARGUMENTS);
+        }
+    };
+    let file = file.as_ref().map(|(path, text)| (*path, text.as_str()));
+    let document = match look_up(wanted, file, settings.admin_port).await {
         Ok(document) => document,
         Err(failure) => {
             eprintln!("podlocal-sidecar: {failure}");
@@ -191,9 +209,10 @@ pub async fn run(wanted: &Wanted, settings: &Settings) -> ExitCode {
     if document.end == End::Found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) }
 }
 
-async fn look_up(wanted: &Wanted, port: u16) -> Result<Document, Failure> {
+async fn look_up(wanted: &Wanted, file: Option<(&str, &str)>, port: u16) -> Result<Document, Failure> {
     let figures: Figures = client::document(port, &target::stats(false)).await?;
-    let Source { search, ndots, from, notes } = source(wanted.resolv_conf.as_deref(), &figures);
+    let own = std::fs::read_to_string(source::FILE);
+    let Source { search, ndots, from, notes } = Source::new(file, own, &figures);
     let mut left = ladder::candidates(&wanted.name, &search, ndots);
     let as_it_is = format!("{}.", wanted.name.trim_end_matches('.'));
     let is_first = left.first() == Some(&as_it_is);
@@ -241,60 +260,6 @@ async fn ask(port: u16, name: &str, kinds: &[String]) -> Result<Vec<Report>, Fai
 fn has_records(report: &Report) -> bool {
     report.more_answers > 0
         || report.answers.iter().any(|answer| answer.kind == report.kind || report.kind == "ANY")
-}
-
-/// Where search list and ndots come from.
-#[derive(Debug, PartialEq, Eq)]
-struct Source {
-    search: Vec<String>,
-    ndots: usize,
-    from: String,
-    notes: Vec<String>,
-}
-
-fn source(file: Option<&str>, figures: &Figures) -> Source {
-    const FILE: &str = "/etc/resolv.conf";
-    let path = file.unwrap_or(FILE);
-    let read = std::fs::read_to_string(path).map(|text| ResolvConf::parse(&text));
-    let mut source = match read {
-        Ok(read) if file.is_some() || leads_to(&read, figures) => {
-            let ResolvConf { search, ndots, .. } = read;
-            return Source { search, ndots, from: path.to_owned(), notes: versions(figures) };
-        }
-        Ok(read) => {
-            let asked = read.nameservers.first().map_or_else(|| "nobody".to_owned(), ToString::to_string);
-            let listen = figures.listen.join(" and ");
-            let note = format!(
-                "{path} asks {asked}, not this proxy at {listen}: a program here is answered by that one. What follows \
-                 is for a pod with the proxy's own search list and ndots."
-            );
-            Source { search: Vec::new(), ndots: 0, from: String::new(), notes: vec![note] }
-        }
-        Err(error) => {
-            let note = format!(
-                "{path} cannot be read ({error}). What follows is with the proxy's own search list and ndots."
-            );
-            Source { search: Vec::new(), ndots: 0, from: String::new(), notes: vec![note] }
-        }
-    };
-    (source.search, source.ndots) = (figures.search.clone(), figures.ndots);
-    "the proxy's settings".clone_into(&mut source.from);
-    source.notes.extend(versions(figures));
-    source
-}
-
-/// Whether the C library asks the proxy first.
-fn leads_to(read: &ResolvConf, figures: &Figures) -> bool {
-    let listen = figures.listen.iter().filter_map(|address| address.parse::<SocketAddr>().ok()).collect();
-    let settings = Settings { listen, ..Settings::defaults() };
-    read.nameservers.first().is_some_and(|address| settings.listens_on(SocketAddr::new(*address, 53)))
-}
-
-fn versions(figures: &Figures) -> Vec<String> {
-    let ours = env!("CARGO_PKG_VERSION");
-    let differ = figures.version != ours;
-    let note = || format!("the proxy is version {}, this program {ours}", figures.version);
-    differ.then(note).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::report::{Answer, By, Exchange, Place, Report};
 use crate::resolver::explain::{self, Found, Standing};
 use crate::server::explain::{Explained, Waited};
 use crate::upstream::observers::Noted;
-use crate::wire::{Message, NameText, Rcode};
+use crate::wire::{Message, NameText, Rcode, Section};
 
 use history::{exchanges, steps};
 
@@ -57,8 +57,7 @@ pub(super) fn tell(learnt: &Learnt<'_>, server: impl Fn(usize) -> Option<(Socket
     let decoded = Decoded::from_vec(&explained.answer).ok();
     let records = decoded.as_ref().map_or(&[][..], |message| &message.answers);
     report.answers = records.iter().take(limits::REPORTED_RECORDS).map(answer).collect();
-    let count = Message::new(&explained.answer).map_or(0, |message| usize::from(answer_count(message)));
-    report.more_answers = count - report.answers.len().min(count);
+    report.more_answers = answer_count(&explained.answer, key).saturating_sub(report.answers.len());
     report.by = by(learnt, records, &report.exchanges);
     report
 }
@@ -70,7 +69,7 @@ fn by(learnt: &Learnt<'_>, records: &[Record], exchanges: &[Exchange]) -> By {
     match (&explained.waited, found) {
         (None, Some(Found::Cached(entry, place))) => By::Cache {
             age_s: entry.age(now),
-            remaining_s: entry.remaining(now).as_secs() as u32,
+            remaining_s: entry.seconds().saturating_sub(entry.age(now)),
             place: place_of(*place),
         },
         (None, Some(Found::Ruled(rule))) => {
@@ -173,9 +172,11 @@ fn answer(record: &Record) -> Answer {
     }
 }
 
-fn answer_count(message: Message<'_>) -> u16 {
-    let [answers, ..] = message.record_counts();
-    answers
+/// How many records the answer section holds.
+fn answer_count(answer: &[u8], key: &Key) -> usize {
+    let Some(message) = Message::new(answer) else { return 0 };
+    let records = message.records(key.question().len()).map_while(Result::ok);
+    records.filter(|record| record.section == Section::Answer).count()
 }
 
 /// The RCODE by its name in IANA's registry.

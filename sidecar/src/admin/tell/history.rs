@@ -174,7 +174,8 @@ fn cached(standing: &Standing, now: Instant) -> String {
                 (Place::Question, true) => "there is no such name",
                 (Place::Question, false) => "an answer",
             };
-            format!("{of}, {} s old, good for {} s", entry.age(now), entry.remaining(now).as_secs())
+            let (age, seconds) = (entry.age(now), entry.seconds());
+            format!("{of}, {age} s old, good for {} s", seconds.saturating_sub(age))
         }
         (_, Some(entry)) => {
             format!("an answer whose life was over {} s ago", entry.age(now).saturating_sub(entry.seconds()))

@@ -5,7 +5,7 @@ fn counts(of: &[(&str, u64)]) -> Counts {
     of.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect()
 }
 
-fn figures() -> Figures {
+pub(crate) fn figures() -> Figures {
     let server = |address: &str, tier: bool, failures: u32| Server {
         address: address.to_owned(),
         tier,
