@@ -28,8 +28,8 @@ const STALE_TTL: u32 = 30;
 const ERROR_LENGTH: usize = 6;
 
 /// Who asks, when, and what may be kept.
-struct Client {
-    query: Query,
+struct Client<'a> {
+    query: Query<'a>,
     limit: usize,
     age: u32,
     is_stale: bool,
@@ -43,7 +43,8 @@ pub fn check(input: &[u8]) {
     let Some(original) = (if is_built { built(rest) } else { Some(rest.to_vec()) }) else { return };
     // Nothing else comes this far: `Question::judge` sees to it, and a length has sixteen bits.
     let Some(walk) = walk::walk(&original).filter(|_| original.len() <= 65_535) else { return };
-    let Some(client) = Client::new(parameters, &original[walk.question.clone()]) else { return };
+    let asked = asked(parameters, &original[walk.question.clone()]);
+    let Some(client) = Client::new(parameters, &asked) else { return };
     let decoded = decode(&original).map(|(message, _)| message);
     let lifetime = decoded.as_ref().map_or(Lifetime::Uncached, |message| lifetime(message, &client.limits));
     let now = Instant::now();
@@ -70,21 +71,29 @@ pub fn check(input: &[u8]) {
     }
 }
 
-impl Client {
-    fn new(parameters: &[u8; 16], asked: &[u8]) -> Option<Self> {
-        let speaks = parameters[1];
-        let bit = |at: u8, flag: u16| if speaks >> at & 1 == 1 { flag } else { 0 };
-        let mut asked = asked.to_vec();
-        respell(&mut asked, u32::from(word(parameters, 8)) << 16 | u32::from(word(parameters, 10)));
-        let mut bytes =
-            bare_query(word(parameters, 14), bit(0, 0x0100) | bit(1, AD) | bit(2, 0x0010), &asked);
-        if bit(3, 1) == 1 {
-            bytes[11] = 1;
-            bytes.push(0);
-            for word in [OPT, word(parameters, 2), 0, bit(4, 0x8000), 0] {
-                bytes.extend_from_slice(&word.to_be_bytes());
-            }
+/// The flag, where that bit is set of what the client speaks.
+fn bit(parameters: &[u8; 16], at: u8, flag: u16) -> u16 {
+    if parameters[1] >> at & 1 == 1 { flag } else { 0 }
+}
+
+/// The query for that question, in the client's spelling and with what it speaks.
+fn asked(parameters: &[u8; 16], question: &[u8]) -> Vec<u8> {
+    let bit = |at, flag| bit(parameters, at, flag);
+    let mut asked = question.to_vec();
+    respell(&mut asked, u32::from(word(parameters, 8)) << 16 | u32::from(word(parameters, 10)));
+    let mut bytes = bare_query(word(parameters, 14), bit(0, 0x0100) | bit(1, AD) | bit(2, 0x0010), &asked);
+    if bit(3, 1) == 1 {
+        bytes[11] = 1;
+        bytes.push(0);
+        for word in [OPT, word(parameters, 2), 0, bit(4, 0x8000), 0] {
+            bytes.extend_from_slice(&word.to_be_bytes());
         }
+    }
+    bytes
+}
+
+impl<'a> Client<'a> {
+    fn new(parameters: &[u8; 16], asked: &'a [u8]) -> Option<Self> {
         let seconds = |at: usize, unit: u64| Duration::from_secs(unit * u64::from(parameters[at]));
         let limits = Limits {
             min_ttl: seconds(12, 1),
@@ -93,8 +102,8 @@ impl Client {
             zone: Name::from_ascii("cluster.local.").expect("a name"),
         };
         let (limit, age) = (usize::from(word(parameters, 4)), u32::from(word(parameters, 6)));
-        let is_stale = bit(5, 1) == 1;
-        Some(Self { query: Query::parse(&bytes).ok()?, limit, age, is_stale, limits })
+        let is_stale = bit(parameters, 5, 1) == 1;
+        Some(Self { query: Query::parse(asked).ok()?, limit, age, is_stale, limits })
     }
 }
 
@@ -102,7 +111,7 @@ impl Client {
 struct Expected<'a> {
     original: &'a [u8],
     walk: &'a Walk,
-    client: &'a Client,
+    client: &'a Client<'a>,
     /// The records before the OPT record, with the TTLs that they should have by now.
     records: Vec<(walk::Record, u32)>,
     /// How many of them fit.
@@ -146,7 +155,7 @@ impl<'a> Expected<'a> {
         assert_eq!(word(out, 2), self.flags, "flags: {:#06x} for {:#06x}", word(out, 2), self.flags);
 
         let written = walk::walk(out).expect("what we write is whole");
-        assert_eq!(&out[written.question.clone()], query.question(), "the client's spelling");
+        assert_eq!(&out[written.question.clone()], query.question, "the client's spelling");
         let speaks_edns = usize::from(query.edns.is_some());
         assert_eq!(
             written.records.len(),
@@ -175,7 +184,7 @@ impl<'a> Expected<'a> {
     fn holds_decoded(&self, out: &[u8], original: &Message) {
         let (written, read) = decode(out).expect("what hickory-proto reads, it reads after us");
         assert_eq!(read, out.len());
-        let asked = self.client.query.question();
+        let asked = self.client.query.question;
         assert!(question(&written).is_some_and(|question| same_question(&question, asked)));
         let edns = written.edns.as_ref().map(|edns| (edns.version(), edns.flags().dnssec_ok));
         assert_eq!(edns, self.client.query.edns.map(|edns| (0, edns.dnssec_ok)));
@@ -217,7 +226,7 @@ impl<'a> Expected<'a> {
     }
 }
 
-impl Client {
+impl Client<'_> {
     fn opt_length(&self) -> usize {
         let error_length = if self.is_stale { ERROR_LENGTH } else { 0 };
         if self.query.edns.is_some() { OPT_LENGTH + error_length } else { 0 }

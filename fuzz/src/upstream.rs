@@ -26,7 +26,8 @@ pub fn check(input: &[u8]) {
     // Another question than the one that is answered, most of all one that looks like it.
     let place = usize::from(*place) % asked.len();
     asked[place] ^= change;
-    let Ok(query) = Query::parse(&bare_query(0, 0x0100, &asked)) else { return };
+    let bytes = bare_query(0, 0x0100, &asked);
+    let Ok(query) = Query::parse(&bytes) else { return };
     let token = Token::new().expect("the kernel has random bytes");
     let ours = Question::new(&query.key, token).expect("the kernel has random bytes");
     let sent = ours.bytes(switches & 2 == 0);

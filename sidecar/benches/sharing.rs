@@ -57,23 +57,24 @@ fn message(number: usize, is_answer: bool) -> Vec<u8> {
     bytes
 }
 
-fn query(number: usize) -> Query {
-    Query::parse(&message(number, false)).expect("a query")
+/// One that lives as long as the program.
+fn query(number: usize) -> Query<'static> {
+    Query::parse(message(number, false).leak()).expect("a query")
 }
 
-fn filled(shards: usize, queries: &[Query]) -> Arc<Cache> {
+fn filled(shards: usize, queries: &[Query<'_>]) -> Arc<Cache> {
     let cache = Cache::with_shards(64 << 20, shards);
     let limits = Limits::new(&Settings::defaults());
     for (number, query) in queries.iter().enumerate() {
         let (answer, lifetime) = (message(number, true), Lifetime::Positive(3600));
-        let entry = Entry::new(&answer, query.question().len(), lifetime, &limits, Instant::now());
+        let entry = Entry::new(&answer, query.question.len(), lifetime, &limits, Instant::now());
         cache.insert(&query.key, Arc::new(entry.expect("well formed")));
     }
     Arc::new(cache)
 }
 
 /// Every thread looks up what it can in one round.
-fn hits(queries: &Arc<Vec<Query>>, caches: &[Arc<Cache>], metrics: &[Metrics]) -> f64 {
+fn hits(queries: &Arc<Vec<Query<'static>>>, caches: &[Arc<Cache>], metrics: &[Metrics]) -> f64 {
     let (is_over, start) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(caches.len() + 1)));
     let threads: Vec<_> = (caches.iter().zip(metrics).enumerate())
         .map(|(number, (cache, metrics))| {

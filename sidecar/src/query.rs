@@ -17,11 +17,11 @@
 //! | a signed query (TSIG, SIG(0)) | NOTIMP: our answer could not be signed |
 
 use crate::cache::key::Key;
-use crate::wire::{self, Flags, LONGEST_QUESTION, Malformed, Message, Rcode, TYPE_OPT};
+use crate::wire::{self, Flags, Malformed, Message, Rcode, TYPE_OPT};
 
 /// One well-formed question with all that the answer's form depends on.
 #[derive(Debug, Clone)]
-pub struct Query {
+pub struct Query<'a> {
     /// The id to put back.
     pub id: u16,
     /// The flags as they came.
@@ -32,8 +32,8 @@ pub struct Query {
     pub marker: Option<Marker>,
     /// What it is cached and coalesced under.
     pub key: Key,
-    question: [u8; LONGEST_QUESTION],
-    question_length: u16,
+    /// The question in the client's own spelling.
+    pub question: &'a [u8],
 }
 
 /// The EDNS option that a proxy marks its questions with: eight bytes of its own.
@@ -70,9 +70,9 @@ const TYPE_TSIG: u16 = 250;
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
 
-impl Query {
+impl<'a> Query<'a> {
     /// Parses one message.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Rejected> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Rejected> {
         let message = Message::new(bytes).ok_or(Rejected::Silence)?;
         let flags = message.flags();
         if flags.has(Flags::QR) {
@@ -92,27 +92,19 @@ impl Query {
             TYPE_AXFR | TYPE_IXFR => return Err(Rejected::Answer(Rcode::NOTIMP)),
             _ => {}
         }
-        let mut query = Self {
+        Ok(Self {
             id: message.id(),
             flags,
             edns,
             marker,
             key: Key::new(question, flags, edns.is_some_and(|edns| edns.dnssec_ok)),
-            question: [0; LONGEST_QUESTION],
-            question_length: question.len() as u16,
-        };
-        query.question[..question.len()].copy_from_slice(question);
-        Ok(query)
-    }
-
-    /// The question in the client's own spelling.
-    pub fn question(&self) -> &[u8] {
-        &self.question[..usize::from(self.question_length)]
+            question,
+        })
     }
 
     /// What its answer depends on, beside what is answered.
-    pub fn client(&self) -> Client<'_> {
-        Client { id: self.id, flags: self.flags, edns: self.edns, question: self.question() }
+    pub fn client(&self) -> Client<'a> {
+        Client { id: self.id, flags: self.flags, edns: self.edns, question: self.question }
     }
 }
 
@@ -139,10 +131,31 @@ impl Client<'_> {
     pub fn name(&self) -> &[u8] {
         self.question.get(..self.question.len().saturating_sub(4)).unwrap_or_default()
     }
+
+    /// A copy to keep while the client waits.
+    pub fn stored(&self) -> StoredClient {
+        let Self { id, flags, edns, question } = *self;
+        StoredClient { id, flags, edns, question: question.into() }
+    }
 }
 
-impl<'a> From<&'a Query> for Client<'a> {
-    fn from(query: &'a Query) -> Self {
+/// A [`Client`] that waits.
+#[derive(Debug)]
+pub struct StoredClient {
+    id: u16,
+    flags: Flags,
+    edns: Option<Edns>,
+    question: Box<[u8]>,
+}
+
+impl<'a> From<&'a StoredClient> for Client<'a> {
+    fn from(StoredClient { id, flags, edns, question }: &'a StoredClient) -> Self {
+        Self { id: *id, flags: *flags, edns: *edns, question }
+    }
+}
+
+impl<'a> From<&Query<'a>> for Client<'a> {
+    fn from(query: &Query<'a>) -> Self {
         query.client()
     }
 }
@@ -218,8 +231,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_query_keeps_its_spelling_and_its_edns() {
-        let query = Query::parse(&query_bytes("Api.Example.COM", 1, OPT)).expect("a query");
-        assert_eq!(query.question(), b"\x03Api\x07Example\x03COM\x00\x00\x01\x00\x01");
+        let bytes = query_bytes("Api.Example.COM", 1, OPT);
+        let query = Query::parse(&bytes).expect("a query");
+        assert_eq!(query.question, b"\x03Api\x07Example\x03COM\x00\x00\x01\x00\x01");
         assert_eq!(query.edns, Some(Edns { payload_size: 1232, dnssec_ok: true }));
         assert_eq!(query.id, 7);
     }
@@ -295,7 +309,8 @@ pub(crate) mod tests {
             (vec![marker], Some(*b"mmmmmmmm")),
             (vec![cookie, marker, short], Some(*b"mmmmmmmm")),
         ] {
-            let query = Query::parse(&query_bytes("a", 1, &opt_with(&options.concat()))).expect("a query");
+            let bytes = query_bytes("a", 1, &opt_with(&options.concat()));
+            let query = Query::parse(&bytes).expect("a query");
             assert_eq!(query.marker, expected, "{options:?}");
         }
     }

@@ -40,9 +40,8 @@ fn soa(ttl: u32) -> Soa<'static> {
 
 /// Writes that there is no such name, in the cluster domain that begins at `zone_at` of the name. Always fewer than
 /// 512 bytes, so nothing is ever cut off.
-pub fn write_missing(query: &Query, zone_at: usize, ttl: u32, out: &mut Vec<u8>) {
-    let question = query.question();
-    write(query.id, query.flags, Some(question), None, Rcode::NXDOMAIN, out);
+pub fn write_missing(query: &Query<'_>, zone_at: usize, ttl: u32, out: &mut Vec<u8>) {
+    write(query.id, query.flags, Some(query.question), None, Rcode::NXDOMAIN, out);
     wire::set_flag(out, Flags::AA);
     wire::push_soa(out, HEADER_LENGTH + zone_at, ttl, &soa(ttl));
     wire::put_counts(out, 1, [0, 1, 0]);

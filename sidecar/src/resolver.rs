@@ -130,7 +130,7 @@ impl<U: Upstream> Resolver<U> {
     /// popular answer near its end starts the task that asks for it anew.
     pub fn hit(
         self: &Arc<Self>,
-        query: &Query,
+        query: &Query<'_>,
         now: Instant,
         limit: usize,
         out: &mut Vec<u8>,
@@ -160,7 +160,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Answers a probe: there is no such name, and so this proxy is alive.
-    fn probed(&self, query: &Query, out: &mut Vec<u8>) -> Outcome {
+    fn probed(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Outcome {
         let outcome = match self.search.zone_at(query.key.name()) {
             // Our own has come back: asked further, it would go round for ever.
             _ if self.upstream.is_loop(query) => Outcome::Loop,
@@ -186,7 +186,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Whether that query is one of our own that has come back.
-    pub fn is_loop(&self, query: &Query) -> bool {
+    pub fn is_loop(&self, query: &Query<'_>) -> bool {
         self.upstream.is_loop(query)
     }
 

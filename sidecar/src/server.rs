@@ -22,6 +22,7 @@ use crate::wire::Rcode;
 use notice::Notice;
 
 mod crowd;
+pub mod datagrams;
 pub mod explain;
 mod notice;
 pub mod tcp;
@@ -44,13 +45,13 @@ pub struct Service<U> {
 
 /// What to do next about a message.
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<'a> {
     /// Send what was written.
     Answer,
     /// Send nothing.
     Silence,
     /// Await [`Service::resolve`] and send what is written of it; the places are held until then.
-    Wait(Box<Query>, Places),
+    Wait(Box<Query<'a>>, Places),
 }
 
 /// What a query holds while it waits: one of all places, and one of its source's.
@@ -83,14 +84,14 @@ impl<U: Upstream> Service<U> {
     }
 
     /// Answers what can be answered at once: hits, messages that are no query, and misses of a source that has its share.
-    pub fn step(
+    pub fn step<'a>(
         &self,
-        bytes: &[u8],
+        bytes: &'a [u8],
         source: IpAddr,
         transport: Transport,
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Step {
+    ) -> Step<'a> {
         self.metrics.query(transport);
         if !self.sources.are_answered(source, now) {
             self.metrics.outcome(Outcome::Forbidden);
@@ -164,7 +165,7 @@ impl<U: Upstream> Service<U> {
         Ok(Places { waiting: Arc::clone(&self.waiting), _of_source: of_source })
     }
 
-    fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step {
+    fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {
         if reply::write_rejection(bytes, rejected, out) {
             self.metrics.outcome(Outcome::Rejected);
             Step::Answer

@@ -69,7 +69,7 @@ pub trait Upstream: Send + Sync + 'static {
     fn may_ask_again(&self) -> bool;
 
     /// Whether that query is one of our own that has come back: the upstream leads to ourselves.
-    fn is_loop(&self, query: &Query) -> bool;
+    fn is_loop(&self, query: &Query<'_>) -> bool;
 }
 
 /// How the servers are.
@@ -197,7 +197,7 @@ impl Upstream for Servers {
         self.0.state.take()
     }
 
-    fn is_loop(&self, query: &Query) -> bool {
+    fn is_loop(&self, query: &Query<'_>) -> bool {
         let server = self.0.sockets.tokens().iter().position(|token| token.is_on(query));
         if let Some(server) = server {
             self.0.state.metrics().looped();

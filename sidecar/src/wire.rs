@@ -121,7 +121,8 @@ impl<'a> Message<'a> {
 
     /// ANCOUNT, NSCOUNT and ARCOUNT.
     pub fn record_counts(self) -> [u16; 3] {
-        [6, 8, 10].map(|at| get_u16(self.0, at).unwrap_or_default())
+        let count = |at| get_u16(self.0, at).unwrap_or_default();
+        [count(6), count(8), count(10)]
     }
 
     /// The first question: its name uncompressed, type and class. `None` when there is none, when it is cut

@@ -6,11 +6,12 @@ use std::thread::{self, JoinHandle};
 
 use podlocal_settings::value;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::listen::Pair;
+use crate::server::datagrams::Socket;
 use crate::server::{Service, tcp, udp};
 use crate::shutdown::Drain;
 use crate::supervise::supervised;
@@ -88,7 +89,7 @@ impl Others {
 /// Serves a worker's sockets on the runtime that calls, until the drain begins.
 pub fn serve<U: Upstream>(pairs: Vec<Pair>, service: &Arc<Service<U>>, drain: &Drain) -> io::Result<()> {
     for Pair { udp, tcp } in pairs {
-        let (socket, listener) = (Arc::new(UdpSocket::from_std(udp)?), Arc::new(TcpListener::from_std(tcp)?));
+        let (socket, listener) = (Arc::new(Socket::new(udp)?), Arc::new(TcpListener::from_std(tcp)?));
         let (by_udp, by_tcp) = ((Arc::clone(service), drain.clone()), (Arc::clone(service), drain.clone()));
         let udp = move || udp::serve(Arc::clone(&socket), Arc::clone(&by_udp.0), by_udp.1.clone());
         let tcp = move || tcp::serve(Arc::clone(&listener), Arc::clone(&by_tcp.0), by_tcp.1.clone());

@@ -10,8 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Places;
 use crate::cache::key::Key;
-use crate::query::{Client, Edns, Query};
-use crate::wire::Flags;
+use crate::query::{Client, StoredClient};
 
 /// Who waits at one socket, by question.
 #[derive(Debug, Default)]
@@ -22,10 +21,8 @@ pub(super) struct Crowds(Mutex<HashMap<Key, Vec<Waiting>>>);
 pub(super) struct Waiting {
     /// Where it goes.
     pub(super) address: SocketAddr,
-    id: u16,
-    flags: Flags,
-    edns: Option<Edns>,
-    question: Box<[u8]>,
+    /// What it is told in.
+    pub(super) client: StoredClient,
     _places: Places,
 }
 
@@ -69,43 +66,40 @@ impl Crowds {
 }
 
 impl Waiting {
-    pub(super) fn new(query: &Query, address: SocketAddr, places: Places) -> Self {
-        let Client { id, flags, edns, question } = query.client();
-        Self { address, id, flags, edns, question: question.into(), _places: places }
-    }
-
-    pub(super) fn client(&self) -> Client<'_> {
-        Client { id: self.id, flags: self.flags, edns: self.edns, question: &self.question }
+    pub(super) fn new(client: &Client<'_>, address: SocketAddr, places: Places) -> Self {
+        Self { address, client: client.stored(), _places: places }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::Query;
     use crate::query::tests::query_bytes;
     use crate::sources::Place;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn waiting(query: &Query, waiting: &Arc<AtomicUsize>) -> Waiting {
+    fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiting {
         waiting.fetch_add(1, Ordering::Relaxed);
         let places = Places { waiting: Arc::clone(waiting), _of_source: Place::default() };
-        Waiting::new(query, SocketAddr::from(([127, 0, 0, 1], 1)), places)
+        Waiting::new(&query.client(), SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 
     #[test]
     fn the_first_asks_those_behind_wait_and_who_comes_after_them_is_a_first_again() {
         let (crowds, count) = (Crowds::default(), Arc::default());
-        let query = |name: &str| Query::parse(&query_bytes(name, 0, &[])).expect("a query");
-        let (one, other) = (query("a.b"), query("c.d"));
-        let join = |query: &Query| crowds.join(&query.key, waiting(query, &count), 3);
+        let bytes = ["a.b", "c.d", "A.b"].map(|name| query_bytes(name, 0, &[]));
+        let [one, other, upper] = bytes.each_ref().map(|bytes| Query::parse(bytes).expect("a query"));
+        let join = |query: &Query<'_>| crowds.join(&query.key, waiting(query, &count), 3);
         assert!(matches!([join(&one), join(&other)], [Joined::First, Joined::First]));
         assert!(matches!(
-            [join(&query("A.b")), join(&one), join(&one)],
+            [join(&upper), join(&one), join(&one)],
             [Joined::Behind, Joined::Behind, Joined::Full]
         ));
         let crowd = crowds.take(&one.key);
-        let names: Vec<_> = crowd.iter().map(|waiting| waiting.client().name().to_vec()).collect();
+        let names: Vec<_> =
+            crowd.iter().map(|waiting| Client::from(&waiting.client).name().to_vec()).collect();
         assert_eq!(names, [&b"\x01a\x01b\x00"[..], b"\x01A\x01b\x00", b"\x01a\x01b\x00"]);
         assert_eq!(count.load(Ordering::Relaxed), 4, "who found it full waits no more");
         drop(crowd);

@@ -96,7 +96,8 @@ mod tests {
     use crate::query::tests::query_bytes;
 
     fn take(notice: &Notice, name: &str) {
-        let query = Query::parse(&query_bytes(name, 0, &[])).expect("a query");
+        let bytes = query_bytes(name, 0, &[]);
+        let query = Query::parse(&bytes).expect("a query");
         if notice.is_wanted() {
             notice.take(&query.client(), Transport::Udp, Outcome::Hit);
         }

@@ -85,7 +85,7 @@ async fn read<U: Upstream>(
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
     let under_way = Arc::new(Semaphore::new(limits::QUERIES_PER_CONNECTION));
-    let mut message = Vec::new();
+    let (mut message, mut answer) = (Vec::new(), Vec::new());
     loop {
         let Ok(place) = Arc::clone(&under_way).acquire_owned().await else { return Ok(()) };
         tokio::select! {
@@ -102,25 +102,22 @@ async fn read<U: Upstream>(
                 }
             }
         }
-        let mut out = vec![0; FRAME];
-        let mut answer = Vec::new();
         let now = Instant::now().into_std();
         match service.step(&message, source, Transport::Tcp, now, &mut answer) {
             Step::Silence => {}
             Step::Answer => {
-                frame(&mut out, &answer);
-                if answers.send(out).await.is_err() {
+                if answers.send(frame(&answer)).await.is_err() {
                     return Ok(());
                 }
             }
             Step::Wait(query, places) => {
                 let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
+                let (client, key) = (query.client().stored(), query.key);
                 tokio::spawn(async move {
-                    let ending = Ending::of(&service, &*query, Transport::Tcp);
-                    let resolution = service.resolve(&query.key).await;
-                    ending.write(&resolution, true, &mut answer);
-                    frame(&mut out, &answer);
-                    let _ = answers.send(out).await; // fails when the client has left
+                    let ending = Ending::of(&service, &client, Transport::Tcp);
+                    let mut answer = Vec::new();
+                    ending.write(&service.resolve(&key).await, true, &mut answer);
+                    let _ = answers.send(frame(&answer)).await; // fails when the client has left
                     drop((place, places, drain));
                 });
             }
@@ -128,11 +125,11 @@ async fn read<U: Upstream>(
     }
 }
 
-/// The bytes of the length before a message.
-const FRAME: usize = 2;
-
 /// Holds a burst of pipelined queries.
 const READ_BUFFER: usize = 2048;
+
+/// From how many bytes on answers are written at once, whatever else is there.
+const GATHERED: usize = 4096;
 
 /// Reads one message; `false` when the client has ended between two.
 async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -> io::Result<bool> {
@@ -147,10 +144,8 @@ async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -
 }
 
 /// Puts the length before an answer, which never has more than 65,535 bytes.
-fn frame(out: &mut Vec<u8>, answer: &[u8]) {
-    out.clear();
-    out.extend_from_slice(&(answer.len() as u16).to_be_bytes());
-    out.extend_from_slice(answer);
+fn frame(answer: &[u8]) -> Vec<u8> {
+    [&(answer.len() as u16).to_be_bytes(), answer].concat()
 }
 
 /// Writes answers until there are no more to come. The place among the connections is free when it ends, and
@@ -161,8 +156,14 @@ async fn write(
     metrics: Metrics,
     _held: (OwnedSemaphorePermit, Place, Drain),
 ) {
-    while let Some(answer) = queue.recv().await {
-        match timeout(limits::TCP_IDLE, writer.write_all(&answer)).await {
+    while let Some(mut answers) = queue.recv().await {
+        // What is there already leaves with it, in one segment if it can.
+        while answers.len() < GATHERED
+            && let Ok(next) = queue.try_recv()
+        {
+            answers.extend_from_slice(&next);
+        }
+        match timeout(limits::TCP_IDLE, writer.write_all(&answers)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
             Err(_) => return metrics.limit_reached(Limit::TcpIdle),

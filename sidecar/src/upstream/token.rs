@@ -28,7 +28,7 @@ impl Token {
     }
 
     /// Whether that query carries this token: in its option, or in a probe's name.
-    pub fn is_on(self, query: &Query) -> bool {
+    pub fn is_on(self, query: &Query<'_>) -> bool {
         query.marker == Some(self.0) || self.is_in_name(query.key.name())
     }
 
@@ -62,9 +62,9 @@ mod tests {
     use crate::query::MARKER_OPTION;
     use crate::upstream::question::Question;
 
-    fn query(key: &Key, with_edns: bool, token: Token) -> Query {
+    fn query(key: &Key, with_edns: bool, token: Token) -> Query<'static> {
         let bytes = Question::new(key, token).expect("random").bytes(with_edns);
-        Query::parse(&bytes).expect("our own question is a query")
+        Query::parse(bytes.leak()).expect("our own question is a query")
     }
 
     #[test]

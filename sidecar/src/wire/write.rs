@@ -71,9 +71,9 @@ pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
 /// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): our UDP payload size, the
 /// upper eight bits of the RCODE, version 0, the DO bit.
 pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
-    message.push(0);
-    let flags = u16::from(dnssec_ok) << 15;
-    push_words(message, &[TYPE_OPT, payload_size, u16::from(extended_rcode) << 8, flags, 0]);
+    let [[kind, kind_low], [size, size_low]] = [TYPE_OPT, payload_size].map(u16::to_be_bytes);
+    let flags = u8::from(dnssec_ok) << 7;
+    message.extend_from_slice(&[0, kind, kind_low, size, size_low, extended_rcode, 0, flags, 0, 0, 0]);
     let additional = get_u16(message, 10).unwrap_or_default();
     put_u16(message, 10, additional.saturating_add(1));
 }

@@ -45,7 +45,8 @@ impl Hot {
         runtime.block_on(async {
             for _ in 0..NAMES {
                 let Step::Wait(query, _places) = hot.step() else { panic!("a miss") };
-                hot.service.resolve(&query.key).await;
+                let key = query.key.clone();
+                hot.service.resolve(&key).await;
             }
         });
         hot.now = Instant::now();
@@ -59,7 +60,7 @@ impl Hot {
         &self.out
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> Step<'_> {
         let question = &self.questions[self.next];
         self.next = (self.next + 1) % NAMES;
         self.service.step(question, SOURCE, Transport::Udp, self.now, &mut self.out)
@@ -94,7 +95,7 @@ impl Upstream for AtOnce {
         true
     }
 
-    fn is_loop(&self, _query: &Query) -> bool {
+    fn is_loop(&self, _query: &Query<'_>) -> bool {
         false
     }
 }

@@ -127,7 +127,8 @@ impl Stage {
         let mut message = Message::new(1, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
         message.add_query(Question::query(Name::from_ascii(name).expect("a name"), kind));
-        let query = Query::parse(&message.to_vec().expect("encodes")).expect("a query");
+        let bytes = message.to_vec().expect("encodes");
+        let query = Query::parse(&bytes).expect("a query");
         let mut out = Vec::new();
         let now = Instant::now().into_std();
         let outcome = match self.resolver.hit(&query, now, 512, &mut out) {
@@ -304,7 +305,7 @@ impl Upstream for World {
         true
     }
 
-    fn is_loop(&self, query: &Query) -> bool {
+    fn is_loop(&self, query: &Query<'_>) -> bool {
         query.key.name().starts_with(b"\x04loop")
     }
 }

@@ -46,14 +46,14 @@ fn entry(message: &Decoded, seconds: u32, now: Instant) -> Entry {
     Entry::new(&bytes, question_length, Lifetime::Positive(seconds), &limits(), now).expect("well formed")
 }
 
-fn query(spelling: &str, additional: u8, records: &[u8]) -> Query {
-    Query::parse(&query_bytes(spelling, additional, records)).expect("a query")
+fn query(spelling: &str, additional: u8, records: &[u8]) -> Query<'static> {
+    Query::parse(query_bytes(spelling, additional, records).leak()).expect("a query")
 }
 
 const OPT_512: &[u8] = b"\x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x00";
 const OPT_DO: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
 
-fn written(entry: &Entry, query: &Query, now: Instant, limit: usize) -> Decoded {
+fn written(entry: &Entry, query: &Query<'_>, now: Instant, limit: usize) -> Decoded {
     let mut out = Vec::new();
     entry.write(query, now, limit, &mut out);
     assert!(out.len() <= limit, "{} bytes for a limit of {limit}", out.len());
