@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics` over plain HTTP, for probes and scrapes.
+//! `/livez`, `/readyz` and `/metrics` over plain HTTP, for probes and scrapes; `/lookup` and `/stats` for the pod itself.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +19,22 @@ use tokio::time::sleep;
 
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
+use crate::report::target::{LOOKUP, STATS};
+
+use people::People;
+
+pub mod people;
+mod tell;
 
 /// Serves until it is dropped: probes are answered during the drain, too.
-pub async fn serve(listener: TcpListener, registry: Registry, readiness: Readiness, metrics: Metrics) {
-    let state = Arc::new((registry, readiness));
+pub async fn serve(
+    listener: TcpListener,
+    registry: Registry,
+    readiness: Readiness,
+    metrics: Metrics,
+    people: People,
+) {
+    let state = Arc::new(State { registry, readiness, people });
     let connections = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
     loop {
         let (stream, place) = match (listener.accept().await, Arc::clone(&connections).try_acquire_owned()) {
@@ -38,14 +50,16 @@ pub async fn serve(listener: TcpListener, registry: Registry, readiness: Readine
             }
         };
         let state = Arc::clone(&state);
+        let is_from_here = people::is_from_here(stream.peer_addr().ok(), stream.local_addr().ok());
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = respond(&request, &state.0, &state.1);
-                async { Ok::<_, Infallible>(response) }
+            let state = &*state;
+            let service = service_fn(|request| async move {
+                Ok::<_, Infallible>(respond(&request, state, is_from_here).await)
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits::ADMIN_REQUEST)
+                .max_buf_size(limits::ADMIN_HEAD)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -57,7 +71,15 @@ pub async fn serve(listener: TcpListener, registry: Registry, readiness: Readine
     }
 }
 
-fn respond(request: &Request<Incoming>, registry: &Registry, readiness: &Readiness) -> Response<Full<Bytes>> {
+#[derive(Debug)]
+struct State {
+    registry: Registry,
+    readiness: Readiness,
+    people: People,
+}
+
+async fn respond(request: &Request<Incoming>, state: &State, is_from_here: bool) -> Response<Full<Bytes>> {
+    let State { registry, readiness, people } = state;
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned());
     }
@@ -78,7 +100,17 @@ fn respond(request: &Request<Incoming>, registry: &Registry, readiness: &Readine
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             }
         }
-        _ => text(StatusCode::NOT_FOUND, "here are /livez, /readyz and /metrics\n".to_owned()),
+        // A stranger in the cluster must neither read what a pod looks for nor make it ask.
+        LOOKUP | STATS if !is_from_here => text(
+            StatusCode::FORBIDDEN,
+            "only the pod itself is answered here: kubectl exec into its sidecar and use lookup or stats\n"
+                .to_owned(),
+        ),
+        LOOKUP => json(people.lookup(request.uri().query()).await),
+        STATS => json(people.stats(request.uri().query())),
+        _ => {
+            text(StatusCode::NOT_FOUND, format!("here are /livez, /readyz, /metrics, {LOOKUP} and {STATS}\n"))
+        }
     }
 }
 
@@ -88,6 +120,14 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json((status, body): people::Reply) -> Response<Full<Bytes>> {
+    let mut response = text(status, body);
+    if status == StatusCode::OK {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     response
 }
 

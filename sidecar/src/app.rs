@@ -10,6 +10,7 @@ use podlocal_settings::table::PREFETCH_NAMES;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::admin::people::{About, People};
 use crate::admin::{self, Latch, Readiness};
 use crate::limits;
 use crate::listen::{self, Pair};
@@ -27,6 +28,7 @@ pub struct Bound {
     /// Of every worker.
     sockets: Vec<Vec<Pair>>,
     admin: TcpListener,
+    people: People,
     service: Arc<Service<Servers>>,
     metrics: Metrics,
     registry: Registry,
@@ -88,7 +90,7 @@ impl Bound {
         let (metrics, mut registry) = Metrics::new();
         let servers = Servers::start(upstream, settings, &metrics).map_err(StartError::Random)?;
         registry.register_collector(Box::new(Snapshot(Arc::new(servers.clone()))));
-        let resolver = Resolver::new(settings, workers, servers, metrics.clone());
+        let resolver = Resolver::new(settings, workers, servers.clone(), metrics.clone());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
         let readiness = Readiness::default();
         let starting = readiness.latch("listeners");
@@ -100,10 +102,13 @@ impl Bound {
         });
         let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
+        let about = About::new(settings, addresses(&sockets), workers);
+        let people = People::new(Arc::clone(&service), servers, metrics.clone(), about);
         let lame_duck = settings.lame_duck;
         Ok(Self {
             sockets,
             admin,
+            people,
             service,
             metrics,
             registry,
@@ -122,15 +127,13 @@ impl Bound {
 
     /// The addresses that DNS is served on, and the admin port.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Option<u16>) {
-        let of_first = self.sockets.first().into_iter().flatten();
-        let dns = of_first.filter_map(|pair| pair.udp.local_addr().ok()).collect();
-        (dns, self.admin.local_addr().ok().map(|address| address.port()))
+        (addresses(&self.sockets), self.admin.local_addr().ok().map(|address| address.port()))
     }
 
     /// Serves until a signal, and for the time of a lame duck; then drains: no new queries, answers under way are given.
     pub async fn run(self) -> Result<Ended, StartError> {
         let Self { sockets, admin, service, metrics, registry, readiness, starting, .. } = self;
-        let Self { prefetch, lame_duck, mut signals, .. } = self;
+        let Self { prefetch, people, lame_duck, mut signals, .. } = self;
         watch_panics(metrics.clone());
         worker::raise_descriptors();
         let (drainer, drain) = shutdown::drain();
@@ -139,7 +142,7 @@ impl Bound {
         worker::serve(ours, &service, &drain).map_err(StartError::Serve)?;
         let others = Others::start(sockets.collect(), &service, &drain).map_err(StartError::Serve)?;
         let admin = tokio::net::TcpListener::from_std(admin).map_err(StartError::Serve)?;
-        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics));
+        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics, people));
         drop((starting, drain));
         if let Some(prefetch) = prefetch {
             prefetch.start();
@@ -166,6 +169,12 @@ impl Bound {
         others.stop();
         Ok(ended)
     }
+}
+
+/// Where every worker serves.
+fn addresses(sockets: &[Vec<Pair>]) -> Vec<SocketAddr> {
+    let of_first = sockets.first().into_iter().flatten();
+    of_first.filter_map(|pair| pair.udp.local_addr().ok()).collect()
 }
 
 impl Prefetch {

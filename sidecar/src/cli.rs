@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use lexopt::Arg;
+use podlocal_settings::Settings;
 use podlocal_settings::names::VARIABLE_PREFIX;
 use podlocal_settings::read::{Given, Mistake, Read, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_settings::{Settings, page};
+
+use crate::lookup;
+use crate::stats;
+
+use commands::Row;
+
+pub mod commands;
 
 /// What the program is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Be the proxy.
     Serve,
@@ -18,8 +25,12 @@ pub enum Command {
     Await,
     /// Say whether the proxy is ready.
     Health,
-    /// Print how to use the program.
-    Help,
+    /// Show how a name is resolved.
+    Lookup(lookup::Wanted),
+    /// Show what the proxy has done.
+    Stats(stats::Wanted),
+    /// Print how to use the program, or that command.
+    Help(Option<&'static Row>),
     /// Print the version.
     Version,
 }
@@ -55,39 +66,32 @@ pub fn parse(
         let given = flag.into_iter().chain(variable).filter(|_| setting.is_for_sidecar());
         given.map(|(origin, text)| Given { origin, text }).collect()
     });
+    let command = flags.command();
     flags.mistakes.extend(mistakes);
-    if !flags.mistakes.is_empty() && flags.command.is_none_or(|command| command != Command::Help) {
-        return Err(flags.mistakes);
-    }
+    let command = match command {
+        Some(command) if flags.mistakes.is_empty() || matches!(command, Command::Help(_)) => command,
+        _ => return Err(flags.mistakes),
+    };
     let is_known = |name: &String| {
         table::TABLE.iter().any(|setting| setting.is_for_sidecar() && setting.variable() == *name)
     };
     Ok(Invocation {
-        command: flags.command.unwrap_or(Command::Serve),
+        command,
         settings,
         unknown_variables: variables.into_keys().filter(|name| !is_known(name)).collect(),
     })
 }
 
-/// What `--help` prints.
-pub fn help() -> String {
-    format!(
-        "podlocal-sidecar {}: a caching DNS proxy for one pod\n\n\
-         Usage: podlocal-sidecar [serve] [--SETTING VALUE]...   be the proxy\n\
-         \x20      podlocal-sidecar await                         wait until the proxy is ready, at most ready-timeout\n\
-         \x20      podlocal-sidecar health                        exit 0 when the proxy is ready, 1 when not\n\n\
-         Each setting is a flag, or a variable such as PODLOCAL_CACHE_SIZE; a flag wins. --listen and --upstream\n\
-         may be repeated.\n\n{}\n\
-         Exit codes: 0 after a drained SIGTERM, 64 for bad settings, 1 when it cannot start, 2 when a second signal\n\
-         cuts the drain.\n",
-        env!("CARGO_PKG_VERSION"),
-        page::help(Setting::is_for_sidecar)
-    )
-}
-
 #[derive(Debug, Default)]
 struct Flags {
-    command: Option<Command>,
+    row: Option<&'static Row>,
+    /// The words behind the command, in order.
+    words: Vec<String>,
+    /// The command's own flags, with their values.
+    own: BTreeMap<&'static str, String>,
+    wants_help: bool,
+    wants_version: bool,
+    is_unknown: bool,
     /// By the setting's name. Lists are joined, of others the last wins.
     given: BTreeMap<&'static str, String>,
     mistakes: Vec<Mistake>,
@@ -99,44 +103,88 @@ impl Flags {
         loop {
             let name = match parser.next() {
                 Ok(None) => return,
-                Ok(Some(Arg::Short('h'))) => return self.command = Some(Command::Help),
-                Ok(Some(Arg::Short('V'))) => return self.command = Some(Command::Version),
+                Ok(Some(Arg::Short('h'))) => return self.wants_help = true,
+                Ok(Some(Arg::Short('V'))) => return self.wants_version = true,
                 Ok(Some(Arg::Short(letter))) => {
                     self.mistake(&format!("-{letter}"), "", "a flag of this program, see --help");
                     continue;
                 }
                 Ok(Some(Arg::Value(word))) => {
-                    self.command(&word.to_string_lossy());
+                    self.word(&word.to_string_lossy());
                     continue;
                 }
                 Ok(Some(Arg::Long(name))) => name.to_owned(),
-                // A value behind a flag that takes none, of which there are two.
+                // A value behind a flag that takes none.
                 Err(error) => {
                     self.mistake("arguments", &error.to_string(), "what --help shows");
                     continue;
                 }
             };
             match name.as_str() {
-                "help" => return self.command = Some(Command::Help),
-                "version" => return self.command = Some(Command::Version),
-                name => self.setting(name, &mut parser),
+                "help" => return self.wants_help = true,
+                "version" => return self.wants_version = true,
+                name => self.flag(name, &mut parser),
             }
         }
     }
 
-    fn command(&mut self, word: &str) {
-        let command = match word {
-            "serve" => Command::Serve,
-            "await" => Command::Await,
-            "health" => Command::Health,
-            _ => return self.mistake("command", word, "serve, await or health"),
-        };
-        if self.command.replace(command).is_some() {
-            self.mistake("command", word, "one command");
+    /// The command, or a word behind it. Of what stands behind an unknown one nothing can be said.
+    fn word(&mut self, word: &str) {
+        match self.row {
+            None if self.is_unknown => {}
+            None => {
+                self.row = commands::find(word);
+                self.is_unknown = self.row.is_none();
+                if self.is_unknown {
+                    let names: Vec<_> = commands::COMMANDS.iter().map(|row| row.name).collect();
+                    self.mistake("command", word, &format!("one of {}", names.join(", ")));
+                }
+            }
+            Some(row) if self.words.len() < row.most_arguments => self.words.push(word.to_owned()),
+            Some(row) if row.most_arguments == 0 => {
+                self.mistake("argument", word, &format!("nothing behind {}", row.name));
+            }
+            Some(row) => self.mistake("argument", word, &format!("no more than {}", row.arguments)),
         }
     }
 
-    fn setting(&mut self, name: &str, parser: &mut lexopt::Parser) {
+    /// What is to be done; `None` when mistakes leave that open.
+    fn command(&mut self) -> Option<Command> {
+        if self.wants_help {
+            return Some(Command::Help(self.row));
+        }
+        if self.wants_version {
+            return Some(Command::Version);
+        }
+        let row = self.row.or_else(|| commands::COMMANDS.first().filter(|_| !self.is_unknown))?;
+        for name in self.own.keys().filter(|name| row.flags.iter().all(|flag| flag.name != **name)) {
+            let of: Vec<_> = commands::COMMANDS
+                .iter()
+                .filter(|row| row.flags.iter().any(|flag| flag.name == *name))
+                .map(|row| row.name)
+                .collect();
+            let expected = format!("with {}, not with {}", of.join(" or "), row.name);
+            self.mistakes.push(Mistake::new(format!("--{name}"), "", expected));
+        }
+        let wanted = match row.name {
+            "await" => Ok(Command::Await),
+            "health" => Ok(Command::Health),
+            "lookup" => lookup::Wanted::read(&self.words, &self.own).map(Command::Lookup),
+            "stats" => Ok(Command::Stats(stats::Wanted::read(&self.own))),
+            _ => Ok(Command::Serve),
+        };
+        wanted.map_err(|mistakes| self.mistakes.extend(mistakes)).ok()
+    }
+
+    /// A flag of a command, or a setting.
+    fn flag(&mut self, name: &str, parser: &mut lexopt::Parser) {
+        if let Some(flag) = commands::find_flag(name) {
+            let value = if flag.value.is_empty() { Ok(OsString::new()) } else { parser.value() };
+            return match value {
+                Ok(value) => drop(self.own.insert(flag.name, value.to_string_lossy().into_owned())),
+                Err(_) => self.mistake(&format!("--{name}"), "", flag.value),
+            };
+        }
         let Some(setting) = table::find(name, Setting::is_for_sidecar) else {
             // Its value, if it has one behind "=", is not an argument of its own.
             let text = parser.optional_value().unwrap_or_default();
@@ -221,7 +269,48 @@ mod tests {
 
     #[test]
     fn help_is_given_even_among_mistakes() {
-        assert_eq!(parsed(&["--cache-size=x", "--help"], &[]).expect("help").command, Command::Help);
-        assert!(help().contains("--cache-size"));
+        let command = |arguments: &[&str]| parsed(arguments, &[]).expect("help").command;
+        assert_eq!(command(&["--cache-size=x", "--help"]), Command::Help(None));
+        assert_eq!(command(&["lookup", "a..b", "-h"]), Command::Help(commands::find("lookup")));
+    }
+
+    #[test]
+    fn words_and_flags_of_a_command_are_read_wherever_they_stand() {
+        let invocation = parsed(&["--json", "lookup", "--admin-port=9399", "db", "--trace", "srv"], &[]);
+        let Command::Lookup(wanted) = invocation.expect("good").command else { panic!("a look-up") };
+        assert_eq!((wanted.name.as_str(), wanted.kinds.as_slice()), ("db", &[33][..]));
+        assert!(wanted.json && wanted.trace);
+        let stats = parsed(&["stats", "--watch"], &[]).expect("good").command;
+        assert_eq!(stats, Command::Stats(stats::Wanted { watch: true, names: false, json: false }));
+    }
+
+    #[test]
+    fn what_is_wrong_about_words_and_flags_is_said_together() {
+        for (arguments, parts) in [
+            (vec!["lookup"], vec!["NAME"]),
+            (
+                vec!["lookup", "a..b", "AA", "c"],
+                vec!["a..b", "AA", "\"c\": expected no more than NAME [TYPE]"],
+            ),
+            (
+                vec!["stats", "x", "--trace"],
+                vec![
+                    "\"x\": expected nothing behind stats",
+                    "--trace: \"\": expected with lookup, not with stats",
+                ],
+            ),
+            (vec!["--watch"], vec!["with stats, not with serve"]),
+            (vec!["lokup", "db", "A"], vec!["lokup"]),
+            (vec!["lookup", "db", "--resolv-conf"], vec!["--resolv-conf"]),
+        ] {
+            let mistakes = parsed(&arguments, &[]).expect_err("bad");
+            assert_eq!(mistakes.len(), parts.len(), "{mistakes:?}");
+            for (mistake, part) in mistakes.iter().zip(parts) {
+                assert!(
+                    mistakes.iter().any(|mistake| mistake.contains(part)),
+                    "{part} is missing beside {mistake}"
+                );
+            }
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! `await` and `health`: asking the running proxy whether it is ready, from inside its container.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::client::{self, Answer};
 
 /// Why the proxy is not known to be ready.
 #[derive(Debug, thiserror::Error)]
@@ -58,22 +57,10 @@ pub async fn wait(port: u16, longest: Duration) -> Result<(), NotReady> {
 
 /// Asks once.
 pub async fn check(port: u16) -> Result<(), NotReady> {
-    let answer = timeout(PATIENCE, get(port)).await.map_err(|_| NotReady::Silent { port })?;
-    let answer = answer.map_err(|source| NotReady::NobodyThere { port, source })?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if head.starts_with("HTTP/1.1 200 ") || head.starts_with("HTTP/1.0 200 ") {
-        return Ok(());
+    let answer =
+        timeout(PATIENCE, client::get(port, "/readyz")).await.map_err(|_| NotReady::Silent { port })?;
+    match answer.map_err(|source| NotReady::NobodyThere { port, source })? {
+        Answer { status: Some(200), .. } => Ok(()),
+        Answer { body, .. } => Err(NotReady::Missing(body.trim().to_owned())),
     }
-    Err(NotReady::Missing(body.trim().to_owned()))
 }
-
-async fn get(port: u16) -> io::Result<String> {
-    let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.take(LONGEST_ANSWER).read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-/// Far more than `/readyz` ever says.
-const LONGEST_ANSWER: u64 = 16 * 1024;

@@ -61,6 +61,24 @@ pub const ADMIN_BACKLOG: i32 = 64;
 /// How long an admin connection may take to send its request.
 pub const ADMIN_REQUEST: Duration = Duration::from_secs(5);
 
+/// The longest head of a request to the admin port: that of a look-up of the longest name, all of it escaped, is a tenth.
+pub const ADMIN_HEAD: usize = 16 << 10;
+
+/// Look-ups for people under way together; each asks the upstream like any client. One `lookup` asks two at a time.
+pub const LOOKUPS: usize = 4;
+
+/// What a look-up hears of exchanges at most: ten walks through a search list of six domains, each candidate asked twice.
+pub const OBSERVED_EVENTS: usize = 256;
+
+/// The records that a look-up's report shows at most.
+pub const REPORTED_RECORDS: usize = 64;
+
+/// The names that are counted while somebody wants to know the most frequent ones: some 20 KiB.
+pub const NAMES_COUNTED: usize = 64;
+
+/// How long names are counted after somebody has asked for them.
+pub const NAMES_COUNTED_FOR: Duration = Duration::from_mins(10);
+
 /// Datagrams that are taken from a socket before others get their turn.
 pub const BATCH: usize = 32;
 

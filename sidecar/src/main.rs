@@ -8,7 +8,7 @@ use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::upstream::nameservers;
-use podlocal_sidecar::{gate, telemetry, worker};
+use podlocal_sidecar::{gate, lookup, stats, telemetry, worker};
 
 /// Bad settings (sysexits.h, EX_USAGE).
 const BAD_SETTINGS: u8 = 64;
@@ -30,8 +30,10 @@ fn main() -> ExitCode {
         Command::Serve => runtime.block_on(serve(invocation)),
         Command::Await => runtime.block_on(hold(&invocation.settings)),
         Command::Health => runtime.block_on(health(&invocation.settings)),
-        Command::Help => {
-            print!("{}", cli::help());
+        Command::Lookup(wanted) => runtime.block_on(lookup::run(&wanted, &invocation.settings)),
+        Command::Stats(wanted) => runtime.block_on(stats::run(wanted, &invocation.settings)),
+        Command::Help(command) => {
+            print!("{}", cli::commands::help(command));
             ExitCode::SUCCESS
         }
         Command::Version => {

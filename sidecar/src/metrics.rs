@@ -15,8 +15,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 mod labels;
+mod sums;
 
 pub use labels::*;
+pub use sums::Sums;
 
 /// Handles to every metric; cheap to clone, and to count with: no look-up of a label on the way of a query.
 #[derive(Debug, Clone)]

@@ -33,6 +33,7 @@ use patience::Patience;
 use question::{Known, Mode, NoAnswer};
 
 pub mod completion;
+pub mod explain;
 pub mod failures;
 pub mod families;
 pub mod patience;
@@ -57,6 +58,17 @@ pub struct Resolver<U> {
     refresh_ahead: bool,
     upstream: U,
     metrics: Metrics,
+}
+
+/// What a resolver holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Answers in the cache, fresh or not.
+    pub entries: usize,
+    /// The memory that they take.
+    pub bytes: u64,
+    /// Questions under way to the upstream.
+    pub flights: usize,
 }
 
 /// What became of a question that was not in the cache.
@@ -162,6 +174,12 @@ impl<U: Upstream> Resolver<U> {
         outcome
     }
 
+    /// How much is kept and under way.
+    pub fn load(&self) -> Load {
+        let Self { cache, questions, .. } = self;
+        Load { entries: cache.entries(), bytes: cache.weight(), flights: questions.count() }
+    }
+
     /// How many more questions may be under way.
     pub fn free_flights(&self) -> usize {
         self.questions.free()
@@ -260,12 +278,13 @@ impl<U: Upstream> Resolver<U> {
     }
 }
 
-impl<U: std::fmt::Debug + Send + Sync + 'static> Gauges for Resolver<U> {
+impl<U: Upstream + std::fmt::Debug> Gauges for Resolver<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let Load { entries, bytes, flights } = self.load();
         vec![
-            ("cache_entries", "Answers in the cache, fresh or not", self.cache.entries() as u64),
-            ("cache_bytes", "Memory that the answers take", self.cache.weight()),
-            ("flights", "Questions under way to the upstream", self.questions.count() as u64),
+            ("cache_entries", "Answers in the cache, fresh or not", entries as u64),
+            ("cache_bytes", "Memory that the answers take", bytes),
+            ("flights", "Questions under way to the upstream", flights as u64),
         ]
     }
 }

@@ -221,5 +221,7 @@ pub fn end_at(name: &[u8], domain: &[u8]) -> Option<usize> {
     ((begins_there || domain.len() == 1) && name.ends_with(domain)).then_some(at)
 }
 
+pub mod rule;
+
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,16 @@ use crate::query::{Client, Query, Rejected};
 use crate::reply;
 use crate::resolver::{Resolution, Resolver};
 use crate::sources::{Place, Refused, Sources};
+use crate::top_names::TopNames;
 use crate::upstream::Upstream;
-use crate::wire::{self, Rcode};
+use crate::wire::Rcode;
+
+use notice::Notice;
 
 mod crowd;
 pub mod datagrams;
+pub mod explain;
+mod notice;
 pub mod tcp;
 pub mod udp;
 
@@ -29,7 +34,7 @@ pub struct Service<U> {
     resolver: Arc<Resolver<U>>,
     metrics: Metrics,
     sources: Sources,
-    query_log: bool,
+    notice: Notice,
     max_udp_answer: usize,
     max_waiters: usize,
     max_waiters_per_flight: usize,
@@ -69,7 +74,7 @@ impl<U: Upstream> Service<U> {
             resolver,
             metrics,
             sources: Sources::new(settings, now),
-            query_log: settings.query_log,
+            notice: Notice::new(settings.query_log),
             max_udp_answer: settings.max_udp_answer,
             max_waiters: settings.max_waiters,
             max_waiters_per_flight: settings.max_waiters_per_flight,
@@ -130,6 +135,21 @@ impl<U: Upstream> Service<U> {
         self.resolver.miss(key).await
     }
 
+    /// How many clients wait for an answer.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What answers them.
+    pub fn resolver(&self) -> &Resolver<U> {
+        &self.resolver
+    }
+
+    /// The most frequent names, which are counted from now on if they were not; see [`TopNames`].
+    pub fn top_names(&self) -> TopNames {
+        self.notice.top_names()
+    }
+
     /// Takes a place to wait in.
     fn places(&self, source: IpAddr, now: Instant) -> Result<Places, Refused> {
         let waiting = self.waiting.load(Ordering::Relaxed);
@@ -174,17 +194,15 @@ impl<U: Upstream> Service<U> {
 
     fn end(&self, client: &Client<'_>, transport: Transport, outcome: Outcome) {
         self.metrics.outcome(outcome);
-        if self.query_log {
-            let (kind, class) = wire::type_and_class(client.question);
-            let name = wire::NameText(client.name());
-            tracing::info!(%name, kind, class, transport = transport.name(), outcome = outcome.name(), "query");
+        if self.notice.is_wanted() {
+            self.notice.take(client, transport, outcome);
         }
     }
 }
 
 impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
-        vec![("waiting", "Clients that wait for an answer", self.waiting.load(Ordering::Relaxed) as u64)]
+        vec![("waiting", "Clients that wait for an answer", self.waiting() as u64)]
     }
 }
 
@@ -201,8 +219,8 @@ impl<'a, U: Upstream> Ending<'a, U> {
         Self { service, client: client.into(), transport, is_counted: false }
     }
 
-    /// Writes the answer. `is_first` when nobody else has been told of it.
-    fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) {
+    /// Writes the answer, and says how it ended. `is_first` when nobody else has been told of it.
+    fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) -> Outcome {
         let limit = self.service.limit(&self.client, self.transport);
         let outcome = match resolution.write(self.client, limit, out) {
             Outcome::Miss if !is_first => Outcome::Joined,
@@ -210,6 +228,7 @@ impl<'a, U: Upstream> Ending<'a, U> {
         };
         self.is_counted = true;
         self.service.end(&self.client, self.transport, outcome);
+        outcome
     }
 }
 

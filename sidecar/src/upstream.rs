@@ -7,6 +7,7 @@
 //!     guard         when a silent tier is left (pure)        liveness    what its checks say (pure)
 //!     attempts      questions under way, listened to together
 //!     state         what exchanges and probes tell each other: budget, health, "it is back"
+//!     observers     who listens to an exchange while it happens: a `lookup`
 //!     network       one question to one server
 //!       udp           a datagram from a new port
 //!       tcp           a connection, taken from the pool or new
@@ -36,6 +37,7 @@ pub mod health;
 pub mod liveness;
 pub mod nameservers;
 pub mod network;
+pub mod observers;
 pub mod order;
 pub mod pool;
 pub mod probe;
@@ -48,7 +50,9 @@ pub mod tcp;
 pub mod token;
 pub mod udp;
 
+use health::Standing;
 use network::Sockets;
+use observers::Observation;
 use state::{Setup, State};
 use token::Token;
 
@@ -141,6 +145,27 @@ impl Servers {
 
     fn probe(&self, server: usize) -> Option<Key> {
         self.0.sockets.tokens().get(server).and_then(|token| token.probe(&self.0.zone).ok())
+    }
+
+    /// What is known of every server: the shared tier, then the upstream.
+    pub fn standings(&self) -> Vec<(SocketAddr, Standing)> {
+        let standings = self.0.state.servers().into_iter().enumerate();
+        standings.filter_map(|(server, standing)| Some((self.0.sockets.address(server)?, standing))).collect()
+    }
+
+    /// A server's address, and whether it is one of the shared tier.
+    pub fn server(&self, server: usize) -> Option<(SocketAddr, bool)> {
+        self.0.sockets.address(server).map(|address| (address, self.0.state.is_of_tier(server)))
+    }
+
+    /// How many attempts beyond the first the retry budget would pay for, in tenths of one.
+    pub fn budget_tenths(&self) -> u32 {
+        self.0.state.budget_tenths()
+    }
+
+    /// Listens to all exchanges until the observation is dropped.
+    pub fn observe(&self) -> Observation<'_> {
+        self.0.state.observers().observe()
     }
 
     fn log_loop(&self, server: usize, now: Instant) {

@@ -85,7 +85,7 @@ pub const ADMIN_PORT: Setting = Setting {
     default: "9353",
     smallest: "0",
     largest: "65535",
-    sentence: "The port of /livez, /readyz and /metrics on the pod's addresses; 0 takes any free port.",
+    sentence: "The port of /livez, /readyz and /metrics on the pod's addresses, and of lookup and stats inside the pod; 0 takes any free port.",
     source: "beside CoreDNS's 9153 and NodeLocal DNSCache's 9253",
     place: Place::Both,
 };

@@ -248,7 +248,7 @@ impl Entry {
     }
 
     /// Whole seconds since it came.
-    fn age(&self, now: Instant) -> u32 {
+    pub fn age(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.stored).as_secs()).unwrap_or(u32::MAX)
     }
 }

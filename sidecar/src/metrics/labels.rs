@@ -221,7 +221,8 @@ impl ExchangeResult {
     pub(super) const ALL: [Self; 6] =
         [Self::Answer, Self::Failure, Self::Truncated, Self::Silent, Self::Unreachable, Self::Overtaken];
 
-    pub(super) fn name(self) -> &'static str {
+    /// The label, and the word in a look-up's report.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
             Self::Failure => "failure",

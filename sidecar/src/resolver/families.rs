@@ -65,7 +65,7 @@ impl<U: Upstream> Resolver<U> {
 }
 
 /// The question that shows whether a name above another exists.
-fn above(key: &Key, name: &[u8]) -> Key {
+pub(super) fn above(key: &Key, name: &[u8]) -> Key {
     key.with_name(name).with_type(TYPE_A)
 }
 

@@ -44,6 +44,11 @@ impl Budget {
         left.is_some()
     }
 
+    /// What is left, in tenths of an attempt.
+    pub fn tenths(&self) -> u32 {
+        self.tenths
+    }
+
     fn earn(&mut self, tenths: u32) {
         self.tenths = (self.tenths + tenths).min(limits::BUDGET_CAP);
     }

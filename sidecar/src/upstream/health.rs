@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::Condition;
 use super::round_trip::RoundTrip;
 use crate::limits;
+use crate::metrics::ExchangeResult;
 
 /// What is known of every server, by its place in the settings.
 #[derive(Debug)]
@@ -35,7 +36,23 @@ pub struct Health {
 struct Server {
     failures: u32,
     last_response: Option<Instant>,
+    last_failure: Option<(Instant, ExchangeResult)>,
     round_trip: RoundTrip,
+}
+
+/// What is known of one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it is asked after those that have not.
+    pub has_stepped_back: bool,
+    /// Its failures in a row.
+    pub failures: u32,
+    /// How long it takes: the smoothed mean and the variation (RFC 6298).
+    pub round_trip: Option<(Duration, Duration)>,
+    /// When it last gave any response.
+    pub last_response: Option<Instant>,
+    /// When an attempt last brought nothing or an error, and which.
+    pub last_failure: Option<(Instant, ExchangeResult)>,
 }
 
 impl Health {
@@ -77,6 +94,25 @@ impl Health {
         {
             server.failures = server.failures.saturating_add(1);
         }
+    }
+
+    /// An attempt at a server brought nothing or an error; what that means for its health, others say.
+    pub fn note_failure(&mut self, server: usize, result: ExchangeResult, now: Instant) {
+        if let Some(server) = self.servers.get_mut(server) {
+            server.last_failure = Some((now, result));
+        }
+    }
+
+    /// What is known of each server.
+    pub fn standings(&self) -> Vec<Standing> {
+        let standing = |server: &Server| Standing {
+            has_stepped_back: server.has_stepped_back(),
+            failures: server.failures,
+            round_trip: server.round_trip.smoothed(),
+            last_response: server.last_response,
+            last_failure: server.last_failure,
+        };
+        self.servers.iter().map(standing).collect()
     }
 
     /// A server of the tier has answered what it answers by itself: it is silent because it waits.

@@ -24,6 +24,7 @@ use super::attempts::{Attempt, Attempts};
 use super::guard::{Due, Guard};
 use super::liveness::Finding;
 use super::network::Network;
+use super::observers::Event;
 use super::order::{Schedule, Step};
 use super::state::{Recovery, State};
 use super::{Failed, random};
@@ -53,6 +54,7 @@ pub async fn race(
         is_looked_at: false,
         guard: None,
         around_at: None,
+        asked: 0,
     };
     if let Some(step) = race.schedule.at_once() {
         race.attempt(step, start);
@@ -63,6 +65,7 @@ pub async fn race(
             biased;
             (attempt, outcome) = race.attempts.next() => {
                 if let Some(response) = race.ended(&attempt, outcome, Instant::now()) {
+                    race.over(Instant::now());
                     return Ok(response);
                 }
             }
@@ -98,12 +101,16 @@ struct Race<'a, N> {
     guard: Option<Guard>,
     /// When cluster DNS is asked beside a tier that is alive and silent.
     around_at: Option<Instant>,
+    /// How many attempts there were.
+    asked: u8,
 }
 
 impl<N: Network> Race<'_, N> {
     fn attempt(&mut self, step: Step, now: Instant) {
         let (network, key) = (self.network, self.key);
         self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
+        self.asked = self.asked.saturating_add(1);
+        self.state.observers().note(key, now, || Event::Asked { step });
         self.wait_behind(step, now);
         let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == step.server);
         if self.state.is_of_tier(step.server) && !is_guarded {
@@ -161,7 +168,7 @@ impl<N: Network> Race<'_, N> {
                 ExchangeResult::Unreachable
             }
         };
-        self.state.metrics().exchange(step.transport, result, took);
+        self.state.exchanged(self.key, step, result, took, now);
         let left = if let Ok(response) = outcome {
             self.state.responded(step, asked_at, now);
             self.state.took(step.server, took, result != ExchangeResult::Failure);
@@ -280,7 +287,7 @@ impl<N: Network> Race<'_, N> {
         let overtaken = self.attempts.0.extract_if(.., |attempt| concerns(attempt.step.server));
         for Attempt { step, asked_at, .. } in overtaken {
             let took = now - asked_at;
-            self.state.metrics().exchange(step.transport, ExchangeResult::Overtaken, took);
+            self.state.exchanged(self.key, step, ExchangeResult::Overtaken, took, now);
             if took >= self.state.pause(step.server) {
                 self.state.failed(step.server, self.start, now);
             }
@@ -291,13 +298,20 @@ impl<N: Network> Race<'_, N> {
     fn given_up(mut self, now: Instant) -> Result<Vec<u8>, Failed> {
         let mut silent = Vec::new();
         for Attempt { step, asked_at, .. } in self.attempts.0.drain(..) {
-            self.state.metrics().exchange(step.transport, ExchangeResult::Silent, now - asked_at);
+            self.state.exchanged(self.key, step, ExchangeResult::Silent, now - asked_at, now);
             if !silent.contains(&step.server) {
                 silent.push(step.server);
                 self.state.failed(step.server, self.start, now);
             }
         }
+        self.over(now);
         self.second_best.ok_or(Failed)
+    }
+
+    /// Tells who listens that the exchange is over.
+    fn over(&self, now: Instant) {
+        let over = || Event::Over { attempts: self.asked, took: now - self.start };
+        self.state.observers().note(self.key, now, over);
     }
 }
 

@@ -31,6 +31,11 @@ impl RoundTrip {
         });
     }
 
+    /// The smoothed mean and the variation; `None` before the first response.
+    pub fn smoothed(&self) -> Option<(Duration, Duration)> {
+        self.smoothed.as_ref().map(|Smoothed { mean, variation }| (*mean, *variation))
+    }
+
     /// The time to wait for this server before the next attempt: its mean and four times the variation, never below
     /// `shortest`. Before its first response, that.
     pub fn pause(&self, shortest: Duration) -> Duration {

@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::Condition;
 use super::budget::Budget;
-use super::health::Health;
+use super::health::{Health, Standing};
 use super::liveness::{Finding, Liveness};
+use super::observers::{Event, Observers};
 use super::order::{self, Schedule, Step};
-use crate::metrics::Metrics;
+use crate::cache::key::Key;
+use crate::metrics::{ExchangeResult, Metrics};
 
 /// Shared by every exchange and the task that probes.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct State {
     check_wanted: Notify,
     setup: Setup,
     metrics: Metrics,
+    observers: Observers,
 }
 
 /// Who the servers are, and how they are asked.
@@ -69,6 +72,7 @@ impl State {
             check_wanted: Notify::new(),
             setup,
             metrics,
+            observers: Observers::default(),
         }
     }
 
@@ -101,6 +105,30 @@ impl State {
     pub fn failed(&self, server: usize, since: Instant, now: Instant) {
         self.lock().health.failed(server, since);
         self.look(now);
+    }
+
+    /// An attempt has ended: it is counted, its server's last failure remembered, and told to who listens.
+    pub fn exchanged(&self, key: &Key, step: Step, result: ExchangeResult, took: Duration, now: Instant) {
+        self.metrics.exchange(step.transport, result, took);
+        if matches!(result, ExchangeResult::Failure | ExchangeResult::Silent | ExchangeResult::Unreachable) {
+            self.lock().health.note_failure(step.server, result, now);
+        }
+        self.observers.note(key, now, || Event::Ended { step, result, took });
+    }
+
+    /// Who listens to exchanges.
+    pub fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
+    /// What is known of each server, by its place in the settings.
+    pub fn servers(&self) -> Vec<Standing> {
+        self.lock().health.standings()
+    }
+
+    /// How many attempts beyond the first the retry budget would pay for, in tenths of one.
+    pub fn budget_tenths(&self) -> u32 {
+        self.lock().budget.tenths()
     }
 
     /// Wakes the task that probes, if there is a reason to. An exchange that waits calls it when it has waited

@@ -1,0 +1,233 @@
+//! What people ask the running proxy by `lookup` and `stats`: answered to this pod alone, and bounded.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use podlocal_settings::Settings;
+use podlocal_settings::value::Role;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::tell::{Learnt, tell};
+use crate::limits;
+use crate::metrics::{Metrics, Sums};
+use crate::report::figures::{Cache, Counts, Figures, Memory, Name, Names, Server, Upstream};
+use crate::report::target;
+use crate::resolver::Load;
+use crate::server::Service;
+use crate::top_names::TopNames;
+use crate::upstream::health::Standing;
+use crate::upstream::{Servers, Upstream as _};
+use crate::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
+
+/// The names that a page of figures shows at most.
+const NAMES_SHOWN: usize = 20;
+
+/// What answers them.
+#[derive(Debug)]
+pub struct People {
+    service: Arc<Service<Servers>>,
+    servers: Servers,
+    metrics: Metrics,
+    about: About,
+    started: Instant,
+    lookups: Semaphore,
+}
+
+/// What does not change while the proxy runs.
+#[derive(Debug)]
+pub struct About {
+    /// Whom it serves.
+    pub role: Role,
+    /// Where it serves DNS.
+    pub listen: Vec<SocketAddr>,
+    /// How many threads serve.
+    pub workers: usize,
+    /// The search list.
+    pub search: Vec<String>,
+    /// From how many dots on a name is asked as it is first.
+    pub ndots: u8,
+    /// The bound of the cache, in bytes.
+    pub cache_size: u64,
+}
+
+impl About {
+    /// What the settings say, and where it serves.
+    pub fn new(settings: &Settings, listen: Vec<SocketAddr>, workers: usize) -> Self {
+        Self {
+            role: settings.role,
+            listen,
+            workers,
+            search: settings.search_list(),
+            ndots: settings.ndots,
+            cache_size: settings.cache_size,
+        }
+    }
+}
+
+/// A status and a body: JSON, or a sentence.
+pub(super) type Reply = (StatusCode, String);
+
+impl People {
+    /// For a proxy that starts now.
+    pub fn new(service: Arc<Service<Servers>>, servers: Servers, metrics: Metrics, about: About) -> Self {
+        let lookups = Semaphore::new(limits::LOOKUPS);
+        Self { service, servers, metrics, about, started: Instant::now(), lookups }
+    }
+
+    /// Asks what a client would ask, and tells what came of it.
+    pub(super) async fn lookup(&self, query: Option<&str>) -> Reply {
+        let target::Asked { name, kind } = match target::asked(query) {
+            Ok(asked) => asked,
+            Err(mistake) => return (StatusCode::BAD_REQUEST, format!("{mistake}\n")),
+        };
+        let Ok(_place) = self.lookups.try_acquire() else {
+            let sentence = "too many look-ups are under way; ask again in a moment\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned());
+        };
+        let question = wire::question(&name, kind, CLASS_IN);
+        let key = crate::cache::key::Key::new(&question, Flags(Flags::RD), false);
+        let resolver = self.service.resolver();
+        let observation = self.servers.observe();
+        let explained = self.service.explain(&message(&question)).await;
+        let now = Instant::now().into_std();
+        let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
+        let learnt = Learnt {
+            key: &key,
+            explained: &explained,
+            noted: &observation.noted(),
+            related: &resolver.related(&key),
+            after: &resolver.standing(&key, now),
+            walked: &walked,
+        };
+        json(&tell(&learnt, |server| self.servers.server(server)))
+    }
+
+    /// What the proxy has done, and how it is.
+    pub(super) fn stats(&self, query: Option<&str>) -> Reply {
+        let now = Instant::now();
+        let Sums { queries, outcomes, assists, limits, exchanges, hedges, budget_exhausted, panics } =
+            self.metrics.sums();
+        let Load { entries, bytes, flights } = self.service.resolver().load();
+        let names = target::wants_names(query).then(|| named(&self.service.top_names(), now));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let servers = self.servers.standings().into_iter().enumerate();
+        json(&Figures {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: (now - self.started).as_secs(),
+            role: match self.about.role {
+                Role::Pod => "pod".to_owned(),
+                Role::Shared => "shared".to_owned(),
+            },
+            listen: self.about.listen.iter().map(ToString::to_string).collect(),
+            workers: self.about.workers,
+            search: self.about.search.clone(),
+            ndots: self.about.ndots.into(),
+            queries: counts(queries),
+            outcomes: counts(outcomes),
+            assists: counts(assists),
+            limits_reached: counts(limits),
+            panics,
+            waiting: self.service.waiting(),
+            flights,
+            cache: Cache { entries, bytes, most_bytes: self.about.cache_size },
+            upstream: Upstream {
+                is_down: self.servers.condition().is_down,
+                retry_budget: self.servers.budget_tenths() / limits::BUDGET_PER_ATTEMPT,
+                attempts: counts(exchanges),
+                hedges,
+                budget_exhausted,
+                servers: servers
+                    .map(|(index, (address, standing))| {
+                        let is_of_tier = self.servers.server(index).is_some_and(|(_, tier)| tier);
+                        server(address, is_of_tier, standing, now)
+                    })
+                    .collect(),
+            },
+            memory: Memory::parse(&status),
+            names,
+        })
+    }
+}
+
+/// Whether a connection comes from this pod: both its ends are the loopback's own address. A mesh's proxy passes what
+/// comes from other pods on from 127.0.0.6 (Istio's `InboundPassthroughCluster`), or to the pod's address.
+pub(super) fn is_from_here(peer: Option<SocketAddr>, local: Option<SocketAddr>) -> bool {
+    let is_own = |address: SocketAddr| {
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .contains(&address.ip().to_canonical())
+    };
+    peer.is_some_and(is_own) && local.is_some_and(is_own)
+}
+
+/// What a C library sends: RD, no EDNS.
+fn message(question: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER_LENGTH];
+    wire::put_header(&mut bytes, 0, Flags(Flags::RD));
+    wire::put_counts(&mut bytes, 1, [0; 3]);
+    bytes.extend_from_slice(question);
+    bytes
+}
+
+fn named(names: &TopNames, now: Instant) -> Names {
+    let top = names.most_frequent(NAMES_SHOWN).into_iter().map(|counted| Name {
+        name: NameText(&counted.name).to_string(),
+        count: counted.count,
+        error: counted.error,
+    });
+    Names { counted_for_s: (now - names.since()).as_secs(), top: top.collect() }
+}
+
+fn server(address: SocketAddr, tier: bool, standing: Standing, now: Instant) -> Server {
+    let Standing { has_stepped_back, failures, round_trip, last_response, last_failure } = standing;
+    let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Server {
+        address: address.to_string(),
+        tier,
+        stepped_back: has_stepped_back,
+        failures,
+        round_trip_us: round_trip.map(|(mean, _)| micros(mean)),
+        variation_us: round_trip.map(|(_, variation)| micros(variation)),
+        last_response_s: last_response.map(ago),
+        last_failure_s: last_failure.map(|(at, _)| ago(at)),
+        last_failure: last_failure.map(|(_, result)| result.name().to_owned()),
+    }
+}
+
+fn counts(counted: Vec<(&'static str, u64)>) -> Counts {
+    counted.into_iter().map(|(label, count)| (label.to_owned(), count)).collect()
+}
+
+fn json(document: &impl Serialize) -> Reply {
+    match serde_json::to_string(document) {
+        Ok(text) => (StatusCode::OK, text + "\n"),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_connection_of_the_loopback_to_the_loopback_is_from_here() {
+        let table = [
+            ("127.0.0.1:4000", "127.0.0.1:9353", true),
+            ("[::1]:4000", "[::1]:9353", true),
+            ("[::ffff:127.0.0.1]:4000", "[::ffff:127.0.0.1]:9353", true),
+            ("10.244.0.7:4000", "10.244.0.8:9353", false),
+            ("10.244.0.8:4000", "10.244.0.8:9353", false),
+            ("127.0.0.6:4000", "10.244.0.8:9353", false),
+            ("127.0.0.6:4000", "127.0.0.1:9353", false),
+            ("127.0.0.1:4000", "10.244.0.8:9353", false),
+        ];
+        for (peer, local, expected) in table {
+            let [peer, local] = [peer, local].map(|text| Some(text.parse().expect("an address")));
+            assert_eq!(is_from_here(peer, local), expected, "{peer:?} {local:?}");
+        }
+        assert!(!is_from_here(None, "127.0.0.1:1".parse().ok()));
+    }
+}

@@ -1,0 +1,198 @@
+//! What was learnt on the way of a query -> a [`Report`]. Pure: the servers' addresses are looked up by a function.
+
+use std::net::SocketAddr;
+
+use hickory_proto::op::Message as Decoded;
+use hickory_proto::rr::{RData, Record};
+
+use crate::cache::key::Key;
+use crate::flight::Role;
+use crate::limits;
+use crate::metrics::{ExchangeResult, Outcome};
+use crate::report::target::kind_text;
+use crate::report::{Answer, By, Exchange, Place, Report};
+use crate::resolver::explain::{self, Found, Standing};
+use crate::server::explain::{Explained, Waited};
+use crate::upstream::observers::Noted;
+use crate::wire::{Message, NameText, Rcode, Section};
+
+use history::{exchanges, steps};
+
+mod history;
+
+/// What there is to tell from.
+#[derive(Debug)]
+pub(super) struct Learnt<'a> {
+    /// What was asked.
+    pub(super) key: &'a Key,
+    /// What became of it.
+    pub(super) explained: &'a Explained,
+    /// What exchanges did meanwhile, those for other questions included.
+    pub(super) noted: &'a [Noted],
+    /// The questions on which this one may depend.
+    pub(super) related: &'a [Key],
+    /// What is known of the question now.
+    pub(super) after: &'a Standing,
+    /// What is known now of the names that the search list makes of it, in order, where that was tried.
+    pub(super) walked: &'a [(Key, Standing)],
+}
+
+/// Tells it; `server` knows a server's address, and whether it is of the shared tier.
+pub(super) fn tell(learnt: &Learnt<'_>, server: impl Fn(usize) -> Option<(SocketAddr, bool)>) -> Report {
+    let Learnt { key, explained, .. } = learnt;
+    let (kind, _) = key.type_and_class();
+    let exchanges = exchanges(learnt, &server);
+    let mut report = Report {
+        name: NameText(key.name()).to_string(),
+        kind: kind_text(kind),
+        rcode: rcode_text(&explained.answer),
+        answers: Vec::new(),
+        more_answers: 0,
+        outcome: explained.outcome.name().to_owned(),
+        by: By::Meanwhile { joined: false },
+        took_us: micros(explained.took),
+        steps: steps(learnt, &server),
+        exchanges,
+    };
+    let decoded = Decoded::from_vec(&explained.answer).ok();
+    let records = decoded.as_ref().map_or(&[][..], |message| &message.answers);
+    report.answers = records.iter().take(limits::REPORTED_RECORDS).map(answer).collect();
+    report.more_answers = answer_count(&explained.answer, key).saturating_sub(report.answers.len());
+    report.by = by(learnt, records, &report.exchanges);
+    report
+}
+
+fn by(learnt: &Learnt<'_>, records: &[Record], exchanges: &[Exchange]) -> By {
+    let Learnt { key, explained, after, .. } = learnt;
+    let now = explained.begun.into_std();
+    let found = explained.standing.as_ref().and_then(|standing| standing.found.as_ref());
+    match (&explained.waited, found) {
+        (None, Some(Found::Cached(entry, place))) => By::Cache {
+            age_s: entry.age(now),
+            remaining_s: entry.seconds().saturating_sub(entry.age(now)),
+            place: place_of(*place),
+        },
+        (None, Some(Found::Ruled(rule))) => {
+            By::Rule { rule: rule.to_string(), because: rule.because().to_owned() }
+        }
+        (None, None) => match explained.outcome {
+            Outcome::Hit | Outcome::Impossible | Outcome::BelowMissing => By::Meanwhile { joined: false },
+            outcome => By::Nobody { because: refusal(outcome).to_owned() },
+        },
+        (Some(Waited::Fresh(role)), _) => {
+            let joined = *role == Role::Joined;
+            let name = NameText(key.name()).to_string();
+            let kind = kind_text(key.type_and_class().0);
+            let own = exchanges.iter().rfind(|exchange| exchange.name == name && exchange.kind == kind);
+            if let Some(name) = completed(learnt, records) {
+                By::SearchList { name, joined }
+            } else if let Some(own) = own {
+                By::Upstream(own.clone())
+            } else if let Some(Found::Ruled(rule)) = &after.found {
+                By::Rule { rule: rule.to_string(), because: rule.because().to_owned() }
+            } else {
+                By::Meanwhile { joined }
+            }
+        }
+        (Some(Waited::Stale(entry)), _) => {
+            let age_s = entry.age(now);
+            let ended_s = age_s.saturating_sub(entry.seconds());
+            By::Expired { age_s, ended_s, because: lateness(explained).to_owned() }
+        }
+        (Some(Waited::InVain), _) => By::Nobody { because: failure(explained, exchanges) },
+    }
+}
+
+/// The name that the search list made of this one, when the answer is that name's.
+fn completed(learnt: &Learnt<'_>, records: &[Record]) -> Option<String> {
+    let RData::CNAME(target) = &records.first()?.data else { return None };
+    let target = target.0.to_ascii();
+    let mut others = learnt.walked.iter().map(|(key, _)| NameText(key.name()).to_string());
+    others.find(|name| name.trim_end_matches('.').eq_ignore_ascii_case(target.trim_end_matches('.')))
+}
+
+fn place_of(place: explain::Place) -> Place {
+    match place {
+        explain::Place::Question => Place::Question,
+        explain::Place::EveryType => Place::EveryType,
+        explain::Place::SearchList => Place::SearchList,
+    }
+}
+
+fn lateness(explained: &Explained) -> &'static str {
+    let standing = explained.standing.as_ref();
+    if standing.is_some_and(|standing| standing.is_upstream_down) {
+        "no upstream is known to answer"
+    } else if explained.took >= limits::STALE_AFTER {
+        "the upstream did not answer within 400 ms"
+    } else if standing.is_some_and(|standing| standing.is_under_way) {
+        "the answer under way is late"
+    } else {
+        "the upstream cannot answer"
+    }
+}
+
+fn refusal(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Loop => "the question is the proxy's own, come back: the upstream leads here",
+        Outcome::Overload => "a limit is reached; stats shows which",
+        Outcome::Probed => "the upstream is dead, and other proxies are told so",
+        _ => "such a question is not answered",
+    }
+}
+
+fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
+    if explained.outcome == Outcome::Overload {
+        return refusal(Outcome::Overload).to_owned();
+    }
+    match exchanges.last() {
+        Some(exchange) if exchange.result == ExchangeResult::Failure.name() => {
+            format!("{} says that it cannot answer (SERVFAIL, REFUSED or the like)", exchange.server)
+        }
+        Some(exchange) => {
+            format!(
+                "no upstream answered in time, {} the last of {} attempts",
+                exchange.server, exchange.attempts
+            )
+        }
+        None if explained.standing.as_ref().is_some_and(|standing| standing.has_failed_lately) => {
+            "it failed less than 2 s ago, and nothing has answered since; it is not asked again yet"
+                .to_owned()
+        }
+        None => "the answer that was waited for did not come".to_owned(),
+    }
+}
+
+fn answer(record: &Record) -> Answer {
+    Answer {
+        name: record.name.to_ascii(),
+        ttl_s: record.ttl,
+        kind: kind_text(record.record_type().into()),
+        data: record.data.to_string(),
+    }
+}
+
+/// How many records the answer section holds.
+fn answer_count(answer: &[u8], key: &Key) -> usize {
+    let Some(message) = Message::new(answer) else { return 0 };
+    let records = message.records(key.question().len()).map_while(Result::ok);
+    records.filter(|record| record.section == Section::Answer).count()
+}
+
+/// The RCODE by its name in IANA's registry.
+fn rcode_text(answer: &[u8]) -> String {
+    let Some(message) = Message::new(answer) else { return "none".to_owned() };
+    match message.flags().rcode() {
+        Rcode::NO_ERROR => "NOERROR".to_owned(),
+        Rcode::FORMERR => "FORMERR".to_owned(),
+        Rcode::SERVFAIL => "SERVFAIL".to_owned(),
+        Rcode::NXDOMAIN => "NXDOMAIN".to_owned(),
+        Rcode::NOTIMP => "NOTIMP".to_owned(),
+        Rcode::REFUSED => "REFUSED".to_owned(),
+        Rcode(number) => format!("RCODE{number}"),
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,138 @@
+use super::*;
+use crate::report::{Answer, Step};
+
+fn report(kind: &str, rcode: &str, data: &[&str], by: By) -> Report {
+    let answer = |data: &&str| Answer {
+        name: "db.n.svc.k.".to_owned(),
+        ttl_s: 30,
+        kind: if data.ends_with('.') { "CNAME".to_owned() } else { kind.to_owned() },
+        data: (*data).to_owned(),
+    };
+    Report {
+        name: "db.n.svc.k.".to_owned(),
+        kind: kind.to_owned(),
+        rcode: rcode.to_owned(),
+        answers: data.iter().map(answer).collect(),
+        more_answers: 0,
+        outcome: "miss".to_owned(),
+        by,
+        took_us: 1250,
+        exchanges: Vec::new(),
+        steps: vec![
+            Step { at_us: 0, what: "cache: nothing".to_owned() },
+            Step { at_us: 12_345, what: "ends as miss".to_owned() },
+        ],
+    }
+}
+
+fn exchange(tier: bool, attempts: u32, joined: bool) -> Exchange {
+    Exchange {
+        name: "db.n.svc.k.".to_owned(),
+        kind: "A".to_owned(),
+        server: "10.96.0.10:53".to_owned(),
+        transport: "tcp".to_owned(),
+        tier,
+        result: "answer".to_owned(),
+        attempts,
+        took_us: 301_200,
+        joined,
+    }
+}
+
+fn document(candidates: Vec<Candidate>, end: End) -> Document {
+    Document {
+        name: "db".to_owned(),
+        types: vec!["A".to_owned(), "AAAA".to_owned()],
+        version: "0.1.0".to_owned(),
+        search: vec!["n.svc.k".to_owned(), "svc.k".to_owned()],
+        ndots: 2,
+        from: "/etc/resolv.conf".to_owned(),
+        notes: Vec::new(),
+        candidates,
+        not_asked: Vec::new(),
+        end,
+    }
+}
+
+#[test]
+fn a_name_that_is_found_shows_who_answered_and_what_was_not_asked() {
+    let questions = vec![
+        report("A", "NOERROR", &["other.n.svc.k.", "10.96.0.1"], By::Upstream(exchange(true, 2, true))),
+        report("AAAA", "NOERROR", &[], By::Cache { age_s: 3, remaining_s: 27, place: Place::Question }),
+    ];
+    let mut document = document(vec![Candidate { name: "db.n.svc.k.".to_owned(), questions }], End::Found);
+    document.not_asked = vec!["db.svc.k.".to_owned(), "db.".to_owned()];
+    let expected = "\
+db A AAAA  (search n.svc.k svc.k; ndots 2; from /etc/resolv.conf)
+
+1. db.n.svc.k.
+   A     NOERROR   shared tier 10.96.0.10:53 by TCP, 2 attempts, 301 ms; joined, it was under way already
+         CNAME other.n.svc.k., TTL 30
+         10.96.0.1, TTL 30
+   AAAA  NODATA    cache, 3 s old, good for 27 s
+   not asked: db.svc.k. db.
+
+db: found as db.n.svc.k. after 1 candidate, 2 questions, 1.2 ms
+";
+    assert_eq!(page(&document, false, Paint::NONE), expected);
+}
+
+#[test]
+fn every_way_to_an_answer_has_its_phrase() {
+    let table = [
+        (By::Rule { rule: "R1".to_owned(), because: "so".to_owned() }, "rule R1: so"),
+        (
+            By::Cache { age_s: 1, remaining_s: 2, place: Place::EveryType },
+            "cache, 1 s old, good for 2 s, holds for every type",
+        ),
+        (
+            By::Cache { age_s: 1, remaining_s: 2, place: Place::SearchList },
+            "cache, 1 s old, good for 2 s, what the search list made of it",
+        ),
+        (
+            By::Expired { age_s: 62, ended_s: 2, because: "so".to_owned() },
+            "expired answer, 62 s old, its life over 2 s ago: so",
+        ),
+        (By::Upstream(exchange(false, 1, false)), "upstream 10.96.0.10:53 by TCP, 1 attempt, 301 ms"),
+        (By::SearchList { name: "a.k.".to_owned(), joined: false }, "search list, tried here: a.k."),
+        (By::Meanwhile { joined: true }, "learnt meanwhile from another question; it was under way already"),
+        (By::Nobody { because: "so".to_owned() }, "nobody: so"),
+    ];
+    for (by, phrase) in table {
+        assert_eq!(who(&by), phrase);
+    }
+}
+
+#[test]
+fn the_end_is_what_getaddrinfo_says() {
+    for (end, phrase) in [
+        (End::NoName, "db: no such name (EAI_NONAME) after 0 candidates, 0 questions, 0.0 ms\n"),
+        (End::NoData, "db: exists, without such a record (EAI_NODATA) after"),
+        (End::TryAgain, "db: no answer for now (EAI_AGAIN) after"),
+        (End::Refused, "db: the C library gives up (EAI_FAIL) after"),
+    ] {
+        assert!(page(&document(Vec::new(), end), false, Paint::NONE).contains(phrase), "{phrase}");
+    }
+}
+
+#[test]
+fn a_trace_shows_every_step_and_notes_stand_first() {
+    let failed = report("A", "SERVFAIL", &[], By::Nobody { because: "so".to_owned() });
+    let mut document =
+        document(vec![Candidate { name: "db.".to_owned(), questions: vec![failed] }], End::TryAgain);
+    document.notes = vec!["something is unusual".to_owned()];
+    document.search = Vec::new();
+    let expected = "\
+note: something is unusual
+
+db A AAAA  (no search list; ndots 2; from /etc/resolv.conf)
+
+1. db.
+   A     SERVFAIL  nobody: so
+           +0.0 ms  cache: nothing
+            +12 ms  ends as miss
+
+db: no answer for now (EAI_AGAIN) after 1 candidate, 1 question, 1.2 ms
+";
+    assert_eq!(page(&document, true, Paint::NONE), expected);
+}

@@ -1,0 +1,62 @@
+//! The counts of now, for a page that people read.
+
+use super::{Assist, ExchangeResult, Limit, Metrics, Outcome, Transport};
+
+/// The values of the counters, each with its label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the metrics of these names say what each is")]
+pub struct Sums {
+    pub queries: Vec<(&'static str, u64)>,
+    pub outcomes: Vec<(&'static str, u64)>,
+    pub assists: Vec<(&'static str, u64)>,
+    pub limits: Vec<(&'static str, u64)>,
+    /// Over both transports.
+    pub exchanges: Vec<(&'static str, u64)>,
+    pub hedges: u64,
+    pub budget_exhausted: u64,
+    pub panics: u64,
+}
+
+impl Metrics {
+    /// What has been counted so far.
+    pub fn sums(&self) -> Sums {
+        let of_exchanges = |result: &ExchangeResult| {
+            let sum = self.exchanges.iter().filter_map(|counters| counters.get(*result as usize));
+            (result.name(), sum.map(prometheus_client::metrics::counter::Counter::get).sum())
+        };
+        Sums {
+            queries: Transport::ALL
+                .iter()
+                .map(|one| (one.name(), self.queries[*one as usize].get()))
+                .collect(),
+            outcomes: Outcome::ALL
+                .iter()
+                .map(|one| (one.name(), self.outcomes[*one as usize].get()))
+                .collect(),
+            assists: Assist::ALL.iter().map(|one| (one.name(), self.assists[*one as usize].get())).collect(),
+            limits: Limit::ALL.iter().map(|one| (one.name(), self.limits[*one as usize].get())).collect(),
+            exchanges: ExchangeResult::ALL.iter().map(of_exchanges).collect(),
+            hedges: self.hedges.get(),
+            budget_exhausted: self.budget_exhausted.get(),
+            panics: self.panics.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn sums_are_what_was_counted_and_exchanges_are_those_of_both_transports() {
+        let (metrics, _) = Metrics::new();
+        metrics.outcome(Outcome::Stale);
+        for transport in Transport::ALL {
+            metrics.exchange(transport, ExchangeResult::Silent, Duration::ZERO);
+        }
+        let sums = metrics.sums();
+        assert!(sums.outcomes.contains(&("stale", 1)) && sums.outcomes.contains(&("hit", 0)));
+        assert!(sums.exchanges.contains(&("silent", 2)), "{sums:?}");
+    }
+}

@@ -1,0 +1,128 @@
+//! What is known of a question at one moment, and where it stands: for people. The same places as [`Resolver::hit`] looks
+//! at, in the same order; nothing is counted and nothing asked.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Resolver;
+use super::families::above;
+use super::question::Known;
+use crate::cache::entry::Entry;
+use crate::cache::key::Key;
+use crate::search::rule::Rule;
+use crate::search::{Family, Verdict};
+use crate::upstream::Upstream;
+
+/// What is known of a question.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What a query would be answered with at once.
+    pub found: Option<Found>,
+    /// An answer whose life is over, which may be given while the upstream fails.
+    pub expired: Option<Arc<Entry>>,
+    /// What the rules say of it, as one line.
+    pub reasoning: String,
+    /// Whether it is being asked for already.
+    pub is_under_way: bool,
+    /// Whether asking failed a moment ago, so that nobody asks again yet.
+    pub has_failed_lately: bool,
+    /// Whether all upstreams are known to fail or to be silent.
+    pub is_upstream_down: bool,
+}
+
+/// An answer that needs no question.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// It is in the cache.
+    Cached(Arc<Entry>, Place),
+    /// A rule says that there is no such name.
+    Ruled(Rule),
+}
+
+/// Under which key an answer is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Its own.
+    Question,
+    /// That of every type of the name: there is no such name.
+    EveryType,
+    /// That of what the search list made of it.
+    SearchList,
+}
+
+impl<U: Upstream> Resolver<U> {
+    /// What is known of that question now.
+    pub fn standing(&self, key: &Key, now: Instant) -> Standing {
+        let found = self.found(key, now);
+        Standing {
+            expired: if found.is_none() { self.stale(key, now) } else { None },
+            found,
+            reasoning: self.search.reasoning(key),
+            is_under_way: self.is_being_asked(key),
+            has_failed_lately: self.has_failed_lately(key),
+            is_upstream_down: self.upstream.condition().is_down,
+        }
+    }
+
+    /// The questions that the answer to one may depend on: itself, what the search list makes of it, and those about
+    /// the namespaces and Services above these.
+    pub fn related(&self, key: &Key) -> Vec<Key> {
+        let mut keys = vec![key.clone()];
+        if matches!(self.search.verdict(key), Verdict::Complete(_)) {
+            keys.extend(self.search.candidates(key.name()).map(|name| key.with_name(&name)));
+        }
+        let mut above_them = Vec::new();
+        for key in &keys {
+            if let Verdict::Below(Family { namespace, service }) = self.search.verdict(key) {
+                above_them.extend([namespace, service].into_iter().flatten().map(|name| above(key, name)));
+            }
+        }
+        keys.append(&mut above_them);
+        keys
+    }
+
+    /// What is known now of the names that the search list makes of a question, up to the first that exists; none where
+    /// the list is not tried here, or was not.
+    pub fn walked(&self, key: &Key, now: Instant) -> Vec<(Key, Standing)> {
+        if self.cache.get(&key.completed(), now).is_none() {
+            return Vec::new();
+        }
+        let mut walked = Vec::new();
+        for name in self.search.candidates(key.name()) {
+            let candidate = key.with_name(&name);
+            let standing = self.standing(&candidate, now);
+            let exists = matches!(&standing.found, Some(Found::Cached(entry, _)) if !entry.is_nxdomain());
+            walked.push((candidate, standing));
+            if exists {
+                break;
+            }
+        }
+        walked
+    }
+
+    fn found(&self, key: &Key, now: Instant) -> Option<Found> {
+        if let Some(entry) = self.cache.get(key, now) {
+            return Some(Found::Cached(entry, Place::Question));
+        }
+        let verdict = self.search.verdict(key);
+        match verdict {
+            Verdict::Complete(_) => {
+                let entry = self.cache.get(&key.completed(), now)?;
+                Some(Found::Cached(entry, Place::SearchList))
+            }
+            Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
+            verdict => match self.implied(key, verdict, now)? {
+                Known::Entry(entry) => Some(Found::Cached(entry, Place::EveryType)),
+                Known::Missing { .. } => Some(Found::Ruled(self.ruled_by(key, verdict, now))),
+            },
+        }
+    }
+
+    fn ruled_by(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Rule {
+        let Verdict::Below(Family { namespace, .. }) = verdict else {
+            return self.search.impossible_by(key.name());
+        };
+        let is_missing = |name| self.cache.get(&key.with_name(name).for_every_type(), now).is_some();
+        if namespace.is_some_and(is_missing) { Rule::R5 } else { Rule::R4 }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which rule of the table decides, for people: what the verdict alone does not say.
+
+use std::fmt;
+
+use super::{Complete, Family, Search, Verdict};
+use crate::cache::key::Key;
+use crate::wire::{self, NameText};
+
+/// A rule of the table in [`crate::search`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table says what each is")]
+pub enum Rule {
+    R1,
+    R2,
+    R3,
+    R4,
+    R5,
+    /// What a proxy probes with does not exist.
+    Probe,
+}
+
+impl Rule {
+    /// What it says of a name, as one sentence without its end.
+    pub fn because(self) -> &'static str {
+        match self {
+            Self::R1 => "in the cluster domain a name ends in svc or pod",
+            Self::R2 => "no name has four labels or more left of its namespace",
+            Self::R3 => {
+                "three labels left of the namespace are a port's name, with tcp, udp or sctp in the middle"
+            }
+            Self::R4 => "the Service above the name does not exist",
+            Self::R5 => "the namespace above the name does not exist",
+            Self::Probe => "the name is what proxies probe each other with",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Probe => formatter.write_str("probe"),
+            rule => write!(formatter, "{rule:?}"),
+        }
+    }
+}
+
+impl Search {
+    /// The rule by which a name is [`Verdict::Impossible`].
+    ///
+    /// | labels left of the cluster domain | rule |
+    /// |---|---|
+    /// | the last is not `svc` | R1 |
+    /// | four or more left of the namespace | R2 |
+    /// | three | R3 |
+    pub fn impossible_by(&self, name: &[u8]) -> Rule {
+        let count = wire::labels(name).count().saturating_sub(wire::labels(&self.zone).count());
+        let last = count.checked_sub(1).and_then(|last| wire::labels(name).nth(last));
+        match last {
+            Some((b"svc", _)) if count >= 6 => Rule::R2,
+            Some((b"svc", _)) => Rule::R3,
+            _ => Rule::R1,
+        }
+    }
+
+    /// What was looked at to decide about a question, as one line.
+    pub fn reasoning(&self, key: &Key) -> String {
+        match self.verdict(key) {
+            Verdict::Probe => format!("rule: {}", Rule::Probe.because()),
+            Verdict::Impossible => {
+                let rule = self.impossible_by(key.name());
+                format!("rule {rule}: {}", rule.because())
+            }
+            Verdict::Below(Family { namespace, service }) => {
+                let above: Vec<_> = [service, namespace]
+                    .into_iter()
+                    .flatten()
+                    .map(|name| NameText(name).to_string())
+                    .collect();
+                let do_they = if above.len() == 1 { "does" } else { "do" };
+                format!("rules R4 and R5: exists only if {} {do_they}", above.join(" and "))
+            }
+            Verdict::Complete(Complete::AtOnce) => {
+                "search: ends in svc, so the search list is tried here at once".to_owned()
+            }
+            Verdict::Complete(Complete::WhenMissing) => {
+                "search: the C library does not expand it; if it is missing, the search list is tried here"
+                    .to_owned()
+            }
+            Verdict::Ask => "no rule decides: it is asked as it is".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Flags;
+    use podlocal_settings::Settings;
+
+    #[test]
+    fn the_rule_of_an_impossible_name_is_the_one_of_the_table() {
+        let search = Search::new(&Settings { namespace: Some("own".to_owned()), ..Settings::defaults() });
+        let table = [
+            ("example.com", Rule::R1),
+            ("svc.example", Rule::R1),
+            ("a.b.c.d.n.svc", Rule::R2),
+            ("a.b.c.d.e.n.svc", Rule::R2),
+            ("api.example.com.n.svc", Rule::R3),
+        ];
+        for (text, rule) in table {
+            let name = wire::name_from_text(&format!("{text}.cluster.local")).expect("a name");
+            let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+            assert_eq!(search.verdict(&key), Verdict::Impossible, "{text}");
+            assert_eq!(search.impossible_by(&name), rule, "{text}");
+            assert!(search.reasoning(&key).starts_with(&format!("rule {rule}: ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_above_a_name_is_named() {
+        let search = Search::new(&Settings { namespace: Some("own".to_owned()), ..Settings::defaults() });
+        let name = wire::name_from_text("a.web.other.svc.cluster.local").expect("a name");
+        let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+        let above = "web.other.svc.cluster.local. and other.svc.cluster.local.";
+        assert_eq!(search.reasoning(&key), format!("rules R4 and R5: exists only if {above} do"));
+    }
+}

@@ -1,0 +1,184 @@
+//! The page of figures as text. Pure. Bars are of plain ASCII: a page is read in logs and chats, too.
+
+use crate::paint::{Paint, Tone, counted, duration};
+use crate::report::figures::{Counts, Figures, Names, Server, Upstream};
+
+/// How long the bar of all queries is.
+const BAR: u64 = 40;
+
+/// The page; with rates where an earlier one is there.
+pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String {
+    let Figures { version, uptime_s, role, listen, workers, waiting, flights, cache, memory, panics, .. } =
+        figures;
+    let mut out = String::new();
+    let mut line = |label: &str, text: String| {
+        out.push_str(&format!("{}{text}\n", paint.put(Tone::Strong, format!("{label:<11}"))));
+    };
+    line(
+        "podlocal",
+        format!("sidecar {version}, {role}, {}, up {}", counted(*workers as u64, "thread"), time(*uptime_s)),
+    );
+    line("serves", listen.join(" "));
+    line("queries", format!("{}{}", sum(&figures.queries), rate(figures, before)));
+    for (outcome, count) in sorted(&figures.outcomes) {
+        let tone = if BAD.contains(&outcome) { Tone::Bad } else { Tone::Good };
+        line("", outcome_line(outcome, count, sum(&figures.outcomes), tone, paint));
+    }
+    line("hit rate", hit_rate(&figures.outcomes));
+    line(
+        "waiting",
+        format!("{}, {} under way", counted(*waiting as u64, "client"), counted(*flights as u64, "question")),
+    );
+    line(
+        "cache",
+        format!(
+            "{}, {} of {}",
+            counted(cache.entries as u64, "answer"),
+            bytes(cache.bytes),
+            bytes(cache.most_bytes)
+        ),
+    );
+    if let Some(memory) = memory {
+        line(
+            "memory",
+            format!("{}, at most {}", bytes(memory.resident_bytes), bytes(memory.most_resident_bytes)),
+        );
+    }
+    line("upstream", upstream(&figures.upstream, paint));
+    for server in &figures.upstream.servers {
+        line("", server_line(server, paint));
+    }
+    line("assists", list(&figures.assists));
+    line("limits", list(&figures.limits_reached));
+    if *panics > 0 {
+        line("panics", paint.put(Tone::Bad, format!("{panics}; the log has them, please report it")));
+    }
+    if let Some(names) = &figures.names {
+        line("names", format!("counted for {}", time(names.counted_for_s)));
+        out.push_str(&top(names));
+    }
+    out
+}
+
+/// Outcomes that a client suffers from.
+const BAD: [&str; 5] = ["failed", "flood", "forbidden", "loop", "overload"];
+
+fn outcome_line(outcome: &str, count: u64, all: u64, tone: Tone, paint: Paint) -> String {
+    // One mark at least: what happened at all is seen.
+    let marks = (count * BAR).div_ceil(all.max(1)) as usize;
+    format!("{outcome:<14}{count:>10}  {:>5.1} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
+}
+
+/// Of the queries that a cache can know the answer to.
+fn hit_rate(outcomes: &Counts) -> String {
+    let of = |names: &[&str]| names.iter().filter_map(|name| outcomes.get(*name)).sum::<u64>();
+    let hits = of(&["hit"]);
+    let known = hits + of(&["miss", "joined", "stale", "failed", "overload"]);
+    let here = hits + of(&["impossible", "below_missing", "stale"]);
+    let all = known + of(&["impossible", "below_missing"]);
+    if all == 0 {
+        return "no queries yet".to_owned();
+    }
+    format!(
+        "{:.1} % from the cache, {:.1} % answered without asking anybody",
+        share(hits, known),
+        share(here, all)
+    )
+}
+
+fn upstream(upstream: &Upstream, paint: Paint) -> String {
+    let Upstream { is_down, retry_budget, attempts, hedges, budget_exhausted, .. } = upstream;
+    let condition = if *is_down { paint.put(Tone::Bad, "down") } else { paint.put(Tone::Good, "up") };
+    format!(
+        "{condition}; {}: {}; beyond the first {hedges}, left out {budget_exhausted}; retry budget {retry_budget}",
+        counted(sum(attempts), "attempt"),
+        list(attempts)
+    )
+}
+
+fn server_line(server: &Server, paint: Paint) -> String {
+    let Server { address, tier, stepped_back, round_trip_us, variation_us, .. } = server;
+    let condition = if *stepped_back {
+        paint.put(Tone::Bad, format!("stepped back after {}", counted(server.failures.into(), "failure")))
+    } else {
+        paint.put(Tone::Good, "well")
+    };
+    let mut text = format!("{address}{} {condition}", if *tier { " (shared tier)" } else { "" });
+    match (round_trip_us, variation_us) {
+        (Some(mean), Some(variation)) => {
+            text.push_str(&format!(", takes {} +- {}", duration(*mean), duration(*variation)));
+        }
+        _ => text.push_str(", has not answered yet"),
+    }
+    if let Some(ago) = server.last_response_s {
+        text.push_str(&format!(", answered {} ago", time(ago)));
+    }
+    if let (Some(ago), Some(what)) = (server.last_failure_s, &server.last_failure) {
+        text.push_str(&format!(", last failure {} ago ({what})", time(ago)));
+    }
+    text
+}
+
+fn top(names: &Names) -> String {
+    if names.top.is_empty() {
+        return format!("{:<11}none yet: ask again, or use --watch\n", "");
+    }
+    let mut out = String::new();
+    for name in &names.top {
+        let error = if name.error > 0 { format!(" (up to {} fewer)", name.error) } else { String::new() };
+        out.push_str(&format!("{:<11}{:>10}  {}{error}\n", "", name.count, name.name));
+    }
+    out
+}
+
+/// Queries a second since the earlier page.
+fn rate(figures: &Figures, before: Option<&Figures>) -> String {
+    let Some(before) = before else { return String::new() };
+    let seconds = figures.uptime_s.saturating_sub(before.uptime_s).max(1);
+    let more = sum(&figures.queries).saturating_sub(sum(&before.queries));
+    format!(", {:.0} a second", more as f64 / seconds as f64)
+}
+
+fn list(counts: &Counts) -> String {
+    let texts: Vec<_> = sorted(counts).into_iter().map(|(label, count)| format!("{label} {count}")).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
+/// Those that happened, the most frequent first.
+fn sorted(counts: &Counts) -> Vec<(&str, u64)> {
+    let mut counts: Vec<_> = counts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(label, count)| (label.as_str(), *count))
+        .collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
+}
+
+fn sum(counts: &Counts) -> u64 {
+    counts.values().sum()
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} m {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

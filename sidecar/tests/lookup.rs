@@ -1,0 +1,406 @@
+//! `lookup` and `stats`, run against a proxy in front of a scripted upstream: each way to an answer is told.
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use support::{PATIENCE, Proxy, Script, Upstream, ask, program, query, reply};
+
+/// An upstream with an address for `there.example`, which lives for that many seconds, and for `db` in its namespace; no
+/// other name exists.
+fn world(ttl: u32) -> impl Fn(&Message, bool) -> Script + Send + Sync {
+    move |query, _| Script::Send(vec![answer(query, ttl)])
+}
+
+fn answer(query: &Message, ttl: u32) -> Message {
+    let question = &query.queries[0];
+    let name = question.name().to_string().to_lowercase();
+    let exists = ["there.example.", "db.own.svc.cluster.local."].contains(&name.as_str());
+    match (exists, question.query_type()) {
+        (true, RecordType::A) => {
+            let address = RData::A(A(Ipv4Addr::new(10, 0, 0, 1)));
+            reply(
+                query,
+                ResponseCode::NoError,
+                vec![Record::from_rdata(question.name().clone(), ttl, address)],
+            )
+        }
+        (true, _) => negative(query, ResponseCode::NoError),
+        (false, _) => negative(query, ResponseCode::NXDomain),
+    }
+}
+
+fn negative(query: &Message, rcode: ResponseCode) -> Message {
+    let root = Name::root;
+    let soa = RData::SOA(SOA::new(root(), root(), 1, 1, 1, 1, 20));
+    let mut message = reply(query, rcode, vec![]);
+    message.insert_authorities(vec![Record::from_rdata(root(), 20, soa)]);
+    message
+}
+
+async fn run(proxy: &Proxy, arguments: &[&str]) -> Output {
+    let port = proxy.admin.port().to_string();
+    program().args(arguments).args(["--admin-port", &port]).output().await.expect("runs")
+}
+
+/// The document of a look-up, and the exit code.
+async fn look_up(proxy: &Proxy, arguments: &[&str]) -> (Value, i32) {
+    let output = run(proxy, &[&["lookup", "--json"], arguments].concat()).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {said}"));
+    (document, output.status.code().expect("an exit code"))
+}
+
+/// Who answered the first question of a look-up of an absolute name.
+async fn answered_by(proxy: &Proxy, name: &str) -> Value {
+    let (document, _) = look_up(proxy, &[name, "A"]).await;
+    document["candidates"][0]["questions"][0]["by"].clone()
+}
+
+fn resolv_conf(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.conf", std::process::id()));
+    std::fs::write(&path, text).expect("writes");
+    path
+}
+
+#[tokio::test]
+async fn the_ladder_is_that_of_resolv_conf_and_each_candidate_tells_who_answered() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
+    let file = resolv_conf(
+        "ladder",
+        "nameserver 127.0.0.1\nsearch own.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n",
+    );
+    let path = file.to_str().expect("text");
+    let (document, code) = look_up(&proxy, &["api.there.example", "--resolv-conf", path]).await;
+    let names: Vec<_> =
+        document["candidates"].as_array().expect("a list").iter().map(|one| one["name"].as_str()).collect();
+    let expected = ["own.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", ""];
+    let expected: Vec<_> = expected.iter().map(|domain| format!("api.there.example.{domain}")).collect();
+    assert_eq!(names, expected.iter().map(|name| Some(name.as_str())).collect::<Vec<_>>());
+    let by = |candidate: usize| &document["candidates"][candidate]["questions"][0]["by"];
+    assert_eq!((by(0)["rule"]["rule"].as_str(), by(2)["rule"]["rule"].as_str()), (Some("R3"), Some("R1")));
+    assert!(by(3)["upstream"]["server"].is_string(), "{document}");
+    assert_eq!((document["end"].as_str(), code), (Some("no_name"), 2));
+
+    let (document, code) = look_up(&proxy, &["db", "--resolv-conf", path]).await;
+    assert_eq!((document["end"].as_str(), code), (Some("found"), 0));
+    assert_eq!(document["candidates"].as_array().map(Vec::len), Some(1));
+    assert_eq!(document["candidates"][0]["questions"][0]["answers"][0]["data"], "10.0.0.1");
+    assert_eq!(document["candidates"][0]["questions"][1]["rcode"], "NOERROR");
+    assert_eq!(document["not_asked"].as_array().map(Vec::len), Some(3));
+    std::fs::remove_file(file).expect("removes");
+}
+
+#[tokio::test]
+async fn a_look_up_is_a_query_like_any_other_and_the_cache_tells_its_age() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let by = answered_by(&proxy, "there.example.").await;
+    assert_eq!(by["upstream"]["server"].as_str(), Some(upstream.address.to_string().as_str()));
+    assert_eq!(
+        (by["upstream"]["transport"].as_str(), by["upstream"]["attempts"].as_u64()),
+        (Some("udp"), Some(1))
+    );
+    assert_eq!(by["upstream"]["tier"].as_bool(), Some(false));
+    let by = answered_by(&proxy, "there.example.").await;
+    let cache = &by["cache"];
+    let sum = cache["age_s"].as_u64().expect("a number") + cache["remaining_s"].as_u64().expect("a number");
+    assert!(sum == 60 && cache["place"] == "question", "{by}");
+    ask(proxy.dns, &query("there.example.", RecordType::A, 1, None)).await;
+    assert_eq!(upstream.asked(), 1);
+    for (series, count) in [("queries_total{transport=\"tcp\"}", 2), ("outcomes_total{outcome=\"hit\"}", 2)] {
+        assert_eq!(proxy.metric(&format!("podlocal_dns_{series}")).await, count, "{series}");
+    }
+}
+
+#[tokio::test]
+async fn one_nxdomain_for_all_types_and_the_search_list_tried_here_are_told() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
+    assert!(answered_by(&proxy, "nowhere.example.").await["upstream"].is_object());
+    let (document, _) = look_up(&proxy, &["nowhere.example.", "TXT"]).await;
+    assert_eq!(document["candidates"][0]["questions"][0]["by"]["cache"]["place"], "every_type");
+    let (document, _) = look_up(&proxy, &["db.own.svc.", "A", "--trace"]).await;
+    let question = &document["candidates"][0]["questions"][0];
+    assert_eq!(question["by"]["search_list"]["name"], "db.own.svc.cluster.local.", "{question}");
+    let steps = question["steps"].to_string();
+    assert!(steps.contains("search list: db.own.svc.own.svc.cluster.local.: rule R3"), "{steps}");
+    let by = answered_by(&proxy, "db.own.svc.").await;
+    assert_eq!(by["cache"]["place"], "search_list");
+}
+
+#[tokio::test]
+async fn an_answer_by_tcp_tells_its_attempts_and_the_trace_shows_them() {
+    let upstream = Upstream::start(|query, by_tcp| {
+        let mut whole = answer(query, 60);
+        whole.metadata.truncation = !by_tcp;
+        Script::Send(vec![whole])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let output = run(&proxy, &["lookup", "there.example.", "A", "--trace"]).await;
+    let page = String::from_utf8(output.stdout).expect("text");
+    let server = upstream.address;
+    for part in [
+        format!("A     NOERROR   upstream {server} by TCP, 2 attempts, "),
+        "         10.0.0.1, TTL 60\n".to_owned(),
+        "cache: nothing\n".to_owned(),
+        "no rule decides: it is asked as it is\n".to_owned(),
+        format!("asks {server} by UDP for there.example. A\n"),
+        format!("{server} by UDP: truncated after "),
+        format!("asks {server} by TCP for there.example. A\n"),
+        "that exchange, for there.example. A, is over: 2 attempts, ".to_owned(),
+        "ends as miss\n".to_owned(),
+        "there.example.: found as there.example. after 1 candidate, 1 question, ".to_owned(),
+    ] {
+        assert!(page.contains(&part), "{part:?} is missing in\n{page}");
+    }
+    assert!(!page.contains('\x1b'), "no colours where no terminal is");
+}
+
+#[tokio::test]
+async fn who_comes_while_the_question_is_under_way_joins_and_is_told_so() {
+    let upstream =
+        Upstream::start(|query, _| Script::Later(Duration::from_millis(2500), answer(query, 60))).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let dns = proxy.dns;
+    let first = tokio::spawn(async move { ask(dns, &query("there.example.", RecordType::A, 1, None)).await });
+    while upstream.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let by = answered_by(&proxy, "there.example.").await;
+    assert_eq!(by["upstream"]["joined"].as_bool(), Some(true), "{by}");
+    assert!(by["upstream"]["took_us"].as_u64().expect("a number") >= 2_500_000, "the whole exchange: {by}");
+    first.await.expect("asked");
+    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"joined\"}").await, 1);
+}
+
+#[tokio::test]
+async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let silent = Arc::clone(&is_silent);
+    let upstream = Upstream::start(move |query, _| {
+        if silent.load(Ordering::SeqCst) { Script::Silence } else { Script::Send(vec![answer(query, 1)]) }
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &["--refresh-ahead", "false"]).await;
+    answered_by(&proxy, "there.example.").await;
+    is_silent.store(true, Ordering::SeqCst);
+    let expired = async {
+        loop {
+            let by = answered_by(&proxy, "there.example.").await;
+            if by["cache"].is_null() {
+                return by;
+            }
+        }
+    };
+    let by = tokio::time::timeout(PATIENCE, expired).await.expect("its life ends");
+    assert_eq!(by["expired"]["because"], "the upstream did not answer within 400 ms", "{by}");
+    assert!(by["expired"]["age_s"].as_u64() >= Some(1), "{by}");
+    let by = answered_by(&proxy, "there.example.").await;
+    assert_eq!(by["expired"]["because"], "no upstream is known to answer", "{by}");
+
+    let (document, code) = look_up(&proxy, &["other.example.", "A"]).await;
+    let because = document["candidates"][0]["questions"][0]["by"]["nobody"]["because"].to_string();
+    assert!(because.contains("no upstream answered in time") && because.contains("attempts"), "{because}");
+    assert_eq!((document["end"].as_str(), code), (Some("try_again"), 2));
+    let because = answered_by(&proxy, "other.example.").await["nobody"]["because"].to_string();
+    assert!(because.contains("it failed less than 2 s ago"), "{because}");
+
+    let page = run(&proxy, &["stats"]).await;
+    let page = String::from_utf8(page.stdout).expect("text");
+    assert!(page.contains("upstream   down; ") && page.contains(" stepped back after "), "{page}");
+    assert!(page.contains("ago (silent)"), "{page}");
+}
+
+#[tokio::test]
+async fn the_shared_tier_and_the_way_around_it_are_told() {
+    let tier = Upstream::start(|query, _| match query.queries[0].name().to_string().as_str() {
+        "there.example." => Script::Send(vec![answer(query, 60)]),
+        _ => Script::Send(vec![reply(query, ResponseCode::ServFail, vec![])]),
+    })
+    .await;
+    let upstream = Upstream::start(world(60)).await;
+    let address = tier.address.to_string();
+    let proxy = Proxy::start(&[upstream.address], &["--shared-tier", &address]).await;
+    let by = answered_by(&proxy, "there.example.").await;
+    assert_eq!(
+        (by["upstream"]["tier"].as_bool(), by["upstream"]["server"].as_str()),
+        (Some(true), Some(address.as_str()))
+    );
+    let by = answered_by(&proxy, "nowhere.example.").await;
+    let around = upstream.address.to_string();
+    assert_eq!(
+        (by["upstream"]["tier"].as_bool(), by["upstream"]["server"].as_str()),
+        (Some(false), Some(around.as_str()))
+    );
+    assert_eq!(by["upstream"]["attempts"].as_u64(), Some(2));
+}
+
+#[tokio::test]
+async fn where_resolv_conf_leads_elsewhere_that_is_said_and_the_proxys_search_list_is_used() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
+    let (document, code) = look_up(&proxy, &["db"]).await;
+    // No proxy on a free port is in any resolv.conf.
+    assert!(document["notes"][0].as_str().expect("a note").contains("/etc/resolv.conf"), "{document}");
+    assert_eq!((document["candidates"][0]["name"].as_str(), code), (Some("db.own.svc.cluster.local."), 0));
+    assert_eq!(document["from"], "the proxy's settings");
+}
+
+#[tokio::test]
+async fn stats_is_one_page_and_names_are_counted_from_the_first_time_that_somebody_asks() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let ask = async || ask(proxy.dns, &query("There.example.", RecordType::A, 1, None)).await;
+    ask().await;
+    let page = String::from_utf8(run(&proxy, &["stats", "--names"]).await.stdout).expect("text");
+    for part in [
+        "podlocal   sidecar ",
+        "queries    1\n",
+        "  miss ",
+        "100.0 %  ####",
+        "memory ",
+        "upstream   up; 1 attempt:",
+    ] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    assert!(page.contains("none yet"), "names were not counted before:\n{page}");
+    ask().await;
+    ask().await;
+    let output = run(&proxy, &["stats", "--names", "--json"]).await;
+    let figures: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(figures["names"]["top"][0]["name"], "there.example.");
+    assert_eq!(
+        (figures["names"]["top"][0]["count"].as_u64(), figures["outcomes"]["hit"].as_u64()),
+        (Some(2), Some(2))
+    );
+    assert!(figures["upstream"]["servers"][0]["round_trip_us"].is_u64(), "{figures}");
+    assert_eq!(run(&proxy, &["stats"]).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn with_query_log_names_are_counted_from_the_start() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &["--query-log", "true"]).await;
+    ask(proxy.dns, &query("there.example.", RecordType::A, 1, None)).await;
+    let page = String::from_utf8(run(&proxy, &["stats", "--names"]).await.stdout).expect("text");
+    assert!(page.contains("1  there.example.\n"), "{page}");
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
+    let upstream = Upstream::start(world(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    // As through a mesh's proxy: one end is not the loopback's own address.
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], proxy.admin.port()));
+    for target in ["/lookup?name=there.example.&type=A", "/stats"] {
+        let mut stream = TcpStream::connect(elsewhere).await.expect("connects");
+        let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sends");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.expect("reads");
+        assert!(said.starts_with("HTTP/1.1 403") && said.contains("only the pod itself"), "{said}");
+    }
+    assert_eq!(upstream.asked(), 0);
+    for (target, part) in [
+        ("/lookup", "name=: expected a domain name"),
+        ("/lookup?name=a..b&type=A", "name=a..b"),
+        ("/lookup?name=a.b&type=AA", "type=AA: expected a record type"),
+    ] {
+        let said = proxy.http(target).await;
+        assert!(said.starts_with("HTTP/1.1 400") && said.contains(part), "{said}");
+    }
+    let long = format!("/lookup?name={}&type=A", "a".repeat(1 << 20));
+    let mut stream = TcpStream::connect(proxy.admin).await.expect("connects");
+    let _ = stream.write_all(format!("GET {long} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await;
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said).await;
+    assert!(!said.starts_with(b"HTTP/1.1 200"), "what is too long is refused");
+}
+
+#[tokio::test]
+async fn no_more_than_four_look_ups_are_under_way() {
+    let upstream = Upstream::start(|_, _| Script::Silence).await;
+    let proxy = Arc::new(Proxy::start(&[upstream.address], &[]).await);
+    let waiting: Vec<_> = (0..4)
+        .map(|number| {
+            let proxy = Arc::clone(&proxy);
+            tokio::spawn(async move { proxy.http(&format!("/lookup?name=n{number}.example.&type=A")).await })
+        })
+        .collect();
+    while proxy.metric("podlocal_dns_waiting").await < 4 {
+        tokio::task::yield_now().await;
+    }
+    let said = proxy.http("/lookup?name=another.example.&type=A").await;
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("ask again in a moment"), "{said}");
+    for waiting in waiting {
+        let said = waiting.await.expect("asked");
+        assert!(said.contains("\"rcode\":\"SERVFAIL\""), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_proxy_and_before_a_stranger_the_error_tells_the_next_step() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let stranger = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accepts");
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnope").await;
+        }
+    });
+    let run = async |arguments: &[&str]| {
+        let output = program().args(arguments).args(["--admin-port", &port]).output().await.expect("runs");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    for arguments in [&["lookup", "db"][..], &["stats"]] {
+        let said = run(arguments).await;
+        assert!(said.contains("another version of the proxy") && said.contains("nope"), "{said}");
+        assert!(said.contains("kubectl exec POD -c podlocal-dns -- /podlocal-sidecar"), "{said}");
+    }
+    stranger.abort();
+    let _ = stranger.await;
+    for arguments in [&["lookup", "db"][..], &["stats", "--watch"]] {
+        let said = run(arguments).await;
+        assert!(
+            said.contains("nobody answers on the admin port") && said.contains("--admin-port PORT"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bad_arguments_are_all_named_with_exit_code_64_and_help_is_a_page_of_its_own() {
+    let bad = program().args(["lookup", "a..b", "AA", "--cache-size", "4MB"]).output().await.expect("runs");
+    let said = String::from_utf8(bad.stderr).expect("text");
+    assert_eq!(bad.status.code(), Some(64), "{said}");
+    assert!(["NAME", "TYPE", "--cache-size"].iter().all(|part| said.contains(part)), "{said}");
+    let file =
+        program().args(["lookup", "db", "--resolv-conf", "no/such/file"]).output().await.expect("runs");
+    let said = String::from_utf8(file.stderr).expect("text");
+    assert!(file.status.code() == Some(64) && said.contains("no/such/file"), "{said}");
+    let help = program().args(["lookup", "--help"]).output().await.expect("runs");
+    let page = String::from_utf8(help.stdout).expect("text");
+    assert!(
+        page.contains("Usage: podlocal-sidecar lookup NAME [TYPE]") && page.contains("--trace"),
+        "{page}"
+    );
+}
