@@ -68,7 +68,7 @@ pub enum Source {
 
 /// Why there is nothing to report.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}\nnext: {next}")]
+#[error("{what}")]
 pub struct Error {
     /// What could not be read.
     pub what: String,

@@ -50,7 +50,7 @@ fn serve(settings: Serve) -> ExitCode {
     match ended {
         Ok(End::Drained) => ExitCode::SUCCESS,
         Ok(End::Cut) => ExitCode::from(EXIT_CUT),
-        Err(error) => failed(&error),
+        Err(error) => not_started(&error),
     }
 }
 
@@ -75,8 +75,8 @@ fn check(settings: &Check) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let report = match runtime.map(|runtime| runtime.block_on(check::run(settings))) {
         Ok(Ok(report)) => report,
-        Ok(Err(error)) => return failed(&error),
-        Err(error) => return failed(&StartError::Runtime(error)),
+        Ok(Err(error)) => return failed(&error.what, &error.next),
+        Err(error) => return not_started(&StartError::Runtime(error)),
     };
     let printed = if settings.json {
         print(&format!("{:#}\n", check::json::document(&report, settings)))
@@ -90,8 +90,13 @@ fn check(settings: &Check) -> ExitCode {
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("podlocal-webhook: {error}");
+fn not_started(error: &StartError) -> ExitCode {
+    failed(&error.to_string(), error.next_step())
+}
+
+/// Says what is wrong, and what to do about it.
+fn failed(what: &str, next: &str) -> ExitCode {
+    eprintln!("podlocal-webhook: {what}\nnext: {next}");
     ExitCode::from(EXIT_FAILED)
 }
 
