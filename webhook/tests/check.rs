@@ -27,6 +27,21 @@ fn the_page_of_workloads_with_every_verdict_is_the_golden_one() {
 }
 
 #[test]
+fn the_page_in_the_docs_is_a_real_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_to_string(root.join("docs/check.md")).expect("reads");
+    let file = "tests/manifests/gang-job.yaml";
+    let command = ["check", "-f", file, "--cluster-dns", "10.96.0.10"];
+    let shown = format!("```sh\npodlocal-webhook {}\n```\n\n```text\n", command.join(" "));
+    let output = program().args(command).current_dir(&root).output().expect("starts");
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        docs.contains(&format!("{shown}{page}```\n")),
+        "docs/check.md has another page than this:\n{page}"
+    );
+}
+
+#[test]
 fn json_says_what_the_page_says() {
     let document = json_of(&["-f", "-"], WORKLOADS);
     let verdict = |name: &str| {

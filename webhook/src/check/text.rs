@@ -199,7 +199,11 @@ fn estimate(report: &Report, names: u32) -> String {
     if total.pods == 0 {
         return String::new();
     }
-    let tier = if report.has_tier { "the shared tier" } else { "a shared tier, which is not there" };
+    let tier = match report.source {
+        _ if report.has_tier => "the shared tier",
+        Source::Documents { .. } => "a shared tier",
+        Source::Cluster { .. } => "a shared tier (there is none)",
+    };
     let pods = match total.pods {
         1 => "one pod starts with a cold cache".to_owned(),
         pods => format!("{pods} pods start at once with cold caches"),
