@@ -43,7 +43,7 @@ pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) 
 }
 
 /// What the container's variables tell the proxy.
-fn told(container: &Value) -> Settings {
+pub fn told(container: &Value) -> Settings {
     let variables = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let given = |setting: &Setting| {
         let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());

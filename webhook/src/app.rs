@@ -26,58 +26,12 @@ use crate::tier;
 use crate::tls::{self, Served};
 use crate::tls_files::{self, TlsFiles};
 
+mod start_error;
+
+pub use start_error::StartError;
+
 /// How long reviews that are under way may take after the first signal; within the 30 s that a pod has.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
-
-/// Why the program cannot start, or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address is taken, or not ours.
-    #[error("cannot listen on {what}: {source}")]
-    Bind {
-        /// The flag, or the default.
-        what: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A file cannot be written.
-    #[error("{file}: {source}")]
-    File {
-        /// Its name.
-        file: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The certificate in the files cannot be served.
-    #[error(transparent)]
-    Certificate(#[from] tls_files::Error),
-    /// No certificate could be made.
-    #[error("cannot make a certificate: {0}")]
-    Make(#[from] certificates::MakeError),
-    /// TLS itself.
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The file cannot be read, or is no kubeconfig.
-    #[error("--kubeconfig {file}: {source}")]
-    Kubeconfig {
-        /// Its name.
-        file: String,
-        /// What is wrong with it.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// We are in a cluster, but without a service account.
-    #[error("cannot use the service account: {0}")]
-    ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
-    /// Reviews cannot be served any more.
-    #[error("cannot serve reviews: {0}")]
-    Serve(std::io::Error),
-    /// The runtime.
-    #[error("the runtime: {0}")]
-    Runtime(std::io::Error),
-    /// Signals cannot be taken.
-    #[error("signals: {0}")]
-    Signals(std::io::Error),
-}
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,30 +11,32 @@ use podlocal_settings::value::{self, LogLevel};
 
 use crate::annotations::Defaults;
 use crate::cluster::ClusterFlags;
-use crate::flags::Takers;
+use crate::flags::Word;
 use crate::settings_file;
 
 mod taker;
 
-use taker::{Taker, address, host, path};
+use taker::{Taker, address, count, host, path};
 
 /// What the program is asked to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Print [`crate::flags::help`].
-    Help,
+    /// Print [`crate::flags::help`]: of one command where its word stands before.
+    Help(Option<Word>),
     /// Print the version.
     Version,
     /// Answer admission reviews.
     Serve(Box<Serve>),
     /// Inject documents on disk.
     Inject(Box<Inject>),
+    /// Say what would be done, and why.
+    Check(Box<Check>),
 }
 
 /// The settings of `serve`.
 #[derive(Debug)]
 pub struct Serve {
-    /// What both commands take.
+    /// What every command takes.
     pub common: Common,
     /// Where reviews are served over TLS; `None`: port 8443 of every address.
     pub listen: Option<SocketAddr>,
@@ -59,7 +61,7 @@ pub struct Serve {
 /// The settings of `inject`.
 #[derive(Debug)]
 pub struct Inject {
-    /// What both commands take.
+    /// What every command takes.
     pub common: Common,
     /// The files; `-` is standard input.
     pub files: Vec<PathBuf>,
@@ -67,6 +69,36 @@ pub struct Inject {
     pub namespace: String,
     /// How they are printed.
     pub output: Output,
+}
+
+/// The settings of `check`.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is the flag of that name")]
+pub struct Check {
+    /// What every command takes.
+    pub common: Common,
+    /// The documents to look at; none: a cluster.
+    pub files: Vec<PathBuf>,
+    /// Of a cluster the only namespace that is looked at, of documents that of those that name none.
+    pub namespace: Option<String>,
+    /// How to reach the API server; `None`: as kubectl does.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; `None`: its current one.
+    pub context: Option<String>,
+    /// The MutatingWebhookConfiguration that sends pods to the webhook.
+    pub webhook_configuration: String,
+    /// Whether every namespace counts as opted in.
+    pub as_if_enabled: bool,
+    /// Whether workloads are listed that are not opted in.
+    pub all: bool,
+    /// Whether every change is shown.
+    pub verbose: bool,
+    /// How many outside names a pod looks up when it starts.
+    pub names: u32,
+    /// Whether what is not as it was asked for makes an exit code.
+    pub strict: bool,
+    /// Whether JSON is printed.
+    pub json: bool,
 }
 
 /// How documents are printed.
@@ -77,7 +109,7 @@ pub enum Output {
     Json,
 }
 
-/// What both commands take.
+/// What every command takes.
 #[derive(Debug)]
 pub struct Common {
     /// The sidecar's image.
@@ -113,37 +145,47 @@ pub fn parse(
     loop {
         match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Command::Help),
+            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Command::Help(command)),
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
             Ok(Some(Arg::Short('f'))) => taker.take("file", &mut parser),
+            Ok(Some(Arg::Short('n'))) => taker.take("namespace", &mut parser),
             Ok(Some(Arg::Short('o'))) => taker.take("output", &mut parser),
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
                 taker.take(&name, &mut parser);
             }
-            Ok(Some(Arg::Value(word))) if command.is_none() && (word == "serve" || word == "inject") => {
-                command = Some(if word == "inject" { Takers::Inject } else { Takers::Serve });
-            }
+            Ok(Some(Arg::Value(text))) if command.is_none() && word(&text).is_some() => command = word(&text),
             Ok(Some(argument)) => taker.mistakes.push(argument.unexpected().to_string()),
             Err(error) => taker.mistakes.push(error.to_string()),
         }
     }
-    let command = command.unwrap_or(Takers::Serve);
+    let command = command.unwrap_or(Word::Serve);
     taker.refuse_others_than(command);
     let common = taker.common(&read_file);
     let parsed = match command {
-        Takers::Inject => Command::Inject(Box::new(taker.inject(common))),
-        _ => Command::Serve(Box::new(taker.serve(common))),
+        Word::Serve => Command::Serve(Box::new(taker.serve(common))),
+        Word::Inject => Command::Inject(Box::new(taker.inject(common))),
+        Word::Check => Command::Check(Box::new(taker.check(common))),
     };
     if taker.mistakes.is_empty() { Ok(parsed) } else { Err(Mistakes(taker.mistakes)) }
 }
 
+fn word(text: &std::ffi::OsStr) -> Option<Word> {
+    Word::ALL.into_iter().find(|word| text == word.text())
+}
+
+impl Common {
+    /// The sidecar's image where none is given: the one of our own version.
+    pub fn own_image() -> String {
+        format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"))
+    }
+}
+
 impl Taker {
     fn common(&mut self, read_file: &impl Fn(&Path) -> std::io::Result<String>) -> Common {
-        let own_image = || format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"));
         let defaults = self.one("settings", path).map(|file| self.defaults(&file, read_file));
         Common {
-            image: self.one("sidecar-image", value::image).unwrap_or_else(own_image),
+            image: self.one("sidecar-image", value::image).unwrap_or_else(Common::own_image),
             cluster: ClusterFlags {
                 dns: self.many("cluster-dns", value::addresses).into_iter().flatten().collect(),
                 domain: self.one("cluster-domain", value::domain),
@@ -185,9 +227,7 @@ impl Taker {
             certificate_secret: self
                 .one("certificate-secret", value::domain)
                 .unwrap_or_else(|| "podlocal-dns-webhook-certificate".to_owned()),
-            webhook_configuration: self
-                .one("webhook-configuration", value::domain)
-                .unwrap_or_else(|| "podlocal-dns-webhook".to_owned()),
+            webhook_configuration: self.webhook_configuration(),
             kubeconfig: self.one("kubeconfig", path),
             shutdown_delay: self.one("shutdown-delay", value::duration).unwrap_or_default(),
         }
@@ -207,6 +247,35 @@ impl Taker {
         Inject { common, files, namespace, output: output.unwrap_or(Output::Yaml) }
     }
 
+    fn check(&mut self, common: Common) -> Check {
+        let files = self.many("file", path);
+        for name in ["kubeconfig", "context", "webhook-configuration"] {
+            if !files.is_empty() && self.has(name) {
+                self.mistakes
+                    .push(format!("--{name}: not with --file: documents are looked at, not a cluster"));
+            }
+        }
+        Check {
+            common,
+            files,
+            namespace: self.one("namespace", value::namespace),
+            kubeconfig: self.one("kubeconfig", path),
+            context: self.one("context", |text| Ok(text.to_owned())),
+            webhook_configuration: self.webhook_configuration(),
+            as_if_enabled: self.has("as-if-enabled"),
+            all: self.has("all"),
+            verbose: self.has("verbose"),
+            names: self.one("names", count).unwrap_or(3),
+            strict: self.has("strict"),
+            json: self.has("json"),
+        }
+    }
+
+    fn webhook_configuration(&mut self) -> String {
+        let given = self.one("webhook-configuration", value::domain);
+        given.unwrap_or_else(|| "podlocal-dns-webhook".to_owned())
+    }
+
     /// The cluster-wide defaults. Here a bad value is an error: the operator is looking.
     fn defaults(&mut self, file: &Path, read_file: &impl Fn(&Path) -> std::io::Result<String>) -> Defaults {
         match settings_file::read(file, read_file) {
@@ -223,81 +292,4 @@ impl Taker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(arguments: &[&str], file: &str) -> Result<Command, Mistakes> {
-        parse(arguments.iter().map(OsString::from), |_| Ok(file.to_owned()))
-    }
-
-    fn served(arguments: &[&str], file: &str) -> Serve {
-        match parsed(arguments, file) {
-            Ok(Command::Serve(serve)) => *serve,
-            other => panic!("expected serve, got {other:?}"),
-        }
-    }
-
-    #[test]
-    fn serve_is_the_default_command_and_needs_no_flag() {
-        let serve = served(&[], "");
-        assert_eq!(serve.dns_names, ["podlocal-dns-webhook.podlocal-dns.svc"]);
-        assert_eq!(serve.common.image, format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION")));
-    }
-
-    #[test]
-    fn repeatable_flags_add_up_and_commas_list() {
-        let arguments = ["serve", "--cluster-dns", "10.0.0.1,10.0.0.2", "--cluster-dns=[fd00::a]:5353"];
-        let dns: Vec<_> = served(&arguments, "").common.cluster.dns.iter().map(ToString::to_string).collect();
-        assert_eq!(dns, ["10.0.0.1:53", "10.0.0.2:53", "[fd00::a]:5353"]);
-        let tier = format!("--{}=10.96.0.53,10.96.0.54:5353", table::SHARED_TIER.name);
-        let tier = served(&[&tier], "").common.cluster.shared_tier;
-        assert_eq!(crate::dns::addresses(&tier), "10.96.0.53,10.96.0.54:5353");
-    }
-
-    #[test]
-    fn every_mistake_is_in_one_message() {
-        let arguments = [
-            "serve",
-            "--listen",
-            "here",
-            "--lisen=1",
-            "--tls-cert",
-            "a.pem",
-            "--namespace",
-            "x",
-            "extra",
-            "--settings",
-            "s.yaml",
-            "--cluster-domain",
-            "a_b",
-            "--ca-out",
-            "a",
-            "--ca-out",
-            "b",
-            "--cluster-dns",
-        ];
-        let message = parsed(&arguments, "ndots: many\nzone: a.b\n").expect_err("mistakes").to_string();
-        for part in [
-            "--listen: \"here\": expected an address",
-            "--lisen: there is no such flag",
-            "--tls-cert and --tls-key",
-            "--namespace: not a flag of this command",
-            "unexpected argument \"extra\"",
-            "s.yaml: ndots: \"many\": expected a whole number",
-            "s.yaml: zone: \"a.b\": expected the name of a setting",
-            "--cluster-domain: \"a_b\": expected a domain name",
-            "--ca-out: \"b\": expected only once",
-            "--cluster-dns: missing argument",
-        ] {
-            assert!(message.contains(part), "{part} is not in {message}");
-        }
-        assert_eq!(message.lines().count(), 11, "{message}");
-    }
-
-    #[test]
-    fn inject_needs_a_file() {
-        assert!(parsed(&["inject"], "").is_err());
-        assert!(parsed(&["inject", "-f", "-", "--namespace", "a.b"], "").is_err());
-        assert!(matches!(parsed(&["inject", "-f", "-", "-f", "a"], ""), Ok(Command::Inject(_))));
-    }
-}
+mod tests;

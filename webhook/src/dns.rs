@@ -106,14 +106,7 @@ pub fn configure(
         }
     }
 
-    let mut searches = Vec::new();
-    if base == Base::Cluster {
-        let zone = &cluster.domain;
-        searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
-        searches.extend(cluster.extra_search.iter().cloned());
-    }
-    searches.extend(strings(&own["searches"]).into_iter().map(ToOwned::to_owned));
-    let searches = without_duplicates(searches);
+    let searches = search_domains(base, own, namespace, cluster);
     if searches.len() > MOST_SEARCHES {
         return Err(Unfit::TooManySearchDomains);
     }
@@ -132,6 +125,29 @@ pub fn configure(
         config["options"] = Value::Array(options);
     }
     Ok(Dns { upstream, shared_tier, expansion: expansion(&config), config, mistakes })
+}
+
+/// How names are expanded in a pod of `namespace` with this `dnsConfig` (or `null`) while it has no proxy. The kubelet puts
+/// `ndots:5` before the pod's own options (`defaultDNSOptions` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
+pub fn expansion_without_proxy(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Expansion {
+    let mut options = Vec::new();
+    if base == Base::Cluster {
+        options.push(json!({"name": table::NDOTS.name, "value": "5"}));
+    }
+    options.extend(own["options"].as_array().into_iter().flatten().cloned());
+    expansion(&json!({"searches": search_domains(base, own, namespace, cluster), "options": options}))
+}
+
+/// The search domains: those that `ClusterFirst` gives, the node's own, the pod's own.
+fn search_domains(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Vec<String> {
+    let mut searches = Vec::new();
+    if base == Base::Cluster {
+        let zone = &cluster.domain;
+        searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
+        searches.extend(cluster.extra_search.iter().cloned());
+    }
+    searches.extend(strings(&own["searches"]).into_iter().map(ToOwned::to_owned));
+    without_duplicates(searches)
 }
 
 /// How names are expanded in a pod with this `dnsConfig`.

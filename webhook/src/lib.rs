@@ -9,6 +9,7 @@
 //!                  discovery, impossible, tier -> cluster
 //!                  namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> offline -> mutate, yaml
+//!   main -> check -> mutate, offline, tier
 //!   main -> config -> flags, settings_file
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod again;
 pub mod annotations;
 pub mod app;
 pub mod certificates;
+pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod decide;

@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use podlocal_webhook::app::{App, End, StartError};
-use podlocal_webhook::config::{self, Command, Inject, Serve};
-use podlocal_webhook::{flags, offline, telemetry};
+use podlocal_webhook::config::{self, Check, Command, Inject, Serve};
+use podlocal_webhook::{check, flags, offline, telemetry};
 
 /// The most threads that answer reviews, however large the node: each costs memory, for its stack and its part of the
 /// allocator.
@@ -17,16 +17,20 @@ const EXIT_FAILED: u8 = 1;
 /// A second signal cut the drain.
 const EXIT_CUT: u8 = 2;
 
+/// Something is not as it was asked for, and `check --strict` was to say so.
+const EXIT_FOUND: u8 = 3;
+
 /// The settings are bad: `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let command = config::parse(std::env::args_os().skip(1), |file| std::fs::read_to_string(file));
     match command {
-        Ok(Command::Help) => print(&flags::help()),
+        Ok(Command::Help(word)) => print(&flags::help(word)),
         Ok(Command::Version) => print(concat!("podlocal-webhook ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Serve(settings)) => serve(*settings),
         Ok(Command::Inject(settings)) => inject(&settings),
+        Ok(Command::Check(settings)) => check(&settings),
         Err(mistakes) => {
             eprintln!("podlocal-webhook: {mistakes}");
             ExitCode::from(EXIT_USAGE)
@@ -46,10 +50,7 @@ fn serve(settings: Serve) -> ExitCode {
     match ended {
         Ok(End::Drained) => ExitCode::SUCCESS,
         Ok(End::Cut) => ExitCode::from(EXIT_CUT),
-        Err(error) => {
-            eprintln!("podlocal-webhook: {error}");
-            ExitCode::from(EXIT_FAILED)
-        }
+        Err(error) => not_started(&error),
     }
 }
 
@@ -67,6 +68,36 @@ fn inject(settings: &Inject) -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// Says what would become of documents, or of the pods of a cluster.
+fn check(settings: &Check) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let report = match runtime.map(|runtime| runtime.block_on(check::run(settings))) {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => return failed(&error.what, &error.next),
+        Err(error) => return not_started(&StartError::Runtime(error)),
+    };
+    let printed = if settings.json {
+        print(&format!("{:#}\n", check::json::document(&report, settings)))
+    } else {
+        print(&check::text::page(&report, settings))
+    };
+    match printed {
+        ExitCode::SUCCESS if !report.is_whole => ExitCode::from(EXIT_FAILED),
+        ExitCode::SUCCESS if settings.strict && !report.is_fine() => ExitCode::from(EXIT_FOUND),
+        printed => printed,
+    }
+}
+
+fn not_started(error: &StartError) -> ExitCode {
+    failed(&error.to_string(), error.next_step())
+}
+
+/// Says what is wrong, and what to do about it.
+fn failed(what: &str, next: &str) -> ExitCode {
+    eprintln!("podlocal-webhook: {what}\nnext: {next}");
+    ExitCode::from(EXIT_FAILED)
 }
 
 /// Prints to standard output; a reader that has gone away is an ending like any other.

@@ -212,7 +212,7 @@ fn done(outcome: Outcome) -> String {
 }
 
 /// Where an object of Kubernetes' own kinds holds a pod; `None` for every other.
-fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
+pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     match (group, kind) {
         ("", "Pod") => Some(""),
@@ -225,7 +225,8 @@ fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     }
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
+/// The text of a file; `-` is standard input.
+pub(crate) fn read(file: &Path) -> std::io::Result<String> {
     if !is_standard_input(file) {
         return std::fs::read_to_string(file);
     }
@@ -234,6 +235,7 @@ fn read(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn is_standard_input(file: &Path) -> bool {
+/// Whether that stands for standard input.
+pub(crate) fn is_standard_input(file: &Path) -> bool {
     file == "-"
 }

@@ -7,7 +7,7 @@ use lexopt::{Parser, ValueExt};
 use podlocal_settings::read::Mistake;
 use podlocal_settings::value::{self, Expected};
 
-use crate::flags::{FLAGS, Flag, Takers};
+use crate::flags::{FLAGS, Flag, Word};
 
 /// The flags that were given, and everything wrong with them.
 #[derive(Default)]
@@ -25,6 +25,18 @@ impl Taker {
             let _ = parser.optional_value();
             return;
         };
+        if flag.value.is_empty() {
+            // Twice is no mistake: it says the same.
+            match parser.optional_value() {
+                None => self.given.push((flag, String::new())),
+                Some(text) => {
+                    self.mistakes.push(
+                        Mistake::new(format!("--{name}"), &text.to_string_lossy(), "no value").to_string(),
+                    );
+                }
+            }
+            return;
+        }
         match parser.value().and_then(ValueExt::string) {
             Ok(text) if !flag.may_repeat && self.given.iter().any(|(other, _)| other.name == name) => {
                 self.mistakes.push(format!("--{name}: {text:?}: expected only once"));
@@ -34,13 +46,21 @@ impl Taker {
         }
     }
 
-    /// Makes every flag of the other command a mistake.
-    pub(super) fn refuse_others_than(&mut self, command: Takers) {
-        let is_other = |flag: &Flag| flag.takers != Takers::Both && flag.takers != command;
-        let others = self.given.iter().filter(|(flag, _)| is_other(flag));
-        let mistakes: Vec<_> =
-            others.map(|(flag, _)| format!("--{}: not a flag of this command", flag.name)).collect();
+    /// Makes every flag of the other commands a mistake.
+    pub(super) fn refuse_others_than(&mut self, command: Word) {
+        let others = self.given.iter().filter(|(flag, _)| !flag.takers.contains(&command));
+        let mistakes: Vec<_> = others
+            .map(|(flag, _)| {
+                let takers: Vec<_> = flag.takers.iter().map(|word| word.text()).collect();
+                format!("--{}: not a flag of this command: {} takes it", flag.name, takers.join(" or "))
+            })
+            .collect();
         self.mistakes.extend(mistakes);
+    }
+
+    /// Whether a flag without a value was given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|(flag, _)| flag.name == name)
     }
 
     /// The values of a flag; those that do not parse become mistakes.
@@ -80,4 +100,12 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
 /// A name or an IP address in a certificate.
 pub(super) fn host(text: &str) -> Result<String, Expected> {
     if text.parse::<std::net::IpAddr>().is_ok() { Ok(text.to_owned()) } else { value::domain(text) }
+}
+
+/// How many names.
+pub(super) fn count(text: &str) -> Result<u32, Expected> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=1000).contains(count))
+        .ok_or_else(|| "a whole number, 1 to 1000".to_owned())
 }

@@ -3,7 +3,7 @@
 use crate::dns::Unfit;
 
 /// Why a pod stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "`sentence` says what each means")]
 pub enum Skip {
     NotAPod,

@@ -148,3 +148,21 @@ fn what_the_api_server_would_refuse_is_not_made() {
     let four = json!({"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]});
     assert_eq!(configured(Base::Cluster, &four, &json!({})), Err(Unfit::TooManyNameservers));
 }
+
+#[test]
+fn without_the_proxy_names_are_expanded_as_the_kubelet_writes_it() {
+    let of = |base, own: &Value| expansion_without_proxy(base, own, "web", &cluster());
+    let usual = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+    assert_eq!(
+        of(Base::Cluster, &Value::Null),
+        Expansion { search: usual.map(ToOwned::to_owned).to_vec(), ndots: 5 }
+    );
+    let own =
+        json!({"searches": ["a.example", "cluster.local"], "options": [{"name": "ndots", "value": "3"}]});
+    let found = of(Base::Cluster, &own);
+    assert_eq!((found.search.len(), found.search[4].as_str(), found.ndots), (5, "a.example", 3));
+    assert_eq!(
+        of(Base::Own, &json!({"searches": ["a.example"]})),
+        Expansion { search: vec!["a.example".to_owned()], ndots: 1 }
+    );
+}

@@ -27,6 +27,9 @@ pub(crate) const CONFIGURATION: &str =
 pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
 
+/// The kinds that can be listed.
+const COLLECTIONS: [&str; 4] = ["namespaces", "services", "pods", "endpointslices"];
+
 /// A running one; it ends with the runtime that it was started in.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
@@ -44,8 +47,10 @@ struct Objects {
     failed: usize,
     is_down: bool,
     is_read_only: bool,
-    /// Collections that nobody may list or watch.
+    /// Collections that nobody may list or watch, objects that nobody may get.
     forbidden: BTreeSet<String>,
+    /// How many tokens of lists are to be too old.
+    to_expire: usize,
     /// Every change with its version: a watch begins behind the one that it names.
     history: Vec<(u64, Change)>,
     changes: broadcast::Sender<Change>,
@@ -64,6 +69,7 @@ impl ApiServer {
             is_down: false,
             is_read_only: false,
             forbidden: BTreeSet::new(),
+            to_expire: 0,
             history: Vec::new(),
             changes: broadcast::channel(1_000).0,
         };
@@ -173,9 +179,14 @@ impl ApiServer {
         self.objects().is_read_only = true;
     }
 
-    /// Refuses to list and to watch what is right below `path`, as without the right to.
+    /// Refuses to list and to watch what is right below `path`, or to get it, as without the right to.
     pub(crate) fn forbid(&self, path: &str) {
         self.objects().forbidden.insert(path.to_owned());
+    }
+
+    /// Has that many tokens of lists be too old when they come back.
+    pub(crate) fn expire_next(&self, tokens: usize) {
+        self.objects().to_expire = tokens;
     }
 
     /// Has every request fail from now on, or none; watches are cut.
@@ -208,9 +219,14 @@ impl Objects {
         let _ = self.changes.send(change);
     }
 
+    /// Every object right below `path`; of a kind with namespaces, a path without one means all of them.
     fn below(&self, path: &str) -> Vec<Value> {
-        let items =
-            self.by_path.iter().filter(|(other, _)| other.rsplit_once('/').is_some_and(|(up, _)| up == path));
+        let is_below = |other: &str| {
+            let Some((up, _)) = other.rsplit_once('/') else { return false };
+            let namespaced = up.strip_prefix("/api/v1/namespaces/").and_then(|rest| rest.split_once('/'));
+            up == path || namespaced.is_some_and(|(_, kind)| path == format!("/api/v1/{kind}"))
+        };
+        let items = self.by_path.iter().filter(|(other, _)| is_below(other));
         items.map(|(_, object)| object.clone()).collect()
     }
 }
@@ -232,8 +248,12 @@ async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Ur
     if method == Method::POST {
         path = format!("{path}/{}", sent["metadata"]["name"].as_str().unwrap_or_default());
     }
-    if method == Method::GET && [NAMESPACES, SERVICES].contains(&path.as_str()) {
-        return watch::list_or_watch(&objects, &uri);
+    if method == Method::GET && COLLECTIONS.iter().any(|kind| path.ends_with(&format!("/{kind}"))) {
+        *objects.read.entry(path).or_default() += 1;
+        return watch::list_or_watch(&mut objects, &uri);
+    }
+    if objects.forbidden.contains(&path) {
+        return status(StatusCode::FORBIDDEN, "Forbidden");
     }
     if objects.to_overtake > 0 && (method == Method::PUT || method == Method::PATCH) {
         objects.to_overtake -= 1;

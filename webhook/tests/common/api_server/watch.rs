@@ -19,7 +19,7 @@ pub(super) struct Change {
     pub(super) after: Option<Value>,
 }
 
-pub(super) fn list_or_watch(objects: &Objects, uri: &Uri) -> Response {
+pub(super) fn list_or_watch(objects: &mut Objects, uri: &Uri) -> Response {
     let collection = uri.path().to_owned();
     if objects.forbidden.contains(&collection) {
         return status(StatusCode::FORBIDDEN, "Forbidden");
@@ -27,13 +27,7 @@ pub(super) fn list_or_watch(objects: &Objects, uri: &Uri) -> Response {
     let query = uri.query().unwrap_or_default();
     let selector = Selector::of(query);
     if !query.contains("watch=true") {
-        let metadata = json!({"resourceVersion": objects.version.to_string()});
-        let mut items = objects.below(&collection);
-        items.retain(|object| selector.selects(object));
-        return reply(
-            StatusCode::OK,
-            &json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items}),
-        );
+        return list(objects, &collection, query, &selector);
     }
     let from =
         query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok()).unwrap_or(0);
@@ -54,6 +48,37 @@ pub(super) fn list_or_watch(objects: &Objects, uri: &Uri) -> Response {
         }
     });
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(events)).into_response()
+}
+
+/// A page of the list: `limit` objects from the one that the token names, and the token for the next ones.
+fn list(objects: &mut Objects, collection: &str, query: &str, selector: &Selector) -> Response {
+    let number = |key: &str| {
+        query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')?.parse::<usize>().ok())
+    };
+    let (limit, from) = (number("limit").unwrap_or(usize::MAX), number("continue"));
+    if let Some(from) = from
+        && objects.to_expire > 0
+    {
+        objects.to_expire -= 1;
+        let status = json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Expired", "code": 410,
+            "message": "The provided continue parameter is too old", "metadata": {"continue": from.to_string()},
+        });
+        return reply(StatusCode::GONE, &status);
+    }
+    let mut items = objects.below(collection);
+    items.retain(|object| selector.selects(object));
+    let mut items = items.split_off(from.unwrap_or(0).min(items.len()));
+    let rest = items.split_off(limit.min(items.len()));
+    let mut metadata = json!({"resourceVersion": objects.version.to_string()});
+    if !rest.is_empty() {
+        metadata["continue"] = json!((from.unwrap_or(0) + limit).to_string());
+        // Not where a selector is given (`k8s.io/apimachinery/pkg/apis/meta/v1`, ListMeta).
+        if selector.0.is_none() {
+            metadata["remainingItemCount"] = json!(rest.len());
+        }
+    }
+    reply(StatusCode::OK, &json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items}))
 }
 
 /// What a watch of `collection` is told of a change; an object that is not selected is not there for it.

@@ -1,0 +1,98 @@
+//! The model of `podlocal-webhook check`, held against a cluster DNS that counts and the real proxy.
+
+use std::net::SocketAddr;
+
+use hickory_proto::rr::RecordType;
+use podlocal_settings::Settings;
+use podlocal_settings::table;
+use podlocal_settings::value::SearchAssist;
+use podlocal_tests::cluster_dns::{ClusterDns, World};
+use podlocal_tests::failure::Failure;
+use podlocal_tests::faults::client::{Seen, ask_from};
+use podlocal_tests::faults::proxy::Proxy;
+use podlocal_tests::programs::Programs;
+use podlocal_tests::shared_tier::stage::FREE;
+use podlocal_webhook::check::estimate::{Cost, EXAMPLE, cost};
+use podlocal_webhook::dns::Expansion;
+use tokio::time::{Duration, Instant, sleep};
+
+const USUAL: [&str; 3] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+const OF_A_NODE: [&str; 4] =
+    ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+
+/// How long what is asked behind an answer may take to arrive.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
+    use SearchAssist::{Full, Impossible, Off};
+    let program = Programs::build_sidecar()?;
+    for (search, ndots, assist, expected) in [
+        (&USUAL[..], 5, Full, Cost { direct: 8, proxied: 4 }),
+        (&USUAL, 2, Full, Cost { direct: 2, proxied: 2 }),
+        (&USUAL, 5, Impossible, Cost { direct: 8, proxied: 4 }),
+        (&USUAL, 5, Off, Cost { direct: 8, proxied: 8 }),
+        (&OF_A_NODE, 5, Full, Cost { direct: 10, proxied: 6 }),
+        (&OF_A_NODE, 2, Full, Cost { direct: 2, proxied: 2 }),
+    ] {
+        let case = format!("{search:?} ndots:{ndots} {assist:?}");
+        let list: Vec<_> = search.iter().map(|domain| (*domain).to_owned()).collect();
+        let settings =
+            Settings { ndots, search: Some(list.clone()), search_assist: assist, ..Settings::defaults() };
+        let model = cost(&Expansion { search: list.clone(), ndots }, &settings);
+        assert_eq!(model, expected, "{case}");
+
+        let dns = ClusterDns::start(World::example(), FREE).await?;
+        look_up(dns.address(), &list, ndots).await?;
+        assert_eq!(dns.counts().total(), model.direct, "{case}: {}", dns.counts());
+
+        let dns = ClusterDns::start(World::example(), FREE).await?;
+        let (ndots_flag, search_flag, assist_flag) =
+            (table::NDOTS.flag(), table::SEARCH.flag(), table::SEARCH_ASSIST.flag());
+        let (number, list_text) = (ndots.to_string(), list.join(","));
+        let flags = [
+            &ndots_flag,
+            number.as_str(),
+            &search_flag,
+            &list_text,
+            &assist_flag,
+            assist.name(),
+            "--namespace",
+            "default",
+            // Nobody asks again because this machine is slow.
+            "--hedge-after",
+            "3s",
+        ];
+        let proxy = Proxy::start(&program, dns.address(), &flags).await?;
+        look_up(proxy.dns, &list, ndots).await?;
+        let asked = settled(&dns, model.proxied).await;
+        // The model is a bound: where the first type's NXDOMAIN is back before the second is asked for, it answers both.
+        assert!(asked <= model.proxied, "{case}: {asked}: {}", dns.counts());
+        assert!(2 * asked >= model.proxied, "{case}: the model is too high: {asked}: {}", dns.counts());
+    }
+    Ok(())
+}
+
+/// As a C library looks a name up (resolv.conf(5)): candidate by candidate, A and AAAA at once, to the first that is there.
+async fn look_up(server: SocketAddr, search: &[String], ndots: u8) -> Result<(), Failure> {
+    let mut candidates: Vec<_> = search.iter().map(|domain| format!("{EXAMPLE}.{domain}")).collect();
+    let is_first = EXAMPLE.matches('.').count() >= usize::from(ndots);
+    candidates.insert(if is_first { 0 } else { candidates.len() }, EXAMPLE.to_owned());
+    for name in candidates {
+        let ask = |record_type| ask_from([127, 0, 0, 1].into(), server, &name, record_type);
+        let (v4, v6) = tokio::try_join!(ask(RecordType::A), ask(RecordType::AAAA))?;
+        if [v4, v6].iter().any(Seen::is_answered) {
+            return Ok(());
+        }
+    }
+    panic!("{EXAMPLE} is there");
+}
+
+/// How many questions have arrived when as many have as are expected: the proxy asks for a namespace behind the answer.
+async fn settled(dns: &ClusterDns, expected: u64) -> u64 {
+    let end = Instant::now() + DEADLINE;
+    while dns.counts().total() < expected && Instant::now() < end {
+        sleep(Duration::from_millis(20)).await;
+    }
+    dns.counts().total()
+}

@@ -1,0 +1,209 @@
+//! What `check` reads from an API server: single objects, and lists page by page. What may not be read is a value.
+
+use std::time::Duration;
+
+use http::Request;
+use kube::api::ListParams;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// How many objects one page of a list has: 500 pods are some megabytes.
+const PAGE: u32 = 500;
+
+/// How long to wait before each further attempt at a page, because a list of 200 pages must not fail at its last one.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// What was seen of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// That.
+    Is(T),
+    /// It is not there.
+    Absent,
+    /// We may not see it; the permission that is missing, as `kubectl auth can-i` takes it.
+    Forbidden(String),
+    /// It could not be read; why.
+    Failed(String),
+}
+
+/// An object or a collection of version `v1`.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the parts of its path")]
+pub struct Resource<'a> {
+    pub group: &'a str,
+    pub plural: &'a str,
+    pub namespace: Option<&'a str>,
+    pub name: Option<&'a str>,
+}
+
+/// One page of a list. Fields of the items that their type does not have take no memory.
+#[derive(Debug, Deserialize)]
+struct Page<T> {
+    metadata: PageMetadata,
+    #[serde(default = "Vec::new")]
+    items: Vec<T>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+    #[serde(default)]
+    remaining_item_count: Option<u64>,
+}
+
+impl<T> Seen<T> {
+    /// What is there.
+    pub fn is(&self) -> Option<&T> {
+        match self {
+            Self::Is(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// What is there, or the same for somebody who looks for something else.
+    pub fn found<U>(self) -> Result<T, Seen<U>> {
+        match self {
+            Self::Is(value) => Ok(value),
+            Self::Absent => Err(Seen::Absent),
+            Self::Forbidden(permission) => Err(Seen::Forbidden(permission)),
+            Self::Failed(why) => Err(Seen::Failed(why)),
+        }
+    }
+
+    /// The same, with what is there made something else.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Seen<U> {
+        match self.found() {
+            Ok(value) => Seen::Is(change(value)),
+            Err(unseen) => unseen,
+        }
+    }
+}
+
+impl Resource<'_> {
+    fn path(&self) -> String {
+        let mut path =
+            if self.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/v1", self.group) };
+        if let Some(namespace) = self.namespace {
+            path.push_str(&format!("/namespaces/{namespace}"));
+        }
+        path.push_str(&format!("/{}", self.plural));
+        if let Some(name) = self.name {
+            path.push_str(&format!("/{name}"));
+        }
+        path
+    }
+
+    /// The right to see it, as `kubectl auth can-i` takes it.
+    fn permission(&self) -> String {
+        let Self { group, plural, namespace, name } = self;
+        let kind = if group.is_empty() { (*plural).to_owned() } else { format!("{plural}.{group}") };
+        let what = match name {
+            Some(name) => format!("get {kind}/{name}"),
+            None => format!("list {kind}"),
+        };
+        match namespace {
+            Some(namespace) => format!("{what} --namespace {namespace}"),
+            None if *plural == "pods" => format!("{what} --all-namespaces"),
+            None => what,
+        }
+    }
+}
+
+/// Reads one object.
+pub async fn get(client: &kube::Client, resource: Resource<'_>) -> Seen<Value> {
+    let request = match Request::get(resource.path()).body(Vec::new()) {
+        Ok(request) => request,
+        Err(error) => return Seen::Failed(error.to_string()),
+    };
+    match client.request(request).await {
+        Ok(object) => Seen::Is(object),
+        Err(error) => unseen(&error, &resource),
+    }
+}
+
+/// Reads a list to its end; `each` gets the items of a page, and how many are still to come, where that is known. `labels`
+/// is a label selector.
+///
+/// The API server keeps the state of a list for some minutes. When that is over it gives a token with which the list goes on
+/// from the state of now (410 Gone, `inconsistentContinue`): good enough for a look at it.
+pub async fn list<T: DeserializeOwned>(
+    client: &kube::Client,
+    resource: Resource<'_>,
+    labels: Option<&str>,
+    mut each: impl FnMut(Vec<T>, Option<u64>),
+) -> Seen<()> {
+    let mut parameters =
+        ListParams { label_selector: labels.map(str::to_owned), ..ListParams::default() }.limit(PAGE);
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let request = match kube::core::Request::new(resource.path()).list(&parameters) {
+            Ok(request) => request,
+            Err(error) => return Seen::Failed(error.to_string()),
+        };
+        let error = match client.request::<Page<T>>(request).await {
+            Ok(page) => {
+                each(page.items, page.metadata.remaining_item_count);
+                match page.metadata.next.filter(|token| !token.is_empty()) {
+                    Some(token) => parameters.continue_token = Some(token),
+                    None => return Seen::Is(()),
+                }
+                pauses = PAUSES.into_iter();
+                continue;
+            }
+            Err(error) => error,
+        };
+        match (fresh_token(&error), is_passing(&error)) {
+            (Some(token), _) => parameters.continue_token = Some(token),
+            (None, true) => match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return unseen(&error, &resource),
+            },
+            (None, false) => return unseen(&error, &resource),
+        }
+    }
+}
+
+/// The token with which a list goes on whose state is gone.
+fn fresh_token(error: &kube::Error) -> Option<String> {
+    match error {
+        kube::Error::Api(status) if status.code == 410 => status.metadata.as_ref()?.continue_.clone(),
+        _ => None,
+    }
+}
+
+/// Whether the same may go well a moment later.
+fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        kube::Error::SerdeError(_) => false,
+        _ => true,
+    }
+}
+
+fn unseen<T>(error: &kube::Error, resource: &Resource) -> Seen<T> {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => Seen::Absent,
+        kube::Error::Api(status) if status.code == 403 => Seen::Forbidden(resource.permission()),
+        other => Seen::Failed(sentence(other)),
+    }
+}
+
+/// An error with what is below it, because "service error" alone tells nothing.
+pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+        return format!("the API server says {} {}", status.code, status.message);
+    }
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        below = error.source();
+    }
+    text
+}

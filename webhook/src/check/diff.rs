@@ -1,0 +1,74 @@
+//! The operations on a pod as lines for people. Pure.
+
+use json_patch::{Patch, PatchOperation};
+use serde_json::Value;
+
+use crate::yaml;
+
+/// A line for each line of YAML that goes (`-`) or comes (`+`), below the place where it does.
+pub fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
+    let mut pod = pod.clone();
+    let mut lines = Vec::new();
+    for operation in &patch.0 {
+        let path = operation.path().to_string();
+        match operation {
+            PatchOperation::Add(add) => lines.extend(marked('+', &path, &add.value)),
+            PatchOperation::Replace(replace) => {
+                lines.extend(pod.pointer(&path).into_iter().flat_map(|old| marked('-', &path, old)));
+                lines.extend(marked('+', &path, &replace.value));
+            }
+            PatchOperation::Move(other) => {
+                lines.push(format!("~ {} -> {}", shown(&other.from.to_string()), shown(&path)));
+            }
+            other => lines.push(format!("~ {other}")),
+        }
+        // The operations apply: they were recorded so.
+        let _ = json_patch::patch(&mut pod, std::slice::from_ref(operation));
+    }
+    lines
+}
+
+/// The value behind its place: a scalar in the same line, anything else below.
+fn marked(mark: char, path: &str, value: &Value) -> Vec<String> {
+    let text = yaml::write(value).unwrap_or_else(|_| value.to_string());
+    let path = shown(path);
+    if !value.is_object() && !value.is_array() {
+        return vec![format!("{mark} {path}: {}", text.trim_end())];
+    }
+    let below = text.lines().map(|line| format!("{mark}   {line}"));
+    std::iter::once(format!("{mark} {path}:")).chain(below).collect()
+}
+
+/// A JSON pointer (RFC 6901) as people write it.
+fn shown(pointer: &str) -> String {
+    pointer.replace("~1", "/").replace("~0", "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patch::Builder;
+    use serde_json::json;
+
+    #[test]
+    fn what_goes_and_what_comes_stands_below_its_place() {
+        let pod =
+            json!({"spec": {"dnsPolicy": "ClusterFirst", "initContainers": [{"name": "a"}, {"name": "b"}]}});
+        let mut builder = Builder::new(&pod);
+        builder.set(&["metadata", "annotations", "x.io/y"], json!("z")).expect("sets");
+        builder.set(&["spec", "dnsPolicy"], json!("None")).expect("sets");
+        builder.move_to_front(&["spec", "initContainers"], 1).expect("moves");
+        let (_, patch) = builder.finish();
+        assert_eq!(
+            lines(&pod, &patch),
+            [
+                "+ /metadata:",
+                "+   annotations:",
+                "+     x.io/y: z",
+                "- /spec/dnsPolicy: ClusterFirst",
+                "+ /spec/dnsPolicy: None",
+                "~ /spec/initContainers/1 -> /spec/initContainers/0",
+            ]
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Reads what [`super::installation`] judges.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Service;
+use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
+use serde_json::Value;
+
+use super::api::{Resource, Seen, get, list};
+use super::installation::Facts;
+use crate::cluster::Version;
+use crate::config::{self, Command, Common};
+use crate::tier;
+
+/// Where `manifests/base` puts the webhook; a configuration says it itself.
+const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
+
+/// Reads everything. A server that does not answer at all is the caller's to notice, by the version.
+pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
+    let version = version(client).await;
+    let resource = Resource {
+        group: "admissionregistration.k8s.io",
+        plural: "mutatingwebhookconfigurations",
+        namespace: None,
+        name: Some(configuration),
+    };
+    let found = get(client, resource).await;
+    let service =
+        found.is().map(|found| found["webhooks"][0]["clientConfig"]["service"].clone()).unwrap_or_default();
+    let namespace = service["namespace"].as_str().unwrap_or(USUAL.0);
+    let name = service["name"].as_str().unwrap_or(USUAL.1);
+    let cluster_dns = cluster_dns(client).await;
+    let family = cluster_dns.is().and_then(|addresses| addresses.first()).map(SocketAddr::ip);
+    Facts {
+        version,
+        endpoints: (format!("{namespace}/{name}"), endpoints(client, namespace, name).await),
+        settings: settings(client, namespace, name).await,
+        tier: tier(client, namespace, family).await,
+        configuration: (configuration.to_owned(), found),
+        cluster_dns,
+    }
+}
+
+/// The version of the API server, which everybody may see.
+pub async fn version(client: &kube::Client) -> Seen<Version> {
+    match client.apiserver_version().await {
+        Ok(info) => Version::parse(&info.major, &info.minor)
+            .map_or_else(|| Seen::Failed(format!("{:?} is no version", info.git_version)), Seen::Is),
+        Err(error) => Seen::Failed(super::api::sentence(&error)),
+    }
+}
+
+async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> Seen<u64> {
+    let resource = Resource {
+        group: "discovery.k8s.io",
+        plural: "endpointslices",
+        namespace: Some(namespace),
+        name: None,
+    };
+    let mut ready = 0;
+    let labels = format!("kubernetes.io/service-name={service}");
+    let seen = list(client, resource, Some(&labels), |slices: Vec<Value>, _| {
+        let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+        // Absent is ready (`EndpointConditions` in `k8s.io/api/discovery/v1`).
+        ready += endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false).count() as u64;
+    });
+    seen.await.map(|()| ready)
+}
+
+async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {
+    let mut services = Vec::new();
+    let seen = list(client, services_of("kube-system"), Some("k8s-app=kube-dns"), |page: Vec<Value>, _| {
+        services.extend(page);
+    });
+    seen.await.map(|()| {
+        services.sort_by_key(|service| service["metadata"]["name"] != "kube-dns");
+        let ips = services.first().map(|service| service["spec"]["clusterIPs"].clone()).unwrap_or_default();
+        let ips = ips.as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
+        ips.map(|ip| SocketAddr::new(ip, 53)).collect()
+    })
+}
+
+async fn tier(client: &kube::Client, namespace: &str, dns: Option<IpAddr>) -> Seen<tier::Found> {
+    let mut services: Vec<Service> = Vec::new();
+    let labels = format!("{SHARED_TIER_LABEL}={SHARED_TIER}");
+    let seen = list(client, services_of(namespace), Some(&labels), |page, _| services.extend(page));
+    seen.await.map(|()| tier::choose(services.iter(), dns))
+}
+
+fn services_of(namespace: &str) -> Resource<'_> {
+    Resource { group: "", plural: "services", namespace: Some(namespace), name: None }
+}
+
+/// The settings that the installed webhook was started with: the arguments of its Deployment, which has the name of its
+/// Service, and the files that a ConfigMap gives it.
+async fn settings(client: &kube::Client, namespace: &str, name: &str) -> Seen<Box<Common>> {
+    match given_settings(client, namespace, name).await {
+        Ok(common) => Seen::Is(common),
+        Err(unseen) => unseen,
+    }
+}
+
+async fn given_settings(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Box<Common>, Seen<Box<Common>>> {
+    let resource =
+        Resource { group: "apps", plural: "deployments", namespace: Some(namespace), name: Some(name) };
+    let deployment = get(client, resource).await.found()?;
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mut containers = pod["containers"].as_array().into_iter().flatten();
+    let container = containers.find(|container| container["args"].is_array());
+    let container = container.ok_or_else(|| Seen::Failed("its Deployment has no arguments".to_owned()))?;
+    let mut files = BTreeMap::new();
+    for (mount, map) in mounts(container, pod) {
+        let resource =
+            Resource { group: "", plural: "configmaps", namespace: Some(namespace), name: Some(map) };
+        match get(client, resource).await {
+            Seen::Is(map) => files.extend(files_of(&map, mount)),
+            Seen::Absent => {
+                return Err(Seen::Failed(format!("there is no ConfigMap {map}, which it mounts")));
+            }
+            Seen::Forbidden(permission) => return Err(Seen::Forbidden(permission)),
+            Seen::Failed(why) => return Err(Seen::Failed(why)),
+        }
+    }
+    parse(container, &files)
+}
+
+/// The container's mounts of ConfigMaps, and their names.
+fn mounts<'a>(container: &'a Value, pod: &'a Value) -> impl Iterator<Item = (&'a Value, &'a str)> {
+    let volumes = pod["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    mounts.filter_map(move |mount| {
+        let volume = volumes.iter().find(|volume| volume["name"] == mount["name"])?;
+        Some((mount, volume["configMap"]["name"].as_str()?))
+    })
+}
+
+/// The files of a mounted ConfigMap: all below its path, or one at it (`subPath`).
+fn files_of(map: &Value, mount: &Value) -> Vec<(PathBuf, String)> {
+    let path = Path::new(mount["mountPath"].as_str().unwrap_or_default());
+    let texts = map["data"].as_object().into_iter().flatten();
+    let texts = texts.filter_map(|(key, text)| Some((key, text.as_str()?.to_owned())));
+    match mount["subPath"].as_str() {
+        Some(wanted) => {
+            texts.filter(|(key, _)| *key == wanted).map(|(_, text)| (path.to_owned(), text)).collect()
+        }
+        None => texts.map(|(key, text)| (path.join(key), text)).collect(),
+    }
+}
+
+/// The container's arguments, as the webhook reads them.
+fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Common>, Seen<Box<Common>>> {
+    let arguments = container["args"].as_array().into_iter().flatten();
+    let arguments = arguments.map(|argument| OsString::from(argument.as_str().unwrap_or_default()));
+    let read = |file: &Path| {
+        let text = files.get(file).cloned();
+        text.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "no ConfigMap that it mounts has this file")
+        })
+    };
+    match config::parse(arguments, read) {
+        Ok(Command::Serve(serve)) => Ok(Box::new(serve.common)),
+        Ok(_) => Err(Seen::Failed("its Deployment does not run serve".to_owned())),
+        Err(mistakes) => Err(Seen::Failed(mistakes.to_string().replace('\n', " "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_webhooks_settings_file_is_read_where_its_config_map_is_mounted() {
+        let pod = json!({"volumes": [{"name": "s", "configMap": {"name": "settings"}}, {"name": "t", "secret": {}}]});
+        let map = json!({"data": {"settings.yaml": "ndots: 3\n", "other": "x"}});
+        for (mount, is_found) in [
+            (json!({"name": "s", "mountPath": "/etc/podlocal"}), true),
+            (
+                json!({"name": "s", "mountPath": "/etc/podlocal/settings.yaml", "subPath": "settings.yaml"}),
+                true,
+            ),
+            (json!({"name": "s", "mountPath": "/etc/podlocal/settings.yaml", "subPath": "other"}), false),
+            (json!({"name": "s", "mountPath": "/etc/other"}), false),
+            (json!({"name": "t", "mountPath": "/etc/podlocal"}), false),
+        ] {
+            let args = [
+                "serve",
+                "--sidecar-image=registry.example/sidecar:1",
+                "--settings=/etc/podlocal/settings.yaml",
+            ];
+            let container = json!({"args": args, "volumeMounts": [mount]});
+            let files = mounts(&container, &pod).flat_map(|(mount, name)| {
+                assert_eq!(name, "settings");
+                files_of(&map, mount)
+            });
+            let parsed = parse(&container, &files.collect());
+            assert_eq!(parsed.is_ok(), is_found, "{container}");
+            if let Ok(common) = parsed {
+                assert_eq!((common.image.as_str(), common.defaults.len()), ("registry.example/sidecar:1", 1));
+            }
+        }
+    }
+}

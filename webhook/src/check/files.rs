@@ -1,0 +1,102 @@
+//! `check -f`: documents.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::assess::{Context, Home};
+use super::ledger::Ledger;
+use super::selectors::{self, Selectors};
+use super::{Error, Report, SOME_DNS, Source, templates};
+use crate::cluster::Cluster;
+use crate::config::Check;
+use crate::mutate::Policy;
+use crate::{offline, yaml};
+
+/// Reads the documents, and says what would become of them.
+pub fn run(settings: &Check) -> Result<Report, Error> {
+    let mut unreadable = Vec::new();
+    let mut documents = Vec::new();
+    let mut names = Vec::new();
+    for file in &settings.files {
+        let name = if offline::is_standard_input(file) {
+            "standard input".to_owned()
+        } else {
+            file.display().to_string()
+        };
+        let text = offline::read(file).map_err(|error| error.to_string());
+        match text.and_then(|text| values(&text)) {
+            Ok(values) => documents.extend(values),
+            Err(error) => unreadable.push(format!("{name}: {error}")),
+        }
+        names.push(name);
+    }
+    if !unreadable.is_empty() {
+        let next = "correct or leave out what is named, and run the same again";
+        return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
+    }
+
+    let number = documents.len();
+    let objects = templates::objects(documents);
+    let mut notes = Vec::new();
+    // A file that is not there says nothing; the flags may say it all.
+    let resolv_conf = std::fs::read_to_string(&settings.common.resolv_conf).unwrap_or_default();
+    let mut cluster = Cluster::new(&settings.common.cluster, &resolv_conf);
+    if cluster.dns.is_empty() {
+        cluster.dns.push(SOME_DNS);
+        notes.push(format!(
+            "the address of the cluster's DNS is taken for {}; --cluster-dns gives it",
+            SOME_DNS.ip()
+        ));
+    }
+    let context = Context {
+        cluster,
+        policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
+        selectors: Selectors::installed(),
+        as_if_enabled: settings.as_if_enabled,
+        with_diff: settings.verbose,
+    };
+
+    let homes: BTreeMap<_, _> = objects.iter().filter_map(home).collect();
+    let mut unknown = Vec::new();
+    let mut ledger = Ledger::default();
+    for found in templates::templates(&objects, settings.namespace.as_deref().unwrap_or("default")) {
+        let namespace = &found.workload.namespace;
+        let home = homes.get(namespace).cloned().unwrap_or_default();
+        if home.labels.is_none() && !settings.as_if_enabled && !unknown.contains(namespace) {
+            unknown.push(namespace.clone());
+        }
+        ledger.add(found.workload, found.pods, &found.pod, &home, &context);
+    }
+    if !unknown.is_empty() {
+        notes.push(format!(
+            "no document says whether these namespaces are opted in, so they count as if: {}",
+            unknown.join(", ")
+        ));
+    }
+    Ok(Report {
+        source: Source::Documents { number, files: names },
+        installation: Vec::new(),
+        notes,
+        homes,
+        ledger,
+        is_whole: true,
+        has_tier: !context.cluster.told_tier().is_empty(),
+        as_if_enabled: settings.as_if_enabled,
+    })
+}
+
+fn values(text: &str) -> Result<Vec<Value>, String> {
+    yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| error.to_string())
+}
+
+/// The name of a namespace, and what its document says.
+fn home(object: &Value) -> Option<(String, Home)> {
+    if object["kind"] != "Namespace" {
+        return None;
+    }
+    let metadata = &object["metadata"];
+    let annotations = metadata["annotations"].as_object().cloned().unwrap_or_default();
+    let home = Home { labels: Some(selectors::labels(metadata)), annotations };
+    Some((metadata["name"].as_str()?.to_owned(), home))
+}

@@ -1,0 +1,250 @@
+//! Whether the webhook is installed and well, from what was seen of the cluster. Pure.
+
+use std::net::SocketAddr;
+
+use podlocal_settings::table;
+use serde_json::Value;
+
+use super::api::Seen;
+use super::selectors::Selectors;
+use crate::cluster::Version;
+use crate::config::Common;
+use crate::dns;
+use crate::tier::Found;
+
+/// What was seen of a cluster.
+#[derive(Debug)]
+pub struct Facts {
+    /// The version of its API server.
+    pub version: Seen<Version>,
+    /// The name of the MutatingWebhookConfiguration, and that.
+    pub configuration: (String, Seen<Value>),
+    /// The Service that it leads to, as `namespace/name`, and how many ready endpoints that has.
+    pub endpoints: (String, Seen<u64>),
+    /// The settings that the installed webhook was started with.
+    pub settings: Seen<Box<Common>>,
+    /// The addresses of the cluster's DNS Service.
+    pub cluster_dns: Seen<Vec<SocketAddr>>,
+    /// The Services of a shared tier.
+    pub tier: Seen<Found>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is.
+    pub state: State,
+    /// What it is.
+    pub what: String,
+    /// What to do about it.
+    pub next: Option<String>,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Not as it should be.
+    Problem,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl State {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Problem => "problem",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn ok(what: impl Into<String>) -> Self {
+        Self { state: State::Ok, what: what.into(), next: None }
+    }
+
+    fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { state: State::Problem, what: what.into(), next: Some(next.into()) }
+    }
+
+    fn unknown(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { state: State::Unknown, what: what.into(), next: Some(next.into()) }
+    }
+
+    pub(super) fn absent_namespace(name: &str) -> Self {
+        Self::problem(format!("namespace {name}: there is none"), "kubectl get namespaces")
+    }
+
+    /// What could not be seen; `None` where it was.
+    pub(super) fn unseen<T>(what: &str, seen: &Seen<T>) -> Option<Self> {
+        match seen {
+            Seen::Is(_) => None,
+            Seen::Absent => Some(Self::problem(format!("{what}: there is none"), "create it")),
+            Seen::Forbidden(permission) => Some(Self::unknown(
+                format!("{what}: this user may not see it"),
+                format!("ask for the right that this asks about: kubectl auth can-i {permission}"),
+            )),
+            Seen::Failed(why) => Some(Self::unknown(format!("{what}: {why}"), "try again")),
+        }
+    }
+}
+
+/// The line that each thing gets, in the order in which they depend on each other:
+///
+/// | thing | problem |
+/// |---|---|
+/// | version | older than 1.29 |
+/// | webhook configuration | absent; an entry without `caBundle`; match conditions that are not ours |
+/// | the Service behind it | no endpoint is ready |
+/// | the webhook's own arguments and settings file | it could not start with them |
+/// | the cluster's DNS Service | |
+/// | shared tier | Services with its label, and none that could be one |
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![version(&facts.version)];
+    let (name, configuration) = &facts.configuration;
+    findings.extend(self::configuration(name, configuration));
+    if configuration.is().is_some() {
+        findings.push(endpoints(&facts.endpoints.0, &facts.endpoints.1));
+        findings.push(settings(&facts.settings));
+    }
+    findings.push(cluster_dns(&facts.cluster_dns));
+    findings.push(tier(&facts.tier));
+    findings
+}
+
+fn version(seen: &Seen<Version>) -> Finding {
+    match seen {
+        Seen::Is(version) if *version < Version::NATIVE_SIDECARS => Finding::problem(
+            format!("Kubernetes {version}: native sidecars need {}", Version::NATIVE_SIDECARS),
+            "upgrade the cluster",
+        ),
+        Seen::Is(version) => Finding::ok(format!("Kubernetes {version}")),
+        other => unseen("the version of Kubernetes", other),
+    }
+}
+
+fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
+    let what = format!("MutatingWebhookConfiguration {name}");
+    let configuration = match seen {
+        Seen::Is(configuration) => configuration,
+        Seen::Absent => {
+            let next = "kubectl apply -k manifests/base; one with another name: --webhook-configuration";
+            return vec![Finding::problem(format!("{what}: there is none, so no pod is injected"), next)];
+        }
+        other => return vec![unseen(&what, other)],
+    };
+    let mut findings = Vec::new();
+    let entries = configuration["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_ca =
+        |entry: &Value| entry["clientConfig"]["caBundle"].as_str().is_some_and(|text| !text.is_empty());
+    findings.push(if entries.is_empty() {
+        Finding::problem(format!("{what} has no entry"), "kubectl apply -k manifests/base")
+    } else if entries.iter().all(has_ca) {
+        Finding::ok(format!("{what} with its caBundle"))
+    } else {
+        Finding::problem(
+            format!(
+                "{what} has no caBundle: the API server does not trust the webhook, so no pod is injected"
+            ),
+            "the webhook writes it when it runs; its log says why not: kubectl --namespace podlocal-dns logs \
+             deployment/podlocal-dns-webhook",
+        )
+    });
+    match Selectors::of(configuration) {
+        Some(selectors) if selectors.has_our_conditions() => {}
+        Some(_) => findings.push(Finding::unknown(
+            format!(
+                "{what} has match conditions of its own: pods that they keep away count as injected here"
+            ),
+            "compare them with manifests/base/mutatingwebhookconfiguration.yaml",
+        )),
+        None => findings.push(Finding::unknown(
+            format!("{what} has selectors that cannot be read: those of manifests/base count here"),
+            "kubectl apply -k manifests/base",
+        )),
+    }
+    findings
+}
+
+fn endpoints(service: &str, seen: &Seen<u64>) -> Finding {
+    let what = format!("Service {service}");
+    match seen {
+        Seen::Is(0) | Seen::Absent => {
+            let namespace = service.split('/').next().unwrap_or_default();
+            Finding::problem(
+                format!("{what}: no endpoint is ready, so no pod is injected"),
+                format!("kubectl --namespace {namespace} get pods; /readyz of a pod names what is missing"),
+            )
+        }
+        Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
+        other => unseen(&what, other),
+    }
+}
+
+fn settings(seen: &Seen<Box<Common>>) -> Finding {
+    match seen {
+        Seen::Is(common) => {
+            let defaults: Vec<_> = common
+                .defaults
+                .iter()
+                .map(|(setting, given)| format!("{}={}", setting.name, given.text))
+                .collect();
+            let defaults = if defaults.is_empty() { "none".to_owned() } else { defaults.join(", ") };
+            Finding::ok(format!(
+                "the webhook's settings: image {}, cluster-wide defaults: {defaults}",
+                common.image
+            ))
+        }
+        Seen::Failed(why) => Finding::problem(
+            format!("the webhook's settings: {why}"),
+            "correct them; until then those of the command line count here",
+        ),
+        Seen::Absent => Finding::unknown(
+            "the webhook's settings: no Deployment has the name of the Service",
+            "give this command the flags of serve",
+        ),
+        other @ Seen::Forbidden(_) => unseen("the webhook's settings", other),
+    }
+}
+
+fn cluster_dns(seen: &Seen<Vec<SocketAddr>>) -> Finding {
+    match seen {
+        Seen::Is(addresses) if !addresses.is_empty() => {
+            Finding::ok(format!("the cluster's DNS: {}", dns::addresses(addresses)))
+        }
+        Seen::Is(_) | Seen::Absent => Finding::unknown(
+            "the cluster's DNS: no Service in kube-system has the label k8s-app=kube-dns",
+            "give --cluster-dns, which the webhook reads from its own resolv.conf",
+        ),
+        other => unseen("the cluster's DNS", other),
+    }
+}
+
+/// That there is none is well; that a Service has its label and cannot be one is a mistake.
+fn tier(seen: &Seen<Found>) -> Finding {
+    match seen {
+        Seen::Is(Found { used: Some((name, address)), .. }) => {
+            Finding::ok(format!("the shared tier: Service {name}, {address}"))
+        }
+        Seen::Is(Found { used: None, unused }) if !unused.is_empty() => Finding::problem(
+            format!(
+                "the shared tier: Services {} have its label, and none has an address for UDP and TCP",
+                unused.join(", ")
+            ),
+            format!(
+                "kubectl apply -k manifests/overlays/shared-deployment, or --{} of the webhook",
+                table::SHARED_TIER.name
+            ),
+        ),
+        Seen::Is(_) | Seen::Absent => Finding::ok("the shared tier: none, which is optional"),
+        other => unseen("the shared tier", other),
+    }
+}
+
+fn unseen<T>(what: &str, seen: &Seen<T>) -> Finding {
+    Finding::unseen(what, seen).unwrap_or_else(|| Finding::ok(what))
+}

@@ -1,0 +1,78 @@
+//! A report for machines. Pure. docs/check.md lists the fields; they are added to, and never change.
+
+use podlocal_settings::read::Mistake;
+use serde_json::{Value, json};
+
+use super::assess::{self, Verdict};
+use super::estimate::EXAMPLE;
+use super::ledger::{Pods, Row, Workload};
+use super::{Report, text};
+use crate::config::Check;
+
+/// The document; with every workload, whatever the page would list.
+pub fn document(report: &Report, settings: &Check) -> Value {
+    let findings = report
+        .installation
+        .iter()
+        .map(|finding| json!({"state": finding.state.name(), "what": finding.what, "next": finding.next}));
+    let namespaces = report.homes.iter().filter_map(|(name, home)| {
+        let mistakes = assess::of_namespace(home);
+        (!mistakes.is_empty()).then(|| json!({"name": name, "ignored": ignored(&mistakes)}))
+    });
+    let count = |wanted: &dyn Fn(Verdict) -> bool| {
+        let (workloads, pods) = report.ledger.count(wanted);
+        json!({"workloads": workloads, "pods": pods})
+    };
+    let total = text::total(report, settings.names);
+    json!({
+        "source": report.source.to_string(),
+        "installation": findings.collect::<Vec<_>>(),
+        "notes": report.notes,
+        "namespaces": namespaces.collect::<Vec<_>>(),
+        "workloads": report.ledger.rows().map(workload).collect::<Vec<_>>(),
+        "summary": {
+            "injected": count(&|verdict| verdict == Verdict::Injected),
+            "already": count(&|verdict| verdict == Verdict::Already),
+            "not": count(&|verdict| matches!(verdict, Verdict::Not(_))),
+            "isFine": report.is_fine(),
+        },
+        "estimate": {
+            "pods": total.pods, "namesPerPod": settings.names, "example": EXAMPLE,
+            "direct": total.direct, "proxied": total.proxied, "sharedTier": total.shared,
+            "hasSharedTier": report.has_tier,
+        },
+    })
+}
+
+fn workload((workload, row): (&Workload, &Row)) -> Value {
+    let Row { pods, assessment } = row;
+    let (verdict, reason) = match assessment.verdict {
+        Verdict::Injected => ("injected", None),
+        Verdict::Already => ("already", None),
+        Verdict::Not(reason) => ("not", Some(reason)),
+    };
+    let pods = match pods {
+        Pods::Count(count) => json!(count),
+        Pods::OneEachNode => Value::Null,
+    };
+    let cost = assessment.cost.map(|cost| json!({"direct": cost.direct, "proxied": cost.proxied}));
+    json!({
+        "namespace": workload.namespace, "kind": workload.kind, "name": workload.name,
+        "pods": pods,
+        "verdict": verdict,
+        "reason": reason.map(|reason| {
+            json!({"label": reason.label(), "sentence": reason.sentence(), "next": reason.next_step()})
+        }),
+        "changes": assessment.changes,
+        "diff": assessment.diff,
+        "ignored": ignored(&assessment.mistakes),
+        "questionsPerName": cost,
+    })
+}
+
+fn ignored(mistakes: &[Mistake]) -> Vec<Value> {
+    let ignored = mistakes.iter().map(
+        |mistake| json!({"origin": mistake.origin, "value": mistake.text, "expected": mistake.expected}),
+    );
+    ignored.collect()
+}

@@ -1,0 +1,156 @@
+//! Workloads, and what would become of their pods. Pure.
+//!
+//! Of the pods of one workload one is kept, and of that one what was found: 100,000 pods take the memory of their
+//! controllers' names.
+
+use std::collections::BTreeMap;
+
+use podlocal_settings::names::CONTAINER_NAME;
+use serde_json::Value;
+
+use super::assess::{Assessment, Context, Home, Verdict, assess};
+
+/// What a workload is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind, `Deployment`; that of a pod without a controller is `Pod`.
+    pub kind: String,
+    /// Its name; where it has several pod templates, and that one's.
+    pub name: String,
+}
+
+/// How many pods a workload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pods {
+    /// So many.
+    Count(u64),
+    /// One on every node, and nobody has counted those.
+    OneEachNode,
+}
+
+/// One line of what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// How many pods are like that.
+    pub pods: Pods,
+    /// What would become of each.
+    pub assessment: Assessment,
+}
+
+/// Everything that was found, by workload; pods of one workload that have the proxy stand apart from those that have not.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    rows: BTreeMap<(Workload, bool), Row>,
+}
+
+impl Ledger {
+    /// Notes pods that are like `pod`.
+    pub fn add(&mut self, workload: Workload, pods: Pods, pod: &Value, home: &Home, context: &Context) {
+        let namespace = workload.namespace.clone();
+        self.rows
+            .entry((workload, has_proxy(pod)))
+            .and_modify(|row| row.pods = row.pods.and(pods))
+            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) });
+    }
+
+    /// The lines, by namespace, kind and name.
+    pub fn rows(&self) -> impl Iterator<Item = (&Workload, &Row)> {
+        self.rows.iter().map(|((workload, _), row)| (workload, row))
+    }
+
+    /// How many workloads and pods have a verdict for which `wanted` holds.
+    pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> (u64, u64) {
+        let rows = self.rows.values().filter(|row| wanted(row.assessment.verdict));
+        rows.fold((0, 0), |(workloads, pods), row| (workloads + 1, pods + row.pods.at_least()))
+    }
+}
+
+impl Pods {
+    /// The number as far as it is known.
+    pub fn at_least(self) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            Self::OneEachNode => 1,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Count(one), Self::Count(other)) => Self::Count(one.saturating_add(other)),
+            _ => Self::OneEachNode,
+        }
+    }
+}
+
+/// The workload that a running pod belongs to: its controller, and where that is an intermediate one, what made that.
+///
+/// | the controller | the workload |
+/// |---|---|
+/// | none | the pod |
+/// | ReplicaSet `web-<pod-template-hash>` | Deployment `web` (`getReplicaSetName` of the Deployment controller) |
+/// | Job `dump-<minutes since 1970>` | CronJob `dump` (`getJobName` of the CronJob controller) |
+/// | anything else | that |
+pub fn workload_of(metadata: &Value) -> Workload {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let namespace = text(&metadata["namespace"]);
+    let mut references = metadata["ownerReferences"].as_array().into_iter().flatten();
+    let Some(controller) = references.find(|reference| reference["controller"] == true) else {
+        return Workload { namespace, kind: "Pod".to_owned(), name: text(&metadata["name"]) };
+    };
+    let (kind, name) = (text(&controller["kind"]), text(&controller["name"]));
+    let above = match kind.as_str() {
+        "ReplicaSet" => metadata["labels"]["pod-template-hash"]
+            .as_str()
+            .and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
+            .map(|name| ("Deployment", name)),
+        "Job" => name
+            .rsplit_once('-')
+            .filter(|(_, minutes)| is_minutes(minutes))
+            .map(|(name, _)| ("CronJob", name)),
+        _ => None,
+    };
+    match above {
+        Some((kind, name)) => Workload { namespace, kind: kind.to_owned(), name: name.to_owned() },
+        None => Workload { namespace, kind, name },
+    }
+}
+
+/// Whether that is a time of these decades in minutes since 1970; a date such as 20260131 is none.
+fn is_minutes(text: &str) -> bool {
+    text.len() == 8 && text.parse::<u32>().is_ok_and(|minutes| (26_000_000..48_000_000).contains(&minutes))
+}
+
+fn has_proxy(pod: &Value) -> bool {
+    let mut containers = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+    containers.any(|container| container["name"] == CONTAINER_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_belongs_to_what_made_its_controller() {
+        for (kind, controller, expected) in [
+            ("ReplicaSet", "web-7d9f", "Deployment/web"),
+            ("ReplicaSet", "web-other", "ReplicaSet/web-other"),
+            ("ReplicaSet", "7d9f", "ReplicaSet/7d9f"),
+            ("Job", "dump-29384710", "CronJob/dump"),
+            ("Job", "dump-20260131", "Job/dump-20260131"),
+            ("Job", "train", "Job/train"),
+            ("StatefulSet", "db", "StatefulSet/db"),
+        ] {
+            let metadata = json!({
+                "namespace": "a", "name": "p", "labels": {"pod-template-hash": "7d9f"},
+                "ownerReferences": [{"kind": "Other", "name": "x"}, {"kind": kind, "name": controller, "controller": true}],
+            });
+            let workload = workload_of(&metadata);
+            assert_eq!(format!("{}/{}", workload.kind, workload.name), expected);
+        }
+        let alone = workload_of(&json!({"namespace": "a", "name": "p", "ownerReferences": []}));
+        assert_eq!((alone.kind.as_str(), alone.name.as_str()), ("Pod", "p"));
+    }
+}

@@ -1,0 +1,212 @@
+//! `check` of a cluster: what is installed there, and what would become of its pods.
+
+use std::collections::BTreeMap;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use podlocal_settings::names::ANNOTATION_PREFIX;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::api::{Resource, Seen, get, list, sentence};
+use super::assess::{Context, Home};
+use super::installation::{Facts, Finding, judge};
+use super::ledger::{Ledger, Pods, workload_of};
+use super::progress::Progress;
+use super::selectors::{self, Selectors};
+use super::{Error, Report, SOME_DNS, Source, facts};
+use crate::cluster::{Cluster, Tier};
+use crate::config::{Check, Common};
+use crate::mutate::Policy;
+
+/// Reads the cluster, and says what would become of its pods.
+pub async fn run(settings: &Check) -> Result<Report, Error> {
+    let (client, server) = client(settings).await?;
+    if let Seen::Failed(why) = facts::version(&client).await {
+        let next =
+            "kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
+        return Err(Error { what: format!("{server}: {why}"), next: next.to_owned() });
+    }
+    let facts = facts::read(&client, &settings.webhook_configuration).await;
+    let mut installation = judge(&facts);
+    let context = context(settings, &facts);
+
+    let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
+    installation.extend(unseen);
+    let mut ledger = Ledger::default();
+    let pods = pods(&client, settings.namespace.as_deref(), |pod| {
+        let workload = workload_of(&pod.metadata);
+        let home = homes.get(&workload.namespace).cloned().unwrap_or_default();
+        let count = Pods::Count(u64::from(!pod.is_over()));
+        ledger.add(workload, count, &json!({"metadata": pod.metadata, "spec": pod.spec}), &home, &context);
+    });
+    let pods = pods.await;
+    installation.extend(Finding::unseen("the pods", &pods));
+
+    let mut notes = Vec::new();
+    if context.cluster.domain == "cluster.local" {
+        notes
+            .push("the cluster domain is taken for cluster.local; --cluster-domain gives another".to_owned());
+    }
+    Ok(Report {
+        source: Source::Cluster { server, namespace: settings.namespace.clone() },
+        installation,
+        notes,
+        homes,
+        ledger,
+        is_whole: pods.is().is_some(),
+        has_tier: !context.cluster.told_tier().is_empty(),
+        as_if_enabled: settings.as_if_enabled,
+    })
+}
+
+/// What the installed webhook decides with; the flags of the command line win, one by one.
+fn context(settings: &Check, facts: &Facts) -> Context {
+    let ours = &settings.common;
+    let installed = facts.settings.is();
+    let of_webhook = |common: &Common| Cluster::new(&common.cluster, "");
+    // Neither reads a resolv.conf here: that of this machine says nothing about another cluster.
+    let mut cluster = Cluster::new(&ours.cluster, "");
+    if let Some(installed) = installed {
+        let theirs = of_webhook(installed);
+        if ours.cluster.dns.is_empty() {
+            cluster.dns = theirs.dns;
+        }
+        if ours.cluster.domain.is_none() {
+            cluster.domain = theirs.domain;
+        }
+        if ours.cluster.extra_search.is_empty() {
+            cluster.extra_search = theirs.extra_search;
+        }
+        if ours.cluster.shared_tier.is_empty() {
+            cluster.shared_tier = theirs.shared_tier;
+        }
+    }
+    if cluster.dns.is_empty() {
+        cluster.dns = facts.cluster_dns.is().cloned().unwrap_or_default();
+    }
+    if cluster.dns.is_empty() {
+        cluster.dns.push(SOME_DNS);
+    }
+    if cluster.shared_tier.addresses.is_empty()
+        && let Some((_, address)) = facts.tier.is().and_then(|found| found.used.clone())
+    {
+        cluster.shared_tier = Tier::at(vec![address]);
+    }
+    cluster.version = facts.version.is().copied();
+    let own = Common::own_image();
+    let image =
+        installed.filter(|_| ours.image == own).map_or(&ours.image, |installed| &installed.image).clone();
+    let defaults = installed
+        .filter(|_| ours.defaults.is_empty())
+        .map_or(&ours.defaults, |installed| &installed.defaults)
+        .clone();
+    Context {
+        cluster,
+        policy: Policy { image, defaults },
+        selectors: facts.configuration.1.is().and_then(Selectors::of).unwrap_or_else(Selectors::installed),
+        as_if_enabled: settings.as_if_enabled,
+        with_diff: settings.verbose,
+    }
+}
+
+/// The namespaces, or the one that is wanted, and what could not be seen of them.
+async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<String, Home>, Option<Finding>) {
+    let mut homes = BTreeMap::new();
+    let resource = Resource { group: "", plural: "namespaces", namespace: None, name: only };
+    let seen = if only.is_some() {
+        get(client, resource).await.map(|namespace| homes.extend(home(&namespace["metadata"])))
+    } else {
+        let progress = Progress::of("namespaces");
+        let each = |page: Vec<Namespace>, still: Option<u64>| {
+            progress.page(page.len() as u64, still);
+            homes.extend(page.iter().filter_map(|namespace| home(&namespace.metadata)));
+        };
+        list(client, resource, None, each).await
+    };
+    let finding = Finding::unseen("the labels of namespaces, which count as opted in here", &seen);
+    let finding = match (&seen, only) {
+        (Seen::Absent, Some(name)) => Some(Finding::absent_namespace(name)),
+        _ => finding,
+    };
+    (homes, finding)
+}
+
+/// What is kept of a namespace: a cluster may have ten thousand.
+fn home(metadata: &Value) -> Option<(String, Home)> {
+    let annotations = metadata["annotations"].as_object().into_iter().flatten();
+    let annotations: Map<_, _> = annotations
+        .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    Some((
+        metadata["name"].as_str()?.to_owned(),
+        Home { labels: Some(selectors::labels(metadata)), annotations },
+    ))
+}
+
+#[derive(Deserialize)]
+struct Namespace {
+    metadata: Value,
+}
+
+/// What is read of a pod: its status is large and tells nothing but whether it is over.
+#[derive(Deserialize)]
+struct Pod {
+    metadata: Value,
+    spec: Value,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    phase: String,
+}
+
+impl Pod {
+    /// Whether it has ended, and only its object is still there.
+    fn is_over(&self) -> bool {
+        ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
+    }
+}
+
+async fn pods(client: &kube::Client, namespace: Option<&str>, mut each: impl FnMut(Pod)) -> Seen<()> {
+    let progress = Progress::of("pods");
+    let resource = Resource { group: "", plural: "pods", namespace, name: None };
+    list(client, resource, None, |page: Vec<Pod>, still| {
+        progress.page(page.len() as u64, still);
+        page.into_iter().for_each(&mut each);
+    })
+    .await
+}
+
+/// A client as kubectl would make it, and what it leads to.
+async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
+    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    let kubeconfig = match &settings.kubeconfig {
+        Some(file) => Kubeconfig::read_from(file),
+        None => Kubeconfig::read(),
+    };
+    let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let config = match kubeconfig {
+        // In a pod kubectl falls back to the service account, too.
+        Err(_) if settings.kubeconfig.is_none() && is_pod => {
+            kube::Config::incluster().map_err(|error| sentence(&error))
+        }
+        Err(error) => Err(sentence(&error)),
+        Ok(kubeconfig) => {
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| sentence(&error))
+        }
+    };
+    let connected = config.and_then(|config| {
+        let server = config.cluster_url.to_string();
+        kube::Client::try_from(config).map(|client| (client, server)).map_err(|error| sentence(&error))
+    });
+    connected.map_err(|why| Error {
+        what: format!("no cluster to look at: {why}"),
+        next:
+            "set KUBECONFIG, or give --kubeconfig FILE or --context NAME; to look at documents, give -f FILE"
+                .to_owned(),
+    })
+}

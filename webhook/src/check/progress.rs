@@ -1,0 +1,31 @@
+//! A bar for long work, on standard error; nothing where that is no terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar for a list that comes page by page.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// A bar for `what`, of which nobody knows yet how many there are.
+    pub fn of(what: &'static str) -> Self {
+        // Draws to standard error, and not at all where that is no terminal.
+        let bar = ProgressBar::no_length();
+        let style = ProgressStyle::with_template("{msg:>10} {bar:40} {human_pos} of {human_len} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Self(bar)
+    }
+
+    /// So many have come, and so many are still to come, where that is known.
+    pub fn page(&self, come: u64, still: Option<u64>) {
+        self.0.inc(come);
+        self.0.set_length(self.0.position().saturating_add(still.unwrap_or(0)));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

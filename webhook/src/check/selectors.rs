@@ -1,0 +1,164 @@
+//! Which pods the API server sends to the webhook: the label selectors of its MutatingWebhookConfiguration. Pure.
+//!
+//! Its match conditions are not evaluated: ours keep away nothing but what [`crate::decide`] leaves alone anyway, which
+//! `tests/calls.rs` holds, and `decide` says why.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt as _};
+use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
+use serde_json::Value;
+
+use crate::yaml;
+
+/// The configuration that `kubectl apply -k manifests/base` installs.
+const INSTALLED: &str = include_str!("../../../manifests/base/mutatingwebhookconfiguration.yaml");
+
+/// The label with a namespace's own name, which the API server sets.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Labels, as selectors take them.
+pub type Labels = BTreeMap<String, String>;
+
+/// The selectors of every entry; one that selects is enough.
+#[derive(Debug, Clone)]
+pub struct Selectors {
+    entries: Vec<Entry>,
+    conditions: Vec<Value>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    namespace: Selector,
+    pod: Selector,
+}
+
+/// Whether a pod is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    /// It is.
+    Sent,
+    /// Neither its namespace nor the pod is opted in.
+    NotOptedIn,
+    /// The pod is opted out.
+    OptedOut,
+    /// Its namespace is left out, whatever its labels say.
+    NamespaceLeftOut,
+}
+
+impl Selectors {
+    /// Those of our own manifests.
+    pub fn installed() -> Self {
+        let documents = yaml::read(INSTALLED).unwrap_or_default();
+        documents.first().and_then(Self::of).unwrap_or(Self { entries: Vec::new(), conditions: Vec::new() })
+    }
+
+    /// Those of a MutatingWebhookConfiguration; `None` when it has no such shape.
+    pub fn of(configuration: &Value) -> Option<Self> {
+        let entries = configuration["webhooks"].as_array()?;
+        let conditions = entries.iter().map(|entry| entry["matchConditions"].clone()).collect();
+        let selector = |value: &Value| match value {
+            Value::Null => Some(Selector::default()),
+            given => {
+                let selector: LabelSelector = serde_json::from_value(given.clone()).ok()?;
+                Selector::try_from(selector).ok()
+            }
+        };
+        let entry = |entry: &Value| {
+            let namespace = selector(&entry["namespaceSelector"])?;
+            Some(Entry { namespace, pod: selector(&entry["objectSelector"])? })
+        };
+        Some(Self { entries: entries.iter().map(entry).collect::<Option<_>>()?, conditions })
+    }
+
+    /// Whether the match conditions are those of our own manifests, so that `decide` says the same.
+    pub fn has_our_conditions(&self) -> bool {
+        let ours = Self::installed().conditions;
+        self.conditions.iter().all(|condition| condition.is_null() || ours.contains(condition))
+    }
+
+    /// Whether the API server sends a pod with these labels in the namespace `name` with these. The first line that fits
+    /// holds:
+    ///
+    /// | an entry would select | the selection |
+    /// |---|---|
+    /// | the pod as it is | sent |
+    /// | no pod of this namespace, were both opted in | the namespace is left out |
+    /// | the pod says `inject: disabled` | opted out |
+    /// | it, were it opted in | not opted in |
+    pub fn selection(&self, name: &str, of_namespace: &Labels, of_pod: &Labels) -> Selection {
+        let mut of_namespace = of_namespace.clone();
+        of_namespace.insert(NAME_LABEL.to_owned(), name.to_owned());
+        if self.selects(&of_namespace, of_pod) {
+            return Selection::Sent;
+        }
+        let is_opted_out = of_pod.get(INJECT_LABEL).is_some_and(|value| value == INJECT_DISABLED);
+        let opted_in = |labels: &Labels| {
+            let mut labels = labels.clone();
+            labels.insert(INJECT_LABEL.to_owned(), INJECT_ENABLED.to_owned());
+            labels
+        };
+        if !self.selects(&opted_in(&of_namespace), &opted_in(of_pod)) {
+            return Selection::NamespaceLeftOut;
+        }
+        if is_opted_out { Selection::OptedOut } else { Selection::NotOptedIn }
+    }
+
+    fn selects(&self, of_namespace: &Labels, of_pod: &Labels) -> bool {
+        self.entries.iter().any(|entry| entry.namespace.matches(of_namespace) && entry.pod.matches(of_pod))
+    }
+}
+
+/// The labels in an object's metadata.
+pub fn labels(metadata: &Value) -> Labels {
+    let labels = metadata["labels"].as_object().into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn label(value: Option<&str>) -> Labels {
+        value.map(|value| (INJECT_LABEL.to_owned(), value.to_owned())).into_iter().collect()
+    }
+
+    #[test]
+    fn our_own_configuration_sends_what_is_opted_in() {
+        use Selection::{NamespaceLeftOut, NotOptedIn, OptedOut, Sent};
+        let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
+        let selectors = Selectors::installed();
+        for (namespace, of_namespace, of_pod, expected) in [
+            ("web", enabled, None, Sent),
+            ("web", enabled, Some("maybe"), Sent),
+            ("web", enabled, disabled, OptedOut),
+            ("web", None, None, NotOptedIn),
+            ("web", Some("true"), None, NotOptedIn),
+            ("web", None, disabled, OptedOut),
+            ("web", disabled, enabled, Sent),
+            ("kube-system", enabled, enabled, NamespaceLeftOut),
+            ("kube-system", None, None, NamespaceLeftOut),
+            ("podlocal-dns", enabled, None, NamespaceLeftOut),
+        ] {
+            let found = selectors.selection(namespace, &label(of_namespace), &label(of_pod));
+            assert_eq!(found, expected, "{namespace} {of_namespace:?} {of_pod:?}");
+        }
+        assert!(selectors.has_our_conditions());
+    }
+
+    #[test]
+    fn a_configuration_of_ones_own_is_followed() {
+        let selectors = Selectors::of(&json!({"webhooks": [{
+            "namespaceSelector": {"matchLabels": {"team": "ml"}},
+            "matchConditions": [{"name": "mine", "expression": "false"}],
+        }]}))
+        .expect("a configuration");
+        let ml = Labels::from([("team".to_owned(), "ml".to_owned())]);
+        assert_eq!(selectors.selection("web", &ml, &Labels::new()), Selection::Sent);
+        assert!(!selectors.has_our_conditions());
+        assert!(Selectors::of(&json!({"webhooks": [{"objectSelector": 7}]})).is_none());
+        assert!(Selectors::of(&json!({})).is_none());
+    }
+}

@@ -1,0 +1,266 @@
+//! Documents -> the pods that would be made from them. Pure.
+//!
+//! Any kind is understood whose pod template is where others have theirs: an object with `metadata` and `spec.containers`
+//! somewhere below `spec`, below a key that ends in `template`. So are those of Kubeflow, Volcano, JobSet, Ray, Knative,
+//! Argo Rollouts.
+
+use serde_json::{Value, json};
+
+use super::ledger::{Pods, Workload};
+use crate::offline::pod_path;
+
+/// A pod template, and what it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// What it belongs to.
+    pub workload: Workload,
+    /// How many pods are made from it at once.
+    pub pods: Pods,
+    /// The pod as it would be created.
+    pub pod: Value,
+}
+
+/// Fields whose number multiplies the pods below them.
+const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
+
+/// Words on the way to a template that tell nothing about it.
+const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "workerTemplate"];
+
+/// The documents themselves, or what is in them where they are Lists. An item of a list of one kind need not repeat it.
+pub fn objects(documents: Vec<Value>) -> Vec<Value> {
+    let mut objects = Vec::new();
+    for mut document in documents {
+        let kind = document["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
+        match (kind, document["items"].take()) {
+            (Some(kind), Value::Array(items)) => {
+                objects.extend(items.into_iter().map(|mut item| {
+                    if item["kind"].is_null() {
+                        item["kind"] = json!(kind);
+                    }
+                    item
+                }));
+            }
+            (_, items) => {
+                if !items.is_null() {
+                    document["items"] = items;
+                }
+                objects.push(document);
+            }
+        }
+    }
+    objects
+}
+
+/// The pod templates of every object; those of which another object here is the controller are left out, because they are
+/// made from that one's.
+pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
+    let identity = |object: &Value| {
+        let of = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
+        (of, object["kind"].as_str().unwrap_or("?").to_owned())
+    };
+    let mut found = Vec::new();
+    let names: Vec<_> = objects
+        .iter()
+        .filter(|object| !below(object).is_empty())
+        .map(|object| (identity(object), object["metadata"]["name"].clone()))
+        .collect();
+    for object in objects {
+        let (namespace, kind) = identity(object);
+        let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let controller = owners.find(|owner| owner["controller"] == true);
+        let is_here = |owner: &Value| {
+            let kind = owner["kind"].as_str().unwrap_or_default().to_owned();
+            names.contains(&((namespace.clone(), kind), owner["name"].clone()))
+        };
+        if controller.is_some_and(is_here) {
+            continue;
+        }
+        let metadata = &object["metadata"];
+        let name = ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?");
+        for (part, pods, pod) in below(object) {
+            let name = if part.is_empty() { name.to_owned() } else { format!("{name} ({part})") };
+            let workload = Workload { namespace: namespace.clone(), kind: kind.clone(), name };
+            let pods = if kind == "DaemonSet" { Pods::OneEachNode } else { Pods::Count(pods) };
+            found.push(Template { workload, pods, pod });
+        }
+    }
+    found
+}
+
+/// The templates of one object: what tells each from the others, how many pods, the pod.
+fn below(object: &Value) -> Vec<(String, u64, Value)> {
+    if object["kind"] == "Pod" {
+        let pod = json!({"metadata": object["metadata"], "spec": object["spec"]});
+        return vec![(String::new(), 1, pod)];
+    }
+    let mut found = Vec::new();
+    for (key, member) in object.as_object().into_iter().flatten() {
+        if ["spec", "template"].contains(&key.as_str()) {
+            search(member, key, 1, &mut Vec::new(), &mut found);
+        }
+    }
+    // One of Kubernetes' own kinds without a pod is a mistake that has to be named.
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    if found.is_empty()
+        && let Some(path) = pod_path(version, object["kind"].as_str().unwrap_or_default())
+    {
+        found.push((String::new(), 1, object.pointer(path).cloned().unwrap_or_default()));
+    }
+    found
+}
+
+fn search(
+    value: &Value,
+    key: &str,
+    pods: u64,
+    path: &mut Vec<String>,
+    found: &mut Vec<(String, u64, Value)>,
+) {
+    match value {
+        Value::Object(members) => {
+            let is_template =
+                key.to_ascii_lowercase().ends_with("template") && value["spec"]["containers"].is_array();
+            if is_template {
+                let pod = json!({"metadata": value["metadata"], "spec": value["spec"]});
+                found.push((path.last().cloned().unwrap_or_default(), pods, pod));
+                return;
+            }
+            let times: u64 = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64()).product();
+            let pods = pods.saturating_mul(times);
+            for (key, member) in members {
+                let tells = !SILENT.contains(&key.as_str()) && (member.is_object() || member.is_array());
+                if tells {
+                    path.push(key.clone());
+                }
+                search(member, key, pods, path, found);
+                if tells {
+                    path.pop();
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let name = ["name", "groupName"].iter().find_map(|key| item[key].as_str()).map(str::to_owned);
+                path.push(name.unwrap_or_else(|| index.to_string()));
+                search(item, "", pods, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(object: &Value) -> Vec<String> {
+        let text = |template: Template| {
+            let Workload { namespace, kind, name } = template.workload;
+            format!(
+                "{namespace} {kind}/{name} {:?} {}",
+                template.pods, template.pod["spec"]["containers"][0]["name"]
+            )
+        };
+        templates(std::slice::from_ref(object), "default").into_iter().map(text).collect()
+    }
+
+    fn template(name: &str) -> Value {
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": name}]}})
+    }
+
+    #[test]
+    fn pod_templates_are_found_in_any_kind_with_the_number_of_their_pods() {
+        for (kind, spec, expected) in [
+            ("Pod", template("a")["spec"].clone(), &["default Pod/x Count(1) \"a\""][..]),
+            ("Deployment", json!({"template": template("a")}), &["default Deployment/x Count(1) \"a\""]),
+            (
+                "Deployment",
+                json!({"replicas": 3, "template": template("a")}),
+                &["default Deployment/x Count(3) \"a\""],
+            ),
+            (
+                "Deployment",
+                json!({"replicas": 0, "template": template("a")}),
+                &["default Deployment/x Count(0) \"a\""],
+            ),
+            ("DaemonSet", json!({"template": template("a")}), &["default DaemonSet/x OneEachNode \"a\""]),
+            (
+                "CronJob",
+                json!({"jobTemplate": {"spec": {"parallelism": 4, "template": template("a")}}}),
+                &["default CronJob/x Count(4) \"a\""],
+            ),
+            (
+                "PyTorchJob",
+                json!({"pytorchReplicaSpecs": {
+                    "Master": {"replicas": 1, "template": template("m")},
+                    "Worker": {"replicas": 8, "template": template("w")},
+                }}),
+                &[
+                    "default PyTorchJob/x (Master) Count(1) \"m\"",
+                    "default PyTorchJob/x (Worker) Count(8) \"w\"",
+                ],
+            ),
+            (
+                "JobSet",
+                json!({"replicatedJobs": [{"name": "workers", "replicas": 2, "template": {"spec": {
+                    "parallelism": 4, "completions": 4, "template": template("w"),
+                }}}]}),
+                &["default JobSet/x (workers) Count(8) \"w\""],
+            ),
+            (
+                "Job",
+                json!({"tasks": [{"replicas": 2, "name": "ps", "template": template("p")}]}),
+                &["default Job/x (ps) Count(2) \"p\""],
+            ),
+            (
+                "RayCluster",
+                json!({
+                    "headGroupSpec": {"template": template("h")},
+                    "workerGroupSpecs": [{"groupName": "gpu", "replicas": 3, "template": template("w")}],
+                }),
+                &[
+                    "default RayCluster/x (headGroupSpec) Count(1) \"h\"",
+                    "default RayCluster/x (gpu) Count(3) \"w\"",
+                ],
+            ),
+            ("ConfigMap", json!({"template": "text"}), &[]),
+            ("Rollout", json!({"template": {"spec": {}}}), &[]),
+        ] {
+            let object = json!({"apiVersion": "x/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+            assert_eq!(found(&object), expected, "{object}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_from_another_object_here_is_not_counted_twice() {
+        let owned = |kind: &str, owner: &str| {
+            json!({
+                "kind": kind, "metadata": {"name": "x-1", "ownerReferences": [{"kind": owner, "name": "x", "controller": true}]},
+                "spec": {"template": template("a")},
+            })
+        };
+        let deployment =
+            json!({"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": template("a")}});
+        let all = [owned("ReplicaSet", "Deployment"), deployment, owned("Job", "CronJob")];
+        let kinds: Vec<_> =
+            templates(&all, "web").into_iter().map(|template| template.workload.kind).collect();
+        assert_eq!(kinds, ["Deployment", "Job"]);
+    }
+
+    #[test]
+    fn a_kind_of_kubernetes_own_without_a_pod_is_one_that_is_no_pod() {
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": {}});
+        assert_eq!(templates(&[job], "web")[0].pod, Value::Null);
+    }
+
+    #[test]
+    fn lists_are_their_items() {
+        let list = json!({"kind": "PodList", "items": [{"metadata": {}}, {"kind": "Job"}]});
+        let kinds: Vec<_> = objects(vec![list, json!({"kind": "Pod"})])
+            .into_iter()
+            .map(|object| object["kind"].clone())
+            .collect();
+        assert_eq!(kinds, [json!("Pod"), json!("Job"), json!("Pod")]);
+    }
+}

@@ -1,0 +1,249 @@
+//! A report for people. Pure.
+
+use std::collections::BTreeMap;
+
+use super::assess::{self, Reason, Verdict};
+use super::estimate::{EXAMPLE, Total};
+use super::ledger::{Pods, Row, Workload};
+use super::{Report, Source};
+use crate::config::Check;
+
+/// The page: the installation, a table of workloads, why some are left out, what is wrong, the sum, the estimate.
+pub fn page(report: &Report, settings: &Check) -> String {
+    let as_if = if report.as_if_enabled { ", as if every namespace were opted in" } else { "" };
+    let mut page = format!("Looked at {}{as_if}.\n", report.source);
+    page.push_str(&installation(report));
+    page.push_str(&table(report, settings.all));
+    if settings.verbose {
+        page.push_str(&changes(report));
+    }
+    page.push_str(&reasons(report));
+    page.push_str(&mistakes(report));
+    page.push_str(&sum(report));
+    page.push_str(&estimate(report, settings.names));
+    page
+}
+
+/// The workloads that are listed: of a cluster, unless all are wanted, not those that nobody has opted in.
+pub(super) fn is_listed(report: &Report, row: &Row, all: bool) -> bool {
+    let is_cluster = matches!(report.source, Source::Cluster { .. });
+    let is_silent = matches!(row.assessment.verdict, Verdict::Not(reason) if reason.is_not_opted_in());
+    all || !is_cluster || !is_silent
+}
+
+fn installation(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.installation.is_empty() {
+        text.push_str("\nInstallation\n");
+    }
+    for finding in &report.installation {
+        text.push_str(&format!("  {:<8} {}\n", finding.state.name(), finding.what));
+        if let Some(next) = &finding.next {
+            text.push_str(&format!(
+                "           next: {next}
+"
+            ));
+        }
+    }
+    for note in &report.notes {
+        text.push_str(&format!("\nNote: {note}.\n"));
+    }
+    text
+}
+
+fn table(report: &Report, all: bool) -> String {
+    let mut lines = vec![["NAMESPACE", "KIND/NAME", "PODS", "VERDICT", "WHAT CHANGES"].map(str::to_owned)];
+    for (workload, row) in report.ledger.rows().filter(|(_, row)| is_listed(report, row, all)) {
+        let mut changes = row.assessment.changes.clone();
+        let ignored = row.assessment.mistakes.len();
+        if ignored > 0 {
+            changes.push(format!("{ignored} {} ignored", plural(ignored as u64, "setting")));
+        }
+        let changes = if changes.is_empty() { "-".to_owned() } else { changes.join(", ") };
+        let pods = match row.pods {
+            Pods::Count(count) => count.to_string(),
+            Pods::OneEachNode => "1/node".to_owned(),
+        };
+        lines.push([
+            workload.namespace.clone(),
+            name(workload),
+            pods,
+            verdict(row.assessment.verdict),
+            changes,
+        ]);
+    }
+    if lines.len() == 1 {
+        return String::new();
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    let mut text = "\n".to_owned();
+    for [namespace, name, pods, verdict, changes] in &lines {
+        let [a, b, c, d] = widths;
+        text.push_str(&format!("{namespace:<a$}  {name:<b$}  {pods:>c$}  {verdict:<d$}  {changes}\n"));
+    }
+    text
+}
+
+fn changes(report: &Report) -> String {
+    let mut text = String::new();
+    for (workload, row) in report.ledger.rows().filter(|(_, row)| !row.assessment.diff.is_empty()) {
+        text.push_str(&format!("\n{} {}\n", workload.namespace, name(workload)));
+        for line in &row.assessment.diff {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    if !text.is_empty() {
+        let whole = match report.source {
+            Source::Documents { .. } => "podlocal-webhook inject -f FILE",
+            Source::Cluster { .. } => "kubectl get pod NAME -o yaml | podlocal-webhook inject -f -",
+        };
+        text.push_str(&format!("\nThe whole pod: {whole}\n"));
+    }
+    text
+}
+
+/// Every reason once, with what it concerns and what to do.
+fn reasons(report: &Report) -> String {
+    let mut found: BTreeMap<Reason, (u64, u64)> = BTreeMap::new();
+    for (_, row) in report.ledger.rows() {
+        if let Verdict::Not(reason) = row.assessment.verdict {
+            let (workloads, pods) = found.entry(reason).or_default();
+            *workloads += 1;
+            *pods += row.pods.at_least();
+        }
+    }
+    let mut text = String::new();
+    if !found.is_empty() {
+        text.push_str("\nNot injected\n");
+    }
+    for (reason, (workloads, pods)) in found {
+        text.push_str(&format!(
+            "  {}, {}: {}\n",
+            reason.label(),
+            counted(workloads, pods),
+            reason.sentence()
+        ));
+        text.push_str(&format!("    next: {}\n", reason.next_step()));
+    }
+    text
+}
+
+fn mistakes(report: &Report) -> String {
+    let mut lines = Vec::new();
+    for (namespace, home) in &report.homes {
+        lines.extend(
+            assess::of_namespace(home).iter().map(|mistake| format!("  namespace {namespace}: {mistake}\n")),
+        );
+    }
+    for (workload, row) in report.ledger.rows() {
+        let place = format!("{} {}", workload.namespace, name(workload));
+        lines.extend(row.assessment.mistakes.iter().map(|mistake| format!("  {place}: {mistake}\n")));
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    lines.push(
+        "    next: correct them; docs/settings.md and `podlocal-webhook --help` list all settings\n"
+            .to_owned(),
+    );
+    format!("\nSettings that are ignored\n{}", lines.concat())
+}
+
+fn sum(report: &Report) -> String {
+    let count = |wanted: &dyn Fn(Verdict) -> bool| {
+        let (workloads, pods) = report.ledger.count(wanted);
+        format!("{workloads} ({pods})")
+    };
+    let (all, _) = report.ledger.count(|_| true);
+    if all == 0 && !report.is_whole {
+        return "\nThe pods could not be read; what is missing stands above.\n".to_owned();
+    }
+    if all == 0 {
+        let next = match report.source {
+            Source::Documents { .. } => {
+                "\nNo document has a pod or a pod template.\n  next: give the files of workloads"
+            }
+            Source::Cluster { .. } => {
+                "\nNo pod was seen.\n  next: documents of workloads without pods are looked at with -f FILE"
+            }
+        };
+        return format!("{next}\n");
+    }
+    let mut text = format!(
+        "\nWorkloads (pods): {} in all, injected {}, already {}, not {}.\n",
+        count(&|_| true),
+        count(&|verdict| verdict == Verdict::Injected),
+        count(&|verdict| verdict == Verdict::Already),
+        count(&|verdict| matches!(verdict, Verdict::Not(_))),
+    );
+    if matches!(report.source, Source::Cluster { .. }) {
+        let (silent, _) = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn));
+        if silent > 0 && !report.as_if_enabled {
+            text.push_str(
+                "What is not opted in: --all lists it, --as-if-enabled says what would become of it.\n",
+            );
+        }
+        if report.ledger.count(|verdict| verdict == Verdict::Injected).0 > 0 {
+            text.push_str(
+                "A pod that runs is not changed; it gets the proxy when it is created anew: kubectl rollout restart.\n",
+            );
+        }
+    }
+    text
+}
+
+/// What the cold start of everything that would be injected costs the cluster's DNS.
+fn estimate(report: &Report, names: u32) -> String {
+    let total = total(report, names);
+    if total.pods == 0 {
+        return String::new();
+    }
+    let tier = match report.source {
+        _ if report.has_tier => "the shared tier",
+        Source::Documents { .. } => "a shared tier",
+        Source::Cluster { .. } => "a shared tier (there is none)",
+    };
+    let pods = match total.pods {
+        1 => "one pod starts with a cold cache".to_owned(),
+        pods => format!("{pods} pods start at once with cold caches"),
+    };
+    let names = match names {
+        1 => format!("one name, {EXAMPLE}"),
+        names => format!("{names} names such as {EXAMPLE}"),
+    };
+    format!(
+        "\nEstimate: {pods}; each looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
+         {:>10}  today\n  {:>10}  with the proxy, at most\n  \
+         {:>10}  with the proxy and {tier}, where the pods of a workload ask for the same names\n\
+         Computed from each pod's search list and ndots, not measured; what warm caches save is not in it. The formula is in\n\
+         docs/check.md; --names gives another number of names.\n",
+        total.direct, total.proxied, total.shared,
+    )
+}
+
+/// The cost of the cold start of everything that would be injected.
+pub(super) fn total(report: &Report, names: u32) -> Total {
+    let costs = report.ledger.rows().filter_map(|(_, row)| Some((row.pods.at_least(), row.assessment.cost?)));
+    Total::of(costs, names)
+}
+
+fn verdict(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Injected => "injected".to_owned(),
+        Verdict::Already => "already".to_owned(),
+        Verdict::Not(reason) => format!("not: {}", reason.label()),
+    }
+}
+
+fn name(workload: &Workload) -> String {
+    format!("{}/{}", workload.kind, workload.name)
+}
+
+fn counted(workloads: u64, pods: u64) -> String {
+    format!("{workloads} {} ({pods} {})", plural(workloads, "workload"), plural(pods, "pod"))
+}
+
+fn plural(count: u64, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}

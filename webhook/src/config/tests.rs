@@ -1,0 +1,107 @@
+//! Arguments as they are typed.
+
+use super::*;
+
+fn parsed(arguments: &[&str], file: &str) -> Result<Command, Mistakes> {
+    parse(arguments.iter().map(OsString::from), |_| Ok(file.to_owned()))
+}
+
+fn served(arguments: &[&str], file: &str) -> Serve {
+    match parsed(arguments, file) {
+        Ok(Command::Serve(serve)) => *serve,
+        other => panic!("expected serve, got {other:?}"),
+    }
+}
+
+#[test]
+fn serve_is_the_default_command_and_needs_no_flag() {
+    let serve = served(&[], "");
+    assert_eq!(serve.dns_names, ["podlocal-dns-webhook.podlocal-dns.svc"]);
+    assert_eq!(serve.common.image, format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn repeatable_flags_add_up_and_commas_list() {
+    let arguments = ["serve", "--cluster-dns", "10.0.0.1,10.0.0.2", "--cluster-dns=[fd00::a]:5353"];
+    let dns: Vec<_> = served(&arguments, "").common.cluster.dns.iter().map(ToString::to_string).collect();
+    assert_eq!(dns, ["10.0.0.1:53", "10.0.0.2:53", "[fd00::a]:5353"]);
+    let tier = format!("--{}=10.96.0.53,10.96.0.54:5353", table::SHARED_TIER.name);
+    let tier = served(&[&tier], "").common.cluster.shared_tier;
+    assert_eq!(crate::dns::addresses(&tier), "10.96.0.53,10.96.0.54:5353");
+}
+
+#[test]
+fn every_mistake_is_in_one_message() {
+    let arguments = [
+        "serve",
+        "--listen",
+        "here",
+        "--lisen=1",
+        "--tls-cert",
+        "a.pem",
+        "--namespace",
+        "x",
+        "extra",
+        "--settings",
+        "s.yaml",
+        "--cluster-domain",
+        "a_b",
+        "--ca-out",
+        "a",
+        "--ca-out",
+        "b",
+        "--cluster-dns",
+    ];
+    let message = parsed(&arguments, "ndots: many\nzone: a.b\n").expect_err("mistakes").to_string();
+    for part in [
+        "--listen: \"here\": expected an address",
+        "--lisen: there is no such flag",
+        "--tls-cert and --tls-key",
+        "--namespace: not a flag of this command: inject or check takes it",
+        "unexpected argument \"extra\"",
+        "s.yaml: ndots: \"many\": expected a whole number",
+        "s.yaml: zone: \"a.b\": expected the name of a setting",
+        "--cluster-domain: \"a_b\": expected a domain name",
+        "--ca-out: \"b\": expected only once",
+        "--cluster-dns: missing argument",
+    ] {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+    assert_eq!(message.lines().count(), 11, "{message}");
+}
+
+#[test]
+fn help_is_of_the_command_whose_word_stands_before() {
+    assert!(matches!(parsed(&["check", "--help"], ""), Ok(Command::Help(Some(Word::Check)))));
+    assert!(matches!(parsed(&["-h", "check"], ""), Ok(Command::Help(None))));
+}
+
+#[test]
+fn check_takes_documents_or_a_cluster_and_switches_take_no_value() {
+    let Ok(Command::Check(check)) = parsed(&["check", "--json", "--json", "-n", "web", "--names=1"], "")
+    else {
+        panic!("expected check");
+    };
+    assert_eq!(
+        (check.json, check.strict, check.names, check.namespace.as_deref()),
+        (true, false, 1, Some("web"))
+    );
+    let message =
+        parsed(&["check", "-f", "-", "--context", "x", "--json=yes", "--names", "0", "-o", "json"], "");
+    let message = message.expect_err("mistakes").to_string();
+    for part in [
+        "--context: not with --file",
+        "--json: \"yes\": expected no value",
+        "--names: \"0\": expected a whole number, 1 to 1000",
+        "--output: not a flag of this command: inject takes it",
+    ] {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+}
+
+#[test]
+fn inject_needs_a_file() {
+    assert!(parsed(&["inject"], "").is_err());
+    assert!(parsed(&["inject", "-f", "-", "--namespace", "a.b"], "").is_err());
+    assert!(matches!(parsed(&["inject", "-f", "-", "-f", "a"], ""), Ok(Command::Inject(_))));
+}

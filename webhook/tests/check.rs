@@ -1,0 +1,176 @@
+//! `podlocal-webhook check` of documents, the built program.
+
+mod common;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use common::program;
+use serde_json::{Value, json};
+
+const WORKLOADS: &str = include_str!("check/workloads.yaml");
+
+/// One of every verdict, wrong settings of a pod, a namespace and a label. To write the page anew:
+/// `UPDATE_GOLDEN=1 cargo test -p podlocal-webhook --test check`.
+#[test]
+fn the_page_of_workloads_with_every_verdict_is_the_golden_one() {
+    let output = check(&["-f", "-", "--cluster-dns", "10.96.0.10"], WORKLOADS);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "", "no bar where there is no terminal");
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check/page.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &page).expect("writes");
+    }
+    assert_eq!(page, std::fs::read_to_string(file).expect("reads"));
+}
+
+#[test]
+fn the_page_in_the_docs_is_a_real_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_to_string(root.join("docs/check.md")).expect("reads");
+    let file = "tests/manifests/gang-job.yaml";
+    let command = ["check", "-f", file, "--cluster-dns", "10.96.0.10"];
+    let shown = format!("```sh\npodlocal-webhook {}\n```\n\n```text\n", command.join(" "));
+    let output = program().args(command).current_dir(&root).output().expect("starts");
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        docs.contains(&format!("{shown}{page}```\n")),
+        "docs/check.md has another page than this:\n{page}"
+    );
+}
+
+#[test]
+fn json_says_what_the_page_says() {
+    let document = json_of(&["-f", "-"], WORKLOADS);
+    let verdict = |name: &str| {
+        let workloads = document["workloads"].as_array().expect("workloads");
+        let workload = workloads.iter().find(|workload| workload["name"] == name).expect("that name");
+        (workload["verdict"].clone(), workload["reason"]["label"].clone())
+    };
+    assert_eq!(verdict("train (Worker)"), (json!("injected"), Value::Null));
+    assert_eq!(verdict("has-it"), (json!("already"), Value::Null));
+    assert_eq!(verdict("agent"), (json!("not"), json!("host_network")));
+    assert_eq!(verdict("idle"), (json!("not"), json!("not_opted_in")));
+    assert_eq!(document["summary"]["injected"], json!({"workloads": 6, "pods": 106}));
+    assert_eq!(document["namespaces"].as_array().map(Vec::len), Some(2));
+    let estimate = &document["estimate"];
+    assert_eq!((&estimate["direct"], &estimate["proxied"]), (&json!(106 * 24), &json!(105 * 6 + 12)));
+}
+
+#[test]
+fn what_inject_does_is_what_check_says() {
+    let document = json_of(&["-f", "-", "--verbose"], WORKLOADS);
+    let injected = run(
+        &["inject", "-f", "-", "--cluster-dns", "10.96.0.10"],
+        &without("no-pod", &without("empty", WORKLOADS)),
+    );
+    let remarks = stderr(&injected);
+    // `inject` has no selectors, and does not know every kind.
+    for workload in document["workloads"].as_array().expect("workloads") {
+        let place = format!(
+            "{} {}/{}: ",
+            workload["kind"].as_str().expect("kind"),
+            workload["namespace"].as_str().expect("namespace"),
+            workload["name"].as_str().expect("name")
+        );
+        let Some(remark) = remarks.lines().find_map(|line| line.split_once(&place).map(|(_, remark)| remark))
+        else {
+            assert!(
+                place.contains("PyTorchJob") || place.contains("empty") || place.contains("no-pod"),
+                "{place}"
+            );
+            continue;
+        };
+        match (workload["verdict"].as_str(), workload["reason"]["label"].as_str()) {
+            (Some("injected"), _) => assert_eq!(remark, "injected", "{place}"),
+            (_, Some("not_opted_in" | "namespace_left_out")) => {}
+            (Some("already"), _) => assert!(remark.contains("already_injected"), "{place}{remark}"),
+            (_, label) => assert!(remark.contains(label.expect("a reason")), "{place}{remark}"),
+        }
+        assert_eq!(
+            workload["verdict"] == "injected",
+            !workload["diff"].as_array().expect("lines").is_empty(),
+            "{place}"
+        );
+    }
+}
+
+#[test]
+fn as_if_enabled_asks_what_would_become_of_what_is_not_opted_in() {
+    let of = |flags: &[&str]| {
+        json_of(&[&["-f", "-"], flags].concat(), WORKLOADS)["summary"]["injected"]["workloads"].clone()
+    };
+    assert_eq!((of(&[]), of(&["--as-if-enabled"])), (json!(6), json!(7)));
+}
+
+#[test]
+fn strict_has_an_exit_code_for_what_is_not_as_it_was_asked_for() {
+    let code = |document: &str| check(&["-f", "-", "--strict"], document).status.code();
+    assert_eq!(code(WORKLOADS), Some(3));
+    assert_eq!(code(POD), Some(0));
+    assert_eq!(code(&POD.replace("spec:", "spec:\n  hostNetwork: true")), Some(3));
+    assert_eq!(
+        code(&POD.replace("name: app\n", "name: app\n  annotations: {podlocal-dns.io/ndots: x}\n")),
+        Some(3)
+    );
+    let opted_out = POD.replace("name: app\n", "name: app\n  labels: {podlocal-dns.io/inject: disabled}\n");
+    assert_eq!(code(&opted_out), Some(0), "that was asked for");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_what_to_do() {
+    let output = check(&["-f", "/no/such/file", "-f", "-"], "a: [\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    for part in ["/no/such/file: ", "standard input: document 1, line 1: ", "next: "] {
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
+    let output = check(&["-f", "-", "--names", "many", "--context", "x", "--what"], "");
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(stderr(&output).lines().count(), 4, "{}", stderr(&output));
+}
+
+#[test]
+fn documents_without_pods_are_not_taken_for_a_result() {
+    let output = check(&["-f", "-"], "apiVersion: v1\nkind: ConfigMap\n");
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(page.contains("No document has a pod") && page.contains("next: "), "{page}");
+}
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";
+
+/// The documents but the one with that name.
+fn without(name: &str, documents: &str) -> String {
+    let others: Vec<_> =
+        documents.split("---\n").filter(|document| !document.contains(&format!("name: {name},"))).collect();
+    others.join("---\n")
+}
+
+fn json_of(flags: &[&str], input: &str) -> Value {
+    let output = check(&[flags, &["--json"]].concat(), input);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn check(flags: &[&str], input: &str) -> Output {
+    run(&[&["check"], flags].concat(), input)
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = program()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // A program that refuses its flags does not read.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("ends")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

@@ -1,0 +1,313 @@
+//! `podlocal-webhook check` of a cluster: the built program and an API server.
+
+mod common;
+
+use std::process::{Output, Stdio};
+
+use common::api_server::{ApiServer, NAMESPACES};
+use common::program;
+use podlocal_settings::names::{CONTAINER_NAME, INJECT_ENABLED, INJECT_LABEL, SHARED_TIER_LABEL};
+use podlocal_webhook::check::api::{Resource, Seen, list};
+use podlocal_webhook::yaml;
+use serde_json::{Value, json};
+
+const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/podlocal-dns/endpointslices";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/podlocal-dns/deployments";
+const SETTINGS: &str = "/api/v1/namespaces/podlocal-dns/configmaps/settings";
+const INSTALLED: &str = include_str!("../../manifests/base/mutatingwebhookconfiguration.yaml");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_where_all_is_well_says_so_and_lists_what_is_opted_in() {
+    let cluster = TestCluster::installed().await;
+    let output = cluster.check(&["--strict"]);
+    let page = page(&output);
+    assert_eq!(output.status.code(), Some(0), "{page}{}", stderr(&output));
+    for line in [
+        "  ok       Kubernetes 1.34\n",
+        "  ok       MutatingWebhookConfiguration podlocal-dns-webhook with its caBundle\n",
+        "  ok       Service podlocal-dns/podlocal-dns-webhook: 2 ready\n",
+        "  ok       the webhook's settings: image registry.example/sidecar:7, cluster-wide defaults: ndots=3\n",
+        "  ok       the cluster's DNS: 10.96.0.10\n",
+        "  ok       the shared tier: Service tier, 10.96.0.53:53\n",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+    let row = page.lines().find(|line| line.contains("Deployment/web")).expect("a row");
+    let words: Vec<_> = row.split_whitespace().take(4).collect();
+    assert_eq!(words, ["jobs", "Deployment/web", "3", "injected"], "{page}");
+    assert!(row.contains("ndots 5 -> 3, ") && row.contains("asks the shared tier"), "{row}");
+    assert!(!page.contains("Deployment/idle"), "what is not opted in is not listed\n{page}");
+    assert_eq!(stderr(&output), "", "no bar where there is no terminal");
+    assert!(page.contains("kubectl rollout restart") && page.contains("--as-if-enabled"), "{page}");
+
+    let all = self::page(&cluster.check(&["--all"]));
+    assert!(all.contains("Deployment/idle"), "{all}");
+    let verbose = self::page(&cluster.check(&["--verbose"]));
+    assert!(verbose.contains("+     image: registry.example/sidecar:7\n"), "{verbose}");
+    let as_if = cluster.json(&["--as-if-enabled"]);
+    assert_eq!(as_if["summary"]["injected"], json!({"workloads": 2, "pods": 5}));
+    let only = cluster.json(&["--namespace", "quiet"]);
+    assert_eq!(only["workloads"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and_without() {
+    let cluster = TestCluster::installed().await;
+    for index in 0..1_200 {
+        cluster.pod("jobs", &format!("train-{index}"), "Job", "train", &json!({}));
+    }
+    let ours = json!({"spec": {"initContainers": [{"name": CONTAINER_NAME, "restartPolicy": "Always"}]}});
+    for index in 0..7 {
+        cluster.pod("jobs", &format!("new-{index}"), "Job", "train", &ours);
+        cluster.pod(
+            "jobs",
+            &format!("over-{index}"),
+            "Job",
+            "train",
+            &json!({"status": {"phase": "Succeeded"}}),
+        );
+    }
+    // The state of the list is gone meanwhile.
+    cluster.api.expire_next(1);
+    let document = cluster.json(&[]);
+    let workloads = document["workloads"].as_array().expect("workloads");
+    let train: Vec<_> = workloads.iter().filter(|workload| workload["name"] == "train").collect();
+    let found: Vec<_> = train.iter().map(|row| (row["verdict"].as_str(), row["pods"].as_u64())).collect();
+    assert_eq!(found, [(Some("injected"), Some(1_200)), (Some("already"), Some(7))]);
+    assert_eq!(cluster.api.read("/api/v1/pods"), 4, "three pages, one of them twice");
+    assert_eq!(document["estimate"]["pods"], 1_203);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_fails_is_asked_for_again_and_what_is_forbidden_is_not() {
+    let cluster = TestCluster::installed().await;
+    let pods = Resource { group: "", plural: "pods", namespace: Some("jobs"), name: None };
+    let client = cluster.api.client();
+    let mut seen = 0;
+    cluster.api.fail_next(1);
+    let whole = list(&client, pods, None, |page: Vec<Value>, _| seen += page.len()).await;
+    assert_eq!((whole, seen, cluster.api.failed()), (Seen::Is(()), 3, 1));
+    let path = format!("{NAMESPACES}/jobs/pods");
+    cluster.api.forbid(&path);
+    let before = cluster.api.read(&path);
+    let refused = list(&client, pods, None, |_: Vec<Value>, _| {}).await;
+    assert_eq!(refused, Seen::Forbidden("list pods --namespace jobs".to_owned()));
+    assert_eq!(cluster.api.read(&path), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_is_a_problem_with_a_next_step() {
+    let cluster = TestCluster::start().await;
+    cluster.api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.9"}));
+    cluster.pod("jobs", "alone", "", "", &json!({}));
+    let output = cluster.check(&["--strict"]);
+    let page = page(&output);
+    assert_eq!(output.status.code(), Some(3), "{page}{}", stderr(&output));
+    for line in [
+        "  problem  Kubernetes 1.28: native sidecars need 1.29\n           next: upgrade the cluster\n",
+        "  problem  MutatingWebhookConfiguration podlocal-dns-webhook: there is none",
+        "next: kubectl apply -k manifests/base",
+        "  unknown  the cluster's DNS: no Service in kube-system has the label",
+        "  ok       the shared tier: none, which is optional\n",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+
+    let cluster = TestCluster::installed().await;
+    let mut configuration = cluster.api.object(&format!("{CONFIGURATIONS}/podlocal-dns-webhook"));
+    configuration["webhooks"][1]["clientConfig"]["caBundle"] = Value::Null;
+    configuration["webhooks"][0]["matchConditions"] = json!([{"name": "mine", "expression": "true"}]);
+    cluster.api.put(&format!("{CONFIGURATIONS}/podlocal-dns-webhook"), configuration);
+    cluster.slice(&[Some(false)]);
+    cluster.api.put(SETTINGS, json!({"data": {"settings.yaml": "ndots: many\n"}}));
+    let page = self::page(&cluster.check(&[]));
+    for line in [
+        "  problem  MutatingWebhookConfiguration podlocal-dns-webhook has no caBundle",
+        "  unknown  MutatingWebhookConfiguration podlocal-dns-webhook has match conditions of its own",
+        "  problem  Service podlocal-dns/podlocal-dns-webhook: no endpoint is ready",
+        "  problem  the webhook's settings: bad settings",
+        "ndots: \"many\": expected a whole number",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_missing_is_named_and_the_rest_goes_on() {
+    let cluster = TestCluster::installed().await;
+    for path in [
+        NAMESPACES,
+        &format!("{CONFIGURATIONS}/podlocal-dns-webhook"),
+        SLICES,
+        "/api/v1/namespaces/kube-system/services",
+        "/api/v1/namespaces/podlocal-dns/services",
+        &format!("{DEPLOYMENTS}/podlocal-dns-webhook"),
+    ] {
+        cluster.api.forbid(path);
+    }
+    let output = cluster.check(&[]);
+    let page = page(&output);
+    assert_eq!(output.status.code(), Some(0), "{page}");
+    for permission in [
+        "get mutatingwebhookconfigurations.admissionregistration.k8s.io/podlocal-dns-webhook",
+        "list namespaces",
+        "list services --namespace kube-system",
+        "list services --namespace podlocal-dns",
+    ] {
+        assert!(
+            page.contains(&format!("kubectl auth can-i {permission}\n")),
+            "{permission} is not in\n{page}"
+        );
+    }
+    assert!(
+        page.contains("Deployment/web") && page.contains("Deployment/idle"),
+        "all count as opted in\n{page}"
+    );
+
+    let cluster = TestCluster::installed().await;
+    cluster.api.forbid("/api/v1/pods");
+    cluster.api.forbid(SETTINGS);
+    let output = cluster.check(&[]);
+    let page = self::page(&output);
+    assert_eq!(output.status.code(), Some(1), "{page}");
+    for permission in ["list pods --all-namespaces", "get configmaps/settings --namespace podlocal-dns"] {
+        assert!(
+            page.contains(&format!("kubectl auth can-i {permission}\n")),
+            "{permission} is not in\n{page}"
+        );
+    }
+    let output = cluster.check(&["--namespace", "jobs"]);
+    assert_eq!(output.status.code(), Some(0), "one namespace may be seen: {}", self::page(&output));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_not_there_is_one_error_with_a_next_step() {
+    let cluster = TestCluster::start().await;
+    cluster.api.set_down(true);
+    for output in [
+        cluster.check(&[]),
+        cluster.check(&["--context", "other"]),
+        run(program().args(["check", "--kubeconfig", "/no/such/file"])),
+        run(program().args(["check"]).env("KUBECONFIG", "/no/such/file")),
+    ] {
+        assert_eq!(output.status.code(), Some(1), "{}", page(&output));
+        let text = stderr(&output);
+        assert!(text.starts_with("podlocal-webhook: ") && text.contains("\nnext: "), "{text}");
+        assert_eq!(page(&output), "");
+    }
+}
+
+/// An API server, and how to reach it.
+struct TestCluster {
+    api: ApiServer,
+    folder: tempfile::TempDir,
+}
+
+impl TestCluster {
+    /// One without the webhook.
+    async fn start() -> Self {
+        let api = ApiServer::start().await;
+        api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).expect("writes");
+        Self { api, folder }
+    }
+
+    /// One where everything is there, with a namespace that is opted in and one that is not.
+    async fn installed() -> Self {
+        let cluster = Self::start().await;
+        let api = &cluster.api;
+        let mut configuration = yaml::read(INSTALLED).expect("YAML").remove(0);
+        for entry in configuration["webhooks"].as_array_mut().expect("entries") {
+            entry["clientConfig"]["caBundle"] = json!("Q0E=");
+        }
+        api.put(&format!("{CONFIGURATIONS}/podlocal-dns-webhook"), configuration);
+        cluster.slice(&[Some(true), None, Some(false)]);
+        let args =
+            ["serve", "--sidecar-image=registry.example/sidecar:7", "--settings=/etc/podlocal/settings.yaml"];
+        let pod = json!({
+            "containers": [{
+                "name": "webhook", "args": args,
+                "volumeMounts": [{"name": "settings", "mountPath": "/etc/podlocal"}],
+            }],
+            "volumes": [{"name": "settings", "configMap": {"name": "settings"}}],
+        });
+        api.put(&format!("{DEPLOYMENTS}/podlocal-dns-webhook"), json!({"spec": {"template": {"spec": pod}}}));
+        api.put(SETTINGS, json!({"data": {"settings.yaml": "ndots: 3\n"}}));
+        cluster.service("kube-system", "kube-dns", "10.96.0.10", &json!({"k8s-app": "kube-dns"}));
+        cluster.service("podlocal-dns", "tier", "10.96.0.53", &json!({SHARED_TIER_LABEL: "true"}));
+        for (name, labels) in [("jobs", json!({INJECT_LABEL: INJECT_ENABLED})), ("quiet", json!({}))] {
+            let namespace = json!({"metadata": {"name": name, "labels": labels}});
+            api.put(&format!("{NAMESPACES}/{name}"), namespace);
+        }
+        for index in 0..3 {
+            cluster.pod("jobs", &format!("web-{index}"), "ReplicaSet", "web-7d9f", &json!({}));
+        }
+        for index in 0..2 {
+            cluster.pod("quiet", &format!("idle-{index}"), "ReplicaSet", "idle-7d9f", &json!({}));
+        }
+        cluster
+    }
+
+    /// A pod of that controller, as the API server gives it in a list.
+    fn pod(&self, namespace: &str, name: &str, kind: &str, controller: &str, change: &Value) {
+        let mut pod = json!({
+            "metadata": {"name": name, "namespace": namespace, "labels": {"pod-template-hash": "7d9f"}},
+            "spec": {"containers": [{"name": "app"}], "dnsPolicy": "ClusterFirst", "nodeName": "node-1"},
+            "status": {"phase": "Running", "podIP": "10.244.0.7"},
+        });
+        if !kind.is_empty() {
+            pod["metadata"]["ownerReferences"] =
+                json!([{"kind": kind, "name": controller, "controller": true}]);
+        }
+        json_patch::merge(&mut pod, change);
+        self.api.put(&format!("{NAMESPACES}/{namespace}/pods/{name}"), pod);
+    }
+
+    fn service(&self, namespace: &str, name: &str, address: &str, labels: &Value) {
+        let port =
+            |protocol: &str| json!({"name": protocol.to_lowercase(), "port": 53, "protocol": protocol});
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "spec": {"type": "ClusterIP", "clusterIPs": [address], "ports": [port("UDP"), port("TCP")]},
+        });
+        self.api.put(&format!("{NAMESPACES}/{namespace}/services/{name}"), service);
+    }
+
+    /// The endpoints of the webhook, with what each says about being ready.
+    fn slice(&self, ready: &[Option<bool>]) {
+        let endpoints: Vec<_> = ready.iter().map(|ready| json!({"conditions": {"ready": ready}})).collect();
+        let labels = json!({"kubernetes.io/service-name": "podlocal-dns-webhook"});
+        self.api.put(
+            &format!("{SLICES}/podlocal-dns-webhook-1"),
+            json!({"metadata": {"name": "podlocal-dns-webhook-1", "labels": labels}, "endpoints": endpoints}),
+        );
+    }
+
+    fn check(&self, flags: &[&str]) -> Output {
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        run(program().arg("check").args(flags).env("KUBECONFIG", kubeconfig))
+    }
+
+    fn json(&self, flags: &[&str]) -> Value {
+        let output = self.check(&[flags, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}{}", page(&output), stderr(&output));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+}
+
+/// Runs it to its end, beside the tasks of the API server.
+fn run(command: &mut std::process::Command) -> Output {
+    let command = command.stdin(Stdio::null());
+    tokio::task::block_in_place(|| command.output().expect("starts"))
+}
+
+fn page(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
