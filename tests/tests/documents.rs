@@ -39,6 +39,32 @@ fn the_index_has_every_page() {
     none(&missing);
 }
 
+/// The page says "line by line": what the webhook puts into a pod, key by key, stands in code somewhere on it.
+#[test]
+fn every_injected_line_is_explained() {
+    let all = all();
+    let page = all.iter().find(|document| document.path == "docs/injected.md").expect("the page");
+    let output = page.blocks_of(|kind| *kind == Kind::Output).next().expect("an injected pod");
+    let pod: serde_json::Value = serde_saphyr::from_str(&output.text).expect("YAML");
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().expect("a map").keys().cloned().collect()
+    };
+    let container = &pod["spec"]["initContainers"][0];
+    let mut lines = vec!["initContainers".to_owned(), "dnsPolicy".to_owned()];
+    for part in
+        [container, &container["securityContext"], &pod["spec"]["dnsConfig"], &pod["metadata"]["annotations"]]
+    {
+        lines.extend(keys(part));
+    }
+    for named in [&container["env"], &pod["spec"]["securityContext"]["sysctls"]] {
+        let names = named.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str());
+        lines.extend(names.map(str::to_owned));
+    }
+    assert!(lines.len() > 20, "{lines:?}");
+    let is_missing = |line: &&String| !page.spans.iter().any(|(_, code)| code.contains(line.as_str()));
+    none(&lines.iter().filter(is_missing).cloned().collect::<Vec<_>>());
+}
+
 /// So that the words "CI runs it" are true: the step begins with the command that the document shows.
 #[test]
 fn what_ci_is_said_to_run_it_runs() {
@@ -88,6 +114,7 @@ fn step_of(ci: &str, step: &str) -> Vec<Vec<String>> {
 const STUB: &str = r#"#!/usr/bin/env bash
 echo "$(basename "$0") $*" >>"$LOG"
 if [ "$(basename "$0")" != kubectl ]; then exit 0; fi
+case "$*" in "get namespace my-jobs "*) echo "${EXISTING:-}" ;; esac
 case "$*" in "${FAILING:-no command}"*) echo 'the cluster says no' >&2; exit 1 ;; esac
 while [ $# != 0 ]; do
     case $1 in
@@ -103,8 +130,9 @@ done
 const STUBBED: [&str; 7] =
     ["kubectl", "podlocal-webhook", "podlocal-sidecar", "curl", "docker", "cosign", "skopeo"];
 
-/// `tests/cluster/run --docs` against a cluster that says yes to everything but `failing`; and what it was asked.
-fn run_against_a_stub(failing: &str) -> (Output, String) {
+/// `tests/cluster/run --docs` against a cluster that says yes to everything but what begins as the variable `FAILING` says;
+/// and what it was asked.
+fn run_against_a_stub(variable: &str, value: &str) -> (Output, String) {
     let folder = tempfile::tempdir().expect("a folder");
     for name in STUBBED {
         let stub = folder.path().join(name);
@@ -115,9 +143,7 @@ fn run_against_a_stub(failing: &str) -> (Output, String) {
     let mut command = Command::new(root().join("tests/cluster/run"));
     command.arg("--docs").env("PATH", format!("{}:{path}", folder.path().display()));
     command.env("LOG", folder.path().join("log")).env("KUBECONFIG", "/dev/null").stdin(Stdio::null());
-    if !failing.is_empty() {
-        command.env("FAILING", failing);
-    }
+    command.env(variable, value);
     let installed =
         std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.exists());
     if let Some(kubectl) = installed {
@@ -136,7 +162,7 @@ fn rows(output: &Output, verdict: &str) -> Vec<String> {
 
 #[test]
 fn every_block_for_a_cluster_is_run_in_the_order_of_the_index_and_everything_is_removed() {
-    let (output, log) = run_against_a_stub("");
+    let (output, log) = run_against_a_stub("FAILING", "no command");
     let said =
         format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{said}");
@@ -166,13 +192,21 @@ fn every_block_for_a_cluster_is_run_in_the_order_of_the_index_and_everything_is_
 
 #[test]
 fn a_block_that_fails_is_named_and_the_others_are_run_all_the_same() {
-    let (output, log) = run_against_a_stub("label namespace my-jobs");
+    let (output, log) = run_against_a_stub("FAILING", "label namespace my-jobs");
     assert_eq!(output.status.code(), Some(1));
     let failed = rows(&output, "FAILED ");
     assert!(failed.iter().any(|row| row.starts_with("README.md:")), "{failed:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("the cluster says no"));
     assert!(rows(&output, "ok ").iter().any(|row| row.starts_with("docs/upgrade.md:")));
     assert!(log.contains("delete namespace my-jobs"), "{log}");
+}
+
+#[test]
+fn a_namespace_of_somebody_else_is_never_removed() {
+    let (output, log) = run_against_a_stub("EXISTING", "namespace/my-jobs");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("namespace/my-jobs"));
+    assert!(!log.contains("delete") && !log.contains("apply"), "{log}");
 }
 
 #[test]
