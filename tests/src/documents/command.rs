@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`Seen::Program`]) |
 //! | `podlocal-sidecar`, `podlocal-webhook` with flags | their `--help` names the flags ([`Seen::Flags`]) |
-//! | `cargo test --test NAME`, `cargo bench --bench NAME`, any `--package NAME` | the file, the package |
+//! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
 //! | `just RECIPE` | the recipe |
 //! | `.ci/NAME`, `tests/cluster/run` | the file |
 //! | `kubectl ... -k FOLDER` | the folder |
@@ -23,6 +23,9 @@ pub enum Seen {
     /// A program under test: its `--help` must name these flags.
     Flags(String, Vec<String>),
 }
+
+/// The programs under test.
+const UNDER_TEST: [&str; 2] = ["podlocal-sidecar", "podlocal-webhook"];
 
 /// The commands of a block, one a line: continued lines are joined, comments are gone.
 pub fn lines(text: &str) -> Vec<Vec<String>> {
@@ -43,7 +46,7 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
     let Some((program, rest)) = words.split_first() else { return Ok(None) };
     let of_rest = || rest.iter().map(|word| (*word).to_owned());
     match *program {
-        "cargo" => cargo(rest).map(Some),
+        "cargo" => cargo(rest),
         "just" => rest.first().map_or(Ok(Some(Seen::Nothing)), |recipe| {
             let text = std::fs::read_to_string(root().join("justfile")).unwrap_or_default();
             let is_there =
@@ -57,11 +60,11 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
             }
             Ok(Some(Seen::Nothing))
         }
-        "podlocal-sidecar" | "podlocal-webhook" => {
+        program if UNDER_TEST.contains(&program) => {
             let flags = of_rest().filter(|word| word.starts_with("--") && word.len() > 2);
             let names = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned());
             let names = names.filter(|name| name != "--help" && name != "--version");
-            Ok(Some(Seen::Flags((*program).to_owned(), names.collect())))
+            Ok(Some(Seen::Flags(program.to_owned(), names.collect())))
         }
         path if path.starts_with(".ci/") || path == "tests/cluster/run" => {
             exists(&root().join(path)).map(|()| Some(Seen::Nothing))
@@ -73,7 +76,7 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
     }
 }
 
-fn cargo(words: &[&str]) -> Result<Seen, String> {
+fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
     let ours: Vec<_> = words.iter().copied().take_while(|word| *word != "--").collect();
     let theirs = words.iter().skip(ours.len() + 1).map(|word| (*word).to_owned()).collect();
     let values = |long: &'static str, short: &'static str| {
@@ -86,21 +89,25 @@ fn cargo(words: &[&str]) -> Result<Seen, String> {
         exists(&root().join(folder).join("Cargo.toml"))?;
         package = Some(folder);
     }
-    for (kind, name) in values("--test", "")
-        .map(|name| ("tests", name))
-        .chain(values("--bench", "").map(|name| ("benches", name)))
-    {
-        exists(&root().join(package.unwrap_or("tests")).join(kind).join(format!("{name}.rs")))?;
+    for (flag, kind) in [("--test", "tests"), ("--bench", "benches"), ("--example", "examples")] {
+        for name in values(flag, "") {
+            exists(&root().join(package.unwrap_or("tests")).join(kind).join(format!("{name}.rs")))?;
+        }
+    }
+    let is_program = |name: &str| is_program_of_tests(name) || UNDER_TEST.contains(&name);
+    if let Some(name) = values("--bin", "").find(|name| !is_program(name)) {
+        return Err(format!("there is no program {name}"));
     }
     for file in values("--manifest-path", "") {
         exists(&root().join(file))?;
     }
-    match (ours.first(), values("--bin", "").next()) {
-        (Some(&"run"), Some(name)) if is_program_of_tests(name) => Ok(Seen::Program(name.to_owned(), theirs)),
-        (Some(&"run"), _) => Err("cargo run: expected --bin and a program of the tests".to_owned()),
-        (Some(&("build" | "test" | "bench" | "doc" | "update")), _) => Ok(Seen::Nothing),
-        (other, _) => Err(format!("cargo {}: not known here", other.unwrap_or(&""))),
-    }
+    Ok(match (ours.first(), values("--bin", "").next()) {
+        (Some(&"run"), Some(name)) if is_program_of_tests(name) => {
+            Some(Seen::Program(name.to_owned(), theirs))
+        }
+        (Some(&("run" | "build" | "test" | "bench" | "doc" | "update")), _) => Some(Seen::Nothing),
+        _ => None,
+    })
 }
 
 fn is_program_of_tests(name: &str) -> bool {
@@ -132,6 +139,7 @@ mod tests {
             "cargo test --workspace",
             "cargo test -p podlocal-tests --test pods",
             "cargo bench --package podlocal-sidecar --bench hits",
+            "cargo run -q -p podlocal-settings --example settings-page",
             "just step lint",
             "KUBECONFIG=x tests/cluster/run --installed",
             "kubectl apply -k manifests/base",
@@ -142,14 +150,16 @@ mod tests {
             "cargo test -p podlocal-tests --test gone",
             "cargo bench --package podlocal-gone",
             "cargo run --release --bin gone",
-            "cargo frobnicate",
+            "cargo build --bin podlocal-sidecar --bin gone",
             "just gone",
             ".ci/gone",
             "kubectl apply -k manifests/gone",
         ] {
             assert!(looked(line).is_err(), "{line}");
         }
-        assert_eq!(looked("curl -s localhost"), Ok(None));
+        for line in ["curl -s localhost", "cargo frobnicate"] {
+            assert_eq!(looked(line), Ok(None), "{line}");
+        }
     }
 
     #[test]
