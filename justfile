@@ -43,6 +43,10 @@ fuzz SECONDS="60" *TARGETS:
 settings-page:
     cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
 
+# What the commands of documents print, written anew; read the difference before you commit it
+outputs:
+    UPDATE=1 cargo test -p podlocal-tests --test documented_commands
+
 # The golden pods, written anew from what the webhook does now; read the difference before you commit it
 golden:
     UPDATE=1 cargo test -p podlocal-webhook --test golden

@@ -9,6 +9,7 @@
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       these together, for one test or one arm of an experiment
 //!   bench         how fast and how small the sidecar is, beside an echo and other forwarders, measured
+//!   documents     the commands and links of the Markdown files
 //!   faults        what the sidecar does when things go wrong, measured
 //!   framing       messages over TCP
 //!   gang          the experiment: a Job's pods, with and without injection
@@ -33,6 +34,7 @@ pub mod bench;
 pub mod cluster;
 pub mod cluster_dns;
 pub mod cluster_tier;
+pub mod documents;
 pub mod failure;
 pub mod faults;
 mod framing;

@@ -239,31 +239,3 @@ fn a_kustomization_lists_every_manifest_beside_it() {
         }
     }
 }
-
-#[test]
-fn links_between_documents_lead_somewhere() {
-    let documents = [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-        "tests/README.md",
-        "manifests/README.md",
-        "docs/check.md",
-        "docs/gang.md",
-        "docs/lookup.md",
-        "docs/resolvers.md",
-        "docs/soak.md",
-        "docs/speed.md",
-    ];
-    for document in documents {
-        let folder = Path::new(document).parent().expect("a folder").to_owned();
-        for link in text(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if !target.is_empty() && !target.contains("://") {
-                assert!(root().join(&folder).join(target).exists(), "{document} links to {target}");
-            }
-        }
-    }
-}

@@ -1,0 +1,181 @@
+//! Command lines of documents: what is looked at without running them. Pure, but for the files that it looks for.
+//!
+//! | the command | what must be there |
+//! |---|---|
+//! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`Seen::Program`]) |
+//! | `podlocal-sidecar`, `podlocal-webhook` with flags | their `--help` names the flags ([`Seen::Flags`]) |
+//! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
+//! | `just RECIPE` | the recipe |
+//! | `.ci/NAME`, `tests/cluster/run` | the file |
+//! | `kubectl ... -k FOLDER` | the folder |
+
+use std::path::Path;
+
+use super::root;
+
+/// What has to be asked of a program; everything else about a command has been looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    Nothing,
+    /// A program of this crate: with these arguments and `--help` behind them it must not complain.
+    Program(String, Vec<String>),
+    /// A program under test: its `--help` must name these flags.
+    Flags(String, Vec<String>),
+}
+
+/// The programs under test.
+const UNDER_TEST: [&str; 2] = ["podlocal-sidecar", "podlocal-webhook"];
+
+/// The commands of a block, one a line: continued lines are joined, comments are gone.
+pub fn lines(text: &str) -> Vec<Vec<String>> {
+    let joined = text.replace("\\\n", " ");
+    let commands = joined.lines().map(words);
+    commands.filter(|words| !words.is_empty()).collect()
+}
+
+/// The words of a command without its comment.
+pub fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().take_while(|word| !word.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Looks at one command. `None`: it is none of those in the table.
+pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
+    let is_assignment = |word: &&String| word.contains('=') && !word.starts_with('-');
+    let words: Vec<&str> = words.iter().skip_while(is_assignment).map(String::as_str).collect();
+    let Some((program, rest)) = words.split_first() else { return Ok(None) };
+    let of_rest = || rest.iter().map(|word| (*word).to_owned());
+    match *program {
+        "cargo" => cargo(rest),
+        "just" => rest.first().map_or(Ok(Some(Seen::Nothing)), |recipe| {
+            let text = std::fs::read_to_string(root().join("justfile")).unwrap_or_default();
+            let is_there =
+                text.lines().any(|line| line.split([' ', ':']).next() == Some(recipe) && line.ends_with(':'));
+            if is_there { Ok(Some(Seen::Nothing)) } else { Err(format!("the justfile has no {recipe}")) }
+        }),
+        "kubectl" => {
+            let folders = rest.iter().zip(rest.iter().skip(1)).filter(|(flag, _)| **flag == "-k");
+            for (_, folder) in folders {
+                exists(&root().join(folder).join("kustomization.yaml"))?;
+            }
+            Ok(Some(Seen::Nothing))
+        }
+        program if UNDER_TEST.contains(&program) => {
+            let flags = of_rest().filter(|word| word.starts_with("--") && word.len() > 2);
+            let names = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned());
+            let names = names.filter(|name| name != "--help" && name != "--version");
+            Ok(Some(Seen::Flags(program.to_owned(), names.collect())))
+        }
+        path if path.starts_with(".ci/") || path == "tests/cluster/run" => {
+            exists(&root().join(path)).map(|()| Some(Seen::Nothing))
+        }
+        name if is_program_of_tests(name) && rest.first().is_some_and(|word| word.starts_with("--")) => {
+            Ok(Some(Seen::Program(name.to_owned(), of_rest().collect())))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
+    let ours: Vec<_> = words.iter().copied().take_while(|word| *word != "--").collect();
+    let theirs = words.iter().skip(ours.len() + 1).map(|word| (*word).to_owned()).collect();
+    let values = |long: &'static str, short: &'static str| {
+        let pairs = ours.iter().zip(ours.iter().skip(1));
+        pairs.filter(move |(flag, _)| **flag == long || **flag == short).map(|(_, value)| *value)
+    };
+    let mut package = None;
+    for name in values("--package", "-p") {
+        let folder = name.strip_prefix("podlocal-").unwrap_or(name);
+        exists(&root().join(folder).join("Cargo.toml"))?;
+        package = Some(folder);
+    }
+    for (flag, kind) in [("--test", "tests"), ("--bench", "benches"), ("--example", "examples")] {
+        for name in values(flag, "") {
+            exists(&root().join(package.unwrap_or("tests")).join(kind).join(format!("{name}.rs")))?;
+        }
+    }
+    let is_program = |name: &str| is_program_of_tests(name) || UNDER_TEST.contains(&name);
+    if let Some(name) = values("--bin", "").find(|name| !is_program(name)) {
+        return Err(format!("there is no program {name}"));
+    }
+    for file in values("--manifest-path", "") {
+        exists(&root().join(file))?;
+    }
+    Ok(match (ours.first(), values("--bin", "").next()) {
+        (Some(&"run"), Some(name)) if is_program_of_tests(name) => {
+            Some(Seen::Program(name.to_owned(), theirs))
+        }
+        (Some(&("run" | "build" | "test" | "bench" | "doc" | "update")), _) => Some(Seen::Nothing),
+        _ => None,
+    })
+}
+
+fn is_program_of_tests(name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    is_plain && root().join("tests/src/bin").join(format!("{name}.rs")).exists()
+}
+
+fn exists(path: &Path) -> Result<(), String> {
+    if path.exists() { Ok(()) } else { Err(format!("there is no {}", path.display())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looked(line: &str) -> Result<Option<Seen>, String> {
+        look(&words(line))
+    }
+
+    #[test]
+    fn lines_are_joined_and_comments_are_gone() {
+        let text = "a --b \\\n  c # why\n\n# nothing\nd\n";
+        assert_eq!(lines(text), [vec!["a", "--b", "c"], vec!["d"]]);
+    }
+
+    #[test]
+    fn what_a_command_names_must_be_there() {
+        for line in [
+            "cargo test --workspace",
+            "cargo test -p podlocal-tests --test pods",
+            "cargo bench --package podlocal-sidecar --bench hits",
+            "cargo run -q -p podlocal-settings --example settings-page",
+            "just step lint",
+            "KUBECONFIG=x tests/cluster/run --installed",
+            "kubectl apply -k manifests/base",
+        ] {
+            assert_eq!(looked(line), Ok(Some(Seen::Nothing)), "{line}");
+        }
+        for line in [
+            "cargo test -p podlocal-tests --test gone",
+            "cargo bench --package podlocal-gone",
+            "cargo run --release --bin gone",
+            "cargo build --bin podlocal-sidecar --bin gone",
+            "just gone",
+            ".ci/gone",
+            "kubectl apply -k manifests/gone",
+        ] {
+            assert!(looked(line).is_err(), "{line}");
+        }
+        for line in ["curl -s localhost", "cargo frobnicate"] {
+            assert_eq!(looked(line), Ok(None), "{line}");
+        }
+    }
+
+    #[test]
+    fn programs_are_to_be_asked_about_their_flags() {
+        let asked = |name: &str, arguments: &[&str]| {
+            Ok(Some(Seen::Program(
+                name.to_owned(),
+                arguments.iter().map(|word| (*word).to_owned()).collect(),
+            )))
+        };
+        assert_eq!(
+            looked("cargo run --release --bin gang -- --pods 5 # few"),
+            asked("gang", &["--pods", "5"])
+        );
+        assert_eq!(looked("gang-simulation --pods 5"), asked("gang-simulation", &["--pods", "5"]));
+        let flags = Seen::Flags("podlocal-sidecar".to_owned(), vec!["--listen".to_owned()]);
+        assert_eq!(looked("podlocal-sidecar --listen=127.0.0.1:5380"), Ok(Some(flags)));
+    }
+}
