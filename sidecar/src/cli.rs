@@ -7,7 +7,26 @@ use lexopt::Arg;
 use podlocal_settings::names::VARIABLE_PREFIX;
 use podlocal_settings::read::{Given, Mistake, Read, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_settings::{Settings, page};
+use podlocal_settings::{Settings, page, program};
+
+/// Every command, as data.
+pub const COMMANDS: &[program::Command] = &[
+    program::Command {
+        name: "serve",
+        arguments: "",
+        sentence: "be the proxy; what the program does when no command is given",
+    },
+    program::Command {
+        name: "await",
+        arguments: "",
+        sentence: "wait until the proxy is ready, at most ready-timeout",
+    },
+    program::Command {
+        name: "health",
+        arguments: "",
+        sentence: "exit 0 when the proxy is ready, 1 when not",
+    },
+];
 
 /// What the program is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,16 +90,20 @@ pub fn parse(
 
 /// What `--help` prints.
 pub fn help() -> String {
+    let command = |command: &program::Command| {
+        let shown = format!("{} {}", command.name, command.arguments);
+        format!("  {:<24} {}\n", shown.trim_end(), command.sentence)
+    };
     format!(
         "podlocal-sidecar {}: a caching DNS proxy for one pod\n\n\
-         Usage: podlocal-sidecar [serve] [--SETTING VALUE]...   be the proxy\n\
-         \x20      podlocal-sidecar await                         wait until the proxy is ready, at most ready-timeout\n\
-         \x20      podlocal-sidecar health                        exit 0 when the proxy is ready, 1 when not\n\n\
+         Usage: podlocal-sidecar [COMMAND] [--SETTING VALUE]...\n\n\
+         Commands:\n{}\n\
          Each setting is a flag, or a variable such as PODLOCAL_CACHE_SIZE; a flag wins. --listen and --upstream\n\
          may be repeated.\n\n{}\n\
          Exit codes: 0 after a drained SIGTERM, 64 for bad settings, 1 when it cannot start, 2 when a second signal\n\
          cuts the drain.\n",
         env!("CARGO_PKG_VERSION"),
+        COMMANDS.iter().map(command).collect::<String>(),
         page::help(Setting::is_for_sidecar)
     )
 }
@@ -129,7 +152,7 @@ impl Flags {
             "serve" => Command::Serve,
             "await" => Command::Await,
             "health" => Command::Health,
-            _ => return self.mistake("command", word, "serve, await or health"),
+            _ => return self.mistake("command", word, &program::names(COMMANDS)),
         };
         if self.command.replace(command).is_some() {
             self.mistake("command", word, "one command");
@@ -217,6 +240,16 @@ mod tests {
         let invocation = parsed(&["await"], &[("PODLOCAL_FUTURE", "1"), ("PATH", "/")]).expect("good");
         assert_eq!(invocation.command, Command::Await);
         assert_eq!(invocation.unknown_variables, ["PODLOCAL_FUTURE"]);
+    }
+
+    #[test]
+    fn every_command_of_the_table_is_one_and_stands_in_the_help() {
+        for command in COMMANDS {
+            let required = command.arguments.split_whitespace().filter(|word| !word.starts_with('['));
+            let arguments: Vec<_> = std::iter::once(command.name).chain(required).collect();
+            assert!(parsed(&arguments, &[]).is_ok(), "{}", command.name);
+            assert!(help().contains(&format!("\n  {}", command.name)), "{}", command.name);
+        }
     }
 
     #[test]
