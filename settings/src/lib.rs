@@ -5,8 +5,8 @@
 //!   read      texts from flags, variables, annotations or a file -> [`Settings`], and every mistake at once
 //!   write     what was given -> the sidecar's environment
 //!   value     one strict parser per kind of value
-//!   page      the table for people: the page in the docs, the lines of `--help`
-//!   program   the commands of a program, as data
+//!   page      the table as the page in the docs
+//!   program   what `--help`, man page and completions of a program are made of
 //!   names     the fixed names that both programs need: labels, the container, paths, ids
 //! ```
 //!

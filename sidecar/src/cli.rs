@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use lexopt::Arg;
+use podlocal_settings::Settings;
 use podlocal_settings::names::VARIABLE_PREFIX;
+use podlocal_settings::program::{self, Length};
 use podlocal_settings::read::{Given, Mistake, Read, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_settings::{Settings, page, program};
+
+mod about;
+
+pub use about::about;
 
 /// Every command, as data.
 pub const COMMANDS: &[program::Command] = &[
@@ -37,8 +42,8 @@ pub enum Command {
     Await,
     /// Say whether the proxy is ready.
     Health,
-    /// Print how to use the program.
-    Help,
+    /// Print how to use the program: what is used most, or everything.
+    Help(Length),
     /// Print the version.
     Version,
 }
@@ -75,7 +80,7 @@ pub fn parse(
         given.map(|(origin, text)| Given { origin, text }).collect()
     });
     flags.mistakes.extend(mistakes);
-    if !flags.mistakes.is_empty() && flags.command.is_none_or(|command| command != Command::Help) {
+    if !flags.mistakes.is_empty() && !matches!(flags.command, Some(Command::Help(_))) {
         return Err(flags.mistakes);
     }
     let is_known = |name: &String| {
@@ -86,26 +91,6 @@ pub fn parse(
         settings,
         unknown_variables: variables.into_keys().filter(|name| !is_known(name)).collect(),
     })
-}
-
-/// What `--help` prints.
-pub fn help() -> String {
-    let command = |command: &program::Command| {
-        let shown = format!("{} {}", command.name, command.arguments);
-        format!("  {:<24} {}\n", shown.trim_end(), command.sentence)
-    };
-    format!(
-        "podlocal-sidecar {}: a caching DNS proxy for one pod\n\n\
-         Usage: podlocal-sidecar [COMMAND] [--SETTING VALUE]...\n\n\
-         Commands:\n{}\n\
-         Each setting is a flag, or a variable such as PODLOCAL_CACHE_SIZE; a flag wins. --listen and --upstream\n\
-         may be repeated.\n\n{}\n\
-         Exit codes: 0 after a drained SIGTERM, 64 for bad settings, 1 when it cannot start, 2 when a second signal\n\
-         cuts the drain.\n",
-        env!("CARGO_PKG_VERSION"),
-        COMMANDS.iter().map(command).collect::<String>(),
-        page::help(Setting::is_for_sidecar)
-    )
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +107,7 @@ impl Flags {
         loop {
             let name = match parser.next() {
                 Ok(None) => return,
-                Ok(Some(Arg::Short('h'))) => return self.command = Some(Command::Help),
+                Ok(Some(Arg::Short('h'))) => return self.command = Some(Command::Help(Length::Brief)),
                 Ok(Some(Arg::Short('V'))) => return self.command = Some(Command::Version),
                 Ok(Some(Arg::Short(letter))) => {
                     self.mistake(&format!("-{letter}"), "", "a flag of this program, see --help");
@@ -140,7 +125,7 @@ impl Flags {
                 }
             };
             match name.as_str() {
-                "help" => return self.command = Some(Command::Help),
+                "help" => return self.command = Some(Command::Help(Length::Whole)),
                 "version" => return self.command = Some(Command::Version),
                 name => self.setting(name, &mut parser),
             }
@@ -243,18 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_table_is_one_and_stands_in_the_help() {
+    fn every_command_of_the_table_is_one() {
         for command in COMMANDS {
             let required = command.arguments.split_whitespace().filter(|word| !word.starts_with('['));
             let arguments: Vec<_> = std::iter::once(command.name).chain(required).collect();
             assert!(parsed(&arguments, &[]).is_ok(), "{}", command.name);
-            assert!(help().contains(&format!("\n  {}", command.name)), "{}", command.name);
         }
     }
 
     #[test]
     fn help_is_given_even_among_mistakes() {
-        assert_eq!(parsed(&["--cache-size=x", "--help"], &[]).expect("help").command, Command::Help);
-        assert!(help().contains("--cache-size"));
+        for (flag, length) in [("--help", Length::Whole), ("-h", Length::Brief)] {
+            let invocation = parsed(&["--cache-size=x", flag], &[]).expect("help");
+            assert_eq!(invocation.command, Command::Help(length));
+        }
     }
 }

@@ -30,14 +30,8 @@ fn main() -> ExitCode {
         Command::Serve => runtime.block_on(serve(invocation)),
         Command::Await => runtime.block_on(hold(&invocation.settings)),
         Command::Health => runtime.block_on(health(&invocation.settings)),
-        Command::Help => {
-            print!("{}", cli::help());
-            ExitCode::SUCCESS
-        }
-        Command::Version => {
-            println!("podlocal-sidecar {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        Command::Help(length) => print(&cli::about().help(length)),
+        Command::Version => print(concat!("podlocal-sidecar ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 
@@ -112,6 +106,15 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
         return Err(Mistake::new(table::UPSTREAM.flag(), "", expected));
     }
     Ok(found)
+}
+
+/// Prints to standard output; a reader that has gone away is an ending like any other.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn refuse(mistakes: &[Mistake]) -> ExitCode {

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
+use podlocal_settings::program::Length;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
 use crate::annotations::Defaults;
 use crate::cluster::ClusterFlags;
-use crate::flags::Takers;
+use crate::flags::{self, Takers};
 use crate::settings_file;
 
 mod taker;
@@ -21,8 +22,8 @@ use taker::{Taker, address, host, path};
 /// What the program is asked to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Print [`crate::flags::help`].
-    Help,
+    /// Print how to use the program: what is used most, or everything.
+    Help(Length),
     /// Print the version.
     Version,
     /// Answer admission reviews.
@@ -113,10 +114,13 @@ pub fn parse(
     loop {
         match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Command::Help),
+            Ok(Some(Arg::Short('h'))) => return Ok(Command::Help(Length::Brief)),
+            Ok(Some(Arg::Long("help"))) => return Ok(Command::Help(Length::Whole)),
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
-            Ok(Some(Arg::Short('f'))) => taker.take("file", &mut parser),
-            Ok(Some(Arg::Short('o'))) => taker.take("output", &mut parser),
+            Ok(Some(Arg::Short(letter))) => match flags::by_letter(letter) {
+                Some(flag) => taker.take(flag.name, &mut parser),
+                None => taker.mistakes.push(format!("-{letter}: there is no such flag")),
+            },
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
                 taker.take(&name, &mut parser);

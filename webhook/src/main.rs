@@ -23,7 +23,7 @@ const EXIT_USAGE: u8 = 64;
 fn main() -> ExitCode {
     let command = config::parse(std::env::args_os().skip(1), |file| std::fs::read_to_string(file));
     match command {
-        Ok(Command::Help) => print(&flags::help()),
+        Ok(Command::Help(length)) => print(&flags::about().help(length)),
         Ok(Command::Version) => print(concat!("podlocal-webhook ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Serve(settings)) => serve(*settings),
         Ok(Command::Inject(settings)) => inject(&settings),
