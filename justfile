@@ -55,3 +55,15 @@ golden:
 images TAG="dev":
     docker build -f Dockerfile.sidecar -t podlocal-dns/sidecar:{{TAG}} .
     docker build -f Dockerfile.webhook -t podlocal-dns/webhook:{{TAG}} .
+
+# Everything that a release consists of, into dist
+release:
+    .ci/release
+
+# Builds programs twice, in two places, and compares the bytes: both, or those named
+reproducible *PACKAGES:
+    .ci/reproducible {{PACKAGES}}
+
+# Man pages and completions, into target/pages
+pages:
+    cargo run -q -p podlocal-release --example pages -- target/pages

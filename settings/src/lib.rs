@@ -5,6 +5,8 @@
 //!   read      texts from flags, variables, annotations or a file -> [`Settings`], and every mistake at once
 //!   write     what was given -> the sidecar's environment
 //!   value     one strict parser per kind of value
+//!   page      the table as the page in the docs
+//!   program   what `--help`, man page and completions of a program are made of
 //!   names     the fixed names that both programs need: labels, the container, paths, ids
 //! ```
 //!
@@ -12,6 +14,7 @@
 
 pub mod names;
 pub mod page;
+pub mod program;
 pub mod read;
 pub mod table;
 pub mod value;

@@ -1,4 +1,4 @@
-//! The table for people: the page in the docs and the lines of `--help`.
+//! The table for people: the page in the docs.
 
 use crate::table::{Place, Setting, TABLE};
 use crate::value::Role;
@@ -40,46 +40,13 @@ pub fn markdown() -> String {
     page
 }
 
-/// The lines of `--help` for the settings for which `wanted` holds.
-pub fn help(wanted: impl Fn(&Setting) -> bool) -> String {
-    let mut text = String::new();
-    for setting in TABLE.iter().filter(|setting| wanted(setting)) {
-        let default = match (setting.default, setting.default_in(Role::Shared)) {
-            ("", _) => String::new(),
-            (default, shared) if shared == default => format!(" [{default}]"),
-            (default, shared) => format!(" [{default}; shared: {shared}]"),
-        };
-        text.push_str(&format!("  {:<24} {}{default}\n", setting.flag(), bounds(setting)));
-        text.push_str(&wrapped(setting.sentence, 27, 100));
-    }
-    text
-}
-
-fn bounds(setting: &Setting) -> String {
+/// What a value of a setting looks like, with its bounds.
+pub(crate) fn bounds(setting: &Setting) -> String {
     if setting.smallest.is_empty() {
         setting.unit.to_owned()
     } else {
         format!("{}, {} to {}", setting.unit, setting.smallest, setting.largest)
     }
-}
-
-/// The words of `sentence` in lines of at most `width` columns, each indented.
-fn wrapped(sentence: &str, indent: usize, width: usize) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    for word in sentence.split_whitespace() {
-        if column == 0 || column + 1 + word.len() > width {
-            text.push_str(if column == 0 { "" } else { "\n" });
-            text.push_str(&" ".repeat(indent));
-            column = indent;
-        } else {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += word.len();
-    }
-    text + "\n"
 }
 
 #[cfg(test)]
@@ -90,12 +57,5 @@ mod tests {
     fn the_page_in_the_docs_is_this_table() {
         let committed = include_str!("../../docs/settings.md");
         assert!(committed == markdown(), "docs/settings.md is out of date: run `just settings-page`");
-    }
-
-    #[test]
-    fn help_has_every_setting_of_the_sidecar_and_no_long_line() {
-        let help = help(Setting::is_for_sidecar);
-        assert!(help.contains("--cache-size") && !help.contains("--memory-limit"));
-        assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
     }
 }

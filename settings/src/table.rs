@@ -73,6 +73,13 @@ impl Setting {
         matches!(self.unit, "addresses" | "domain names" | "names or *.suffixes" | "networks, private or any")
     }
 
+    /// Its values, where they are a few words; `None` where they are more than can be listed.
+    pub fn choices(&self) -> Option<Vec<&'static str>> {
+        let is_word = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase());
+        let parts: Vec<_> = self.unit.split(", ").flat_map(|part| part.split(" or ")).collect();
+        (!self.is_list() && parts.len() > 1 && parts.iter().all(is_word)).then_some(parts)
+    }
+
     /// Whether the sidecar reads it, from flags and variables.
     pub fn is_for_sidecar(&self) -> bool {
         matches!(self.place, Place::Sidecar | Place::Both)
@@ -138,6 +145,7 @@ pub fn find(name: &str, wanted: impl Fn(&Setting) -> bool) -> Option<&'static Se
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::{Given, read};
     use std::collections::BTreeSet;
 
     #[test]
@@ -166,6 +174,23 @@ mod tests {
             assert_eq!(setting.default_in(Role::Pod), setting.default);
         }
         assert_eq!(MAX_TTL.default_in(Role::Shared), MAX_TTL.default);
+    }
+
+    /// What a completion offers is what the parser takes.
+    #[test]
+    fn choices_are_values_and_the_default_is_among_them() {
+        let with_choices: Vec<_> = TABLE.iter().filter_map(|s| Some((*s, s.choices()?))).collect();
+        assert!(with_choices.iter().any(|(setting, _)| **setting == ROLE));
+        for (setting, choices) in with_choices {
+            assert!(choices.contains(&setting.default), "{}", setting.name);
+            for choice in choices {
+                let given = |other: &Setting| {
+                    let texts = (other == setting).then(|| choice.to_owned());
+                    texts.into_iter().map(|text| Given { origin: String::new(), text }).collect()
+                };
+                assert_eq!(read(given).mistakes, [], "{} {choice}", setting.name);
+            }
+        }
     }
 
     #[test]

@@ -6,14 +6,17 @@ use std::ffi::OsString;
 use lexopt::Arg;
 use podlocal_settings::Settings;
 use podlocal_settings::names::VARIABLE_PREFIX;
+use podlocal_settings::program::{self, Length};
 use podlocal_settings::read::{Given, Mistake, Read, read};
 use podlocal_settings::table::{self, Setting};
 
 use crate::lookup;
 use crate::stats;
 
-use commands::Row;
+pub use about::about;
+use commands::COMMANDS;
 
+mod about;
 pub mod commands;
 
 /// What the program is asked to do.
@@ -29,8 +32,8 @@ pub enum Command {
     Lookup(lookup::Wanted),
     /// Show what the proxy has done.
     Stats(stats::Wanted),
-    /// Print how to use the program, or that command.
-    Help(Option<&'static Row>),
+    /// Print how to use the program, or that command: what is used most, or everything.
+    Help(Option<&'static program::Command>, Length),
     /// Print the version.
     Version,
 }
@@ -69,7 +72,7 @@ pub fn parse(
     let command = flags.command();
     flags.mistakes.extend(mistakes);
     let command = match command {
-        Some(command) if flags.mistakes.is_empty() || matches!(command, Command::Help(_)) => command,
+        Some(command) if flags.mistakes.is_empty() || matches!(command, Command::Help(..)) => command,
         _ => return Err(flags.mistakes),
     };
     let is_known = |name: &String| {
@@ -84,12 +87,12 @@ pub fn parse(
 
 #[derive(Debug, Default)]
 struct Flags {
-    row: Option<&'static Row>,
+    row: Option<&'static program::Command>,
     /// The words behind the command, in order.
     words: Vec<String>,
     /// The command's own flags, with their values.
     own: BTreeMap<&'static str, String>,
-    wants_help: bool,
+    wants_help: Option<Length>,
     wants_version: bool,
     is_unknown: bool,
     /// By the setting's name. Lists are joined, of others the last wins.
@@ -103,7 +106,7 @@ impl Flags {
         loop {
             let name = match parser.next() {
                 Ok(None) => return,
-                Ok(Some(Arg::Short('h'))) => return self.wants_help = true,
+                Ok(Some(Arg::Short('h'))) => return self.wants_help = Some(Length::Brief),
                 Ok(Some(Arg::Short('V'))) => return self.wants_version = true,
                 Ok(Some(Arg::Short(letter))) => {
                     self.mistake(&format!("-{letter}"), "", "a flag of this program, see --help");
@@ -121,7 +124,7 @@ impl Flags {
                 }
             };
             match name.as_str() {
-                "help" => return self.wants_help = true,
+                "help" => return self.wants_help = Some(Length::Whole),
                 "version" => return self.wants_version = true,
                 name => self.flag(name, &mut parser),
             }
@@ -133,11 +136,10 @@ impl Flags {
         match self.row {
             None if self.is_unknown => {}
             None => {
-                self.row = commands::find(word);
+                self.row = program::find(COMMANDS, word);
                 self.is_unknown = self.row.is_none();
                 if self.is_unknown {
-                    let names: Vec<_> = commands::COMMANDS.iter().map(|row| row.name).collect();
-                    self.mistake("command", word, &format!("one of {}", names.join(", ")));
+                    self.mistake("command", word, &program::names(COMMANDS));
                 }
             }
             Some(row) if self.words.len() < row.most_arguments => self.words.push(word.to_owned()),
@@ -150,21 +152,18 @@ impl Flags {
 
     /// What is to be done; `None` when mistakes leave that open.
     fn command(&mut self) -> Option<Command> {
-        if self.wants_help {
-            return Some(Command::Help(self.row));
+        if let Some(length) = self.wants_help {
+            return Some(Command::Help(self.row, length));
         }
         if self.wants_version {
             return Some(Command::Version);
         }
-        let row = self.row.or_else(|| commands::COMMANDS.first().filter(|_| !self.is_unknown))?;
-        for name in self.own.keys().filter(|name| row.flags.iter().all(|flag| flag.name != **name)) {
-            let of: Vec<_> = commands::COMMANDS
-                .iter()
-                .filter(|row| row.flags.iter().any(|flag| flag.name == *name))
-                .map(|row| row.name)
-                .collect();
-            let expected = format!("with {}, not with {}", of.join(" or "), row.name);
-            self.mistakes.push(Mistake::new(format!("--{name}"), "", expected));
+        let row = self.row.or_else(|| COMMANDS.first().filter(|_| !self.is_unknown))?;
+        for flag in self.own.keys().filter_map(|name| commands::find_flag(name)) {
+            if !flag.is_for(row.name) {
+                let expected = format!("with {}, not with {}", flag.commands.join(" or "), row.name);
+                self.mistakes.push(Mistake::new(format!("--{}", flag.name), "", expected));
+            }
         }
         let wanted = match row.name {
             "await" => Ok(Command::Await),
@@ -268,10 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn every_command_of_the_table_is_one() {
+        for command in COMMANDS {
+            let required = command.arguments.split_whitespace().filter(|word| !word.starts_with('['));
+            let arguments: Vec<_> = std::iter::once(command.name).chain(required).collect();
+            assert!(parsed(&arguments, &[]).is_ok(), "{}", command.name);
+        }
+    }
+
+    #[test]
     fn help_is_given_even_among_mistakes() {
         let command = |arguments: &[&str]| parsed(arguments, &[]).expect("help").command;
-        assert_eq!(command(&["--cache-size=x", "--help"]), Command::Help(None));
-        assert_eq!(command(&["lookup", "a..b", "-h"]), Command::Help(commands::find("lookup")));
+        let lookup = program::find(COMMANDS, "lookup");
+        for (flag, length) in [("--help", Length::Whole), ("-h", Length::Brief)] {
+            assert_eq!(command(&["--cache-size=x", flag]), Command::Help(None, length));
+            assert_eq!(command(&["lookup", "a..b", flag]), Command::Help(lookup, length));
+        }
     }
 
     #[test]

@@ -32,14 +32,14 @@ fn main() -> ExitCode {
         Command::Health => runtime.block_on(health(&invocation.settings)),
         Command::Lookup(wanted) => runtime.block_on(lookup::run(&wanted, &invocation.settings)),
         Command::Stats(wanted) => runtime.block_on(stats::run(wanted, &invocation.settings)),
-        Command::Help(command) => {
-            print!("{}", cli::commands::help(command));
-            ExitCode::SUCCESS
-        }
-        Command::Version => {
-            println!("podlocal-sidecar {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        Command::Help(None, length) => print(&cli::about().help(length)),
+        Command::Help(Some(command), length) => print(&cli::about().help_of(command, length)),
+        Command::Version => print(concat!(
+            "podlocal-sidecar ",
+            env!("CARGO_PKG_VERSION"),
+            "
+"
+        )),
     }
 }
 
@@ -114,6 +114,15 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
         return Err(Mistake::new(table::UPSTREAM.flag(), "", expected));
     }
     Ok(found)
+}
+
+/// Prints to standard output; a reader that has gone away is an ending like any other.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn refuse(mistakes: &[Mistake]) -> ExitCode {

@@ -192,7 +192,7 @@ fn no_setting_is_spelled_outside_the_settings_crate() {
 
 #[test]
 fn nothing_is_left_to_do_in_the_sources() {
-    for folder in ["settings", "sidecar", "webhook", "tests"] {
+    for folder in ["settings", "sidecar", "webhook", "tests", "release"] {
         absent(folder, |_| true, &["todo!(", "unimplemented!(", "TODO", "FIXME"]);
     }
 }
@@ -221,6 +221,28 @@ fn the_toolchain_is_the_same_everywhere() {
     let minimum = text("Cargo.toml");
     let minimum = minimum.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a minimum");
     assert!(version.starts_with(minimum.trim_matches('"')), "{version} and {minimum}");
+}
+
+/// Who installs a commit's manifests gets the images of its version.
+#[test]
+fn every_image_of_ours_has_the_version_of_the_workspace() {
+    const OURS: &str = "ghcr.io/podlocal-dns/";
+    let version = env!("CARGO_PKG_VERSION");
+    let script = "tests/cluster/run";
+    let mut found = 0;
+    for (path, text) in files("manifests", ".yaml").into_iter().chain([(script.to_owned(), text(script))]) {
+        // Without a tag the kustomization beside it has one; the script has a pattern, too.
+        let references = text.split(OURS).skip(1).map(|rest| rest.split(['\n', '}', ' ']).next());
+        let tags = references.filter_map(|reference| Some(reference?.split_once(':')?.1));
+        let tags = tags.filter(|tag| tag.starts_with(char::is_alphanumeric));
+        let new_tags = text.lines().filter_map(|line| line.trim().strip_prefix("newTag: "));
+        for tag in tags.chain(new_tags) {
+            assert_eq!(tag.trim_matches('"'), version, "{path}");
+            found += 1;
+        }
+    }
+    // The base names both, each shape of the shared tier one, the cluster's test both.
+    assert!(found >= 6, "{found}");
 }
 
 #[test]

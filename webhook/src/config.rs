@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
+use podlocal_settings::program::{self, Length};
+use podlocal_settings::read::Mistake;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
 use crate::annotations::Defaults;
 use crate::cluster::ClusterFlags;
-use crate::flags::Word;
+use crate::flags::{self, word};
 use crate::settings_file;
 
 mod taker;
@@ -21,8 +23,8 @@ use taker::{Taker, address, count, host, path};
 /// What the program is asked to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Print [`crate::flags::help`]: of one command where its word stands before.
-    Help(Option<Word>),
+    /// Print how to use the program, or that command: what is used most, or everything.
+    Help(Option<&'static program::Command>, Length),
     /// Print the version.
     Version,
     /// Answer admission reviews.
@@ -145,33 +147,38 @@ pub fn parse(
     loop {
         match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(Command::Help(command)),
+            Ok(Some(Arg::Short('h'))) => return Ok(Command::Help(command, Length::Brief)),
+            Ok(Some(Arg::Long("help"))) => return Ok(Command::Help(command, Length::Whole)),
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
-            Ok(Some(Arg::Short('f'))) => taker.take("file", &mut parser),
-            Ok(Some(Arg::Short('n'))) => taker.take("namespace", &mut parser),
-            Ok(Some(Arg::Short('o'))) => taker.take("output", &mut parser),
+            Ok(Some(Arg::Short(letter))) => match flags::by_letter(letter) {
+                Some(flag) => taker.take(flag.name, &mut parser),
+                None => taker.mistakes.push(format!("-{letter}: there is no such flag")),
+            },
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
                 taker.take(&name, &mut parser);
             }
-            Ok(Some(Arg::Value(text))) if command.is_none() && word(&text).is_some() => command = word(&text),
+            Ok(Some(Arg::Value(text))) if command.is_none() => {
+                let text = text.to_string_lossy();
+                command = program::find(flags::COMMANDS, &text);
+                if command.is_none() {
+                    let expected = program::names(flags::COMMANDS);
+                    taker.mistakes.push(Mistake::new("command", &text, expected).to_string());
+                }
+            }
             Ok(Some(argument)) => taker.mistakes.push(argument.unexpected().to_string()),
             Err(error) => taker.mistakes.push(error.to_string()),
         }
     }
-    let command = command.unwrap_or(Word::Serve);
+    let command = command.map_or(word::SERVE, |command| command.name);
     taker.refuse_others_than(command);
     let common = taker.common(&read_file);
     let parsed = match command {
-        Word::Serve => Command::Serve(Box::new(taker.serve(common))),
-        Word::Inject => Command::Inject(Box::new(taker.inject(common))),
-        Word::Check => Command::Check(Box::new(taker.check(common))),
+        word::INJECT => Command::Inject(Box::new(taker.inject(common))),
+        word::CHECK => Command::Check(Box::new(taker.check(common))),
+        _ => Command::Serve(Box::new(taker.serve(common))),
     };
     if taker.mistakes.is_empty() { Ok(parsed) } else { Err(Mistakes(taker.mistakes)) }
-}
-
-fn word(text: &std::ffi::OsStr) -> Option<Word> {
-    Word::ALL.into_iter().find(|word| text == word.text())
 }
 
 impl Common {

@@ -1,38 +1,106 @@
-//! The flags of the program, as data, and the help.
+//! The commands and their flags, as data, and the program as people meet it.
 
-use podlocal_settings::page;
-use podlocal_settings::table::{self, Setting};
+use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_ENABLED, INJECT_LABEL};
+use podlocal_settings::program::{Command, Example, Flag, Kind, Program, Row, Section};
+use podlocal_settings::table::{self, TABLE};
 
-/// One flag, as data.
-pub(crate) struct Flag {
-    /// The name, without the hyphens.
-    pub(crate) name: &'static str,
-    /// What stands for the value in the help; empty where it takes none.
-    pub(crate) value: &'static str,
-    /// The commands that take it.
-    pub(crate) takers: &'static [Word],
-    /// Whether it may be given more than once; then a value may also list several with commas.
-    pub(crate) may_repeat: bool,
-    sentence: &'static str,
+/// The words of the commands, by which they are found again.
+#[allow(missing_docs, reason = "the table says what each is")]
+pub mod word {
+    pub const SERVE: &str = "serve";
+    pub const INJECT: &str = "inject";
+    pub const CHECK: &str = "check";
 }
 
-/// A command, by its word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the command of that name")]
-pub enum Word {
-    Serve,
-    Inject,
-    Check,
-}
+/// Every command; the first is what the program does without one.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: word::SERVE,
+        sentence: "answer admission reviews; what the program does when no command is given",
+        description: &["Runs in the cluster and answers over TLS: `kubectl apply -k manifests/base`."],
+        examples: &[Example {
+            purpose: "Beside a cluster, from outside, while you change it",
+            line: "podlocal-webhook serve --kubeconfig config --cluster-dns 10.96.0.10 --listen 0.0.0.0:8443",
+        }],
+        exit_codes: &[
+            (0, "a drained SIGTERM"),
+            (1, "it cannot start, the log says why"),
+            (2, "a second signal cut the drain"),
+        ],
+        ..Command::EMPTY
+    },
+    Command {
+        name: word::INJECT,
+        arguments: "-f FILE|-",
+        sentence: "do the same to YAML documents on disk and print them; reasons go to standard error",
+        description: &[
+            "Does to YAML or JSON documents what serve does to pods, and prints them. The documents count as opted in \
+             unless they say `disabled`; what was done with each and why stands on standard error.",
+        ],
+        examples: &[
+            Example {
+                purpose: "What would become of a pod, and why",
+                line: "podlocal-webhook inject -f pod.yaml --cluster-dns 10.96.0.10",
+            },
+            Example {
+                purpose: "The same to whatever is on its way to the cluster, without a webhook",
+                line: "kubectl kustomize . | podlocal-webhook inject -f - --cluster-dns 10.96.0.10 | kubectl apply -f -",
+            },
+        ],
+        exit_codes: &[
+            (0, "every document is printed, injected or with its reason"),
+            (1, "a document cannot be read"),
+        ],
+        ..Command::EMPTY
+    },
+    Command {
+        name: word::CHECK,
+        arguments: "[-f FILE|-]",
+        sentence: "say what it would do to documents, or to a cluster, and why",
+        description: &[
+            "Says which workloads would get the proxy, which would not and why, what would change in them, which \
+             settings are wrong, and how many DNS queries a cold start would save. Changes nothing. It looks at \
+             documents (-f), or at the cluster of KUBECONFIG; there it also says whether the webhook is installed and \
+             well.",
+        ],
+        examples: &[
+            Example {
+                purpose: "These documents, before they are applied",
+                line: "podlocal-webhook check -f app.yaml",
+            },
+            Example {
+                purpose: "The same, with every change",
+                line: "kubectl kustomize . | podlocal-webhook check -f - --verbose",
+            },
+            Example {
+                purpose: "The cluster: installation, opted-in workloads",
+                line: "podlocal-webhook check",
+            },
+            Example {
+                purpose: "Before anything is opted in",
+                line: "podlocal-webhook check --as-if-enabled",
+            },
+            Example {
+                purpose: "One namespace; in a pipeline",
+                line: "podlocal-webhook check -n my-jobs --strict",
+            },
+        ],
+        exit_codes: &[
+            (1, "a document or the cluster cannot be read as a whole"),
+            (3, "with --strict: something is not as it was asked for"),
+        ],
+        ..Command::EMPTY
+    },
+];
 
-const EVERY: &[Word] = &Word::ALL;
-const SERVE: &[Word] = &[Word::Serve];
-const CLUSTER: &[Word] = &[Word::Serve, Word::Check];
-const INJECT: &[Word] = &[Word::Inject];
-const OFFLINE: &[Word] = &[Word::Inject, Word::Check];
-const CHECK: &[Word] = &[Word::Check];
+const EVERY: &[&str] = &[];
+const SERVE: &[&str] = &[word::SERVE];
+const CLUSTER: &[&str] = &[word::SERVE, word::CHECK];
+const INJECT: &[&str] = &[word::INJECT];
+const OFFLINE: &[&str] = &[word::INJECT, word::CHECK];
+const CHECK: &[&str] = &[word::CHECK];
 
-/// Every flag, in the order of the help.
+/// Every flag, in the order of the help. One that may be repeated takes several values with commas between them, too.
 pub(crate) const FLAGS: &[Flag] = &[
     flag("sidecar-image", "IMAGE", EVERY, "The sidecar's image [ghcr.io/podlocal-dns/sidecar:VERSION]"),
     flags("cluster-dns", "ADDR", EVERY, "An address of the cluster's DNS [from resolv.conf]"),
@@ -41,7 +109,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flags(table::SHARED_TIER.name, "ADDR", EVERY, "An address of the shared tier [serve finds its Service]"),
     flag("resolv-conf", "FILE", EVERY, "A resolv.conf of a pod with ClusterFirst [/etc/resolv.conf]"),
     flag("settings", "FILE", EVERY, "Cluster-wide defaults of the pods' settings, YAML: name: value"),
-    flag(table::LOG_LEVEL.name, "LEVEL", EVERY, "error, warn, info, debug or trace [info]"),
+    flag(table::LOG_LEVEL.name, "error|warn|info|debug|trace", EVERY, "What is logged [info]"),
     flag("listen", "ADDR:PORT", SERVE, "Where reviews are served over TLS [[::]:8443]"),
     flag("admin-listen", "ADDR:PORT", SERVE, "Where /livez, /readyz and /metrics are [[::]:8080]"),
     flag("tls-cert", "FILE", SERVE, "The serving certificate, PEM [one of its own]"),
@@ -49,6 +117,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("ca-out", "FILE", SERVE, "Where the CA of the certificate of its own is written, PEM"),
     flags("dns-names", "NAME", SERVE, "A name in it [podlocal-dns-webhook.podlocal-dns.svc]"),
     flag("certificate-secret", "NAME", SERVE, "The Secret that keeps it [podlocal-dns-webhook-certificate]"),
+    flag("shutdown-delay", "TIME", SERVE, "How long reviews are still taken after the first signal [0s]"),
     flag(
         "webhook-configuration",
         "NAME",
@@ -61,15 +130,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         CLUSTER,
         "How to reach the API server [the service account; check: KUBECONFIG]",
     ),
-    flag("shutdown-delay", "TIME", SERVE, "How long reviews are still taken after the first signal [0s]"),
-    flags("file", "FILE", OFFLINE, "Documents, YAML or JSON; - is standard input; also -f"),
-    flag(
-        "namespace",
-        "NAME",
-        OFFLINE,
-        "Of documents that name none [default]; of a cluster the only one; also -n",
-    ),
-    flag("output", "FORMAT", INJECT, "yaml, or json: several documents become a List; also -o [yaml]"),
+    flags("file", "FILE", OFFLINE, "Documents, YAML or JSON; - is standard input").with_letter('f'),
+    flag("namespace", "NAME", OFFLINE, "Of documents that name none [default]; of a cluster the only one")
+        .with_letter('n'),
+    flag("output", "yaml|json", INJECT, "How they are printed; as json, several become a List [yaml]")
+        .with_letter('o'),
     flag("context", "NAME", CHECK, "The context of the kubeconfig [its current one]"),
     switch("as-if-enabled", CHECK, "As if every namespace were opted in: what would happen then?"),
     switch("all", CHECK, "List what is not opted in, too, where a cluster is looked at"),
@@ -79,161 +144,120 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch("json", CHECK, "Print all of it as JSON"),
 ];
 
-const fn flag(
-    name: &'static str,
-    value: &'static str,
-    takers: &'static [Word],
-    sentence: &'static str,
-) -> Flag {
-    Flag { name, value, takers, may_repeat: false, sentence }
+type Words = &'static [&'static str];
+
+const fn flag(name: &'static str, value: &'static str, commands: Words, sentence: &'static str) -> Flag {
+    Flag::new(name, value, commands, sentence)
 }
 
-/// A flag that may be repeated, and whose value may list several with commas.
-const fn flags(
-    name: &'static str,
-    value: &'static str,
-    takers: &'static [Word],
-    sentence: &'static str,
-) -> Flag {
-    Flag { name, value, takers, may_repeat: true, sentence }
+/// A flag that may be repeated.
+const fn flags(name: &'static str, value: &'static str, commands: Words, sentence: &'static str) -> Flag {
+    flag(name, value, commands, sentence).repeatable()
 }
 
 /// A flag without a value.
-const fn switch(name: &'static str, takers: &'static [Word], sentence: &'static str) -> Flag {
-    Flag { name, value: "", takers, may_repeat: false, sentence }
+const fn switch(name: &'static str, commands: Words, sentence: &'static str) -> Flag {
+    flag(name, "", commands, sentence)
 }
 
-impl Word {
-    /// Every command.
-    pub const ALL: [Self; 3] = [Self::Serve, Self::Inject, Self::Check];
-
-    /// The word of the command line.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Serve => "serve",
-            Self::Inject => "inject",
-            Self::Check => "check",
-        }
-    }
-
-    /// What the command is for.
-    fn purpose(self) -> &'static str {
-        match self {
-            Self::Serve => {
-                "Answers admission reviews over TLS. Runs in the cluster: `kubectl apply -k manifests/base`."
-            }
-            Self::Inject => {
-                "Does to YAML or JSON documents what serve does to pods, and prints them. The documents count as opted in\n\
-                 unless they say `disabled`; what was done with each and why stands on standard error."
-            }
-            Self::Check => {
-                "Says which workloads would get the proxy, which would not and why, what would change in them, which\n\
-                 settings are wrong, and how many DNS queries a cold start would save. Changes nothing. It looks at documents\n\
-                 (-f), or at the cluster of KUBECONFIG; there it also says whether the webhook is installed and well."
-            }
-        }
-    }
-
-    /// How it is called, with what for.
-    fn examples(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Serve => {
-                &[("podlocal-webhook serve --kubeconfig FILE", "beside a cluster, while you change it")]
-            }
-            Self::Inject => &[
-                ("podlocal-webhook inject -f pod.yaml --cluster-dns 10.96.0.10", "what a pod would become"),
-                ("podlocal-webhook inject -f - -o json <app.yaml | kubectl apply -f -", "without a webhook"),
-            ],
-            Self::Check => &[
-                ("podlocal-webhook check -f app.yaml", "these documents, before they are applied"),
-                (
-                    "kubectl kustomize . | podlocal-webhook check -f - --verbose",
-                    "the same, with every change",
-                ),
-                ("podlocal-webhook check", "the cluster: installation, opted-in workloads"),
-                ("podlocal-webhook check --as-if-enabled", "before anything is opted in"),
-                ("podlocal-webhook check -n my-jobs --strict", "one namespace; in a pipeline"),
-            ],
-        }
-    }
+/// The flag that a letter stands for.
+pub(crate) fn by_letter(letter: char) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.short == Some(letter))
 }
 
-/// The text of `--help`; of one command, where it is asked for behind its word.
-pub fn help(word: Option<Word>) -> String {
-    match word {
-        Some(word) => help_of(word),
-        None => overview(),
+/// The webhook, for its help, its man page and its completions.
+pub fn about() -> Program {
+    let settings = TABLE.iter().copied().filter(|setting| setting.is_annotation());
+    let mut sections = Section::of_flags(FLAGS, true);
+    sections.push(Section {
+        title: format!(
+            "Settings of pods: annotations {ANNOTATION_PREFIX}<name> of a pod or namespace, or lines of --settings"
+        ),
+        kind: Kind::Names,
+        is_brief: false,
+        rows: settings.map(Row::of_setting).collect(),
+    });
+    Program {
+        name: "podlocal-webhook",
+        version: env!("CARGO_PKG_VERSION"),
+        sentence: "the admission webhook of PodLocal DNS",
+        description: vec![
+            format!(
+                "It injects podlocal-sidecar(1) into the new pods of namespaces that are labelled \
+                 {INJECT_LABEL}={INJECT_ENABLED}. It is installed by manifests: `kubectl apply -k manifests/base`."
+            ),
+            "A default in brackets holds when a flag is not given. A flag that is \"repeatable\" adds up, and takes \
+             several values with commas between them, too."
+                .to_owned(),
+        ],
+        commands: COMMANDS,
+        sections,
+        exit_codes: &[(0, "done"), (64, "bad arguments or settings, all of them named")],
+        see_also: &[
+            "podlocal-sidecar(1), which it injects",
+            "docs/settings.md: every setting with the reason for its default",
+            "manifests/README.md: what is installed and why",
+            "https://github.com/podlocal-dns/podlocal-dns",
+        ],
     }
-}
-
-fn overview() -> String {
-    let takers = [EVERY, SERVE, CLUSTER, INJECT, OFFLINE, CHECK];
-    let sections: String =
-        takers.into_iter().map(|takers| section(takers, |flag| flag.takers == takers)).collect();
-    // The table prints them as flags, which they are for the sidecar.
-    let settings = page::help(Setting::is_annotation).replace("  --", "  ");
-    format!(
-        "The admission webhook of PodLocal DNS.\n\n\
-         podlocal-webhook [serve] [FLAGS]           answer admission reviews\n\
-         podlocal-webhook inject -f FILE|- [FLAGS]  the same to YAML documents on disk\n\
-         podlocal-webhook check [-f FILE|-] [FLAGS] say what it would do to documents, or to a cluster, and why\n\n\
-         `podlocal-webhook COMMAND --help` tells of one command, with examples.\n{sections}\n\
-         Settings of pods: annotations {}<name> of a pod or namespace, or lines of --settings\n{settings}\n{EXIT_CODES}",
-        podlocal_settings::names::ANNOTATION_PREFIX,
-    )
-}
-
-fn help_of(word: Word) -> String {
-    let examples = word.examples().iter().map(|(command, what)| format!("  # {what}\n  {command}\n"));
-    format!(
-        "podlocal-webhook {}\n\n{}\n\nExamples:\n{}{}\n{EXIT_CODES}",
-        word.text(),
-        word.purpose(),
-        examples.collect::<String>(),
-        section(&[word], |flag| flag.takers.contains(&word)),
-    )
-}
-
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 cannot start or read, 2 a second signal cut the drain,\n\
-                          3 check --strict has found something, 64 bad settings\n";
-
-fn section(takers: &[Word], wanted: impl Fn(&Flag) -> bool) -> String {
-    let words: Vec<_> = takers.iter().map(|word| word.text()).collect();
-    let whose = if takers == EVERY { "every command".to_owned() } else { words.join(" and ") };
-    let mut text = format!("\nFlags of {whose}:\n");
-    for flag in FLAGS.iter().filter(|flag| wanted(flag)) {
-        let shown = format!("--{} {}", flag.name, flag.value);
-        let repeat = if flag.may_repeat { "; repeatable" } else { "" };
-        text.push_str(&format!("  {shown:<32} {}{repeat}\n", flag.sentence));
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use podlocal_settings::program::Length;
+
     use super::*;
+    use crate::config;
 
     #[test]
-    fn help_names_every_flag_and_has_no_long_line() {
-        let help = help(None);
-        assert!(FLAGS.iter().all(|flag| help.contains(&format!("--{} ", flag.name))));
-        assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+    fn every_flag_is_one_of_the_program() {
+        let program = about();
+        let names: Vec<_> = program.flags().map(|row| row.name).collect();
+        assert!(FLAGS.iter().all(|flag| names.contains(&flag.name)) && names.len() == FLAGS.len());
+        let help = program.help(Length::Whole);
+        assert!(
+            TABLE.iter().filter(|setting| setting.is_annotation()).all(|setting| help.contains(setting.name))
+        );
+    }
+
+    #[test]
+    fn the_levels_of_the_log_are_those_of_the_setting() {
+        let level = FLAGS.iter().find(|flag| flag.name == table::LOG_LEVEL.name).expect("a flag");
+        assert_eq!(Some(level.value.split('|').collect()), table::LOG_LEVEL.choices());
+    }
+
+    #[test]
+    fn every_command_and_example_is_taken_by_the_program() {
+        let program = about();
+        let examples = program.examples().map(|example| example.line.to_owned());
+        let commands = COMMANDS
+            .iter()
+            .map(|command| format!("podlocal-webhook {}", command.usage().replace(['[', ']'], "")));
+        for line in examples.chain(commands) {
+            let (_, arguments) = line.split_once("podlocal-webhook").expect("the program");
+            let arguments = arguments.split(" | ").next().unwrap_or_default().split_whitespace();
+            assert!(config::parse(arguments.map(OsString::from), |_| Ok(String::new())).is_ok(), "{line}");
+        }
     }
 
     #[test]
     fn the_help_of_a_command_names_its_flags_and_no_others_and_its_examples_use_its_flags() {
-        for word in Word::ALL {
-            let help = help(Some(word));
-            assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
-            let (_, flags) = help.split_once("\nFlags of ").expect("a section");
+        for command in COMMANDS {
+            let help = about().help_of(command, Length::Whole);
             for flag in FLAGS {
-                let is_listed = flags.contains(&format!("\n  --{} ", flag.name));
-                assert_eq!(is_listed, flag.takers.contains(&word), "{word:?} --{}", flag.name);
-            }
-            let (before, _) = help.split_once("\nFlags of ").expect("examples");
-            for name in before.split_whitespace().filter_map(|part| part.strip_prefix("--")) {
-                let is_taken = FLAGS.iter().any(|flag| flag.name == name && flag.takers.contains(&word));
-                assert!(is_taken, "{word:?} --{name}");
+                let is_listed = help.contains(&format!("--{} ", flag.name));
+                assert!(!is_listed || flag.is_for(command.name), "{} --{}", command.name, flag.name);
+                let begin = flag.short.map_or_else(|| "\n  ".to_owned(), |letter| format!("\n  -{letter}, "));
+                let row = format!("{begin}--{} {}", flag.name, flag.value);
+                assert_eq!(
+                    help.contains(&row),
+                    flag.is_for(command.name),
+                    "{} --{}",
+                    command.name,
+                    flag.name
+                );
             }
         }
     }

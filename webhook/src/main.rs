@@ -26,7 +26,8 @@ const EXIT_USAGE: u8 = 64;
 fn main() -> ExitCode {
     let command = config::parse(std::env::args_os().skip(1), |file| std::fs::read_to_string(file));
     match command {
-        Ok(Command::Help(word)) => print(&flags::help(word)),
+        Ok(Command::Help(None, length)) => print(&flags::about().help(length)),
+        Ok(Command::Help(Some(command), length)) => print(&flags::about().help_of(command, length)),
         Ok(Command::Version) => print(concat!("podlocal-webhook ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Serve(settings)) => serve(*settings),
         Ok(Command::Inject(settings)) => inject(&settings),

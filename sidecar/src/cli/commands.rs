@@ -1,36 +1,6 @@
-//! The table of commands, from which `--help` is printed and arguments are read.
+//! The commands and their flags, as data: arguments are read, help, man page and completions written by them.
 
-use podlocal_settings::names::{CONTAINER_NAME, SIDECAR_PATH};
-use podlocal_settings::page;
-use podlocal_settings::table::{ADMIN_PORT, CACHE_SIZE, Setting};
-
-/// One command.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The word that it is called by.
-    pub name: &'static str,
-    /// The words behind it, as a usage line shows them.
-    pub arguments: &'static str,
-    /// How many words that are at most.
-    pub most_arguments: usize,
-    /// What it does, as one sentence without its end.
-    pub sentence: &'static str,
-    /// The flags that it has beside the settings.
-    pub flags: &'static [Flag],
-    /// What else its own help says.
-    pub more: &'static str,
-}
-
-/// A flag of one command.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Flag {
-    /// Its name, without the dashes.
-    pub name: &'static str,
-    /// What its value is called; empty: it has none.
-    pub value: &'static str,
-    /// What it does, as one sentence.
-    pub sentence: &'static str,
-}
+use podlocal_settings::program::{Command, Example, Flag};
 
 /// Flags of `lookup` and `stats`, by which they are found again.
 #[allow(missing_docs, reason = "the table says what each is")]
@@ -42,172 +12,149 @@ pub mod flag {
     pub const NAMES: &str = "names";
 }
 
+const LOOKUP: &str = "lookup";
+const STATS: &str = "stats";
+
 /// Every command; the first is what the program does without one.
-pub const COMMANDS: &[Row] = &[
-    Row {
+pub const COMMANDS: &[Command] = &[
+    Command {
         name: "serve",
-        arguments: "",
-        most_arguments: 0,
-        sentence: "be the proxy",
-        flags: &[],
-        more: "Exit codes: 0 after a drained SIGTERM, 64 for bad settings, 1 when it cannot start, 2 when a second signal\n\
-               cuts the drain.\n",
+        sentence: "be the proxy; what the program does when no command is given",
+        examples: &[
+            Example {
+                purpose: "By hand, in front of a DNS server; then: dig @127.0.0.1 -p 5380 example.com",
+                line: "podlocal-sidecar --listen 127.0.0.1:5380 --upstream 10.96.0.10",
+            },
+            Example {
+                purpose: "One cache for the proxies of many pods",
+                line: "podlocal-sidecar serve --role shared --upstream 10.96.0.10",
+            },
+        ],
+        exit_codes: &[
+            (0, "a drained SIGTERM"),
+            (1, "it cannot start, the log says why"),
+            (2, "a second signal cut the drain"),
+        ],
+        ..Command::EMPTY
     },
-    Row {
+    Command {
         name: "await",
-        arguments: "",
-        most_arguments: 0,
         sentence: "wait until the proxy is ready, at most ready-timeout",
-        flags: &[],
-        more: "It is the start gate of a pod. Exit code 0 in any case: a DNS outage must not keep a pod from starting.\n",
+        description: &["It is the start gate of a pod: a DNS outage must not keep a pod from starting."],
+        exit_codes: &[(0, "always, a pod starts without the proxy, too")],
+        ..Command::EMPTY
     },
-    Row {
+    Command {
         name: "health",
-        arguments: "",
-        most_arguments: 0,
         sentence: "exit 0 when the proxy is ready, 1 when not",
-        flags: &[],
-        more: "",
+        examples: &[Example {
+            purpose: "Whether the proxy of a pod is ready, and what is missing when it is not",
+            line: "kubectl exec POD -c podlocal-dns -- /podlocal-sidecar health",
+        }],
+        exit_codes: &[(0, "the proxy is ready"), (1, "the proxy is not ready")],
+        ..Command::EMPTY
     },
-    Row {
-        name: "lookup",
+    Command {
+        name: LOOKUP,
         arguments: "NAME [TYPE]",
         most_arguments: 2,
         sentence: "show how a name is resolved in this pod, and who answers",
-        flags: &[
-            Flag {
-                name: flag::TRACE,
-                value: "",
-                sentence: "Show every step with its time: what was looked at, whom the proxy asked.",
+        description: &[
+            "The running proxy, which admin-port tells, is asked what a C library would ask: without TYPE for A and \
+             AAAA, first or last as it is according to ndots, and below each domain of the search list, until one \
+             exists. The queries are real: they are counted, they fill the cache, and the upstream is asked where the \
+             cache does not know.",
+        ],
+        examples: &[
+            Example {
+                purpose: "In a pod: how a Service of its namespace is found",
+                line: "kubectl exec POD -c podlocal-dns -- /podlocal-sidecar lookup db",
             },
-            Flag { name: flag::JSON, value: "", sentence: "Print one JSON document." },
-            Flag {
-                name: flag::RESOLV_CONF,
-                value: "FILE",
-                sentence: "Take search list and ndots from this file, not from /etc/resolv.conf.",
+            Example {
+                purpose: "Every step of a look-up, and how long each took",
+                line: "podlocal-sidecar lookup api.example.com. --trace",
+            },
+            Example {
+                purpose: "One type, for a machine",
+                line: "podlocal-sidecar lookup _grpc._tcp.db.prod.svc.cluster.local SRV --json",
             },
         ],
-        more: "The running proxy is asked what a C library would ask: without TYPE for A and AAAA, first or last as it is\n\
-               according to ndots, and below each domain of the search list, until one exists. The queries are real: they are\n\
-               counted, they fill the cache, and the upstream is asked where the cache does not know.\n\n\
-               \x20 podlocal-sidecar lookup db              a Service of this namespace\n\
-               \x20 podlocal-sidecar lookup api.example.com. --trace\n\
-               \x20 podlocal-sidecar lookup _grpc._tcp.db.prod.svc.cluster.local SRV\n\
-               \x20 podlocal-sidecar lookup db --json\n\n\
-               Exit codes: 0 when it exists, 2 when it does not or the answer failed, 1 when the proxy cannot be asked, 64\n\
-               for bad arguments.\n",
+        exit_codes: &[
+            (0, "the name exists"),
+            (1, "the proxy cannot be asked"),
+            (2, "the name does not exist, or the answer failed"),
+        ],
     },
-    Row {
-        name: "stats",
-        arguments: "",
-        most_arguments: 0,
+    Command {
+        name: STATS,
         sentence: "show one page of what the proxy has done, and how it is",
-        flags: &[
-            Flag {
-                name: flag::WATCH,
-                value: "",
-                sentence: "Show it anew every two seconds, until interrupted.",
+        description: &["It asks the running proxy, which admin-port tells."],
+        examples: &[
+            Example {
+                purpose: "In a pod: what its proxy has done, and the most frequent names",
+                line: "kubectl exec POD -c podlocal-dns -- /podlocal-sidecar stats --names",
             },
-            Flag {
-                name: flag::NAMES,
-                value: "",
-                sentence: "Show the most frequent names; they are counted from the first time on that somebody asks, until ten minutes after the last.",
-            },
-            Flag {
-                name: flag::JSON,
-                value: "",
-                sentence: "Print one JSON document, with --watch one for each line.",
+            Example {
+                purpose: "One line of JSON every two seconds",
+                line: "podlocal-sidecar stats --watch --json",
             },
         ],
-        more: "Exit codes: 0, 1 when the proxy cannot be asked, 64 for bad arguments.\n",
+        exit_codes: &[(1, "the proxy cannot be asked")],
+        ..Command::EMPTY
     },
 ];
 
-/// The command of that name.
-pub fn find(name: &str) -> Option<&'static Row> {
-    COMMANDS.iter().find(|row| row.name == name)
-}
+/// Every flag that is not a setting.
+pub const FLAGS: &[Flag] = &[
+    Flag::new(
+        flag::JSON,
+        "",
+        &[LOOKUP, STATS],
+        "Print one JSON document; of `stats --watch` one for each line",
+    ),
+    Flag::new(
+        flag::TRACE,
+        "",
+        &[LOOKUP],
+        "Show every step with its time: what was looked at, whom the proxy asked",
+    ),
+    Flag::new(
+        flag::RESOLV_CONF,
+        "FILE",
+        &[LOOKUP],
+        "Take search list and ndots from this file [/etc/resolv.conf]",
+    ),
+    Flag::new(flag::WATCH, "", &[STATS], "Show it anew every two seconds, until interrupted"),
+    Flag::new(
+        flag::NAMES,
+        "",
+        &[STATS],
+        "Show the most frequent names; they are counted from the first time on that somebody asks, until ten minutes \
+         after the last",
+    ),
+];
 
-/// The flag of that name, of whatever command.
-pub fn find_flag(name: &str) -> Option<&'static Flag> {
-    COMMANDS.iter().flat_map(|row| row.flags).find(|flag| flag.name == name)
-}
-
-/// What `--help` prints: of one command, or of all.
-pub fn help(command: Option<&Row>) -> String {
-    match command {
-        Some(row) if !row.flags.is_empty() => help_of(row),
-        _ => help_of_all(),
-    }
-}
-
-fn help_of(row: &Row) -> String {
-    let mut text = format!("{}: {}\n\nUsage: {} [FLAG]...\n\n", row.name, row.sentence, usage(row));
-    for flag in row.flags {
-        text.push_str(&format!("  {:<24} {}\n", shown(flag), flag.sentence));
-    }
-    let (container, program) = (CONTAINER_NAME, SIDECAR_PATH);
-    text + &format!(
-        "\nIn a pod: kubectl exec POD -c {container} -- {program} {}\n\n{}\n\
-         Every setting is a flag, too; {} tells which proxy is asked. See podlocal-sidecar --help.\n",
-        [row.name, row.arguments].join(" ").trim_end(),
-        row.more,
-        ADMIN_PORT.flag(),
-    )
-}
-
-fn help_of_all() -> String {
-    let mut text =
-        format!("podlocal-sidecar {}: a caching DNS proxy for one pod\n\n", env!("CARGO_PKG_VERSION"));
-    for (number, row) in COMMANDS.iter().enumerate() {
-        let (begin, usage) = match number {
-            0 => ("Usage: ", format!("podlocal-sidecar [{}] [--SETTING VALUE]...", row.name)),
-            _ => ("       ", usage(row)),
-        };
-        text.push_str(&format!("{begin}{usage:<46} {}\n", row.sentence));
-    }
-    text.push_str(&format!(
-        "\nlookup and stats have pages of their own: podlocal-sidecar lookup --help.\n\n\
-         Each setting is a flag, or a variable such as {}; a flag wins. --listen and --upstream\n\
-         may be repeated.\n\n",
-        CACHE_SIZE.variable()
-    ));
-    text.push_str(&page::help(Setting::is_for_sidecar));
-    text.push('\n');
-    text.push_str(COMMANDS.first().map_or("", |row| row.more));
-    text
-}
-
-fn usage(row: &Row) -> String {
-    format!("podlocal-sidecar {} {}", row.name, row.arguments).trim_end().to_owned()
-}
-
-fn shown(flag: &Flag) -> String {
-    format!("--{} {}", flag.name, flag.value).trim_end().to_owned()
+/// The flag of that name.
+pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.name == name)
 }
 
 #[cfg(test)]
 mod tests {
+    use podlocal_settings::{program, table};
+
     use super::*;
-    use podlocal_settings::table;
 
     #[test]
-    fn every_command_and_flag_is_in_the_help_and_none_is_a_setting() {
-        let all = help(None);
-        for row in COMMANDS {
-            assert!(all.contains(&usage(row)) || row.name == "serve", "{} is missing in\n{all}", row.name);
-            for flag in row.flags {
-                assert!(help(Some(row)).contains(&shown(flag)), "{}", flag.name);
-                assert!(table::TABLE.iter().all(|setting| setting.name != flag.name), "{}", flag.name);
-            }
-        }
-        assert!(all.contains("--cache-size") && !help(find("lookup")).contains("--cache-size"));
-    }
-
-    #[test]
-    fn a_flag_of_two_commands_takes_a_value_in_both_or_in_neither() {
-        for flag in COMMANDS.iter().flat_map(|row| row.flags) {
-            assert_eq!(find_flag(flag.name).map(|first| first.value), Some(flag.value), "{}", flag.name);
+    fn a_flag_is_of_commands_that_there_are_and_no_setting() {
+        for flag in FLAGS {
+            assert!(
+                flag.commands.iter().all(|name| program::find(COMMANDS, name).is_some()),
+                "{}",
+                flag.name
+            );
+            assert!(table::TABLE.iter().all(|setting| setting.name != flag.name), "{}", flag.name);
+            assert_eq!(FLAGS.iter().filter(|other| other.name == flag.name).count(), 1, "{}", flag.name);
         }
     }
 }

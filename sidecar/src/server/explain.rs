@@ -86,7 +86,7 @@ impl<U: Upstream> Service<U> {
             }
         };
         let ending = Ending::of(self, &query, Transport::Tcp);
-        let resolution = self.resolve(&query.key).await;
+        let resolution = self.resolve(&Arc::new(query.key.clone())).await;
         let outcome = ending.write(&resolution, true, &mut answer);
         explained(outcome, answer, standing, Some(resolution.into()))
     }

@@ -41,9 +41,10 @@ impl Supply {
         }
         self.left -= size_of::<u16>();
         let taken = &mut self.bytes[self.left..self.left + size_of::<u16>()];
-        let id = u16::from_ne_bytes([taken[0], taken[1]]);
+        let mut id = [0; size_of::<u16>()];
+        id.copy_from_slice(taken);
         taken.fill(0);
-        Ok(id)
+        Ok(u16::from_ne_bytes(id))
     }
 }
 

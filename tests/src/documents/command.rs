@@ -91,10 +91,18 @@ fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
     }
     for (flag, kind) in [("--test", "tests"), ("--bench", "benches"), ("--example", "examples")] {
         for name in values(flag, "") {
-            exists(&root().join(package.unwrap_or("tests")).join(kind).join(format!("{name}.rs")))?;
+            let folder = root().join(package.unwrap_or("tests")).join(kind);
+            // One file, or a folder of them.
+            let folded = folder.join(name).join("main.rs");
+            if !folded.exists() {
+                exists(&folder.join(format!("{name}.rs")))?;
+            }
         }
     }
-    let is_program = |name: &str| is_program_of_tests(name) || UNDER_TEST.contains(&name);
+    let manifest = std::fs::read_to_string(root().join(package.unwrap_or("tests")).join("Cargo.toml"));
+    let targets = manifest.unwrap_or_default();
+    let is_named = |name: &str| targets.contains(&format!("[[bin]]\nname = \"{name}\"\n"));
+    let is_program = |name: &str| is_program_of_tests(name) || UNDER_TEST.contains(&name) || is_named(name);
     if let Some(name) = values("--bin", "").find(|name| !is_program(name)) {
         return Err(format!("there is no program {name}"));
     }
@@ -140,6 +148,8 @@ mod tests {
             "cargo test -p podlocal-tests --test pods",
             "cargo bench --package podlocal-sidecar --bench hits",
             "cargo run -q -p podlocal-settings --example settings-page",
+            "cargo run --package podlocal-release --example pages -- target/pages",
+            "cargo run --package podlocal-release --bin notices",
             "just step lint",
             "KUBECONFIG=x tests/cluster/run --installed",
             "kubectl apply -k manifests/base",
@@ -150,6 +160,8 @@ mod tests {
             "cargo test -p podlocal-tests --test gone",
             "cargo bench --package podlocal-gone",
             "cargo run --release --bin gone",
+            "cargo run --package podlocal-release --bin gone",
+            "cargo run --package podlocal-release --example gone",
             "cargo build --bin podlocal-sidecar --bin gone",
             "just gone",
             ".ci/gone",

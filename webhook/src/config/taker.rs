@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lexopt::{Parser, ValueExt};
+use podlocal_settings::program::Flag;
 use podlocal_settings::read::Mistake;
 use podlocal_settings::value::{self, Expected};
 
-use crate::flags::{FLAGS, Flag, Word};
+use crate::flags::FLAGS;
 
 /// The flags that were given, and everything wrong with them.
 #[derive(Default)]
@@ -47,12 +48,12 @@ impl Taker {
     }
 
     /// Makes every flag of the other commands a mistake.
-    pub(super) fn refuse_others_than(&mut self, command: Word) {
-        let others = self.given.iter().filter(|(flag, _)| !flag.takers.contains(&command));
+    pub(super) fn refuse_others_than(&mut self, command: &str) {
+        let others = self.given.iter().filter(|(flag, _)| !flag.is_for(command));
         let mistakes: Vec<_> = others
             .map(|(flag, _)| {
-                let takers: Vec<_> = flag.takers.iter().map(|word| word.text()).collect();
-                format!("--{}: not a flag of this command: {} takes it", flag.name, takers.join(" or "))
+                let takers = flag.commands.join(" or ");
+                format!("--{}: not a flag of this command: {takers} takes it", flag.name)
             })
             .collect();
         self.mistakes.extend(mistakes);

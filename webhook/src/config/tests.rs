@@ -72,8 +72,14 @@ fn every_mistake_is_in_one_message() {
 
 #[test]
 fn help_is_of_the_command_whose_word_stands_before() {
-    assert!(matches!(parsed(&["check", "--help"], ""), Ok(Command::Help(Some(Word::Check)))));
-    assert!(matches!(parsed(&["-h", "check"], ""), Ok(Command::Help(None))));
+    for (arguments, word, length) in [
+        (["check", "--help"], Some(word::CHECK), Length::Whole),
+        (["inject", "-h"], Some(word::INJECT), Length::Brief),
+        (["-h", "check"], None, Length::Brief),
+    ] {
+        let Ok(Command::Help(command, asked)) = parsed(&arguments, "") else { panic!("help") };
+        assert_eq!((command.map(|command| command.name), asked), (word, length));
+    }
 }
 
 #[test]

@@ -1,0 +1,225 @@
+//! What is in a program: the crates that are linked into it, the standard library, the C library.
+//!
+//! Which crates, `cargo tree` tells, which resolves features for that package alone, as `cargo build --package` does;
+//! `cargo metadata` knows features of the whole workspace only, and would put the webhook's TLS into the sidecar.
+//! Procedural macros and build scripts run where the program is built and are not in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, io};
+
+use serde::Deserialize;
+
+/// A crate, by its name and version.
+pub(crate) type Id = (String, String);
+
+/// What is in a program.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// The program's own package.
+    pub(crate) root: Id,
+    /// Every crate, with the program's own.
+    pub(crate) crates: BTreeMap<Id, Crate>,
+    /// What each crate needs.
+    pub(crate) needs: BTreeMap<Id, BTreeSet<Id>>,
+    /// What it is built for: `x86_64-unknown-linux-gnu`.
+    pub(crate) target: String,
+    /// The version of the Rust standard library.
+    pub(crate) rust: String,
+    /// The version of the GNU C library, which a static program contains, too.
+    pub(crate) glibc: String,
+    /// Where the workspace is.
+    pub(crate) workspace: PathBuf,
+}
+
+/// A crate that is in a program.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Crate {
+    name: String,
+    version: String,
+    /// The SPDX expression.
+    pub(crate) license: Option<String>,
+    /// A file that says more than the expression, relative to the folder.
+    pub(crate) license_file: Option<PathBuf>,
+    pub(crate) description: Option<String>,
+    pub(crate) repository: Option<String>,
+    /// Where it comes from; `None`: this workspace.
+    pub(crate) source: Option<String>,
+    manifest_path: PathBuf,
+    /// The SHA-256 of the registry's file, from Cargo.lock.
+    #[serde(skip)]
+    pub(crate) checksum: Option<String>,
+}
+
+/// What could not be found out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("{program}: {reason}")]
+    Program { program: String, reason: String },
+    #[error("{}: {error}", .file.display())]
+    File { file: PathBuf, error: io::Error },
+    #[error("cargo metadata does not know {0} {1}, which cargo tree names")]
+    Unknown(String, String),
+}
+
+impl Contents {
+    /// What is in the program of that package, built for this machine.
+    pub(crate) fn of(package: &str) -> Result<Self, Unreadable> {
+        let rustc = output(Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("-vV"))?;
+        let [target, rust] = ["host: ", "release: "].map(|field| line_of(&rustc, field).to_owned());
+        let tree = output(cargo().args(["tree", "--locked", "--edges", "normal,no-proc-macro"]).args([
+            "--prefix",
+            "depth",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+            "--target",
+            &target,
+        ]))?;
+        let metadata = output(
+            cargo()
+                .args(["metadata", "--locked", "--format-version", "1"])
+                .args(["--filter-platform", &target]),
+        )?;
+        let metadata: Metadata = serde_json::from_str(&metadata).map_err(|error| Unreadable::Program {
+            program: "cargo metadata".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let lock = metadata.workspace_root.join("Cargo.lock");
+        let checksums = fs::read_to_string(&lock).map_err(|error| Unreadable::File { file: lock, error })?;
+        let checksums = checksums_of(&checksums);
+        let (root, needs) = edges(&tree);
+        let mut known: BTreeMap<Id, Crate> =
+            metadata.packages.into_iter().map(|package| (package.id(), package)).collect();
+        let mut crates = BTreeMap::new();
+        for id in needs.keys() {
+            let mut found =
+                known.remove(id).ok_or_else(|| Unreadable::Unknown(id.0.clone(), id.1.clone()))?;
+            found.checksum = checksums.get(id).cloned();
+            crates.insert(id.clone(), found);
+        }
+        let glibc = output(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
+        Ok(Self {
+            root,
+            crates,
+            needs,
+            target,
+            rust,
+            glibc: line_of(&glibc, "glibc ").to_owned(),
+            workspace: metadata.workspace_root,
+        })
+    }
+
+    /// The crates of others.
+    pub(crate) fn third_party(&self) -> impl Iterator<Item = (&Id, &Crate)> {
+        self.crates.iter().filter(|(_, of)| of.source.is_some())
+    }
+}
+
+impl Crate {
+    fn id(&self) -> Id {
+        (self.name.clone(), self.version.clone())
+    }
+
+    /// Where its sources are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Crate>,
+    workspace_root: PathBuf,
+}
+
+/// The root and what each crate needs, from lines such as `2http v1.5.0` that begin with their depth. A crate that
+/// was printed before has none below it.
+fn edges(tree: &str) -> (Id, BTreeMap<Id, BTreeSet<Id>>) {
+    let mut needs: BTreeMap<Id, BTreeSet<Id>> = BTreeMap::new();
+    let mut above: Vec<Id> = Vec::new();
+    for line in tree.lines() {
+        let name = line.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let depth: usize = line[..line.len() - name.len()].parse().unwrap_or_default();
+        let mut words = name.split_whitespace();
+        let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
+        let id = (name.to_owned(), version.trim_start_matches('v').to_owned());
+        above.truncate(depth);
+        if let Some(parent) = above.last() {
+            needs.entry(parent.clone()).or_default().insert(id.clone());
+        }
+        needs.entry(id.clone()).or_default();
+        above.push(id);
+    }
+    (above.into_iter().next().unwrap_or_default(), needs)
+}
+
+/// The checksums in the text of a Cargo.lock.
+fn checksums_of(lock: &str) -> BTreeMap<Id, String> {
+    let value = |package: &str, key: &str| {
+        let line = package.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
+        line.map(|text| text.trim_matches('"').to_owned())
+    };
+    let packages = lock.split("[[package]]").filter_map(|package| {
+        let id = (value(package, "name")?, value(package, "version")?);
+        Some((id, value(package, "checksum")?))
+    });
+    packages.collect()
+}
+
+/// What stands behind `field` in the line that begins with it.
+fn line_of<'text>(text: &'text str, field: &str) -> &'text str {
+    text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().trim()
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+}
+
+/// What a program prints; an error if it fails or prints nothing.
+fn output(command: &mut Command) -> Result<String, Unreadable> {
+    let program = format!(
+        "{} {}",
+        command.get_program().display(),
+        command.get_args().next().unwrap_or_default().display()
+    );
+    let failed = |reason: String| Unreadable::Program { program, reason };
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() && !text.trim().is_empty() {
+        Ok(text)
+    } else {
+        Err(failed(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> Id {
+        (name.to_owned(), "1.0.0".to_owned())
+    }
+
+    #[test]
+    fn depths_become_edges_and_a_crate_that_was_printed_before_keeps_its_own() {
+        let tree = "0a v1.0.0 (/somewhere)\n1b v1.0.0\n2c v1.0.0\n1c v1.0.0 (*)\n";
+        let (root, needs) = edges(tree);
+        assert_eq!(root, id("a"));
+        let of = |names: &[&str]| names.iter().map(|name| id(name)).collect::<BTreeSet<_>>();
+        let expected = [(id("a"), of(&["b", "c"])), (id("b"), of(&["c"])), (id("c"), of(&[]))];
+        assert_eq!(needs, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_checksum_belongs_to_its_version() {
+        let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"ab\"\n\n\
+                    [[package]]\nname = \"a\"\nversion = \"2.0.0\"\n";
+        assert_eq!(checksums_of(lock), BTreeMap::from([(id("a"), "ab".to_owned())]));
+    }
+}

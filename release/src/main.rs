@@ -1,0 +1,79 @@
+//! Writes what must go with a program: its SBOM and the licences of everything in it.
+//!
+//! ```text
+//! notices PACKAGE DIRECTORY [MESSAGES]      DIRECTORY/sbom.cdx.json and DIRECTORY/licenses.txt
+//!
+//!   contents   what is in the program: cargo's own resolution for it, and the sources of the crates
+//!   built      the check of that against what cargo has compiled, where the MESSAGES of its build are given
+//!   sbom       that, as CycloneDX
+//!   licenses   that, as a text with every licence in full
+//! ```
+//!
+//! The same sources give the same bytes: no time, no path of this machine, everything sorted.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs, io};
+
+mod built;
+mod contents;
+mod licenses;
+mod sbom;
+
+use contents::{Contents, Unreadable};
+
+/// Bad usage: `EX_USAGE` of sysexits(3).
+const EXIT_USAGE: u8 = 64;
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    Licenses(#[from] licenses::Missing),
+    #[error("compiled into the program, but not among what cargo tree lists: {}", .0.join(", "))]
+    Unlisted(Vec<String>),
+    #[error("{}: {error}", .file.display())]
+    File { file: PathBuf, error: io::Error },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let result = match arguments.as_slice() {
+        [package, directory] => write(package, Path::new(directory), None),
+        [package, directory, messages] => write(package, Path::new(directory), Some(Path::new(messages))),
+        _ => {
+            eprintln!(
+                "notices: expected PACKAGE DIRECTORY [MESSAGES], such as podlocal-sidecar dist/sidecar"
+            );
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("notices: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(package: &str, directory: &Path, messages: Option<&Path>) -> Result<(), Failure> {
+    let contents = Contents::of(package)?;
+    if let Some(file) = messages {
+        let messages =
+            fs::read_to_string(file).map_err(|error| Failure::File { file: file.to_owned(), error })?;
+        let unlisted = built::unlisted(&messages, &contents);
+        if !unlisted.is_empty() {
+            return Err(Failure::Unlisted(unlisted));
+        }
+    }
+    let licenses = licenses::text(&contents)?;
+    fs::create_dir_all(directory).map_err(|error| Failure::File { file: directory.to_owned(), error })?;
+    for (name, text) in [("sbom.cdx.json", sbom::json(&contents)), ("licenses.txt", licenses)] {
+        let file = directory.join(name);
+        fs::write(&file, text).map_err(|error| Failure::File { file, error })?;
+    }
+    Ok(())
+}

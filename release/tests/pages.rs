@@ -1,0 +1,176 @@
+//! The man pages and the completions: whole, and taken by the programs that read them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use podlocal_settings::program::Program;
+use tempfile::TempDir;
+
+/// What `bash` is asked, behind the name of a program, and what it must offer; what is not offered begins with `!`.
+const COMPLETED: &[(&str, &str, &[&str])] = &[
+    ("podlocal-sidecar", "--cache-", &["--cache-size", "!--listen"]),
+    ("podlocal-sidecar", "", &["serve", "await", "health", "lookup", "stats", "--listen", "--help", "!help"]),
+    ("podlocal-sidecar", "lookup --", &["--trace", "--json", "--resolv-conf", "--admin-port", "!--watch"]),
+    ("podlocal-sidecar", "stats --", &["--watch", "--names", "--json", "!--trace"]),
+    ("podlocal-sidecar", "serve --", &["--listen", "!--json"]),
+    ("podlocal-sidecar", "serve --role ", &["pod", "shared"]),
+    ("podlocal-sidecar", "await --ready-", &["--ready-timeout"]),
+    ("podlocal-webhook", "in", &["inject", "!serve"]),
+    ("podlocal-webhook", "inject --o", &["--output", "!--listen"]),
+    ("podlocal-webhook", "inject --output ", &["yaml", "json"]),
+    ("podlocal-webhook", "inject --log-level d", &["debug", "!info"]),
+    (
+        "podlocal-webhook",
+        "check --",
+        &["--as-if-enabled", "--strict", "--verbose", "--json", "--file", "!--listen"],
+    ),
+    ("podlocal-webhook", "serve --tls-", &["--tls-cert", "--tls-key"]),
+];
+
+/// A check of a file by the program that reads it: below the folder, the program, its Debian package, arguments.
+const CHECKS: &[(&str, &str, &str, &[&str])] = &[
+    ("man/man1", "man", "man-db", &["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]),
+    ("man/man1", "mandoc", "mandoc", &["-Tlint", "-W", "warning"]),
+    ("bash-completion/completions", "bash", "bash", &["-n"]),
+    ("zsh/site-functions", "zsh", "zsh", &["-n"]),
+    ("fish/vendor_completions.d", "fish", "fish", &["-n"]),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let folder = TempDir::new().expect("a folder");
+    let pages = folder.path().join("share");
+    if !arguments.list {
+        // Built by `cargo test` as all examples are, and here when one test is run alone.
+        let output = run(Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--locked", "--package", "podlocal-release", "--example", "pages", "--"])
+            .args([folder.path().as_os_str(), "2026-01-31".as_ref()]));
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let programs = || [podlocal_sidecar::cli::about(), podlocal_webhook::flags::about()];
+    let pages = Arc::new(pages);
+    let mut trials = vec![
+        Trial::test("every_flag_and_command_is_in_the_man_page_and_all_completions", {
+            let pages = Arc::clone(&pages);
+            move || programs().iter().try_for_each(|program| whole(program, &pages))
+        }),
+        Trial::test("bash_completes_commands_flags_and_values", {
+            let pages = Arc::clone(&pages);
+            move || {
+                COMPLETED
+                    .iter()
+                    .try_for_each(|(program, typed, offered)| completes(&pages, program, typed, offered))
+            }
+        }),
+    ];
+    for (place, program, package, flags) in CHECKS {
+        let folder = pages.join(place);
+        trials.push(Trial::ignorable_test(format!("{program} takes {place}"), move || {
+            checked(&folder, program, package, flags)
+        }));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn whole(program: &Program, pages: &Path) -> Result<(), Failed> {
+    let name = program.name;
+    let read =
+        |file: String| fs::read_to_string(pages.join(&file)).map_err(|error| format!("{file}: {error}"));
+    let man = read(format!("man/man1/{name}.1"))?;
+    let scripts = [
+        read(format!("bash-completion/completions/{name}"))?,
+        read(format!("zsh/site-functions/_{name}"))?,
+        read(format!("fish/vendor_completions.d/{name}.fish"))?,
+    ];
+    let lacks = |what: &str| Err(Failed::from(format!("{name}: {what} is missing")));
+    for flag in program.flags().map(|row| row.name) {
+        if !man.contains(&format!("\\-\\-{}\\fR", flag.replace('-', "\\-"))) {
+            return lacks(&format!("--{flag} in the man page"));
+        }
+        // fish spells a long flag `-l name`.
+        if !scripts
+            .iter()
+            .all(|script| script.contains(&format!("--{flag}")) || script.contains(&format!("-l {flag}")))
+        {
+            return lacks(&format!("--{flag} in a completion"));
+        }
+    }
+    for section in &program.sections {
+        for row in &section.rows {
+            if !man.contains(&row.name.replace('-', "\\-")) {
+                return lacks(&format!("{} in the man page", row.name));
+            }
+        }
+    }
+    for command in program.commands {
+        let name = command.name;
+        if !man.contains(name) || !scripts.iter().all(|script| script.contains(name)) {
+            return lacks(name);
+        }
+    }
+    for example in program.examples() {
+        if !man.contains(&example.line.replace('-', "\\-")) {
+            return lacks(&format!("{} in the man page", example.line));
+        }
+    }
+    Ok(())
+}
+
+/// Lets bash complete what was typed behind the program's name, as it does when Tab is pressed.
+fn completes(pages: &Path, program: &str, typed: &str, offered: &[&str]) -> Result<(), Failed> {
+    let script = r#"
+        source "$1"; words=($2 $3)
+        if [[ -z $3 || $3 = *' ' ]]; then words+=(''); fi
+        COMP_WORDS=("${words[@]}"); COMP_CWORD=$((${#words[@]} - 1))
+        registered=$(complete -p "$2"); registered=${registered#*-F }
+        "${registered%% *}" "$2" "${words[-1]}" "${words[-2]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let file = pages.join("bash-completion/completions").join(program);
+    let output = run(Command::new("bash").args(["-c", script, "bash"]).arg(file).args([program, typed]));
+    let reply = String::from_utf8_lossy(&output.stdout).into_owned();
+    let replies: Vec<_> = reply.lines().collect();
+    for word in offered {
+        let is_offered = replies.contains(&word.trim_start_matches('!'));
+        if is_offered == word.starts_with('!') {
+            return Err(format!("{program} {typed}<Tab>: {word} expected, got {}", text(&output)).into());
+        }
+    }
+    Ok(())
+}
+
+/// Every file of the folder passes, without a word.
+fn checked(folder: &Path, program: &str, package: &str, flags: &[&str]) -> Result<Completion, Failed> {
+    let missing =
+        || Ok(Completion::ignored_with(format!("there is no {program}; install Debian's {package}")));
+    let files: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+    if files.len() != 2 {
+        return Err(format!("expected two files, found {files:?}").into());
+    }
+    for file in files {
+        let mut command = Command::new(program);
+        command.args(flags).arg(&file).env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80").env("MANROFFSEQ", "");
+        let output = match command.output() {
+            Ok(output) => output,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return missing(),
+            Err(error) => return Err(error.to_string().into()),
+        };
+        // mandoc speaks to standard output; man prints the page there.
+        let remarks = if program == "man" { output.stderr.clone() } else { output.stdout.clone() };
+        if !output.status.success() || !remarks.is_empty() {
+            return Err(format!("{}: {}", file.display(), text(&output)).into());
+        }
+    }
+    Ok(Completion::Completed)
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
+}
+
+fn text(output: &Output) -> String {
+    let of = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(2000).collect::<String>();
+    format!("{}\n{}\n{}", output.status, of(&output.stdout), of(&output.stderr))
+}

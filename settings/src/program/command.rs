@@ -1,0 +1,129 @@
+//! The commands of a program and their flags, as data: arguments are read by them, too.
+
+/// A command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Command {
+    /// The word: `await`.
+    pub name: &'static str,
+    /// What stands behind it besides settings and flags, as in a synopsis: `NAME [TYPE]`.
+    pub arguments: &'static str,
+    /// How many words behind it are no flags, at most.
+    pub most_arguments: usize,
+    /// What it does, in lower case and without a full stop.
+    pub sentence: &'static str,
+    /// What else is to be known about it, a paragraph each.
+    pub description: &'static [&'static str],
+    /// Lines to type, the most useful first.
+    pub examples: &'static [Example],
+    /// How it ends, besides what is true of every command of the program.
+    pub exit_codes: &'static [(u8, &'static str)],
+}
+
+/// A line to type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Example {
+    /// What it does, without a full stop.
+    pub purpose: &'static str,
+    /// The line, as a shell takes it.
+    pub line: &'static str,
+}
+
+/// A flag of a program that is not one of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flag {
+    /// The name, without the hyphens.
+    pub name: &'static str,
+    /// The letter that stands for it.
+    pub short: Option<char>,
+    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes none.
+    pub value: &'static str,
+    /// Whether it may be given more than once.
+    pub may_repeat: bool,
+    /// The commands that take it; empty: every one.
+    pub commands: &'static [&'static str],
+    /// What it does, with the default in brackets, without a full stop.
+    pub sentence: &'static str,
+}
+
+impl Command {
+    /// One that says nothing: what a row of a table leaves out.
+    pub const EMPTY: Self = Self {
+        name: "",
+        arguments: "",
+        most_arguments: 0,
+        sentence: "",
+        description: &[],
+        examples: &[],
+        exit_codes: &[],
+    };
+
+    /// The word with what stands behind it: `lookup NAME [TYPE]`.
+    pub fn usage(&self) -> String {
+        format!("{} {}", self.name, self.arguments).trim_end().to_owned()
+    }
+}
+
+impl Flag {
+    /// A flag that is given once.
+    pub const fn new(
+        name: &'static str,
+        value: &'static str,
+        commands: &'static [&'static str],
+        sentence: &'static str,
+    ) -> Self {
+        Self { name, short: None, value, may_repeat: false, commands, sentence }
+    }
+
+    /// The same, for a letter, too.
+    #[must_use]
+    pub const fn with_letter(self, letter: char) -> Self {
+        Self { short: Some(letter), ..self }
+    }
+
+    /// The same, given as often as one likes.
+    #[must_use]
+    pub const fn repeatable(self) -> Self {
+        Self { may_repeat: true, ..self }
+    }
+
+    /// Whether that command takes it.
+    pub fn is_for(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.contains(&command)
+    }
+}
+
+/// The command of that name.
+pub fn find<'a>(commands: &'a [Command], name: &str) -> Option<&'a Command> {
+    commands.iter().find(|command| command.name == name)
+}
+
+/// The names of the commands, as an error lists what it expected: `serve, await or health`.
+pub fn names(commands: &[Command]) -> String {
+    let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_listed_as_in_a_sentence() {
+        let of = |names: &[&'static str]| {
+            let command = |name: &&'static str| Command { name, ..Command::EMPTY };
+            super::names(&names.iter().map(command).collect::<Vec<_>>())
+        };
+        for (names, listed) in [
+            (&[][..], ""),
+            (&["serve"], "serve"),
+            (&["serve", "await"], "serve or await"),
+            (&["serve", "await", "health"], "serve, await or health"),
+        ] {
+            assert_eq!(of(names), listed);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The program as people meet it: the text of `--help`, and what the man page and the completions are made of.
+
+use podlocal_settings::program::{Kind, Program, Row, Section};
+use podlocal_settings::table::{
+    ADMIN_PORT, CACHE_SIZE, LISTEN, LOG_LEVEL, QUERY_LOG, SHARED_TIER, Setting, TABLE, UPSTREAM, ZONE,
+};
+
+use super::commands::{COMMANDS, FLAGS};
+
+/// What people who start it by hand, or look at a pod, need first.
+const USED_MOST: &[&Setting] =
+    &[&LISTEN, &UPSTREAM, &SHARED_TIER, &ZONE, &CACHE_SIZE, &ADMIN_PORT, &LOG_LEVEL, &QUERY_LOG];
+
+/// The sidecar, for its help, its man page and its completions.
+pub fn about() -> Program {
+    let others = TABLE.iter().filter(|setting| setting.is_for_sidecar() && !USED_MOST.contains(setting));
+    let section = |title: &str, is_brief, rows: Vec<Row>| Section {
+        title: title.to_owned(),
+        kind: Kind::Settings,
+        is_brief,
+        rows,
+    };
+    // Whoever needs them asks behind the command.
+    let mut sections = Section::of_flags(FLAGS, false);
+    sections.extend([
+        section("Settings used most", true, USED_MOST.iter().copied().map(Row::of_setting).collect()),
+        section("Other settings", false, others.copied().map(Row::of_setting).collect()),
+    ]);
+    Program {
+        name: "podlocal-sidecar",
+        version: env!("CARGO_PKG_VERSION"),
+        sentence: "a caching DNS proxy for one pod",
+        description: vec![
+            format!(
+                "Each setting is a flag, {}, or a variable, {}; a flag wins. Lists have commas between their \
+                 elements, or their flag is repeated. In a pod the webhook has set the variables: every command \
+                 finds the proxy by them, so `kubectl exec` needs no flags. Every setting has a default.",
+                CACHE_SIZE.flag(),
+                CACHE_SIZE.variable()
+            ),
+            "Where a default says \"shared\", it is another one with --role shared.".to_owned(),
+        ],
+        commands: COMMANDS,
+        sections,
+        exit_codes: &[(0, "done"), (64, "bad arguments or settings, all of them named")],
+        see_also: &[
+            "podlocal-webhook(1), which puts it into pods",
+            "docs/settings.md: every setting with the reason for its default",
+            "https://github.com/podlocal-dns/podlocal-dns",
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podlocal_settings::names;
+    use podlocal_settings::program::Length;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_of_the_sidecar_and_every_flag_of_a_command_is_a_flag_once() {
+        let program = about();
+        let mut flags: Vec<_> = program.flags().map(|row| row.name).collect();
+        let settings = TABLE.iter().filter(|setting| setting.is_for_sidecar()).map(|setting| setting.name);
+        let mut expected: Vec<_> = settings.chain(FLAGS.iter().map(|flag| flag.name)).collect();
+        flags.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(flags, expected);
+    }
+
+    #[test]
+    fn every_example_is_taken_by_the_program() {
+        for example in about().examples() {
+            let (before, arguments) = example.line.split_once("podlocal-sidecar ").expect("the program");
+            assert!(before.is_empty() || before.contains(names::CONTAINER_NAME), "{}", example.line);
+            let arguments = std::iter::once("podlocal-sidecar").chain(arguments.split(' ')).map(Into::into);
+            assert!(super::super::parse(arguments, []).is_ok(), "{}", example.line);
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_command_has_its_flags_and_no_setting() {
+        let program = about();
+        for command in COMMANDS {
+            let help = program.help_of(command, Length::Whole);
+            let is_own = FLAGS.iter().any(|flag| flag.commands.contains(&command.name));
+            assert_eq!(help.contains(&CACHE_SIZE.flag()), !is_own, "{help}");
+            for flag in FLAGS {
+                let is_listed = help.contains(&format!("\n  --{} ", flag.name));
+                assert_eq!(
+                    is_listed,
+                    !is_own || flag.is_for(command.name),
+                    "{} --{}",
+                    command.name,
+                    flag.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_help_fits_on_a_screen_or_two() {
+        let lines = about().help(Length::Brief).lines().count();
+        assert!(lines < 80, "{lines} lines");
+    }
+}
