@@ -47,7 +47,7 @@ pub async fn race(
         key,
         start,
         schedule: state.begun(start),
-        attempts: Attempts::default(),
+        attempts: Attempts::for_one(),
         second_best: None,
         asks_again: None,
         is_looked_at: false,
