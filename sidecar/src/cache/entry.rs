@@ -17,10 +17,11 @@ use crate::wire::{
 /// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded).
 #[derive(Debug)]
 pub struct Entry {
-    /// The message, with the upstream's flags and counts that fit what is left of it.
+    /// The message, with the upstream's flags and counts that fit what is left of it; behind it the places of its TTLs,
+    /// two bytes each: a block of their own would take as much as a third of most answers. Whoever reads records goes by the
+    /// counts, and does not come that far.
     bytes: Box<[u8]>,
-    /// Where the TTLs stand.
-    ttls: Box<[u16]>,
+    message_length: u16,
     question_length: u16,
     stored: Instant,
     lifetime: Lifetime,
@@ -59,7 +60,7 @@ impl Entry {
     ) -> Result<Self, Malformed> {
         let message = Message::new(response).ok_or(Malformed)?;
         let mut counts = [0; 3];
-        let mut ttls = Vec::new();
+        let mut places = Vec::new();
         let mut bytes = Vec::with_capacity(response.len());
         let mut end = HEADER_LENGTH + question_length;
         bytes.extend_from_slice(response);
@@ -72,7 +73,7 @@ impl Entry {
                 break;
             }
             counts[record.section as usize] += 1;
-            ttls.push(u16::try_from(record.ttl_at).map_err(|_| Malformed)?);
+            places.extend(u16::try_from(record.ttl_at).map_err(|_| Malformed)?.to_ne_bytes());
             wire::put_ttl(
                 &mut bytes,
                 record.ttl_at,
@@ -82,11 +83,11 @@ impl Entry {
         }
         bytes.truncate(end);
         wire::put_counts(&mut bytes, 1, counts);
-        let question_length = question_length as u16;
         Ok(Self {
-            bytes: bytes.into(),
-            ttls: ttls.into(),
-            question_length,
+            // A block of the right size from the start: one that shrinks leaves a remainder that nothing else fits into.
+            bytes: [bytes.as_slice(), &places].concat().into(),
+            message_length: u16::try_from(bytes.len()).map_err(|_| Malformed)?,
+            question_length: question_length as u16,
             stored: now,
             lifetime,
             given: AtomicU8::new(0),
@@ -153,7 +154,8 @@ impl Entry {
     pub fn shorten(&mut self, most: u32) {
         if let Lifetime::Negative(seconds) = self.lifetime {
             self.lifetime = Lifetime::Negative(seconds.min(most));
-            wire::cap_ttls(&mut self.bytes, &self.ttls, most);
+            let (message, places) = self.bytes.split_at_mut(self.message_length.into());
+            wire::cap_ttls(message, numbers(places), most);
         }
     }
 
@@ -164,8 +166,9 @@ impl Entry {
 
     /// The whole message with TTLs as they are now, to be decoded.
     pub fn aged(&self, now: Instant) -> Vec<u8> {
-        let mut bytes = self.bytes.to_vec();
-        wire::age(&mut bytes, &self.ttls, self.age(now));
+        let (message, ttls) = self.parts();
+        let mut bytes = message.to_vec();
+        wire::age(&mut bytes, ttls, self.age(now));
         bytes
     }
 
@@ -176,7 +179,7 @@ impl Entry {
 
     /// The memory it takes, in bytes.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.bytes.len() + size_of_val(&*self.ttls)
+        size_of::<Self>() + self.bytes.len()
     }
 
     /// Writes it as the answer to a client's query, in at most `limit` bytes: the client's id, its RD and CD bits, its
@@ -185,8 +188,9 @@ impl Entry {
     pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         out.clear();
-        out.extend_from_slice(&self.bytes);
-        wire::age(out, &self.ttls, self.age(now));
+        let (message, ttls) = self.parts();
+        out.extend_from_slice(message);
+        wire::age(out, ttls, self.age(now));
         let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
         if let Some(edns) = client.edns {
@@ -198,8 +202,9 @@ impl Entry {
     pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         out.clear();
-        out.extend_from_slice(&self.bytes);
-        wire::put_ttls(out, &self.ttls, STALE_TTL);
+        let (message, ttls) = self.parts();
+        out.extend_from_slice(message);
+        wire::put_ttls(out, ttls, STALE_TTL);
         let opt_length = if client.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
         if let Some(edns) = client.edns {
@@ -247,10 +252,21 @@ impl Entry {
         wire::put_counts(out, 1, [kept, 0, 0]);
     }
 
+    /// The message, and where its TTLs stand.
+    fn parts(&self) -> (&[u8], impl Iterator<Item = u16>) {
+        let (message, places) = self.bytes.split_at(self.message_length.into());
+        (message, numbers(places))
+    }
+
     /// Whole seconds since it came.
     pub fn age(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.stored).as_secs()).unwrap_or(u32::MAX)
     }
+}
+
+/// Numbers of two bytes each.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.as_chunks().0.iter().map(|pair| u16::from_ne_bytes(*pair))
 }
 
 #[cfg(test)]
