@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
+use podlocal_settings::read::Mistake;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
@@ -158,6 +159,10 @@ pub fn parse(
                 taker.take(&name, &mut parser);
             }
             Ok(Some(Arg::Value(text))) if command.is_none() && word(&text).is_some() => command = word(&text),
+            Ok(Some(Arg::Value(text))) if command.is_none() => {
+                let mistake = Mistake::new("the command", &text.to_string_lossy(), "serve, inject or check");
+                taker.mistakes.push(mistake.to_string());
+            }
             Ok(Some(argument)) => taker.mistakes.push(argument.unexpected().to_string()),
             Err(error) => taker.mistakes.push(error.to_string()),
         }
