@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
+use podlocal_settings::read::Mistake;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
@@ -17,6 +18,9 @@ use crate::settings_file;
 mod taker;
 
 use taker::{Taker, address, count, host, path};
+
+/// The resolv.conf that is read where none is named.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -155,6 +159,10 @@ pub fn parse(
                 taker.take(&name, &mut parser);
             }
             Ok(Some(Arg::Value(text))) if command.is_none() && word(&text).is_some() => command = word(&text),
+            Ok(Some(Arg::Value(text))) if command.is_none() => {
+                let mistake = Mistake::new("the command", &text.to_string_lossy(), "serve, inject or check");
+                taker.mistakes.push(mistake.to_string());
+            }
             Ok(Some(argument)) => taker.mistakes.push(argument.unexpected().to_string()),
             Err(error) => taker.mistakes.push(error.to_string()),
         }
@@ -196,7 +204,7 @@ impl Taker {
                     .flatten()
                     .collect(),
             },
-            resolv_conf: self.one("resolv-conf", path).unwrap_or_else(|| "/etc/resolv.conf".into()),
+            resolv_conf: self.one("resolv-conf", path).unwrap_or_else(|| RESOLV_CONF.into()),
             defaults: defaults.unwrap_or_default(),
             log_level: self.one(table::LOG_LEVEL.name, LogLevel::parse).unwrap_or(LogLevel::Info),
         }
