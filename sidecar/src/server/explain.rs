@@ -41,7 +41,7 @@ pub enum Waited {
     /// By an exchange that this query started or found under way.
     Fresh(Role),
     /// An expired one was given instead.
-    Stale(Arc<Entry>),
+    Stale(Entry),
     /// None came.
     InVain,
 }
@@ -86,7 +86,7 @@ impl<U: Upstream> Service<U> {
             }
         };
         let ending = Ending::of(self, &query, Transport::Tcp);
-        let resolution = self.resolve(&query.key).await;
+        let resolution = self.resolve(&Arc::new(query.key.clone())).await;
         let outcome = ending.write(&resolution, true, &mut answer);
         explained(outcome, answer, standing, Some(resolution.into()))
     }
