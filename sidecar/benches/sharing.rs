@@ -68,7 +68,7 @@ fn filled(shards: usize, queries: &[Query<'_>]) -> Arc<Cache> {
     for (number, query) in queries.iter().enumerate() {
         let (answer, lifetime) = (message(number, true), Lifetime::Positive(3600));
         let entry = Entry::new(&answer, query.question.len(), lifetime, &limits, Instant::now());
-        cache.insert(&query.key, Arc::new(entry.expect("well formed")));
+        cache.insert(&query.key, entry.expect("well formed"));
     }
     Arc::new(cache)
 }

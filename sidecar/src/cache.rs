@@ -1,6 +1,5 @@
 //! The store of answers: quick_cache, bounded in bytes, with the clock outside.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use quick_cache::sync::{Cache as Store, DefaultLifecycle};
@@ -16,12 +15,12 @@ pub mod lifetime;
 /// Answers under the keys of their own questions.
 #[derive(Debug)]
 pub struct Cache {
-    store: Store<StoredKey, Arc<Entry>, Weight>,
+    store: Store<StoredKey, Entry, Weight>,
 }
 
 /// What the cache takes for an entry beside the entry: quick_cache's own 21 bytes and the pair of pointers,
 /// in tables that are on average three quarters full, and half a ghost (quick_cache's documentation,
-/// "Approximate memory usage"); the allocator's rounding of three blocks.
+/// "Approximate memory usage"); the allocator's part of two blocks.
 const OVERHEAD: usize = 130;
 
 /// The smallest memory that an answer usually takes; from it the tables are sized.
@@ -55,12 +54,12 @@ impl Cache {
     }
 
     /// The answer for that key, if it is fresh.
-    pub fn get(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
+    pub fn get(&self, key: &Key, now: Instant) -> Option<Entry> {
         self.store.get(key).filter(|entry| entry.is_fresh(now))
     }
 
     /// The answer for that key, fresh or not.
-    pub fn get_expired(&self, key: &Key) -> Option<Arc<Entry>> {
+    pub fn get_expired(&self, key: &Key) -> Option<Entry> {
         self.store.get(key)
     }
 
@@ -70,7 +69,7 @@ impl Cache {
     }
 
     /// Keeps an answer, if it may be kept at all, in place of an older one.
-    pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
+    pub fn insert(&self, key: &Key, entry: Entry) {
         if entry.seconds() > 0 {
             self.store.insert(key.stored(), entry);
         }
@@ -109,8 +108,8 @@ const SMALLEST_SHARD: u64 = 512 << 10;
 #[derive(Debug, Clone)]
 struct Weight;
 
-impl Weighter<StoredKey, Arc<Entry>> for Weight {
-    fn weight(&self, key: &StoredKey, entry: &Arc<Entry>) -> u64 {
+impl Weighter<StoredKey, Entry> for Weight {
+    fn weight(&self, key: &StoredKey, entry: &Entry) -> u64 {
         (key.heap_size() + entry.size() + OVERHEAD) as u64
     }
 }
@@ -140,7 +139,7 @@ mod tests {
         };
         let entry = Entry::new(&bytes, question.len(), lifetime, &limits, now).expect("well formed");
         let key = Key::new(question, Flags(Flags::RD), false);
-        cache.insert(&key, Arc::new(entry));
+        cache.insert(&key, entry);
         key
     }
 

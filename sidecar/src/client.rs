@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use podlocal_settings::names::{CONTAINER_NAME, SIDECAR_PATH};
 use podlocal_settings::table::ADMIN_PORT;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::limits;
+use crate::report::read::Read;
 
 /// Why the proxy did not tell what it was asked. Each says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +62,15 @@ const PATIENCE: Duration = limits::DEADLINE.saturating_add(Duration::from_secs(2
 const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// What the proxy says to that target, read as a document.
-pub async fn document<T: DeserializeOwned>(port: u16, target: &str) -> Result<T, Failure> {
+pub async fn document<T: Read>(port: u16, target: &str) -> Result<T, Failure> {
     let answer = timeout(PATIENCE, get(port, target)).await.map_err(|_| Failure::Silent { port })?;
     let Answer { status, body } = answer.map_err(|source| Failure::NobodyThere { port, source })?;
     let stranger = |said: &str| Failure::Stranger { port, said: said.trim().chars().take(80).collect() };
     match status {
-        Some(200) => serde_json::from_str(&body).map_err(|error| stranger(&error.to_string())),
+        Some(200) => {
+            let value: Option<Value> = serde_json::from_str(&body).ok();
+            value.as_ref().and_then(T::read).ok_or_else(|| stranger(&body))
+        }
         Some(400 | 403 | 503) => Err(Failure::Refused(body.trim().to_owned())),
         _ => Err(stranger(&body)),
     }

@@ -172,7 +172,7 @@ impl Drop for Exchange {
     }
 }
 
-/// Takes the flight off the map, also when its task panics; the outcome's sender goes with it, and that ends
+/// Takes the flight off the map, also when its exchange panics; the outcome's sender goes with it, and that ends
 /// the wait of everyone.
 struct Landing<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,

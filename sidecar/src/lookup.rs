@@ -199,10 +199,7 @@ pub async fn run(wanted: &Wanted, settings: &Settings) -> ExitCode {
         }
     };
     if wanted.json {
-        match serde_json::to_string_pretty(&document) {
-            Ok(json) => println!("{json}"),
-            Err(error) => eprintln!("podlocal-sidecar: {error}"),
-        }
+        println!("{}", serde_json::to_string(&document).unwrap_or_default());
     } else {
         print!("{}", text::page(&document, wanted.trace, Paint::of(std::io::stdout().is_terminal())));
     }

@@ -43,9 +43,9 @@ impl Paint {
 /// A time as people say it: `0.4 ms`, `12 ms`, `1.3 s`.
 pub fn duration(micros: u64) -> String {
     match micros {
-        0..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
         10_000..1_000_000 => format!("{} ms", micros / 1000),
-        _ => format!("{:.1} s", micros as f64 / 1e6),
+        _ => format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
     }
 }
 

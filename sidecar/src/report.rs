@@ -1,13 +1,14 @@
 //! What the proxy tells the commands `lookup` and `stats` about itself, over the admin port: JSON documents, whose fields
 //! `docs/lookup.md` explains. Times are whole microseconds (`_us`) or seconds (`_s`).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub mod figures;
+pub mod read;
 pub mod target;
 
 /// What became of one question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The name that was asked for, with its final dot.
     pub name: String,
@@ -33,7 +34,7 @@ pub struct Report {
 }
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// Its name.
     pub name: String,
@@ -47,7 +48,7 @@ pub struct Answer {
 }
 
 /// Who answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// A rule of the proxy; nobody was asked, or only about a name above.
@@ -97,7 +98,7 @@ pub enum By {
 }
 
 /// What a cached answer is an answer to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// This question.
@@ -109,7 +110,7 @@ pub enum Place {
 }
 
 /// One exchange with the upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exchange {
     /// The name that was asked for.
     pub name: String,
@@ -133,7 +134,7 @@ pub struct Exchange {
 }
 
 /// Something that was done for an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// How long after the question.
     pub at_us: u64,

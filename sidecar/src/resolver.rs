@@ -75,9 +75,9 @@ pub struct Load {
 #[derive(Debug)]
 pub enum Resolution {
     /// An answer, and how it came.
-    Fresh(Arc<Entry>, Role),
+    Fresh(Entry, Role),
     /// An expired one, because the upstream fails or is slow.
-    Stale(Arc<Entry>),
+    Stale(Entry),
     /// A limit was reached.
     Overload,
     /// Nothing: no upstream gave an answer in time.
@@ -105,7 +105,7 @@ impl Resolution {
 }
 
 /// What a flight brings to all who wait for it.
-type Answer = Result<Arc<Entry>, NoAnswer>;
+type Answer = Result<Entry, NoAnswer>;
 
 impl<U: Upstream> Resolver<U> {
     /// A resolver with an empty cache, for so many threads that ask.
@@ -197,7 +197,7 @@ impl<U: Upstream> Resolver<U> {
             && (self.upstream.condition().is_down || entry.was_given_stale() && self.is_being_asked(key))
         {
             self.refresh(key, Mode::Remembered);
-            return Resolution::Stale(Arc::clone(entry));
+            return Resolution::Stale(entry.clone());
         }
         let no_answer = match self.answer_in_time(key, stale.is_some()).await {
             Ok((entry, role)) => return Resolution::Fresh(entry, role),
@@ -216,7 +216,7 @@ impl<U: Upstream> Resolver<U> {
         self: &Arc<Self>,
         key: &Arc<Key>,
         has_stale: bool,
-    ) -> Result<(Arc<Entry>, Role), NoAnswer> {
+    ) -> Result<(Entry, Role), NoAnswer> {
         let start = tokio::time::Instant::now();
         let mut answer = pin!(self.answer(key));
         if has_stale {
@@ -231,7 +231,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// The answer for a client: what the upstream says, and where it says that there is no such name, or the C
     /// library relies on us, what the search list makes of it.
-    async fn answer(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Arc<Entry>, Role), NoAnswer> {
+    async fn answer(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Entry, Role), NoAnswer> {
         match self.search.verdict(key) {
             Verdict::Complete(Complete::AtOnce) => self.completed(key).await,
             Verdict::Complete(Complete::WhenMissing) => {
@@ -246,7 +246,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// An answer for that question whose life is over, and which may still be given. That a peer was missing is no
     /// such answer: it is about to appear.
-    fn stale(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
+    fn stale(&self, key: &Key, now: Instant) -> Option<Entry> {
         let other = match self.search.verdict(key) {
             Verdict::Complete(_) => Some(key.completed()),
             _ => self.search.shares_missing(key).then(|| key.for_every_type()),

@@ -24,6 +24,9 @@ use crate::failure::{Failure, Tried};
 /// Folders that hold no documents of ours.
 const FOREIGN: [&str; 3] = ["target", "node_modules", "findings"];
 
+/// What a line of a block without commands does not begin with. Most of what programs print does not begin so, either.
+const COMMANDS: [&str; 6] = ["kubectl ", "cargo ", "curl ", "dig ", "docker ", "sudo "];
+
 /// The root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -179,6 +182,12 @@ impl Document {
                 Ok(Kind::Output | Kind::Text) => {}
                 Ok(kind) => last_commands = Some(kind),
             }
+            let is_command = |line: &str| COMMANDS.iter().any(|command| line.starts_with(command));
+            if block.kind == Ok(Kind::Text) && block.text.lines().any(is_command) {
+                mistake(
+                    "a command in a block that nobody runs: mark it sh, sh cluster, sh ci=STEP or sh long",
+                );
+            }
             if block.text.lines().any(|line| line.trim_start().starts_with("$ ")) {
                 mistake("a prompt: commands go into a block marked sh, what they print into one marked text");
             }
@@ -218,6 +227,7 @@ mod tests {
     fn a_prompt_and_output_of_nothing_are_mistakes_with_their_line() {
         let mistakes = |text: &str| Document::of("x.md", text).mistakes();
         assert_eq!(mistakes("```sh\ntrue\n```\n\nIt prints:\n\n```text output\n```\n"), [""; 0]);
+        assert!(mistakes("```text\nkubectl get pods\n```\n")[0].starts_with("x.md:1: a command in a block"));
         assert!(mistakes("a\n\n```\n$ true\n```\n")[0].starts_with("x.md:3: a prompt"));
         assert!(
             mistakes("```sh cluster\ntrue\n```\n```text output\n```\n")[0].starts_with("x.md:4: output of")

@@ -209,26 +209,34 @@ async fn look(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
 
 /// Whether a program takes the flags.
 async fn ask(seen: &Seen, testbed: &Testbed) -> Result<(), String> {
-    let (program, arguments, flags) = match seen {
-        Seen::Nothing => return Ok(()),
+    match seen {
+        Seen::Nothing => Ok(()),
         Seen::Program(name, arguments) => {
-            (Path::new(env!("CARGO_BIN_EXE_gang")).with_file_name(name), arguments.clone(), [].as_slice())
+            help(&Path::new(env!("CARGO_BIN_EXE_gang")).with_file_name(name), arguments).await.map(drop)
         }
-        Seen::Flags(name, flags) => {
-            let is_sidecar = name == "podlocal-sidecar";
-            let program = if is_sidecar { &testbed.programs.sidecar } else { &testbed.programs.webhook };
-            (program.clone(), Vec::new(), flags.as_slice())
+        Seen::Flags { program, command, flags } => {
+            let of_sidecar = program == "podlocal-sidecar";
+            let path = if of_sidecar { &testbed.programs.sidecar } else { &testbed.programs.webhook };
+            let mut named = help(path, &[]).await?;
+            if let Some(command) = command {
+                named += &help(path, std::slice::from_ref(command)).await?;
+            }
+            let is_named =
+                |flag: &&String| named.split([' ', '\n', ',', '=', '[']).any(|word| word == flag.as_str());
+            match flags.iter().find(|flag| !is_named(flag)) {
+                Some(flag) => Err(format!("the help of {program} does not name {flag}")),
+                None => Ok(()),
+            }
         }
-    };
-    let output = Command::new(&program).args(arguments).arg("--help").output().await;
+    }
+}
+
+/// What a program prints when it is asked for help behind the arguments; or its complaint about them.
+async fn help(program: &Path, arguments: &[String]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).arg("--help").output().await;
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if !output.status.success() {
-        return Err(format!("{}: {error}", program.display()));
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let is_there = |flag: &&String| out.split([' ', '\n', ',', '=', '[']).any(|word| word == flag.as_str());
-    match flags.iter().find(|flag| !is_there(flag)) {
-        Some(flag) => Err(format!("the help of {} does not name {flag}", program.display())),
-        None => Ok(()),
-    }
+    Err(format!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr)))
 }

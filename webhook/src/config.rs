@@ -20,6 +20,9 @@ mod taker;
 
 use taker::{Taker, address, count, host, path};
 
+/// The resolv.conf that is read where none is named.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// What the program is asked to do.
 #[derive(Debug)]
 pub enum Command {
@@ -163,7 +166,7 @@ pub fn parse(
                 command = program::find(flags::COMMANDS, &text);
                 if command.is_none() {
                     let expected = program::names(flags::COMMANDS);
-                    taker.mistakes.push(Mistake::new("command", &text, expected).to_string());
+                    taker.mistakes.push(Mistake::new("the command", &text, expected).to_string());
                 }
             }
             Ok(Some(argument)) => taker.mistakes.push(argument.unexpected().to_string()),
@@ -203,7 +206,7 @@ impl Taker {
                     .flatten()
                     .collect(),
             },
-            resolv_conf: self.one("resolv-conf", path).unwrap_or_else(|| "/etc/resolv.conf".into()),
+            resolv_conf: self.one("resolv-conf", path).unwrap_or_else(|| RESOLV_CONF.into()),
             defaults: defaults.unwrap_or_default(),
             log_level: self.one(table::LOG_LEVEL.name, LogLevel::parse).unwrap_or(LogLevel::Info),
         }

@@ -107,7 +107,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("cluster-domain", "NAME", EVERY, "The cluster domain [from resolv.conf, else cluster.local]"),
     flags("extra-search", "NAME", EVERY, "A search domain of the nodes [from resolv.conf]"),
     flags(table::SHARED_TIER.name, "ADDR", EVERY, "An address of the shared tier [serve finds its Service]"),
-    flag("resolv-conf", "FILE", EVERY, "A resolv.conf of a pod with ClusterFirst [/etc/resolv.conf]"),
+    flag(
+        "resolv-conf",
+        "FILE",
+        EVERY,
+        "A ClusterFirst pod's resolv.conf [/etc/resolv.conf; of a cluster: none]",
+    ),
     flag("settings", "FILE", EVERY, "Cluster-wide defaults of the pods' settings, YAML: name: value"),
     flag(table::LOG_LEVEL.name, "error|warn|info|debug|trace", EVERY, "What is logged [info]"),
     flag("listen", "ADDR:PORT", SERVE, "Where reviews are served over TLS [[::]:8443]"),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use hickory_proto::op::Message as Decoded;
 use hickory_proto::rr::{RData, Record};
+use hickory_proto::serialize::binary::BinEncodable;
 
 use crate::cache::key::Key;
 use crate::flight::Role;
@@ -168,7 +169,31 @@ fn answer(record: &Record) -> Answer {
         name: record.name.to_ascii(),
         ttl_s: record.ttl,
         kind: kind_text(record.record_type().into()),
-        data: record.data.to_string(),
+        data: data(&record.data),
+    }
+}
+
+/// The data of the types that people look for as master files write it; of others as the type's number of bytes and they
+/// (RFC 3597 section 5): every type's own form would weigh more than it is worth here.
+fn data(data: &RData) -> String {
+    match data {
+        RData::A(data) => data.to_string(),
+        RData::AAAA(data) => data.to_string(),
+        RData::CNAME(data) => data.to_string(),
+        RData::MX(data) => data.to_string(),
+        RData::NS(data) => data.to_string(),
+        RData::PTR(data) => data.to_string(),
+        RData::SOA(data) => data.to_string(),
+        RData::SRV(data) => data.to_string(),
+        RData::TXT(data) => data.to_string(),
+        other => {
+            let bytes = other.to_bytes().unwrap_or_default();
+            let mut text = format!("\\# {} ", bytes.len());
+            for byte in bytes {
+                text.push_str(&format!("{byte:02x}"));
+            }
+            text
+        }
     }
 }
 
@@ -195,4 +220,16 @@ fn rcode_text(answer: &[u8]) -> String {
 
 fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::rdata::{A, NULL};
+
+    #[test]
+    fn rfc3597_5_data_of_a_type_that_few_look_for_is_shown_as_bytes() {
+        assert_eq!(data(&RData::A(A::new(10, 0, 0, 1))), "10.0.0.1");
+        assert_eq!(data(&RData::NULL(NULL::with(vec![0xff, 0, 7]))), "\\# 3 ff0007");
+    }
 }

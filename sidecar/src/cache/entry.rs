@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use triomphe::ThinArc;
+
 use super::lifetime::{Lifetime, Limits};
 use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
@@ -14,13 +16,18 @@ use crate::wire::{
     TYPE_OPT,
 };
 
-/// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded).
+/// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded). Cheap to clone: all clones
+/// are the same answer, in one block of memory.
+///
+/// The bytes are the message, with the upstream's flags and counts that fit what is left of it; behind it the places of
+/// its TTLs, two bytes each. Whoever reads records goes by the counts, and does not come that far.
+#[derive(Debug, Clone)]
+pub struct Entry(ThinArc<Facts, u8>);
+
+/// What is known of an answer beside its bytes.
 #[derive(Debug)]
-pub struct Entry {
-    /// The message, with the upstream's flags and counts that fit what is left of it.
-    bytes: Box<[u8]>,
-    /// Where the TTLs stand.
-    ttls: Box<[u16]>,
+struct Facts {
+    message_length: u16,
     question_length: u16,
     stored: Instant,
     lifetime: Lifetime,
@@ -59,7 +66,7 @@ impl Entry {
     ) -> Result<Self, Malformed> {
         let message = Message::new(response).ok_or(Malformed)?;
         let mut counts = [0; 3];
-        let mut ttls = Vec::new();
+        let mut places = Vec::new();
         let mut bytes = Vec::with_capacity(response.len());
         let mut end = HEADER_LENGTH + question_length;
         bytes.extend_from_slice(response);
@@ -72,7 +79,7 @@ impl Entry {
                 break;
             }
             counts[record.section as usize] += 1;
-            ttls.push(u16::try_from(record.ttl_at).map_err(|_| Malformed)?);
+            places.extend(u16::try_from(record.ttl_at).map_err(|_| Malformed)?.to_ne_bytes());
             wire::put_ttl(
                 &mut bytes,
                 record.ttl_at,
@@ -82,17 +89,17 @@ impl Entry {
         }
         bytes.truncate(end);
         wire::put_counts(&mut bytes, 1, counts);
-        let question_length = question_length as u16;
-        Ok(Self {
-            bytes: bytes.into(),
-            ttls: ttls.into(),
-            question_length,
+        let facts = Facts {
+            message_length: u16::try_from(bytes.len()).map_err(|_| Malformed)?,
+            question_length: question_length as u16,
             stored: now,
             lifetime,
             given: AtomicU8::new(0),
             refreshing: AtomicBool::new(false),
             was_given_stale: AtomicBool::new(false),
-        })
+        };
+        bytes.append(&mut places);
+        Ok(Self(ThinArc::from_header_and_slice(facts, &bytes)))
     }
 
     /// Whether it may still be given as an answer.
@@ -103,36 +110,38 @@ impl Entry {
     /// Whether it may be given although its life is over: while the upstream fails, for `most` longer (RFC 8767).
     pub fn is_usable_stale(&self, now: Instant, most: Duration) -> bool {
         let end = Duration::from_secs(self.seconds().into());
-        self.seconds() > 0 && !most.is_zero() && now.saturating_duration_since(self.stored) < end + most
+        self.seconds() > 0
+            && !most.is_zero()
+            && now.saturating_duration_since(self.facts().stored) < end + most
     }
 
     /// Counts a hit; `true` for the one hit that shall ask anew: a popular answer in the last tenth of its life.
     pub fn wants_refresh(&self, now: Instant) -> bool {
-        let given = self.given.load(Ordering::Relaxed);
+        let given = self.facts().given.load(Ordering::Relaxed);
         if given < POPULAR {
-            self.given.store(given + 1, Ordering::Relaxed);
+            self.facts().given.store(given + 1, Ordering::Relaxed);
             return false;
         }
-        let Lifetime::Positive(seconds) = self.lifetime else { return false };
+        let Lifetime::Positive(seconds) = self.facts().lifetime else { return false };
         let life = Duration::from_secs(seconds.into());
-        now.saturating_duration_since(self.stored) >= life * 9 / 10
-            && !self.refreshing.swap(true, Ordering::Relaxed)
+        now.saturating_duration_since(self.facts().stored) >= life * 9 / 10
+            && !self.facts().refreshing.swap(true, Ordering::Relaxed)
     }
 
     /// Notes that it was given after its end, because the answer under way is slow: who comes next and would wait for
     /// the same one need not.
     pub fn note_given_stale(&self) {
-        self.was_given_stale.store(true, Ordering::Relaxed);
+        self.facts().was_given_stale.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was given after its end.
     pub fn was_given_stale(&self) -> bool {
-        self.was_given_stale.load(Ordering::Relaxed)
+        self.facts().was_given_stale.load(Ordering::Relaxed)
     }
 
     /// Whether there is no such name, for every type: the end of an alias has its own types.
     pub fn is_missing_name(&self) -> bool {
-        let message = Message::new(&self.bytes);
+        let message = Message::new(self.bytes());
         message.is_some_and(|message| {
             let [answers, ..] = message.record_counts();
             message.flags().rcode() == Rcode::NXDOMAIN && answers == 0
@@ -141,42 +150,59 @@ impl Entry {
 
     /// Whether the name, or the end of its alias, is missing.
     pub fn is_nxdomain(&self) -> bool {
-        Message::new(&self.bytes).is_some_and(|message| message.flags().rcode() == Rcode::NXDOMAIN)
+        Message::new(self.bytes()).is_some_and(|message| message.flags().rcode() == Rcode::NXDOMAIN)
     }
 
     /// Whether it holds something.
     pub fn is_positive(&self) -> bool {
-        matches!(self.lifetime, Lifetime::Positive(_))
+        matches!(self.facts().lifetime, Lifetime::Positive(_))
     }
 
-    /// Makes a negative answer live at most that long.
-    pub fn shorten(&mut self, most: u32) {
-        if let Lifetime::Negative(seconds) = self.lifetime {
-            self.lifetime = Lifetime::Negative(seconds.min(most));
-            wire::cap_ttls(&mut self.bytes, &self.ttls, most);
-        }
+    /// The same answer; a negative one lives at most that long.
+    #[must_use]
+    pub fn shortened(self, most: u32) -> Self {
+        let Facts { message_length, question_length, stored, lifetime: Lifetime::Negative(seconds), .. } =
+            *self.facts()
+        else {
+            return self;
+        };
+        let facts = Facts {
+            message_length,
+            question_length,
+            stored,
+            lifetime: Lifetime::Negative(seconds.min(most)),
+            given: AtomicU8::new(0),
+            refreshing: AtomicBool::new(false),
+            was_given_stale: AtomicBool::new(false),
+        };
+        let mut bytes = self.bytes().to_vec();
+        let (message, places) = bytes.split_at_mut(message_length.into());
+        wire::cap_ttls(message, numbers(places), most);
+        Self(ThinArc::from_header_and_slice(facts, &bytes))
     }
 
     /// How long it may still be given as fresh.
     pub fn remaining(&self, now: Instant) -> Duration {
-        Duration::from_secs(self.seconds().into()).saturating_sub(now.saturating_duration_since(self.stored))
+        Duration::from_secs(self.seconds().into())
+            .saturating_sub(now.saturating_duration_since(self.facts().stored))
     }
 
     /// The whole message with TTLs as they are now, to be decoded.
     pub fn aged(&self, now: Instant) -> Vec<u8> {
-        let mut bytes = self.bytes.to_vec();
-        wire::age(&mut bytes, &self.ttls, self.age(now));
+        let (message, ttls) = self.parts();
+        let mut bytes = message.to_vec();
+        wire::age(&mut bytes, ttls, self.age(now));
         bytes
     }
 
     /// How long it may be kept, in whole seconds; 0: not at all.
     pub fn seconds(&self) -> u32 {
-        self.lifetime.seconds()
+        self.facts().lifetime.seconds()
     }
 
     /// The memory it takes, in bytes.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.bytes.len() + size_of_val(&*self.ttls)
+        BLOCK_HEADER + size_of::<Facts>() + self.bytes().len()
     }
 
     /// Writes it as the answer to a client's query, in at most `limit` bytes: the client's id, its RD and CD bits, its
@@ -185,8 +211,9 @@ impl Entry {
     pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         out.clear();
-        out.extend_from_slice(&self.bytes);
-        wire::age(out, &self.ttls, self.age(now));
+        let (message, ttls) = self.parts();
+        out.extend_from_slice(message);
+        wire::age(out, ttls, self.age(now));
         let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
         if let Some(edns) = client.edns {
@@ -198,8 +225,9 @@ impl Entry {
     pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         out.clear();
-        out.extend_from_slice(&self.bytes);
-        wire::put_ttls(out, &self.ttls, STALE_TTL);
+        let (message, ttls) = self.parts();
+        out.extend_from_slice(message);
+        wire::put_ttls(out, ttls, STALE_TTL);
         let opt_length = if client.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
         if let Some(edns) = client.edns {
@@ -221,7 +249,7 @@ impl Entry {
 
     /// Our copy of the upstream's flags, with the client's RD and CD, and AD only for those who understand it.
     fn flags(&self, client: &Client<'_>) -> Flags {
-        let own = Message::new(&self.bytes).map_or(0, |message| message.flags().0);
+        let own = Message::new(self.bytes()).map_or(0, |message| message.flags().0);
         let mut flags = own & !(Flags::RD | Flags::CD) | (client.flags.0 & (Flags::RD | Flags::CD));
         if !client.understands_authentic_data() {
             flags &= !Flags::AD;
@@ -233,9 +261,9 @@ impl Entry {
     /// on what a truncated answer holds, so an empty one would be "no such address" to them.
     fn truncate(&self, out: &mut Vec<u8>, limit: usize) {
         let mut kept = 0;
-        let mut end = HEADER_LENGTH + usize::from(self.question_length);
-        if let Some(message) = Message::new(&self.bytes) {
-            let records = message.records(usize::from(self.question_length)).map_while(Result::ok);
+        let mut end = HEADER_LENGTH + usize::from(self.facts().question_length);
+        if let Some(message) = Message::new(self.bytes()) {
+            let records = message.records(usize::from(self.facts().question_length)).map_while(Result::ok);
             for record in
                 records.take_while(|record| record.section == Section::Answer && record.end <= limit)
             {
@@ -247,10 +275,32 @@ impl Entry {
         wire::put_counts(out, 1, [kept, 0, 0]);
     }
 
+    fn facts(&self) -> &Facts {
+        &self.0.header.header
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    /// The message, and where its TTLs stand.
+    fn parts(&self) -> (&[u8], impl Iterator<Item = u16>) {
+        let (message, places) = self.bytes().split_at(self.facts().message_length.into());
+        (message, numbers(places))
+    }
+
     /// Whole seconds since it came.
     pub fn age(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.stored).as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(now.saturating_duration_since(self.facts().stored).as_secs()).unwrap_or(u32::MAX)
     }
+}
+
+/// What a block has beside the facts and the bytes: how many hold it, and how many bytes there are.
+const BLOCK_HEADER: usize = 2 * size_of::<usize>();
+
+/// Numbers of two bytes each.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.as_chunks().0.iter().map(|pair| u16::from_ne_bytes(*pair))
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// Everything that `stats` shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// The proxy's version.
     pub version: String,
@@ -49,7 +49,7 @@ pub struct Figures {
 pub type Counts = BTreeMap<String, u64>;
 
 /// What is in the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cache {
     /// Answers, fresh or not.
     pub entries: usize,
@@ -60,7 +60,7 @@ pub struct Cache {
 }
 
 /// The servers, and what asking them has cost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Upstream {
     /// Whether all are known to fail or to be silent.
     pub is_down: bool,
@@ -77,7 +77,7 @@ pub struct Upstream {
 }
 
 /// One server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
     /// Its address.
     pub address: String,
@@ -100,7 +100,7 @@ pub struct Server {
 }
 
 /// The memory of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// What it takes (VmRSS of proc(5)).
     pub resident_bytes: u64,
@@ -109,7 +109,7 @@ pub struct Memory {
 }
 
 /// The most frequent names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Names {
     /// For how long they have been counted.
     pub counted_for_s: u64,
@@ -118,7 +118,7 @@ pub struct Names {
 }
 
 /// A name and how often it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Name {
     /// The name, with its final dot.
     pub name: String,

@@ -19,7 +19,7 @@ use crate::wire::Malformed;
 
 impl<U: Upstream> Resolver<U> {
     /// What the search list makes of a question; one walk for all who ask at the same time.
-    pub(super) async fn completed(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Arc<Entry>, Role), NoAnswer> {
+    pub(super) async fn completed(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Entry, Role), NoAnswer> {
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move { resolver.complete(key).await }
@@ -43,8 +43,8 @@ impl<U: Upstream> Resolver<U> {
             let (entry, _) = self.question(&candidate, Mode::Remembered).await?;
             if !entry.is_nxdomain() {
                 let response = alias(&key, &name, &entry.aged(now()))?;
-                let entry = Arc::new(self.entry(&response, &key)?);
-                self.cache.insert(&key.completed(), Arc::clone(&entry));
+                let entry = self.entry(&response, &key)?;
+                self.cache.insert(&key.completed(), entry.clone());
                 return Ok(entry);
             }
             seconds = seconds.min(remaining(&entry));
@@ -56,8 +56,8 @@ impl<U: Upstream> Resolver<U> {
         // The name may come into being wherever it was looked for.
         let lifetime = Lifetime::Negative(seconds.min(remaining(&original)));
         let bytes = original.aged(now());
-        let entry = Arc::new(Entry::new(&bytes, key.question().len(), lifetime, &self.limits, now())?);
-        self.cache.insert(&key.completed(), Arc::clone(&entry));
+        let entry = Entry::new(&bytes, key.question().len(), lifetime, &self.limits, now())?;
+        self.cache.insert(&key.completed(), entry.clone());
         Ok(entry)
     }
 }

@@ -1,7 +1,6 @@
 //! What is known of a question at one moment, and where it stands: for people. The same places as [`Resolver::hit`] looks
 //! at, in the same order; nothing is counted and nothing asked.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Resolver;
@@ -19,7 +18,7 @@ pub struct Standing {
     /// What a query would be answered with at once.
     pub found: Option<Found>,
     /// An answer whose life is over, which may be given while the upstream fails.
-    pub expired: Option<Arc<Entry>>,
+    pub expired: Option<Entry>,
     /// What the rules say of it, as one line.
     pub reasoning: String,
     /// Whether it is being asked for already.
@@ -34,7 +33,7 @@ pub struct Standing {
 #[derive(Debug, Clone)]
 pub enum Found {
     /// It is in the cache.
-    Cached(Arc<Entry>, Place),
+    Cached(Entry, Place),
     /// A rule says that there is no such name.
     Ruled(Rule),
 }

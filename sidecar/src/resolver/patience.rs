@@ -1,6 +1,5 @@
 //! Names that are worth waiting for: the peers of a gang, which appear one after another.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use podlocal_settings::Settings;
@@ -25,7 +24,7 @@ impl<U: Upstream> Resolver<U> {
             // The upstream's word: an older answer must not be given instead while we wait.
             self.cache.remove(key);
             if now() + pause >= start + self.patience.longest.min(limits::DEADLINE) {
-                entry.shorten(limits::PATIENT_NEGATIVE_SECONDS);
+                entry = entry.shortened(limits::PATIENT_NEGATIVE_SECONDS);
                 break;
             }
             sleep(pause).await;
@@ -51,7 +50,7 @@ impl<U: Upstream> Resolver<U> {
         }
         match self.ask(&sibling).await {
             Ok(entry) if entry.is_positive() => {
-                self.remember(&sibling, &Arc::new(entry));
+                self.remember(&sibling, &entry);
                 false
             }
             Ok(_) => true,

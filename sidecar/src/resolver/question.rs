@@ -59,7 +59,7 @@ pub enum Mode {
 #[derive(Debug)]
 pub enum Known {
     /// It is in the cache.
-    Entry(Arc<Entry>),
+    Entry(Entry),
     /// There is no such name.
     Missing {
         /// Where in the name the cluster domain begins.
@@ -77,7 +77,7 @@ impl<U: Upstream> Resolver<U> {
         self: &Arc<Self>,
         key: &Arc<Key>,
         mode: Mode,
-    ) -> Result<(Arc<Entry>, Role), NoAnswer> {
+    ) -> Result<(Entry, Role), NoAnswer> {
         if mode == Mode::Remembered && self.has_failed_lately(key) {
             return Err(NoAnswer::Remembered);
         }
@@ -166,7 +166,6 @@ impl<U: Upstream> Resolver<U> {
                 } else {
                     entry
                 };
-                let entry = Arc::new(entry);
                 self.remember(&key, &entry);
                 self.learn(&key, &entry);
                 Ok(entry)
@@ -199,7 +198,7 @@ impl<U: Upstream> Resolver<U> {
             Known::Missing { zone_at, ttl, .. } => {
                 let response = reply::missing(key.question(), zone_at, ttl);
                 let lifetime = Lifetime::Negative(ttl);
-                Ok(Arc::new(Entry::new(&response, key.question().len(), lifetime, &self.limits, now())?))
+                Ok(Entry::new(&response, key.question().len(), lifetime, &self.limits, now())?)
             }
         }
     }
@@ -239,16 +238,16 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Puts an answer where the next client finds it; what contradicts it goes.
-    pub(super) fn remember(&self, key: &Key, entry: &Arc<Entry>) {
+    pub(super) fn remember(&self, key: &Key, entry: &Entry) {
         if !self.search.shares_missing(key) {
-            return self.cache.insert(key, Arc::clone(entry));
+            return self.cache.insert(key, entry.clone());
         }
         if entry.is_missing_name() {
             self.cache.remove(key);
-            self.cache.insert(&key.for_every_type(), Arc::clone(entry));
+            self.cache.insert(&key.for_every_type(), entry.clone());
         } else {
             self.cache.remove(&key.for_every_type());
-            self.cache.insert(key, Arc::clone(entry));
+            self.cache.insert(key, entry.clone());
         }
     }
 }

@@ -21,6 +21,10 @@ use crate::limits;
 /// multiple (RFC 8467 section 4.1).
 const LARGEST_QUERY: usize = 2048;
 
+/// Twice what is used, so that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and pages
+/// that no datagram has touched take no memory.
+const ROOM: usize = 2 * limits::BATCH * LARGEST_QUERY;
+
 /// A socket that is served.
 #[derive(Debug)]
 pub struct Socket {
@@ -110,7 +114,7 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::new());
 }
 
-/// What the sockets of a thread take turns with. Pages that no datagram has touched take no memory.
+/// What the sockets of a thread take turns with.
 struct Buffers {
     received: Received,
     answers: Answers,
@@ -122,7 +126,7 @@ struct Buffers {
 impl Buffers {
     fn new() -> Self {
         Self {
-            received: Received { bytes: vec![0; limits::BATCH * LARGEST_QUERY], places: [(0, None); _] },
+            received: Received { bytes: vec![0; ROOM], places: [(0, None); _] },
             answers: Answers { messages: [const { Vec::new() }; _], clients: [None; _], count: 0 },
             headers: [(); 3].map(|()| MultiHeaders::preallocate(limits::BATCH, None)),
         }

@@ -41,7 +41,7 @@ pub enum Waited {
     /// By an exchange that this query started or found under way.
     Fresh(Role),
     /// An expired one was given instead.
-    Stale(Arc<Entry>),
+    Stale(Entry),
     /// None came.
     InVain,
 }

@@ -66,7 +66,7 @@ const BAD: [&str; 5] = ["failed", "flood", "forbidden", "loop", "overload"];
 fn outcome_line(outcome: &str, count: u64, all: u64, tone: Tone, paint: Paint) -> String {
     // One mark at least: what happened at all is seen.
     let marks = (count * BAR).div_ceil(all.max(1)) as usize;
-    format!("{outcome:<14}{count:>10}  {:>5.1} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
+    format!("{outcome:<14}{count:>10}  {:>5} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
 }
 
 /// Of the queries that a cache can know the answer to.
@@ -79,11 +79,7 @@ fn hit_rate(outcomes: &Counts) -> String {
     if all == 0 {
         return "no queries yet".to_owned();
     }
-    format!(
-        "{:.1} % from the cache, {:.1} % answered without asking anybody",
-        share(hits, known),
-        share(here, all)
-    )
+    format!("{} % from the cache, {} % answered without asking anybody", share(hits, known), share(here, all))
 }
 
 fn upstream(upstream: &Upstream, paint: Paint) -> String {
@@ -136,7 +132,7 @@ fn rate(figures: &Figures, before: Option<&Figures>) -> String {
     let Some(before) = before else { return String::new() };
     let seconds = figures.uptime_s.saturating_sub(before.uptime_s).max(1);
     let more = sum(&figures.queries).saturating_sub(sum(&before.queries));
-    format!(", {:.0} a second", more as f64 / seconds as f64)
+    format!(", {} a second", more / seconds)
 }
 
 fn list(counts: &Counts) -> String {
@@ -159,15 +155,20 @@ fn sum(counts: &Counts) -> u64 {
     counts.values().sum()
 }
 
-fn share(part: u64, whole: u64) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
+/// A share as per cent with one digit behind the point.
+fn share(part: u64, whole: u64) -> String {
+    let tenths = (part * 1000 + whole / 2) / whole.max(1);
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn bytes(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} bytes"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => {
+            let tenths = (bytes * 10 + (1 << 19)) >> 20;
+            format!("{}.{} MiB", tenths / 10, tenths % 10)
+        }
     }
 }
 

@@ -27,6 +27,11 @@ pub struct Attempt<'a> {
 }
 
 impl<'a> Attempts<'a> {
+    /// None yet, with room for the one that is mostly enough.
+    pub fn for_one() -> Self {
+        Self(Vec::with_capacity(1))
+    }
+
     /// The next one that ends, and how. Waits for ever when there is none.
     pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
         std::future::poll_fn(|context| {

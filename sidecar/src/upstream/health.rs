@@ -285,4 +285,18 @@ mod tests {
         assert_eq!(health.pause(0), SHORTEST);
         assert_eq!(health.pause(1), limits::LONGEST_PAUSE);
     }
+
+    #[test]
+    fn the_last_failure_is_remembered_whatever_it_means_for_the_health() {
+        let start = Instant::now();
+        let mut health = Health::new(2, 0, SHORTEST);
+        health.took(1, Duration::from_millis(8));
+        health.note_failure(1, ExchangeResult::Unreachable, start);
+        health.note_failure(1, ExchangeResult::Silent, at(start, 5));
+        let [first, second] = health.standings().try_into().expect("two servers");
+        assert_eq!((first.last_failure, first.round_trip), (None, None));
+        assert_eq!(second.last_failure, Some((at(start, 5), ExchangeResult::Silent)));
+        assert_eq!(second.round_trip, Some((Duration::from_millis(8), Duration::from_millis(4))));
+        assert!(!second.has_stepped_back && second.failures == 0);
+    }
 }

@@ -48,7 +48,7 @@ pub async fn race(
         key,
         start,
         schedule: state.begun(start),
-        attempts: Attempts::default(),
+        attempts: Attempts::for_one(),
         second_best: None,
         asks_again: None,
         is_looked_at: false,

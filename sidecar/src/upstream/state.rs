@@ -110,8 +110,14 @@ impl State {
     /// An attempt has ended: it is counted, its server's last failure remembered, and told to who listens.
     pub fn exchanged(&self, key: &Key, step: Step, result: ExchangeResult, took: Duration, now: Instant) {
         self.metrics.exchange(step.transport, result, took);
-        if matches!(result, ExchangeResult::Failure | ExchangeResult::Silent | ExchangeResult::Unreachable) {
-            self.lock().health.note_failure(step.server, result, now);
+        let failure = match result {
+            ExchangeResult::Failure | ExchangeResult::Silent | ExchangeResult::Unreachable => Some(result),
+            // It had its time.
+            ExchangeResult::Overtaken if took >= self.pause(step.server) => Some(ExchangeResult::Silent),
+            ExchangeResult::Overtaken | ExchangeResult::Answer | ExchangeResult::Truncated => None,
+        };
+        if let Some(failure) = failure {
+            self.lock().health.note_failure(step.server, failure, now);
         }
         self.observers.note(key, now, || Event::Ended { step, result, took });
     }

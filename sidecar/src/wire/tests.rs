@@ -93,9 +93,9 @@ fn a_name_is_shown_with_escapes_and_without_control_characters() {
 fn ttls_age_and_stop_at_zero() {
     let mut bytes = message(1, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00");
     let ttl_at = bytes.len() - 6;
-    age(&mut bytes, &[ttl_at as u16], 50);
+    age(&mut bytes, [ttl_at as u16].into_iter(), 50);
     assert_eq!(get_u32(&bytes, ttl_at), Some(10));
-    age(&mut bytes, &[ttl_at as u16], 50);
+    age(&mut bytes, [ttl_at as u16].into_iter(), 50);
     assert_eq!(get_u32(&bytes, ttl_at), Some(0));
 }
 

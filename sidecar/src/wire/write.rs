@@ -4,9 +4,9 @@
 use super::{CLASS_IN, Flags, HEADER_LENGTH, Rcode, TYPE_OPT, TYPE_SOA, get_u16, get_u32};
 
 /// Takes the age off every TTL that `offsets` names; none goes below zero.
-pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
+pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32) {
     for offset in offsets {
-        let at = usize::from(*offset);
+        let at = usize::from(offset);
         if let Some(ttl) = get_u32(message, at) {
             put_u32(message, at, ttl.saturating_sub(seconds));
         }
@@ -14,9 +14,9 @@ pub fn age(message: &mut [u8], offsets: &[u16], seconds: u32) {
 }
 
 /// Lowers every TTL that `offsets` names to `most`.
-pub fn cap_ttls(message: &mut [u8], offsets: &[u16], most: u32) {
+pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u32) {
     for offset in offsets {
-        let at = usize::from(*offset);
+        let at = usize::from(offset);
         if let Some(ttl) = get_u32(message, at) {
             put_u32(message, at, ttl.min(most));
         }
@@ -24,9 +24,9 @@ pub fn cap_ttls(message: &mut [u8], offsets: &[u16], most: u32) {
 }
 
 /// Writes one TTL at every place that `offsets` names.
-pub fn put_ttls(message: &mut [u8], offsets: &[u16], ttl: u32) {
+pub fn put_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, ttl: u32) {
     for offset in offsets {
-        put_u32(message, usize::from(*offset), ttl);
+        put_u32(message, usize::from(offset), ttl);
     }
 }
 

@@ -3,7 +3,7 @@
 //! | the command | what must be there |
 //! |---|---|
 //! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`Seen::Program`]) |
-//! | `podlocal-sidecar`, `podlocal-webhook` with flags | their `--help` names the flags ([`Seen::Flags`]) |
+//! | `podlocal-sidecar`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`Seen::Flags`]) |
 //! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
 //! | `just RECIPE` | the recipe |
 //! | `.ci/NAME`, `tests/cluster/run` | the file |
@@ -20,8 +20,15 @@ pub enum Seen {
     Nothing,
     /// A program of this crate: with these arguments and `--help` behind them it must not complain.
     Program(String, Vec<String>),
-    /// A program under test: its `--help` must name these flags.
-    Flags(String, Vec<String>),
+    /// A program under test: its `--help`, or that of its command, must name these flags.
+    Flags {
+        /// Its name.
+        program: String,
+        /// The word behind it, if that is no flag.
+        command: Option<String>,
+        /// The flags, without values.
+        flags: Vec<String>,
+    },
 }
 
 /// The programs under test.
@@ -64,12 +71,17 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
             let flags = of_rest().filter(|word| word.starts_with("--") && word.len() > 2);
             let names = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned());
             let names = names.filter(|name| name != "--help" && name != "--version");
-            Ok(Some(Seen::Flags(program.to_owned(), names.collect())))
+            let command = rest.first().filter(|word| !word.starts_with('-')).map(|word| (*word).to_owned());
+            Ok(Some(Seen::Flags { program: program.to_owned(), command, flags: names.collect() }))
         }
         path if path.starts_with(".ci/") || path == "tests/cluster/run" => {
             exists(&root().join(path)).map(|()| Some(Seen::Nothing))
         }
-        name if is_program_of_tests(name) && rest.first().is_some_and(|word| word.starts_with("--")) => {
+        // `lookup` is a command of the sidecar, too.
+        name if is_program_of_tests(name)
+            && name != "lookup"
+            && rest.first().is_some_and(|word| word.starts_with("--")) =>
+        {
             Ok(Some(Seen::Program(name.to_owned(), of_rest().collect())))
         }
         _ => Ok(None),
@@ -187,7 +199,11 @@ mod tests {
             asked("gang", &["--pods", "5"])
         );
         assert_eq!(looked("gang-simulation --pods 5"), asked("gang-simulation", &["--pods", "5"]));
-        let flags = Seen::Flags("podlocal-sidecar".to_owned(), vec!["--listen".to_owned()]);
-        assert_eq!(looked("podlocal-sidecar --listen=127.0.0.1:5380"), Ok(Some(flags)));
+        let flags = |command: Option<&str>, flag: &str| {
+            let (program, command) = ("podlocal-sidecar".to_owned(), command.map(str::to_owned));
+            Ok(Some(Seen::Flags { program, command, flags: vec![flag.to_owned()] }))
+        };
+        assert_eq!(looked("podlocal-sidecar --listen=127.0.0.1:5380"), flags(None, "--listen"));
+        assert_eq!(looked("podlocal-sidecar await --admin-port 1"), flags(Some("await"), "--admin-port"));
     }
 }

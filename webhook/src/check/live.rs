@@ -1,8 +1,10 @@
 //! `check` of a cluster: what is installed there, and what would become of its pods.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use podlocal_settings::Settings;
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -15,7 +17,7 @@ use super::progress::Progress;
 use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
-use crate::config::{Check, Common};
+use crate::config::{self, Check, Common};
 use crate::mutate::Policy;
 
 /// Reads the cluster, and says what would become of its pods.
@@ -43,9 +45,9 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     installation.extend(Finding::unseen("the pods", &pods));
 
     let mut notes = Vec::new();
-    if context.cluster.domain == "cluster.local" {
-        notes
-            .push("the cluster domain is taken for cluster.local; --cluster-domain gives another".to_owned());
+    let zone = Settings::defaults().zone;
+    if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
+        notes.push(format!("the cluster domain is taken for {zone}; --cluster-domain gives another"));
     }
     Ok(Report {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
@@ -63,11 +65,12 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
 fn context(settings: &Check, facts: &Facts) -> Context {
     let ours = &settings.common;
     let installed = facts.settings.is();
-    let of_webhook = |common: &Common| Cluster::new(&common.cluster, "");
-    // Neither reads a resolv.conf here: that of this machine says nothing about another cluster.
-    let mut cluster = Cluster::new(&ours.cluster, "");
-    if let Some(installed) = installed {
-        let theirs = of_webhook(installed);
+    // The resolv.conf of this machine says nothing about another cluster; one that was named does.
+    let is_named = ours.resolv_conf != Path::new(config::RESOLV_CONF);
+    let resolv_conf = is_named.then(|| std::fs::read_to_string(&ours.resolv_conf).unwrap_or_default());
+    let mut cluster = Cluster::new(&ours.cluster, &resolv_conf.unwrap_or_default());
+    if let Some(installed) = installed.filter(|_| !is_named) {
+        let theirs = Cluster::new(&installed.cluster, "");
         if ours.cluster.dns.is_empty() {
             cluster.dns = theirs.dns;
         }

@@ -25,7 +25,7 @@ pub fn page(report: &Report, settings: &Check) -> String {
 }
 
 /// The workloads that are listed: of a cluster, unless all are wanted, not those that nobody has opted in.
-pub(super) fn is_listed(report: &Report, row: &Row, all: bool) -> bool {
+fn is_listed(report: &Report, row: &Row, all: bool) -> bool {
     let is_cluster = matches!(report.source, Source::Cluster { .. });
     let is_silent = matches!(row.assessment.verdict, Verdict::Not(reason) if reason.is_not_opted_in());
     all || !is_cluster || !is_silent
@@ -39,10 +39,7 @@ fn installation(report: &Report) -> String {
     for finding in &report.installation {
         text.push_str(&format!("  {:<8} {}\n", finding.state.name(), finding.what));
         if let Some(next) = &finding.next {
-            text.push_str(&format!(
-                "           next: {next}
-"
-            ));
+            text.push_str(&format!("           next: {next}\n"));
         }
     }
     for note in &report.notes {

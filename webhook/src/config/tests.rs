@@ -71,6 +71,12 @@ fn every_mistake_is_in_one_message() {
 }
 
 #[test]
+fn a_command_that_there_is_not_is_named_with_those_that_there_are() {
+    let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
+    assert!(message.contains("the command: \"chekc\": expected serve, inject or check"), "{message}");
+}
+
+#[test]
 fn help_is_of_the_command_whose_word_stands_before() {
     for (arguments, word, length) in [
         (["check", "--help"], Some(word::CHECK), Length::Whole),
