@@ -265,8 +265,14 @@ impl<U: std::fmt::Debug + Send + Sync + 'static> Gauges for Resolver<U> {
         vec![
             ("cache_entries", "Answers in the cache, fresh or not", self.cache.entries() as u64),
             ("cache_bytes", "Memory that the answers take", self.cache.weight()),
+            ("cache_limit_bytes", "Memory that the answers may take", self.cache.size()),
             ("flights", "Questions under way to the upstream", self.questions.count() as u64),
         ]
+    }
+
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let help = "Answers that made room for others before their time";
+        vec![("cache_evictions_total", help, self.cache.evictions())]
     }
 }
 

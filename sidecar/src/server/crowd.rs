@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Places;
 use crate::cache::key::Key;
@@ -26,7 +27,7 @@ pub(super) struct Waiting {
     flags: Flags,
     edns: Option<Edns>,
     question: Box<[u8]>,
-    _places: Places,
+    places: Places,
 }
 
 /// What became of somebody who wants to wait.
@@ -71,7 +72,12 @@ impl Crowds {
 impl Waiting {
     pub(super) fn new(query: &Query, address: SocketAddr, places: Places) -> Self {
         let Client { id, flags, edns, question } = query.client();
-        Self { address, id, flags, edns, question: question.into(), _places: places }
+        Self { address, id, flags, edns, question: question.into(), places }
+    }
+
+    /// For how long it has.
+    pub(super) fn time(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.places.since)
     }
 
     pub(super) fn client(&self) -> Client<'_> {
@@ -89,7 +95,8 @@ mod tests {
 
     fn waiting(query: &Query, waiting: &Arc<AtomicUsize>) -> Waiting {
         waiting.fetch_add(1, Ordering::Relaxed);
-        let places = Places { waiting: Arc::clone(waiting), _of_source: Place::default() };
+        let waiting = Arc::clone(waiting);
+        let places = Places { waiting, since: Instant::now(), _of_source: Place::default() };
         Waiting::new(query, SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 

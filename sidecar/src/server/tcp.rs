@@ -119,6 +119,7 @@ async fn read<U: Upstream>(
                     let ending = Ending::of(&service, &*query, Transport::Tcp);
                     let resolution = service.resolve(&query.key).await;
                     ending.write(&resolution, true, &mut answer);
+                    service.metrics.waited(Instant::now().into_std().saturating_duration_since(places.since));
                     frame(&mut out, &answer);
                     let _ = answers.send(out).await; // fails when the client has left
                     drop((place, places, drain));

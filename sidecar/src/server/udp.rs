@@ -119,11 +119,13 @@ struct Gathered<U: Upstream> {
 impl<U: Upstream> Gathered<U> {
     async fn serve(mut self, socket: &UdpSocket) {
         let resolution = self.service.resolve(&self.key).await;
+        let now = Instant::now().into_std();
         let mut out = Vec::with_capacity(limits::UDP_ANSWER_WITHOUT_EDNS);
         let told = self.told.insert(self.crowds.take(&self.key).into_iter());
         for (number, waiting) in told.enumerate() {
             let ending = Ending::of(&self.service, waiting.client(), Transport::Udp);
             ending.write(&resolution, number == 0, &mut out);
+            self.service.metrics.waited(waiting.time(now));
             send(socket, &out, waiting.address).await;
             if number % limits::BATCH == limits::BATCH - 1 {
                 // A crowd must not keep those waiting who could be answered at once.
