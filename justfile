@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema
+# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema, monitoring
 step NAME:
     .ci/run {{NAME}}
 
@@ -42,6 +42,10 @@ fuzz SECONDS="60" *TARGETS:
 # Prints the page of settings anew from the table
 settings-page:
     cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
+
+# The dashboard and the table of metrics in the docs, written anew from the code
+monitoring:
+    cargo run --bin monitoring -- write
 
 # The golden pods, written anew from what the webhook does now; read the difference before you commit it
 golden:

@@ -240,6 +240,7 @@ fn links_between_documents_lead_somewhere() {
         "tests/README.md",
         "manifests/README.md",
         "docs/gang.md",
+        "docs/monitoring.md",
         "docs/resolvers.md",
         "docs/soak.md",
         "docs/speed.md",
