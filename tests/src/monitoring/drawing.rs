@@ -239,10 +239,11 @@ impl Panel {
 
     /// The colour of each line: what it means, else the next one that means nothing.
     fn colours(&self) -> Vec<RGBColor> {
+        let free = if self.is_stacked { &MEANINGLESS[..3] } else { &MEANINGLESS };
         let mut others = (0..).map(|number: usize| {
-            let RGBColor(red, green, blue) = MEANINGLESS[number % MEANINGLESS.len()];
+            let RGBColor(red, green, blue) = free[number % free.len()];
             // Of so many the others are lighter.
-            let lighter = |part: u8| if number < MEANINGLESS.len() { part } else { part / 2 + 127 };
+            let lighter = |part: u8| if number < free.len() { part } else { part / 2 + 127 };
             RGBColor(lighter(red), lighter(green), lighter(blue))
         });
         let meaning = |line: &Line| {
@@ -279,8 +280,8 @@ fn spells() -> impl Iterator<Item = (f64, f64)> {
     wrong.map(|events| (f64::from(events[0].0) / 100.0, f64::from(events[1].0) / 100.0))
 }
 
-/// Colours of lines whose names mean nothing good or bad.
-const MEANINGLESS: [RGBColor; 5] = [COLOURS[3], COLOURS[1], COLOURS[4], COLOURS[5], COLOURS[2]];
+/// Colours of lines whose names mean nothing good or bad; the last two mean something in a stack.
+const MEANINGLESS: [RGBColor; 5] = [COLOURS[3], COLOURS[5], COLOURS[2], COLOURS[1], COLOURS[4]];
 
 /// About how wide a name of the legend is, with what stands before and behind it, in pixels.
 fn width_of(name: &str) -> i32 {
