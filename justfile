@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema
+# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema, monitoring
 step NAME:
     .ci/run {{NAME}}
 
@@ -46,6 +46,10 @@ settings-page:
 # What the commands of documents print, written anew; read the difference before you commit it
 outputs:
     UPDATE=1 cargo test -p podlocal-tests --test documented_commands
+
+# The dashboard and the table of metrics in the docs, written anew from the code
+monitoring:
+    cargo run --bin monitoring -- write
 
 # The golden pods, written anew from what the webhook does now; read the difference before you commit it
 golden:

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -91,10 +91,10 @@ async fn respond(request: &Request<Incoming>, state: &State, is_from_here: bool)
         },
         "/metrics" => {
             let mut body = String::new();
-            match encode(&mut body, registry) {
+            match encode_registry(&mut body, registry) {
                 Ok(()) => {
                     let mut response = text(StatusCode::OK, body);
-                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
                     response
                 }
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
@@ -114,7 +114,8 @@ async fn respond(request: &Request<Incoming>, state: &State, is_from_here: bool)
     }
 }
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Prometheus' text format: whatever scrapes takes it, whatever it says that it would rather have.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));

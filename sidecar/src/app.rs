@@ -14,6 +14,7 @@ use crate::admin::people::{About, People};
 use crate::admin::{self, Latch, Readiness};
 use crate::limits;
 use crate::listen::{self, Pair};
+use crate::metrics::process::Process;
 use crate::metrics::{Gauges, Metrics, Snapshot};
 use crate::resolver::Resolver;
 use crate::server::Service;
@@ -89,6 +90,7 @@ impl Bound {
         let admin = listen::bind_admin(settings.admin_port)?;
         let (metrics, mut registry) = Metrics::new();
         let servers = Servers::start(upstream, settings, &metrics).map_err(StartError::Random)?;
+        Metrics::register_build(&mut registry, settings.role);
         registry.register_collector(Box::new(Snapshot(Arc::new(servers.clone()))));
         let resolver = Resolver::new(settings, workers, servers.clone(), metrics.clone());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
@@ -104,6 +106,9 @@ impl Bound {
         registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
         let about = About::new(settings, addresses(&sockets), workers);
         let people = People::new(Arc::clone(&service), servers, metrics.clone(), about);
+        let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
+        let ports = addresses.map(|address| address.port()).collect();
+        registry.register_collector(Box::new(Process { ports }));
         let lame_duck = settings.lame_duck;
         Ok(Self {
             sockets,

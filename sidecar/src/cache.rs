@@ -1,9 +1,11 @@
 //! The store of answers: quick_cache, bounded in bytes, with the clock outside.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use quick_cache::sync::{Cache as Store, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::sync::Cache as Store;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use entry::Entry;
 use key::{Key, StoredKey};
@@ -15,7 +17,9 @@ pub mod lifetime;
 /// Answers under the keys of their own questions.
 #[derive(Debug)]
 pub struct Cache {
-    store: Store<StoredKey, Entry, Weight>,
+    store: Store<StoredKey, Entry, Weight, DefaultHashBuilder, Evictions>,
+    evictions: Evictions,
+    size: u64,
 }
 
 /// What the cache takes for an entry beside the entry: quick_cache's own 21 bytes and the pair of pointers,
@@ -40,17 +44,13 @@ impl Cache {
             .weight_capacity(size)
             .shards(shards)
             .build();
+        let (hashes, evictions) = (DefaultHashBuilder::default(), Evictions::default());
         let store = match options {
-            Ok(options) => Store::with_options(
-                options,
-                Weight,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
+            Ok(options) => Store::with_options(options, Weight, hashes, evictions.clone()),
             // Every option that can be missing is given above; quick_cache's defaults serve if it asks for more.
-            Err(_) => Store::with_weighter(items, size, Weight),
+            Err(_) => Store::with(items, size, Weight, hashes, evictions.clone()),
         };
-        Self { store }
+        Self { store, evictions, size }
     }
 
     /// The answer for that key, if it is fresh.
@@ -84,6 +84,16 @@ impl Cache {
     pub fn weight(&self) -> u64 {
         self.store.weight()
     }
+
+    /// The memory that they may take, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How many answers had to make room for others, or were too large to be kept.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.0.load(Ordering::Relaxed)
+    }
 }
 
 /// One thread gets one shard, so that one large answer may take its share of the whole; several get so many that they
@@ -111,6 +121,25 @@ struct Weight;
 impl Weighter<StoredKey, Entry> for Weight {
     fn weight(&self, key: &StoredKey, entry: &Entry) -> u64 {
         (key.heap_size() + entry.size() + OVERHEAD) as u64
+    }
+}
+
+/// Counts what quick_cache throws out. What is replaced or removed does not count.
+#[derive(Debug, Clone, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<StoredKey, Entry> for Evictions {
+    /// What is dropped when the lock of the shard has been given back: one is thrown out by most insertions, at most.
+    type RequestState = Option<(StoredKey, Entry)>;
+
+    /// Not called for what is replaced.
+    fn before_evict(&self, _: &mut Self::RequestState, _: &StoredKey, _: &mut Entry) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Called for what is replaced, too.
+    fn on_evict(&self, state: &mut Self::RequestState, key: StoredKey, entry: Entry) {
+        *state = Some((key, entry));
     }
 }
 
@@ -169,6 +198,15 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_answer_to_the_same_question_throws_nothing_out() {
+        let (cache, now) = (Cache::new(256 << 10, 1), Instant::now());
+        for _ in 0..3 {
+            insert(&cache, 1, Lifetime::Positive(60), now);
+        }
+        assert_eq!((cache.entries(), cache.evictions()), (1, 0));
+    }
+
+    #[test]
     fn a_hundred_thousand_names_stay_inside_the_bound() {
         let (cache, now) = (Cache::new(256 << 10, 1), Instant::now());
         for number in 0..100_000 {
@@ -176,5 +214,7 @@ mod tests {
         }
         assert!(cache.weight() <= 256 << 10, "{} bytes", cache.weight());
         assert!(cache.entries() > 500, "{} entries", cache.entries());
+        let there = cache.entries() as u64;
+        assert_eq!(cache.evictions() + there, 100_000, "each is there, or was thrown out");
     }
 }

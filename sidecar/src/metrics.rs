@@ -1,41 +1,49 @@
-//! What is counted. Labels are closed enums, each value present at zero from the start; none comes from a
-//! packet or a pod.
+//! What is counted. Labels are closed enums, each value present at zero from the start, or addresses of the settings;
+//! none comes from a packet or a pod.
+//!
+//! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows. The page is in
+//! Prometheus' text format 0.0.4, which everything that scrapes reads, and `promtool check metrics` checks.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use podlocal_settings::value::Role;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
+mod count;
 mod labels;
+pub mod process;
 mod sums;
 
+use count::Count;
 pub use labels::*;
 pub use sums::Sums;
 
 /// Handles to every metric; cheap to clone, and to count with: no look-up of a label on the way of a query.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    queries: [Counter; 2],
-    outcomes: [Counter; Outcome::COUNT],
-    assists: [Counter; Assist::COUNT],
-    limits: [Counter; Limit::COUNT],
-    exchanges: [[Counter; 6]; 2],
+    queries: [Count; 2],
+    outcomes: [Count; Outcome::COUNT],
+    assists: [Count; Assist::COUNT],
+    limits: [Count; Limit::COUNT],
+    exchanges: [[Count; 6]; 2],
     exchange_duration: Histogram,
-    hedges: Counter,
-    budget_exhausted: Counter,
-    probes: Counter,
-    loops: Counter,
-    tier_left: [Counter; 3],
-    upstream_connections: [Counter; 2],
-    panics: Counter,
+    responses: [[Count; ResponseCode::COUNT]; 2],
+    wait_duration: Histogram,
+    hedges: Count,
+    budget_exhausted: Count,
+    probes: Count,
+    loops: Count,
+    tier_left: [Count; 3],
+    upstream_connections: [Count; 2],
+    panics: Count,
 }
 
 impl Metrics {
@@ -48,6 +56,7 @@ impl Metrics {
         let limits = Family::default();
         let connections = Family::default();
         let left = Family::default();
+        let responses = Family::default();
         let metrics = Self {
             queries: Transport::ALL
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
@@ -60,54 +69,74 @@ impl Metrics {
                 })
             }),
             exchange_duration: Histogram::new(EXCHANGE_SECONDS),
+            responses: Server::ALL.map(|server| {
+                ResponseCode::ALL.map(|rcode| {
+                    responses.get_or_create_owned(&[("server", server.name()), ("rcode", rcode.name())])
+                })
+            }),
+            wait_duration: Histogram::new(WAIT_SECONDS),
             assists: Assist::ALL.map(|assist| assists.get_or_create_owned(&[("assist", assist.name())])),
             limits: Limit::ALL.map(|limit| limits.get_or_create_owned(&[("limit", limit.name())])),
-            hedges: Counter::default(),
-            budget_exhausted: Counter::default(),
-            probes: Counter::default(),
-            loops: Counter::default(),
+            hedges: Count::default(),
+            budget_exhausted: Count::default(),
+            probes: Count::default(),
+            loops: Count::default(),
             tier_left: Left::ALL.map(|reason| left.get_or_create_owned(&[("reason", reason.name())])),
             upstream_connections: Origin::ALL
                 .map(|origin| connections.get_or_create_owned(&[("origin", origin.name())])),
-            panics: Counter::default(),
+            panics: Count::default(),
         };
         let mut registry = Registry::with_prefix("podlocal_dns");
-        registry.register("queries", "Messages from clients", queries);
-        registry.register("outcomes", "How messages from clients ended", outcomes);
-        registry.register("upstream_exchanges", "Exchanges with an upstream, by how they ended", exchanges);
-        let duration = metrics.exchange_duration.clone();
-        let help = "Time of an exchange with an upstream";
-        registry.register_with_unit("upstream_exchange_duration", help, Unit::Seconds, duration);
+        registry.register("queries_total", "Messages from clients", queries);
+        registry.register("outcomes_total", "How messages from clients ended", outcomes);
+        let help = "Time that a client waited whose answer was not known at once, SERVFAIL included";
+        registry.register("wait_duration_seconds", help, metrics.wait_duration.clone());
+        let help = "Attempts to ask an upstream, by how they ended";
+        registry.register("upstream_exchanges_total", help, exchanges);
+        let help = "Time of an attempt to ask an upstream that was not overtaken";
+        registry.register("upstream_exchange_duration_seconds", help, metrics.exchange_duration.clone());
+        let help = "Responses of the shared tier and of the upstream, by what they say";
+        registry.register("upstream_responses_total", help, responses);
         metrics.register_upstream(&mut registry, connections);
         let help = "Exchanges that left the shared tier for the next server";
-        registry.register("tier_left", help, left);
-        registry.register("assists", "What the proxy did of its own accord", assists);
-        registry.register("limits_reached", "How often a bound was full", limits);
-        registry.register("panics", "Panics that were survived", metrics.panics.clone());
-        registry.register("build", "What runs here", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("tier_left_total", help, left);
+        registry.register("assists_total", "What the proxy did of its own accord", assists);
+        registry.register("limits_reached_total", "How often a bound was full", limits);
+        registry.register("panics_total", "Panics that were survived", metrics.panics.clone());
         (metrics, registry)
     }
 
     fn register_upstream(
         &self,
         registry: &mut Registry,
-        connections: Family<[(&'static str, &'static str); 1], Counter>,
+        connections: Family<[(&'static str, &'static str); 1], Count>,
     ) {
         let counters = [
-            ("upstream_hedges", "Attempts beyond an exchange's first", &self.hedges),
+            ("upstream_hedges_total", "Attempts beyond an exchange's first", &self.hedges),
             (
-                "upstream_budget_exhausted",
+                "upstream_budget_exhausted_total",
                 "Attempts that were not made because the retry budget was empty",
                 &self.budget_exhausted,
             ),
-            ("upstream_probes", "Questions that watch for the return of an upstream", &self.probes),
-            ("upstream_loops", "Queries of our own that came back: an upstream leads here", &self.loops),
+            ("upstream_probes_total", "Questions that watch for the return of an upstream", &self.probes),
+            (
+                "upstream_loops_total",
+                "Queries of our own that came back: an upstream leads here",
+                &self.loops,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
         let help = "TCP connections that questions to an upstream were sent over";
-        registry.register("upstream_tcp_connections", help, connections);
+        registry.register("upstream_tcp_connections_total", help, connections);
+    }
+
+    /// Tells the version, and as what the program runs.
+    pub fn register_build(registry: &mut Registry, role: Role) {
+        let build = Family::<_, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("role", role.name())]).set(1);
+        registry.register("build_info", "What runs here: the program's version, and its role", build);
     }
 
     /// Counts a message from a client, which must be followed by exactly one [`Metrics::outcome`].
@@ -126,6 +155,16 @@ impl Metrics {
         if result != ExchangeResult::Overtaken {
             self.exchange_duration.observe(took.as_secs_f64());
         }
+    }
+
+    /// Counts a response, of whatever kind.
+    pub fn response(&self, server: Server, rcode: ResponseCode) {
+        self.responses[server as usize][rcode as usize].inc();
+    }
+
+    /// Notes how long a client has waited for an answer that was not known at once.
+    pub fn waited(&self, time: Duration) {
+        self.wait_duration.observe(time.as_secs_f64());
     }
 
     /// Counts an attempt beyond an exchange's first.
@@ -177,10 +216,24 @@ impl Metrics {
 /// The bounds of the histogram: from a fast cluster DNS to our deadline.
 const EXCHANGE_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 4.0];
 
+/// The bounds of the histogram of waits: 0.3 s is where a second attempt begins, 0.4 s where an expired answer is given,
+/// 5 s where glibc has given up.
+const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.3, 0.5, 1.0, 2.0, 5.0];
+
 /// What is read when somebody looks, not kept up to date by every query.
 pub trait Gauges: fmt::Debug + Send + Sync + 'static {
     /// The values of now: name, help, number.
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)>;
+
+    /// The same of what only grows.
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        Vec::new()
+    }
+
+    /// The servers that are asked: the address, what it is, and whether it is asked in its turn.
+    fn servers(&self) -> Vec<(String, Server, bool)> {
+        Vec::new()
+    }
 }
 
 /// Shows gauges in a registry.
@@ -189,12 +242,27 @@ pub struct Snapshot(pub Arc<dyn Gauges>);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for (name, help, value) in self.0.gauges() {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        let counters = self.0.counters().into_iter().map(|counter| (counter, MetricType::Counter));
+        let gauges = self.0.gauges().into_iter().map(|gauge| (gauge, MetricType::Gauge));
+        for ((name, help, value), kind) in gauges.chain(counters) {
+            shown(value).encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        let servers = self.0.servers();
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let help = "Whether a server is asked in its turn: 0 while it fails and is asked last";
+        let mut family = encoder.encode_descriptor("upstream_up", help, None, MetricType::Gauge)?;
+        for (address, server, is_up) in servers {
+            let labels = [("address", address.as_str()), ("server", server.name())];
+            shown(u64::from(is_up)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
+}
+
+fn shown(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -224,6 +292,8 @@ mod tests {
             "podlocal_dns_upstream_probes_total 0",
             "podlocal_dns_upstream_loops_total 0",
             "podlocal_dns_tier_left_total{reason=\"silent\"} 0",
+            "podlocal_dns_upstream_responses_total{server=\"tier\",rcode=\"refused\"} 0",
+            "podlocal_dns_wait_duration_seconds_count 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
         }

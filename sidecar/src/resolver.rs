@@ -284,8 +284,14 @@ impl<U: Upstream + std::fmt::Debug> Gauges for Resolver<U> {
         vec![
             ("cache_entries", "Answers in the cache, fresh or not", entries as u64),
             ("cache_bytes", "Memory that the answers take", bytes),
+            ("cache_limit_bytes", "Memory that the answers may take", self.cache.size()),
             ("flights", "Questions under way to the upstream", flights as u64),
         ]
+    }
+
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let help = "Answers that made room for others before their time";
+        vec![("cache_evictions_total", help, self.cache.evictions())]
     }
 }
 

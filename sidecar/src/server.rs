@@ -58,6 +58,8 @@ pub enum Step<'a> {
 #[derive(Debug)]
 pub struct Places {
     waiting: Arc<AtomicUsize>,
+    /// When it began to wait.
+    since: Instant,
     _of_source: Place,
 }
 
@@ -162,7 +164,7 @@ impl<U: Upstream> Service<U> {
         let of_source = self.sources.miss(source, free, now)?;
         // Several workers may take the last one together: the bound is on memory, not on a count.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Ok(Places { waiting: Arc::clone(&self.waiting), _of_source: of_source })
+        Ok(Places { waiting: Arc::clone(&self.waiting), since: now, _of_source: of_source })
     }
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{Gauges, Metrics};
+use crate::metrics::{Gauges, Metrics, Server};
 use crate::query::Query;
 use crate::supervise::supervised;
 
@@ -222,6 +222,15 @@ impl Gauges for Servers {
             ("upstream_down", "Whether no upstream is known to answer", u64::from(is_down)),
             ("upstream_tcp_idle", "TCP connections to upstreams that wait for a question", idle as u64),
         ]
+    }
+
+    fn servers(&self) -> Vec<(String, Server, bool)> {
+        let Inner { state, sockets, .. } = &*self.0;
+        let shown = |(index, (address, has_stepped_back)): (usize, (&SocketAddr, bool))| {
+            let server = if state.is_of_tier(index) { Server::Tier } else { Server::Upstream };
+            (address.to_string(), server, !has_stepped_back)
+        };
+        sockets.addresses().iter().zip(state.stepped_back()).enumerate().map(shown).collect()
     }
 }
 

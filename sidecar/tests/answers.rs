@@ -33,6 +33,10 @@ async fn the_second_question_is_answered_from_the_cache_by_udp_and_by_tcp() {
     assert!(second.edns.is_some() && first.edns.is_none());
     assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"miss\"}").await, 1);
     assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"hit\"}").await, 2);
+    assert_eq!(proxy.metric("podlocal_dns_wait_duration_seconds_count").await, 1, "a hit is not timed");
+    let said =
+        |rcode| format!("podlocal_dns_upstream_responses_total{{server=\"upstream\",rcode=\"{rcode}\"}}");
+    assert_eq!([proxy.metric(&said("noerror")).await, proxy.metric(&said("servfail")).await], [1, 0]);
     assert_eq!(proxy.metric("podlocal_dns_cache_entries").await, 1);
 }
 
@@ -116,6 +120,9 @@ async fn a_silent_upstream_fails_all_waiters_once_and_together() {
     assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
     assert_eq!(upstream.asked(), 4, "four attempts of one flight, not four for each client");
     assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 50);
+    let waited = |series| format!("podlocal_dns_wait_duration_seconds_{series}");
+    assert_eq!(proxy.metric(&waited("count")).await, 50, "each of them, and by its own wait");
+    assert_eq!(proxy.metric(&waited("bucket{le=\"2.0\"}")).await, 0);
 }
 
 #[tokio::test]

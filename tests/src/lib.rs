@@ -14,6 +14,7 @@
 //!   framing       messages over TCP
 //!   gang          the experiment: a Job's pods, with and without injection
 //!   load          one source that asks as fast as it is answered
+//!   monitoring    the dashboard, the alerts, and the metrics that they ask for
 //!   plot          line and bar charts as SVG and PNG
 //!   resolvers     what real resolvers get in pods, and what they ask for it
 //!   reviews       how long the webhook takes, and what it takes for that, measured
@@ -26,7 +27,7 @@
 //!   programs      where the programs under test come from
 //! ```
 //!
-//! Nothing here links the sidecar or the webhook (but one test, their metrics): they are run as programs, and spoken to
+//! Nothing here links the sidecar or the webhook: they are run as programs, and spoken to
 //! in DNS, HTTP and JSON. The settings crate gives the names that both sides need.
 
 pub mod admission;
@@ -40,6 +41,7 @@ pub mod faults;
 mod framing;
 pub mod gang;
 mod load;
+pub mod monitoring;
 pub mod network;
 pub mod node;
 pub mod node_local;

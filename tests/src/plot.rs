@@ -22,7 +22,7 @@ use crate::programs::target_directory;
 const FONT: &[u8] = include_bytes!("plot/DejaVuSans.ttf");
 
 /// The name that the font is registered by, and that a viewer of the SVG has a font for.
-const FAMILY: &str = "sans-serif";
+pub(crate) const FAMILY: &str = "sans-serif";
 
 /// The size of one chart, in pixels.
 const CHART: (u32, u32) = (620, 380);
@@ -31,7 +31,7 @@ const CHART: (u32, u32) = (620, 380);
 const TITLE: u32 = 40;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; 6] = [
+pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x56, 0xb4, 0xe9),
@@ -54,8 +54,8 @@ impl PlotFlag {
         self.plot.is_some()
     }
 
-    /// Writes a page there, else by that name in cargo's target directory, and says where.
-    pub fn write<P: Panel>(&self, page: &Page<P>, name: &str) -> Result<(), Failure> {
+    /// Writes a picture there, else by that name in cargo's target directory, and says where.
+    pub fn write(&self, page: &impl Drawing, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let [svg, png] = page.write(&prefix)?;
         eprintln!("plots: {} and {}", svg.display(), png.display());
@@ -107,9 +107,23 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-impl<P: Panel> Page<P> {
+/// What can be written as SVG and as PNG.
+pub trait Drawing {
+    /// What it is called.
+    fn title(&self) -> &str;
+
+    /// Width and height, in pixels.
+    fn size(&self) -> (u32, u32);
+
+    /// Draws itself onto a white ground; `by_pieces` as for a [`Panel`].
+    fn draw<B: DrawingBackend>(
+        &self,
+        root: &DrawingArea<B, Shift>,
+        by_pieces: bool,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>;
+
     /// Writes `<prefix>.svg` and `<prefix>.png`; the files.
-    pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
+    fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
         let with = |extension: &str| {
             let mut name = prefix.as_os_str().to_owned();
             name.push(format!(".{extension}"));
@@ -126,16 +140,18 @@ impl<P: Panel> Page<P> {
         Ok(files)
     }
 
+    /// As SVG.
     fn svg(&self) -> Result<String, Failure> {
         let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
+        drawn(self, &SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
         Ok(text)
     }
 
+    /// As PNG.
     fn png(&self) -> Result<Vec<u8>, Failure> {
         let (width, height) = self.size();
         let mut pixels = vec![0; width as usize * height as usize * 3];
-        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), true)?;
+        drawn(self, &BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), true)?;
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
         encoder.set_color(png::ColorType::Rgb);
@@ -143,30 +159,42 @@ impl<P: Panel> Page<P> {
         written.tried(|| "writing a PNG".to_owned())?;
         Ok(bytes)
     }
+}
+
+fn drawn<B: DrawingBackend>(
+    drawing: &(impl Drawing + ?Sized),
+    root: &DrawingArea<B, Shift>,
+    by_pieces: bool,
+) -> Result<(), Failure> {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // An error would show as text that cannot be drawn, below.
+        let _ = register_font(FAMILY, FontStyle::Normal, FONT);
+    });
+    let done = root.fill(&WHITE).and_then(|()| drawing.draw(root, by_pieces)).and_then(|()| root.present());
+    done.map_err(|error| Failure::new(format!("drawing {:?}: {error}", drawing.title())))
+}
+
+impl<P: Panel> Drawing for Page<P> {
+    fn title(&self) -> &str {
+        &self.title
+    }
 
     fn size(&self) -> (u32, u32) {
         let rows = u32::try_from(self.charts.len().div_ceil(2)).unwrap_or(1);
         (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
     }
 
-    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
-        static REGISTERED: Once = Once::new();
-        REGISTERED.call_once(|| {
-            // An error would show as text that cannot be drawn, below.
-            let _ = register_font(FAMILY, FontStyle::Normal, FONT);
-        });
-        let what = || format!("drawing {:?}", self.title);
-        let failed = |error: DrawingAreaErrorKind<B::ErrorType>| Failure::new(format!("{}: {error}", what()));
-        root.fill(&WHITE).map_err(failed)?;
+    fn draw<B: DrawingBackend>(
+        &self,
+        root: &DrawingArea<B, Shift>,
+        by_pieces: bool,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         let (title, charts) = root.split_vertically(TITLE);
-        let style = (FAMILY, 17).into_font().color(&BLACK);
-        title.draw_text(&self.title, &style, (12, 12)).map_err(failed)?;
+        title.draw_text(&self.title, &(FAMILY, 17).into_font().color(&BLACK), (12, 12))?;
         let columns = if self.charts.len() > 1 { 2 } else { 1 };
         let areas = charts.split_evenly((self.charts.len().div_ceil(columns), columns));
-        for (chart, area) in self.charts.iter().zip(&areas) {
-            chart.draw(area, by_pieces).map_err(failed)?;
-        }
-        root.present().map_err(failed)
+        self.charts.iter().zip(&areas).try_for_each(|(chart, area)| chart.draw(area, by_pieces))
     }
 }
 

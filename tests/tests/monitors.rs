@@ -1,22 +1,32 @@
-//! The objects for the Prometheus Operator and the programs agree: each monitor finds its port, and each alert asks for
-//! series that exist.
+//! The metrics, and what is made of them: monitors find their ports; the dashboard, the alerts and the docs name what the
+//! running programs expose; and no traffic makes a series.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 use podlocal_settings::names::ADMIN_PORT_NAME;
-use prometheus_client::encoding::text::encode;
-use serde_json::Value;
+use podlocal_tests::admission::{defaulted, review};
+use podlocal_tests::faults::client::ask_from;
+use podlocal_tests::faults::hostile;
+use podlocal_tests::faults::proxy::{Proxy, get};
+use podlocal_tests::faults::upstream::Upstream;
+use podlocal_tests::gang::job::{DEFAULT_MANIFEST, Job};
+use podlocal_tests::monitoring::exposition::{self, Families};
+use podlocal_tests::monitoring::expression::{mistakes, names, shown};
+use podlocal_tests::monitoring::{
+    DASHBOARD, DOCUMENT, OF_TARGETS, grafana, in_repository, panels, reference, rules, stage,
+};
+use podlocal_tests::programs::Programs;
+use serde_json::{Value, json};
 
 #[test]
 fn each_monitor_finds_the_pods_and_the_port_by_name() {
-    let sidecars = read("overlays/prometheus-operator/podmonitor-sidecars.yaml");
+    let sidecars = read("manifests/overlays/prometheus-operator/podmonitor-sidecars.yaml");
     assert_eq!(sidecars["spec"]["podMetricsEndpoints"][0]["port"], ADMIN_PORT_NAME);
     assert_eq!(sidecars["spec"]["namespaceSelector"]["any"], true);
-    assert_eq!(sidecars["spec"]["selector"], serde_json::json!({}));
-    let webhook = read("overlays/prometheus-operator/podmonitor-webhook.yaml");
-    let deployment = read("base/deployment.yaml");
+    assert_eq!(sidecars["spec"]["selector"], json!({}));
+    let webhook = read("manifests/overlays/prometheus-operator/podmonitor-webhook.yaml");
+    let deployment = read("manifests/base/deployment.yaml");
     assert_eq!(webhook["metadata"]["namespace"], deployment["metadata"]["namespace"]);
     let template = &deployment["spec"]["template"];
     for (label, value) in webhook["spec"]["selector"]["matchLabels"].as_object().expect("labels") {
@@ -27,75 +37,205 @@ fn each_monitor_finds_the_pods_and_the_port_by_name() {
     assert!(ports.iter().any(|port| port["name"] == *admin && admin == "admin"), "{ports:?}");
 }
 
-#[test]
-fn every_series_of_an_alert_is_one_of_ours_with_its_labels() {
-    let (_, registry) = podlocal_sidecar::metrics::Metrics::new();
-    let mut page = podlocal_webhook::metrics::Metrics::new().page();
-    encode(&mut page, &registry).expect("text");
+#[tokio::test]
+async fn every_expression_names_what_the_programs_expose() {
+    let families = exposed().await;
+    let alerts = rules::alerts().expect("alerts").into_iter();
+    let alerts = alerts.map(|alert| (text(&alert["alert"]), text(&alert["expr"])));
+    let dashboard = json_of(DASHBOARD);
     let mut seen = BTreeSet::new();
-    for alert in alerts() {
-        let expression = alert["expr"].as_str().expect("a text");
-        let selectors = selectors(expression);
-        assert!(!selectors.is_empty(), "{expression}");
-        for (metric, matchers) in selectors {
-            let series = |line: &&str| line.split(['{', ' ']).next() == Some(metric);
-            assert!(page.lines().any(|line| series(&line)), "no series is named {metric}");
-            for (label, value) in matchers {
-                let labelled = format!("{label}=\"{value}\"");
-                let is_known = page.lines().filter(series).any(|line| line.contains(&labelled));
-                assert!(is_known, "no series of {metric} has {labelled}");
-            }
-            seen.insert(metric.to_owned());
-        }
+    for (place, expression) in alerts.chain(grafana::expressions(&dashboard)) {
+        let mistakes = mistakes(&expression, &families);
+        assert!(mistakes.is_empty(), "{place}: {}: {expression}", mistakes.join("; "));
+        seen.extend(names(&expression).metrics.into_iter().map(|(metric, _)| metric));
     }
-    assert!(seen.len() > 5, "{seen:?}");
+    // What nobody looks at need not be exposed; what is left out is for people who look closer.
+    let closer = ["upstream_tcp", "stepped_back", "cache_entries", "process_cpu", "process_max"];
+    for (name, family) in &families {
+        let is_seen = family.samples.iter().any(|sample| seen.contains(sample));
+        assert!(
+            is_seen || closer.iter().any(|part| name.contains(part)),
+            "{name} is on no panel and in no alert"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_follow_prometheus_conventions() {
+    for (name, family) in exposed().await {
+        assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name} is a {}", family.kind);
+        assert!(name.starts_with("podlocal_dns_") || name.starts_with("podlocal_webhook_"), "{name}");
+        assert!(family.help.len() > 10, "{name} has no help");
+        for unit in ["_ms", "_milliseconds", "_micro", "_kib", "_mib", "_percent", "_minutes"] {
+            assert!(!name.contains(unit), "{name} is not in base units");
+        }
+        let is_time = name.contains("duration") || name.contains("timestamp");
+        assert!(!is_time || name.ends_with("_seconds"), "{name} says nothing of its unit");
+    }
+}
+
+/// Whatever is asked for, and whoever's pods are reviewed: a label that took anything of it would be a series for each.
+#[tokio::test]
+async fn no_traffic_makes_a_series() {
+    let programs = Programs::build().expect("programs");
+    let upstream = Upstream::start(1).await.expect("an upstream");
+    let proxy = Proxy::start(&programs.sidecar, upstream.address, &[]).await.expect("a sidecar");
+    let before = series(proxy.admin).await;
+    hostile::flood(proxy.dns, 200).await.expect("a flood");
+    for number in 0..40_u8 {
+        let name = format!("n{number}.example-{number}.test");
+        let source = [127, 0, 1, number].into();
+        let kind = u16::from(number).into();
+        ask_from(source, proxy.dns, &name, kind).await.expect("asks");
+    }
+    assert_eq!(before, series(proxy.admin).await);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let webhook = stage::webhook(&programs.webhook, folder.path()).await.expect("a webhook");
+    let before = series(webhook.admin).await;
+    for number in 0..40 {
+        let mut pod = defaulted(Job::read(DEFAULT_MANIFEST).expect("a Job").pod(0));
+        pod["metadata"]["annotations"][format!("podlocal-dns.io/odd-{number}")] = json!(number.to_string());
+        pod["spec"]["dnsPolicy"] = json!(format!("Policy{}", number % 4));
+        let body = review(&pod, &format!("namespace-{number}"), &format!("uid-{number}")).to_string();
+        webhook.client.post(body).await.expect("an answer");
+    }
+    assert_eq!(before, series(webhook.admin).await);
+}
+
+/// The series of a page, without their values.
+async fn series(admin: std::net::SocketAddr) -> BTreeSet<String> {
+    let answer = get(admin, "/metrics").await.expect("a page");
+    let lines = answer.lines().filter(|line| line.starts_with("podlocal_"));
+    let series: BTreeSet<_> = lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect();
+    assert!(series.len() > 40, "{answer}");
+    series
 }
 
 #[test]
-fn a_summary_names_only_labels_that_its_expression_keeps() {
-    for alert in alerts() {
-        let summary = alert["annotations"]["summary"].as_str().expect("a summary");
-        let expression = alert["expr"].as_str().expect("a text");
-        for label in summary.split("{{ $labels.").skip(1).map(|rest| rest.split(' ').next().expect("a word"))
-        {
-            let is_kept = match expression.split_once("sum by (") {
-                Some((_, rest)) => {
-                    rest.split(')').next().expect("labels").split(", ").any(|kept| kept == label)
-                }
-                // Without an aggregation the labels of the scrape are there.
-                None => ["namespace", "pod"].contains(&label),
-            };
-            assert!(is_kept, "{label} in {summary}");
+fn the_dashboard_is_what_its_table_says() {
+    let expected = format!("{:#}\n", grafana::dashboard());
+    let written = fs::read_to_string(in_repository(DASHBOARD)).expect("a dashboard");
+    assert!(expected == written, "run: cargo run --bin monitoring -- write");
+}
+
+#[tokio::test]
+async fn the_docs_have_every_metric_panel_and_alert() {
+    let document = fs::read_to_string(in_repository(DOCUMENT)).expect("a document");
+    let written = reference::written(&document, &exposed().await).expect("marks");
+    assert!(written == document, "run: cargo run --bin monitoring -- write");
+    for row in &panels::ROWS {
+        for panel in row.panels {
+            assert!(panel.description.len() > 20, "{} says nothing", panel.title);
+        }
+    }
+    // A panel that the docs speak of must be there.
+    let table = document.split("\n## ").find(|part| part.starts_with("The dashboard")).expect("a section");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let named = rows.filter_map(|row| row.split('|').nth(2)).flat_map(|cell| cell.split(", "));
+    let titles: Vec<_> = panels::ROWS.iter().flat_map(|row| row.panels).map(|panel| panel.title).collect();
+    let joined = titles.join(", ");
+    for name in named.map(str::trim) {
+        assert!(joined.contains(name), "no panel is called {name}");
+    }
+}
+
+#[test]
+fn every_alert_says_what_to_do_and_is_tried_out() {
+    let document = fs::read_to_string(in_repository(DOCUMENT)).expect("a document");
+    let tried = tried_out();
+    let alerts = rules::alerts().expect("alerts");
+    assert!(alerts.len() > 15);
+    for alert in &alerts {
+        let name = text(&alert["alert"]);
+        let annotations = &alert["annotations"];
+        assert!(
+            ["critical", "warning", "info"].contains(&text(&alert["labels"]["severity"]).as_str()),
+            "{name}"
+        );
+        for annotation in ["summary", "description"] {
+            assert!(text(&annotations[annotation]).ends_with('.'), "{name} has no {annotation}");
+        }
+        let address = text(&annotations["runbook_url"]);
+        let anchor = address.split_once("/docs/monitoring.md#").expect("an anchor").1;
+        assert_eq!(anchor, name.to_lowercase());
+        let section = document
+            .split_once(&format!("\n### {name}\n"))
+            .unwrap_or_else(|| panic!("{name} has no section"));
+        let section = section.1.split("\n### ").next().unwrap_or_default();
+        for part in ["**What it means.**", "**How to see it.**", "**What to do.**"] {
+            assert!(section.contains(part), "{name}: {part}");
+        }
+        assert_eq!(tried.get(&name), Some(&[true, true]), "{name}: silent once and firing once");
+    }
+    assert_eq!(document.matches("\n### ").count(), alerts.len(), "a section of no alert");
+}
+
+/// Whether each alert is expected to be silent, and to fire, in the tests of the alerts.
+fn tried_out() -> BTreeMap<String, [bool; 2]> {
+    let tests = read("tests/monitoring/alerts.yaml");
+    let mut tried: BTreeMap<String, [bool; 2]> = BTreeMap::new();
+    for test in tests["tests"].as_array().expect("tests") {
+        for expectation in test["promql_expr_test"].as_array().into_iter().flatten() {
+            let expression = text(&expectation["expr"]);
+            let alert = expression.split_once("alertname=\"").and_then(|(_, rest)| rest.split('"').next());
+            let fires = expectation["exp_samples"].as_array().is_some_and(|samples| !samples.is_empty());
+            if let Some(alert) = alert {
+                tried.entry(alert.to_owned()).or_default()[usize::from(fires)] = true;
+            }
+        }
+    }
+    tried
+}
+
+#[tokio::test]
+async fn texts_and_legends_show_only_labels_that_their_expression_keeps() {
+    let families = exposed().await;
+    let mut pairs = Vec::new();
+    for alert in rules::alerts().expect("alerts") {
+        for annotation in ["summary", "description"] {
+            pairs.push((text(&alert["annotations"][annotation]), text(&alert["expr"])));
+        }
+    }
+    for panel in json_of(DASHBOARD)["panels"].as_array().expect("panels") {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            pairs.push((text(&target["legendFormat"]), text(&target["expr"])));
+        }
+    }
+    for (shown_text, expression) in pairs {
+        for label in shown(&shown_text) {
+            assert!(is_kept(label, &expression, &families), "{label} in {shown_text:?} of {expression}");
         }
     }
 }
 
-/// The metrics of a PromQL expression, each with its matchers; an alternative of a regular expression is a matcher.
-fn selectors(expression: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
-    let is_of_a_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let starts = expression.match_indices("podlocal_").map(|(start, _)| start);
-    let read = |start: usize| {
-        let rest = &expression[start..];
-        let (name, rest) = rest.split_at(rest.find(|c| !is_of_a_name(c)).unwrap_or(rest.len()));
-        let matchers =
-            rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(inside, _)| inside);
-        let matchers = matchers.split(',').filter(|matcher| !matcher.is_empty()).flat_map(|matcher| {
-            let (label, value) = matcher.trim().split_once('=').expect("an equality");
-            value.trim_start_matches('~').trim_matches('"').split('|').map(move |value| (label, value))
-        });
-        (name, matchers.collect())
+/// Whether the result has the label: the first aggregation names it, or there is none and the metric has it.
+fn is_kept(label: &str, expression: &str, families: &Families) -> bool {
+    if let Some((_, rest)) = expression.split_once(" by (") {
+        return rest.split(')').next().expect("labels").split(", ").any(|kept| kept == label);
+    }
+    let is_aggregated =
+        ["sum(", "count(", "max(", "min(", "avg(", "absent("].iter().any(|word| expression.contains(word));
+    let has = |(metric, _): &(String, _)| {
+        let family = families.get(metric);
+        family.is_some_and(|family| family.labels.contains_key(label))
     };
-    starts.map(read).collect()
+    !is_aggregated && (OF_TARGETS.contains(&label) || names(expression).metrics.iter().any(has))
 }
 
-fn alerts() -> Vec<Value> {
-    let rules = read("overlays/prometheus-operator/prometheusrule.yaml");
-    let groups = rules["spec"]["groups"].as_array().expect("groups").clone();
-    groups.into_iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
+async fn exposed() -> Families {
+    exposition::of_programs(&Programs::build().expect("programs")).await.expect("metrics")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn json_of(file: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(in_repository(file)).expect("a file")).expect("JSON")
 }
 
 fn read(file: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let text = fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

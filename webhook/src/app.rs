@@ -163,14 +163,15 @@ impl App {
         let Some(client) = client else {
             return (Namespaces::default(), Events::none(self.metrics.clone()));
         };
-        tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone()));
+        tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
         tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
         // Who gives its addresses does not want it to be found.
         if self.settings.common.cluster.shared_tier.is_empty() {
             let latch = self.readiness.latch("shared tier");
-            tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), latch));
+            tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
         }
-        let namespaces = Namespaces::follow(client.clone(), self.readiness.latch("namespaces"));
+        let namespaces =
+            Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
         (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))
     }
 

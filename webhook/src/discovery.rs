@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, Version};
+use crate::metrics::{Metrics, Task};
 
 /// How long the version is believed; a control plane is upgraded once in a while, never back.
 const VERSION_INTERVAL: Duration = Duration::from_mins(10);
@@ -16,7 +17,11 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Asks the API server for its version, for ever, and puts it into `cluster`.
 ///
 /// While the version is unknown pods are injected: every version that is still maintained is new enough.
-pub async fn follow_version(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>) {
+pub async fn follow_version(
+    client: kube::Client,
+    cluster: Arc<watch::Sender<Cluster>>,
+    metrics: Arc<Metrics>,
+) {
     loop {
         let pause = match client.apiserver_version().await {
             Ok(info) => {
@@ -33,6 +38,7 @@ pub async fn follow_version(client: kube::Client, cluster: Arc<watch::Sender<Clu
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the version of the API server");
+                metrics.failed(Task::Version);
                 RETRY_INTERVAL
             }
         };

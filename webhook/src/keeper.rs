@@ -15,7 +15,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::certificates::{Identity, MakeError, Step, Unusable, Usable};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 use crate::tls::Served;
 
@@ -106,6 +106,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "will try again");
+                    metrics.failed(Task::Certificate);
                     let slept = pause;
                     pause = (pause * 2).min(self.interval);
                     slept

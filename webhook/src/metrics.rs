@@ -1,18 +1,20 @@
-//! What is counted, in the text format of OpenMetrics. Every label is a closed enum, present at zero.
+//! What is counted, in Prometheus' text format 0.0.4. Every label is a closed enum, present at zero.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use crate::admission::{Reviewed, Verdict};
+
+mod count;
+
+use count::Count;
 
 /// The prefix of every metric's name.
 const PREFIX: &str = "podlocal_webhook";
@@ -25,13 +27,14 @@ const DURATION_BUCKETS: [f64; 12] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    reviews: Family<ReviewLabels, Counter>,
+    reviews: Family<ReviewLabels, Count>,
     review_duration: Histogram,
-    ignored_settings: Counter,
-    events: Family<ResultLabels, Counter>,
-    dns_checks: Family<ResultLabels, Counter>,
+    ignored_settings: Count,
+    events: Family<ResultLabels, Count>,
+    dns_checks: Family<ResultLabels, Count>,
     shared_tier_addresses: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
+    failures: Family<TaskLabels, Count>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,6 +46,24 @@ struct ReviewLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    task: &'static str,
+}
+
+/// What is done beside the reviews, mostly with the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// The certificate is kept, shared and told, or read from files.
+    Certificate,
+    /// The namespaces are watched.
+    Namespaces,
+    /// The Services of a shared tier are watched.
+    Tier,
+    /// The version of the API server is asked for.
+    Version,
 }
 
 /// What became of a notice for an owner.
@@ -72,36 +93,39 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let reviews = Family::default();
-        registry.register("reviews", "Admission reviews by what was done and why", reviews.clone());
+        registry.register("reviews_total", "Admission reviews by what was done and why", reviews.clone());
         for verdict in Verdict::all() {
-            let _: &Counter = &reviews.get_or_create(&ReviewLabels::of(verdict));
+            let _: &Count = &reviews.get_or_create(&ReviewLabels::of(verdict));
         }
         let review_duration = Histogram::new(DURATION_BUCKETS);
-        registry.register_with_unit(
-            "review_duration",
+        registry.register(
+            "review_duration_seconds",
             "Time from the whole body of a review to its answer",
-            Unit::Seconds,
             review_duration.clone(),
         );
-        let ignored_settings = Counter::default();
+        let ignored_settings = Count::default();
         registry.register(
-            "ignored_settings",
+            "ignored_settings_total",
             "Settings of pods that were ignored because their value is bad or their name unknown",
             ignored_settings.clone(),
         );
         let events = Family::default();
-        registry.register("events", "Events for the owners of pods, by what became of them", events.clone());
+        registry.register(
+            "events_total",
+            "Events for the owners of pods, by what became of them",
+            events.clone(),
+        );
         for result in [EventResult::Published, EventResult::Failed, EventResult::Dropped] {
-            let _: &Counter = &events.get_or_create(&result.labels());
+            let _: &Count = &events.get_or_create(&result.labels());
         }
         let dns_checks = Family::default();
         registry.register(
-            "cluster_dns_checks",
+            "cluster_dns_checks_total",
             "Questions to the cluster's DNS for a name that cannot exist, by what it said",
             dns_checks.clone(),
         );
         for result in [DnsCheck::Missing, DnsCheck::Served, DnsCheck::Failed] {
-            let _: &Counter = &dns_checks.get_or_create(&result.labels());
+            let _: &Count = &dns_checks.get_or_create(&result.labels());
         }
         let shared_tier_addresses = Gauge::default();
         registry.register(
@@ -110,13 +134,23 @@ impl Metrics {
             shared_tier_addresses.clone(),
         );
         let certificate_expiry = Gauge::default();
-        registry.register_with_unit(
-            "certificate_expiry_timestamp",
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
             "When the serving certificate ends, in Unix time; 0 while there is none",
-            Unit::Seconds,
             certificate_expiry.clone(),
         );
-        registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let failures = Family::default();
+        registry.register(
+            "task_failures_total",
+            "What failed beside the reviews and is tried again, by what it is for",
+            failures.clone(),
+        );
+        for task in Task::ALL {
+            let _: &Count = &failures.get_or_create(&task.labels());
+        }
+        let build = Family::<_, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        registry.register("build_info", "What runs here: the program's version", build);
         Self {
             registry,
             reviews,
@@ -126,6 +160,7 @@ impl Metrics {
             dns_checks,
             shared_tier_addresses,
             certificate_expiry,
+            failures,
         }
     }
 
@@ -156,11 +191,16 @@ impl Metrics {
         self.certificate_expiry.set(at as f64);
     }
 
+    /// Counts a failure that is tried again.
+    pub fn failed(&self, task: Task) {
+        self.failures.get_or_create(&task.labels()).inc();
+    }
+
     /// The page of `/metrics`.
     pub fn page(&self) -> String {
         let mut page = String::new();
         // Writing to a string cannot fail.
-        let _ = encode(&mut page, &self.registry);
+        let _ = encode_registry(&mut page, &self.registry);
         page
     }
 }
@@ -175,6 +215,20 @@ impl ReviewLabels {
     fn of(verdict: Verdict) -> Self {
         let (decision, reason) = verdict.labels();
         Self { decision, reason }
+    }
+}
+
+impl Task {
+    const ALL: [Self; 4] = [Self::Certificate, Self::Namespaces, Self::Tier, Self::Version];
+
+    fn labels(self) -> TaskLabels {
+        let task = match self {
+            Self::Certificate => "certificate",
+            Self::Namespaces => "namespaces",
+            Self::Tier => "tier",
+            Self::Version => "version",
+        };
+        TaskLabels { task }
     }
 }
 
@@ -222,6 +276,7 @@ mod tests {
             "podlocal_webhook_ignored_settings_total 0",
             "podlocal_webhook_shared_tier_addresses 0",
             "podlocal_webhook_build_info{version=",
+            "podlocal_webhook_task_failures_total{task=\"certificate\"} 0",
         ] {
             assert!(page.contains(name), "{name} is not in\n{page}");
         }

@@ -1,6 +1,8 @@
 //! The annotations of all namespaces, from a watch: no call per review, and what is known stays known while the API
 //! server does not answer.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PartialObjectMeta};
@@ -9,6 +11,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde_json::{Map, Value};
 
+use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
 /// The namespaces of the cluster, with those annotations that are ours.
@@ -20,7 +23,7 @@ impl Namespaces {
     /// is tried again, with growing pauses.
     ///
     /// Only metadata is asked for, and only what concerns us is kept: a cluster may have ten thousand namespaces.
-    pub fn follow(client: kube::Client, latch: Latch) -> Self {
+    pub fn follow(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
         let (known, writer) = reflector::store();
         let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
         let changes = watcher(namespaces, watcher::Config::default())
@@ -32,6 +35,7 @@ impl Namespaces {
             while let Some(change) = changes.next().await {
                 if let Err(error) = change {
                     tracing::warn!(%error, "cannot watch the namespaces; will try again");
+                    metrics.failed(Task::Namespaces);
                 }
             }
         });

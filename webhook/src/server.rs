@@ -83,7 +83,8 @@ pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
         }
     };
     let metrics = move || async move {
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        // Whatever scrapes takes it, whatever it says that it would rather have.
+        let kind = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, kind)], metrics.page())
     };
     Router::new()

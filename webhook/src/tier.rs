@@ -17,7 +17,7 @@ use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, Tier};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
 /// What the Services say about the shared tier.
@@ -34,7 +34,12 @@ pub struct Found {
 ///
 /// `latch` is dropped at the first list, so that a webhook that starts does not take the tier from the first pods; and at
 /// the first failure, because pods do without a tier, and no right to see Services is no reason to inject nothing.
-pub async fn follow(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>, latch: Latch) {
+pub async fn follow(
+    client: kube::Client,
+    cluster: Arc<watch::Sender<Cluster>>,
+    metrics: Arc<Metrics>,
+    latch: Latch,
+) {
     let mut latch = Some(latch);
     let mut last = Found::default();
     let (known, writer) = reflector::store::<Service>();
@@ -55,6 +60,7 @@ pub async fn follow(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>, 
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the Services of the shared tier; will try again");
+                metrics.failed(Task::Tier);
             }
         }
         drop(latch.take());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::certificates;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Task};
 use crate::tls::{self, Served};
 
 /// How often the files are looked at. The kubelet takes about a minute to bring a changed Secret into a pod.
@@ -61,6 +61,7 @@ impl TlsFiles {
                     }
                 }
                 Err(error) => {
+                    metrics.failed(Task::Certificate);
                     if complaint.as_ref() != Some(&error) {
                         tracing::warn!(%error, "the certificate before goes on");
                     }

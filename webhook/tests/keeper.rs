@@ -113,11 +113,14 @@ async fn it_is_not_ready_until_the_api_server_has_answered() {
     let readiness = Readiness::default();
     let latch = readiness.latch("certificate");
     let served = Arc::new(Served::default());
-    let task = tokio::spawn(keeper(&api).run(served, Arc::new(Metrics::new()), latch, |_: &str| {}));
+    let metrics = Arc::new(Metrics::new());
+    let task = tokio::spawn(keeper(&api).run(served, metrics.clone(), latch, |_: &str| {}));
     eventually(|| api.failed() == 1).await;
     assert_eq!(readiness.missing(), ["certificate"]);
     eventually(|| readiness.missing().is_empty()).await;
     assert_eq!(api.failed(), 2);
+    let counted = "podlocal_webhook_task_failures_total{task=\"certificate\"} 2";
+    assert!(metrics.page().lines().any(|line| line == counted), "{}", metrics.page());
     eventually(|| api.written(CONFIGURATION) == 1).await;
     task.abort();
 }
@@ -127,7 +130,8 @@ async fn the_version_of_the_api_server_becomes_known() {
     let api = ApiServer::start().await;
     api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.3"}));
     let (sender, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
-    let task = tokio::spawn(discovery::follow_version(api.client(), Arc::new(sender)));
+    let task =
+        tokio::spawn(discovery::follow_version(api.client(), Arc::new(sender), Arc::new(Metrics::new())));
     eventually(|| known.borrow().version == Some(Version { major: 1, minor: 28 })).await;
     task.abort();
 }

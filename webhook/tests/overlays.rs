@@ -79,6 +79,17 @@ fn what_is_rendered_has_each_object_once() {
     }
 }
 
+/// The API server takes no object above 1.5 MiB, and a ConfigMap of 1 MiB.
+#[test]
+fn grafana_finds_the_dashboard_by_its_label() {
+    let objects = render("overlays/prometheus-operator");
+    let map = find(&objects, "ConfigMap");
+    assert_eq!(map["metadata"]["labels"], json!({"grafana_dashboard": "1"}));
+    let text = map["data"]["podlocal-dns.json"].as_str().expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(text).expect("JSON");
+    assert!(text.len() < 1 << 20 && dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+}
+
 fn named(objects: &[Value], kind: &str, name: &Value) -> Value {
     let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == *name);
     found.unwrap_or_else(|| panic!("there is no {kind} {name}")).clone()

@@ -111,6 +111,14 @@ impl Role {
             _ => Err("pod or shared".to_owned()),
         }
     }
+
+    /// The text that [`Self::parse`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Shared => "shared",
+        }
+    }
 }
 
 /// How many threads serve.

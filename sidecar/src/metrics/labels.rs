@@ -1,5 +1,7 @@
 //! The labels, as closed enums: how things travel, end and begin.
 
+use crate::wire::{Message, Rcode};
+
 /// How a message travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the field's own")]
@@ -145,6 +147,30 @@ pub enum ExchangeResult {
     Overtaken,
 }
 
+/// Whom a response came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// A server of the shared tier.
+    Tier,
+    /// Another one: the cluster's DNS, mostly.
+    Upstream,
+}
+
+/// What a response says (RFC 1035 section 4.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseCode {
+    /// NOERROR, with an answer or without.
+    NoError,
+    /// NXDOMAIN.
+    NxDomain,
+    /// SERVFAIL: the server cannot tell, because its own upstream fails, say.
+    ServFail,
+    /// REFUSED: CoreDNS says it when it is overloaded, too.
+    Refused,
+    /// Any other, and what is no DNS message.
+    Other,
+}
+
 /// Why an exchange left a server of the shared tier for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
@@ -230,6 +256,44 @@ impl ExchangeResult {
             Self::Silent => "silent",
             Self::Unreachable => "unreachable",
             Self::Overtaken => "overtaken",
+        }
+    }
+}
+
+impl Server {
+    pub(super) const ALL: [Self; 2] = [Self::Tier, Self::Upstream];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tier => "tier",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl ResponseCode {
+    pub(super) const COUNT: usize = 5;
+    pub(super) const ALL: [Self; Self::COUNT] =
+        [Self::NoError, Self::NxDomain, Self::ServFail, Self::Refused, Self::Other];
+
+    /// What those bytes say.
+    pub fn of(response: &[u8]) -> Self {
+        match Message::new(response).map(|message| message.flags().rcode()) {
+            Some(Rcode::NO_ERROR) => Self::NoError,
+            Some(Rcode::NXDOMAIN) => Self::NxDomain,
+            Some(Rcode::SERVFAIL) => Self::ServFail,
+            Some(Rcode::REFUSED) => Self::Refused,
+            _ => Self::Other,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::NoError => "noerror",
+            Self::NxDomain => "nxdomain",
+            Self::ServFail => "servfail",
+            Self::Refused => "refused",
+            Self::Other => "other",
         }
     }
 }

@@ -22,7 +22,7 @@ impl Metrics {
     pub fn sums(&self) -> Sums {
         let of_exchanges = |result: &ExchangeResult| {
             let sum = self.exchanges.iter().filter_map(|counters| counters.get(*result as usize));
-            (result.name(), sum.map(prometheus_client::metrics::counter::Counter::get).sum())
+            (result.name(), sum.map(|count| count.get()).sum())
         };
         Sums {
             queries: Transport::ALL

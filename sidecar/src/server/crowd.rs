@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Places;
 use crate::cache::key::Key;
@@ -23,7 +24,7 @@ pub(super) struct Waiting {
     pub(super) address: SocketAddr,
     /// What it is told in.
     pub(super) client: StoredClient,
-    _places: Places,
+    places: Places,
 }
 
 /// What became of somebody who wants to wait.
@@ -68,7 +69,12 @@ impl Crowds {
 
 impl Waiting {
     pub(super) fn new(client: &Client<'_>, address: SocketAddr, places: Places) -> Self {
-        Self { address, client: client.stored(), _places: places }
+        Self { address, client: client.stored(), places }
+    }
+
+    /// For how long it has.
+    pub(super) fn time(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.places.since)
     }
 }
 
@@ -82,7 +88,8 @@ mod tests {
 
     fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiting {
         waiting.fetch_add(1, Ordering::Relaxed);
-        let places = Places { waiting: Arc::clone(waiting), _of_source: Place::default() };
+        let waiting = Arc::clone(waiting);
+        let places = Places { waiting, since: Instant::now(), _of_source: Place::default() };
         Waiting::new(&query.client(), SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 

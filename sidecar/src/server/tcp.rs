@@ -117,6 +117,7 @@ async fn read<U: Upstream>(
                     let ending = Ending::of(&service, &client, Transport::Tcp);
                     let mut answer = Vec::new();
                     ending.write(&service.resolve(&key).await, true, &mut answer);
+                    service.metrics.waited(Instant::now().into_std().saturating_duration_since(places.since));
                     let _ = answers.send(frame(&answer)).await; // fails when the client has left
                     drop((place, places, drain));
                 });

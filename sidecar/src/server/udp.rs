@@ -111,7 +111,7 @@ struct Gathered<U: Upstream> {
 impl<U: Upstream> Gathered<U> {
     async fn serve(mut self, socket: &Socket) {
         let resolution = self.service.resolve(&self.key).await;
-        let service = &self.service;
+        let (service, now) = (&self.service, Instant::now().into_std());
         let told = self.told.insert(self.crowds.take(&self.key).into_iter());
         let mut is_first = true;
         loop {
@@ -119,6 +119,7 @@ impl<U: Upstream> Gathered<U> {
                 let waiting = told.next()?;
                 let ending = Ending::of(service, &waiting.client, Transport::Udp);
                 ending.write(&resolution, std::mem::take(&mut is_first), out);
+                service.metrics.waited(waiting.time(now));
                 Some(waiting.address)
             });
             socket.send_late(batch.unsent).await;

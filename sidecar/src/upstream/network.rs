@@ -55,6 +55,11 @@ impl Sockets {
         self.addresses.get(server).copied()
     }
 
+    /// The address of every server.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// The token of every server.
     pub fn tokens(&self) -> &[Token] {
         &self.tokens

@@ -30,7 +30,7 @@ use super::state::{Recovery, State};
 use super::{Failed, random};
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{ExchangeResult, Left, Transport};
+use crate::metrics::{ExchangeResult, Left, ResponseCode, Server, Transport};
 use crate::wire::{Flags, Message, Rcode};
 
 /// Asks until somebody answers or the deadline is there.
@@ -170,6 +170,9 @@ impl<N: Network> Race<'_, N> {
         };
         self.state.exchanged(self.key, step, result, took, now);
         let left = if let Ok(response) = outcome {
+            let is_of_tier = self.state.is_of_tier(step.server);
+            let server = if is_of_tier { Server::Tier } else { Server::Upstream };
+            self.state.metrics().response(server, ResponseCode::of(&response));
             self.state.responded(step, asked_at, now);
             self.state.took(step.server, took, result != ExchangeResult::Failure);
             match result {

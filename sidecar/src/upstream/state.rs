@@ -174,6 +174,11 @@ impl State {
         self.lock().health.stepped_back().into_iter().skip(self.setup.tier).filter(|has| *has).count()
     }
 
+    /// Whether each server has stepped back.
+    pub fn stepped_back(&self) -> Vec<bool> {
+        self.lock().health.stepped_back()
+    }
+
     /// Tells of every recovery from now on.
     pub fn recoveries(&self) -> watch::Receiver<Option<Recovery>> {
         self.recovered.subscribe()

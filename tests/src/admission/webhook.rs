@@ -30,6 +30,8 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct Webhook {
     /// Sends reviews to it.
     pub client: ReviewClient,
+    /// Where it tells what it has counted.
+    pub admin: SocketAddr,
     log: PathBuf,
     process: Child,
 }
@@ -44,7 +46,17 @@ impl Webhook {
         shared_tier: Option<Ipv4Addr>,
         directory: &Path,
     ) -> Result<Self, Failure> {
-        let listen = SocketAddr::from((address, PORT));
+        Self::start_at(program, SocketAddr::from((address, PORT)), cluster, shared_tier, directory).await
+    }
+
+    /// The same with a port; 0 is any that is free.
+    pub async fn start_at(
+        program: &Path,
+        listen: SocketAddr,
+        cluster: &ClusterNames,
+        shared_tier: Option<Ipv4Addr>,
+        directory: &Path,
+    ) -> Result<Self, Failure> {
         let (ca, log) = (directory.join("ca.pem"), directory.join("webhook.log"));
         let log_file = File::create(&log).tried(|| format!("making {}", log.display()))?;
         let mut process = Command::new(program)
@@ -62,7 +74,9 @@ impl Webhook {
             .spawn()
             .tried(|| format!("starting {}", program.display()))?;
         wait_for_certificate(&mut process, &ca).await.tried(|| describe(&log))?;
-        Ok(Self { client: ReviewClient::new(listen, &ca)?, log, process })
+        let listen = logged_address(&log, "serving reviews")?;
+        let admin = logged_address(&log, "serving health and metrics")?;
+        Ok(Self { client: ReviewClient::new(listen, &ca)?, admin, log, process })
     }
 
     /// Ends it, and waits until it is gone and its address is free.
@@ -96,6 +110,16 @@ async fn wait_for_certificate(process: &mut Child, ca: &Path) -> Result<(), Fail
         ticks.tick().await;
     }
     Ok(())
+}
+
+/// The address in the line of the log that says so.
+fn logged_address(log: &Path, what: &str) -> Result<SocketAddr, Failure> {
+    let text = fs::read_to_string(log).tried(|| format!("reading {}", log.display()))?;
+    let line = text.lines().find(|line| line.contains(what));
+    let address = line.and_then(|line| line.split_once("address=\"")?.1.split_once('"')?.0.parse().ok());
+    address.ok_or_else(|| {
+        Failure::new(format!("the webhook does not say {what:?} and where; {}", describe(log)))
+    })
 }
 
 fn describe(log: &Path) -> String {

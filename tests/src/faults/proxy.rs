@@ -120,12 +120,13 @@ impl Proxy {
 /// Whether who answers there says that it is ready; not when it says nothing.
 pub async fn is_ready(admin: SocketAddr) -> bool {
     let answer = timeout(READY_PATIENCE, get(admin, "/readyz")).await;
-    answer.is_ok_and(|answer| answer.is_ok_and(|text| text.starts_with("HTTP/1.1 200")))
+    answer.is_ok_and(|answer| answer.is_ok_and(|text| text.split(' ').nth(1) == Some("200")))
 }
 
-async fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
+/// What is answered there, head and body.
+pub async fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(admin).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     Ok(text)

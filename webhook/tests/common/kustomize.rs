@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use podlocal_webhook::yaml;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What `kubectl kustomize manifests/FOLDER` prints, as far as our kustomizations need it: resources, JSON patches in the
 /// file, and tags of images.
@@ -18,7 +18,8 @@ fn render_folder(folder: &Path) -> Vec<Value> {
     let kustomization = read(&folder.join("kustomization.yaml")).remove(0);
     for key in kustomization.as_object().expect("a map").keys() {
         assert!(
-            ["apiVersion", "kind", "resources", "patches", "images"].contains(&key.as_str()),
+            ["apiVersion", "kind", "resources", "patches", "images", "configMapGenerator"]
+                .contains(&key.as_str()),
             "{key} is not known here"
         );
     }
@@ -30,6 +31,9 @@ fn render_folder(folder: &Path) -> Vec<Value> {
         } else {
             objects.extend(read(&path));
         }
+    }
+    for generated in kustomization["configMapGenerator"].as_array().into_iter().flatten() {
+        objects.push(config_map(folder, generated));
     }
     for patch in kustomization["patches"].as_array().into_iter().flatten() {
         let target = &patch["target"];
@@ -55,6 +59,20 @@ fn render_folder(folder: &Path) -> Vec<Value> {
         }
     }
     objects
+}
+
+/// A ConfigMap of files, as far as ours need it: named as it is written, with labels.
+fn config_map(folder: &Path, generated: &Value) -> Value {
+    assert_eq!(generated["options"]["disableNameSuffixHash"], true, "a hash is not made here");
+    let files = generated["files"].as_array().expect("files").iter().map(|file| {
+        let (key, file) = file.as_str().expect("a text").split_once('=').expect("KEY=FILE");
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        (key.to_owned(), Value::String(text))
+    });
+    let data: serde_json::Map<_, _> = files.collect();
+    let labels = &generated["options"]["labels"];
+    let metadata = json!({"name": generated["name"], "namespace": generated["namespace"], "labels": labels});
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 }
 
 /// The one object of that kind.

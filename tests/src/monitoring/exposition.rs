@@ -1,0 +1,154 @@
+//! A page of metrics in Prometheus' text format 0.0.4, read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::failure::{Failure, Tried};
+use crate::faults::proxy::{Proxy, get};
+use crate::programs::Programs;
+
+use super::stage;
+
+/// What a page exposes, by the name of the family.
+pub type Families = BTreeMap<String, Family>;
+
+/// Samples of one name; a histogram's have suffixes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Family {
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: String,
+    /// What it is.
+    pub help: String,
+    /// The names of its samples.
+    pub samples: BTreeSet<String>,
+    /// Each label with the values that it has. `le` of a histogram is one.
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+    /// How many series there are.
+    pub series: usize,
+}
+
+/// Reads a page.
+///
+/// # Errors
+///
+/// A line is none of the format, or a sample stands under no family.
+pub fn read(page: &str) -> Result<Families, Failure> {
+    let mut families = Families::new();
+    let mut current = String::new();
+    for line in page.lines().filter(|line| !line.is_empty()) {
+        let wrong = |what: &str| Failure::new(format!("{what}: {line:?}"));
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').ok_or_else(|| wrong("a family without a help"))?;
+            help.trim_end_matches('.').clone_into(&mut families.entry(name.to_owned()).or_default().help);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').ok_or_else(|| wrong("a family without a type"))?;
+            kind.clone_into(&mut families.entry(name.to_owned()).or_default().kind);
+            name.clone_into(&mut current);
+        } else if !line.starts_with('#') {
+            let family = families.get_mut(&current).ok_or_else(|| wrong("a sample before any family"))?;
+            let (name, labels) = sample(line).ok_or_else(|| wrong("not a sample"))?;
+            let suffix = name.strip_prefix(current.as_str()).ok_or_else(|| wrong("another family's"))?;
+            let is_one = match family.kind.as_str() {
+                "histogram" => ["_bucket", "_sum", "_count"].contains(&suffix),
+                _ => suffix.is_empty(),
+            };
+            if !is_one {
+                return Err(wrong("another family's"));
+            }
+            family.samples.insert(name.to_owned());
+            family.series += 1;
+            for (label, value) in labels {
+                family.labels.entry(label.to_owned()).or_default().insert(value.to_owned());
+            }
+        }
+    }
+    Ok(families)
+}
+
+/// The name of a sample, and its labels with their values. No value of ours has a quote or a comma in it.
+fn sample(line: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+    let (series, value) = line.rsplit_once(' ')?;
+    value.parse::<f64>().ok()?;
+    let Some((name, rest)) = series.split_once('{') else { return Some((series, Vec::new())) };
+    let labels = rest.strip_suffix('}')?.split(',').filter(|label| !label.is_empty());
+    let pairs = labels.map(|label| {
+        let (name, value) = label.split_once('=')?;
+        Some((name, value.strip_prefix('"')?.strip_suffix('"')?))
+    });
+    Some((name, pairs.collect::<Option<_>>()?))
+}
+
+/// What can be asked for its metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Program {
+    /// A pod's proxy, with a shared tier.
+    Sidecar,
+    /// The shared tier.
+    Tier,
+    /// The webhook.
+    Webhook,
+}
+
+/// What a program exposes when it has just started.
+pub async fn page(program: Program, programs: &Programs) -> Result<String, Failure> {
+    // Where nobody listens.
+    let nobody = ([127, 0, 0, 1], 9).into();
+    let proxy = async |flags: &[&str]| {
+        let proxy = Proxy::start(&programs.sidecar, nobody, flags).await?;
+        body(proxy.admin).await
+    };
+    match program {
+        Program::Sidecar => proxy(&["--shared-tier", "127.0.0.1:9"]).await,
+        Program::Tier => proxy(&["--role", "shared"]).await,
+        Program::Webhook => {
+            let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
+            body(stage::webhook(&programs.webhook, folder.path()).await?.admin).await
+        }
+    }
+}
+
+async fn body(admin: SocketAddr) -> Result<String, Failure> {
+    let answer = get(admin, "/metrics").await.tried(|| "reading metrics".to_owned())?;
+    Ok(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+/// Everything that the programs expose.
+pub async fn of_programs(programs: &Programs) -> Result<Families, Failure> {
+    let mut families = Families::new();
+    for program in [Program::Sidecar, Program::Tier, Program::Webhook] {
+        for (name, family) in read(&page(program, programs).await?)? {
+            let known = families.entry(name).or_insert_with(|| family.clone());
+            for (label, values) in family.labels {
+                known.labels.entry(label).or_default().extend(values);
+            }
+        }
+    }
+    Ok(families)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_have_their_labels_with_every_value() {
+        let page = "# HELP a_total How many.\n# TYPE a_total counter\na_total{b=\"c\",d=\"e\"} 1\na_total{b=\"f\",d=\"e\"} 0\n\
+                    # HELP t_seconds How long.\n# TYPE t_seconds histogram\nt_seconds_sum 0.5\nt_seconds_count 1\n\
+                    t_seconds_bucket{le=\"+Inf\"} 1\n";
+        let families = read(page).unwrap();
+        let counter = &families["a_total"];
+        assert_eq!(
+            (counter.kind.as_str(), counter.help.as_str(), counter.series),
+            ("counter", "How many", 2)
+        );
+        assert_eq!(counter.labels["b"], ["c", "f"].map(str::to_owned).into());
+        assert_eq!(families["t_seconds"].samples.len(), 3);
+    }
+
+    #[test]
+    fn what_is_not_the_format_is_refused() {
+        for page in ["a 1\n", "# TYPE a counter\na_total 1\n", "# TYPE a gauge\na one\n"] {
+            assert!(read(page).is_err(), "{page}");
+        }
+    }
+}

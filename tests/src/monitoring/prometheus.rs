@@ -1,0 +1,183 @@
+//! Prometheus as a process, and its answers.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use super::in_repository;
+use crate::failure::{Failure, Tried};
+use crate::faults::proxy::get;
+
+/// A program that is scraped.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where.
+    pub admin: SocketAddr,
+    /// Its namespace and its pod, as the Prometheus Operator would label it.
+    pub labels: [&'static str; 2],
+    /// The kind and the name of the pod's controller.
+    pub controller: [&'static str; 2],
+}
+
+/// A running Prometheus; killed when dropped.
+#[derive(Debug)]
+pub struct Prometheus {
+    address: SocketAddr,
+    _process: Child,
+}
+
+/// A line of a panel: the labels of a series, and its values over Unix time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// The labels.
+    pub labels: Vec<(String, String)>,
+    /// Time and value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Prometheus {
+    /// Starts the one of this machine, which scrapes once a second; returns when it is ready.
+    pub async fn start(folder: &Path, sidecars: &[Target], webhook: Target) -> Result<Self, Failure> {
+        // Free a moment ago; it takes no port 0.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.tried(|| "looking for a free port".to_owned())?;
+        let config = folder.join("prometheus.json");
+        let job = |name: &str, targets: &[Target], relabelings: Value| {
+            let of_target = |target: &Target| {
+                let [namespace, pod] = target.labels;
+                let [kind, name] = target.controller;
+                json!({
+                    "targets": [target.admin.to_string()],
+                    "labels": {
+                        "namespace": namespace, "pod": pod,
+                        "__meta_kubernetes_pod_controller_kind": kind,
+                        "__meta_kubernetes_pod_controller_name": name,
+                    },
+                })
+            };
+            let targets: Vec<_> = targets.iter().map(of_target).collect();
+            json!({"job_name": name, "static_configs": targets, "relabel_configs": relabelings})
+        };
+        let jobs = [job("sidecars", sidecars, relabelings()?), job("webhook", &[webhook], json!([]))];
+        // YAML, of which JSON is a part.
+        let text = json!({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}).to_string();
+        fs::write(&config, text).tried(|| format!("writing {}", config.display()))?;
+        let mut process = Command::new("prometheus");
+        process.arg(format!("--config.file={}", config.display()));
+        process.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+        process.arg(format!("--web.listen-address={address}")).arg("--log.level=warn");
+        process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let process = process.spawn();
+        let process =
+            process.tried(|| "starting prometheus; Debian's package prometheus has it".to_owned())?;
+        let prometheus = Self { address, _process: process };
+        let start = Instant::now();
+        while !get(address, "/-/ready").await.is_ok_and(|answer| answer.contains("200 OK")) {
+            if start.elapsed() > PATIENCE {
+                return Err(Failure::new("prometheus is not ready in time; what it says stands above"));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(prometheus)
+    }
+
+    /// The values of an expression in that span.
+    pub async fn range(&self, expression: &str, span: Span) -> Result<Vec<Series>, Failure> {
+        let Span { from, to } = span;
+        let step = span.step();
+        let query = encoded(expression);
+        let path = format!("/api/v1/query_range?query={query}&start={from:.3}&end={to:.3}&step={step}");
+        let what = || format!("asking Prometheus for {expression}");
+        let answer = get(self.address, &path).await.tried(what)?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let answer: Value = serde_json::from_str(body).tried(what)?;
+        if answer["status"] != "success" {
+            return Err(Failure::new(format!("{}: {}", what(), answer["error"])));
+        }
+        Ok(answer["data"]["result"].as_array().into_iter().flatten().map(series).collect())
+    }
+}
+
+/// A span of Unix time, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// Its beginning.
+    pub from: f64,
+    /// Its end.
+    pub to: f64,
+}
+
+impl Span {
+    /// The time from one value to the next, in seconds: a hundred of them, or one for each scrape.
+    #[must_use]
+    pub fn step(self) -> f64 {
+        ((self.to - self.from) / 100.0).max(1.0).round()
+    }
+}
+
+/// Unix time now, in seconds.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
+fn series(result: &Value) -> Series {
+    let labels = result["metric"].as_object().into_iter().flatten();
+    let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+    let point = |point: &Value| Some((point[0].as_f64()?, point[1].as_str()?.parse::<f64>().ok()?));
+    let points = result["values"].as_array().into_iter().flatten().filter_map(point);
+    Series { labels: labels.collect(), points: points.filter(|(_, value)| value.is_finite()).collect() }
+}
+
+/// The relabelings of the PodMonitor, in the words of Prometheus' own configuration.
+fn relabelings() -> Result<Value, Failure> {
+    let file = "manifests/overlays/prometheus-operator/podmonitor-sidecars.yaml";
+    let text = fs::read_to_string(in_repository(file)).tried(|| format!("reading {file}"))?;
+    let monitor: Value = serde_saphyr::from_str(&text).tried(|| format!("understanding {file}"))?;
+    let relabelings = monitor["spec"]["podMetricsEndpoints"][0]["relabelings"].as_array();
+    let in_words_of_prometheus = |relabeling: &Value| {
+        let word = |name: &str| match name {
+            "sourceLabels" => "source_labels".to_owned(),
+            "targetLabel" => "target_label".to_owned(),
+            name => name.to_owned(),
+        };
+        let pairs = relabeling.as_object().into_iter().flatten();
+        Value::Object(pairs.map(|(name, value)| (word(name), value.clone())).collect())
+    };
+    Ok(relabelings.into_iter().flatten().map(in_words_of_prometheus).collect())
+}
+
+/// As a part of a URL (RFC 3986 section 2.1).
+fn encoded(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_fits_into_a_url() {
+        assert_eq!(encoded("a{b=\"c\"} + 1"), "a%7Bb%3D%22c%22%7D%20%2B%201");
+    }
+
+    #[test]
+    fn an_answer_becomes_series_without_what_is_no_number() {
+        let series =
+            series(&json!({"metric": {"pod": "a"}, "values": [[1.0, "2.5"], [2.0, "NaN"], [3.0, "4"]]}));
+        assert_eq!(series.labels, [("pod".to_owned(), "a".to_owned())]);
+        assert_eq!(series.points, [(1.0, 2.5), (3.0, 4.0)]);
+    }
+}

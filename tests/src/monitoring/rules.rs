@@ -1,0 +1,33 @@
+//! The alerts of the manifests, and every expression of ours as a file of rules, which promtool reads and Prometheus loads.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{grafana, in_repository};
+use crate::failure::{Failure, Tried};
+
+/// The PrometheusRule.
+pub const FILE: &str = "manifests/overlays/prometheus-operator/prometheusrule.yaml";
+
+/// What Prometheus reads of a PrometheusRule: its groups.
+pub fn groups() -> Result<Value, Failure> {
+    let path = in_repository(FILE);
+    let text = fs::read_to_string(&path).tried(|| format!("reading {FILE}"))?;
+    let rule: Value = serde_saphyr::from_str(&text).tried(|| format!("understanding {FILE}"))?;
+    Ok(json!({"groups": rule["spec"]["groups"]}))
+}
+
+/// Every alert.
+pub fn alerts() -> Result<Vec<Value>, Failure> {
+    let groups = groups()?;
+    let groups = groups["groups"].as_array().into_iter().flatten();
+    Ok(groups.flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default()).collect())
+}
+
+/// The expressions of the dashboard as recording rules, so that promtool says whether they are PromQL.
+pub fn of_dashboard() -> Value {
+    let expressions = grafana::expressions(&grafana::dashboard()).into_iter().enumerate();
+    let rule = |(number, (_, expression)): (usize, (String, String))| json!({"record": format!("panel:{number}"), "expr": grafana::filled(&expression, "1m")});
+    json!({"groups": [{"name": "dashboard", "rules": expressions.map(rule).collect::<Vec<_>>()}]})
+}

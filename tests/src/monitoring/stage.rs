@@ -1,0 +1,215 @@
+//! Real programs with something to watch: sidecars of three workloads, a shared tier, the webhook, load on all of them, and
+//! an outage; and a real Prometheus that scrapes them by the relabelings of the PodMonitor.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::prometheus::{Prometheus, Span, Target, now};
+use crate::admission::{Webhook, defaulted, review};
+use crate::failure::{Failure, Tried};
+use crate::faults::client::ask;
+use crate::faults::hostile;
+use crate::faults::proxy::Proxy;
+use crate::faults::upstream::Upstream;
+use crate::gang::job::{DEFAULT_MANIFEST, Job};
+use crate::pod::ClusterNames;
+use crate::programs::Programs;
+
+/// What happens, in hundredths of the whole time: when it begins, and what it is called.
+pub const EVENTS: [(u32, &str, Event); 9] = [
+    (0, "fine", Event::Fine),
+    (20, "1 of 6 datagrams lost", Event::Lossy),
+    (34, "fine", Event::Fine),
+    (42, "cluster DNS is silent", Event::Silent),
+    (58, "fine", Event::Fine),
+    (68, "cluster DNS says REFUSED", Event::Refusing),
+    (76, "fine", Event::Fine),
+    (84, "the shared tier is gone", Event::NoTier),
+    (100, "", Event::Fine),
+];
+
+/// What the servers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// They answer.
+    Fine,
+    /// Datagrams are lost.
+    Lossy,
+    /// Nobody answers.
+    Silent,
+    /// They cannot.
+    Refusing,
+    /// The tier's process has ended.
+    NoTier,
+}
+
+/// Each pod: namespace, name, kind and name of its controller, and whether it has a shared tier.
+const PODS: [(&str, &str, &str, &str, bool); 8] = [
+    ("training", "trainer-0", "Job", "trainer", true),
+    ("training", "trainer-1", "Job", "trainer", true),
+    ("training", "trainer-2", "Job", "trainer", true),
+    ("training", "trainer-3", "Job", "trainer", true),
+    ("web", "front-7d9f8c6b5-abcde", "ReplicaSet", "front-7d9f8c6b5", false),
+    ("web", "front-7d9f8c6b5-fghij", "ReplicaSet", "front-7d9f8c6b5", false),
+    ("web", "front-7d9f8c6b5-klmno", "ReplicaSet", "front-7d9f8c6b5", false),
+    ("batch", "report-28123456-xyz", "Job", "report-28123456", false),
+];
+
+/// The setting of the last pod that makes a limit worth a look.
+const FEW_FLIGHTS: [&str; 2] = ["--max-flights", "20"];
+
+/// Runs all of it for that long; then calls `look` with Prometheus, which still runs, and the span of what happened.
+pub async fn run<T>(
+    programs: &Programs,
+    length: Duration,
+    progress: &ProgressBar,
+    look: impl AsyncFnOnce(&Prometheus, Span) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
+    let upstream = Upstream::start(1).await?;
+    upstream.change(|manner| {
+        manner.ttl = 5;
+        manner.missing = (0..40).map(|number| format!("missing-{number}.example.com")).collect();
+    });
+    let shared = ["--role", "shared", "--workers", "1"];
+    let tier = Proxy::start(&programs.sidecar, upstream.address, &shared).await?;
+    let tier_flag = ["--shared-tier".to_owned(), tier.dns.to_string()];
+    let (mut proxies, mut targets) = (Vec::new(), Vec::new());
+    for (namespace, pod, kind, controller, has_tier) in PODS {
+        let mut flags: Vec<&str> =
+            if has_tier { tier_flag.iter().map(String::as_str).collect() } else { vec![] };
+        flags.extend(if namespace == "batch" { FEW_FLIGHTS.as_slice() } else { &[] });
+        let proxy = Proxy::start(&programs.sidecar, upstream.address, &flags).await?;
+        let labels = [namespace, pod];
+        targets.push(Target { admin: proxy.admin, labels, controller: [kind, controller] });
+        proxies.push(proxy);
+    }
+    let controller = ["ReplicaSet", "podlocal-dns-shared-5b6c7d8e9"];
+    let labels = ["podlocal-dns", "podlocal-dns-shared-5b6c7d8e9-pqrst"];
+    targets.push(Target { admin: tier.admin, labels, controller });
+    let webhook = webhook(&programs.webhook, folder.path()).await?;
+    let labels = ["podlocal-dns", "podlocal-dns-webhook-6f7a8b9c0-uvwxy"];
+    let controller = ["ReplicaSet", "podlocal-dns-webhook-6f7a8b9c0"];
+    let target = Target { admin: webhook.admin, labels, controller };
+    let prometheus = Prometheus::start(folder.path(), &targets, target).await?;
+
+    let mut load = JoinSet::new();
+    let cold = Arc::new(AtomicU64::new(0));
+    for (number, proxy) in proxies.iter().enumerate() {
+        for client in 0..3 {
+            load.spawn(look_up(proxy.dns, number * 3 + client, Arc::clone(&cold)));
+        }
+        load.spawn(burst(proxy.dns, number, length / 10));
+    }
+    load.spawn(look_up_anew(proxies[PODS.len() - 1].dns, Arc::clone(&cold)));
+    load.spawn(reviews(webhook));
+
+    // A rate needs something to look back on.
+    sleep(length / 20 + Duration::from_secs(2)).await;
+    let (start, from) = (Instant::now(), now());
+    let mut tier = Some(tier);
+    progress.set_length(length.as_secs());
+    for (at, what, event) in EVENTS {
+        while Instant::now() < start + length * at / 100 {
+            let next = (Instant::now() + Duration::from_secs(1)).min(start + length * at / 100);
+            sleep_until(next).await;
+            progress.set_position(start.elapsed().as_secs());
+        }
+        progress.set_message(what);
+        upstream.change(|manner| {
+            manner.loss = if event == Event::Lossy { [80, 80] } else { [0, 0] };
+            manner.is_silent = event == Event::Silent;
+            manner.refusal = (event == Event::Refusing).then_some(REFUSED);
+        });
+        if event == Event::NoTier {
+            tier = None;
+        }
+    }
+    drop(tier);
+    let span = Span { from, to: now() };
+    // What has happened last is scraped, too.
+    sleep(Duration::from_secs(2)).await;
+    look(&prometheus, span).await
+}
+
+/// RFC 1035 section 4.1.1.
+const REFUSED: u8 = 5;
+
+/// A webhook that reviews pods of a cluster that is not there.
+pub async fn webhook(program: &Path, folder: &Path) -> Result<Webhook, Failure> {
+    let names = ClusterNames {
+        dns: [10, 96, 0, 10].into(),
+        zone: "cluster.local".to_owned(),
+        node_searches: Vec::new(),
+    };
+    Webhook::start_at(program, ([127, 0, 0, 1], 0).into(), &names, None, folder).await
+}
+
+/// A name every 40 ms: mostly one of a few, some that cannot exist or do not, and now and then one that is new.
+async fn look_up(dns: std::net::SocketAddr, client: usize, cold: Arc<AtomicU64>) {
+    let mut beat = interval(Duration::from_millis(40));
+    // Who had to wait does not make up for it.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in client.. {
+        beat.tick().await;
+        let name = match number % 10 {
+            0 => format!("cold-{}.example.com", cold.fetch_add(1, Ordering::Relaxed)),
+            1 => "www.example.com.training.svc.cluster.local".to_owned(),
+            2 => format!("missing-{}.example.com", number % 40),
+            _ => format!("service-{}.training.svc.cluster.local", number % 23),
+        };
+        // What it gets is what is watched.
+        let _ = ask(dns, &name).await;
+    }
+}
+
+/// Ten new names every 200 ms, all at once.
+async fn look_up_anew(dns: std::net::SocketAddr, cold: Arc<AtomicU64>) {
+    let mut beat = interval(Duration::from_millis(200));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        for _ in 0..10 {
+            let name = format!("cold-{}.example.com", cold.fetch_add(1, Ordering::Relaxed));
+            tokio::spawn(async move { ask(dns, &name).await });
+        }
+    }
+}
+
+/// Packets that are no DNS, now and then, for one proxy after the other.
+async fn burst(dns: std::net::SocketAddr, number: usize, every: Duration) {
+    sleep(every.mul_f64(number as f64 / PODS.len() as f64)).await;
+    let mut beat = interval(every);
+    loop {
+        beat.tick().await;
+        let _ = hostile::flood(dns, 40).await;
+    }
+}
+
+/// Five reviews a second: pods that are injected, and some that are not.
+async fn reviews(webhook: Webhook) {
+    let Ok(job) = Job::read(DEFAULT_MANIFEST) else { return };
+    let mut beat = interval(Duration::from_millis(200));
+    for number in 0_u32.. {
+        beat.tick().await;
+        let mut pod = defaulted(job.pod(0));
+        match number % 20 {
+            0 => pod["spec"]["dnsPolicy"] = json!("Default"),
+            5 | 10 => pod["spec"]["hostNetwork"] = json!(true),
+            15 => pod["metadata"]["annotations"]["podlocal-dns.io/ndots"] = json!("many"),
+            _ => {}
+        }
+        let uid = format!("00000000-0000-4000-8000-{number:012}");
+        let body =
+            if number % 40 == 39 { "{".to_owned() } else { review(&pod, "training", &uid).to_string() };
+        // Its answer is what is counted.
+        let _ = webhook.client.post(body).await;
+    }
+}
