@@ -69,7 +69,7 @@ const REFUSALS_PER_MISS: u64 = 4;
 
 /// A miss or a connection that is counted until this is dropped.
 #[derive(Debug, Default)]
-pub struct Place(Option<(Arc<[Slot]>, usize, Kind)>);
+pub struct Place(Option<(Arc<[Slot]>, u32, Kind)>);
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -118,7 +118,7 @@ impl Sources {
             if !enter(&slot.misses, most_waiting(self.most_misses, free())) {
                 return Err(self.refused(Limit::MissesPerSource, slot, now));
             }
-            place = Place(Some((Arc::clone(slots), index, Kind::Miss)));
+            place = Place(Some((Arc::clone(slots), index as u32, Kind::Miss)));
         }
         if !self.pay(&slot.paid_until, 1, now) {
             return Err(self.refused(Limit::MissRatePerSource, slot, now));
@@ -162,7 +162,7 @@ impl Sources {
         let Some((slots, index)) = self.slot(source).filter(|_| self.most_connections > 0) else {
             return Some(Place(None));
         };
-        let place = || Place(Some((Arc::clone(slots), index, Kind::Connection)));
+        let place = || Place(Some((Arc::clone(slots), index as u32, Kind::Connection)));
         enter(&slots[index].connections, self.most_connections).then(place)
     }
 
@@ -175,7 +175,7 @@ impl Sources {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some((slots, index, kind)) = &self.0 {
-            let slot = &slots[*index];
+            let slot = &slots[*index as usize];
             let counter = match kind {
                 Kind::Miss => &slot.misses,
                 Kind::Connection => &slot.connections,
