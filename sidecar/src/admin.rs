@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use crate::client::OWN_HEADER;
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
 use crate::report::target::{LOOKUP, STATS};
@@ -101,10 +102,12 @@ async fn respond(request: &Request<Incoming>, state: &State, is_from_here: bool)
             }
         }
         // A stranger in the cluster must neither read what a pod looks for nor make it ask.
-        LOOKUP | STATS if !is_from_here => text(
+        LOOKUP | STATS if !(is_from_here && request.headers().contains_key(OWN_HEADER)) => text(
             StatusCode::FORBIDDEN,
-            "only the pod itself is answered here: kubectl exec into its sidecar and use lookup or stats\n"
-                .to_owned(),
+            format!(
+                "only the pod itself is answered here, and who sends the header {OWN_HEADER}: kubectl exec into its \
+                 sidecar and use lookup or stats\n"
+            ),
         ),
         LOOKUP => json(people.lookup(request.uri().query()).await),
         STATS => json(people.stats(request.uri().query())),

@@ -108,7 +108,7 @@ impl Bound {
         let people = People::new(Arc::clone(&service), servers, metrics.clone(), about);
         let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
         let ports = addresses.map(|address| address.port()).collect();
-        registry.register_collector(Box::new(Process { ports }));
+        registry.register_collector(Box::new(Process::new(ports)));
         let lame_duck = settings.lame_duck;
         Ok(Self {
             sockets,

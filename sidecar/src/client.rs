@@ -85,10 +85,15 @@ pub struct Answer {
     pub body: String,
 }
 
+/// The header of our own requests. An application of the pod that fetches whatever address it is given, or a browser, can be
+/// made to ask on the loopback, too, but not to send this; cloud providers' metadata servers do the same.
+pub const OWN_HEADER: &str = "x-podlocal-dns";
+
 /// Asks once, however long that takes.
 pub async fn get(port: u16, target: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
-    let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n{OWN_HEADER}: 1\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut bytes).await?;

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -198,11 +198,12 @@ pub async fn run(wanted: &Wanted, settings: &Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if wanted.json {
-        println!("{}", serde_json::to_string(&document).unwrap_or_default());
+    let page = if wanted.json {
+        serde_json::to_string(&document).unwrap_or_default() + "\n"
     } else {
-        print!("{}", text::page(&document, wanted.trace, Paint::of(std::io::stdout().is_terminal())));
-    }
+        text::page(&document, wanted.trace, Paint::of(std::io::stdout().is_terminal()))
+    };
+    let _ = std::io::stdout().write_all(page.as_bytes()); // fails when who reads has gone: there is nobody to tell
     if document.end == End::Found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) }
 }
 

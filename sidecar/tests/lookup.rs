@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use podlocal_sidecar::client::OWN_HEADER;
 use support::{PATIENCE, Proxy, Script, Upstream, ask, program, query, reply};
 
 /// An upstream with an address for `there.example`, which lives for that many seconds, and for `db` in its namespace; no
@@ -310,11 +311,16 @@ async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
     let elsewhere = SocketAddr::from(([127, 0, 0, 2], proxy.admin.port()));
     for target in ["/lookup?name=there.example.&type=A", "/stats"] {
         let mut stream = TcpStream::connect(elsewhere).await.expect("connects");
-        let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n{OWN_HEADER}: 1\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sends");
         let mut said = String::new();
         stream.read_to_string(&mut said).await.expect("reads");
         assert!(said.starts_with("HTTP/1.1 403") && said.contains("only the pod itself"), "{said}");
+    }
+    // As an application of the pod can be made to ask, by whoever gives it an address to fetch.
+    for target in ["/lookup?name=there.example.&type=A", "/stats"] {
+        let said = proxy.http_with(target, "origin: http://elsewhere.example\r\n").await;
+        assert!(said.starts_with("HTTP/1.1 403") && said.contains(OWN_HEADER), "{said}");
     }
     assert_eq!(upstream.asked(), 0);
     for (target, part) in [

@@ -3,6 +3,8 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -10,6 +12,7 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sys::signal::Signal;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::timeout;
 
 use support::{Proxy, Script, Upstream, ask, ask_tcp, program, query, reply};
 
@@ -174,4 +177,32 @@ async fn a_variable_of_a_newer_version_is_a_warning() {
     let mut first = String::new();
     tokio::io::AsyncBufReadExt::read_line(&mut log, &mut first).await.expect("reads");
     assert!(first.contains("WARN") && first.contains("PODLOCAL_FUTURE"), "{first}");
+}
+
+#[tokio::test]
+async fn a_flood_does_not_keep_the_drain_from_ending() {
+    let upstream = slow(Duration::ZERO).await;
+    let mut proxy = Proxy::start(&[upstream.address], &[]).await;
+    let query = query("www.example.", RecordType::A, 1, None);
+    assert_eq!(ask(proxy.dns, &query).await.answers.len(), 1);
+    let (is_over, bytes, dns) =
+        (Arc::new(AtomicBool::new(false)), query.to_vec().expect("encodes"), proxy.dns);
+    let senders: Vec<_> = (0..2)
+        .map(|_| {
+            let (is_over, bytes) = (Arc::clone(&is_over), bytes.clone());
+            std::thread::spawn(move || {
+                let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = socket.send_to(&bytes, dns); // fails when the proxy has ended
+                }
+            })
+        })
+        .collect();
+    proxy.signal(Signal::SIGTERM);
+    let ended = timeout(Duration::from_secs(30), proxy.exit_code()).await;
+    is_over.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.join().expect("no panic");
+    }
+    assert_eq!(ended, Ok(0), "it ended while the flood went on");
 }

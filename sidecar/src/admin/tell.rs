@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hickory_proto::op::Message as Decoded;
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 
 use crate::cache::key::Key;
@@ -166,11 +166,27 @@ fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
 
 fn answer(record: &Record) -> Answer {
     Answer {
-        name: record.name.to_ascii(),
+        name: name(&record.name),
         ttl_s: record.ttl,
         kind: kind_text(record.record_type().into()),
         data: data(&record.data),
     }
+}
+
+/// A name with what is no printable ASCII escaped (RFC 1035 section 5.1), and punycode left as it is: what whoever controls
+/// a zone writes there must not steer the terminal of who looks.
+fn name(name: &Name) -> String {
+    NameText(&name.to_bytes().unwrap_or_default()).to_string()
+}
+
+/// A text in quotes, escaped like a name (RFC 1035 section 5.1).
+fn quoted(text: &[u8]) -> String {
+    let escaped = text.iter().map(|byte| match byte {
+        b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+        0x20..=0x7e => char::from(*byte).to_string(),
+        _ => format!("\\{byte:03}"),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// The data of the types that people look for as master files write it; of others as the type's number of bytes and they
@@ -179,13 +195,22 @@ fn data(data: &RData) -> String {
     match data {
         RData::A(data) => data.to_string(),
         RData::AAAA(data) => data.to_string(),
-        RData::CNAME(data) => data.to_string(),
-        RData::MX(data) => data.to_string(),
-        RData::NS(data) => data.to_string(),
-        RData::PTR(data) => data.to_string(),
-        RData::SOA(data) => data.to_string(),
-        RData::SRV(data) => data.to_string(),
-        RData::TXT(data) => data.to_string(),
+        RData::CNAME(data) => name(data),
+        RData::MX(data) => format!("{} {}", data.preference, name(&data.exchange)),
+        RData::NS(data) => name(data),
+        RData::PTR(data) => name(data),
+        RData::SOA(data) => {
+            let (server, mailbox) = (name(&data.mname), name(&data.rname));
+            let numbers = format!("{} {} {} {}", data.serial, data.refresh, data.retry, data.expire);
+            format!("{server} {mailbox} {numbers} {}", data.minimum)
+        }
+        RData::SRV(data) => {
+            format!("{} {} {} {}", data.priority, data.weight, data.port, name(&data.target))
+        }
+        RData::TXT(data) => {
+            let texts: Vec<_> = data.txt_data.iter().map(|text| quoted(text)).collect();
+            texts.join(" ")
+        }
         other => {
             let bytes = other.to_bytes().unwrap_or_default();
             let mut text = format!("\\# {} ", bytes.len());
@@ -225,7 +250,16 @@ fn micros(duration: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::rdata::{A, NULL};
+    use hickory_proto::rr::rdata::{A, CNAME, NULL, TXT};
+
+    #[test]
+    fn what_a_zone_says_does_not_steer_a_terminal() {
+        let hostile = b"a\"\\ \x1b]0;t\x07\r\n\xc2\x9b\x7f".as_slice();
+        let shown = data(&RData::TXT(TXT::from_bytes(vec![hostile, b"b"])));
+        assert_eq!(shown, r#""a\"\\ \027]0;t\007\013\010\194\155\127" "b""#);
+        let name = Name::from_labels([b"\x1b[2J".as_slice(), b"xn--80ak6aa92e", b"com"]).expect("a name");
+        assert_eq!(data(&RData::CNAME(CNAME(name))), r"\027[2J.xn--80ak6aa92e.com.");
+    }
 
     #[test]
     fn rfc3597_5_data_of_a_type_that_few_look_for_is_shown_as_bytes() {

@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -16,8 +18,37 @@ use super::shown;
 /// Shows what the kernel says in a registry.
 #[derive(Debug)]
 pub struct Process {
-    /// The ports that datagrams are received at.
-    pub ports: Vec<u16>,
+    ports: Vec<u16>,
+    /// What was dropped, and when that was read.
+    dropped: Mutex<Option<(Instant, u64)>>,
+}
+
+/// How long what was dropped is not read anew: every socket is a line of that file, and with thousands under way reading it
+/// takes as long as a thousand answers.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+impl Process {
+    /// With the ports that datagrams are received at.
+    pub fn new(ports: Vec<u16>) -> Self {
+        Self { ports, dropped: Mutex::default() }
+    }
+
+    fn dropped(&self) -> u64 {
+        let mut last = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, dropped)) = *last
+            && at.elapsed() < READ_AGAIN_AFTER
+        {
+            return dropped;
+        }
+        let received = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(text);
+        let dropped = received.iter().map(|table| dropped(table, &self.ports)).sum();
+        *last = Some((Instant::now(), dropped));
+        dropped
+    }
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 impl Collector for Process {
@@ -27,12 +58,9 @@ impl Collector for Process {
         let help = "CPU time of the proxy";
         let name = "process_cpu_seconds_total";
         seconds.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        let text = |path| fs::read_to_string(path).unwrap_or_default();
-        let received = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(text);
-        let dropped = received.iter().map(|table| dropped(table, &self.ports)).sum();
         let help = "Datagrams that the kernel dropped because they came faster than they were read";
         let name = "receive_dropped_total";
-        shown(dropped).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        shown(self.dropped()).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         let gauges = [
             ("process_resident_memory_bytes", "Memory of the proxy", resident(&text("/proc/self/status"))),

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::iter;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -24,6 +25,10 @@ const LARGEST_QUERY: usize = 2048;
 /// Twice what is used, so that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and pages
 /// that no datagram has touched take no memory.
 const ROOM: usize = 2 * limits::BATCH * LARGEST_QUERY;
+
+/// The largest buffer that is kept for the next answer; a large answer is written whole before it is cut to what its client
+/// takes.
+const LARGEST_KEPT: usize = 4096;
 
 /// A socket that is served.
 #[derive(Debug)]
@@ -77,7 +82,10 @@ impl Socket {
             }
             answers.count = 0; // what a panic left behind
             for (bytes, client) in received.datagrams(taken) {
-                answers.push(client, |client, out| answer(bytes, client, out));
+                answers.push(client, |client, out| {
+                    // The defect of one query must not take the others of its batch along.
+                    catch_unwind(AssertUnwindSafe(|| answer(bytes, client, out))).unwrap_or(false)
+                });
             }
             Ok(Batch { is_full: taken == limits::BATCH, unsent: answers.send(&self.socket, sending) })
         })
@@ -199,11 +207,24 @@ impl Answers {
         socket: &UdpSocket,
         headers: &mut MultiHeaders<SockaddrStorage>,
     ) -> Vec<(Vec<u8>, SocketAddr)> {
-        const NO_CONTROL: [ControlMessage<'_>; 0] = [];
         let count = std::mem::take(&mut self.count);
+        let unsent = Self::send_all(&self.messages[..count], &self.clients[..count], socket, headers);
+        for message in self.messages.iter_mut().filter(|message| message.capacity() > LARGEST_KEPT) {
+            *message = Vec::new();
+        }
+        unsent
+    }
+
+    fn send_all(
+        messages: &[Vec<u8>],
+        clients: &[Option<SockaddrStorage>],
+        socket: &UdpSocket,
+        headers: &mut MultiHeaders<SockaddrStorage>,
+    ) -> Vec<(Vec<u8>, SocketAddr)> {
+        const NO_CONTROL: [ControlMessage<'_>; 0] = [];
         let mut sent = 0;
-        while sent < count {
-            let (messages, clients) = (&self.messages[sent..count], &self.clients[sent..count]);
+        while sent < messages.len() {
+            let (messages, clients) = (&messages[sent..], &clients[sent..]);
             let mut left = messages.iter();
             let slices: [_; limits::BATCH] =
                 std::array::from_fn(|_| [IoSlice::new(left.next().map_or(&[], Vec::as_slice))]);

@@ -63,6 +63,7 @@ fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
+    let answers = Answers { queue: answers, room: Arc::new(Semaphore::new(ROOM)) };
     let metrics = service.metrics.clone();
     tokio::spawn(write(writer, queue, metrics, (place, of_source, drain.clone())));
     let service = Arc::clone(service);
@@ -79,7 +80,7 @@ fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U
 async fn read<U: Upstream>(
     reader: OwnedReadHalf,
     source: IpAddr,
-    answers: mpsc::Sender<Vec<u8>>,
+    answers: Answers,
     service: Arc<Service<U>>,
     mut drain: Drain,
 ) -> io::Result<()> {
@@ -91,7 +92,7 @@ async fn read<U: Upstream>(
         tokio::select! {
             biased;
             () = drain.begun() => return Ok(()),
-            () = answers.closed() => return Ok(()),
+            () = answers.queue.closed() => return Ok(()),
             whole = timeout(limits::TCP_IDLE, receive(&mut reader, &mut message)) => {
                 let Ok(whole) = whole else {
                     service.metrics.limit_reached(Limit::TcpIdle);
@@ -106,7 +107,7 @@ async fn read<U: Upstream>(
         match service.step(&message, source, Transport::Tcp, now, &mut answer) {
             Step::Silence => {}
             Step::Answer => {
-                if answers.send(frame(&answer)).await.is_err() {
+                if !answers.send(&answer).await {
                     return Ok(());
                 }
             }
@@ -115,10 +116,12 @@ async fn read<U: Upstream>(
                 let (client, key) = (query.client().stored(), Arc::new(query.key));
                 tokio::spawn(async move {
                     let ending = Ending::of(&service, &client, Transport::Tcp);
-                    let mut answer = Vec::new();
-                    ending.write(&service.resolve(&key).await, true, &mut answer);
+                    let resolution = service.resolve(&key).await;
                     service.metrics.waited(Instant::now().into_std().saturating_duration_since(places.since));
-                    let _ = answers.send(frame(&answer)).await; // fails when the client has left
+                    let write = |answer: &mut Vec<u8>| {
+                        ending.write(&resolution, true, answer);
+                    };
+                    answers.write(write).await;
                     drop((place, places, drain));
                 });
             }
@@ -144,6 +147,43 @@ async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -
     Ok(true)
 }
 
+/// The way of answers to the writer, bounded in bytes: whoever does not take answers is not read further.
+#[derive(Debug, Clone)]
+struct Answers {
+    queue: mpsc::Sender<Frame>,
+    room: Arc<Semaphore>,
+}
+
+/// An answer behind its length, and the room that it takes until it is written.
+type Frame = (Vec<u8>, OwnedSemaphorePermit);
+
+/// The bytes of answers that one connection may leave untaken: two of the longest.
+const ROOM: usize = 2 * LONGEST_FRAME;
+
+const LONGEST_FRAME: usize = 2 + limits::TCP_MESSAGE;
+
+impl Answers {
+    /// Hands an answer over when there is room; `false` when the client has left.
+    async fn send(&self, answer: &[u8]) -> bool {
+        let frame = frame(answer);
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(frame.len() as u32).await else {
+            return false;
+        };
+        self.queue.send((frame, room)).await.is_ok()
+    }
+
+    /// The same where many write at once: none has an answer before there is room for the longest.
+    async fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let room = Arc::clone(&self.room).acquire_many_owned(LONGEST_FRAME as u32).await;
+        let Ok(mut room) = room else { return };
+        let mut answer = Vec::new();
+        write(&mut answer);
+        let frame = frame(&answer);
+        drop(room.split(LONGEST_FRAME - frame.len()));
+        let _ = self.queue.send((frame, room)).await; // fails when the client has left
+    }
+}
+
 /// Puts the length before an answer, which never has more than 65,535 bytes.
 fn frame(answer: &[u8]) -> Vec<u8> {
     [&(answer.len() as u16).to_be_bytes(), answer].concat()
@@ -153,22 +193,49 @@ fn frame(answer: &[u8]) -> Vec<u8> {
 /// the drain waits for it: an answer in the queue is not yet given.
 async fn write(
     mut writer: OwnedWriteHalf,
-    mut queue: mpsc::Receiver<Vec<u8>>,
+    mut queue: mpsc::Receiver<Frame>,
     metrics: Metrics,
     _held: (OwnedSemaphorePermit, Place, Drain),
 ) {
-    while let Some(mut answers) = queue.recv().await {
+    while let Some((mut answers, mut room)) = queue.recv().await {
         // What is there already leaves with it, in one segment if it can.
         while answers.len() < GATHERED
-            && let Ok(next) = queue.try_recv()
+            && let Ok((next, more)) = queue.try_recv()
         {
             answers.extend_from_slice(&next);
+            room.merge(more);
         }
-        match timeout(limits::TCP_IDLE, writer.write_all(&answers)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
-            Err(_) => return metrics.limit_reached(Limit::TcpIdle),
+        let mut left = answers.as_slice();
+        while !left.is_empty() {
+            match timeout(limits::TCP_IDLE, writer.write(left)).await {
+                Ok(Ok(written)) if written > 0 => left = left.get(written..).unwrap_or_default(),
+                Ok(_) => return,
+                Err(_) => return metrics.limit_reached(Limit::TcpIdle),
+            }
         }
     }
     let _ = writer.shutdown().await; // fails when the client was first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_connection_leaves_untaken_is_bounded_in_bytes() {
+        let (sender, mut queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
+        let answers = Answers { queue: sender, room: Arc::new(Semaphore::new(ROOM)) };
+        let longest = vec![0; limits::TCP_MESSAGE];
+        let moment = Duration::from_millis(1);
+        assert!(answers.send(&longest).await && answers.send(&longest).await);
+        assert!(timeout(moment, answers.send(b"short")).await.is_err(), "there is no room");
+        assert!(timeout(moment, answers.write(|_| panic!("nothing is written"))).await.is_err());
+        drop(queue.recv().await);
+        assert!(answers.send(b"short").await, "one was taken");
+        drop(queue.recv().await);
+        answers.write(|out| out.extend_from_slice(b"longer")).await;
+        assert_eq!(queue.recv().await.expect("an answer").0, b"\x00\x05short");
+        assert_eq!(queue.recv().await.expect("an answer").0, b"\x00\x06longer");
+        assert_eq!(answers.room.available_permits(), ROOM);
+    }
 }

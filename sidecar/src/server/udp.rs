@@ -12,6 +12,7 @@ use super::crowd::{Crowds, Joined, Waiting};
 use super::datagrams::Socket;
 use super::{Ending, Places, Service, Step};
 use crate::cache::key::Key;
+use crate::limits;
 use crate::metrics::{Limit, Transport};
 use crate::query::Query;
 use crate::resolver::Resolution;
@@ -37,9 +38,18 @@ pub async fn serve<U: Upstream>(socket: Arc<Socket>, service: Arc<Service<U>>, m
             }
         }
     }
-    // What has arrived by now.
-    while server.batch(&drain).await.is_ok_and(|may_be_more| may_be_more) {}
+    // What has arrived by now, and no more than can have: a flood must not keep the drain, nor a second signal, from coming.
+    for _ in 0..MOST_BATCHES_WAITING {
+        if !server.batch(&drain).await.is_ok_and(|may_be_more| may_be_more) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
+
+/// What the receive buffer holds at most, in batches: the kernel gives twice what is asked for, and a datagram takes 768
+/// bytes there.
+const MOST_BATCHES_WAITING: usize = 2 * limits::UDP_RECEIVE_BUFFER / 768 / limits::BATCH;
 
 /// How long to wait when the kernel cannot give us a datagram, for want of memory, say.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(10);
@@ -51,7 +61,7 @@ struct Server<U> {
 }
 
 impl<U: Upstream> Server<U> {
-    /// Answers what is there, up to [`crate::limits::BATCH`], and says whether there may be more. The clock is read once.
+    /// Answers what is there, up to [`limits::BATCH`], and says whether there may be more. The clock is read once.
     async fn batch(&mut self, drain: &Drain) -> io::Result<bool> {
         let now = Instant::now().into_std();
         let batch = self.socket.answer(|bytes, client, out| {

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::{Mutex, PoisonError};
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::question::{Question, Verdict};
@@ -34,7 +38,7 @@ pub async fn exchange(server: SocketAddr, question: &Question<'_>, buffer: &Buff
     let socket = ask(server, question)?;
     let mut with_edns = true;
     loop {
-        socket.readable().await?;
+        socket.ready(ARRIVAL).await?;
         match receive(&socket, question, buffer)? {
             (Verdict::Ignore, _) => {}
             (Verdict::WithoutEdns, _) if with_edns => {
@@ -45,6 +49,10 @@ pub async fn exchange(server: SocketAddr, question: &Question<'_>, buffer: &Buff
         }
     }
 }
+
+/// A datagram, or an error: that nobody listens there comes as an error alone (epoll(7), EPOLLERR without EPOLLIN), for which who
+/// waits for something to read would wait in vain.
+const ARRIVAL: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// A new socket on which the question was sent. It has room for a datagram, so that is sent before the runtime knows of the
 /// socket: through the runtime it would wait to be told so.
@@ -63,14 +71,42 @@ fn ask(server: SocketAddr, question: &Question<'_>) -> io::Result<UdpSocket> {
 fn receive(socket: &UdpSocket, question: &Question<'_>, buffer: &Buffer) -> io::Result<(Verdict, Vec<u8>)> {
     // A panic while the buffer was held leaves bytes that the next datagram overwrites.
     let mut buffer = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let length = match socket.try_recv(&mut buffer) {
+    let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
         Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((Verdict::Ignore, Vec::new())),
-        Err(error) => return Err(error),
+        Err(Errno::EAGAIN) => {
+            // Nothing is there any more: the next arrival wakes us. tokio forgets one kind at a time.
+            for interest in [Interest::READABLE, Interest::ERROR] {
+                let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            }
+            return Ok((Verdict::Ignore, Vec::new()));
+        }
+        Err(error) => return Err(error.into()),
     };
     let datagram = buffer.get(..length).unwrap_or_default();
     Ok(match question.judge(datagram) {
         Verdict::Ignore => (Verdict::Ignore, Vec::new()),
         verdict => (verdict, datagram.to_vec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::Key;
+    use crate::upstream::token::Token;
+    use crate::wire::Flags;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn where_nobody_listens_is_known_at_once() {
+        // Of the loopback, and nobody else's.
+        let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
+        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
+        let question = Question::new(&key, Token::new().expect("random")).expect("random");
+        let buffer = Buffer::default();
+        let outcome = timeout(Duration::from_secs(5), exchange(nobody, &question, &buffer)).await;
+        let error = outcome.expect("at once").expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

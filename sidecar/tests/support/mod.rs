@@ -12,6 +12,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::{Name, Record, RecordType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use podlocal_sidecar::client::OWN_HEADER;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::process::{Child, ChildStderr, Command};
@@ -95,10 +96,15 @@ impl Proxy {
         status.code().expect("an exit code, not a signal")
     }
 
-    /// Asks the admin port; the whole HTTP answer.
+    /// Asks the admin port as our own commands do; the whole HTTP answer.
     pub async fn http(&self, path: &str) -> String {
+        self.http_with(path, &format!("{OWN_HEADER}: 1\r\n")).await
+    }
+
+    /// The same with those lines in the request's head.
+    pub async fn http_with(&self, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(self.admin).await.expect("connects");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.expect("sends");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("reads");
