@@ -135,7 +135,8 @@ impl Injector<'_> {
         let line = document.text.as_ref().map(|text| format!(", line {}", text.line)).unwrap_or_default();
         let place = format!("{file}: document {}", document.number);
         let mut value = document.value.clone();
-        self.object(&mut value, &place).map_err(|error| format!("{place}{line}: {error}"))?;
+        let injected = expect_objects(&value).and_then(|()| self.object(&mut value, &place));
+        injected.map_err(|error| format!("{place}{line}: {error}"))?;
         Ok(Injected { is_changed: value != document.value, value, text: document.text })
     }
 
@@ -223,6 +224,27 @@ pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
         ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template"),
         _ => None,
     }
+}
+
+/// Why a document is none that an API server takes: it, or an item of a List, is no object. `Err` names the item and says
+/// what was expected.
+pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
+    let wrong = |place: &str, value: &Value| {
+        let what = match value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a truth value",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => return Ok(()),
+        };
+        Err(format!("{place}expected an object with apiVersion and kind, found {what}"))
+    };
+    wrong("", document)?;
+    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    let items = document["items"].as_array().filter(|_| is_list);
+    let mut items = items.into_iter().flatten().enumerate();
+    items.try_for_each(|(index, item)| wrong(&format!("item {}: ", index + 1), item))
 }
 
 /// The text of a file; `-` is standard input.

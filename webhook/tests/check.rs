@@ -133,6 +133,38 @@ fn what_cannot_be_read_is_named_with_what_to_do() {
 }
 
 #[test]
+fn what_is_no_object_is_named_by_its_number_by_check_and_by_inject() {
+    for (text, wrong) in [
+        ("just text\n", "document 1: expected an object with apiVersion and kind, found a text"),
+        ("42\n", "document 1: expected an object with apiVersion and kind, found a number"),
+        ("a: 1\n---\n[a, b]\n", "document 2: expected an object with apiVersion and kind, found a list"),
+        (
+            "kind: List\nitems: [{kind: Pod}, text, 3]\n",
+            "document 1: item 2: expected an object with apiVersion and kind, found a text",
+        ),
+    ] {
+        for command in ["check", "inject"] {
+            let output = run(&[command, "-f", "-", "--cluster-dns", "10.96.0.10"], text);
+            let said = stderr(&output).replace(", line 1:", ":").replace(", line 2:", ":");
+            assert_eq!(output.status.code(), Some(1), "{command} {text}: {said}");
+            assert!(said.contains(&format!("standard input: {wrong}")), "{command} {text}: {said}");
+            assert!(output.stdout.is_empty(), "{command} {text}");
+        }
+    }
+}
+
+#[test]
+fn more_pods_than_can_be_counted_are_no_panic() {
+    let many = |name: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
+            "replicas": u64::MAX, "template": {"spec": {"hostNetwork": true, "containers": [{"name": "a"}]}},
+        }})
+    };
+    let list = json!({"kind": "List", "items": [many("a"), many("b")]}).to_string();
+    assert_eq!(check(&["-f", "-"], &list).status.code(), Some(0));
+}
+
+#[test]
 fn documents_without_pods_are_not_taken_for_a_result() {
     let output = check(&["-f", "-"], "apiVersion: v1\nkind: ConfigMap\n");
     let page = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -26,7 +26,14 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         };
         let text = offline::read(file).map_err(|error| error.to_string());
         match text.and_then(|text| values(&text)) {
-            Ok(values) => documents.extend(values),
+            Ok(values) => {
+                let wrong = values.iter().enumerate().filter_map(|(index, value)| {
+                    let error = offline::expect_objects(value).err()?;
+                    Some(format!("{name}: document {}: {error}", index + 1))
+                });
+                unreadable.extend(wrong);
+                documents.extend(values);
+            }
             Err(error) => unreadable.push(format!("{name}: {error}")),
         }
         names.push(name);

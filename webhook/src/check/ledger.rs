@@ -63,7 +63,7 @@ impl Ledger {
     /// How many workloads and pods have a verdict for which `wanted` holds.
     pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> (u64, u64) {
         let rows = self.rows.values().filter(|row| wanted(row.assessment.verdict));
-        rows.fold((0, 0), |(workloads, pods), row| (workloads + 1, pods + row.pods.at_least()))
+        rows.fold((0, 0), |(workloads, pods), row| (workloads + 1, pods.saturating_add(row.pods.at_least())))
     }
 }
 

@@ -27,28 +27,30 @@ const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "workerTemplate"];
 
 /// The documents themselves, or what is in them where they are Lists. An item of a list of one kind need not repeat it.
+/// What is no object is left out.
 pub fn objects(documents: Vec<Value>) -> Vec<Value> {
     let mut objects = Vec::new();
     for mut document in documents {
         let kind = document["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
-        match (kind, document["items"].take()) {
-            (Some(kind), Value::Array(items)) => {
-                objects.extend(items.into_iter().map(|mut item| {
-                    if item["kind"].is_null() {
-                        item["kind"] = json!(kind);
-                    }
-                    item
-                }));
+        match (kind, document.get_mut("items").and_then(Value::as_array_mut)) {
+            (Some(kind), Some(items)) => {
+                objects.extend(std::mem::take(items).into_iter().map(|item| of_kind(item, &kind)));
             }
-            (_, items) => {
-                if !items.is_null() {
-                    document["items"] = items;
-                }
-                objects.push(document);
-            }
+            _ => objects.push(document),
         }
     }
+    objects.retain(Value::is_object);
     objects
+}
+
+/// An item of a list, with the kind that it need not repeat.
+fn of_kind(mut item: Value, kind: &str) -> Value {
+    if let Some(members) = item.as_object_mut()
+        && members.get("kind").is_none_or(Value::is_null)
+    {
+        members.insert("kind".to_owned(), json!(kind));
+    }
+    item
 }
 
 /// The pod templates of every object; those of which another object here is the controller are left out, because they are
@@ -125,8 +127,8 @@ fn search(
                 found.push((path.last().cloned().unwrap_or_default(), pods, pod));
                 return;
             }
-            let times: u64 = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64()).product();
-            let pods = pods.saturating_mul(times);
+            let times = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64());
+            let pods = times.fold(pods, u64::saturating_mul);
             for (key, member) in members {
                 let tells = !SILENT.contains(&key.as_str()) && (member.is_object() || member.is_array());
                 if tells {
@@ -224,6 +226,11 @@ mod tests {
                     "default RayCluster/x (gpu) Count(3) \"w\"",
                 ],
             ),
+            (
+                "Job",
+                json!({"replicas": u64::MAX, "parallelism": 2, "template": template("a")}),
+                &["default Job/x Count(18446744073709551615) \"a\""],
+            ),
             ("ConfigMap", json!({"template": "text"}), &[]),
             ("Rollout", json!({"template": {"spec": {}}}), &[]),
         ] {
@@ -256,11 +263,10 @@ mod tests {
 
     #[test]
     fn lists_are_their_items() {
-        let list = json!({"kind": "PodList", "items": [{"metadata": {}}, {"kind": "Job"}]});
-        let kinds: Vec<_> = objects(vec![list, json!({"kind": "Pod"})])
-            .into_iter()
-            .map(|object| object["kind"].clone())
-            .collect();
+        let list = json!({"kind": "PodList", "items": [{"metadata": {}}, {"kind": "Job"}, "text", 3, null]});
+        let documents =
+            vec![list, json!({"kind": "Pod"}), json!("text"), json!(42), json!(["a"]), json!(null)];
+        let kinds: Vec<_> = objects(documents).into_iter().map(|object| object["kind"].clone()).collect();
         assert_eq!(kinds, [json!("Pod"), json!("Job"), json!("Pod")]);
     }
 }

@@ -107,7 +107,7 @@ fn reasons(report: &Report) -> String {
         if let Verdict::Not(reason) = row.assessment.verdict {
             let (workloads, pods) = found.entry(reason).or_default();
             *workloads += 1;
-            *pods += row.pods.at_least();
+            *pods = pods.saturating_add(row.pods.at_least());
         }
     }
     let mut text = String::new();
