@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
 use crate::decide::Namespace;
+use crate::misplaced::misplaced;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
 
@@ -183,12 +184,14 @@ impl Injector<'_> {
         let Some(pod) = object.pointer_mut(path).filter(|pod| pod.is_object()) else {
             return Err(format!("there is no pod at {path}"));
         };
+        let before = pod.clone();
         let annotations = self.annotations.get(&namespace).cloned().unwrap_or_default();
         let mutation = mutate(pod, &Namespace { name: namespace, annotations }, &self.cluster, &self.policy)
             .map_err(|error| error.to_string())?;
         *pod = mutation.pod;
         self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
-        self.remarks.extend(mutation.ignored.iter().map(|mistake| format!("{place}: ignored {mistake}")));
+        let ignored = mutation.ignored.into_iter().chain(misplaced(object, &before, Some(path)));
+        self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())
     }
 }

@@ -154,6 +154,23 @@ fn what_is_no_object_is_named_by_its_number_by_check_and_by_inject() {
 }
 
 #[test]
+fn a_label_or_setting_on_the_workload_and_not_on_its_pods_is_named_by_check_and_by_inject() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  \
+                labels: {podlocal-dns.io/inject: enabled}\n  annotations: {podlocal-dns.io/ndots: '1'}\nspec:\n  \
+                template: {spec: {containers: [{name: app}]}}\n";
+    let output = check(&["-f", "-", "--strict"], text);
+    assert_eq!(output.status.code(), Some(3));
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    let injected = run(&["inject", "-f", "-", "--cluster-dns", "10.96.0.10"], text);
+    for said in [page, stderr(&injected)] {
+        for what in ["label podlocal-dns.io/inject", "annotation podlocal-dns.io/ndots"] {
+            let line = said.lines().find(|line| line.contains(&format!("{what} of the Deployment itself")));
+            assert!(line.is_some_and(|line| line.contains("spec.template.metadata")), "{said}");
+        }
+    }
+}
+
+#[test]
 fn more_pods_than_can_be_counted_are_no_panic() {
     let many = |name: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {

@@ -73,7 +73,13 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         if home.labels.is_none() && !settings.as_if_enabled && !unknown.contains(namespace) {
             unknown.push(namespace.clone());
         }
-        ledger.add(found.workload, found.pods, &found.pod, &home, &context);
+        let row = ledger.add(found.workload, found.pods, &found.pod, &home, &context);
+        let known = &mut row.assessment.mistakes;
+        for mistake in found.misplaced {
+            if !known.contains(&mistake) {
+                known.push(mistake);
+            }
+        }
     }
     if !unknown.is_empty() {
         notes.push(format!(

@@ -46,13 +46,20 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Notes pods that are like `pod`.
-    pub fn add(&mut self, workload: Workload, pods: Pods, pod: &Value, home: &Home, context: &Context) {
+    /// Notes pods that are like `pod`; their line.
+    pub fn add(
+        &mut self,
+        workload: Workload,
+        pods: Pods,
+        pod: &Value,
+        home: &Home,
+        context: &Context,
+    ) -> &mut Row {
         let namespace = workload.namespace.clone();
         self.rows
             .entry((workload, has_proxy(pod)))
             .and_modify(|row| row.pods = row.pods.and(pods))
-            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) });
+            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) })
     }
 
     /// The lines, by namespace, kind and name.

@@ -4,9 +4,11 @@
 //! somewhere below `spec`, below a key that ends in `template`. So are those of Kubeflow, Volcano, JobSet, Ray, Knative,
 //! Argo Rollouts.
 
+use podlocal_settings::read::Mistake;
 use serde_json::{Value, json};
 
 use super::ledger::{Pods, Workload};
+use crate::misplaced::misplaced;
 use crate::offline::pod_path;
 
 /// A pod template, and what it belongs to.
@@ -18,6 +20,8 @@ pub struct Template {
     pub pods: Pods,
     /// The pod as it would be created.
     pub pod: Value,
+    /// What stands on the object and does nothing there.
+    pub misplaced: Vec<Mistake>,
 }
 
 /// Fields whose number multiplies the pods below them.
@@ -83,7 +87,9 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
             let name = if part.is_empty() { name.to_owned() } else { format!("{name} ({part})") };
             let workload = Workload { namespace: namespace.clone(), kind: kind.clone(), name };
             let pods = if kind == "DaemonSet" { Pods::OneEachNode } else { Pods::Count(pods) };
-            found.push(Template { workload, pods, pod });
+            let path = pod_path(object["apiVersion"].as_str().unwrap_or_default(), &kind);
+            let misplaced = misplaced(object, &pod, path);
+            found.push(Template { workload, pods, pod, misplaced });
         }
     }
     found
