@@ -171,6 +171,22 @@ fn a_label_or_setting_on_the_workload_and_not_on_its_pods_is_named_by_check_and_
 }
 
 #[test]
+fn what_the_api_server_refuses_is_named_by_the_page_by_json_and_by_strict() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: many\n  template:\n    \
+                metadata: {annotations: {podlocal-dns.io/ndots: 3}}\n    spec: {containers: [{name: app}]}\n";
+    let output = check(&["-f", "-", "--strict"], text);
+    assert_eq!(output.status.code(), Some(3));
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    for line in [
+        "default Deployment/web: spec.template.metadata.annotations podlocal-dns.io/ndots: \"3\": expected a string",
+        "default Deployment/web: spec.replicas: \"many\": expected a whole number",
+    ] {
+        assert!(page.contains(line), "{page}");
+    }
+    assert_eq!(json_of(&["-f", "-"], text)["refused"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn more_pods_than_can_be_counted_are_no_panic() {
     let many = |name: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::assess::{Context, Home};
 use super::ledger::Ledger;
 use super::selectors::{self, Selectors};
-use super::{Error, Report, SOME_DNS, Source, templates};
+use super::{Error, Report, SOME_DNS, Source, shape, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
 use crate::mutate::Policy;
@@ -64,10 +64,16 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         with_diff: settings.verbose,
     };
 
+    let namespace = settings.namespace.as_deref().unwrap_or("default");
+    let refused = objects.iter().flat_map(|object| {
+        let place = templates::place(object, namespace);
+        shape::refused(object).into_iter().map(move |mistake| (place.clone(), mistake))
+    });
+    let refused: Vec<_> = refused.collect();
     let homes: BTreeMap<_, _> = objects.iter().filter_map(home).collect();
     let mut unknown = Vec::new();
     let mut ledger = Ledger::default();
-    for found in templates::templates(&objects, settings.namespace.as_deref().unwrap_or("default")) {
+    for found in templates::templates(&objects, namespace) {
         let namespace = &found.workload.namespace;
         let home = homes.get(namespace).cloned().unwrap_or_default();
         if home.labels.is_none() && !settings.as_if_enabled && !unknown.contains(namespace) {
@@ -91,6 +97,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         source: Source::Documents { number, files: names },
         installation: Vec::new(),
         notes,
+        refused,
         homes,
         ledger,
         is_whole: true,

@@ -28,6 +28,7 @@ pub fn document(report: &Report, settings: &Check) -> Value {
         "source": report.source.to_string(),
         "installation": findings.collect::<Vec<_>>(),
         "notes": report.notes,
+        "refused": report.refused.iter().map(refused).collect::<Vec<_>>(),
         "namespaces": namespaces.collect::<Vec<_>>(),
         "workloads": report.ledger.rows().map(workload).collect::<Vec<_>>(),
         "summary": {
@@ -68,6 +69,10 @@ fn workload((workload, row): (&Workload, &Row)) -> Value {
         "ignored": ignored(&assessment.mistakes),
         "questionsPerName": cost,
     })
+}
+
+fn refused((object, Mistake { origin, text, expected }): &(String, Mistake)) -> Value {
+    json!({"object": object, "origin": origin, "value": text, "expected": expected})
 }
 
 fn ignored(mistakes: &[Mistake]) -> Vec<Value> {

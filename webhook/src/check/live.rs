@@ -53,6 +53,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
         installation,
         notes,
+        refused: Vec::new(),
         homes,
         ledger,
         is_whole: pods.is().is_some(),

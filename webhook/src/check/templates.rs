@@ -8,6 +8,7 @@ use podlocal_settings::read::Mistake;
 use serde_json::{Value, json};
 
 use super::ledger::{Pods, Workload};
+use super::shape::{MULTIPLIERS, is_template};
 use crate::misplaced::misplaced;
 use crate::offline::pod_path;
 
@@ -23,9 +24,6 @@ pub struct Template {
     /// What stands on the object and does nothing there.
     pub misplaced: Vec<Mistake>,
 }
-
-/// Fields whose number multiplies the pods below them.
-const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
 /// Words on the way to a template that tell nothing about it.
 const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "workerTemplate"];
@@ -62,7 +60,7 @@ fn of_kind(mut item: Value, kind: &str) -> Value {
 pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
     let identity = |object: &Value| {
         let of = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
-        (of, object["kind"].as_str().unwrap_or("?").to_owned())
+        (of, kind(object).to_owned())
     };
     let mut found = Vec::new();
     let names: Vec<_> = objects
@@ -81,8 +79,7 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
         if controller.is_some_and(is_here) {
             continue;
         }
-        let metadata = &object["metadata"];
-        let name = ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?");
+        let name = name(object);
         for (part, pods, pod) in below(object) {
             let name = if part.is_empty() { name.to_owned() } else { format!("{name} ({part})") };
             let workload = Workload { namespace: namespace.clone(), kind: kind.clone(), name };
@@ -93,6 +90,24 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
         }
     }
     found
+}
+
+/// What an object is called: `web Deployment/api`.
+pub fn place(object: &Value, namespace: &str) -> String {
+    let object = (object["metadata"]["namespace"].as_str().unwrap_or(namespace), kind(object), name(object));
+    match object {
+        (_, "Namespace", name) => format!("Namespace/{name}"),
+        (namespace, kind, name) => format!("{namespace} {kind}/{name}"),
+    }
+}
+
+fn kind(object: &Value) -> &str {
+    object["kind"].as_str().unwrap_or("?")
+}
+
+fn name(object: &Value) -> &str {
+    let metadata = &object["metadata"];
+    ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?")
 }
 
 /// The templates of one object: what tells each from the others, how many pods, the pod.
@@ -126,9 +141,7 @@ fn search(
 ) {
     match value {
         Value::Object(members) => {
-            let is_template =
-                key.to_ascii_lowercase().ends_with("template") && value["spec"]["containers"].is_array();
-            if is_template {
+            if is_template(key, value) {
                 let pod = json!({"metadata": value["metadata"], "spec": value["spec"]});
                 found.push((path.last().cloned().unwrap_or_default(), pods, pod));
                 return;

@@ -18,6 +18,7 @@ pub fn page(report: &Report, settings: &Check) -> String {
         page.push_str(&changes(report));
     }
     page.push_str(&reasons(report));
+    page.push_str(&refused(report));
     page.push_str(&mistakes(report));
     page.push_str(&sum(report));
     page.push_str(&estimate(report, settings.names));
@@ -124,6 +125,15 @@ fn reasons(report: &Report) -> String {
         text.push_str(&format!("    next: {}\n", reason.next_step()));
     }
     text
+}
+
+fn refused(report: &Report) -> String {
+    if report.refused.is_empty() {
+        return String::new();
+    }
+    let lines = report.refused.iter().map(|(place, mistake)| format!("  {place}: {mistake}\n"));
+    let next = "    next: correct them; `kubectl apply --dry-run=server -f FILE` says what else is wrong\n";
+    format!("\nDocuments that the API server refuses\n{}{next}", lines.collect::<String>())
 }
 
 fn mistakes(report: &Report) -> String {
