@@ -48,6 +48,8 @@ pub struct Report {
     pub installation: Vec<Finding>,
     /// What was assumed.
     pub notes: Vec<String>,
+    /// The addresses of the cluster's DNS that the pods were decided with, as `--cluster-dns` takes them.
+    pub cluster_dns: String,
     /// What an API server refuses in the documents: of which object, and what.
     pub refused: Vec<(String, Mistake)>,
     /// What is known of the namespaces.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
-use crate::decide::Namespace;
+use crate::decide::{Namespace, Skip};
 use crate::misplaced::misplaced;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
@@ -211,6 +211,11 @@ fn done(outcome: Outcome) -> String {
         Outcome::Injected => "injected".to_owned(),
         Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
         Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
+        Outcome::Skipped(Skip::NoClusterDns) => format!(
+            "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
+            Skip::NoClusterDns.sentence(),
+            Skip::NoClusterDns.label()
+        ),
         Outcome::Skipped(skip) => format!("not injected: {} ({})", skip.sentence(), skip.label()),
     }
 }

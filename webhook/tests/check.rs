@@ -187,6 +187,33 @@ fn what_the_api_server_refuses_is_named_by_the_page_by_json_and_by_strict() {
 }
 
 #[test]
+fn the_estimate_says_that_nothing_is_lost_in_it_and_that_each_proxy_asks_for_itself() {
+    let page_of = |replicas: u32| {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
+             template: {{spec: {{containers: [{{name: app}}]}}}}\n"
+        );
+        String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8")
+    };
+    let (one, few, many) = (page_of(1), page_of(1000), page_of(1001));
+    for page in [&one, &few, &many] {
+        assert!(page.contains("Nothing is lost and\nnothing asked again in this calculation"), "{page}");
+        assert!(page.contains("Each pod's proxy asks for itself"), "{page}");
+    }
+    assert!(one.contains("one pod starts with a cold cache and looks up 3 names"), "{one}");
+    assert!(!few.contains("use a shared tier") && many.contains("use a shared tier"), "{many}");
+}
+
+#[test]
+fn the_address_of_the_clusters_dns_is_asked_for_where_inject_needs_it() {
+    let page = String::from_utf8(check(&["-f", "-", "--verbose", "--resolv-conf", "/none"], POD).stdout);
+    let page = page.expect("UTF-8");
+    assert!(page.contains("inject -f FILE --cluster-dns 10.96.0.10\n"), "{page}");
+    let said = stderr(&run(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
+    assert!(said.contains("give --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
+}
+
+#[test]
 fn more_pods_than_can_be_counted_are_no_panic() {
     let many = |name: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {

@@ -11,7 +11,7 @@ use super::{Error, Report, SOME_DNS, Source, shape, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
 use crate::mutate::Policy;
-use crate::{offline, yaml};
+use crate::{dns, offline, yaml};
 
 /// Reads the documents, and says what would become of them.
 pub fn run(settings: &Check) -> Result<Report, Error> {
@@ -97,6 +97,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         source: Source::Documents { number, files: names },
         installation: Vec::new(),
         notes,
+        cluster_dns: dns::addresses(&context.cluster.dns),
         refused,
         homes,
         ledger,

@@ -18,6 +18,7 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{self, Check, Common};
+use crate::dns;
 use crate::mutate::Policy;
 
 /// Reads the cluster, and says what would become of its pods.
@@ -53,6 +54,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
         installation,
         notes,
+        cluster_dns: dns::addresses(&context.cluster.dns),
         refused: Vec::new(),
         homes,
         ledger,

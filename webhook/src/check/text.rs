@@ -8,6 +8,9 @@ use super::ledger::{Pods, Row, Workload};
 use super::{Report, Source};
 use crate::config::Check;
 
+/// From more pods than this on, a shared tier is worth a hint.
+const MANY: u64 = 1000;
+
 /// The page: the installation, a table of workloads, why some are left out, what is wrong, the sum, the estimate.
 pub fn page(report: &Report, settings: &Check) -> String {
     let as_if = if report.as_if_enabled { ", as if every namespace were opted in" } else { "" };
@@ -96,7 +99,7 @@ fn changes(report: &Report) -> String {
             Source::Documents { .. } => "podlocal-webhook inject -f FILE",
             Source::Cluster { .. } => "kubectl get pod NAME -o yaml | podlocal-webhook inject -f -",
         };
-        text.push_str(&format!("\nThe whole pod: {whole}\n"));
+        text.push_str(&format!("\nThe whole pod: {whole} --cluster-dns {}\n", report.cluster_dns));
     }
     text
 }
@@ -212,21 +215,37 @@ fn estimate(report: &Report, names: u32) -> String {
         Source::Cluster { .. } => "a shared tier (there is none)",
     };
     let pods = match total.pods {
-        1 => "one pod starts with a cold cache".to_owned(),
-        pods => format!("{pods} pods start at once with cold caches"),
+        1 => "one pod starts with a cold cache and".to_owned(),
+        pods => format!("{pods} pods start at once with cold caches; each"),
     };
     let names = match names {
         1 => format!("one name, {EXAMPLE}"),
         names => format!("{names} names such as {EXAMPLE}"),
     };
     format!(
-        "\nEstimate: {pods}; each looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
+        "\nEstimate: {pods} looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
          {:>10}  today\n  {:>10}  with the proxy, at most\n  \
          {:>10}  with the proxy and {tier}, where the pods of a workload ask for the same names\n\
-         Computed from each pod's search list and ndots, not measured; what warm caches save is not in it. The formula is in\n\
-         docs/check.md; --names gives another number of names.\n",
-        total.direct, total.proxied, total.shared,
+         Computed from each pod's search list and ndots, not measured; what warm caches save is not in it. Nothing is lost and\n\
+         nothing asked again in this calculation: where queries are lost, there are more of them. {}\n\
+         The formula is in docs/check.md; --names gives another number of names.\n",
+        total.direct,
+        total.proxied,
+        total.shared,
+        each_asks(report, total.pods),
     )
+}
+
+/// That proxies share nothing; for many pods with what helps.
+fn each_asks(report: &Report, pods: u64) -> &'static str {
+    match pods {
+        _ if report.has_tier => "The proxies share the tier's cache.",
+        0..=MANY => "Each pod's proxy asks for itself.",
+        _ => {
+            "Each pod's proxy asks for itself:\n\
+             for so many pods use a shared tier, which asks once for all: docs/shared-tier.md."
+        }
+    }
 }
 
 /// The cost of the cold start of everything that would be injected.
