@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod live;
 pub mod progress;
 pub mod reason;
+pub mod requests;
 pub mod selectors;
 pub mod shape;
 pub mod templates;

@@ -214,6 +214,50 @@ fn the_address_of_the_clusters_dns_is_asked_for_where_inject_needs_it() {
 }
 
 #[test]
+fn what_has_a_pod_on_each_node_is_counted_so_everywhere() {
+    let agent = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}}}\nspec:\n  \
+             template: {{spec: {{{spec}containers: [{{name: app}}]}}}}\n---\n"
+        )
+    };
+    let documents = [agent("a", ""), agent("b", "hostNetwork: true, "), POD.to_owned()].concat();
+    let output = check(&["-f", "-", "--verbose"], &documents);
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    for line in [
+        "host_network, 1 workload (1 pod on each node): ",
+        "Workloads (pods): 3 (1 + 2/node) in all, injected 2 (1 + 1/node), already 0 (0), not 1 (0 + 1/node).",
+        "(1/node) counts as one pod here",
+        "\ndefault DaemonSet/a, of the pod template\n",
+        "\ndefault Pod/app\n",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+}
+
+#[test]
+fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
+    let resources = "resources: {limits: {cpu: '1', memory: 1Gi}}";
+    let text = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 20\n  \
+         template: {{spec: {{containers: [{{name: app, {resources}}}]}}}}\n---\n{POD}"
+    );
+    let document = json_of(&["-f", "-"], &text);
+    let requests = &document["workloads"][0]["requests"];
+    let words =
+        format!("+ requests cpu {}, memory {}", text_of(&requests["cpu"]), text_of(&requests["memory"]));
+    assert_eq!(document["workloads"][1]["requests"], Value::Null, "a BestEffort pod");
+    assert_eq!(document["summary"]["requests"]["pods"], 20);
+    assert_eq!(
+        document["summary"]["requests"]["cpuMillis"],
+        20 * 100,
+        "a Guaranteed pod's proxy has its limit"
+    );
+    let page = String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8");
+    assert!(page.contains(&words) && page.contains("The proxies of 20 pods request 2 CPU and "), "{page}");
+}
+
+#[test]
 fn more_pods_than_can_be_counted_are_no_panic() {
     let many = |name: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
@@ -232,6 +276,10 @@ fn documents_without_pods_are_not_taken_for_a_result() {
 }
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
 
 /// The documents but the one with that name.
 fn without(name: &str, documents: &str) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::assess::{self, Reason, Verdict};
 use super::estimate::{EXAMPLE, Total};
-use super::ledger::{Pods, Row, Workload};
+use super::ledger::{Count, Pods, Row, Workload};
 use super::{Report, Source};
 use crate::config::Check;
 
@@ -89,7 +89,13 @@ fn table(report: &Report, all: bool) -> String {
 fn changes(report: &Report) -> String {
     let mut text = String::new();
     for (workload, row) in report.ledger.rows().filter(|(_, row)| !row.assessment.diff.is_empty()) {
-        text.push_str(&format!("\n{} {}\n", workload.namespace, name(workload)));
+        // Documents have a template, whose paths these are; of a cluster pods are looked at.
+        let of = match (&report.source, workload.kind.as_str()) {
+            (_, "Pod") => "",
+            (Source::Documents { .. }, _) => ", of the pod template",
+            (Source::Cluster { .. }, _) => ", of its pods",
+        };
+        text.push_str(&format!("\n{} {}{of}\n", workload.namespace, name(workload)));
         for line in &row.assessment.diff {
             text.push_str(&format!("  {line}\n"));
         }
@@ -106,25 +112,19 @@ fn changes(report: &Report) -> String {
 
 /// Every reason once, with what it concerns and what to do.
 fn reasons(report: &Report) -> String {
-    let mut found: BTreeMap<Reason, (u64, u64)> = BTreeMap::new();
+    let mut found: BTreeMap<Reason, Count> = BTreeMap::new();
     for (_, row) in report.ledger.rows() {
         if let Verdict::Not(reason) = row.assessment.verdict {
-            let (workloads, pods) = found.entry(reason).or_default();
-            *workloads += 1;
-            *pods = pods.saturating_add(row.pods.at_least());
+            let count = found.entry(reason).or_default();
+            *count = count.and(row.pods);
         }
     }
     let mut text = String::new();
     if !found.is_empty() {
         text.push_str("\nNot injected\n");
     }
-    for (reason, (workloads, pods)) in found {
-        text.push_str(&format!(
-            "  {}, {}: {}\n",
-            reason.label(),
-            counted(workloads, pods),
-            reason.sentence()
-        ));
+    for (reason, count) in found {
+        text.push_str(&format!("  {}, {}: {}\n", reason.label(), counted(count), reason.sentence()));
         text.push_str(&format!("    next: {}\n", reason.next_step()));
     }
     text
@@ -162,10 +162,13 @@ fn mistakes(report: &Report) -> String {
 
 fn sum(report: &Report) -> String {
     let count = |wanted: &dyn Fn(Verdict) -> bool| {
-        let (workloads, pods) = report.ledger.count(wanted);
-        format!("{workloads} ({pods})")
+        let Count { workloads, pods, on_each_node } = report.ledger.count(wanted);
+        match on_each_node {
+            0 => format!("{workloads} ({pods})"),
+            each => format!("{workloads} ({pods} + {each}/node)"),
+        }
     };
-    let (all, _) = report.ledger.count(|_| true);
+    let all = report.ledger.count(|_| true).workloads;
     if all == 0 && !report.is_whole {
         return "\nThe pods could not be read; what is missing stands above.\n".to_owned();
     }
@@ -187,14 +190,23 @@ fn sum(report: &Report) -> String {
         count(&|verdict| verdict == Verdict::Already),
         count(&|verdict| matches!(verdict, Verdict::Not(_))),
     );
+    let requests = report.ledger.requests();
+    if requests.pods > 0 {
+        let pods = plural(requests.pods, "pod");
+        text.push_str(&format!(
+            "The proxies of {} {pods} request {}.\n",
+            requests.pods,
+            requests.words()
+        ));
+    }
     if matches!(report.source, Source::Cluster { .. }) {
-        let (silent, _) = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn));
+        let silent = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn)).workloads;
         if silent > 0 && !report.as_if_enabled {
             text.push_str(
                 "What is not opted in: --all lists it, --as-if-enabled says what would become of it.\n",
             );
         }
-        if report.ledger.count(|verdict| verdict == Verdict::Injected).0 > 0 {
+        if report.ledger.count(|verdict| verdict == Verdict::Injected).workloads > 0 {
             text.push_str(
                 "A pod that runs is not changed; it gets the proxy when it is created anew: kubectl rollout restart.\n",
             );
@@ -222,7 +234,7 @@ fn estimate(report: &Report, names: u32) -> String {
         1 => format!("one name, {EXAMPLE}"),
         names => format!("{names} names such as {EXAMPLE}"),
     };
-    format!(
+    let mut text = format!(
         "\nEstimate: {pods} looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
          {:>10}  today\n  {:>10}  with the proxy, at most\n  \
          {:>10}  with the proxy and {tier}, where the pods of a workload ask for the same names\n\
@@ -233,7 +245,12 @@ fn estimate(report: &Report, names: u32) -> String {
         total.proxied,
         total.shared,
         each_asks(report, total.pods),
-    )
+    );
+    let injected = report.ledger.count(|verdict| verdict == Verdict::Injected);
+    if injected.on_each_node > 0 {
+        text.push_str("What has one pod on each node (1/node) counts as one pod here.\n");
+    }
+    text
 }
 
 /// That proxies share nothing; for many pods with what helps.
@@ -266,8 +283,13 @@ fn name(workload: &Workload) -> String {
     format!("{}/{}", workload.kind, workload.name)
 }
 
-fn counted(workloads: u64, pods: u64) -> String {
-    format!("{workloads} {} ({pods} {})", plural(workloads, "workload"), plural(pods, "pod"))
+fn counted(Count { workloads, pods, on_each_node }: Count) -> String {
+    let pods = match (pods, on_each_node) {
+        (0, 1..) => format!("{on_each_node} {} on each node", plural(on_each_node, "pod")),
+        (_, 0) => format!("{pods} {}", plural(pods, "pod")),
+        _ => format!("{pods} {}, and {on_each_node} on each node", plural(pods, "pod")),
+    };
+    format!("{workloads} {} ({pods})", plural(workloads, "workload"))
 }
 
 fn plural(count: u64, word: &str) -> String {
