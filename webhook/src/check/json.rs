@@ -77,7 +77,7 @@ fn workload((workload, row): (&Workload, &Row)) -> Value {
     })
 }
 
-fn refused((object, Mistake { origin, text, expected }): &(String, Mistake)) -> Value {
+fn refused((object, Mistake { origin, text, expected, .. }): &(String, Mistake)) -> Value {
     json!({"object": object, "origin": origin, "value": text, "expected": expected})
 }
 

@@ -193,11 +193,7 @@ fn sum(report: &Report) -> String {
     let requests = report.ledger.requests();
     if requests.pods > 0 {
         let pods = plural(requests.pods, "pod");
-        text.push_str(&format!(
-            "The proxies of {} {pods} request {}.\n",
-            requests.pods,
-            requests.words()
-        ));
+        text.push_str(&format!("The proxies of {} {pods} request {}.\n", requests.pods, requests.words()));
     }
     if matches!(report.source, Source::Cluster { .. }) {
         let silent = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn)).workloads;
