@@ -50,7 +50,9 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         let name =
             if is_standard_input(file) { "standard input".to_owned() } else { file.display().to_string() };
         let documents = read(file).map_err(|error| error.to_string());
-        match documents.and_then(|text| documents::read(&text).map_err(|error| error.to_string())) {
+        match documents
+            .and_then(|text| documents::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
+        {
             Ok(documents) => files.push((name, documents)),
             Err(error) => unreadable.push(format!("{name}: {error}")),
         }

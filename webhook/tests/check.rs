@@ -258,6 +258,28 @@ fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
 }
 
 #[test]
+fn a_template_that_was_not_rendered_is_answered_with_how_to() {
+    for text in ["kind: {{ .Values.kind }}\n", "a: 1\n---\n{{- if .x }}\nkind: Pod\n{{- end }}\n"] {
+        for command in ["check", "inject"] {
+            let output = run(&[command, "-f", "-"], text);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(
+                stderr(&output).contains("render it first, such as `helm template . |"),
+                "{}",
+                stderr(&output)
+            );
+        }
+    }
+    assert!(!stderr(&check(&["-f", "-"], "a: [\n")).contains("template"));
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_named_without_quotes() {
+    let said = stderr(&check(&["--kubeconfig", "/no/such/config"], ""));
+    assert!(said.contains("no cluster to look at: /no/such/config: No such file"), "{said}");
+}
+
+#[test]
 fn more_pods_than_can_be_counted_are_no_panic() {
     let many = |name: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {

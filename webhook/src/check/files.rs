@@ -108,7 +108,8 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
 }
 
 fn values(text: &str) -> Result<Vec<Value>, String> {
-    yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| error.to_string())
+    let read = yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text));
+    read.map_err(|error| format!("{error}{}", yaml::hint(text)))
 }
 
 /// The name of a namespace, and what its document says.

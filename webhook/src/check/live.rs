@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use podlocal_settings::Settings;
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde::Deserialize;
@@ -200,6 +200,8 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
         Err(_) if settings.kubeconfig.is_none() && is_pod => {
             kube::Config::incluster().map_err(|error| sentence(&error))
         }
+        // The library writes the path with quotes in quotes.
+        Err(KubeconfigError::ReadConfig(why, path)) => Err(format!("{}: {why}", path.display())),
         Err(error) => Err(sentence(&error)),
         Ok(kubeconfig) => {
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| sentence(&error))
