@@ -1,8 +1,8 @@
 //! `podlocal-webhook inject`: the same work for YAML documents on disk.
 //!
-//! Pods are injected as they are, workloads in their pod template, Lists item by item; every other document is
-//! printed as it is. The documents given count as opted in unless they say `disabled`; the annotations of a namespace among
-//! them are the defaults of its pods.
+//! Pods are injected as they are, workloads in their pod template, Lists item by item; every other object is
+//! printed as it is, and what is no object is refused. The documents given count as opted in unless they say `disabled`; the
+//! annotations of a namespace among them are the defaults of its pods.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -254,7 +254,10 @@ fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
         "a Guaranteed pod's proxy has its limit"
     );
     let page = String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8");
-    assert!(page.contains(&words) && page.contains("The proxies of 20 pods request 2 CPU and "), "{page}");
+    assert!(
+        page.contains(&words) && page.contains("Requested for the proxies of 20 pods: 2 CPU and "),
+        "{page}"
+    );
 }
 
 #[test]

@@ -192,8 +192,11 @@ fn sum(report: &Report) -> String {
     );
     let requests = report.ledger.requests();
     if requests.pods > 0 {
-        let pods = plural(requests.pods, "pod");
-        text.push_str(&format!("The proxies of {} {pods} request {}.\n", requests.pods, requests.words()));
+        let of = match requests.pods {
+            1 => "proxy of 1 pod".to_owned(),
+            pods => format!("proxies of {pods} pods"),
+        };
+        text.push_str(&format!("Requested for the {of}: {}.\n", requests.words()));
     }
     if matches!(report.source, Source::Cluster { .. }) {
         let silent = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn)).workloads;
