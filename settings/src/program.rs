@@ -6,9 +6,11 @@ use crate::value::Role;
 
 mod command;
 mod help;
+mod nearest;
 
 pub use command::{Command, Example, Flag, find, names};
 pub use help::Length;
+pub use nearest::did_you_mean;
 
 /// A program.
 #[derive(Debug, Clone, PartialEq, Eq)]

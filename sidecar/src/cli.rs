@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use lexopt::Arg;
 use podlocal_settings::Settings;
 use podlocal_settings::names::VARIABLE_PREFIX;
-use podlocal_settings::program::{self, Length};
+use podlocal_settings::program::{self, Length, did_you_mean};
 use podlocal_settings::read::{Given, Mistake, Read, read};
 use podlocal_settings::table::{self, Setting};
 
@@ -18,6 +18,9 @@ use commands::COMMANDS;
 
 mod about;
 pub mod commands;
+
+/// What was expected where there is no such flag.
+const UNKNOWN_FLAG: &str = "a flag of this program, see --help";
 
 /// What the program is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl Flags {
                 Ok(Some(Arg::Short('h'))) => return self.wants_help = Some(Length::Brief),
                 Ok(Some(Arg::Short('V'))) => return self.wants_version = true,
                 Ok(Some(Arg::Short(letter))) => {
-                    self.mistake(&format!("-{letter}"), "", "a flag of this program, see --help");
+                    self.about(&format!("-{letter}"), UNKNOWN_FLAG);
                     continue;
                 }
                 Ok(Some(Arg::Value(word))) => {
@@ -139,7 +142,8 @@ impl Flags {
                 self.row = program::find(COMMANDS, word);
                 self.is_unknown = self.row.is_none();
                 if self.is_unknown {
-                    self.mistake("command", word, &program::names(COMMANDS));
+                    let meant = did_you_mean(word, "", COMMANDS.iter().map(|command| command.name));
+                    self.mistake("command", word, &format!("{}{meant}", program::names(COMMANDS)));
                 }
             }
             Some(row) if self.words.len() < row.most_arguments => self.words.push(word.to_owned()),
@@ -162,7 +166,7 @@ impl Flags {
         for flag in self.own.keys().filter_map(|name| commands::find_flag(name)) {
             if !flag.is_for(row.name) {
                 let expected = format!("with {}, not with {}", flag.commands.join(" or "), row.name);
-                self.mistakes.push(Mistake::new(format!("--{}", flag.name), "", expected));
+                self.mistakes.push(Mistake::about(format!("--{}", flag.name), expected));
             }
         }
         let wanted = match row.name {
@@ -181,20 +185,22 @@ impl Flags {
             let value = if flag.value.is_empty() { Ok(OsString::new()) } else { parser.value() };
             return match value {
                 Ok(value) => drop(self.own.insert(flag.name, value.to_string_lossy().into_owned())),
-                Err(_) => self.mistake(&format!("--{name}"), "", flag.value),
+                Err(_) => self.about(&format!("--{name}"), flag.value),
             };
         }
         let Some(setting) = table::find(name, Setting::is_for_sidecar) else {
             // Its value, if it has one behind "=", is not an argument of its own.
-            let text = parser.optional_value().unwrap_or_default();
-            return self.mistake(
-                &format!("--{name}"),
-                &text.to_string_lossy(),
-                "a flag of this program, see --help",
-            );
+            let value = parser.optional_value();
+            let program = about();
+            let expected =
+                format!("{UNKNOWN_FLAG}{}", did_you_mean(name, "--", program.flags().map(|row| row.name)));
+            return match value {
+                Some(text) => self.mistake(&format!("--{name}"), &text.to_string_lossy(), &expected),
+                None => self.about(&format!("--{name}"), &expected),
+            };
         };
         let Ok(text) = parser.value() else {
-            return self.mistake(&setting.flag(), "", setting.unit);
+            return self.about(&setting.flag(), setting.unit);
         };
         let text = text.to_string_lossy().into_owned();
         let given = self.given.entry(setting.name).or_default();
@@ -204,6 +210,11 @@ impl Flags {
         } else {
             *given = text;
         }
+    }
+
+    /// A mistake without a value.
+    fn about(&mut self, origin: &str, expected: &str) {
+        self.mistakes.push(Mistake::about(origin, expected));
     }
 
     fn mistake(&mut self, origin: &str, text: &str, expected: &str) {
@@ -305,13 +316,24 @@ mod tests {
             ),
             (
                 vec!["stats", "x", "--trace"],
-                vec![
-                    "\"x\": expected nothing behind stats",
-                    "--trace: \"\": expected with lookup, not with stats",
-                ],
+                vec!["\"x\": expected nothing behind stats", "--trace: expected with lookup, not with stats"],
             ),
             (vec!["--watch"], vec!["with stats, not with serve"]),
-            (vec!["lokup", "db", "A"], vec!["lokup"]),
+            (vec!["lokup", "db", "A"], vec!["or stats; did you mean lookup?"]),
+            (
+                vec!["--trce"],
+                vec!["--trce: expected a flag of this program, see --help; did you mean --trace?"],
+            ),
+            (
+                vec!["--cache-sise=3"],
+                vec![
+                    "--cache-sise: \"3\": expected a flag of this program, see --help; did you mean --cache-size?",
+                ],
+            ),
+            (
+                vec!["--qqqq", "-x"],
+                vec!["--qqqq: expected a flag of this program, see --help", "-x: expected"],
+            ),
             (vec!["lookup", "db", "--resolv-conf"], vec!["--resolv-conf"]),
         ] {
             let mistakes = parsed(&arguments, &[]).expect_err("bad");

@@ -4,9 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use podlocal_settings::names::PORT_SYSCTL;
+use podlocal_settings::table;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
+
+/// What [`Error::transport`] is of the admin port.
+const ADMIN: &str = "admin port";
 
 /// UDP and TCP on one address.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub struct Pair {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({transport}): {source}{}", advice(source, *address))]
+#[error("cannot listen on {address} ({transport}): {source}{}", advice(source, *address, transport))]
 pub struct Error {
     /// The address.
     pub address: SocketAddr,
@@ -69,7 +73,7 @@ pub fn bind_admin(port: u16) -> Result<TcpListener, Error> {
     let listener = everywhere(Ipv6Addr::UNSPECIFIED.into(), true)
         .or_else(|_| everywhere(Ipv4Addr::UNSPECIFIED.into(), false));
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    listener.map_err(|source| Error { address, transport: "admin port", source })
+    listener.map_err(|source| Error { address, transport: ADMIN, source })
 }
 
 /// UDP and TCP on the same port, also when that is any free one.
@@ -132,13 +136,19 @@ fn is_missing_ipv6(Error { address, source, .. }: &Error) -> bool {
 /// "Address family not supported by protocol", which std has no name for.
 const EAFNOSUPPORT: i32 = 97;
 
-fn advice(source: &io::Error, address: SocketAddr) -> String {
+fn advice(source: &io::Error, address: SocketAddr, transport: &str) -> String {
+    let setting = if transport == ADMIN { &table::ADMIN_PORT } else { &table::LISTEN };
     match source.kind() {
         io::ErrorKind::PermissionDenied => format!(
             "; the pod's sysctl {PORT_SYSCTL} must be at most {}, or choose a port above 1023",
             address.port()
         ),
-        io::ErrorKind::AddrInUse => "; another program listens there already".to_owned(),
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "; another program listens there already: end it, or choose another with {}",
+                setting.flag()
+            )
+        }
         _ => String::new(),
     }
 }
@@ -166,6 +176,14 @@ mod tests {
         for workers in [1, 2] {
             let error = bind(&[taken], workers).expect_err("taken");
             assert!(error.to_string().contains("another program listens there already"), "{error}");
+            assert!(error.to_string().ends_with(&table::LISTEN.flag()), "{error}");
         }
+    }
+
+    #[test]
+    fn a_taken_admin_port_is_named_with_its_flag() {
+        let taken = bind_admin(0).expect("binds");
+        let error = bind_admin(taken.local_addr().expect("an address").port()).expect_err("taken");
+        assert!(error.to_string().ends_with(&table::ADMIN_PORT.flag()), "{error}");
     }
 }

@@ -64,8 +64,8 @@ impl App {
         let signals = Signals::listen().map_err(StartError::Signals)?;
         let bind = |flag: &str, address: Option<SocketAddr>, port| {
             server::bind(address, port).map_err(|source| {
-                let what =
-                    address.map_or_else(|| format!("port {port}"), |address| format!("{flag} {address}"));
+                let what = address
+                    .map_or_else(|| format!("port {port}, {flag}"), |address| format!("{flag} {address}"));
                 StartError::Bind { what, source }
             })
         };

@@ -25,7 +25,9 @@ pub mod ledger;
 pub mod live;
 pub mod progress;
 pub mod reason;
+pub mod requests;
 pub mod selectors;
+pub mod shape;
 pub mod templates;
 pub mod text;
 
@@ -33,6 +35,7 @@ use crate::config::Check;
 use assess::{Home, Verdict};
 use installation::{Finding, State};
 use ledger::Ledger;
+use podlocal_settings::read::Mistake;
 
 /// What stands for the address of the cluster's DNS where nobody knows it: kubeadm's. No verdict depends on which it is.
 const SOME_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)), 53);
@@ -46,6 +49,10 @@ pub struct Report {
     pub installation: Vec<Finding>,
     /// What was assumed.
     pub notes: Vec<String>,
+    /// The addresses of the cluster's DNS that the pods were decided with, as `--cluster-dns` takes them.
+    pub cluster_dns: String,
+    /// What an API server refuses in the documents: of which object, and what.
+    pub refused: Vec<(String, Mistake)>,
     /// What is known of the namespaces.
     pub homes: BTreeMap<String, Home>,
     /// The workloads.
@@ -82,14 +89,15 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
 }
 
 impl Report {
-    /// Whether everything is as it was asked for: nothing that is opted in stays as it is, no setting is ignored, nothing
-    /// is wrong with the installation.
+    /// Whether everything is as it was asked for: nothing that is opted in stays as it is, no setting is ignored, no
+    /// document is refused, nothing is wrong with the installation.
     pub fn is_fine(&self) -> bool {
         let of_workload =
             |verdict: Verdict| matches!(verdict, Verdict::Not(reason) if reason.is_a_surprise());
         let is_fine =
             |row: &ledger::Row| !of_workload(row.assessment.verdict) && row.assessment.mistakes.is_empty();
-        self.ledger.rows().all(|(_, row)| is_fine(row))
+        self.refused.is_empty()
+            && self.ledger.rows().all(|(_, row)| is_fine(row))
             && self.homes.values().all(|home| assess::of_namespace(home).is_empty())
             && self.installation.iter().all(|finding| finding.state != State::Problem)
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
-use podlocal_settings::program::{self, Length};
+use podlocal_settings::program::{self, Length, did_you_mean};
 use podlocal_settings::read::Mistake;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
@@ -165,11 +165,19 @@ pub fn parse(
                 let text = text.to_string_lossy();
                 command = program::find(flags::COMMANDS, &text);
                 if command.is_none() {
-                    let expected = program::names(flags::COMMANDS);
+                    let meant = did_you_mean(&text, "", flags::COMMANDS.iter().map(|command| command.name));
+                    let expected = format!("{}{meant}", program::names(flags::COMMANDS));
                     taker.mistakes.push(Mistake::new("the command", &text, expected).to_string());
                 }
             }
-            Ok(Some(argument)) => taker.mistakes.push(argument.unexpected().to_string()),
+            Ok(Some(Arg::Value(text))) => {
+                // Whoever gives a file without its flag has seen kubectl or cat.
+                let takes_files =
+                    command.is_some_and(|command| [word::INJECT, word::CHECK].contains(&command.name));
+                let text = text.to_string_lossy();
+                let meant = if takes_files { format!("; did you mean -f {text}?") } else { String::new() };
+                taker.mistakes.push(format!("unexpected argument {text:?}{meant}"));
+            }
             Err(error) => taker.mistakes.push(error.to_string()),
         }
     }

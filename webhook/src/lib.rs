@@ -8,8 +8,8 @@
 //!                  tls_files -> tls
 //!                  discovery, impossible, tier -> cluster
 //!                  namespaces, metrics, readiness, shutdown, telemetry
-//!   main -> offline -> mutate, yaml
-//!   main -> check -> mutate, offline, tier
+//!   main -> offline -> mutate, misplaced, yaml
+//!   main -> check -> mutate, misplaced, offline, tier
 //!   main -> config -> flags, settings_file
 //! ```
 //!
@@ -41,6 +41,7 @@ pub mod impossible;
 pub mod inject;
 pub mod keeper;
 pub mod metrics;
+pub mod misplaced;
 pub mod mutate;
 pub mod namespaces;
 pub mod notice;

@@ -1,8 +1,8 @@
 //! `podlocal-webhook inject`: the same work for YAML documents on disk.
 //!
-//! Pods are injected as they are, workloads in their pod template, Lists item by item; every other document is
-//! printed as it is. The documents given count as opted in unless they say `disabled`; the annotations of a namespace among
-//! them are the defaults of its pods.
+//! Pods are injected as they are, workloads in their pod template, Lists item by item; every other object is
+//! printed as it is, and what is no object is refused. The documents given count as opted in unless they say `disabled`; the
+//! annotations of a namespace among them are the defaults of its pods.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
-use crate::decide::Namespace;
+use crate::decide::{Namespace, Skip};
+use crate::misplaced::misplaced;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
 
@@ -49,7 +50,9 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         let name =
             if is_standard_input(file) { "standard input".to_owned() } else { file.display().to_string() };
         let documents = read(file).map_err(|error| error.to_string());
-        match documents.and_then(|text| documents::read(&text).map_err(|error| error.to_string())) {
+        match documents
+            .and_then(|text| documents::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
+        {
             Ok(documents) => files.push((name, documents)),
             Err(error) => unreadable.push(format!("{name}: {error}")),
         }
@@ -135,7 +138,8 @@ impl Injector<'_> {
         let line = document.text.as_ref().map(|text| format!(", line {}", text.line)).unwrap_or_default();
         let place = format!("{file}: document {}", document.number);
         let mut value = document.value.clone();
-        self.object(&mut value, &place).map_err(|error| format!("{place}{line}: {error}"))?;
+        let injected = expect_objects(&value).and_then(|()| self.object(&mut value, &place));
+        injected.map_err(|error| format!("{place}{line}: {error}"))?;
         Ok(Injected { is_changed: value != document.value, value, text: document.text })
     }
 
@@ -182,12 +186,14 @@ impl Injector<'_> {
         let Some(pod) = object.pointer_mut(path).filter(|pod| pod.is_object()) else {
             return Err(format!("there is no pod at {path}"));
         };
+        let before = pod.clone();
         let annotations = self.annotations.get(&namespace).cloned().unwrap_or_default();
         let mutation = mutate(pod, &Namespace { name: namespace, annotations }, &self.cluster, &self.policy)
             .map_err(|error| error.to_string())?;
         *pod = mutation.pod;
         self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
-        self.remarks.extend(mutation.ignored.iter().map(|mistake| format!("{place}: ignored {mistake}")));
+        let ignored = mutation.ignored.into_iter().chain(misplaced(object, &before, Some(path)));
+        self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())
     }
 }
@@ -207,6 +213,11 @@ fn done(outcome: Outcome) -> String {
         Outcome::Injected => "injected".to_owned(),
         Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
         Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
+        Outcome::Skipped(Skip::NoClusterDns) => format!(
+            "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
+            Skip::NoClusterDns.sentence(),
+            Skip::NoClusterDns.label()
+        ),
         Outcome::Skipped(skip) => format!("not injected: {} ({})", skip.sentence(), skip.label()),
     }
 }
@@ -223,6 +234,27 @@ pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
         ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template"),
         _ => None,
     }
+}
+
+/// Why a document is none that an API server takes: it, or an item of a List, is no object. `Err` names the item and says
+/// what was expected.
+pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
+    let wrong = |place: &str, value: &Value| {
+        let what = match value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a truth value",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => return Ok(()),
+        };
+        Err(format!("{place}expected an object with apiVersion and kind, found {what}"))
+    };
+    wrong("", document)?;
+    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    let items = document["items"].as_array().filter(|_| is_list);
+    let mut items = items.into_iter().flatten().enumerate();
+    items.try_for_each(|(index, item)| wrong(&format!("item {}: ", index + 1), item))
 }
 
 /// The text of a file; `-` is standard input.

@@ -38,6 +38,15 @@ pub fn read(text: &str) -> Result<Vec<Value>, Error> {
     Ok(documents)
 }
 
+/// What else is to be said where a text cannot be read: that it looks like a template, which is no YAML yet.
+pub fn hint(text: &str) -> &'static str {
+    if text.contains("{{") && text.contains("}}") {
+        "; it looks like a template: render it first, such as `helm template . | podlocal-webhook check -f -`"
+    } else {
+        ""
+    }
+}
+
 /// One document, with a final line break and without a separator.
 pub fn write(document: &Value) -> Result<String, Error> {
     // Long lines stay whole: folded, they are the same text, but nobody finds them any more.

@@ -133,6 +133,167 @@ fn what_cannot_be_read_is_named_with_what_to_do() {
 }
 
 #[test]
+fn what_is_no_object_is_named_by_its_number_by_check_and_by_inject() {
+    for (text, wrong) in [
+        ("just text\n", "document 1: expected an object with apiVersion and kind, found a text"),
+        ("42\n", "document 1: expected an object with apiVersion and kind, found a number"),
+        ("a: 1\n---\n[a, b]\n", "document 2: expected an object with apiVersion and kind, found a list"),
+        (
+            "kind: List\nitems: [{kind: Pod}, text, 3]\n",
+            "document 1: item 2: expected an object with apiVersion and kind, found a text",
+        ),
+    ] {
+        for command in ["check", "inject"] {
+            let output = run(&[command, "-f", "-", "--cluster-dns", "10.96.0.10"], text);
+            let said = stderr(&output).replace(", line 1:", ":").replace(", line 2:", ":");
+            assert_eq!(output.status.code(), Some(1), "{command} {text}: {said}");
+            assert!(said.contains(&format!("standard input: {wrong}")), "{command} {text}: {said}");
+            assert!(output.stdout.is_empty(), "{command} {text}");
+        }
+    }
+}
+
+#[test]
+fn a_label_or_setting_on_the_workload_and_not_on_its_pods_is_named_by_check_and_by_inject() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  \
+                labels: {podlocal-dns.io/inject: enabled}\n  annotations: {podlocal-dns.io/ndots: '1'}\nspec:\n  \
+                template: {spec: {containers: [{name: app}]}}\n";
+    let output = check(&["-f", "-", "--strict"], text);
+    assert_eq!(output.status.code(), Some(3));
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    let injected = run(&["inject", "-f", "-", "--cluster-dns", "10.96.0.10"], text);
+    for said in [page, stderr(&injected)] {
+        for what in ["label podlocal-dns.io/inject", "annotation podlocal-dns.io/ndots"] {
+            let line = said.lines().find(|line| line.contains(&format!("{what} of the Deployment itself")));
+            assert!(line.is_some_and(|line| line.contains("spec.template.metadata")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_the_api_server_refuses_is_named_by_the_page_by_json_and_by_strict() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: many\n  template:\n    \
+                metadata: {annotations: {podlocal-dns.io/ndots: 3}}\n    spec: {containers: [{name: app}]}\n";
+    let output = check(&["-f", "-", "--strict"], text);
+    assert_eq!(output.status.code(), Some(3));
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    for line in [
+        "default Deployment/web: spec.template.metadata.annotations podlocal-dns.io/ndots: \"3\": expected a string",
+        "default Deployment/web: spec.replicas: \"many\": expected a whole number",
+    ] {
+        assert!(page.contains(line), "{page}");
+    }
+    assert_eq!(json_of(&["-f", "-"], text)["refused"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn the_estimate_says_that_nothing_is_lost_in_it_and_that_each_proxy_asks_for_itself() {
+    let page_of = |replicas: u32| {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
+             template: {{spec: {{containers: [{{name: app}}]}}}}\n"
+        );
+        String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8")
+    };
+    let (one, few, many) = (page_of(1), page_of(1000), page_of(1001));
+    for page in [&one, &few, &many] {
+        assert!(page.contains("Nothing is lost and\nnothing asked again in this calculation"), "{page}");
+        assert!(page.contains("Each pod's proxy asks for itself"), "{page}");
+    }
+    assert!(one.contains("one pod starts with a cold cache and looks up 3 names"), "{one}");
+    assert!(!few.contains("use a shared tier") && many.contains("use a shared tier"), "{many}");
+}
+
+#[test]
+fn the_address_of_the_clusters_dns_is_asked_for_where_inject_needs_it() {
+    let page = String::from_utf8(check(&["-f", "-", "--verbose", "--resolv-conf", "/none"], POD).stdout);
+    let page = page.expect("UTF-8");
+    assert!(page.contains("inject -f FILE --cluster-dns 10.96.0.10\n"), "{page}");
+    let said = stderr(&run(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
+    assert!(said.contains("give --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
+}
+
+#[test]
+fn what_has_a_pod_on_each_node_is_counted_so_everywhere() {
+    let agent = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}}}\nspec:\n  \
+             template: {{spec: {{{spec}containers: [{{name: app}}]}}}}\n---\n"
+        )
+    };
+    let documents = [agent("a", ""), agent("b", "hostNetwork: true, "), POD.to_owned()].concat();
+    let output = check(&["-f", "-", "--verbose"], &documents);
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    for line in [
+        "host_network, 1 workload (1 pod on each node): ",
+        "Workloads (pods): 3 (1 + 2/node) in all, injected 2 (1 + 1/node), already 0 (0), not 1 (0 + 1/node).",
+        "(1/node) counts as one pod here",
+        "\ndefault DaemonSet/a, of the pod template\n",
+        "\ndefault Pod/app\n",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+}
+
+#[test]
+fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
+    let resources = "resources: {limits: {cpu: '1', memory: 1Gi}}";
+    let text = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 20\n  \
+         template: {{spec: {{containers: [{{name: app, {resources}}}]}}}}\n---\n{POD}"
+    );
+    let document = json_of(&["-f", "-"], &text);
+    let requests = &document["workloads"][0]["requests"];
+    let words =
+        format!("+ requests cpu {}, memory {}", text_of(&requests["cpu"]), text_of(&requests["memory"]));
+    assert_eq!(document["workloads"][1]["requests"], Value::Null, "a BestEffort pod");
+    assert_eq!(document["summary"]["requests"]["pods"], 20);
+    assert_eq!(
+        document["summary"]["requests"]["cpuMillis"],
+        20 * 100,
+        "a Guaranteed pod's proxy has its limit"
+    );
+    let page = String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8");
+    assert!(
+        page.contains(&words) && page.contains("Requested for the proxies of 20 pods: 2 CPU and "),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_template_that_was_not_rendered_is_answered_with_how_to() {
+    for text in ["kind: {{ .Values.kind }}\n", "a: 1\n---\n{{- if .x }}\nkind: Pod\n{{- end }}\n"] {
+        for command in ["check", "inject"] {
+            let output = run(&[command, "-f", "-"], text);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(
+                stderr(&output).contains("render it first, such as `helm template . |"),
+                "{}",
+                stderr(&output)
+            );
+        }
+    }
+    assert!(!stderr(&check(&["-f", "-"], "a: [\n")).contains("template"));
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_named_without_quotes() {
+    let said = stderr(&check(&["--kubeconfig", "/no/such/config"], ""));
+    assert!(said.contains("no cluster to look at: /no/such/config: No such file"), "{said}");
+}
+
+#[test]
+fn more_pods_than_can_be_counted_are_no_panic() {
+    let many = |name: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
+            "replicas": u64::MAX, "template": {"spec": {"hostNetwork": true, "containers": [{"name": "a"}]}},
+        }})
+    };
+    let list = json!({"kind": "List", "items": [many("a"), many("b")]}).to_string();
+    assert_eq!(check(&["-f", "-"], &list).status.code(), Some(0));
+}
+
+#[test]
 fn documents_without_pods_are_not_taken_for_a_result() {
     let output = check(&["-f", "-"], "apiVersion: v1\nkind: ConfigMap\n");
     let page = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -140,6 +301,10 @@ fn documents_without_pods_are_not_taken_for_a_result() {
 }
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
 
 /// The documents but the one with that name.
 fn without(name: &str, documents: &str) -> String {

@@ -13,6 +13,8 @@ pub struct Mistake {
     pub text: String,
     /// What was expected instead.
     pub expected: Expected,
+    /// Whether there is no value to show, not even an empty one.
+    is_bare: bool,
 }
 
 impl Mistake {
@@ -22,12 +24,31 @@ impl Mistake {
         if shown.len() < text.len() {
             shown.push('…');
         }
-        Self { origin: origin.into(), text: shown, expected: expected.into() }
+        Self { origin: origin.into(), text: shown, expected: expected.into(), is_bare: false }
+    }
+
+    /// A mistake about `origin` itself, a flag that there is not for instance.
+    pub fn about(origin: impl Into<String>, expected: impl Into<Expected>) -> Self {
+        Self { origin: origin.into(), text: String::new(), expected: expected.into(), is_bare: true }
     }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_bare {
+            return write!(formatter, "{}: expected {}", self.origin, self.expected);
+        }
         write!(formatter, "{}: {:?}: expected {}", self.origin, self.text, self.expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_is_shown_and_none_is_not() {
+        assert_eq!(Mistake::new("--zone", "", "a name").to_string(), "--zone: \"\": expected a name");
+        assert_eq!(Mistake::about("--zone", "a name").to_string(), "--zone: expected a name");
     }
 }

@@ -38,6 +38,21 @@ impl Quantity {
         self.nano == 0
     }
 
+    /// The value in thousandths, rounded up, as far as it fits.
+    pub fn millis(&self) -> u64 {
+        self.in_units_of(NANO / 1000)
+    }
+
+    /// The value, rounded up, as far as it fits.
+    pub fn whole(&self) -> u64 {
+        self.in_units_of(NANO)
+    }
+
+    fn in_units_of(&self, nano: i128) -> u64 {
+        let units = self.nano / nano + i128::from(self.nano % nano != 0);
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
     /// The text as given.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -117,6 +132,22 @@ impl fmt::Display for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantity_is_counted_in_whole_units_rounded_up() {
+        for (text, millis, whole) in [
+            ("10m", 10, 1),
+            ("1", 1000, 1),
+            ("1500m", 1500, 2),
+            ("16Mi", 16_777_216_000, 16 << 20),
+            ("1u", 1, 1),
+            ("0", 0, 0),
+        ] {
+            let quantity = Quantity::parse(text).expect("valid");
+            assert_eq!((quantity.millis(), quantity.whole()), (millis, whole), "{text}");
+        }
+        assert_eq!(Quantity::parse("100E").expect("valid").whole(), u64::MAX);
+    }
 
     #[test]
     fn quantities_are_compared_by_value_as_kubernetes_does() {

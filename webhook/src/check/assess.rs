@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::diff;
 use super::estimate::{self, Cost};
+use super::requests::Requests;
 use super::selectors::{self, Labels, Selection, Selectors};
 use crate::cluster::Cluster;
 use crate::decide::{self, Namespace, Skip};
@@ -49,6 +50,8 @@ pub struct Assessment {
     pub diff: Vec<String>,
     /// Its own settings that are ignored; those of its namespace are not among them.
     pub mistakes: Vec<Mistake>,
+    /// What its proxy requests of the node, where it is injected and requests anything.
+    pub requests: Option<Requests>,
     /// What a look-up costs, where the proxy changes that.
     pub cost: Option<Cost>,
 }
@@ -91,8 +94,8 @@ pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assess
     let verdict = verdict(pod, name, home, context, mutation.as_ref());
     let is_changed = verdict == Verdict::Injected || verdict == Verdict::Already;
     let changed = mutation.as_ref().filter(|_| is_changed);
-    let cost =
-        changed.filter(|_| verdict == Verdict::Injected).map(|mutation| cost(pod, name, mutation, context));
+    let injected = changed.filter(|_| verdict == Verdict::Injected);
+    let cost = injected.map(|mutation| cost(pod, name, mutation, context));
     Assessment {
         verdict,
         changes: changed.map(|mutation| changes(pod, name, mutation, context)).unwrap_or_default(),
@@ -101,6 +104,7 @@ pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assess
             .map(|mutation| diff::lines(pod, &mutation.patch))
             .unwrap_or_default(),
         mistakes: mistakes(pod, home, context, mutation.as_ref()),
+        requests: injected.and_then(|mutation| Requests::of(&mutation.pod["spec"]["initContainers"][0])),
         cost,
     }
 }
@@ -147,6 +151,8 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         if decide::port_sysctl(&pod["spec"]).is_none() {
             changes.push(format!("+ sysctl {}", PORT_SYSCTL.rsplit('.').next().unwrap_or(PORT_SYSCTL)));
         }
+        let requests = Requests::of(&mutation.pod["spec"]["initContainers"][0]);
+        changes.extend(requests.map(|requests| requests.words()));
         if !told(mutation).shared_tier.is_empty() {
             changes.push("asks the shared tier".to_owned());
         }

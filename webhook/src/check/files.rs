@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::assess::{Context, Home};
 use super::ledger::Ledger;
 use super::selectors::{self, Selectors};
-use super::{Error, Report, SOME_DNS, Source, templates};
+use super::{Error, Report, SOME_DNS, Source, shape, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
 use crate::mutate::Policy;
-use crate::{offline, yaml};
+use crate::{dns, offline, yaml};
 
 /// Reads the documents, and says what would become of them.
 pub fn run(settings: &Check) -> Result<Report, Error> {
@@ -26,7 +26,14 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         };
         let text = offline::read(file).map_err(|error| error.to_string());
         match text.and_then(|text| values(&text)) {
-            Ok(values) => documents.extend(values),
+            Ok(values) => {
+                let wrong = values.iter().enumerate().filter_map(|(index, value)| {
+                    let error = offline::expect_objects(value).err()?;
+                    Some(format!("{name}: document {}: {error}", index + 1))
+                });
+                unreadable.extend(wrong);
+                documents.extend(values);
+            }
             Err(error) => unreadable.push(format!("{name}: {error}")),
         }
         names.push(name);
@@ -57,16 +64,28 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         with_diff: settings.verbose,
     };
 
+    let namespace = settings.namespace.as_deref().unwrap_or("default");
+    let refused = objects.iter().flat_map(|object| {
+        let place = templates::place(object, namespace);
+        shape::refused(object).into_iter().map(move |mistake| (place.clone(), mistake))
+    });
+    let refused: Vec<_> = refused.collect();
     let homes: BTreeMap<_, _> = objects.iter().filter_map(home).collect();
     let mut unknown = Vec::new();
     let mut ledger = Ledger::default();
-    for found in templates::templates(&objects, settings.namespace.as_deref().unwrap_or("default")) {
+    for found in templates::templates(&objects, namespace) {
         let namespace = &found.workload.namespace;
         let home = homes.get(namespace).cloned().unwrap_or_default();
         if home.labels.is_none() && !settings.as_if_enabled && !unknown.contains(namespace) {
             unknown.push(namespace.clone());
         }
-        ledger.add(found.workload, found.pods, &found.pod, &home, &context);
+        let row = ledger.add(found.workload, found.pods, &found.pod, &home, &context);
+        let known = &mut row.assessment.mistakes;
+        for mistake in found.misplaced {
+            if !known.contains(&mistake) {
+                known.push(mistake);
+            }
+        }
     }
     if !unknown.is_empty() {
         notes.push(format!(
@@ -78,6 +97,8 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         source: Source::Documents { number, files: names },
         installation: Vec::new(),
         notes,
+        cluster_dns: dns::addresses(&context.cluster.dns),
+        refused,
         homes,
         ledger,
         is_whole: true,
@@ -87,7 +108,8 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
 }
 
 fn values(text: &str) -> Result<Vec<Value>, String> {
-    yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| error.to_string())
+    let read = yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text));
+    read.map_err(|error| format!("{error}{}", yaml::hint(text)))
 }
 
 /// The name of a namespace, and what its document says.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::assess::{self, Verdict};
 use super::estimate::EXAMPLE;
 use super::ledger::{Pods, Row, Workload};
+use super::requests::Requests;
 use super::{Report, text};
 use crate::config::Check;
 
@@ -20,20 +21,25 @@ pub fn document(report: &Report, settings: &Check) -> Value {
         (!mistakes.is_empty()).then(|| json!({"name": name, "ignored": ignored(&mistakes)}))
     });
     let count = |wanted: &dyn Fn(Verdict) -> bool| {
-        let (workloads, pods) = report.ledger.count(wanted);
-        json!({"workloads": workloads, "pods": pods})
+        let count = report.ledger.count(wanted);
+        json!({"workloads": count.workloads, "pods": count.at_least()})
     };
+    let requests = report.ledger.requests();
     let total = text::total(report, settings.names);
     json!({
         "source": report.source.to_string(),
         "installation": findings.collect::<Vec<_>>(),
         "notes": report.notes,
+        "refused": report.refused.iter().map(refused).collect::<Vec<_>>(),
         "namespaces": namespaces.collect::<Vec<_>>(),
         "workloads": report.ledger.rows().map(workload).collect::<Vec<_>>(),
         "summary": {
             "injected": count(&|verdict| verdict == Verdict::Injected),
             "already": count(&|verdict| verdict == Verdict::Already),
             "not": count(&|verdict| matches!(verdict, Verdict::Not(_))),
+            "requests": {
+                "pods": requests.pods, "cpuMillis": requests.cpu_millis, "memoryBytes": requests.memory_bytes,
+            },
             "isFine": report.is_fine(),
         },
         "estimate": {
@@ -66,8 +72,13 @@ fn workload((workload, row): (&Workload, &Row)) -> Value {
         "changes": assessment.changes,
         "diff": assessment.diff,
         "ignored": ignored(&assessment.mistakes),
+        "requests": assessment.requests.as_ref().map(Requests::json),
         "questionsPerName": cost,
     })
+}
+
+fn refused((object, Mistake { origin, text, expected, .. }): &(String, Mistake)) -> Value {
+    json!({"object": object, "origin": origin, "value": text, "expected": expected})
 }
 
 fn ignored(mistakes: &[Mistake]) -> Vec<Value> {

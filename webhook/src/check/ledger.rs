@@ -9,6 +9,7 @@ use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::Value;
 
 use super::assess::{Assessment, Context, Home, Verdict, assess};
+use super::requests::Sum;
 
 /// What a workload is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,17 @@ pub enum Pods {
     OneEachNode,
 }
 
+/// A number of workloads, and of their pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// The workloads.
+    pub workloads: u64,
+    /// The pods of those that say how many they have.
+    pub pods: u64,
+    /// How many of them have one on each node.
+    pub on_each_node: u64,
+}
+
 /// One line of what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -46,13 +58,20 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Notes pods that are like `pod`.
-    pub fn add(&mut self, workload: Workload, pods: Pods, pod: &Value, home: &Home, context: &Context) {
+    /// Notes pods that are like `pod`; their line.
+    pub fn add(
+        &mut self,
+        workload: Workload,
+        pods: Pods,
+        pod: &Value,
+        home: &Home,
+        context: &Context,
+    ) -> &mut Row {
         let namespace = workload.namespace.clone();
         self.rows
             .entry((workload, has_proxy(pod)))
             .and_modify(|row| row.pods = row.pods.and(pods))
-            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) });
+            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) })
     }
 
     /// The lines, by namespace, kind and name.
@@ -60,10 +79,36 @@ impl Ledger {
         self.rows.iter().map(|((workload, _), row)| (workload, row))
     }
 
+    /// What all proxies request that would be injected.
+    pub fn requests(&self) -> Sum {
+        Sum::of(self.rows.values().filter_map(|row| Some((row.pods, row.assessment.requests.as_ref()?))))
+    }
+
     /// How many workloads and pods have a verdict for which `wanted` holds.
-    pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> (u64, u64) {
+    pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> Count {
         let rows = self.rows.values().filter(|row| wanted(row.assessment.verdict));
-        rows.fold((0, 0), |(workloads, pods), row| (workloads + 1, pods + row.pods.at_least()))
+        rows.fold(Count::default(), |count, row| count.and(row.pods))
+    }
+}
+
+impl Count {
+    /// With one workload more.
+    #[must_use]
+    pub fn and(self, pods: Pods) -> Self {
+        let (counted, on_each_node) = match pods {
+            Pods::Count(count) => (count, 0),
+            Pods::OneEachNode => (0, 1),
+        };
+        Self {
+            workloads: self.workloads + 1,
+            pods: self.pods.saturating_add(counted),
+            on_each_node: self.on_each_node + on_each_node,
+        }
+    }
+
+    /// The number of pods as far as it is known.
+    pub fn at_least(self) -> u64 {
+        self.pods.saturating_add(self.on_each_node)
     }
 }
 

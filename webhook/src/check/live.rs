@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use podlocal_settings::Settings;
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{self, Check, Common};
+use crate::dns;
 use crate::mutate::Policy;
 
 /// Reads the cluster, and says what would become of its pods.
@@ -53,6 +54,8 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
         installation,
         notes,
+        cluster_dns: dns::addresses(&context.cluster.dns),
+        refused: Vec::new(),
         homes,
         ledger,
         is_whole: pods.is().is_some(),
@@ -197,6 +200,8 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
         Err(_) if settings.kubeconfig.is_none() && is_pod => {
             kube::Config::incluster().map_err(|error| sentence(&error))
         }
+        // The library writes the path with quotes in quotes.
+        Err(KubeconfigError::ReadConfig(why, path)) => Err(format!("{}: {why}", path.display())),
         Err(error) => Err(sentence(&error)),
         Ok(kubeconfig) => {
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| sentence(&error))

@@ -64,7 +64,7 @@ impl Reason {
                     format!("annotate the pod with another port: {}", table::ADMIN_PORT.annotation())
                 }
                 Skip::PortSysctl => format!("make the pod's sysctl {PORT_SYSCTL} 53 or less, {leave_out}"),
-                Skip::NoClusterDns => "give the webhook --cluster-dns".to_owned(),
+                Skip::NoClusterDns => "give the webhook --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it".to_owned(),
                 Skip::NoNameserver => {
                     format!(
                         "name a server in dnsConfig.nameservers, or annotate {}",

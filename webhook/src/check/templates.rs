@@ -4,9 +4,12 @@
 //! somewhere below `spec`, below a key that ends in `template`. So are those of Kubeflow, Volcano, JobSet, Ray, Knative,
 //! Argo Rollouts.
 
+use podlocal_settings::read::Mistake;
 use serde_json::{Value, json};
 
 use super::ledger::{Pods, Workload};
+use super::shape::{MULTIPLIERS, is_template};
+use crate::misplaced::misplaced;
 use crate::offline::pod_path;
 
 /// A pod template, and what it belongs to.
@@ -18,37 +21,38 @@ pub struct Template {
     pub pods: Pods,
     /// The pod as it would be created.
     pub pod: Value,
+    /// What stands on the object and does nothing there.
+    pub misplaced: Vec<Mistake>,
 }
-
-/// Fields whose number multiplies the pods below them.
-const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
 /// Words on the way to a template that tell nothing about it.
 const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "workerTemplate"];
 
 /// The documents themselves, or what is in them where they are Lists. An item of a list of one kind need not repeat it.
+/// What is no object is left out.
 pub fn objects(documents: Vec<Value>) -> Vec<Value> {
     let mut objects = Vec::new();
     for mut document in documents {
         let kind = document["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
-        match (kind, document["items"].take()) {
-            (Some(kind), Value::Array(items)) => {
-                objects.extend(items.into_iter().map(|mut item| {
-                    if item["kind"].is_null() {
-                        item["kind"] = json!(kind);
-                    }
-                    item
-                }));
+        match (kind, document.get_mut("items").and_then(Value::as_array_mut)) {
+            (Some(kind), Some(items)) => {
+                objects.extend(std::mem::take(items).into_iter().map(|item| of_kind(item, &kind)));
             }
-            (_, items) => {
-                if !items.is_null() {
-                    document["items"] = items;
-                }
-                objects.push(document);
-            }
+            _ => objects.push(document),
         }
     }
+    objects.retain(Value::is_object);
     objects
+}
+
+/// An item of a list, with the kind that it need not repeat.
+fn of_kind(mut item: Value, kind: &str) -> Value {
+    if let Some(members) = item.as_object_mut()
+        && members.get("kind").is_none_or(Value::is_null)
+    {
+        members.insert("kind".to_owned(), json!(kind));
+    }
+    item
 }
 
 /// The pod templates of every object; those of which another object here is the controller are left out, because they are
@@ -56,7 +60,7 @@ pub fn objects(documents: Vec<Value>) -> Vec<Value> {
 pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
     let identity = |object: &Value| {
         let of = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
-        (of, object["kind"].as_str().unwrap_or("?").to_owned())
+        (of, kind(object).to_owned())
     };
     let mut found = Vec::new();
     let names: Vec<_> = objects
@@ -75,16 +79,35 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
         if controller.is_some_and(is_here) {
             continue;
         }
-        let metadata = &object["metadata"];
-        let name = ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?");
+        let name = name(object);
         for (part, pods, pod) in below(object) {
             let name = if part.is_empty() { name.to_owned() } else { format!("{name} ({part})") };
             let workload = Workload { namespace: namespace.clone(), kind: kind.clone(), name };
             let pods = if kind == "DaemonSet" { Pods::OneEachNode } else { Pods::Count(pods) };
-            found.push(Template { workload, pods, pod });
+            let path = pod_path(object["apiVersion"].as_str().unwrap_or_default(), &kind);
+            let misplaced = misplaced(object, &pod, path);
+            found.push(Template { workload, pods, pod, misplaced });
         }
     }
     found
+}
+
+/// What an object is called: `web Deployment/api`.
+pub fn place(object: &Value, namespace: &str) -> String {
+    let object = (object["metadata"]["namespace"].as_str().unwrap_or(namespace), kind(object), name(object));
+    match object {
+        (_, "Namespace", name) => format!("Namespace/{name}"),
+        (namespace, kind, name) => format!("{namespace} {kind}/{name}"),
+    }
+}
+
+fn kind(object: &Value) -> &str {
+    object["kind"].as_str().unwrap_or("?")
+}
+
+fn name(object: &Value) -> &str {
+    let metadata = &object["metadata"];
+    ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?")
 }
 
 /// The templates of one object: what tells each from the others, how many pods, the pod.
@@ -118,15 +141,13 @@ fn search(
 ) {
     match value {
         Value::Object(members) => {
-            let is_template =
-                key.to_ascii_lowercase().ends_with("template") && value["spec"]["containers"].is_array();
-            if is_template {
+            if is_template(key, value) {
                 let pod = json!({"metadata": value["metadata"], "spec": value["spec"]});
                 found.push((path.last().cloned().unwrap_or_default(), pods, pod));
                 return;
             }
-            let times: u64 = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64()).product();
-            let pods = pods.saturating_mul(times);
+            let times = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64());
+            let pods = times.fold(pods, u64::saturating_mul);
             for (key, member) in members {
                 let tells = !SILENT.contains(&key.as_str()) && (member.is_object() || member.is_array());
                 if tells {
@@ -224,6 +245,11 @@ mod tests {
                     "default RayCluster/x (gpu) Count(3) \"w\"",
                 ],
             ),
+            (
+                "Job",
+                json!({"replicas": u64::MAX, "parallelism": 2, "template": template("a")}),
+                &["default Job/x Count(18446744073709551615) \"a\""],
+            ),
             ("ConfigMap", json!({"template": "text"}), &[]),
             ("Rollout", json!({"template": {"spec": {}}}), &[]),
         ] {
@@ -256,11 +282,10 @@ mod tests {
 
     #[test]
     fn lists_are_their_items() {
-        let list = json!({"kind": "PodList", "items": [{"metadata": {}}, {"kind": "Job"}]});
-        let kinds: Vec<_> = objects(vec![list, json!({"kind": "Pod"})])
-            .into_iter()
-            .map(|object| object["kind"].clone())
-            .collect();
+        let list = json!({"kind": "PodList", "items": [{"metadata": {}}, {"kind": "Job"}, "text", 3, null]});
+        let documents =
+            vec![list, json!({"kind": "Pod"}), json!("text"), json!(42), json!(["a"]), json!(null)];
+        let kinds: Vec<_> = objects(documents).into_iter().map(|object| object["kind"].clone()).collect();
         assert_eq!(kinds, [json!("Pod"), json!("Job"), json!("Pod")]);
     }
 }

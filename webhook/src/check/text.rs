@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use super::assess::{self, Reason, Verdict};
 use super::estimate::{EXAMPLE, Total};
-use super::ledger::{Pods, Row, Workload};
+use super::ledger::{Count, Pods, Row, Workload};
 use super::{Report, Source};
 use crate::config::Check;
+
+/// From more pods than this on, a shared tier is worth a hint.
+const MANY: u64 = 1000;
 
 /// The page: the installation, a table of workloads, why some are left out, what is wrong, the sum, the estimate.
 pub fn page(report: &Report, settings: &Check) -> String {
@@ -18,6 +21,7 @@ pub fn page(report: &Report, settings: &Check) -> String {
         page.push_str(&changes(report));
     }
     page.push_str(&reasons(report));
+    page.push_str(&refused(report));
     page.push_str(&mistakes(report));
     page.push_str(&sum(report));
     page.push_str(&estimate(report, settings.names));
@@ -85,7 +89,13 @@ fn table(report: &Report, all: bool) -> String {
 fn changes(report: &Report) -> String {
     let mut text = String::new();
     for (workload, row) in report.ledger.rows().filter(|(_, row)| !row.assessment.diff.is_empty()) {
-        text.push_str(&format!("\n{} {}\n", workload.namespace, name(workload)));
+        // Documents have a template, whose paths these are; of a cluster pods are looked at.
+        let of = match (&report.source, workload.kind.as_str()) {
+            (_, "Pod") => "",
+            (Source::Documents { .. }, _) => ", of the pod template",
+            (Source::Cluster { .. }, _) => ", of its pods",
+        };
+        text.push_str(&format!("\n{} {}{of}\n", workload.namespace, name(workload)));
         for line in &row.assessment.diff {
             text.push_str(&format!("  {line}\n"));
         }
@@ -95,35 +105,38 @@ fn changes(report: &Report) -> String {
             Source::Documents { .. } => "podlocal-webhook inject -f FILE",
             Source::Cluster { .. } => "kubectl get pod NAME -o yaml | podlocal-webhook inject -f -",
         };
-        text.push_str(&format!("\nThe whole pod: {whole}\n"));
+        text.push_str(&format!("\nThe whole pod: {whole} --cluster-dns {}\n", report.cluster_dns));
     }
     text
 }
 
 /// Every reason once, with what it concerns and what to do.
 fn reasons(report: &Report) -> String {
-    let mut found: BTreeMap<Reason, (u64, u64)> = BTreeMap::new();
+    let mut found: BTreeMap<Reason, Count> = BTreeMap::new();
     for (_, row) in report.ledger.rows() {
         if let Verdict::Not(reason) = row.assessment.verdict {
-            let (workloads, pods) = found.entry(reason).or_default();
-            *workloads += 1;
-            *pods += row.pods.at_least();
+            let count = found.entry(reason).or_default();
+            *count = count.and(row.pods);
         }
     }
     let mut text = String::new();
     if !found.is_empty() {
         text.push_str("\nNot injected\n");
     }
-    for (reason, (workloads, pods)) in found {
-        text.push_str(&format!(
-            "  {}, {}: {}\n",
-            reason.label(),
-            counted(workloads, pods),
-            reason.sentence()
-        ));
+    for (reason, count) in found {
+        text.push_str(&format!("  {}, {}: {}\n", reason.label(), counted(count), reason.sentence()));
         text.push_str(&format!("    next: {}\n", reason.next_step()));
     }
     text
+}
+
+fn refused(report: &Report) -> String {
+    if report.refused.is_empty() {
+        return String::new();
+    }
+    let lines = report.refused.iter().map(|(place, mistake)| format!("  {place}: {mistake}\n"));
+    let next = "    next: correct them; `kubectl apply --dry-run=server -f FILE` says what else is wrong\n";
+    format!("\nDocuments that the API server refuses\n{}{next}", lines.collect::<String>())
 }
 
 fn mistakes(report: &Report) -> String {
@@ -149,10 +162,13 @@ fn mistakes(report: &Report) -> String {
 
 fn sum(report: &Report) -> String {
     let count = |wanted: &dyn Fn(Verdict) -> bool| {
-        let (workloads, pods) = report.ledger.count(wanted);
-        format!("{workloads} ({pods})")
+        let Count { workloads, pods, on_each_node } = report.ledger.count(wanted);
+        match on_each_node {
+            0 => format!("{workloads} ({pods})"),
+            each => format!("{workloads} ({pods} + {each}/node)"),
+        }
     };
-    let (all, _) = report.ledger.count(|_| true);
+    let all = report.ledger.count(|_| true).workloads;
     if all == 0 && !report.is_whole {
         return "\nThe pods could not be read; what is missing stands above.\n".to_owned();
     }
@@ -174,14 +190,22 @@ fn sum(report: &Report) -> String {
         count(&|verdict| verdict == Verdict::Already),
         count(&|verdict| matches!(verdict, Verdict::Not(_))),
     );
+    let requests = report.ledger.requests();
+    if requests.pods > 0 {
+        let of = match requests.pods {
+            1 => "proxy of 1 pod".to_owned(),
+            pods => format!("proxies of {pods} pods"),
+        };
+        text.push_str(&format!("Requested for the {of}: {}.\n", requests.words()));
+    }
     if matches!(report.source, Source::Cluster { .. }) {
-        let (silent, _) = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn));
+        let silent = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn)).workloads;
         if silent > 0 && !report.as_if_enabled {
             text.push_str(
                 "What is not opted in: --all lists it, --as-if-enabled says what would become of it.\n",
             );
         }
-        if report.ledger.count(|verdict| verdict == Verdict::Injected).0 > 0 {
+        if report.ledger.count(|verdict| verdict == Verdict::Injected).workloads > 0 {
             text.push_str(
                 "A pod that runs is not changed; it gets the proxy when it is created anew: kubectl rollout restart.\n",
             );
@@ -202,21 +226,42 @@ fn estimate(report: &Report, names: u32) -> String {
         Source::Cluster { .. } => "a shared tier (there is none)",
     };
     let pods = match total.pods {
-        1 => "one pod starts with a cold cache".to_owned(),
-        pods => format!("{pods} pods start at once with cold caches"),
+        1 => "one pod starts with a cold cache and".to_owned(),
+        pods => format!("{pods} pods start at once with cold caches; each"),
     };
     let names = match names {
         1 => format!("one name, {EXAMPLE}"),
         names => format!("{names} names such as {EXAMPLE}"),
     };
-    format!(
-        "\nEstimate: {pods}; each looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
+    let mut text = format!(
+        "\nEstimate: {pods} looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
          {:>10}  today\n  {:>10}  with the proxy, at most\n  \
          {:>10}  with the proxy and {tier}, where the pods of a workload ask for the same names\n\
-         Computed from each pod's search list and ndots, not measured; what warm caches save is not in it. The formula is in\n\
-         docs/check.md; --names gives another number of names.\n",
-        total.direct, total.proxied, total.shared,
-    )
+         Computed from each pod's search list and ndots, not measured; what warm caches save is not in it. Nothing is lost and\n\
+         nothing asked again in this calculation: where queries are lost, there are more of them. {}\n\
+         The formula is in docs/check.md; --names gives another number of names.\n",
+        total.direct,
+        total.proxied,
+        total.shared,
+        each_asks(report, total.pods),
+    );
+    let injected = report.ledger.count(|verdict| verdict == Verdict::Injected);
+    if injected.on_each_node > 0 {
+        text.push_str("What has one pod on each node (1/node) counts as one pod here.\n");
+    }
+    text
+}
+
+/// That proxies share nothing; for many pods with what helps.
+fn each_asks(report: &Report, pods: u64) -> &'static str {
+    match pods {
+        _ if report.has_tier => "The proxies share the tier's cache.",
+        0..=MANY => "Each pod's proxy asks for itself.",
+        _ => {
+            "Each pod's proxy asks for itself:\n\
+             for so many pods use a shared tier, which asks once for all: docs/shared-tier.md."
+        }
+    }
 }
 
 /// The cost of the cold start of everything that would be injected.
@@ -237,8 +282,13 @@ fn name(workload: &Workload) -> String {
     format!("{}/{}", workload.kind, workload.name)
 }
 
-fn counted(workloads: u64, pods: u64) -> String {
-    format!("{workloads} {} ({pods} {})", plural(workloads, "workload"), plural(pods, "pod"))
+fn counted(Count { workloads, pods, on_each_node }: Count) -> String {
+    let pods = match (pods, on_each_node) {
+        (0, 1..) => format!("{on_each_node} {} on each node", plural(on_each_node, "pod")),
+        (_, 0) => format!("{pods} {}", plural(pods, "pod")),
+        _ => format!("{pods} {}, and {on_each_node} on each node", plural(pods, "pod")),
+    };
+    format!("{workloads} {} ({pods})", plural(workloads, "workload"))
 }
 
 fn plural(count: u64, word: &str) -> String {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lexopt::{Parser, ValueExt};
-use podlocal_settings::program::Flag;
+use podlocal_settings::program::{Flag, did_you_mean};
 use podlocal_settings::read::Mistake;
 use podlocal_settings::value::{self, Expected};
 
@@ -21,7 +21,8 @@ impl Taker {
     /// Takes the value of the flag `name`.
     pub(super) fn take(&mut self, name: &str, parser: &mut Parser) {
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
-            self.mistakes.push(format!("--{name}: there is no such flag"));
+            let meant = did_you_mean(name, "--", FLAGS.iter().map(|flag| flag.name));
+            self.mistakes.push(format!("--{name}: there is no such flag{meant}"));
             // So that `--flag=value` is one mistake.
             let _ = parser.optional_value();
             return;

@@ -55,7 +55,7 @@ fn every_mistake_is_in_one_message() {
     let message = parsed(&arguments, "ndots: many\nzone: a.b\n").expect_err("mistakes").to_string();
     for part in [
         "--listen: \"here\": expected an address",
-        "--lisen: there is no such flag",
+        "--lisen: there is no such flag; did you mean --listen?",
         "--tls-cert and --tls-key",
         "--namespace: not a flag of this command: inject or check takes it",
         "unexpected argument \"extra\"",
@@ -73,7 +73,17 @@ fn every_mistake_is_in_one_message() {
 #[test]
 fn a_command_that_there_is_not_is_named_with_those_that_there_are() {
     let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
-    assert!(message.contains("the command: \"chekc\": expected serve, inject or check"), "{message}");
+    let expected = "the command: \"chekc\": expected serve, inject or check; did you mean check?";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn a_file_without_its_flag_is_answered_with_the_flag_where_files_are_taken() {
+    for (command, is_answered) in [("check", true), ("inject", true), ("serve", false)] {
+        let message = parsed(&[command, "app.yaml"], "").expect_err("mistakes").to_string();
+        assert!(message.contains("unexpected argument \"app.yaml\""), "{message}");
+        assert_eq!(message.contains("did you mean -f app.yaml?"), is_answered, "{message}");
+    }
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! What the proxies ask the nodes for: CPU and memory on top of what the pods request themselves. Pure.
+
+use podlocal_settings::value::Quantity;
+use serde_json::{Value, json};
+
+use super::ledger::Pods;
+
+/// The requests of one proxy. BestEffort pods and those with resources as a whole have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requests {
+    cpu: Quantity,
+    memory: Quantity,
+}
+
+/// The requests of all proxies that have any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many pods; of a workload that has one on each node, one.
+    pub pods: u64,
+    /// Thousandths of a CPU, rounded up for each proxy.
+    pub cpu_millis: u64,
+    /// Bytes.
+    pub memory_bytes: u64,
+}
+
+impl Requests {
+    /// Those of an injected container.
+    pub fn of(container: &Value) -> Option<Self> {
+        let requests = &container["resources"]["requests"];
+        let of = |name: &str| Quantity::parse(requests[name].as_str()?).ok();
+        Some(Self { cpu: of("cpu")?, memory: of("memory")? })
+    }
+
+    /// In a few words.
+    pub fn words(&self) -> String {
+        format!("+ requests cpu {}, memory {}", self.cpu, self.memory)
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        json!({"cpu": self.cpu.as_str(), "memory": self.memory.as_str()})
+    }
+}
+
+impl Sum {
+    /// Of workloads with so many pods each.
+    pub fn of<'a>(workloads: impl Iterator<Item = (Pods, &'a Requests)>) -> Self {
+        workloads.fold(Self::default(), |sum, (pods, requests)| {
+            let pods = pods.at_least();
+            Self {
+                pods: sum.pods.saturating_add(pods),
+                cpu_millis: sum.cpu_millis.saturating_add(requests.cpu.millis().saturating_mul(pods)),
+                memory_bytes: sum.memory_bytes.saturating_add(requests.memory.whole().saturating_mul(pods)),
+            }
+        })
+    }
+
+    /// As people read it: `1.06 CPU and 1.66 GiB`.
+    pub fn words(&self) -> String {
+        let (whole, millis) = (self.cpu_millis / 1000, self.cpu_millis % 1000);
+        let cpu = format!("{whole}.{millis:03}");
+        let cpu = cpu.trim_end_matches('0').trim_end_matches('.');
+        let mebi = self.memory_bytes.div_ceil(1 << 20);
+        let memory = if mebi < 1024 {
+            format!("{mebi} MiB")
+        } else {
+            let hundredths = (mebi * 100).div_ceil(1024);
+            format!("{}.{:02} GiB", hundredths / 100, hundredths % 100)
+        };
+        format!("{cpu} CPU and {memory}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(cpu: &str, memory: &str) -> Option<Requests> {
+        Requests::of(&json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}}))
+    }
+
+    #[test]
+    fn a_proxy_without_resources_requests_nothing() {
+        assert_eq!(Requests::of(&json!({"name": "podlocal-dns"})), None);
+        assert_eq!(requests("10m", "16Mi").expect("two").words(), "+ requests cpu 10m, memory 16Mi");
+    }
+
+    #[test]
+    fn requests_add_up_over_all_pods_and_are_written_in_the_units_of_people() {
+        let (small, large) = (requests("10m", "16Mi").expect("two"), requests("1", "1Gi").expect("two"));
+        for (workloads, words) in [
+            (&[(Pods::Count(3), &small)][..], "0.03 CPU and 48 MiB"),
+            (&[(Pods::Count(100), &small)], "1 CPU and 1.57 GiB"),
+            (&[(Pods::Count(100), &small), (Pods::OneEachNode, &large)], "2 CPU and 2.57 GiB"),
+            (&[], "0 CPU and 0 MiB"),
+        ] {
+            assert_eq!(Sum::of(workloads.iter().copied()).words(), words);
+        }
+        let sum = Sum::of([(Pods::Count(u64::MAX), &large), (Pods::Count(1), &large)].into_iter());
+        assert_eq!(sum, Sum { pods: u64::MAX, cpu_millis: u64::MAX, memory_bytes: u64::MAX });
+    }
+}

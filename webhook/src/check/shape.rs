@@ -1,0 +1,169 @@
+//! What an API server refuses in an object, as far as it concerns us: metadata that is none, values that are no strings,
+//! numbers of pods that are none. Pure.
+
+use podlocal_settings::read::Mistake;
+use serde_json::Value;
+
+/// Members of the metadata that are texts.
+const TEXTS: [&str; 3] = ["name", "generateName", "namespace"];
+
+/// Members of the metadata whose values are texts.
+const MAPS: [&str; 2] = ["labels", "annotations"];
+
+/// Fields whose number multiplies the pods below them.
+pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
+
+/// Everything that is refused: in the metadata of the object and of its pod templates, and in the numbers of their pods.
+pub fn refused(object: &Value) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    of_metadata(&object["metadata"], "metadata", &mut mistakes);
+    for part in ["spec", "template"] {
+        walk(&object[part], part, &mut mistakes);
+    }
+    mistakes
+}
+
+/// Looks through `value`; whether there are pods in it. What has none below it may mean anything by these names.
+fn walk(value: &Value, place: &str, mistakes: &mut Vec<Mistake>) -> bool {
+    match value {
+        Value::Object(members) => {
+            if is_template(place, value) {
+                of_metadata(&value["metadata"], &format!("{place}.metadata"), mistakes);
+                return true;
+            }
+            let mut has_pods = false;
+            for (key, member) in members {
+                has_pods |= walk(member, &format!("{place}.{key}"), mistakes);
+            }
+            for name in MULTIPLIERS.into_iter().filter(|_| has_pods) {
+                let number = &value[name];
+                if !number.is_null() && number.as_u64().is_none() {
+                    let expected = "a whole number, 0 or more; counted as 1";
+                    mistakes.push(Mistake::new(format!("{place}.{name}"), &text(number), expected));
+                }
+            }
+            has_pods
+        }
+        Value::Array(items) => {
+            let mut has_pods = false;
+            for (index, item) in items.iter().enumerate() {
+                has_pods |= walk(item, &format!("{place}[{index}]"), mistakes);
+            }
+            has_pods
+        }
+        _ => false,
+    }
+}
+
+/// Whether `value`, under the last key of `place`, is a pod template.
+pub(super) fn is_template(place: &str, value: &Value) -> bool {
+    place.to_ascii_lowercase().ends_with("template") && value["spec"]["containers"].is_array()
+}
+
+fn of_metadata(metadata: &Value, place: &str, mistakes: &mut Vec<Mistake>) {
+    let mut wrong = |place: String, value: &Value, expected: String| {
+        mistakes.push(Mistake::new(place, &text(value), expected));
+    };
+    if !metadata.is_null() && !metadata.is_object() {
+        return wrong(place.to_owned(), metadata, "an object with name, labels and annotations".to_owned());
+    }
+    for name in TEXTS {
+        let value = &metadata[name];
+        if !value.is_null() && !value.is_string() {
+            wrong(format!("{place}.{name}"), value, quoted(value));
+        }
+    }
+    for map in MAPS {
+        match &metadata[map] {
+            Value::Null => {}
+            Value::Object(members) => {
+                let members = members.iter().filter(|(_, value)| !value.is_null() && !value.is_string());
+                for (key, value) in members {
+                    wrong(format!("{place}.{map} {key}"), value, quoted(value));
+                }
+            }
+            other => wrong(format!("{place}.{map}"), other, "an object of strings".to_owned()),
+        }
+    }
+}
+
+fn quoted(value: &Value) -> String {
+    if value.is_object() || value.is_array() {
+        "a string".to_owned()
+    } else {
+        format!("a string: '{value}', with quotes")
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(metadata: &Value, replicas: &Value, of_pod: &Value) -> Value {
+        json!({"kind": "Deployment", "metadata": metadata, "spec": {
+            "replicas": replicas, "template": {"metadata": of_pod, "spec": {"containers": [{"name": "a"}]}},
+        }})
+    }
+
+    #[test]
+    fn what_no_api_server_takes_is_named_with_its_place() {
+        let (fine, one) =
+            (json!({"name": "a", "labels": {"a": "3", "b": null}, "annotations": null}), json!(1));
+        for (metadata, replicas, of_pod, expected) in [
+            (&fine, &one, &fine, ""),
+            (&fine, &Value::Null, &Value::Null, ""),
+            (&json!({"name": 3}), &one, &fine, "metadata.name: \"3\": expected a string: '3', with quotes"),
+            (
+                &json!("x"),
+                &one,
+                &fine,
+                "metadata: \"x\": expected an object with name, labels and annotations",
+            ),
+            (
+                &json!({"labels": ["a"]}),
+                &one,
+                &fine,
+                "metadata.labels: \"[\\\"a\\\"]\": expected an object of strings",
+            ),
+            (
+                &fine,
+                &one,
+                &json!({"annotations": {"x.io/y": true}}),
+                "spec.template.metadata.annotations x.io/y: \"true\": expected a string: 'true', with quotes",
+            ),
+            (
+                &fine,
+                &json!(-1),
+                &fine,
+                "spec.replicas: \"-1\": expected a whole number, 0 or more; counted as 1",
+            ),
+            (
+                &fine,
+                &json!("3"),
+                &fine,
+                "spec.replicas: \"3\": expected a whole number, 0 or more; counted as 1",
+            ),
+            (
+                &fine,
+                &json!(1.5),
+                &fine,
+                "spec.replicas: \"1.5\": expected a whole number, 0 or more; counted as 1",
+            ),
+        ] {
+            let found: Vec<_> =
+                refused(&deployment(metadata, replicas, of_pod)).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join("; "), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_that_multiply_no_pods_may_be_anything() {
+        let other = json!({"kind": "Scaler", "metadata": {}, "spec": {"replicas": "many", "list": [{"parallelism": []}]}});
+        assert_eq!(refused(&other), []);
+    }
+}

@@ -1,0 +1,81 @@
+//! Labels and annotations of ours that stand where they do nothing: on what makes the pods, not on the pod template. Pure.
+//!
+//! The API server shows the webhook pods only, and a controller gives a pod the metadata of its template, not its own.
+
+use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
+use podlocal_settings::read::Mistake;
+use serde_json::Value;
+
+/// What stands on `object`, a Deployment for instance, or on the Jobs of a CronJob, and not in `pod`, its template. `path` is
+/// the JSON pointer to the template, where it is known. One that the template repeats, as kustomize does with labels, is no
+/// mistake.
+pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<Mistake> {
+    let kind = object["kind"].as_str().unwrap_or("object");
+    if kind == "Pod" {
+        return Vec::new();
+    }
+    let target = match path {
+        Some(path) => format!("{}.metadata", path.trim_start_matches('/').replace('/', ".")),
+        None => "the metadata of its pod template".to_owned(),
+    };
+    let holders = [
+        (format!("the {kind} itself"), &object["metadata"]),
+        (format!("the {kind}'s jobTemplate"), &object["spec"]["jobTemplate"]["metadata"]),
+    ];
+    let mut mistakes = Vec::new();
+    for (holder, metadata) in holders {
+        for (sort, members) in [("label", "labels"), ("annotation", "annotations")] {
+            for (key, value) in metadata[members].as_object().into_iter().flatten() {
+                let is_ours = match sort {
+                    "label" => key == INJECT_LABEL,
+                    _ => key.starts_with(ANNOTATION_PREFIX) && key != STATUS_ANNOTATION,
+                };
+                if !is_ours || pod["metadata"][members].get(key).is_some() {
+                    continue;
+                }
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let expected = format!("it in {target}: does nothing here");
+                mistakes.push(Mistake::new(format!("{sort} {key} of {holder}"), &text, expected));
+            }
+        }
+    }
+    mistakes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use podlocal_settings::table;
+    use serde_json::json;
+
+    #[test]
+    fn what_stands_on_the_workload_and_not_in_its_template_does_nothing() {
+        let ours = json!({"labels": {INJECT_LABEL: "enabled", "app": "x"}, "annotations": {table::NDOTS.annotation(): "1"}});
+        let plain = json!({"labels": {"app": "x"}, "annotations": {STATUS_ANNOTATION: "injected", "a": "b"}});
+        for (kind, own, of_jobs, of_pod, expected) in [
+            ("Deployment", &ours, &plain, &plain, 2),
+            ("Deployment", &ours, &plain, &Value::Null, 2),
+            ("Deployment", &ours, &plain, &ours, 0),
+            ("Deployment", &plain, &plain, &ours, 0),
+            ("CronJob", &plain, &ours, &plain, 2),
+            ("Pod", &ours, &plain, &plain, 0),
+        ] {
+            let object =
+                json!({"kind": kind, "metadata": own, "spec": {"jobTemplate": {"metadata": of_jobs}}});
+            let found = misplaced(&object, &json!({"metadata": of_pod}), Some("/spec/template"));
+            assert_eq!(found.len(), expected, "{object} {found:?}");
+        }
+    }
+
+    #[test]
+    fn it_says_where_it_belongs() {
+        let object = json!({"kind": "Deployment", "metadata": {"labels": {INJECT_LABEL: "enabled"}}});
+        let found = |path| misplaced(&object, &json!({}), path)[0].to_string();
+        assert_eq!(
+            found(Some("/spec/template")),
+            "label podlocal-dns.io/inject of the Deployment itself: \"enabled\": \
+             expected it in spec.template.metadata: does nothing here"
+        );
+        assert!(found(None).contains("the metadata of its pod template"), "{}", found(None));
+    }
+}
