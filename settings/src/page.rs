@@ -9,6 +9,13 @@ pub fn markdown() -> String {
         "# Settings\n\nPrinted from the table in `settings/src/table.rs` by `just settings-page`.\n\n\
          A setting named `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, or of its \
          namespace as the default of all pods there, the sidecar's flag `--cache-size` and its variable `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
+         For an injected pod the annotation of the pod wins over that of its namespace, that over the cluster-wide \
+         settings file of the webhook, and that over the default here, setting by setting: \
+         [defaults for all pods](install.md#defaults-for-all-pods).\n\n\
+         \"Where\" says `annotation` of what may be an annotation or a line of that file, and `sidecar` of what the proxy \
+         takes as flag or variable. With `sidecar` alone it is for who runs the proxy by hand or as a shared tier: the \
+         owner of a pod cannot set it, and an operator can by an image of their own: \
+         [what no annotation sets](install.md#what-no-annotation-sets).\n\n\
          Lists have commas between their elements. A list without a default may be given empty, \
          `podlocal-dns.io/patient-names: \"\"`: then nothing holds that was given elsewhere, so one pod can take back \
          what is set for all. An empty value of any other setting is a mistake.\n\n\
