@@ -41,8 +41,9 @@ pub struct Resource<'a> {
 #[derive(Debug, Deserialize)]
 struct Page<T> {
     metadata: PageMetadata,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
+    /// Nothing, or null, where there are none: Go's empty list may be either.
+    #[serde(default = "Option::default")]
+    items: Option<Vec<T>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,7 +146,7 @@ pub async fn list<T: DeserializeOwned>(
         };
         let error = match client.request::<Page<T>>(request).await {
             Ok(page) => {
-                each(page.items, page.metadata.remaining_item_count);
+                each(page.items.unwrap_or_default(), page.metadata.remaining_item_count);
                 match page.metadata.next.filter(|token| !token.is_empty()) {
                     Some(token) => parameters.continue_token = Some(token),
                     None => return Seen::Is(()),
@@ -155,14 +156,12 @@ pub async fn list<T: DeserializeOwned>(
             }
             Err(error) => error,
         };
-        match (fresh_token(&error), is_passing(&error)) {
-            (Some(token), _) => parameters.continue_token = Some(token),
-            (None, true) => match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return unseen(&error, &resource),
-            },
-            (None, false) => return unseen(&error, &resource),
+        let token = fresh_token(&error);
+        match pauses.next().filter(|_| token.is_some() || is_passing(&error)) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return unseen(&error, &resource),
         }
+        parameters.continue_token = token.or(parameters.continue_token);
     }
 }
 
@@ -206,4 +205,17 @@ pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
         below = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_without_items_may_say_so_by_null_or_not_at_all() {
+        for text in [r#"{"metadata": {}, "items": null}"#, r#"{"metadata": {}}"#] {
+            let page: Page<Value> = serde_json::from_str(text).expect("a page");
+            assert!(page.items.unwrap_or_default().is_empty());
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! somewhere below `spec`, below a key that ends in `template`. So are those of Kubeflow, Volcano, JobSet, Ray, Knative,
 //! Argo Rollouts.
 
+use std::collections::HashSet;
+
 use podlocal_settings::read::Mistake;
 use serde_json::{Value, json};
 
@@ -63,18 +65,21 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
         (of, kind(object).to_owned())
     };
     let mut found = Vec::new();
-    let names: Vec<_> = objects
+    let of_controllers: HashSet<_> = objects
         .iter()
         .filter(|object| !below(object).is_empty())
-        .map(|object| (identity(object), object["metadata"]["name"].clone()))
+        .map(|object| {
+            let (namespace, kind) = identity(object);
+            (namespace, kind, name(object).to_owned())
+        })
         .collect();
     for object in objects {
         let (namespace, kind) = identity(object);
         let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
         let controller = owners.find(|owner| owner["controller"] == true);
         let is_here = |owner: &Value| {
-            let kind = owner["kind"].as_str().unwrap_or_default().to_owned();
-            names.contains(&((namespace.clone(), kind), owner["name"].clone()))
+            let [kind, name] = ["kind", "name"].map(|key| owner[key].as_str().unwrap_or_default().to_owned());
+            of_controllers.contains(&(namespace.clone(), kind, name))
         };
         if controller.is_some_and(is_here) {
             continue;
