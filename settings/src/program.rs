@@ -8,7 +8,7 @@ mod command;
 mod help;
 mod nearest;
 
-pub use command::{Command, Example, Flag, find, names};
+pub use command::{Command, Example, Flag, SERVE_EXIT_CODES, find, names};
 pub use help::Length;
 pub use nearest::did_you_mean;
 

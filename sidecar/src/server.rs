@@ -46,10 +46,10 @@ pub struct Service<U> {
 /// What to do next about a message.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// Send what was written.
-    Answer,
-    /// Send nothing.
-    Silence,
+    /// Send what was written; how that was counted.
+    Answer(Outcome),
+    /// Send nothing; how that was counted.
+    Silence(Outcome),
     /// Await [`Service::resolve`] and send what is written of it; the places are held until then.
     Wait(Box<Query<'a>>, Places),
 }
@@ -97,7 +97,7 @@ impl<U: Upstream> Service<U> {
         self.metrics.query(transport);
         if !self.sources.are_answered(source, now) {
             self.metrics.outcome(Outcome::Forbidden);
-            return Step::Silence;
+            return Step::Silence(Outcome::Forbidden);
         }
         let query = match Query::parse(bytes) {
             Ok(query) => query,
@@ -107,10 +107,10 @@ impl<U: Upstream> Service<U> {
         if let Some(outcome) = self.resolver.hit(&query, now, self.limit(&client, transport), out) {
             if outcome == Outcome::Probed && self.sources.is_silenced(source, now) {
                 self.end(&client, transport, Outcome::Flood);
-                return Step::Silence;
+                return Step::Silence(Outcome::Flood);
             }
             self.end(&client, transport, outcome);
-            return Step::Answer;
+            return Step::Answer(outcome);
         }
         let refused = if self.resolver.is_loop(&query) {
             Outcome::Loop
@@ -121,7 +121,7 @@ impl<U: Upstream> Service<U> {
                     self.metrics.limit_reached(limit);
                     if !is_told {
                         self.end(&client, transport, Outcome::Flood);
-                        return Step::Silence;
+                        return Step::Silence(Outcome::Flood);
                     }
                     Outcome::Overload
                 }
@@ -129,7 +129,7 @@ impl<U: Upstream> Service<U> {
         };
         reply::write_error(&query, Rcode::SERVFAIL, out);
         self.end(&client, transport, refused);
-        Step::Answer
+        Step::Answer(refused)
     }
 
     /// What is to be said to all who wait for the answer to that question.
@@ -170,10 +170,10 @@ impl<U: Upstream> Service<U> {
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {
         if reply::write_rejection(bytes, rejected, out) {
             self.metrics.outcome(Outcome::Rejected);
-            Step::Answer
+            Step::Answer(Outcome::Rejected)
         } else {
             self.metrics.outcome(Outcome::Dropped);
-            Step::Silence
+            Step::Silence(Outcome::Dropped)
         }
     }
 

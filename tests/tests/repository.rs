@@ -230,9 +230,10 @@ fn every_image_of_ours_has_the_version_of_the_workspace() {
     let version = env!("CARGO_PKG_VERSION");
     let script = "tests/cluster/run";
     let mut found = 0;
-    for (path, text) in files("manifests", ".yaml").into_iter().chain([(script.to_owned(), text(script))]) {
+    let named = files("manifests", ".yaml").into_iter().chain(files("docs", ".md"));
+    for (path, text) in named.chain([(script.to_owned(), text(script))]) {
         // Without a tag the kustomization beside it has one; the script has a pattern, too.
-        let references = text.split(OURS).skip(1).map(|rest| rest.split(['\n', '}', ' ']).next());
+        let references = text.split(OURS).skip(1).map(|rest| rest.split(['\n', '}', ' ', '`', '|']).next());
         let tags = references.filter_map(|reference| Some(reference?.split_once(':')?.1));
         let tags = tags.filter(|tag| tag.starts_with(char::is_alphanumeric));
         let new_tags = text.lines().filter_map(|line| line.trim().strip_prefix("newTag: "));

@@ -73,8 +73,10 @@ impl App {
         let admin = bind("--admin-listen", settings.admin_listen, 8080)?;
 
         let common = &settings.common;
-        // A file that is not there says nothing; the flags may say it all.
-        let resolv_conf = std::fs::read_to_string(&common.resolv_conf).unwrap_or_default();
+        let resolv_conf = common.resolv_conf().unwrap_or_else(|why| {
+            tracing::warn!("{why}");
+            String::new()
+        });
         let (cluster, known) = watch::channel(Cluster::new(&common.cluster, &resolv_conf));
         let served = Arc::new(Served::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };

@@ -34,7 +34,7 @@ pub struct Tier {
 }
 
 /// What the flags say about the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 #[allow(missing_docs, reason = "each is the flag of that name")]
 pub struct ClusterFlags {
     pub dns: Vec<SocketAddr>,

@@ -21,7 +21,7 @@ mod taker;
 use taker::{Taker, address, count, host, path};
 
 /// The resolv.conf that is read where none is named.
-pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -121,8 +121,8 @@ pub struct Common {
     pub image: String,
     /// What is said about the cluster.
     pub cluster: ClusterFlags,
-    /// The file that tells what the flags do not.
-    pub resolv_conf: PathBuf,
+    /// The file that was named to tell what the flags do not.
+    pub resolv_conf: Option<PathBuf>,
     /// The cluster-wide defaults of the pods' settings.
     pub defaults: Defaults,
     /// What is logged.
@@ -197,6 +197,18 @@ impl Common {
     pub fn own_image() -> String {
         format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"))
     }
+
+    /// The text that tells what the flags do not: our own `resolv.conf`, which need not be there, or the file that was named.
+    ///
+    /// # Errors
+    /// A sentence, when the named file cannot be read; the flags may say it all without it.
+    pub fn resolv_conf(&self) -> Result<String, String> {
+        match &self.resolv_conf {
+            None => Ok(std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| format!("--resolv-conf {}: {error}; it says nothing, then", file.display())),
+        }
+    }
 }
 
 impl Taker {
@@ -214,7 +226,7 @@ impl Taker {
                     .flatten()
                     .collect(),
             },
-            resolv_conf: self.one("resolv-conf", path).unwrap_or_else(|| RESOLV_CONF.into()),
+            resolv_conf: self.one("resolv-conf", path),
             defaults: defaults.unwrap_or_default(),
             log_level: self.one(table::LOG_LEVEL.name, LogLevel::parse).unwrap_or(LogLevel::Info),
         }

@@ -1,7 +1,7 @@
 //! The commands and their flags, as data, and the program as people meet it.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_ENABLED, INJECT_LABEL};
-use podlocal_settings::program::{Command, Example, Flag, Kind, Program, Row, Section};
+use podlocal_settings::program::{Command, Example, Flag, Kind, Program, Row, SERVE_EXIT_CODES, Section};
 use podlocal_settings::table::{self, TABLE};
 
 /// The words of the commands, by which they are found again.
@@ -22,11 +22,7 @@ pub const COMMANDS: &[Command] = &[
             purpose: "Beside a cluster, from outside, while you change it",
             line: "podlocal-webhook serve --kubeconfig config --cluster-dns 10.96.0.10 --listen 0.0.0.0:8443",
         }],
-        exit_codes: &[
-            (0, "a drained SIGTERM"),
-            (1, "it cannot start, the log says why"),
-            (2, "a second signal cut the drain"),
-        ],
+        exit_codes: SERVE_EXIT_CODES,
         ..Command::EMPTY
     },
     Command {

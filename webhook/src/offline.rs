@@ -58,14 +58,17 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         }
     }
 
-    // A file that is not there says nothing; the flags may say it all.
-    let resolv_conf = std::fs::read_to_string(&settings.common.resolv_conf).unwrap_or_default();
+    let mut remarks = Vec::new();
+    let resolv_conf = settings.common.resolv_conf().unwrap_or_else(|why| {
+        remarks.push(why);
+        String::new()
+    });
     let mut injector = Injector {
         cluster: Cluster::new(&settings.common.cluster, &resolv_conf),
         policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
         namespace: &settings.namespace,
         annotations: files.iter().flat_map(|(_, documents)| documents).filter_map(of_namespace).collect(),
-        remarks: Vec::new(),
+        remarks,
     };
     let mut results = Vec::new();
     for (name, documents) in files {

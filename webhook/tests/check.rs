@@ -2,11 +2,10 @@
 
 mod common;
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use common::program;
+use common::{piped, program};
 use serde_json::{Value, json};
 
 const WORKLOADS: &str = include_str!("check/workloads.yaml");
@@ -62,7 +61,7 @@ fn json_says_what_the_page_says() {
 #[test]
 fn what_inject_does_is_what_check_says() {
     let document = json_of(&["-f", "-", "--verbose"], WORKLOADS);
-    let injected = run(
+    let injected = piped(
         &["inject", "-f", "-", "--cluster-dns", "10.96.0.10"],
         &without("no-pod", &without("empty", WORKLOADS)),
     );
@@ -144,7 +143,7 @@ fn what_is_no_object_is_named_by_its_number_by_check_and_by_inject() {
         ),
     ] {
         for command in ["check", "inject"] {
-            let output = run(&[command, "-f", "-", "--cluster-dns", "10.96.0.10"], text);
+            let output = piped(&[command, "-f", "-", "--cluster-dns", "10.96.0.10"], text);
             let said = stderr(&output).replace(", line 1:", ":").replace(", line 2:", ":");
             assert_eq!(output.status.code(), Some(1), "{command} {text}: {said}");
             assert!(said.contains(&format!("standard input: {wrong}")), "{command} {text}: {said}");
@@ -161,7 +160,7 @@ fn a_label_or_setting_on_the_workload_and_not_on_its_pods_is_named_by_check_and_
     let output = check(&["-f", "-", "--strict"], text);
     assert_eq!(output.status.code(), Some(3));
     let page = String::from_utf8(output.stdout).expect("UTF-8");
-    let injected = run(&["inject", "-f", "-", "--cluster-dns", "10.96.0.10"], text);
+    let injected = piped(&["inject", "-f", "-", "--cluster-dns", "10.96.0.10"], text);
     for said in [page, stderr(&injected)] {
         for what in ["label podlocal-dns.io/inject", "annotation podlocal-dns.io/ndots"] {
             let line = said.lines().find(|line| line.contains(&format!("{what} of the Deployment itself")));
@@ -209,8 +208,17 @@ fn the_address_of_the_clusters_dns_is_asked_for_where_inject_needs_it() {
     let page = String::from_utf8(check(&["-f", "-", "--verbose", "--resolv-conf", "/none"], POD).stdout);
     let page = page.expect("UTF-8");
     assert!(page.contains("inject -f FILE --cluster-dns 10.96.0.10\n"), "{page}");
-    let said = stderr(&run(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
+    assert!(page.contains("Note: --resolv-conf /none: "), "what was named and is not there is said\n{page}");
+    let said = stderr(&piped(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
+    assert!(said.contains("--resolv-conf /none: "), "{said}");
     assert!(said.contains("give --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
+}
+
+#[test]
+fn what_documents_call_things_does_not_steer_a_terminal() {
+    let pod = POD.replace("name: app\nspec", "name: \"a\\e[31m\"\nspec");
+    let page = String::from_utf8(check(&["-f", "-"], &pod).stdout).expect("UTF-8");
+    assert!(page.contains("Pod/a\\u{1b}[31m") && !page.contains('\u{1b}'), "{page}");
 }
 
 #[test]
@@ -264,7 +272,7 @@ fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
 fn a_template_that_was_not_rendered_is_answered_with_how_to() {
     for text in ["kind: {{ .Values.kind }}\n", "a: 1\n---\n{{- if .x }}\nkind: Pod\n{{- end }}\n"] {
         for command in ["check", "inject"] {
-            let output = run(&[command, "-f", "-"], text);
+            let output = piped(&[command, "-f", "-"], text);
             assert_eq!(output.status.code(), Some(1));
             assert!(
                 stderr(&output).contains("render it first, such as `helm template . |"),
@@ -320,20 +328,7 @@ fn json_of(flags: &[&str], input: &str) -> Value {
 }
 
 fn check(flags: &[&str], input: &str) -> Output {
-    run(&[&["check"], flags].concat(), input)
-}
-
-fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = program()
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    // A program that refuses its flags does not read.
-    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("ends")
+    piped(&[&["check"], flags].concat(), input)
 }
 
 fn stderr(output: &Output) -> String {

@@ -276,14 +276,23 @@ impl TestCluster {
         self.api.put(&format!("{NAMESPACES}/{namespace}/services/{name}"), service);
     }
 
-    /// The endpoints of the webhook, with what each says about being ready.
+    /// The pods of the webhook, with what each says about being ready, in a slice for each family of addresses.
     fn slice(&self, ready: &[Option<bool>]) {
-        let endpoints: Vec<_> = ready.iter().map(|ready| json!({"conditions": {"ready": ready}})).collect();
-        let labels = json!({"kubernetes.io/service-name": "podlocal-dns-webhook"});
-        self.api.put(
-            &format!("{SLICES}/podlocal-dns-webhook-1"),
-            json!({"metadata": {"name": "podlocal-dns-webhook-1", "labels": labels}, "endpoints": endpoints}),
-        );
+        for (family, prefix) in [("IPv4", "10.244.1."), ("IPv6", "fd00::")] {
+            let endpoint = |(number, ready): (usize, &Option<bool>)| {
+                json!({
+                    "addresses": [format!("{prefix}{number}")], "conditions": {"ready": ready},
+                    "targetRef": {"kind": "Pod", "name": format!("podlocal-dns-webhook-{number}")},
+                })
+            };
+            let endpoints: Vec<_> = ready.iter().enumerate().map(endpoint).collect();
+            let name = format!("podlocal-dns-webhook-{}", family.to_lowercase());
+            let labels = json!({"kubernetes.io/service-name": "podlocal-dns-webhook"});
+            let slice = json!({
+                "metadata": {"name": name, "labels": labels}, "addressType": family, "endpoints": endpoints,
+            });
+            self.api.put(&format!("{SLICES}/{name}"), slice);
+        }
     }
 
     fn check(&self, flags: &[&str]) -> Output {

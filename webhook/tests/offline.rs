@@ -2,10 +2,9 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use common::program;
+use common::piped;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::table::NAMESPACE;
 use podlocal_webhook::yaml;
@@ -202,17 +201,7 @@ fn a_document_that_cannot_be_read_is_named_and_nothing_is_printed() {
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";
 
 fn inject(flags: &[&str], input: &str) -> Output {
-    let mut child = program()
-        .args(["inject", "--cluster-dns", "10.96.0.10"])
-        .args(flags)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    // A program that refuses its flags does not read.
-    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("ends")
+    piped(&[&["inject", "--cluster-dns", "10.96.0.10"], flags].concat(), input)
 }
 
 fn text_of(documents: &[Value]) -> String {

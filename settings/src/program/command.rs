@@ -45,6 +45,13 @@ pub struct Flag {
     pub sentence: &'static str,
 }
 
+/// How a program that serves ends; both do it alike.
+pub const SERVE_EXIT_CODES: &[(u8, &str)] = &[
+    (0, "a drained SIGTERM"),
+    (1, "it cannot start, the log says why"),
+    (2, "a second signal cut the drain"),
+];
+
 impl Command {
     /// One that says nothing: what a row of a table leaves out.
     pub const EMPTY: Self = Self {

@@ -1,6 +1,6 @@
 //! The commands and their flags, as data: arguments are read, help, man page and completions written by them.
 
-use podlocal_settings::program::{Command, Example, Flag};
+use podlocal_settings::program::{Command, Example, Flag, SERVE_EXIT_CODES};
 
 /// Flags of `lookup` and `stats`, by which they are found again.
 #[allow(missing_docs, reason = "the table says what each is")]
@@ -30,11 +30,7 @@ pub const COMMANDS: &[Command] = &[
                 line: "podlocal-sidecar serve --role shared --upstream 10.96.0.10",
             },
         ],
-        exit_codes: &[
-            (0, "a drained SIGTERM"),
-            (1, "it cannot start, the log says why"),
-            (2, "a second signal cut the drain"),
-        ],
+        exit_codes: SERVE_EXIT_CODES,
         ..Command::EMPTY
     },
     Command {

@@ -111,7 +111,8 @@ impl Socket {
         }
     }
 
-    /// Fewer came than were asked for, so there are no more: the next one wakes us (epoll(7), "edge-triggered").
+    /// Fewer came than were asked for, so there are no more: the next one wakes us (epoll(7), "edge-triggered"). Nothing is lost
+    /// between, because a worker's runtime has one thread: it looks at epoll after this.
     fn forget_readiness(&self) {
         let none = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let _ = self.socket.try_io(Interest::READABLE, none); // the same error

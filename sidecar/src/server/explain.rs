@@ -6,17 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ending, Service};
+use super::{Ending, Service, Step};
 use crate::cache::entry::Entry;
 use crate::flight::Role;
-use crate::limits;
 use crate::metrics::{Outcome, Transport};
 use crate::query::Query;
-use crate::reply;
 use crate::resolver::Resolution;
 use crate::resolver::explain::Standing;
 use crate::upstream::Upstream;
-use crate::wire::Rcode;
 
 /// What became of a query.
 #[derive(Debug)]
@@ -47,54 +44,29 @@ pub enum Waited {
 }
 
 impl<U: Upstream> Service<U> {
-    /// Answers a query and tells how. It is counted like one that comes by TCP, may wait for the upstream, warms the
-    /// cache and takes its place among those who wait. Whether its source is answered is not asked: whoever comes to the
-    /// admin port over the loopback stands inside the pod.
+    /// Answers a query and tells how: the same way as one that comes by TCP from the pod itself, so it is counted, may wait
+    /// for the upstream, warms the cache and takes its place among those who wait.
     pub async fn explain(&self, bytes: &[u8]) -> Explained {
         let begun = Instant::now();
         let now = begun.into_std();
         let mut answer = Vec::new();
-        self.metrics.query(Transport::Tcp);
-        let explained = |outcome, answer, standing, waited| {
-            let took = begun.elapsed();
-            Explained { outcome, answer, standing, waited, begun, took }
-        };
-        let query = match Query::parse(bytes) {
-            Ok(query) => query,
-            Err(rejected) => {
-                self.reject(bytes, rejected, &mut answer);
-                let outcome = if answer.is_empty() { Outcome::Dropped } else { Outcome::Rejected };
-                return explained(outcome, answer, None, None);
+        let standing = Query::parse(bytes).ok().map(|query| self.resolver.standing(&query.key, now));
+        let (outcome, waited) = match self.step(bytes, SOURCE, Transport::Tcp, now, &mut answer) {
+            Step::Answer(outcome) => (outcome, None),
+            Step::Silence(outcome) => {
+                answer.clear();
+                (outcome, None)
+            }
+            Step::Wait(query, _places) => {
+                let ending = Ending::of(self, &*query, Transport::Tcp);
+                let resolution = self.resolve(&Arc::new(query.key.clone())).await;
+                self.metrics.waited(begun.elapsed());
+                let outcome = ending.write(&resolution, true, &mut answer);
+                (outcome, Some(resolution.into()))
             }
         };
-        let standing = Some(self.resolver.standing(&query.key, now));
-        let at_once = self.resolver.hit(&query, now, limits::TCP_MESSAGE, &mut answer).or_else(|| {
-            let is_loop = self.resolver.is_loop(&query);
-            is_loop.then(|| servfail(&query, Outcome::Loop, &mut answer))
-        });
-        if let Some(outcome) = at_once {
-            self.end(&query.client(), Transport::Tcp, outcome);
-            return explained(outcome, answer, standing, None);
-        }
-        let _places = match self.places(SOURCE, now) {
-            Ok(places) => places,
-            Err(refused) => {
-                self.metrics.limit_reached(refused.limit);
-                let outcome = servfail(&query, Outcome::Overload, &mut answer);
-                self.end(&query.client(), Transport::Tcp, outcome);
-                return explained(outcome, answer, standing, None);
-            }
-        };
-        let ending = Ending::of(self, &query, Transport::Tcp);
-        let resolution = self.resolve(&Arc::new(query.key.clone())).await;
-        let outcome = ending.write(&resolution, true, &mut answer);
-        explained(outcome, answer, standing, Some(resolution.into()))
+        Explained { outcome, answer, standing, waited, begun, took: begun.elapsed() }
     }
-}
-
-fn servfail(query: &Query, outcome: Outcome, answer: &mut Vec<u8>) -> Outcome {
-    reply::write_error(query, Rcode::SERVFAIL, answer);
-    outcome
 }
 
 /// Where the query would have come from.

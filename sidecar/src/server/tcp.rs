@@ -105,8 +105,8 @@ async fn read<U: Upstream>(
         }
         let now = Instant::now().into_std();
         match service.step(&message, source, Transport::Tcp, now, &mut answer) {
-            Step::Silence => {}
-            Step::Answer => {
+            Step::Silence(_) => {}
+            Step::Answer(_) => {
                 if !answers.send(&answer).await {
                     return Ok(());
                 }

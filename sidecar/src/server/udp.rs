@@ -66,8 +66,8 @@ impl<U: Upstream> Server<U> {
         let now = Instant::now().into_std();
         let batch = self.socket.answer(|bytes, client, out| {
             match self.service.step(bytes, client.ip(), Transport::Udp, now, out) {
-                Step::Answer => true,
-                Step::Silence => false,
+                Step::Answer(_) => true,
+                Step::Silence(_) => false,
                 Step::Wait(query, places) => self.wait(&query, client, places, drain, out),
             }
         })?;

@@ -1,6 +1,6 @@
 //! Reads what [`super::installation`] judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -61,14 +61,19 @@ async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> See
         namespace: Some(namespace),
         name: None,
     };
-    let mut ready = 0;
+    // With two address families each pod is in a slice of each.
+    let mut ready = HashSet::new();
     let labels = format!("kubernetes.io/service-name={service}");
     let seen = list(client, resource, Some(&labels), |slices: Vec<Value>, _| {
         let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
         // Absent is ready (`EndpointConditions` in `k8s.io/api/discovery/v1`).
-        ready += endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false).count() as u64;
+        let endpoints = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
+        ready.extend(endpoints.map(|endpoint| match &endpoint["targetRef"]["name"] {
+            Value::String(pod) => pod.clone(),
+            _ => endpoint["addresses"].to_string(),
+        }));
     });
-    seen.await.map(|()| ready)
+    seen.await.map(|()| ready.len() as u64)
 }
 
 async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {

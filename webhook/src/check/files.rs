@@ -46,8 +46,10 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     let number = documents.len();
     let objects = templates::objects(documents);
     let mut notes = Vec::new();
-    // A file that is not there says nothing; the flags may say it all.
-    let resolv_conf = std::fs::read_to_string(&settings.common.resolv_conf).unwrap_or_default();
+    let resolv_conf = settings.common.resolv_conf().unwrap_or_else(|why| {
+        notes.push(why);
+        String::new()
+    });
     let mut cluster = Cluster::new(&settings.common.cluster, &resolv_conf);
     if cluster.dns.is_empty() {
         cluster.dns.push(SOME_DNS);

@@ -1,7 +1,6 @@
 //! `check` of a cluster: what is installed there, and what would become of its pods.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use podlocal_settings::Settings;
@@ -17,7 +16,7 @@ use super::progress::Progress;
 use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
-use crate::config::{self, Check, Common};
+use crate::config::{Check, Common};
 use crate::dns;
 use crate::mutate::Policy;
 
@@ -31,7 +30,8 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     }
     let facts = facts::read(&client, &settings.webhook_configuration).await;
     let mut installation = judge(&facts);
-    let context = context(settings, &facts);
+    let mut notes = Vec::new();
+    let context = context(settings, &facts, &mut notes);
 
     let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
     // Where all were seen, one that is not among them came since, and is not opted in as far as anybody knows.
@@ -47,7 +47,6 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     let pods = pods.await;
     installation.extend(Finding::unseen("the pods", &pods));
 
-    let mut notes = Vec::new();
     let zone = Settings::defaults().zone;
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
         notes.push(format!("the cluster domain is taken for {zone}; --cluster-domain gives another"));
@@ -67,28 +66,30 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
 }
 
 /// What the installed webhook decides with; the flags of the command line win, one by one.
-fn context(settings: &Check, facts: &Facts) -> Context {
+fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context {
     let ours = &settings.common;
     let installed = facts.settings.is();
-    // The resolv.conf of this machine says nothing about another cluster; one that was named does.
-    let is_named = ours.resolv_conf != Path::new(config::RESOLV_CONF);
-    let resolv_conf = is_named.then(|| std::fs::read_to_string(&ours.resolv_conf).unwrap_or_default());
-    let mut cluster = Cluster::new(&ours.cluster, &resolv_conf.unwrap_or_default());
-    if let Some(installed) = installed.filter(|_| !is_named) {
-        let theirs = Cluster::new(&installed.cluster, "");
-        if ours.cluster.dns.is_empty() {
-            cluster.dns = theirs.dns;
-        }
-        if ours.cluster.domain.is_none() {
-            cluster.domain = theirs.domain;
-        }
-        if ours.cluster.extra_search.is_empty() {
-            cluster.extra_search = theirs.extra_search;
-        }
-        if ours.cluster.shared_tier.is_empty() {
-            cluster.shared_tier = theirs.shared_tier;
-        }
+    let mut flags = ours.cluster.clone();
+    let theirs = installed.map(|installed| installed.cluster.clone()).unwrap_or_default();
+    if flags.shared_tier.is_empty() {
+        flags.shared_tier = theirs.shared_tier;
     }
+    // The resolv.conf of this machine says nothing about another cluster; one that was named does, as a flag would.
+    if ours.resolv_conf.is_none() {
+        if flags.dns.is_empty() {
+            flags.dns = theirs.dns;
+        }
+        if flags.extra_search.is_empty() {
+            flags.extra_search = theirs.extra_search;
+        }
+        flags.domain = flags.domain.or(theirs.domain);
+    }
+    let named = ours.resolv_conf.as_ref().map(|_| ours.resolv_conf());
+    let named = named.transpose().unwrap_or_else(|why| {
+        notes.push(why);
+        None
+    });
+    let mut cluster = Cluster::new(&flags, &named.unwrap_or_default());
     if cluster.dns.is_empty() {
         cluster.dns = facts.cluster_dns.is().cloned().unwrap_or_default();
     }

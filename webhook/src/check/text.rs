@@ -25,7 +25,15 @@ pub fn page(report: &Report, settings: &Check) -> String {
     page.push_str(&mistakes(report));
     page.push_str(&sum(report));
     page.push_str(&estimate(report, settings.names));
-    page
+    printable(&page)
+}
+
+/// The page with its control characters escaped: what documents call things must not steer a terminal.
+fn printable(page: &str) -> String {
+    let is_ours = |character: char| !character.is_control() || character == '\n';
+    page.chars()
+        .map(|one| if is_ours(one) { one.to_string() } else { one.escape_default().to_string() })
+        .collect()
 }
 
 /// The workloads that are listed: of a cluster, unless all are wanted, not those that nobody has opted in.

@@ -1,4 +1,5 @@
-//! A counter as Prometheus' text format 0.0.4 shows it.
+//! A counter as Prometheus' text format 0.0.4 shows it. The sidecar has the same: neither program links the other, and what
+//! both link, `settings`, knows no metrics.
 
 use std::fmt;
 use std::ops::Deref;
