@@ -36,7 +36,6 @@ pub mod cluster;
 pub mod cluster_dns;
 pub mod cluster_tier;
 pub mod documents;
-pub mod failure;
 pub mod faults;
 mod framing;
 pub mod gang;
@@ -56,3 +55,5 @@ pub mod shared_tier;
 pub mod simulation;
 pub mod soak;
 pub mod testbed;
+
+pub use podlocal_harness::failure;

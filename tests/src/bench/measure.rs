@@ -9,7 +9,7 @@ use super::peers::find;
 use super::subject::{Running, Subject};
 use super::upstream::Upstream;
 use crate::failure::{Failure, Tried};
-use crate::gang::table::percentile;
+use podlocal_harness::table::percentile;
 use crate::load::datagrams::{Load, SILENCE};
 use crate::load::{Figures, name, paced, questions, streams};
 

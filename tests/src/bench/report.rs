@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::peers::PEERS;
 use super::rows::{Goal, Kind, Line, Row};
 use super::subject::{ECHO, SIDECAR, Subject};
-use crate::gang::table::{align, percentile};
+use podlocal_harness::table::{align, percentile};
 
 /// One turn of one subject.
 #[derive(Debug, Clone)]

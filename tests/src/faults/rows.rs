@@ -15,7 +15,7 @@ use super::hostile;
 use super::proxy::Proxy;
 use super::upstream::Upstream;
 use crate::failure::Failure;
-use crate::gang::table::percentile;
+use podlocal_harness::table::percentile;
 use crate::promises::{Row, no_such_row};
 
 /// The rows that there are, in the order in which they are run.

@@ -1,5 +1,7 @@
 //! Figures -> the table for people.
 
+use podlocal_harness::table::{align, percentile};
+
 use super::figures::Figures;
 
 /// The table, one line per arm.
@@ -7,25 +9,6 @@ pub fn table(arms: &[Figures]) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(arms.iter().map(row));
     align(&rows)
-}
-
-/// Rows of one length, with each column as wide as its widest cell. The first column is words, the others are figures.
-pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
-    let cells = || rows.iter().map(AsRef::as_ref);
-    let width =
-        |column: usize| cells().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..).map_while(width).collect();
-    let mut text = String::new();
-    for row in cells() {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            match column {
-                0 => text += &format!("{cell:<width$}"),
-                _ => text += &format!("  {cell:>width$}"),
-            }
-        }
-        text.push('\n');
-    }
-    text
 }
 
 const HEADER: [&str; 15] = [
@@ -73,28 +56,10 @@ fn row(figures: &Figures) -> [String; 15] {
     ]
 }
 
-/// The smallest value that at least `share` of the ascending values do not exceed (nearest rank); 0 of none.
-pub fn percentile(ascending: &[f64], share: f64) -> f64 {
-    // A rank is a small whole number; the cast rounds nothing that `ceil` has not.
-    #[expect(clippy::cast_sign_loss, reason = "shares and lengths are not negative")]
-    let rank = (ascending.len() as f64 * share).ceil() as usize;
-    ascending.get(rank.max(1) - 1).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gang::arm::Arm;
-
-    #[test]
-    fn percentiles_are_by_nearest_rank() {
-        let values: Vec<f64> = (1..=200).map(f64::from).collect();
-        assert_eq!(
-            [0.5, 0.99, 1.0].map(|share| percentile(&values, share).to_bits()),
-            [100.0, 198.0, 200.0].map(f64::to_bits)
-        );
-        assert_eq!(percentile(&[], 0.5).to_bits(), 0.0_f64.to_bits());
-    }
 
     #[test]
     fn columns_line_up_and_a_gang_that_never_started_has_no_time() {

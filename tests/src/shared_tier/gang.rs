@@ -11,7 +11,7 @@ use super::stage::{FREE, ONE_SOURCE, sidecars, tier};
 use crate::cluster_dns::{ClusterDns, Faults, World};
 use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
-use crate::gang::table::percentile;
+use podlocal_harness::table::percentile;
 use crate::load::batch::question;
 use crate::process::{datagrams_dropped, usage};
 use crate::promises::Row;

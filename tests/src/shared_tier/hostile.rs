@@ -13,7 +13,7 @@ use super::steady::{Steady, failed_and_slowest};
 use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
 use crate::faults::upstream::Upstream;
-use crate::gang::table::percentile;
+use podlocal_harness::table::percentile;
 use crate::process::{Confined, Machine, usage};
 use crate::promises::Row;
 

@@ -3,7 +3,7 @@
 use super::model::Outcome;
 use crate::gang::arm::Arm;
 use crate::gang::charts::colour;
-use crate::gang::table::{align, percentile};
+use podlocal_harness::table::{align, percentile};
 use crate::plot::{Axis, Chart, Line, Page};
 
 /// One gang, simulated.

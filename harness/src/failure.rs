@@ -1,4 +1,4 @@
-//! The one error of this crate: what was tried, and why it did not work.
+//! The one error of tests and experiments: what was tried, and why it did not work.
 
 use std::error::Error;
 use std::fmt;

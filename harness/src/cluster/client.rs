@@ -1,0 +1,120 @@
+//! Pods that resolve names as applications do, with the `getaddrinfo` of glibc or musl, and what they print.
+
+use std::env;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::namespace::Namespace;
+use crate::failure::{Failure, Tried};
+
+/// The C libraries whose resolvers are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Libc {
+    /// glibc: the whole search list, A and AAAA from one socket, 5 s time-out.
+    Glibc,
+    /// musl: no search for a name with `ndots` dots.
+    Musl,
+}
+
+impl Libc {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Glibc, Self::Musl];
+
+    /// An image with busybox and `getaddr`, which a variable may name; `just cluster images` makes archives of them.
+    pub fn image(self) -> String {
+        let (variable, default) = match self {
+            Self::Glibc => ("CLIENT_IMAGE_GLIBC", "localhost/podlocal-dns/glibc:test"),
+            Self::Musl => ("CLIENT_IMAGE_MUSL", "localhost/podlocal-dns/musl:test"),
+        };
+        env::var(variable).unwrap_or_else(|_| default.to_owned())
+    }
+}
+
+/// A pod with one container, `client`, that runs `words` once.
+///
+/// It is ready for Pod Security "restricted", and ends one second after SIGTERM at the latest.
+pub fn pod(name: &str, libc: Libc, words: &[&str]) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": pod_spec(libc, words),
+    })
+}
+
+/// The spec of [`pod`], for the template of a workload.
+pub fn pod_spec(libc: Libc, words: &[&str]) -> Value {
+    json!({
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [container("client", libc, words)],
+    })
+}
+
+/// A container that runs `words`.
+pub fn container(name: &str, libc: Libc, words: &[&str]) -> Value {
+    json!({
+        "name": name,
+        "image": libc.image(),
+        "imagePullPolicy": "IfNotPresent",
+        "command": words,
+        "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+    })
+}
+
+/// What a pod runs that only waits for commands.
+pub const SLEEP: [&str; 2] = ["sleep", "3600"];
+
+/// One lookup, a line of the output of `getaddr`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Lookup {
+    /// The name as the application asked for it.
+    pub name: String,
+    /// When it began, in seconds since 1970.
+    pub at: f64,
+    /// How long `getaddrinfo` took, in milliseconds.
+    pub ms: f64,
+    /// Its error as `gai_strerror` puts it; empty when it found an address.
+    pub error: String,
+    /// What it found.
+    pub addresses: Vec<String>,
+}
+
+impl Lookup {
+    /// Reads what `getaddr` has printed; other lines are passed over.
+    pub fn read_all(output: &str) -> Vec<Self> {
+        output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Whether it found no address.
+    pub fn is_failure(&self) -> bool {
+        !self.error.is_empty()
+    }
+}
+
+impl Namespace {
+    /// Resolves names in a running pod's container `client`, one after the other.
+    pub async fn look_up(&self, pod: &str, names: &[&str]) -> Result<Vec<Lookup>, Failure> {
+        let words = [&["getaddr", "0"], names].concat();
+        let executed = self.exec(pod, "client", &words).await?;
+        let lookups = Lookup::read_all(&executed.stdout);
+        if lookups.len() == names.len() {
+            return Ok(lookups);
+        }
+        Err(Failure::new(format!("{words:?} in {pod} printed {executed:?}")))
+    }
+
+    /// Creates a pod and waits until it is ready.
+    pub async fn run(&self, pod: Value) -> Result<String, Failure> {
+        let created = self.apply(pod).await?;
+        let name = super::name_of(&created.object).to_owned();
+        self.ready(&name).await.tried(|| format!("starting pod {name}"))?;
+        Ok(name)
+    }
+}

@@ -1,0 +1,16 @@
+//! Runs the product on a real cluster, for tests and experiments.
+//!
+//! ```text
+//!   cluster      the cluster of KUBECONFIG: connect, create, read, patch, kubectl
+//!     namespace  one namespace of its own for each test: objects, waits, diagnostics
+//!     pods       pods, their logs, and commands in their containers
+//!     client     pods that resolve names with glibc or musl, and what they print
+//!   failure      the one error: what was tried, and why it did not work
+//!   table        rows with aligned columns; percentiles
+//! ```
+//!
+//! Nothing here links the sidecar or the webhook: the cluster runs their images.
+
+pub mod cluster;
+pub mod failure;
+pub mod table;

@@ -1,0 +1,49 @@
+//! Tables for people, and the percentiles in them.
+
+/// Rows of one length, with each column as wide as its widest cell. The first column holds words, the others figures.
+pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
+    let cells = || rows.iter().map(AsRef::as_ref);
+    let width =
+        |column: usize| cells().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..).map_while(width).collect();
+    let mut text = String::new();
+    for row in cells() {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            match column {
+                0 => text += &format!("{cell:<width$}"),
+                _ => text += &format!("  {cell:>width$}"),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The smallest value that at least `share` of the ascending values do not exceed (nearest rank); 0 of none.
+pub fn percentile(ascending: &[f64], share: f64) -> f64 {
+    // A rank is a small whole number; the cast rounds nothing that `ceil` has not.
+    #[expect(clippy::cast_sign_loss, reason = "shares and lengths are not negative")]
+    let rank = (ascending.len() as f64 * share).ceil() as usize;
+    ascending.get(rank.max(1) - 1).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        assert_eq!(
+            [0.5, 0.99, 1.0].map(|share| percentile(&values, share).to_bits()),
+            [100.0, 198.0, 200.0].map(f64::to_bits)
+        );
+        assert_eq!(percentile(&[], 0.5).to_bits(), 0.0_f64.to_bits());
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["arm", "ms"], ["direct", "1200"]].map(|row| row.map(str::to_owned));
+        assert_eq!(align(&rows), "arm       ms\ndirect  1200\n");
+    }
+}

@@ -1,0 +1,204 @@
+//! Runs the tests in parallel: each in a namespace of its own, and those that change the installation alone.
+//!
+//! | a test | runs | needs |
+//! |---|---|---|
+//! | `tests![..]` | beside the others | the product, installed from `manifests/base` |
+//! | `exclusive![..]` | alone; it leaves `manifests/base` installed | nothing: it may install and remove |
+//!
+//! A test that fails today and belongs to an issue is marked with [`Test::fails_until_issue`]: its failure is reported and
+//! expected, and the run fails when it passes.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{Cluster, NODE_EXEC_VARIABLE, has_node_access};
+use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::RwLock;
+
+use crate::install;
+
+/// So many tests run at once: most of them wait for a kubelet with two cores.
+const PARALLEL: usize = 8;
+
+/// What a test gets.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// A namespace of the test's own, which is opted in.
+    pub namespace: Namespace,
+    name: &'static str,
+    others: Arc<Mutex<Vec<Namespace>>>,
+}
+
+impl Context {
+    /// Another namespace, with these labels and annotations (JSON objects).
+    pub(crate) async fn namespace_with(
+        &self,
+        labels: Value,
+        annotations: Value,
+    ) -> Result<Namespace, Failure> {
+        let namespace = Namespace::create(&self.cluster, self.name, labels, &annotations).await?;
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(namespace.clone());
+        Ok(namespace)
+    }
+
+    fn namespaces(&self) -> Vec<Namespace> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        [vec![self.namespace.clone()], others.clone()].concat()
+    }
+}
+
+/// What becomes of a test.
+pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
+/// A test.
+pub(crate) struct Test {
+    name: &'static str,
+    body: fn(Context) -> Outcome,
+    is_exclusive: bool,
+    needs_node: bool,
+    issue: Option<u32>,
+}
+
+impl Test {
+    pub(crate) fn new(name: &'static str, body: fn(Context) -> Outcome, is_exclusive: bool) -> Self {
+        Self { name, body, is_exclusive, needs_node: false, issue: None }
+    }
+
+    /// It runs commands on the node, and is ignored where nothing says how.
+    pub(crate) fn on_the_node(mut self) -> Self {
+        self.needs_node = true;
+        self
+    }
+
+    /// It fails until that issue is resolved.
+    pub(crate) fn fails_until_issue(mut self, issue: u32) -> Self {
+        self.issue = Some(issue);
+        self
+    }
+}
+
+/// Makes [`Test`]s of async functions that take a [`Context`] and run beside others; each is named after its function.
+macro_rules! tests {
+    ($($test:ident $(.$mark:ident($($argument:expr)?))*),+ $(,)?) => {
+        vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), false)
+            $(.$mark($($argument)?))*),+]
+    };
+}
+
+/// The same for tests that run alone.
+macro_rules! exclusive {
+    ($($test:ident $(.$mark:ident($($argument:expr)?))*),+ $(,)?) => {
+        vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), true)
+            $(.$mark($($argument)?))*),+]
+    };
+}
+
+pub(crate) use {exclusive, tests};
+
+/// Runs the tests that the command line selects.
+pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(PARALLEL);
+    let bed = if arguments.list { None } else { Some(prepare()) };
+    let bed = match bed.transpose() {
+        Ok(bed) => bed.map(Arc::new),
+        Err(failure) => {
+            eprintln!("the tests cannot run: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = tests.into_iter().map(|test| {
+        let bed = bed.clone();
+        let name = test.issue.map_or_else(
+            || test.name.to_owned(),
+            |issue| format!("{} - expected to fail until issue {issue}", test.name),
+        );
+        Trial::ignorable_test(name, move || match &bed {
+            Some(_) if test.needs_node && !has_node_access() => Ok(Completion::ignored_with(format!(
+                "{NODE_EXEC_VARIABLE} does not say how to reach the node"
+            ))),
+            Some(bed) => bed.runtime.block_on(bed.run(&test)).map(|()| Completion::Completed),
+            None => Ok(Completion::ignored()),
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+struct Bed {
+    runtime: Runtime,
+    cluster: Cluster,
+    /// Held for reading by tests that need the installation, for writing by those that change it.
+    installation: RwLock<()>,
+}
+
+fn prepare() -> Result<Bed, Failure> {
+    let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
+    let cluster = runtime.block_on(async {
+        let cluster = Cluster::connect().await?;
+        install::ensure_base(&cluster).await?;
+        Ok::<_, Failure>(cluster)
+    })?;
+    Ok(Bed { runtime, cluster, installation: RwLock::new(()) })
+}
+
+impl Bed {
+    async fn run(&self, test: &Test) -> Result<(), Failed> {
+        let (_shared, _alone) = if test.is_exclusive {
+            (None, Some(self.installation.write().await))
+        } else {
+            (Some(self.installation.read().await), None)
+        };
+        let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
+        let namespace = Namespace::create(&self.cluster, test.name, labels, &json!({})).await;
+        let namespace = namespace.map_err(|failure| Failed::from(failure.to_string()))?;
+        let others = Arc::default();
+        let context = Context { cluster: self.cluster.clone(), namespace, name: test.name, others };
+        // An assertion that fails is a failure like any other: it has diagnostics, and may be expected.
+        let outcome = AssertUnwindSafe((test.body)(context.clone())).catch_unwind().await;
+        let failure = match outcome {
+            Ok(result) => result.err().map(|failure| failure.to_string()),
+            Err(panic) => Some(text_of(panic.as_ref())),
+        };
+        let verdict = verdict(failure, test.issue);
+        for namespace in context.namespaces() {
+            match &verdict {
+                Ok(()) => namespace.delete().await.map_err(|failure| Failed::from(failure.to_string()))?,
+                Err(_) => eprintln!("{}, kept:\n{}", namespace.name, namespace.describe().await),
+            }
+        }
+        verdict
+    }
+}
+
+/// | the test | no issue | an issue |
+/// |---|---|---|
+/// | passes | passed | failed: the mark must go |
+/// | fails | failed | passed, and the failure is printed |
+fn verdict(failure: Option<String>, issue: Option<u32>) -> Result<(), Failed> {
+    match (failure, issue) {
+        (None, None) => Ok(()),
+        (Some(failure), None) => Err(Failed::from(failure)),
+        (None, Some(issue)) => Err(Failed::from(format!(
+            "it passes, though it is expected to fail until issue {issue} is resolved: remove fails_until_issue({issue})"
+        ))),
+        (Some(failure), Some(issue)) => {
+            eprintln!("fails as expected until issue {issue} is resolved: {failure}");
+            Ok(())
+        }
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+}
