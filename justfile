@@ -71,3 +71,16 @@ reproducible *PACKAGES:
 # Man pages and completions, into target/pages
 pages:
     cargo run -q -p podlocal-release --example pages -- target/pages
+
+# A real Kubernetes node on this machine, for the tests: up, load, down, env, exec, collect (.ci/cluster/README.md)
+[positional-arguments]
+cluster +ARGUMENTS:
+    @.ci/cluster/cluster "$@"
+
+# What the product promises, held against the cluster of KUBECONFIG; with a filter only some of it
+cluster-test *FILTER:
+    cargo test -p podlocal-cluster-tests --test cluster -- {{FILTER}}
+
+# Kubernetes' own end-to-end tests, in namespaces that are opted in
+conformance *ARGUMENTS:
+    .ci/cluster/conformance/run {{ARGUMENTS}}
