@@ -7,9 +7,9 @@ default:
 ci:
     .ci/run
 
-# One step of CI: format, lint, docs, dependencies, test, fuzz, gang, images, instructions, schema, monitoring
-step NAME:
-    .ci/run {{NAME}}
+# Steps of CI: setup, format, scripts, lint, docs, dependencies, test, ordinary-user, schema, monitoring, fuzz, images, gang, instructions, cluster
+step +NAMES:
+    .ci/run {{NAMES}}
 
 # The experiment: a gang of pods with and without injection
 gang *ARGUMENTS:
@@ -81,6 +81,7 @@ cluster +ARGUMENTS:
 cluster-test *FILTER:
     cargo test -p podlocal-cluster-tests --test cluster -- {{FILTER}}
 
-# Kubernetes' own end-to-end tests, in namespaces that are opted in
+# Kubernetes' own end-to-end tests, in namespaces that are opted in: [FOCUS], compare [FOCUS], build
+[positional-arguments]
 conformance *ARGUMENTS:
-    .ci/cluster/conformance/run {{ARGUMENTS}}
+    @.ci/cluster/conformance/run "$@"
