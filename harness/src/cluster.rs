@@ -1,8 +1,12 @@
 //! The cluster that `KUBECONFIG` names: the test cluster of this repository, kind, or any other.
 
 pub mod client;
+pub mod coredns;
+pub mod metrics;
 pub mod namespace;
+pub mod node;
 pub mod pods;
+pub mod product;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -141,6 +145,11 @@ pub async fn on_node(arguments: &[&str]) -> Option<Result<String, Failure>> {
 /// Whether commands can be run on the node.
 pub fn has_node_access() -> bool {
     env::var_os(NODE_EXEC_VARIABLE).is_some()
+}
+
+/// The context of `KUBECONFIG` that is in use, by which people know a cluster.
+pub async fn context() -> Result<String, Failure> {
+    Ok(kubectl(&["config", "current-context"]).await?.trim().to_owned())
 }
 
 /// Waits until `check` returns a value, at most [`DEADLINE`]; `what` is waited for, for people.

@@ -5,6 +5,10 @@
 //!     namespace  one namespace of its own for each test: objects, waits, diagnostics
 //!     pods       pods, their logs, and commands in their containers
 //!     client     pods that resolve names with glibc or musl, and what they print
+//!     coredns    the cluster's DNS: its CPU limit, restarts, the queries that it has received
+//!     metrics    metrics of pods, through the API server
+//!     node       a node's CPU time
+//!     product    installing and removing the product
 //!   failure      the one error: what was tried, and why it did not work
 //!   table        rows with aligned columns; percentiles
 //! ```

@@ -87,6 +87,17 @@ impl Namespace {
             .tried(|| format!("deleting namespace {}", self.name))
     }
 
+    /// The same, and waits until nothing of it is left.
+    pub async fn delete_and_wait(&self) -> Result<(), Failure> {
+        self.delete().await?;
+        let api = self.cluster.api("v1", "Namespace", None);
+        eventually(&format!("namespace {} is gone", self.name), async || {
+            let namespace = api.get_opt(&self.name).await.tried(|| "reading the namespace".to_owned())?;
+            Ok(namespace.is_none().then_some(()))
+        })
+        .await
+    }
+
     /// What explains a failure: pods, events, and the last lines of every log.
     pub async fn describe(&self) -> String {
         let flag = ["--namespace", self.name.as_str()];

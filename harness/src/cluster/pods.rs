@@ -1,7 +1,10 @@
 //! Pods: their state, their logs, and commands in their containers.
 
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, AttachParams, AttachedProcess, DeleteParams, LogParams};
+use kube::api::{Api, AttachParams, AttachedProcess, DeleteParams, LogParams, WatchEvent, WatchParams};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
@@ -54,6 +57,34 @@ impl Namespace {
     pub async fn finished(&self, name: &str) -> Result<Value, Failure> {
         let has_ended = |pod: &Value| matches!(phase(pod), "Succeeded" | "Failed");
         self.wait_for(name, "ended", has_ended).await
+    }
+
+    /// Waits until so many pods with these labels are ready. A watch costs the API server less than polling, and ends at
+    /// the instant.
+    pub async fn all_ready(&self, labels: &str, count: usize) -> Result<(), Failure> {
+        // The API server ends the watch.
+        let seconds = 290;
+        let watching = || format!("watching pods with {labels}");
+        let parameters = WatchParams::default().labels(labels).timeout(seconds);
+        let pods = self.cluster.api("v1", "Pod", Some(&self.name));
+        let mut events = std::pin::pin!(pods.watch(&parameters, "0").await.tried(watching)?);
+        let mut ready = BTreeSet::new();
+        while ready.len() < count {
+            let event = events.next().await;
+            let Some(event) = event else {
+                let found = ready.len();
+                return Err(Failure::new(format!(
+                    "after {seconds} s {found} of {count} pods with {labels} are ready"
+                )));
+            };
+            if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event.tried(watching)? {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                if is_ready(&serde_json::to_value(pod).tried(watching)?) {
+                    ready.insert(name);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What a container has written by now.

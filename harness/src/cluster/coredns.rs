@@ -1,0 +1,232 @@
+//! The cluster's DNS server, CoreDNS: its CPU limit, its restarts, and the queries that it has received.
+//!
+//! What is changed is saved in an annotation of its Deployment, so that [`CoreDns::restore`] finds it even where the
+//! process that changed it was killed.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::metrics::sum;
+use super::pods::restarts;
+use super::{Cluster, eventually, kubectl, name_of};
+use crate::failure::{Failure, Tried};
+
+/// The namespace of the cluster's DNS.
+pub const NAMESPACE: &str = "kube-system";
+
+/// The label of the Deployment, its pods and its Service, whatever the server is.
+const LABEL: &str = "k8s-app=kube-dns";
+
+const CONTAINER: &str = "coredns";
+
+/// The port of its metrics, in every distribution's Corefile.
+const METRICS: u16 = 9153;
+
+/// Holds `replicas` and `containers` as they were before the first change.
+const SAVED: &str = "podlocal-dns.io/before-experiment";
+
+/// A template with another value of it has new pods.
+const RESTARTED: &str = "podlocal-dns.io/restarted-at";
+
+/// The Deployment of CoreDNS.
+#[derive(Clone)]
+pub struct CoreDns {
+    cluster: Cluster,
+    /// Its name.
+    pub deployment: String,
+    /// The address of its Service, which pods have as nameserver.
+    pub address: String,
+    /// Its image, and how the node gets it, `imagePullPolicy`.
+    pub image: (String, String),
+}
+
+impl CoreDns {
+    /// Finds it by its label.
+    pub async fn find(cluster: &Cluster) -> Result<Self, Failure> {
+        let finding = || format!("looking for the cluster's DNS in {NAMESPACE}");
+        let deployments = cluster.api("apps/v1", "Deployment", Some(NAMESPACE));
+        let deployments = cluster.list(&deployments, LABEL).await.tried(finding)?;
+        let [deployment] = &deployments[..] else {
+            let found = deployments.len();
+            return Err(Failure::new(format!(
+                "expected one Deployment with {LABEL} in {NAMESPACE}, found {found}"
+            )));
+        };
+        let containers = deployment["spec"]["template"]["spec"]["containers"].as_array();
+        let container = containers.into_iter().flatten().find(|container| container["name"] == CONTAINER);
+        let Some(container) = container else {
+            return Err(Failure::new(format!(
+                "deployment {} in {NAMESPACE} has no container {CONTAINER:?}: only CoreDNS is supported",
+                name_of(deployment)
+            )));
+        };
+        let services = cluster.api("v1", "Service", Some(NAMESPACE));
+        let services = cluster.list(&services, LABEL).await.tried(finding)?;
+        let address = services.iter().find_map(|service| service["spec"]["clusterIP"].as_str());
+        let address =
+            address.ok_or_else(|| Failure::new(format!("no Service with {LABEL} in {NAMESPACE}")))?;
+        let text = |field: &str| container[field].as_str().unwrap_or_default().to_owned();
+        Ok(Self {
+            cluster: cluster.clone(),
+            deployment: name_of(deployment).to_owned(),
+            address: address.to_owned(),
+            image: (text("image"), text("imagePullPolicy")),
+        })
+    }
+
+    /// Starts it anew, with cold caches: one replica with this CPU limit (`10m`), or with none. Waits until it is
+    /// ready.
+    pub async fn restart(&self, cpu: Option<&str>) -> Result<(), Failure> {
+        let deployment = self.read().await?;
+        let saved = saved(&deployment).unwrap_or_else(|| original(&deployment));
+        let mut containers = saved["containers"].clone();
+        for container in containers.as_array_mut().into_iter().flatten() {
+            if container["name"] == CONTAINER {
+                limit(container, cpu);
+            }
+        }
+        let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis().to_string();
+        self.patch(&json!({
+            "metadata": { "annotations": { SAVED: saved.to_string() } },
+            "spec": { "replicas": 1, "template": {
+                "metadata": { "annotations": { RESTARTED: at } },
+                "spec": { "containers": containers },
+            } },
+        }))
+        .await
+    }
+
+    /// Gives it back the replicas and resources that it had before the first [`Self::restart`], and waits until it is
+    /// ready. Does nothing where nothing was changed.
+    pub async fn restore(&self) -> Result<(), Failure> {
+        let Some(saved) = saved(&self.read().await?) else { return Ok(()) };
+        self.patch(&json!({
+            "metadata": { "annotations": { SAVED: null } },
+            "spec": { "replicas": saved["replicas"], "template": {
+                "metadata": { "annotations": { RESTARTED: null } },
+                "spec": { "containers": saved["containers"] },
+            } },
+        }))
+        .await
+    }
+
+    /// How many queries its pods have received from clients since they were started: the counter of each is lost when its
+    /// container restarts. CoreDNS counts a query when it has answered it.
+    pub async fn queries(&self) -> Result<u64, Failure> {
+        let mut queries = 0;
+        for pod in self.pods().await? {
+            queries += received(&self.cluster.scrape(NAMESPACE, name_of(&pod), METRICS).await?);
+        }
+        Ok(queries)
+    }
+
+    /// How often the kubelet has restarted its containers, since [`Self::restart`].
+    pub async fn restarts(&self) -> Result<u64, Failure> {
+        Ok(self.pods().await?.iter().map(|pod| restarts(pod, CONTAINER)).sum())
+    }
+
+    /// Its pods, without those that are being deleted.
+    pub async fn pods(&self) -> Result<Vec<Value>, Failure> {
+        let mut pods = self.cluster.list(&self.cluster.api("v1", "Pod", Some(NAMESPACE)), LABEL).await?;
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        Ok(pods)
+    }
+
+    async fn read(&self) -> Result<Value, Failure> {
+        self.cluster.get(&self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE)), &self.deployment).await
+    }
+
+    /// Patches the Deployment and waits until only pods of the new template are there, and ready.
+    async fn patch(&self, patch: &Value) -> Result<(), Failure> {
+        let deployments = self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE));
+        self.cluster.patch(&deployments, &self.deployment, patch).await?;
+        let workload = format!("deployment/{}", self.deployment);
+        // With ten millicores it takes most of a minute.
+        kubectl(&["--namespace", NAMESPACE, "rollout", "status", &workload, "--timeout=300s"]).await?;
+        let replicas = self.read().await?["spec"]["replicas"].as_u64().unwrap_or(1);
+        eventually("the former pods of CoreDNS are gone", async || {
+            Ok((self.pods().await?.len() as u64 == replicas).then_some(()))
+        })
+        .await
+    }
+}
+
+/// The queries that came to port 53: a Corefile may have servers of its own beside.
+fn received(metrics: &str) -> u64 {
+    let queries = sum(metrics, "coredns_dns_requests_total", &[("server", "dns://:53")]);
+    #[expect(clippy::cast_sign_loss, reason = "counters are whole and not negative")]
+    let queries = queries as u64;
+    queries
+}
+
+/// What [`SAVED`] holds.
+fn original(deployment: &Value) -> Value {
+    let spec = &deployment["spec"];
+    json!({ "replicas": spec["replicas"], "containers": spec["template"]["spec"]["containers"] })
+}
+
+fn saved(deployment: &Value) -> Option<Value> {
+    serde_json::from_str(deployment["metadata"]["annotations"][SAVED].as_str()?).ok()
+}
+
+/// Sets the CPU limit of a container, and a request that does not exceed it; `None` removes the limit.
+fn limit(container: &mut Value, cpu: Option<&str>) {
+    match cpu {
+        Some(cpu) => {
+            container["resources"]["limits"]["cpu"] = json!(cpu);
+            container["resources"]["requests"]["cpu"] = json!(cpu);
+        }
+        None => {
+            if let Some(Value::Object(limits)) = container.pointer_mut("/resources/limits") {
+                limits.remove("cpu");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_changes_the_cpu_alone_and_its_request_fits() {
+        let before = json!({ "name": "coredns", "resources": {
+            "limits": { "memory": "170Mi", "cpu": "1" }, "requests": { "cpu": "100m", "memory": "70Mi" },
+        } });
+        let mut limited = before.clone();
+        limit(&mut limited, Some("10m"));
+        let expected = json!({
+            "limits": { "memory": "170Mi", "cpu": "10m" }, "requests": { "cpu": "10m", "memory": "70Mi" },
+        });
+        assert_eq!(limited["resources"], expected);
+        let mut unlimited = before;
+        limit(&mut unlimited, None);
+        let expected =
+            json!({ "limits": { "memory": "170Mi" }, "requests": { "cpu": "100m", "memory": "70Mi" } });
+        assert_eq!(unlimited["resources"], expected);
+        let mut bare = json!({ "name": "coredns" });
+        limit(&mut bare, None);
+        assert!(bare["resources"].is_null());
+    }
+
+    #[test]
+    fn only_queries_of_clients_are_counted() {
+        let metrics = r#"# TYPE coredns_dns_requests_total counter
+coredns_dns_requests_total{family="1",proto="tcp",server="dns://:53",type="A",view="",zone="."} 400
+coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="AAAA",view="",zone="."} 1.2e+03
+coredns_dns_requests_total{family="1",proto="udp",server="dns://127.0.0.1:5353",type="A",view="",zone="."} 80
+coredns_dns_responses_total{server="dns://:53"} 7
+"#;
+        assert_eq!(received(metrics), 1600);
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back_from_the_annotation() {
+        let deployment = json!({ "spec": { "replicas": 2, "template": { "spec": { "containers": [{ "name": "coredns" }] } } } });
+        assert_eq!(saved(&deployment), None);
+        let original = original(&deployment);
+        let annotated = json!({ "metadata": { "annotations": { SAVED: original.to_string() } } });
+        assert_eq!(saved(&annotated), Some(original));
+    }
+}
