@@ -1,5 +1,9 @@
 //! The machine that pods run on: namespaces of this process's own.
 //!
+//! It exists so that `cargo test` and `gang` can run pods without root and without a cluster. It is a network and no more:
+//! one bridge, no Service addresses that are translated, no cgroups and no container runtime. `tests/cluster/models.rs`
+//! compares a pod on it with the same pod on a real node.
+//!
 //! ```text
 //!   the program as it was started          inside (the same program again, process 1 of its namespace)
 //!     unshare user, net, mount, pid, ...
@@ -15,8 +19,7 @@
 mod files;
 mod namespaces;
 
-pub(crate) use files::mount_tmpfs;
-pub(crate) use namespaces::{make_mounts_private, map_identity};
+pub(crate) use namespaces::map_identity;
 
 use std::env;
 use std::fmt;

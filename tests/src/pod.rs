@@ -1,15 +1,20 @@
-//! A pod, run as the kubelet runs one.
+//! The home-made kubelet: a pod, run as the kubelet runs one.
 //!
-//! It has network, mount, process, IPC and host name namespaces of its own, a link to the node's bridge, the
-//! resolv.conf and hosts files that the kubelet would write, and its sysctls. There are no images: a container
-//! runs programs of the machine, as the user and with the rights that its manifest says.
+//! It exists so that `cargo test` and `gang` run without root and without a cluster. A pod has network, mount, process, IPC
+//! and host name namespaces of its own, a link to the node's bridge, the resolv.conf and hosts files that the kubelet would
+//! write, its sysctls, the sidecar beside the application, and each container the user that its manifest names.
+//!
+//! Left out: images (containers run programs of the machine and see its files), cgroups, probes, restarts, graceful
+//! termination, volumes, ephemeral containers, and pods in the node's network. Those are tested on a real node
+//! (`tests/cluster`). `tests/cluster/models.rs` runs the same pods here and there and compares what is stored, resolv.conf,
+//! the results of lookups and the number of queries at cluster DNS.
 //!
 //! ```text
-//!   node.run(spec) -> Running          wait_for(..), execute(..), signal(..), delete(), finished()
+//!   node.run(spec) -> Running          wait_for(..), execute(..), finished(); dropping it kills the pod
 //!                        | lines of JSON (protocol)
 //!                     pod-sandbox      namespaces, files, sysctls (sandbox); order of containers (kubelet)
 //!                        |
-//!                     containers       user, rights, root directory (launch)
+//!                     containers       a process (container), and its user (launch)
 //! ```
 
 mod container;
@@ -26,9 +31,8 @@ pub use resolv_conf::{ClusterNames, hostname, hosts, resolv_conf};
 pub use running::{ContainerStatus, Running, Status};
 pub use sandbox::main as sandbox_main;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use podlocal_settings::names;
 use serde_json::Value;
@@ -37,9 +41,6 @@ use crate::failure::Failure;
 use crate::node::Node;
 use crate::programs::Programs;
 use protocol::Sandbox;
-
-/// The kubelet's pause before the second restart of a container.
-const BACK_OFF: Duration = Duration::from_secs(10);
 
 /// A pod that is to be run, and what the node has to know besides.
 #[derive(Debug, Clone)]
@@ -52,39 +53,23 @@ pub struct PodSpec {
     pub cluster: ClusterNames,
     /// Variables that every container gets besides its own.
     pub environment: BTreeMap<String, String>,
-    /// The containers that get an empty root directory: nothing in it but their program, nothing writable.
-    ///
-    /// It is what a container of a `FROM scratch` image with a read-only root sees; a program that is not
-    /// static cannot start there.
-    pub empty_roots: BTreeSet<String>,
-    /// The pause before the second restart of a container; the first is at once, each later one doubles it.
-    pub back_off: Duration,
 }
 
 impl PodSpec {
     /// A pod with nothing special about it.
     pub fn new(pod: Value, namespace: &str, cluster: ClusterNames) -> Self {
-        Self {
-            pod,
-            namespace: namespace.to_owned(),
-            cluster,
-            environment: BTreeMap::new(),
-            empty_roots: BTreeSet::new(),
-            back_off: BACK_OFF,
-        }
-    }
-
-    /// Gives a container an empty root directory.
-    #[must_use]
-    pub fn with_empty_root(mut self, container: &str) -> Self {
-        self.empty_roots.insert(container.to_owned());
-        self
+        Self { pod, namespace: namespace.to_owned(), cluster, environment: BTreeMap::new() }
     }
 }
 
 impl Node {
     /// Starts a pod. What becomes of it is seen in what this returns; dropping that ends the pod.
     pub fn run(&self, spec: PodSpec, programs: &Programs) -> Result<Running, Failure> {
+        if spec.pod["spec"]["hostNetwork"] == true {
+            return Err(Failure::new(
+                "the pod has hostNetwork: true, which the model of a node does not support",
+            ));
+        }
         let (number, address) = self.next_pod();
         let name = format!("pod-{number}");
         let directory = self.directory(&name)?;
@@ -92,14 +77,11 @@ impl Node {
             address,
             link: name,
             programs: programs_by_name(programs),
-            entry_points: entry_points(),
             directory: directory.clone(),
             pod: spec.pod,
             namespace: spec.namespace,
             cluster: spec.cluster,
             environment: spec.environment,
-            empty_roots: spec.empty_roots,
-            back_off: spec.back_off,
         };
         Running::start(&sandbox, &programs.sandbox, directory)
     }
@@ -109,15 +91,6 @@ impl Node {
 fn programs_by_name(programs: &Programs) -> BTreeMap<String, PathBuf> {
     BTreeMap::from([
         (names::SIDECAR_PATH.to_owned(), programs.sidecar.clone()),
-        (WEBHOOK_PATH.to_owned(), programs.webhook.clone()),
         ("lookup".to_owned(), programs.lookup.clone()),
     ])
-}
-
-/// The webhook's program inside its image.
-const WEBHOOK_PATH: &str = "/podlocal-webhook";
-
-/// The sidecar's image has its program as entry point; no other image is known here.
-fn entry_points() -> BTreeMap<String, Vec<String>> {
-    BTreeMap::from([(names::CONTAINER_NAME.to_owned(), vec![names::SIDECAR_PATH.to_owned()])])
 }

@@ -53,7 +53,7 @@ async fn gang(testbed: &Testbed, annotations: Value) -> Result<Vec<Lookup>, Fail
     });
     let ranks = try_join_all((0..RANKS).map(|_| cluster.create(pod.clone(), "default"))).await?;
     for rank in &ranks {
-        rank.ready("app").await?;
+        rank.started("app").await?;
     }
     let looked_up = ranks.iter().enumerate().map(|(number, rank)| async move {
         let peer = format!("rank-{}.workers", (number * 5 + 1) % RANKS);

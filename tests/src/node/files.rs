@@ -57,7 +57,7 @@ fn build(staging: &Path) -> io::Result<()> {
 }
 
 /// An empty file system in memory.
-pub(crate) fn mount_tmpfs(target: &Path) -> io::Result<()> {
+fn mount_tmpfs(target: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some("mode=755")).map_err(io::Error::from)
 }

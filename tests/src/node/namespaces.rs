@@ -44,7 +44,7 @@ pub(crate) fn map_identity(
 }
 
 /// Keeps what is mounted from here on away from the mount namespace that this one was copied from.
-pub(crate) fn make_mounts_private() -> Result<(), Errno> {
+fn make_mounts_private() -> Result<(), Errno> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
 }
 

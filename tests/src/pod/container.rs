@@ -1,21 +1,17 @@
 //! One container: what its manifest says, and a process of it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use podlocal_settings::names;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::launch::{EmptyRoot, Launch, Rights};
 use super::protocol::{Exit, Sandbox, Stream};
 use crate::failure::{Failure, Tried};
 
@@ -53,59 +49,47 @@ impl<'a> Container<'a> {
         self.manifest["restartPolicy"] == "Always"
     }
 
-    /// The words of a lifecycle hook, `postStart` or `preStop`, if it is one that executes a program.
-    pub(super) fn hook(&self, name: &str) -> Option<Vec<String>> {
-        let words = texts(&self.manifest["lifecycle"][name]["exec"]["command"]);
+    /// The words of the postStart hook, if it is one that executes a program.
+    pub(super) fn post_start(&self) -> Option<Vec<String>> {
+        let words = texts(&self.manifest["lifecycle"]["postStart"]["exec"]["command"]);
         (!words.is_empty()).then_some(words)
     }
 
-    /// Program and arguments: `command` and `args`, or what its image would start.
+    /// Program and arguments: `command` and `args`. Of all images only the sidecar's is known to have an entry point.
     pub(super) fn words(&self) -> Vec<String> {
         let mut words = texts(&self.manifest["command"]);
-        if words.is_empty() {
-            words = self.sandbox.entry_points.get(self.name()).cloned().unwrap_or_default();
+        if words.is_empty() && self.name() == names::CONTAINER_NAME {
+            words = vec![names::SIDECAR_PATH.to_owned()];
         }
         words.extend(texts(&self.manifest["args"]));
         words
     }
 
-    /// How one of its programs is started.
-    pub(super) fn launch(&self, words: &[String]) -> Result<Launch, Failure> {
+    /// How one of its programs is started: as root with its capabilities, or as the user that the manifest names, or names
+    /// by `drop: [ALL]`, without any (`launch`).
+    fn command(&self, words: &[String]) -> Result<Command, Failure> {
         let refuse = |what: &str| Failure::new(format!("container {}: {what}", self.name()));
         let (program, arguments) =
             words.split_first().ok_or_else(|| refuse("no command, and no image to take one from"))?;
-        let rights = self.rights();
-        if self.setting("runAsNonRoot") == true && rights == Rights::Root {
-            return Err(refuse("runAsNonRoot, but no runAsUser says as whom"));
-        }
-        let empty_root = self.sandbox.empty_roots.contains(self.name()).then(|| EmptyRoot {
-            mount_point: self.sandbox.directory.join(format!("root-{}", self.name())),
-            program: PathBuf::from(program),
-        });
-        if let Some(root) = &empty_root {
-            fs::create_dir_all(&root.mount_point)
-                .tried(|| format!("making {}", root.mount_point.display()))?;
-        }
-        Ok(Launch {
-            program: self.sandbox.programs.get(program).cloned().unwrap_or_else(|| program.into()),
-            arguments: arguments.to_vec(),
-            directory: self.manifest["workingDir"].as_str().unwrap_or("/").into(),
-            rights,
-            no_new_privileges: self.setting("allowPrivilegeEscalation") == false,
-            empty_root,
-        })
-    }
-
-    /// Root keeps its rights unless it drops them all; anyone else has none.
-    fn rights(&self) -> Rights {
-        let id = |key: &str| self.setting(key).as_u64().and_then(|id| u32::try_from(id).ok());
+        let program = self.sandbox.programs.get(program).cloned().unwrap_or_else(|| program.into());
         let drops_all = self.manifest["securityContext"]["capabilities"]["drop"]
             .as_array()
             .is_some_and(|dropped| dropped.iter().any(|name| name == "ALL"));
-        match id("runAsUser").unwrap_or(0) {
-            0 if !drops_all => Rights::Root,
-            user => Rights::None { user, group: id("runAsGroup").unwrap_or(0) },
-        }
+        let id = |key: &str| self.setting(key).as_u64().unwrap_or(0);
+        let mut command = match id("runAsUser") {
+            0 if self.setting("runAsNonRoot") == true => {
+                return Err(refuse("runAsNonRoot, but no runAsUser says as whom"));
+            }
+            0 if !drops_all => Command::new(program),
+            user => {
+                let own = std::env::current_exe().tried(|| "finding this program".to_owned())?;
+                let mut command = Command::new(own);
+                command.args(["--container", &user.to_string(), &id("runAsGroup").to_string()]).arg(program);
+                command
+            }
+        };
+        command.args(arguments).current_dir(self.manifest["workingDir"].as_str().unwrap_or("/"));
+        Ok(command)
     }
 
     /// A setting of the container's security context, else of the pod's.
@@ -175,19 +159,13 @@ impl Process {
         words: &[String],
         write: impl Fn(Stream, String) + Clone + Send + 'static,
     ) -> Result<Self, Failure> {
-        let launch = serde_json::to_string(&container.launch(words)?);
-        let launch = launch.tried(|| "writing the container down".to_owned())?;
-        let program = std::env::current_exe().tried(|| "finding this program".to_owned())?;
-        let mut child = Command::new(program)
-            .args(["--container", &launch])
+        let mut child = container
+            .command(words)?
             .env_clear()
             .envs(container.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .current_dir(Path::new("/"))
-            // Its own group, so that what it leaves behind can be killed with it.
-            .process_group(0)
             .spawn()
             .tried(|| format!("starting container {}", container.name()))?;
         let mut output = JoinSet::new();
@@ -200,27 +178,11 @@ impl Process {
         Ok(Self { child, output })
     }
 
-    /// The process id in the pod, while the process runs.
-    pub(super) fn id(&self) -> Option<Pid> {
-        self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
-    }
-
     /// Waits until it has ended, and has said everything. Can be cancelled and called again.
     pub(super) async fn wait(&mut self) -> Exit {
         let exit = self.child.wait().await.map_or(Exit::Code(-1), exit_of);
         let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;
         exit
-    }
-
-    /// SIGTERM, and after the grace period SIGKILL to it and to what it has started.
-    pub(super) async fn terminate(&mut self, grace: Duration) -> Exit {
-        let Some(id) = self.id() else { return self.wait().await };
-        let _ = kill(id, Signal::SIGTERM);
-        if let Ok(exit) = timeout(grace, self.wait()).await {
-            return exit;
-        }
-        let _ = killpg(id, Signal::SIGKILL);
-        self.wait().await
     }
 }
 

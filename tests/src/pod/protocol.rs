@@ -1,10 +1,9 @@
 //! What the experiment and a pod's process say to each other: a [`Sandbox`] in a file to begin with, then
 //! one JSON document per line, [`Command`]s in and [`Event`]s out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,40 +25,21 @@ pub(super) struct Sandbox {
     pub(super) cluster: ClusterNames,
     /// Programs by the name that a container's command gives them; other names are the machine's programs.
     pub(super) programs: BTreeMap<String, PathBuf>,
-    /// Commands of containers that name none, by container: what is the entry point of an image.
-    pub(super) entry_points: BTreeMap<String, Vec<String>>,
     /// Variables that every container gets besides its own.
     pub(super) environment: BTreeMap<String, String>,
-    /// The containers that get an empty root directory with nothing but their program in it.
-    pub(super) empty_roots: BTreeSet<String>,
     /// A directory for the pod's files.
     pub(super) directory: PathBuf,
-    /// How long the second restart of a container waits; the kubelet's is 10 s, doubling.
-    pub(super) back_off: Duration,
 }
 
-/// What the experiment asks of a running pod.
+/// Asks a running pod to run a program in a container, as `kubectl exec` does.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
-pub(super) enum Command {
-    /// Runs a program in a container, as `kubectl exec` does.
-    Execute {
-        /// Comes back in [`Event::Executed`].
-        id: u64,
-        /// In which container: its user, its environment.
-        container: String,
-        /// Program and arguments.
-        words: Vec<String>,
-    },
-    /// Sends a signal, by number, to the first process of a container.
-    Signal {
-        /// Which container.
-        container: String,
-        /// SIGTERM is 15.
-        signal: i32,
-    },
-    /// Deletes the pod: the application gets SIGTERM, then the sidecars.
-    Delete,
+pub(super) struct Command {
+    /// Comes back in [`Event::Executed`].
+    pub(super) id: u64,
+    /// In which container: its user, its environment.
+    pub(super) container: String,
+    /// Program and arguments.
+    pub(super) words: Vec<String>,
 }
 
 /// What a pod reports.
@@ -68,13 +48,6 @@ pub(super) enum Command {
 pub(super) enum Event {
     /// A container's process runs.
     Started {
-        /// Which container.
-        container: String,
-        /// When, in seconds since 1970.
-        at: f64,
-    },
-    /// A container's postStart hook has returned, or it has none: what comes after it may start.
-    Ready {
         /// Which container.
         container: String,
         /// When, in seconds since 1970.
@@ -98,9 +71,8 @@ pub(super) enum Event {
         /// When, in seconds since 1970.
         at: f64,
     },
-    /// The answer to [`Command::Execute`].
+    /// The answer to a [`Command`].
     Executed {
-        /// The id of the command.
         id: u64,
         /// What came of it.
         executed: Executed,

@@ -1,16 +1,13 @@
 //! The `/etc/resolv.conf` and `/etc/hosts` that the kubelet makes for a pod.
+//!
+//! Left out: pods in the node's network, and what the kubelet cuts off (nameservers after the third, search domains after
+//! the 32nd). `tests/cluster/models.rs` compares the files with those of a real kubelet.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// The most nameservers and search domains that the kubelet writes, and the longest search line, in bytes:
-/// `MaxDNSNameservers`, `MaxDNSSearchPaths` and `MaxDNSSearchListChars` of pkg/apis/core/validation.
-const MOST_NAMESERVERS: usize = 3;
-const MOST_SEARCHES: usize = 32;
-const LONGEST_SEARCH_LINE: usize = 2048;
 
 /// What the kubelet is told about DNS: `clusterDNS`, `clusterDomain`, and the node's own resolv.conf.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +27,10 @@ pub struct ClusterNames {
 /// A pod with dnsPolicy Default gets the node's searches and no nameserver: a node here has no DNS of its own.
 pub fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> String {
     let policy = pod["spec"]["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
-    let host_network = pod["spec"]["hostNetwork"].as_bool().unwrap_or(false);
     let (mut nameservers, mut searches, mut options) = match policy {
         "None" => (Vec::new(), Vec::new(), Vec::new()),
-        "ClusterFirst" if !host_network => cluster_first(namespace, cluster),
-        "ClusterFirstWithHostNet" => cluster_first(namespace, cluster),
-        _ => (Vec::new(), cluster.node_searches.clone(), Vec::new()),
+        "Default" => (Vec::new(), cluster.node_searches.clone(), Vec::new()),
+        _ => cluster_first(namespace, cluster),
     };
 
     let config = &pod["spec"]["dnsConfig"];
@@ -45,9 +40,7 @@ pub fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> Stri
         merge_option(&mut options, option);
     }
 
-    let nameservers = without_duplicates(nameservers).into_iter().take(MOST_NAMESERVERS).collect();
-    let searches = within_limits(without_duplicates(searches));
-    write_lines(&searches, nameservers, &options)
+    write_lines(&without_duplicates(searches), without_duplicates(nameservers), &options)
 }
 
 type Parts = (Vec<String>, Vec<String>, Vec<(String, String)>);
@@ -66,14 +59,6 @@ fn merge_option(options: &mut Vec<(String, String)>, option: &Value) {
         Some((_, existing)) => *existing = value,
         None => options.push((name.to_owned(), value)),
     }
-}
-
-fn within_limits(mut searches: Vec<String>) -> Vec<String> {
-    searches.truncate(MOST_SEARCHES);
-    while searches.join(" ").len() > LONGEST_SEARCH_LINE {
-        searches.pop();
-    }
-    searches
 }
 
 fn write_lines(searches: &[String], nameservers: Vec<String>, options: &[(String, String)]) -> String {
@@ -183,25 +168,6 @@ mod tests {
             "nameservers": ["127.0.0.1"], "searches": ["a", "b"], "options": [{ "name": "ndots", "value": "2" }],
         }});
         assert_eq!(of_spec(&spec), "search a b\nnameserver 127.0.0.1\noptions ndots:2\n");
-    }
-
-    #[test]
-    fn a_host_network_pod_has_the_nodes_dns_unless_it_asks_for_the_clusters() {
-        let spec = json!({ "dnsPolicy": "ClusterFirst", "hostNetwork": true });
-        assert_eq!(of_spec(&spec), "search example.internal\n");
-        let spec = json!({ "dnsPolicy": "ClusterFirstWithHostNet", "hostNetwork": true });
-        assert!(of_spec(&spec).contains("nameserver 10.96.0.10"));
-    }
-
-    #[test]
-    fn three_nameservers_and_2048_bytes_of_searches_are_the_most() {
-        let long: Vec<String> = (0..20).map(|number| format!("{number}.{}", "x".repeat(200))).collect();
-        let spec = json!({ "dnsPolicy": "None", "dnsConfig": {
-            "nameservers": ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], "searches": long,
-        }});
-        let file = of_spec(&spec);
-        assert_eq!(file.matches("nameserver").count(), 3);
-        assert!(file.lines().next().unwrap().len() <= "search ".len() + LONGEST_SEARCH_LINE);
     }
 
     #[test]

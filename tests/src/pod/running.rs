@@ -35,13 +35,9 @@ pub struct Status {
 /// What is known about a container.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerStatus {
-    /// How often it was started.
-    pub starts: u32,
-    /// When it was first started, in seconds since 1970.
+    /// When it was started, in seconds since 1970.
     pub started_at: f64,
-    /// When its postStart hook had first returned, in seconds since 1970.
-    pub ready_at: Option<f64>,
-    /// How its processes ended, in order, and when, in seconds since 1970.
+    /// How it ended, and when, in seconds since 1970; nothing while it runs.
     pub exits: Vec<(Exit, f64)>,
     /// What it wrote to standard output.
     pub output: String,
@@ -55,9 +51,9 @@ impl Status {
         self.containers.get(name)
     }
 
-    /// How a container first ended.
+    /// How a container ended.
     pub fn exit(&self, name: &str) -> Option<Exit> {
-        self.container(name).and_then(|container| container.exits.first()).map(|(exit, _)| *exit)
+        self.container(name)?.exits.first().map(|(exit, _)| *exit)
     }
 
     /// All that is known, for people who have to find out what went wrong.
@@ -67,10 +63,8 @@ impl Status {
         // Writing to a string does not fail.
         let _ = writeln!(text, "pod: finished: {}, {failure}", self.finished);
         for (name, container) in &self.containers {
-            let ContainerStatus { starts, ready_at, exits, output, error, .. } = container;
-            let exits: Vec<_> = exits.iter().map(|(exit, _)| exit).collect();
-            let ready = ready_at.is_some();
-            let _ = writeln!(text, "container {name}: starts: {starts}, ready: {ready}, exits: {exits:?}");
+            let ContainerStatus { exits, output, error, .. } = container;
+            let _ = writeln!(text, "container {name}: exit: {:?}", exits.first().map(|(exit, _)| exit));
             for line in output.lines().chain(error.lines()) {
                 let _ = writeln!(text, "  | {line}");
             }
@@ -81,14 +75,7 @@ impl Status {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Started { container, at } => {
-                let container = self.containers.entry(container).or_default();
-                container.starts += 1;
-                if container.starts == 1 {
-                    container.started_at = at;
-                }
-            }
-            Event::Ready { container, at } => {
-                self.containers.entry(container).or_default().ready_at.get_or_insert(at);
+                self.containers.entry(container).or_default().started_at = at;
             }
             Event::Output { container, stream, line } => {
                 let container = self.containers.entry(container).or_default();
@@ -186,14 +173,12 @@ impl Running {
         Err(Failure::new(format!("waiting for {what}: {why}\n{}", self.status().describe())))
     }
 
-    /// Waits until a container has been started, its postStart hook included.
-    pub async fn ready(&self, container: &str) -> Result<Status, Failure> {
-        let is_ready =
-            |status: &Status| status.container(container).is_some_and(|status| status.ready_at.is_some());
-        self.wait_for(&format!("container {container}"), is_ready).await
+    /// Waits until a container has been started.
+    pub async fn started(&self, container: &str) -> Result<Status, Failure> {
+        self.wait_for(&format!("container {container}"), |status| status.container(container).is_some()).await
     }
 
-    /// Waits until the pod has ended; its sidecars too.
+    /// Waits until the pod has ended.
     pub async fn finished(&self) -> Result<Status, Failure> {
         self.wait_for("the end of the pod", |status| status.finished).await
     }
@@ -203,19 +188,9 @@ impl Running {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let what = format!("the end of {}", words.join(" "));
-        self.send(&Command::Execute { id, container: container.to_owned(), words }).await?;
+        self.send(&Command { id, container: container.to_owned(), words }).await?;
         let mut status = self.wait_for(&what, |status| status.executed.contains_key(&id)).await?;
         status.executed.remove(&id).ok_or_else(|| Failure::new("the result has gone"))
-    }
-
-    /// Sends a signal, by number, to the first process of a container.
-    pub async fn signal(&self, container: &str, signal: i32) -> Result<(), Failure> {
-        self.send(&Command::Signal { container: container.to_owned(), signal }).await
-    }
-
-    /// Deletes the pod: its application gets SIGTERM, then its sidecars.
-    pub async fn delete(&self) -> Result<(), Failure> {
-        self.send(&Command::Delete).await
     }
 
     async fn send(&self, command: &Command) -> Result<(), Failure> {

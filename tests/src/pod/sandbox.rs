@@ -4,12 +4,11 @@
 //!   pod-sandbox FILE                makes the pod's namespaces, link, files and sysctls; waits
 //!     pod-sandbox --inside FILE     process 1 of the pod: starts and watches containers (`kubelet`);
 //!                                   when it ends, the kernel ends whatever is left in the pod
-//!       pod-sandbox --container ..  becomes the container's program (`launch`)
+//!       pod-sandbox --container ..  becomes the program of a container that is not root (`launch`)
 //! ```
 
 use std::env;
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{self, Command, ExitCode};
 
@@ -33,7 +32,9 @@ const LINK: &str = "eth0";
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--container", launch] => launch::run(launch),
+        ["--container", user, group, program, ref arguments @ ..] => {
+            launch::run(user, group, program, arguments)
+        }
         ["--inside", file] => report(read(file).and_then(run_inside)),
         [file] => report(read(file).and_then(|sandbox| make(&sandbox, file))),
         _ => {
@@ -99,12 +100,7 @@ fn write_files(sandbox: &Sandbox) -> Result<(), Failure> {
             .tried(|| format!("mounting the pod's own {}", to.display()))
     };
     mount_over("resolv.conf", resolv_conf(pod, namespace, cluster))?;
-    mount_over("hosts", hosts(pod, namespace, &cluster.zone, pod_address(pod, *address)))
-}
-
-/// A pod on the host network would have the node's address.
-fn pod_address(pod: &serde_json::Value, address: Ipv4Addr) -> Ipv4Addr {
-    if pod["spec"]["hostNetwork"].as_bool().unwrap_or(false) { GATEWAY } else { address }
+    mount_over("hosts", hosts(pod, namespace, &cluster.zone, *address))
 }
 
 fn run_inside(sandbox: Sandbox) -> Result<ExitCode, Failure> {

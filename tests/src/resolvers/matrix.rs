@@ -98,7 +98,7 @@ async fn try_way(
         },
     });
     let running = cluster.create(pod, "default").await?;
-    running.ready("app").await?;
+    running.started("app").await?;
     cluster.dns.reset_counts();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let executed = running.execute("app", &words).await?;
