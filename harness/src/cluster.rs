@@ -2,6 +2,9 @@
 
 pub mod client;
 pub mod coredns;
+pub mod dns;
+pub mod inventory;
+pub mod load;
 pub mod metrics;
 pub mod namespace;
 pub mod node;

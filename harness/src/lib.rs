@@ -6,6 +6,9 @@
 //!     pods       pods, their logs, and commands in their containers
 //!     client     pods that resolve names with glibc or musl, and what they print
 //!     coredns    the cluster's DNS: its CPU limit, restarts, the queries that it has received
+//!     dns        a CoreDNS of a test's own, which it may break
+//!     inventory  every object of the cluster, to compare before and after
+//!     load       a steady load of lookups in a pod, and how it fared
 //!     metrics    metrics of pods, through the API server
 //!     node       a node's CPU time
 //!     product    installing and removing the product

@@ -1,0 +1,209 @@
+//! A CoreDNS of a test's own, which it may break while other tests use the cluster's.
+//!
+//! It is a copy of the cluster's: the Deployment and the ConfigMap `coredns` and the Service `kube-dns` of `kube-system`, as
+//! kubeadm names them. A pod asks it that has its address in the annotation `podlocal-dns.io/upstream`.
+
+use std::fmt::Write as _;
+
+use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL};
+use serde_json::{Value, json};
+
+use super::namespace::{Namespace, TEST_LABEL};
+use super::{eventually, kubectl, name_of};
+use crate::failure::Failure;
+
+const NAME: &str = "coredns";
+
+/// A CoreDNS.
+#[derive(Clone)]
+pub struct OwnDns {
+    namespace: Namespace,
+    /// The address of its Service.
+    pub address: String,
+    corefile: String,
+}
+
+/// A zone in which every name has the same addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Zone<'a> {
+    /// Its name, without a dot at the end.
+    pub name: &'a str,
+    /// How long its answers live, in seconds.
+    pub ttl: u32,
+    /// IPv4 addresses: at least one.
+    pub addresses: &'a [&'a str],
+}
+
+impl OwnDns {
+    /// Copies the cluster's CoreDNS into a namespace, one replica that serves this zone as well, and waits until it answers.
+    pub async fn start(namespace: &Namespace, zone: Zone<'_>) -> Result<Self, Failure> {
+        let cluster = &namespace.cluster;
+        let read = async |api_version: &str, kind: &str, name: &str| {
+            cluster.get(&cluster.api(api_version, kind, Some("kube-system")), name).await
+        };
+        let config = read("v1", "ConfigMap", NAME).await?;
+        let corefile = config["data"]["Corefile"].as_str().unwrap_or_default().to_owned();
+        let deployment = read("apps/v1", "Deployment", NAME).await?;
+        let service = read("v1", "Service", "kube-dns").await?;
+
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": NAME } });
+        namespace.apply(account).await?;
+        cluster.create(&role_binding(namespace).await?, "").await?;
+        let data = json!({ "Corefile": corefile_with(&corefile, zone) });
+        let config =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": NAME }, "data": data });
+        namespace.apply(config).await?;
+        namespace.apply(deployment_like(&deployment)).await?;
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": NAME },
+            "spec": { "selector": service["spec"]["selector"], "ports": service["spec"]["ports"] },
+        });
+        let service = namespace.apply(service).await?.object;
+        let address = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+        let dns = Self { namespace: namespace.clone(), address, corefile };
+        dns.is_ready().await?;
+        Ok(dns)
+    }
+
+    /// Ends it at once, without its graceful shutdown, and starts no other.
+    pub async fn stop(&self) -> Result<(), Failure> {
+        self.scale(0).await?;
+        let pods = self.pods().await?;
+        let delete = ["-n", &self.namespace.name, "delete", "pod", "--grace-period=0", "--force"];
+        for pod in &pods {
+            kubectl(&[&delete[..], &["--ignore-not-found", name_of(pod)]].concat()).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again, with this zone, and waits until it answers.
+    pub async fn start_again(&self, zone: Zone<'_>) -> Result<(), Failure> {
+        let data = json!({ "data": { "Corefile": corefile_with(&self.corefile, zone) } });
+        self.namespace.patch("v1", "ConfigMap", NAME, &data).await?;
+        self.scale(1).await?;
+        self.is_ready().await
+    }
+
+    /// Replaces its pod, as `kubectl rollout restart` does, and waits until the new one answers.
+    pub async fn restart(&self) -> Result<(), Failure> {
+        kubectl(&["-n", &self.namespace.name, "rollout", "restart", &format!("deployment/{NAME}")]).await?;
+        self.is_ready().await
+    }
+
+    /// Limits the CPU of the running pod, `10m`, without a restart.
+    pub async fn limit_cpu(&self, limit: &str) -> Result<(), Failure> {
+        let resources = json!({ "requests": { "cpu": "1m" }, "limits": { "cpu": limit } });
+        let patch =
+            json!({ "spec": { "containers": [{ "name": NAME, "resources": resources }] } }).to_string();
+        for pod in self.pods().await? {
+            let name = name_of(&pod);
+            kubectl(&[
+                "-n",
+                &self.namespace.name,
+                "patch",
+                "pod",
+                name,
+                "--subresource=resize",
+                "-p",
+                &patch,
+            ])
+            .await?;
+            let is_limited = |pod: &Value| {
+                pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"].as_str() == Some(limit)
+            };
+            self.namespace.wait_for(name, "its CPU is limited", is_limited).await?;
+        }
+        Ok(())
+    }
+
+    /// How often its container was started again.
+    pub async fn restarts(&self) -> Result<u64, Failure> {
+        Ok(self.pods().await?.iter().map(|pod| super::pods::restarts(pod, NAME)).sum())
+    }
+
+    async fn pods(&self) -> Result<Vec<Value>, Failure> {
+        self.namespace.pods("k8s-app=kube-dns").await
+    }
+
+    async fn scale(&self, replicas: u32) -> Result<(), Failure> {
+        self.namespace
+            .patch("apps/v1", "Deployment", NAME, &json!({ "spec": { "replicas": replicas } }))
+            .await
+    }
+
+    async fn is_ready(&self) -> Result<(), Failure> {
+        self.namespace.rolled_out(&format!("deployment/{NAME}")).await?;
+        // The address of the Service leads to a pod only when it is an endpoint.
+        eventually("an endpoint of the CoreDNS of the test", async || {
+            let api = self.namespace.cluster.api(
+                "discovery.k8s.io/v1",
+                "EndpointSlice",
+                Some(&self.namespace.name),
+            );
+            let slices =
+                self.namespace.cluster.list(&api, &format!("kubernetes.io/service-name={NAME}")).await?;
+            let mut endpoints = slices.iter().filter_map(|slice| slice["endpoints"].as_array()).flatten();
+            Ok(endpoints.any(|endpoint| endpoint["conditions"]["ready"] == true).then_some(()))
+        })
+        .await
+    }
+}
+
+/// Lets it watch Services and pods. It belongs to the namespace, so that both go together.
+async fn role_binding(namespace: &Namespace) -> Result<Value, Failure> {
+    let cluster = &namespace.cluster;
+    let owner = cluster.get(&cluster.api("v1", "Namespace", None), &namespace.name).await?;
+    Ok(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {
+            "name": namespace.name,
+            "labels": { TEST_LABEL: "true" },
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "Namespace", "name": namespace.name, "uid": owner["metadata"]["uid"],
+            }],
+        },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns" },
+        "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": namespace.name }],
+    }))
+}
+
+fn deployment_like(deployment: &Value) -> Value {
+    let mut spec = deployment["spec"].clone();
+    spec["replicas"] = json!(1);
+    spec["template"]["metadata"]["labels"][INJECT_LABEL] = json!(INJECT_DISABLED);
+    if let Some(pod) = spec["template"]["spec"].as_object_mut() {
+        // Some clusters allow it in kube-system only.
+        pod.remove("priorityClassName");
+    }
+    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME }, "spec": spec })
+}
+
+fn corefile_with(corefile: &str, zone: Zone<'_>) -> String {
+    let Zone { name, ttl, addresses } = zone;
+    let mut block = format!("\n{name}:53 {{\n    template IN A {{\n");
+    for address in addresses {
+        // A `String` takes every write.
+        let _ = writeln!(block, "        answer \"{{{{ .Name }}}} {ttl} IN A {address}\"");
+    }
+    block += "    }\n    template IN AAAA {\n";
+    block += &format!(
+        "        rcode NOERROR\n        authority \"{name}. {ttl} IN SOA {name}. {name}. 1 60 60 60 {ttl}\"\n"
+    );
+    block += "    }\n}\n";
+    format!("{corefile}{block}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_becomes_a_server_block_of_the_corefile() {
+        let zone = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.113.1"] };
+        let text = corefile_with(".:53 {\n}\n", zone);
+        assert!(text.starts_with(".:53 {\n}\n\nfault.test:53 {\n"), "{text}");
+        assert!(text.contains("answer \"{{ .Name }} 5 IN A 203.0.113.1\"\n"), "{text}");
+        assert_eq!(text.matches('{').count(), text.matches('}').count(), "{text}");
+    }
+}

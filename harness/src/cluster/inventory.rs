@@ -1,0 +1,78 @@
+//! Every object of the cluster by name, to compare what was there before an installation and after its removal.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, PartialObjectMeta};
+use kube::discovery::{Discovery, verbs};
+
+use super::Cluster;
+use super::namespace::TEST_LABEL;
+use crate::failure::{Failure, Tried as _};
+
+/// Kinds whose objects come and go by themselves.
+const RESTLESS: [&str; 6] =
+    ["Event", "Lease", "Endpoints", "EndpointSlice", "ControllerRevision", "CertificateSigningRequest"];
+
+/// So many lists are read at a time.
+const PARALLEL: usize = 8;
+
+/// An object: what is printed of it says where it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, name } = self;
+        let separator = if namespace.is_empty() { "" } else { "/" };
+        write!(formatter, "{kind} {namespace}{separator}{name}")
+    }
+}
+
+impl Cluster {
+    /// The objects of every kind that can be listed, without those of tests, which run meanwhile, and those of kinds
+    /// that come and go by themselves.
+    pub async fn inventory(&self) -> Result<BTreeSet<Item>, Failure> {
+        let discovery =
+            Discovery::new(self.client.clone()).run().await.tried(|| "discovering the kinds".to_owned())?;
+        let kinds = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+        let kinds = kinds.filter(|(kind, capabilities)| {
+            capabilities.supports_operation(verbs::LIST) && !RESTLESS.contains(&kind.kind.as_str())
+        });
+        let kinds: Vec<_> = kinds.map(|(kind, _)| kind).collect();
+        let lists = stream::iter(kinds).map(|kind| self.objects_of(kind)).buffer_unordered(PARALLEL);
+        let objects: Vec<Vec<(Item, bool)>> = lists.try_collect().await?;
+        let objects: Vec<(Item, bool)> = objects.into_iter().flatten().collect();
+        let is_of_a_test = |item: &&Item| item.kind == "Namespace";
+        let tests: BTreeSet<String> = objects
+            .iter()
+            .filter(|(_, has_label)| *has_label)
+            .map(|(item, _)| item)
+            .filter(is_of_a_test)
+            .map(|item| item.name.clone())
+            .collect();
+        let others =
+            objects.into_iter().filter(|(item, has_label)| !has_label && !tests.contains(&item.namespace));
+        Ok(others.map(|(item, _)| item).collect())
+    }
+
+    /// The objects of a kind, and whether each has the label of tests.
+    async fn objects_of(&self, kind: ApiResource) -> Result<Vec<(Item, bool)>, Failure> {
+        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+        let listed = objects.list_metadata(&ListParams::default()).await;
+        let listed = listed.tried(|| format!("listing {}", kind.plural))?;
+        let item = |object: PartialObjectMeta<DynamicObject>| {
+            let metadata = object.metadata;
+            let has_label = metadata.labels.is_some_and(|labels| labels.contains_key(TEST_LABEL));
+            let namespace = metadata.namespace.unwrap_or_default();
+            (Item { kind: kind.kind.clone(), namespace, name: metadata.name.unwrap_or_default() }, has_label)
+        };
+        Ok(listed.items.into_iter().map(item).collect())
+    }
+}

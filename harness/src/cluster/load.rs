@@ -1,0 +1,149 @@
+//! A steady load of lookups in an injected pod, and how it fared between two times.
+//!
+//! The pod resolves its names in turn, one lookup every 50 ms and never two at a time, and logs each: [`Lookup`]. Nothing
+//! of the test is in its way, so what it logs is what an application gets.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use podlocal_settings::names::CONTAINER_NAME;
+use serde_json::Value;
+
+use super::client::{self, Libc, Lookup};
+use super::eventually;
+use super::namespace::Namespace;
+use super::pods::container_status;
+use crate::failure::Failure;
+
+/// The milliseconds from the begin of one lookup to that of the next.
+const INTERVAL: &str = "50";
+
+/// A pod that resolves names until it is deleted.
+#[derive(Clone)]
+pub struct Load {
+    namespace: Namespace,
+    /// The name of the pod.
+    pub pod: String,
+}
+
+/// How lookups fared.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Summary {
+    /// How many there were.
+    pub lookups: usize,
+    /// How many found no address.
+    pub failed: usize,
+    /// How long the slowest took.
+    pub slowest_ms: f64,
+    /// The longest time without a success: from the begin of a failed lookup to the end of the next one that succeeded.
+    pub outage_ms: f64,
+}
+
+/// A pod, `load`, for [`Load::start`].
+pub fn pod(libc: Libc, names: &[&str]) -> Value {
+    client::pod("load", libc, &[&["getaddr", "--every", INTERVAL], names].concat())
+}
+
+/// The time as the lookups of a load have it: seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+impl Load {
+    /// Creates the pod, and waits until it is injected and has resolved each of its names.
+    pub async fn start(namespace: &Namespace, pod: Value) -> Result<Self, Failure> {
+        let names = pod["spec"]["containers"][0]["command"].as_array().map_or(0, |words| words.len() - 3);
+        let pod = namespace.run(pod).await?;
+        if container_status(&namespace.pod(&pod).await?, CONTAINER_NAME).is_none() {
+            return Err(Failure::new(format!(
+                "pod {pod} is not injected: it has no container {CONTAINER_NAME}"
+            )));
+        }
+        let load = Self { namespace: namespace.clone(), pod };
+        eventually("the load has resolved each of its names", async || {
+            let lookups = load.lookups().await?;
+            let is_warm = lookups.iter().filter(|lookup| !lookup.is_failure()).count() >= names.max(1);
+            Ok(is_warm.then_some(()))
+        })
+        .await?;
+        Ok(load)
+    }
+
+    /// Every lookup until now.
+    pub async fn lookups(&self) -> Result<Vec<Lookup>, Failure> {
+        Ok(Lookup::read_all(&self.namespace.log(&self.pod, "client").await?))
+    }
+
+    /// The lookups that were under way between two times, of [`now`]. It waits until the last of them has ended.
+    pub async fn between(&self, from: f64, to: f64) -> Result<Summary, Failure> {
+        let lookups = eventually("the load goes on", async || {
+            let lookups = self.lookups().await?;
+            Ok(lookups.last().is_some_and(|last| last.at > to).then_some(lookups))
+        })
+        .await?;
+        Ok(Summary::between(&lookups, from, to))
+    }
+}
+
+impl Summary {
+    /// How those of `lookups` fared, in the order of their begin, that were under way between two times.
+    pub fn between(lookups: &[Lookup], from: f64, to: f64) -> Self {
+        let mut summary = Self::default();
+        let mut failing_since = None;
+        for lookup in lookups.iter().filter(|lookup| lookup.at <= to && lookup.at + lookup.ms / 1e3 >= from) {
+            summary.lookups += 1;
+            summary.slowest_ms = summary.slowest_ms.max(lookup.ms);
+            let end = lookup.at + lookup.ms / 1e3;
+            if lookup.is_failure() {
+                summary.failed += 1;
+            }
+            if lookup.is_failure() || failing_since.is_some() {
+                let since = *failing_since.get_or_insert(lookup.at);
+                summary.outage_ms = summary.outage_ms.max((end - since) * 1e3);
+            }
+            if !lookup.is_failure() {
+                failing_since = None;
+            }
+        }
+        summary
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "lookups {}, failed {}, slowest {:.0} ms",
+            self.lookups, self.failed, self.slowest_ms
+        )?;
+        if self.failed > 0 {
+            write!(formatter, ", longest time without a success {:.0} ms", self.outage_ms)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(at: f64, ms: f64, error: &str) -> Lookup {
+        Lookup { name: "a".to_owned(), at, ms, error: error.to_owned(), addresses: Vec::new() }
+    }
+
+    #[test]
+    fn a_summary_counts_lookups_that_overlap_the_interval() {
+        let lookups = [
+            lookup(9.0, 500.0, "before"),
+            lookup(9.6, 1000.0, ""),
+            lookup(10.7, 100.0, "refused"),
+            lookup(10.8, 100.0, "refused"),
+            lookup(11.0, 500.0, ""),
+            lookup(12.1, 9000.0, "after"),
+        ];
+        let summary = Summary::between(&lookups, 10.0, 12.0);
+        assert_eq!((summary.lookups, summary.failed), (4, 2));
+        assert!((summary.slowest_ms - 1000.0).abs() < 1e-6, "{summary:?}");
+        assert!((summary.outage_ms - 800.0).abs() < 1e-6, "{summary:?}");
+    }
+}
