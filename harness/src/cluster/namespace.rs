@@ -57,6 +57,15 @@ impl Namespace {
         self.cluster.create(&object, query).await
     }
 
+    /// Creates an object of the whole cluster, which Kubernetes deletes with this namespace.
+    pub async fn apply_to_cluster(&self, mut object: Value) -> Result<Created, Failure> {
+        let namespace = self.cluster.get(&self.cluster.api("v1", "Namespace", None), &self.name).await?;
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "v1", "kind": "Namespace", "name": self.name, "uid": namespace["metadata"]["uid"],
+        }]);
+        self.cluster.create(&object, "").await
+    }
+
     /// Reads an object of this namespace.
     pub async fn get(&self, api_version: &str, kind: &str, name: &str) -> Result<Value, Failure> {
         self.cluster.get(&self.cluster.api(api_version, kind, Some(&self.name)), name).await
@@ -105,7 +114,7 @@ impl Namespace {
         for arguments in [
             &["get", "pods", "-o", "wide"][..],
             &["get", "events", "--sort-by=.lastTimestamp"],
-            &["logs", "--selector=", "--all-containers", "--prefix", "--tail=20"],
+            &["logs", "--selector=!none", "--all-containers", "--prefix", "--tail=20"],
         ] {
             let arguments = [&flag, arguments].concat();
             let output = kubectl(&arguments).await.unwrap_or_else(|failure| failure.to_string());
