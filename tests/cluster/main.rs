@@ -1,5 +1,7 @@
 //! What the product promises, held against the cluster that `KUBECONFIG` names: README.md.
 
+mod check;
+mod injection;
 mod install;
 mod lookups;
 mod runner;
@@ -7,6 +9,6 @@ mod runner;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests = [lookups::tests(), install::tests()];
+    let tests = [injection::tests(), lookups::tests(), check::tests(), install::tests()];
     runner::run(tests.into_iter().flatten().collect())
 }

@@ -13,6 +13,9 @@ pub const SIDECAR_VARIABLE: &str = "SIDECAR_UNDER_TEST";
 /// Names a `podlocal-webhook` to use instead of the workspace's.
 pub const WEBHOOK_VARIABLE: &str = "WEBHOOK_UNDER_TEST";
 
+/// Runs pods on the home-made node, to be compared with a real one.
+const MODEL_NODE: &str = "model-node";
+
 /// The programs that an experiment starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
@@ -33,8 +36,18 @@ impl Programs {
     /// To be called before the process enters a node, where there is neither network nor DNS. The process
     /// inside builds nothing: see [`Self::built`].
     pub fn build() -> Result<Self, Failure> {
+        Self::build_and(&[])
+    }
+
+    /// The same, and `model-node`; its path.
+    pub fn build_model_node() -> Result<PathBuf, Failure> {
+        Self::build_and(&[MODEL_NODE])?;
+        existing(&own_directory()?.join(MODEL_NODE))
+    }
+
+    fn build_and(others: &[&str]) -> Result<Self, Failure> {
         let given = |variable: &str| env::var_os(variable).is_some();
-        let mut names = vec!["lookup", "pod-sandbox"];
+        let mut names = [&["lookup", "pod-sandbox"], others].concat();
         names.extend((!given(SIDECAR_VARIABLE)).then_some("podlocal-sidecar"));
         names.extend((!given(WEBHOOK_VARIABLE)).then_some("podlocal-webhook"));
         run_cargo(&own_directory()?, &names)?;
@@ -48,6 +61,15 @@ impl Programs {
             run_cargo(&directory, &["podlocal-sidecar"])?;
         }
         program(&directory, SIDECAR_VARIABLE, "podlocal-sidecar")
+    }
+
+    /// The webhook alone, likewise.
+    pub fn build_webhook() -> Result<PathBuf, Failure> {
+        let directory = own_directory()?;
+        if env::var_os(WEBHOOK_VARIABLE).is_none() {
+            run_cargo(&directory, &["podlocal-webhook"])?;
+        }
+        program(&directory, WEBHOOK_VARIABLE, "podlocal-webhook")
     }
 
     /// The sidecar as it is built for the image: static, small, and slowly.

@@ -1,0 +1,221 @@
+//! The second part of the page: what it says about workloads is what the API server does with them. And `inject` prints
+//! the pod that the API server stores.
+
+use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, kubectl};
+use podlocal_harness::failure::Failure;
+use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
+use serde_json::{Value, json};
+
+use super::{pending_pod, report, run, run_with_input};
+use crate::runner::{Context, Test, tests};
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![
+        every_verdict_about_a_pod_is_what_the_api_server_does,
+        verdicts_about_workloads_follow_their_injection,
+        inject_prints_the_pod_that_the_api_server_stores,
+    ]
+}
+
+/// Changes a pod into one that is injected, or is not for a reason.
+type Change = fn(&mut Value);
+
+/// Pods, and the reason why each is not injected; `None` for one that is.
+///
+/// The API server refuses pods for the other reasons: more than three nameservers, an unknown dnsPolicy, no container.
+const PODS: [(&str, Option<&str>, Change); 16] = [
+    ("plain", None, |_| {}),
+    ("own-ndots", None, |pod| {
+        pod["spec"]["dnsConfig"] =
+            json!({ "options": [{ "name": "ndots", "value": "4" }], "searches": ["corp.example"] });
+    }),
+    ("guaranteed", None, |pod| {
+        pod["spec"]["containers"][0]["resources"] = json!({ "limits": { "cpu": "1", "memory": "1Gi" } });
+    }),
+    ("own-servers", None, |pod| {
+        pod["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_ENABLED });
+        pod["spec"]["dnsPolicy"] = json!("None");
+        pod["spec"]["dnsConfig"] = json!({ "nameservers": ["192.0.2.1"] });
+    }),
+    ("tuned", None, |pod| {
+        pod["metadata"]["annotations"] =
+            json!({ "podlocal-dns.io/ndots": "many", "podlocal-dns.io/prefetch-names": "www.example.com" });
+    }),
+    ("opted-out", Some("opted_out"), |pod| {
+        pod["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
+    }),
+    ("windows", Some("windows"), |pod| {
+        pod["spec"]["nodeSelector"] = json!({ "kubernetes.io/os": "windows" });
+    }),
+    ("name-taken", Some("container_name_taken"), |pod| {
+        pod["spec"]["containers"][0]["name"] = json!(CONTAINER_NAME);
+    }),
+    ("host-network", Some("host_network"), |pod| pod["spec"]["hostNetwork"] = json!(true)),
+    ("policy-default", Some("dns_policy_default"), |pod| pod["spec"]["dnsPolicy"] = json!("Default")),
+    ("policy-none", Some("dns_policy_none"), |pod| {
+        pod["spec"]["dnsPolicy"] = json!("None");
+        pod["spec"]["dnsConfig"] = json!({ "nameservers": ["192.0.2.1"] });
+    }),
+    ("dns-port", Some("dns_port_taken"), |pod| {
+        pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 53, "protocol": "UDP" }]);
+    }),
+    ("admin-port", Some("admin_port_taken"), |pod| {
+        pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 9353 }]);
+    }),
+    ("sysctl", Some("unprivileged_port_start"), |pod| {
+        pod["spec"]["securityContext"]["sysctls"] = json!([{ "name": PORT_SYSCTL, "value": "1024" }]);
+    }),
+    ("many-domains", Some("too_many_search_domains"), |pod| {
+        let domains: Vec<_> = (0..30).map(|number| format!("s{number}.example")).collect();
+        pod["spec"]["dnsConfig"] = json!({ "searches": domains });
+    }),
+    ("long-list", Some("search_list_too_long"), |pod| {
+        let label = "x".repeat(63);
+        let domains: Vec<_> =
+            (0..10).map(|number| format!("s{number}.{label}.{label}.{label}.example")).collect();
+        pod["spec"]["dnsConfig"] = json!({ "searches": domains });
+    }),
+];
+
+/// The same pods in a namespace that is not opted in and in one that is. `check` foretells of the former what the API
+/// server does in the latter.
+async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context) -> Result<(), Failure> {
+    let before = context.namespace_with(json!({}), json!({})).await?;
+    let after = &context.namespace;
+    for (name, reason, change) in PODS {
+        let mut pod = pending_pod(name);
+        change(&mut pod);
+        let stored = after.apply(pod.clone()).await?.object;
+        let is_injected = stored["spec"]["initContainers"][0]["name"] == CONTAINER_NAME;
+        assert_eq!(is_injected, reason.is_none(), "{stored}");
+        // Here the label alone would inject it; it stands for the namespace's.
+        if pod["metadata"]["labels"][INJECT_LABEL] != INJECT_ENABLED {
+            before.apply(pod).await?;
+        }
+    }
+    let foretold = report(&["--namespace", &before.name, "--as-if-enabled"]).await?;
+    let seen = report(&["--namespace", &after.name]).await?;
+    for (name, reason, _) in PODS {
+        let verdict =
+            |injected| reason.map_or_else(|| json!([injected, null]), |reason| json!(["not", reason]));
+        assert_eq!(verdict_of(&seen, "Pod", name), verdict("already"), "{name} after its creation");
+        if name != "own-servers" {
+            assert_eq!(
+                verdict_of(&foretold, "Pod", name),
+                verdict("injected"),
+                "{name} before it is opted in"
+            );
+        }
+    }
+    let unlabelled = report(&["--namespace", &before.name]).await?;
+    assert_eq!(verdict_of(&unlabelled, "Pod", "plain"), json!(["not", "not_opted_in"]));
+    let system = report(&["--namespace", "kube-system", "--as-if-enabled"]).await?;
+    assert_eq!(system["workloads"][0]["reason"]["label"], "namespace_left_out", "{system}");
+
+    // For people: the row of the table, what each reason means, and that something is not as it was asked for.
+    let page = run(&["check", "--namespace", &after.name, "--strict"]).await?;
+    for text in
+        ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nSettings that are ignored\n"]
+    {
+        assert!(page.stdout.contains(text), "{text:?} is missing in\n{}", page.stdout);
+    }
+    assert_eq!(page.code, Some(3), "--strict: {page:?}");
+    Ok(())
+}
+
+/// Controllers make pods, and `check` counts them as their controllers' workloads.
+async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Result<(), Failure> {
+    let namespace = context.namespace_with(json!({}), json!({})).await?;
+    create_workloads(&namespace).await?;
+    // The Job of the CronJob is its own work; a DaemonSet has one pod on each node.
+    let kinds = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
+    let arguments = ["--namespace", &namespace.name, "--as-if-enabled"];
+    let foretold = eventually("every workload has a pod", async || {
+        let report = report(&arguments).await?;
+        let rows = report["workloads"].as_array().map_or(0, Vec::len);
+        Ok((rows >= kinds.len()).then_some(report))
+    })
+    .await?;
+    for kind in kinds {
+        assert_eq!(
+            verdict_of(&foretold, kind, &kind.to_lowercase()),
+            json!(["injected", null]),
+            "{foretold}"
+        );
+    }
+    let nodes = context.cluster.list(&context.cluster.api("v1", "Node", None), "").await?.len();
+    assert_eq!(foretold["summary"]["injected"]["pods"], 2 + 1 + nodes + 1 + 1, "{foretold}");
+
+    kubectl(&["label", "namespace", &namespace.name, &format!("{INJECT_LABEL}={INJECT_ENABLED}")]).await?;
+    kubectl(&["--namespace", &namespace.name, "delete", "pods", "--all", "--wait=false"]).await?;
+    eventually("every new pod has the sidecar", async || {
+        let report = report(&arguments[..2]).await?;
+        let is_done =
+            |kind: &&str| verdict_of(&report, kind, &kind.to_lowercase()) == json!(["already", null]);
+        Ok(kinds[..3].iter().all(is_done).then_some(()))
+    })
+    .await
+}
+
+async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> Result<(), Failure> {
+    let namespace = &context.namespace;
+    let dns =
+        context.cluster.get(&context.cluster.api("v1", "Service", Some("kube-system")), "kube-dns").await?;
+    let dns = format!("--cluster-dns={}", dns["spec"]["clusterIP"].as_str().unwrap_or_default());
+    let arguments = ["inject", "-f", "-", "--namespace", &namespace.name, &dns, "--output=json"];
+    for (name, reason, change) in PODS {
+        let mut pod = pending_pod(name);
+        change(&mut pod);
+        let printed = run_with_input(&arguments, &pod.to_string()).await?;
+        let injected: Value = serde_json::from_str(&printed.stdout).unwrap_or_default();
+        let said = reason.map_or_else(|| "injected".to_owned(), |reason| format!("({reason})"));
+        assert!(injected["spec"].is_object() && printed.stderr.contains(&said), "{said}: {printed:?}");
+        // Both get the defaults of the API server. The webhook leaves alone what has the sidecar.
+        let stored = namespace.apply_with(pod, "dryRun=All").await?.object;
+        let printed = namespace.apply_with(injected, "dryRun=All").await?.object;
+        for part in ["/spec", "/metadata/annotations", "/metadata/labels"] {
+            assert_eq!(printed.pointer(part), stored.pointer(part), "{part} of {name}, {reason:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The verdict about a workload and the label of its reason.
+fn verdict_of(report: &Value, kind: &str, name: &str) -> Value {
+    let workloads = report["workloads"].as_array().into_iter().flatten();
+    let found = workloads.into_iter().find(|one| one["kind"] == kind && one["name"] == name);
+    found.map_or(Value::Null, |one| json!([one["verdict"], one["reason"]["label"]]))
+}
+
+/// One of each kind, named after it, with pods that nobody schedules; the Deployment has two.
+async fn create_workloads(namespace: &Namespace) -> Result<(), Failure> {
+    let mut spec = pod_spec(Libc::Musl, &SLEEP);
+    spec["schedulerName"] = json!("nobody");
+    let job = json!({ "template": { "spec": spec } });
+    spec["restartPolicy"] = json!("Always");
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        let labels = json!({ "kind": kind });
+        let template = json!({ "metadata": { "labels": labels }, "spec": spec });
+        let mut spec = json!({ "selector": { "matchLabels": labels }, "template": template });
+        if kind == "Deployment" {
+            spec["replicas"] = json!(2);
+        }
+        create(namespace, "apps/v1", kind, spec).await?;
+    }
+    create(namespace, "batch/v1", "Job", job.clone()).await?;
+    let cron = json!({ "schedule": "0 0 30 2 *", "jobTemplate": { "spec": job } });
+    create(namespace, "batch/v1", "CronJob", cron).await?;
+    // Named as the CronJob's controller names its Jobs: after the minute in which they are due.
+    kubectl(&["--namespace", &namespace.name, "create", "job", "cronjob-29000000", "--from=cronjob/cronjob"])
+        .await
+        .map(drop)
+}
+
+async fn create(namespace: &Namespace, api_version: &str, kind: &str, spec: Value) -> Result<(), Failure> {
+    let name = kind.to_lowercase();
+    let object =
+        json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec });
+    namespace.apply(object).await.map(drop)
+}

@@ -1,0 +1,126 @@
+//! Injection: what the API server stores, and that the pods run and resolve names.
+//!
+//! Most pods resolve [`NAMES`] before they do anything else, so that their logs show whether DNS works from the first
+//! instruction on.
+
+mod injectors;
+mod left_alone;
+mod limits;
+mod pods;
+mod workloads;
+
+use podlocal_harness::cluster::client::{Libc, Lookup, pod};
+use podlocal_harness::cluster::eventually;
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::pods::{is_ready, phase};
+use podlocal_harness::cluster::product;
+use podlocal_harness::failure::Failure;
+use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
+use serde_json::{Value, json};
+
+use crate::runner::Test;
+
+/// A name of the search list, the same one in full, and an external one.
+const NAMES: [&str; 3] = ["kubernetes.default", "kubernetes.default.svc.cluster.local", "www.example.com"];
+
+/// A command that resolves [`NAMES`] and ends.
+const RESOLVE: [&str; 5] = ["getaddr", "0", NAMES[0], NAMES[1], NAMES[2]];
+
+/// A command that resolves [`NAMES`] and then waits for its end.
+const RESOLVE_AND_SLEEP: [&str; 3] = [
+    "sh",
+    "-c",
+    "getaddr 0 kubernetes.default kubernetes.default.svc.cluster.local www.example.com; exec sleep 3600",
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    [workloads::tests(), pods::tests(), limits::tests(), left_alone::tests(), injectors::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A pod that resolves [`NAMES`] and sleeps. musl: its resolver is the one that needs the sidecar's completion.
+fn resolving_pod(name: &str) -> Value {
+    pod(name, Libc::Musl, &RESOLVE_AND_SLEEP)
+}
+
+/// Fails unless the API server stored the pod as an injected one.
+pub(crate) fn assert_injected(pod: &Value) {
+    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    let first = &spec["initContainers"][0];
+    assert_eq!(first["name"], CONTAINER_NAME, "the first init container of {pod}");
+    assert_eq!(first["restartPolicy"], "Always", "{pod}");
+    assert_eq!(container_names(pod).iter().filter(|name| *name == CONTAINER_NAME).count(), 1, "{pod}");
+    assert_eq!(spec["dnsPolicy"], "None", "{pod}");
+    assert_eq!(spec["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{pod}");
+    let status = metadata["annotations"][STATUS_ANNOTATION].as_str().unwrap_or_default();
+    assert!(status.starts_with("injected"), "{STATUS_ANNOTATION} is {status:?} in {pod}");
+}
+
+/// Fails unless the pod was stored without any trace of us.
+fn assert_left_alone(pod: &Value) {
+    assert!(pod["metadata"]["name"].is_string(), "not a pod: {pod}");
+    assert!(!container_names(pod).iter().any(|name| name == CONTAINER_NAME), "{pod}");
+    assert_eq!(pod["metadata"]["annotations"][STATUS_ANNOTATION], Value::Null, "{pod}");
+    assert_ne!(pod["spec"]["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{pod}");
+}
+
+/// The names of all containers, init containers first, in their order.
+fn container_names(pod: &Value) -> Vec<String> {
+    let lists = ["initContainers", "containers"];
+    let containers = lists.iter().filter_map(|list| pod["spec"][list].as_array()).flatten();
+    containers.filter_map(|container| container["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// A variable of the sidecar.
+fn variable<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
+    product::variable(product::sidecar(pod)?, name)
+}
+
+/// Waits until a container has resolved [`NAMES`], and fails unless it found all of them.
+async fn assert_resolves(namespace: &Namespace, pod: &str, container: &str) -> Result<(), Failure> {
+    let lookups = eventually(&format!("{pod}/{container} prints {} lookups", NAMES.len()), async || {
+        let lookups = Lookup::read_all(&namespace.log(pod, container).await?);
+        Ok((lookups.len() == NAMES.len()).then_some(lookups))
+    })
+    .await?;
+    assert!(!lookups.iter().any(Lookup::is_failure), "{pod}/{container}: {lookups:?}");
+    Ok(())
+}
+
+/// Creates a pod of [`resolving_pod`], and fails unless it is injected, runs and resolves names. Returns it as it runs.
+async fn run_injected(namespace: &Namespace, pod: Value) -> Result<Value, Failure> {
+    let name = namespace.run(pod).await?;
+    let stored = namespace.pod(&name).await?;
+    assert_injected(&stored);
+    assert_resolves(namespace, &name, "client").await?;
+    Ok(stored)
+}
+
+/// Waits until each pod with these labels is ready or has succeeded, and there is at least one.
+async fn settled(namespace: &Namespace, labels: &str) -> Result<Vec<Value>, Failure> {
+    eventually(&format!("pods with {labels} are ready or have succeeded"), async || {
+        let pods = namespace.pods(labels).await?;
+        let is_settled = |pod: &Value| is_ready(pod) || phase(pod) == "Succeeded";
+        Ok((!pods.is_empty() && pods.iter().all(is_settled)).then_some(pods))
+    })
+    .await
+}
+
+/// The owner references of a pod whose controller is a new object, which does nothing itself: Events about the pod go
+/// there. One for each pod, as Events about one object for one reason are counted in the first of them.
+async fn controlled(namespace: &Namespace, pod: &str) -> Result<Value, Failure> {
+    let name = format!("controller-of-{pod}");
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });
+    let uid = namespace.apply(map).await?.object["metadata"]["uid"].clone();
+    Ok(json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "controller": true }]))
+}
+
+/// The notes of the Events in a namespace that have this reason.
+async fn event_notes(namespace: &Namespace, reason: &str) -> Result<Vec<String>, Failure> {
+    let api = namespace.cluster.api("events.k8s.io/v1", "Event", Some(&namespace.name));
+    let events = namespace.cluster.list(&api, "").await?;
+    let matching = events.iter().filter(|event| event["reason"] == reason);
+    Ok(matching.filter_map(|event| event["note"].as_str()).map(str::to_owned).collect())
+}

@@ -1,0 +1,97 @@
+//! Other programs that put containers in front of ours.
+//!
+//! The other injectors are `MutatingAdmissionPolicies` (`admissionregistration.k8s.io/v1`), which need no server and no
+//! certificate, so that they work on any cluster that has them. The API server calls policies before webhooks and calls
+//! both again when one of them has changed the pod (`reinvocationPolicy: IfNeeded`); so one kind shows both orders:
+//!
+//! | injector | first round | second round |
+//! |---|---|---|
+//! | `before` | puts its container first, then our webhook is called | both find their containers |
+//! | `after` | writes an annotation only; our webhook injects | puts its container before ours; our webhook is called again |
+//!
+//! A policy that does not match in the first round is not called in the second, hence the annotation.
+
+use podlocal_harness::cluster::client::Libc;
+use podlocal_harness::cluster::eventually;
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::failure::Failure;
+use podlocal_settings::names::CONTAINER_NAME;
+use serde_json::{Value, json};
+
+use super::{container_names, resolving_pod, run_injected};
+use crate::runner::{Context, Test, tests};
+
+/// A CEL condition: this container is in the pod.
+const HAS_OTHER: &str =
+    "has(object.spec.initContainers) && object.spec.initContainers.exists(one, one.name == 'other')";
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![
+        the_sidecar_goes_before_what_an_earlier_injector_put_first,
+        the_sidecar_moves_before_what_a_later_injector_put_first,
+    ]
+}
+
+async fn the_sidecar_goes_before_what_an_earlier_injector_put_first(context: Context) -> Result<(), Failure> {
+    let insertion = format!("{HAS_OTHER} ? [] : [{}]", insertion("/spec/initContainers"));
+    pod_is_injected_beside(&context.namespace, &insertion).await
+}
+
+async fn the_sidecar_moves_before_what_a_later_injector_put_first(context: Context) -> Result<(), Failure> {
+    let has_ours = format!(
+        "has(object.spec.initContainers) && object.spec.initContainers.exists(one, one.name == '{CONTAINER_NAME}')"
+    );
+    let annotation = "JSONPatch{op: 'add', path: '/metadata/annotations', value: {'other': 'was here'}}";
+    let insertion = insertion("/spec/initContainers/0");
+    let mutation = format!("{HAS_OTHER} ? [] : {has_ours} ? [{insertion}] : [{annotation}]");
+    pod_is_injected_beside(&context.namespace, &mutation).await
+}
+
+/// A CEL expression that adds an init container which needs DNS: as the whole list, or at a place in it.
+fn insertion(path: &str) -> String {
+    let image = Libc::Musl.image();
+    let container = format!(
+        "Object.spec.initContainers{{name: 'other', image: '{image}', command: ['getaddr', '0', 'www.example.com']}}"
+    );
+    let value = if path.ends_with("/0") { container } else { format!("[{container}]") };
+    format!("JSONPatch{{op: 'add', path: '{path}', value: {value}}}")
+}
+
+async fn pod_is_injected_beside(namespace: &Namespace, mutation: &str) -> Result<(), Failure> {
+    install_injector(namespace, mutation).await?;
+    let pod = run_injected(namespace, resolving_pod("client")).await?;
+    assert_eq!(container_names(&pod), [CONTAINER_NAME, "other", "client"]);
+    Ok(())
+}
+
+/// Creates a policy that applies to the pods of this namespace and is deleted with it, and waits until it applies.
+async fn install_injector(namespace: &Namespace, mutation: &str) -> Result<(), Failure> {
+    let policy = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": { "name": namespace.name },
+            "spec": spec,
+        })
+    };
+    let pods =
+        json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] });
+    let spec = json!({
+        "matchConstraints": { "resourceRules": [pods] },
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "IfNeeded",
+        "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": mutation } }],
+    });
+    namespace.apply_to_cluster(policy("MutatingAdmissionPolicy", spec)).await?;
+    let namespaces = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace.name } });
+    let spec = json!({
+        "policyName": namespace.name,
+        "matchResources": { "namespaceSelector": namespaces },
+    });
+    namespace.apply_to_cluster(policy("MutatingAdmissionPolicyBinding", spec)).await?;
+    eventually("the API server applies the policy", async || {
+        let shown = namespace.apply_with(resolving_pod("client"), "dryRun=All").await?.object;
+        Ok(container_names(&shown).iter().any(|name| name == "other").then_some(()))
+    })
+    .await
+}

@@ -1,0 +1,69 @@
+//! Pods that controllers make.
+
+use podlocal_harness::cluster::client::{Libc, pod_spec};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, kubectl, name_of};
+use podlocal_harness::failure::Failure;
+use serde_json::{Value, json};
+
+use super::{RESOLVE, RESOLVE_AND_SLEEP, assert_injected, assert_resolves, settled};
+use crate::runner::{Context, Test, tests};
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![deployments_statefulsets_and_daemonsets_are_injected, jobs_complete_beside_their_sidecar,]
+}
+
+async fn deployments_statefulsets_and_daemonsets_are_injected(context: Context) -> Result<(), Failure> {
+    let namespace = &context.namespace;
+    let kinds = ["Deployment", "StatefulSet", "DaemonSet"];
+    for kind in kinds {
+        let labels = json!({ "kind": kind });
+        let mut spec = pod_spec(Libc::Musl, &RESOLVE_AND_SLEEP);
+        spec["restartPolicy"] = json!("Always");
+        let template = json!({ "metadata": { "labels": labels }, "spec": spec });
+        let spec = json!({ "selector": { "matchLabels": labels }, "template": template });
+        namespace.apply(workload("apps/v1", kind, &spec)).await?;
+    }
+    for kind in kinds {
+        assert_pods_are_injected(namespace, &format!("kind={kind}")).await?;
+    }
+    Ok(())
+}
+
+/// A Job of its own and one that a CronJob's template makes: `kubectl create job --from` does what the CronJob's
+/// controller does each time it is due.
+async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Failure> {
+    let namespace = &context.namespace;
+    let job = json!({ "backoffLimit": 0, "template": { "spec": pod_spec(Libc::Musl, &RESOLVE) } });
+    let never = "0 0 30 2 *";
+    let cron = json!({ "schedule": never, "jobTemplate": { "spec": job } });
+    namespace.apply(workload("batch/v1", "Job", &job)).await?;
+    namespace.apply(workload("batch/v1", "CronJob", &cron)).await?;
+    kubectl(&["--namespace", &namespace.name, "create", "job", "of-cronjob", "--from=cronjob/cronjob"])
+        .await?;
+    for job in ["job", "of-cronjob"] {
+        eventually(&format!("job {job} is complete"), async || {
+            let job = namespace.get("batch/v1", "Job", job).await?;
+            Ok((job["status"]["succeeded"] == 1).then_some(()))
+        })
+        .await?;
+        assert_pods_are_injected(namespace, &format!("job-name={job}")).await?;
+    }
+    Ok(())
+}
+
+/// An object that is named after its kind.
+fn workload(api_version: &str, kind: &str, spec: &Value) -> Value {
+    let name = kind.to_lowercase();
+    json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec })
+}
+
+async fn assert_pods_are_injected(namespace: &Namespace, labels: &str) -> Result<(), Failure> {
+    for pod in settled(namespace, labels).await? {
+        assert_injected(&pod);
+        // Without resources before, without resources now.
+        assert_eq!(pod["status"]["qosClass"], "BestEffort", "{labels}");
+        assert_resolves(namespace, name_of(&pod), "client").await?;
+    }
+    Ok(())
+}
