@@ -51,7 +51,7 @@ client_images() {
     for library in $(ldd "$root/glibc/bin/getaddr" | grep -o '/[^ ]*'); do install -D "$library" "$root/glibc$library"; done
     musl-gcc -O2 -static -o "$root/musl/bin/getaddr" "$here/getaddr.c"
     for libc in glibc musl; do
-        "$here/image.py" "$1/$libc.tar" "$root/$libc" --name "localhost/podlocal-dns/$libc:test"
+        "$here/image.py" "$1/$libc.tar" "$root/$libc" --name "localhost/podlocal-dns/$libc:test" --argument sh
     done
     rm -r "$root"
 }

@@ -12,6 +12,7 @@ parser.add_argument("archive")
 parser.add_argument("folder")
 parser.add_argument("--name", action="append", required=True, help="NAME:TAG; may be repeated")
 parser.add_argument("--entrypoint", help="the program to run")
+parser.add_argument("--argument", action="append", help="an argument of the program, unless the pod has others; may be repeated")
 parser.add_argument("--dockerfile", help="takes USER and ENTRYPOINT from the last stage of this file")
 options = parser.parse_args()
 
@@ -42,7 +43,7 @@ config = json.dumps(
     {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Env": [path], "User": user, "Entrypoint": entrypoint},
+        "config": {"Env": [path], "User": user, "Entrypoint": entrypoint, "Cmd": options.argument},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
     }
 ).encode()

@@ -39,7 +39,7 @@ version_in() {
 
 # A Debian with dig and a shell plays both images that the tests of DNS use: agnhost and the one with glibc.
 build_images() {
-    local root
+    local root sources
     "$here/../../packages" debian-archive-keyring debootstrap
     root=$(mktemp -d)
     chmod 755 "$root"
@@ -47,14 +47,17 @@ build_images() {
         bookworm "$root" >"$programs/debootstrap.log"
     rm -rf "${root:?}"/{var/cache,var/lib/apt,usr/share/doc,usr/share/man,usr/share/locale,etc/resolv.conf}
     find "$root/dev" -mindepth 1 -delete
-    # As in agnhost's Dockerfile: tests run CoreDNS from it, write to /uploads, and know this user.
+    # As in agnhost's Dockerfile: tests run CoreDNS from it, fetch these files, write to /uploads, and know this user.
+    sources=$(cd "$here" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
+    install -m 644 "$sources"/test/images/agnhost/porter/localhost.{crt,key} "$root/"
     cp "$programs/agnhost" "$home/bin/coredns" "$root/"
     ln -s agnhost "$root/agnhost-2"
     mkdir "$root/uploads"
     printf 'user-defined-in-image:x:1000:1000::/:/bin/sh\n' >>"$root/etc/passwd"
     printf 'user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n' >>"$root/etc/group"
     # shellcheck disable=SC2046 # each word is an argument
-    "$here/../image.py" "$programs/images/agnhost.tar" "$root" --entrypoint /agnhost $(names_of e2e-test-images/agnhost | sed 's/^/--name /')
+    "$here/../image.py" "$programs/images/agnhost.tar" "$root" --entrypoint /agnhost --argument pause \
+        $(names_of e2e-test-images/agnhost | sed 's/^/--name /')
     # shellcheck disable=SC2046
     "$here/../image.py" "$programs/images/glibc.tar" "$root" $(names_of glibc-dns-testing | sed 's/^/--name /')
     rm -r "$root"
