@@ -9,10 +9,12 @@
 //!   figures    what came of it
 //!   table      figures -> what is printed
 //!   charts     figures -> what is drawn
+//!   cluster    the same arms on a real cluster
 //! ```
 
 pub mod arm;
 pub mod charts;
+pub mod cluster;
 pub mod figures;
 pub mod job;
 pub mod names;

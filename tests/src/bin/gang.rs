@@ -1,4 +1,4 @@
-//! The gang experiment on one machine, without a cluster; see `podlocal_tests::gang`.
+//! The gang experiment, on one machine without a cluster or on a real one; see `podlocal_tests::gang`.
 
 use std::fs;
 use std::io::Write;
@@ -10,6 +10,7 @@ use podlocal_tests::cluster_dns::{Capacity, World};
 use podlocal_tests::failure::{Failure, Tried};
 use podlocal_tests::gang::arm::Arm;
 use podlocal_tests::gang::charts;
+use podlocal_tests::gang::cluster::{self, parse_limit};
 use podlocal_tests::gang::figures::Figures;
 use podlocal_tests::gang::job::{DEFAULT_MANIFEST, Job};
 use podlocal_tests::gang::names::with_names;
@@ -18,7 +19,7 @@ use podlocal_tests::gang::table::table;
 use podlocal_tests::node::{self, Node};
 use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::programs::Programs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, through the real
 /// webhook with the real sidecar, and the same with the shared tier. All look their names up at the same instant, with
@@ -26,8 +27,15 @@ use serde_json::json;
 /// one pod fails, all are started again. Prints what the cluster DNS was asked and what the applications saw, and draws
 /// it.
 ///
+/// The cluster DNS of this experiment is a model: it drops queries when it is overloaded. The real CoreDNS queues them and
+/// becomes slow; --cluster shows that.
+///
 /// Needs no cluster, no root and no Internet, but namespaces of the kernel. Exit code 1: a look-up failed in
 /// an injected pod; 69: this machine refuses the namespaces.
+///
+/// With --cluster it runs the same arms on the test cluster that KUBECONFIG names, with real pods and the cluster's own
+/// CoreDNS, whose CPU it limits. Afterwards CoreDNS gets back what it had. Exit code 1: more lookups failed in injected
+/// pods than in the arm `direct`.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The manifest of a Job; default: one that comes with the program, 100 pods with 3 names each.
@@ -42,6 +50,18 @@ struct Arguments {
     /// Names that the pods look up beside those of --names, and that must not be found.
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', requires = "names")]
     missing: Vec<String>,
+    /// Run on the cluster that KUBECONFIG names, 80 pods by default: `just cluster up` starts one.
+    #[arg(long, conflicts_with_all = ["job", "service_rate", "queue", "loss", "seed", "unlimited", "restarts", "plot"])]
+    cluster: bool,
+    /// The CPU limits of CoreDNS, one after the other: `none` for no limit.
+    #[arg(
+        long, value_name = "LIMIT,..", value_delimiter = ',', default_value = "10m", requires = "cluster",
+        value_parser = |text: &str| parse_limit(text).map(Limit)
+    )]
+    coredns_cpu: Vec<Limit>,
+    /// A context of KUBECONFIG whose CoreDNS may be limited, though it is neither the test cluster's nor kind's.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    allow_context: Option<String>,
     /// Queries that the cluster DNS answers in a second.
     #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = Capacity::parse_rate)]
     service_rate: f64,
@@ -70,9 +90,16 @@ struct Arguments {
     plot: PlotFlag,
 }
 
+/// `None` for no limit; a type of its own, since clap takes `Option` for an argument that may be absent.
+#[derive(Debug, Clone)]
+struct Limit(Option<String>);
+
 /// Before threads start: building and entering the node need a process with only one.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.cluster {
+        return end(run_on_cluster(&arguments));
+    }
     match prepare(&arguments) {
         Ok(Prepared { job, world, programs }) => match node::enter() {
             Ok(node) => end(run(&arguments, job, world, programs, node)),
@@ -151,6 +178,35 @@ async fn run(
     Ok(is_success)
 }
 
+/// Whether no more lookups failed in injected pods than in those of the arm `direct` with the same limit.
+#[tokio::main]
+async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
+    let or = |names: &[String], default: &[&str]| {
+        if arguments.names.is_empty() {
+            default.iter().map(|name| (*name).to_owned()).collect()
+        } else {
+            names.to_vec()
+        }
+    };
+    let options = cluster::Options {
+        arms: arguments.arms.clone(),
+        pods: arguments.pods.unwrap_or(cluster::PODS).into(),
+        names: or(&arguments.names, &cluster::NAMES),
+        missing: or(&arguments.missing, &cluster::MISSING),
+        limits: arguments.coredns_cpu.iter().map(|limit| limit.0.clone()).collect(),
+        allowed: arguments.allow_context.clone(),
+    };
+    let mut arms = Vec::new();
+    let result = cluster::run(&options, &mut arms).await;
+    // What was measured before a failure is printed, too.
+    if !arms.is_empty() {
+        let json = json!({ "names": options.names, "missing": options.missing, "arms": arms });
+        write(arguments.json.as_deref(), &json, || cluster::table::table(&arms))?;
+    }
+    result?;
+    Ok(cluster::is_never_worse(&arms))
+}
+
 /// The figures first: whatever becomes of the files, they were not run for nothing.
 fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Result<(), Failure> {
     let figures = json!({
@@ -159,17 +215,23 @@ fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Re
         "restarts": experiment.restarts,
         "arms": arms,
     });
-    let figures = format!("{figures:#}\n");
-    let is_json = arguments.json.as_deref() == Some(Path::new("-"));
-    let text = if is_json { figures.clone() } else { table(arms) };
-    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the figures".to_owned())?;
-    if let Some(file) = arguments.json.as_ref().filter(|_| !is_json) {
-        fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
-    }
+    write(arguments.json.as_deref(), &figures, || table(arms))?;
     if experiment.capacity.is_none() && !arguments.plot.is_given() {
         return Ok(());
     }
     arguments.plot.write(&charts::page(title(experiment), arms), "gang")
+}
+
+/// The table to standard output, or the figures where `json` is `-`; the figures to the file that it names otherwise.
+fn write(json: Option<&Path>, figures: &Value, table: impl Fn() -> String) -> Result<(), Failure> {
+    let figures = format!("{figures:#}\n");
+    let is_json = json == Some(Path::new("-"));
+    let text = if is_json { figures.clone() } else { table() };
+    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the figures".to_owned())?;
+    if let Some(file) = json.filter(|_| !is_json) {
+        fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
 }
 
 fn title(experiment: &Experiment) -> String {

@@ -1,0 +1,199 @@
+//! The gang experiment on a real cluster: the pods of a Job look up their names at one instant, CoreDNS has a CPU limit.
+//!
+//! ```text
+//!   start       when the pods begin, and whether all of them did
+//!   job         an arm -> the Job
+//!   node_local  NodeLocal DNSCache for the arm that has it
+//!   arm_run     one arm: fresh pods, cold caches, lookups -> figures
+//!   figures     the result of an arm
+//!   table       figures -> what is printed
+//! ```
+//!
+//! It restarts and limits the cluster's CoreDNS, so it runs only on test clusters, and it gives everything back at its
+//! end, also after an error or a signal.
+
+mod arm_run;
+pub mod figures;
+mod job;
+mod node_local;
+mod start;
+pub mod table;
+
+use std::sync::{Mutex, PoisonError};
+
+use podlocal_harness::cluster::coredns::CoreDns;
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{Cluster, context, product};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::figures::Figures;
+use self::start::Pace;
+use super::arm::Arm;
+use crate::failure::{Failure, Tried};
+
+/// What is run.
+#[derive(Debug)]
+pub struct Options {
+    /// The arms, in this order for each limit.
+    pub arms: Vec<Arm>,
+    /// How many pods.
+    pub pods: usize,
+    /// What each pod looks up, one name after the other.
+    pub names: Vec<String>,
+    /// The same, names that do not exist; after the others.
+    pub missing: Vec<String>,
+    /// The CPU limits of CoreDNS, `10m`; `None` for no limit.
+    pub limits: Vec<Option<String>>,
+    /// A context that is no test cluster's, whose CoreDNS may be limited all the same.
+    pub allowed: Option<String>,
+}
+
+/// The names that pods look up unless told otherwise: of the Job of the embedded experiment.
+pub const NAMES: [&str; 2] = ["kubernetes.default", "api.example.com"];
+
+/// The same, the name that does not exist.
+pub const MISSING: [&str; 1] = ["missing.example.com"];
+
+/// How many pods unless told otherwise.
+pub const PODS: u16 = 80;
+
+/// Reads a CPU limit of the command line: a quantity of Kubernetes, or `none`.
+pub fn parse_limit(text: &str) -> Result<Option<String>, String> {
+    let is_number = |text: &str| text.parse::<f64>().is_ok_and(|number| number > 0.0);
+    match text {
+        "none" => Ok(None),
+        _ if is_number(text.strip_suffix('m').unwrap_or(text)) => Ok(Some(text.to_owned())),
+        _ => Err("expected a CPU quantity such as 10m, or none".to_owned()),
+    }
+}
+
+/// Whether in no injected arm more lookups failed than in the arm [`Arm::Direct`] with the same limit, where that was run.
+pub fn is_never_worse(arms: &[Figures]) -> bool {
+    arms.iter().filter(|figures| figures.arm.is_injected()).all(|injected| {
+        let mut others = arms.iter().filter(|figures| figures.coredns_cpu == injected.coredns_cpu);
+        let direct = others.find(|figures| figures.arm == Arm::Direct);
+        direct.is_none_or(|direct| injected.failed <= direct.failed)
+    })
+}
+
+/// Runs every arm with every limit, and adds the figures of each to `figures` as soon as it has ended.
+pub async fn run(options: &Options, figures: &mut Vec<Figures>) -> Result<(), Failure> {
+    let context = context().await?;
+    if !may_be_limited(&context, options.allowed.as_deref()) {
+        return Err(Failure::new(format!(
+            "this experiment restarts CoreDNS and limits its CPU, and the context {context:?} of KUBECONFIG is neither \
+             the test cluster's (\"{TEST_CONTEXT}\", see `just cluster up`) nor kind's (\"kind-*\"); where that is meant: \
+             --allow-context {context}"
+        )));
+    }
+    let cluster = Cluster::connect().await?;
+    let coredns = CoreDns::find(&cluster).await?;
+    // What a run that was killed has left.
+    coredns.restore().await?;
+    let was_installed = product::is_installed(&cluster).await?;
+    let bed = Bed { cluster, coredns, options, namespace: Mutex::default() };
+    let mut terminated = signal(SignalKind::terminate()).tried(|| "listening for SIGTERM".to_owned())?;
+    let result = tokio::select! {
+        result = bed.run(figures) => result,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = terminated.recv() => Err(Failure::new("terminated")),
+    };
+    eprintln!("gang: giving CoreDNS back what it had");
+    // Each of them is tried, whatever becomes of the others.
+    let restored =
+        [bed.coredns.restore().await, bed.remove_namespace().await, bed.remove_product(was_installed).await];
+    restored.into_iter().fold(result, Result::and)
+}
+
+/// The context of `just cluster up`.
+const TEST_CONTEXT: &str = "podlocal-dns-test";
+
+fn may_be_limited(context: &str, allowed: Option<&str>) -> bool {
+    context == TEST_CONTEXT || context.starts_with("kind-") || allowed == Some(context)
+}
+
+/// The cluster, while the experiment runs on it.
+struct Bed<'a> {
+    cluster: Cluster,
+    coredns: CoreDns,
+    options: &'a Options,
+    /// That of the arm that is running.
+    namespace: Mutex<Option<Namespace>>,
+}
+
+impl Bed<'_> {
+    async fn run(&self, figures: &mut Vec<Figures>) -> Result<(), Failure> {
+        if self.options.arms.iter().any(|arm| arm.is_injected()) {
+            product::install(&self.cluster).await?;
+        }
+        let mut pace = Pace::default();
+        for limit in &self.options.limits {
+            for arm in &self.options.arms {
+                let limit = limit.as_deref();
+                let name = format!("{} at {}", arm.name(), limit.unwrap_or("no limit"));
+                let of_arm = self.run_arm(*arm, limit, &mut pace).await.tried(|| name)?;
+                figures.push(of_arm);
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_namespace(&self) -> Result<(), Failure> {
+        let namespace = self.namespace.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match namespace {
+            Some(namespace) => namespace.delete_and_wait().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_product(&self, was_installed: bool) -> Result<(), Failure> {
+        if self.options.arms.contains(&Arm::Shared) {
+            product::remove(product::SHARED_TIER).await?;
+        }
+        if !was_installed && self.options.arms.iter().any(|arm| arm.is_injected()) {
+            product::remove(product::BASE).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn injected_arms_are_compared_with_direct_of_the_same_limit() {
+        let figures = |arm, limit: &str, failed| {
+            let mut figures = Figures::of(arm, Some(limit), 0.0, 3, &[], &[]);
+            figures.failed = failed;
+            figures
+        };
+        let mut arms = vec![
+            figures(Arm::Direct, "10m", 2),
+            figures(Arm::Direct, "50m", 0),
+            figures(Arm::NodeLocal, "50m", 9),
+            figures(Arm::Injected, "10m", 2),
+            figures(Arm::Shared, "20m", 5),
+        ];
+        assert!(is_never_worse(&arms));
+        arms.push(figures(Arm::Injected, "50m", 1));
+        assert!(!is_never_worse(&arms));
+    }
+
+    #[test]
+    fn only_test_clusters_are_limited_without_being_named() {
+        let may = |context, allowed| may_be_limited(context, allowed);
+        assert!(may("podlocal-dns-test", None) && may("kind-kind", None));
+        assert!(!may("production", None) && !may("mykind-1", None) && !may("production", Some("staging")));
+        assert!(may("production", Some("production")));
+    }
+
+    #[test]
+    fn a_limit_is_a_cpu_quantity_or_none() {
+        let limits = ["10m", "0.5", "2", "none"].map(|text| parse_limit(text).unwrap());
+        assert_eq!(limits, [Some("10m"), Some("0.5"), Some("2"), None].map(|limit| limit.map(str::to_owned)));
+        for wrong in ["", "m", "0m", "-1", "ten"] {
+            assert!(parse_limit(wrong).unwrap_err().contains("expected a CPU quantity"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One arm: fresh pods, cold caches, one start.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
+use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
+use podlocal_harness::cluster::metrics::SIDECAR_PORT;
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, name_of, product};
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
+use podlocal_settings::table::SHARED_TIER;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::super::arm::Arm;
+use super::figures::Figures;
+use super::start::{Pace, late, now, sleep_until};
+use super::{Bed, job, node_local};
+use crate::failure::Failure;
+
+/// How often the pods are started before the run is given up.
+const STARTS: u32 = 4;
+
+/// How long the pods have for their lookups. Three lookups of glibc whose every attempt times out take a minute.
+const RUN: f64 = 150.0;
+
+/// How often the count of CoreDNS is read again while it grows, every two seconds; something else may ask it for ever.
+const SETTLE: usize = 30;
+
+/// So many logs and metrics are read at once: two cores have pods to run.
+const READERS: usize = 4;
+
+impl Bed<'_> {
+    /// Runs an arm, again while its pods are not ready at the common start.
+    pub(super) async fn run_arm(
+        &self,
+        arm: Arm,
+        limit: Option<&str>,
+        pace: &mut Pace,
+    ) -> Result<Figures, Failure> {
+        let progress = |what: &str| {
+            eprintln!("gang: {}, CoreDNS with {}: {what}", arm.name(), limit.unwrap_or("no limit"));
+        };
+        for late_starts in 0..STARTS {
+            if arm == Arm::Shared {
+                progress("installing the shared tier");
+                product::install_shared_tier().await?;
+            }
+            let labels = if arm.is_injected() { json!({ INJECT_LABEL: INJECT_ENABLED }) } else { json!({}) };
+            let namespace = Namespace::create(&self.cluster, "gang", labels, &json!({})).await?;
+            *self.namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(namespace.clone());
+            if arm.is_injected() {
+                webhook_knows(&namespace, arm).await?;
+            }
+            progress("restarting CoreDNS");
+            self.coredns.restart(limit).await?;
+            let result = self.start(arm, limit, &namespace, pace, &progress).await;
+            if let Err(failure) = result {
+                return Err(Failure::new(format!("{failure}\n{}", namespace.describe().await)));
+            }
+            self.remove_namespace().await?;
+            if arm == Arm::Shared {
+                product::remove(product::SHARED_TIER).await?;
+            }
+            if let Some(mut figures) = result? {
+                figures.late_starts = late_starts;
+                return Ok(figures);
+            }
+            pace.slow_down();
+        }
+        Err(Failure::new(format!(
+            "in none of {STARTS} starts all pods were running in time: is the node busy with other things?"
+        )))
+    }
+
+    /// `None`: a pod was not ready at the common start.
+    async fn start(
+        &self,
+        arm: Arm,
+        limit: Option<&str>,
+        namespace: &Namespace,
+        pace: &Pace,
+        progress: &impl Fn(&str),
+    ) -> Result<Option<Figures>, Failure> {
+        let options = self.options;
+        let cache = match arm {
+            Arm::NodeLocal => Some(node_local::start(namespace, &self.coredns).await?),
+            _ => None,
+        };
+        let before = (self.queries().await?, self.coredns.restarts().await?);
+        let names = [&options.names[..], &options.missing].concat();
+        let start = pace.start(now(), options.pods);
+        progress(&format!("creating {} pods, lookups in {:.0} s", options.pods, start - now()));
+        let job = job::job(arm, options.pods, start, &names, &namespace.name, cache.as_deref());
+        namespace.apply(job).await?;
+        let running = running_by(namespace, options.pods, start - 1.0).await?;
+        if running < options.pods {
+            progress(&format!("{running} of {} pods are running: again, later", options.pods));
+            return Ok(None);
+        }
+        progress(&format!("all pods are running, lookups in {:.0} s", start - now()));
+        let before_start = self.queries().await?;
+        sleep_until(start).await;
+        let pods = lookups(namespace, names.len(), start + RUN).await?;
+        match late(start, &pods) {
+            0 => {}
+            late => {
+                progress(&format!("{late} of {} pods began late: again, later", options.pods));
+                return Ok(None);
+            }
+        }
+        let mut figures = Figures::of(arm, limit, start, names.len(), &options.missing, &pods);
+        if arm.is_injected() {
+            figures.sidecars = sidecars(namespace).await?;
+        }
+        progress("counting the queries");
+        let queries = self.settled_queries().await?;
+        figures.coredns_restarts = self.coredns.restarts().await? - before.1;
+        figures.queries_before_start = before_start.saturating_sub(before.0);
+        figures.queries = if figures.coredns_restarts == 0 { queries - before.0 } else { queries };
+        progress(&format!(
+            "{} of {} lookups failed, {} queries, {} restarts of CoreDNS",
+            figures.failed, figures.lookups, figures.queries, figures.coredns_restarts
+        ));
+        Ok(Some(figures))
+    }
+
+    /// CoreDNS may be slow to answer for its metrics, too, or just being restarted.
+    async fn queries(&self) -> Result<u64, Failure> {
+        eventually("the metrics of CoreDNS", async || self.coredns.queries().await.map(Some)).await
+    }
+
+    /// CoreDNS counts what it has answered, and goes on answering pods that wait no longer.
+    async fn settled_queries(&self) -> Result<u64, Failure> {
+        let mut last = self.queries().await?;
+        for _ in 0..SETTLE {
+            sleep(Duration::from_secs(2)).await;
+            let queries = self.queries().await?;
+            if queries == last {
+                break;
+            }
+            last = queries;
+        }
+        Ok(last)
+    }
+}
+
+/// Waits until new pods would get what the arm is about: a sidecar, and the shared tier or none.
+async fn webhook_knows(namespace: &Namespace, arm: Arm) -> Result<(), Failure> {
+    let expects_tier = arm == Arm::Shared;
+    let what = if expects_tier {
+        "new pods get the shared tier"
+    } else {
+        "new pods get a sidecar without a shared tier"
+    };
+    let variable = SHARED_TIER.variable();
+    eventually(what, async || {
+        let created = namespace.apply_with(pod("trial", Libc::Glibc, &SLEEP), "dryRun=All").await?;
+        let sidecar = product::sidecar(&created.object);
+        let has_tier = sidecar.map(|sidecar| product::variable(sidecar, &variable).is_some());
+        Ok((has_tier == Some(expects_tier)).then_some(()))
+    })
+    .await
+}
+
+/// How many pods of the Job are running at that time; returns as soon as all are.
+async fn running_by(namespace: &Namespace, pods: usize, deadline: f64) -> Result<usize, Failure> {
+    loop {
+        let status = namespace.get("batch/v1", "Job", job::NAME).await?;
+        let running = status["status"]["ready"].as_u64().unwrap_or_default() as usize;
+        if running >= pods || now() > deadline {
+            return Ok(running);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The lookups of each pod, when all pods have made all of theirs or at the deadline.
+async fn lookups(namespace: &Namespace, names: usize, deadline: f64) -> Result<Vec<Vec<Lookup>>, Failure> {
+    let pods = namespace.pods(&format!("app={}", job::NAME)).await?;
+    let mut lookups: BTreeMap<&str, Vec<Lookup>> =
+        pods.iter().map(|pod| (name_of(pod), Vec::new())).collect();
+    loop {
+        // Each reading takes time of the node that the pods use, too.
+        sleep(Duration::from_secs(2)).await;
+        let unfinished = lookups.iter().filter(|(_, made)| made.len() < names).map(|(pod, _)| *pod);
+        let unfinished: Vec<&str> = unfinished.collect();
+        let read = async |pod| {
+            let log = namespace.log(pod, "client").await?;
+            Ok::<_, Failure>((pod, Lookup::read_all(&log)))
+        };
+        let logs: Vec<_> = iter(unfinished).map(read).buffer_unordered(READERS).try_collect().await?;
+        lookups.extend(logs);
+        if lookups.values().all(|made| made.len() == names) || now() > deadline {
+            break;
+        }
+    }
+    Ok(lookups.into_values().collect())
+}
+
+/// The sums of the counters about upstreams, over all sidecars.
+async fn sidecars(namespace: &Namespace) -> Result<BTreeMap<String, f64>, Failure> {
+    let pods = namespace.pods(&format!("app={}", job::NAME)).await?;
+    let read =
+        |pod: String| async move { namespace.cluster.scrape(&namespace.name, &pod, SIDECAR_PORT).await };
+    let names = pods.iter().map(|pod| name_of(pod).to_owned());
+    let texts: Vec<String> = iter(names).map(read).buffer_unordered(READERS).try_collect().await?;
+    let mut sums = BTreeMap::new();
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        if series.starts_with("podlocal_dns_upstream_") && series.contains("_total") {
+            *sums.entry(series.to_owned()).or_default() += value.parse().unwrap_or(0.0);
+        }
+    }
+    Ok(sums)
+}

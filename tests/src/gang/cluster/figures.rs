@@ -1,0 +1,122 @@
+//! The result of an arm.
+
+use std::collections::BTreeMap;
+
+use podlocal_harness::cluster::client::Lookup;
+use serde::Serialize;
+
+use super::super::arm::Arm;
+
+/// The errors of a name that does not exist, as `gai_strerror` of glibc and musl puts EAI_NONAME.
+const NOT_FOUND: [&str; 2] = ["Name or service not known", "Name does not resolve"];
+
+/// The result of an arm.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// How the pods were run.
+    pub arm: Arm,
+    /// The CPU limit of CoreDNS; `None` without one.
+    pub coredns_cpu: Option<String>,
+    /// How many pods.
+    pub pods: usize,
+    /// How many lookups the pods made, or should have made.
+    pub lookups: usize,
+    /// Those that gave something else than expected, or nothing until the end of the run.
+    pub failed: usize,
+    /// The errors of those, and how many had each.
+    pub errors: BTreeMap<String, usize>,
+    /// How long each lookup took, in seconds, ascending.
+    pub lookup_seconds: Vec<f64>,
+    /// When each pod had tried all its names, in seconds from the common start, ascending.
+    pub pod_seconds: Vec<f64>,
+    /// Queries that CoreDNS received from the creation of the pods on.
+    pub queries: u64,
+    /// Those of them that it received before the common start: what sidecars ask when they start, and what has nothing to
+    /// do with the gang.
+    pub queries_before_start: u64,
+    /// How often CoreDNS was restarted meanwhile. Its counter begins anew then, and `queries` are those since the last
+    /// restart.
+    pub coredns_restarts: u64,
+    /// How often the pods were started in vain, because some were not ready at the common start.
+    pub late_starts: u32,
+    /// The counters about upstreams of all sidecars together.
+    pub sidecars: BTreeMap<String, f64>,
+}
+
+impl Figures {
+    /// Of the lookups of each pod. `missing` are the names that do not exist.
+    pub(super) fn of(
+        arm: Arm,
+        limit: Option<&str>,
+        start: f64,
+        names: usize,
+        missing: &[String],
+        pods: &[Vec<Lookup>],
+    ) -> Self {
+        let mut errors = BTreeMap::new();
+        let printed = pods.iter().flatten();
+        for lookup in printed.clone().filter(|lookup| !is_expected(lookup, missing)) {
+            let error =
+                if lookup.error.is_empty() { "found, though it does not exist" } else { &lookup.error };
+            *errors.entry(error.to_owned()).or_default() += 1;
+        }
+        let lookups = pods.len() * names;
+        let without_end = lookups - printed.clone().count();
+        if without_end > 0 {
+            errors.insert("no end until the end of the run".to_owned(), without_end);
+        }
+        let ends = pods.iter().filter(|lookups| lookups.len() == names).filter_map(|lookups| lookups.last());
+        let mut figures = Self {
+            arm,
+            coredns_cpu: limit.map(str::to_owned),
+            pods: pods.len(),
+            lookups,
+            failed: errors.values().sum(),
+            errors,
+            lookup_seconds: printed.map(|lookup| lookup.ms / 1e3).collect(),
+            pod_seconds: ends.map(|last| last.at - start + last.ms / 1e3).collect(),
+            queries: 0,
+            queries_before_start: 0,
+            coredns_restarts: 0,
+            late_starts: 0,
+            sidecars: BTreeMap::new(),
+        };
+        figures.lookup_seconds.sort_by(f64::total_cmp);
+        figures.pod_seconds.sort_by(f64::total_cmp);
+        figures
+    }
+}
+
+/// EAI_AGAIN, a time-out or SERVFAIL, is a failure for every name; that a name is missing, for those that exist.
+fn is_expected(lookup: &Lookup, missing: &[String]) -> bool {
+    if missing.contains(&lookup.name) {
+        NOT_FOUND.contains(&lookup.error.as_str())
+    } else {
+        !lookup.is_failure()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str, at: f64, ms: f64, error: &str) -> Lookup {
+        Lookup { name: name.to_owned(), at, ms, error: error.to_owned(), addresses: Vec::new() }
+    }
+
+    #[test]
+    fn nxdomain_is_expected_of_a_missing_name_alone() {
+        let pods = [
+            vec![lookup("a", 10.0, 500.0, ""), lookup("no", 10.5, 1500.0, "Name or service not known")],
+            vec![lookup("a", 10.0, 100.0, "Name or service not known"), lookup("no", 10.1, 400.0, "")],
+            vec![lookup("a", 10.0, 300.0, "Temporary failure in name resolution")],
+        ];
+        let missing = ["no".to_owned()];
+        let figures = Figures::of(Arm::Direct, Some("10m"), 10.0, 2, &missing, &pods);
+        assert_eq!((figures.lookups, figures.failed, figures.errors.len()), (6, 4, 4), "{figures:?}");
+        let bits =
+            |values: &[f64]| values.iter().map(|value| (value * 1e3).round() as i64).collect::<Vec<_>>();
+        assert_eq!(bits(&figures.lookup_seconds), [100, 300, 400, 500, 1500]);
+        assert_eq!(bits(&figures.pod_seconds), [500, 2000]);
+    }
+}

@@ -1,0 +1,84 @@
+//! When the pods of a gang begin, and whether all of them did.
+
+use std::time::{Duration, SystemTime};
+
+use podlocal_harness::cluster::client::Lookup;
+
+/// What a start takes beside its pods: creating the Job, and what the controllers batch.
+const BASE: f64 = 10.0;
+
+/// Pods whose first lookup began this long after the start, in seconds, were not ready at the start; two cores wake 80
+/// processes within a few milliseconds.
+pub(super) const TOLERANCE: f64 = 0.5;
+
+/// How much time the pods get from the creation of their Job to the common start; longer once it was too short.
+#[derive(Debug)]
+pub(super) struct Pace {
+    seconds_per_pod: f64,
+}
+
+impl Default for Pace {
+    /// Nearly twice what a pod takes on two cores, without injection.
+    fn default() -> Self {
+        Self { seconds_per_pod: 0.45 }
+    }
+}
+
+impl Pace {
+    /// The start for pods that are created at `now`; both in whole seconds since 1970.
+    pub(super) fn start(&self, now: f64, pods: usize) -> f64 {
+        (now + BASE + self.seconds_per_pod * pods as f64).ceil()
+    }
+
+    /// Gives the next gang more time.
+    pub(super) fn slow_down(&mut self) {
+        self.seconds_per_pod *= 1.6;
+    }
+}
+
+/// The pods, by their lookups, that began too late for the common start.
+pub(super) fn late(start: f64, pods: &[Vec<Lookup>]) -> usize {
+    let is_late = |lookups: &&Vec<Lookup>| lookups.first().is_some_and(|first| first.at - start > TOLERANCE);
+    pods.iter().filter(is_late).count()
+}
+
+/// In seconds since 1970, as `getaddr` counts them.
+pub(super) fn now() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
+}
+
+/// Waits for a point in time.
+pub(super) async fn sleep_until(time: f64) {
+    tokio::time::sleep(Duration::from_secs_f64((time - now()).max(0.0))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn began_at(at: f64) -> Vec<Lookup> {
+        let lookup = |at| Lookup {
+            name: "a".to_owned(),
+            at,
+            ms: 1.0,
+            error: String::new(),
+            addresses: vec!["10.0.0.1".to_owned()],
+        };
+        vec![lookup(at), lookup(at + 20.0)]
+    }
+
+    #[test]
+    fn a_late_pod_is_counted_by_its_first_lookup() {
+        let pods = [began_at(100.0), began_at(100.4), began_at(100.6), began_at(130.0), vec![]];
+        assert_eq!(late(100.0, &pods), 2);
+    }
+
+    #[test]
+    fn a_gang_that_was_late_gets_more_time() {
+        let mut pace = Pace::default();
+        let first = pace.start(1000.2, 80);
+        pace.slow_down();
+        let second = pace.start(1000.2, 80);
+        assert_eq!([first, second].map(f64::to_bits), [1047.0, 1068.0].map(f64::to_bits));
+    }
+}

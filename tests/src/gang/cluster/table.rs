@@ -1,0 +1,68 @@
+//! Figures -> the table for people.
+
+use podlocal_harness::table::{align, percentile};
+
+use super::figures::Figures;
+
+/// The table, one line per arm and limit.
+pub fn table(arms: &[Figures]) -> String {
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    rows.extend(arms.iter().map(row));
+    align(&rows)
+}
+
+const HEADER: [&str; 12] = [
+    "arm",
+    "CoreDNS CPU",
+    "pods",
+    "queries",
+    "CoreDNS restarts",
+    "failed lookups",
+    "lookup p50 s",
+    "p99 s",
+    "max s",
+    "pod p50 s",
+    "p99 s",
+    "max s",
+];
+
+fn row(figures: &Figures) -> [String; 12] {
+    let seconds = |ascending: &[f64], share| match ascending {
+        [] => "-".to_owned(),
+        _ => format!("{:.2}", percentile(ascending, share)),
+    };
+    // The counter begins anew at a restart.
+    let since = if figures.coredns_restarts > 0 { ">=" } else { "" };
+    [
+        figures.arm.name().to_owned(),
+        figures.coredns_cpu.clone().unwrap_or_else(|| "no limit".to_owned()),
+        figures.pods.to_string(),
+        format!("{since}{}", figures.queries),
+        figures.coredns_restarts.to_string(),
+        format!("{} of {}", figures.failed, figures.lookups),
+        seconds(&figures.lookup_seconds, 0.5),
+        seconds(&figures.lookup_seconds, 0.99),
+        seconds(&figures.lookup_seconds, 1.0),
+        seconds(&figures.pod_seconds, 0.5),
+        seconds(&figures.pod_seconds, 0.99),
+        seconds(&figures.pod_seconds, 1.0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::arm::Arm;
+    use super::*;
+
+    #[test]
+    fn a_count_that_lost_its_beginning_is_marked() {
+        let mut whole = Figures::of(Arm::Direct, None, 0.0, 1, &[], &[]);
+        whole.queries = 1600;
+        let mut restarted = Figures::of(Arm::Injected, Some("10m"), 0.0, 1, &[], &[]);
+        (restarted.queries, restarted.coredns_restarts) = (7, 1);
+        let text = table(&[whole, restarted]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains("no limit") && lines[1].contains(" 1600 "), "{text}");
+        assert!(lines[2].contains(" >=7 "), "{text}");
+    }
+}
