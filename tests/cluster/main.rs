@@ -1,6 +1,7 @@
 //! What the product promises, held against the cluster that `KUBECONFIG` names: README.md.
 
 mod check;
+mod documents;
 mod injection;
 mod install;
 mod lookups;
@@ -9,6 +10,7 @@ mod runner;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests = [injection::tests(), lookups::tests(), check::tests(), install::tests()];
+    let tests =
+        [injection::tests(), lookups::tests(), check::tests(), install::tests(), documents::tests()];
     runner::run(tests.into_iter().flatten().collect())
 }

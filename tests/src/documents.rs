@@ -3,7 +3,8 @@
 //! | info string of a fenced block | what it is |
 //! |---|---|
 //! | `sh` | commands that a test runs, from the root of the repository |
-//! | `sh cluster` | commands that need a cluster; `tests/cluster/run --docs` runs them |
+//! | `sh cluster` | commands that need a cluster; `tests/cluster/documents.rs` runs them |
+//! | `sh online` | commands that need a cluster with images from the Internet, which a test cluster may not have |
 //! | `sh ci=STEP,STEP` | commands that these steps of `.ci/run` give |
 //! | `sh long` | commands that take minutes; a test looks whether their programs and flags are there |
 //! | a language and `output` | exactly what the `sh` block before it prints |
@@ -64,6 +65,7 @@ pub struct Block {
 pub enum Kind {
     Run,
     Cluster,
+    Online,
     Ci(Vec<String>),
     Long,
     Output,
@@ -84,10 +86,11 @@ impl Kind {
             )),
             ("sh", None) => Ok(Self::Run),
             ("sh", Some("cluster")) => Ok(Self::Cluster),
+            ("sh", Some("online")) => Ok(Self::Online),
             ("sh", Some("long")) => Ok(Self::Long),
             ("sh", Some(mark)) => match mark.strip_prefix("ci=") {
                 Some(steps) => Ok(Self::Ci(steps.split(',').map(str::to_owned).collect())),
-                None => Err(format!("{mark:?} behind sh: expected cluster, long or ci=STEP")),
+                None => Err(format!("{mark:?} behind sh: expected cluster, online, long or ci=STEP")),
             },
             (_, Some("output")) => Ok(Self::Output),
             (_, None) => Ok(Self::Text),
@@ -163,6 +166,22 @@ impl Document {
         document
     }
 
+    /// The README, and then the pages in the order of docs/README.md, each once: as a reader follows them.
+    pub fn in_reading_order(mut all: Vec<Self>) -> Vec<Self> {
+        let index = all.iter().find(|document| document.path == "docs/README.md");
+        let links = index.into_iter().flat_map(|index| &index.links);
+        let paths = links.map(|(_, link)| link.split('#').next().unwrap_or_default());
+        let pages = paths.map(|path| match path.strip_prefix("../") {
+            Some(above) => above.to_owned(),
+            None => format!("docs/{path}"),
+        });
+        let order: Vec<_> = std::iter::once("README.md".to_owned()).chain(pages).collect();
+        let place = |document: &Self| order.iter().position(|path| *path == document.path);
+        all.retain(|document| place(document).is_some());
+        all.sort_by_key(place);
+        all
+    }
+
     /// The blocks of one kind.
     pub fn blocks_of(&self, is_wanted: impl Fn(&Kind) -> bool) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(move |block| block.kind.as_ref().is_ok_and(&is_wanted))
@@ -184,9 +203,7 @@ impl Document {
             }
             let is_command = |line: &str| COMMANDS.iter().any(|command| line.starts_with(command));
             if block.kind == Ok(Kind::Text) && block.text.lines().any(is_command) {
-                mistake(
-                    "a command in a block that nobody runs: mark it sh, sh cluster, sh ci=STEP or sh long",
-                );
+                mistake("a command in a block of text: mark it sh, sh cluster, sh online, sh ci=STEP or sh long");
             }
             if block.text.lines().any(|line| line.trim_start().starts_with("$ ")) {
                 mistake("a prompt: commands go into a block marked sh, what they print into one marked text");
@@ -209,6 +226,7 @@ mod tests {
         let cases = [
             ("sh", Kind::Run),
             ("sh cluster", Kind::Cluster),
+            ("sh online", Kind::Online),
             ("sh ci=test,gang", Kind::Ci(vec!["test".to_owned(), "gang".to_owned()])),
             ("sh long", Kind::Long),
             ("yaml output", Kind::Output),

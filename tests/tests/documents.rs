@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use podlocal_tests::documents::{Document, Kind, command, root};
 
@@ -109,111 +108,31 @@ fn step_of(ci: &str, step: &str) -> Vec<Vec<String>> {
     lines
 }
 
-/// Says yes to everything, but looks whether the files and folders that it is given are there; where kubectl itself is
-/// installed, it also renders the folders.
-const STUB: &str = r#"#!/usr/bin/env bash
-echo "$(basename "$0") $*" >>"$LOG"
-if [ "$(basename "$0")" != kubectl ]; then exit 0; fi
-case "$*" in "get namespace my-jobs "*) echo "${EXISTING:-}" ;; esac
-case "$*" in "${FAILING:-no command}"*) echo 'the cluster says no' >&2; exit 1 ;; esac
-while [ $# != 0 ]; do
-    case $1 in
-    -k) test -e "$2/kustomization.yaml" || { echo "there is no $2" >&2; exit 1; }
-        if [ -n "${KUBECTL:-}" ]; then "$KUBECTL" kustomize "$2" >/dev/null || exit 1; fi ;;
-    -f | --filename) test "$2" = - || test -e "$2" || [[ $2 == https://* ]] || { echo "there is no $2" >&2; exit 1; } ;;
-    esac
-    shift
-done
-"#;
-
-/// What blocks for a cluster may call, apart from the tools of any system.
-const STUBBED: [&str; 7] =
-    ["kubectl", "podlocal-webhook", "podlocal-sidecar", "curl", "docker", "cosign", "skopeo"];
-
-/// `tests/cluster/run --docs` against a cluster that says yes to everything but what begins as the variable `FAILING` says;
-/// and what it was asked.
-fn run_against_a_stub(variable: &str, value: &str) -> (Output, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    for name in STUBBED {
-        let stub = folder.path().join(name);
-        fs::write(&stub, STUB).expect("writes");
-        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).expect("sets");
-    }
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(root().join("tests/cluster/run"));
-    command.arg("--docs").env("PATH", format!("{}:{path}", folder.path().display()));
-    command.env("LOG", folder.path().join("log")).env("KUBECONFIG", "/dev/null").stdin(Stdio::null());
-    command.env(variable, value);
-    let installed =
-        std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.exists());
-    if let Some(kubectl) = installed {
-        command.env("KUBECTL", kubectl);
-    }
-    let output = command.output().expect("runs");
-    (output, fs::read_to_string(folder.path().join("log")).unwrap_or_default())
-}
-
-/// The rows of the report, by what they begin with.
-fn rows(output: &Output, verdict: &str) -> Vec<String> {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let rows = text.lines().filter_map(|line| line.strip_prefix(verdict));
-    rows.filter_map(|row| row.split_whitespace().next()).map(str::to_owned).collect()
-}
-
+/// A page that the index does not name is never run.
 #[test]
-fn every_block_for_a_cluster_is_run_in_the_order_of_the_index_and_everything_is_removed() {
-    let (output, log) = run_against_a_stub("FAILING", "no command");
-    let said =
-        format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    let run = rows(&output, "ok ");
+fn blocks_for_a_cluster_stand_on_pages_of_the_index() {
+    let is_for_cluster = |document: &&Document| document.blocks_of(|kind| *kind == Kind::Cluster).next().is_some();
+    let run: Vec<_> = Document::in_reading_order(all()).into_iter().map(|document| document.path).collect();
     let all = all();
-    let expected: BTreeSet<_> = all
-        .iter()
-        .flat_map(|document| {
-            let blocks = document.blocks_of(|kind| *kind == Kind::Cluster);
-            blocks.map(|block| format!("{}:{}", document.path, block.line))
-        })
-        .collect();
-    assert_eq!(run.iter().cloned().collect::<BTreeSet<_>>(), expected, "{said}");
-    assert_eq!(run.len(), expected.len(), "{said}");
-    let place = |page: &str| run.iter().position(|row| row.starts_with(&format!("{page}:")));
+    let missing = all.iter().filter(is_for_cluster).filter(|document| !run.contains(&document.path));
+    none(&missing.map(|document| document.path.clone()).collect::<Vec<_>>());
+    let place = |page: &str| run.iter().position(|path| path == page);
     assert!(place("README.md") < place("docs/opt-in.md"), "{run:?}");
-    assert_eq!(
-        place("docs/upgrade.md").map(|at| run[at..].iter().all(|row| row.starts_with("docs/upgrade.md:"))),
-        Some(true),
-        "it removes what the others need: {run:?}"
-    );
-    let last: Vec<_> = log.lines().rev().take(8).collect();
-    for removed in ["delete namespace my-jobs", "delete -k manifests/base"] {
-        assert!(last.iter().any(|line| line.contains(removed)), "{removed} is not at the end of\n{log}");
-    }
+    let last = run.iter().rposition(|path| all.iter().filter(is_for_cluster).any(|document| document.path == *path));
+    assert_eq!(last, place("docs/upgrade.md"), "it removes what the others need: {run:?}");
 }
 
-#[test]
-fn a_block_that_fails_is_named_and_the_others_are_run_all_the_same() {
-    let (output, log) = run_against_a_stub("FAILING", "label namespace my-jobs");
-    assert_eq!(output.status.code(), Some(1));
-    let failed = rows(&output, "FAILED ");
-    assert!(failed.iter().any(|row| row.starts_with("README.md:")), "{failed:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the cluster says no"));
-    assert!(rows(&output, "ok ").iter().any(|row| row.starts_with("docs/upgrade.md:")));
-    assert!(log.contains("delete namespace my-jobs"), "{log}");
-}
-
-#[test]
-fn a_namespace_of_somebody_else_is_never_removed() {
-    let (output, log) = run_against_a_stub("EXISTING", "namespace/my-jobs");
-    assert_eq!(output.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("namespace/my-jobs"));
-    assert!(!log.contains("delete") && !log.contains("apply"), "{log}");
-}
-
+/// What they apply and read is there, and they are what a shell can read.
 #[test]
 fn blocks_for_a_cluster_are_a_shells() {
     let mut mistakes = Vec::new();
     for document in all() {
-        for block in document.blocks_of(|kind| *kind == Kind::Cluster) {
+        for block in document.blocks_of(|kind| matches!(kind, Kind::Cluster | Kind::Online)) {
+            // Folders of a reader's own are made by the block.
+            let of_repository = |words: &&Vec<String>| words.iter().any(|word| word.starts_with("manifests/"));
+            for words in command::lines(&block.text).iter().filter(of_repository) {
+                mistakes.extend(command::look(words).err());
+            }
             let checked = Command::new("sh").args(["-n", "-c", &block.text]).output().expect("a shell");
             if !checked.status.success() {
                 let said = String::from_utf8_lossy(&checked.stderr).into_owned();

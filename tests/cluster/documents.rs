@@ -1,0 +1,98 @@
+//! The commands that the documents show for a cluster, run as a reader would: page by page in the order of
+//! docs/README.md, block by block with `sh -eu`, in a directory that has what the root of the repository has.
+//!
+//! A block that fails does not end the run: the others are tried, too, and all failures are reported. Images of busybox
+//! are replaced by the client's ([`Libc::image`]), which has busybox and needs no Internet.
+
+use std::env;
+use std::fs::read_dir;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use podlocal_harness::cluster::client::Libc;
+use podlocal_harness::cluster::kubectl;
+use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_tests::documents::{Document, Kind, root};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::runner::{Context, Test, exclusive};
+use crate::{check, install};
+
+/// The namespaces that the pages use. `my-jobs` is the reader's own and taken for granted; the example brings its own.
+const NAMESPACES: [&str; 2] = ["my-jobs", "podlocal-dns-example"];
+
+/// What the pages install beside `manifests/base`.
+const OVERLAYS: [&str; 2] = ["manifests/overlays/shared-deployment", "manifests/overlays/shared-daemonset"];
+
+/// How long one block may take: some wait for a rollout of the webhook.
+const LONGEST: Duration = Duration::from_secs(120);
+
+pub(crate) fn tests() -> Vec<Test> {
+    exclusive![commands_of_the_documents_for_a_cluster_run]
+}
+
+async fn commands_of_the_documents_for_a_cluster_run(context: Context) -> Result<(), Failure> {
+    let [jobs, example] = NAMESPACES;
+    let existing =
+        kubectl(&["get", "namespace", jobs, example, "--ignore-not-found", "--output=name"]).await?;
+    if !existing.is_empty() {
+        return Err(Failure::new(format!(
+            "the documents use namespaces that exist already, and that this test would delete; delete them first: {existing}"
+        )));
+    }
+    kubectl(&["create", "namespace", jobs]).await?;
+    let outcome = run_all().await;
+    kubectl(&["delete", "namespace", jobs, example, "--ignore-not-found", "--wait=false"]).await?;
+    for overlay in OVERLAYS {
+        kubectl(&["delete", "-k", overlay, "--ignore-not-found", "--wait=false"]).await?;
+    }
+    install::ensure_base(&context.cluster).await?;
+    let failures = outcome?;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// Runs every block, and returns what failed, one text for each.
+async fn run_all() -> Result<Vec<String>, Failure> {
+    let folder = tempfile::tempdir().tried(|| "creating a directory".to_owned())?;
+    for entry in read_dir(root()).tried(|| "reading the root of the repository".to_owned())?.flatten() {
+        let link = folder.path().join(entry.file_name());
+        symlink(entry.path(), &link).tried(|| format!("linking {}", link.display()))?;
+    }
+    let mut failures = Vec::new();
+    for document in Document::in_reading_order(Document::all()?) {
+        for block in document.blocks_of(|kind| *kind == Kind::Cluster) {
+            if let Err(failure) = run(&block.text, folder.path()).await {
+                failures.push(format!("{}:{}: {failure}", document.path, block.line));
+            }
+        }
+    }
+    Ok(failures)
+}
+
+async fn run(block: &str, folder: &Path) -> Result<(), Failure> {
+    let block = block.replace("docker.io/library/busybox:1.37", &Libc::Musl.image());
+    let program = check::program()?;
+    let own = program.parent().map(Path::to_owned);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path =
+        env::join_paths(own.into_iter().chain(env::split_paths(&path))).tried(|| "making PATH".to_owned())?;
+    let mut command = Command::new("sh");
+    command
+        .args(["-euc", &block])
+        .current_dir(folder)
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(LONGEST, command.output()).await.tried(|| format!("{block}within {LONGEST:?}"))?;
+    let output = output.tried(|| "running sh".to_owned())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    Err(Failure::new(format!("{}\n{block}{stdout}\n{stderr}", output.status)))
+}
