@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::mutate::Policy;
 use crate::namespaces::Namespaces;
 use crate::readiness::{Latch, Readiness};
-use crate::server::{self, Context};
+use crate::server::{self, Context, Draining};
 use crate::shutdown::Signals;
 use crate::tier;
 use crate::tls::{self, Served};
@@ -112,7 +112,8 @@ impl App {
         });
 
         let (reviews, admin) = (Handle::new(), Handle::new());
-        let router = server::reviews(context);
+        let draining = Draining::default();
+        let router = server::reviews(context, draining.clone());
         let mut reviews_task =
             tokio::spawn(server::serve_tls(self.reviews, self.tls, router, reviews.clone()));
         let router = server::admin(self.readiness.clone(), self.metrics);
@@ -127,7 +128,8 @@ impl App {
         };
         tracing::info!(signal, "draining");
         // Readiness is false from here on; the Service's endpoints follow a moment later.
-        let _draining = self.readiness.latch("nothing: it is draining");
+        let _not_ready = self.readiness.latch("nothing: it is draining");
+        draining.begin();
         let drained = async {
             tokio::time::sleep(self.settings.shutdown_delay).await;
             reviews.graceful_shutdown(Some(DRAIN_DEADLINE));

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -15,7 +16,7 @@ use axum::routing::{get, post};
 use axum::{Router, http::HeaderMap};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -61,12 +62,26 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
+/// Whether the program is about to end. From then on every answer closes its connection: a connection that is kept would
+/// be closed by the drain at the moment when the API server sends the next review on it. That review would fail, and its pod
+/// start without the proxy.
+#[derive(Debug, Clone, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// Begins it.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// `POST /mutate`.
-pub fn reviews(context: Arc<Context>) -> Router {
+pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
         .layer(DefaultBodyLimit::max(LARGEST_REVIEW))
         .layer(middleware::from_fn(within_deadline))
+        .layer(middleware::map_response_with_state(draining, close_when_draining))
         .with_state(context)
 }
 
@@ -125,6 +140,13 @@ async fn within_deadline(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response(),
     }
+}
+
+async fn close_when_draining(State(draining): State<Draining>, mut response: Response) -> Response {
+    if draining.0.load(Ordering::Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Binds `address`; without one `port` of every address, both families where there is IPv6.

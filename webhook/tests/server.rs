@@ -134,6 +134,34 @@ fn a_connection_that_waits_for_its_next_review_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn an_answer_closes_its_connection_only_during_the_drain() {
+    let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
+    assert!(!answer_closes_connection(&webhook));
+    webhook.signal(Signal::SIGTERM);
+    webhook.log_line("draining");
+    assert!(answer_closes_connection(&webhook));
+    webhook.signal(Signal::SIGINT);
+    assert_eq!(webhook.ended().code(), Some(2));
+}
+
+/// Sends a review on a connection that is to be kept, and tells whether the answer closes it.
+fn answer_closes_connection(webhook: &Webhook) -> bool {
+    use std::io::Read as _;
+    let body = review_of(&pod()).to_string();
+    let head = head("POST", "/mutate", "application/json", body.len()).replace("connection: close\r\n", "");
+    let mut connection = webhook.connect();
+    let sent = connection.write_all(format!("{head}{body}").as_bytes());
+    sent.and_then(|()| connection.flush()).expect("writes");
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") {
+        connection.read_exact(&mut byte).expect("reads");
+        answer.extend(byte);
+    }
+    String::from_utf8_lossy(&answer).contains("connection: close\r\n")
+}
+
+#[test]
 fn while_it_drains_it_is_not_ready_and_still_takes_reviews_for_the_delay() {
     let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
     webhook.signal(Signal::SIGTERM);
