@@ -48,22 +48,33 @@ fn resolving_pod(name: &str) -> Value {
 /// Fails unless the API server stored the pod as an injected one.
 pub(crate) fn assert_injected(pod: &Value) {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    let shown = essence(pod);
     let first = &spec["initContainers"][0];
-    assert_eq!(first["name"], CONTAINER_NAME, "the first init container of {pod}");
-    assert_eq!(first["restartPolicy"], "Always", "{pod}");
-    assert_eq!(container_names(pod).iter().filter(|name| *name == CONTAINER_NAME).count(), 1, "{pod}");
-    assert_eq!(spec["dnsPolicy"], "None", "{pod}");
-    assert_eq!(spec["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{pod}");
+    assert_eq!(first["name"], CONTAINER_NAME, "the first init container of {shown}");
+    assert_eq!(first["restartPolicy"], "Always", "{shown}");
+    assert_eq!(container_names(pod).iter().filter(|name| *name == CONTAINER_NAME).count(), 1, "{shown}");
+    assert_eq!(spec["dnsPolicy"], "None", "{shown}");
+    assert_eq!(spec["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{shown}");
     let status = metadata["annotations"][STATUS_ANNOTATION].as_str().unwrap_or_default();
-    assert!(status.starts_with("injected"), "{STATUS_ANNOTATION} is {status:?} in {pod}");
+    assert!(status.starts_with("injected"), "{STATUS_ANNOTATION} is {status:?} in {shown}");
 }
 
 /// Fails unless the pod was stored without any trace of us.
 fn assert_left_alone(pod: &Value) {
-    assert!(pod["metadata"]["name"].is_string(), "not a pod: {pod}");
-    assert!(!container_names(pod).iter().any(|name| name == CONTAINER_NAME), "{pod}");
-    assert_eq!(pod["metadata"]["annotations"][STATUS_ANNOTATION], Value::Null, "{pod}");
-    assert_ne!(pod["spec"]["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{pod}");
+    let shown = essence(pod);
+    assert!(pod["metadata"]["name"].is_string(), "not a pod: {shown}");
+    assert!(!container_names(pod).iter().any(|name| name == CONTAINER_NAME), "{shown}");
+    assert_eq!(pod["metadata"]["annotations"][STATUS_ANNOTATION], Value::Null, "{shown}");
+    assert_ne!(pod["spec"]["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{shown}");
+}
+
+/// What injection changes in a pod; all of it is too long for the message of a failure.
+fn essence(pod: &Value) -> Value {
+    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    json!({
+        "name": metadata["name"], "labels": metadata["labels"], "annotations": metadata["annotations"],
+        "containers": container_names(pod), "dnsPolicy": spec["dnsPolicy"], "dnsConfig": spec["dnsConfig"],
+    })
 }
 
 /// The names of all containers, init containers first, in their order.

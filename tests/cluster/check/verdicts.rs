@@ -89,7 +89,12 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
         change(&mut pod);
         let stored = after.apply(pod.clone()).await?.object;
         let is_injected = stored["spec"]["initContainers"][0]["name"] == CONTAINER_NAME;
-        assert_eq!(is_injected, reason.is_none(), "{stored}");
+        assert_eq!(
+            is_injected,
+            reason.is_none(),
+            "{name} has init containers: {}",
+            stored["spec"]["initContainers"]
+        );
         // Here the label alone would inject it; it stands for the namespace's.
         if pod["metadata"]["labels"][INJECT_LABEL] != INJECT_ENABLED {
             before.apply(pod).await?;

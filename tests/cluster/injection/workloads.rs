@@ -61,6 +61,8 @@ fn workload(api_version: &str, kind: &str, spec: &Value) -> Value {
 async fn assert_pods_are_injected(namespace: &Namespace, labels: &str) -> Result<(), Failure> {
     for pod in settled(namespace, labels).await? {
         assert_injected(&pod);
+        let search = format!("{}.svc.cluster.local", namespace.name);
+        assert_eq!(pod["spec"]["dnsConfig"]["searches"][0], search, "{labels}");
         // Without resources before, without resources now.
         assert_eq!(pod["status"]["qosClass"], "BestEffort", "{labels}");
         assert_resolves(namespace, name_of(&pod), "client").await?;
