@@ -166,7 +166,12 @@ impl Replica {
         let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
         let address = listener.local_addr().expect("an address");
         let tls = tls::server_config(served).expect("TLS");
-        tokio::spawn(server::serve_tls(listener, tls, server::reviews(Arc::new(context), server::Draining::default()), Handle::new()));
+        tokio::spawn(server::serve_tls(
+            listener,
+            tls,
+            server::reviews(Arc::new(context), server::Draining::default()),
+            Handle::new(),
+        ));
         Self { address, readiness: Readiness::default() }
     }
 
