@@ -1,11 +1,13 @@
 //! The result of an arm.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use podlocal_harness::cluster::client::Lookup;
 use serde::Serialize;
 
 use super::super::arm::Arm;
+use super::arm_run::QUIET;
 
 /// The errors of a name that does not exist, as `gai_strerror` of glibc and musl puts EAI_NONAME.
 const NOT_FOUND: [&str; 2] = ["Name or service not known", "Name does not resolve"];
@@ -29,11 +31,10 @@ pub struct Figures {
     pub lookup_seconds: Vec<f64>,
     /// When each pod had tried all its names, in seconds from the common start, ascending.
     pub pod_seconds: Vec<f64>,
-    /// Queries that CoreDNS received from the creation of the pods on.
+    /// Queries that CoreDNS received from the creation of the pods on, without those of others.
     pub queries: u64,
-    /// Those of them that it received before the common start: what sidecars ask when they start, and what has nothing to
-    /// do with the gang.
-    pub queries_before_start: u64,
+    /// What CoreDNS received each second just before the common start, and so not from the gang.
+    pub queries_of_others_per_second: f64,
     /// How often CoreDNS was restarted meanwhile. Its counter begins anew then, and `queries` are those since the last
     /// restart.
     pub coredns_restarts: u64,
@@ -76,7 +77,7 @@ impl Figures {
             lookup_seconds: printed.map(|lookup| lookup.ms / 1e3).collect(),
             pod_seconds: ends.map(|last| last.at - start + last.ms / 1e3).collect(),
             queries: 0,
-            queries_before_start: 0,
+            queries_of_others_per_second: 0.0,
             coredns_restarts: 0,
             late_starts: 0,
             sidecars: BTreeMap::new(),
@@ -84,6 +85,25 @@ impl Figures {
         figures.lookup_seconds.sort_by(f64::total_cmp);
         figures.pod_seconds.sort_by(f64::total_cmp);
         figures
+    }
+}
+
+impl Figures {
+    /// Sets the queries from CoreDNS's counter before and after; a restart of CoreDNS has set that to 0.
+    pub(super) fn count(&mut self, before: u64, after: u64, between: Duration) {
+        if self.coredns_restarts > 0 {
+            self.queries = after;
+            return;
+        }
+        let others = self.queries_of_others_per_second * between.as_secs_f64();
+        #[expect(clippy::cast_sign_loss, reason = "a rate and a time are not negative")]
+        let others = if self.is_disturbed() { others.round() as u64 } else { 0 };
+        self.queries = (after - before).saturating_sub(others);
+    }
+
+    /// Whether CoreDNS had so much to do beside the gang that its figures are not the gang's alone.
+    pub fn is_disturbed(&self) -> bool {
+        self.queries_of_others_per_second > QUIET
     }
 }
 
@@ -118,5 +138,19 @@ mod tests {
             |values: &[f64]| values.iter().map(|value| (value * 1e3).round() as i64).collect::<Vec<_>>();
         assert_eq!(bits(&figures.lookup_seconds), [100, 300, 400, 500, 1500]);
         assert_eq!(bits(&figures.pod_seconds), [500, 2000]);
+    }
+
+    #[test]
+    fn queries_of_others_are_subtracted_where_there_are_many() {
+        let counted = |others: f64, restarts: u64| {
+            let mut figures = Figures::of(Arm::Direct, None, 0.0, 1, &[], &[]);
+            (figures.queries_of_others_per_second, figures.coredns_restarts) = (others, restarts);
+            figures.count(100, 1900, Duration::from_secs(10));
+            figures.queries
+        };
+        assert_eq!(
+            [counted(0.5, 0), counted(20.0, 0), counted(20.0, 1), counted(999.0, 0)],
+            [1800, 1600, 1900, 0]
+        );
     }
 }

@@ -31,13 +31,17 @@ fn row(figures: &Figures) -> [String; 12] {
         [] => "-".to_owned(),
         _ => format!("{:.2}", percentile(ascending, share)),
     };
-    // The counter begins anew at a restart.
-    let since = if figures.coredns_restarts > 0 { ">=" } else { "" };
+    // The counter begins anew at a restart; what others asked is an estimate.
+    let about = match figures.coredns_restarts {
+        0 if figures.is_disturbed() => "~",
+        0 => "",
+        _ => ">=",
+    };
     [
         figures.arm.name().to_owned(),
         figures.coredns_cpu.clone().unwrap_or_else(|| "no limit".to_owned()),
         figures.pods.to_string(),
-        format!("{since}{}", figures.queries),
+        format!("{about}{}", figures.queries),
         figures.coredns_restarts.to_string(),
         format!("{} of {}", figures.failed, figures.lookups),
         seconds(&figures.lookup_seconds, 0.5),
@@ -55,14 +59,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_that_lost_its_beginning_is_marked() {
+    fn counts_that_are_not_exact_are_marked() {
         let mut whole = Figures::of(Arm::Direct, None, 0.0, 1, &[], &[]);
         whole.queries = 1600;
         let mut restarted = Figures::of(Arm::Injected, Some("10m"), 0.0, 1, &[], &[]);
         (restarted.queries, restarted.coredns_restarts) = (7, 1);
-        let text = table(&[whole, restarted]);
+        let mut disturbed = Figures::of(Arm::Shared, None, 0.0, 1, &[], &[]);
+        (disturbed.queries, disturbed.queries_of_others_per_second) = (29, 23.0);
+        let text = table(&[whole, restarted, disturbed]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].contains("no limit") && lines[1].contains(" 1600 "), "{text}");
         assert!(lines[2].contains(" >=7 "), "{text}");
+        assert!(lines[3].contains(" ~29 "), "{text}");
     }
 }
