@@ -15,6 +15,10 @@ step +NAMES:
 gang *ARGUMENTS:
     cargo run --release --bin gang -- {{ARGUMENTS}}
 
+# What the start of an injected pod costs a node, on the cluster of KUBECONFIG
+start *ARGUMENTS:
+    cargo run --release -p podlocal-experiments --bin start -- {{ARGUMENTS}}
+
 # What the sidecar does when things go wrong, measured: loss, outage, slowness, memory, abuse, late peers
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}

@@ -1,0 +1,7 @@
+//! Experiments on a real cluster: what they run, measure and print. Each has a program of its name.
+//!
+//! ```text
+//!   start   what the start of an injected pod costs a node
+//! ```
+
+pub mod start;
