@@ -6,7 +6,7 @@
 //! | `podlocal-sidecar`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`Seen::Flags`]) |
 //! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
 //! | `just RECIPE` | the recipe |
-//! | `.ci/NAME`, `tests/cluster/run` | the file |
+//! | `.ci/NAME` | the file |
 //! | `kubectl ... -k FOLDER` | the folder |
 
 use std::path::Path;
@@ -74,9 +74,7 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
             let command = rest.first().filter(|word| !word.starts_with('-')).map(|word| (*word).to_owned());
             Ok(Some(Seen::Flags { program: program.to_owned(), command, flags: names.collect() }))
         }
-        path if path.starts_with(".ci/") || path == "tests/cluster/run" => {
-            exists(&root().join(path)).map(|()| Some(Seen::Nothing))
-        }
+        path if path.starts_with(".ci/") => exists(&root().join(path)).map(|()| Some(Seen::Nothing)),
         // `lookup` is a command of the sidecar, too.
         name if is_program_of_tests(name)
             && name != "lookup"
@@ -163,7 +161,7 @@ mod tests {
             "cargo run --package podlocal-release --example pages -- target/pages",
             "cargo run --package podlocal-release --bin notices",
             "just step lint",
-            "KUBECONFIG=x tests/cluster/run --installed",
+            "KUBECONFIG=x .ci/run cluster",
             "kubectl apply -k manifests/base",
         ] {
             assert_eq!(looked(line), Ok(Some(Seen::Nothing)), "{line}");
