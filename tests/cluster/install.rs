@@ -1,44 +1,58 @@
-//! Installing and removing the product as an operator does: `kubectl apply -k`.
+//! Installing, upgrading and removing the product as an operator does: docs/install.md, docs/upgrade.md.
 
-use podlocal_harness::cluster::{Cluster, eventually, kubectl};
-use podlocal_harness::failure::{Failure, Tried as _};
+mod cert_manager;
+mod definitions;
+mod overlays;
+mod upgrade;
 
-use crate::runner::{Context, Test, exclusive};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{Cluster, eventually, kubectl, product};
+use podlocal_harness::failure::Failure;
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
+use serde_json::{Value, json};
 
-/// The namespace of the product.
-pub(crate) const NAMESPACE: &str = "podlocal-dns";
+use crate::creations::unscheduled_pod;
+use crate::runner::Test;
 
-const BASE: &str = "manifests/base";
+/// The webhook's objects have this name.
+pub(crate) const WEBHOOK: &str = "podlocal-dns-webhook";
+
+/// So many reviews in a row reach every replica of the webhook.
+const REVIEWS: usize = 6;
 
 pub(crate) fn tests() -> Vec<Test> {
-    exclusive![base_is_removed_without_a_trace_and_installs_again]
+    [overlays::tests(), upgrade::tests()].into_iter().flatten().collect()
 }
 
-/// Installs `manifests/base` where it is not, and waits until the webhook answers reviews.
+/// Installs `manifests/base` where it is not, and waits until the webhook injects.
 pub(crate) async fn ensure_base(cluster: &Cluster) -> Result<(), Failure> {
-    kubectl(&["apply", "-k", BASE]).await?;
-    webhook_is_ready(cluster).await
+    product::install(cluster).await?;
+    webhook_injects(cluster).await
 }
 
-/// Waits until every replica of the webhook is ready and the API server trusts its certificate.
-pub(crate) async fn webhook_is_ready(cluster: &Cluster) -> Result<(), Failure> {
-    let deployment = "deployment/podlocal-dns-webhook";
-    kubectl(&["-n", NAMESPACE, "rollout", "status", deployment, "--timeout=120s"]).await?;
-    let configurations = cluster.api("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None);
-    eventually("the webhook writes its CA into the webhook configuration", async || {
-        let configuration = cluster.get(&configurations, "podlocal-dns-webhook").await?;
-        Ok(configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(drop))
+/// Waits until every replica of the webhook runs as its Deployment says.
+pub(crate) async fn webhook_is_rolled_out() -> Result<(), Failure> {
+    let deployment = format!("deployment/{WEBHOOK}");
+    kubectl(&["-n", product::NAMESPACE, "rollout", "status", &deployment, "--timeout=120s"]).await.map(drop)
+}
+
+/// Waits until the webhook injects every pod, as dry runs show.
+pub(crate) async fn webhook_injects(cluster: &Cluster) -> Result<(), Failure> {
+    eventually("the webhook injects every pod", async || {
+        for _ in 0..REVIEWS {
+            if product::sidecar(&dry_run(cluster).await?).is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
     })
     .await
 }
 
-async fn base_is_removed_without_a_trace_and_installs_again(context: Context) -> Result<(), Failure> {
-    let cluster = &context.cluster;
-    kubectl(&["delete", "-k", BASE, "--wait=true"]).await?;
-    for kind in ["ClusterRole", "ClusterRoleBinding"] {
-        let api = cluster.api("rbac.authorization.k8s.io/v1", kind, None);
-        let left = api.get_opt("podlocal-dns-webhook").await.tried(|| format!("reading the {kind}"))?;
-        assert!(left.is_none(), "{kind} podlocal-dns-webhook is still there");
-    }
-    ensure_base(cluster).await
+/// A pod of the namespace `default` that opts in itself, as the API server would store it.
+pub(crate) async fn dry_run(cluster: &Cluster) -> Result<Value, Failure> {
+    let namespace = Namespace { cluster: cluster.clone(), name: "default".to_owned() };
+    let mut pod = unscheduled_pod();
+    pod["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_ENABLED });
+    Ok(namespace.apply_with(pod, "dryRun=All").await?.object)
 }

@@ -1,7 +1,9 @@
 //! What the product promises, held against the cluster that `KUBECONFIG` names: README.md.
 
 mod check;
+mod creations;
 mod documents;
+mod faults;
 mod injection;
 mod install;
 mod lookups;
@@ -10,7 +12,13 @@ mod runner;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests =
-        [injection::tests(), lookups::tests(), check::tests(), install::tests(), documents::tests()];
+    let tests = [
+        faults::tests(),
+        injection::tests(),
+        lookups::tests(),
+        check::tests(),
+        install::tests(),
+        documents::tests(),
+    ];
     runner::run(tests.into_iter().flatten().collect())
 }

@@ -1,9 +1,12 @@
 //! Runs the tests in parallel: each in a namespace of its own, and those that change the installation alone.
 //!
-//! | a test | runs | needs |
+//! | a test | runs beside | needs |
 //! |---|---|---|
-//! | `tests![..]` | beside the others | the product, installed from `manifests/base` |
-//! | `exclusive![..]` | alone; it leaves `manifests/base` installed | nothing: it may install and remove |
+//! | `tests![..]` | all others, until it calls [`Context::release_installation`]; from then on also `exclusive!` | the product, installed from `manifests/base` |
+//! | `exclusive![..]` | tests that have released the installation; it leaves `manifests/base` installed | nothing: it may install and remove |
+//! | `exclusive![..].breaks_the_node()` | none | the same |
+//!
+//! They begin in this order: a long test that soon releases the installation costs no time of its own.
 //!
 //! A test that fails today and belongs to an issue is marked with [`Test::fails_until_issue`]: its failure is reported and
 //! expected, and the run fails when it passes.
@@ -12,6 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -21,12 +25,12 @@ use podlocal_harness::failure::{Failure, Tried as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::install;
 
 /// So many tests run at once: most of them wait for a kubelet with two cores.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 12;
 
 /// What a test gets.
 #[derive(Clone)]
@@ -37,9 +41,16 @@ pub(crate) struct Context {
     pub namespace: Namespace,
     name: &'static str,
     others: Arc<Mutex<Vec<Namespace>>>,
+    installation: Arc<Mutex<Option<OwnedRwLockReadGuard<()>>>>,
 }
 
 impl Context {
+    /// Says that the rest of the test creates no pod that must be injected: exclusive tests may begin. What runs already
+    /// needs no webhook.
+    pub(crate) fn release_installation(&self) {
+        self.installation.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Another namespace, with these labels and annotations (JSON objects).
     pub(crate) async fn namespace_with(
         &self,
@@ -60,24 +71,39 @@ impl Context {
 /// What becomes of a test.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
+/// What a test runs beside. They begin in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Shared,
+    Exclusive,
+    BreaksNode,
+}
+
 /// A test.
 pub(crate) struct Test {
     name: &'static str,
     body: fn(Context) -> Outcome,
-    is_exclusive: bool,
+    place: Place,
     needs_node: bool,
     issue: Option<u32>,
 }
 
 impl Test {
     pub(crate) fn new(name: &'static str, body: fn(Context) -> Outcome, is_exclusive: bool) -> Self {
-        Self { name, body, is_exclusive, needs_node: false, issue: None }
+        let place = if is_exclusive { Place::Exclusive } else { Place::Shared };
+        Self { name, body, place, needs_node: false, issue: None }
     }
 
     /// It runs commands on the node, and is ignored where nothing says how.
     pub(crate) fn on_the_node(mut self) -> Self {
         self.needs_node = true;
         self
+    }
+
+    /// It breaks what every running pod needs, and runs when all others are over.
+    pub(crate) fn breaks_the_node(mut self) -> Self {
+        self.place = Place::BreaksNode;
+        self.on_the_node()
     }
 
     /// It fails until that issue is resolved.
@@ -117,6 +143,10 @@ pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // The place of an assertion that fails, without a backtrace through the runtime.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    let mut tests = tests;
+    tests.sort_by_key(|test| test.place);
     let trials = tests.into_iter().map(|test| {
         let bed = bed.clone();
         let name = test.issue.map_or_else(
@@ -138,7 +168,9 @@ struct Bed {
     runtime: Runtime,
     cluster: Cluster,
     /// Held for reading by tests that need the installation, for writing by those that change it.
-    installation: RwLock<()>,
+    installation: Arc<RwLock<()>>,
+    /// Held for reading by every test, for writing by those that break the node.
+    node: RwLock<()>,
 }
 
 fn prepare() -> Result<Bed, Failure> {
@@ -148,28 +180,42 @@ fn prepare() -> Result<Bed, Failure> {
         install::ensure_base(&cluster).await?;
         Ok::<_, Failure>(cluster)
     })?;
-    Ok(Bed { runtime, cluster, installation: RwLock::new(()) })
+    Ok(Bed { runtime, cluster, installation: Arc::default(), node: RwLock::default() })
 }
 
 impl Bed {
     async fn run(&self, test: &Test) -> Result<(), Failed> {
-        let (_shared, _alone) = if test.is_exclusive {
-            (None, Some(self.installation.write().await))
-        } else {
-            (Some(self.installation.read().await), None)
+        let (_node, _broken) = match test.place {
+            Place::BreaksNode => (None, Some(self.node.write().await)),
+            Place::Shared | Place::Exclusive => (Some(self.node.read().await), None),
         };
+        let (shared, _alone) = match test.place {
+            Place::Shared => (Some(Arc::clone(&self.installation).read_owned().await), None),
+            Place::Exclusive | Place::BreaksNode => (None, Some(self.installation.write().await)),
+        };
+        let begin = Instant::now();
         let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
         let namespace = Namespace::create(&self.cluster, test.name, labels, &json!({})).await;
         let namespace = namespace.map_err(|failure| Failed::from(failure.to_string()))?;
         let others = Arc::default();
-        let context = Context { cluster: self.cluster.clone(), namespace, name: test.name, others };
+        let installation = Arc::new(Mutex::new(shared));
+        let context =
+            Context { cluster: self.cluster.clone(), namespace, name: test.name, others, installation };
         // An assertion that fails is a failure like any other: it has diagnostics, and may be expected.
         let outcome = AssertUnwindSafe((test.body)(context.clone())).catch_unwind().await;
         let failure = match outcome {
             Ok(result) => result.err().map(|failure| failure.to_string()),
             Err(panic) => Some(text_of(panic.as_ref())),
         };
+        if test.place != Place::Shared {
+            eprintln!("{}: kept others from running for {:.1} s", test.name, begin.elapsed().as_secs_f64());
+        }
         let verdict = verdict(failure, test.issue);
+        if verdict.is_err() && test.place != Place::Shared {
+            // What it has left half installed is not the fault of the next test.
+            let restored = install::ensure_base(&self.cluster).await;
+            restored.unwrap_or_else(|failure| eprintln!("after {}: {failure}", test.name));
+        }
         for namespace in context.namespaces() {
             match &verdict {
                 Ok(()) => namespace.delete().await.map_err(|failure| Failed::from(failure.to_string()))?,

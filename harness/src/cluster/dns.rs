@@ -48,7 +48,7 @@ impl OwnDns {
 
         let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": NAME } });
         namespace.apply(account).await?;
-        cluster.create(&role_binding(namespace).await?, "").await?;
+        namespace.apply_to_cluster(role_binding(namespace)).await?;
         let data = json!({ "Corefile": corefile_with(&corefile, zone) });
         let config =
             json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": NAME }, "data": data });
@@ -149,23 +149,15 @@ impl OwnDns {
     }
 }
 
-/// Lets it watch Services and pods. It belongs to the namespace, so that both go together.
-async fn role_binding(namespace: &Namespace) -> Result<Value, Failure> {
-    let cluster = &namespace.cluster;
-    let owner = cluster.get(&cluster.api("v1", "Namespace", None), &namespace.name).await?;
-    Ok(json!({
+/// Lets it watch Services and pods.
+fn role_binding(namespace: &Namespace) -> Value {
+    json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {
-            "name": namespace.name,
-            "labels": { TEST_LABEL: "true" },
-            "ownerReferences": [{
-                "apiVersion": "v1", "kind": "Namespace", "name": namespace.name, "uid": owner["metadata"]["uid"],
-            }],
-        },
+        "metadata": { "name": namespace.name, "labels": { TEST_LABEL: "true" } },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns" },
         "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": namespace.name }],
-    }))
+    })
 }
 
 fn deployment_like(deployment: &Value) -> Value {

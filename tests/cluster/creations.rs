@@ -1,0 +1,103 @@
+//! Pods that are created one after the other while something happens to the webhook, and whether each was injected.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
+use podlocal_harness::cluster::load::now;
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{name_of, product};
+use podlocal_harness::failure::{Failure, Tried as _};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// Two pods at a time, with this pause behind each.
+const CREATORS: usize = 2;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Creates pods until [`Creations::finish`].
+pub(crate) struct Creations {
+    is_over: Arc<AtomicBool>,
+    creators: Vec<JoinHandle<Result<Vec<Creation>, Failure>>>,
+}
+
+struct Creation {
+    name: String,
+    begin: f64,
+    ms: f64,
+    is_injected: bool,
+}
+
+/// The pods that were created.
+#[derive(Default)]
+pub(crate) struct Summary {
+    pub(crate) pods: usize,
+    /// Those that were not injected, each with the time of its creation in seconds from the first.
+    pub(crate) missed: Vec<String>,
+    /// The slowest answer of the API server.
+    pub(crate) slowest_ms: f64,
+}
+
+/// A pod that the API server stores and nothing schedules, so that a thousand of them cost the node nothing.
+pub(crate) fn unscheduled_pod() -> Value {
+    let mut pod = pod("", Libc::Glibc, &SLEEP);
+    pod["metadata"] = json!({ "generateName": "unscheduled-" });
+    pod["spec"]["schedulingGates"] = json!([{ "name": "podlocal-dns.io/test" }]);
+    pod
+}
+
+impl Creations {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let creators = (0..CREATORS).map(|_| tokio::spawn(create(namespace.clone(), Arc::clone(&is_over))));
+        Self { creators: creators.collect(), is_over }
+    }
+
+    /// Ends it, and tells what became of the pods.
+    pub(crate) async fn finish(self) -> Result<Summary, Failure> {
+        self.is_over.store(true, Ordering::SeqCst);
+        let mut creations = Vec::new();
+        for creator in self.creators {
+            creations.extend(creator.await.tried(|| "creating pods".to_owned())??);
+        }
+        let first = creations.iter().map(|creation| creation.begin).fold(f64::INFINITY, f64::min);
+        let missed = creations.iter().filter(|creation| !creation.is_injected);
+        let missed = missed.map(|creation| format!("{} at {:.2} s", creation.name, creation.begin - first));
+        Ok(Summary {
+            pods: creations.len(),
+            missed: missed.collect(),
+            slowest_ms: creations.iter().map(|creation| creation.ms).fold(0.0, f64::max),
+        })
+    }
+}
+
+impl Summary {
+    /// Prints the summary, and fails unless every pod was injected.
+    pub(crate) fn assert_all_injected(&self, what: &str) {
+        eprintln!("{what}: {self}");
+        assert!(self.pods > 0, "{what}: no pod was created");
+        assert!(self.missed.is_empty(), "{what}: {self}: {:?}", self.missed);
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pods, missed, slowest_ms } = self;
+        write!(formatter, "pods {pods}, not injected {}, slowest creation {slowest_ms:.0} ms", missed.len())
+    }
+}
+
+async fn create(namespace: Namespace, is_over: Arc<AtomicBool>) -> Result<Vec<Creation>, Failure> {
+    let mut creations = Vec::new();
+    while !is_over.load(Ordering::SeqCst) {
+        let begin = now();
+        let pod = namespace.apply(unscheduled_pod()).await?.object;
+        let (name, is_injected) = (name_of(&pod).to_owned(), product::sidecar(&pod).is_some());
+        creations.push(Creation { name, begin, ms: (now() - begin) * 1e3, is_injected });
+        sleep(PAUSE).await;
+    }
+    Ok(creations)
+}

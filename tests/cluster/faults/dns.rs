@@ -1,0 +1,108 @@
+//! Cluster DNS restarts, is gone, or is too slow for its clients.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
+use podlocal_harness::cluster::dns::{OwnDns, Zone};
+use podlocal_harness::cluster::load::{self, Load, Summary, now};
+use podlocal_harness::failure::Failure;
+use tokio::time::sleep;
+
+use super::{NAMES, annotate, assert_none_failed};
+use crate::runner::{Context, Test, tests};
+
+/// How long CoreDNS is gone.
+const OUTAGE: Duration = Duration::from_secs(45);
+
+/// How soon after its return its answers are used.
+const FRESH_WITHIN: f64 = 4.0;
+
+/// The zone before the fault and after it. Its answers expire early in every fault.
+const BEFORE: Zone<'_> = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.113.1"] };
+const AFTER: Zone<'_> = Zone { addresses: &["203.0.113.2"], ..BEFORE };
+
+/// A gang of pods that start together: each resolves so many names of its own.
+const PODS: usize = 4;
+const NAMES_OF_A_POD: usize = 60;
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![
+        cached_names_resolve_while_coredns_is_gone_for_45_seconds,
+        no_lookup_fails_while_coredns_restarts,
+        no_lookup_fails_while_coredns_has_10_millicores.fails_until_issue(18),
+    ]
+}
+
+async fn cached_names_resolve_while_coredns_is_gone_for_45_seconds(context: Context) -> Result<(), Failure> {
+    let (dns, load) = stage(&context).await?;
+    context.release_installation();
+    let begin = now();
+    dns.stop().await?;
+    sleep(OUTAGE).await;
+    dns.start_again(AFTER).await?;
+    let back = now();
+    sleep(Duration::from_secs_f64(FRESH_WITHIN)).await;
+    let summary = load.between(begin, now()).await?;
+    assert_none_failed("CoreDNS gone for 45 s", summary);
+
+    let lookups = load.lookups().await?;
+    let fresh = lookups.iter().find(|lookup| lookup.addresses == AFTER.addresses);
+    let after = fresh.map(|lookup| lookup.at + lookup.ms / 1e3 - back);
+    eprintln!("CoreDNS gone for 45 s: the first fresh answer {after:.3?} s after its return");
+    assert!(after.is_some_and(|after| after < FRESH_WITHIN), "{after:?}");
+    let newest = lookups.iter().rev().find(|lookup| lookup.name == "name.fault.test");
+    assert_eq!(newest.map(|lookup| &lookup.addresses[..]), Some(&["203.0.113.2".to_owned()][..]));
+    Ok(())
+}
+
+async fn no_lookup_fails_while_coredns_restarts(context: Context) -> Result<(), Failure> {
+    let (dns, load) = stage(&context).await?;
+    context.release_installation();
+    let begin = now();
+    dns.restart().await?;
+    sleep(Duration::from_secs(2)).await;
+    assert_none_failed("CoreDNS restarted", load.between(begin, now()).await?);
+    Ok(())
+}
+
+async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Result<(), Failure> {
+    let namespace = &context.namespace;
+    let (dns, load) = stage(&context).await?;
+    let pods = try_join_all((0..PODS).map(async |number| {
+        let mut pod = pod(&format!("gang-{number}"), Libc::Glibc, &SLEEP);
+        annotate(&mut pod, "upstream", &dns.address);
+        namespace.run(pod).await
+    }))
+    .await?;
+    context.release_installation();
+    dns.limit_cpu("10m").await?;
+    let begin = now();
+    let start = begin + 2.0;
+    let gang = try_join_all(pods.iter().map(async |pod| {
+        let script = format!(
+            "for i in $(seq {NAMES_OF_A_POD}); do getaddr {start} $i.{pod}.{} & done; wait",
+            BEFORE.name
+        );
+        namespace.exec(pod, "client", &["sh", "-c", &script]).await
+    }))
+    .await?;
+    let lookups: Vec<Lookup> = gang.iter().flat_map(|executed| Lookup::read_all(&executed.stdout)).collect();
+    let summary = Summary::between(&lookups, begin, now());
+    eprintln!(
+        "CoreDNS with 10 millicores, the gang: {summary}; CoreDNS restarted {} times",
+        dns.restarts().await?
+    );
+    assert_eq!((summary.lookups, summary.failed), (PODS * NAMES_OF_A_POD, 0), "{summary}");
+    assert_none_failed("CoreDNS with 10 millicores", load.between(begin, now()).await?);
+    Ok(())
+}
+
+/// A CoreDNS of the test's own, and a load that asks it.
+async fn stage(context: &Context) -> Result<(OwnDns, Load), Failure> {
+    let dns = OwnDns::start(&context.namespace, BEFORE).await?;
+    let mut pod = load::pod(Libc::Glibc, &[&NAMES[..], &["name.fault.test"]].concat());
+    annotate(&mut pod, "upstream", &dns.address);
+    let load = Load::start(&context.namespace, pod).await?;
+    Ok((dns, load))
+}

@@ -1,0 +1,131 @@
+//! The webhook is gone, restarts, or gets another certificate, while pods are created.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
+use podlocal_harness::cluster::load::{self, Load, now};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{Cluster, eventually, kubectl, product};
+use podlocal_harness::failure::{Failure, Tried as _};
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::{NAMES, assert_none_failed, that_asks_upstream};
+use crate::creations::Creations;
+use crate::install::{WEBHOOK, dry_run, webhook_is_rolled_out};
+use crate::runner::{Context, Test, tests};
+
+/// The Secret in which the replicas share the certificate.
+const SECRET: &str = "podlocal-dns-webhook-certificate";
+
+/// The longest that the API server waits for the webhook (`timeoutSeconds`), and some.
+const LONGEST_CREATION_MS: f64 = 6_000.0;
+
+/// Two tests restart the webhook, which is to be noticed by nobody; each sees its own restart.
+static RESTARTS: Mutex<()> = Mutex::const_new(());
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![
+        every_pod_is_injected_while_the_webhook_restarts,
+        every_pod_is_injected_while_the_certificate_is_renewed,
+    ]
+}
+
+/// Takes every replica of the webhook away: pods start without injection, and soon, and those that run notice nothing.
+pub(crate) async fn pods_start_without_it(namespace: &Namespace, load: &Load) -> Result<(), Failure> {
+    let begin = now();
+    let deployment = format!("deployment/{WEBHOOK}");
+    kubectl(&["-n", product::NAMESPACE, "scale", &deployment, "--replicas=0"]).await?;
+    let label = format!("app.kubernetes.io/name={WEBHOOK}");
+    kubectl(&["-n", product::NAMESPACE, "delete", "pod", "-l", &label, "--grace-period=0", "--force"])
+        .await?;
+    eventually("no webhook answers", async || {
+        Ok(product::sidecar(&dry_run(&namespace.cluster).await?).is_none().then_some(()))
+    })
+    .await?;
+    let mut slowest_ms: f64 = 0.0;
+    for number in 0..3 {
+        let creating = now();
+        let pod = namespace.apply(pod(&format!("without-{number}"), Libc::Glibc, &SLEEP)).await?.object;
+        slowest_ms = slowest_ms.max((now() - creating) * 1e3);
+        assert_eq!(product::sidecar(&pod), None, "the webhook is still there");
+    }
+    namespace.ready("without-0").await?;
+    let lookups = namespace.look_up("without-0", &NAMES).await?;
+    assert!(!lookups.iter().any(Lookup::is_failure), "{lookups:?}");
+    eprintln!("webhook gone: the slowest of 3 pods was created within {slowest_ms:.0} ms");
+    assert!(slowest_ms < LONGEST_CREATION_MS, "{slowest_ms} ms");
+    assert_none_failed("webhook gone", load.between(begin, now()).await?);
+    Ok(())
+}
+
+async fn every_pod_is_injected_while_the_webhook_restarts(context: Context) -> Result<(), Failure> {
+    let load = Load::start(&context.namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let _only = RESTARTS.lock().await;
+    let begin = now();
+    let creations = Creations::start(&context.namespace);
+    restart().await?;
+    creations.finish().await?.assert_all_injected("webhook restarted");
+    assert_none_failed("webhook restarted", load.between(begin, now()).await?);
+    Ok(())
+}
+
+async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context) -> Result<(), Failure> {
+    let cluster = &context.cluster;
+    let load = Load::start(&context.namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let _only = RESTARTS.lock().await;
+    let begin = now();
+    let creations = Creations::start(&context.namespace);
+    let due = replace_certificate(cluster).await?;
+    // A replica that starts looks at the certificate; those that run do once in a minute.
+    restart().await?;
+    eventually("the certificate is renewed", async || Ok((certificate(cluster).await? != due).then_some(())))
+        .await?;
+    creations.finish().await?.assert_all_injected("certificate renewed");
+    assert_none_failed("certificate renewed", load.between(begin, now()).await?);
+    Ok(())
+}
+
+/// Replaces both replicas, and waits until the old ones are gone.
+async fn restart() -> Result<(), Failure> {
+    kubectl(&["-n", product::NAMESPACE, "rollout", "restart", &format!("deployment/{WEBHOOK}")]).await?;
+    webhook_is_rolled_out().await?;
+    // The old replicas take reviews for so long, `--shutdown-delay`.
+    sleep(Duration::from_secs(6)).await;
+    Ok(())
+}
+
+/// Puts a certificate into the Secret that the webhook's own CA has signed and that ends within a week, so that it is to be
+/// renewed. Returns it as the Secret has it.
+async fn replace_certificate(cluster: &Cluster) -> Result<Value, Failure> {
+    let signing = || "signing a certificate that ends soon".to_owned();
+    let secrets = cluster.api("v1", "Secret", Some(product::NAMESPACE));
+    let data = cluster.get(&secrets, SECRET).await?["data"].clone();
+    let part = |name: &str| {
+        let bytes = BASE64_STANDARD.decode(data[name].as_str().unwrap_or_default()).tried(signing)?;
+        String::from_utf8(bytes).tried(signing)
+    };
+    let key = KeyPair::from_pem(&part("ca.key")?).tried(signing)?;
+    let authority = Issuer::from_ca_cert_pem(&part("ca.crt")?, key).tried(signing)?;
+    let name = format!("{WEBHOOK}.{}.svc", product::NAMESPACE);
+    let mut parameters = CertificateParams::new([name]).tried(signing)?;
+    let day = Duration::from_hours(24);
+    parameters.not_before = (SystemTime::now() - day).into();
+    parameters.not_after = (SystemTime::now() + 7 * day).into();
+    let key = KeyPair::generate().tried(signing)?;
+    let certificate = parameters.signed_by(&key, &authority).tried(signing)?.pem();
+    let certificate = BASE64_STANDARD.encode(certificate);
+    let key = BASE64_STANDARD.encode(key.serialize_pem());
+    let patch = json!({ "data": { "tls.crt": certificate, "tls.key": key } });
+    cluster.patch(&secrets, SECRET, &patch).await?;
+    Ok(json!(certificate))
+}
+
+async fn certificate(cluster: &Cluster) -> Result<Value, Failure> {
+    let secrets = cluster.api("v1", "Secret", Some(product::NAMESPACE));
+    Ok(cluster.get(&secrets, SECRET).await?["data"]["tls.crt"].clone())
+}

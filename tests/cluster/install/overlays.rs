@@ -1,0 +1,122 @@
+//! Every overlay is installed, and everything is removed as docs/upgrade.md says. One test shows it all, because an
+//! installation takes longer than what is shown with it:
+//!
+//! ```text
+//!   base -> cert-manager's certificate -> monitoring beside it -> either shape of the tier beside it
+//!        -> no webhook any more -> nothing any more -> base
+//! ```
+
+use std::collections::BTreeSet;
+
+use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
+use podlocal_harness::cluster::inventory::Item;
+use podlocal_harness::cluster::load::{self, Load, now};
+use podlocal_harness::cluster::metrics::{SIDECAR_PORT, sum};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, kubectl, name_of, product};
+use podlocal_harness::failure::Failure;
+use serde_json::Value;
+
+use super::cert_manager;
+use super::definitions::Definitions;
+use super::{dry_run, ensure_base};
+use crate::faults::{NAMES, assert_none_failed, that_asks_upstream, webhook};
+use crate::runner::{Context, Test, exclusive};
+
+const MONITORING: &str = "manifests/overlays/prometheus-operator";
+
+/// The two shapes of the shared tier: the overlay, its workload, and its Service.
+const SHAPES: [(&str, &str, &str); 2] = [
+    ("manifests/overlays/shared-deployment", "deployment", "podlocal-dns-shared"),
+    ("manifests/overlays/shared-daemonset", "daemonset", "podlocal-dns-shared-node"),
+];
+
+/// The variable of a sidecar that is told of a tier.
+const TIER_VARIABLE: &str = "PODLOCAL_SHARED_TIER";
+
+pub(super) fn tests() -> Vec<Test> {
+    exclusive![overlays_work_and_removing_everything_leaves_nothing]
+}
+
+async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) -> Result<(), Failure> {
+    let cluster = &context.cluster;
+    let namespace = &context.namespace;
+    let load = Load::start(namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let definitions = [
+        Definitions::create(cluster, "cert-manager.io", "v1", &["Issuer", "Certificate"]).await?,
+        Definitions::create(cluster, "monitoring.coreos.com", "v1", &["PodMonitor", "PrometheusRule"])
+            .await?,
+    ];
+    let before = cluster.inventory().await?;
+    let begin = now();
+
+    cert_manager::install(cluster).await?;
+    kubectl(&["apply", "-k", MONITORING]).await?;
+    let mut told = Vec::new();
+    for (overlay, workload, service) in SHAPES {
+        kubectl(&["apply", "-k", overlay]).await?;
+        told.push(tier_answers(&context, workload, service).await?);
+        kubectl(&["delete", "-k", overlay]).await?;
+    }
+    webhook::pods_start_without_it(namespace, &load).await?;
+
+    for overlay in [SHAPES[0].0, SHAPES[1].0, MONITORING, cert_manager::OVERLAY, product::BASE] {
+        product::remove(overlay).await?;
+    }
+    let left = left_behind(&before, &cluster.inventory().await?);
+    assert!(left.is_empty(), "left behind: {left:?}");
+    for pod in told {
+        assert_resolves(namespace, &pod, &["api.example.net", "kubernetes.default"]).await?;
+    }
+    assert_none_failed("everything installed and removed", load.between(begin, now()).await?);
+    for definition in definitions {
+        definition.remove().await?;
+    }
+    ensure_base(cluster).await
+}
+
+/// What is there now and was not before, and what was there before and is ours: the base was installed already.
+fn left_behind(before: &BTreeSet<Item>, after: &BTreeSet<Item>) -> Vec<String> {
+    let ours = after.iter().map(Item::to_string).filter(|item| item.contains("podlocal-dns"));
+    let new = after.difference(before).map(Item::to_string);
+    new.chain(ours).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// A new pod is told of the tier, and its lookups reach the tier. Returns the pod.
+async fn tier_answers(context: &Context, workload: &str, service: &str) -> Result<String, Failure> {
+    let cluster = &context.cluster;
+    let tier = Namespace { cluster: cluster.clone(), name: product::NAMESPACE.to_owned() };
+    tier.rolled_out(&format!("{workload}/{service}")).await?;
+    let address = tier.get("v1", "Service", service).await?["spec"]["clusterIP"].clone();
+    let address = address.as_str().unwrap_or_default();
+    eventually("new pods are told of the tier", async || {
+        Ok((tier_of(&dry_run(cluster).await?).as_deref() == Some(address)).then_some(()))
+    })
+    .await?;
+    let pod = context.namespace.run(pod(workload, Libc::Glibc, &SLEEP)).await?;
+    assert_eq!(tier_of(&context.namespace.pod(&pod).await?).as_deref(), Some(address));
+    let before = queries(&tier, service).await?;
+    assert_resolves(&context.namespace, &pod, &["www.example.net", "kubernetes.default"]).await?;
+    let after = queries(&tier, service).await?;
+    assert!(after > before, "no query reached the tier: {after} as before");
+    Ok(pod)
+}
+
+fn tier_of(pod: &Value) -> Option<String> {
+    product::variable(product::sidecar(pod)?, TIER_VARIABLE).map(str::to_owned)
+}
+
+async fn queries(tier: &Namespace, service: &str) -> Result<f64, Failure> {
+    let mut queries = 0.0;
+    for pod in tier.pods(&format!("app.kubernetes.io/name={service}")).await? {
+        let text = tier.cluster.scrape(&tier.name, name_of(&pod), SIDECAR_PORT).await?;
+        queries += sum(&text, "podlocal_dns_queries_total", &[]);
+    }
+    Ok(queries)
+}
+
+async fn assert_resolves(namespace: &Namespace, pod: &str, names: &[&str]) -> Result<(), Failure> {
+    let lookups = namespace.look_up(pod, names).await?;
+    assert!(!lookups.iter().any(Lookup::is_failure), "{pod}: {lookups:?}");
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Another version comes and goes while pods are created.
+
+use std::fs;
+
+use podlocal_harness::cluster::client::Libc;
+use podlocal_harness::cluster::load::{self, Load, now};
+use podlocal_harness::cluster::{Cluster, eventually, kubectl, product, repository};
+use podlocal_harness::failure::{Failure, Tried as _};
+
+use super::{WEBHOOK, dry_run, ensure_base, webhook_is_rolled_out};
+use crate::creations::Creations;
+use crate::runner::{Context, Test, exclusive};
+
+/// The tag of the version that the cluster is upgraded to. `just cluster load` loads the same programs under it.
+const TAG: &str = "upgrade";
+
+pub(super) fn tests() -> Vec<Test> {
+    exclusive![upgrade_and_rollback_inject_every_pod]
+}
+
+async fn upgrade_and_rollback_inject_every_pod(context: Context) -> Result<(), Failure> {
+    let cluster = &context.cluster;
+    let load =
+        Load::start(&context.namespace, load::pod(Libc::Glibc, &["kubernetes.default", "example.com"]))
+            .await?;
+    let installed = Images::read(cluster).await?;
+    let begin = now();
+    let creations = Creations::start(&context.namespace);
+
+    let folder = write_kustomization(&installed)?;
+    kubectl(&["apply", "-k", &folder]).await?;
+    webhook_is_rolled_out().await?;
+    let upgraded = Images {
+        webhook: format!("{}:{TAG}", name(&installed.webhook)),
+        sidecar: format!("{}:{TAG}", name(&installed.sidecar)),
+    };
+    assert_ne!(upgraded, installed);
+    upgraded.are_used(cluster).await?;
+
+    let deployment = format!("deployment/{WEBHOOK}");
+    kubectl(&["-n", product::NAMESPACE, "rollout", "undo", &deployment]).await?;
+    webhook_is_rolled_out().await?;
+    assert_eq!(webhook_image(cluster).await?, installed.webhook);
+
+    creations.finish().await?.assert_all_injected("upgrade and rollback");
+    let summary = load.between(begin, now()).await?;
+    eprintln!("upgrade and rollback: {summary}");
+    assert_eq!(summary.failed, 0, "{summary}");
+    ensure_base(cluster).await
+}
+
+/// The images that are in use.
+#[derive(Debug, PartialEq)]
+struct Images {
+    webhook: String,
+    sidecar: String,
+}
+
+impl Images {
+    async fn read(cluster: &Cluster) -> Result<Self, Failure> {
+        let pod = dry_run(cluster).await?;
+        let sidecar = product::sidecar(&pod).and_then(|sidecar| sidecar["image"].as_str());
+        Ok(Self { webhook: webhook_image(cluster).await?, sidecar: sidecar.unwrap_or_default().to_owned() })
+    }
+
+    /// Waits until new pods have this sidecar. A replica that ends answers for some seconds more.
+    async fn are_used(&self, cluster: &Cluster) -> Result<(), Failure> {
+        let are_used = async || Ok((Self::read(cluster).await? == *self).then_some(()));
+        eventually(&format!("{self:?} are in use"), are_used).await
+    }
+}
+
+async fn webhook_image(cluster: &Cluster) -> Result<String, Failure> {
+    let deployments = cluster.api("apps/v1", "Deployment", Some(product::NAMESPACE));
+    let deployment = cluster.get(&deployments, WEBHOOK).await?;
+    let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+    Ok(image.unwrap_or_default().to_owned())
+}
+
+/// A kustomization of the operator's own, as docs/install.md has it, with the other version.
+fn write_kustomization(images: &Images) -> Result<String, Failure> {
+    let folder = repository().join("target/cluster-tests/upgrade");
+    let writing = || format!("writing {}", folder.display());
+    fs::create_dir_all(&folder).tried(writing)?;
+    let (webhook, sidecar) = (name(&images.webhook), name(&images.sidecar));
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../../../manifests/base]
+images:
+- name: {webhook}
+  newTag: {TAG}
+patches:
+- target: {{kind: Deployment, name: {WEBHOOK}}}
+  patch: |
+    - op: replace
+      path: /spec/template/spec/containers/0/args/1
+      value: --sidecar-image={sidecar}:{TAG}
+"
+    );
+    fs::write(folder.join("kustomization.yaml"), text).tried(writing)?;
+    Ok(folder.display().to_string())
+}
+
+fn name(image: &str) -> &str {
+    image.rsplit_once(':').map_or(image, |(name, _)| name)
+}
