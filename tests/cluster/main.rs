@@ -7,6 +7,7 @@ mod faults;
 mod injection;
 mod install;
 mod lookups;
+mod ranks;
 mod runner;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         faults::tests(),
         injection::tests(),
         lookups::tests(),
+        ranks::tests(),
         check::tests(),
         install::tests(),
         documents::tests(),
