@@ -111,7 +111,8 @@ impl Document {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = folder.join(&name);
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                if is_folder && !name.starts_with('.') && !FOREIGN.contains(&name.as_str()) {
+                let is_hidden = name.starts_with('.') && name != ".ci";
+                if is_folder && !is_hidden && !FOREIGN.contains(&name.as_str()) {
                     folders.push(path);
                 } else if !is_folder && path.extension().is_some_and(|ending| ending == "md") {
                     let text = std::fs::read_to_string(root().join(&path));

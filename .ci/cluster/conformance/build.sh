@@ -6,7 +6,7 @@ build() {
     stamp=$(cd "$here" && cat go.mod go.sum build.sh ../go.mod ../coredns/main.go ../image.py | sha256sum)
     if [ "$(cat "$programs/built" 2>/dev/null)" = "$stamp" ]; then return; fi
     "$cluster" build
-    echo "conformance: building Kubernetes' end-to-end tests (8 minutes the first time on 2 cores)" >&2
+    echo "conformance: building Kubernetes' end-to-end tests (7 minutes the first time on 2 cores)" >&2
     mkdir -p "$programs/images"
     build_programs
     build_images

@@ -5,7 +5,7 @@
 //! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`Seen::Program`]) |
 //! | `podlocal-sidecar`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`Seen::Flags`]) |
 //! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
-//! | `just RECIPE` | the recipe |
+//! | `just RECIPE`, `eval "$(just RECIPE)"` | the recipe |
 //! | `.ci/NAME` | the file |
 //! | `kubectl ... -k FOLDER` | the folder |
 
@@ -74,6 +74,8 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
             let command = rest.first().filter(|word| !word.starts_with('-')).map(|word| (*word).to_owned());
             Ok(Some(Seen::Flags { program: program.to_owned(), command, flags: names.collect() }))
         }
+        // What a command prints is run: eval "$(just cluster env)".
+        "eval" => look(&self::words(rest.join(" ").trim_start_matches("\"$(").trim_end_matches(")\""))),
         path if path.starts_with(".ci/") => exists(&root().join(path)).map(|()| Some(Seen::Nothing)),
         // `lookup` is a command of the sidecar, too.
         name if is_program_of_tests(name)
@@ -86,6 +88,19 @@ pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
     }
 }
 
+/// The folder of a package; most are named after it.
+fn folder_of(package: &str) -> &str {
+    if package == "podlocal-cluster-tests" {
+        return "tests/cluster";
+    }
+    package.strip_prefix("podlocal-").unwrap_or(package)
+}
+
+/// The lines of a manifest that say in which file a test is.
+fn with_a_path(test: &str) -> String {
+    format!("[[test]]\nname = \"{test}\"\npath = ")
+}
+
 fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
     let ours: Vec<_> = words.iter().copied().take_while(|word| *word != "--").collect();
     let theirs = words.iter().skip(ours.len() + 1).map(|word| (*word).to_owned()).collect();
@@ -95,12 +110,14 @@ fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
     };
     let mut package = None;
     for name in values("--package", "-p") {
-        let folder = name.strip_prefix("podlocal-").unwrap_or(name);
+        let folder = folder_of(name);
         exists(&root().join(folder).join("Cargo.toml"))?;
         package = Some(folder);
     }
+    let manifest = std::fs::read_to_string(root().join(package.unwrap_or("tests")).join("Cargo.toml"));
+    let targets = manifest.unwrap_or_default();
     for (flag, kind) in [("--test", "tests"), ("--bench", "benches"), ("--example", "examples")] {
-        for name in values(flag, "") {
+        for name in values(flag, "").filter(|name| !targets.contains(&with_a_path(name))) {
             let folder = root().join(package.unwrap_or("tests")).join(kind);
             // One file, or a folder of them.
             let folded = folder.join(name).join("main.rs");
@@ -109,8 +126,6 @@ fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
             }
         }
     }
-    let manifest = std::fs::read_to_string(root().join(package.unwrap_or("tests")).join("Cargo.toml"));
-    let targets = manifest.unwrap_or_default();
     let is_named = |name: &str| targets.contains(&format!("[[bin]]\nname = \"{name}\"\n"));
     let is_program = |name: &str| is_program_of_tests(name) || UNDER_TEST.contains(&name) || is_named(name);
     if let Some(name) = values("--bin", "").find(|name| !is_program(name)) {
@@ -160,7 +175,9 @@ mod tests {
             "cargo run -q -p podlocal-settings --example settings-page",
             "cargo run --package podlocal-release --example pages -- target/pages",
             "cargo run --package podlocal-release --bin notices",
+            "cargo test -p podlocal-cluster-tests --test cluster",
             "just step lint",
+            "eval \"$(just cluster env)\"",
             "KUBECONFIG=x .ci/run cluster",
             "kubectl apply -k manifests/base",
         ] {
@@ -173,7 +190,9 @@ mod tests {
             "cargo run --package podlocal-release --bin gone",
             "cargo run --package podlocal-release --example gone",
             "cargo build --bin podlocal-sidecar --bin gone",
+            "cargo test -p podlocal-cluster-tests --test gone",
             "just gone",
+            "eval \"$(just gone env)\"",
             ".ci/gone",
             "kubectl apply -k manifests/gone",
         ] {
