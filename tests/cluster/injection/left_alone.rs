@@ -1,7 +1,8 @@
 //! Pods that are not injected, and pods that are because their own label asks for it.
 
+use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::phase;
-use podlocal_harness::cluster::{Cluster, eventually, name_of};
+use podlocal_harness::cluster::{Cluster, eventually, name_of, product};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
@@ -12,7 +13,11 @@ use super::{
 use crate::runner::{Context, Test, tests};
 
 pub(super) fn tests() -> Vec<Test> {
-    tests![pods_that_stay_as_they_are_run_as_before_and_say_why, a_pods_label_opts_it_in_in_any_namespace,]
+    tests![
+        pods_that_stay_as_they_are_run_as_before_and_say_why,
+        a_pods_label_opts_it_in_in_any_namespace,
+        no_label_injects_pods_of_the_system_or_of_the_webhook,
+    ]
 }
 
 /// | pod | resolves with | its controller gets an Event |
@@ -81,6 +86,17 @@ async fn a_pods_label_opts_it_in_in_any_namespace(context: Context) -> Result<()
     let pod = run_injected(&namespace, own).await?;
     assert_eq!(variable(&pod, "PODLOCAL_UPSTREAM"), servers[0].as_str());
     assert_eq!(pod["spec"]["dnsConfig"]["searches"], json!(["svc.cluster.local"]));
+    Ok(())
+}
+
+/// The cluster must be able to start without the webhook, and the webhook without itself.
+async fn no_label_injects_pods_of_the_system_or_of_the_webhook(context: Context) -> Result<(), Failure> {
+    for name in ["kube-system", product::NAMESPACE] {
+        let namespace = Namespace { cluster: context.cluster.clone(), name: name.to_owned() };
+        let mut labelled = resolving_pod("labelled");
+        labelled["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_ENABLED });
+        assert_left_alone(&namespace.apply_with(labelled, "dryRun=All").await?.object);
+    }
     Ok(())
 }
 
