@@ -7,6 +7,7 @@ mod faults;
 mod injection;
 mod install;
 mod lookups;
+mod models;
 mod ranks;
 mod runner;
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         faults::tests(),
         injection::tests(),
         lookups::tests(),
+        models::tests(),
         ranks::tests(),
         check::tests(),
         install::tests(),

@@ -1,4 +1,9 @@
-//! The API server's part in the making of a pod: defaults, the admission review, the patch, the name.
+//! The home-made API server of pods: defaults, the admission review, the patch, the name.
+//!
+//! It exists so that `cargo test` and `gang` have pods injected by the real webhook without a cluster. Left out: selectors and
+//! match conditions of the webhook configuration (every pod is reviewed), validation, quotas, LimitRanges, Pod Security, other
+//! webhooks and reinvocation, and objects other than pods. `tests/cluster/injection.rs` tests all that in a real cluster, and
+//! `tests/cluster/models.rs` compares every field that is stored here with what the real API server stores.
 
 mod client;
 mod webhook;
@@ -23,8 +28,6 @@ const SUFFIX: u32 = 5;
 pub struct Admitted {
     /// The pod as it would be stored.
     pub pod: Value,
-    /// Whether the webhook has changed it.
-    pub is_changed: bool,
     /// What `kubectl` would show.
     pub warnings: Vec<String>,
 }
@@ -118,8 +121,7 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
         return Err(Failure::new(format!("the webhook has refused the pod: {}", response["status"])));
     }
     let mut pod = pod.clone();
-    let patch = response["patch"].as_str();
-    if let Some(patch) = patch {
+    if let Some(patch) = response["patch"].as_str() {
         if response["patchType"] != "JSONPatch" {
             return Err(Failure::new(format!("patchType is {}, not JSONPatch", response["patchType"])));
         }
@@ -130,7 +132,7 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
     }
     let warnings = response["warnings"].as_array().into_iter().flatten();
     let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(Admitted { pod, is_changed: patch.is_some(), warnings })
+    Ok(Admitted { pod, warnings })
 }
 
 /// The pod with a name, which one with `generateName` gets after admission: `SimpleNameGenerator` of the
@@ -178,7 +180,6 @@ mod tests {
         let patch = json!([{ "op": "replace", "path": "/spec/dnsPolicy", "value": "None" }]);
         let admitted = apply(&pod, "1", &answer("1", &patch)).unwrap();
         assert_eq!(admitted.pod["spec"]["dnsPolicy"], "None");
-        assert!(admitted.is_changed);
         assert_eq!(admitted.warnings, ["mind the gap"]);
     }
 

@@ -1,5 +1,9 @@
-//! A cluster for one test, or for one arm of an experiment: a cluster DNS of its own, the webhook if it is
+//! The home-made cluster for one test, or for one arm of an experiment: a cluster DNS of its own, the webhook if it is
 //! wanted, and pods.
+//!
+//! It exists so that `cargo test` and `gang` run without root and without a cluster. Left out is whatever keeps a cluster as it
+//! should be: controllers, a scheduler, more than one node, Services whose address leads elsewhere. `tests/cluster` tests the
+//! product in a real one, and `tests/cluster/models.rs` compares both.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,7 +106,7 @@ impl Cluster {
         let pod = defaulted(pod);
         let mut admitted = match &self.webhook {
             Some(webhook) => webhook.client.admit(&pod, namespace).await?,
-            None => Admitted { pod, is_changed: false, warnings: Vec::new() },
+            None => Admitted { pod, warnings: Vec::new() },
         };
         let number = self.pods.fetch_add(1, Ordering::Relaxed);
         admitted.pod = named(admitted.pod, namespace, number);

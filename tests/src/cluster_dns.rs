@@ -1,6 +1,11 @@
 //! A cluster DNS for experiments: CoreDNS's semantics for the cluster's names, a table for the rest of the
 //! world, and a count of everything that it is asked.
 //!
+//! It exists because tests and the embedded `gang` need no cluster, count every question by its name, and have faults on
+//! request. Left out: CoreDNS's cache and its behaviour under load. A [`Capacity`] drops queries that exceed it; the real CoreDNS
+//! queues them and becomes slow. `tests/cluster/models.rs` compares results and the number of queries with a real CoreDNS,
+//! and `gang --cluster` shows the overload.
+//!
 //! ```text
 //!   world     what there is: namespaces, Services, endpoints, names outside; plain data with a builder
 //!   answer    (world, query) -> response; pure. In the cluster's zone by services, elsewhere by outside

@@ -8,6 +8,7 @@
 //!   cluster_tier  the shared tier, between the sidecars and the cluster DNS
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       these together, for one test or one arm of an experiment
+//!   comparison    the same pods here and on a real node, compared by tests/cluster/models.rs
 //!   bench         how fast and how small the sidecar is, beside an echo and other forwarders, measured
 //!   documents     the commands and links of the Markdown files
 //!   faults        what the sidecar does when things go wrong, measured
@@ -35,6 +36,7 @@ pub mod bench;
 pub mod cluster;
 pub mod cluster_dns;
 pub mod cluster_tier;
+pub mod comparison;
 pub mod documents;
 pub mod faults;
 mod framing;

@@ -1,5 +1,10 @@
 //! An API server that keeps objects by path, in memory: get, list and watch, create, replace with the resourceVersion,
-//! merge patch, and strategic merge of the webhooks by name. It can fail, for any time.
+//! merge patch, and strategic merge of the webhooks by name.
+//!
+//! It exists because no real one fails on request: for so many requests, overtaken by another writer, without a right, with
+//! an expired page, or for any time. And `cargo test` needs no cluster. Left out: admission, validation and defaults, deletion,
+//! server-side apply, subresources and authentication. `tests/cluster/models/api_server.rs` holds the same conversation with
+//! this one and with the real one, and compares the answers.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -17,6 +22,7 @@ use http::{Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+#[path = "api_server/watch.rs"]
 mod watch;
 
 use watch::Change;

@@ -1,0 +1,267 @@
+//! The home-made models of tests without a cluster, held against the real cluster.
+//!
+//! | the model | where it is used | compared here |
+//! |---|---|---|
+//! | kubelet and node (`tests/src/pod`, `tests/src/node`) | `cargo test`, `gang` | resolv.conf, hosts, lookups, queries |
+//! | API server of pods (`tests/src/admission`) | the same | every field that it stores, warnings |
+//! | cluster DNS (`tests/src/cluster_dns`) | the same | results of lookups, the number of queries |
+//! | API server of the webhook (`webhook/tests/common/api_server`) | tests of the webhook | `models/api_server.rs` |
+
+mod api_server;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
+use podlocal_harness::cluster::coredns::CoreDns;
+use podlocal_harness::cluster::dns::{OwnDns, Zone};
+use podlocal_harness::cluster::metrics::sum;
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::{eventually, name_of};
+use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
+use podlocal_tests::comparison::{DNS, Outcome, POD, PodScenario, Scenario, lookup_result};
+use podlocal_tests::programs::Programs;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use crate::runner::{Context, Test, tests};
+
+/// The CoreDNS of the test serves it, but does not count its queries.
+const UNUSED: Zone<'_> = Zone { name: "models.test", ttl: 30, addresses: &["203.0.113.7"] };
+
+/// A name outside the cluster. The model says of it what the real cluster DNS said.
+const OUTSIDE: &str = "www.example.com";
+
+/// Names for which the number of queries does not depend on how fast cluster DNS is: the sidecar asks for both families at once,
+/// or, for the one that does not exist, for none.
+const NAMES: [&str; 5] = [
+    "web",
+    OUTSIDE,
+    "kubernetes.default.svc.cluster.local",
+    "no.such.name.default.svc.cluster.local",
+    OUTSIDE,
+];
+
+/// The port of CoreDNS's metrics, in every distribution's Corefile.
+const COREDNS_METRICS: u16 = 9153;
+
+/// How often both are run before a different number of queries is a failure: on a busy machine an answer may take so long that
+/// the sidecar asks again.
+const ATTEMPTS: u32 = 3;
+
+/// How long the counters of CoreDNS must stay as they are.
+const SETTLE: Duration = Duration::from_millis(500);
+
+pub(crate) fn tests() -> Vec<Test> {
+    [tests![pods_do_the_same_on_the_model_and_on_a_real_node], api_server::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+async fn pods_do_the_same_on_the_model_and_on_a_real_node(context: Context) -> Result<(), Failure> {
+    let mut namespace = context.namespace.clone();
+    for attempt in 1.. {
+        match compare(&namespace).await? {
+            Some(difference) if attempt == ATTEMPTS => return Err(Failure::new(difference)),
+            Some(difference) => eprintln!("attempt {attempt}: {difference}"),
+            None => return Ok(()),
+        }
+        namespace = context.namespace_with(json!({ INJECT_LABEL: INJECT_ENABLED }), json!({})).await?;
+    }
+    Ok(())
+}
+
+/// Fails where anything but the number of queries differs; `Some`: that does, perhaps because the cluster was busy.
+async fn compare(namespace: &Namespace) -> Result<Option<String>, Failure> {
+    let dns = OwnDns::start(namespace, UNUSED).await?;
+    let mut scenario = scenario(namespace).await?;
+    let real = run_on_cluster(&scenario, namespace, &dns).await?;
+    let found = real.iter().flat_map(|outcome| &outcome.lookups).find(|(name, _)| name == OUTSIDE);
+    let addresses = found.and_then(|(_, found)| found.clone().ok());
+    let addresses = addresses.ok_or_else(|| Failure::new(format!("cluster DNS does not find {OUTSIDE}")))?;
+    scenario.outside = addresses.into_iter().map(|address| (OUTSIDE.to_owned(), address)).collect();
+    let model = run_on_model(&scenario).await?;
+    let mut differences = Vec::new();
+    for ((pod, real), model) in scenario.pods.iter().zip(real).zip(model) {
+        let name = name_of(&pod.pod);
+        let numbers = format!(
+            "{name}: {} queries for {} names, on the model {}",
+            real.queries,
+            pod.names.len(),
+            model.queries
+        );
+        eprintln!("{numbers}");
+        differences.extend((real.queries != model.queries).then_some(numbers));
+        if let Some(difference) = difference("", &stored(&model), &stored(&real)) {
+            return Err(Failure::new(format!(
+                "{name} is stored otherwise than the model says: {difference}"
+            )));
+        }
+        let compared = |outcome: Outcome| Outcome { stored: Value::Null, queries: 0, ..outcome };
+        assert_eq!(compared(model), compared(real), "{name}: the model, and the real node");
+    }
+    Ok((!differences.is_empty()).then(|| differences.join("; ")))
+}
+
+/// A pod as kubelets set it up, one that asks the CoreDNS of the test as it is, and one that asks it through the sidecar.
+async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 80 }] },
+    });
+    let web = namespace.apply(service).await?.object;
+    let kubernetes = Namespace { cluster: namespace.cluster.clone(), name: "default".to_owned() };
+    let kubernetes = kubernetes.get("v1", "Service", "kubernetes").await?;
+    let services = [web, kubernetes].map(|service| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (
+            text(&service["metadata"]["name"]),
+            text(&service["metadata"]["namespace"]),
+            text(&service["spec"]["clusterIP"]),
+        )
+    });
+
+    let zone = "cluster.local";
+    let mut plain = pod("plain", Libc::Glibc, &SLEEP);
+    plain["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
+    let mut direct = plain.clone();
+    direct["metadata"]["name"] = json!("direct");
+    direct["spec"]["dnsPolicy"] = json!("None");
+    direct["spec"]["dnsConfig"] = json!({
+        "nameservers": [DNS],
+        "searches": [format!("{}.svc.{zone}", namespace.name), format!("svc.{zone}"), zone],
+        "options": [{ "name": "ndots", "value": "5" }],
+    });
+    let mut injected = pod("injected", Libc::Glibc, &SLEEP);
+    injected["metadata"]["annotations"] = json!({ "podlocal-dns.io/upstream": DNS });
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Ok(Scenario {
+        namespace: namespace.name.clone(),
+        node_searches: node_searches(namespace).await?,
+        services: services.into(),
+        outside: Vec::new(),
+        pods: vec![
+            PodScenario { pod: plain, names: Vec::new() },
+            PodScenario { pod: direct, names: names(&NAMES) },
+            PodScenario { pod: injected, names: names(&NAMES) },
+        ],
+    })
+}
+
+/// The search domains of the node: a pod with dnsPolicy Default has no others.
+async fn node_searches(namespace: &Namespace) -> Result<Vec<String>, Failure> {
+    let mut pod = pod("node", Libc::Glibc, &SLEEP);
+    pod["spec"]["dnsPolicy"] = json!("Default");
+    let pod = namespace.run(pod).await?;
+    let file = namespace.exec(&pod, "client", &["cat", "/etc/resolv.conf"]).await?.stdout;
+    let searches = file.lines().filter_map(|line| line.strip_prefix("search "));
+    Ok(searches.flat_map(str::split_whitespace).filter(|domain| *domain != ".").map(str::to_owned).collect())
+}
+
+async fn run_on_model(scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
+    let program = tokio::task::spawn_blocking(Programs::build_model_node);
+    let program = program.await.tried(|| "building model-node".to_owned())??;
+    let running = || format!("running {}", program.display());
+    let mut command = Command::new(&program);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().tried(running)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let scenario = serde_json::to_vec(scenario).tried(running)?;
+        stdin.write_all(&scenario).await.tried(running)?;
+    }
+    let output = child.wait_with_output().await.tried(running)?;
+    if !output.status.success() {
+        return Err(Failure::new(format!("{}: {}; its output says why", running(), output.status)));
+    }
+    serde_json::from_slice(&output.stdout).tried(running)
+}
+
+async fn run_on_cluster(
+    scenario: &Scenario,
+    namespace: &Namespace,
+    dns: &OwnDns,
+) -> Result<Vec<Outcome>, Failure> {
+    let cluster_dns = CoreDns::find(&namespace.cluster).await?.address;
+    let mut outcomes = Vec::new();
+    for PodScenario { pod, names } in &scenario.pods {
+        let pod = pod.to_string().replace(DNS, &dns.address);
+        let created = namespace.apply(serde_json::from_str(&pod).tried(|| format!("reading {pod}"))?).await?;
+        let name = name_of(&created.object).to_owned();
+        let ready = namespace.ready(&name).await?;
+        let address = ready["status"]["podIP"].as_str().unwrap_or_default();
+        let anonymous =
+            |text: String| text.replace(&dns.address, DNS).replace(&cluster_dns, DNS).replace(address, POD);
+        let file = async |path| Ok(anonymous(namespace.exec(&name, "client", &["cat", path]).await?.stdout));
+        let (resolv_conf, hosts) = (file("/etc/resolv.conf").await?, file("/etc/hosts").await?);
+        let before = settled_queries(namespace).await?;
+        let mut lookups = Vec::new();
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            for lookup in namespace.look_up(&name, &names).await? {
+                let addresses = lookup.addresses.iter().map(|address| address.parse());
+                let addresses =
+                    addresses.collect::<Result<_, _>>().tried(|| format!("reading {lookup:?}"))?;
+                lookups.push((lookup.name, lookup_result(&lookup.error, addresses)));
+            }
+        }
+        let queries = settled_queries(namespace).await? - before;
+        let stored = anonymous(created.object.to_string());
+        let stored = serde_json::from_str(&stored).tried(|| format!("reading {stored}"))?;
+        outcomes.push(Outcome { stored, warnings: created.warnings, resolv_conf, hosts, lookups, queries });
+    }
+    Ok(outcomes)
+}
+
+/// The A and AAAA queries that the CoreDNS of the test has received, when no more come: the sidecar may ask for something
+/// behind an answer.
+async fn settled_queries(namespace: &Namespace) -> Result<u64, Failure> {
+    let read = async || {
+        let mut metrics = String::new();
+        for pod in namespace.pods("k8s-app=kube-dns").await? {
+            metrics += &namespace.cluster.scrape(&namespace.name, name_of(&pod), COREDNS_METRICS).await?;
+        }
+        let of_type =
+            |rtype| sum(&metrics, "coredns_dns_requests_total", &[("server", "dns://:53"), ("type", rtype)]);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counters are whole and not negative"
+        )]
+        Ok::<_, Failure>((of_type("A") + of_type("AAAA")) as u64)
+    };
+    let mut last = read().await?;
+    eventually(&format!("CoreDNS of {} is not asked any more", namespace.name), async || {
+        sleep(SETTLE).await;
+        let former = std::mem::replace(&mut last, read().await?);
+        Ok((former == last).then_some(last))
+    })
+    .await
+}
+
+/// The pod that was stored, without the one thing that must differ: which build of the sidecar runs.
+fn stored(outcome: &Outcome) -> Value {
+    let mut stored = outcome.stored.clone();
+    for container in stored["spec"]["initContainers"].as_array_mut().into_iter().flatten() {
+        if container["name"] == CONTAINER_NAME {
+            container["image"] = json!("the sidecar");
+        }
+    }
+    stored
+}
+
+/// What the model says and the API server does not; the API server may say more, such as uids and times.
+fn difference(path: &str, model: &Value, real: &Value) -> Option<String> {
+    match (model, real) {
+        (Value::Object(model), Value::Object(_)) => {
+            model.iter().find_map(|(key, value)| difference(&format!("{path}/{key}"), value, &real[key]))
+        }
+        (Value::Array(models), Value::Array(reals)) if models.len() == reals.len() => {
+            let mut pairs = models.iter().zip(reals).enumerate();
+            pairs.find_map(|(index, (model, real))| difference(&format!("{path}/{index}"), model, real))
+        }
+        _ => (model != real).then(|| format!("{path} is {model} in the model and {real} in the cluster")),
+    }
+}

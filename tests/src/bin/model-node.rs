@@ -1,0 +1,39 @@
+//! Runs a scenario on the home-made node, for `tests/cluster/models.rs`; see `podlocal_tests::comparison`.
+
+use std::io::stdin;
+use std::process::ExitCode;
+
+use podlocal_tests::comparison::{Scenario, run};
+use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::node::{self, EXIT_REFUSED, Node};
+use podlocal_tests::programs::Programs;
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    // Before any thread starts.
+    let node = match node::enter() {
+        Ok(node) => node,
+        Err(refused) => {
+            eprintln!("model-node: {refused}");
+            return ExitCode::from(EXIT_REFUSED);
+        }
+    };
+    match run_scenario(&node) {
+        Ok(outcomes) => {
+            println!("{outcomes}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("model-node: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_scenario(node: &Node) -> Result<String, Failure> {
+    let scenario: Scenario =
+        serde_json::from_reader(stdin()).tried(|| "reading the scenario from standard input".to_owned())?;
+    let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
+    let outcomes = runtime.block_on(run(&scenario, node, &Programs::built()?))?;
+    serde_json::to_string(&outcomes).tried(|| "writing the outcomes".to_owned())
+}
