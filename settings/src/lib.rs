@@ -67,8 +67,6 @@ pub struct Settings {
     pub refresh_ahead: bool,
     /// Which transports the upstream is asked by.
     pub upstream_transport: UpstreamTransport,
-    /// How long the upstream may be silent before it is asked again, at least.
-    pub hedge_after: Duration,
     /// The shared tier, which is asked before the upstream; empty: none.
     pub shared_tier: Vec<SocketAddr>,
     /// Whether a pod's proxy is told of the shared tier that the webhook finds.

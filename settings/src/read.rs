@@ -55,7 +55,6 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
         upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
         upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
-        hedge_after: reader.ordered(&table::HEDGE_AFTER, value::duration),
         shared_tier: reader.list(&table::SHARED_TIER, value::addresses).unwrap_or_default(),
         use_shared_tier: reader.plain(&table::USE_SHARED_TIER, value::flag),
         zone: reader.plain(&table::ZONE, value::domain),

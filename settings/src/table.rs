@@ -107,7 +107,6 @@ pub const TABLE: &[&Setting] = &[
     &REFRESH_AHEAD,
     &UPSTREAM,
     &UPSTREAM_TRANSPORT,
-    &HEDGE_AFTER,
     &SHARED_TIER,
     &USE_SHARED_TIER,
     &ZONE,

@@ -8,7 +8,7 @@
 //!   query      bytes -> Query, or silence, FORMERR, NOTIMP, BADVERS
 //!   cache      hit -> entry copies the stored bytes; puts id, flags, the client's own spelling; ages the TTLs
 //!   flight     miss -> join or lead the one exchange for this key
-//!   upstream   UDP, hedged by TCP or the next server within a retry budget; one deadline
+//!   upstream   transmissions as the policy of `podlocal_dns::upstream` says, over UDP and TCP
 //!   lifetime   what is it, how long may it live
 //!   entry      every waiter with its own id, flags, name and size limit
 //! ```

@@ -4,9 +4,19 @@
 
 use std::time::Duration;
 
-/// The time from a client's question to its answer, at most. Below the 5 s after which glibc asks again
-/// (resolv.conf(5), `timeout`), so a client never asks twice for what is still under way.
-pub const DEADLINE: Duration = Duration::from_secs(4);
+/// The time from a client's question to its answer, at most: nobody waits any longer.
+pub const DEADLINE: Duration = podlocal_dns::upstream::PATIENCE;
+
+/// How long an ejected server may take to answer the question by which its return is found.
+pub const TRIAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a truncated answer is held back for the whole one over TCP: a connection that is dropped on the way must not
+/// cost the client its time.
+pub const TRUNCATED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an idle TCP connection may take to answer before the other idle ones to that server are suspect: a server that
+/// went away without a word leaves them all dead.
+pub const REUSED_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a client waits for the upstream when there is an expired answer for it. RFC 8767 section 5 suggests
 /// 1.8 s for people; a pod that starts has no such patience, and a healthy cluster DNS takes a millisecond.
@@ -49,7 +59,7 @@ pub const QUERIES_PER_CONNECTION: usize = 64;
 /// (RFC 7766 section 6.2.3: a few seconds).
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
 
-/// How long the drain after SIGTERM waits for answers under way: one deadline, and a little for writing.
+/// How long the drain after SIGTERM waits for answers under way: until clients ask again, the next server (resolv.conf(5)).
 pub const DRAIN: Duration = Duration::from_millis(4500);
 
 /// Connections to the admin port; probes and a scrape need two.
@@ -82,67 +92,12 @@ pub const NAMES_COUNTED_FOR: Duration = Duration::from_mins(10);
 /// Datagrams that are taken from a socket before others get their turn.
 pub const BATCH: usize = 32;
 
-/// The longest time from the first attempt to the second: one more must fit in before the deadline.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-
-/// What is added to the smoothed round-trip time at least: the answer of a server that always takes the same
-/// time must not race with the timer (RFC 6298 section 2, `G`).
-pub const SMALLEST_MARGIN: Duration = Duration::from_millis(100);
-
 /// Attempts of one exchange that may be under way together. Each holds a socket.
 pub const ATTEMPTS_UNDER_WAY: usize = 6;
-
-/// The retry budget in tenths of an attempt: ten to begin with, so that what is lost in the first second is
-/// asked for again.
-pub const BUDGET_AT_START: u32 = 100;
-
-/// The most that the retry budget holds: what fifty questions need that are asked together and lost together.
-pub const BUDGET_CAP: u32 = 500;
-
-/// What each first attempt brings: a server that answers nothing in time gets a tenth more than it is asked.
-pub const BUDGET_PER_EXCHANGE: u32 = 1;
-
-/// What each quick answer brings: a server that answers quickly has time for a question more.
-pub const BUDGET_PER_QUICK_ANSWER: u32 = 10;
-
-/// What an attempt beyond the first costs.
-pub const BUDGET_PER_ATTEMPT: u32 = 10;
-
-/// An exchange that nobody has answered for so long shows that the servers are down, when they answered
-/// nothing else meanwhile: two lost datagrams at most, and well before a client gives up.
-pub const SILENCE: Duration = Duration::from_millis(400);
-
-/// How long no upstream may respond to anything before the tier tells the sidecars that check it to take another way. Not
-/// sooner: a cluster DNS that is merely slow would be asked by all of them.
-pub const DEAD_AFTER: Duration = Duration::from_secs(2);
-
-/// Failures in a row after which a server is asked last. One may be a lost datagram.
-pub const FAILURES_IN_A_ROW: u32 = 2;
-
-/// The time between two probes of a server that is down. With [`ASK_AGAIN_SPREAD`] it keeps the first fresh
-/// answer within a second of the server's return.
-pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The longest time between two probes of a server that is down while others are well: nobody waits for it, and the pods
-/// of a cluster are many.
-pub const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Questions by which a silent tier is checked, of which one may be lost: when one of two replicas is gone, four of five
 /// checks show it.
 pub const CHECKS: usize = 5;
-
-/// When at the latest an exchange asks cluster DNS beside a tier that is alive and silent: in time for an answer.
-pub const TIER_PATIENCE: Duration = Duration::from_millis(2100);
-
-/// How long a probe is waited for: longer than most slow servers take.
-pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Probes under way together: five for each of three servers, and a few by TCP.
-pub const PROBES_UNDER_WAY: usize = 24;
-
-/// Over which time the exchanges under way ask again when a server is back, so that it is not met by all of
-/// them in one instant.
-pub const ASK_AGAIN_SPREAD: Duration = Duration::from_millis(100);
 
 /// Idle TCP connections kept to each server. What is beyond them is used once.
 pub const UPSTREAM_CONNECTIONS: usize = 8;

@@ -112,13 +112,13 @@ impl Metrics {
         connections: Family<[(&'static str, &'static str); 1], Count>,
     ) {
         let counters = [
-            ("upstream_hedges_total", "Attempts beyond an exchange's first", &self.hedges),
+            ("upstream_hedges_total", "Transmissions of a question after its first", &self.hedges),
             (
                 "upstream_budget_exhausted_total",
                 "Attempts that were not made because the retry budget was empty",
                 &self.budget_exhausted,
             ),
-            ("upstream_probes_total", "Questions that watch for the return of an upstream", &self.probes),
+            ("upstream_probes_total", "Questions by which the shared tier is checked", &self.probes),
             (
                 "upstream_loops_total",
                 "Queries of our own that came back: an upstream leads here",

@@ -192,9 +192,10 @@ impl<U: Upstream> Resolver<U> {
 
     /// What is answered when it has come, or that nothing has: within [`limits::DEADLINE`], the same for all who wait.
     pub async fn miss(self: &Arc<Self>, key: &Arc<Key>) -> Resolution {
-        let stale = self.stale(key, now());
+        let is_down = self.upstream.condition().is_down;
+        let stale = self.stale(key, is_down);
         if let Some(entry) = &stale
-            && (self.upstream.condition().is_down || entry.was_given_stale() && self.is_being_asked(key))
+            && (is_down || entry.was_given_stale() && self.is_being_asked(key))
         {
             self.refresh(key, Mode::Remembered);
             return Resolution::Stale(entry.clone());
@@ -203,7 +204,8 @@ impl<U: Upstream> Resolver<U> {
             Ok((entry, role)) => return Resolution::Fresh(entry, role),
             Err(no_answer) => no_answer,
         };
-        if let Some(entry) = self.stale(key, now()) {
+        let has_failed = !matches!(no_answer, NoAnswer::Late | NoAnswer::Failed(_));
+        if let Some(entry) = self.stale(key, has_failed || self.upstream.condition().is_down) {
             entry.note_given_stale();
             return Resolution::Stale(entry);
         }
@@ -222,7 +224,9 @@ impl<U: Upstream> Resolver<U> {
         if has_stale {
             match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
                 Ok(answer) => return answer,
-                Err(_) if self.stale(key, now()).is_some() => return Err(NoAnswer::Late),
+                Err(_) if self.stale(key, self.upstream.condition().is_down).is_some() => {
+                    return Err(NoAnswer::Late);
+                }
                 Err(_) => {}
             }
         }
@@ -244,16 +248,18 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// An answer for that question whose life is over, and which may still be given. That a peer was missing is no
-    /// such answer: it is about to appear.
-    fn stale(&self, key: &Key, now: Instant) -> Option<Entry> {
+    /// An answer for that question whose life is over, and which may still be given. That a name was missing is such an
+    /// answer only while the servers are down or fail (`or_missing`): asking is better. That a peer was missing never is:
+    /// it is about to appear.
+    fn stale(&self, key: &Key, or_missing: bool) -> Option<Entry> {
         let other = match self.search.verdict(key) {
             Verdict::Complete(_) => Some(key.completed()),
             _ => self.search.shares_missing(key).then(|| key.for_every_type()),
         };
         let entry = self.cache.get_expired(key).or_else(|| self.cache.get_expired(&other?))?;
-        let is_peer = !entry.is_positive() && self.patience.waits_for(key.name());
-        (!is_peer && entry.is_usable_stale(now, self.serve_stale)).then_some(entry)
+        let is_peer = self.patience.waits_for(key.name());
+        let is_good = entry.is_positive() || or_missing && !is_peer;
+        (is_good && entry.is_usable_stale(now(), self.serve_stale)).then_some(entry)
     }
 
     /// Whether an answer is under way, to the question as it stands or from the search list.
@@ -263,7 +269,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// Asks in the background, unless somebody does already.
     fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.is_being_asked(key) || self.has_failed_lately(key) {
+        if self.is_being_asked(key) || self.has_failed_lately(key) || !self.upstream.may_refresh() {
             return;
         }
         self.metrics.assist(Assist::Refresh);

@@ -1,27 +1,24 @@
 //! Asks the cluster's DNS: which server when, until one answers or the deadline is there.
 //!
 //! ```text
-//!   race          one exchange: first attempt, hedges, deadline; the first good answer wins
-//!     order         who is next and when (pure)          budget      how often more than once (pure)
-//!     round_trip    how long a server takes (pure)       health      which servers are well (pure)
-//!     guard         when a silent tier is left (pure)        liveness    what its checks say (pure)
+//!   race          one exchange: transmissions as `podlocal_dns::upstream` says; the first good answer wins
 //!     attempts      questions under way, listened to together
-//!     state         what exchanges and probes tell each other: budget, health, "it is back"
+//!     state         the policy, and what exchanges tell each other: a server is back
 //!     observers     who listens to an exchange while it happens: a `lookup`
 //!     network       one question to one server
 //!       udp           a datagram from a new port
 //!       tcp           a connection, taken from the pool or new
 //!       question      the message, and whether a message answers it
 //!       token         what marks it as ours, to know it when it comes back to us
-//!   probe         the one task that watches for the return of a server
-//!   check         the one task that finds out whether a silent tier is alive
+//!   check         the one task that finds out whether a silent tier is alive, or an ejected server back
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use podlocal_dns::upstream::{Condition, Setup, Standing};
 use podlocal_settings::Settings;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::cache::key::Key;
 use crate::limits;
@@ -30,30 +27,22 @@ use crate::query::Query;
 use crate::supervise::supervised;
 
 pub mod attempts;
-pub mod budget;
 pub mod check;
-pub mod guard;
-pub mod health;
-pub mod liveness;
 pub mod nameservers;
 pub mod network;
 pub mod observers;
-pub mod order;
 pub mod pool;
-pub mod probe;
 pub mod question;
 pub mod race;
 pub mod random;
-pub mod round_trip;
 pub mod state;
 pub mod tcp;
 pub mod token;
 pub mod udp;
 
-use health::Standing;
 use network::Sockets;
 use observers::Observation;
-use state::{Setup, State};
+use state::{Failure, State};
 use token::Token;
 
 /// Whoever can answer a question: the servers below, or a script in tests.
@@ -68,19 +57,11 @@ pub trait Upstream: Send + Sync + 'static {
     /// Takes one question out of the retry budget, for asking again what has been answered; `false`: do not.
     fn may_ask_again(&self) -> bool;
 
+    /// Whether a question that no client waits for may be asked now; `true` is for one question.
+    fn may_refresh(&self) -> bool;
+
     /// Whether that query is one of our own that has come back: the upstream leads to ourselves.
     fn is_loop(&self, query: &Query<'_>) -> bool;
-}
-
-/// How the servers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Condition {
-    /// Whether all of them are known to fail or to be silent: what is asked now will probably not be answered.
-    pub is_down: bool,
-    /// Whether none of them has given any response for so long that who has another way should take it.
-    pub is_dead: bool,
-    /// When one of them last gave any response.
-    pub last_response: Option<Instant>,
 }
 
 /// No server gave any response in time.
@@ -114,28 +95,28 @@ impl Servers {
             servers: addresses.len(),
             tier: settings.shared_tier.len(),
             transport: settings.upstream_transport,
-            shortest_pause: settings.hedge_after,
         };
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, metrics.clone()),
-            sockets: Sockets::new(addresses, tokens, setup.shortest_pause * 2 / 3, metrics.clone()),
+            sockets: Sockets::new(addresses, tokens, metrics.clone()),
             zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),
         }));
-        let watched = servers.clone();
-        tokio::spawn(supervised("probe", move || watched.clone().watch()));
-        if setup.tier > 0 {
+        let tidied = servers.clone();
+        tokio::spawn(supervised("tidy", move || tidied.clone().tidy()));
+        if setup.servers > 1 {
             let checked = servers.clone();
             tokio::spawn(supervised("check", move || checked.clone().check()));
         }
         Ok(servers)
     }
 
-    async fn watch(self) {
-        let Inner { state, sockets, .. } = &*self.0;
-        let question = |server| self.probe(server);
-        let tidy = || sockets.pool().tidy(Instant::now());
-        probe::watch(state, sockets, question, tidy).await;
+    /// Closes connections that have been idle for too long.
+    async fn tidy(self) {
+        loop {
+            sleep(limits::UPSTREAM_TIDY).await;
+            self.0.sockets.pool().tidy(Instant::now());
+        }
     }
 
     async fn check(self) {
@@ -147,10 +128,12 @@ impl Servers {
         self.0.sockets.tokens().get(server).and_then(|token| token.probe(&self.0.zone).ok())
     }
 
-    /// What is known of every server: the shared tier, then the upstream.
-    pub fn standings(&self) -> Vec<(SocketAddr, Standing)> {
-        let standings = self.0.state.servers().into_iter().enumerate();
-        standings.filter_map(|(server, standing)| Some((self.0.sockets.address(server)?, standing))).collect()
+    /// What is known of every server, and its last failure: the shared tier, then the upstream.
+    pub fn standings(&self) -> Vec<(SocketAddr, Standing, Option<Failure>)> {
+        let standings = self.0.state.standings().into_iter().enumerate();
+        let known =
+            |(server, (standing, failure))| Some((self.0.sockets.address(server)?, standing, failure));
+        standings.filter_map(known).collect()
     }
 
     /// A server's address, and whether it is one of the shared tier.
@@ -194,7 +177,11 @@ impl Upstream for Servers {
     }
 
     fn may_ask_again(&self) -> bool {
-        self.0.state.take()
+        self.0.state.try_spend_token()
+    }
+
+    fn may_refresh(&self) -> bool {
+        self.0.state.may_refresh(Instant::now())
     }
 
     fn is_loop(&self, query: &Query<'_>) -> bool {
@@ -212,13 +199,14 @@ impl Gauges for Servers {
         let Inner { state, sockets, .. } = &*self.0;
         let is_down = state.condition(Instant::now()).is_down;
         let idle = sockets.pool().count();
+        let ejected = state.ejected();
+        let ejected = |of_tier: bool| {
+            let servers = (0..).zip(&ejected).filter(|(server, _)| state.is_of_tier(*server) == of_tier);
+            servers.filter(|(_, is_ejected)| **is_ejected).count() as u64
+        };
         vec![
-            ("upstream_stepped_back", "Upstreams that are asked last", state.upstream_stepped_back() as u64),
-            (
-                "tier_stepped_back",
-                "Addresses of the shared tier that are asked last",
-                state.tier_stepped_back() as u64,
-            ),
+            ("upstream_stepped_back", "Upstreams that are asked last", ejected(false)),
+            ("tier_stepped_back", "Addresses of the shared tier that are asked last", ejected(true)),
             ("upstream_down", "Whether no upstream is known to answer", u64::from(is_down)),
             ("upstream_tcp_idle", "TCP connections to upstreams that wait for a question", idle as u64),
         ]
@@ -230,7 +218,7 @@ impl Gauges for Servers {
             let server = if state.is_of_tier(index) { Server::Tier } else { Server::Upstream };
             (address.to_string(), server, !has_stepped_back)
         };
-        sockets.addresses().iter().zip(state.stepped_back()).enumerate().map(shown).collect()
+        sockets.addresses().iter().zip(state.ejected()).enumerate().map(shown).collect()
     }
 }
 
@@ -244,9 +232,9 @@ mod tests {
     use super::*;
     use crate::metrics::Transport;
     use crate::upstream::network::Network;
-    use crate::upstream::order::Step;
     use crate::upstream::question::Question;
     use crate::wire::Flags;
+    use podlocal_dns::upstream::Step;
     use std::time::Duration;
 
     #[tokio::test]

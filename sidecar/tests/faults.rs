@@ -115,24 +115,7 @@ async fn answers_in_another_order_reach_whom_they_belong_to() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_udp_does_not_reach_is_asked_by_tcp_and_stays_well() {
-    let upstream = Upstream::start(
-        |query, by_tcp| {
-            if by_tcp { Script::Send(vec![answer(query)]) } else { Script::Silence }
-        },
-    )
-    .await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
-    for round in 0..4 {
-        all_are_answered(&proxy, &format!("round{round}"), 10).await;
-    }
-    assert_eq!(proxy.metric(STEPPED_BACK).await, 0);
-    assert!(upstream.asked_by_tcp() >= 40);
-    assert!(proxy.metric(REUSED).await > 0, "connections are used again");
-}
-
-#[tokio::test]
-async fn an_upstream_that_tcp_does_not_reach_is_asked_by_udp() {
+async fn a_lost_datagram_is_repaired_by_a_datagram_and_not_by_a_connection() {
     let asked = AtomicU32::new(0);
     let upstream = Upstream::start(move |query, by_tcp| {
         let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
@@ -141,7 +124,7 @@ async fn an_upstream_that_tcp_does_not_reach_is_asked_by_udp() {
     .await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     is_answered(&proxy, "no-tcp").await;
-    assert!(upstream.asked_by_udp() >= 2 && upstream.asked_by_tcp() >= 1);
+    assert_eq!((upstream.asked_by_udp(), upstream.asked_by_tcp()), (2, 0));
 }
 
 #[tokio::test]
@@ -308,10 +291,20 @@ async fn a_silent_server_steps_back_and_is_the_first_again_when_it_is_back() {
     is_answered(&proxy, "three").await;
     assert_eq!(first.asked(), asked, "a server that has stepped back is not asked");
     is_silent.store(false, Ordering::SeqCst);
-    becomes(&proxy, STEPPED_BACK, 0).await;
-    assert!(first.probed() > 0);
+    // Questions that are asked anyway find out.
+    let is_back = async {
+        for number in 0.. {
+            is_answered(&proxy, &format!("again{number}")).await;
+            if proxy.metric(STEPPED_BACK).await == 0 {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, is_back).await.expect("it is found back");
+    let asked = first.asked();
     is_answered(&proxy, "four").await;
-    assert!(first.asked() > asked);
+    assert!(first.asked() > asked && first.probed() == 0);
 }
 
 #[tokio::test]
@@ -332,13 +325,10 @@ async fn an_upstream_that_goes_away_and_returns_answers_the_questions_that_waite
     let answers = waiting.join_all().await;
     assert!(answers.iter().all(|answer| answer.answers.len() == 1));
     assert_eq!(proxy.metric(DOWN).await, 0);
-    let probed = proxy.metric("podlocal_dns_upstream_probes_total").await;
-    sleep(Duration::from_millis(1500)).await;
-    assert_eq!(proxy.metric("podlocal_dns_upstream_probes_total").await, probed, "all is well: no probes");
 }
 
 #[tokio::test]
-async fn questions_to_an_upstream_that_is_gone_cost_little_more_than_one_attempt_each() {
+async fn questions_that_nobody_has_received_are_sent_twice_again() {
     let closed = {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
         socket.local_addr().expect("an address")
@@ -352,8 +342,7 @@ async fn questions_to_an_upstream_that_is_gone_cost_little_more_than_one_attempt
     let answers = clients.join_all().await;
     assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
     let hedges = proxy.metric(HEDGES).await;
-    assert!(hedges <= 20, "ten tokens, and a tenth for each question: {hedges}");
-    assert!(proxy.metric("podlocal_dns_upstream_budget_exhausted_total").await > 0);
+    assert!(hedges <= 200, "each of them after 1 and 3 s: {hedges}");
 }
 
 #[tokio::test]
@@ -370,20 +359,14 @@ async fn our_questions_carry_a_marker_by_which_a_loop_is_known() {
     assert_eq!(upstream.asked(), 1);
 }
 
-/// Hands datagrams on to another address, and the answers back, as an iptables redirect or a forwarder does; without
-/// their OPT records when `strips` says so.
-async fn relay(to: std::net::SocketAddr, strips: bool) -> (std::net::SocketAddr, Arc<UdpSocket>) {
+/// Hands datagrams on to another address, and the answers back, as an iptables redirect or a forwarder does.
+async fn relay(to: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<UdpSocket>) {
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("binds"));
     let (address, own) = (socket.local_addr().expect("an address"), Arc::clone(&socket));
     tokio::spawn(async move {
         let mut buffer = vec![0; 4096];
         while let Ok((length, client)) = own.recv_from(&mut buffer).await {
-            let mut bytes = buffer[..length].to_vec();
-            if strips {
-                let mut message = Message::from_vec(&bytes).expect("a query");
-                message.edns = None;
-                bytes = message.to_vec().expect("encodes");
-            }
+            let bytes = buffer[..length].to_vec();
             let back = Arc::clone(&own);
             tokio::spawn(async move {
                 let answer = support::ask_bytes(to, &bytes).await;
@@ -395,26 +378,18 @@ async fn relay(to: std::net::SocketAddr, strips: bool) -> (std::net::SocketAddr,
 }
 
 /// A proxy whose upstream leads back to itself.
-async fn proxy_in_a_loop(strips: bool) -> Proxy {
+async fn proxy_in_a_loop() -> Proxy {
     // The address must be known before the proxy is: reserve one.
     let reserved = UdpSocket::bind("127.0.0.1:0").await.expect("binds").local_addr().expect("an address");
-    let (upstream, _socket) = relay(reserved, strips).await;
+    let (upstream, _socket) = relay(reserved).await;
     Proxy::start_at(reserved, &[upstream], &["--upstream-transport", "udp"]).await
 }
 
 #[tokio::test]
 async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
-    let mut proxy = proxy_in_a_loop(false).await;
+    let mut proxy = proxy_in_a_loop().await;
     let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     proxy.logged("leads back to this proxy").await;
     assert!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"loop\"}").await > 0);
-}
-
-#[tokio::test]
-async fn a_loop_through_a_forwarder_that_drops_options_is_noticed_by_a_probe() {
-    let mut proxy = proxy_in_a_loop(true).await;
-    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
-    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-    proxy.logged("leads back to this proxy").await;
 }

@@ -59,9 +59,6 @@ async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
             assist.name(),
             "--namespace",
             "default",
-            // Nobody asks again because this machine is slow.
-            "--hedge-after",
-            "3s",
         ];
         let proxy = Proxy::start(&program, dns.address(), &flags).await?;
         look_up(proxy.dns, &list, ndots).await?;

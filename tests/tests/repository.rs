@@ -94,14 +94,8 @@ fn pure_parts_of_the_sidecar_read_no_clock() {
         "query.rs",
         "reply.rs",
         "flight.rs",
-        "budget.rs",
-        "guard.rs",
-        "health.rs",
-        "liveness.rs",
-        "order.rs",
         "pool.rs",
         "ladder.rs",
-        "round_trip.rs",
         "rule.rs",
         "sources.rs",
         "target.rs",
@@ -109,6 +103,11 @@ fn pure_parts_of_the_sidecar_read_no_clock() {
     ];
     let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
     absent("sidecar", concerns, &["Instant::now", "SystemTime", "sleep("]);
+}
+
+#[test]
+fn the_dns_crate_reads_no_clock_and_knows_no_runtime() {
+    absent("dns", |_| true, &["Instant::now", "SystemTime", "tokio", "std::net::UdpSocket", "std::thread"]);
 }
 
 /// So that a wall clock that is set, forwards or back, changes nothing.

@@ -45,11 +45,9 @@ async fn twenty_cold_sidecars_cost_cluster_dns_one_query_for_each_name_and_type(
         ["www.example.com", "web.default.svc.cluster.local", "gone.default.svc.cluster.local"];
     let [behind, around] =
         [ClusterDns::start(World::example(), FREE).await?, ClusterDns::start(World::example(), FREE).await?];
-    // Nobody asks again because this machine is slow.
-    let patient = ["--hedge-after", "3s"];
-    let (program, flags) = (program()?, [&patient[..], &ONE_SOURCE].concat());
-    let tier = tier(&program, FREE, behind.address(), &flags, None).await?;
-    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string(), "--hedge-after", "3s"];
+    let program = program()?;
+    let tier = tier(&program, FREE, behind.address(), &ONE_SOURCE, None).await?;
+    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
     let mut sidecars = Vec::new();
     for _ in 0..20 {
         sidecars.push(Proxy::start(&program, around.address(), &flags).await?);

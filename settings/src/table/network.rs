@@ -22,8 +22,8 @@ pub const UPSTREAM_TRANSPORT: Setting = Setting {
     default: "auto",
     smallest: "",
     largest: "",
-    sentence: "How the upstream is asked. `auto`: by UDP, and by TCP too when no answer has come for `hedge-after`. `udp`: by \
-               TCP only what UDP truncates. `tcp`: always by TCP.",
+    sentence: "How the upstream is asked. `auto`: over UDP, and over TCP what was lost twice while the server answers others. \
+               `udp`: over TCP only what UDP truncates. `tcp`: always over TCP.",
     source: "UDP is faster and may be lost; a network policy may let only one of them through",
     place: Place::Both,
 };

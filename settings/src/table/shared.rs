@@ -10,7 +10,6 @@ pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
     // Rules R1 to R3, which hold for every pod; what follows from a pod's own namespace and search list stays there.
     (&SEARCH_ASSIST, "impossible"),
     (&SEARCH, "."),
-    (&HEDGE_AFTER, "150ms"),
     (&MAX_UDP_ANSWER, "1232"),
     (&LAME_DUCK, "10s"),
     (&MAX_FLIGHTS, "4000"),
@@ -97,19 +96,6 @@ pub const MAX_UDP_ANSWER: Setting = Setting {
     largest: "4096",
     sentence: "The largest answer by UDP to a client that takes that much by EDNS; what is larger goes by TCP.",
     source: "nothing fragments on a loopback; on a network 1232 bytes do not (RFC 9715)",
-    place: Place::Sidecar,
-};
-
-/// `hedge-after`
-pub const HEDGE_AFTER: Setting = Setting {
-    name: "hedge-after",
-    unit: "a duration",
-    default: "300ms",
-    smallest: "50ms",
-    largest: "3s",
-    sentence: "How long the upstream may be silent before it is asked again, at least; a slow one is given longer.",
-    source: "a healthy cluster DNS takes a millisecond. The tier asks again sooner, so that a datagram that it loses does \
-             not make every pod behind it ask",
     place: Place::Sidecar,
 };
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use podlocal_dns::upstream::Standing;
 use podlocal_settings::Settings;
 use podlocal_settings::value::Role;
 use serde::Serialize;
@@ -12,13 +13,12 @@ use tokio::time::Instant;
 
 use super::tell::{Learnt, tell};
 use crate::limits;
-use crate::metrics::{Metrics, Sums};
+use crate::metrics::{ExchangeResult, Metrics, Sums};
 use crate::report::figures::{Cache, Counts, Figures, Memory, Name, Names, Server, Upstream};
 use crate::report::target;
 use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
-use crate::upstream::health::Standing;
 use crate::upstream::{Servers, Upstream as _};
 use crate::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 
@@ -135,14 +135,14 @@ impl People {
             cache: Cache { entries, bytes, most_bytes: self.about.cache_size },
             upstream: Upstream {
                 is_down: self.servers.condition().is_down,
-                retry_budget: self.servers.budget_tenths() / limits::BUDGET_PER_ATTEMPT,
+                retry_budget: self.servers.budget_tenths() / 10,
                 attempts: counts(exchanges),
                 hedges,
                 budget_exhausted,
                 servers: servers
-                    .map(|(index, (address, standing))| {
+                    .map(|(index, (address, standing, failure))| {
                         let is_of_tier = self.servers.server(index).is_some_and(|(_, tier)| tier);
-                        server(address, is_of_tier, standing, now)
+                        server(address, is_of_tier, standing, failure, now)
                     })
                     .collect(),
             },
@@ -180,14 +180,21 @@ fn named(names: &TopNames, now: Instant) -> Names {
     Names { counted_for_s: (now - names.since()).as_secs(), top: top.collect() }
 }
 
-fn server(address: SocketAddr, tier: bool, standing: Standing, now: Instant) -> Server {
-    let Standing { has_stepped_back, failures, round_trip, last_response, last_failure } = standing;
+fn server(
+    address: SocketAddr,
+    tier: bool,
+    standing: Standing,
+    last_failure: Option<(Instant, ExchangeResult)>,
+    now: Instant,
+) -> Server {
+    let Standing { is_ejected, failures, round_trip, last_response } = standing;
+    let last_response = last_response.map(Instant::from_std);
     let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Server {
         address: address.to_string(),
         tier,
-        stepped_back: has_stepped_back,
+        stepped_back: is_ejected,
         failures,
         round_trip_us: round_trip.map(|(mean, _)| micros(mean)),
         variation_us: round_trip.map(|(_, variation)| micros(variation)),

@@ -2,13 +2,7 @@
 
 use crate::wire::{Message, Rcode};
 
-/// How a message travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the field's own")]
-pub enum Transport {
-    Udp,
-    Tcp,
-}
+pub use podlocal_dns::upstream::Transport;
 
 /// How a message from a client ended. Every one ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,18 +183,6 @@ pub enum Origin {
     Opened,
     /// An earlier exchange had left it.
     Reused,
-}
-
-impl Transport {
-    pub(super) const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
-
-    /// The label, and the word in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        }
-    }
 }
 
 impl Outcome {

@@ -53,13 +53,14 @@ impl<U: Upstream> Resolver<U> {
     /// What is known of that question now.
     pub fn standing(&self, key: &Key, now: Instant) -> Standing {
         let found = self.found(key, now);
+        let is_upstream_down = self.upstream.condition().is_down;
         Standing {
-            expired: if found.is_none() { self.stale(key, now) } else { None },
+            expired: if found.is_none() { self.stale(key, is_upstream_down) } else { None },
             found,
             reasoning: self.search.reasoning(key),
             is_under_way: self.is_being_asked(key),
             has_failed_lately: self.has_failed_lately(key),
-            is_upstream_down: self.upstream.condition().is_down,
+            is_upstream_down,
         }
     }
 

@@ -117,7 +117,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// Whether asking again is of no use for now.
     pub(super) fn has_failed_lately(&self, key: &Key) -> bool {
-        let last_response = self.upstream.condition().last_response.map(tokio::time::Instant::into_std);
+        let last_response = self.upstream.condition().last_response;
         self.failures.is_recent(key, now(), last_response)
     }
 

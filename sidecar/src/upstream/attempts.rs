@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
-use super::order::Step;
+use podlocal_dns::upstream::Step;
 
 /// The attempts under way. They are few, so each is looked at whenever one of them moves; they live and end
 /// with the exchange, without tasks of their own.

@@ -4,18 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::order::Step;
 use super::pool::{Connection, Pool};
 use super::question::Question;
 use super::token::Token;
 use super::{tcp, udp};
 use crate::cache::key::Key;
+use crate::limits;
 use crate::metrics::{Metrics, Origin, Transport};
+use podlocal_dns::upstream::Step;
 
 /// Asks one server in one way.
 pub trait Network: Send + Sync + 'static {
@@ -31,23 +31,14 @@ pub struct Sockets {
     tokens: Vec<Token>,
     buffer: udp::Buffer,
     pool: Mutex<Pool<TcpStream>>,
-    /// Below the pause before the next attempt, which then connects anew.
-    reused_patience: Duration,
     metrics: Metrics,
 }
 
 impl Sockets {
-    /// To servers at these addresses; the questions to each carry its token. A TCP connection that was idle and does not
-    /// answer for `reused_patience` makes the other idle ones to that server suspect: one that went away without a word
-    /// leaves them all dead.
-    pub fn new(
-        addresses: Vec<SocketAddr>,
-        tokens: Vec<Token>,
-        reused_patience: Duration,
-        metrics: Metrics,
-    ) -> Self {
+    /// To servers at these addresses; the questions to each carry its token.
+    pub fn new(addresses: Vec<SocketAddr>, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
-        Self { addresses, tokens, buffer: udp::Buffer::default(), pool, reused_patience, metrics }
+        Self { addresses, tokens, buffer: udp::Buffer::default(), pool, metrics }
     }
 
     /// A server's address.
@@ -100,7 +91,7 @@ impl Sockets {
         question: &Question<'_>,
     ) -> io::Result<Vec<u8>> {
         let mut exchange = pin!(tcp::exchange(stream, question));
-        if let Ok(outcome) = timeout(self.reused_patience, exchange.as_mut()).await {
+        if let Ok(outcome) = timeout(limits::REUSED_PATIENCE, exchange.as_mut()).await {
             return outcome;
         }
         self.pool().clear(server);

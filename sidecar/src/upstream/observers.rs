@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::order::Step;
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::ExchangeResult;
+use podlocal_dns::upstream::Step;
 
 /// Those who listen.
 #[derive(Debug, Default)]

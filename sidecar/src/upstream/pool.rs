@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::random;
 use crate::limits;
+use podlocal_dns::upstream::share;
 
 /// The idle connections to every server, by its place in the settings.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl<T> Idle<T> {
 
 /// How long a new connection is used: 30 s, a quarter more or less. `chance` is any number, each as likely.
 pub fn lifetime(chance: u16) -> Duration {
-    limits::UPSTREAM_LIFETIME * 3 / 4 + random::share(limits::UPSTREAM_LIFETIME / 2, chance)
+    limits::UPSTREAM_LIFETIME * 3 / 4 + share(limits::UPSTREAM_LIFETIME / 2, chance)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::time::Duration;
 
 /// That many random bytes, fit for what must not be guessed.
 pub fn bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
@@ -54,21 +53,9 @@ pub fn chance() -> u16 {
     bytes().map_or(u16::MAX / 2, u16::from_ne_bytes)
 }
 
-/// A part of `whole`: none of it at a chance of 0, all of it at the largest.
-pub fn share(whole: Duration, chance: u16) -> Duration {
-    whole * u32::from(chance) / u32::from(u16::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_share_is_between_nothing_and_everything() {
-        let whole = Duration::from_millis(100);
-        assert_eq!(share(whole, 0), Duration::ZERO);
-        assert_eq!(share(whole, u16::MAX), whole);
-    }
 
     #[test]
     fn ids_are_drawn_from_all_that_there_are_and_none_is_kept() {

@@ -1,74 +1,75 @@
-//! What the exchanges and the probes tell each other: health, budget, and the news that a server is back.
+//! The policy and what its exchanges tell each other, shared by all of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use podlocal_dns::upstream::liveness::{Finding, Liveness};
+use podlocal_dns::upstream::{Condition, Exchange, Policy, Recovery, Setup, Standing, Step, Transmission};
 use podlocal_settings::value::UpstreamTransport;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::Condition;
-use super::budget::Budget;
-use super::health::{Health, Standing};
-use super::liveness::{Finding, Liveness};
 use super::observers::{Event, Observers};
-use super::order::{self, Schedule, Step};
 use crate::cache::key::Key;
 use crate::metrics::{ExchangeResult, Metrics};
 
-/// Shared by every exchange and the task that probes.
+/// Shared by every exchange.
 #[derive(Debug)]
 pub struct State {
     known: Mutex<Known>,
     recovered: watch::Sender<Option<Recovery>>,
-    trouble: Notify,
     check_wanted: Notify,
     setup: Setup,
     metrics: Metrics,
     observers: Observers,
 }
 
-/// Who the servers are, and how they are asked.
-#[derive(Debug, Clone, Copy)]
-pub struct Setup {
-    /// How many there are.
-    pub servers: usize,
-    /// How many of them, the first ones, are the shared tier.
-    pub tier: usize,
-    /// By what they are asked.
-    pub transport: UpstreamTransport,
-    /// How long a server is waited for before the next attempt, at least.
-    pub shortest_pause: Duration,
-}
-
 #[derive(Debug)]
 struct Known {
-    health: Health,
-    budget: Budget,
+    policy: Policy,
     liveness: Liveness,
+    /// An ejected server, and the question that it is to be sent as well.
+    trial: Option<(usize, Arc<Key>)>,
+    /// By server: when an attempt last brought nothing or an error, and which; for people.
+    last_failures: Vec<Option<Failure>>,
 }
 
-/// The servers were down, and one has responded.
-#[derive(Debug, Clone, Copy)]
-pub struct Recovery {
-    /// Who responded, and how it had been asked.
-    pub step: Step,
-    /// When it had been asked. What was asked later may still be answered; what was asked before is lost.
-    pub asked_at: Instant,
+/// When an attempt brought nothing or an error, and which.
+pub type Failure = (Instant, ExchangeResult);
+
+/// A server of which it is to be found out whether it answers.
+#[derive(Debug)]
+pub enum Check {
+    /// One of the shared tier: by questions that it answers by itself.
+    Tier {
+        /// Its place in the settings.
+        server: usize,
+        /// When the check began.
+        begun_at: Instant,
+    },
+    /// An ejected one: by a question that a client has asked, and another server answers.
+    Trial {
+        /// Its place in the settings.
+        server: usize,
+        /// The question.
+        key: Arc<Key>,
+        /// When the trial began.
+        begun_at: Instant,
+    },
 }
 
 impl State {
-    /// All servers are well.
+    /// All servers are healthy.
     pub fn new(setup: Setup, metrics: Metrics) -> Self {
         let known = Known {
-            health: Health::new(setup.servers, setup.tier, setup.shortest_pause),
-            budget: Budget::default(),
+            policy: Policy::new(setup),
             liveness: Liveness::new(setup.tier),
+            trial: None,
+            last_failures: vec![None; setup.servers],
         };
         Self {
             known: Mutex::new(known),
             recovered: watch::Sender::new(None),
-            trouble: Notify::new(),
             check_wanted: Notify::new(),
             setup,
             metrics,
@@ -76,48 +77,60 @@ impl State {
         }
     }
 
-    /// An exchange begins: its order of attempts, of which the first is paid for.
-    pub fn begun(&self, now: Instant) -> Schedule {
+    /// A question is asked. The return of an ejected server is looked for on that occasion.
+    pub fn begin(&self, key: &Key, now: Instant, chance: u16) -> (Exchange, Transmission) {
         let mut known = self.lock();
-        known.health.begun(now);
-        known.budget.first_attempt();
-        Schedule::new(order::steps(self.setup.transport, self.setup.tier, &known.health.stepped_back()), now)
+        if let Some(server) = known.policy.trial(now.into_std()) {
+            if self.is_of_tier(server) {
+                known.liveness.want(server, now.into_std());
+            } else {
+                known.trial = Some((server, Arc::new(key.clone())));
+            }
+            self.check_wanted.notify_one();
+        }
+        known.policy.begin(now.into_std(), chance)
+    }
+
+    /// The transmission that is due now.
+    pub fn due(&self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
+        self.lock().policy.due(exchange, now.into_std())
+    }
+
+    /// When something may be due.
+    pub fn wakes_at(&self, exchange: &Exchange) -> Instant {
+        Instant::from_std(self.lock().policy.wakes_at(exchange))
+    }
+
+    /// A server refuses connections: the transmission to the next one.
+    pub fn refused(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+        self.lock().policy.refused(exchange, server, now.into_std())
+    }
+
+    /// A server is asked no more by this exchange: the transmission to the next one.
+    pub fn leave(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+        self.lock().policy.leave(exchange, server, now.into_std())
     }
 
     /// A server gave a response, of whatever kind, to what it was asked at that time.
-    pub fn responded(&self, step: Step, asked_at: Instant, now: Instant) {
-        let were_down = self.lock().health.responded(step.server, now);
-        if were_down {
-            self.recovered.send_replace(Some(Recovery { step, asked_at }));
-        }
-    }
-
-    /// How long a server took to respond to a question of a client, and whether it knew the answer.
-    pub fn took(&self, server: usize, time: Duration, is_answer: bool) {
+    pub fn responded(&self, server: usize, asked_at: Instant, is_answer: bool, now: Instant) {
         let mut known = self.lock();
-        known.health.took(server, time);
-        if is_answer && time <= self.setup.shortest_pause {
-            known.budget.quick_answer();
+        let recovery = known.policy.responded(server, asked_at.into_std(), now.into_std());
+        if is_answer {
+            known.policy.answered(now - asked_at);
+        }
+        drop(known);
+        if recovery.is_some() {
+            self.recovered.send_replace(recovery);
         }
     }
 
-    /// A server gave nothing to an exchange that began at `since`.
-    pub fn failed(&self, server: usize, since: Instant, now: Instant) {
-        self.lock().health.failed(server, since);
-        self.look(now);
-    }
-
-    /// An attempt has ended: it is counted, its server's last failure remembered, and told to who listens.
+    /// An attempt has ended: it is counted, its server's last failure remembered, and observers are told.
     pub fn exchanged(&self, key: &Key, step: Step, result: ExchangeResult, took: Duration, now: Instant) {
         self.metrics.exchange(step.transport, result, took);
-        let failure = match result {
-            ExchangeResult::Failure | ExchangeResult::Silent | ExchangeResult::Unreachable => Some(result),
-            // It had its time.
-            ExchangeResult::Overtaken if took >= self.pause(step.server) => Some(ExchangeResult::Silent),
-            ExchangeResult::Overtaken | ExchangeResult::Answer | ExchangeResult::Truncated => None,
-        };
-        if let Some(failure) = failure {
-            self.lock().health.note_failure(step.server, failure, now);
+        if matches!(result, ExchangeResult::Failure | ExchangeResult::Silent | ExchangeResult::Unreachable)
+            && let Some(last) = self.lock().last_failures.get_mut(step.server)
+        {
+            *last = Some((now, result));
         }
         self.observers.note(key, now, || Event::Ended { step, result, took });
     }
@@ -127,56 +140,39 @@ impl State {
         &self.observers
     }
 
-    /// What is known of each server, by its place in the settings.
-    pub fn servers(&self) -> Vec<Standing> {
-        self.lock().health.standings()
+    /// What is known of each server, by its place in the settings, with its last failure.
+    pub fn standings(&self) -> Vec<(Standing, Option<Failure>)> {
+        let known = self.lock();
+        known.policy.standings().into_iter().zip(known.last_failures.iter().copied()).collect()
     }
 
-    /// How many attempts beyond the first the retry budget would pay for, in tenths of one.
+    /// The retry budget, in tenths of a transmission.
     pub fn budget_tenths(&self) -> u32 {
-        self.lock().budget.tenths()
+        self.lock().policy.budget_tenths()
     }
 
-    /// Wakes the task that probes, if there is a reason to. An exchange that waits calls it when it has waited
-    /// for [`crate::limits::SILENCE`].
-    pub fn look(&self, now: Instant) {
-        if !self.to_probe(now).is_empty() {
-            self.trouble.notify_one();
-        }
-    }
-
-    /// Pays for an attempt beyond the first.
-    pub fn take(&self) -> bool {
-        let may = self.lock().budget.take();
+    /// Takes a token from the retry budget; `false`: there is none.
+    pub fn try_spend_token(&self) -> bool {
+        let may = self.lock().policy.try_spend_token();
         if !may {
             self.metrics.budget_exhausted();
         }
         may
     }
 
-    /// How long to wait for a server before the next attempt.
-    pub fn pause(&self, server: usize) -> Duration {
-        self.lock().health.pause(server)
+    /// Whether a question that no client waits for may be asked now.
+    pub fn may_refresh(&self, now: Instant) -> bool {
+        self.lock().policy.may_refresh(now.into_std())
     }
 
     /// How the servers are.
     pub fn condition(&self, now: Instant) -> Condition {
-        self.lock().health.condition(now)
+        self.lock().policy.condition(now.into_std())
     }
 
-    /// The servers to probe.
-    pub fn to_probe(&self, now: Instant) -> Vec<usize> {
-        self.lock().health.to_probe(now)
-    }
-
-    /// How many servers of the upstream have stepped back.
-    pub fn upstream_stepped_back(&self) -> usize {
-        self.lock().health.stepped_back().into_iter().skip(self.setup.tier).filter(|has| *has).count()
-    }
-
-    /// Whether each server has stepped back.
-    pub fn stepped_back(&self) -> Vec<bool> {
-        self.lock().health.stepped_back()
+    /// Whether each server is ejected.
+    pub fn ejected(&self) -> Vec<bool> {
+        self.lock().policy.ejected()
     }
 
     /// Tells of every recovery from now on.
@@ -184,27 +180,30 @@ impl State {
         self.recovered.subscribe()
     }
 
-    /// Returns when there may be a reason to probe.
-    pub async fn trouble(&self) {
-        self.trouble.notified().await;
-    }
-
     /// Asks for a check whether a server of the tier is alive, unless one has begun since then.
-    pub fn want_check(&self, server: usize, since: Instant) {
+    pub fn want_check(&self, server: usize, since: std::time::Instant) {
         if self.lock().liveness.want(server, since) {
             self.check_wanted.notify_one();
         }
     }
 
-    /// Waits until a check is wanted, and begins it: of whom, and when.
-    pub async fn check_wanted(&self) -> (usize, Instant) {
+    /// Waits until a check is wanted, and begins it.
+    pub async fn check_wanted(&self) -> Check {
         loop {
-            let now = Instant::now();
-            if let Some(server) = self.lock().liveness.begin(now) {
-                return (server, now);
+            if let Some(check) = self.begin_check(Instant::now()) {
+                return check;
             }
             self.check_wanted.notified().await;
         }
+    }
+
+    fn begin_check(&self, begun_at: Instant) -> Option<Check> {
+        let mut known = self.lock();
+        if let Some(server) = known.liveness.begin(begun_at.into_std()) {
+            return Some(Check::Tier { server, begun_at });
+        }
+        let (server, key) = known.trial.take()?;
+        Some(Check::Trial { server, key, begun_at })
     }
 
     /// What the check of a server that began at that time has found.
@@ -212,44 +211,20 @@ impl State {
         let mut known = self.lock();
         known.liveness.end(server, finding);
         match finding {
-            Finding::Alive => known.health.is_alive(server, now),
+            Finding::Alive => known.policy.is_alive(server, now.into_std()),
             Finding::Shaky => {}
-            Finding::Dead => known.health.is_dead(server, begun_at),
-        }
-        drop(known);
-        self.look(now);
-    }
-
-    /// A server of the tier has answered a probe. What it was asked before is not known to be lost: it was silent because
-    /// it waited, unless everybody was away.
-    pub fn tier_responded(&self, step: Step, asked_at: Instant, now: Instant) {
-        let mut known = self.lock();
-        if known.health.stepped_back().iter().all(|has| *has) {
-            drop(known);
-            self.responded(step, asked_at, now);
-        } else {
-            known.health.is_alive(step.server, now);
+            Finding::Dead => known.policy.is_dead(server, begun_at.into_std(), now.into_std()),
         }
     }
 
     /// What a check of a server of the tier that began since then has found; `None`: none has yet.
-    pub fn finding(&self, server: usize, since: Instant) -> Option<Finding> {
+    pub fn finding(&self, server: usize, since: std::time::Instant) -> Option<Finding> {
         self.lock().liveness.finding(server, since)
     }
 
-    /// Whether a server is one of the shared tier.
+    /// Whether a server belongs to the shared tier.
     pub fn is_of_tier(&self, server: usize) -> bool {
         server < self.setup.tier
-    }
-
-    /// How many servers of the tier have stepped back.
-    pub fn tier_stepped_back(&self) -> usize {
-        self.lock().health.stepped_back().into_iter().take(self.setup.tier).filter(|has| *has).count()
-    }
-
-    /// How long a server is waited for before the next attempt, at least.
-    pub fn shortest_pause(&self) -> Duration {
-        self.setup.shortest_pause
     }
 
     /// The transports of the settings.

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
 use podlocal_sidecar::cache::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Transport};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::resolver::Resolver;
 use podlocal_sidecar::server::{Service, Step};
-use podlocal_sidecar::upstream::{Condition, Failed, Upstream};
+use podlocal_sidecar::upstream::{Failed, Upstream};
 
 /// Names in the cache.
 pub const NAMES: usize = 1000;
@@ -92,6 +93,10 @@ impl Upstream for AtOnce {
     }
 
     fn may_ask_again(&self) -> bool {
+        true
+    }
+
+    fn may_refresh(&self) -> bool {
         true
     }
 

@@ -28,13 +28,14 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use podlocal_dns::upstream::Condition;
 use podlocal_settings::value;
 use podlocal_sidecar::cache::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Outcome};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply;
 use podlocal_sidecar::resolver::Resolver;
-use podlocal_sidecar::upstream::{Condition, Failed, Upstream};
+use podlocal_sidecar::upstream::{Failed, Upstream};
 use podlocal_sidecar::wire::Rcode;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -300,10 +301,18 @@ impl Upstream for World {
 
     fn condition(&self) -> Condition {
         let state = self.lock();
-        Condition { is_down: state.is_down, is_dead: state.is_dead, last_response: state.last_response }
+        Condition {
+            is_down: state.is_down,
+            is_dead: state.is_dead,
+            last_response: state.last_response.map(Instant::into_std),
+        }
     }
 
     fn may_ask_again(&self) -> bool {
+        true
+    }
+
+    fn may_refresh(&self) -> bool {
         true
     }
 

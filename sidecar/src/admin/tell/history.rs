@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::{Learnt, micros};
 use crate::cache::key::Key;
+use podlocal_dns::upstream::Step as Asked;
+
 use crate::limits;
 use crate::metrics::ExchangeResult;
 use crate::paint::{counted, duration};
@@ -12,7 +14,6 @@ use crate::report::target::kind_text;
 use crate::report::{Exchange, Step};
 use crate::resolver::explain::{Found, Place, Standing};
 use crate::upstream::observers::{Event, Noted};
-use crate::upstream::order;
 use crate::wire::NameText;
 
 /// What was asked of the upstream for this question meanwhile.
@@ -31,7 +32,7 @@ pub(super) fn exchanges(
         });
         let Some(Open { begun, weight, exchange, .. }) = open.get_mut(index) else { continue };
         exchange.took_us = micros(at.saturating_duration_since(*begun));
-        let mut decides = |step: &order::Step, result: &str| {
+        let mut decides = |step: &Asked, result: &str| {
             result.clone_into(&mut exchange.result);
             step.transport.name().clone_into(&mut exchange.transport);
             if let Some((address, tier)) = server(step.server) {
@@ -108,7 +109,7 @@ pub(super) fn steps(learnt: &Learnt<'_>, server: impl Fn(usize) -> Option<(Socke
             add(0, what);
         }
     }
-    let named = |step: &order::Step| {
+    let named = |step: &Asked| {
         let (address, tier) = server(step.server).unzip();
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         let of_tier = if tier == Some(true) { "shared tier " } else { "" };

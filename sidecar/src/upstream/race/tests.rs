@@ -1,18 +1,20 @@
-//! Exchanges over a network in memory, with the clock held still: who is asked when.
+//! Exchanges over a network in memory, with the clock held still: which server is asked when.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use podlocal_dns::upstream::{Condition, Setup as Servers};
 use podlocal_settings::value::UpstreamTransport;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::upstream::check;
 use crate::upstream::token::Token;
-use crate::upstream::{Condition, check, probe, state};
 
-const DEADLINE: Duration = Duration::from_secs(4);
+const DEADLINE: Duration = limits::DEADLINE;
 
 /// What the script does about one attempt.
 enum Does {
@@ -86,13 +88,12 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
     /// The same, of which the first ones are the shared tier. It answers so many checks and probes, unless it refuses
     /// everything; others follow the script.
     fn with_tier(tier: usize, servers: usize, checks: u32, script: S) -> Self {
-        let shortest_pause = Duration::from_millis(300);
-        let setup = state::Setup { servers, tier, transport: UpstreamTransport::Auto, shortest_pause };
+        let setup = Servers { servers, tier, transport: UpstreamTransport::Auto };
         let state = Arc::new(State::new(setup, Metrics::new().0));
         let checks = AtomicU32::new(checks);
         let network = Scripted { start: Instant::now(), script, tier, checks, asked: Mutex::default() };
         let setup = Self { state, network: Arc::new(network) };
-        if tier > 0 {
+        if servers > 1 {
             setup.check();
         }
         setup
@@ -118,15 +119,6 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
         }
     }
 
-    /// Starts the task that probes.
-    fn watch(&self) {
-        let (state, network) = (Arc::clone(&self.state), Arc::clone(&self.network));
-        tokio::spawn(async move {
-            let token = Token::new().expect("random");
-            probe::watch(&state, &*network, |_| token.probe("cluster.local").ok(), || {}).await;
-        });
-    }
-
     /// Who was asked when, since the last look.
     fn asked(&self) -> String {
         let asked = std::mem::take(&mut *self.network.asked.lock().expect("not poisoned"));
@@ -141,63 +133,72 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
 const ANSWERED: Result<u8, Failed> = Ok(0);
 const SERVFAIL: Result<u8, Failed> = Ok(2);
 
+/// The longest jitter of the server's timer, and a millisecond of the clock.
+const JITTER: u64 = 251;
+
 fn is_udp(step: Step) -> bool {
     step.transport == Transport::Udp
 }
 
+/// When transmissions were made, in milliseconds.
+fn times(asked: &str) -> Vec<u64> {
+    let time = |text: &str| text.split(' ').next().and_then(|time| time.parse().ok());
+    asked.split(", ").filter_map(time).collect()
+}
+
+fn assert_times(asked: &str, expected: &[u64]) {
+    let times = times(asked);
+    // The jitter of one expiry delays the next ones, too.
+    let fits = |(time, expected): (&u64, &u64)| (*expected..=*expected + JITTER * 5).contains(time);
+    assert!(times.len() == expected.len() && times.iter().zip(expected).all(fits), "{asked}: {expected:?}");
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_server_that_answers_is_asked_once() {
-    let setup = Setup::new(1, |_, _| Answer(299));
-    assert_eq!(setup.exchange().await, (ANSWERED, 299));
+async fn a_server_that_answers_within_a_second_is_asked_once() {
+    let setup = Setup::new(1, |_, _| Answer(999));
+    assert_eq!(setup.exchange().await, (ANSWERED, 999));
     assert_eq!(setup.asked(), "0 A");
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_asked_again_at_300_900_and_2100_ms_by_turns_of_transport() {
+async fn a_silent_server_is_asked_over_udp_after_1_3_and_then_every_3_5_s() {
     let setup = Setup::new(1, |_, _| Silent);
-    assert_eq!(setup.exchange().await, (Err(Failed), 4000));
-    assert_eq!(setup.asked(), "0 A, 300 A+, 900 A, 2100 A+");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_first_attempt_is_listened_to_while_others_are_under_way() {
-    let setup = Setup::new(1, |step, _| if is_udp(step) { Answer(350) } else { Silent });
-    assert_eq!(setup.exchange().await, (ANSWERED, 350));
-    assert_eq!(setup.asked(), "0 A, 300 A+");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_next_healthy_server_is_the_hedge() {
-    let setup = Setup::new(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
-    assert_eq!(setup.exchange().await, (ANSWERED, 301));
-    assert_eq!(setup.asked(), "0 A, 300 B");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_that_was_silent_twice_is_asked_after_the_others() {
-    let setup = Setup::new(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
-    for _ in 0..2 {
-        assert_eq!(setup.exchange().await, (ANSWERED, 301));
-    }
-    setup.asked();
-    assert_eq!(setup.exchange().await, (ANSWERED, 1));
-    assert_eq!(setup.asked(), "602 B");
-    assert!(!setup.condition().is_down);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_that_is_slow_is_not_asked_twice_for_being_slow() {
-    let setup = Setup::new(1, |_, _| Answer(2000));
-    for _ in 0..20 {
-        assert_eq!(setup.exchange().await, (ANSWERED, 2000));
-    }
+    assert_eq!(setup.exchange().await, (Err(Failed), 15_000));
     let asked = setup.asked();
-    let attempts = asked.split(", ").count();
-    assert_eq!(attempts, 20 + 2, "only the first exchange, before the time is known: {asked}");
+    assert_times(&asked, &[0, 1000, 3000, 6500, 10_000, 13_500]);
+    assert!(!asked.contains('+'), "{asked}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_questions_a_second_to_an_upstream_that_takes_two_make_at_most_1_2_each() {
+async fn of_a_hundred_questions_to_a_silent_server_one_is_sent_again() {
+    let setup = Setup::new(1, |_, _| Silent);
+    let mut waiting = JoinSet::new();
+    (0..100).for_each(|_| drop(waiting.spawn(setup.exchange())));
+    waiting.join_all().await;
+    assert_eq!(setup.asked().split(", ").count(), 100 + 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_transmission_is_listened_to() {
+    let setup = Setup::new(1, |_, at| if at == 0 { Answer(9500) } else { Silent });
+    assert_eq!(setup.exchange().await, (ANSWERED, 9500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_takes_up_to_9_5_s_answers_and_is_asked_no_more_than_directly() {
+    // glibc asks again after 5 s.
+    for (takes, most) in [(1000, 1), (3000, 2), (4500, 3), (6000, 3), (8000, 4), (9500, 4)] {
+        let setup = Setup::new(1, move |_, _| Answer(takes));
+        for round in 0..5 {
+            assert_eq!(setup.exchange().await, (ANSWERED, takes));
+            let sent = setup.asked().split(", ").count();
+            assert!(sent <= most, "round {round}: {takes} ms: {sent}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_questions_a_second_to_an_upstream_that_takes_two_are_sent_once() {
     let setup = Setup::new(1, |_, _| Answer(2000));
     let mut clients = JoinSet::new();
     for _ in 0..1000 {
@@ -207,11 +208,11 @@ async fn a_hundred_questions_a_second_to_an_upstream_that_takes_two_make_at_most
     let outcomes = clients.join_all().await;
     assert!(outcomes.iter().all(|(outcome, _)| *outcome == ANSWERED));
     let attempts = setup.asked().split(", ").count();
-    assert!(attempts <= 1200, "{attempts} attempts");
+    assert!(attempts <= 1010, "{attempts} attempts");
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_questions_at_once_of_which_a_third_is_lost_are_all_hedged() {
+async fn fifty_questions_at_once_of_which_a_third_is_lost_are_answered_within_400_ms() {
     let sent = AtomicU32::new(0);
     let setup = Setup::new(1, move |step, _| {
         // Knuth's multiplicative hash: the same third each time, without a pattern.
@@ -223,21 +224,40 @@ async fn fifty_questions_at_once_of_which_a_third_is_lost_are_all_hedged() {
     (0..50).for_each(|_| drop(clients.spawn(setup.exchange())));
     for (outcome, took) in clients.join_all().await {
         assert_eq!(outcome, ANSWERED);
-        assert!(took <= 301, "{took} ms");
+        assert!(took <= 400, "{took} ms: {}", setup.asked());
     }
     assert!(!setup.condition().is_down);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_budget_the_first_attempt_goes_on_to_the_deadline() {
-    let setup = Setup::new(1, |_, _| Answer(3900));
-    while setup.state.take() {}
-    assert_eq!(setup.exchange().await, (ANSWERED, 3900));
-    assert_eq!(setup.asked(), "0 A");
+async fn the_next_server_is_asked_when_the_first_was_silent_for_its_timer() {
+    let setup = Setup::new(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && (1000..=1000 + JITTER).contains(&took), "{took} ms");
+    assert!(setup.asked().ends_with(" B"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_makes_the_next_server_be_asked_at_once_and_one_that_all_agree_on_is_handed_on() {
+async fn a_server_that_was_silent_twice_is_asked_after_the_others_and_tried_again() {
+    let setup = Setup::new(2, |step, at| if step.server == 0 && at < 9000 { Silent } else { Answer(1) });
+    for _ in 0..2 {
+        assert_eq!(setup.exchange().await.0, ANSWERED);
+    }
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().ends_with(" B") && !setup.condition().is_down);
+    for _ in 0..20 {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    }
+    let asked = setup.asked();
+    let tries = asked.matches('A').count();
+    assert!(asked.ends_with(" A") && asked.matches('B').count() < 20, "it is back: {asked}");
+    assert!(tries < 20, "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_sends_the_question_to_the_next_server_and_one_that_all_agree_on_is_given() {
     let setup = Setup::new(2, |step, _| if step.server == 0 { Fails(5) } else { Answer(5) });
     assert_eq!(setup.exchange().await, (ANSWERED, 10));
     assert_eq!(setup.asked(), "0 A, 5 B");
@@ -248,104 +268,91 @@ async fn a_failure_makes_the_next_server_be_asked_at_once_and_one_that_all_agree
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_kept_for_the_deadline_when_the_other_server_is_silent() {
-    let setup = Setup::new(2, |step, _| if step.server == 0 { Fails(5) } else { Silent });
-    assert_eq!(setup.exchange().await, (SERVFAIL, 4000));
-    assert_eq!(setup.asked(), "0 A, 5 B, 305 B+, 905 B, 2105 B+");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_by_one_transport_is_not_awaited_by_the_other() {
-    let setup = Setup::new(1, |step, _| if is_udp(step) { Fails(350) } else { Silent });
-    assert_eq!(setup.exchange().await, (SERVFAIL, 350));
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_server_that_nobody_listens_at_is_asked_by_tcp_at_once_and_then_at_the_usual_times() {
-    let setup = Setup::new(1, |step, _| if is_udp(step) { Refuses } else { Answer(1) });
-    assert_eq!(setup.exchange().await, (ANSWERED, 1));
-    assert_eq!(setup.asked(), "0 A, 0 A+");
+async fn a_server_that_refuses_is_asked_on_its_timer_for_four_seconds() {
     let setup = Setup::new(1, |_, _| Refuses);
     assert_eq!(setup.exchange().await, (Err(Failed), 4000));
-    assert_eq!(setup.asked(), "0 A, 0 A+, 300 A, 900 A+, 2100 A");
+    assert_times(&setup.asked(), &[0, 1000, 3000]);
     assert!(setup.condition().is_down);
+    let setup = Setup::new(1, |_, at| if at < 2000 { Refuses } else { Answer(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && (3000..=3000 + 2 * JITTER).contains(&took), "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_truncated_answer_is_fetched_by_tcp_and_costs_no_budget() {
+async fn a_truncated_answer_is_fetched_over_tcp_at_once() {
     let setup = Setup::new(1, |step, _| if is_udp(step) { Truncates } else { Answer(1) });
-    while setup.state.take() {}
     assert_eq!(setup.exchange().await, (ANSWERED, 1));
     assert_eq!(setup.asked(), "0 A, 0 A+");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_truncated_answer_is_better_than_none_when_tcp_is_blocked() {
-    for refuses in [true, false] {
+async fn a_truncated_answer_is_given_when_tcp_fails_or_brings_nothing_for_a_second() {
+    for (refuses, expected) in [(true, 0), (false, 1000)] {
         let setup = Setup::new(1, move |step, _| match step.transport {
             Transport::Udp => Truncates,
             Transport::Tcp if refuses => Refuses,
             Transport::Tcp => Silent,
         });
-        let expected = if refuses { 0 } else { 4000 };
         assert_eq!(setup.exchange().await, (ANSWERED, expected));
-        assert_eq!(setup.asked(), "0 A, 0 A+");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_is_down_after_400_ms_of_silence_and_one_task_probes_it_until_it_is_back() {
-    let back_at = 1550;
-    let setup = Setup::new(1, move |_, at| if at < back_at { Silent } else { Answer(1) });
-    setup.watch();
+async fn after_2_s_of_silence_the_servers_are_down_until_one_answers() {
+    let setup = Setup::new(1, |_, at| if at < 5000 { Silent } else { Answer(1) });
     let waiting = tokio::spawn(setup.exchange());
-    sleep(Duration::from_millis(399)).await;
+    sleep(Duration::from_millis(1999)).await;
     assert!(!setup.condition().is_down);
     sleep(Duration::from_millis(2)).await;
     assert!(setup.condition().is_down);
     let (outcome, took) = waiting.await.expect("no panic");
-    assert_eq!(outcome, ANSWERED);
-    assert!((back_at..back_at + 1000).contains(&took), "a fresh answer after {took} ms");
+    assert!(outcome == ANSWERED && took <= 5000 + 4000, "a fresh answer after {took} ms");
     assert!(!setup.condition().is_down);
-    let asked = setup.asked();
-    let probes = asked.matches("(A)").count();
-    assert!((2..=4).contains(&probes), "{asked}");
+    setup.asked();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(setup.asked(), "", "well: no probes");
+    assert_eq!(setup.asked(), "", "no question, no packet");
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_servers_are_back_a_thousand_exchanges_ask_again_and_not_in_one_instant() {
-    let setup = Setup::new(1, |_, at| if at < 1000 { Silent } else { Answer(1) });
-    setup.watch();
-    while setup.state.take() {}
+async fn after_an_outage_the_first_question_finds_the_server_and_all_are_answered_spread() {
+    let setup = Setup::new(1, |_, at| if at < 5500 { Silent } else { Answer(1) });
     let mut waiting = JoinSet::new();
     (0..1000).for_each(|_| drop(waiting.spawn(setup.exchange())));
+    sleep(Duration::from_millis(5600)).await;
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
     for (outcome, took) in waiting.join_all().await {
-        assert_eq!(outcome, ANSWERED);
-        assert!((1000..2000).contains(&took), "{took} ms");
+        assert!(outcome == ANSWERED && (5600..=5710).contains(&took), "{took} ms");
     }
-    let asked = setup.asked();
-    let times: Vec<_> =
-        asked.split(", ").filter(|text| !text.starts_with("0 ") && !text.contains('(')).collect();
+    let times = times(&setup.asked());
     let instants: std::collections::BTreeSet<_> = times.iter().collect();
-    assert!(times.len() <= 1150, "once each, and what the budget of a tenth allows: {}", times.len());
+    assert_eq!(times.len(), 1 + 1000, "each once");
     assert!(instants.len() > 50, "spread over {} milliseconds", instants.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_turns_out_slow_is_not_asked_again_as_if_it_had_been_away() {
+async fn a_server_that_turns_out_slow_gets_nothing_again_as_if_it_had_been_away() {
     let setup = Setup::new(1, |_, _| Answer(2000));
-    setup.watch();
-    while setup.state.take() {}
     let mut waiting = JoinSet::new();
     for _ in 0..5 {
         waiting.spawn(setup.exchange());
         advance(Duration::from_millis(100)).await;
     }
     waiting.join_all().await;
-    let asked = setup.asked();
-    assert_eq!(asked.split(", ").filter(|text| !text.contains('(')).count(), 5, "{asked}");
+    assert_eq!(setup.asked().split(", ").count(), 5 + 1, "one, when its timer of a second expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_servers_are_silent_one_refresh_is_allowed_in_an_interval() {
+    let setup = Setup::new(1, |_, _| Silent);
+    assert!(setup.state.may_refresh(Instant::now()));
+    setup.exchange().await.0.expect_err("silent");
+    let mut allowed = 0;
+    for _ in 0..100 {
+        allowed += u32::from(setup.state.may_refresh(Instant::now()));
+        advance(Duration::from_millis(70)).await;
+    }
+    assert_eq!(allowed, 2, "in 7 s");
 }
 
 mod tier;

@@ -17,11 +17,11 @@ async fn a_tier_that_answers_is_asked_once_and_the_upstream_not_at_all() {
 #[tokio::test(start_paused = true)]
 async fn a_tier_that_refuses_or_fails_costs_one_attempt_at_the_upstream_and_no_budget() {
     let setup = tier(0, |step, _| if step.server == 0 { Refuses } else { Answer(1) });
-    while setup.state.take() {}
+    while setup.state.try_spend_token() {}
     assert_eq!(setup.exchange().await, (ANSWERED, 1));
     assert_eq!(setup.asked(), "0 A, 0 B");
     let setup = tier(0, |step, _| if step.server == 0 { Fails(2) } else { Answer(1) });
-    while setup.state.take() {}
+    while setup.state.try_spend_token() {}
     assert_eq!(setup.exchange().await, (ANSWERED, 3));
     assert_eq!(setup.asked(), "0 A, 2 B");
 }
@@ -29,7 +29,7 @@ async fn a_tier_that_refuses_or_fails_costs_one_attempt_at_the_upstream_and_no_b
 #[tokio::test(start_paused = true)]
 async fn a_dead_tier_is_left_before_the_first_pause_is_over_and_then_stepped_over() {
     let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
-    while setup.state.take() {}
+    while setup.state.try_spend_token() {}
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && (251..=301).contains(&took), "{took} ms");
     assert_eq!(setup.asked().matches("(A)").count(), 5, "checked by five questions");
@@ -60,7 +60,8 @@ async fn a_tier_that_is_alive_is_waited_for_and_the_upstream_is_not_asked_becaus
     assert!(waiting.join_all().await.into_iter().all(|outcome| outcome == (ANSWERED, 2000)));
     let asked = setup.asked();
     assert!(!asked.contains('B'), "{asked}");
-    assert!(asked.contains("300 A+"), "it may have lost the question: {asked}");
+    let again = asked.split(", ").filter(|text| !text.contains('(')).count() - 5;
+    assert_eq!(again, 1, "it may have lost a question: {asked}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,24 +71,22 @@ async fn a_connection_that_the_tier_closes_is_no_reason_to_leave_it_while_the_qu
         assert_eq!(setup.exchange().await, (ANSWERED, 2000));
     }
     let asked = setup.asked();
-    assert!(asked.contains(" A+") && !asked.contains('B'), "{asked}");
+    assert!(!asked.contains('B'), "{asked}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tier_that_dies_after_it_was_found_alive_is_left_without_budget() {
     let setup = tier(5, |step, _| if step.server == 0 { Silent } else { Answer(1) });
-    while setup.state.take() {}
+    while setup.state.try_spend_token() {}
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && (700..=901).contains(&took), "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_two_addresses_of_a_tier_cluster_dns_is_asked_in_time_too() {
-    let setup = Setup::with_tier(2, 3, u32::MAX, |step, _| if step.server < 2 { Silent } else { Answer(1) });
-    assert_eq!(setup.exchange().await, (ANSWERED, 2101));
+async fn behind_two_addresses_of_a_dead_tier_cluster_dns_is_asked_in_time_too() {
     let setup = Setup::with_tier(2, 3, 0, |step, _| if step.server < 2 { Silent } else { Answer(1) });
     let (outcome, took) = setup.exchange().await;
-    assert!(outcome == ANSWERED && took <= 301, "{took} ms");
+    assert!(outcome == ANSWERED && took <= 701, "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +96,7 @@ async fn behind_a_dead_tier_a_slow_cluster_dns_is_waited_for() {
         let (outcome, took) = setup.exchange().await;
         assert!(outcome == ANSWERED && (3000..=3301).contains(&took), "{took} ms");
         let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Silent });
-        assert_eq!(setup.exchange().await, (Err(Failed), 4000));
+        assert_eq!(setup.exchange().await, (Err(Failed), 15_000));
     }
 }
 
@@ -112,26 +111,22 @@ async fn a_tier_of_which_one_replica_is_gone_is_left_and_not_stepped_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_never_answers_although_it_lives_is_gone_around_before_the_deadline() {
+async fn a_tier_that_never_answers_although_it_lives_is_gone_around_by_one_question_at_a_time() {
     let setup = tier(u32::MAX, |step, _| if step.server == 0 { Silent } else { Answer(1) });
-    assert_eq!(setup.exchange().await, (ANSWERED, 2101));
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && (3000..=3000 + 2 * JITTER).contains(&took), "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_is_back_is_used_again_within_ten_seconds() {
+async fn a_tier_that_is_back_is_used_again_within_ten_seconds_of_asking() {
     let setup = tier(u32::MAX, |step, at| match step.server {
         0 if at < 30_000 => Refuses,
         _ => Answer(1),
     });
-    setup.watch();
-    for _ in 0..2 {
+    for _ in 0..40 {
         assert_eq!(setup.exchange().await, (ANSWERED, 1));
+        sleep(Duration::from_secs(1)).await;
     }
-    sleep(Duration::from_secs(29)).await;
-    setup.asked();
-    assert_eq!(setup.exchange().await, (ANSWERED, 1));
-    assert!(setup.asked().contains(" B"), "it is stepped over");
-    sleep(Duration::from_secs(8)).await;
     setup.asked();
     assert_eq!(setup.exchange().await, (ANSWERED, 1));
     assert!(setup.asked().ends_with(" A"));

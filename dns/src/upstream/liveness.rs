@@ -10,7 +10,7 @@
 //! | some | of several replicas one is gone | this exchange goes to cluster DNS |
 //! | none | dead | the same, and it steps back: it is asked last until it responds again |
 
-use tokio::time::Instant;
+use std::time::Instant;
 
 /// What is known of every server of the tier, by its place in the settings.
 #[derive(Debug)]

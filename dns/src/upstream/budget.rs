@@ -4,15 +4,28 @@
 //! |---|---|
 //! | the process starts | 10 |
 //! | the first attempt of an exchange | + 0.1 |
-//! | an answer within the shortest pause (300 ms) of its attempt | + 1 |
-//! | any attempt beyond the first | - 1, and not without one |
+//! | an answer within a second | + 1 |
+//! | a lost question is sent again | - 1, and not without one |
 //! | at most | 50 |
 //!
-//! A slow upstream earns nothing, so it is soon asked once for each question and a tenth more. One that loses
-//! datagrams, or is quick by TCP alone, earns what its hedges cost. A truncated answer that is fetched by TCP
-//! and a question asked again without EDNS are no retries: the server asked for them.
+//! A slow server earns nothing, so it is soon asked once for each question and a tenth more. One that loses datagrams earns
+//! what their repair costs. Not counted: a truncated answer that is fetched over TCP and a question that is asked again
+//! without EDNS, because the server wants them, and what the timer of a silent server sends, which is bounded by itself.
 
-use crate::limits;
+/// Ten to begin with, so that what is lost in the first second is sent again.
+const AT_START: u32 = 100;
+
+/// The most: what fifty questions need that are asked together and lost together.
+const CAP: u32 = 500;
+
+/// What each first transmission brings.
+const PER_EXCHANGE: u32 = 1;
+
+/// What each quick answer brings: a server that answers quickly has time for another question.
+const PER_QUICK_ANSWER: u32 = 10;
+
+/// What sending again costs.
+const PER_REPAIR: u32 = 10;
 
 /// The tokens, in tenths.
 #[derive(Debug)]
@@ -22,24 +35,24 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { tenths: limits::BUDGET_AT_START }
+        Self { tenths: AT_START }
     }
 }
 
 impl Budget {
     /// An exchange makes its first attempt.
     pub fn first_attempt(&mut self) {
-        self.earn(limits::BUDGET_PER_EXCHANGE);
+        self.earn(PER_EXCHANGE);
     }
 
-    /// An answer came within the shortest pause after its attempt.
+    /// An answer came within a second.
     pub fn quick_answer(&mut self) {
-        self.earn(limits::BUDGET_PER_QUICK_ANSWER);
+        self.earn(PER_QUICK_ANSWER);
     }
 
     /// Pays for an attempt beyond the first; `false`: there is nothing to pay with, do not make it.
     pub fn take(&mut self) -> bool {
-        let left = self.tenths.checked_sub(limits::BUDGET_PER_ATTEMPT);
+        let left = self.tenths.checked_sub(PER_REPAIR);
         self.tenths = left.unwrap_or(self.tenths);
         left.is_some()
     }
@@ -50,7 +63,7 @@ impl Budget {
     }
 
     fn earn(&mut self, tenths: u32) {
-        self.tenths = (self.tenths + tenths).min(limits::BUDGET_CAP);
+        self.tenths = (self.tenths + tenths).min(CAP);
     }
 }
 

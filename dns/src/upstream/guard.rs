@@ -7,13 +7,14 @@
 //!
 //! Once it is found alive, the same happens again in twice that time. Both are spread: the pods of a gang wait together.
 //!
-//! Not sooner: a tier that has lost a datagram asks again after 150 ms (its `hedge-after`), and its answer comes then.
+//! Not sooner: a tier that has lost a datagram asks again after 100 ms, and its answer comes then.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
+use super::share;
 
-use super::random;
+/// The first pause.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(300);
 
 /// A server of the tier that has to answer, or to show that it is alive.
 #[derive(Debug)]
@@ -47,11 +48,11 @@ pub enum Due {
 }
 
 impl Guard {
-    /// The server was asked now. `chance` is any number, each as likely: it spreads the times of leaving, so that the pods
+    /// The server was asked now; `pause` is [`FIRST_PAUSE`] the first time. `chance` is any number, each as likely: it spreads the times of leaving, so that the pods
     /// of a gang do not go to cluster DNS in one instant.
     pub fn new(server: usize, pause: Duration, now: Instant, chance: u16) -> Self {
-        let checks_after = pause * 7 / 12 + random::share(pause / 12, chance);
-        let leaves_after = pause * 10 / 12 + random::share(pause / 6, chance);
+        let checks_after = pause * 7 / 12 + share(pause / 12, chance);
+        let leaves_after = pause * 10 / 12 + share(pause / 6, chance);
         let (checks_at, leaves_at) = (Some(now + checks_after), now + leaves_after);
         Self { server, pause, since: now, checks_at, leaves_at, is_postponed: false }
     }
@@ -63,8 +64,8 @@ impl Guard {
     }
 
     /// No check has found anything yet. Whether that is waited for, once.
-    pub fn postpone(&mut self, first_pause: Duration, now: Instant) -> bool {
-        self.leaves_at = now + check_patience(first_pause) * 4 / 3;
+    pub fn postpone(&mut self, now: Instant) -> bool {
+        self.leaves_at = now + CHECK_PATIENCE * 4 / 3;
         !std::mem::replace(&mut self.is_postponed, true)
     }
 
@@ -87,24 +88,19 @@ impl Guard {
     }
 }
 
-/// How long a tier may take to answer a check, which it does by itself: from the check to the first who leave, and not too
-/// short for a network.
-pub fn check_patience(first_pause: Duration) -> Duration {
-    (first_pause * 3 / 20).max(Duration::from_millis(20))
-}
+/// How long a tier may take to answer a check, which it does by itself: from the check to the first exchange that leaves.
+pub const CHECK_PATIENCE: Duration = Duration::from_millis(45);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PAUSE: Duration = Duration::from_millis(300);
 
     #[test]
     fn it_is_checked_once_and_left_before_the_pause_is_over() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         for (chance, checks_at, leaves_at) in [(0, 175, 250), (u16::MAX, 200, 300)] {
-            let mut guard = Guard::new(3, PAUSE, start, chance);
+            let mut guard = Guard::new(3, FIRST_PAUSE, start, chance);
             assert_eq!((guard.due(at(checks_at - 1)), guard.wakes_at()), (None, at(checks_at)));
             assert_eq!(guard.due(at(checks_at)), Some(Due::Check { server: 3, since: start }));
             assert_eq!((guard.due(at(leaves_at - 1)), guard.wakes_at()), (None, at(leaves_at)));
@@ -116,16 +112,16 @@ mod tests {
     fn a_check_without_a_finding_is_waited_for_once() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut guard = Guard::new(3, PAUSE, start, 0);
-        assert!(guard.due(at(175)).is_some() && guard.postpone(PAUSE, at(250)));
+        let mut guard = Guard::new(3, FIRST_PAUSE, start, 0);
+        assert!(guard.due(at(175)).is_some() && guard.postpone(at(250)));
         assert_eq!((guard.due(at(309)), guard.wakes_at()), (None, at(310)));
-        assert!(guard.due(at(310)).is_some() && !guard.postpone(PAUSE, at(310)));
+        assert!(guard.due(at(310)).is_some() && !guard.postpone(at(310)));
     }
 
     #[test]
     fn one_that_is_alive_is_checked_again_in_twice_the_time() {
         let start = Instant::now();
-        let guard = Guard::new(3, PAUSE, start, 0).again(start, u16::MAX);
+        let guard = Guard::new(3, FIRST_PAUSE, start, 0).again(start, u16::MAX);
         assert_eq!((guard.server(), guard.wakes_at()), (3, start + Duration::from_millis(400)));
     }
 }

@@ -1,0 +1,111 @@
+//! Which server is asked first, and over which transport.
+//!
+//! | servers (lower case: ejected) | the order |
+//! |---|---|
+//! | A | A |
+//! | A, B | A, B |
+//! | a, B | B, a |
+//! | a, b | a, b: all are, so none is |
+//! | T of the tier, A | T, A |
+//! | t of the tier, A, b | A, b, t |
+
+use podlocal_settings::value::UpstreamTransport;
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// The label of metrics, and the word in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// One server, asked over one transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The server's place in the settings.
+    pub server: usize,
+    /// The transport.
+    pub transport: Transport,
+}
+
+/// The transport of the first transmission.
+pub fn first_transport(transport: UpstreamTransport) -> Transport {
+    match transport {
+        UpstreamTransport::Auto | UpstreamTransport::Udp => Transport::Udp,
+        UpstreamTransport::Tcp => Transport::Tcp,
+    }
+}
+
+/// The transport of a transmission after so many losses in a row.
+pub(super) fn transport_after(losses: u32, transport: UpstreamTransport) -> Transport {
+    match transport {
+        UpstreamTransport::Auto if losses == 2 => Transport::Tcp,
+        _ => first_transport(transport),
+    }
+}
+
+/// The order in which one exchange asks: healthy servers, those of the tier (the first `tier`) before the others; then the
+/// ejected ones, those of the tier last.
+pub(super) fn order(tier: usize, ejected: &[bool]) -> Vec<usize> {
+    let all_are = ejected.iter().skip(tier).all(|is| *is);
+    let rank = |server: usize| {
+        let is_of_tier = server < tier;
+        let is_ejected = ejected[server] && (is_of_tier || !all_are);
+        match (is_ejected, is_of_tier) {
+            (false, true) => 0,
+            (false, false) => 1,
+            (true, false) => 2,
+            (true, true) => 3,
+        }
+    };
+    let mut servers: Vec<usize> = (0..ejected.len()).collect();
+    servers.sort_by_key(|server| rank(*server));
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn healthy_servers_come_first_and_the_tier_before_them() {
+        let table: [(usize, &[bool], &[usize]); 8] = [
+            (0, &[false], &[0]),
+            (0, &[true], &[0]),
+            (0, &[false, false], &[0, 1]),
+            (0, &[true, false], &[1, 0]),
+            (0, &[true, true], &[0, 1]),
+            (1, &[false, false], &[0, 1]),
+            (1, &[true, false, true], &[1, 2, 0]),
+            (2, &[true, false, false], &[1, 2, 0]),
+        ];
+        for (tier, ejected, expected) in table {
+            assert_eq!(order(tier, ejected), expected, "{tier} {ejected:?}");
+        }
+    }
+
+    #[test]
+    fn the_third_transmission_is_over_tcp_where_the_settings_allow_it() {
+        use UpstreamTransport::{Auto, Tcp as TcpOnly, Udp as UdpOnly};
+        for (setting, expected) in [
+            (Auto, [Transport::Udp, Transport::Udp, Transport::Tcp, Transport::Udp]),
+            (UdpOnly, [Transport::Udp; 4]),
+            (TcpOnly, [Transport::Tcp; 4]),
+        ] {
+            assert_eq!([0, 1, 2, 3].map(|losses| transport_after(losses, setting)), expected, "{setting:?}");
+        }
+    }
+}

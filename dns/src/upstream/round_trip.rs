@@ -1,0 +1,100 @@
+//! How long a server takes, and so how long to wait for it: RFC 6298, as TCP does it.
+
+use std::time::Duration;
+
+/// The timer before the server has answered anything (RFC 8961 section 4, RFC 6298 section 2.1).
+pub const NO_SAMPLE: Duration = Duration::from_secs(1);
+
+/// While a server has answered fewer questions than that, the timer is no shorter than [`NO_SAMPLE`]: a few quick answers say
+/// nothing of the spread. A CoreDNS with a CPU limit answers one question within a millisecond and the next after the quota's
+/// period of 100 ms, and a pod that takes that for loss makes it slower.
+const FEW_SAMPLES: u32 = 8;
+
+/// What is added to SRTT at least (`G`, RFC 6298 section 2): the answer of a server that always takes the same time must not
+/// race with the timer.
+pub const MARGIN: Duration = Duration::from_millis(100);
+
+/// The longest timer of a silent server: so that clients that wait are answered within 4 s of its return.
+pub const LONGEST: Duration = Duration::from_millis(3500);
+
+/// SRTT and RTTVAR of one server.
+///
+/// Every transmission has a socket of its own, so an answer is never taken for that to another transmission, and every
+/// sample counts (Karn's algorithm has nothing to leave out).
+#[derive(Debug, Default)]
+pub struct RoundTrip {
+    smoothed: Option<Smoothed>,
+    samples: u32,
+}
+
+#[derive(Debug)]
+struct Smoothed {
+    mean: Duration,
+    variation: Duration,
+}
+
+impl RoundTrip {
+    /// Takes the time of one response into account (RFC 6298 sections 2.2 and 2.3).
+    pub fn observe(&mut self, sample: Duration) {
+        self.samples = self.samples.saturating_add(1);
+        self.smoothed = Some(match &self.smoothed {
+            None => Smoothed { mean: sample, variation: sample / 2 },
+            Some(Smoothed { mean, variation }) => Smoothed {
+                mean: (*mean * 7 + sample) / 8,
+                variation: (*variation * 3 + mean.abs_diff(sample)) / 4,
+            },
+        });
+    }
+
+    /// SRTT and RTTVAR; `None` before the first response.
+    pub fn smoothed(&self) -> Option<(Duration, Duration)> {
+        self.smoothed.as_ref().map(|Smoothed { mean, variation }| (*mean, *variation))
+    }
+
+    /// The time to wait for a response: SRTT + 4 RTTVAR, at least [`MARGIN`] above SRTT, and after few samples at least
+    /// [`NO_SAMPLE`].
+    pub fn timer(&self) -> Duration {
+        let shortest = if self.samples < FEW_SAMPLES { NO_SAMPLE } else { Duration::ZERO };
+        let expected = |Smoothed { mean, variation }: &Smoothed| *mean + (*variation * 4).max(MARGIN);
+        self.smoothed.as_ref().map_or(NO_SAMPLE, expected).max(shortest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(samples: impl IntoIterator<Item = u64>) -> Duration {
+        let mut time = RoundTrip::default();
+        samples.into_iter().for_each(|sample| time.observe(Duration::from_millis(sample)));
+        time.timer()
+    }
+
+    #[test]
+    fn the_timer_is_1_s_without_a_sample_and_100_ms_for_a_quick_server() {
+        assert_eq!(after([]), Duration::from_secs(1));
+        assert_eq!([after([1; 7]), after([1; 8])], [NO_SAMPLE, Duration::from_millis(101)]);
+    }
+
+    #[test]
+    fn a_slow_server_gets_more_time_from_its_first_answer_on() {
+        assert_eq!(after([1000]), Duration::from_secs(3));
+        assert_eq!(after([2000]), Duration::from_secs(6));
+        assert!(after([2000; 100]) >= Duration::from_millis(2100), "it does not race with the timer");
+    }
+
+    #[test]
+    fn one_slow_answer_is_forgotten_by_a_few_quick_ones() {
+        assert!(after([1, 1, 1, 2000]) > Duration::from_secs(1));
+        assert!(after([2000].into_iter().chain([1; 60])) < Duration::from_millis(110));
+    }
+
+    #[test]
+    fn rfc6298_2_3_the_variation_is_updated_before_the_mean() {
+        let mut time = RoundTrip::default();
+        time.observe(Duration::from_millis(400));
+        time.observe(Duration::from_millis(800));
+        // Mean 450, variation (3 * 200 + 400) / 4 = 250: 1.45 s.
+        assert_eq!(time.timer(), Duration::from_millis(1450));
+    }
+}
