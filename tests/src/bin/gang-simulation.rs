@@ -6,51 +6,57 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::ProgressBar;
-use podlocal_tests::cluster_dns::Capacity;
+use podlocal_tests::cluster_dns;
 use podlocal_tests::failure::{Failure, Tried};
-use podlocal_tests::gang::arm::Arm;
 use podlocal_tests::plot::PlotFlag;
-use podlocal_tests::simulation::model::{Gang, simulate};
+use podlocal_tests::simulation::Arm;
+use podlocal_tests::simulation::gang::Gang;
+use podlocal_tests::simulation::model::simulate;
+use podlocal_tests::simulation::plan::QUESTIONS_OF_A_SIDECAR;
 use podlocal_tests::simulation::report::{Row, page, table};
-use podlocal_tests::simulation::tier::TierSize;
+use podlocal_tests::simulation::server::Capacity;
 
-/// Simulates gangs of growing size in each arm of the experiment: what cluster DNS is asked, and when the gang starts.
+/// Simulates gangs of growing size in each arm of the experiment: what cluster DNS is asked, and how long a pod takes.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The sizes of the gangs.
-    #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', default_values_t = [100, 200, 500, 1000, 2000, 5000, 10_000])]
-    pods: Vec<usize>,
+    #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', default_values_t = [100, 1000, 10_000], value_parser = clap::value_parser!(u32).range(1..))]
+    pods: Vec<u32>,
+    /// The capacities of cluster DNS: for so many seconds it works on what the gang's sidecars ask when each asks each
+    /// question once. Without sidecars there are more than twice as many questions.
+    #[arg(long, value_name = "SECONDS,..", value_delimiter = ',', default_values_t = [1.0, 4.0, 8.0], value_parser = parse_seconds)]
+    work: Vec<f64>,
+    /// The capacities of cluster DNS as CPU limits, in their place.
+    #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', conflicts_with = "work", value_parser = clap::value_parser!(u32).range(1..))]
+    millicores: Vec<u32>,
+    /// Cluster DNS answers what waits in any order, not in the order of arrival.
+    #[arg(long)]
+    any_order: bool,
+    /// Datagrams that the socket of cluster DNS holds while the CPU limit stops it; more are lost.
+    #[arg(long, value_name = "NUMBER", default_value_t = Capacity::CORE_DNS.buffer)]
+    queue: usize,
+    /// The share of datagrams that is lost on the way, in each direction.
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = cluster_dns::Capacity::parse_loss)]
+    loss: f64,
     /// How many pods share a node, and in one arm its cache.
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pods_per_node: u32,
-    /// Queries that cluster DNS answers in a second, all its replicas together.
-    #[arg(long, value_name = "NUMBER", default_value = "20000", value_parser = Capacity::parse_rate)]
-    service_rate: f64,
-    /// Datagrams that wait at cluster DNS; more are dropped.
-    #[arg(long, value_name = "NUMBER", default_value_t = 540)]
-    queue: usize,
-    /// The share of datagrams that is lost on the way, in each direction.
-    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = Capacity::parse_loss)]
-    loss: f64,
     /// Processes of the shared tier, behind one Service; 0: one on each node, for the pods of that node.
-    #[arg(long, value_name = "NUMBER", default_value_t = TierSize::DEFAULT.replicas)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     tier_replicas: usize,
     /// The cores of each.
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     tier_cores: u32,
     /// Answers that each of these cores gives in a second.
-    #[arg(long, value_name = "NUMBER", default_value_t = TierSize::DEFAULT.per_second, value_parser = Capacity::parse_rate)]
+    #[arg(long, value_name = "NUMBER", default_value = "200000", value_parser = cluster_dns::Capacity::parse_rate)]
     tier_rate: f64,
-    /// Datagrams that wait for each of these cores; more are dropped.
-    #[arg(long, value_name = "NUMBER", default_value_t = TierSize::DEFAULT.queue)]
+    /// Datagrams that wait for each of these cores; more are lost.
+    #[arg(long, value_name = "NUMBER", default_value_t = 540)]
     tier_queue: usize,
     /// Over how many milliseconds the pods send their first question.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
     spread: u64,
-    /// How often a gang is started again after one of its pods has failed.
-    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
-    restarts: u32,
-    /// Which datagrams are lost.
+    /// Which datagrams are lost, and the rest of chance.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Write the figures as JSON to a file.
@@ -70,31 +76,29 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=1000.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number from 0.1 to 1000".to_owned()),
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { service_rate: per_second, queue, loss, seed, restarts, .. } = *arguments;
-    let capacity = Capacity { per_second, queue, loss, seed };
-    let tier = TierSize {
-        replicas: arguments.tier_replicas,
-        cores: usize::try_from(arguments.tier_cores).unwrap_or(1),
-        per_second: arguments.tier_rate,
-        queue: arguments.tier_queue,
+    let capacities: Vec<_> = if arguments.millicores.is_empty() {
+        arguments.work.iter().map(|seconds| Limit::Work(*seconds)).collect()
+    } else {
+        arguments.millicores.iter().map(|number| Limit::Millicores(*number)).collect()
     };
-    let bar = ProgressBar::new((arguments.pods.len() * Arm::ALL.len()) as u64);
+    let bar = ProgressBar::new((capacities.len() * arguments.pods.len() * Arm::ALL.len()) as u64);
     let mut rows = Vec::new();
-    for arm in Arm::ALL {
-        for &pods in &arguments.pods {
-            let gang = Gang {
-                arm,
-                pods,
-                pods_per_node: usize::try_from(arguments.pods_per_node).unwrap_or(1),
-                spread: Duration::from_millis(arguments.spread),
-                capacity,
-                tier,
-                restarts,
-                recreation: Duration::from_secs(1),
-            };
-            rows.push(Row { arm, pods, outcome: simulate(&gang) });
-            bar.inc(1);
+    for limit in capacities {
+        for pods in &arguments.pods {
+            for arm in Arm::ALL {
+                let gang = gang(arguments, arm, *pods, limit);
+                let outcome = simulate(&gang);
+                rows.push(Row { arm, pods: gang.pods, cluster_dns: limit.to_string(), outcome });
+                bar.inc(1);
+            }
         }
     }
     bar.finish_and_clear();
@@ -103,18 +107,55 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&rows).tried(|| "writing the figures".to_owned())?;
         std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
     }
+    let order = if arguments.any_order { "any order" } else { "order of arrival" };
     let title = format!(
-        "Simulated gangs; {} pods on a node; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss; tier: {}",
-        arguments.pods_per_node,
-        loss * 100.0,
-        described(tier)
+        "Simulated gangs; cluster DNS answers in {order}, {} % loss; {} pods on a node",
+        arguments.loss * 100.0,
+        arguments.pods_per_node
     );
     arguments.plot.write(&page(title, &rows), "gang-simulation")
 }
 
-/// The tier in a few words.
-fn described(tier: TierSize) -> String {
-    let TierSize { replicas, cores, per_second, .. } = tier;
-    let place = if replicas == 0 { "on each node".to_owned() } else { format!("{replicas} replicas") };
-    format!("{place}, {cores} x {per_second}/s")
+/// What cluster DNS can do.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Work(f64),
+    Millicores(u32),
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Work(seconds) => write!(f, "{seconds} s of work"),
+            Self::Millicores(number) => write!(f, "{number}m"),
+        }
+    }
+}
+
+fn gang(arguments: &Arguments, arm: Arm, pods: u32, limit: Limit) -> Gang {
+    let capacity = match limit {
+        Limit::Work(seconds) => {
+            Capacity::that_answers(pods * QUESTIONS_OF_A_SIDECAR, Duration::from_secs_f64(seconds))
+        }
+        Limit::Millicores(number) => Capacity::with_limit(number),
+    };
+    let (cores, queue) = (arguments.tier_cores, arguments.tier_queue);
+    Gang {
+        pods_per_node: arguments.pods_per_node as usize,
+        spread: Duration::from_millis(arguments.spread),
+        tier: Capacity {
+            cores,
+            work: Duration::from_secs_f64(1.0 / arguments.tier_rate),
+            buffer: queue * cores as usize,
+            ..Capacity::TIER
+        },
+        tier_replicas: arguments.tier_replicas,
+        loss: arguments.loss,
+        seed: arguments.seed,
+        ..Gang::new(
+            arm,
+            pods as usize,
+            Capacity { buffer: arguments.queue, is_fifo: !arguments.any_order, ..capacity },
+        )
+    }
 }

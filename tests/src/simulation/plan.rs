@@ -28,6 +28,9 @@ impl Question {
 /// The questions that are asked at one time; the next step follows when all are answered.
 pub type Step = Vec<Question>;
 
+/// How many questions a sidecar asks for the three names.
+pub const QUESTIONS_OF_A_SIDECAR: u32 = 9;
+
 /// The steps of each look-up, one look-up after the other.
 ///
 /// | arm | `kubernetes.default` | `api.example.com` | `missing.example.com` | in all |

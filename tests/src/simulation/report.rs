@@ -1,9 +1,9 @@
 //! Outcomes -> table and charts.
 
-use super::model::Outcome;
-use crate::gang::arm::Arm;
-use crate::gang::charts::colour;
 use podlocal_harness::table::{align, percentile};
+
+use super::Arm;
+use super::gang::Outcome;
 use crate::plot::{Axis, Chart, Line, Page};
 
 /// One gang, simulated.
@@ -13,6 +13,8 @@ pub struct Row {
     pub arm: Arm,
     /// How many.
     pub pods: usize,
+    /// What cluster DNS can do, in words.
+    pub cluster_dns: String,
     /// What came of it.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -20,60 +22,55 @@ pub struct Row {
 
 /// A line for each gang.
 pub fn table(rows: &[Row]) -> String {
-    let header = ["arm", "pods", "queries", "per pod", "dropped", "restarts", "started", "p50 s", "max s"];
+    let header =
+        ["arm", "cluster DNS", "pods", "queries", "per pod", "dropped", "failed", "p50 s", "p99 s", "max s"];
     let mut lines = vec![header.map(str::to_owned)];
-    lines.extend(rows.iter().map(|row| {
-        let Outcome { queries, dropped, restarts, started_seconds, .. } = &row.outcome;
-        let is_started = !started_seconds.is_empty();
-        let seconds = |share| {
-            if is_started { format!("{:.2}", percentile(started_seconds, share)) } else { "-".to_owned() }
+    lines.extend(rows.iter().map(|Row { arm, pods, cluster_dns, outcome }| {
+        let seconds = |share| match percentile(&outcome.pod_seconds, share) {
+            seconds if seconds.is_finite() => format!("{seconds:.2}"),
+            _ => "fails".to_owned(),
         };
         [
-            row.arm.name().to_owned(),
-            row.pods.to_string(),
-            queries.to_string(),
-            per_pod(*queries as f64 / row.pods.max(1) as f64),
-            dropped.to_string(),
-            restarts.to_string(),
-            if is_started { "yes" } else { "never" }.to_owned(),
+            arm.name().to_owned(),
+            cluster_dns.clone(),
+            pods.to_string(),
+            outcome.queries.to_string(),
+            format!("{:.2}", outcome.queries as f64 / *pods as f64),
+            outcome.dropped.to_string(),
+            format!("{} of {}", outcome.failed, outcome.lookup_seconds.len()),
             seconds(0.5),
+            seconds(0.99),
             seconds(1.0),
         ]
     }));
     align(&lines)
 }
 
-fn per_pod(queries: f64) -> String {
-    if queries < 1.0 { format!("{queries:.2}") } else { format!("{queries:.1}") }
-}
-
-/// How the load on cluster DNS and the time to a started gang grow with it.
+/// For each capacity, how many queries a pod costs cluster DNS and when the last pod is through, by the gang's size.
 pub fn page(title: String, rows: &[Row]) -> Page {
-    let lines = |value: fn(&Outcome) -> Option<f64>| {
-        let line = |arm: Arm| {
-            let of_arm = rows.iter().filter(|row| row.arm == arm);
-            let points = of_arm.filter_map(|row| value(&row.outcome).map(|y| (row.pods as f64, y)));
-            Line { name: arm.name().to_owned(), colour: colour(arm), points: points.collect() }
+    let mut capacities: Vec<_> = rows.iter().map(|row| &row.cluster_dns).collect();
+    capacities.dedup();
+    let chart = |capacity: &String, what: &str, value: fn(&Row) -> f64| {
+        let line = |(colour, arm): (usize, Arm)| {
+            let of_arm = rows.iter().filter(|row| row.arm == arm && row.cluster_dns == *capacity);
+            let points = of_arm.map(|row| (row.pods as f64, value(row)));
+            let points = points.filter(|(_, value)| value.is_finite()).collect();
+            Line { name: arm.name().to_owned(), colour, points }
         };
-        Arm::ALL.into_iter().map(line).collect()
+        Chart {
+            title: format!("{what}; cluster DNS: {capacity}"),
+            x: Axis::logarithmic("pods in the gang"),
+            y: Axis::logarithmic(""),
+            lines: (0..).zip(Arm::ALL).filter(|(_, arm)| *arm != Arm::Once).map(line).collect(),
+        }
     };
-    let chart = |title: &str, y: Axis, lines| Chart {
-        title: title.to_owned(),
-        x: Axis::logarithmic("pods in the gang"),
-        y,
-        lines,
-    };
-    let charts = vec![
-        chart(
-            "Queries at cluster DNS until the gang has started or given up",
-            Axis::logarithmic("queries"),
-            lines(|outcome| Some(outcome.queries as f64)),
-        ),
-        chart(
-            "The last pod has its names (none: the gang never started)",
-            Axis::logarithmic("seconds since the first start"),
-            lines(|outcome| outcome.started_seconds.last().copied()),
-        ),
-    ];
-    Page { title, charts }
+    let charts = capacities.into_iter().flat_map(|capacity| {
+        [
+            chart(capacity, "Queries for each pod", |row| row.outcome.queries as f64 / row.pods as f64),
+            chart(capacity, "p99 of a pod in seconds (none: fails)", |row| {
+                percentile(&row.outcome.pod_seconds, 0.99)
+            }),
+        ]
+    });
+    Page { title, charts: charts.collect() }
 }

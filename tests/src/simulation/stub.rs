@@ -1,27 +1,45 @@
-//! glibc's stub resolver in one pod: which questions it has sent, and what it does when an answer comes or none does. Pure.
+//! glibc's stub resolver in one pod: answers and time-outs in, which questions it sends out. Pure.
+//!
+//! `send_dg` of resolv/res_send.c sends A and AAAA from one socket and waits for 5 s (`RES_TIMEOUT`):
+//!
+//! | what came within 5 s | and before | then |
+//! |---|---|---|
+//! | nothing | | both again, over the same socket: an answer to the first attempt is taken, too; twice in all |
+//! | one answer | both were sent together | one after the other, over the same socket; from now on always |
+//! | one answer | one after the other | the same over a new socket |
+//! | one answer | the same over a new socket | it is the answer |
 
-use super::plan::Step;
+use std::time::{Duration, Instant};
 
-/// `RES_DFLRETRY`: how often a question is asked, if nothing is answered.
+use super::plan::{Question, Step};
+
+/// `RES_TIMEOUT`.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `RES_DFLRETRY`: how often questions are sent when nothing is answered.
 const ATTEMPTS: u8 = 2;
 
-/// A pod's application, which looks its names up one after the other, and its stub resolver.
-#[derive(Debug, Clone)]
+/// An application that looks its names up one after the other, and its resolver.
+#[derive(Debug)]
 pub(super) struct Stub {
-    look_up: usize,
+    lookup: usize,
     step: usize,
     attempt: u8,
     mode: Mode,
-    /// Which round of questions is under way; what belongs to another one is too late.
-    round: u32,
-    /// Which questions of the step are answered.
-    answered: Vec<bool>,
-    /// A look-up failed. Like the program `lookup`, the application looks its other names up all the same.
-    has_failed: bool,
-    is_done: bool,
+    /// The socket; an answer that comes to another one is lost.
+    pub(super) socket: u32,
+    /// Which time-out counts; changes when one begins.
+    pub(super) timer: u32,
+    /// What came for each question of the step; `false`: SERVFAIL.
+    answered: Vec<Option<bool>>,
+    /// A candidate of the search list ended with SERVFAIL: unless a later one exists, the lookup fails.
+    has_servfail: bool,
+    lookup_began: Instant,
+    /// How long each lookup took, and whether it failed.
+    pub(super) lookups: Vec<(Duration, bool)>,
+    pub(super) is_done: bool,
 }
 
-/// How it sends its two questions; it changes after half an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Together,
@@ -29,122 +47,105 @@ enum Mode {
     OneByOneReopened,
 }
 
-/// What follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
-    /// A new round: these questions of the step are sent, and a new time-out begins.
-    Round(Vec<usize>),
-    /// One more question of the step is sent.
-    Also(usize),
-    /// Nothing, for now.
-    Wait,
-    /// The application has ended.
-    End {
-        /// Whether every look-up was answered.
-        is_success: bool,
-    },
-}
-
 impl Stub {
-    pub(super) fn new() -> Self {
+    /// Its first lookup begins at that time.
+    pub(super) fn new(start: Instant) -> Self {
         Self {
-            look_up: 0,
+            lookup: 0,
             step: 0,
             attempt: 1,
             mode: Mode::Together,
-            round: 0,
+            socket: 0,
+            timer: 0,
             answered: Vec::new(),
-            has_failed: false,
+            has_servfail: false,
+            lookup_began: start,
+            lookups: Vec::new(),
             is_done: false,
         }
     }
 
-    /// The step that is under way.
-    pub(super) fn step_of<'a>(&self, plan: &'a [Vec<Step>]) -> &'a Step {
-        &plan[self.look_up][self.step]
+    pub(super) fn question(&self, plan: &[Vec<Step>], index: usize) -> Question {
+        plan[self.lookup][self.step][index]
     }
 
-    /// The round that is under way.
-    pub(super) fn round(&self) -> u32 {
-        self.round
+    /// Begins a step over a new socket. Here and below: the questions of the step that are sent.
+    pub(super) fn begin(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
+        self.socket += 1;
+        self.attempt = 1;
+        self.send(plan)
     }
 
-    /// Sends the questions of the step.
-    pub(super) fn begin(&mut self, plan: &[Vec<Step>]) -> Next {
-        let questions = self.step_of(plan).len();
-        self.round += 1;
-        self.answered = vec![false; questions];
-        Next::Round((0..if self.mode == Mode::Together { questions } else { 1 }).collect())
-    }
-
-    /// A question of a round is answered.
-    pub(super) fn answer(&mut self, plan: &[Vec<Step>], round: u32, index: usize) -> Next {
-        if self.is_late(round) {
-            return Next::Wait;
+    /// A question of the step, known by its socket and its place in the step, is answered; not `is_good`: by SERVFAIL.
+    pub(super) fn answer(
+        &mut self,
+        plan: &[Vec<Step>],
+        (socket, index): (u32, usize),
+        is_good: bool,
+        now: Instant,
+    ) -> Vec<usize> {
+        if self.is_done || socket != self.socket || self.answered[index].replace(is_good).is_some() {
+            return Vec::new();
         }
-        self.answered[index] = true;
-        match self.answered.iter().position(|answered| !answered) {
-            None => self.finish_step(plan),
-            Some(next) if self.mode != Mode::Together => Next::Also(next),
-            Some(_) => Next::Wait,
+        match self.answered.iter().position(Option::is_none) {
+            Some(next) if self.mode != Mode::Together => vec![next],
+            Some(_) => Vec::new(),
+            None if self.answered.contains(&Some(true)) || self.attempt == ATTEMPTS => {
+                self.end_step(plan, now)
+            }
+            None => self.next_attempt(plan),
         }
     }
 
-    /// SERVFAIL: the next attempt begins at once.
-    pub(super) fn fail(&mut self, plan: &[Vec<Step>], round: u32) -> Next {
-        if self.is_late(round) { Next::Wait } else { self.next_attempt(plan) }
-    }
-
-    /// `send_dg` of glibc's resolv/res_send.c.
-    ///
-    /// | within 5 s came | and before | then |
-    /// |---|---|---|
-    /// | nothing | | the next attempt |
-    /// | half an answer | both were asked together | both again, one after the other |
-    /// | half an answer | one after the other | the same by another socket |
-    /// | half an answer | the same by another socket | it is the answer |
-    pub(super) fn time_out(&mut self, plan: &[Vec<Step>], round: u32) -> Next {
-        if self.is_late(round) {
-            return Next::Wait;
+    pub(super) fn time_out(&mut self, plan: &[Vec<Step>], timer: u32, now: Instant) -> Vec<usize> {
+        if self.is_done || timer != self.timer {
+            return Vec::new();
         }
-        if !self.answered.contains(&true) {
-            return self.next_attempt(plan);
+        if self.answered.iter().all(Option::is_none) {
+            // After the last attempt the lookup fails without the rest of the search list (`res_search`: `done`).
+            return if self.attempt == ATTEMPTS {
+                self.end_lookup(plan, true, now)
+            } else {
+                self.next_attempt(plan)
+            };
         }
         self.mode = match self.mode {
             Mode::Together => Mode::OneByOne,
             Mode::OneByOne => Mode::OneByOneReopened,
-            Mode::OneByOneReopened => return self.finish_step(plan),
+            Mode::OneByOneReopened => return self.end_step(plan, now),
         };
-        self.begin(plan)
+        self.socket += u32::from(self.mode == Mode::OneByOneReopened);
+        self.send(plan)
     }
 
-    fn is_late(&self, round: u32) -> bool {
-        self.is_done || self.round != round
-    }
-
-    /// After the last one the look-up has failed, without the rest of the search list (`res_search`: done).
-    fn next_attempt(&mut self, plan: &[Vec<Step>]) -> Next {
-        if self.attempt == ATTEMPTS {
-            self.has_failed = true;
-            return self.finish_look_up(plan);
-        }
+    fn next_attempt(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
         self.attempt += 1;
-        self.begin(plan)
+        self.send(plan)
     }
 
-    fn finish_step(&mut self, plan: &[Vec<Step>]) -> Next {
-        (self.attempt, self.mode) = (1, Mode::Together);
-        self.step += 1;
-        if self.step == plan[self.look_up].len() { self.finish_look_up(plan) } else { self.begin(plan) }
+    fn send(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
+        let questions = plan[self.lookup][self.step].len();
+        self.timer += 1;
+        self.answered = vec![None; questions];
+        (0..if self.mode == Mode::Together { questions } else { 1 }).collect()
     }
 
-    fn finish_look_up(&mut self, plan: &[Vec<Step>]) -> Next {
-        (self.look_up, self.step, self.attempt, self.mode) = (self.look_up + 1, 0, 1, Mode::Together);
-        if self.look_up < plan.len() {
+    fn end_step(&mut self, plan: &[Vec<Step>], now: Instant) -> Vec<usize> {
+        let (steps, is_good) = (&plan[self.lookup], self.answered.contains(&Some(true)));
+        self.has_servfail |= !is_good;
+        if self.step + 1 < steps.len() {
+            self.step += 1;
             return self.begin(plan);
         }
-        self.is_done = true;
-        Next::End { is_success: !self.has_failed }
+        let exists = is_good && steps[self.step].iter().any(|question| !question.is_negative);
+        self.end_lookup(plan, self.has_servfail && !exists, now)
+    }
+
+    fn end_lookup(&mut self, plan: &[Vec<Step>], has_failed: bool, now: Instant) -> Vec<usize> {
+        self.lookups.push((now - self.lookup_began, has_failed));
+        (self.lookup, self.step, self.has_servfail, self.lookup_began) = (self.lookup + 1, 0, false, now);
+        self.is_done = self.lookup == plan.len();
+        if self.is_done { Vec::new() } else { self.begin(plan) }
     }
 }
 
@@ -154,48 +155,61 @@ mod tests {
     use super::*;
     use crate::gang::arm::Arm;
 
-    fn both() -> Next {
-        Next::Round(vec![0, 1])
+    #[test]
+    fn a_late_answer_to_the_first_attempt_is_taken_and_one_to_an_earlier_step_is_not() {
+        let (plan, now) = (plan(Arm::Ndots2), Instant::now());
+        let mut stub = Stub::new(now);
+        assert_eq!(stub.begin(&plan), [0, 1]);
+        assert_eq!(stub.time_out(&plan, 1, now), [0, 1], "the second attempt");
+        assert!(stub.answer(&plan, (1, 1), true, now).is_empty());
+        assert_eq!(stub.answer(&plan, (1, 0), true, now), [0, 1], "the next step");
+        assert!(stub.answer(&plan, (1, 0), true, now).is_empty() && stub.time_out(&plan, 1, now).is_empty());
     }
 
     #[test]
-    fn each_step_follows_when_both_questions_are_answered_and_at_last_the_application_ends() {
-        let (plan, mut stub) = (plan(Arm::Ndots2), Stub::new());
-        assert_eq!(stub.begin(&plan), both());
-        for round in 1..7 {
-            assert_eq!(stub.answer(&plan, round, 1), Next::Wait);
-            assert_eq!(stub.answer(&plan, round, 0), both());
-        }
-        assert_eq!(stub.answer(&plan, 6, 0), Next::Wait, "that round is over");
-        stub.answer(&plan, 7, 0);
-        assert_eq!(stub.answer(&plan, 7, 1), Next::End { is_success: true });
-        assert_eq!(stub.time_out(&plan, 7), Next::Wait);
-    }
-
-    #[test]
-    fn two_attempts_without_an_answer_fail_the_look_up_and_the_next_one_follows() {
-        let (plan, mut stub) = (plan(Arm::Ndots2), Stub::new());
+    fn two_attempts_without_an_answer_fail_the_lookup_and_the_next_one_begins() {
+        let (plan, now) = (plan(Arm::Ndots2), Instant::now());
+        let mut stub = Stub::new(now);
         stub.begin(&plan);
-        assert_eq!(stub.time_out(&plan, 1), both());
-        assert_eq!((stub.time_out(&plan, 2), stub.look_up), (both(), 1));
-        // SERVFAIL is an attempt, too.
-        assert_eq!((stub.fail(&plan, 3), stub.look_up), (both(), 1));
-        assert_eq!((stub.fail(&plan, 4), stub.look_up), (both(), 2));
-        assert_eq!(
-            (stub.time_out(&plan, 5), stub.time_out(&plan, 6)),
-            (both(), Next::End { is_success: false })
-        );
+        for timer in 1..=6 {
+            let is_last = timer == 6;
+            assert_eq!(stub.time_out(&plan, timer, now).is_empty(), is_last);
+        }
+        assert!(stub.is_done && stub.lookups.iter().all(|(_, has_failed)| *has_failed));
+        assert_eq!(stub.lookups.len(), 3);
     }
 
     #[test]
     fn half_an_answer_is_asked_for_again_one_by_one_and_then_is_the_answer() {
-        let (plan, mut stub) = (plan(Arm::Direct), Stub::new());
+        let (plan, now) = (plan(Arm::Direct), Instant::now());
+        let mut stub = Stub::new(now);
         stub.begin(&plan);
-        stub.answer(&plan, 1, 1);
-        assert_eq!(stub.time_out(&plan, 1), Next::Round(vec![0]));
-        assert_eq!(stub.answer(&plan, 2, 0), Next::Also(1));
-        assert_eq!(stub.time_out(&plan, 2), Next::Round(vec![0]));
-        assert_eq!(stub.answer(&plan, 3, 0), Next::Also(1));
-        assert_eq!((stub.time_out(&plan, 3), stub.step), (both(), 1));
+        stub.answer(&plan, (1, 1), true, now);
+        assert_eq!(stub.time_out(&plan, 1, now), [0]);
+        assert_eq!(stub.answer(&plan, (1, 0), true, now), [1], "over the same socket");
+        assert_eq!(stub.time_out(&plan, 2, now), [0]);
+        assert!(stub.answer(&plan, (1, 0), true, now).is_empty(), "the socket is a new one");
+        assert_eq!(stub.answer(&plan, (2, 0), true, now), [1]);
+        assert_eq!(stub.time_out(&plan, 3, now), [0], "the next step");
+    }
+
+    #[test]
+    fn servfail_leads_to_the_next_candidate_and_fails_the_lookup_unless_one_exists() {
+        let (plan, now) = (plan(Arm::Direct), Instant::now());
+        let mut stub = Stub::new(now);
+        stub.begin(&plan);
+        let both = |stub: &mut Stub, is_good| {
+            let socket = stub.socket;
+            stub.answer(&plan, (socket, 0), is_good, now);
+            stub.answer(&plan, (socket, 1), is_good, now);
+        };
+        both(&mut stub, false);
+        both(&mut stub, false);
+        both(&mut stub, true);
+        assert_eq!((stub.lookups[0].1, stub.step), (false, 0), "the second candidate exists");
+        for _ in 0..8 {
+            both(&mut stub, false);
+        }
+        assert_eq!((stub.lookups[1].1, stub.lookup), (true, 2));
     }
 }

@@ -1,199 +1,282 @@
-//! Exchanges: the questions that are on their way, and the ways that they go.
+//! What proxies do: with the policy, what the sidecar's `upstream/race.rs` and `upstream/check.rs` do.
 
-use std::cmp::Reverse;
-use std::time::Duration;
+use std::time::Instant;
 
-use super::{Consequence, Event, Model, WAY};
-use crate::gang::arm::Arm;
-use crate::simulation::liveness::CHECKS;
+use podlocal_dns::upstream::guard::{CHECK_PATIENCE, Due, FIRST_PAUSE, Guard};
+use podlocal_dns::upstream::liveness::Finding;
+use podlocal_dns::upstream::{Policy, Reason, Recovery, Transmission, Transport};
+
+use super::{Event, Model, Origin, Query};
 use crate::simulation::plan::Question;
-use crate::simulation::policy::{Act, Leader, Situation, Stage, Whom, act};
-use crate::simulation::tier::{Asked, Client};
+use crate::simulation::proxy::{Asking, Control, Exchange, Proxy, Schedule, Waiter};
 
-/// A question on its way, from a pod, its sidecar, its node, or the tier.
-#[derive(Debug, Clone)]
-pub(super) struct Exchange {
-    leader: Leader,
-    origin: Origin,
-    question: Question,
-    begun: Duration,
-    next: Stage,
-    pub(super) is_from_cache: bool,
-    is_done: bool,
-}
+/// The questions by which a silent tier is checked.
+const CHECKS: usize = 5;
 
-/// Whom an answer is for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Origin {
-    /// One of the questions of a pod's round.
-    Pod { pod: usize, round: u32, index: usize },
-    /// All that wait for it at a process of the tier.
-    Tier(usize),
-}
+/// How many times the work of a query over UDP one over a new TCP connection is.
+const TCP_WEIGHT: u32 = 3;
+
+/// The transmissions of one exchange that are listened to.
+const LISTENING: usize = 6;
 
 impl Model {
-    pub(super) fn schedule(&mut self, after: Duration, event: Event) {
-        self.sequence += 1;
-        self.events.push(Reverse((self.now + after, self.sequence, event)));
-    }
-
-    /// Something goes over the network, and perhaps not to its end.
-    fn send(&mut self, after: Duration, by_tcp: bool, event: Event) {
-        if self.gets_through(by_tcp) {
-            self.schedule(after + WAY, event);
+    /// A question comes to a proxy.
+    pub(super) fn ask(&mut self, proxy: usize, question: Question, waiter: Waiter) {
+        if let Some(is_good) = self.proxies[proxy].known(question, self.now) {
+            return self.answer(waiter, is_good);
         }
-    }
-
-    fn gets_through(&mut self, by_tcp: bool) -> bool {
-        by_tcp || self.random.f64() >= self.gang.capacity.loss
-    }
-
-    pub(super) fn begin_exchange(&mut self, leader: Leader, origin: Origin, question: Question) -> usize {
+        if let Some(exchange) = self.proxies[proxy].flight(question) {
+            return self.exchanges[exchange].waiters.push(waiter);
+        }
+        let (now, chance, exchange) = (self.now, self.chance(), self.exchanges.len());
+        let state = &mut self.proxies[proxy];
+        if let Control::Policy(policy) = &mut state.control
+            && let Some(server) = policy.trial(now)
+        {
+            state.liveness.want(server, now);
+        }
+        let (asking, first) = state.begin(question, exchange, now, chance);
+        let (waiters, listening) = (vec![waiter], Vec::new());
         self.exchanges.push(Exchange {
-            leader,
-            origin,
+            proxy,
             question,
-            begun: self.now,
-            next: Stage::First,
-            is_from_cache: false,
+            waiters,
+            asking,
+            listening,
+            wakes: 0,
             is_done: false,
         });
-        self.exchanges.len() - 1
+        self.begin_check(proxy);
+        self.transmit(exchange, first);
+        self.sleep(exchange);
     }
 
-    pub(super) fn node_knows(&self, pod: usize, question: Question) -> bool {
-        let until = self.node_caches.get(&(pod / self.gang.pods_per_node, question));
-        until.is_some_and(|until| *until > self.now)
-    }
-
-    /// What an exchange does at that stage, if it has not come to its end, or been led another way.
-    pub(super) fn act(&mut self, exchange: usize, stage: Stage) -> Consequence {
-        let Exchange { leader, origin, question, begun, next, is_done, .. } = self.exchanges[exchange];
-        if is_done || next != stage {
-            return None;
-        }
-        let elapsed = self.now.saturating_sub(begun);
-        let chance = if leader == Leader::SidecarBehindTier { self.random.f64() } else { 0.0 };
-        let in_cluster = question.in_cluster;
-        let is_tier_alive = match origin {
-            Origin::Pod { pod, .. } if stage == Stage::Leave => self.liveness[pod].conclude(begun),
-            _ => false,
-        };
-        let (act, next) = act(stage, Situation { leader, elapsed, in_cluster, is_tier_alive, chance });
-        match act {
-            Act::Ask { whom: Whom::ClusterDns, by_tcp } => {
-                self.send(Duration::ZERO, by_tcp, Event::Arrives { exchange, by_tcp });
+    fn answer(&mut self, waiter: Waiter, is_good: bool) {
+        match waiter {
+            Waiter::Stub { pod, socket, index } => {
+                self.schedule(self.now, Event::Answer { pod, to: (socket, index), is_good });
             }
-            Act::Ask { whom: Whom::Tier, by_tcp } => self.send_to_tier(exchange, by_tcp, None),
-            Act::Look => self.look(exchange),
-            Act::Wait => {}
-            Act::Fail => return self.end(exchange, false),
+            Waiter::Query(query) => self.send_reply(query, is_good),
         }
-        if let Some((after, stage)) = next {
-            self.exchanges[exchange].next = stage;
-            self.schedule(after, Event::Due { exchange, stage });
-        }
-        None
     }
 
-    /// By a port of its own, so that chance, as kube-proxy and the kernel have it, decides who gets it.
-    fn send_to_tier(&mut self, exchange: usize, by_tcp: bool, look: Option<Duration>) {
-        let Origin::Pod { pod, .. } = self.exchanges[exchange].origin else { return };
-        let tier = match self.gang.tier.replicas {
-            0 => pod / self.gang.pods_per_node,
-            replicas => self.random.usize(..replicas),
+    /// An exchange has its answer, or ends without one: SERVFAIL.
+    fn finish(&mut self, exchange: usize, is_good: bool) {
+        let Exchange { proxy, question, is_done, waiters, .. } = &mut self.exchanges[exchange];
+        *is_done = true;
+        self.proxies[*proxy].end(*question, is_good, self.now);
+        for waiter in std::mem::take(waiters) {
+            self.answer(waiter, is_good);
+        }
+    }
+
+    /// Sends the question of an exchange.
+    pub(super) fn transmit(&mut self, exchange: usize, Transmission { step, reason }: Transmission) {
+        let (now, chance) = (self.now, self.chance());
+        let Exchange { proxy, question, asking, .. } = &mut self.exchanges[exchange];
+        let (proxy, question) = (*proxy, *question);
+        let (is_of_tier, is_kept) = match &self.proxies[proxy].control {
+            Control::Policy(policy) => (policy.is_of_tier(step.server), false),
+            Control::Schedule(Schedule { keeps_connection, .. }, _) => (false, *keeps_connection),
         };
-        let client = Client { exchange, core: self.random.usize(..self.gang.tier.cores), by_tcp };
-        self.send(Duration::ZERO, by_tcp, Event::ArrivesAtTier { tier, client, look });
+        if let Asking::Policy(_, guard @ None) = asking
+            && is_of_tier
+        {
+            *guard = Some(Guard::new(step.server, FIRST_PAUSE, now, chance));
+        }
+        let server = if is_of_tier { self.tier_server(proxy) } else { 0 };
+        let is_tcp = step.transport == Transport::Tcp;
+        let weight = if is_tcp && !is_kept { TCP_WEIGHT } else { 1 };
+        self.outcome.again += u64::from(reason != Reason::First && server == 0);
+        let origin = Origin::Exchange { exchange, place: step.server };
+        let query = self.send(Query { origin, question, server, is_tcp, weight, sent_at: now });
+        let listening = &mut self.exchanges[exchange].listening;
+        if listening.len() >= LISTENING {
+            listening.remove(0);
+        }
+        listening.push(query);
+        self.expect_answer(proxy);
     }
 
-    fn look(&mut self, exchange: usize) {
-        let Exchange { origin: Origin::Pod { pod, .. }, begun, .. } = self.exchanges[exchange] else {
+    /// Which process of the tier gets a datagram: one of several replicas by chance, as each datagram has a port of its own.
+    fn tier_server(&mut self, sidecar: usize) -> usize {
+        match self.gang.tier_replicas {
+            0 => 1 + sidecar / self.gang.pods_per_node,
+            replicas => self.random.usize(1..=replicas),
+        }
+    }
+
+    /// Wakes the exchange when something may be due.
+    fn sleep(&mut self, exchange: usize) {
+        let state = &mut self.exchanges[exchange];
+        let [at, _] = self.proxies[state.proxy].wakes_at(&state.asking);
+        if let Some(at) = at.filter(|_| !state.is_done) {
+            state.wakes += 1;
+            let wakes = state.wakes;
+            self.schedule(at.max(self.now), Event::Wake { exchange, wakes });
+        }
+    }
+
+    pub(super) fn wake(&mut self, exchange: usize, wakes: u32) {
+        let state = &self.exchanges[exchange];
+        if state.is_done || state.wakes != wakes {
             return;
+        }
+        let [_, deadline] = self.proxies[state.proxy].wakes_at(&state.asking);
+        if deadline.is_some_and(|deadline| self.now >= deadline) {
+            return self.finish(exchange, false);
+        }
+        if !self.check_tier(exchange) {
+            let Exchange { proxy, asking, .. } = &mut self.exchanges[exchange];
+            if let Some(transmission) = self.proxies[*proxy].due(asking, self.now) {
+                self.transmit(exchange, transmission);
+            }
+        }
+        self.sleep(exchange);
+    }
+
+    /// A query of an exchange is answered.
+    pub(super) fn ended(&mut self, exchange: usize, place: usize, query: usize, is_good: bool) {
+        let Exchange { proxy, is_done, ref listening, .. } = self.exchanges[exchange];
+        // The socket is closed.
+        if is_done || !listening.contains(&query) {
+            return;
+        }
+        let (now, sent_at) = (self.now, self.queries[query].sent_at);
+        if is_good {
+            self.finish(exchange, true);
+        }
+        let Control::Policy(policy) = &mut self.proxies[proxy].control else {
+            return self.old_response(proxy, now - sent_at);
         };
-        if self.liveness[pod].want(self.now, begun) {
-            for _ in 0..CHECKS {
-                self.send_to_tier(exchange, false, Some(self.now));
+        let recovery = policy.responded(place, sent_at, now);
+        if is_good {
+            policy.answered(now - sent_at);
+        }
+        if let Some(recovery) = recovery {
+            self.recovered(proxy, recovery);
+        }
+        if !is_good {
+            let queries = &self.queries;
+            let is_of_server = |query: &usize| matches!(queries[*query].origin, Origin::Exchange { place: at, .. } if at == place);
+            self.exchanges[exchange].listening.retain(|query| !is_of_server(query));
+            self.leave(exchange, place);
+            self.sleep(exchange);
+        }
+    }
+
+    /// A server was silent: every exchange of the proxy learns that it has answered.
+    fn recovered(&mut self, proxy: usize, recovery: Recovery) {
+        for flight in self.proxies[proxy].flights() {
+            if let Asking::Policy(exchange, _) = &mut self.exchanges[flight].asking {
+                exchange.recovered(recovery, self.now);
             }
+            self.sleep(flight);
         }
     }
 
-    pub(super) fn is_alive(&mut self, exchange: usize, asked_at: Duration) {
-        if let Origin::Pod { pod, .. } = self.exchanges[exchange].origin {
-            self.liveness[pod].answer(self.now, asked_at);
+    fn policy(&mut self, exchange: usize) -> Option<(&mut Policy, &mut Exchange)> {
+        let exchange = self.exchanges.get_mut(exchange)?;
+        let Control::Policy(policy) = &mut self.proxies[exchange.proxy].control else { return None };
+        Some((policy, exchange))
+    }
+
+    /// The exchange asks that server no more.
+    fn leave(&mut self, exchange: usize, server: usize) {
+        let now = self.now;
+        let Some((policy, state)) = self.policy(exchange) else { return };
+        let Asking::Policy(asking, guard) = &mut state.asking else { return };
+        guard.take_if(|guard| guard.server() == server);
+        if let Some(transmission) = policy.leave(asking, server, now) {
+            self.transmit(exchange, transmission);
+        } else if asking.is_exhausted() && state.listening.is_empty() {
+            self.finish(exchange, false);
         }
     }
 
-    pub(super) fn arrive(&mut self, exchange: usize, by_tcp: bool) {
-        self.outcome.queries += 1;
-        let done = if by_tcp { Some(self.queue.stream(self.now)) } else { self.queue.datagram(self.now) };
-        self.outcome.dropped += u64::from(done.is_none());
-        let comes_back = self.gets_through(by_tcp);
-        if let Some(done) = done.filter(|_| comes_back) {
-            self.schedule(done.saturating_sub(self.now) + WAY, Event::Answered { exchange });
-        }
-    }
-
-    pub(super) fn arrive_at_tier(&mut self, tier: usize, client: Client, look: Option<Duration>) {
-        self.outcome.tier_queries += 1;
-        let done = self.tiers[tier].arrive(self.now, client);
-        self.outcome.tier_dropped += u64::from(done.is_none());
-        let Some(after) = done.map(|done| done.saturating_sub(self.now)) else { return };
-        if let Some(asked_at) = look {
-            self.send(after, false, Event::Alive { exchange: client.exchange, asked_at });
-        } else {
-            self.schedule(after, Event::Read { tier, client });
-        }
-    }
-
-    pub(super) fn read(&mut self, tier: usize, client: Client) {
-        let Client { exchange, by_tcp, .. } = client;
-        let question = self.exchanges[exchange].question;
-        match self.tiers[tier].ask(self.now, question, client) {
-            Asked::Known => self.send(Duration::ZERO, by_tcp, Event::Answered { exchange }),
-            Asked::Joins => {}
-            Asked::Leads => {
-                let exchange = self.begin_exchange(Leader::Tier, Origin::Tier(tier), question);
-                // Neither is this the end of one.
-                let _ = self.act(exchange, Stage::First);
+    /// Does what is due about a silent tier. Whether another server is asked in its place.
+    fn check_tier(&mut self, exchange: usize) -> bool {
+        let (now, chance) = (self.now, self.chance());
+        let Exchange { proxy, asking: Asking::Policy(_, Some(guard)), .. } = &mut self.exchanges[exchange]
+        else {
+            return false;
+        };
+        let (proxy, liveness) = (*proxy, &mut self.proxies[*proxy].liveness);
+        match guard.due(now) {
+            Some(Due::Check { server, since }) => {
+                liveness.want(server, since);
             }
-        }
-    }
-
-    /// The tier cannot: who has not given it up yet does so now.
-    pub(super) fn refuse(&mut self, exchange: usize) {
-        if self.exchanges[exchange].next < Stage::Alone {
-            self.exchanges[exchange].next = Stage::Alone;
-            self.schedule(Duration::ZERO, Event::Due { exchange, stage: Stage::Alone });
-        }
-    }
-
-    /// An exchange has its answer, or ends without: SERVFAIL.
-    pub(super) fn end(&mut self, exchange: usize, is_answered: bool) -> Consequence {
-        let Exchange { origin, question, is_from_cache, is_done, .. } = self.exchanges[exchange];
-        self.exchanges[exchange].is_done = true;
-        if is_done {
-            return None;
-        }
-        let (pod, round, index) = match origin {
-            Origin::Pod { pod, round, index } => (pod, round, index),
-            Origin::Tier(tier) => {
-                let life = is_answered.then_some(question.life());
-                for (Client { exchange, by_tcp, .. }, at) in self.tiers[tier].end(self.now, question, life) {
-                    let event =
-                        if is_answered { Event::Answered { exchange } } else { Event::Refused { exchange } };
-                    self.send(at.saturating_sub(self.now), by_tcp, event);
+            Some(Due::Leave { server, unless_alive_since: since }) => match liveness.finding(server, since) {
+                Some(Finding::Alive) => *guard = guard.again(now, chance),
+                None if guard.postpone(now) => {
+                    liveness.want(server, since);
                 }
-                return None;
+                _ => {
+                    self.leave(exchange, server);
+                    return true;
+                }
+            },
+            None => {}
+        }
+        self.begin_check(proxy);
+        false
+    }
+
+    /// Checks the tier, if that is wanted and no check is under way.
+    fn begin_check(&mut self, proxy: usize) {
+        let (now, state) = (self.now, &mut self.proxies[proxy]);
+        if state.check.is_some() || state.liveness.begin(now).is_none() {
+            return;
+        }
+        state.check = Some((now, 0));
+        for _ in 0..CHECKS {
+            let server = self.tier_server(proxy);
+            self.send_check(proxy, server, false);
+        }
+        self.schedule(now + CHECK_PATIENCE, Event::CheckEnds { proxy, began: now });
+    }
+
+    /// Asks whether a server is there.
+    pub(super) fn send_check(&mut self, proxy: usize, server: usize, is_tcp: bool) {
+        // The name matters to nobody.
+        let question = self.plan[0][0][0];
+        let weight = if is_tcp { TCP_WEIGHT } else { 1 };
+        self.send(Query {
+            origin: Origin::Check(proxy),
+            question,
+            server,
+            is_tcp,
+            weight,
+            sent_at: self.now,
+        });
+    }
+
+    /// A check is answered.
+    pub(super) fn checked(&mut self, proxy: usize, query: usize, is_good: bool) {
+        let sent_at = self.queries[query].sent_at;
+        let state = &mut self.proxies[proxy];
+        if let Some((began, answered)) = &mut state.check
+            && *began == sent_at
+        {
+            *answered += usize::from(is_good);
+            if *answered == CHECKS {
+                self.end_check(proxy, sent_at);
             }
-        };
-        if !is_answered {
-            return Some((pod, self.pods[pod].fail(&self.plan, round)));
+        } else if matches!(state.control, Control::Schedule(..)) {
+            self.old_response(proxy, self.now - sent_at);
         }
-        if self.gang.arm == Arm::NodeLocal && !is_from_cache {
-            let node = pod / self.gang.pods_per_node;
-            self.node_caches.insert((node, question), self.now + question.life());
+    }
+
+    pub(super) fn end_check(&mut self, proxy: usize, began: Instant) {
+        let Proxy { check, liveness, control, .. } = &mut self.proxies[proxy];
+        let Some((_, answered)) = check.take_if(|(at, _)| *at == began) else { return };
+        let finding = Finding::of(answered, CHECKS);
+        liveness.end(0, finding);
+        match (finding, control) {
+            (Finding::Alive, Control::Policy(policy)) => policy.is_alive(0, self.now),
+            (Finding::Dead, Control::Policy(policy)) => policy.is_dead(0, began, self.now),
+            _ => {}
         }
-        Some((pod, self.pods[pod].answer(&self.plan, round, index)))
+        self.begin_check(proxy);
     }
 }

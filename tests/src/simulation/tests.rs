@@ -1,0 +1,139 @@
+//! The law that the policy is held to, on gangs around the knee of cluster DNS.
+
+use std::time::Duration;
+
+use super::Arm;
+use super::gang::{Gang, Outcome};
+use super::model::simulate;
+use super::plan::QUESTIONS_OF_A_SIDECAR;
+use super::server::Capacity;
+
+/// A cluster DNS that works for so many seconds on the questions that the gang's sidecars ask once.
+fn cluster_dns(pods: usize, seconds: f64) -> Capacity {
+    let questions = u32::try_from(pods).expect("small") * QUESTIONS_OF_A_SIDECAR;
+    Capacity::that_answers(questions, Duration::from_secs_f64(seconds))
+}
+
+/// Its socket loses nothing.
+const fn without_loss(capacity: Capacity) -> Capacity {
+    Capacity { buffer: usize::MAX, ..capacity }
+}
+
+const fn in_any_order(capacity: Capacity) -> Capacity {
+    Capacity { is_fifo: false, ..capacity }
+}
+
+fn run(arm: Arm, pods: usize, capacity: Capacity) -> Outcome {
+    simulate(&Gang::new(arm, pods, capacity))
+}
+
+fn last(outcome: &Outcome) -> f64 {
+    outcome.pod_seconds.last().copied().expect("pods")
+}
+
+/// Percentiles of lookups and of pods.
+fn percentiles(outcome: &Outcome) -> [f64; 4] {
+    let percentile = podlocal_harness::table::percentile;
+    let Outcome { lookup_seconds, pod_seconds, .. } = outcome;
+    [(lookup_seconds, 0.5), (lookup_seconds, 0.99), (pod_seconds, 0.5), (pod_seconds, 0.99)]
+        .map(|(seconds, share)| percentile(seconds, share))
+}
+
+/// The sizes and seconds of work of the grid.
+fn grid() -> impl Iterator<Item = (usize, f64)> {
+    [20, 100, 1000]
+        .into_iter()
+        .flat_map(|pods| [0.2, 1.0, 2.0, 4.0, 8.0, 12.0].map(|seconds| (pods, seconds)))
+}
+
+#[test]
+fn with_the_policy_a_gang_is_never_worse_off_than_direct() {
+    for (pods, seconds) in grid() {
+        let capacity = cluster_dns(pods, seconds);
+        for capacity in [capacity, in_any_order(capacity), without_loss(capacity)] {
+            let direct = run(Arm::Direct, pods, capacity);
+            for arm in [Arm::Sidecars, Arm::Tier] {
+                let ours = run(arm, pods, capacity);
+                let case = format!("{pods} pods, {seconds} s, {arm:?}, {capacity:?}");
+                assert!(ours.failed <= direct.failed, "{case}: {} > {}", ours.failed, direct.failed);
+                assert!(ours.queries <= direct.queries, "{case}: {} > {}", ours.queries, direct.queries);
+                let [ours, direct] = [&ours, &direct].map(percentiles);
+                // A hop over the loopback, or to the tier and back, is no delay that anybody minds.
+                let is_as_quick = ours.iter().zip(&direct).all(|(ours, direct)| *ours <= direct + 0.002);
+                assert!(is_as_quick, "{case}: {ours:?}, direct {direct:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gang_is_served_in_the_time_that_its_questions_need_once() {
+    for (pods, seconds) in grid() {
+        let capacity = without_loss(cluster_dns(pods, seconds));
+        let once = run(Arm::Once, pods, capacity);
+        assert_eq!(once.queries, pods as u64 * u64::from(QUESTIONS_OF_A_SIDECAR));
+        let ours = run(Arm::Sidecars, pods, capacity);
+        let [took, needed] = [&ours, &once].map(last);
+        println!("{pods} pods, {seconds} s: {took:.2} s, {needed:.2} s needed, {} again", ours.again);
+        assert!(took <= needed * 1.1, "{pods} pods, {seconds} s: {took} s, needed: {needed} s");
+        assert_eq!(ours.failed, 0);
+    }
+}
+
+#[test]
+fn what_the_socket_loses_in_the_first_burst_costs_one_timer() {
+    for (pods, seconds) in [(1000, 2.0), (1000, 4.0)] {
+        let capacity = cluster_dns(pods, seconds);
+        let [ours, once] = [run(Arm::Sidecars, pods, capacity), run(Arm::Once, pods, capacity)];
+        assert!(ours.dropped > 100, "{}", ours.dropped);
+        let [took, needed] = [&ours, &once].map(last);
+        println!("{pods} pods, {seconds} s: {took:.2} s, {needed:.2} s needed, {} dropped", ours.dropped);
+        assert!(took <= needed * 1.1 + 1.1, "{pods} pods, {seconds} s: {took} s, needed: {needed} s");
+    }
+}
+
+#[test]
+fn hedges_and_probes_collapse_where_the_policy_does_not() {
+    for capacity in [cluster_dns(100, 4.0), in_any_order(cluster_dns(100, 8.0))] {
+        let [direct, old, ours] =
+            [Arm::Direct, Arm::OldSidecars, Arm::Sidecars].map(|arm| run(arm, 100, capacity));
+        assert_eq!((direct.failed, ours.failed), (0, 0));
+        assert!(old.failed > 30 && old.queries > 2 * direct.queries, "{} {}", old.failed, old.queries);
+    }
+}
+
+#[test]
+fn each_arm_asks_what_its_plan_says_and_the_tier_once_for_each_replica() {
+    let queries = |arm| run(arm, 50, Capacity::CORE_DNS).queries;
+    let arms = [Arm::Direct, Arm::Ndots2, Arm::OldSidecars, Arm::Sidecars, Arm::Tier];
+    assert_eq!(arms.map(queries), [1000, 700, 450, 450, 18]);
+    let on_each_node = Gang { tier_replicas: 0, ..Gang::new(Arm::Tier, 50, Capacity::CORE_DNS) };
+    assert_eq!(simulate(&on_each_node).queries, 27);
+}
+
+#[test]
+fn lost_datagrams_are_repaired_by_sidecars_long_before_a_resolver_does() {
+    let with_loss = |arm| simulate(&Gang { loss: 0.1, ..Gang::new(arm, 100, Capacity::CORE_DNS) });
+    let [direct, ours, tier] = [Arm::Direct, Arm::Sidecars, Arm::Tier].map(with_loss);
+    assert!(direct.failed >= 10, "{}", direct.failed);
+    for outcome in [ours, tier] {
+        let [_, of_lookups, median, _] = percentiles(&outcome);
+        assert!(of_lookups < 10.0 && median < 2.5, "{outcome:?}");
+        assert!(outcome.failed * 10 <= direct.failed, "{} {}", outcome.failed, direct.failed);
+    }
+}
+
+#[test]
+fn a_tier_that_reads_nothing_is_left_for_cluster_dns() {
+    let deaf = Capacity { buffer: 0, ..Capacity::TIER };
+    let outcome = simulate(&Gang { tier: deaf, ..Gang::new(Arm::Tier, 50, Capacity::CORE_DNS) });
+    assert_eq!((outcome.failed, outcome.queries), (0, 450));
+    assert!(last(&outcome) < 0.5, "{outcome:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outcome() {
+    let gang = Gang { loss: 0.1, seed: 7, ..Gang::new(Arm::Tier, 100, in_any_order(cluster_dns(100, 2.0))) };
+    let both = [simulate(&gang), simulate(&gang)];
+    assert_eq!((both[0].queries, &both[0].pod_seconds), (both[1].queries, &both[1].pod_seconds));
+}
