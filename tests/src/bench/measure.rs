@@ -9,9 +9,9 @@ use super::peers::find;
 use super::subject::{Running, Subject};
 use super::upstream::Upstream;
 use crate::failure::{Failure, Tried};
-use podlocal_harness::table::percentile;
 use crate::load::datagrams::{Load, SILENCE};
 use crate::load::{Figures, name, paced, questions, streams};
+use podlocal_harness::table::percentile;
 
 /// Names that are asked for again and again.
 const HOT_NAMES: usize = 1000;

@@ -131,7 +131,9 @@ impl Client {
             Self::Go => vec![out("go")?],
             // It starts sooner, and resolves as ever.
             Self::Java if libc_can => {
-                ["java", "-XX:TieredStopAtLevel=1", "-cp", &out("")?, "Lookup"].map(str::to_owned).into()
+                ["java", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", &out("")?, "Lookup"]
+                    .map(str::to_owned)
+                    .into()
             }
             Self::NodeLookup if libc_can => vec!["node".into(), script("lookup.js"), "lookup".into()],
             Self::NodeResolve => vec!["node".into(), script("lookup.js"), "resolve".into()],

@@ -58,7 +58,9 @@ impl Cell {
         let right = self.right();
         let (direct, injected) = (&self.direct, &self.injected);
         let cell = || format!("{}, {} ({})", self.client.name(), self.question.name, self.question.about);
-        if injected.answer != direct.answer && injected.answer != right {
+        // What a failure is called tells the address that was asked.
+        let both_failed = [direct, injected].iter().all(|way| matches!(way.answer, Answer::Failed(_)));
+        if injected.answer != direct.answer && injected.answer != right && !both_failed {
             return Some(format!("{}: directly {:?}, injected {:?}", cell(), direct.answer, injected.answer));
         }
         let is_longer = direct.names > 1 && injected.queries >= direct.queries;

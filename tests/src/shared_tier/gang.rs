@@ -11,10 +11,10 @@ use super::stage::{FREE, ONE_SOURCE, sidecars, tier};
 use crate::cluster_dns::{ClusterDns, Faults, World};
 use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
-use podlocal_harness::table::percentile;
 use crate::load::batch::question;
 use crate::process::{datagrams_dropped, usage};
 use crate::promises::Row;
+use podlocal_harness::table::percentile;
 
 /// A name outside, a Service, and one that does not exist.
 pub(super) const NAMES: [&str; 3] =

@@ -13,9 +13,9 @@ use super::steady::{Steady, failed_and_slowest};
 use crate::failure::Failure;
 use crate::faults::proxy::Proxy;
 use crate::faults::upstream::Upstream;
-use podlocal_harness::table::percentile;
 use crate::process::{Confined, Machine, usage};
 use crate::promises::Row;
+use podlocal_harness::table::percentile;
 
 /// Who asks for hot names, or for a few cold ones.
 const WELL_BEHAVED: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);

@@ -14,8 +14,8 @@ use super::steady::{LookUp, Steady, failed_and_slowest};
 use crate::cluster_dns::{ClusterDns, Faults, World};
 use crate::failure::Failure;
 use crate::faults::upstream::Upstream;
-use podlocal_harness::table::percentile;
 use crate::promises::Row;
+use podlocal_harness::table::percentile;
 
 /// What cluster DNS says to the tier, and what it says to a sidecar that goes around it: so each look-up tells which way it
 /// went.

@@ -1,0 +1,60 @@
+//! An upstream that always takes its time: each real resolver gets from an injected pod what it gets directly, or the right
+//! answer where it gets none directly. How many packets that takes is held by the simulation, in virtual time.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use podlocal_tests::cluster::{Between, Cluster};
+use podlocal_tests::cluster_dns::Faults;
+use podlocal_tests::failure::Failure;
+use podlocal_tests::node;
+use podlocal_tests::resolvers::clients::Client;
+use podlocal_tests::resolvers::matrix::Cell;
+use podlocal_tests::resolvers::questions::{Question, questions, world};
+use podlocal_tests::testbed::{self, Test, Testbed};
+
+/// How long the upstream takes, in milliseconds; glibc asks again after 5 s and gives up after 10.
+const DELAYS: [u64; 6] = [1000, 3000, 4500, 6000, 8000, 9500];
+
+/// Delays that are tried at the same time, with twenty pods each.
+const AT_ONCE: usize = 2;
+
+fn main() -> ExitCode {
+    let missing = Client::ALL.into_iter().find_map(Client::is_missing);
+    if missing.is_none() && !node::is_inside() && !testbed::is_listing() {
+        for client in Client::ALL {
+            client.build().unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    }
+    testbed::run(vec![Test::new("each_resolver_gets_the_same_or_the_right_answer", missing, |testbed| {
+        Box::pin(each_resolver_gets_the_same_or_the_right_answer(testbed))
+    })])
+}
+
+async fn clusters(testbed: &Testbed, delay: u64) -> Result<[Cluster; 2], Failure> {
+    let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
+    let clusters = [start(Between::Nothing).await?, start(Between::Sidecars).await?];
+    for cluster in &clusters {
+        cluster.dns.set_faults(Faults { delay: Duration::from_millis(delay), ..Faults::default() });
+    }
+    Ok(clusters)
+}
+
+async fn each_resolver_gets_the_same_or_the_right_answer(testbed: Testbed) -> Result<(), Failure> {
+    let question = questions().into_iter().find(|question| question.about == "outside, final dot");
+    let question = &question.expect("in the list");
+    let faults = stream::iter(DELAYS.map(|delay| all_clients(&testbed, delay, question)));
+    let faults = faults.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?.concat();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+async fn all_clients(testbed: &Testbed, delay: u64, question: &Question) -> Result<Vec<String>, Failure> {
+    let [direct, injected] = clusters(testbed, delay).await?;
+    let cells = Client::ALL.map(|client| Cell::try_it(client, question, [&direct, &injected]));
+    let cells = try_join_all(cells).await?;
+    let fault = |cell: &Cell| cell.fault().map(|fault| format!("{delay} ms: {fault}"));
+    Ok(cells.iter().flatten().filter_map(fault).collect())
+}
