@@ -204,7 +204,9 @@ impl Document {
             }
             let is_command = |line: &str| COMMANDS.iter().any(|command| line.starts_with(command));
             if block.kind == Ok(Kind::Text) && block.text.lines().any(is_command) {
-                mistake("a command in a block of text: mark it sh, sh cluster, sh online, sh ci=STEP or sh long");
+                mistake(
+                    "a command in a block of text: mark it sh, sh cluster, sh online, sh ci=STEP or sh long",
+                );
             }
             if block.text.lines().any(|line| line.trim_start().starts_with("$ ")) {
                 mistake("a prompt: commands go into a block marked sh, what they print into one marked text");

@@ -111,14 +111,16 @@ fn step_of(ci: &str, step: &str) -> Vec<Vec<String>> {
 /// A page that the index does not name is never run.
 #[test]
 fn blocks_for_a_cluster_stand_on_pages_of_the_index() {
-    let is_for_cluster = |document: &&Document| document.blocks_of(|kind| *kind == Kind::Cluster).next().is_some();
+    let is_for_cluster =
+        |document: &&Document| document.blocks_of(|kind| *kind == Kind::Cluster).next().is_some();
     let run: Vec<_> = Document::in_reading_order(all()).into_iter().map(|document| document.path).collect();
     let all = all();
     let missing = all.iter().filter(is_for_cluster).filter(|document| !run.contains(&document.path));
     none(&missing.map(|document| document.path.clone()).collect::<Vec<_>>());
     let place = |page: &str| run.iter().position(|path| path == page);
     assert!(place("README.md") < place("docs/opt-in.md"), "{run:?}");
-    let last = run.iter().rposition(|path| all.iter().filter(is_for_cluster).any(|document| document.path == *path));
+    let last =
+        run.iter().rposition(|path| all.iter().filter(is_for_cluster).any(|document| document.path == *path));
     assert_eq!(last, place("docs/upgrade.md"), "it removes what the others need: {run:?}");
 }
 
@@ -129,7 +131,8 @@ fn blocks_for_a_cluster_are_a_shells() {
     for document in all() {
         for block in document.blocks_of(|kind| matches!(kind, Kind::Cluster | Kind::Online)) {
             // Folders of a reader's own are made by the block.
-            let of_repository = |words: &&Vec<String>| words.iter().any(|word| word.starts_with("manifests/"));
+            let of_repository =
+                |words: &&Vec<String>| words.iter().any(|word| word.starts_with("manifests/"));
             for words in command::lines(&block.text).iter().filter(of_repository) {
                 mistakes.extend(command::look(words).err());
             }

@@ -45,7 +45,7 @@ async fn clusters(testbed: &Testbed, delay: u64) -> Result<[Cluster; 2], Failure
 async fn each_resolver_gets_the_same_or_the_right_answer(testbed: Testbed) -> Result<(), Failure> {
     let question = questions().into_iter().find(|question| question.about == "outside, final dot");
     let question = &question.expect("in the list");
-    let faults = stream::iter(DELAYS.map(|delay| all_clients(&testbed, delay, question)));
+    let faults = stream::iter(DELAYS.map(|delay| Box::pin(all_clients(&testbed, delay, question))));
     let faults = faults.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?.concat();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     Ok(())
@@ -53,7 +53,7 @@ async fn each_resolver_gets_the_same_or_the_right_answer(testbed: Testbed) -> Re
 
 async fn all_clients(testbed: &Testbed, delay: u64, question: &Question) -> Result<Vec<String>, Failure> {
     let [direct, injected] = clusters(testbed, delay).await?;
-    let cells = Client::ALL.map(|client| Cell::try_it(client, question, [&direct, &injected]));
+    let cells = Client::ALL.map(|client| Box::pin(Cell::try_it(client, question, [&direct, &injected])));
     let cells = try_join_all(cells).await?;
     let fault = |cell: &Cell| cell.fault().map(|fault| format!("{delay} ms: {fault}"));
     Ok(cells.iter().flatten().filter_map(fault).collect())

@@ -9,7 +9,8 @@ pub const SIDECAR_PORT: u16 = 9353;
 impl Cluster {
     /// Everything that a pod exports on this port, in Prometheus's text format.
     pub async fn scrape(&self, namespace: &str, pod: &str, port: u16) -> Result<String, Failure> {
-        kubectl(&["get", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics")]).await
+        kubectl(&["get", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics")])
+            .await
     }
 }
 
@@ -31,7 +32,8 @@ mod tests {
 
     #[test]
     fn a_sum_spans_the_series_of_one_metric_that_have_the_labels() {
-        let text = "# TYPE a_total counter\na_total{x=\"1\"} 2\na_total{x=\"y z\",w=\"1\"} 3\na_total_b 9\nb 1\n";
+        let text =
+            "# TYPE a_total counter\na_total{x=\"1\"} 2\na_total{x=\"y z\",w=\"1\"} 3\na_total_b 9\nb 1\n";
         let sums = [("a_total", &[][..]), ("a_total", &[("x", "y z")]), ("b", &[]), ("c", &[])];
         let sums = sums.map(|(metric, labels)| sum(text, metric, labels).to_bits());
         assert_eq!(sums, [5.0, 3.0, 1.0, 0.0].map(f64::to_bits));
