@@ -1,5 +1,5 @@
 //! How much a cluster DNS can do, and what becomes of the rest: one server, one queue in order of arrival, and a bound
-//! on the datagrams that wait in it. Pure; time is passed in, so that the simulation has the same queue.
+//! on the datagrams that wait in it. Pure; time is passed in.
 
 use std::collections::VecDeque;
 use std::time::Duration;
