@@ -23,12 +23,11 @@ use serde_json::{Value, json};
 
 /// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, through the real
 /// webhook with the real sidecar, and the same with the shared tier. All look their names up at the same instant, with
-/// the real libc, at a cluster DNS that serves so many queries a second and drops what does not fit into its queue. When
-/// one pod fails, all are started again. Prints what the cluster DNS was asked and what the applications saw, and draws
-/// it.
+/// the real libc, at a cluster DNS that serves so many queries a second. When one pod fails, all are started again. Prints
+/// what the cluster DNS was asked and what the applications saw, and draws it.
 ///
-/// The cluster DNS of this experiment is a model: it drops queries when it is overloaded. The real CoreDNS queues them and
-/// becomes slow; --cluster shows that.
+/// The cluster DNS of this experiment is a model of CoreDNS with a CPU limit of 10 millicores: it accepts every query and
+/// becomes slow. With --cluster it is the real one.
 ///
 /// Needs no cluster, no root and no Internet, but namespaces of the kernel. Exit code 1: a look-up failed in
 /// an injected pod; 69: this machine refuses the namespaces.
@@ -63,13 +62,13 @@ struct Arguments {
     #[arg(long, value_name = "NAME", requires = "cluster")]
     allow_context: Option<String>,
     /// Queries that the cluster DNS answers in a second.
-    #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = Capacity::parse_rate)]
+    #[arg(long, value_name = "NUMBER", default_value = "110", value_parser = Capacity::parse_rate)]
     service_rate: f64,
-    /// Datagrams that wait at the cluster DNS; more are dropped. 270 are what Linux's default socket buffer holds.
-    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
-    queue: usize,
+    /// Datagrams that wait at the cluster DNS; more are dropped. Default: without limit, as the real one does.
+    #[arg(long, value_name = "NUMBER")]
+    queue: Option<usize>,
     /// The share of datagrams that is lost on the way, in each direction.
-    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = Capacity::parse_loss)]
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = Capacity::parse_loss)]
     loss: f64,
     /// Which datagrams are lost.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -238,8 +237,8 @@ fn title(experiment: &Experiment) -> String {
     let pods = experiment.pods;
     match experiment.capacity {
         None => format!("{pods} pods start at one instant"),
-        Some(Capacity { per_second, queue, loss, .. }) => format!(
-            "{pods} pods start at one instant; cluster DNS: {per_second} queries/s, a queue of {queue}, {} % loss",
+        Some(Capacity { per_second, loss, .. }) => format!(
+            "{pods} pods start at one instant; cluster DNS: {per_second} queries/s, {} % loss",
             loss * 100.0
         ),
     }
