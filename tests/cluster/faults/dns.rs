@@ -30,7 +30,7 @@ pub(super) fn tests() -> Vec<Test> {
     tests![
         cached_names_resolve_while_coredns_is_gone_for_45_seconds,
         no_lookup_fails_while_coredns_restarts,
-        no_lookup_fails_while_coredns_has_10_millicores.fails_until_issue(18),
+        no_lookup_fails_while_coredns_has_10_millicores,
     ]
 }
 
