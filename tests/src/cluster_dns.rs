@@ -2,9 +2,8 @@
 //! world, and a count of everything that it is asked.
 //!
 //! It exists because tests and the embedded `gang` need no cluster, count every question by its name, and have faults on
-//! request. Left out: CoreDNS's cache and its behaviour under load. A [`Capacity`] drops queries that exceed it; the real CoreDNS
-//! queues them and becomes slow. `tests/cluster/models.rs` compares results and the number of queries with a real CoreDNS,
-//! and `gang --cluster` shows the overload.
+//! request. Left out: CoreDNS's cache, its CPU and its probes: of overload there is only a [`Capacity`]. `tests/cluster/models.rs`
+//! compares results and the number of queries with a real CoreDNS, and `gang --cluster` shows a real one that is overloaded.
 //!
 //! ```text
 //!   world     what there is: namespaces, Services, endpoints, names outside; plain data with a builder
