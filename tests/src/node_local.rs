@@ -266,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn misses_at_the_same_instant_are_each_forwarded() {
         let (dns, node_local) = bed().await;
-        dns.set_capacity(Capacity { per_second: 20.0, queue: 100, loss: 0.0, seed: 0 });
+        dns.set_capacity(Capacity { per_second: 20.0, queue: Some(100), loss: 0.0, seed: 0 });
         let asks = (0..5).map(|_| ask(node_local.address(), "api.example.com."));
         futures_util::future::join_all(asks).await;
         assert_eq!(dns.counts().of_name("api.example.com"), 5);
