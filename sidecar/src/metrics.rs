@@ -216,7 +216,7 @@ impl Metrics {
 /// The bounds of the histogram: from a fast cluster DNS to our deadline.
 const EXCHANGE_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 4.0];
 
-/// The bounds of the histogram of waits: 0.3 s is where a second attempt begins, 0.4 s where an expired answer is given,
+/// The bounds of the histogram of waits: 0.1 s is where a lost question is sent again, 0.4 s where an expired answer is given,
 /// 5 s where glibc has given up.
 const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.3, 0.5, 1.0, 2.0, 5.0];
 
