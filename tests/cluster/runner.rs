@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use podlocal_harness::cluster::load;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, NODE_EXEC_VARIABLE, has_node_access};
 use podlocal_harness::failure::{Failure, Tried as _};
@@ -219,7 +220,11 @@ impl Bed {
         for namespace in context.namespaces() {
             match &verdict {
                 Ok(()) => namespace.delete().await.map_err(|failure| Failed::from(failure.to_string()))?,
-                Err(_) => eprintln!("{}, kept:\n{}", namespace.name, namespace.describe().await),
+                Err(_) => {
+                    eprintln!("{}, kept:\n{}", namespace.name, namespace.describe().await);
+                    let stopped = load::stop(&namespace).await;
+                    stopped.unwrap_or_else(|failure| eprintln!("{}: {failure}", namespace.name));
+                }
             }
         }
         verdict

@@ -10,13 +10,16 @@ use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::Value;
 
 use super::client::{self, Libc, Lookup};
-use super::eventually;
 use super::namespace::Namespace;
 use super::pods::container_status;
+use super::{eventually, kubectl};
 use crate::failure::Failure;
 
 /// The milliseconds from the begin of one lookup to that of the next.
 const INTERVAL: &str = "50";
+
+/// The name of the pod.
+const POD: &str = "load";
 
 /// A pod that resolves names until it is deleted.
 #[derive(Clone)]
@@ -41,7 +44,13 @@ pub struct Summary {
 
 /// A pod, `load`, for [`Load::start`].
 pub fn pod(libc: Libc, names: &[&str]) -> Value {
-    client::pod("load", libc, &[&["getaddr", "--every", INTERVAL], names].concat())
+    client::pod(POD, libc, &[&["getaddr", "--every", INTERVAL], names].concat())
+}
+
+/// Deletes the load of a namespace that is kept, if there is one: it would slow down whatever is tested next.
+pub async fn stop(namespace: &Namespace) -> Result<(), Failure> {
+    let words = ["--namespace", &namespace.name, "delete", "pod", POD, "--ignore-not-found", "--wait=false"];
+    kubectl(&words).await.map(drop)
 }
 
 /// The time as the lookups of a load have it: seconds since 1970.

@@ -95,10 +95,16 @@ async fn tier_answers(context: &Context, workload: &str, service: &str) -> Resul
     .await?;
     let pod = context.namespace.run(pod(workload, Libc::Glibc, &SLEEP)).await?;
     assert_eq!(tier_of(&context.namespace.pod(&pod).await?).as_deref(), Some(address));
-    let before = queries(&tier, service).await?;
     assert_resolves(&context.namespace, &pod, &["www.example.net", "kubernetes.default"]).await?;
-    let after = queries(&tier, service).await?;
-    assert!(after > before, "no query reached the tier: {after} as before");
+    // kube-proxy learns of the tier's pods a moment after they are ready; until then cluster DNS answers alone.
+    let before = queries(&tier, service).await?;
+    let mut uncached = (0..).map(|number| format!("not-cached-{number}.example.net"));
+    eventually("a query of the new pod reaches the tier", async || {
+        let name = uncached.next().unwrap_or_default();
+        context.namespace.look_up(&pod, &[&name]).await?;
+        Ok((queries(&tier, service).await? > before).then_some(()))
+    })
+    .await?;
     Ok(pod)
 }
 
