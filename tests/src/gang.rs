@@ -7,6 +7,7 @@
 //!   names      names to look up -> a world that has them; pure
 //!   run        one way: a cluster of its own, all pods, a start signal, again when one failed -> figures
 //!   figures    what came of it
+//!   law        figures -> what is worse than without us; pure
 //!   table      figures -> what is printed
 //!   charts     figures -> what is drawn
 //!   cluster    the same arms on a real cluster
@@ -17,6 +18,7 @@ pub mod charts;
 pub mod cluster;
 pub mod figures;
 pub mod job;
+pub mod law;
 pub mod names;
 mod progress;
 pub mod run;

@@ -19,6 +19,7 @@ mod node_local;
 mod start;
 pub mod table;
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use podlocal_harness::cluster::coredns::CoreDns;
@@ -29,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::figures::Figures;
 use self::start::Pace;
 use super::arm::Arm;
+use super::law;
 use crate::failure::{Failure, Tried};
 
 /// What is run.
@@ -44,6 +46,8 @@ pub struct Options {
     pub missing: Vec<String>,
     /// The CPU limits of CoreDNS, `10m`; `None` for no limit.
     pub limits: Vec<Option<String>>,
+    /// How often each arm is run with each limit.
+    pub runs: u32,
     /// A context that is no test cluster's, whose CoreDNS may be limited all the same.
     pub allowed: Option<String>,
 }
@@ -67,13 +71,16 @@ pub fn parse_limit(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// Whether in no injected arm more lookups failed than in the arm [`Arm::Direct`] with the same limit, where that was run.
-pub fn is_never_worse(arms: &[Figures]) -> bool {
-    arms.iter().filter(|figures| figures.arm.is_injected()).all(|injected| {
-        let mut others = arms.iter().filter(|figures| figures.coredns_cpu == injected.coredns_cpu);
-        let direct = others.find(|figures| figures.arm == Arm::Direct);
-        direct.is_none_or(|direct| injected.failed <= direct.failed)
-    })
+/// What breaks the law, for each limit and injected arm, where the arm [`Arm::Direct`] was run with the same limit.
+pub fn breaches(runs: &[Figures]) -> Vec<String> {
+    let limits: BTreeSet<Option<&str>> = runs.iter().map(|figures| figures.coredns_cpu.as_deref()).collect();
+    let of_limit = |limit: Option<&str>| {
+        let runs = runs.iter().filter(|figures| figures.coredns_cpu.as_deref() == limit);
+        let costs: Vec<_> = runs.map(|figures| (figures.arm, figures.cost())).collect();
+        let limit = limit.unwrap_or("no limit").to_owned();
+        law::breaches(&costs).into_iter().map(move |breach| format!("CoreDNS with {limit}, {breach}"))
+    };
+    limits.into_iter().flat_map(of_limit).collect()
 }
 
 /// Runs every arm with every limit, and adds the figures of each to `figures` as soon as it has ended.
@@ -127,12 +134,18 @@ impl Bed<'_> {
             product::install(&self.cluster).await?;
         }
         let mut pace = Pace::default();
-        for limit in &self.options.limits {
-            for arm in &self.options.arms {
-                let limit = limit.as_deref();
-                let name = format!("{} at {}", arm.name(), limit.unwrap_or("no limit"));
-                let of_arm = self.run_arm(*arm, limit, &mut pace).await.tried(|| name)?;
-                figures.push(of_arm);
+        // The arms in turn: what else the machine does changes with the minutes.
+        for run in 1..=self.options.runs {
+            if self.options.runs > 1 {
+                eprintln!("gang: run {run} of {}", self.options.runs);
+            }
+            for limit in &self.options.limits {
+                for arm in &self.options.arms {
+                    let limit = limit.as_deref();
+                    let name = format!("{} at {}", arm.name(), limit.unwrap_or("no limit"));
+                    let of_arm = self.run_arm(*arm, limit, &mut pace).await.tried(|| name)?;
+                    figures.push(of_arm);
+                }
             }
         }
         Ok(())
@@ -168,16 +181,17 @@ mod tests {
             figures.failed = failed;
             figures
         };
-        let mut arms = vec![
+        let mut runs = vec![
             figures(Arm::Direct, "10m", 2),
             figures(Arm::Direct, "50m", 0),
             figures(Arm::NodeLocal, "50m", 9),
             figures(Arm::Injected, "10m", 2),
             figures(Arm::Shared, "20m", 5),
         ];
-        assert!(is_never_worse(&arms));
-        arms.push(figures(Arm::Injected, "50m", 1));
-        assert!(!is_never_worse(&arms));
+        assert_eq!(breaches(&runs), [""; 0]);
+        runs.push(figures(Arm::Injected, "50m", 1));
+        let breach = "CoreDNS with 50m, with PodLocal DNS: failed lookups: 0 without injection, 1 with it";
+        assert_eq!(breaches(&runs), [breach]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::arm::Arm;
+use super::law::Cost;
 use super::{Lookup, steps_as_json};
 use crate::cluster_dns::{Counts, Step, Transport};
 
@@ -73,6 +74,11 @@ impl Figures {
     /// All queries that the cluster DNS got.
     pub fn queries(&self) -> u64 {
         self.queries_udp + self.queries_tcp
+    }
+
+    /// What the law compares.
+    pub fn cost(&self) -> Cost {
+        Cost::new(self.failed, self.queries(), &self.started_seconds, self.pods)
     }
 
     /// Whether every application ran at the first attempt, and got what it expected.

@@ -7,6 +7,7 @@ use podlocal_harness::cluster::client::Lookup;
 use serde::Serialize;
 
 use super::super::arm::Arm;
+use super::super::law::Cost;
 use super::arm_run::QUIET;
 
 /// The errors of a name that does not exist, as `gai_strerror` of glibc and musl puts EAI_NONAME.
@@ -99,6 +100,11 @@ impl Figures {
         #[expect(clippy::cast_sign_loss, reason = "a rate and a time are not negative")]
         let others = if self.is_disturbed() { others.round() as u64 } else { 0 };
         self.queries = (after - before).saturating_sub(others);
+    }
+
+    /// What the law compares.
+    pub fn cost(&self) -> Cost {
+        Cost::new(self.failed, self.queries, &self.pod_seconds, self.pods)
     }
 
     /// Whether CoreDNS had so much to do beside the gang that its figures are not the gang's alone.
