@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::metrics::sum;
-use super::pods::restarts;
+use super::pods::{container_status, restarts};
 use super::{Cluster, eventually, kubectl, name_of};
 use crate::failure::{Failure, Tried};
 
@@ -77,13 +77,15 @@ impl CoreDns {
 
     /// Starts it anew, with cold caches: one replica with this CPU limit (`10m`), or with none. Waits until it is
     /// ready.
+    ///
+    /// The limit is set in place when it is ready (Kubernetes 1.33): with 10 millicores it would take a minute to start.
     pub async fn restart(&self, cpu: Option<&str>) -> Result<(), Failure> {
         let deployment = self.read().await?;
         let saved = saved(&deployment).unwrap_or_else(|| original(&deployment));
         let mut containers = saved["containers"].clone();
         for container in containers.as_array_mut().into_iter().flatten() {
             if container["name"] == CONTAINER {
-                limit(container, cpu);
+                remove_cpu(container);
             }
         }
         let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis().to_string();
@@ -94,7 +96,11 @@ impl CoreDns {
                 "spec": { "containers": containers },
             } },
         }))
-        .await
+        .await?;
+        match cpu {
+            Some(cpu) => self.limit(cpu).await,
+            None => Ok(()),
+        }
     }
 
     /// Gives it back the replicas and resources that it had before the first [`Self::restart`], and waits until it is
@@ -137,12 +143,32 @@ impl CoreDns {
         self.cluster.get(&self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE)), &self.deployment).await
     }
 
+    /// Limits the CPU of the pods that are there, and waits until the kubelet has done so.
+    async fn limit(&self, cpu: &str) -> Result<(), Failure> {
+        let resources = json!({ "requests": { "cpu": cpu }, "limits": { "cpu": cpu } });
+        let patch =
+            json!({ "spec": { "containers": [{ "name": CONTAINER, "resources": resources }] } }).to_string();
+        for pod in self.pods().await? {
+            let name = name_of(&pod);
+            let words =
+                ["--namespace", NAMESPACE, "patch", "pod", name, "--subresource=resize", "--patch", &patch];
+            kubectl(&words).await?;
+        }
+        eventually("CoreDNS has its CPU limit", async || {
+            let has_limit = |pod: &Value| {
+                let status = container_status(pod, CONTAINER);
+                status.is_some_and(|status| status["resources"]["limits"]["cpu"] == cpu)
+            };
+            Ok(self.pods().await?.iter().all(has_limit).then_some(()))
+        })
+        .await
+    }
+
     /// Patches the Deployment and waits until only pods of the new template are there, and ready.
     async fn patch(&self, patch: &Value) -> Result<(), Failure> {
         let deployments = self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE));
         self.cluster.patch(&deployments, &self.deployment, patch).await?;
         let workload = format!("deployment/{}", self.deployment);
-        // With ten millicores it takes most of a minute.
         kubectl(&["--namespace", NAMESPACE, "rollout", "status", &workload, "--timeout=300s"]).await?;
         let replicas = self.read().await?["spec"]["replicas"].as_u64().unwrap_or(1);
         eventually("the former pods of CoreDNS are gone", async || {
@@ -170,17 +196,11 @@ fn saved(deployment: &Value) -> Option<Value> {
     serde_json::from_str(deployment["metadata"]["annotations"][SAVED].as_str()?).ok()
 }
 
-/// Sets the CPU limit of a container, and a request that does not exceed it; `None` removes the limit.
-fn limit(container: &mut Value, cpu: Option<&str>) {
-    match cpu {
-        Some(cpu) => {
-            container["resources"]["limits"]["cpu"] = json!(cpu);
-            container["resources"]["requests"]["cpu"] = json!(cpu);
-        }
-        None => {
-            if let Some(Value::Object(limits)) = container.pointer_mut("/resources/limits") {
-                limits.remove("cpu");
-            }
+/// Removes the CPU limit of a container, and its request, which may be above the limit that follows.
+fn remove_cpu(container: &mut Value) {
+    for part in ["/resources/limits", "/resources/requests"] {
+        if let Some(Value::Object(resources)) = container.pointer_mut(part) {
+            resources.remove("cpu");
         }
     }
 }
@@ -190,23 +210,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_changes_the_cpu_alone_and_its_request_fits() {
-        let before = json!({ "name": "coredns", "resources": {
+    fn only_the_cpu_is_removed_before_a_limit() {
+        let mut container = json!({ "name": "coredns", "resources": {
             "limits": { "memory": "170Mi", "cpu": "1" }, "requests": { "cpu": "100m", "memory": "70Mi" },
         } });
-        let mut limited = before.clone();
-        limit(&mut limited, Some("10m"));
-        let expected = json!({
-            "limits": { "memory": "170Mi", "cpu": "10m" }, "requests": { "cpu": "10m", "memory": "70Mi" },
-        });
-        assert_eq!(limited["resources"], expected);
-        let mut unlimited = before;
-        limit(&mut unlimited, None);
-        let expected =
-            json!({ "limits": { "memory": "170Mi" }, "requests": { "cpu": "100m", "memory": "70Mi" } });
-        assert_eq!(unlimited["resources"], expected);
+        remove_cpu(&mut container);
+        let expected = json!({ "limits": { "memory": "170Mi" }, "requests": { "memory": "70Mi" } });
+        assert_eq!(container["resources"], expected);
         let mut bare = json!({ "name": "coredns" });
-        limit(&mut bare, None);
+        remove_cpu(&mut bare);
         assert!(bare["resources"].is_null());
     }
 
