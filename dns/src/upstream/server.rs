@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::round_trip::{LONGEST, NO_SAMPLE, RoundTrip};
+use super::round_trip::{LONGEST, LONGEST_OF_SLOW, NO_SAMPLE, RoundTrip};
 
 /// Failures in a row after which a server is ejected. One may be a lost datagram.
 const FAILURES_IN_A_ROW: u32 = 2;
@@ -52,11 +52,10 @@ pub struct Standing {
 }
 
 impl Server {
-    /// A question is sent to it. One that is sent when the timer has expired is what the timer asks for.
+    /// A question is sent to it. The timer begins again: whether the server is there, and what was lost before, the answer
+    /// to the new question shows as well as one that is sent again (RFC 8985 section 7.2).
     pub(super) fn sent(&mut self, now: Instant) {
-        if self.expires_at.is_none_or(|at| now >= at) {
-            self.expires_at = Some(now + self.timer());
-        }
+        self.expires_at = Some(now + self.timer());
     }
 
     /// It gave a response. Whether that is news: its timer had expired, or has become much shorter.
@@ -105,9 +104,12 @@ impl Server {
         self.expires_at = Some(now + self.timer());
     }
 
-    /// The time to wait for a response, which every expiry doubles.
+    /// The time to wait for a response, which every expiry doubles. A server that is known to be slow is not silent yet.
     fn timer(&self) -> Duration {
-        (self.round_trip.timer().min(LONGEST) * 2_u32.saturating_pow(self.expiries.min(8))).min(LONGEST)
+        match self.expiries {
+            0 => self.round_trip.timer().min(LONGEST_OF_SLOW),
+            expiries => (self.round_trip.timer() * 2_u32.saturating_pow(expiries.min(8))).min(LONGEST),
+        }
     }
 
     /// The time that a question is given before it counts as late.

@@ -17,10 +17,12 @@ use crate::wire::TYPE_A;
 
 impl<U: Upstream> Resolver<U> {
     /// The flight of the other type of address, where its NXDOMAIN would answer this question too and is likely: two
-    /// labels and more below a namespace are mostly an expansion.
+    /// labels and more below a namespace are mostly an expansion, unless another name below that Service exists.
     pub(super) fn sibling_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
         match self.search.verdict(key) {
-            Verdict::Below(Family { service: Some(_), .. }) if !self.patience.waits_for(key.name()) => {
+            Verdict::Below(Family { service: Some(service), .. })
+                if !self.patience.waits_for(key.name()) && !self.suspects.is_known(service) =>
+            {
                 self.questions.under_way(&search::sibling(key)?)
             }
             _ => None,
@@ -49,7 +51,7 @@ impl<U: Upstream> Resolver<U> {
     pub(super) fn learn(self: &Arc<Self>, key: &Key, entry: &Entry) {
         let Verdict::Below(family) = self.search.verdict(key) else { return };
         if !entry.is_missing_name() {
-            return;
+            return family.service.into_iter().for_each(|service| self.suspects.note_known(service));
         }
         if let Some(service) = family.service {
             self.suspects.note(service, key.name());
@@ -69,13 +71,16 @@ pub(super) fn above(key: &Key, name: &[u8]) -> Key {
     key.with_name(name).with_type(TYPE_A)
 }
 
-/// The latest suspicions, a fixed number of them.
+/// What was last seen below Services, for a fixed number of them.
 #[derive(Debug)]
 pub struct Suspects {
     hasher: RandomState,
-    /// By the hash of the Service's name: that hash, and the hash of the name that was missing.
+    /// By the hash of the Service's name: that hash, and the hash of the name that was missing, or [`KNOWN`].
     slots: Mutex<[(u64, u64); SLOTS]>,
 }
+
+/// In place of the name that was missing: one exists.
+const KNOWN: u64 = 0;
 
 /// A pod looks below a few Services; a collision costs one question.
 const SLOTS: usize = 64;
@@ -90,13 +95,23 @@ impl Default for Suspects {
 impl Suspects {
     /// Notes that `name`, below `service`, is missing.
     pub fn note(&self, service: &[u8], name: &[u8]) {
-        self.with_slot(service, |slot, hash| *slot = (hash, self.hasher.hash_one(name)));
+        self.with_slot(service, |slot, hash| *slot = (hash, self.hash(name)));
+    }
+
+    /// Notes that a name below `service` exists.
+    pub fn note_known(&self, service: &[u8]) {
+        self.with_slot(service, |slot, hash| *slot = (hash, KNOWN));
+    }
+
+    /// Whether the last name that was asked for below `service` exists.
+    pub fn is_known(&self, service: &[u8]) -> bool {
+        self.with_slot(service, |slot, hash| *slot == (hash, KNOWN))
     }
 
     /// Whether another name than this one was missing below `service`.
     pub fn is_suspect(&self, service: &[u8], name: &[u8]) -> bool {
-        let name = self.hasher.hash_one(name);
-        self.with_slot(service, |slot, hash| slot.0 == hash && slot.1 != name)
+        let name = self.hash(name);
+        self.with_slot(service, |slot, hash| slot.0 == hash && ![name, KNOWN].contains(&slot.1))
     }
 
     /// Forgets the suspicion: the Service exists.
@@ -108,8 +123,13 @@ impl Suspects {
         });
     }
 
+    /// Never [`KNOWN`], nor what an empty slot has.
+    fn hash(&self, name: &[u8]) -> u64 {
+        self.hasher.hash_one(name).max(1)
+    }
+
     fn with_slot<T>(&self, service: &[u8], look: impl FnOnce(&mut (u64, u64), u64) -> T) -> T {
-        let hash = self.hasher.hash_one(service).max(1);
+        let hash = self.hash(service);
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         look(&mut slots[hash as usize % SLOTS], hash)
     }
@@ -128,5 +148,9 @@ mod tests {
         assert!(!suspects.is_suspect(b"another", b"other"));
         suspects.clear(b"service");
         assert!(!suspects.is_suspect(b"service", b"other"));
+        suspects.note(b"service", b"name");
+        suspects.note_known(b"service");
+        assert!(suspects.is_known(b"service") && !suspects.is_suspect(b"service", b"other"));
+        assert!(!suspects.is_known(b"another"), "nothing is known of a Service that nobody asked about");
     }
 }
