@@ -9,7 +9,7 @@
 //! | nothing yet: no server has answered anything | the timer of the server is one second (RFC 8961 section 4) |
 //! | the server has answered | SRTT + 4 RTTVAR, at least 100 ms |
 //! | the server answered a question that was sent at about the same time or later, and this one has waited for the timer | it was lost: sent again, three times at most and if the budget allows, the second time over TCP. The timer of the question doubles |
-//! | the server has answered nothing since the last question was sent, for its timer (5 s at most) | *one* question of the pod is sent again; the timer of the server doubles, and is 3.5 s at most from then on |
+//! | the server has answered nothing since the last question was sent, for its timer | *one* question of the pod that has waited for SRTT + 4 RTTVAR is sent again; the timer of the server doubles, to 3.5 s at most |
 //! | the silent server answers a question | what was sent to it before that question is lost: sent again, spread over 0.1 s |
 //! | there is another server that was not tried | a question that has waited for the timer is sent to that one, once |
 //! | the server refuses the connection | the next server is asked immediately; the only one after 1 and 3 s, for each question: nobody has received it |

@@ -17,10 +17,6 @@ pub const MARGIN: Duration = Duration::from_millis(100);
 /// The longest timer of a silent server: so that clients that wait are answered within 4 s of its return.
 pub const LONGEST: Duration = Duration::from_millis(3500);
 
-/// The longest timer of a server that has just answered, slowly: when glibc asks again, resolv.conf(5). At [`LONGEST`] each
-/// pod of a gang would ask a CoreDNS again that needs 4 s for the questions of all.
-pub const LONGEST_OF_SLOW: Duration = Duration::from_secs(5);
-
 /// SRTT and RTTVAR of one server.
 ///
 /// Every transmission has a socket of its own, so an answer is never taken for that to another transmission, and every

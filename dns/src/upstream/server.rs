@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::round_trip::{LONGEST, LONGEST_OF_SLOW, NO_SAMPLE, RoundTrip};
+use super::round_trip::{LONGEST, NO_SAMPLE, RoundTrip};
 
 /// Failures in a row after which a server is ejected. One may be a lost datagram.
 const FAILURES_IN_A_ROW: u32 = 2;
@@ -104,12 +104,9 @@ impl Server {
         self.expires_at = Some(now + self.timer());
     }
 
-    /// The time to wait for a response, which every expiry doubles. A server that is known to be slow is not silent yet.
+    /// The time to wait for a response, which every expiry doubles.
     fn timer(&self) -> Duration {
-        match self.expiries {
-            0 => self.round_trip.timer().min(LONGEST_OF_SLOW),
-            expiries => (self.round_trip.timer() * 2_u32.saturating_pow(expiries.min(8))).min(LONGEST),
-        }
+        (self.round_trip.timer().min(LONGEST) * 2_u32.saturating_pow(self.expiries.min(8))).min(LONGEST)
     }
 
     /// The time that a question is given before it counts as late.

@@ -99,6 +99,26 @@ fn a_server_that_answers_nothing_gets_one_question_of_many_again() {
 }
 
 #[test]
+fn a_new_question_starts_the_timer_of_a_silent_server_again() {
+    let mut stage = Stage::new();
+    let mut first = stage.begin();
+    assert_eq!(stage.sent(&mut first, 900, false), [""; 0]);
+    stage.begin();
+    assert_eq!(stage.sent(&mut first, 2500, false), ["1900 udp Timeout"]);
+}
+
+#[test]
+fn a_server_that_took_2_s_has_6_s_for_the_next_answer() {
+    let mut stage = Stage::new();
+    let slow = stage.begin();
+    stage.pass(2000);
+    stage.answer(&slow, 0);
+    let mut exchange = stage.begin();
+    let sent = stage.sent(&mut exchange, 17_000, false);
+    assert_eq!(sent, ["8000 udp Timeout", "14000 udp Timeout"]);
+}
+
+#[test]
 fn an_answer_to_a_later_question_shows_that_an_earlier_one_is_lost() {
     let mut stage = Stage::new();
     let (mut lost, mut again) = (stage.begin(), stage.begin());
