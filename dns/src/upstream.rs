@@ -156,14 +156,17 @@ impl Policy {
     }
 
     /// Whether a question that no client waits for may be asked now: always while the servers answer; while they do not,
-    /// once in every interval of their timer, as one of the questions by which their return is found.
+    /// once in every interval of their timer, as one of the questions by which their return is found. While all refuse, when
+    /// the last one is over, which was sent three times.
     pub fn may_refresh(&mut self, now: Instant) -> bool {
         if !self.condition(now).is_down {
             return true;
         }
         let is_due = self.refresh_at.is_none_or(|at| now >= at);
         if is_due {
-            self.refresh_at = Some(now + round_trip::LONGEST);
+            let are_gone = self.servers.iter().all(Server::is_gone);
+            let pause = if are_gone { PATIENCE_WITH_REFUSAL } else { round_trip::LONGEST };
+            self.refresh_at = Some(now + pause);
         }
         is_due
     }

@@ -218,13 +218,12 @@ impl Bed {
             restored.unwrap_or_else(|failure| eprintln!("after {}: {failure}", test.name));
         }
         for namespace in context.namespaces() {
-            match &verdict {
-                Ok(()) => namespace.delete().await.map_err(|failure| Failed::from(failure.to_string()))?,
-                Err(_) => {
-                    eprintln!("{}, kept:\n{}", namespace.name, namespace.describe().await);
-                    let stopped = load::stop(&namespace).await;
-                    stopped.unwrap_or_else(|failure| eprintln!("{}: {failure}", namespace.name));
-                }
+            if verdict.is_ok() {
+                namespace.delete().await.map_err(|failure| Failed::from(failure.to_string()))?;
+            } else {
+                eprintln!("{}, kept:\n{}", namespace.name, namespace.describe().await);
+                let stopped = load::stop(&namespace).await;
+                stopped.unwrap_or_else(|failure| eprintln!("{}: {failure}", namespace.name));
             }
         }
         verdict

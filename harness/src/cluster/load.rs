@@ -10,6 +10,7 @@ use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::Value;
 
 use super::client::{self, Libc, Lookup};
+use super::metrics::SIDECAR_PORT;
 use super::namespace::Namespace;
 use super::pods::container_status;
 use super::{eventually, kubectl};
@@ -81,6 +82,11 @@ impl Load {
     /// Every lookup until now.
     pub async fn lookups(&self) -> Result<Vec<Lookup>, Failure> {
         Ok(Lookup::read_all(&self.namespace.log(&self.pod, "client").await?))
+    }
+
+    /// What the sidecar of the pod exports to Prometheus.
+    pub async fn scrape(&self) -> Result<String, Failure> {
+        self.namespace.cluster.scrape(&self.namespace.name, &self.pod, SIDECAR_PORT).await
     }
 
     /// The lookups that were under way between two times, of [`now`]. It waits until the last of them has ended.

@@ -6,14 +6,18 @@ use futures_util::future::try_join_all;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::load::{self, Load, Summary, now};
+use podlocal_harness::cluster::metrics::sum;
 use podlocal_harness::failure::Failure;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{NAMES, annotate, assert_none_failed};
 use crate::runner::{Context, Test, tests};
 
 /// How long CoreDNS is gone.
 const OUTAGE: Duration = Duration::from_secs(45);
+
+/// Nobody believes sooner that it is gone.
+const SILENCE_NOTICED: Duration = Duration::from_secs(4);
 
 /// How soon after its return its answers are used.
 const FRESH_WITHIN: f64 = 4.0;
@@ -39,12 +43,20 @@ async fn cached_names_resolve_while_coredns_is_gone_for_45_seconds(context: Cont
     context.release_installation();
     let begin = now();
     dns.stop().await?;
-    sleep(OUTAGE).await;
+    sleep(SILENCE_NOTICED).await;
+    let (sent, counting) = (transmissions(&load).await?, Instant::now());
+    sleep(OUTAGE.saturating_sub(SILENCE_NOTICED)).await;
+    let (sent, seconds) = (transmissions(&load).await? - sent, counting.elapsed().as_secs_f64());
     dns.start_again(AFTER).await?;
     let back = now();
     sleep(Duration::from_secs_f64(FRESH_WITHIN)).await;
     let summary = load.between(begin, now()).await?;
     assert_none_failed("CoreDNS gone for 45 s", summary);
+    eprintln!("CoreDNS gone for 45 s: the sidecar sent {sent} queries in {seconds:.1} s");
+    assert!(
+        sent <= seconds,
+        "more than one query a second to a server that is gone: {sent} in {seconds:.1} s"
+    );
 
     let lookups = load.lookups().await?;
     let fresh = lookups.iter().find(|lookup| lookup.addresses == AFTER.addresses);
@@ -96,6 +108,12 @@ async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Re
     assert_eq!((summary.lookups, summary.failed), (PODS * NAMES_OF_A_POD, 0), "{summary}");
     assert_none_failed("CoreDNS with 10 millicores", load.between(begin, now()).await?);
     Ok(())
+}
+
+/// How often the sidecar of the load has sent a question upstream; questions that still wait are not counted.
+async fn transmissions(load: &Load) -> Result<f64, Failure> {
+    let text = load.scrape().await?;
+    Ok(sum(&text, "podlocal_dns_upstream_exchanges_total", &[]))
 }
 
 /// A CoreDNS of the test's own, and a load that asks it.
