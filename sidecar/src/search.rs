@@ -97,11 +97,13 @@ impl Search {
         if self.is_probe(key.name()) {
             return Verdict::Probe;
         }
+        if self.zone_at(key.name()).is_none() {
+            let (_, class) = key.type_and_class();
+            let completion = if class == CLASS_IN { self.completion(key.name()) } else { None };
+            return completion.map_or(Verdict::Ask, Verdict::Complete);
+        }
         if !is_address(key) {
             return Verdict::Ask;
-        }
-        if self.zone_at(key.name()).is_none() {
-            return self.completion(key.name()).map_or(Verdict::Ask, Verdict::Complete);
         }
         match self.inside(key.name()) {
             Verdict::Impossible if self.assist >= SearchAssist::Impossible => Verdict::Impossible,
@@ -184,7 +186,7 @@ impl Search {
         }
     }
 
-    /// Whether the search list is tried here for a name outside the cluster domain: the C library asked for it as it
+    /// Whether the search list is tried here for a name outside the cluster domain, of whatever type: the client asked for it as it
     /// is, because it has `ndots` dots or more, where Kubernetes' own `ndots` would have expanded it. Not for a name
     /// that ends in a search domain: it is what an expansion looks like.
     fn completion(&self, name: &[u8]) -> Option<Complete> {

@@ -121,11 +121,22 @@ fn r6_other_types_and_classes_are_asked_for() {
     let search = Search::new(&settings(SearchAssist::Full));
     for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
         assert_eq!(verdict(&search, "api.example.com.cluster.local", kind), "ask");
-        assert_eq!(verdict(&search, "db.prod.svc", kind), "ask");
     }
-    let name = wire::name_from_text("a.cluster.local").expect("a name");
-    let chaos = Key::new(&wire::question(&name, TYPE_A, 3), Flags(0), false);
-    assert_eq!(search.verdict(&chaos), Verdict::Ask);
+    for name in ["a.cluster.local", "db.prod.svc"] {
+        let name = wire::name_from_text(name).expect("a name");
+        let chaos = Key::new(&wire::question(&name, TYPE_A, 3), Flags(0), false);
+        assert_eq!(search.verdict(&chaos), Verdict::Ask);
+    }
+}
+
+#[test]
+fn names_of_every_type_are_completed() {
+    let search = Search::new(&settings(SearchAssist::Full));
+    for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
+        assert_eq!(verdict(&search, "_http._tcp.db.prod.svc", kind), "at once", "type {kind}");
+        assert_eq!(verdict(&search, "_http._tcp.db.prod", kind), "complete", "type {kind}");
+        assert_eq!(verdict(&search, "4.3.2.1.in-addr.arpa", kind), "ask", "type {kind}");
+    }
 }
 
 #[test]
@@ -210,7 +221,7 @@ fn a_probe_of_another_proxy_is_answered_here_whatever_its_type_and_the_assist() 
             "a.b.podlocal-dns-probe.cluster.local",
             "a.podlocal-dns-probe.example",
         ] {
-            assert_eq!(verdict(&search, other, TYPE_TXT), "ask", "{other}");
+            assert_ne!(verdict(&search, other, TYPE_TXT), "probe", "{other}");
         }
     }
 }

@@ -13,11 +13,11 @@
 //! asked 2                                   so many questions reached the upstream since the last such line
 //! ```
 //!
-//! SAYS: `ADDRESS ttl 60`, `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`, `silent`, `panic`, each with `in 2s` behind it for
+//! SAYS: `ADDRESS ttl 60`, `RECORD ttl 60` (some record of the type that is asked for), `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`, `silent`, `panic`, each with `in 2s` behind it for
 //! an answer that takes so long instead of 1 ms. Negative answers carry an SOA of `soa 30` seconds unless another is given. The last
 //! line that fits wins; what no line fits does not exist.
 //!
-//! WORDS: `ttl 30` (of the first record), `took 400ms` (of the still clock), an address, `alias NAME`.
+//! WORDS: `ttl 30` (of the first record), `took 400ms` (of the still clock), an address, `alias NAME`, `holds TYPE`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, ResponseCode};
-use hickory_proto::rr::rdata::SOA;
+use hickory_proto::rr::rdata::{A, AAAA, MX, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_dns::upstream::Condition;
 use podlocal_settings::value;
@@ -180,6 +180,10 @@ fn compare(
                     .iter()
                     .any(|record| record.record_type() == RecordType::CNAME && is_target(record))
             }
+            "holds" => {
+                let rtype = kind_of(next())?;
+                answer.answers.iter().any(|record| record.record_type() == rtype)
+            }
             word => match word.parse::<IpAddr>() {
                 Ok(address) => answer.answers.iter().any(|record| record.data.ip_addr() == Some(address)),
                 Err(_) => outcome.is_some_and(|outcome| outcome.name() == word),
@@ -251,7 +255,7 @@ impl Rule {
 
     /// The response to a question, as it is put on the wire.
     fn response(&self, mut message: Message) -> Message {
-        let question = message.queries[0].name().clone();
+        let (question, rtype) = (message.queries[0].name().clone(), message.queries[0].query_type());
         message.metadata.response_code = match self.says.as_str() {
             "NXDOMAIN" => ResponseCode::NXDomain,
             "SERVFAIL" => ResponseCode::ServFail,
@@ -264,12 +268,28 @@ impl Rule {
                 self.number("ttl", 60),
                 address.into(),
             )]);
+        } else if self.says == "RECORD" {
+            let record = Record::from_rdata(question, self.number("ttl", 60), some_data(rtype));
+            message.insert_answers(vec![record]);
         } else if matches!(self.says.as_str(), "NXDOMAIN" | "NODATA") {
             let (zone, soa) = (Name::from_ascii("cluster.local.").expect("a name"), self.number("soa", 30));
             let data = RData::SOA(SOA::new(zone.clone(), zone.clone(), 1, 7200, 1800, 86400, soa));
             message.insert_authorities(vec![Record::from_rdata(zone, soa, data)]);
         }
         message
+    }
+}
+
+/// Data of that type.
+fn some_data(rtype: RecordType) -> RData {
+    let target = Name::from_ascii("target.example.").expect("a name");
+    match rtype {
+        RecordType::A => RData::A(A::new(203, 0, 113, 1)),
+        RecordType::AAAA => RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        RecordType::MX => RData::MX(MX::new(10, target)),
+        RecordType::PTR => RData::PTR(PTR(target)),
+        RecordType::SRV => RData::SRV(SRV::new(0, 100, 80, target)),
+        _ => RData::TXT(TXT::new(vec!["text".to_owned()])),
     }
 }
 
