@@ -120,6 +120,56 @@ pub fn points_into_header(bytes: &[u8], mut at: usize) -> bool {
     false
 }
 
+/// A record's name without compression, and its data with the names of known types written whole; `None` when one of them
+/// never ends.
+pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
+    // Bytes, character strings and names before the rest.
+    let (fixed, strings, names) = match record.kind {
+        2..=5 | 7..=9 | 12 | 30 | 39 => (0, 0, 1),
+        6 | 14 | 17 => (0, 0, 2),
+        15 | 18 | 21 | 36 => (2, 0, 1),
+        24 => (18, 0, 1),
+        26 => (2, 0, 2),
+        33 => (6, 0, 1),
+        35 => (4, 3, 1),
+        _ => (0, 0, 0),
+    };
+    let mut at = record.rdata.start + fixed;
+    for _ in 0..strings {
+        at += 1 + usize::from(*bytes.get(at)?);
+    }
+    let mut data = bytes.get(record.rdata.start..at)?.to_vec();
+    for _ in 0..names {
+        data.extend(plain_name(bytes, at)?);
+        at = skip_name(bytes, at)?;
+    }
+    data.extend(bytes.get(at..record.rdata.end)?);
+    Some((plain_name(bytes, record.start)?, data))
+}
+
+fn plain_name(bytes: &[u8], mut at: usize) -> Option<Vec<u8>> {
+    let mut name = Vec::new();
+    while name.len() < 256 {
+        match bytes.get(at)? {
+            0 => {
+                name.push(0);
+                return Some(name);
+            }
+            length @ 1..=63 => {
+                let end = at + 1 + usize::from(*length);
+                name.extend(bytes.get(at..end)?.to_ascii_lowercase());
+                at = end;
+            }
+            192.. if at + 1 < bytes.len() => {
+                let target = usize::from(word(bytes, at) & 0x3fff);
+                at = Some(target).filter(|target| *target < at)?;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match bytes.get(at)? {

@@ -8,9 +8,13 @@
 //!       records:  name, type, class, TTL, RDLENGTH, RDATA
 //! ```
 
+mod compress;
+mod fit;
 mod name;
 mod write;
 
+pub use compress::*;
+pub use fit::*;
 pub use name::*;
 pub use write::*;
 

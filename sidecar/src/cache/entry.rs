@@ -1,9 +1,13 @@
-//! An answer as it is kept: the upstream's own bytes, with the places of their TTLs.
+//! An answer as it is kept: the upstream's own records, compressed where that matters, with the places of their TTLs.
 //!
 //! A hit copies the bytes and patches them; nothing is decoded. A miss is answered by the same writer, so the
 //! first answer looks like the later ones.
+//!
+//! Every answer begins its address records with another one, so that clients that take the first address spread over all of
+//! them. CoreDNS's `loadbalance` shuffles them and MX records; clients of MX, SRV and HTTPS choose by priority themselves
+//! (RFC 5321 section 5.1, RFC 2782, RFC 9460 section 2.4.1), so those stay in the upstream's order, as aliases do.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use triomphe::ThinArc;
@@ -12,7 +16,7 @@ use super::lifetime::{Lifetime, Limits};
 use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{
-    self, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Section,
+    self, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Run, Section,
     TYPE_OPT,
 };
 
@@ -20,7 +24,8 @@ use crate::wire::{
 /// are the same answer, in one block of memory.
 ///
 /// The bytes are the message, with the upstream's flags and counts that fit what is left of it; behind it the places of
-/// its TTLs, two bytes each. Whoever reads records goes by the counts, and does not come that far.
+/// its TTLs, two bytes each, and the runs of records that are rotated, six bytes each. Whoever reads records goes by the
+/// counts, and does not come that far.
 #[derive(Debug, Clone)]
 pub struct Entry(ThinArc<Facts, u8>);
 
@@ -33,11 +38,29 @@ struct Facts {
     lifetime: Lifetime,
     /// How often it was given, up to [`POPULAR`].
     given: AtomicU8,
-    /// Whether somebody is asking for it anew, ahead of its end.
-    refreshing: AtomicBool,
-    /// Whether it was given after its end, because the upstream was too slow.
-    was_given_stale: AtomicBool,
+    /// [`REFRESHING`] and [`GIVEN_STALE`].
+    marks: AtomicU8,
+    /// How many runs of records are rotated.
+    runs: u8,
+    /// How far the next answer is rotated.
+    turn: AtomicU8,
 }
+
+impl Facts {
+    /// Of an answer that nobody was given yet.
+    fn with_lifetime(&self, lifetime: Lifetime) -> Self {
+        let Self { message_length, question_length, stored, runs, .. } = *self;
+        let turn = AtomicU8::new(self.turn.load(Ordering::Relaxed));
+        let (given, marks) = (AtomicU8::new(0), AtomicU8::new(0));
+        Self { message_length, question_length, stored, lifetime, given, marks, runs, turn }
+    }
+}
+
+/// Somebody is asking for it anew, ahead of its end.
+const REFRESHING: u8 = 1;
+
+/// It was given after its end, because the upstream was too slow.
+const GIVEN_STALE: u8 = 2;
 
 /// From how many hits on an answer is popular, and refreshed before it expires.
 const POPULAR: u8 = 2;
@@ -66,10 +89,8 @@ impl Entry {
     ) -> Result<Self, Malformed> {
         let message = Message::new(response).ok_or(Malformed)?;
         let mut counts = [0; 3];
-        let mut places = Vec::new();
-        let mut bytes = Vec::with_capacity(response.len());
         let mut end = HEADER_LENGTH + question_length;
-        bytes.extend_from_slice(response);
+        let mut bytes = response.to_vec();
         for record in message.records(question_length) {
             let record = record?;
             if record.kind == TYPE_OPT {
@@ -79,7 +100,6 @@ impl Entry {
                 break;
             }
             counts[record.section as usize] += 1;
-            places.extend(u16::try_from(record.ttl_at).map_err(|_| Malformed)?.to_ne_bytes());
             wire::put_ttl(
                 &mut bytes,
                 record.ttl_at,
@@ -89,16 +109,30 @@ impl Entry {
         }
         bytes.truncate(end);
         wire::put_counts(&mut bytes, 1, counts);
+        let mut runs = Vec::new();
+        if counts != [1, 0, 0]
+            && let Some(compressed) = wire::compress(&bytes, question_length)
+            && compressed.len() <= bytes.len().max(FITS_EVERYWHERE)
+        {
+            bytes = compressed;
+            runs.extend(Message::new(&bytes).ok_or(Malformed)?.runs(question_length).take(u8::MAX.into()));
+        }
         let facts = Facts {
             message_length: u16::try_from(bytes.len()).map_err(|_| Malformed)?,
             question_length: question_length as u16,
             stored: now,
             lifetime,
             given: AtomicU8::new(0),
-            refreshing: AtomicBool::new(false),
-            was_given_stale: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
+            runs: runs.len() as u8,
+            // The id of our question, a random number: caches that start together begin with different records.
+            turn: AtomicU8::new(message.id() as u8),
         };
-        bytes.append(&mut places);
+        let records = Message::new(&bytes).ok_or(Malformed)?.records(question_length);
+        let places = records.map(|record| u16::try_from(record?.ttl_at).map_err(|_| Malformed));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        let numbers = places.into_iter().chain(runs.into_iter().flat_map(Run::numbers));
+        bytes.extend(numbers.flat_map(u16::to_ne_bytes));
         Ok(Self(ThinArc::from_header_and_slice(facts, &bytes)))
     }
 
@@ -125,18 +159,18 @@ impl Entry {
         let Lifetime::Positive(seconds) = self.facts().lifetime else { return false };
         let life = Duration::from_secs(seconds.into());
         now.saturating_duration_since(self.facts().stored) >= life * 9 / 10
-            && !self.facts().refreshing.swap(true, Ordering::Relaxed)
+            && self.facts().marks.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0
     }
 
     /// Notes that it was given after its end, because the answer under way is slow: who comes next and would wait for
     /// the same one need not.
     pub fn note_given_stale(&self) {
-        self.facts().was_given_stale.store(true, Ordering::Relaxed);
+        self.facts().marks.fetch_or(GIVEN_STALE, Ordering::Relaxed);
     }
 
     /// Whether it was given after its end.
     pub fn was_given_stale(&self) -> bool {
-        self.facts().was_given_stale.load(Ordering::Relaxed)
+        self.facts().marks.load(Ordering::Relaxed) & GIVEN_STALE != 0
     }
 
     /// Whether there is no such name, for every type: the end of an alias has its own types.
@@ -161,23 +195,11 @@ impl Entry {
     /// The same answer; a negative one lives at most that long.
     #[must_use]
     pub fn shortened(self, most: u32) -> Self {
-        let Facts { message_length, question_length, stored, lifetime: Lifetime::Negative(seconds), .. } =
-            *self.facts()
-        else {
-            return self;
-        };
-        let facts = Facts {
-            message_length,
-            question_length,
-            stored,
-            lifetime: Lifetime::Negative(seconds.min(most)),
-            given: AtomicU8::new(0),
-            refreshing: AtomicBool::new(false),
-            was_given_stale: AtomicBool::new(false),
-        };
+        let Lifetime::Negative(seconds) = self.facts().lifetime else { return self };
+        let facts = self.facts().with_lifetime(Lifetime::Negative(seconds.min(most)));
         let mut bytes = self.bytes().to_vec();
-        let (message, places) = bytes.split_at_mut(message_length.into());
-        wire::cap_ttls(message, numbers(places), most);
+        let (message, places) = bytes.split_at_mut(facts.message_length.into());
+        wire::cap_ttls(message, numbers(self.places(places)), most);
         Self(ThinArc::from_header_and_slice(facts, &bytes))
     }
 
@@ -206,14 +228,17 @@ impl Entry {
     }
 
     /// Writes it as the answer to a client's query, in at most `limit` bytes: the client's id, its RD and CD bits, its
-    /// spelling of the name, TTLs as they are now, EDNS when the client speaks it. What does not fit is left
-    /// out, record by record, and TC says so (RFC 2181 section 9). Allocates only when `out` must grow.
+    /// spelling of the name, TTLs as they are now, address records in another order than the last time, EDNS when the client
+    /// speaks it. What does not fit is left out, and TC says so where it must. Allocates only when `out` must grow.
     pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         out.clear();
         let (message, ttls) = self.parts();
         out.extend_from_slice(message);
         wire::age(out, ttls, self.age(now));
+        if self.facts().runs > 0 {
+            self.rotate(out);
+        }
         let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
         if let Some(edns) = client.edns {
@@ -228,6 +253,9 @@ impl Entry {
         let (message, ttls) = self.parts();
         out.extend_from_slice(message);
         wire::put_ttls(out, ttls, STALE_TTL);
+        if self.facts().runs > 0 {
+            self.rotate(out);
+        }
         let opt_length = if client.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
         if let Some(edns) = client.edns {
@@ -240,8 +268,7 @@ impl Entry {
     fn finish(&self, client: &Client<'_>, limit: usize, opt_length: usize, out: &mut Vec<u8>) {
         wire::put_question(out, client.question);
         let mut flags = self.flags(client);
-        if out.len() + opt_length > limit {
-            self.truncate(out, limit.saturating_sub(opt_length));
+        if out.len() + opt_length > limit && self.truncate(out, client, limit.saturating_sub(opt_length)) {
             flags.0 |= Flags::TC;
         }
         wire::put_header(out, client.id, flags);
@@ -257,22 +284,42 @@ impl Entry {
         Flags(flags)
     }
 
-    /// Keeps the answers that fit whole. Old stub resolvers (musl before 1.2.4) never ask again by TCP and live
-    /// on what a truncated answer holds, so an empty one would be "no such address" to them.
-    fn truncate(&self, out: &mut Vec<u8>, limit: usize) {
-        let mut kept = 0;
-        let mut end = HEADER_LENGTH + usize::from(self.facts().question_length);
-        if let Some(message) = Message::new(self.bytes()) {
-            let records = message.records(usize::from(self.facts().question_length)).map_while(Result::ok);
-            for record in
-                records.take_while(|record| record.section == Section::Answer && record.end <= limit)
-            {
-                kept += 1;
-                end = record.end;
-            }
+    /// Keeps what fits; whether TC must say that something is missing (RFC 2181 section 9).
+    ///
+    /// | what does not fit | TC |
+    /// |---|---|
+    /// | the answer section | yes |
+    /// | anything, and there is no answer: an SOA or a proof that nothing is there, a referral and its glue (RFC 9471) | yes |
+    /// | the authority section behind an answer, for who wants DNSSEC: it may hold proof (RFC 4035 section 3.1.3.3) | yes |
+    /// | the authority section behind an answer | no |
+    /// | the additional section behind an answer | no |
+    #[cold]
+    fn truncate(&self, out: &mut Vec<u8>, client: &Client<'_>, limit: usize) -> bool {
+        let Some(message) = Message::new(out) else { return true };
+        let fit = message.fit(self.facts().question_length.into(), limit);
+        let [answers, ..] = message.record_counts();
+        out.truncate(fit.end);
+        wire::put_counts(out, 1, fit.counts);
+        let wants_dnssec = client.edns.is_some_and(|edns| edns.dnssec_ok);
+        match fit.left_out {
+            Section::Answer => true,
+            Section::Authority => answers == 0 || wants_dnssec,
+            Section::Additional => answers == 0,
         }
-        out.truncate(end);
-        wire::put_counts(out, 1, [kept, 0, 0]);
+    }
+
+    /// Lets every run of address records in the copy begin with the next one. Two answers at the same moment may begin with
+    /// the same one: that costs less than to make sure.
+    #[inline(never)] // most answers have one address
+    fn rotate(&self, out: &mut [u8]) {
+        let turn = &self.facts().turn;
+        let turns = turn.load(Ordering::Relaxed);
+        turn.store(turns.wrapping_add(1), Ordering::Relaxed);
+        let (_, tail) = self.bytes().split_at(self.facts().message_length.into());
+        let mut runs = numbers(tail.get(self.places(tail).len()..).unwrap_or_default());
+        while let (Some(start), Some(size), Some(count)) = (runs.next(), runs.next(), runs.next()) {
+            Run { start, size, count }.rotate(out, turns);
+        }
     }
 
     fn facts(&self) -> &Facts {
@@ -285,8 +332,13 @@ impl Entry {
 
     /// The message, and where its TTLs stand.
     fn parts(&self) -> (&[u8], impl Iterator<Item = u16>) {
-        let (message, places) = self.bytes().split_at(self.facts().message_length.into());
-        (message, numbers(places))
+        let (message, tail) = self.bytes().split_at(self.facts().message_length.into());
+        (message, numbers(self.places(tail)))
+    }
+
+    /// The places of the TTLs, out of what is kept behind the message.
+    fn places<'a>(&self, tail: &'a [u8]) -> &'a [u8] {
+        tail.split_at(tail.len() - RUN_LENGTH * usize::from(self.facts().runs)).0
     }
 
     /// Whole seconds since it came.
@@ -294,6 +346,12 @@ impl Entry {
         u32::try_from(now.saturating_duration_since(self.facts().stored).as_secs()).unwrap_or(u32::MAX)
     }
 }
+
+/// The length of a run in an entry.
+const RUN_LENGTH: usize = size_of::<[u16; 3]>();
+
+/// What fits for every client, with our OPT record: it need not become shorter.
+const FITS_EVERYWHERE: usize = 512 - OPT_LENGTH - EXTENDED_ERROR_LENGTH;
 
 /// What a block has beside the facts and the bytes: how many hold it, and how many bytes there are.
 const BLOCK_HEADER: usize = 2 * size_of::<usize>();

@@ -64,6 +64,26 @@ impl fmt::Display for NameText<'_> {
     }
 }
 
+/// The labels of the name that stands at `at` of a message, compressed or not. Ends early where the name is malformed; a pointer
+/// leads back, and a name has 127 labels at most.
+pub(super) fn labels_at(bytes: &[u8], mut at: usize) -> impl Iterator<Item = &[u8]> {
+    let next = move || {
+        loop {
+            let length = usize::from(*bytes.get(at)?);
+            let label_at = at + 1;
+            match length >> 6 {
+                0 if length > 0 => {
+                    at = label_at + length;
+                    return bytes.get(label_at..at);
+                }
+                3 => at = Some(usize::from(get_u16(bytes, at)? & 0x3fff)).filter(|target| *target < at)?,
+                _ => return None,
+            }
+        }
+    };
+    std::iter::from_fn(next).take(LONGEST_NAME / 2)
+}
+
 /// Where the name that begins at `start` ends in place. Compression pointers (RFC 1035 section 4.1.4) are
 /// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must lead to labels that end
 /// before the ones that it stands behind, so further and further back, and a loop is impossible.

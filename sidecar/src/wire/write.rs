@@ -150,7 +150,7 @@ pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
     message.extend_from_slice(data);
 }
 
-fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+pub(super) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     if let Some(place) = bytes.get_mut(at..at + 2) {
         place.copy_from_slice(&value.to_be_bytes());
     }

@@ -110,6 +110,114 @@ fn rfc2181_9_what_does_not_fit_is_left_out_whole_and_tc_is_set() {
     assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, 100));
 }
 
+/// The last octets of the addresses in so many answers.
+fn orders(entry: &Entry, answers: usize, limit: usize) -> Vec<Vec<u8>> {
+    let last = |record: &Record| record.data.ip_addr().map(|address| address.to_string());
+    let order = |reply: &Decoded| reply.answers.iter().filter_map(last).collect::<Vec<_>>();
+    let replies = (0..answers).map(|_| written(entry, &query("a.example", 0, &[]), Instant::now(), limit));
+    let last_octet = |text: &String| text.rsplit(['.', ':']).next().and_then(|last| last.parse().ok());
+    replies.map(|reply| order(&reply).iter().filter_map(last_octet).collect()).collect()
+}
+
+#[test]
+fn each_address_is_the_first_as_often_as_the_others() {
+    for count in [2, 3, 7] {
+        let entry = entry(&response((0..count).map(|last| a(last, 60)).collect()), 60, Instant::now());
+        let orders = orders(&entry, 10 * usize::from(count), 512);
+        for last in 0..count {
+            assert_eq!(orders.iter().filter(|order| order[0] == last).count(), 10, "{last} of {count}");
+        }
+        for mut order in orders {
+            order.sort_unstable();
+            assert!(order.iter().copied().eq(0..count), "all of them, once");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_gets_a_part_gets_every_address_in_time() {
+    let entry = entry(&response((0..100).map(|last| a(last, 60)).collect()), 60, Instant::now());
+    let mut seen = orders(&entry, 100, 512).concat();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 100);
+}
+
+#[test]
+fn ipv6_addresses_are_rotated_and_so_are_those_of_a_stale_answer() {
+    let aaaa = |last: u16| {
+        let address = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last);
+        Record::from_rdata(name("a.example."), 60, RData::AAAA(address.into()))
+    };
+    let entry = entry(&response(vec![aaaa(1), aaaa(2)]), 60, Instant::now());
+    let (first, second) = (orders(&entry, 1, 512), orders(&entry, 1, 512));
+    assert_ne!(first, second);
+    let mut firsts = Vec::new();
+    for _ in 0..2 {
+        let mut out = Vec::new();
+        entry.write_stale(&query("a.example", 0, &[]), 512, &mut out);
+        firsts.push(Decoded::from_vec(&out).expect("decodes").answers[0].clone());
+    }
+    assert_ne!(firsts[0], firsts[1]);
+}
+
+#[test]
+fn aliases_stay_in_order_before_the_addresses_of_the_last() {
+    let alias = |from: &str, to: &str| {
+        Record::from_rdata(name(from), 60, RData::CNAME(hickory_proto::rr::rdata::CNAME(name(to))))
+    };
+    let end = |last| Record::from_rdata(name("c.example."), 60, a(last, 60).data);
+    let records = vec![alias("a.example.", "b.example."), alias("b.example.", "c.example."), end(1), end(2)];
+    let entry = entry(&response(records.clone()), 60, Instant::now());
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let reply = written(&entry, &query("a.example", 0, &[]), Instant::now(), 512);
+        assert_eq!(reply.answers[..2], records[..2]);
+        ends.push(reply.answers[2].clone());
+    }
+    assert_ne!(ends[0], ends[1]);
+}
+
+#[test]
+fn caches_that_start_together_begin_with_different_addresses() {
+    let firsts = [0, 1].map(|id| {
+        let mut message = response(vec![a(1, 60), a(2, 60)]);
+        message.metadata.id = id;
+        orders(&entry(&message, 60, Instant::now()), 1, 512)
+    });
+    assert_ne!(firsts[0], firsts[1]);
+}
+
+#[test]
+fn rfc2181_9_tc_is_set_when_what_was_asked_for_does_not_fit() {
+    let texts = |owner: &str, count: u8| -> Vec<_> {
+        let text = |number: u8| RData::TXT(hickory_proto::rr::rdata::TXT::from_bytes(vec![&[number; 40]]));
+        (0..count).map(|number| Record::from_rdata(name(owner), 60, text(number))).collect()
+    };
+    // Answers, authority, additional records; does TC say that some are missing, without and with DO?
+    for (answers, authorities, additionals, expected) in [
+        (1, 20, 0, [false, true]),
+        (1, 0, 20, [false, false]),
+        (1, 2, 20, [false, false]),
+        (20, 0, 0, [true, true]),
+        (0, 20, 0, [true, true]),
+        (0, 1, 20, [true, true]),
+        (1, 2, 2, [false, false]),
+    ] {
+        let mut message = response(texts("a.example.", answers));
+        message.insert_authorities(texts("example.", authorities));
+        message.insert_additionals(texts("b.example.", additionals));
+        let entry = entry(&message, 60, Instant::now());
+        let queries = [query("a.example", 1, OPT_512), query("a.example", 1, OPT_DO)];
+        let replies = queries.map(|query| written(&entry, &query, Instant::now(), 512));
+        let truncated = [0, 1].map(|reply| replies[reply].metadata.truncation);
+        assert_eq!(truncated, expected, "{answers} {authorities} {additionals}");
+        let [reply, _] = &replies;
+        assert!(reply.authorities.is_empty() || reply.authorities.len() == usize::from(authorities));
+        assert!(reply.additionals.is_empty() || reply.additionals.len() == usize::from(additionals));
+    }
+}
+
 #[test]
 fn an_entry_is_fresh_for_its_whole_seconds_and_not_longer() {
     let now = Instant::now();

@@ -1,0 +1,204 @@
+//! Name compression (RFC 1035 section 4.1.4): the same records in fewer bytes, with pointers of our own alone.
+//!
+//! | name | is written |
+//! |---|---|
+//! | an owner | as a pointer to what was written before, as far as that goes |
+//! | in the data of a type of RFC 1035 | the same |
+//! | in the data of a later type that an old server may have compressed | whole (RFC 3597 section 4) |
+//! | in the data of any other type | byte for byte as it came: nobody may compress it |
+
+use std::collections::HashMap;
+
+use super::{CLASS_IN, HEADER_LENGTH, Message, Record, labels, labels_at, name_end, put_u16};
+
+/// What a pointer can lead to.
+const LAST_TARGET: usize = 0x3fff;
+
+/// The message with all names compressed; letters keep their case. `None` when it is malformed, when a record is of another
+/// class than IN, whose data may have another form, or when it would become too long.
+pub fn compress(message: &[u8], question_length: usize) -> Option<Vec<u8>> {
+    let head = message.get(..HEADER_LENGTH + question_length)?;
+    let mut writer = Writer { bytes: Vec::with_capacity(message.len()), places: HashMap::new() };
+    writer.bytes.extend_from_slice(head.get(..HEADER_LENGTH)?);
+    writer.name(message, HEADER_LENGTH, false)?;
+    writer.bytes.extend_from_slice(head.get(writer.bytes.len()..)?);
+    for record in Message::new(message)?.records(question_length) {
+        let record = record.ok().filter(|record| record.class == CLASS_IN)?;
+        writer.name(message, record.start, true)?;
+        writer.bytes.extend_from_slice(message.get(record.ttl_at - 4..record.ttl_at + 4)?);
+        writer.data(message, &record)?;
+        u16::try_from(writer.bytes.len()).ok()?;
+    }
+    Some(writer.bytes)
+}
+
+struct Writer {
+    bytes: Vec<u8>,
+    /// Every name that was written and every end of one, and where.
+    places: HashMap<Vec<u8>, u16>,
+}
+
+impl Writer {
+    /// Copies the name that stands at `at` of the message.
+    fn name(&mut self, message: &[u8], at: usize, may_point: bool) -> Option<()> {
+        name_end(message, at)?;
+        let mut name = Vec::with_capacity(64);
+        for label in labels_at(message, at) {
+            name.push(label.len() as u8);
+            name.extend_from_slice(label);
+        }
+        name.push(0);
+        for (label, rest) in labels(&name) {
+            let here = self.bytes.len();
+            match self.places.get(rest) {
+                Some(place) if may_point => {
+                    self.bytes.extend_from_slice(&(0xc000 | place).to_be_bytes());
+                    return Some(());
+                }
+                None if here <= LAST_TARGET => {
+                    self.places.insert(rest.to_vec(), here as u16);
+                }
+                _ => {}
+            }
+            self.bytes.push(label.len() as u8);
+            self.bytes.extend_from_slice(label);
+        }
+        self.bytes.push(0);
+        Some(())
+    }
+
+    /// Copies the data of a record, and its length.
+    fn data(&mut self, message: &[u8], record: &Record<'_>) -> Option<()> {
+        let length_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        let form = Form::of(record.kind);
+        let start = record.ttl_at + 6;
+        let mut at = start + form.fixed;
+        for _ in 0..form.strings {
+            at += 1 + usize::from(*message.get(at)?);
+        }
+        self.bytes.extend_from_slice(message.get(start..at)?);
+        for _ in 0..form.names {
+            self.name(message, at, form.may_point)?;
+            at = name_end(message, at)?;
+        }
+        self.bytes.extend_from_slice(message.get(at..record.end)?);
+        let length = u16::try_from(self.bytes.len() - length_at - 2).ok()?;
+        put_u16(&mut self.bytes, length_at, length);
+        Some(())
+    }
+}
+
+/// Where the names stand in the data of a type.
+struct Form {
+    /// The bytes before them.
+    fixed: usize,
+    /// The character strings behind those.
+    strings: usize,
+    /// How many names follow.
+    names: usize,
+    /// Whether they may be compressed.
+    may_point: bool,
+}
+
+impl Form {
+    /// That of the types of RFC 1035 section 3.3 that hold names, and of those that RFC 3597 section 4 lists. What is in
+    /// neither list has no names for us.
+    fn of(kind: u16) -> Self {
+        let (fixed, strings, names, may_point) = match kind {
+            2..=5 | 7..=9 | 12 => (0, 0, 1, true), // NS, MD, MF, CNAME, MB, MG, MR, PTR
+            6 | 14 => (0, 0, 2, true),             // SOA, MINFO
+            15 => (2, 0, 1, true),                 // MX
+            17 => (0, 0, 2, false),                // RP
+            18 | 21 | 36 => (2, 0, 1, false),      // AFSDB, RT, KX
+            24 => (18, 0, 1, false),               // SIG
+            26 => (2, 0, 2, false),                // PX
+            30 | 39 => (0, 0, 1, false),           // NXT, DNAME
+            33 => (6, 0, 1, false),                // SRV
+            35 => (4, 3, 1, false),                // NAPTR
+            _ => (0, 0, 0, false),
+        };
+        Self { fixed, strings, names, may_point }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x01a\x02ex\x00\x00\xff\x00\x01";
+
+    /// An answer with these records: owner, type and data as they are.
+    fn message(records: &[(&[u8], u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![0, 7, 0x81, 0x80, 0, 1, 0, records.len() as u8, 0, 0, 0, 0];
+        bytes.extend_from_slice(QUESTION);
+        for (owner, kind, data) in records {
+            bytes.extend_from_slice(owner);
+            bytes.extend_from_slice(&kind.to_be_bytes());
+            bytes.extend_from_slice(b"\x00\x01\x00\x00\x00\x3c\x00");
+            bytes.push(data.len() as u8);
+            bytes.extend_from_slice(data);
+        }
+        bytes
+    }
+
+    fn compressed(records: &[(&[u8], u16, &[u8])]) -> Option<Vec<u8>> {
+        compress(&message(records), QUESTION.len())
+    }
+
+    const ASKED: &[u8] = b"\x01a\x02ex\x00";
+    const POINTER: &[u8] = b"\xc0\x0c";
+
+    #[test]
+    fn owners_and_names_of_rfc1035_become_pointers() {
+        let whole = [
+            (ASKED, 1, b"\x0a\x00\x00\x01".as_slice()),
+            (ASKED, 5, b"\x01b\x02ex\x00"),
+            (b"\x01b\x02ex\x00", 15, b"\x00\x0a\x01b\x02ex\x00"),
+            (b"\x02ex\x00", 6, b"\x02ns\x02ex\x00\x01a\x02ex\x00SERIAL-AND-SO-ON...."),
+        ];
+        let expected = [
+            (POINTER, 1, b"\x0a\x00\x00\x01".as_slice()),
+            (POINTER, 5, b"\x01b\xc0\x0e"),
+            (b"\xc0\x32", 15, b"\x00\x0a\xc0\x32"),
+            (b"\xc0\x0e", 6, b"\x02ns\xc0\x0e\xc0\x0cSERIAL-AND-SO-ON...."),
+        ];
+        assert_eq!(compressed(&whole), Some(message(&expected)));
+        assert_eq!(compressed(&expected), Some(message(&expected)), "what is compressed stays as it is");
+    }
+
+    #[test]
+    fn rfc3597_4_names_of_later_types_are_written_whole_and_unknown_data_as_it_came() {
+        let came = [
+            (POINTER, 33, b"\x00\x00\x00\x00\x00\x50\x01b\xc0\x0e".as_slice()),
+            (POINTER, 35, b"\x00\x01\x00\x02\x01u\x00\x02re\xc0\x0c"),
+            (POINTER, 65_399, b"\x01a\x02ex\x00\xc0\x0c"),
+        ];
+        let expected = [
+            (POINTER, 33, b"\x00\x00\x00\x00\x00\x50\x01b\x02ex\x00".as_slice()),
+            (POINTER, 35, b"\x00\x01\x00\x02\x01u\x00\x02re\x01a\x02ex\x00"),
+            (POINTER, 65_399, b"\x01a\x02ex\x00\xc0\x0c"),
+        ];
+        assert_eq!(compressed(&came), Some(message(&expected)));
+    }
+
+    #[test]
+    fn letters_keep_their_case() {
+        let mixed = [(b"\x01A\x02ex\x00".as_slice(), 1, b"\x0a\x00\x00\x01".as_slice())];
+        let expected = [(b"\x01A\xc0\x0e".as_slice(), 1, b"\x0a\x00\x00\x01".as_slice())];
+        assert_eq!(compressed(&mixed), Some(message(&expected)));
+    }
+
+    #[test]
+    fn a_record_whose_data_has_another_form_leaves_the_message_as_it_is() {
+        for (kind, data) in
+            [(5, b"\x01b".as_slice()), (5, b""), (15, b"\x00"), (35, b"\x00\x01\x00\x02\x09u")]
+        {
+            assert_eq!(compressed(&[(POINTER, kind, data)]), None, "type {kind}");
+        }
+        let mut other_class = message(&[(POINTER, 1, b"\x0a\x00\x00\x01")]);
+        let class_at = HEADER_LENGTH + QUESTION.len() + 5;
+        other_class[class_at] = 3;
+        assert_eq!(compress(&other_class, QUESTION.len()), None, "CHAOS has another A");
+    }
+}

@@ -1,0 +1,237 @@
+//! Truncation beside CoreDNS's: for every number of records and every size that a client takes, a client gets at least the
+//! records that CoreDNS would have sent it directly.
+//!
+//! CoreDNS answers by `Msg.Truncate` of miekg/dns: uncompressed when that fits, else compressed, else as many records as
+//! fit. [`coredns`] counts as that does; the upstream's answer comes to us uncompressed.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
+use podlocal_sidecar::cache::entry::Entry;
+use podlocal_sidecar::cache::lifetime::{Lifetime, Limits};
+use podlocal_sidecar::query::Query;
+
+const SIZES: [Option<usize>; 8] =
+    [None, Some(512), Some(768), Some(1024), Some(1220), Some(1232), Some(1452), Some(4096)];
+
+/// An answer section and an additional section for a question.
+struct Answer {
+    asked: Name,
+    kind: RecordType,
+    answers: Vec<Record>,
+    additionals: Vec<Record>,
+}
+
+#[test]
+fn no_client_gets_fewer_records_than_from_coredns_itself() {
+    let mut compared = 0;
+    for shape in [addresses, addresses6, services, aliases, alias_of_many, pointers, mail, servers, texts] {
+        for count in 1..=60 {
+            let answer = shape(count);
+            let entry = answer.entry();
+            for size in SIZES {
+                answer.is_no_worse_than_direct(&entry, size);
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 9 * 60 * SIZES.len());
+}
+
+#[test]
+fn what_coredns_sends_whole_without_edns_is_whole() {
+    for (answer, fits) in [(addresses(19), true), (services(4), true), (addresses(60), false)] {
+        assert_eq!(answer.coredns(512, 0).0 == answer.answers.len(), fits);
+        assert_eq!(!answer.written(&answer.entry(), None).metadata.truncation, fits);
+    }
+}
+
+#[test]
+fn rfc2181_9_additional_records_that_do_not_fit_do_not_set_tc() {
+    let many = services(8);
+    let reply = many.written(&many.entry(), None);
+    assert!(!reply.metadata.truncation, "all {} answers are there", reply.answers.len());
+    assert_eq!(reply.answers.len(), 8);
+    assert!(reply.additionals.len() < 8);
+}
+
+impl Answer {
+    /// Kept from what an upstream sends that compresses nothing.
+    fn entry(&self) -> Entry {
+        let mut message = Message::new(3, MessageType::Response, OpCode::Query);
+        message.add_query(Question::query(self.asked.clone(), self.kind));
+        message.insert_answers(self.answers.clone());
+        message.insert_additionals(self.additionals.clone());
+        message.set_edns(Edns::new());
+        let mut bytes = Vec::new();
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_name_encoding(NameEncoding::Uncompressed);
+        message.emit(&mut encoder).expect("encodes");
+        let limits = Limits {
+            min_ttl: Duration::ZERO,
+            max_ttl: Duration::from_hours(1),
+            negative_max_ttl: Duration::from_secs(30),
+            zone: Name::root(),
+        };
+        let length = self.asked.to_string().len() + 1 + 4;
+        Entry::new(&bytes, length, Lifetime::Positive(30), &limits, Instant::now()).expect("well formed")
+    }
+
+    /// What a client of that EDNS size gets; `None` speaks no EDNS.
+    fn written(&self, entry: &Entry, size: Option<usize>) -> Message {
+        let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+        message.add_query(Question::query(self.asked.clone(), self.kind));
+        if size.is_some() {
+            message.set_edns(Edns::new());
+        }
+        let bytes = message.to_vec().expect("encodes");
+        let query = Query::parse(&bytes).expect("a query");
+        let (mut out, limit) = (Vec::new(), size.unwrap_or(512));
+        entry.write(&query, Instant::now(), limit, &mut out);
+        assert!(out.len() <= limit);
+        Message::from_vec(&out).expect("what we write decodes")
+    }
+
+    fn is_no_worse_than_direct(&self, entry: &Entry, size: Option<usize>) {
+        let reply = self.written(entry, size);
+        let opt_length = if size.is_some() { 11 } else { 0 };
+        let (answers, additionals) = self.coredns(size.unwrap_or(512), opt_length);
+        let what = format!("{} of {} in {size:?}", self.kind, self.answers.len());
+        assert!(reply.answers.len() >= answers, "{what}: {} answers for {answers}", reply.answers.len());
+        assert!(
+            reply.additionals.len() >= additionals,
+            "{what}: fewer than {additionals} additional records"
+        );
+        assert_eq!(reply.metadata.truncation, reply.answers.len() < self.answers.len(), "{what}: TC");
+        assert!(reply.answers.iter().all(|record| self.answers.contains(record)), "{what}: made up");
+    }
+
+    /// How many records of both sections CoreDNS sends.
+    fn coredns(&self, size: usize, opt_length: usize) -> (usize, usize) {
+        let (mut known, mut length) = (HashSet::new(), 12 + 4);
+        length += name_length(&self.asked, length, true, &mut known);
+        let mut fitting = |records: &[Record]| {
+            let ends = records.iter().take_while(|record| {
+                length += record_length(record, length, &mut known);
+                length + opt_length <= size
+            });
+            ends.count()
+        };
+        let answers = fitting(&self.answers);
+        (answers, if answers < self.answers.len() { 0 } else { fitting(&self.additionals) })
+    }
+}
+
+fn record_length(record: &Record, at: usize, known: &mut HashSet<String>) -> usize {
+    let owner = name_length(&record.name, at, true, known) + 10;
+    let at = at + owner;
+    owner
+        + match &record.data {
+            RData::A(_) => 4,
+            RData::AAAA(_) => 16,
+            RData::CNAME(CNAME(name)) | RData::PTR(PTR(name)) | RData::NS(NS(name)) => {
+                name_length(name, at, true, known)
+            }
+            RData::MX(mx) => 2 + name_length(&mx.exchange, at + 2, true, known),
+            RData::SRV(srv) => 6 + name_length(&srv.target, at + 6, false, known),
+            RData::TXT(text) => text.txt_data.iter().map(|text| 1 + text.len()).sum(),
+            data => panic!("{data:?} is of no shape"),
+        }
+}
+
+/// The bytes of a name at that place, and what it adds to the names that a pointer can stand for.
+fn name_length(name: &Name, at: usize, may_point: bool, known: &mut HashSet<String>) -> usize {
+    let text = name.to_string();
+    let mut length = 0;
+    while length + 1 < text.len() {
+        let rest = &text[length..];
+        if known.contains(rest) {
+            return if may_point { length + 2 } else { text.len() + 1 };
+        }
+        if at + length < 0x4000 {
+            known.insert(rest.to_owned());
+        }
+        length += rest.find('.').expect("a final dot") + 1;
+    }
+    length + 1
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+const SERVICE: &str = "web.prod.svc.cluster.local.";
+
+fn answer(asked: &str, kind: RecordType, data: impl IntoIterator<Item = RData>) -> Answer {
+    let record = |data| Record::from_rdata(name(asked), 30, data);
+    Answer {
+        asked: name(asked),
+        kind,
+        answers: data.into_iter().map(record).collect(),
+        additionals: Vec::new(),
+    }
+}
+
+fn address(number: u8) -> RData {
+    RData::A(A(Ipv4Addr::new(10, 0, 0, number)))
+}
+
+fn addresses(count: u8) -> Answer {
+    answer(SERVICE, RecordType::A, (0..count).map(address))
+}
+
+fn addresses6(count: u8) -> Answer {
+    let address = |number: u8| RData::AAAA(AAAA(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())));
+    answer(SERVICE, RecordType::AAAA, (0..count).map(address))
+}
+
+fn services(count: u8) -> Answer {
+    let target = |number: u8| name(&format!("10-0-0-{number}.{SERVICE}"));
+    let asked = format!("_http._tcp.{SERVICE}");
+    let service = |number| RData::SRV(SRV::new(0, 100, 80, target(number)));
+    let additionals = (0..count).map(|number| Record::from_rdata(target(number), 30, address(number)));
+    Answer { additionals: additionals.collect(), ..answer(&asked, RecordType::SRV, (0..count).map(service)) }
+}
+
+/// A chain of so many aliases, and the address at its end.
+fn aliases(count: u8) -> Answer {
+    let link = |number: u8| name(&format!("alias-{number}.cdn{}.example.net.", number % 3));
+    let mut answer = answer(&link(0).to_string(), RecordType::A, []);
+    let alias = |number| Record::from_rdata(link(number), 30, RData::CNAME(CNAME(link(number + 1))));
+    answer.answers = (0..count).map(alias).collect();
+    answer.answers.push(Record::from_rdata(link(count), 30, address(1)));
+    answer
+}
+
+/// Two aliases, and so many addresses at their end.
+fn alias_of_many(count: u8) -> Answer {
+    let mut answer = aliases(2);
+    let last = answer.answers.pop().expect("an address").name;
+    answer.answers.extend((0..count).map(|number| Record::from_rdata(last.clone(), 30, address(number))));
+    answer
+}
+
+fn pointers(count: u8) -> Answer {
+    let pod = |number: u8| RData::PTR(PTR(name(&format!("10-0-0-{number}.{SERVICE}"))));
+    answer("1.0.0.10.in-addr.arpa.", RecordType::PTR, (0..count).map(pod))
+}
+
+fn mail(count: u8) -> Answer {
+    let exchange = |number: u8| RData::MX(MX::new(10, name(&format!("mx{number}.mail.example.org."))));
+    answer("example.com.", RecordType::MX, (0..count).map(exchange))
+}
+
+fn servers(count: u8) -> Answer {
+    let server = |number: u8| RData::NS(NS(name(&format!("ns-{number}.example.com."))));
+    answer("example.com.", RecordType::NS, (0..count).map(server))
+}
+
+fn texts(count: u8) -> Answer {
+    let text = |number: u8| RData::TXT(TXT::from_bytes(vec![&[b'x'; 30], &[number]]));
+    answer("example.com.", RecordType::TXT, (0..count).map(text))
+}
