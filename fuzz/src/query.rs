@@ -9,6 +9,8 @@ use crate::walk::{self, HEADER, OPT};
 use crate::{decode, question, word};
 
 const SIG: u16 = 24;
+const NXNAME: u16 = 128;
+const TKEY: u16 = 249;
 const TSIG: u16 = 250;
 const IXFR: u16 = 251;
 const AXFR: u16 = 252;
@@ -109,9 +111,9 @@ fn reasons(bytes: &[u8], message: &Message, read: usize) -> [(Rejected, bool); 1
         (formerr, records.iter().filter(|record| record.kind == OPT).count() > 1),
         (formerr, read != bytes.len()),
         (formerr, options_are_cut_off),
-        (formerr, asked == OPT),
+        (formerr, matches!(asked, 0 | OPT | NXNAME | TSIG | u16::MAX)),
         (Rejected::Answer(Rcode::BADVERS), message.edns.as_ref().is_some_and(|edns| edns.version() != 0)),
-        (notimp, asked == AXFR || asked == IXFR),
+        (notimp, matches!(asked, TKEY | IXFR | AXFR)),
         (notimp, records.iter().any(|record| matches!(record.kind, SIG | TSIG))),
         // No row of its own: a record of the query that breaks the format, as hickory-proto does not see it.
         (formerr, records.iter().any(|record| walk::points_into_header(bytes, record.start))),

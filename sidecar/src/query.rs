@@ -13,8 +13,12 @@
 //! | two OPT records, or one whose name is not the root | FORMERR (RFC 6891 section 6.1.1) |
 //! | bytes behind the last record, or behind the last EDNS option | FORMERR |
 //! | EDNS of a version that we do not speak | BADVERS (RFC 6891 section 6.1.3) |
+//! | a type that no record can have: 0 and 65535 (RFC 6895 section 3.1), OPT, TSIG, NXNAME (RFC 9824) | FORMERR |
 //! | AXFR or IXFR | NOTIMP: a zone is not one message |
+//! | TKEY | NOTIMP: a key is agreed upon with one server (RFC 2930) |
 //! | a signed query (TSIG, SIG(0)) | NOTIMP: our answer could not be signed |
+//!
+//! Every other type is passed on, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
 
 use crate::cache::key::Key;
 use crate::wire::{self, Flags, Malformed, Message, Rcode, TYPE_OPT};
@@ -66,6 +70,8 @@ pub enum Rejected {
 }
 
 const TYPE_SIG: u16 = 24;
+const TYPE_NXNAME: u16 = 128;
+const TYPE_TKEY: u16 = 249;
 const TYPE_TSIG: u16 = 250;
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
@@ -88,8 +94,10 @@ impl<'a> Query<'a> {
         let (edns, marker) = edns(message, question.len())?;
         let (kind, _class) = wire::type_and_class(question);
         match kind {
-            TYPE_OPT => return Err(Rejected::Answer(Rcode::FORMERR)),
-            TYPE_AXFR | TYPE_IXFR => return Err(Rejected::Answer(Rcode::NOTIMP)),
+            0 | TYPE_OPT | TYPE_NXNAME | TYPE_TSIG | u16::MAX => {
+                return Err(Rejected::Answer(Rcode::FORMERR));
+            }
+            TYPE_TKEY | TYPE_AXFR | TYPE_IXFR => return Err(Rejected::Answer(Rcode::NOTIMP)),
             _ => {}
         }
         Ok(Self {
@@ -323,13 +331,32 @@ pub(crate) mod tests {
         }
     }
 
+    /// A query for that type.
+    fn query_of_type(kind: u16) -> Vec<u8> {
+        let mut bytes = query_bytes("a", 0, &[]);
+        let at = bytes.len() - 4;
+        bytes[at..at + 2].copy_from_slice(&kind.to_be_bytes());
+        bytes
+    }
+
     #[test]
-    fn zone_transfers_get_notimp() {
-        for kind in [TYPE_AXFR, TYPE_IXFR] {
-            let mut bytes = query_bytes("a", 0, &[]);
-            let at = bytes.len() - 3;
-            bytes[at] = kind as u8;
-            assert_eq!(rejected(&bytes), Rejected::Answer(Rcode::NOTIMP));
+    fn zone_transfers_and_key_agreement_get_notimp() {
+        for kind in [TYPE_AXFR, TYPE_IXFR, TYPE_TKEY] {
+            assert_eq!(rejected(&query_of_type(kind)), Rejected::Answer(Rcode::NOTIMP), "{kind}");
+        }
+    }
+
+    #[test]
+    fn rfc6895_3_1_types_that_no_record_can_have_get_formerr() {
+        for kind in [0, u16::MAX, TYPE_OPT, TYPE_TSIG, TYPE_NXNAME] {
+            assert_eq!(rejected(&query_of_type(kind)), Rejected::Answer(Rcode::FORMERR), "{kind}");
+        }
+    }
+
+    #[test]
+    fn unassigned_and_obsolete_types_are_passed_on() {
+        for kind in [3, 127, 129, 248, 253, 254, 255, 61_440, 65_280, 65_534] {
+            assert!(Query::parse(&query_of_type(kind)).is_ok(), "{kind}");
         }
     }
 }

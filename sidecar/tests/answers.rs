@@ -226,6 +226,32 @@ async fn rfc3597_unknown_types_and_classes_pass_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_query_for_a_reserved_type_says_nothing_about_other_types() {
+    let upstream = Upstream::start(|query, _| {
+        let is_address = query.queries[0].query_type() == RecordType::A;
+        let answers = if is_address { vec![a("www.example.", 60)] } else { vec![] };
+        let mut answer = reply(query, ResponseCode::NoError, answers);
+        if !is_address {
+            let zone = Name::from_ascii("example.").expect("a name");
+            let soa = SOA::new(zone.clone(), zone.clone(), 1, 1, 1, 1, 30);
+            answer.insert_authorities(vec![Record::from_rdata(zone, 30, RData::SOA(soa))]);
+        }
+        Script::Send(vec![answer])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for kind in [0, 65535, 128, 250].map(RecordType::from) {
+        let reserved = query("www.example.", kind, 1, None);
+        assert_eq!(ask(proxy.dns, &reserved).await.metadata.response_code, ResponseCode::FormErr, "{kind}");
+        let by_tcp = ask_tcp(proxy.dns, &reserved).await;
+        assert_eq!(by_tcp.metadata.response_code, ResponseCode::FormErr, "{kind}");
+        let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 2, None)).await;
+        assert_eq!(answer.answers.len(), 1, "after {kind}");
+    }
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
 async fn rfc5452_9_1_forged_answers_are_ignored_and_the_true_one_awaited() {
     let upstream = Upstream::start(|query, _| {
         let forged = |id: u16, name: &str| {

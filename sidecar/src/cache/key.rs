@@ -19,8 +19,10 @@ pub struct Key {
     length: u16,
 }
 
-/// The switch of [`Key::completed`], beside those of DO, CD and RD.
+/// The switches of [`Key::completed`] and [`Key::for_every_type`], beside those of DO, CD and RD. No query sets them, so
+/// nobody can ask for what is kept under them.
 const COMPLETED: u8 = 1 << 3;
+const EVERY_TYPE: u8 = 1 << 4;
 
 impl Key {
     /// The key of a well-formed question with these flags.
@@ -68,11 +70,12 @@ impl Key {
         key
     }
 
-    /// The place of what holds for every type of the name: that there is no such name. Type 0 is reserved
-    /// (RFC 6895 section 3.1), and nobody asks for it.
+    /// The place of what holds for every type of the name: that there is no such name.
     #[must_use]
     pub fn for_every_type(&self) -> Self {
-        self.with_type(0)
+        let mut key = self.with_type(0);
+        key.set_switches(self.switches() | EVERY_TYPE);
+        key
     }
 
     /// The place of what the search list made of the question, apart from what the upstream says of it.
@@ -175,6 +178,22 @@ mod tests {
             }
         }
         assert_eq!(keys[0], Key::new(QUESTION, Flags(Flags::RD | Flags::AD), false));
+    }
+
+    #[test]
+    fn no_query_has_the_key_of_a_marker() {
+        let key = Key::new(QUESTION, Flags(Flags::RD), false);
+        let markers = [key.for_every_type(), key.completed(), key.for_every_type().completed()];
+        for kind in 0..=u16::MAX {
+            let mut question = QUESTION.to_vec();
+            wire::put_type(&mut question, kind);
+            for flags in [0, Flags::RD, Flags::RD | Flags::CD, u16::MAX] {
+                for dnssec_ok in [false, true] {
+                    let asked = Key::new(&question, Flags(flags), dnssec_ok);
+                    assert!(!markers.contains(&asked), "type {kind}");
+                }
+            }
+        }
     }
 
     #[test]
