@@ -164,6 +164,11 @@ fn rejection_is_sound(bytes: &[u8], rejected: Rejected) {
     };
     assert!(is_written);
     let answer = answer(&out, word(bytes, 0), rcode);
+    if let Some(edns) = answer.edns.as_ref() {
+        let records = walk::walk(bytes).map(|walk| walk.records).unwrap_or_default();
+        let dnssec_ok = records.iter().any(|record| record.kind == OPT && record.ttl & 0x8000 != 0);
+        assert_eq!((rcode, edns.flags().dnssec_ok), (Rcode::BADVERS, dnssec_ok), "RFC 3225 section 3");
+    }
     assert_eq!(answer.metadata.op_code, OpCode::from_u8(bytes[2] >> 3 & 0xf));
     // The first question alone: what follows it may be what is wrong.
     let asked = Some(bytes).filter(|bytes| word(bytes, 4) == 1 && walk::question_is_plain(bytes));

@@ -21,7 +21,7 @@
 //! Every other type is passed on, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
 
 use crate::cache::key::Key;
-use crate::wire::{self, Flags, Malformed, Message, Rcode, TYPE_OPT};
+use crate::wire::{self, Flags, Malformed, Message, Rcode, Record, TYPE_OPT};
 
 /// One well-formed question with all that the answer's form depends on.
 #[derive(Debug, Clone)]
@@ -58,6 +58,13 @@ pub struct Edns {
     pub payload_size: u16,
     /// Whether it wants DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
+}
+
+impl Edns {
+    /// What an OPT record says.
+    pub fn of(opt: &Record<'_>) -> Self {
+        Self { payload_size: opt.class, dnssec_ok: opt.ttl & 0x8000 != 0 }
+    }
 }
 
 /// Why bytes are not a query that we answer.
@@ -184,7 +191,7 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, O
         match record.kind {
             TYPE_OPT if edns.is_some() || !record.is_root => return Err(formerr),
             TYPE_OPT => {
-                edns = Some(Edns { payload_size: record.class, dnssec_ok: record.ttl & 0x8000 != 0 });
+                edns = Some(Edns::of(&record));
                 version = (record.ttl >> 16) as u8;
                 // Another version may have another form of options.
                 if version == 0 {

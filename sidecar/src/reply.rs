@@ -1,7 +1,7 @@
 //! The answers that we write ourselves: errors, and names that do not exist in the cluster domain.
 
 use crate::query::{Client, Edns, Query, Rejected};
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa};
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa, TYPE_OPT};
 
 /// The UDP payload size that we tell others, towards clients and upstreams alike: what passes every path
 /// unfragmented (DNS flag day 2020; RFC 9715 section 3.1).
@@ -13,8 +13,10 @@ pub fn write_rejection(bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> b
         return false;
     };
     let question = if message.question_count() == 1 { message.question() } else { None };
-    // BADVERS has no other way than an OPT record to be said (RFC 6891 section 6.1.3).
-    let edns = (rcode == Rcode::BADVERS).then_some(Edns { payload_size: 0, dnssec_ok: false });
+    // BADVERS has no other way than an OPT record to be said (RFC 6891 section 6.1.3), with DO copied (RFC 3225).
+    let mut records = question.into_iter().flat_map(|question| message.records(question.len()).flatten());
+    let opt = records.find(|record| record.kind == TYPE_OPT).filter(|_| rcode == Rcode::BADVERS);
+    let edns = opt.map(|opt| Edns::of(&opt));
     write(message.id(), message.flags(), question, edns, rcode, out);
     true
 }
@@ -102,10 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn badvers_is_said_in_an_opt_record_of_version_zero() {
-        let answer = rejection(&query_bytes("a", 1, b"\x00\x00\x29\x04\xd0\x00\x05\x00\x00\x00\x00"));
-        let edns = answer.edns.as_ref().expect("an OPT record");
-        assert_eq!((edns.version(), edns.rcode_high()), (0, 1));
+    fn badvers_is_said_in_an_opt_record_of_version_zero_with_do_copied() {
+        for (flags, dnssec_ok) in [([0x00, 0x00], false), ([0x80, 0x00], true), ([0xff, 0xff], true)] {
+            for records_before in [0, 1] {
+                let before = b"\x00\x00\x01\x00\x01\x00\x00\x80\x00\x00\x00".repeat(records_before);
+                let opt = [b"\x00\x00\x29\x04\xd0\x00\x05", flags.as_slice(), b"\x00\x00"].concat();
+                let bytes = query_bytes("a", records_before as u8 + 1, &[before, opt].concat());
+                let answer = rejection(&bytes);
+                let edns = answer.edns.as_ref().expect("an OPT record");
+                assert_eq!((edns.version(), edns.rcode_high()), (0, 1));
+                assert_eq!(edns.flags().dnssec_ok, dnssec_ok, "{flags:?}");
+                assert_eq!(edns.flags().z, 0, "the other flags are ours");
+            }
+        }
     }
 
     #[test]
