@@ -79,6 +79,8 @@ pub struct Settings {
     pub query_log: bool,
     /// The `ndots` option of the injected pod's `resolv.conf`, from which the proxy knows which names are not expanded.
     pub ndots: u8,
+    /// The `ndots` option that the pod would have without the proxy.
+    pub original_ndots: u8,
     /// Whether the cluster DNS stands as second nameserver in the pod's `resolv.conf`.
     pub fallback_nameserver: bool,
     /// The sidecar's image; `None`: the webhook's own default.

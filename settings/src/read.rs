@@ -42,6 +42,7 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
     let mut settings = Settings {
         role: reader.role,
         ndots: reader.ordered(&table::NDOTS, value::number),
+        original_ndots: reader.ordered(&table::ORIGINAL_NDOTS, value::number),
         search_assist: reader.plain(&table::SEARCH_ASSIST, SearchAssist::parse),
         prefetch_names: reader.list(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
         ready_timeout: reader.ordered(&table::READY_TIMEOUT, value::duration),

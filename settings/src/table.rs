@@ -112,6 +112,7 @@ pub const TABLE: &[&Setting] = &[
     &ZONE,
     &NAMESPACE,
     &SEARCH,
+    &ORIGINAL_NDOTS,
     &LISTEN,
     &FALLBACK_NAMESERVER,
     &ADMIN_PORT,

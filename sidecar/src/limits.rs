@@ -33,6 +33,10 @@ pub const FAILURES_REMEMBERED: usize = 1000;
 /// server that takes 9.5 s is still answered within the 10 s that glibc waits.
 pub const SIBLING_WAIT: Duration = Duration::from_millis(300);
 
+/// How long a name that may be one of the cluster's is not asked for as it is, while its namespace is being asked about. A
+/// healthy cluster DNS takes a millisecond; a slow one must not make the client wait twice.
+pub const SEARCH_HEAD_START: Duration = Duration::from_millis(200);
+
 /// The longest life of an answer that says that a patient name is not there.
 pub const PATIENT_NEGATIVE_SECONDS: u32 = 1;
 

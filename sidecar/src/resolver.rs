@@ -3,7 +3,7 @@
 //! ```text
 //!   hit    cache, rules                                     no await, no task
 //!   miss   answer -> question (one flight per question)     asks upstream
-//!                 -> completion (one flight per name)       the search list, candidate by candidate
+//!                 -> completion (one flight per question)   the search list, candidate by candidate, then the question
 //!          an expired answer, when the upstream is silent for 400 ms, at once when it is known to be down
 //! ```
 
@@ -23,7 +23,7 @@ use crate::limits;
 use crate::metrics::{Assist, Gauges, Metrics, Outcome};
 use crate::query::{Client, Query};
 use crate::reply;
-use crate::search::{Complete, Search, Verdict};
+use crate::search::{Search, Verdict};
 use crate::upstream::Upstream;
 use crate::wire::Rcode;
 
@@ -47,7 +47,7 @@ pub struct Resolver<U> {
     cache: Cache,
     /// One exchange per question.
     questions: Arc<Flights<Key, Answer>>,
-    /// One walk through the search list per name and type.
+    /// One walk through the search list per question.
     completions: Arc<Flights<Key, Answer>>,
     failures: Failures,
     suspects: Suspects,
@@ -143,7 +143,6 @@ impl<U: Upstream> Resolver<U> {
             return Some(Outcome::Hit);
         }
         let known = match self.search.verdict(&query.key) {
-            Verdict::Complete(_) => self.cache.get(&query.key.completed(), now).map(Known::Entry),
             Verdict::Probe => return Some(self.probed(query, out)),
             verdict => self.implied(&query.key, verdict, now),
         };
@@ -220,7 +219,7 @@ impl<U: Upstream> Resolver<U> {
         has_stale: bool,
     ) -> Result<(Entry, Role), NoAnswer> {
         let start = tokio::time::Instant::now();
-        let mut answer = pin!(self.answer(key));
+        let mut answer = pin!(self.answer(key, Mode::Remembered));
         if has_stale {
             match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
                 Ok(answer) => return answer,
@@ -233,17 +232,12 @@ impl<U: Upstream> Resolver<U> {
         timeout_at(start + limits::DEADLINE, answer).await.unwrap_or(Err(NoAnswer::Late))
     }
 
-    /// The answer for a client: what the upstream says, and where it says that there is no such name, or the C
-    /// library relies on us, what the search list makes of it.
-    async fn answer(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Entry, Role), NoAnswer> {
+    /// The answer for a client: what the upstream says, or, where the client relies on us, what the search list makes of it.
+    async fn answer(self: &Arc<Self>, key: &Arc<Key>, mode: Mode) -> Result<(Entry, Role), NoAnswer> {
         match self.search.verdict(key) {
-            Verdict::Complete(Complete::AtOnce) => self.completed(key).await,
-            Verdict::Complete(Complete::WhenMissing) => {
-                let (entry, role) = self.question(key, Mode::Remembered).await?;
-                if entry.is_nxdomain() { self.completed(key).await } else { Ok((entry, role)) }
-            }
+            Verdict::Complete => self.completed(key, mode).await,
             Verdict::Ask | Verdict::Impossible | Verdict::Probe | Verdict::Below(_) => {
-                self.question(key, Mode::Remembered).await
+                self.question(key, mode).await
             }
         }
     }
@@ -252,10 +246,7 @@ impl<U: Upstream> Resolver<U> {
     /// answer only while the servers are down or fail (`or_missing`): asking is better. That a peer was missing never is:
     /// it is about to appear.
     fn stale(&self, key: &Key, or_missing: bool) -> Option<Entry> {
-        let other = match self.search.verdict(key) {
-            Verdict::Complete(_) => Some(key.completed()),
-            _ => self.search.shares_missing(key).then(|| key.for_every_type()),
-        };
+        let other = self.search.shares_missing(key).then(|| key.for_every_type());
         let entry = self.cache.get_expired(key).or_else(|| self.cache.get_expired(&other?))?;
         let is_peer = self.patience.waits_for(key.name());
         let is_good = entry.is_positive() || or_missing && !is_peer;
@@ -264,7 +255,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// Whether an answer is under way, to the question as it stands or from the search list.
     fn is_being_asked(&self, key: &Key) -> bool {
-        self.questions.under_way(key).is_some() || self.completions.under_way(&key.completed()).is_some()
+        self.questions.under_way(key).is_some() || self.completions.under_way(key).is_some()
     }
 
     /// Asks in the background, unless somebody does already.
@@ -276,10 +267,7 @@ impl<U: Upstream> Resolver<U> {
         let (resolver, key) = (Arc::clone(self), Arc::new(key.clone()));
         tokio::spawn(async move {
             // The outcome is in the cache; a failure leaves what is there.
-            let _ = match mode {
-                Mode::Anew => resolver.question(&key, mode).await,
-                Mode::Remembered => resolver.answer(&key).await,
-            };
+            let _ = resolver.answer(&key, mode).await;
         });
     }
 }

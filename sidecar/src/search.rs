@@ -20,6 +20,10 @@
 //! R6 goes before R1 to R5; it covers `_zone` (topology-aware names) and SRV's owner names. Clusters that serve more
 //! inside their domain (rewrite, hosts, template, multicluster) switch the rules off. R4 and R5 need
 //! `search-assist: full`, and never concern the pod's own namespace, which exists.
+//!
+//! A name outside the cluster domain with at least `ndots` dots and fewer than `original-ndots` is one that the client would
+//! have expanded before the injection and does not expand now, or only after asking for it as it is. So it is expanded
+//! here, before it is asked for as it is: a name inside the cluster never leaves it because of the lower `ndots`.
 
 use podlocal_settings::Settings;
 use podlocal_settings::value::SearchAssist;
@@ -37,8 +41,10 @@ pub struct Search {
     namespace: Option<Vec<u8>>,
     /// The search list, on the wire.
     list: Vec<Vec<u8>>,
-    /// From how many dots on a name is asked as it is first.
+    /// From how many dots on the client asks for a name as it is first.
     ndots: usize,
+    /// From how many dots on it would have, without the injection.
+    original_ndots: usize,
     assist: SearchAssist,
 }
 
@@ -53,8 +59,28 @@ pub enum Verdict<'a> {
     Below(Family<'a>),
     /// Another proxy wants to know whether this one is alive: no such name exists, of whatever type.
     Probe,
-    /// A name outside the cluster domain that the C library does not expand; the search list is tried here.
-    Complete(Complete),
+    /// A name outside the cluster domain that the client no longer expands first; the search list is tried here.
+    Complete,
+}
+
+/// A name that the search list makes of another one, and that may exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The name, on the wire.
+    pub name: Vec<u8>,
+    /// What is asked first.
+    pub first: First,
+}
+
+/// The question that is asked first to learn whether a candidate exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum First {
+    /// The client's own: the candidate very likely exists.
+    Own,
+    /// The candidate's A: its NXDOMAIN saves the question about AAAA.
+    Address,
+    /// A of this namespace, on the wire: its NXDOMAIN decides for all types, and for all names with the same last label.
+    Namespace(Vec<u8>),
 }
 
 /// The names above a name that decide whether it can exist, on the wire.
@@ -66,19 +92,6 @@ pub struct Family<'a> {
     pub service: Option<&'a [u8]>,
 }
 
-/// When the search list is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Complete {
-    /// When the upstream says that there is no such name.
-    WhenMissing,
-    /// At once: the last label is `svc`, which is no top-level domain.
-    AtOnce,
-}
-
-/// The default of `ndots` in Kubernetes. Names with so many dots were asked as they are first there too, so there is
-/// no outcome to preserve.
-const USUAL_NDOTS: usize = 5;
-
 impl Search {
     /// What the settings say.
     pub fn new(settings: &Settings) -> Self {
@@ -88,6 +101,7 @@ impl Search {
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
             list: list.iter().filter_map(|domain| wire::name_from_text(domain)).collect(),
             ndots: usize::from(settings.ndots),
+            original_ndots: usize::from(settings.original_ndots),
             assist: settings.search_assist,
         }
     }
@@ -98,9 +112,7 @@ impl Search {
             return Verdict::Probe;
         }
         if self.zone_at(key.name()).is_none() {
-            let (_, class) = key.type_and_class();
-            let completion = if class == CLASS_IN { self.completion(key.name()) } else { None };
-            return completion.map_or(Verdict::Ask, Verdict::Complete);
+            return if self.is_completed(key) { Verdict::Complete } else { Verdict::Ask };
         }
         if !is_address(key) {
             return Verdict::Ask;
@@ -133,12 +145,40 @@ impl Search {
     }
 
     /// The names that the search list makes of one, in order.
-    pub fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    pub fn expansions(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         let prefix = name.strip_suffix(wire::ROOT).unwrap_or(name);
         self.list
             .iter()
             .filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME)
             .map(move |domain| [prefix, domain].concat())
+    }
+
+    /// Those of them that may exist, in order. The rules hold for every type here: they are about names.
+    ///
+    /// | the candidate | is asked for |
+    /// |---|---|
+    /// | R1 to R3 exclude it | not at all |
+    /// | in the pod's own namespace, or `<name>.<zone>` of a name that ends in `svc` | as it is: it was meant |
+    /// | in another namespace, with `search-assist: full` | if the namespace exists |
+    /// | anything else | by A first |
+    pub fn candidates(&self, name: &[u8]) -> Vec<Candidate> {
+        let whole = if ends_in_svc(name) { name.len() - 1 + self.zone.len() } else { 0 };
+        let candidate = |name: Vec<u8>| {
+            let shape = if self.zone_at(&name).is_some() { self.shape(&name) } else { Verdict::Ask };
+            let first = match shape {
+                Verdict::Impossible if self.assist >= SearchAssist::Impossible => return None,
+                Verdict::Below(Family { namespace: None, .. }) => First::Own,
+                _ if name.len() == whole => First::Own,
+                Verdict::Below(Family { namespace: Some(namespace), .. })
+                    if self.assist == SearchAssist::Full =>
+                {
+                    First::Namespace(namespace.to_vec())
+                }
+                _ => First::Address,
+            };
+            Some(Candidate { name, first })
+        };
+        self.expansions(name).filter_map(candidate).collect()
     }
 
     /// The names that a C library would ask for, in order, when a program looks for `text` (resolv.conf(5)).
@@ -148,23 +188,28 @@ impl Search {
             return vec![name];
         }
         let is_first = wire::labels(&name).count() > self.ndots;
-        let mut ladder: Vec<_> = self.candidates(&name).collect();
+        let mut ladder: Vec<_> = self.expansions(&name).collect();
         ladder.insert(if is_first { 0 } else { ladder.len() }, name);
         ladder
     }
 
     /// The rules of the table, for a name inside the cluster domain.
     fn inside<'a>(&self, name: &'a [u8]) -> Verdict<'a> {
-        let zone_labels = wire::labels(&self.zone).count();
-        let count = wire::labels(name).count() - zone_labels;
+        let count = wire::labels(name).count() - wire::labels(&self.zone).count();
+        if wire::labels(name).take(count).skip(1).any(|(label, _)| label.starts_with(b"_")) {
+            return Verdict::Ask;
+        }
+        self.shape(name)
+    }
+
+    /// R1 to R5. An underscore says nothing but in `_zone`, and is optional before a port's protocol.
+    fn shape<'a>(&self, name: &'a [u8]) -> Verdict<'a> {
+        let count = wire::labels(name).count() - wire::labels(&self.zone).count();
         // Counted from the cluster domain: 0 is the label beside it.
         let label =
             |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?).map(|(label, _)| label);
         let from =
             |number: usize| wire::labels(name).nth(count.checked_sub(number + 1)?).map(|(_, from)| from);
-        if wire::labels(name).take(count).skip(1).any(|(label, _)| label.starts_with(b"_")) {
-            return Verdict::Ask;
-        }
         match label(0) {
             None | Some(b"pod") => return Verdict::Ask,
             Some(b"svc") => {}
@@ -179,27 +224,33 @@ impl Search {
             1 if is_own => Verdict::Ask,
             1 => Verdict::Below(Family { namespace, service: None }),
             2 => Verdict::Below(Family { namespace, service: from(2) }),
-            3 if label(3).is_some_and(|label| matches!(label, b"tcp" | b"udp" | b"sctp")) => {
-                Verdict::Below(Family { namespace, service: from(2) })
-            }
+            3 if label(3).is_some_and(is_protocol) => Verdict::Below(Family { namespace, service: from(2) }),
+            _ if label(3) == Some(b"_zone") => Verdict::Ask,
             _ => Verdict::Impossible,
         }
     }
 
-    /// Whether the search list is tried here for a name outside the cluster domain, of whatever type: the client asked for it as it
-    /// is, because it has `ndots` dots or more, where Kubernetes' own `ndots` would have expanded it. Not for a name
-    /// that ends in a search domain: it is what an expansion looks like.
-    fn completion(&self, name: &[u8]) -> Option<Complete> {
-        let dots = wire::labels(name).count().checked_sub(1)?;
-        if !(self.ndots..USUAL_NDOTS).contains(&dots) || self.list.is_empty() {
-            return None;
-        }
-        if self.list.iter().any(|domain| end_at(name, domain).is_some()) {
-            return None;
-        }
-        let is_service = wire::labels(name).last().is_some_and(|(label, _)| label == b"svc");
-        Some(if is_service { Complete::AtOnce } else { Complete::WhenMissing })
+    /// Whether the search list is tried here for a name outside the cluster domain, of whatever type. Not for a name that
+    /// ends in a search domain: it is what an expansion looks like.
+    fn is_completed(&self, key: &Key) -> bool {
+        let (_, class) = key.type_and_class();
+        let dots = wire::labels(key.name()).count().saturating_sub(1);
+        class == CLASS_IN
+            && !key.is_as_is()
+            && (self.ndots..self.original_ndots).contains(&dots)
+            && !self.list.is_empty()
+            && !self.list.iter().any(|domain| end_at(key.name(), domain).is_some())
     }
+}
+
+/// Whether a name is meant for the cluster: `svc` is no top-level domain.
+pub fn ends_in_svc(name: &[u8]) -> bool {
+    wire::labels(name).last().is_some_and(|(label, _)| label == b"svc")
+}
+
+/// A port's protocol; CoreDNS takes it without the underscore, too (`parseRequest` in `plugin/kubernetes/parse.go`).
+fn is_protocol(label: &[u8]) -> bool {
+    matches!(label.strip_prefix(b"_").unwrap_or(label), b"tcp" | b"udp" | b"sctp")
 }
 
 /// A or AAAA, class IN.

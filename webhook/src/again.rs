@@ -23,7 +23,9 @@ pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, St
     let Expansion { search, ndots } = dns::expansion(config);
     let mut corrections = Vec::new();
     if told.ndots != ndots {
+        // Without us the other injector's would hold, too.
         corrections.push((&table::NDOTS, ndots.to_string()));
+        corrections.push((&table::ORIGINAL_NDOTS, ndots.to_string()));
     }
     if told.search_list() != search {
         corrections.push((&table::SEARCH, write::search_list(&search)));
@@ -84,7 +86,8 @@ mod tests {
     #[test]
     fn a_changed_ndots_or_search_list_is_told() {
         let ours = container(&[(&table::NDOTS, "3"), (&table::NAMESPACE, "web")]);
-        assert_eq!(corrections(&spec(&OF_WEB, "1"), &ours), [(&table::NDOTS, "1".to_owned())]);
+        let expected = [&table::NDOTS, &table::ORIGINAL_NDOTS].map(|setting| (setting, "1".to_owned()));
+        assert_eq!(corrections(&spec(&OF_WEB, "1"), &ours), expected);
         let more = spec(&["web.svc.cluster.local", "corp.example"], "3");
         let expected = [(&table::SEARCH, "web.svc.cluster.local,corp.example".to_owned())];
         let found = corrections(&more, &ours);

@@ -50,6 +50,8 @@ pub struct Dns {
     pub config: Value,
     /// How names are expanded by it.
     pub expansion: Expansion,
+    /// The `ndots` that would hold in the pod without the proxy.
+    pub original_ndots: u8,
     /// What was asked for and cannot be had.
     pub mistakes: Vec<Mistake>,
 }
@@ -124,7 +126,8 @@ pub fn configure(
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
-    Ok(Dns { upstream, shared_tier, expansion: expansion(&config), config, mistakes })
+    let original_ndots = expansion_without_proxy(base, own, namespace, cluster).ndots;
+    Ok(Dns { upstream, shared_tier, expansion: expansion(&config), original_ndots, config, mistakes })
 }
 
 /// How names are expanded in a pod of `namespace` with this `dnsConfig` (or `null`) while it has no proxy. The kubelet puts

@@ -121,6 +121,7 @@ fn environment(plan: &Plan) -> Value {
 fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     let mut decided = vec![
         (&table::NDOTS, plan.dns.expansion.ndots.to_string()),
+        (&table::ORIGINAL_NDOTS, plan.dns.original_ndots.to_string()),
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
         (&table::SHARED_TIER, dns::addresses(&plan.dns.shared_tier)),
         (&table::ZONE, plan.zone.clone()),

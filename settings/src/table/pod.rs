@@ -10,10 +10,22 @@ pub const NDOTS: Setting = Setting {
     smallest: "0",
     largest: "15",
     sentence: "Names with at least this many dots are asked as they are before the search list is tried; an \
-               `ndots` in the pod's own dnsConfig wins. The proxy tries the search list itself for names with so many \
-               dots and fewer than 5, so that lowering it changes no outcome.",
+               `ndots` in the pod's own dnsConfig wins. For names with so many dots and fewer than `original-ndots` the \
+               proxy tries the search list itself, first, so that lowering it changes no outcome.",
     source: "resolv.conf(5): the largest is 15; 2 keeps outside names from being expanded",
     place: Place::Both,
+};
+
+/// `original-ndots`
+pub const ORIGINAL_NDOTS: Setting = Setting {
+    name: "original-ndots",
+    unit: "a number of dots",
+    default: "5",
+    smallest: "0",
+    largest: "15",
+    sentence: "The `ndots` that the pod would have without the proxy.",
+    source: "defaultDNSOptions of the kubelet (pkg/kubelet/network/dns/dns.go)",
+    place: Place::Sidecar,
 };
 
 /// `prefetch-names`

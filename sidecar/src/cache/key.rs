@@ -19,9 +19,9 @@ pub struct Key {
     length: u16,
 }
 
-/// The switches of [`Key::completed`] and [`Key::for_every_type`], beside those of DO, CD and RD. No query sets them, so
+/// The switches of [`Key::as_is`] and [`Key::for_every_type`], beside those of DO, CD and RD. No query sets them, so
 /// nobody can ask for what is kept under them.
-const COMPLETED: u8 = 1 << 3;
+const AS_IS: u8 = 1 << 3;
 const EVERY_TYPE: u8 = 1 << 4;
 
 impl Key {
@@ -78,11 +78,25 @@ impl Key {
         key
     }
 
-    /// The place of what the search list made of the question, apart from what the upstream says of it.
+    /// The place of what the upstream says of the name as it stands, where the search list is tried before that: not an
+    /// answer for a client yet.
     #[must_use]
-    pub fn completed(&self) -> Self {
+    pub fn as_is(&self) -> Self {
         let mut key = self.clone();
-        key.set_switches(self.switches() | COMPLETED);
+        key.set_switches(self.switches() | AS_IS);
+        key
+    }
+
+    /// Whether the search list does not matter any more: [`Key::as_is`].
+    pub fn is_as_is(&self) -> bool {
+        self.switches() & AS_IS != 0
+    }
+
+    /// The place of the answer for clients, of [`Key::as_is`].
+    #[must_use]
+    pub fn for_clients(&self) -> Self {
+        let mut key = self.clone();
+        key.set_switches(self.switches() & !AS_IS);
         key
     }
 
@@ -183,7 +197,7 @@ mod tests {
     #[test]
     fn no_query_has_the_key_of_a_marker() {
         let key = Key::new(QUESTION, Flags(Flags::RD), false);
-        let markers = [key.for_every_type(), key.completed(), key.for_every_type().completed()];
+        let markers = [key.for_every_type(), key.as_is(), key.for_every_type().as_is()];
         for kind in 0..=u16::MAX {
             let mut question = QUESTION.to_vec();
             wire::put_type(&mut question, kind);
@@ -201,8 +215,9 @@ mod tests {
         let key = Key::new(QUESTION, Flags(Flags::RD | Flags::CD), true);
         let other = key.with_name(b"\x01c\x00").with_type(28);
         assert_eq!(other, Key::new(b"\x01c\x00\x00\x1c\x00\x01", Flags(Flags::RD | Flags::CD), true));
-        assert_ne!(key.completed(), key);
-        assert_eq!(key.completed().question(), key.question());
+        assert_ne!(key.as_is(), key);
+        assert!(key.as_is().is_as_is() && !key.is_as_is());
+        assert_eq!((key.as_is().question(), key.as_is().for_clients()), (key.question(), key.clone()));
         assert_eq!(key.for_every_type(), key.with_type(28).for_every_type());
     }
 }

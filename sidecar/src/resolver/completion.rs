@@ -1,5 +1,6 @@
-//! The search list, tried by us for names that the C library asked for as they are.
+//! The search list, tried by us for names that the client asked for as they are.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, Query};
@@ -7,57 +8,135 @@ use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 
+use tokio::time::timeout;
+
+use super::families::above;
 use super::question::{Mode, NoAnswer};
 use super::{Answer, Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::cache::lifetime::Lifetime;
 use crate::flight::Role;
+use crate::limits;
 use crate::metrics::Assist;
+use crate::search::{self, Candidate, First};
 use crate::upstream::Upstream;
-use crate::wire::Malformed;
+use crate::wire::{Malformed, TYPE_A};
 
 impl<U: Upstream> Resolver<U> {
     /// What the search list makes of a question; one walk for all who ask at the same time.
-    pub(super) async fn completed(self: &Arc<Self>, key: &Arc<Key>) -> Result<(Entry, Role), NoAnswer> {
+    pub(super) async fn completed(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        mode: Mode,
+    ) -> Result<(Entry, Role), NoAnswer> {
+        if mode == Mode::Remembered && self.has_failed_lately(key) {
+            return Err(NoAnswer::Remembered);
+        }
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            async move { resolver.complete(key).await }
+            async move { resolver.complete(key, mode).await }
         };
-        match self.completions.join(Arc::new(key.completed()), lead).await {
+        match self.completions.join(Arc::clone(key), lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.no_outcome(no_outcome)),
         }
     }
 
-    /// Walks the list. The first name that exists, with or without an address of this type, is the answer, as an
-    /// alias. A candidate that fails ends the walk: what comes behind it in the list might be another name.
-    async fn complete(self: Arc<Self>, key: Arc<Key>) -> Answer {
-        if let Some(entry) = self.cache.get(&key.completed(), now()) {
+    /// Walks the list as glibc does (`__res_context_search` in `resolv/res_query.c`), but a candidate that exists ends the
+    /// walk whatever its types, as with musl:
+    ///
+    /// | a candidate | then |
+    /// |---|---|
+    /// | exists, with or without a record of this type | it is the answer, as an alias |
+    /// | is missing | the next one; after the last the name as it stands |
+    /// | fails | the same, but what is found later is not kept, and if nothing is found, that is SERVFAIL |
+    ///
+    /// The name as it stands is asked for after the candidates, so that a name inside the cluster does not leave it; while
+    /// cluster DNS is slow beside them, so that the client does not wait twice as long.
+    async fn complete(self: Arc<Self>, key: Arc<Key>, mode: Mode) -> Answer {
+        if mode == Mode::Remembered
+            && let Some(entry) = self.cache.get(&key, now())
+        {
             return Ok(entry);
         }
         self.metrics.assist(Assist::Completion);
-        let mut seconds = u32::MAX;
-        for name in self.search.candidates(key.name()) {
-            let candidate = Arc::new(key.with_name(&name));
-            let (entry, _) = self.question(&candidate, Mode::Remembered).await?;
-            if !entry.is_nxdomain() {
-                let response = alias(&key, &name, &entry.aged(now()))?;
-                let entry = self.entry(&response, &key)?;
-                self.cache.insert(&key.completed(), entry.clone());
+        let (as_is, is_for_cluster) = (Arc::new(key.as_is()), search::ends_in_svc(key.name()));
+        let (mut early, mut seconds, mut failure) = (None, u32::MAX, None);
+        for candidate in self.search.candidates(key.name()) {
+            let mut asked = pin!(self.candidate(&key, &candidate, mode));
+            let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
+                Ok(answer) => answer,
+                Err(_) if candidate.first == First::Own || is_for_cluster => asked.await,
+                Err(_) => {
+                    early
+                        .get_or_insert_with(|| tokio::spawn(Arc::clone(&self).as_it_is(as_is.clone(), mode)));
+                    asked.await
+                }
+            };
+            match answer {
+                Ok(entry) if entry.is_nxdomain() => seconds = seconds.min(remaining(&entry)),
+                Ok(entry) => {
+                    let response = alias(&key, &candidate.name, &entry.aged(now()))?;
+                    let entry = self.entry(&response, &key)?;
+                    self.cache.insert(&key, entry.clone());
+                    return Ok(entry);
+                }
+                Err(no_answer) => failure = failure.or(Some(no_answer)),
+            }
+        }
+        let original = match early {
+            Some(task) => task.await.unwrap_or(Err(NoAnswer::Lost))?,
+            None => Arc::clone(&self).as_it_is(as_is.clone(), mode).await?,
+        };
+        match failure {
+            Some(no_answer) if original.is_nxdomain() => Err(no_answer),
+            Some(_) => Ok(original),
+            None => self.decided(&key, original, seconds),
+        }
+    }
+
+    /// Whether a candidate exists, and what the upstream says of it.
+    async fn candidate(self: &Arc<Self>, key: &Key, candidate: &Candidate, mode: Mode) -> Answer {
+        let own = key.with_name(&candidate.name);
+        let first = match &candidate.first {
+            First::Own => None,
+            First::Address => search::sibling(&own).filter(|a| a.type_and_class().0 == TYPE_A),
+            First::Namespace(namespace) => Some(above(&own, namespace)),
+        };
+        if let Some(first) = first {
+            if self.known(&first).is_none() && matches!(candidate.first, First::Namespace(_)) {
+                self.metrics.assist(Assist::FamilyProbe);
+            }
+            let entry = self.nested_question(first).await?;
+            if entry.is_nxdomain() {
                 return Ok(entry);
             }
-            seconds = seconds.min(remaining(&entry));
         }
-        let (original, _) = self.question(&key, Mode::Remembered).await?;
-        if !original.is_nxdomain() {
+        let own = Arc::new(own);
+        let (entry, _) = self.question(&own, Mode::Remembered).await?;
+        let is_over = mode == Mode::Anew && !entry.is_nxdomain();
+        Ok(if is_over { self.question(&own, mode).await?.0 } else { entry })
+    }
+
+    async fn as_it_is(self: Arc<Self>, as_is: Arc<Key>, mode: Mode) -> Answer {
+        self.question(&as_is, mode).await.map(|(entry, _)| entry)
+    }
+
+    /// Keeps what the upstream says of the name as it stands as the answer for clients. A name that was found lives as long
+    /// as its records; one that was not may come into being wherever it was looked for.
+    fn decided(&self, key: &Key, original: Entry, seconds: u32) -> Answer {
+        if original.is_positive() {
+            self.cache.remove(&key.as_is());
+            self.cache.insert(key, original.clone());
             return Ok(original);
         }
-        // The name may come into being wherever it was looked for.
+        if original.seconds() == 0 {
+            return Ok(original);
+        }
         let lifetime = Lifetime::Negative(seconds.min(remaining(&original)));
-        let bytes = original.aged(now());
-        let entry = Entry::new(&bytes, key.question().len(), lifetime, &self.limits, now())?;
-        self.cache.insert(&key.completed(), entry.clone());
+        let entry = Entry::new(&original.aged(now()), key.question().len(), lifetime, &self.limits, now())?;
+        self.cache.insert(key, entry.clone());
         Ok(entry)
     }
 }

@@ -9,7 +9,7 @@ use super::question::Known;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::search::rule::Rule;
-use crate::search::{Family, Verdict};
+use crate::search::{Candidate, Family, First, Verdict};
 use crate::upstream::Upstream;
 
 /// What is known of a question.
@@ -68,10 +68,18 @@ impl<U: Upstream> Resolver<U> {
     /// the namespaces and Services above these.
     pub fn related(&self, key: &Key) -> Vec<Key> {
         let mut keys = vec![key.clone()];
-        if matches!(self.search.verdict(key), Verdict::Complete(_)) {
-            keys.extend(self.search.candidates(key.name()).map(|name| key.with_name(&name)));
-        }
         let mut above_them = Vec::new();
+        if self.search.verdict(key) == Verdict::Complete {
+            keys.push(key.as_is());
+            for Candidate { name, first } in self.search.candidates(key.name()) {
+                keys.push(key.with_name(&name));
+                match first {
+                    First::Own => {}
+                    First::Address => above_them.push(above(key, &name)),
+                    First::Namespace(namespace) => above_them.push(above(key, &namespace)),
+                }
+            }
+        }
         for key in &keys {
             if let Verdict::Below(Family { namespace, service }) = self.search.verdict(key) {
                 above_them.extend([namespace, service].into_iter().flatten().map(|name| above(key, name)));
@@ -84,11 +92,11 @@ impl<U: Upstream> Resolver<U> {
     /// What is known now of the names that the search list makes of a question, up to the first that exists; none where
     /// the list is not tried here, or was not.
     pub fn walked(&self, key: &Key, now: Instant) -> Vec<(Key, Standing)> {
-        if self.cache.get(&key.completed(), now).is_none() {
+        if self.search.verdict(key) != Verdict::Complete || self.cache.get(key, now).is_none() {
             return Vec::new();
         }
         let mut walked = Vec::new();
-        for name in self.search.candidates(key.name()) {
+        for name in self.search.expansions(key.name()) {
             let candidate = key.with_name(&name);
             let standing = self.standing(&candidate, now);
             let exists = matches!(&standing.found, Some(Found::Cached(entry, _)) if !entry.is_nxdomain());
@@ -101,15 +109,12 @@ impl<U: Upstream> Resolver<U> {
     }
 
     fn found(&self, key: &Key, now: Instant) -> Option<Found> {
-        if let Some(entry) = self.cache.get(key, now) {
-            return Some(Found::Cached(entry, Place::Question));
-        }
         let verdict = self.search.verdict(key);
+        if let Some(entry) = self.cache.get(key, now) {
+            let place = if verdict == Verdict::Complete { Place::SearchList } else { Place::Question };
+            return Some(Found::Cached(entry, place));
+        }
         match verdict {
-            Verdict::Complete(_) => {
-                let entry = self.cache.get(&key.completed(), now)?;
-                Some(Found::Cached(entry, Place::SearchList))
-            }
             Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
             verdict => match self.implied(key, verdict, now)? {
                 Known::Entry(entry) => Some(Found::Cached(entry, Place::EveryType)),

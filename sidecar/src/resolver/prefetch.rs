@@ -83,10 +83,10 @@ impl<U: Upstream> Resolver<U> {
     /// The answer for one question, anew if it is about to end: whether the name exists, and how long it lives.
     async fn ahead(self: &Arc<Self>, key: &Arc<Key>) -> Result<(bool, Duration), NoAnswer> {
         let is_ending = |life: Duration, whole: Duration| life <= whole / 10 + SHORTEST_PAUSE / 10;
-        let (mut entry, _) = self.answer(key).await?;
+        let (mut entry, _) = self.answer(key, Mode::Remembered).await?;
         let whole = Duration::from_secs(entry.seconds().into());
         if entry.is_positive() && is_ending(entry.remaining(now()), whole) {
-            (entry, _) = self.question(key, Mode::Anew).await?;
+            (entry, _) = self.answer(key, Mode::Anew).await?;
         }
         Ok((!entry.is_nxdomain(), entry.remaining(now())))
     }

@@ -117,8 +117,9 @@ impl<U: Upstream> Resolver<U> {
 
     /// Whether asking again is of no use for now.
     pub(super) fn has_failed_lately(&self, key: &Key) -> bool {
-        let last_response = self.upstream.condition().last_response;
-        self.failures.is_recent(key, now(), last_response)
+        let (now, last_response) = (now(), self.upstream.condition().last_response);
+        let has_failed = |key| self.failures.is_recent(key, now, last_response);
+        has_failed(key) || has_failed(&key.as_is())
     }
 
     /// What follows for a question that is not in the cache from what is.
@@ -221,8 +222,9 @@ impl<U: Upstream> Resolver<U> {
     /// Whether the name has an address of the other type, so that it cannot be missing (RFC 4074 section 4.2: such
     /// servers exist, and musl believes the NXDOMAIN).
     fn has_other_address(&self, key: &Key) -> bool {
-        let sibling = search::sibling(key).and_then(|sibling| self.cache.get(&sibling, now()));
-        sibling.is_some_and(|entry| entry.is_positive())
+        let Some(sibling) = search::sibling(key) else { return false };
+        let is_there = |key| self.cache.get(key, now()).is_some_and(|entry| entry.is_positive());
+        is_there(&sibling) || is_there(&sibling.for_clients())
     }
 
     /// Decodes the response once. One that keeps to the wire format but holds data that the typed decoder

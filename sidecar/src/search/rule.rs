@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Complete, Family, Search, Verdict};
+use super::{Family, Search, Verdict};
 use crate::cache::key::Key;
 use crate::wire::{self, NameText};
 
@@ -79,12 +79,8 @@ impl Search {
                 let do_they = if above.len() == 1 { "does" } else { "do" };
                 format!("rules R4 and R5: exists only if {} {do_they}", above.join(" and "))
             }
-            Verdict::Complete(Complete::AtOnce) => {
-                "search: ends in svc, so the search list is tried here at once".to_owned()
-            }
-            Verdict::Complete(Complete::WhenMissing) => {
-                "search: the C library does not expand it; if it is missing, the search list is tried here"
-                    .to_owned()
+            Verdict::Complete => {
+                "search: the client no longer expands it first, so the search list is tried here".to_owned()
             }
             Verdict::Ask => "no rule decides: it is asked as it is".to_owned(),
         }

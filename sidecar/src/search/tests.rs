@@ -16,7 +16,7 @@ fn key(name: &str, kind: u16) -> Key {
     Key::new(&wire::question(&name, kind, CLASS_IN), Flags(Flags::RD), false)
 }
 
-/// In one word: `ask`, `impossible`, `complete`, `at once`, or the names above, as people write them.
+/// In one word: `ask`, `impossible`, `complete`, or the names above, as people write them.
 fn verdict(search: &Search, name: &str, kind: u16) -> String {
     let text = |name: Option<&[u8]>| {
         let text = name.map(|name| wire::NameText(name).to_string());
@@ -27,8 +27,7 @@ fn verdict(search: &Search, name: &str, kind: u16) -> String {
         Verdict::Impossible => "impossible".to_owned(),
         Verdict::Probe => "probe".to_owned(),
         Verdict::Below(family) => format!("{} {}", text(family.namespace), text(family.service)),
-        Verdict::Complete(Complete::WhenMissing) => "complete".to_owned(),
-        Verdict::Complete(Complete::AtOnce) => "at once".to_owned(),
+        Verdict::Complete => "complete".to_owned(),
     }
 }
 
@@ -133,7 +132,7 @@ fn r6_other_types_and_classes_are_asked_for() {
 fn names_of_every_type_are_completed() {
     let search = Search::new(&settings(SearchAssist::Full));
     for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
-        assert_eq!(verdict(&search, "_http._tcp.db.prod.svc", kind), "at once", "type {kind}");
+        assert_eq!(verdict(&search, "_http._tcp.db.prod.svc", kind), "complete", "type {kind}");
         assert_eq!(verdict(&search, "_http._tcp.db.prod", kind), "complete", "type {kind}");
         assert_eq!(verdict(&search, "4.3.2.1.in-addr.arpa", kind), "ask", "type {kind}");
     }
@@ -145,7 +144,7 @@ fn off_decides_nothing_inside_the_cluster_domain() {
     for name in ["a.cluster.local", "api.example.com.web.svc.cluster.local", "a.b.svc.cluster.local"] {
         assert_eq!(verdict(&search, name, TYPE_A), "ask");
     }
-    assert_eq!(verdict(&search, "db.prod.svc", TYPE_A), "at once", "completion invents nothing");
+    assert_eq!(verdict(&search, "db.prod.svc", TYPE_A), "complete", "completion invents nothing");
 }
 
 #[test]
@@ -156,7 +155,7 @@ fn completion_is_for_what_the_tuned_ndots_no_longer_expands() {
         &[
             ("db", "ask"),
             ("db.prod", "ask"),
-            ("db.prod.svc", "at once"),
+            ("db.prod.svc", "complete"),
             ("api.example.com", "complete"),
             ("a.b.example.com", "complete"),
             ("a.b.c.d.example", "complete"),
@@ -168,6 +167,61 @@ fn completion_is_for_what_the_tuned_ndots_no_longer_expands() {
     check(&usual, &[("db.prod.svc", "ask"), ("api.example.com", "ask")]);
     let no_list = Search::new(&Settings::defaults());
     check(&no_list, &[("db.prod.svc", "ask"), ("api.example.com", "ask")]);
+}
+
+#[test]
+fn completion_goes_by_the_ndots_that_the_pod_would_have() {
+    for (original, expected) in
+        [(2, ["ask"; 3]), (3, ["complete", "ask", "ask"]), (5, ["complete", "complete", "ask"])]
+    {
+        let search = Search::new(&Settings { original_ndots: original, ..settings(SearchAssist::Full) });
+        let names = ["api.example.com", "a.b.example.com", "a.b.c.d.example.com"];
+        assert_eq!(names.map(|name| verdict(&search, name, TYPE_A)), expected, "{original}");
+    }
+    let search = Search::new(&settings(SearchAssist::Full));
+    assert_eq!(search.verdict(&key("api.example.com", TYPE_A).as_is()), Verdict::Ask, "it was completed");
+}
+
+/// The candidates of a name: without the cluster domain, and with what is asked first.
+fn candidates(search: &Search, name: &str) -> Vec<String> {
+    let text = |name: &[u8]| {
+        let text = wire::NameText(name).to_string();
+        text.trim_end_matches('.').trim_end_matches("cluster.local").trim_end_matches('.').to_owned()
+    };
+    let name = wire::name_from_text(name).expect("a name");
+    let candidate = |Candidate { name, first }| match first {
+        First::Own => text(&name),
+        First::Address => format!("{} if A", text(&name)),
+        First::Namespace(namespace) => format!("{} if {}", text(&name), text(&namespace)),
+    };
+    search.candidates(&name).into_iter().map(candidate).collect()
+}
+
+#[test]
+fn a_candidate_that_cannot_exist_is_left_out_and_others_are_asked_for_with_one_question() {
+    let [full, impossible, off] = [SearchAssist::Full, SearchAssist::Impossible, SearchAssist::Off]
+        .map(|assist| Search::new(&settings(assist)));
+    let table: &[(&str, &[&str])] = &[
+        ("api.example.com", &["api.example.com.svc if com.svc"]),
+        ("redis-0.redis.dev", &["redis-0.redis.dev.svc if dev.svc"]),
+        ("rank-0.workers.web", &["rank-0.workers.web.svc"]),
+        ("a.b.example.com", &[]),
+        ("_sip._tcp.example.com", &["_sip._tcp.example.com.svc if com.svc"]),
+        ("sip.udp.example.com", &["sip.udp.example.com.svc if com.svc"]),
+        ("x.tcp.com", &["x.tcp.com.web.svc", "x.tcp.com.svc if com.svc"]),
+        ("a.b.c.d.example", &[]),
+        ("db.prod.svc", &["db.prod.svc.svc if svc.svc", "db.prod.svc"]),
+        ("rank-0.db.prod.svc", &["rank-0.db.prod.svc"]),
+        ("_http._tcp.db.prod.svc", &["_http._tcp.db.prod.svc"]),
+        ("1-2-3-4.prod.pod", &["1-2-3-4.prod.pod.svc if pod.svc", "1-2-3-4.prod.pod if A"]),
+        ("a.prefer._zone.db.prod", &["a.prefer._zone.db.prod.svc if A"]),
+    ];
+    for (name, expected) in table {
+        assert_eq!(candidates(&full, name), *expected, "{name}");
+    }
+    assert_eq!(candidates(&impossible, "api.example.com"), ["api.example.com.svc if A"]);
+    let all = ["api.example.com.web.svc if A", "api.example.com.svc if A", "api.example.com if A"];
+    assert_eq!(candidates(&off, "api.example.com"), all);
 }
 
 #[test]

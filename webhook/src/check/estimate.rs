@@ -68,11 +68,11 @@ fn direct(expansion: &Expansion) -> u64 {
 
 /// With the proxy, at most; the first line that fits holds for a search domain that is tried before the name itself:
 ///
-/// | the search domain | questions |
-/// |---|---|
-/// | is outside the cluster domain, or `search-assist` is off | 2 |
-/// | `svc.<zone>` | 2: the name could be a pod's (`search`, R4 and R5), so the first type is asked, and its namespace |
-/// | any other in the cluster domain | 0: no such name can exist (R1 to R3) |
+/// | the search domain | questions when the client tries it | when the proxy does |
+/// |---|---|---|
+/// | is outside the cluster domain, or `search-assist` is off | 2 | 1: A decides for AAAA |
+/// | `svc.<zone>` | 2: the name could be a pod's (`search`, R4 and R5), so the first type is asked, and its namespace | 1: the namespace, or A |
+/// | any other in the cluster domain | 0: no such name can exist (R1 to R3) | 0 |
 ///
 /// The name itself: 2.
 fn proxied(settings: &Settings) -> u64 {
@@ -80,11 +80,14 @@ fn proxied(settings: &Settings) -> u64 {
     let of_domain = |domain: &String| {
         let is_inside = domain == zone || domain.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
         let may_exist = *domain == format!("svc.{zone}");
-        if !is_inside || may_exist || settings.search_assist == SearchAssist::Off { TYPES } else { 0 }
+        u64::from(!is_inside || may_exist || settings.search_assist == SearchAssist::Off)
     };
-    let tried_before: u64 =
-        if is_asked_first(settings.ndots) { 0 } else { settings.search_list().iter().map(of_domain).sum() };
-    tried_before + TYPES
+    let questions = match (is_asked_first(settings.ndots), is_asked_first(settings.original_ndots)) {
+        (false, _) => TYPES,
+        (true, false) => 1,
+        (true, true) => 0,
+    };
+    questions * settings.search_list().iter().map(of_domain).sum::<u64>() + TYPES
 }
 
 fn is_asked_first(ndots: u8) -> bool {
@@ -129,11 +132,13 @@ mod tests {
     fn with_the_proxy_only_what_may_exist_is_asked() {
         use SearchAssist::{Full, Impossible, Off};
         for (domains, ndots, assist, expected) in [
-            (&USUAL[..], 2, Full, 2),
+            (&USUAL[..], 2, Full, 3),
+            (&USUAL, 2, Impossible, 3),
+            (&USUAL, 2, Off, 5),
             (&USUAL, 5, Full, 4),
             (&USUAL, 5, Impossible, 4),
             (&USUAL, 5, Off, 8),
-            (&OF_A_NODE, 2, Full, 2),
+            (&OF_A_NODE, 2, Full, 4),
             (&OF_A_NODE, 5, Full, 6),
             (&["corp.example"], 5, Full, 4),
             (&["notcluster.local"], 5, Full, 4),

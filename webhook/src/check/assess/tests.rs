@@ -108,7 +108,7 @@ fn changes_are_said_in_short_and_cost_follows_from_what_the_proxy_is_told() {
         |spec: &Value, context: &Context| assess(&pod(None, spec), "web", &home(INJECT_ENABLED), context);
     let usual = of(&json!({}), &context());
     assert_eq!(usual.changes, ["+ podlocal-dns", "ndots 5 -> 2", "+ sysctl ip_unprivileged_port_start"]);
-    assert_eq!(usual.cost, Some(Cost { direct: 8, proxied: 2 }));
+    assert_eq!(usual.cost, Some(Cost { direct: 8, proxied: 3 }));
     assert_eq!(usual.diff, [""; 0]);
 
     let own = json!({
