@@ -28,9 +28,9 @@ pub const FAILURE_MEMORY: Duration = Duration::from_secs(2);
 /// Failures that are remembered; above, the oldest are asked for again.
 pub const FAILURES_REMEMBERED: usize = 1000;
 
-/// How long the question about one type of address waits for the other's answer, where that may answer both. A healthy
-/// cluster DNS takes a millisecond. A slow one is spared most second questions about names that do not exist; a client of a
-/// server that takes 9.5 s is still answered within the 10 s that glibc waits.
+/// How long the question about AAAA waits for the answer to A, where that may answer both. A healthy cluster DNS takes a
+/// millisecond. A slow one is spared most second questions about names that do not exist; a client of a server that takes
+/// 9.5 s is still answered within the 10 s that glibc waits.
 pub const SIBLING_WAIT: Duration = Duration::from_millis(300);
 
 /// How long a name that may be one of the cluster's is not asked for as it is, while its namespace is being asked about. A

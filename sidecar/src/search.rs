@@ -124,7 +124,7 @@ impl Search {
         }
     }
 
-    /// Whether one NXDOMAIN answers that question for every type (RFC 2308 section 5). CoreDNS says NXDOMAIN to TXT
+    /// Whether an NXDOMAIN to A answers that question, too (RFC 2308 section 5). CoreDNS says NXDOMAIN to TXT
     /// where it has addresses, so inside the cluster domain only addresses share it.
     pub fn shares_missing(&self, key: &Key) -> bool {
         let (_, class) = key.type_and_class();

@@ -128,7 +128,7 @@ impl<U: Upstream> Resolver<U> {
     fn decided(&self, key: &Key, original: Entry, seconds: u32) -> Answer {
         if original.is_positive() {
             self.cache.remove(&key.as_is());
-            self.cache.insert(key, original.clone());
+            self.keep(key, &original);
             return Ok(original);
         }
         if original.seconds() == 0 {

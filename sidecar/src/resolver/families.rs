@@ -11,19 +11,21 @@ use super::Resolver;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::metrics::Assist;
-use crate::search::{self, Family, Verdict};
+use crate::search::{Family, Verdict};
 use crate::upstream::Upstream;
-use crate::wire::TYPE_A;
+use crate::wire::{TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
-    /// The flight of the other type of address, where its NXDOMAIN would answer this question too and is likely: two
-    /// labels and more below a namespace are mostly an expansion, unless another name below that Service exists.
-    pub(super) fn sibling_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
+    /// The flight of A, where its NXDOMAIN would answer a question about AAAA too and is likely: two labels and more below
+    /// a namespace are mostly an expansion, unless another name below that Service exists.
+    pub(super) fn address_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
         match self.search.verdict(key) {
             Verdict::Below(Family { service: Some(service), .. })
-                if !self.patience.waits_for(key.name()) && !self.suspects.is_known(service) =>
+                if key.type_and_class().0 == TYPE_AAAA
+                    && !self.patience.waits_for(key.name())
+                    && !self.suspects.is_known(service) =>
             {
-                self.questions.under_way(&search::sibling(key)?)
+                self.questions.under_way(&key.with_type(TYPE_A))
             }
             _ => None,
         }
@@ -52,6 +54,9 @@ impl<U: Upstream> Resolver<U> {
         let Verdict::Below(family) = self.search.verdict(key) else { return };
         if !entry.is_missing_name() {
             return family.service.into_iter().for_each(|service| self.suspects.note_known(service));
+        }
+        if key.type_and_class().0 != TYPE_A {
+            return;
         }
         if let Some(service) = family.service {
             self.suspects.note(service, key.name());

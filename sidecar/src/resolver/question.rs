@@ -18,7 +18,7 @@ use crate::metrics::{Limit, Outcome};
 use crate::reply;
 use crate::search::{self, Family, Verdict};
 use crate::upstream::{Failed, Upstream};
-use crate::wire::{self, Malformed, Message, Rcode};
+use crate::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
 
 /// Why there is no answer that could be handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,12 +81,12 @@ impl<U: Upstream> Resolver<U> {
         if mode == Mode::Remembered && self.has_failed_lately(key) {
             return Err(NoAnswer::Remembered);
         }
-        let first = self.sibling_under_way(key).map(Box::pin);
+        let first = self.address_under_way(key).map(Box::pin);
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move {
-                if let Some(sibling) = first {
-                    let _ = timeout(limits::SIBLING_WAIT, sibling).await; // or ask, too
+                if let Some(address) = first {
+                    let _ = timeout(limits::SIBLING_WAIT, address).await; // or ask, too
                 }
                 resolver.exchange(key, mode).await
             }
@@ -162,6 +162,7 @@ impl<U: Upstream> Resolver<U> {
         }
         match self.ask(&key).await {
             Ok(entry) => {
+                let entry = self.reconciled(&key, entry).await?;
                 let entry = if self.patience.waits_for(key.name()) {
                     Box::pin(self.wait_for(&key, entry)).await?
                 } else {
@@ -227,6 +228,23 @@ impl<U: Upstream> Resolver<U> {
         is_there(&sibling) || is_there(&sibling.for_clients())
     }
 
+    /// The server's NXDOMAIN to AAAA beside an A that is under way: what A says holds, whichever comes first.
+    async fn reconciled(&self, key: &Key, entry: Entry) -> Result<Entry, NoAnswer> {
+        let (rtype, _) = key.type_and_class();
+        if rtype != TYPE_AAAA || !entry.is_missing_name() {
+            return Ok(entry);
+        }
+        if let Some(address) = self.questions.under_way(&key.with_type(TYPE_A)) {
+            address.await;
+        }
+        if !self.has_other_address(key) {
+            return Ok(entry);
+        }
+        let mut response = entry.aged(now());
+        wire::put_rcode(&mut response, Rcode::NO_ERROR);
+        Ok(self.entry(&response, key)?)
+    }
+
     /// Decodes the response once. One that keeps to the wire format but holds data that the typed decoder
     /// refuses is handed on, since the client may know better, and not kept.
     pub(super) fn entry(&self, response: &[u8], key: &Key) -> Result<Entry, Malformed> {
@@ -240,16 +258,32 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Puts an answer where the next client finds it; what contradicts it goes.
+    ///
+    /// | the answer | is kept for |
+    /// |---|---|
+    /// | NXDOMAIN to A | every type (RFC 2308 section 5) |
+    /// | NXDOMAIN to another type | that one: servers say it of names that have addresses (RFC 4074 section 4.2) |
+    /// | anything else | its type; the name is not missing then |
     pub(super) fn remember(&self, key: &Key, entry: &Entry) {
-        if !self.search.shares_missing(key) {
-            return self.cache.insert(key, entry.clone());
-        }
-        if entry.is_missing_name() {
+        let is_missing = entry.is_missing_name();
+        if is_missing && key.type_and_class() == (TYPE_A, CLASS_IN) {
             self.cache.remove(key);
-            self.cache.insert(&key.for_every_type(), entry.clone());
-        } else {
-            self.cache.remove(&key.for_every_type());
-            self.cache.insert(key, entry.clone());
+            return self.cache.insert(&key.for_every_type(), entry.clone());
         }
+        if !is_missing && self.search.shares_missing(key) {
+            self.cache.remove(&key.for_every_type());
+        }
+        self.keep(key, entry);
+    }
+
+    /// Puts an answer into its place. An address takes away what was said of the other type: that the name is missing.
+    pub(super) fn keep(&self, key: &Key, entry: &Entry) {
+        if entry.is_positive()
+            && let Some(sibling) = search::sibling(key)
+            && self.cache.get_expired(&sibling).is_some_and(|entry| entry.is_missing_name())
+        {
+            self.cache.remove(&sibling);
+        }
+        self.cache.insert(key, entry.clone());
     }
 }
