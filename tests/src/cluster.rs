@@ -15,7 +15,6 @@ use crate::cluster_dns::{ClusterDns, World};
 use crate::cluster_tier::ClusterTier;
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::node_local::NodeLocal;
 use crate::pod::{ClusterNames, PodSpec, Running};
 use crate::programs::Programs;
 
@@ -27,8 +26,6 @@ const DNS_PORT: u16 = 53;
 pub enum Between {
     /// Nothing.
     Nothing,
-    /// One caching forwarder for all pods.
-    NodeLocal,
     /// The webhook, and a sidecar in each pod.
     Sidecars,
     /// The same, and one cache that all sidecars ask first.
@@ -47,7 +44,6 @@ pub struct Cluster {
     pub programs: Programs,
     webhook: Option<Webhook>,
     shared_tier: Option<ClusterTier>,
-    _node_local: Option<NodeLocal>,
     node: Node,
     pods: AtomicU32,
 }
@@ -71,19 +67,13 @@ impl Cluster {
         world: World,
     ) -> Result<Self, Failure> {
         let place = node.next_cluster()?;
-        let mut names =
+        let names =
             ClusterNames { dns: place.dns.into(), zone: world.zone_name(), node_searches: Vec::new() };
-        let zone = world.zone();
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
-        let (mut webhook, mut node_local, mut shared_tier) = (None, None, None);
+        let (mut webhook, mut shared_tier) = (None, None);
         match between {
             Between::Nothing => {}
-            Between::NodeLocal => {
-                let address = SocketAddr::from((place.node_local, DNS_PORT));
-                node_local = Some(NodeLocal::start(address, dns.address(), zone).await?);
-                names.dns = place.node_local.into();
-            }
             Between::Sidecars | Between::SidecarsAndTier => {
                 if between == Between::SidecarsAndTier {
                     let address = place.shared_tier;
@@ -98,7 +88,7 @@ impl Cluster {
         }
         let (programs, node) = (programs.clone(), node.clone());
         let pods = AtomicU32::new(0);
-        Ok(Self { dns, names, programs, webhook, shared_tier, _node_local: node_local, node, pods })
+        Ok(Self { dns, names, programs, webhook, shared_tier, node, pods })
     }
 
     /// What the API server makes of a new pod: defaults, the webhook's patch, a name.

@@ -4,7 +4,6 @@
 //!   node          the process moves into namespaces of its own: a "node" with a bridge for pods
 //!   pod           one pod on it, as the kubelet runs one: resolv.conf, sysctls, sidecars, hooks, containers
 //!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
-//!   node_local    a caching forwarder for all pods of a node, as NodeLocal DNSCache is
 //!   cluster_tier  the shared tier, between the sidecars and the cluster DNS
 //!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
 //!   cluster       these together, for one test or one arm of an experiment
@@ -45,7 +44,6 @@ mod load;
 pub mod monitoring;
 pub mod network;
 pub mod node;
-pub mod node_local;
 pub mod plot;
 pub mod pod;
 pub mod process;

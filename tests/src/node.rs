@@ -73,8 +73,6 @@ pub(crate) struct ClusterPlace {
     pub(crate) dns: Ipv4Addr,
     /// The address of its webhook.
     pub(crate) webhook: Ipv4Addr,
-    /// The address of the node's own DNS cache.
-    pub(crate) node_local: Ipv4Addr,
     /// The address of the tier between its sidecars and its DNS.
     pub(crate) shared_tier: Ipv4Addr,
     /// A directory for its files.
@@ -172,8 +170,8 @@ impl Node {
         // 10.96.0.0/12 ends at 10.111.255.255: 4,096 clusters, then the first one's addresses are in use.
         let address = |last| Ipv4Addr::new(10, 96 + (high & 0x0f), low, last);
         let directory = self.directory(&format!("cluster-{number}"))?;
-        let [dns, webhook, node_local, shared_tier] = [10, 20, 30, 40].map(address);
-        Ok(ClusterPlace { dns, webhook, node_local, shared_tier, directory })
+        let [dns, webhook, shared_tier] = [10, 20, 30].map(address);
+        Ok(ClusterPlace { dns, webhook, shared_tier, directory })
     }
 
     /// A directory for one user of the node; removed by whoever made it, or with the node.

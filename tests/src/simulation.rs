@@ -4,7 +4,7 @@
 //! ```text
 //!   plan     an arm -> the questions that leave a pod for its three names, step by step; pure
 //!   stub     glibc's stub resolver in one pod: answers and time-outs -> what it sends next; pure
-//!   proxy    sidecar, tier, node's cache: the policy, or a fixed schedule
+//!   proxy    sidecar, tier: the policy, or a fixed schedule
 //!   server   CoreDNS under a CPU limit, a replica of the tier; pure
 //!   gang     what is simulated, and what came of it
 //!   model    events in order of time -> an outcome
@@ -19,7 +19,6 @@
 //! | CPU limit, arm | real cluster, two runs | in order of arrival | in any order |
 //! |---|---|---|---|
 //! | 10m, direct | 1,600, 0, 7.7 and 9.7; 1,600, 0, 14.2 and 14.8 | 1,600, 0, 9.2 and 9.7 | 1,600, 0, 9.0, 9.7 |
-//! | 10m, NodeLocal DNSCache | 1,013, 0, 2.9 and 4.3; 964, 80 | 1,138, 0, 6.4 and 6.9 | 328, 0, 1.7 and 1.9 |
 //! | 10m, old sidecars | 2,461, 205; 4,171, 223 | 4,781, 143 | 4,752, 88 |
 //! | 10m, sidecars and tier | 29, 0, 0.17 and 0.67; 29, 0, 1.2 and 1.3 | 18, 0, 0.1 and 0.1 | 19, 0, 0.1 and 0.1 |
 //! | 50m, direct | 1,600, 0, 0.65 and 1.1 | 1,600, 0, 0.97 and 0.99 | 1,600, 0, 0.90 and 1.00 |
@@ -31,7 +30,8 @@
 //! the knee: a real CoreDNS, in order by and large, delays a few queries much more than their neighbours. The tests therefore
 //! hold the law in both orders.
 //!
-//! **Left out:** the CPU time of pods and nodes; the tier's bounds, and its work for those that wait; CoreDNS's liveness
+//! **Left out:** a cache on each node, as NodeLocal DNSCache is: a model of it failed nobody, while the real one failed 80 to 160
+//! of 240 lookups; the CPU time of pods and nodes; the tier's bounds, and its work for those that wait; CoreDNS's liveness
 //! probe and restart; more than one socket of cluster DNS; conntrack; lost TCP segments; a network that is slower under load;
 //! what a sidecar asks about more than the plan says; the restart of a gang after a failure.
 
@@ -53,8 +53,6 @@ pub enum Arm {
     Direct,
     /// The same with `ndots:2`.
     Ndots2,
-    /// Through a caching forwarder on each node, as NodeLocal DNSCache is.
-    NodeLocal,
     /// Through sidecars that hedge, probe, and give up after 4 s, as they were first built.
     OldSidecars,
     /// Through sidecars.
@@ -67,22 +65,14 @@ pub enum Arm {
 
 impl Arm {
     /// The arms, in the order in which they are run and printed.
-    pub const ALL: [Self; 7] = [
-        Self::Direct,
-        Self::Ndots2,
-        Self::NodeLocal,
-        Self::OldSidecars,
-        Self::Sidecars,
-        Self::Tier,
-        Self::Once,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Direct, Self::Ndots2, Self::OldSidecars, Self::Sidecars, Self::Tier, Self::Once];
 
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct, ndots:5",
             Self::Ndots2 => "direct, ndots:2",
-            Self::NodeLocal => "NodeLocal-style cache",
             Self::OldSidecars => "sidecars with hedges and probes",
             Self::Sidecars => "sidecars",
             Self::Tier => "sidecars and shared tier",
@@ -94,7 +84,6 @@ impl Arm {
         match self {
             Self::Direct => Plan::Direct,
             Self::Ndots2 => Plan::Ndots2,
-            Self::NodeLocal => Plan::NodeLocal,
             Self::OldSidecars | Self::Sidecars | Self::Tier | Self::Once => Plan::Injected,
         }
     }

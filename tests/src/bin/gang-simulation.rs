@@ -38,7 +38,7 @@ struct Arguments {
     /// The share of datagrams that is lost on the way, in each direction.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = cluster_dns::Capacity::parse_loss)]
     loss: f64,
-    /// How many pods share a node, and in one arm its cache.
+    /// How many pods share a node, and with `--tier-replicas 0` its process of the shared tier.
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pods_per_node: u32,
     /// Processes of the shared tier, behind one Service; 0: one on each node, for the pods of that node.

@@ -22,8 +22,8 @@ use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::programs::Programs;
 use serde_json::{Value, json};
 
-/// Runs the pods of a Job on this machine: as they are, with ndots:2, behind a cache for all of them, through the real
-/// webhook with the real sidecar, and the same with the shared tier. All look their names up at the same instant, with
+/// Runs the pods of a Job on this machine: as they are, with ndots:2, through the real webhook with the real sidecar, and the
+/// same with the shared tier. All look their names up at the same instant, with
 /// the real libc, at a cluster DNS that serves so many queries a second. When one pod fails, all are started again. Prints
 /// what the cluster DNS was asked and what the applications saw, and draws it.
 ///
@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 /// an injected arm was worse than the arm `direct` (more failed lookups, more queries at the cluster DNS, a larger p50 or p99
 /// of the time until a pod is served; the median of the runs); 69: this machine refuses the namespaces.
 ///
-/// With --cluster it runs the same arms on the test cluster that KUBECONFIG names, with real pods and the cluster's own
+/// With --cluster it runs the same arms, and one more behind NodeLocal DNSCache, on the test cluster that KUBECONFIG names, with real pods and the cluster's own
 /// CoreDNS, whose CPU it limits. Afterwards CoreDNS gets back what it had. Exit code 1: an injected arm was worse than the arm
 /// `direct`.
 #[derive(Debug, Parser)]
@@ -81,8 +81,8 @@ struct Arguments {
     /// How often a gang is started again after one of its pods has failed.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     restarts: u32,
-    /// Which ways to run it.
-    #[arg(long, value_name = "ARM,..", value_enum, value_delimiter = ',', default_values_t = Arm::ALL)]
+    /// Which ways to run it; default: all, `node-local` only with --cluster.
+    #[arg(long, value_name = "ARM,..", value_enum, value_delimiter = ',')]
     arms: Vec<Arm>,
     /// How often to run each arm; the arms are run in turn.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
@@ -105,8 +105,8 @@ fn main() -> ExitCode {
         return end(run_on_cluster(&arguments));
     }
     match prepare(&arguments) {
-        Ok(Prepared { job, world, programs }) => match node::enter() {
-            Ok(node) => end(run(&arguments, job, world, programs, node)),
+        Ok(Prepared { arms, job, world, programs }) => match node::enter() {
+            Ok(node) => end(run(&arguments, &arms, job, world, programs, node)),
             Err(refused) => {
                 eprintln!("gang: {refused}");
                 ExitCode::from(node::EXIT_REFUSED)
@@ -128,6 +128,7 @@ fn end(result: Result<bool, Failure>) -> ExitCode {
 }
 
 struct Prepared {
+    arms: Vec<Arm>,
     job: Job,
     world: World,
     programs: Programs,
@@ -143,15 +144,17 @@ fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
     if !arguments.names.is_empty() {
         job = job.looking_up(&arguments.names, &arguments.missing);
     }
+    let arms = Arm::choose(&arguments.arms, false)?;
     let world = with_names(World::example(), job.namespace(), &arguments.names)?;
     let programs = if node::is_inside() { Programs::built() } else { Programs::build() };
-    Ok(Prepared { job, world, programs: programs? })
+    Ok(Prepared { arms, job, world, programs: programs? })
 }
 
 /// Whether every lookup of the injected pods gave what it should, and injection made nothing worse.
 #[tokio::main]
 async fn run(
     arguments: &Arguments,
+    arms: &[Arm],
     job: Job,
     world: World,
     programs: Programs,
@@ -166,14 +169,14 @@ async fn run(
     });
     let restarts = arguments.restarts;
     let experiment = Experiment { node, programs, job, pods, world, capacity, restarts };
-    let mut arms = Vec::new();
+    let mut results = Vec::new();
     for _ in 0..arguments.runs {
-        for arm in &arguments.arms {
-            arms.push(run::run(*arm, &experiment).await?);
+        for arm in arms {
+            results.push(run::run(*arm, &experiment).await?);
         }
     }
-    print(arguments, &experiment, &arms)?;
-    let injected = arms.iter().filter(|figures| figures.arm.is_injected());
+    print(arguments, &experiment, &results)?;
+    let injected = results.iter().filter(|figures| figures.arm.is_injected());
     let mut is_success = true;
     for failed in injected.filter(|figures| !figures.is_success()) {
         is_success = false;
@@ -181,7 +184,7 @@ async fn run(
         let arm = failed.arm.name();
         eprintln!("gang: {arm}: a lookup failed in an injected pod. The first pod that failed:\n{first}");
     }
-    let costs: Vec<_> = arms.iter().map(|figures| (figures.arm, figures.cost())).collect();
+    let costs: Vec<_> = results.iter().map(|figures| (figures.arm, figures.cost())).collect();
     Ok(report(&law::breaches(&costs)) && is_success)
 }
 
@@ -204,7 +207,7 @@ async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
         }
     };
     let options = cluster::Options {
-        arms: arguments.arms.clone(),
+        arms: Arm::choose(&arguments.arms, true)?,
         pods: arguments.pods.unwrap_or(cluster::PODS).into(),
         names: or(&arguments.names, &cluster::NAMES),
         missing: or(&arguments.missing, &cluster::MISSING),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::Between;
+use crate::failure::Failure;
 
 /// How the pods are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -13,7 +14,7 @@ pub enum Arm {
     Direct,
     /// The same with `ndots:2` in their dnsConfig.
     Ndots2,
-    /// As they are, with one caching forwarder for all, as NodeLocal DNSCache is.
+    /// As they are, behind NodeLocal DNSCache; on a real cluster only.
     NodeLocal,
     /// Through the webhook, with the sidecar.
     Injected,
@@ -36,13 +37,27 @@ impl Arm {
         }
     }
 
-    /// What stands between its pods and the cluster DNS.
-    pub fn between(self) -> Between {
+    /// What stands between its pods and the model of cluster DNS; `None`: there is no model of it.
+    pub fn between(self) -> Option<Between> {
         match self {
-            Self::Direct | Self::Ndots2 => Between::Nothing,
-            Self::NodeLocal => Between::NodeLocal,
-            Self::Injected => Between::Sidecars,
-            Self::Shared => Between::SidecarsAndTier,
+            Self::Direct | Self::Ndots2 => Some(Between::Nothing),
+            Self::NodeLocal => None,
+            Self::Injected => Some(Between::Sidecars),
+            Self::Shared => Some(Between::SidecarsAndTier),
+        }
+    }
+
+    /// The arms to run: those that are wanted, by default all that there are. An error names the one that needs a real cluster.
+    pub fn choose(wanted: &[Self], on_cluster: bool) -> Result<Vec<Self>, Failure> {
+        let is_there = |arm: &Self| on_cluster || arm.between().is_some();
+        if wanted.is_empty() {
+            return Ok(Self::ALL.into_iter().filter(is_there).collect());
+        }
+        match wanted.iter().find(|arm| !is_there(arm)) {
+            None => Ok(wanted.to_vec()),
+            Some(arm) => Err(Failure::new(format!(
+                "the arm {arm:?} of --arms needs a real cluster: add --cluster (a model of it would not fail as the real one does)"
+            ))),
         }
     }
 
@@ -57,5 +72,21 @@ impl Arm {
             pod["spec"]["dnsConfig"]["options"] = json!([{ "name": "ndots", "value": "2" }]);
         }
         pod
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arm_without_a_model_is_run_on_a_cluster_only() {
+        let choose =
+            |wanted: &[Arm], on_cluster| Arm::choose(wanted, on_cluster).map_err(|error| error.to_string());
+        assert_eq!(choose(&[], true), Ok(Arm::ALL.to_vec()));
+        assert_eq!(choose(&[], false), Ok(vec![Arm::Direct, Arm::Ndots2, Arm::Injected, Arm::Shared]));
+        assert_eq!(choose(&[Arm::NodeLocal], true), Ok(vec![Arm::NodeLocal]));
+        let refused = choose(&[Arm::Direct, Arm::NodeLocal], false).expect_err("there is no model");
+        assert!(refused.contains("NodeLocal") && refused.contains("--cluster"), "{refused}");
     }
 }

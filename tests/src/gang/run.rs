@@ -52,7 +52,8 @@ pub struct Experiment {
 pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> {
     let Experiment { node, programs, job, world, .. } = experiment;
     let world = world.clone().namespace(job.namespace());
-    let cluster = Cluster::start_with(arm.between(), node, programs, world).await?;
+    let between = arm.between().ok_or_else(|| Failure::new(format!("no model of {}", arm.name())))?;
+    let cluster = Cluster::start_with(between, node, programs, world).await?;
     let directory = node.directory(&format!("gang-{arm:?}"))?;
     let mut figures = Figures::new(arm, experiment.pods);
     let mut first_start = None;

@@ -13,7 +13,7 @@ pub struct Gang {
     pub arm: Arm,
     /// How many.
     pub pods: usize,
-    /// How many share a node, and its cache.
+    /// How many share a node, and in one shape of the tier its replica.
     pub pods_per_node: usize,
     /// Over how long a time they send their first question.
     pub spread: Duration,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Arm;
 use super::gang::{Gang, Outcome};
 use super::plan::{Question, Step};
-use super::proxy::{DIRECT, Exchange, NODE_CACHE, OLD_SIDECAR, ONCE, Proxy, Waiter};
+use super::proxy::{DIRECT, Exchange, OLD_SIDECAR, ONCE, Proxy, Waiter};
 use super::server::Server;
 use super::stub::{self, Stub};
 
@@ -31,7 +31,6 @@ pub fn simulate(gang: &Gang) -> Outcome {
     let of_pods = |proxy: fn() -> Proxy| (0..pods).map(move |_| proxy());
     let proxies = match arm {
         Arm::Direct | Arm::Ndots2 => of_pods(|| Proxy::with_schedule(&DIRECT)).collect(),
-        Arm::NodeLocal => (0..nodes).map(|_| Proxy::with_schedule(&NODE_CACHE)).collect(),
         Arm::OldSidecars => of_pods(|| Proxy::with_schedule(&OLD_SIDECAR)).collect(),
         Arm::Once => of_pods(|| Proxy::with_schedule(&ONCE)).collect(),
         Arm::Sidecars => of_pods(|| Proxy::with_policy(false)).collect(),
@@ -92,7 +91,7 @@ struct Model {
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     sequence: u64,
     pods: Vec<(Instant, Stub)>,
-    /// Sidecars by their pod, then the tier; or the nodes' caches.
+    /// Sidecars by their pod, then the tier.
     proxies: Vec<Proxy>,
     /// Cluster DNS, then the tier.
     servers: Vec<Server>,
@@ -177,10 +176,9 @@ impl Model {
         if has_new_timer && self.gang.arm != Arm::Once {
             self.schedule(self.now + stub::TIMEOUT, Event::TimeOut { pod, timer });
         }
-        let proxy = if self.gang.arm == Arm::NodeLocal { pod / self.gang.pods_per_node } else { pod };
         for index in questions {
             let question = self.pods[pod].1.question(&self.plan, index);
-            self.ask(proxy, question, Waiter::Stub { pod, socket, index });
+            self.ask(pod, question, Waiter::Stub { pod, socket, index });
         }
     }
 

@@ -18,8 +18,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// How long whoever has a cache keeps its answer: 5 s where it is negative and the cluster's, as nodelocaldns.yaml
-    /// (`denial 9984 5`) and the sidecar's bounds have it, else the 30 s of CoreDNS's `ttl 30` and `cache 30`.
+    /// How long a sidecar keeps its answer: 5 s where it is negative and the cluster's, else the 30 s of CoreDNS's `ttl 30`
+    /// and `cache 30`.
     pub fn life(self) -> Duration {
         Duration::from_secs(if self.is_negative && self.in_cluster { 5 } else { 30 })
     }
@@ -37,7 +37,7 @@ pub const QUESTIONS_OF_A_SIDECAR: u32 = 9;
 /// |---|---|---|---|---|
 /// | `ndots:5` | 2 candidates, A and AAAA | 3 that do not exist, and itself | the same 4 | 20 |
 /// | `ndots:2` | 2 candidates | itself | itself, and 3 | 14 |
-/// | node's cache | as with `ndots:5`, to the cache | | | 20 |
+/// | NodeLocal DNSCache | as with `ndots:5`, to the cache | | | 20 |
 /// | sidecar, with or without the tier | one question for the first, 2 for the second | 2 | 2, and 2 about the namespace `com` | 9 |
 pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
     let mut name = 0;

@@ -1,5 +1,5 @@
-//! What asks cluster DNS for a pod: its resolver itself, a sidecar, a replica of the shared tier, a node's cache; and when
-//! it sends a question again. Pure.
+//! What asks cluster DNS for a pod: its resolver itself, a sidecar, a replica of the shared tier; and when it sends a
+//! question again. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -29,43 +29,18 @@ pub(super) struct Schedule {
     transmissions: &'static [(Duration, Transport)],
     /// When the exchange fails.
     deadline: Duration,
-    saves: Saves,
-    /// Whether the cluster's names are asked for over a connection that is kept.
-    pub(super) keeps_connection: bool,
+    /// Whether a question is not asked that has been answered or is under way.
+    is_cache: bool,
     /// Whether retransmissions take a token, and a silent server is probed.
     pub(super) probes: bool,
 }
 
-/// Which questions are not asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Saves {
-    Nothing,
-    /// Those that have been answered: a cache.
-    Answered,
-    /// Those that are under way as well: a cache that coalesces.
-    UnderWay,
-}
-
 /// The resolver asks cluster DNS itself, and retransmits itself.
-pub(super) static DIRECT: Schedule = Schedule {
-    transmissions: &[(ms(0), Transport::Udp)],
-    deadline: NEVER,
-    saves: Saves::Nothing,
-    keeps_connection: false,
-    probes: false,
-};
+pub(super) static DIRECT: Schedule =
+    Schedule { transmissions: &[(ms(0), Transport::Udp)], deadline: NEVER, is_cache: false, probes: false };
 
 /// Each question once, however long it takes.
-pub(super) static ONCE: Schedule = Schedule { saves: Saves::UnderWay, ..DIRECT };
-
-/// A node's cache: plugin/forward gives an attempt 2 s and a query 5 s, and does not coalesce.
-pub(super) static NODE_CACHE: Schedule = Schedule {
-    transmissions: &[(ms(0), Transport::Udp), (ms(2000), Transport::Udp), (ms(4000), Transport::Udp)],
-    deadline: ms(5000),
-    saves: Saves::Answered,
-    keeps_connection: true,
-    ..DIRECT
-};
+pub(super) static ONCE: Schedule = Schedule { is_cache: true, ..DIRECT };
 
 /// The sidecar as it was first built.
 pub(super) static OLD_SIDECAR: Schedule = Schedule {
@@ -159,13 +134,13 @@ impl Proxy {
 
     /// The exchange that a question joins.
     pub(super) fn flight(&self, question: Question) -> Option<usize> {
-        self.flights.get(&question).copied().filter(|_| self.saves() == Saves::UnderWay)
+        self.flights.get(&question).copied().filter(|_| self.is_cache())
     }
 
-    fn saves(&self) -> Saves {
+    fn is_cache(&self) -> bool {
         match &self.control {
-            Control::Policy(_) => Saves::UnderWay,
-            Control::Schedule(schedule, _) => schedule.saves,
+            Control::Policy(_) => true,
+            Control::Schedule(schedule, _) => schedule.is_cache,
         }
     }
 
@@ -190,11 +165,9 @@ impl Proxy {
                 let (exchange, first) = policy.begin(now, chance);
                 (Asking::Policy(exchange, None), first)
             }
-            Control::Schedule(schedule, budget) => {
+            Control::Schedule(_, budget) => {
                 budget.first_attempt();
-                let is_kept = schedule.keeps_connection && question.in_cluster;
-                let transport = if is_kept { Transport::Tcp } else { Transport::Udp };
-                let step = Step { server: 0, transport };
+                let step = Step { server: 0, transport: Transport::Udp };
                 (Asking::Schedule { start: now, sent: 1 }, Transmission { step, reason: Reason::First })
             }
         }
@@ -235,7 +208,7 @@ impl Proxy {
     /// The question is answered, or has failed.
     pub(super) fn end(&mut self, question: Question, is_good: bool, now: Instant) {
         self.flights.remove(&question);
-        if self.saves() != Saves::Nothing {
+        if self.is_cache() {
             let life = if is_good { question.life() } else { FAILURE_MEMORY };
             self.known.insert(question, (now + life, is_good));
         }

@@ -8,7 +8,7 @@ use podlocal_dns::upstream::{Policy, Reason, Recovery, Transmission, Transport};
 
 use super::{Event, Model, Origin, Query};
 use crate::simulation::plan::Question;
-use crate::simulation::proxy::{Asking, Control, Exchange, Proxy, Schedule, Waiter};
+use crate::simulation::proxy::{Asking, Control, Exchange, Proxy, Waiter};
 
 /// The questions by which a silent tier is checked.
 const CHECKS: usize = 5;
@@ -75,9 +75,9 @@ impl Model {
         let (now, chance) = (self.now, self.chance());
         let Exchange { proxy, question, asking, .. } = &mut self.exchanges[exchange];
         let (proxy, question) = (*proxy, *question);
-        let (is_of_tier, is_kept) = match &self.proxies[proxy].control {
-            Control::Policy(policy) => (policy.is_of_tier(step.server), false),
-            Control::Schedule(Schedule { keeps_connection, .. }, _) => (false, *keeps_connection),
+        let is_of_tier = match &self.proxies[proxy].control {
+            Control::Policy(policy) => policy.is_of_tier(step.server),
+            Control::Schedule(..) => false,
         };
         if let Asking::Policy(_, guard @ None) = asking
             && is_of_tier
@@ -86,7 +86,7 @@ impl Model {
         }
         let server = if is_of_tier { self.tier_server(proxy) } else { 0 };
         let is_tcp = step.transport == Transport::Tcp;
-        let weight = if is_tcp && !is_kept { TCP_WEIGHT } else { 1 };
+        let weight = if is_tcp { TCP_WEIGHT } else { 1 };
         self.outcome.again += u64::from(reason != Reason::First && server == 0);
         let origin = Origin::Exchange { exchange, place: step.server };
         let query = self.send(Query { origin, question, server, is_tcp, weight, sent_at: now });
