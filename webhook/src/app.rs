@@ -154,8 +154,7 @@ impl App {
         if cluster.dns.is_empty() {
             tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
         }
-        let Cluster { dns, domain, extra_search, version: _, serves_impossible_names: _, shared_tier } =
-            &*cluster;
+        let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
         tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
         if !shared_tier.addresses.is_empty() {
             tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "the shared tier");

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use podlocal_settings::value::SearchAssist;
+
 use crate::resolv_conf;
 
 /// What is known of the cluster; a part of every decision.
@@ -19,6 +21,9 @@ pub struct Cluster {
     /// Whether the cluster's DNS gives answers for names that cannot exist (rewrite, hosts, template, multicluster):
     /// then nobody but that DNS can know which names exist.
     pub serves_impossible_names: bool,
+    /// Whether the cluster's DNS was seen not to deny a namespace that exists (kube-dns does): only then is everything
+    /// below a denied namespace denied.
+    pub admits_namespaces: bool,
     /// The shared tier that stands between the pods' proxies and the cluster's DNS.
     pub shared_tier: Tier,
 }
@@ -73,6 +78,7 @@ impl Cluster {
             },
             version: None,
             serves_impossible_names: false,
+            admits_namespaces: false,
             shared_tier: Tier::at(flags.shared_tier.clone()),
         }
     }
@@ -89,6 +95,28 @@ impl Cluster {
         let hides_names =
             self.serves_impossible_names && self.shared_tier.serves_impossible_names != Some(true);
         if hides_names { &[] } else { &self.shared_tier.addresses }
+    }
+}
+
+impl Cluster {
+    /// What the proxy of a new pod may decide itself, where the pod does not say; `upstream` is the server that it asks.
+    ///
+    /// | the cluster's DNS | the pod asks | search-assist |
+    /// |---|---|---|
+    /// | has names that cannot exist | the cluster's DNS or what the pod chose | off |
+    /// | has none, and admits namespaces | the cluster's DNS | full |
+    /// | anything else | | impossible |
+    ///
+    /// `is_own`: the pod has a dnsPolicy `None`, and the cluster's DNS says nothing about its servers.
+    pub fn assist(&self, is_own: bool, upstream: Option<&SocketAddr>) -> SearchAssist {
+        let is_seen = upstream.is_some_and(|server| self.dns.contains(server));
+        if self.serves_impossible_names && !is_own {
+            SearchAssist::Off
+        } else if self.admits_namespaces && is_seen {
+            SearchAssist::Full
+        } else {
+            SearchAssist::Impossible
+        }
     }
 }
 
@@ -159,6 +187,30 @@ mod tests {
             cluster.shared_tier.serves_impossible_names = of_tier;
             assert_eq!(cluster.told_tier() == [address], is_told, "{of_dns} {of_tier:?}");
         }
+    }
+
+    #[test]
+    fn rules_that_a_server_may_violate_hold_only_for_servers_that_were_seen_to_keep_them() {
+        let own: SocketAddr = "8.8.8.8:53".parse().expect("valid");
+        let mut cluster = Cluster::new(&ClusterFlags::default(), OF_A_POD);
+        let dns = cluster.dns[0];
+        for (serves, admits, is_own, server, expected) in [
+            (false, false, false, dns, SearchAssist::Impossible),
+            (false, true, false, dns, SearchAssist::Full),
+            (false, true, false, own, SearchAssist::Impossible),
+            (true, true, false, dns, SearchAssist::Off),
+            (true, false, false, own, SearchAssist::Off),
+            (true, true, true, own, SearchAssist::Impossible),
+            (false, true, true, dns, SearchAssist::Full),
+        ] {
+            (cluster.serves_impossible_names, cluster.admits_namespaces) = (serves, admits);
+            assert_eq!(
+                cluster.assist(is_own, Some(&server)),
+                expected,
+                "{serves} {admits} {is_own} {server}"
+            );
+        }
+        assert_eq!(cluster.assist(false, None), SearchAssist::Impossible);
     }
 
     #[test]

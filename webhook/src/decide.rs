@@ -3,6 +3,7 @@
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::{Mistake, Read};
 use podlocal_settings::table::Setting;
+use podlocal_settings::value::SearchAssist;
 use serde_json::{Map, Value};
 
 use crate::again;
@@ -50,8 +51,8 @@ pub struct Plan {
     pub zone: String,
     /// The pod's namespace.
     pub namespace: String,
-    /// Whether the cluster's DNS answers for names that cannot exist, so that the sidecar must not judge them.
-    pub serves_impossible_names: bool,
+    /// What the sidecar may decide itself, where the pod does not say.
+    pub assist: SearchAssist,
 }
 
 /// Decides about one pod. The first line that fits holds:
@@ -131,10 +132,10 @@ fn examine(
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
     Ok(Decision::Inject(Box::new(Plan {
         read,
+        assist: cluster.assist(base == Base::Own, dns.upstream.first()),
         dns,
         zone: cluster.domain.clone(),
         namespace: namespace.name.clone(),
-        serves_impossible_names: cluster.serves_impossible_names && base == Base::Cluster,
     })))
 }
 

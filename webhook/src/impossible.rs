@@ -1,8 +1,12 @@
-//! Asks the cluster's DNS now and then for a name that cannot exist.
+//! Asks the cluster's DNS now and then for names that cannot exist, and for a namespace that does.
 //!
 //! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS gives
 //! answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So pods that are
 //! made while it does get a sidecar that does not judge names.
+//!
+//! It also answers NXDOMAIN by itself for what is below a namespace that the cluster's DNS denies. kube-dns, which GKE Standard
+//! runs, denies namespaces that exist, in violation of RFC 8020. So new pods get that rule only when the cluster's DNS
+//! was seen to admit the namespace `default`, which exists in every cluster.
 //!
 //! A shared tier judges names as well. So where there are such names, the tier is asked, too, and pods are told only of
 //! one that has them.
@@ -47,6 +51,7 @@ pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>,
         let mut checks = vec![check(&servers, &domain).await];
         metrics.dns_check(checks[0]);
         note(&cluster, checks[0]);
+        note_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
         // A tier that denies what the cluster's DNS denies hides nothing.
         if cluster.borrow().serves_impossible_names && !tier.is_empty() {
             let check = check(&tier, &domain).await;
@@ -72,6 +77,35 @@ fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
     } else if is_new {
         tracing::info!("the cluster's DNS has no names that cannot exist any more");
     }
+}
+
+/// Notes whether namespaces are admitted; what nobody said leaves what is known.
+fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
+    let Some(admits) = admits else { return };
+    let is_new = cluster
+        .send_if_modified(|cluster| std::mem::replace(&mut cluster.admits_namespaces, admits) != admits);
+    if is_new && admits {
+        tracing::info!(
+            "the cluster's DNS admits namespaces; the sidecars of new pods deny what is below a missing one"
+        );
+    } else if !admits {
+        tracing::warn!(
+            "the cluster's DNS denies the namespace default, as kube-dns does; the sidecars of new pods conclude nothing from a \
+             namespace that it denies"
+        );
+    }
+}
+
+/// Whether the first server that tells anything admits the namespace `default`; `None` when none does.
+async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool> {
+    for server in servers {
+        match ask(*server, &format!("default.svc.{domain}.")).await {
+            Some(ResponseCode::NoError) => return Some(true),
+            Some(ResponseCode::NXDomain) => return Some(false),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Notes what the tier at these addresses says, unless it is another one by now.
@@ -270,6 +304,25 @@ mod tests {
             note_tier(&cluster, &tier.addresses, check);
             assert_eq!(says(), expected, "{check:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_is_admitted_turns_the_rule_on_and_one_that_is_denied_off() {
+        let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
+        assert!(!known.borrow().admits_namespaces, "nobody has seen it");
+        for (code, admits, expected) in [
+            (ResponseCode::ServFail, None, false),
+            (ResponseCode::NoError, Some(true), true),
+            (ResponseCode::Refused, None, true),
+            (ResponseCode::NXDomain, Some(false), false),
+        ] {
+            let found = admits_namespaces(&[server(code).await], "cluster.local").await;
+            assert_eq!(found, admits);
+            note_namespaces(&cluster, found);
+            assert_eq!(known.borrow().admits_namespaces, expected, "{code}");
+        }
+        let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NoError).await];
+        assert_eq!(admits_namespaces(&servers, "corp.internal").await, Some(true));
     }
 
     #[tokio::test]

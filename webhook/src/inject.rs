@@ -113,8 +113,8 @@ fn environment(plan: &Plan) -> Value {
 }
 
 /// What the sidecar has to know of its pod: the servers to ask, the shared tier before them where there is one, and how
-/// names are expanded there. The search list is written where it is not the one that follows from the namespace. Where the cluster's DNS answers for names that
-/// cannot exist, the sidecar does not judge names, unless somebody has chosen that it does.
+/// names are expanded there. The search list is written where it is not the one that follows from the namespace. What the
+/// sidecar may decide itself follows from what the cluster's DNS was seen to do, unless somebody has chosen it.
 ///
 /// Every text is one that the sidecar takes: it does not start with a bad value, and a pod without its sidecar has no
 /// DNS. A namespace that is none can stand in a document on disk only; such a pod is never created.
@@ -127,8 +127,8 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
         (&table::ZONE, plan.zone.clone()),
     ];
     let is_chosen = plan.read.accepted.iter().any(|(setting, _)| *setting == &table::SEARCH_ASSIST);
-    if plan.serves_impossible_names && !is_chosen {
-        decided.push((&table::SEARCH_ASSIST, value::SearchAssist::Off.name().to_owned()));
+    if !is_chosen {
+        decided.push((&table::SEARCH_ASSIST, plan.assist.name().to_owned()));
     }
     let namespace = value::namespace(&plan.namespace).ok();
     decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));

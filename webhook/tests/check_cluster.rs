@@ -52,6 +52,23 @@ async fn a_cluster_where_all_is_well_says_so_and_lists_what_is_opted_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kube_dns_is_named_with_what_follows_from_it() {
+    let cluster = TestCluster::installed().await;
+    let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";
+    assert!(!page(&cluster.check(&[])).contains(line));
+    let variable = "name: PODLOCAL_SEARCH_ASSIST\n";
+    assert!(!page(&cluster.check(&["--verbose"])).contains(variable));
+    let deployment =
+        |container: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": container}]}}}});
+    let path = "/apis/apps/v1/namespaces/kube-system/deployments/kube-dns";
+    for (container, is_named) in [("coredns", false), ("kubedns", true)] {
+        cluster.api.put(path, deployment(container));
+        assert_eq!(page(&cluster.check(&[])).contains(line), is_named, "{container}");
+    }
+    assert!(page(&cluster.check(&["--verbose"])).contains(variable));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and_without() {
     let cluster = TestCluster::installed().await;
     for index in 0..1_200 {

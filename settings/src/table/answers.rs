@@ -11,7 +11,8 @@ pub const SEARCH_ASSIST: Setting = Setting {
     largest: "",
     sentence: "What the proxy decides itself about address queries inside the cluster domain. `impossible`: names that \
                no Service can have do not exist. `full`: also, nothing exists below a namespace or Service that does \
-               not exist. `off`: everything is asked, for clusters that serve extra names inside the cluster domain.",
+               not exist; kube-dns (GKE Standard) violates that. `off`: everything is asked, for clusters that serve extra \
+               names inside the cluster domain. Where it is not set, the webhook chooses by what it saw of cluster DNS.",
     source: "Kubernetes DNS-Based Service Discovery, section 2; CoreDNS's rewrite, hosts and template plugins need off",
     place: Place::Both,
 };

@@ -42,6 +42,7 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
         tier: tier(client, namespace, family).await,
         configuration: (configuration.to_owned(), found),
         cluster_dns,
+        is_kube_dns: is_kube_dns(client).await,
     }
 }
 
@@ -87,6 +88,21 @@ async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {
         let ips = ips.as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
         ips.map(|ip| SocketAddr::new(ip, 53)).collect()
     })
+}
+
+/// Whether the cluster's DNS is kube-dns, as far as this user may see: its Deployment has a container of that name
+/// (`cluster/addons/dns/kube-dns` of Kubernetes).
+async fn is_kube_dns(client: &kube::Client) -> bool {
+    let resource = Resource {
+        group: "apps",
+        plural: "deployments",
+        namespace: Some("kube-system"),
+        name: Some("kube-dns"),
+    };
+    let containers =
+        get(client, resource).await.is().map(|found| found["spec"]["template"]["spec"]["containers"].clone());
+    let containers = containers.unwrap_or_default();
+    containers.as_array().into_iter().flatten().any(|container| container["name"] == "kubedns")
 }
 
 async fn tier(client: &kube::Client, namespace: &str, dns: Option<IpAddr>) -> Seen<tier::Found> {

@@ -25,6 +25,8 @@ pub struct Facts {
     pub settings: Seen<Box<Common>>,
     /// The addresses of the cluster's DNS Service.
     pub cluster_dns: Seen<Vec<SocketAddr>>,
+    /// Whether that is kube-dns, which denies namespaces that exist.
+    pub is_kube_dns: bool,
     /// The Services of a shared tier.
     pub tier: Seen<Found>,
 }
@@ -112,6 +114,12 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         findings.push(settings(&facts.settings));
     }
     findings.push(cluster_dns(&facts.cluster_dns));
+    if facts.is_kube_dns {
+        findings.push(Finding::ok(
+            "the cluster's DNS is kube-dns, which denies namespaces that exist: sidecars conclude nothing from that \
+             (search-assist impossible)",
+        ));
+    }
     findings.push(tier(&facts.tier));
     findings
 }

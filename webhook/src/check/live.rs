@@ -102,6 +102,8 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
         cluster.shared_tier = Tier::at(vec![address]);
     }
     cluster.version = facts.version.is().copied();
+    // The installed webhook asks that DNS itself.
+    cluster.admits_namespaces = !facts.is_kube_dns;
     let own = Common::own_image();
     let image =
         installed.filter(|_| ours.image == own).map_or(&ours.image, |installed| &installed.image).clone();

@@ -11,6 +11,7 @@ fn cluster() -> Cluster {
         extra_search: vec!["corp.example".to_owned()],
         version: None,
         serves_impossible_names: false,
+        admits_namespaces: true,
         shared_tier: Tier::default(),
     }
 }

@@ -143,6 +143,7 @@ impl Case {
             extra_search: texts("extra-search", &[]),
             version: version.and_then(|(major, minor)| Version::parse(major, minor)),
             serves_impossible_names: setup["serves-impossible-names"] == true,
+            admits_namespaces: setup["admits-namespaces"] != false,
             shared_tier: Tier {
                 addresses: addresses(table::SHARED_TIER.name, &[]),
                 serves_impossible_names: setup["tier-serves-impossible-names"].as_bool(),
