@@ -43,6 +43,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// The pod's search list, in order; `None`: what the namespace gives ([`Settings::search_list`]).
     pub search: Option<Vec<String>>,
+    /// The domains of the search list outside the cluster domain that the proxy tries itself.
+    pub completion_search: Vec<String>,
     /// What is decided without asking about names inside the cluster domain.
     pub search_assist: SearchAssist,
     /// Names that are resolved at the start and kept fresh.
@@ -158,6 +160,16 @@ impl Settings {
         }
     }
 
+    /// The domains that the proxy tries itself for names that the client no longer expands, in the order of the search list.
+    pub fn completion_list(&self) -> Vec<String> {
+        let is_inside = |domain: &str| {
+            domain.strip_suffix(self.zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let mut list = self.search_list();
+        list.retain(|domain| is_inside(domain) || self.completion_search.contains(domain));
+        list
+    }
+
     /// Whether that address is one that we listen on. Who listens on every address has a loopback; which other addresses
     /// are its own is not known here, and a loop through them is found when it happens.
     pub fn listens_on(&self, address: SocketAddr) -> bool {
@@ -173,6 +185,23 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_proxy_tries_domains_of_the_cluster_and_those_that_are_asked_for() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let settings = Settings {
+            search: Some(texts(&[
+                "web.svc.cluster.local",
+                "corp.example",
+                "cluster.local",
+                "mycluster.local",
+            ])),
+            ..Settings::defaults()
+        };
+        assert_eq!(settings.completion_list(), ["web.svc.cluster.local", "cluster.local"]);
+        let asked = Settings { completion_search: texts(&["corp.example", "gone.example"]), ..settings };
+        assert_eq!(asked.completion_list(), ["web.svc.cluster.local", "corp.example", "cluster.local"]);
+    }
+
     use super::*;
     use crate::read::{Given, read};
 

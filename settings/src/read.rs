@@ -61,6 +61,7 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         zone: reader.plain(&table::ZONE, value::domain),
         namespace: reader.optional(&table::NAMESPACE, value::namespace),
         search: reader.list(&table::SEARCH, value::search_domains),
+        completion_search: reader.list(&table::COMPLETION_SEARCH, value::search_domains).unwrap_or_default(),
         listen: reader.plain(&table::LISTEN, value::addresses),
         fallback_nameserver: reader.plain(&table::FALLBACK_NAMESERVER, value::flag),
         admin_port: reader.ordered(&table::ADMIN_PORT, value::number),

@@ -113,6 +113,7 @@ pub const TABLE: &[&Setting] = &[
     &NAMESPACE,
     &SEARCH,
     &ORIGINAL_NDOTS,
+    &COMPLETION_SEARCH,
     &LISTEN,
     &FALLBACK_NAMESERVER,
     &ADMIN_PORT,

@@ -67,6 +67,8 @@ mod tests {
             ("upstream-transport", "tcp"),
             ("namespace", "web"),
             ("search", "web.svc.a.b,corp.example"),
+            ("completion-search", "corp.example"),
+            ("original-ndots", "3"),
         ];
         let original = read(|setting| {
             let of_setting = texts.iter().filter(|(name, _)| *name == setting.name);

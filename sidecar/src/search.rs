@@ -41,6 +41,8 @@ pub struct Search {
     namespace: Option<Vec<u8>>,
     /// The search list, on the wire.
     list: Vec<Vec<u8>>,
+    /// Those of its domains that are tried here.
+    completion_list: Vec<Vec<u8>>,
     /// From how many dots on the client asks for a name as it is first.
     ndots: usize,
     /// From how many dots on it would have, without the injection.
@@ -95,11 +97,13 @@ pub struct Family<'a> {
 impl Search {
     /// What the settings say.
     pub fn new(settings: &Settings) -> Self {
-        let list = settings.search_list();
+        let on_the_wire =
+            |list: Vec<String>| list.iter().filter_map(|domain| wire::name_from_text(domain)).collect();
         Self {
             zone: wire::name_from_text(&settings.zone).unwrap_or_else(|| wire::ROOT.to_vec()),
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
-            list: list.iter().filter_map(|domain| wire::name_from_text(domain)).collect(),
+            list: on_the_wire(settings.search_list()),
+            completion_list: on_the_wire(settings.completion_list()),
             ndots: usize::from(settings.ndots),
             original_ndots: usize::from(settings.original_ndots),
             assist: settings.search_assist,
@@ -144,13 +148,9 @@ impl Search {
         end_at(name, &self.zone)
     }
 
-    /// The names that the search list makes of one, in order.
+    /// The names that the domains which are tried here make of one, in order.
     pub fn expansions(&self, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-        let prefix = name.strip_suffix(wire::ROOT).unwrap_or(name);
-        self.list
-            .iter()
-            .filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME)
-            .map(move |domain| [prefix, domain].concat())
+        expanded(name, &self.completion_list)
     }
 
     /// Those of them that may exist, in order. The rules hold for every type here: they are about names.
@@ -188,7 +188,7 @@ impl Search {
             return vec![name];
         }
         let is_first = wire::labels(&name).count() > self.ndots;
-        let mut ladder: Vec<_> = self.expansions(&name).collect();
+        let mut ladder: Vec<_> = expanded(&name, &self.list).collect();
         ladder.insert(if is_first { 0 } else { ladder.len() }, name);
         ladder
     }
@@ -238,7 +238,7 @@ impl Search {
         class == CLASS_IN
             && !key.is_as_is()
             && (self.ndots..self.original_ndots).contains(&dots)
-            && !self.list.is_empty()
+            && !self.completion_list.is_empty()
             && !self.list.iter().any(|domain| end_at(key.name(), domain).is_some())
     }
 }
@@ -251,6 +251,15 @@ pub fn ends_in_svc(name: &[u8]) -> bool {
 /// A port's protocol; CoreDNS takes it without the underscore, too (`parseRequest` in `plugin/kubernetes/parse.go`).
 fn is_protocol(label: &[u8]) -> bool {
     matches!(label.strip_prefix(b"_").unwrap_or(label), b"tcp" | b"udp" | b"sctp")
+}
+
+/// A name below each of those domains, as far as that is not too long.
+fn expanded(name: &[u8], domains: &[Vec<u8>]) -> impl Iterator<Item = Vec<u8>> {
+    let prefix = name.strip_suffix(wire::ROOT).unwrap_or(name);
+    domains
+        .iter()
+        .filter(move |domain| prefix.len() + domain.len() <= LONGEST_NAME)
+        .map(move |domain| [prefix, domain].concat())
 }
 
 /// A or AAAA, class IN.

@@ -52,6 +52,8 @@ pub struct Dns {
     pub expansion: Expansion,
     /// The `ndots` that would hold in the pod without the proxy.
     pub original_ndots: u8,
+    /// The search domains that the pod names itself, as far as the sidecar takes them.
+    pub own_search: Vec<String>,
     /// What was asked for and cannot be had.
     pub mistakes: Vec<Mistake>,
 }
@@ -127,7 +129,9 @@ pub fn configure(
         config["options"] = Value::Array(options);
     }
     let original_ndots = expansion_without_proxy(base, own, namespace, cluster).ndots;
-    Ok(Dns { upstream, shared_tier, expansion: expansion(&config), original_ndots, config, mistakes })
+    let own_search = expansion(own).search;
+    let expansion = expansion(&config);
+    Ok(Dns { upstream, shared_tier, config, expansion, original_ndots, own_search, mistakes })
 }
 
 /// How names are expanded in a pod of `namespace` with this `dnsConfig` (or `null`) while it has no proxy. The kubelet puts

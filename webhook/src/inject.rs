@@ -132,9 +132,16 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     }
     let namespace = value::namespace(&plan.namespace).ok();
     decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));
-    let derived = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() }.search_list();
-    if plan.dns.expansion.search != derived {
+    let mut told = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() };
+    if plan.dns.expansion.search != told.search_list() {
         decided.push((&table::SEARCH, write::search_list(&plan.dns.expansion.search)));
+    }
+    told.search = Some(plan.dns.expansion.search.clone());
+    let tried = told.completion_list();
+    let mut asked_for = plan.dns.own_search.clone();
+    asked_for.retain(|domain| !tried.contains(domain));
+    if !asked_for.is_empty() {
+        decided.push((&table::COMPLETION_SEARCH, write::search_list(&asked_for)));
     }
     decided
 }

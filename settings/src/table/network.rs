@@ -65,6 +65,19 @@ pub const SEARCH: Setting = Setting {
     place: Place::Sidecar,
 };
 
+/// `completion-search`
+pub const COMPLETION_SEARCH: Setting = Setting {
+    name: "completion-search",
+    unit: "domain names",
+    default: "",
+    smallest: "",
+    largest: "",
+    sentence: "Domains of `search` outside the cluster domain that the proxy tries itself, too, for names that the \
+               client no longer expands. Default: none, because a wildcard there would answer for absolute names.",
+    source: "the wire does not tell absolute names from relative ones; the webhook writes those of the pod's own dnsConfig",
+    place: Place::Sidecar,
+};
+
 /// `listen`
 pub const LISTEN: Setting = Setting {
     name: "listen",

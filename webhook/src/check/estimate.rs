@@ -82,12 +82,13 @@ fn proxied(settings: &Settings) -> u64 {
         let may_exist = *domain == format!("svc.{zone}");
         u64::from(!is_inside || may_exist || settings.search_assist == SearchAssist::Off)
     };
-    let questions = match (is_asked_first(settings.ndots), is_asked_first(settings.original_ndots)) {
-        (false, _) => TYPES,
-        (true, false) => 1,
-        (true, true) => 0,
+    let (questions, domains) = match (is_asked_first(settings.ndots), is_asked_first(settings.original_ndots))
+    {
+        (false, _) => (TYPES, settings.search_list()),
+        (true, false) => (1, settings.completion_list()),
+        (true, true) => (0, Vec::new()),
     };
-    questions * settings.search_list().iter().map(of_domain).sum::<u64>() + TYPES
+    questions * domains.iter().map(of_domain).sum::<u64>() + TYPES
 }
 
 fn is_asked_first(ndots: u8) -> bool {
@@ -138,7 +139,7 @@ mod tests {
             (&USUAL, 5, Full, 4),
             (&USUAL, 5, Impossible, 4),
             (&USUAL, 5, Off, 8),
-            (&OF_A_NODE, 2, Full, 4),
+            (&OF_A_NODE, 2, Full, 3),
             (&OF_A_NODE, 5, Full, 6),
             (&["corp.example"], 5, Full, 4),
             (&["notcluster.local"], 5, Full, 4),
