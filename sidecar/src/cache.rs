@@ -68,10 +68,13 @@ impl Cache {
         self.store.remove(key);
     }
 
-    /// Keeps an answer, if it may be kept at all, in place of an older one.
+    /// Keeps an answer in place of an older one. One that may not be kept removes the older one, too: what is newer contradicts
+    /// it, and it must not come back when the upstream fails (RFC 8767 section 4).
     pub fn insert(&self, key: &Key, entry: Entry) {
         if entry.seconds() > 0 {
             self.store.insert(key.stored(), entry);
+        } else {
+            self.store.remove(key);
         }
     }
 
@@ -186,6 +189,15 @@ mod tests {
         let key = insert(&cache, 1, Lifetime::Uncached, now);
         assert!(cache.get(&key, now).is_none());
         assert_eq!(cache.entries(), 0);
+    }
+
+    #[test]
+    fn rfc8767_4_an_answer_that_may_not_be_kept_removes_the_older_one() {
+        let (cache, now) = (Cache::new(1 << 20, 1), Instant::now());
+        let key = insert(&cache, 1, Lifetime::Positive(60), now);
+        assert!(cache.get_expired(&key).is_some());
+        insert(&cache, 1, Lifetime::Uncached, now);
+        assert!(cache.get_expired(&key).is_none());
     }
 
     #[test]

@@ -246,8 +246,14 @@ impl<U: Upstream> Resolver<U> {
     /// answer only while the servers are down or fail (`or_missing`): asking is better. That a peer was missing never is:
     /// it is about to appear.
     fn stale(&self, key: &Key, or_missing: bool) -> Option<Entry> {
-        let other = self.search.shares_missing(key).then(|| key.for_every_type());
-        let entry = self.cache.get_expired(key).or_else(|| self.cache.get_expired(&other?))?;
+        let own = self.cache.get_expired(key);
+        let entry = if self.search.shares_missing(key) {
+            // That the name is missing may have been said later, to the question for another type.
+            let missing = self.cache.get_expired(&key.for_every_type());
+            own.into_iter().chain(missing).max_by_key(Entry::stored_at)
+        } else {
+            own
+        }?;
         let is_peer = self.patience.waits_for(key.name());
         let is_good = entry.is_positive() || or_missing && !is_peer;
         (is_good && entry.is_usable_stale(now(), self.serve_stale)).then_some(entry)

@@ -141,6 +141,11 @@ impl Entry {
         self.age(now) < self.seconds()
     }
 
+    /// When it came.
+    pub fn stored_at(&self) -> Instant {
+        self.facts().stored
+    }
+
     /// Whether it may be given although its life is over: while the upstream fails, for `most` longer (RFC 8767).
     pub fn is_usable_stale(&self, now: Instant, most: Duration) -> bool {
         let end = Duration::from_secs(self.seconds().into());

@@ -91,7 +91,10 @@ impl<U: Upstream> Resolver<U> {
         };
         match failure {
             Some(no_answer) if original.is_nxdomain() => Err(no_answer),
-            Some(_) => Ok(original),
+            Some(_) => {
+                self.cache.remove(&key); // RFC 8767 section 4
+                Ok(original)
+            }
             None => self.decided(&key, original, seconds),
         }
     }
@@ -132,6 +135,7 @@ impl<U: Upstream> Resolver<U> {
             return Ok(original);
         }
         if original.seconds() == 0 {
+            self.cache.remove(key);
             return Ok(original);
         }
         let lifetime = Lifetime::Negative(seconds.min(remaining(&original)));

@@ -257,7 +257,7 @@ impl<U: Upstream> Resolver<U> {
         Entry::new(response, question.len(), lifetime, &self.limits, now())
     }
 
-    /// Puts an answer where the next client finds it; what contradicts it goes.
+    /// Puts an answer where the next client finds it; what contradicts it goes, whether the answer can be kept or not.
     ///
     /// | the answer | is kept for |
     /// |---|---|

@@ -13,9 +13,10 @@
 //! asked 2                                   so many questions reached the upstream since the last such line
 //! ```
 //!
-//! SAYS: `ADDRESS ttl 60`, `RECORD ttl 60` (some record of the type that is asked for), `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`, `silent`, `panic`, each with `in 2s` behind it for
-//! an answer that takes so long instead of 1 ms. Negative answers carry an SOA of `soa 30` seconds unless another is given. The last
-//! line that fits wins; what no line fits does not exist.
+//! SAYS: `ADDRESS ttl 60`, `RECORD ttl 60` (some record of the type that is asked for), `NODATA`, an RCODE such as `NXDOMAIN`
+//! or `SERVFAIL`, `silent`, `panic`, each with `in 2s` behind it for an answer that takes so long instead of 1 ms. Negative
+//! answers carry an SOA of `soa 30` seconds unless another is given; with `soa 0` they carry none. The last line that fits
+//! wins; what no line fits does not exist.
 //!
 //! WORDS: `ttl 30` (of the first record), `took 400ms` (of the still clock), an address, `alias NAME`, `holds TYPE`.
 
@@ -262,6 +263,7 @@ impl Rule {
             "REFUSED" => ResponseCode::Refused,
             _ => ResponseCode::NoError,
         };
+        let soa = self.number("soa", 30);
         if let Ok(address) = self.says.parse::<IpAddr>() {
             message.insert_answers(vec![Record::from_rdata(
                 question,
@@ -271,8 +273,8 @@ impl Rule {
         } else if self.says == "RECORD" {
             let record = Record::from_rdata(question, self.number("ttl", 60), some_data(rtype));
             message.insert_answers(vec![record]);
-        } else if matches!(self.says.as_str(), "NXDOMAIN" | "NODATA") {
-            let (zone, soa) = (Name::from_ascii("cluster.local.").expect("a name"), self.number("soa", 30));
+        } else if matches!(self.says.as_str(), "NXDOMAIN" | "NODATA") && soa > 0 {
+            let zone = Name::from_ascii("cluster.local.").expect("a name");
             let data = RData::SOA(SOA::new(zone.clone(), zone.clone(), 1, 7200, 1800, 86400, soa));
             message.insert_authorities(vec![Record::from_rdata(zone, soa, data)]);
         }
