@@ -80,14 +80,14 @@ pub enum Resolution {
     Stale(Entry),
     /// A limit was reached.
     Overload,
-    /// Nothing: no upstream gave an answer in time.
-    Failed,
+    /// Nothing: no upstream gave an answer in time, or it cannot answer. What the client is told.
+    Failed(Rcode),
 }
 
 impl Resolution {
-    /// Writes it for one client, and says how that ended: every client gets an answer, SERVFAIL if need be.
+    /// Writes it for one client, and says how that ended: every client gets an answer, an error if need be.
     pub fn write(&self, client: Client<'_>, limit: usize, out: &mut Vec<u8>) -> Outcome {
-        let outcome = match self {
+        let (outcome, rcode) = match self {
             Self::Fresh(entry, role) => {
                 entry.write(client, now(), limit, out);
                 return if *role == Role::Led { Outcome::Miss } else { Outcome::Joined };
@@ -96,10 +96,10 @@ impl Resolution {
                 entry.write_stale(client, limit, out);
                 return Outcome::Stale;
             }
-            Self::Overload => Outcome::Overload,
-            Self::Failed => Outcome::Failed,
+            Self::Overload => (Outcome::Overload, Rcode::SERVFAIL),
+            Self::Failed(rcode) => (Outcome::Failed, *rcode),
         };
-        reply::write_error(client, Rcode::SERVFAIL, out);
+        reply::write_error(client, rcode, out);
         outcome
     }
 }
@@ -208,7 +208,10 @@ impl<U: Upstream> Resolver<U> {
             entry.note_given_stale();
             return Resolution::Stale(entry);
         }
-        if no_answer == NoAnswer::Overload { Resolution::Overload } else { Resolution::Failed }
+        match no_answer {
+            NoAnswer::Overload => Resolution::Overload,
+            _ => Resolution::Failed(no_answer.rcode()),
+        }
     }
 
     /// The answer within the deadline; where an expired one may do instead, it is soon too late. Not when the upstream

@@ -118,6 +118,20 @@ impl<'a> Message<'a> {
         Flags(get_u16(self.0, 2).unwrap_or_default())
     }
 
+    /// The whole RCODE, with the upper bits that an OPT record holds (RFC 6891 section 6.1.3); 255 for any that is larger. Without
+    /// these bits BADVERS would be NOERROR.
+    pub fn rcode(self) -> Rcode {
+        let low = self.flags().rcode();
+        let question_length = match self.question_count() {
+            0 => Some(0),
+            _ => self.question().map(<[u8]>::len),
+        };
+        let mut records =
+            question_length.into_iter().flat_map(|length| self.records(length).map_while(Result::ok));
+        let high = records.find(|record| record.kind == TYPE_OPT).map_or(0, |opt| opt.ttl >> 24);
+        Rcode(u8::try_from(high << 4 | u32::from(low.0)).unwrap_or(u8::MAX))
+    }
+
     /// QDCOUNT.
     pub fn question_count(self) -> u16 {
         get_u16(self.0, 4).unwrap_or_default()

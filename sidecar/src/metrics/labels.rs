@@ -260,7 +260,7 @@ impl ResponseCode {
 
     /// What those bytes say.
     pub fn of(response: &[u8]) -> Self {
-        match Message::new(response).map(|message| message.flags().rcode()) {
+        match Message::new(response).map(Message::rcode) {
             Some(Rcode::NO_ERROR) => Self::NoError,
             Some(Rcode::NXDOMAIN) => Self::NxDomain,
             Some(Rcode::SERVFAIL) => Self::ServFail,

@@ -30,8 +30,10 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        if mode == Mode::Remembered && self.has_failed_lately(key) {
-            return Err(NoAnswer::Remembered);
+        if mode == Mode::Remembered
+            && let Some(no_answer) = self.recent_failure(key)
+        {
+            return Err(no_answer);
         }
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));

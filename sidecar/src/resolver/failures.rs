@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use crate::cache::key::{Key, StoredKey};
 use crate::limits;
+use crate::wire::Rcode;
 
 /// What failed lately.
 #[derive(Debug)]
@@ -19,8 +20,8 @@ pub struct Failures {
 pub enum Failure {
     /// Nobody answered. Forgotten as soon as anybody answers anything.
     Silence,
-    /// A server said that it cannot answer.
-    Refusal,
+    /// A server said that it cannot answer. What the client is told.
+    Refusal(Rcode),
 }
 
 impl Default for Failures {
@@ -36,12 +37,12 @@ impl Failures {
         self.recent.insert(key.stored(), (now, failure));
     }
 
-    /// Whether the question failed lately, and nothing speaks for another outcome now.
-    pub fn is_recent(&self, key: &Key, now: Instant, last_response: Option<Instant>) -> bool {
-        self.recent.get(key).is_some_and(|(at, failure)| {
-            let has_recovered = failure == Failure::Silence && last_response.is_some_and(|last| last > at);
-            now.saturating_duration_since(at) < limits::FAILURE_MEMORY && !has_recovered
-        })
+    /// How the question failed lately, when nothing speaks for another outcome now.
+    pub fn recent(&self, key: &Key, now: Instant, last_response: Option<Instant>) -> Option<Failure> {
+        let (at, failure) = self.recent.get(key)?;
+        let has_recovered = failure == Failure::Silence && last_response.is_some_and(|last| last > at);
+        let is_recent = now.saturating_duration_since(at) < limits::FAILURE_MEMORY;
+        (is_recent && !has_recovered).then_some(failure)
     }
 }
 
@@ -55,14 +56,13 @@ mod tests {
     fn rfc9520_3_2_a_failure_is_remembered_for_two_seconds() {
         let (failures, now) = (Failures::default(), Instant::now());
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(0), false);
-        assert!(!failures.is_recent(&key, now, None));
-        failures.note(&key, Failure::Refusal, now);
+        assert_eq!(failures.recent(&key, now, None), None);
+        let refusal = Failure::Refusal(Rcode::NOTIMP);
+        failures.note(&key, refusal, now);
         let after = |milliseconds| now + Duration::from_millis(milliseconds);
-        assert!(
-            failures.is_recent(&key, after(1999), Some(after(1000))),
-            "another name's answer says nothing"
-        );
-        assert!(!failures.is_recent(&key, after(2000), None));
+        let recent = failures.recent(&key, after(1999), Some(after(1000)));
+        assert_eq!(recent, Some(refusal), "another name's answer says nothing");
+        assert_eq!(failures.recent(&key, after(2000), None), None);
     }
 
     #[test]
@@ -70,8 +70,8 @@ mod tests {
         let (failures, now) = (Failures::default(), Instant::now());
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(0), false);
         failures.note(&key, Failure::Silence, now);
-        assert!(failures.is_recent(&key, now, Some(now)));
+        assert_eq!(failures.recent(&key, now, Some(now)), Some(Failure::Silence));
         let later = now + Duration::from_millis(1);
-        assert!(!failures.is_recent(&key, later, Some(later)));
+        assert_eq!(failures.recent(&key, later, Some(later)), None);
     }
 }

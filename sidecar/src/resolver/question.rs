@@ -29,12 +29,12 @@ pub enum NoAnswer {
     /// Somebody answered nonsense.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The upstream said SERVFAIL or REFUSED.
+    /// The upstream said that it cannot answer. What the client is told.
     #[error("the upstream cannot answer")]
-    Refused,
-    /// It failed a moment ago.
+    Refused(Rcode),
+    /// It failed a moment ago. What the client is told.
     #[error("it failed a moment ago")]
-    Remembered,
+    Remembered(Rcode),
     /// The client's time is over; the exchange may go on.
     #[error("the answer did not come in time")]
     Late,
@@ -44,6 +44,28 @@ pub enum NoAnswer {
     /// The exchange panicked.
     #[error("the exchange ended without an outcome")]
     Lost,
+}
+
+impl NoAnswer {
+    /// What the client is told.
+    pub fn rcode(self) -> Rcode {
+        match self {
+            Self::Refused(rcode) | Self::Remembered(rcode) => rcode,
+            _ => Rcode::SERVFAIL,
+        }
+    }
+}
+
+/// What a client is told when the upstream answers with that RCODE, which is neither NOERROR nor NXDOMAIN, and there is no
+/// expired answer: what it would see without us, with two exceptions.
+///
+/// | RCODE | the client gets | why |
+/// |---|---|---|
+/// | REFUSED | SERVFAIL | musl takes it for final, and CoreDNS says it when it is overloaded |
+/// | more than four bits, such as BADVERS | SERVFAIL | it is about our own EDNS |
+/// | any other | the same | |
+fn for_client(rcode: Rcode) -> Rcode {
+    if rcode == Rcode::REFUSED || rcode.0 > 0xf { Rcode::SERVFAIL } else { rcode }
 }
 
 /// Whether an answer in the cache will do.
@@ -78,8 +100,10 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        if mode == Mode::Remembered && self.has_failed_lately(key) {
-            return Err(NoAnswer::Remembered);
+        if mode == Mode::Remembered
+            && let Some(no_answer) = self.recent_failure(key)
+        {
+            return Err(no_answer);
         }
         let first = self.address_under_way(key).map(Box::pin);
         let lead = || {
@@ -117,9 +141,17 @@ impl<U: Upstream> Resolver<U> {
 
     /// Whether asking again is of no use for now.
     pub(super) fn has_failed_lately(&self, key: &Key) -> bool {
+        self.recent_failure(key).is_some()
+    }
+
+    pub(super) fn recent_failure(&self, key: &Key) -> Option<NoAnswer> {
         let (now, last_response) = (now(), self.upstream.condition().last_response);
-        let has_failed = |key| self.failures.is_recent(key, now, last_response);
-        has_failed(key) || has_failed(&key.as_is())
+        let recent = |key: &Key| self.failures.recent(key, now, last_response);
+        let failure = recent(key).or_else(|| recent(&key.as_is()))?;
+        Some(NoAnswer::Remembered(match failure {
+            Failure::Refusal(rcode) => rcode,
+            Failure::Silence => Rcode::SERVFAIL,
+        }))
     }
 
     /// What follows for a question that is not in the cache from what is.
@@ -177,10 +209,9 @@ impl<U: Upstream> Resolver<U> {
                 if let Some(known) = self.known(&key).filter(|_| mode == Mode::Remembered) {
                     return self.as_entry(&key, known);
                 }
-                let failure = if matches!(no_answer, NoAnswer::Failed(_)) {
-                    Failure::Silence
-                } else {
-                    Failure::Refusal
+                let failure = match no_answer {
+                    NoAnswer::Failed(_) => Failure::Silence,
+                    _ => Failure::Refusal(no_answer.rcode()),
                 };
                 self.failures.note(&key, failure, now());
                 Err(no_answer)
@@ -205,14 +236,13 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Asks the upstream, once. "I cannot" is no answer: whatever the upstream calls it, the client gets SERVFAIL,
-    /// because musl takes REFUSED for final, and CoreDNS says it when it is overloaded.
+    /// Asks the upstream, once. Any RCODE but NOERROR and NXDOMAIN says that it cannot answer (RFC 8767 section 5).
     pub(super) async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;
         let mut response = self.upstream.ask(key, deadline).await?;
-        let rcode = Message::new(&response).ok_or(Malformed)?.flags().rcode();
-        if matches!(rcode, Rcode::SERVFAIL | Rcode::REFUSED) {
-            return Err(NoAnswer::Refused);
+        let rcode = Message::new(&response).ok_or(Malformed)?.rcode();
+        if !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
+            return Err(NoAnswer::Refused(for_client(rcode)));
         }
         if rcode == Rcode::NXDOMAIN && self.has_other_address(key) {
             wire::put_rcode(&mut response, Rcode::NO_ERROR);

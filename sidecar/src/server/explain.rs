@@ -77,7 +77,7 @@ impl From<Resolution> for Waited {
         match resolution {
             Resolution::Fresh(_, role) => Self::Fresh(role),
             Resolution::Stale(entry) => Self::Stale(entry),
-            Resolution::Overload | Resolution::Failed => Self::InVain,
+            Resolution::Overload | Resolution::Failed(_) => Self::InVain,
         }
     }
 }

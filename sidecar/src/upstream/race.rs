@@ -273,7 +273,7 @@ impl<N: Network> Race<'_, N> {
 pub(super) fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
     let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
     let flags = message.flags();
-    if !matches!(flags.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
+    if !matches!(message.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
         ExchangeResult::Failure
     } else if flags.has(Flags::TC) && transport == Transport::Udp {
         ExchangeResult::Truncated

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, MX, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_dns::upstream::Condition;
@@ -166,8 +166,6 @@ fn compare(
                 let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
                 answer.metadata.response_code == ResponseCode::NoError && answer.answers.iter().all(is_alias)
             }
-            "NXDOMAIN" => answer.metadata.response_code == ResponseCode::NXDomain,
-            "SERVFAIL" => answer.metadata.response_code == ResponseCode::ServFail,
             "ttl" => {
                 let ttl = next();
                 first.is_some_and(|record| record.ttl.to_string() == ttl)
@@ -185,6 +183,7 @@ fn compare(
                 let rtype = kind_of(next())?;
                 answer.answers.iter().any(|record| record.record_type() == rtype)
             }
+            word if rcode_of(word).is_some() => rcode_of(word) == Some(answer.metadata.response_code),
             word => match word.parse::<IpAddr>() {
                 Ok(address) => answer.answers.iter().any(|record| record.data.ip_addr() == Some(address)),
                 Err(_) => outcome.is_some_and(|outcome| outcome.name() == word),
@@ -195,6 +194,22 @@ fn compare(
         }
     }
     Ok(())
+}
+
+/// The RCODEs that say that there is no answer.
+fn rcode_of(text: &str) -> Option<ResponseCode> {
+    Some(match text {
+        "FORMERR" => ResponseCode::FormErr,
+        "SERVFAIL" => ResponseCode::ServFail,
+        "NXDOMAIN" => ResponseCode::NXDomain,
+        "NOTIMP" => ResponseCode::NotImp,
+        "REFUSED" => ResponseCode::Refused,
+        "YXDOMAIN" => ResponseCode::YXDomain,
+        "NOTAUTH" => ResponseCode::NotAuth,
+        "BADVERS" => ResponseCode::BADVERS,
+        "BADCOOKIE" => ResponseCode::BADCOOKIE,
+        _ => return None,
+    })
 }
 
 fn kind_of(text: &str) -> Result<RecordType, String> {
@@ -257,12 +272,10 @@ impl Rule {
     /// The response to a question, as it is put on the wire.
     fn response(&self, mut message: Message) -> Message {
         let (question, rtype) = (message.queries[0].name().clone(), message.queries[0].query_type());
-        message.metadata.response_code = match self.says.as_str() {
-            "NXDOMAIN" => ResponseCode::NXDomain,
-            "SERVFAIL" => ResponseCode::ServFail,
-            "REFUSED" => ResponseCode::Refused,
-            _ => ResponseCode::NoError,
-        };
+        message.metadata.response_code = rcode_of(&self.says).unwrap_or(ResponseCode::NoError);
+        if message.metadata.response_code.high() > 0 {
+            message.set_edns(Edns::new());
+        }
         let soa = self.number("soa", 30);
         if let Ok(address) = self.says.parse::<IpAddr>() {
             message.insert_answers(vec![Record::from_rdata(
