@@ -292,6 +292,69 @@ async fn rfc6891_6_2_2_an_upstream_that_knows_no_edns_is_asked_again_without() {
 }
 
 #[tokio::test]
+async fn a_truncated_answer_that_is_cut_inside_a_record_is_fetched_over_tcp() {
+    for cut in [1, 8, 15, 17, 40] {
+        let upstream = Upstream::start(move |query, by_tcp| {
+            let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60); 3]);
+            answer.metadata.truncation = !by_tcp;
+            answer.metadata.id = query.metadata.id;
+            let mut bytes = answer.to_vec().expect("encodes");
+            if !by_tcp {
+                bytes.truncate(bytes.len() - cut);
+            }
+            Script::Bytes(vec![bytes])
+        })
+        .await;
+        let proxy = Proxy::start(&[upstream.address], &[]).await;
+        let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+        assert_eq!((answer.answers.len(), answer.metadata.truncation), (3, false), "cut {cut}");
+        assert_eq!((upstream.asked_by_udp(), upstream.asked_by_tcp()), (1, 1), "cut {cut}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_truncated_answer_holds_is_given_when_tcp_fails() {
+    let upstream = Upstream::start(|query, by_tcp| {
+        if by_tcp {
+            return Script::Close;
+        }
+        let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60); 3]);
+        answer.metadata.truncation = true;
+        answer.metadata.id = query.metadata.id;
+        let mut bytes = answer.to_vec().expect("encodes");
+        bytes.truncate(bytes.len() - 5);
+        Script::Bytes(vec![bytes])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!((answer.answers.len(), answer.metadata.truncation), (2, true));
+}
+
+#[tokio::test]
+async fn a_failure_of_a_header_alone_is_a_failure_at_once() {
+    for transport in ["udp", "tcp"] {
+        for (rcode, counts) in [(2, [0, 0]), (5, [0, 0]), (5, [1, 0]), (2, [1, 1]), (9, [0, 0])] {
+            let failing = Upstream::start(move |query, _| {
+                let [high, low] = query.metadata.id.to_be_bytes();
+                let header = vec![high, low, 0x81, 0x80 | rcode, 0, counts[0], 0, 0, 0, 0, 0, counts[1]];
+                Script::Bytes(vec![header])
+            })
+            .await;
+            let good = Upstream::start(answering(60)).await;
+            let upstreams = [failing.address, good.address];
+            let proxy = Proxy::start(&upstreams, &["--upstream-transport", transport]).await;
+            let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+            assert_eq!(answer.answers.len(), 1, "{transport}, RCODE {rcode}, counts {counts:?}");
+            let failures = format!(
+                "podlocal_dns_upstream_exchanges_total{{transport=\"{transport}\",result=\"failure\"}}"
+            );
+            assert_eq!(proxy.metric(&failures).await, 1, "{transport}, RCODE {rcode}, counts {counts:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
     let failing =
         Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::ServFail, vec![])])).await;

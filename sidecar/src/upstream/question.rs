@@ -45,28 +45,51 @@ impl<'a> Question<'a> {
 
     /// Judges a message that came from the server.
     ///
-    /// RFC 5452 section 9.1: it is believed only when the id and the whole question match; names are compared
-    /// without regard to case. (The address matches because the socket is connected.)
+    /// | message (id, QR and OPCODE are right) | verdict |
+    /// |---|---|
+    /// | a failure for this question, or without any question | believed; FORMERR and NOTIMP may be about our EDNS |
+    /// | truncated (TC), for this question | believed, wherever it is cut off: TCP brings the whole |
+    /// | NOERROR or NXDOMAIN for this question, and well-formed | believed |
+    /// | anything else | ignored: it is not ours, or forged |
+    ///
+    /// RFC 5452 section 9.1: the id and the whole question must match; names are compared without regard to case. (The
+    /// address matches because the socket is connected.) A failure holds nothing that could be forged into the cache.
     pub fn judge(&self, bytes: &[u8]) -> Verdict {
         let Some(message) = Message::new(bytes) else { return Verdict::Ignore };
         let flags = message.flags();
         if message.id() != self.id || !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
             return Verdict::Ignore;
         }
-        // A server that knows no EDNS may answer FORMERR, or NOTIMP, with the header alone.
-        let dislikes_edns = matches!(flags.rcode(), Rcode::FORMERR | Rcode::NOTIMP);
-        if message.question_count() == 0 && dislikes_edns {
-            return Verdict::WithoutEdns;
-        }
+        let rcode = message.rcode();
+        let is_failure = !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN);
+        // Some servers copy the counts of the query into a header that they send alone.
+        let is_header_alone = message.question_count() == 0 || bytes.len() == HEADER_LENGTH;
         let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
-        if message.question_count() != 1 || !message.question().is_some_and(is_ours) {
-            return Verdict::Ignore;
+        let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
+        let is_whole = || message.records(self.key.question().len()).all(|record| record.is_ok());
+        match (is_failure, is_answered) {
+            (true, true) => {}
+            (true, false) if is_header_alone => {}
+            (false, true) if flags.has(Flags::TC) || is_whole() => {}
+            _ => return Verdict::Ignore,
         }
-        if message.records(self.key.question().len()).any(|record| record.is_err()) {
-            return Verdict::Ignore;
+        match rcode {
+            Rcode::FORMERR | Rcode::NOTIMP => Verdict::WithoutEdns,
+            _ => Verdict::Believe,
         }
-        if dislikes_edns { Verdict::WithoutEdns } else { Verdict::Believe }
     }
+}
+
+/// A response that is believed, without what is cut off in the middle of a record.
+pub fn whole(mut response: Vec<u8>) -> Vec<u8> {
+    let fit = Message::new(&response)
+        .filter(|message| message.flags().has(Flags::TC))
+        .and_then(|message| Some(message.fit(message.question()?.len(), usize::MAX)));
+    if let Some(fit) = fit {
+        response.truncate(fit.end);
+        wire::put_counts(&mut response, 1, fit.counts);
+    }
+    response
 }
 
 /// Types and classes are numbers, of which some look like letters: HTTPS is 65, `A`, and 97 is `a`.
@@ -155,9 +178,60 @@ mod tests {
     fn a_malformed_answer_is_not_believed() {
         let key = key();
         let question = question(&key);
+        for rcode in [Rcode::NO_ERROR, Rcode::NXDOMAIN] {
+            let mut bytes = answer(&question, rcode);
+            bytes[7] = 1;
+            assert_eq!(question.judge(&bytes), Verdict::Ignore);
+        }
+    }
+
+    #[test]
+    fn a_truncated_answer_is_believed_wherever_it_is_cut_off() {
+        let key = key();
+        let question = question(&key);
         let mut bytes = answer(&question, Rcode::NO_ERROR);
-        bytes[7] = 1;
-        assert_eq!(question.judge(&bytes), Verdict::Ignore);
+        wire::set_flag(&mut bytes, Flags::TC);
+        wire::put_counts(&mut bytes, 1, [2, 1, 1]);
+        let end = bytes.len();
+        bytes.extend_from_slice(
+            &b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01".repeat(2),
+        );
+        for length in end..=bytes.len() {
+            let cut = &bytes[..length];
+            assert_eq!(question.judge(cut), Verdict::Believe, "{length} bytes");
+            let whole = whole(cut.to_vec());
+            let records = (length - end) / 16;
+            assert_eq!(whole.len(), end + 16 * records, "{length} bytes");
+            let decoded = hickory_proto::op::Message::from_vec(&whole).expect("decodes");
+            assert_eq!(decoded.answers.len(), records);
+        }
+        for length in 0..end {
+            assert_eq!(question.judge(&bytes[..length]), Verdict::Ignore, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_believed_without_the_question_and_an_answer_is_not() {
+        let key = key();
+        let question = question(&key);
+        for rcode in 0..16 {
+            let expected = match Rcode(rcode) {
+                Rcode::NO_ERROR | Rcode::NXDOMAIN => Verdict::Ignore,
+                Rcode::FORMERR | Rcode::NOTIMP => Verdict::WithoutEdns,
+                _ => Verdict::Believe,
+            };
+            for counts in [[0, 0], [1, 1]] {
+                let mut header = answer(&question, Rcode(rcode));
+                header.truncate(HEADER_LENGTH);
+                wire::put_counts(&mut header, counts[0], [0, 0, counts[1]]);
+                assert_eq!(question.judge(&header), expected, "RCODE {rcode}, counts {counts:?}");
+                header[0] ^= 1;
+                assert_eq!(question.judge(&header), Verdict::Ignore, "another id");
+            }
+            let mut other = answer(&question, Rcode(rcode));
+            other[13] ^= 2;
+            assert_eq!(question.judge(&other), Verdict::Ignore, "another name, RCODE {rcode}");
+        }
     }
 
     #[test]

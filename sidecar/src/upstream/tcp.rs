@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::pool::{self, Connection};
-use super::question::{Question, Verdict};
+use super::question::{self, Question, Verdict};
 use super::random;
 use crate::limits;
 
@@ -42,7 +42,7 @@ pub async fn exchange(stream: &mut TcpStream, question: &Question<'_>) -> io::Re
                 with_edns = false;
                 send(stream, &question.bytes(with_edns)).await?;
             }
-            Verdict::Believe | Verdict::WithoutEdns => return Ok(frame),
+            Verdict::Believe | Verdict::WithoutEdns => return Ok(question::whole(frame)),
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "the answers are to other questions"))

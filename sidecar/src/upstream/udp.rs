@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::question::{Question, Verdict};
+use super::question::{self, Question, Verdict};
 
 /// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
 /// that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and what no datagram has touched
@@ -45,7 +45,7 @@ pub async fn exchange(server: SocketAddr, question: &Question<'_>, buffer: &Buff
                 with_edns = false;
                 socket.send(&question.bytes(with_edns)).await?;
             }
-            (Verdict::Believe | Verdict::WithoutEdns, response) => return Ok(response),
+            (Verdict::Believe | Verdict::WithoutEdns, response) => return Ok(question::whole(response)),
         }
     }
 }
