@@ -10,6 +10,9 @@ pub const DEADLINE: Duration = podlocal_dns::upstream::PATIENCE;
 /// How long an ejected server may take to answer the question by which its return is found.
 pub const TRIAL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a failure that may be about our EDNS is held back for the answer to the same question without it.
+pub const WITHOUT_EDNS_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a truncated answer is held back for the whole one over TCP: a connection that is dropped on the way must not
 /// cost the client its time.
 pub const TRUNCATED_PATIENCE: Duration = Duration::from_secs(1);

@@ -8,7 +8,9 @@
 //!     network       one question to one server
 //!       udp           a datagram from a new port
 //!       tcp           a connection, taken from the pool or new
+//!       asked         the question with our EDNS, and without where that may be why it failed
 //!       question      the message, and whether a message answers it
+//!       path          what the path to a server lets through: EDNS, TCP
 //!       token         what marks it as ours, to know it when it comes back to us
 //!   check         the one task that finds out whether a silent tier is alive, or an ejected server back
 //! ```
@@ -26,11 +28,13 @@ use crate::metrics::{Gauges, Metrics, Server};
 use crate::query::Query;
 use crate::supervise::supervised;
 
+pub mod asked;
 pub mod attempts;
 pub mod check;
 pub mod nameservers;
 pub mod network;
 pub mod observers;
+pub mod path;
 pub mod pool;
 pub mod question;
 pub mod race;
@@ -266,7 +270,7 @@ mod tests {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let exchange = size_of_val(&servers.ask(&key, Instant::now()));
         let step = Step { server: 0, transport: Transport::Udp };
-        let attempt = size_of_val(&servers.0.sockets.ask(step, &key));
+        let attempt = size_of_val(&servers.0.sockets.ask(step, &key, false));
         assert!(exchange <= 768 && attempt <= 512, "{exchange} bytes, and {attempt} for each attempt");
     }
 

@@ -5,7 +5,7 @@ mod support;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::rdata::{A, NULL, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::task::JoinSet;
@@ -354,6 +354,102 @@ async fn a_failure_of_a_header_alone_is_a_failure_at_once() {
     }
 }
 
+/// An upstream that does this about questions with EDNS and answers all others.
+async fn without_edns(rejects: impl Fn(&Message) -> Script + Send + Sync + 'static) -> Upstream {
+    Upstream::start(move |query, _| {
+        if query.edns.is_some() {
+            return rejects(query);
+        }
+        let name = query.queries[0].name().to_string();
+        Script::Send(vec![reply(query, ResponseCode::NoError, vec![a(&name, 60)])])
+    })
+    .await
+}
+
+async fn is_answered(proxy: &Proxy, name: &str) {
+    let answer = ask(proxy.dns, &query(name, RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1, "{name}");
+}
+
+#[tokio::test]
+async fn a_server_that_rejects_edns_is_asked_without_and_that_is_remembered() {
+    for transport in ["udp", "tcp"] {
+        for rcode in
+            [ResponseCode::FormErr, ResponseCode::NotImp, ResponseCode::ServFail, ResponseCode::BADVERS]
+        {
+            let upstream = without_edns(move |query| {
+                let mut answer = reply(query, rcode, vec![]);
+                answer.set_edns(Edns::new());
+                Script::Send(vec![answer])
+            })
+            .await;
+            let proxy = Proxy::start(&[upstream.address], &["--upstream-transport", transport]).await;
+            let mut asked = Vec::new();
+            for name in ["a.example.", "b.example.", "c.example.", "d.example."] {
+                is_answered(&proxy, name).await;
+                asked.push(upstream.asked());
+            }
+            assert_eq!(asked, [2, 4, 5, 6], "{rcode} over {transport}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_firewall_that_drops_edns_costs_two_questions_their_time() {
+    let upstream = without_edns(|_| Script::Silence).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for name in ["a.example.", "b.example."] {
+        is_answered(&proxy, name).await;
+    }
+    let asked = upstream.asked();
+    assert!(asked >= 4, "each was sent again: {asked}");
+    for name in ["c.example.", "d.example."] {
+        is_answered(&proxy, name).await;
+    }
+    assert_eq!(upstream.asked(), asked + 2);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_edns_is_not_asked_twice_when_it_fails() {
+    let upstream = Upstream::start(|query, _| {
+        let is_good = query.queries[0].name().to_string().starts_with("www");
+        let (rcode, answers) = if is_good {
+            (ResponseCode::NoError, vec![a("www.example.", 60)])
+        } else {
+            (ResponseCode::ServFail, vec![])
+        };
+        Script::Send(vec![reply(query, rcode, answers)])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    is_answered(&proxy, "www.example.").await;
+    for number in 0..5 {
+        let name = format!("fails{number}.example.");
+        let answer = ask(proxy.dns, &query(&name, RecordType::A, 1, None)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    }
+    assert_eq!(upstream.asked(), 1 + 5);
+}
+
+#[tokio::test]
+async fn a_client_that_wants_dnssec_is_asked_for_with_edns() {
+    let upstream = without_edns(|query| {
+        let dnssec_ok = query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        let rcode = if dnssec_ok { ResponseCode::NoError } else { ResponseCode::FormErr };
+        Script::Send(vec![reply(query, rcode, vec![a("www.example.", 60)])])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for name in ["a.example.", "b.example.", "c.example."] {
+        is_answered(&proxy, name).await;
+    }
+    let asked = upstream.asked();
+    let mut wants_dnssec = query("www.example.", RecordType::A, 1, Some(1232));
+    wants_dnssec.edns.as_mut().expect("EDNS").set_dnssec_ok(true);
+    assert_eq!(ask(proxy.dns, &wants_dnssec).await.answers.len(), 1);
+    assert_eq!(upstream.asked(), asked + 1);
+}
+
 #[tokio::test]
 async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
     let failing =
@@ -366,7 +462,8 @@ async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
     let proxy = Proxy::start(&[closed, failing.address, good.address], &[]).await;
     let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
     assert_eq!(answer.answers.len(), 1);
-    assert_eq!((failing.asked(), good.asked()), (1, 1));
+    // The one that fails twice, because it might have been for our EDNS.
+    assert_eq!((failing.asked(), good.asked()), (2, 1));
 }
 
 #[tokio::test]

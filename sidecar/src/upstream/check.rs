@@ -28,7 +28,8 @@ pub async fn watch(state: &State, network: &impl Network, question: impl Fn(usiz
             }
             Check::Trial { server, key, begun_at } => {
                 let step = Step { server, transport: first_transport(state.transport()) };
-                let response = timeout_at(begun_at + limits::TRIAL_PATIENCE, network.ask(step, &key)).await;
+                let response =
+                    timeout_at(begun_at + limits::TRIAL_PATIENCE, network.ask(step, &key, false)).await;
                 // Any response will do: it is alive.
                 if matches!(response, Ok(Ok(_))) {
                     state.responded(server, begun_at, false, Instant::now());
@@ -52,7 +53,7 @@ async fn answered(
     for key in keys {
         let step = Step { server, transport };
         state.metrics().probed();
-        checks.0.push(Attempt { step, asked_at: begun_at, future: Box::pin(network.ask(step, key)) });
+        checks.0.push(Attempt { step, asked_at: begun_at, future: Box::pin(network.ask(step, key, false)) });
     }
     let deadline = begun_at + CHECK_PATIENCE;
     let mut answered = 0;

@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use super::asked::Asked;
+use super::path::Edns;
 use super::pool::{Connection, Pool};
 use super::question::Question;
 use super::token::Token;
@@ -20,8 +22,13 @@ use podlocal_dns::upstream::Step;
 /// Asks one server in one way.
 pub trait Network: Send + Sync + 'static {
     /// The server's response to that question, or why there will be none. Takes as long as it takes: whoever
-    /// has no more use for it drops it, and that ends the exchange.
-    fn ask(&self, step: Step, key: &Key) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+    /// has no more use for it drops it, and that ends the exchange. `is_repeated` when the server was silent so far.
+    fn ask(
+        &self,
+        step: Step,
+        key: &Key,
+        is_repeated: bool,
+    ) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }
 
 /// Real sockets.
@@ -29,6 +36,8 @@ pub trait Network: Send + Sync + 'static {
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
     tokens: Vec<Token>,
+    /// What is known of each server's EDNS.
+    edns: Vec<Mutex<Edns>>,
     buffer: udp::Buffer,
     pool: Mutex<Pool<TcpStream>>,
     metrics: Metrics,
@@ -38,7 +47,8 @@ impl Sockets {
     /// To servers at these addresses; the questions to each carry its token.
     pub fn new(addresses: Vec<SocketAddr>, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
-        Self { addresses, tokens, buffer: udp::Buffer::default(), pool, metrics }
+        let edns = addresses.iter().map(|_| Mutex::default()).collect();
+        Self { addresses, tokens, edns, buffer: udp::Buffer::default(), pool, metrics }
     }
 
     /// A server's address.
@@ -66,11 +76,11 @@ impl Sockets {
         &self,
         server: usize,
         address: SocketAddr,
-        question: &Question<'_>,
+        asked: &mut Asked<'_>,
     ) -> io::Result<Vec<u8>> {
         if let Some(mut connection) = self.idle(server) {
             self.metrics.upstream_connection(Origin::Reused);
-            match self.ask_over_idle(server, &mut connection.stream, question).await {
+            match self.ask_over_idle(server, &mut connection.stream, asked).await {
                 Ok(response) => return Ok(self.keep(server, connection, response)),
                 // Closed before it answered: it was closed for being idle, not for what we asked.
                 Err(error) if is_closed(&error) => {}
@@ -79,7 +89,7 @@ impl Sockets {
         }
         let mut connection = tcp::connect(address).await?;
         self.metrics.upstream_connection(Origin::Opened);
-        let response = tcp::exchange(&mut connection.stream, question).await?;
+        let response = tcp::exchange(&mut connection.stream, asked).await?;
         Ok(self.keep(server, connection, response))
     }
 
@@ -88,9 +98,9 @@ impl Sockets {
         &self,
         server: usize,
         stream: &mut TcpStream,
-        question: &Question<'_>,
+        asked: &mut Asked<'_>,
     ) -> io::Result<Vec<u8>> {
-        let mut exchange = pin!(tcp::exchange(stream, question));
+        let mut exchange = pin!(tcp::exchange(stream, asked));
         if let Ok(outcome) = timeout(limits::REUSED_PATIENCE, exchange.as_mut()).await {
             return outcome;
         }
@@ -116,16 +126,18 @@ impl Sockets {
 }
 
 impl Network for Sockets {
-    async fn ask(&self, step: Step, key: &Key) -> io::Result<Vec<u8>> {
+    async fn ask(&self, step: Step, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
         let Step { server, transport } = step;
-        let (Some(address), Some(token)) = (self.address(server), self.tokens.get(server)) else {
+        let (Some(address), Some(token), Some(edns)) =
+            (self.address(server), self.tokens.get(server), self.edns.get(server))
+        else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let question = Question::new(key, *token)?;
+        let mut asked = Asked::new(Question::new(key, *token)?, edns, is_repeated);
         match transport {
-            Transport::Udp => udp::exchange(address, &question, &self.buffer).await,
+            Transport::Udp => udp::exchange(address, &mut asked, &self.buffer).await,
             // Boxed, so that an exchange by UDP is not as large as one by TCP.
-            Transport::Tcp => Box::pin(self.ask_by_tcp(server, address, &question)).await,
+            Transport::Tcp => Box::pin(self.ask_by_tcp(server, address, &mut asked)).await,
         }
     }
 }

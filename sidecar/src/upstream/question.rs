@@ -47,7 +47,7 @@ impl<'a> Question<'a> {
     ///
     /// | message (id, QR and OPCODE are right) | verdict |
     /// |---|---|
-    /// | a failure for this question, or without any question | believed; FORMERR and NOTIMP may be about our EDNS |
+    /// | a failure for this question, or without any question | believed |
     /// | truncated (TC), for this question | believed, wherever it is cut off: TCP brings the whole |
     /// | NOERROR or NXDOMAIN for this question, and well-formed | believed |
     /// | anything else | ignored: it is not ours, or forged |
@@ -60,23 +60,23 @@ impl<'a> Question<'a> {
         if message.id() != self.id || !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
             return Verdict::Ignore;
         }
-        let rcode = message.rcode();
-        let is_failure = !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN);
+        let is_failure = !matches!(message.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN);
         // Some servers copy the counts of the query into a header that they send alone.
         let is_header_alone = message.question_count() == 0 || bytes.len() == HEADER_LENGTH;
         let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
         let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
         let is_whole = || message.records(self.key.question().len()).all(|record| record.is_ok());
         match (is_failure, is_answered) {
-            (true, true) => {}
-            (true, false) if is_header_alone => {}
-            (false, true) if flags.has(Flags::TC) || is_whole() => {}
-            _ => return Verdict::Ignore,
+            (true, true) => Verdict::Believe,
+            (true, false) if is_header_alone => Verdict::Believe,
+            (false, true) if flags.has(Flags::TC) || is_whole() => Verdict::Believe,
+            _ => Verdict::Ignore,
         }
-        match rcode {
-            Rcode::FORMERR | Rcode::NOTIMP => Verdict::WithoutEdns,
-            _ => Verdict::Believe,
-        }
+    }
+
+    /// Whether DNSSEC records are wanted.
+    pub fn dnssec_ok(&self) -> bool {
+        self.key.dnssec_ok()
     }
 }
 
@@ -102,8 +102,6 @@ fn is_same_question(one: &[u8], other: &[u8]) -> bool {
 pub enum Verdict {
     /// It answers the question.
     Believe,
-    /// It answers the question, and may be saying that it does not know EDNS: ask once more without.
-    WithoutEdns,
     /// It is not for us, not for this question, or malformed: keep listening.
     Ignore,
 }
@@ -217,7 +215,6 @@ mod tests {
         for rcode in 0..16 {
             let expected = match Rcode(rcode) {
                 Rcode::NO_ERROR | Rcode::NXDOMAIN => Verdict::Ignore,
-                Rcode::FORMERR | Rcode::NOTIMP => Verdict::WithoutEdns,
                 _ => Verdict::Believe,
             };
             for counts in [[0, 0], [1, 1]] {
@@ -232,16 +229,5 @@ mod tests {
             other[13] ^= 2;
             assert_eq!(question.judge(&other), Verdict::Ignore, "another name, RCODE {rcode}");
         }
-    }
-
-    #[test]
-    fn rfc6891_6_2_2_formerr_may_mean_that_the_server_knows_no_edns() {
-        let key = key();
-        let question = question(&key);
-        assert_eq!(question.judge(&answer(&question, Rcode::FORMERR)), Verdict::WithoutEdns);
-        let mut header_alone = answer(&question, Rcode::FORMERR);
-        header_alone.truncate(HEADER_LENGTH);
-        header_alone[5] = 0;
-        assert_eq!(question.judge(&header_alone), Verdict::WithoutEdns);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | what happens | the exchange |
 //! |---|---|
-//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second |
+//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately |
 //! | a server of the shared tier is silent for some 200 ms | has it checked, and leaves it unless it is alive |
 //! | an answer | drops every other transmission |
 
@@ -114,7 +114,9 @@ impl<N: Network> Race<'_, N> {
             self.attempts.0.remove(0);
         }
         let (network, key) = (self.network, self.key);
-        self.attempts.0.push(Attempt { step, asked_at: now, future: Box::pin(network.ask(step, key)) });
+        let is_repeated = matches!(reason, Reason::Loss | Reason::Timeout | Reason::Recovery);
+        let future = Box::pin(network.ask(step, key, is_repeated));
+        self.attempts.0.push(Attempt { step, asked_at: now, future });
         self.asked = self.asked.saturating_add(1);
         self.state.observers().note(key, now, || Event::Asked { step });
         let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == step.server);
@@ -167,6 +169,10 @@ impl<N: Network> Race<'_, N> {
                 self.leave(step.server, Left::Failure, now)
             }
             ExchangeResult::Truncated => {
+                if !self.state.is_tcp_tried(step.server, now) {
+                    self.drop_attempts(now, |_| true);
+                    return Next::Done(response);
+                }
                 // What was cut short is better than a failure. The server wants TCP: that is no retransmission.
                 self.second_best = Some(response);
                 self.settles_at = Some(now + limits::TRUNCATED_PATIENCE);
@@ -178,6 +184,9 @@ impl<N: Network> Race<'_, N> {
                 Next::GoOn
             }
             _ => {
+                if step.transport == Transport::Tcp {
+                    self.state.fetched_over_tcp(step.server, true, now);
+                }
                 self.drop_attempts(now, |_| true);
                 Next::Done(response)
             }
@@ -191,6 +200,9 @@ impl<N: Network> Race<'_, N> {
             return Next::GoOn;
         }
         if let Some(truncated) = self.second_best.take_if(|_| step.transport == Transport::Tcp) {
+            if self.settles_at.is_some() {
+                self.state.fetched_over_tcp(step.server, false, now);
+            }
             return Next::Done(truncated);
         }
         if self.state.is_of_tier(step.server) {
@@ -256,6 +268,9 @@ impl<N: Network> Race<'_, N> {
     /// Nobody waits any more, or no server is left.
     fn given_up(mut self, now: Instant) -> Result<Vec<u8>, Failed> {
         for Attempt { step, asked_at, .. } in self.attempts.0.drain(..) {
+            if self.settles_at.is_some() && step.transport == Transport::Tcp {
+                self.state.fetched_over_tcp(step.server, false, now);
+            }
             self.state.exchanged(self.key, step, ExchangeResult::Silent, now - asked_at, now);
         }
         self.over(now);

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::observers::{Event, Observers};
+use super::path::Tcp;
 use crate::cache::key::Key;
 use crate::metrics::{ExchangeResult, Metrics};
 
@@ -30,6 +31,8 @@ struct Known {
     liveness: Liveness,
     /// An ejected server, and the question that it is to be sent as well.
     trial: Option<(usize, Arc<Key>)>,
+    /// By server: whether TCP brings what UDP truncates.
+    tcp: Vec<Tcp>,
     /// By server: when an attempt last brought nothing or an error, and which; for people.
     last_failures: Vec<Option<Failure>>,
 }
@@ -65,6 +68,7 @@ impl State {
             policy: Policy::new(setup),
             liveness: Liveness::new(setup.tier),
             trial: None,
+            tcp: vec![Tcp::default(); setup.servers],
             last_failures: vec![None; setup.servers],
         };
         Self {
@@ -121,6 +125,20 @@ impl State {
         drop(known);
         if recovery.is_some() {
             self.recovered.send_replace(recovery);
+        }
+    }
+
+    /// Whether what that server truncated is fetched over TCP now.
+    pub fn is_tcp_tried(&self, server: usize, now: Instant) -> bool {
+        self.lock().tcp.get_mut(server).is_none_or(|tcp| tcp.is_tried(now.into_std()))
+    }
+
+    /// A connection to that server brought what it had truncated, or nothing.
+    pub fn fetched_over_tcp(&self, server: usize, is_answer: bool, now: Instant) {
+        match self.lock().tcp.get_mut(server) {
+            Some(tcp) if is_answer => tcp.answered(),
+            Some(tcp) => tcp.failed(now.into_std()),
+            None => {}
         }
     }
 

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::asked::{Asked, Reaction};
 use super::pool::{self, Connection};
-use super::question::{self, Question, Verdict};
-use super::random;
+use super::{question, random};
 use crate::limits;
 
 /// Connects to `server`. The caller bounds the time.
@@ -31,18 +31,31 @@ pub fn is_quiet(stream: &TcpStream) -> bool {
 ///
 /// What is no answer to this question is read over, a bounded number of times: unlike a datagram it cannot be
 /// forged from elsewhere, so the server is confused.
-pub async fn exchange(stream: &mut TcpStream, question: &Question<'_>) -> io::Result<Vec<u8>> {
-    let mut with_edns = true;
-    send(stream, &question.bytes(with_edns)).await?;
+pub async fn exchange(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<Vec<u8>> {
+    send(stream, &asked.bytes()).await?;
+    let (reaction, response) = listen(stream, asked).await?;
+    if reaction == Reaction::SendAgain {
+        // Such a server may close the connection as well.
+        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, async {
+            send(stream, &asked.bytes()).await?;
+            listen(stream, asked).await
+        }));
+        let again = again.await;
+        if let Ok(Ok((_, response))) = again {
+            return Ok(response);
+        }
+        asked.failed();
+    }
+    Ok(response)
+}
+
+/// What comes first that is not to be ignored.
+async fn listen(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<(Reaction, Vec<u8>)> {
     for _ in 0..limits::STRAY_FRAMES {
         let frame = receive(stream).await?;
-        match question.judge(&frame) {
-            Verdict::Ignore => {}
-            Verdict::WithoutEdns if with_edns => {
-                with_edns = false;
-                send(stream, &question.bytes(with_edns)).await?;
-            }
-            Verdict::Believe | Verdict::WithoutEdns => return Ok(question::whole(frame)),
+        match asked.receive(&frame) {
+            Reaction::Ignore => {}
+            reaction => return Ok((reaction, question::whole(frame))),
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "the answers are to other questions"))
@@ -71,8 +84,10 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::cache::key::Key;
+    use crate::upstream::question::Question;
     use crate::upstream::token::Token;
     use crate::wire::{self, Flags};
+    use std::sync::Mutex;
     use tokio::net::TcpListener;
 
     /// A connection to a server that answers its first question with these bytes and closes.
@@ -90,7 +105,8 @@ mod tests {
     async fn asked(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> io::Result<Vec<u8>> {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        exchange(&mut served(answer).await, &question).await
+        let edns = Mutex::default();
+        exchange(&mut served(answer).await, &mut Asked::new(question, &edns, false)).await
     }
 
     fn framed(message: &[u8]) -> Vec<u8> {

@@ -10,8 +10,11 @@ use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
-use super::question::{self, Question, Verdict};
+use super::asked::{Asked, Reaction};
+use super::question;
+use crate::limits;
 
 /// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
 /// that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and what no datagram has touched
@@ -34,18 +37,31 @@ impl Default for Buffer {
 /// The socket is new, so its port is random (RFC 5452 section 9.2), and connected, so the kernel drops what
 /// comes from elsewhere and tells us when nobody listens. What does not match is ignored and the socket
 /// listened to further: a forged answer must not end the exchange.
-pub async fn exchange(server: SocketAddr, question: &Question<'_>, buffer: &Buffer) -> io::Result<Vec<u8>> {
-    let socket = ask(server, question)?;
-    let mut with_edns = true;
+pub async fn exchange(server: SocketAddr, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Vec<u8>> {
+    let socket = ask(server, asked)?;
+    let (reaction, response) = listen(&socket, asked, buffer).await?;
+    if reaction == Reaction::SendAgain {
+        socket.send(&asked.bytes()).await?;
+        // Boxed, because it is seldom needed.
+        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, listen(&socket, asked, buffer)));
+        if let Ok(Ok((_, response))) = again.await {
+            return Ok(response);
+        }
+        asked.failed();
+    }
+    Ok(response)
+}
+
+/// What comes first that is not to be ignored.
+async fn listen(
+    socket: &UdpSocket,
+    asked: &mut Asked<'_>,
+    buffer: &Buffer,
+) -> io::Result<(Reaction, Vec<u8>)> {
     loop {
         socket.ready(ARRIVAL).await?;
-        match receive(&socket, question, buffer)? {
-            (Verdict::Ignore, _) => {}
-            (Verdict::WithoutEdns, _) if with_edns => {
-                with_edns = false;
-                socket.send(&question.bytes(with_edns)).await?;
-            }
-            (Verdict::Believe | Verdict::WithoutEdns, response) => return Ok(question::whole(response)),
+        if let Some(received) = receive(socket, asked, buffer)? {
+            return Ok(received);
         }
     }
 }
@@ -59,16 +75,20 @@ const ARRIVAL: Interest = Interest::READABLE.add(Interest::ERROR);
 ///
 /// connect(2) gives a socket without a port one by the same function as bind(2) with port 0 (Linux, `inet_autobind`), and so
 /// as random a one.
-fn ask(server: SocketAddr, question: &Question<'_>) -> io::Result<UdpSocket> {
+fn ask(server: SocketAddr, asked: &Asked<'_>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.connect(&server.into())?;
-    socket.send(&question.bytes(true))?;
+    socket.send(&asked.bytes())?;
     UdpSocket::from_std(socket.into())
 }
 
 /// Takes one datagram, if there is one, and copies it when it is not to be ignored. Nothing waits while the
 /// buffer is held.
-fn receive(socket: &UdpSocket, question: &Question<'_>, buffer: &Buffer) -> io::Result<(Verdict, Vec<u8>)> {
+fn receive(
+    socket: &UdpSocket,
+    asked: &mut Asked<'_>,
+    buffer: &Buffer,
+) -> io::Result<Option<(Reaction, Vec<u8>)>> {
     // A panic while the buffer was held leaves bytes that the next datagram overwrites.
     let mut buffer = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
     let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
@@ -78,14 +98,14 @@ fn receive(socket: &UdpSocket, question: &Question<'_>, buffer: &Buffer) -> io::
             for interest in [Interest::READABLE, Interest::ERROR] {
                 let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
             }
-            return Ok((Verdict::Ignore, Vec::new()));
+            return Ok(None);
         }
         Err(error) => return Err(error.into()),
     };
     let datagram = buffer.get(..length).unwrap_or_default();
-    Ok(match question.judge(datagram) {
-        Verdict::Ignore => (Verdict::Ignore, Vec::new()),
-        verdict => (verdict, datagram.to_vec()),
+    Ok(match asked.receive(datagram) {
+        Reaction::Ignore => None,
+        reaction => Some((reaction, question::whole(datagram.to_vec()))),
     })
 }
 
@@ -93,10 +113,10 @@ fn receive(socket: &UdpSocket, question: &Question<'_>, buffer: &Buffer) -> io::
 mod tests {
     use super::*;
     use crate::cache::key::Key;
+    use crate::upstream::question::Question;
     use crate::upstream::token::Token;
     use crate::wire::Flags;
     use std::time::Duration;
-    use tokio::time::timeout;
 
     #[tokio::test]
     async fn where_nobody_listens_is_known_at_once() {
@@ -104,8 +124,9 @@ mod tests {
         let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        let buffer = Buffer::default();
-        let outcome = timeout(Duration::from_secs(5), exchange(nobody, &question, &buffer)).await;
+        let (buffer, edns) = (Buffer::default(), Mutex::default());
+        let mut asked = Asked::new(question, &edns, false);
+        let outcome = timeout(Duration::from_secs(5), exchange(nobody, &mut asked, &buffer)).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }

@@ -42,7 +42,7 @@ struct Scripted<S> {
 }
 
 impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Network for Scripted<S> {
-    async fn ask(&self, step: Step, key: &Key) -> io::Result<Vec<u8>> {
+    async fn ask(&self, step: Step, key: &Key, _is_repeated: bool) -> io::Result<Vec<u8>> {
         let now = self.start.elapsed().as_millis() as u64;
         let letter = char::from(b'A' + step.server as u8);
         let name = format!("{letter}{}", if step.transport == Transport::Tcp { "+" } else { "" });
@@ -295,6 +295,50 @@ async fn a_truncated_answer_is_given_when_tcp_fails_or_brings_nothing_for_a_seco
         });
         assert_eq!(setup.exchange().await, (ANSWERED, expected));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_tcp_fails_a_truncated_answer_is_given_immediately() {
+    for refuses in [true, false] {
+        let setup = Setup::new(1, move |step, at| match step.transport {
+            Transport::Udp => Truncates,
+            Transport::Tcp if at >= 30_000 => Answer(1),
+            Transport::Tcp if refuses => Refuses,
+            Transport::Tcp => Silent,
+        });
+        for _ in 0..2 {
+            assert_eq!(setup.exchange().await, (ANSWERED, if refuses { 0 } else { 1000 }));
+        }
+        setup.asked();
+        for _ in 0..5 {
+            assert_eq!(setup.exchange().await, (ANSWERED, 0));
+        }
+        assert!(!setup.asked().contains('+'), "no connection");
+        sleep(Duration::from_secs(8)).await;
+        let waits = setup.exchange();
+        let (waits, beside) = tokio::join!(waits, setup.exchange());
+        assert_eq!((waits.1, beside.1), (if refuses { 0 } else { 1000 }, 0), "one of them tries");
+        assert_eq!(setup.asked().matches('+').count(), 1);
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(setup.exchange().await, (ANSWERED, 1), "it is back");
+        setup.asked();
+        assert_eq!(setup.exchange().await, (ANSWERED, 1));
+        assert!(setup.asked().contains('+'));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_connection_or_another_servers_says_nothing_about_tcp() {
+    let setup = Setup::new(2, |step, at| match step.transport {
+        Transport::Udp => Truncates,
+        Transport::Tcp if at < 1000 => Silent,
+        Transport::Tcp => Answer(1),
+    });
+    assert_eq!(setup.exchange().await, (ANSWERED, 1000));
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    setup.state.fetched_over_tcp(1, false, Instant::now());
+    setup.state.fetched_over_tcp(1, false, Instant::now());
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
 }
 
 #[tokio::test(start_paused = true)]

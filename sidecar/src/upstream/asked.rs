@@ -1,0 +1,77 @@
+//! One question to one server: with our EDNS, and once more without where that may be why it failed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::path::Edns;
+use super::question::{Question, Verdict};
+use crate::wire::{Message, Rcode};
+
+/// A question, and what is known of the server's EDNS.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    question: Question<'a>,
+    edns: &'a Mutex<Edns>,
+    with_edns: bool,
+    is_again: bool,
+}
+
+/// What to do about a message from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Keep listening.
+    Ignore,
+    /// Send the question again: it has no EDNS now. The message is a failure, to be given when nothing better comes.
+    SendAgain,
+    /// It is the response.
+    Take,
+}
+
+impl<'a> Asked<'a> {
+    /// The question as it is sent first; `is_repeated` when the server did not answer an earlier transmission. Whoever wants
+    /// DNSSEC records speaks EDNS itself, and so its question carries it.
+    pub fn new(question: Question<'a>, edns: &'a Mutex<Edns>, is_repeated: bool) -> Self {
+        let mut asked = Self { question, edns, with_edns: true, is_again: false };
+        asked.with_edns =
+            asked.question.dnssec_ok() || asked.edns().is_sent(is_repeated, Instant::now().into_std());
+        asked
+    }
+
+    /// The bytes to send.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.question.bytes(self.with_edns)
+    }
+
+    /// Judges a message from the server, and learns from it.
+    pub fn receive(&mut self, bytes: &[u8]) -> Reaction {
+        let Some(message) = Message::new(bytes) else { return Reaction::Ignore };
+        if self.question.judge(bytes) == Verdict::Ignore {
+            return Reaction::Ignore;
+        }
+        let (rcode, now) = (message.rcode(), Instant::now().into_std());
+        if matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
+            self.edns().answered(self.with_edns, now);
+            return Reaction::Take;
+        }
+        let wants_edns = rcode == Rcode::SERVFAIL && self.question.dnssec_ok();
+        if self.with_edns && !wants_edns && self.edns().may_be_why(rcode, now) {
+            (self.with_edns, self.is_again) = (false, true);
+            return Reaction::SendAgain;
+        }
+        self.failed();
+        Reaction::Take
+    }
+
+    /// The question without EDNS, if it was sent so after a failure, was in vain.
+    pub fn failed(&self) {
+        if self.is_again {
+            self.edns().failed_without(Instant::now().into_std());
+        }
+    }
+
+    fn edns(&self) -> MutexGuard<'_, Edns> {
+        // Plain numbers: a panic between two assignments does no harm.
+        self.edns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
