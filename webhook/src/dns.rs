@@ -5,6 +5,7 @@
 //! (`kubernetes/pkg/kubelet/network/dns/dns.go`, `GetPodDNS` and `appendDNSConfig`).
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use podlocal_settings::read::{Mistake, Read};
 use podlocal_settings::table::{self, Setting};
@@ -54,6 +55,8 @@ pub struct Dns {
     pub original_ndots: u8,
     /// The search domains that the pod names itself, as far as the sidecar takes them.
     pub own_search: Vec<String>,
+    /// How long the look-up of a patient name is held, where the pod's own time-out is shorter than what is set.
+    pub patience: Option<Duration>,
     /// What was asked for and cannot be had.
     pub mistakes: Vec<Mistake>,
 }
@@ -129,9 +132,27 @@ pub fn configure(
         config["options"] = Value::Array(options);
     }
     let original_ndots = expansion_without_proxy(base, own, namespace, cluster).ndots;
+    let patience = patience(&config, read, &mut mistakes);
     let own_search = expansion(own).search;
     let expansion = expansion(&config);
-    Ok(Dns { upstream, shared_tier, config, expansion, original_ndots, own_search, mistakes })
+    Ok(Dns { upstream, shared_tier, config, expansion, original_ndots, own_search, patience, mistakes })
+}
+
+/// The bound that the pod's `timeout` sets to `patience`, where there are patient names and more is set. Where somebody has
+/// chosen more, that is a mistake: the client would take the absence for a time-out.
+fn patience(config: &Value, read: &Read, mistakes: &mut Vec<Mistake>) -> Option<Duration> {
+    let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let longest = options::longest_patience(options)?;
+    if read.settings.patient_names.is_empty() || read.settings.patience <= longest {
+        return None;
+    }
+    let chosen = read.accepted.iter().find(|(setting, _)| *setting == &table::PATIENCE);
+    mistakes.extend(chosen.map(|(setting, text)| {
+        let expected =
+            format!("at most {} ms, because of the timeout in the pod's dnsConfig", longest.as_millis());
+        Mistake::new(format!("annotation {}", setting.annotation()), text, expected)
+    }));
+    Some(longest)
 }
 
 /// How names are expanded in a pod of `namespace` with this `dnsConfig` (or `null`) while it has no proxy. The kubelet puts

@@ -130,6 +130,9 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     if !is_chosen {
         decided.push((&table::SEARCH_ASSIST, plan.assist.name().to_owned()));
     }
+    if let Some(patience) = plan.dns.patience {
+        decided.push((&table::PATIENCE, format!("{}ms", patience.as_millis())));
+    }
     let namespace = value::namespace(&plan.namespace).ok();
     decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));
     let mut told = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() };

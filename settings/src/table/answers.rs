@@ -38,7 +38,8 @@ pub const PATIENCE: Setting = Setting {
     default: "4s",
     smallest: "0s",
     largest: "4s",
-    sentence: "How long the look-up of a patient name is held.",
+    sentence: "How long the look-up of a patient name is held; in a pod whose dnsConfig has a `timeout`, for four \
+               fifths of that at most.",
     source: "below the 5 s after which glibc asks again (resolv.conf(5), timeout)",
     place: Place::Both,
 };

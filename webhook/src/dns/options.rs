@@ -1,5 +1,7 @@
 //! The options of an injected pod's `resolv.conf`, and the `ndots` that a resolver finds in them. Pure.
 
+use std::time::Duration;
+
 use podlocal_settings::read::Read;
 use podlocal_settings::table;
 use serde_json::{Value, json};
@@ -43,6 +45,21 @@ pub(super) fn ndots(options: &[Value]) -> u8 {
 fn ndots_text(option: &Value) -> Option<&str> {
     match option["name"].as_str()?.strip_prefix(table::NDOTS.name)? {
         "" => Some(option["value"].as_str().unwrap_or_default()),
+        rest => rest.strip_prefix(':'),
+    }
+}
+
+/// How long the look-up of a patient name may be held in a pod with these options, so that its client hears of the absence: four
+/// fifths of its time-out, as the longest `patience` is of the usual 5 s. `None`: the options say nothing of it. The last one
+/// counts. musl waits for one time-out in all, glibc and Go for one for each attempt; glibc makes 0 a second.
+pub(super) fn longest_patience(options: &[Value]) -> Option<Duration> {
+    let seconds = options.iter().filter_map(timeout_text).next_back().map(leading_number)?;
+    Some(Duration::from_secs(seconds.max(1).into()) * 4 / 5)
+}
+
+fn timeout_text(option: &Value) -> Option<&str> {
+    match option["name"].as_str()?.strip_prefix("timeout")? {
+        "" => option["value"].as_str().filter(|text| !text.is_empty()),
         rest => rest.strip_prefix(':'),
     }
 }
@@ -92,6 +109,27 @@ mod tests {
         ];
         for (options, expected) in cases {
             assert_eq!(ndots(options.as_array().expect("a list")), expected, "{options}");
+        }
+    }
+
+    #[test]
+    fn a_patient_name_is_held_for_less_than_the_clients_time_out() {
+        let cases = [
+            (json!([]), None),
+            (json!([{"name": "timeout", "value": "1"}]), Some(800)),
+            (json!([{"name": "timeout:2"}]), Some(1600)),
+            (json!([{"name": "timeout", "value": "1"}, {"name": "timeout", "value": "3"}]), Some(2400)),
+            (json!([{"name": "timeout", "value": "0"}]), Some(800)),
+            (json!([{"name": "timeout", "value": "5"}]), Some(4000)),
+            (json!([{"name": "timeout", "value": "99"}]), Some(12000)),
+            (
+                json!([{"name": "timeout"}, {"name": "timeouts", "value": "1"}, {"name": "attempts", "value": "1"}]),
+                None,
+            ),
+        ];
+        for (options, expected) in cases {
+            let found = longest_patience(options.as_array().expect("a list"));
+            assert_eq!(found.map(|found| found.as_millis()), expected, "{options}");
         }
     }
 
