@@ -21,7 +21,7 @@ use crate::limits;
 use crate::metrics::Assist;
 use crate::search::{self, Candidate, First};
 use crate::upstream::Upstream;
-use crate::wire::{Malformed, TYPE_A};
+use crate::wire::{Malformed, TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
     /// What the search list makes of a question; one walk for all who ask at the same time.
@@ -119,7 +119,12 @@ impl<U: Upstream> Resolver<U> {
             }
         }
         let own = Arc::new(own);
-        let (entry, _) = self.question(&own, Mode::Remembered).await?;
+        let (mut entry, _) = self.question(&own, Mode::Remembered).await?;
+        if own.type_and_class().0 == TYPE_AAAA && entry.is_missing_name() {
+            // Only A says so of the name: else AAAA would be looked for outside, and A would not.
+            self.nested_question(own.with_type(TYPE_A)).await?;
+            entry = self.reconciled(&own, entry).await?;
+        }
         let is_over = mode == Mode::Anew && !entry.is_nxdomain();
         Ok(if is_over { self.question(&own, mode).await?.0 } else { entry })
     }

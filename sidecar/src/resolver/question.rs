@@ -259,7 +259,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// The server's NXDOMAIN to AAAA beside an A that is under way: what A says holds, whichever comes first.
-    async fn reconciled(&self, key: &Key, entry: Entry) -> Result<Entry, NoAnswer> {
+    pub(super) async fn reconciled(&self, key: &Key, entry: Entry) -> Result<Entry, NoAnswer> {
         let (rtype, _) = key.type_and_class();
         if rtype != TYPE_AAAA || !entry.is_missing_name() {
             return Ok(entry);
