@@ -1,4 +1,6 @@
-//! `podlocal-webhook check` of a cluster: the built program and an API server.
+//! `podlocal-webhook check` of a cluster: the built program and an API server. `tests/cluster/check` has the rest; here is what
+//! a real cluster that tests share does not show: lists of many pages, errors in the middle of them, an old Kubernetes,
+//! two address families, defaults and a tier for all pods.
 
 mod common;
 
@@ -18,37 +20,26 @@ const SETTINGS: &str = "/api/v1/namespaces/podlocal-dns/configmaps/settings";
 const INSTALLED: &str = include_str!("../../manifests/base/mutatingwebhookconfiguration.yaml");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_where_all_is_well_says_so_and_lists_what_is_opted_in() {
+async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change() {
     let cluster = TestCluster::installed().await;
     let output = cluster.check(&["--strict"]);
     let page = page(&output);
     assert_eq!(output.status.code(), Some(0), "{page}{}", stderr(&output));
     for line in [
-        "  ok       Kubernetes 1.34\n",
-        "  ok       MutatingWebhookConfiguration podlocal-dns-webhook with its caBundle\n",
         "  ok       Service podlocal-dns/podlocal-dns-webhook: 2 ready\n",
         "  ok       the webhook's settings: image registry.example/sidecar:7, cluster-wide defaults: ndots=3\n",
-        "  ok       the cluster's DNS: 10.96.0.10\n",
         "  ok       the shared tier: Service tier, 10.96.0.53:53\n",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
     let row = page.lines().find(|line| line.contains("Deployment/web")).expect("a row");
-    let words: Vec<_> = row.split_whitespace().take(4).collect();
-    assert_eq!(words, ["jobs", "Deployment/web", "3", "injected"], "{page}");
     assert!(row.contains("ndots 5 -> 3, ") && row.contains("asks the shared tier"), "{row}");
     assert!(!page.contains("Deployment/idle"), "what is not opted in is not listed\n{page}");
     assert_eq!(stderr(&output), "", "no bar where there is no terminal");
-    assert!(page.contains("kubectl rollout restart") && page.contains("--as-if-enabled"), "{page}");
 
-    let all = self::page(&cluster.check(&["--all"]));
+    let all = self::page(&cluster.check(&["--all", "--verbose"]));
     assert!(all.contains("Deployment/idle"), "{all}");
-    let verbose = self::page(&cluster.check(&["--verbose"]));
-    assert!(verbose.contains("+     image: registry.example/sidecar:7\n"), "{verbose}");
-    let as_if = cluster.json(&["--as-if-enabled"]);
-    assert_eq!(as_if["summary"]["injected"], json!({"workloads": 2, "pods": 5}));
-    let only = cluster.json(&["--namespace", "quiet"]);
-    assert_eq!(only["workloads"].as_array().map(Vec::len), Some(1));
+    assert!(all.contains("+     image: registry.example/sidecar:7\n"), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +105,7 @@ async fn a_page_that_fails_is_asked_for_again_and_what_is_forbidden_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_missing_is_a_problem_with_a_next_step() {
+async fn an_old_kubernetes_is_a_problem_and_a_cluster_dns_without_service_unknown() {
     let cluster = TestCluster::start().await;
     cluster.api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.9"}));
     cluster.pod("jobs", "alone", "", "", &json!({}));
@@ -123,79 +114,29 @@ async fn what_is_missing_is_a_problem_with_a_next_step() {
     assert_eq!(output.status.code(), Some(3), "{page}{}", stderr(&output));
     for line in [
         "  problem  Kubernetes 1.28: native sidecars need 1.29\n           next: upgrade the cluster\n",
-        "  problem  MutatingWebhookConfiguration podlocal-dns-webhook: there is none",
-        "next: kubectl apply -k manifests/base",
         "  unknown  the cluster's DNS: no Service in kube-system has the label",
-        "  ok       the shared tier: none, which is optional\n",
-    ] {
-        assert!(page.contains(line), "{line} is not in\n{page}");
-    }
-
-    let cluster = TestCluster::installed().await;
-    let mut configuration = cluster.api.object(&format!("{CONFIGURATIONS}/podlocal-dns-webhook"));
-    configuration["webhooks"][1]["clientConfig"]["caBundle"] = Value::Null;
-    configuration["webhooks"][0]["matchConditions"] = json!([{"name": "mine", "expression": "true"}]);
-    cluster.api.put(&format!("{CONFIGURATIONS}/podlocal-dns-webhook"), configuration);
-    cluster.slice(&[Some(false)]);
-    cluster.api.put(SETTINGS, json!({"data": {"settings.yaml": "ndots: many\n"}}));
-    let page = self::page(&cluster.check(&[]));
-    for line in [
-        "  problem  MutatingWebhookConfiguration podlocal-dns-webhook has no caBundle",
-        "  unknown  MutatingWebhookConfiguration podlocal-dns-webhook has match conditions of its own",
-        "  problem  Service podlocal-dns/podlocal-dns-webhook: no endpoint is ready",
-        "  problem  the webhook's settings: bad settings",
-        "ndots: \"many\": expected a whole number",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_that_is_missing_is_named_and_the_rest_goes_on() {
+async fn the_rest_goes_on_without_a_right() {
     let cluster = TestCluster::installed().await;
-    for path in [
-        NAMESPACES,
-        &format!("{CONFIGURATIONS}/podlocal-dns-webhook"),
-        SLICES,
-        "/api/v1/namespaces/kube-system/services",
-        "/api/v1/namespaces/podlocal-dns/services",
-        &format!("{DEPLOYMENTS}/podlocal-dns-webhook"),
-    ] {
-        cluster.api.forbid(path);
-    }
+    cluster.api.forbid(NAMESPACES);
     let output = cluster.check(&[]);
     let page = page(&output);
     assert_eq!(output.status.code(), Some(0), "{page}");
-    for permission in [
-        "get mutatingwebhookconfigurations.admissionregistration.k8s.io/podlocal-dns-webhook",
-        "list namespaces",
-        "list services --namespace kube-system",
-        "list services --namespace podlocal-dns",
-    ] {
-        assert!(
-            page.contains(&format!("kubectl auth can-i {permission}\n")),
-            "{permission} is not in\n{page}"
-        );
-    }
-    assert!(
-        page.contains("Deployment/web") && page.contains("Deployment/idle"),
-        "all count as opted in\n{page}"
-    );
+    let is_opted_in = |name: &str| page.contains(name);
+    assert!(is_opted_in("Deployment/web") && is_opted_in("Deployment/idle"), "all count as opted in\n{page}");
 
-    let cluster = TestCluster::installed().await;
     cluster.api.forbid("/api/v1/pods");
     cluster.api.forbid(SETTINGS);
-    let output = cluster.check(&[]);
-    let page = self::page(&output);
-    assert_eq!(output.status.code(), Some(1), "{page}");
-    for permission in ["list pods --all-namespaces", "get configmaps/settings --namespace podlocal-dns"] {
-        assert!(
-            page.contains(&format!("kubectl auth can-i {permission}\n")),
-            "{permission} is not in\n{page}"
-        );
-    }
     let output = cluster.check(&["--namespace", "jobs"]);
-    assert_eq!(output.status.code(), Some(0), "one namespace may be seen: {}", self::page(&output));
+    let page = self::page(&output);
+    assert_eq!(output.status.code(), Some(0), "one namespace may be seen: {page}");
+    let right = "kubectl auth can-i get configmaps/settings --namespace podlocal-dns\n";
+    assert!(page.contains(right) && page.contains("Deployment/web"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
