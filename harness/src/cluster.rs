@@ -12,7 +12,6 @@ pub mod pods;
 pub mod product;
 
 use std::env;
-use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::failure::{Failure, Tried};
+use crate::repository::root;
 
 /// Names a command that runs its arguments on the cluster's node, for faults of the node itself: `just cluster env`
 /// sets it; on kind it is `docker exec kind-control-plane`.
@@ -132,7 +132,7 @@ pub async fn kubectl(arguments: &[&str]) -> Result<String, Failure> {
 /// The same with a text on standard input.
 pub async fn kubectl_with_input(arguments: &[&str], input: &str) -> Result<String, Failure> {
     let mut command = Command::new("kubectl");
-    command.args(arguments).current_dir(repository());
+    command.args(arguments).current_dir(root());
     run(command, input).await
 }
 
@@ -173,11 +173,6 @@ pub async fn eventually<T>(
         }
         sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// The root of the repository, whose manifests are installed.
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The name or generateName of an object.

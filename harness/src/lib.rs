@@ -13,11 +13,17 @@
 //!     node       a node's CPU time
 //!     product    installing and removing the product
 //!   failure      the one error: what was tried, and why it did not work
+//!   metrics      pages in Prometheus' text format, read
+//!   repository   where the repository is
 //!   table        rows with aligned columns; percentiles
+//!   time         the wall clock
 //! ```
 //!
 //! Nothing here links the sidecar or the webhook: the cluster runs their images.
 
 pub mod cluster;
 pub mod failure;
+pub mod metrics;
+pub mod repository;
 pub mod table;
+pub mod time;

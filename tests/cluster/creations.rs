@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
-use podlocal_harness::cluster::load::now;
+use podlocal_harness::cluster::client::unscheduled_pod;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{name_of, product};
 use podlocal_harness::failure::{Failure, Tried as _};
-use serde_json::{Value, json};
+use podlocal_harness::time::now;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -39,14 +38,6 @@ pub(crate) struct Summary {
     pub(crate) missed: Vec<String>,
     /// The slowest answer of the API server.
     pub(crate) slowest_ms: f64,
-}
-
-/// A pod that the API server stores and nothing schedules, so that a thousand of them cost the node nothing.
-pub(crate) fn unscheduled_pod() -> Value {
-    let mut pod = pod("", Libc::Glibc, &SLEEP);
-    pod["metadata"] = json!({ "generateName": "unscheduled-" });
-    pod["spec"]["schedulingGates"] = json!([{ "name": "podlocal-dns.io/test" }]);
-    pod
 }
 
 impl Creations {

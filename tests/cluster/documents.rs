@@ -12,14 +12,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::Libc;
-use podlocal_harness::cluster::kubectl;
+use podlocal_harness::cluster::{kubectl, product};
 use podlocal_harness::failure::{Failure, Tried as _};
-use podlocal_tests::documents::{Document, Kind, root};
+use podlocal_harness::repository::root;
+use podlocal_tests::documents::{Document, Kind};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::check;
 use crate::runner::{Context, Test, exclusive};
-use crate::{check, install};
 
 /// The namespaces that the pages use. `my-jobs` is the reader's own and taken for granted; the example brings its own.
 const NAMESPACES: [&str; 2] = ["my-jobs", "podlocal-dns-example"];
@@ -49,7 +50,7 @@ async fn commands_of_the_documents_for_a_cluster_run(context: Context) -> Result
     for overlay in OVERLAYS {
         kubectl(&["delete", "-k", overlay, "--ignore-not-found", "--wait=false"]).await?;
     }
-    install::ensure_base(&context.cluster).await?;
+    product::install(&context.cluster).await?;
     let failures = outcome?;
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())

@@ -21,14 +21,12 @@ use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use podlocal_harness::cluster::load;
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{Cluster, NODE_EXEC_VARIABLE, has_node_access};
+use podlocal_harness::cluster::{Cluster, NODE_EXEC_VARIABLE, has_node_access, product};
 use podlocal_harness::failure::{Failure, Tried as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
-
-use crate::install;
 
 /// So many tests run at once: most of them wait for a kubelet with two cores.
 const PARALLEL: usize = 12;
@@ -178,7 +176,7 @@ fn prepare() -> Result<Bed, Failure> {
     let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
     let cluster = runtime.block_on(async {
         let cluster = Cluster::connect().await?;
-        install::ensure_base(&cluster).await?;
+        product::install(&cluster).await?;
         Ok::<_, Failure>(cluster)
     })?;
     Ok(Bed { runtime, cluster, installation: Arc::default(), node: RwLock::default() })
@@ -214,7 +212,7 @@ impl Bed {
         let verdict = verdict(failure, test.issue);
         if verdict.is_err() && test.place != Place::Shared {
             // What it has left half installed is not the fault of the next test.
-            let restored = install::ensure_base(&self.cluster).await;
+            let restored = product::install(&self.cluster).await;
             restored.unwrap_or_else(|failure| eprintln!("after {}: {failure}", test.name));
         }
         for namespace in context.namespaces() {

@@ -16,8 +16,9 @@ pub mod command;
 mod links;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use podlocal_harness::repository::root;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 use crate::failure::{Failure, Tried};
@@ -27,11 +28,6 @@ const FOREIGN: [&str; 3] = ["target", "node_modules", "findings"];
 
 /// What a line of a block without commands does not begin with. Most of what programs print does not begin so, either.
 const COMMANDS: [&str; 6] = ["kubectl ", "cargo ", "curl ", "dig ", "docker ", "sudo "];
-
-/// The root of the repository.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// One Markdown file.
 #[derive(Debug, Clone, Default)]

@@ -24,11 +24,13 @@ pub mod rules;
 pub mod stage;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use podlocal_harness::repository::root;
 
 /// The place of a file of this repository.
 pub fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    root().join(path)
 }
 
 /// The labels that Prometheus adds to what it scrapes, by the monitors of the manifests.

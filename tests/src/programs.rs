@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use podlocal_harness::repository::root;
+
 use crate::failure::{Failure, Tried};
 
 /// Names a `podlocal-sidecar` to use instead of the workspace's.
@@ -74,7 +76,7 @@ impl Programs {
 
     /// The sidecar as it is built for the image: static, small, and slowly.
     pub fn build_image_sidecar() -> Result<PathBuf, Failure> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = root();
         let target = target_directory()?;
         let built = target.join("images/podlocal-sidecar");
         let mut build = Command::new(root.join(".ci/static"));
@@ -128,7 +130,7 @@ fn run_cargo(directory: &Path, names: &[&str]) -> Result<(), Failure> {
     for name in ours.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
         build.env_remove(name);
     }
-    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(["build", "--workspace"]);
+    build.current_dir(root()).args(["build", "--workspace"]);
     build.args(names.iter().flat_map(|name| ["--bin", name]));
     build.args(["--profile", profile_of(directory)]);
     build.arg("--target-dir").arg(directory.parent().unwrap_or(directory));

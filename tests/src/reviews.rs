@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use indicatif::ProgressBar;
+use podlocal_harness::table::percentile;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
@@ -117,18 +118,15 @@ async fn run(
     if let Some(failure) = failures.first() {
         progress.println(format!("reviews: the first that failed: {failure}"));
     }
-    let mut took: Vec<Duration> = took.into_iter().flatten().collect();
-    took.sort_unstable();
-    let percentile = |percent: usize| {
-        let index = (took.len() * percent).div_ceil(100).max(1) - 1;
-        took.get(index).map_or(f64::NAN, |took| took.as_secs_f64() * 1e3)
-    };
+    let mut took: Vec<f64> =
+        took.into_iter().flatten().map(|took: Duration| took.as_secs_f64() * 1e3).collect();
+    took.sort_by(f64::total_cmp);
     Ok(Figures {
         concurrent: load.concurrent,
         answered: took.len(),
         failed: failures.len(),
         per_second: took.len() as f64 / elapsed.as_secs_f64(),
-        milliseconds: [50, 99, 100].map(percentile),
+        milliseconds: [0.5, 0.99, 1.0].map(|share| percentile(&took, share)),
         cpu_microseconds: (after.cpu - before.cpu) * 1e6 / took.len().max(1) as f64,
         mebibytes: [before.resident, after.most_resident],
     })

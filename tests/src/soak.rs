@@ -117,7 +117,7 @@ pub async fn run(
     }
     counters.is_over.store(true, Ordering::Relaxed);
     while load.join_next().await.is_some() {}
-    let panics = proxy.metric("podlocal_dns_panics_total").await?;
+    let panics = proxy.metric("podlocal_dns_panics_total", &[]).await?;
     if panics > 0 {
         return Err(Failure::new(format!("the sidecar has survived {panics} panics")));
     }

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use podlocal_harness::repository::root;
 use podlocal_tests::documents::command::{self, Seen};
-use podlocal_tests::documents::{Block, Document, Kind, root};
+use podlocal_tests::documents::{Block, Document, Kind};
 use podlocal_tests::failure::{Failure, Tried};
 use podlocal_tests::programs::Programs;
 use podlocal_tests::testbed::{self, Test, Testbed};

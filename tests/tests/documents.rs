@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use podlocal_tests::documents::{Document, Kind, command, root};
+use podlocal_harness::repository::root;
+use podlocal_tests::documents::{Document, Kind, command};
 
 fn all() -> Vec<Document> {
     Document::all().unwrap_or_else(|failure| panic!("{failure}"))

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use podlocal_harness::metrics::samples;
 use podlocal_settings::names::ADMIN_PORT_NAME;
 use podlocal_tests::admission::{defaulted, review};
 use podlocal_tests::faults::client::ask_from;
@@ -106,8 +107,8 @@ async fn no_traffic_makes_a_series() {
 /// The series of a page, without their values.
 async fn series(admin: std::net::SocketAddr) -> BTreeSet<String> {
     let answer = get(admin, "/metrics").await.expect("a page");
-    let lines = answer.lines().filter(|line| line.starts_with("podlocal_"));
-    let series: BTreeSet<_> = lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect();
+    let ours = samples(&answer).filter(|sample| sample.name.starts_with("podlocal_"));
+    let series: BTreeSet<_> = ours.map(|sample| sample.series.to_owned()).collect();
     assert!(series.len() > 40, "{answer}");
     series
 }

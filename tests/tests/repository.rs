@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use podlocal_harness::repository::root;
 use podlocal_settings::names::VARIABLE_PREFIX;
 use podlocal_settings::table::TABLE;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 fn text(path: impl AsRef<Path>) -> String {
     let path = root().join(path);

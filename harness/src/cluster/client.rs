@@ -57,6 +57,14 @@ pub fn pod_spec(libc: Libc, words: &[&str]) -> Value {
     })
 }
 
+/// A pod that the API server stores and nothing schedules, so that a thousand of them cost the node nothing.
+pub fn unscheduled_pod() -> Value {
+    let mut pod = pod("", Libc::Glibc, &SLEEP);
+    pod["metadata"] = json!({ "generateName": "unscheduled-" });
+    pod["spec"]["schedulingGates"] = json!([{ "name": "podlocal-dns.io/test" }]);
+    pod
+}
+
 /// A container that runs `words`.
 pub fn container(name: &str, libc: Libc, words: &[&str]) -> Value {
     json!({

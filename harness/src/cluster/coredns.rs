@@ -3,14 +3,13 @@
 //! What is changed is saved in an annotation of its Deployment, so that [`CoreDns::restore`] finds it even where the
 //! process that changed it was killed.
 
-use std::time::SystemTime;
-
 use serde_json::{Value, json};
 
-use super::metrics::sum;
 use super::pods::{container_status, restarts};
 use super::{Cluster, eventually, kubectl, name_of};
 use crate::failure::{Failure, Tried};
+use crate::metrics::sum;
+use crate::time::since_1970;
 
 /// The namespace of the cluster's DNS.
 pub const NAMESPACE: &str = "kube-system";
@@ -88,7 +87,7 @@ impl CoreDns {
                 remove_cpu(container);
             }
         }
-        let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis().to_string();
+        let at = since_1970().as_millis().to_string();
         self.patch(&json!({
             "metadata": { "annotations": { SAVED: saved.to_string() } },
             "spec": { "replicas": 1, "template": {

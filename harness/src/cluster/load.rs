@@ -4,7 +4,6 @@
 //! of the test is in its way, so what it logs is what an application gets.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::Value;
@@ -52,11 +51,6 @@ pub fn pod(libc: Libc, names: &[&str]) -> Value {
 pub async fn stop(namespace: &Namespace) -> Result<(), Failure> {
     let words = ["--namespace", &namespace.name, "delete", "pod", POD, "--ignore-not-found", "--wait=false"];
     kubectl(&words).await.map(drop)
-}
-
-/// The time as the lookups of a load have it: seconds since 1970.
-pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 impl Load {

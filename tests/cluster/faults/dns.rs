@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
-use podlocal_harness::cluster::load::{self, Load, Summary, now};
-use podlocal_harness::cluster::metrics::sum;
+use podlocal_harness::cluster::load::{self, Load, Summary};
 use podlocal_harness::failure::Failure;
+use podlocal_harness::metrics::sum;
+use podlocal_harness::time::now;
 use tokio::time::{Instant, sleep};
 
 use super::{NAMES, annotate, assert_none_failed};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
-use podlocal_harness::cluster::load::{self, Load, now};
+use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::{eventually, on_node, product};
 use podlocal_harness::failure::Failure;
+use podlocal_harness::time::now;
 use tokio::time::sleep;
 
 use super::{NAMES, assert_none_failed, that_asks_upstream};

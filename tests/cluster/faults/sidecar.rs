@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, container, pod};
-use podlocal_harness::cluster::load::{self, Load, Summary, now};
+use podlocal_harness::cluster::load::{self, Load, Summary};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::{container_status, restarts};
 use podlocal_harness::cluster::{eventually, kubectl, on_node};
 use podlocal_harness::failure::Failure;
+use podlocal_harness::time::now;
 use podlocal_settings::names::{CONTAINER_NAME, SIDECAR_USER};
 use serde_json::{Value, json};
 use tokio::time::sleep;

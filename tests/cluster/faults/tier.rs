@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::Libc;
-use podlocal_harness::cluster::load::{self, Load, now};
-use podlocal_harness::cluster::metrics::{SIDECAR_PORT, sum};
+use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{kubectl, name_of, product};
 use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::time::now;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -89,10 +89,5 @@ async fn start(namespace: &Namespace) -> Result<String, Failure> {
 }
 
 async fn queries(namespace: &Namespace) -> Result<f64, Failure> {
-    let mut queries = 0.0;
-    for pod in namespace.pods(LABEL).await? {
-        let text = namespace.cluster.scrape(&namespace.name, name_of(&pod), SIDECAR_PORT).await?;
-        queries += sum(&text, "podlocal_dns_queries_total", &[]);
-    }
-    Ok(queries)
+    namespace.sum_of_proxies(LABEL, "podlocal_dns_queries_total").await
 }

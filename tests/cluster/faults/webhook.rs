@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
-use podlocal_harness::cluster::load::{self, Load, now};
+use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{Cluster, eventually, kubectl, product};
+use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, webhook_is_rolled_out};
+use podlocal_harness::cluster::{Cluster, eventually, kubectl};
 use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::time::now;
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -16,7 +18,6 @@ use tokio::time::sleep;
 
 use super::{NAMES, assert_none_failed, that_asks_upstream};
 use crate::creations::Creations;
-use crate::install::{WEBHOOK, dry_run, webhook_is_rolled_out};
 use crate::runner::{Context, Test, tests};
 
 /// The Secret in which the replicas share the certificate.
@@ -68,7 +69,7 @@ async fn every_pod_is_injected_while_the_webhook_restarts(context: Context) -> R
     let _only = RESTARTS.lock().await;
     let begin = now();
     let creations = Creations::start(&context.namespace);
-    restart().await?;
+    restart(&context.cluster).await?;
     creations.finish().await?.assert_all_injected("webhook restarted");
     assert_none_failed("webhook restarted", load.between(begin, now()).await?);
     Ok(())
@@ -82,7 +83,7 @@ async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context
     let creations = Creations::start(&context.namespace);
     let due = replace_certificate(cluster).await?;
     // A replica that starts looks at the certificate; those that run do once in a minute.
-    restart().await?;
+    restart(cluster).await?;
     eventually("the certificate is renewed", async || Ok((certificate(cluster).await? != due).then_some(())))
         .await?;
     creations.finish().await?.assert_all_injected("certificate renewed");
@@ -91,9 +92,9 @@ async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context
 }
 
 /// Replaces both replicas, and waits until the old ones are gone.
-async fn restart() -> Result<(), Failure> {
+async fn restart(cluster: &Cluster) -> Result<(), Failure> {
     kubectl(&["-n", product::NAMESPACE, "rollout", "restart", &format!("deployment/{WEBHOOK}")]).await?;
-    webhook_is_rolled_out().await?;
+    webhook_is_rolled_out(cluster).await?;
     // The old replicas take reviews for so long, `--shutdown-delay`.
     sleep(Duration::from_secs(6)).await;
     Ok(())

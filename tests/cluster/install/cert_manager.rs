@@ -3,19 +3,19 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use podlocal_harness::cluster::{Cluster, kubectl, product};
+use podlocal_harness::cluster::Cluster;
+use podlocal_harness::cluster::product::{self, WEBHOOK, webhook_injects, webhook_is_rolled_out};
 use podlocal_harness::failure::{Failure, Tried as _};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 
-use super::{WEBHOOK, webhook_injects, webhook_is_rolled_out};
 pub(super) const OVERLAY: &str = "manifests/overlays/cert-manager";
 
 /// Installs the overlay over what is installed, and waits until the webhook serves the certificate that this test has signed.
 pub(super) async fn install(cluster: &Cluster) -> Result<(), Failure> {
-    kubectl(&["apply", "-k", OVERLAY]).await?;
+    product::apply(OVERLAY).await?;
     let authority = issue(cluster).await?;
-    webhook_is_rolled_out().await?;
+    webhook_is_rolled_out(cluster).await?;
     publish(cluster, &authority).await?;
     // The API server trusts no other CA: what it reaches has a certificate of this one.
     webhook_injects(cluster).await
@@ -64,7 +64,7 @@ async fn issue(cluster: &Cluster) -> Result<String, Failure> {
 
 /// Writes the CA into the webhook configuration, which names the Certificate.
 async fn publish(cluster: &Cluster, authority: &str) -> Result<(), Failure> {
-    let configurations = cluster.api("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None);
+    let configurations = product::configurations(cluster);
     let mut configuration = cluster.get(&configurations, WEBHOOK).await?;
     let annotation = &configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
     assert_eq!(annotation, "podlocal-dns/podlocal-dns-webhook");

@@ -9,17 +9,16 @@
 use std::collections::BTreeSet;
 
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
+use podlocal_harness::cluster::eventually;
 use podlocal_harness::cluster::inventory::Item;
-use podlocal_harness::cluster::load::{self, Load, now};
-use podlocal_harness::cluster::metrics::{SIDECAR_PORT, sum};
+use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl, name_of, product};
+use podlocal_harness::cluster::product::{self, dry_run, tier_of};
 use podlocal_harness::failure::Failure;
-use serde_json::Value;
+use podlocal_harness::time::now;
 
 use super::cert_manager;
 use super::definitions::Definitions;
-use super::{dry_run, ensure_base};
 use crate::faults::{NAMES, assert_none_failed, that_asks_upstream, webhook};
 use crate::runner::{Context, Test, exclusive};
 
@@ -30,9 +29,6 @@ const SHAPES: [(&str, &str, &str); 2] = [
     ("manifests/overlays/shared-deployment", "deployment", "podlocal-dns-shared"),
     ("manifests/overlays/shared-daemonset", "daemonset", "podlocal-dns-shared-node"),
 ];
-
-/// The variable of a sidecar that is told of a tier.
-const TIER_VARIABLE: &str = "PODLOCAL_SHARED_TIER";
 
 pub(super) fn tests() -> Vec<Test> {
     exclusive![overlays_work_and_removing_everything_leaves_nothing]
@@ -51,12 +47,12 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     let begin = now();
 
     cert_manager::install(cluster).await?;
-    kubectl(&["apply", "-k", MONITORING]).await?;
+    product::apply(MONITORING).await?;
     let mut told = Vec::new();
     for (overlay, workload, service) in SHAPES {
-        kubectl(&["apply", "-k", overlay]).await?;
+        product::apply(overlay).await?;
         told.push(tier_answers(&context, workload, service).await?);
-        kubectl(&["delete", "-k", overlay]).await?;
+        product::remove(overlay).await?;
     }
     webhook::pods_start_without_it(namespace, &load).await?;
 
@@ -72,7 +68,7 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     for definition in definitions {
         definition.remove().await?;
     }
-    ensure_base(cluster).await
+    product::install(cluster).await
 }
 
 /// What is there now and was not before, and what was there before and is ours: the base was installed already.
@@ -85,16 +81,16 @@ fn left_behind(before: &BTreeSet<Item>, after: &BTreeSet<Item>) -> Vec<String> {
 /// A new pod is told of the tier, and its lookups reach the tier. Returns the pod.
 async fn tier_answers(context: &Context, workload: &str, service: &str) -> Result<String, Failure> {
     let cluster = &context.cluster;
-    let tier = Namespace { cluster: cluster.clone(), name: product::NAMESPACE.to_owned() };
+    let tier = product::namespace(cluster);
     tier.rolled_out(&format!("{workload}/{service}")).await?;
     let address = tier.get("v1", "Service", service).await?["spec"]["clusterIP"].clone();
     let address = address.as_str().unwrap_or_default();
     eventually("new pods are told of the tier", async || {
-        Ok((tier_of(&dry_run(cluster).await?).as_deref() == Some(address)).then_some(()))
+        Ok((tier_of(&dry_run(cluster).await?) == Some(address)).then_some(()))
     })
     .await?;
     let pod = context.namespace.run(pod(workload, Libc::Glibc, &SLEEP)).await?;
-    assert_eq!(tier_of(&context.namespace.pod(&pod).await?).as_deref(), Some(address));
+    assert_eq!(tier_of(&context.namespace.pod(&pod).await?), Some(address));
     assert_resolves(&context.namespace, &pod, &["www.example.net", "kubernetes.default"]).await?;
     // kube-proxy learns of the tier's pods a moment after they are ready; until then cluster DNS answers alone.
     let before = queries(&tier, service).await?;
@@ -108,17 +104,8 @@ async fn tier_answers(context: &Context, workload: &str, service: &str) -> Resul
     Ok(pod)
 }
 
-fn tier_of(pod: &Value) -> Option<String> {
-    product::variable(product::sidecar(pod)?, TIER_VARIABLE).map(str::to_owned)
-}
-
 async fn queries(tier: &Namespace, service: &str) -> Result<f64, Failure> {
-    let mut queries = 0.0;
-    for pod in tier.pods(&format!("app.kubernetes.io/name={service}")).await? {
-        let text = tier.cluster.scrape(&tier.name, name_of(&pod), SIDECAR_PORT).await?;
-        queries += sum(&text, "podlocal_dns_queries_total", &[]);
-    }
-    Ok(queries)
+    tier.sum_of_proxies(&format!("app.kubernetes.io/name={service}"), "podlocal_dns_queries_total").await
 }
 
 async fn assert_resolves(namespace: &Namespace, pod: &str, names: &[&str]) -> Result<(), Failure> {

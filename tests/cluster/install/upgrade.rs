@@ -3,11 +3,13 @@
 use std::fs;
 
 use podlocal_harness::cluster::client::Libc;
-use podlocal_harness::cluster::load::{self, Load, now};
-use podlocal_harness::cluster::{Cluster, eventually, kubectl, product, repository};
+use podlocal_harness::cluster::load::{self, Load};
+use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, webhook_is_rolled_out};
+use podlocal_harness::cluster::{Cluster, eventually, kubectl};
 use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::repository::root;
+use podlocal_harness::time::now;
 
-use super::{WEBHOOK, dry_run, ensure_base, webhook_is_rolled_out};
 use crate::creations::Creations;
 use crate::runner::{Context, Test, exclusive};
 
@@ -28,8 +30,8 @@ async fn upgrade_and_rollback_inject_every_pod(context: Context) -> Result<(), F
     let creations = Creations::start(&context.namespace);
 
     let folder = write_kustomization(&installed)?;
-    kubectl(&["apply", "-k", &folder]).await?;
-    webhook_is_rolled_out().await?;
+    product::apply(&folder).await?;
+    webhook_is_rolled_out(cluster).await?;
     let upgraded = Images {
         webhook: format!("{}:{TAG}", name(&installed.webhook)),
         sidecar: format!("{}:{TAG}", name(&installed.sidecar)),
@@ -39,14 +41,14 @@ async fn upgrade_and_rollback_inject_every_pod(context: Context) -> Result<(), F
 
     let deployment = format!("deployment/{WEBHOOK}");
     kubectl(&["-n", product::NAMESPACE, "rollout", "undo", &deployment]).await?;
-    webhook_is_rolled_out().await?;
+    webhook_is_rolled_out(cluster).await?;
     assert_eq!(webhook_image(cluster).await?, installed.webhook);
 
     creations.finish().await?.assert_all_injected("upgrade and rollback");
     let summary = load.between(begin, now()).await?;
     eprintln!("upgrade and rollback: {summary}");
     assert_eq!(summary.failed, 0, "{summary}");
-    ensure_base(cluster).await
+    product::install(cluster).await
 }
 
 /// The images that are in use.
@@ -79,7 +81,7 @@ async fn webhook_image(cluster: &Cluster) -> Result<String, Failure> {
 
 /// A kustomization of the operator's own, as docs/install.md has it, with the other version.
 fn write_kustomization(images: &Images) -> Result<String, Failure> {
-    let folder = repository().join("target/cluster-tests/upgrade");
+    let folder = root().join("target/cluster-tests/upgrade");
     let writing = || format!("writing {}", folder.display());
     fs::create_dir_all(&folder).tried(writing)?;
     let (webhook, sidecar) = (name(&images.webhook), name(&images.sidecar));

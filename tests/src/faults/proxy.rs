@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use podlocal_harness::metrics::sum;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -78,11 +79,12 @@ impl Proxy {
         self.child.id().tried_some("the sidecar has ended")
     }
 
-    /// The sum of the metrics whose line begins so.
-    pub async fn metric(&self, series: &str) -> Result<u64, Failure> {
-        let text = get(self.admin, "/metrics").await.tried(|| format!("reading the metric {series}"))?;
-        let values = text.lines().filter(|line| line.starts_with(series));
-        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    /// The sum of the series of a metric that have these labels.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64, Failure> {
+        let page = get(self.admin, "/metrics").await.tried(|| format!("reading the metric {name}"))?;
+        #[expect(clippy::cast_sign_loss, reason = "what is counted is whole and not negative")]
+        let value = sum(&page, name, labels) as u64;
+        Ok(value)
     }
 
     /// Whether it says that it is ready.

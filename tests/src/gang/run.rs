@@ -3,12 +3,12 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use podlocal_harness::time::now;
 use tokio::sync::Semaphore;
 
 use super::arm::Arm;
@@ -181,8 +181,4 @@ async fn start(
     let status = running.wait_for("the application at the barrier", is_waiting).await?;
     let started_at = status.container(application).map_or(created, |container| container.started_at);
     Ok(Member { running, creation_seconds: started_at - created })
-}
-
-fn now() -> f64 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
 }

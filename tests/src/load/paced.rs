@@ -2,11 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
+use podlocal_harness::time::since_1970;
 
 use super::batch::{Receiver, connected, note_arrivals};
 use crate::failure::{Failure, Tried};
@@ -37,7 +38,7 @@ pub(crate) fn ask(
         waiting.until(due)?;
         let mut message = question.clone();
         message[..2].copy_from_slice(&number.to_be_bytes());
-        waiting.sent_at.push(Some(now()));
+        waiting.sent_at.push(Some(since_1970()));
         // One that cannot be sent is one that is not answered.
         let _ = waiting.socket.send(&message);
         due += interval;
@@ -78,9 +79,4 @@ impl Waiting {
             }
         }
     }
-}
-
-/// Since 1970, as the kernel's times of arrival are.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use podlocal_harness::metrics::Sample;
+
 use crate::failure::{Failure, Tried};
 use crate::faults::proxy::{Proxy, get};
 use crate::programs::Programs;
@@ -46,7 +48,7 @@ pub fn read(page: &str) -> Result<Families, Failure> {
             name.clone_into(&mut current);
         } else if !line.starts_with('#') {
             let family = families.get_mut(&current).ok_or_else(|| wrong("a sample before any family"))?;
-            let (name, labels) = sample(line).ok_or_else(|| wrong("not a sample"))?;
+            let Sample { name, labels, .. } = Sample::read(line).ok_or_else(|| wrong("not a sample"))?;
             let suffix = name.strip_prefix(current.as_str()).ok_or_else(|| wrong("another family's"))?;
             let is_one = match family.kind.as_str() {
                 "histogram" => ["_bucket", "_sum", "_count"].contains(&suffix),
@@ -63,19 +65,6 @@ pub fn read(page: &str) -> Result<Families, Failure> {
         }
     }
     Ok(families)
-}
-
-/// The name of a sample, and its labels with their values. No value of ours has a quote or a comma in it.
-fn sample(line: &str) -> Option<(&str, Vec<(&str, &str)>)> {
-    let (series, value) = line.rsplit_once(' ')?;
-    value.parse::<f64>().ok()?;
-    let Some((name, rest)) = series.split_once('{') else { return Some((series, Vec::new())) };
-    let labels = rest.strip_suffix('}')?.split(',').filter(|label| !label.is_empty());
-    let pairs = labels.map(|label| {
-        let (name, value) = label.split_once('=')?;
-        Some((name, value.strip_prefix('"')?.strip_suffix('"')?))
-    });
-    Some((name, pairs.collect::<Option<_>>()?))
 }
 
 /// What can be asked for its metrics.

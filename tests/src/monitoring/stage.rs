@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use podlocal_harness::time::now;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::prometheus::{Prometheus, Span, Target, now};
+use super::prometheus::{Prometheus, Span, Target};
 use crate::admission::{Webhook, defaulted, review};
 use crate::failure::{Failure, Tried};
 use crate::faults::client::ask;

@@ -11,9 +11,9 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::future::join_all;
+use podlocal_harness::time::now;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::container::{Container, Process};
@@ -125,8 +125,4 @@ async fn obey(sandbox: Arc<Sandbox>) {
         });
     }
     std::process::exit(1);
-}
-
-fn now() -> f64 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
 }

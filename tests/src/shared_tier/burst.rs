@@ -4,10 +4,11 @@ use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Channel, Sender as Report, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use podlocal_harness::time::since_1970;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -125,7 +126,7 @@ impl Burst {
         let datagrams: Vec<_> = self.questions.iter().map(|question| [IoSlice::new(question)]).collect();
         let mut sender = Sender::new();
         for waiting in &mut self.askers {
-            waiting.asked_at = now();
+            waiting.asked_at = since_1970();
             let mut sent = 0;
             while sent < datagrams.len() {
                 sent += sender.send(&waiting.socket, &datagrams[sent..]).tried(|| "sending".to_owned())?;
@@ -161,7 +162,7 @@ impl Burst {
                 self.runtime.spawn(async move {
                     if let Ok(answer) = by_tcp(asker, &questions[question]).await {
                         // Nobody listens any more when all is over.
-                        let _ = report.send((index, question, answer, now()));
+                        let _ = report.send((index, question, answer, since_1970()));
                     }
                 });
             }
@@ -183,10 +184,6 @@ fn take(waiting: &mut Waiting, seen: &mut Seen, question: usize, answer: &[u8], 
 /// A question's id is its place in the list.
 fn number_of(answer: &[u8]) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes([*answer.first()?, *answer.get(1)?])))
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 async fn by_tcp(asker: Asker, question: &[u8]) -> io::Result<Vec<u8>> {

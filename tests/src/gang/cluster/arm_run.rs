@@ -9,14 +9,15 @@ use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::metrics::SIDECAR_PORT;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, name_of, product};
+use podlocal_harness::metrics::{Sample, samples};
+use podlocal_harness::time::now;
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
-use podlocal_settings::table::SHARED_TIER;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::super::arm::Arm;
 use super::figures::Figures;
-use super::start::{Pace, late, now, sleep_until};
+use super::start::{Pace, late, sleep_until};
 use super::{Bed, job, node_local};
 use crate::failure::Failure;
 
@@ -49,7 +50,7 @@ impl Bed<'_> {
         for late_starts in 0..STARTS {
             if arm == Arm::Shared {
                 progress("installing the shared tier");
-                product::install_shared_tier().await?;
+                product::install_shared_tier(&self.cluster).await?;
             }
             let labels = if arm.is_injected() { json!({ INJECT_LABEL: INJECT_ENABLED }) } else { json!({}) };
             let namespace = Namespace::create(&self.cluster, "gang", labels, &json!({})).await?;
@@ -175,12 +176,11 @@ async fn webhook_knows(namespace: &Namespace, arm: Arm) -> Result<(), Failure> {
     } else {
         "new pods get a sidecar without a shared tier"
     };
-    let variable = SHARED_TIER.variable();
     eventually(what, async || {
         let created = namespace.apply_with(pod("trial", Libc::Glibc, &SLEEP), "dryRun=All").await?;
-        let sidecar = product::sidecar(&created.object);
-        let has_tier = sidecar.map(|sidecar| product::variable(sidecar, &variable).is_some());
-        Ok((has_tier == Some(expects_tier)).then_some(()))
+        let is_injected = product::sidecar(&created.object).is_some();
+        let has_tier = product::tier_of(&created.object).is_some();
+        Ok((is_injected && has_tier == expects_tier).then_some(()))
     })
     .await
 }
@@ -228,10 +228,9 @@ async fn sidecars(namespace: &Namespace) -> Result<BTreeMap<String, f64>, Failur
     let names = pods.iter().map(|pod| name_of(pod).to_owned());
     let texts: Vec<String> = iter(names).map(read).buffer_unordered(READERS).try_collect().await?;
     let mut sums = BTreeMap::new();
-    for line in texts.iter().flat_map(|text| text.lines()) {
-        let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        if series.starts_with("podlocal_dns_upstream_") && series.contains("_total") {
-            *sums.entry(series.to_owned()).or_default() += value.parse().unwrap_or(0.0);
+    for Sample { series, name, value, .. } in texts.iter().flat_map(|page| samples(page)) {
+        if name.starts_with("podlocal_dns_upstream_") && name.ends_with("_total") {
+            *sums.entry(series.to_owned()).or_default() += value;
         }
     }
     Ok(sums)

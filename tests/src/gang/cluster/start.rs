@@ -1,8 +1,9 @@
 //! When the pods of a gang begin, and whether all of them did.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use podlocal_harness::cluster::client::Lookup;
+use podlocal_harness::time::now;
 
 /// What a start takes beside its pods: creating the Job, and what the controllers batch.
 const BASE: f64 = 10.0;
@@ -40,11 +41,6 @@ impl Pace {
 pub(super) fn late(start: f64, pods: &[Vec<Lookup>]) -> usize {
     let is_late = |lookups: &&Vec<Lookup>| lookups.first().is_some_and(|first| first.at - start > TOLERANCE);
     pods.iter().filter(is_late).count()
-}
-
-/// In seconds since 1970, as `getaddr` counts them.
-pub(super) fn now() -> f64 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
 }
 
 /// Waits for a point in time.

@@ -1,0 +1,67 @@
+//! Pages of metrics in Prometheus' text format 0.0.4, read.
+
+/// A line with a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample<'a> {
+    /// The name with its labels, as the line has it.
+    pub series: &'a str,
+    /// The name without labels.
+    pub name: &'a str,
+    /// The labels, each with its value.
+    pub labels: Vec<(&'a str, &'a str)>,
+    /// The value.
+    pub value: f64,
+}
+
+impl<'a> Sample<'a> {
+    /// Reads a line; `None`: it is a comment, or not of the format. Escapes in a label's value stay what they are.
+    pub fn read(line: &'a str) -> Option<Self> {
+        let (series, value) = line.rsplit_once(' ')?;
+        let value = value.parse().ok().filter(|_| !line.starts_with('#'))?;
+        let Some((name, rest)) = series.split_once('{') else {
+            return Some(Self { series, name: series, labels: Vec::new(), value });
+        };
+        let pairs = rest.strip_suffix('}')?.split_inclusive("\",").filter(|pair| !pair.is_empty());
+        let labels =
+            pairs.map(|pair| pair.strip_suffix(',').unwrap_or(pair).strip_suffix('"')?.split_once("=\""));
+        Some(Self { series, name, labels: labels.collect::<Option<_>>()?, value })
+    }
+}
+
+/// The samples of a page.
+pub fn samples(page: &str) -> impl Iterator<Item = Sample<'_>> {
+    page.lines().filter_map(Sample::read)
+}
+
+/// The sum of the series of a metric that have these labels, whatever others they have; 0 where there is none.
+pub fn sum(page: &str, metric: &str, labels: &[(&str, &str)]) -> f64 {
+    let is_meant = |sample: &Sample<'_>| {
+        sample.name == metric && labels.iter().all(|label| sample.labels.contains(label))
+    };
+    // The sum of nothing is -0.0.
+    samples(page).filter(is_meant).map(|sample| sample.value).sum::<f64>() + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_spans_the_series_of_one_metric_that_have_the_labels() {
+        let page =
+            "# TYPE a_total counter\na_total{x=\"1\"} 2\na_total{x=\"y z\",w=\"1\"} 3\na_total_b 9\nb 1\n";
+        let sums = [("a_total", &[][..]), ("a_total", &[("x", "y z")]), ("b", &[]), ("c", &[])];
+        let sums = sums.map(|(metric, labels)| sum(page, metric, labels).to_bits());
+        assert_eq!(sums, [5.0, 3.0, 1.0, 0.0].map(f64::to_bits));
+    }
+
+    #[test]
+    fn labels_may_be_empty_and_have_commas() {
+        let line = r#"a{server="dns://:53",view="",zones="a,b"} 1e3"#;
+        let sample = Sample::read(line).unwrap();
+        assert_eq!(sample.labels, [("server", "dns://:53"), ("view", ""), ("zones", "a,b")]);
+        for line in ["# HELP a 1", "a one", "a{b=\"c\" 1", "a{b} 1"] {
+            assert_eq!(Sample::read(line), None, "{line}");
+        }
+    }
+}
