@@ -9,11 +9,8 @@
 //!   reference    the metrics as a table of the docs
 //!   stage        sidecars, a shared tier, a webhook and a Prometheus that scrapes them, with an outage
 //!   prometheus   Prometheus as a process, and its answers
-//!   drawing      the panels of the JSON, with what Prometheus says, as a picture
-//!     units        values as Grafana shows them
 //! ```
 
-pub mod drawing;
 pub mod exposition;
 pub mod expression;
 pub mod grafana;
@@ -22,7 +19,6 @@ pub mod prometheus;
 pub mod reference;
 pub mod rules;
 pub mod stage;
-mod units;
 
 use std::path::PathBuf;
 

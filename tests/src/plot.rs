@@ -22,7 +22,7 @@ use crate::programs::target_directory;
 const FONT: &[u8] = include_bytes!("plot/DejaVuSans.ttf");
 
 /// The name that the font is registered by, and that a viewer of the SVG has a font for.
-pub(crate) const FAMILY: &str = "sans-serif";
+const FAMILY: &str = "sans-serif";
 
 /// The size of one chart, in pixels.
 const CHART: (u32, u32) = (620, 380);
@@ -31,7 +31,7 @@ const CHART: (u32, u32) = (620, 380);
 const TITLE: u32 = 40;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito).
-pub(crate) const COLOURS: [RGBColor; 6] = [
+const COLOURS: [RGBColor; 6] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x56, 0xb4, 0xe9),
@@ -55,7 +55,7 @@ impl PlotFlag {
     }
 
     /// Writes a picture there, else by that name in cargo's target directory, and says where.
-    pub fn write(&self, page: &impl Drawing, name: &str) -> Result<(), Failure> {
+    pub fn write(&self, page: &Page<impl Panel>, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let [svg, png] = page.write(&prefix)?;
         eprintln!("plots: {} and {}", svg.display(), png.display());
@@ -107,23 +107,9 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// What can be written as SVG and as PNG.
-pub trait Drawing {
-    /// What it is called.
-    fn title(&self) -> &str;
-
-    /// Width and height, in pixels.
-    fn size(&self) -> (u32, u32);
-
-    /// Draws itself onto a white ground; `by_pieces` as for a [`Panel`].
-    fn draw<B: DrawingBackend>(
-        &self,
-        root: &DrawingArea<B, Shift>,
-        by_pieces: bool,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>;
-
+impl<P: Panel> Page<P> {
     /// Writes `<prefix>.svg` and `<prefix>.png`; the files.
-    fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
+    pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
         let with = |extension: &str| {
             let mut name = prefix.as_os_str().to_owned();
             name.push(format!(".{extension}"));
@@ -143,7 +129,7 @@ pub trait Drawing {
     /// As SVG.
     fn svg(&self) -> Result<String, Failure> {
         let mut text = String::new();
-        drawn(self, &SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
+        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
         Ok(text)
     }
 
@@ -151,7 +137,7 @@ pub trait Drawing {
     fn png(&self) -> Result<Vec<u8>, Failure> {
         let (width, height) = self.size();
         let mut pixels = vec![0; width as usize * height as usize * 3];
-        drawn(self, &BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), true)?;
+        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), true)?;
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
         encoder.set_color(png::ColorType::Rgb);
@@ -159,42 +145,32 @@ pub trait Drawing {
         written.tried(|| "writing a PNG".to_owned())?;
         Ok(bytes)
     }
-}
 
-fn drawn<B: DrawingBackend>(
-    drawing: &(impl Drawing + ?Sized),
-    root: &DrawingArea<B, Shift>,
-    by_pieces: bool,
-) -> Result<(), Failure> {
-    static REGISTERED: Once = Once::new();
-    REGISTERED.call_once(|| {
-        // An error would show as text that cannot be drawn, below.
-        let _ = register_font(FAMILY, FontStyle::Normal, FONT);
-    });
-    let done = root.fill(&WHITE).and_then(|()| drawing.draw(root, by_pieces)).and_then(|()| root.present());
-    done.map_err(|error| Failure::new(format!("drawing {:?}: {error}", drawing.title())))
-}
-
-impl<P: Panel> Drawing for Page<P> {
-    fn title(&self) -> &str {
-        &self.title
-    }
-
+    /// Width and height, in pixels.
     fn size(&self) -> (u32, u32) {
         let rows = u32::try_from(self.charts.len().div_ceil(2)).unwrap_or(1);
         (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
     }
 
-    fn draw<B: DrawingBackend>(
-        &self,
-        root: &DrawingArea<B, Shift>,
-        by_pieces: bool,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    /// Draws itself onto a white ground; `by_pieces` as for a [`Panel`].
+    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
+        static REGISTERED: Once = Once::new();
+        REGISTERED.call_once(|| {
+            // An error would show as text that cannot be drawn, below.
+            let _ = register_font(FAMILY, FontStyle::Normal, FONT);
+        });
         let (title, charts) = root.split_vertically(TITLE);
-        title.draw_text(&self.title, &(FAMILY, 17).into_font().color(&BLACK), (12, 12))?;
         let columns = if self.charts.len() > 1 { 2 } else { 1 };
         let areas = charts.split_evenly((self.charts.len().div_ceil(columns), columns));
-        self.charts.iter().zip(&areas).try_for_each(|(chart, area)| chart.draw(area, by_pieces))
+        let done = root
+            .fill(&WHITE)
+            .and_then(|()| title.draw_text(&self.title, &(FAMILY, 17).into_font().color(&BLACK), (12, 12)))
+            .and_then(|()| {
+                let mut charts = self.charts.iter().zip(&areas);
+                charts.try_for_each(|(chart, area)| chart.draw(area, by_pieces))
+            })
+            .and_then(|()| root.present());
+        done.map_err(|error| Failure::new(format!("drawing {:?}: {error}", self.title)))
     }
 }
 

@@ -128,6 +128,7 @@ async fn the_docs_have_every_metric_panel_and_alert() {
     for row in &panels::ROWS {
         for panel in row.panels {
             assert!(panel.description.len() > 20, "{} says nothing", panel.title);
+            assert!(!panel.lines.is_empty(), "{} shows nothing", panel.title);
         }
     }
     // A panel that the docs speak of must be there.

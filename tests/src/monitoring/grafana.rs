@@ -50,19 +50,28 @@ pub fn dashboard() -> Value {
     })
 }
 
-/// Every expression of a dashboard with the title of its panel, the variables' queries included.
+/// Every expression of a dashboard with the title of its panel, or the name of its annotation.
 #[must_use]
 pub fn expressions(dashboard: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let of_panel = |panel: Value| {
-        let title = text(&panel["title"]);
-        list(&panel["targets"]).into_iter().map(move |target| (title.clone(), text(&target["expr"])))
-    };
-    let annotations = list(&dashboard["annotations"]["list"]).into_iter();
+    let annotations = dashboard["annotations"]["list"].as_array().into_iter().flatten();
     let annotations = annotations.map(|annotation| (text(&annotation["name"]), text(&annotation["expr"])));
-    let expressions = list(&dashboard["panels"]).into_iter().flat_map(of_panel).chain(annotations);
-    expressions.filter(|(_, expression)| !expression.is_empty()).collect()
+    of_panels(dashboard).into_iter().chain(annotations).collect()
+}
+
+/// Every expression of a panel, with the panel's title.
+#[must_use]
+pub fn of_panels(dashboard: &Value) -> Vec<(String, String)> {
+    let panels = dashboard["panels"].as_array().into_iter().flatten();
+    let of_panel = |panel: &Value| {
+        let title = text(&panel["title"]);
+        let targets = panel["targets"].as_array().cloned().unwrap_or_default().into_iter();
+        targets.map(move |target| (title.clone(), text(&target["expr"])))
+    };
+    panels.flat_map(of_panel).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// The expression as Prometheus takes it: with all proxies, and a range.
@@ -182,13 +191,6 @@ fn variables() -> Value {
     ])
 }
 
-/// The places of the panels, in the order of the JSON; for whoever draws them.
-#[must_use]
-pub fn place(panel: &Value) -> [u32; 4] {
-    let of = |key: &str| panel["gridPos"][key].as_u64().and_then(|value| u32::try_from(value).ok());
-    ["x", "y", "w", "h"].map(|key| of(key).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,8 +201,9 @@ mod tests {
         let panels = dashboard["panels"].as_array().expect("panels");
         let mut taken = std::collections::BTreeSet::new();
         for panel in panels {
-            let [x, y, w, h] = place(panel);
-            assert!(x as usize + w as usize <= COLUMNS && w > 0 && h > 0, "{panel}");
+            let of = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(of);
+            assert!(x + w <= COLUMNS as u64 && w > 0 && h > 0, "{panel}");
             let mut cells = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
             assert!(cells.all(|cell| taken.insert(cell)), "{panel} overlaps");
         }

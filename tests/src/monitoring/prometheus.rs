@@ -32,15 +32,6 @@ pub struct Prometheus {
     _process: Child,
 }
 
-/// A line of a panel: the labels of a series, and its values over Unix time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// The labels.
-    pub labels: Vec<(String, String)>,
-    /// Time and value.
-    pub points: Vec<(f64, f64)>,
-}
-
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -90,12 +81,11 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// The values of an expression in that span.
-    pub async fn range(&self, expression: &str, span: Span) -> Result<Vec<Series>, Failure> {
+    /// Whether an expression has a value at some time of that span, read once a second.
+    pub async fn has_values(&self, expression: &str, span: Span) -> Result<bool, Failure> {
         let Span { from, to } = span;
-        let step = span.step();
         let query = encoded(expression);
-        let path = format!("/api/v1/query_range?query={query}&start={from:.3}&end={to:.3}&step={step}");
+        let path = format!("/api/v1/query_range?query={query}&start={from:.3}&end={to:.3}&step=1");
         let what = || format!("asking Prometheus for {expression}");
         let answer = get(self.address, &path).await.tried(what)?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -103,7 +93,7 @@ impl Prometheus {
         if answer["status"] != "success" {
             return Err(Failure::new(format!("{}: {}", what(), answer["error"])));
         }
-        Ok(answer["data"]["result"].as_array().into_iter().flatten().map(series).collect())
+        Ok(has_values(&answer["data"]["result"]))
     }
 }
 
@@ -116,20 +106,11 @@ pub struct Span {
     pub to: f64,
 }
 
-impl Span {
-    /// The time from one value to the next, in seconds: a hundred of them, or one for each scrape.
-    #[must_use]
-    pub fn step(self) -> f64 {
-        ((self.to - self.from) / 100.0).max(1.0).round()
-    }
-}
-
-fn series(result: &Value) -> Series {
-    let labels = result["metric"].as_object().into_iter().flatten();
-    let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
-    let point = |point: &Value| Some((point[0].as_f64()?, point[1].as_str()?.parse::<f64>().ok()?));
-    let points = result["values"].as_array().into_iter().flatten().filter_map(point);
-    Series { labels: labels.collect(), points: points.filter(|(_, value)| value.is_finite()).collect() }
+/// Whether a series has a value that is a number.
+fn has_values(series: &Value) -> bool {
+    let points = series.as_array().into_iter().flatten().filter_map(|one| one["values"].as_array()).flatten();
+    let mut numbers = points.filter_map(|point| point[1].as_str()?.parse::<f64>().ok());
+    numbers.any(f64::is_finite)
 }
 
 /// The relabelings of the PodMonitor, in the words of Prometheus' own configuration.
@@ -169,10 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_becomes_series_without_what_is_no_number() {
-        let series =
-            series(&json!({"metric": {"pod": "a"}, "values": [[1.0, "2.5"], [2.0, "NaN"], [3.0, "4"]]}));
-        assert_eq!(series.labels, [("pod".to_owned(), "a".to_owned())]);
-        assert_eq!(series.points, [(1.0, 2.5), (3.0, 4.0)]);
+    fn a_series_without_a_number_is_empty() {
+        let of = |value: &str| has_values(&json!([{"metric": {"pod": "a"}, "values": [[1.0, value]]}]));
+        assert_eq!(["2.5", "NaN", "+Inf"].map(of), [true, false, false]);
+        assert!(!has_values(&json!([])));
     }
 }

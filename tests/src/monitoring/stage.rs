@@ -1,17 +1,18 @@
 //! Real programs with something to watch: sidecars of three workloads, a shared tier, the webhook, load on all of them, and
 //! an outage; and a real Prometheus that scrapes them by the relabelings of the PodMonitor.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use podlocal_harness::time::now;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use super::grafana;
 use super::prometheus::{Prometheus, Span, Target};
 use crate::admission::{Webhook, defaulted, review};
 use crate::failure::{Failure, Tried};
@@ -24,7 +25,7 @@ use crate::pod::ClusterNames;
 use crate::programs::Programs;
 
 /// What happens, in hundredths of the whole time: when it begins, and what it is called.
-pub const EVENTS: [(u32, &str, Event); 9] = [
+const EVENTS: [(u32, &str, Event); 9] = [
     (0, "fine", Event::Fine),
     (20, "1 of 6 datagrams lost", Event::Lossy),
     (34, "fine", Event::Fine),
@@ -38,7 +39,7 @@ pub const EVENTS: [(u32, &str, Event); 9] = [
 
 /// What the servers do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+enum Event {
     /// They answer.
     Fine,
     /// Datagrams are lost.
@@ -66,13 +67,12 @@ const PODS: [(&str, &str, &str, &str, bool); 8] = [
 /// The setting of the last pod that makes a limit worth a look.
 const FEW_FLIGHTS: [&str; 2] = ["--max-flights", "20"];
 
-/// Runs all of it for that long; then calls `look` with Prometheus, which still runs, and the span of what happened.
-pub async fn run<T>(
-    programs: &Programs,
-    length: Duration,
-    progress: &ProgressBar,
-    look: impl AsyncFnOnce(&Prometheus, Span) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+/// How far a rate looks back: so that four scrapes are in it, as Grafana has it.
+const RANGE: &str = "4s";
+
+/// Runs all of it for that long, then asks Prometheus for every panel of the dashboard. Returns the titles of those that have
+/// nothing to show.
+pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTreeSet<String>, Failure> {
     let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
     let upstream = Upstream::start(1).await?;
     upstream.change(|manner| {
@@ -116,14 +116,11 @@ pub async fn run<T>(
     sleep(length / 20 + Duration::from_secs(2)).await;
     let (start, from) = (Instant::now(), now());
     let mut tier = Some(tier);
-    progress.set_length(length.as_secs());
     for (at, what, event) in EVENTS {
-        while Instant::now() < start + length * at / 100 {
-            let next = (Instant::now() + Duration::from_secs(1)).min(start + length * at / 100);
-            sleep_until(next).await;
-            progress.set_position(start.elapsed().as_secs());
+        sleep_until(start + length * at / 100).await;
+        if !what.is_empty() {
+            eprintln!("monitoring: {what}");
         }
-        progress.set_message(what);
         upstream.change(|manner| {
             manner.loss = if event == Event::Lossy { [80, 80] } else { [0, 0] };
             manner.is_silent = event == Event::Silent;
@@ -137,7 +134,14 @@ pub async fn run<T>(
     let span = Span { from, to: now() };
     // What has happened last is scraped, too.
     sleep(Duration::from_secs(2)).await;
-    look(&prometheus, span).await
+    let (mut panels, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    for (panel, expression) in grafana::of_panels(&grafana::dashboard()) {
+        if prometheus.has_values(&grafana::filled(&expression, RANGE), span).await? {
+            shown.insert(panel.clone());
+        }
+        panels.insert(panel);
+    }
+    Ok(panels.difference(&shown).cloned().collect())
 }
 
 /// RFC 1035 section 4.1.1.

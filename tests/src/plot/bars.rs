@@ -71,7 +71,7 @@ impl Panel for BarChart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::{Drawing, Page};
+    use crate::plot::Page;
 
     #[test]
     fn every_bar_has_its_name_and_its_value() {
