@@ -9,6 +9,7 @@ use std::process::{Output, Stdio};
 use common::api_server::{ApiServer, NAMESPACES};
 use common::program;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_ENABLED, INJECT_LABEL, SHARED_TIER_LABEL};
+use podlocal_settings::table;
 use podlocal_webhook::check::api::{Resource, Seen, list};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
@@ -47,8 +48,8 @@ async fn kube_dns_is_named_with_what_follows_from_it() {
     let cluster = TestCluster::installed().await;
     let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";
     assert!(!page(&cluster.check(&[])).contains(line));
-    let variable = "name: PODLOCAL_SEARCH_ASSIST\n";
-    assert!(!page(&cluster.check(&["--verbose"])).contains(variable));
+    let variable = format!("name: {}\n", table::SEARCH_ASSIST.variable());
+    assert!(!page(&cluster.check(&["--verbose"])).contains(&variable));
     let deployment =
         |container: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": container}]}}}});
     let path = "/apis/apps/v1/namespaces/kube-system/deployments/kube-dns";
@@ -56,7 +57,7 @@ async fn kube_dns_is_named_with_what_follows_from_it() {
         cluster.api.put(path, deployment(container));
         assert_eq!(page(&cluster.check(&[])).contains(line), is_named, "{container}");
     }
-    assert!(page(&cluster.check(&["--verbose"])).contains(variable));
+    assert!(page(&cluster.check(&["--verbose"])).contains(&variable));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,10 @@
 
 use std::time::Instant;
 
+use hickory_proto::op::Message as Decoded;
+use hickory_proto::rr::{Name, RData};
+use hickory_proto::serialize::binary::BinDecodable;
+
 use super::Resolver;
 use super::families::above;
 use super::question::Known;
@@ -111,8 +115,8 @@ impl<U: Upstream> Resolver<U> {
     fn found(&self, key: &Key, now: Instant) -> Option<Found> {
         let verdict = self.search.verdict(key);
         if let Some(entry) = self.cache.get(key, now) {
-            let place = if verdict == Verdict::Complete { Place::SearchList } else { Place::Question };
-            return Some(Found::Cached(entry, place));
+            let is_alias = verdict == Verdict::Complete && self.is_expansion(key, &entry, now);
+            return Some(Found::Cached(entry, if is_alias { Place::SearchList } else { Place::Question }));
         }
         match verdict {
             Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
@@ -121,6 +125,16 @@ impl<U: Upstream> Resolver<U> {
                 Known::Missing { .. } => Some(Found::Ruled(self.ruled_by(key, verdict, now))),
             },
         }
+    }
+
+    /// Whether that answer is what the search list made of the question.
+    fn is_expansion(&self, key: &Key, entry: &Entry, now: Instant) -> bool {
+        let Ok(answer) = Decoded::from_vec(&entry.aged(now)) else { return false };
+        let Some(RData::CNAME(target)) = answer.answers.first().map(|record| &record.data) else {
+            return false;
+        };
+        let is_target = |name: Vec<u8>| Name::from_bytes(&name).is_ok_and(|name| name == target.0);
+        self.search.expansions(key.name()).any(is_target)
     }
 
     fn ruled_by(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Rule {
