@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`query`] | what a client sends | parsed alike, refused for a reason of the table, answered with what decodes |
 //! | [`reply`] | an upstream's answer, and a client | the patched answer says what the original says |
+//! | [`session`] | what an upstream says in the course of time, and what clients ask | each gets what the upstream said last |
 //! | [`upstream`] | an upstream's answer, and our question | believed exactly when it answers the question |
 //!
 //! Every check is a function of bytes that panics, so a finding can be replayed anywhere.
@@ -15,6 +16,7 @@ pub mod message;
 pub mod query;
 pub mod reply;
 pub mod seeds;
+pub mod session;
 pub mod upstream;
 pub mod walk;
 

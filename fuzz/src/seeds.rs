@@ -51,6 +51,7 @@ fn all() -> Vec<Seed> {
         .collect();
         let built = |parameters: [u8; 16]| [&[1][..], &parameters[1..], &bytes].concat();
         seeds.push(("reply", format!("built-{index}"), built(if index % 2 == 0 { EDNS } else { PLAIN })));
+        seeds.push(("session", format!("built-{index}"), bytes.clone()));
         seeds.push(("upstream", format!("built-{index}"), [&[1, 0, 0][..], &bytes].concat()));
     }
     seeds
