@@ -1,5 +1,6 @@
 //! The ways in which the gang is run.
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -55,9 +56,13 @@ impl Arm {
         }
         match wanted.iter().find(|arm| !is_there(arm)) {
             None => Ok(wanted.to_vec()),
-            Some(arm) => Err(Failure::new(format!(
-                "the arm {arm:?} of --arms needs a real cluster: add --cluster (a model of it would not fail as the real one does)"
-            ))),
+            Some(arm) => {
+                let name =
+                    arm.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                Err(Failure::new(format!(
+                    "the arm {name} needs a real cluster, because a model of it would not fail as the real one does: add --cluster"
+                )))
+            }
         }
     }
 
@@ -87,6 +92,6 @@ mod tests {
         assert_eq!(choose(&[], false), Ok(vec![Arm::Direct, Arm::Ndots2, Arm::Injected, Arm::Shared]));
         assert_eq!(choose(&[Arm::NodeLocal], true), Ok(vec![Arm::NodeLocal]));
         let refused = choose(&[Arm::Direct, Arm::NodeLocal], false).expect_err("there is no model");
-        assert!(refused.contains("NodeLocal") && refused.contains("--cluster"), "{refused}");
+        assert!(refused.contains("node-local ") && refused.contains("--cluster"), "{refused}");
     }
 }
