@@ -92,6 +92,7 @@ fn pure_parts_of_the_sidecar_read_no_clock() {
         "reply.rs",
         "flight.rs",
         "pool.rs",
+        "path.rs",
         "ladder.rs",
         "rule.rs",
         "sources.rs",

@@ -107,7 +107,8 @@ impl Tcp {
     pub fn is_tried(&mut self, now: Instant) -> bool {
         let is_tried = self.failed_until.is_none_or(|until| now >= until);
         if is_tried && self.failed_until.is_some() {
-            self.failed_until = Some(now + TCP_FAILED_FOR[0]);
+            let [first, _] = TCP_FAILED_FOR;
+            self.failed_until = Some(now + first);
         }
         is_tried
     }
