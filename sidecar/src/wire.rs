@@ -1,5 +1,5 @@
-//! The DNS message format (RFC 1035 section 4.1), by offset. The only file that indexes packet bytes: no
-//! allocation, no I/O, and every index is checked, because the bytes come from the network.
+//! The DNS message format (RFC 1035 section 4.1), by offset. The only place that indexes packet bytes: no I/O, no allocation
+//! except where something is written anew, and every index is checked, because the bytes come from the network.
 //!
 //! ```text
 //!    0  id            2  QR Opcode AA TC RD RA Z AD CD RCODE
