@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podlocal_tests::gang::arm::Arm;
 use podlocal_tests::node::EXIT_REFUSED;
-use podlocal_tests::simulation::plan::plan;
+use podlocal_tests::simulation::plan::questions;
 use serde_json::Value;
 
 /// Far above what anything here takes.
@@ -80,7 +80,7 @@ fn answered_and_asked_less() -> Result<Completion, Failed> {
     // kubernetes.default: 2 candidates; api.example.com and missing.example.com: 4 each; each A and AAAA.
     assert_eq!(of(0, "queries_udp"), 5 * 20, "{figures}");
     // What the simulation believes of both. A namespace may be asked about once more or less, as things happen to meet.
-    let planned = |arm| 5 * plan(arm).iter().flatten().flatten().count() as u64;
+    let planned = |arm| 5 * questions(arm) as u64;
     assert_eq!(of(0, "queries_udp"), planned(Arm::Direct));
     let injected = of(1, "queries_udp") + of(1, "queries_tcp");
     assert!(injected.abs_diff(planned(Arm::Injected)) <= 5, "{injected}: {figures}");

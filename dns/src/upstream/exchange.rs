@@ -11,7 +11,7 @@ use super::{PATIENCE, PATIENCE_WITH_REFUSAL, Policy, Recovery, SPREAD, share};
 const MOST_REPAIRS: u32 = 3;
 
 /// Below what is left of the 4 s within which clients are answered after a server's return.
-const LONGEST_JITTER: Duration = Duration::from_millis(250);
+const LONGEST_JITTER: Duration = Duration::from_millis(400);
 
 /// With the shortest timer, that many looks reach beyond every deadline.
 const MOST_LOOKS: u32 = 8;
@@ -243,6 +243,6 @@ impl Exchange {
     /// first; and the pods of a gang, whose first datagrams may have overflowed the server's buffer together, must not
     /// overflow it together again.
     fn jitter(&self, timer: Duration) -> Duration {
-        share((timer / 4).min(LONGEST_JITTER), self.chance)
+        share((timer / 2).min(LONGEST_JITTER), self.chance)
     }
 }

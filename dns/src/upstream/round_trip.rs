@@ -10,6 +10,10 @@ pub const NO_SAMPLE: Duration = Duration::from_secs(1);
 /// period of 100 ms, and a pod that takes that for loss makes it slower.
 const FEW_SAMPLES: u32 = 8;
 
+/// The same for a server whose answers take longer than [`MARGIN`]: it has a queue, which grows while a gang starts, or a CPU
+/// limit. A pod that has seen the head of the queue must not take its tail for loss.
+const FEW_SLOW_SAMPLES: Duration = Duration::from_secs(3);
+
 /// What is added to SRTT at least (`G`, RFC 6298 section 2): the answer of a server that always takes the same time must not
 /// race with the timer.
 pub const MARGIN: Duration = Duration::from_millis(100);
@@ -51,12 +55,22 @@ impl RoundTrip {
         self.smoothed.as_ref().map(|Smoothed { mean, variation }| (*mean, *variation))
     }
 
-    /// The time to wait for a response: SRTT + 4 RTTVAR, at least [`MARGIN`] above SRTT, and after few samples at least
-    /// [`NO_SAMPLE`].
+    /// The time to wait for a response.
+    ///
+    /// | responses | the timer |
+    /// |---|---|
+    /// | none | [`NO_SAMPLE`] |
+    /// | any | SRTT + 4 RTTVAR, at least [`MARGIN`] above SRTT |
+    /// | fewer than [`FEW_SAMPLES`], SRTT up to [`MARGIN`] | the same, at least [`NO_SAMPLE`] |
+    /// | fewer than [`FEW_SAMPLES`], SRTT above [`MARGIN`] | the same, at least [`FEW_SLOW_SAMPLES`] |
     pub fn timer(&self) -> Duration {
-        let shortest = if self.samples < FEW_SAMPLES { NO_SAMPLE } else { Duration::ZERO };
-        let expected = |Smoothed { mean, variation }: &Smoothed| *mean + (*variation * 4).max(MARGIN);
-        self.smoothed.as_ref().map_or(NO_SAMPLE, expected).max(shortest)
+        let Some(Smoothed { mean, variation }) = &self.smoothed else { return NO_SAMPLE };
+        let shortest = match self.samples {
+            FEW_SAMPLES.. => Duration::ZERO,
+            _ if *mean > MARGIN => FEW_SLOW_SAMPLES,
+            _ => NO_SAMPLE,
+        };
+        (*mean + (*variation * 4).max(MARGIN)).max(shortest)
     }
 }
 
@@ -74,6 +88,7 @@ mod tests {
     fn the_timer_is_1_s_without_a_sample_and_100_ms_for_a_quick_server() {
         assert_eq!(after([]), Duration::from_secs(1));
         assert_eq!([after([1; 7]), after([1; 8])], [NO_SAMPLE, Duration::from_millis(101)]);
+        assert_eq!([after([150; 7]), after([100; 7])], [FEW_SLOW_SAMPLES, NO_SAMPLE]);
     }
 
     #[test]
@@ -94,7 +109,7 @@ mod tests {
         let mut time = RoundTrip::default();
         time.observe(Duration::from_millis(400));
         time.observe(Duration::from_millis(800));
-        // Mean 450, variation (3 * 200 + 400) / 4 = 250: 1.45 s.
-        assert_eq!(time.timer(), Duration::from_millis(1450));
+        let expected = (Duration::from_millis(450), Duration::from_millis((3 * 200 + 400) / 4));
+        assert_eq!(time.smoothed(), Some(expected));
     }
 }

@@ -106,9 +106,9 @@ fn hedges_and_probes_collapse_where_the_policy_does_not() {
 fn each_arm_asks_what_its_plan_says_and_the_tier_once_for_each_replica() {
     let queries = |arm| run(arm, 50, Capacity::CORE_DNS).queries;
     let arms = [Arm::Direct, Arm::Ndots2, Arm::OldSidecars, Arm::Sidecars, Arm::Tier];
-    assert_eq!(arms.map(queries), [1000, 700, 450, 450, 18]);
+    assert_eq!(arms.map(queries), [1000, 700, 400, 400, 16]);
     let on_each_node = Gang { tier_replicas: 0, ..Gang::new(Arm::Tier, 50, Capacity::CORE_DNS) };
-    assert_eq!(simulate(&on_each_node).queries, 27);
+    assert_eq!(simulate(&on_each_node).queries, 24);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn lost_datagrams_are_repaired_by_sidecars_long_before_a_resolver_does() {
 fn a_tier_that_reads_nothing_is_left_for_cluster_dns() {
     let deaf = Capacity { buffer: 0, ..Capacity::TIER };
     let outcome = simulate(&Gang { tier: deaf, ..Gang::new(Arm::Tier, 50, Capacity::CORE_DNS) });
-    assert_eq!((outcome.failed, outcome.queries), (0, 450));
+    assert_eq!((outcome.failed, outcome.queries), (0, 400));
     assert!(last(&outcome) < 0.5, "{outcome:?}");
 }
 

@@ -134,7 +134,7 @@ const ANSWERED: Result<u8, Failed> = Ok(0);
 const SERVFAIL: Result<u8, Failed> = Ok(2);
 
 /// The longest jitter of the server's timer, and a millisecond of the clock.
-const JITTER: u64 = 251;
+const JITTER: u64 = 401;
 
 fn is_udp(step: Step) -> bool {
     step.transport == Transport::Udp
