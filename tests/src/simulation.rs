@@ -8,27 +8,19 @@
 //!   server   CoreDNS under a CPU limit, a replica of the tier; pure
 //!   gang     what is simulated, and what came of it
 //!   model    events in order of time -> an outcome
+//!   measured what the real cluster did
 //!   report   outcomes -> table and charts
 //! ```
 //!
 //! # How well it fits
 //!
-//! 80 pods, and for each run: queries at cluster DNS, failed lookups of 240, seconds of a pod (p50 and p99). Two numbers
-//! are fitted, to the direct arm: the CPU time of a query, 31 us, and what a limited CoreDNS loses in each period, 490 us.
+//! `measured` holds what the real cluster did, and a test compares: no failure in either, the queries within a fifth, the time of
+//! the pods (p99) within a factor of two, at each CPU limit; but for the time behind the tier. Two numbers are fitted, to the direct arm: the CPU time of a query,
+//! 103 us, and what a limited CoreDNS loses in each period, 380 us.
 //!
-//! | CPU limit, arm | real cluster, two runs | in order of arrival | in any order |
-//! |---|---|---|---|
-//! | 10m, direct | 1,600, 0, 7.7 and 9.7; 1,600, 0, 14.2 and 14.8 | 1,600, 0, 9.2 and 9.7 | 1,600, 0, 9.0, 9.7 |
-//! | 10m, old sidecars | 2,461, 205; 4,171, 223 | 4,781, 143 | 4,752, 88 |
-//! | 10m, sidecars and tier | 29, 0, 0.17 and 0.67; 29, 0, 1.2 and 1.3 | 18, 0, 0.1 and 0.1 | 19, 0, 0.1 and 0.1 |
-//! | 50m, direct | 1,600, 0, 0.65 and 1.1 | 1,600, 0, 0.97 and 0.99 | 1,600, 0, 0.90 and 1.00 |
-//! | 50m, old sidecars | 970 to 1,117, 0, 0.4 to 1.3 and 1.2 to 1.7 | 720, 0, 0.37 and 0.39 | 721, 0, 0.36 and 0.39 |
-//! | none, direct | 1,600, 0, 0.08 and 0.45 | 1,600, 0, 0.01 and 0.01 | 1,600, 0, 0.01 and 0.01 |
-//!
-//! So it agrees on which arms fail and on the direct arm within the spread of real runs. It is too quick where the machine of
-//! the pods is the limit and not CoreDNS (no limit; 8 pods at 10m: 0.9 s, really 2.0 s), and too kind to the old sidecars near
-//! the knee: a real CoreDNS, in order by and large, delays a few queries much more than their neighbours. The tests therefore
-//! hold the law in both orders.
+//! Without a limit, and behind the tier, the machine of the pods is what they wait for, and not CoreDNS: there the simulation is
+//! too quick (0.1 s, really 0.4 s). It is too kind to the old sidecars near the knee: a real CoreDNS, in order by and large, delays a few queries
+//! much more than their neighbours. The tests therefore hold the law in both orders.
 //!
 //! **Left out:** a cache on each node, as NodeLocal DNSCache is: a model of it failed nobody, while the real one failed 80 to 160
 //! of 240 lookups; the CPU time of pods and nodes; the tier's bounds, and its work for those that wait; CoreDNS's liveness
@@ -36,6 +28,8 @@
 //! what a sidecar asks about more than the plan says; the restart of a gang after a failure.
 
 pub mod gang;
+#[cfg(test)]
+mod measured;
 pub mod model;
 pub mod plan;
 mod proxy;

@@ -161,13 +161,13 @@ impl App {
         }
     }
 
-    /// Starts what learns about the cluster, where there is one.
+    /// Starts what learns about the cluster: from its DNS, and from its API server where there is one.
     fn learn(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
+        tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
         let Some(client) = client else {
             return (Namespaces::default(), Events::none(self.metrics.clone()));
         };
         tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
-        tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
         // Who gives its addresses does not want it to be found.
         if self.settings.common.cluster.shared_tier.is_empty() {
             let latch = self.readiness.latch("shared tier");

@@ -64,7 +64,7 @@ struct Arguments {
     #[arg(long, value_name = "NAME", requires = "cluster")]
     allow_context: Option<String>,
     /// Queries that the cluster DNS answers in a second.
-    #[arg(long, value_name = "NUMBER", default_value = "110", value_parser = Capacity::parse_rate)]
+    #[arg(long, value_name = "NUMBER", default_value = "60", value_parser = Capacity::parse_rate)]
     service_rate: f64,
     /// Datagrams that wait at the cluster DNS; more are dropped. Default: without limit, as the real one does.
     #[arg(long, value_name = "NUMBER")]

@@ -35,8 +35,8 @@ impl Capacity {
     pub const CORE_DNS: Self = Self {
         quota: None,
         cores: 2,
-        work: Duration::from_micros(31),
-        overhead: Duration::from_micros(490),
+        work: Duration::from_micros(103),
+        overhead: Duration::from_micros(380),
         buffer: 277,
         reads_ahead: true,
         is_fifo: true,
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_share_of_each_period() {
-        assert_eq!(Capacity::with_limit(10).usable(), Duration::from_micros(510));
+        assert_eq!(Capacity::with_limit(10).usable(), Duration::from_micros(620));
         assert_eq!(Capacity::with_limit(4000).cores, 4);
         let capacity = Capacity::that_answers(1000, Duration::from_secs(10));
         assert_eq!(capacity.usable() * 100, capacity.work * 1000);

@@ -57,7 +57,10 @@ fn with_the_policy_a_gang_is_never_worse_off_than_direct() {
                 let case = format!("{pods} pods, {seconds} s, {arm:?}, {capacity:?}");
                 assert!(ours.failed <= direct.failed, "{case}: {} > {}", ours.failed, direct.failed);
                 assert!(ours.queries <= direct.queries, "{case}: {} > {}", ours.queries, direct.queries);
-                let [ours, direct] = [&ours, &direct].map(percentiles);
+                let [ours, direct] = [&ours, &direct].map(|outcome| {
+                    let [_, _, half, nearly_all] = percentiles(outcome);
+                    [half, nearly_all]
+                });
                 // A hop over the loopback, or to the tier and back, is no delay that anybody minds.
                 let is_as_quick = ours.iter().zip(&direct).all(|(ours, direct)| *ours <= direct + 0.002);
                 assert!(is_as_quick, "{case}: {ours:?}, direct {direct:?}");
