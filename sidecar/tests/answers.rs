@@ -118,7 +118,9 @@ async fn a_silent_upstream_fails_all_waiters_once_and_together() {
     }
     let answers = clients.join_all().await;
     assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
-    assert_eq!(upstream.asked(), 6, "six transmissions of one flight, not six for each client");
+    // After 1, 3, 6.5, 10 and 13.5 s, each a little later by chance, until 15 s.
+    let asked = upstream.asked();
+    assert!((5..=6).contains(&asked), "{asked}: the transmissions of one flight, not those of each client");
     assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 50);
     let waited = |series| format!("podlocal_dns_wait_duration_seconds_{series}");
     assert_eq!(proxy.metric(&waited("count")).await, 50, "each of them, and by its own wait");

@@ -83,7 +83,8 @@ impl Load {
         self.namespace.cluster.scrape(&self.namespace.name, &self.pod, SIDECAR_PORT).await
     }
 
-    /// The lookups that were under way between two times, of [`now`]. It waits until the last of them has ended.
+    /// The lookups that were under way between two times, in seconds since 1970. It waits until the last of them
+    /// has ended.
     pub async fn between(&self, from: f64, to: f64) -> Result<Summary, Failure> {
         let lookups = eventually("the load goes on", async || {
             let lookups = self.lookups().await?;
