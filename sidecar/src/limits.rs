@@ -31,6 +31,10 @@ pub const FAILURE_MEMORY: Duration = Duration::from_secs(2);
 /// Failures that are remembered; above, the oldest are asked for again.
 pub const FAILURES_REMEMBERED: usize = 1000;
 
+/// How long the question about AAAA waits for the one about A to arrive, where that may answer both: a client sends them
+/// together, and either may come first.
+pub const SIBLING_ARRIVES: Duration = Duration::from_millis(5);
+
 /// How long the question about AAAA waits for the answer to A, where that may answer both. A healthy cluster DNS takes a
 /// millisecond. A slow one is spared most second questions about names that do not exist; a client of a server that takes
 /// 9.5 s is still answered within the 10 s that glibc waits.

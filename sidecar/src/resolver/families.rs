@@ -5,30 +5,51 @@
 //! the Service first, and that answer decides for all.
 
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::{sleep, timeout};
 
 use super::Resolver;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::limits;
 use crate::metrics::Assist;
 use crate::search::{Family, Verdict};
 use crate::upstream::Upstream;
 use crate::wire::{TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
-    /// The flight of A, where its NXDOMAIN would answer a question about AAAA too and is likely: two labels and more below
-    /// a namespace are mostly an expansion, unless another name below that Service exists.
-    pub(super) fn address_under_way(&self, key: &Key) -> Option<impl Future<Output = ()> + Send + use<U>> {
-        match self.search.verdict(key) {
-            Verdict::Below(Family { service: Some(service), .. })
-                if key.type_and_class().0 == TYPE_AAAA
-                    && !self.patience.waits_for(key.name())
-                    && !self.suspects.is_known(service) =>
-            {
-                self.questions.under_way(&key.with_type(TYPE_A))
-            }
-            _ => None,
+    /// What a question about AAAA waits for: the answer to A, where its NXDOMAIN would answer both and is likely. Two labels
+    /// and more below a namespace are mostly an expansion, unless another name below that Service exists. A client that
+    /// asks for both sends them together, in any order.
+    pub(super) fn address_first(
+        self: &Arc<Self>,
+        key: &Key,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let Verdict::Below(Family { service: Some(service), .. }) = self.search.verdict(key) else {
+            return None;
+        };
+        let address = key.with_type(TYPE_A);
+        if key.type_and_class().0 != TYPE_AAAA
+            || self.patience.waits_for(key.name())
+            || self.suspects.is_known(service)
+            || self.known(&address).is_some()
+        {
+            return None;
         }
+        let (resolver, under_way) = (Arc::clone(self), self.questions.under_way(&address));
+        Some(Box::pin(async move {
+            let flight = if under_way.is_some() {
+                under_way
+            } else {
+                sleep(limits::SIBLING_ARRIVES).await;
+                resolver.questions.under_way(&address)
+            };
+            if let Some(flight) = flight {
+                let _ = timeout(limits::SIBLING_WAIT, flight).await; // or ask, too
+            }
+        }))
     }
 
     /// Asks about the namespace or Service above a name first, where that is under way or promises more.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hickory_proto::op::Message as Decoded;
-use tokio::time::timeout;
 
 use super::failures::Failure;
 use super::{Answer, Resolver, now};
@@ -105,12 +104,12 @@ impl<U: Upstream> Resolver<U> {
         {
             return Err(no_answer);
         }
-        let first = self.address_under_way(key).map(Box::pin);
+        let first = self.address_first(key);
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move {
                 if let Some(address) = first {
-                    let _ = timeout(limits::SIBLING_WAIT, address).await; // or ask, too
+                    address.await;
                 }
                 resolver.exchange(key, mode).await
             }

@@ -15,8 +15,9 @@ use podlocal_harness::table::percentile;
 
 use super::arm::Arm;
 
-/// Two runs of the same arm differ by so much on a machine that runs all pods itself.
-const NOISE_SECONDS: f64 = 0.05;
+/// Where cluster DNS is quick, the pods wait for the machine, which runs all of them and their sidecars at one instant: a
+/// difference this small says nothing about cluster DNS.
+const NOISE_SECONDS: f64 = 0.1;
 
 /// What a run of an arm cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,7 +116,7 @@ mod tests {
         assert!(broken_by(|_| {}).is_empty(), "as good is good enough");
         assert_eq!(broken_by(|cost| cost.failed = 1.0), ["failed lookups: 0 without injection, 1 with it"]);
         assert_eq!(broken_by(|cost| cost.queries += 1.0).len(), 1);
-        assert!(broken_by(|cost| cost.p99 += 0.04).is_empty(), "a few milliseconds are noise");
+        assert!(broken_by(|cost| cost.p99 += 0.09).is_empty(), "a few milliseconds are noise");
         assert_eq!(broken_by(|cost| (cost.p50, cost.p99) = (f64::INFINITY, f64::INFINITY)).len(), 2);
     }
 

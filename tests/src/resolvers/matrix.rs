@@ -53,18 +53,35 @@ impl Cell {
         Ok(Some(Self { client, question: question.clone(), direct: direct?, injected: injected? }))
     }
 
-    /// What is wrong with it: the answer is neither that of cluster DNS nor the right one, or a search was not shortened.
+    /// What is wrong with it: the answer is worse than that of cluster DNS, or a search was not shortened.
     pub fn fault(&self) -> Option<String> {
-        let right = self.right();
         let (direct, injected) = (&self.direct, &self.injected);
         let cell = || format!("{}, {} ({})", self.client.name(), self.question.name, self.question.about);
-        // What a failure is called tells the address that was asked.
-        let both_failed = [direct, injected].iter().all(|way| matches!(way.answer, Answer::Failed(_)));
-        if injected.answer != direct.answer && injected.answer != right && !both_failed {
+        if !self.is_as_good() {
             return Some(format!("{}: directly {:?}, injected {:?}", cell(), direct.answer, injected.answer));
         }
         let is_longer = direct.names > 1 && injected.queries >= direct.queries;
         is_longer.then(|| format!("{}: {} queries, injected {}", cell(), direct.queries, injected.queries))
+    }
+
+    /// | directly | injected | as good |
+    /// |---|---|---|
+    /// | anything | the same, or what is right | yes |
+    /// | a failure | a failure: what it is called tells the address that was asked | yes |
+    /// | a part of what is right | as many, whichever they are: their order changes from answer to answer | yes |
+    /// | anything | anything else | no |
+    fn is_as_good(&self) -> bool {
+        let [direct, injected] = [&self.direct.answer, &self.injected.answer];
+        let right = |address| self.question.expected.contains(address);
+        injected == direct
+            || *injected == self.right()
+            || match (direct, injected) {
+                (Answer::Failed(_), Answer::Failed(_)) => true,
+                (Answer::Found(direct), Answer::Found(injected)) => {
+                    injected.len() >= direct.len() && injected.iter().all(right)
+                }
+                _ => false,
+            }
     }
 
     fn right(&self) -> Answer {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use podlocal_dns::upstream::{Condition, Setup as Servers};
+use podlocal_dns::upstream::{Condition, PATIENCE, Setup as Servers};
 use podlocal_settings::value::UpstreamTransport;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
@@ -148,9 +148,12 @@ fn times(asked: &str) -> Vec<u64> {
 
 fn assert_times(asked: &str, expected: &[u64]) {
     let times = times(asked);
-    // The jitter of one expiry delays the next ones, too.
+    // The jitter of one expiry delays the next ones, too, and may delay the last one beyond the deadline.
     let fits = |(time, expected): (&u64, &u64)| (*expected..=*expected + JITTER * 5).contains(time);
-    assert!(times.len() == expected.len() && times.iter().zip(expected).all(fits), "{asked}: {expected:?}");
+    let is_late = |time: &u64| time + JITTER * 5 > PATIENCE.as_millis() as u64;
+    let missing = expected.get(times.len()..).unwrap_or_default();
+    let is_complete = times.len() <= expected.len() && missing.iter().all(is_late);
+    assert!(is_complete && times.iter().zip(expected).all(fits), "{asked}: {expected:?}");
 }
 
 #[tokio::test(start_paused = true)]
