@@ -89,6 +89,8 @@ pub struct Policy {
 pub struct Condition {
     /// Whether no server has answered anything for [`SILENT_AFTER`] of asking, or all refuse: an expired answer will do.
     pub is_down: bool,
+    /// Whether all servers refuse: nobody is there to ask.
+    pub is_gone: bool,
     /// Whether no server has answered anything for [`DEAD_AFTER`].
     pub is_dead: bool,
     /// When a server last gave any response.
@@ -148,8 +150,10 @@ impl Policy {
     pub fn condition(&self, now: Instant) -> Condition {
         let silent_for = self.waiting_since.map(|since| now.saturating_duration_since(since));
         let lasts = |time| silent_for.is_some_and(|silent_for| silent_for >= time);
+        let is_gone = self.servers.iter().all(Server::is_gone);
         Condition {
-            is_down: lasts(SILENT_AFTER) || self.servers.iter().all(Server::is_gone),
+            is_down: lasts(SILENT_AFTER) || is_gone,
+            is_gone,
             is_dead: lasts(DEAD_AFTER),
             last_response: self.last_response,
         }
@@ -159,13 +163,13 @@ impl Policy {
     /// once in every interval of their timer, as one of the questions by which their return is found. While all refuse, when
     /// the last one is over, which was sent three times.
     pub fn may_refresh(&mut self, now: Instant) -> bool {
-        if !self.condition(now).is_down {
+        let Condition { is_down, is_gone, .. } = self.condition(now);
+        if !is_down {
             return true;
         }
         let is_due = self.refresh_at.is_none_or(|at| now >= at);
         if is_due {
-            let are_gone = self.servers.iter().all(Server::is_gone);
-            let pause = if are_gone { PATIENCE_WITH_REFUSAL } else { round_trip::LONGEST };
+            let pause = if is_gone { PATIENCE_WITH_REFUSAL } else { round_trip::LONGEST };
             self.refresh_at = Some(now + pause);
         }
         is_due

@@ -254,7 +254,7 @@ impl Upstream for Zone {
     }
 
     fn condition(&self) -> Condition {
-        Condition { is_down: false, is_dead: false, last_response: None }
+        Condition::default()
     }
 
     fn may_ask_again(&self) -> bool {

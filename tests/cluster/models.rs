@@ -136,7 +136,9 @@ async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
         "options": [{ "name": "ndots", "value": "5" }],
     });
     let mut injected = pod("injected", Libc::Glibc, &SLEEP);
-    injected["metadata"]["annotations"] = json!({ "podlocal-dns.io/upstream": DNS });
+    // The webhook has asked the cluster's DNS what may be concluded, and not this one.
+    injected["metadata"]["annotations"] =
+        json!({ "podlocal-dns.io/upstream": DNS, "podlocal-dns.io/search-assist": "full" });
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Ok(Scenario {
         namespace: namespace.name.clone(),

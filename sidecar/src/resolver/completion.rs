@@ -53,6 +53,7 @@ impl<U: Upstream> Resolver<U> {
     /// | exists, with or without a record of this type | it is the answer, as an alias |
     /// | is missing | the next one; after the last the name as it stands |
     /// | fails | the same, but what is found later is not kept, and if nothing is found, that is SERVFAIL |
+    /// | fails, and every server refuses | SERVFAIL: there is nobody to ask about another name |
     ///
     /// The name as it stands is asked for after the candidates, so that a name inside the cluster does not leave it; while
     /// cluster DNS is slow beside them, so that the client does not wait twice as long.
@@ -69,7 +70,7 @@ impl<U: Upstream> Resolver<U> {
             let mut asked = pin!(self.candidate(&key, &candidate, mode));
             let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
                 Ok(answer) => answer,
-                Err(_) if candidate.first == First::Own || is_for_cluster => asked.await,
+                Err(_) if candidate.first == First::Own || is_for_cluster || self.is_gone() => asked.await,
                 Err(_) => {
                     early
                         .get_or_insert_with(|| tokio::spawn(Arc::clone(&self).as_it_is(as_is.clone(), mode)));
@@ -84,6 +85,7 @@ impl<U: Upstream> Resolver<U> {
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
                 }
+                Err(no_answer) if self.is_gone() => return Err(no_answer),
                 Err(no_answer) => failure = failure.or(Some(no_answer)),
             }
         }
@@ -127,6 +129,10 @@ impl<U: Upstream> Resolver<U> {
         }
         let is_over = mode == Mode::Anew && !entry.is_nxdomain();
         Ok(if is_over { self.question(&own, mode).await?.0 } else { entry })
+    }
+
+    fn is_gone(&self) -> bool {
+        self.upstream.condition().is_gone
     }
 
     async fn as_it_is(self: Arc<Self>, as_is: Arc<Key>, mode: Mode) -> Answer {

@@ -339,6 +339,7 @@ impl Upstream for World {
         Condition {
             is_down: state.is_down,
             is_dead: state.is_dead,
+            is_gone: false,
             last_response: state.last_response.map(Instant::into_std),
         }
     }
