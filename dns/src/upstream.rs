@@ -50,6 +50,10 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 /// the client gets an answer, and long enough for a server that restarts.
 pub const PATIENCE_WITH_REFUSAL: Duration = Duration::from_secs(4);
 
+/// The time between two background questions while all servers refuse. Each is sent three times, the last time 3 s after the
+/// first; so no 4 s pass without one, and half a question a second is sent.
+const REFRESH_WHILE_REFUSED: Duration = Duration::from_secs(6);
+
 /// No server has answered anything for so long while questions were waiting: an expired answer is given immediately.
 pub const SILENT_AFTER: Duration = Duration::from_secs(2);
 
@@ -160,8 +164,8 @@ impl Policy {
     }
 
     /// Whether a question that no client waits for may be asked now: always while the servers answer; while they do not,
-    /// once in every interval of their timer, as one of the questions by which their return is found. While all refuse, when
-    /// the last one is over, which was sent three times.
+    /// once in every interval of their timer, as one of the questions by which their return is found. While all refuse, once
+    /// in [`REFRESH_WHILE_REFUSED`].
     pub fn may_refresh(&mut self, now: Instant) -> bool {
         let Condition { is_down, is_gone, .. } = self.condition(now);
         if !is_down {
@@ -169,7 +173,7 @@ impl Policy {
         }
         let is_due = self.refresh_at.is_none_or(|at| now >= at);
         if is_due {
-            let pause = if is_gone { PATIENCE_WITH_REFUSAL } else { round_trip::LONGEST };
+            let pause = if is_gone { REFRESH_WHILE_REFUSED } else { round_trip::LONGEST };
             self.refresh_at = Some(now + pause);
         }
         is_due

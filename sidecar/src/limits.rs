@@ -25,6 +25,11 @@ pub const REUSED_PATIENCE: Duration = Duration::from_millis(200);
 /// 1.8 s for people; a pod that starts has no such patience, and a healthy cluster DNS takes a millisecond.
 pub const STALE_AFTER: Duration = Duration::from_millis(400);
 
+/// The same where the expired answer says that there is no such name: when the servers have been silent long enough to be
+/// down, and a moment more.
+pub const MISSING_AFTER: Duration =
+    podlocal_dns::upstream::SILENT_AFTER.saturating_add(Duration::from_millis(100));
+
 /// How long a failure is remembered (RFC 9520 section 3.2: at least 1 s, at most 5 minutes).
 pub const FAILURE_MEMORY: Duration = Duration::from_secs(2);
 

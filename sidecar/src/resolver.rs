@@ -232,6 +232,14 @@ impl<U: Upstream> Resolver<U> {
                 Err(_) => {}
             }
         }
+        // That a name was missing may be given once the servers are known to be down.
+        match timeout_at(start + limits::MISSING_AFTER, &mut answer).await {
+            Ok(answer) => return answer,
+            Err(_) if self.upstream.condition().is_down && self.stale(key, true).is_some() => {
+                return Err(NoAnswer::Late);
+            }
+            Err(_) => {}
+        }
         timeout_at(start + limits::DEADLINE, answer).await.unwrap_or(Err(NoAnswer::Late))
     }
 
