@@ -2,14 +2,15 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses what it needs")]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podlocal_sidecar::client::OWN_HEADER;
@@ -337,6 +338,16 @@ pub fn reply(query: &Message, rcode: ResponseCode, answers: Vec<Record>) -> Mess
     message.add_queries(query.queries.iter().cloned());
     message.insert_answers(answers);
     message
+}
+
+/// An address record.
+pub fn a(name: &str, ttl: u32) -> Record {
+    Record::from_rdata(Name::from_ascii(name).expect("a name"), ttl, RData::A(A(Ipv4Addr::new(10, 0, 0, 1))))
+}
+
+/// An upstream with one address for `www.example.`.
+pub fn answering(ttl: u32) -> impl Fn(&Message, bool) -> Script + Send + Sync {
+    move |query, _| Script::Send(vec![reply(query, ResponseCode::NoError, vec![a("www.example.", ttl)])])
 }
 
 /// A client's query with RD set; with EDNS of that size when given.
