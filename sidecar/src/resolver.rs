@@ -264,8 +264,11 @@ impl<U: Upstream> Resolver<U> {
             own.into_iter().chain(missing).max_by_key(Entry::stored_at)
         } else {
             own
-        }?;
+        };
         let is_peer = self.patience.waits_for(key.name());
+        let Some(entry) = entry else {
+            return if or_missing && !is_peer { self.expired_below(key) } else { None };
+        };
         let is_good = entry.is_positive() || or_missing && !is_peer;
         (is_good && entry.is_usable_stale(now(), self.serve_stale)).then_some(entry)
     }

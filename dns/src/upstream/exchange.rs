@@ -164,12 +164,17 @@ impl Policy {
         times.into_iter().flatten().min().unwrap_or(exchange.start)
     }
 
-    /// A server refuses connections: the transmission to the next one, if there is one. Else the question is sent again after
-    /// 1 and 3 s: what nobody has received is no load.
-    pub fn refused(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+    /// A server refuses this question, while an earlier transmission of it still waits there: it may be answered yet.
+    pub fn refuses(&mut self, exchange: &Exchange, server: usize, now: Instant) {
         if let Some(server) = self.servers.get_mut(server) {
             server.refused(exchange.start, now);
         }
+    }
+
+    /// A server refuses connections: the transmission to the next one, if there is one. Else the question is sent again after
+    /// 1 and 3 s: what nobody has received is no load.
+    pub fn refused(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+        self.refuses(exchange, server, now);
         if let Some(next) = exchange.next_server() {
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }

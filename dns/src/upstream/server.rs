@@ -29,6 +29,8 @@ pub(super) struct Server {
     expiries: u32,
     /// When the timer expires. Nobody looks at it while nothing waits for the server.
     expires_at: Option<Instant>,
+    /// Until when new questions may put that off; `None` while nothing has been sent since the last response.
+    put_off_until: Option<Instant>,
     /// When the latest question was sent that it has answered (`RACK.xmit_ts`, RFC 8985 section 5.2).
     latest_answered: Option<Instant>,
     failures: u32,
@@ -53,9 +55,12 @@ pub struct Standing {
 
 impl Server {
     /// A question is sent to it. The timer begins again: whether the server is there, and what was lost before, the answer
-    /// to the new question shows as well as one that is sent again (RFC 8985 section 7.2).
+    /// to the new question shows as well as one that is sent again (RFC 8985 section 7.2). But not for ever: it expires after
+    /// twice its time, whatever is asked meanwhile.
     pub(super) fn sent(&mut self, now: Instant) {
-        self.expires_at = Some(now + self.timer());
+        let timer = self.timer();
+        let until = *self.put_off_until.get_or_insert(now + timer * 2);
+        self.expires_at = Some((now + timer).min(until));
     }
 
     /// It gave a response. Whether that is news: its timer had expired, or has become much shorter.
@@ -65,7 +70,7 @@ impl Server {
         self.latest_answered = self.latest_answered.max(Some(sent_at));
         self.is_alive(now);
         let was_silent = std::mem::take(&mut self.expiries) > 0;
-        self.expires_at = Some(now + self.timer());
+        (self.expires_at, self.put_off_until) = (Some(now + self.timer()), None);
         was_silent || self.round_trip.timer() < timer_before / 2
     }
 
@@ -101,7 +106,8 @@ impl Server {
     /// The timer has expired and a question is sent again, one for the whole pod: it doubles.
     pub(super) fn expired(&mut self, now: Instant) {
         self.expiries = self.expiries.saturating_add(1);
-        self.expires_at = Some(now + self.timer());
+        let timer = self.timer();
+        (self.expires_at, self.put_off_until) = (Some(now + timer), Some(now + timer * 2));
     }
 
     /// The time to wait for a response, which every expiry doubles.

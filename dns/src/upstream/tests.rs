@@ -108,6 +108,18 @@ fn a_new_question_starts_the_timer_of_a_silent_server_again() {
 }
 
 #[test]
+fn new_questions_do_not_put_the_timer_off_for_ever() {
+    let mut stage = Stage::new();
+    let mut first = stage.begin();
+    let mut sent = Vec::new();
+    for hundreds in 1..60 {
+        sent.extend(stage.sent(&mut first, hundreds * 100, false));
+        stage.begin();
+    }
+    assert_eq!(sent, ["2000 udp Timeout"]);
+}
+
+#[test]
 fn a_server_that_took_2_s_has_6_s_for_the_next_answer() {
     let mut stage = Stage::new();
     let slow = stage.begin();

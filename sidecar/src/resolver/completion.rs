@@ -30,11 +30,7 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        if mode == Mode::Remembered
-            && let Some(no_answer) = self.recent_failure(key)
-        {
-            return Err(no_answer);
-        }
+        self.unless_failed_lately(key, mode)?;
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move { resolver.complete(key, mode).await }

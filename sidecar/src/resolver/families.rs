@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{sleep, timeout};
 
-use super::Resolver;
+use super::question::Known;
+use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::Assist;
+use crate::metrics::{Assist, Outcome};
 use crate::search::{Family, Verdict};
 use crate::upstream::Upstream;
 use crate::wire::{TYPE_A, TYPE_AAAA};
@@ -70,6 +71,16 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
+    /// That a name does not exist because what stands above it was missing: as good as an expired NXDOMAIN of its own.
+    pub(super) fn expired_below(&self, key: &Key) -> Option<Entry> {
+        let Verdict::Below(family) = self.search.verdict(key) else { return None };
+        let above = missing_above(key, family, |key| self.cache.get_expired(key))?;
+        let zone_at = self.search.zone_at(key.name())?;
+        let missing = Known::Missing { zone_at, ttl: 1, outcome: Outcome::BelowMissing };
+        let is_usable = above.is_usable_stale(now(), self.serve_stale);
+        self.as_entry(key, missing).ok().filter(|_| is_usable)
+    }
+
     /// Draws the conclusion from the absence of a name below a namespace or Service of which nothing is known.
     pub(super) fn learn(self: &Arc<Self>, key: &Key, entry: &Entry) {
         let Verdict::Below(family) = self.search.verdict(key) else { return };
@@ -90,6 +101,16 @@ impl<U: Upstream> Resolver<U> {
             }
         }
     }
+}
+
+/// That the namespace or Service above a name is missing, as `get` knows it.
+pub(super) fn missing_above(
+    key: &Key,
+    Family { namespace, service }: Family<'_>,
+    get: impl Fn(&Key) -> Option<Entry>,
+) -> Option<Entry> {
+    let missing = |name: &[u8]| get(&key.with_name(name).for_every_type());
+    namespace.and_then(missing).or_else(|| service.and_then(missing))
 }
 
 /// The question that shows whether a name above another exists.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use hickory_proto::op::Message as Decoded;
 
 use super::failures::Failure;
+use super::families::missing_above;
 use super::{Answer, Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
@@ -15,7 +16,7 @@ use crate::flight::{NoOutcome, Role};
 use crate::limits;
 use crate::metrics::{Limit, Outcome};
 use crate::reply;
-use crate::search::{self, Family, Verdict};
+use crate::search::{self, Verdict};
 use crate::upstream::{Failed, Upstream};
 use crate::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
 
@@ -99,11 +100,7 @@ impl<U: Upstream> Resolver<U> {
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        if mode == Mode::Remembered
-            && let Some(no_answer) = self.recent_failure(key)
-        {
-            return Err(no_answer);
-        }
+        self.unless_failed_lately(key, mode)?;
         let first = self.address_first(key);
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
@@ -138,12 +135,18 @@ impl<U: Upstream> Resolver<U> {
         NoAnswer::Overload
     }
 
+    /// An error where the memory of a failure will do.
+    pub(super) fn unless_failed_lately(&self, key: &Key, mode: Mode) -> Result<(), NoAnswer> {
+        let failure = if mode == Mode::Remembered { self.recent_failure(key) } else { None };
+        failure.map_or(Ok(()), Err)
+    }
+
     /// Whether asking again is of no use for now.
     pub(super) fn has_failed_lately(&self, key: &Key) -> bool {
         self.recent_failure(key).is_some()
     }
 
-    pub(super) fn recent_failure(&self, key: &Key) -> Option<NoAnswer> {
+    fn recent_failure(&self, key: &Key) -> Option<NoAnswer> {
         let (now, last_response) = (now(), self.upstream.condition().last_response);
         let recent = |key: &Key| self.failures.recent(key, now, last_response);
         let failure = recent(key).or_else(|| recent(&key.as_is()))?;
@@ -165,9 +168,8 @@ impl<U: Upstream> Resolver<U> {
             Verdict::Impossible => {
                 Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::Impossible })
             }
-            Verdict::Below(Family { namespace, service }) if !self.patience.waits_for(key.name()) => {
-                let missing = |name| self.cache.get(&key.with_name(name).for_every_type(), now);
-                let above = namespace.and_then(missing).or_else(|| service.and_then(missing))?;
+            Verdict::Below(family) if !self.patience.waits_for(key.name()) => {
+                let above = missing_above(key, family, |key| self.cache.get(key, now))?;
                 let ttl = above.remaining(now).as_secs().max(1) as u32;
                 Some(Known::Missing { zone_at, ttl, outcome: Outcome::BelowMissing })
             }
@@ -224,7 +226,7 @@ impl<U: Upstream> Resolver<U> {
         entry.or_else(|| self.implied(key, self.search.verdict(key), now))
     }
 
-    fn as_entry(&self, key: &Key, known: Known) -> Answer {
+    pub(super) fn as_entry(&self, key: &Key, known: Known) -> Answer {
         match known {
             Known::Entry(entry) => Ok(entry),
             Known::Missing { zone_at, ttl, .. } => {

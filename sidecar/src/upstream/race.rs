@@ -196,7 +196,11 @@ impl<N: Network> Race<'_, N> {
     /// Nobody listens there, or the connection broke.
     fn unreachable(&mut self, step: Step, now: Instant) -> Next {
         if self.attempts.0.iter().any(|attempt| attempt.step.server == step.server) {
-            // A connection that was closed, by a bound perhaps, while the same question waits there.
+            // What was sent earlier still waits there. A connection may have been closed by a bound; a datagram is refused where
+            // nobody is any more.
+            if step.transport == Transport::Udp && !self.state.is_of_tier(step.server) {
+                self.state.refuses(&self.exchange, step.server, now);
+            }
             return Next::GoOn;
         }
         if let Some(truncated) = self.second_best.take_if(|_| step.transport == Transport::Tcp) {

@@ -105,6 +105,11 @@ impl State {
         Instant::from_std(self.lock().policy.wakes_at(exchange))
     }
 
+    /// A server refuses a question that it may still answer.
+    pub fn refuses(&self, exchange: &Exchange, server: usize, now: Instant) {
+        self.lock().policy.refuses(exchange, server, now.into_std());
+    }
+
     /// A server refuses connections: the transmission to the next one.
     pub fn refused(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
         self.lock().policy.refused(exchange, server, now.into_std())

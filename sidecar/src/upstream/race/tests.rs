@@ -271,6 +271,15 @@ async fn a_failure_sends_the_question_to_the_next_server_and_one_that_all_agree_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_was_silent_first_and_then_refuses_is_known_to_be_gone_and_may_still_answer() {
+    let setup = Setup::new(1, |_, at| if at == 0 { Answer(9500) } else { Refuses });
+    let exchange = tokio::spawn(setup.exchange());
+    sleep(Duration::from_millis(3000 + 2 * JITTER)).await;
+    assert!(setup.condition().is_gone, "{}", setup.asked());
+    assert_eq!(exchange.await.expect("no panic"), (ANSWERED, 9500));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_is_asked_on_its_timer_for_four_seconds() {
     let setup = Setup::new(1, |_, _| Refuses);
     assert_eq!(setup.exchange().await, (Err(Failed), 4000));
