@@ -50,10 +50,6 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 /// the client gets an answer, and long enough for a server that restarts.
 pub const PATIENCE_WITH_REFUSAL: Duration = Duration::from_secs(4);
 
-/// The time between two background questions while all servers refuse. Each is sent three times, the last time 3 s after the
-/// first; so no 4 s pass without one, and half a question a second is sent.
-const REFRESH_WHILE_REFUSED: Duration = Duration::from_secs(6);
-
 /// No server has answered anything for so long while questions were waiting: an expired answer is given immediately.
 pub const SILENT_AFTER: Duration = Duration::from_secs(2);
 
@@ -84,8 +80,8 @@ pub struct Policy {
     /// When the first question was sent that no server has answered anything since.
     waiting_since: Option<Instant>,
     last_response: Option<Instant>,
-    /// When the next background question may be asked while the servers are silent.
-    refresh_at: Option<Instant>,
+    /// When anything was last sent.
+    last_sent: Option<Instant>,
 }
 
 /// How the servers are.
@@ -115,14 +111,13 @@ impl Policy {
     pub fn new(setup: Setup) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(setup.servers).collect();
         let budget = Budget::default();
-        Self { setup, servers, budget, waiting_since: None, last_response: None, refresh_at: None }
+        Self { setup, servers, budget, waiting_since: None, last_response: None, last_sent: None }
     }
 
     /// A server gave a response, of whatever kind, to a question that was sent at that time. A recovery is to be told to
     /// every exchange ([`Exchange::recovered`]), and each is to look anew when it wakes: its timer may have changed.
     pub fn responded(&mut self, server: usize, sent_at: Instant, now: Instant) -> Option<Recovery> {
         self.waiting_since = None;
-        self.refresh_at = None;
         self.last_response = Some(now);
         let is_news = self.servers.get_mut(server)?.responded(sent_at, now);
         is_news.then_some(Recovery { server, sent_at })
@@ -163,18 +158,15 @@ impl Policy {
         }
     }
 
-    /// Whether a question that no client waits for may be asked now: always while the servers answer; while they do not,
-    /// once in every interval of their timer, as one of the questions by which their return is found. While all refuse, once
-    /// in [`REFRESH_WHILE_REFUSED`].
+    /// Whether a question that no client waits for may be asked now: always while the servers answer; while they do not, when
+    /// nothing has been sent for the longest timer. Whatever is sent finds their return as well.
     pub fn may_refresh(&mut self, now: Instant) -> bool {
-        let Condition { is_down, is_gone, .. } = self.condition(now);
-        if !is_down {
+        if !self.condition(now).is_down {
             return true;
         }
-        let is_due = self.refresh_at.is_none_or(|at| now >= at);
+        let is_due = self.last_sent.is_none_or(|sent| now >= sent + round_trip::LONGEST);
         if is_due {
-            let pause = if is_gone { REFRESH_WHILE_REFUSED } else { round_trip::LONGEST };
-            self.refresh_at = Some(now + pause);
+            self.last_sent = Some(now);
         }
         is_due
     }

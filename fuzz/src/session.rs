@@ -235,7 +235,7 @@ impl Upstream for World {
     fn condition(&self) -> Condition {
         let state = self.lock();
         let last_response = state.last_response.map(Instant::into_std);
-        Condition { is_down: state.is_down, is_dead: false, last_response }
+        Condition { is_down: state.is_down, is_dead: false, is_gone: false, last_response }
     }
 
     fn may_ask_again(&self) -> bool {

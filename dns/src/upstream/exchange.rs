@@ -203,6 +203,7 @@ impl Policy {
         (exchange.sent_at, exchange.looks, exchange.are_all_refusing) = (now, 0, false);
         let transport = transport_after(exchange.losses, self.setup.transport);
         self.waiting_since.get_or_insert(now);
+        self.last_sent = Some(now);
         if let Some(server) = self.servers.get_mut(server) {
             server.sent(now);
         }
