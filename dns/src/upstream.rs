@@ -14,6 +14,7 @@
 //! | there is another server that was not tried | a question that has waited for the timer is sent to that one, once |
 //! | the server refuses the connection | the next server is asked immediately; the only one after 1 and 3 s, for each question: nobody has received it |
 //! | the server answers that it cannot (SERVFAIL, REFUSED, ..) | the next server is asked immediately; this one no more |
+//! | there are backup servers, which may know other names | `backup` |
 //!
 //! ```text
 //!   Policy     what is known of the servers; shared by all exchanges
@@ -21,8 +22,10 @@
 //!   server     one server: its timer, its health           round_trip   SRTT and RTTVAR
 //!   budget     how often a loss is repaired                order        which server is asked first
 //!   guard      when a silent tier is checked and left      liveness     what its checks say
+//!   backup     when servers that may know other names are asked, and believed
 //! ```
 
+pub mod backup;
 pub mod budget;
 mod exchange;
 pub mod guard;
@@ -67,6 +70,8 @@ pub struct Setup {
     pub servers: usize,
     /// How many of them, the first ones, are the shared tier.
     pub tier: usize,
+    /// How many of them, the last ones, are backup servers.
+    pub backup: usize,
     /// The transports that the settings allow.
     pub transport: UpstreamTransport,
 }
@@ -79,6 +84,8 @@ pub struct Policy {
     budget: Budget,
     /// When the first question was sent that no server has answered anything since.
     waiting_since: Option<Instant>,
+    /// The same of the servers that are no backup.
+    primaries_waiting_since: Option<Instant>,
     last_response: Option<Instant>,
     /// When anything was last sent.
     last_sent: Option<Instant>,
@@ -111,13 +118,22 @@ impl Policy {
     pub fn new(setup: Setup) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(setup.servers).collect();
         let budget = Budget::default();
-        Self { setup, servers, budget, waiting_since: None, last_response: None, last_sent: None }
+        Self {
+            setup,
+            servers,
+            budget,
+            waiting_since: None,
+            primaries_waiting_since: None,
+            last_response: None,
+            last_sent: None,
+        }
     }
 
     /// A server gave a response, of whatever kind, to a question that was sent at that time. A recovery is to be told to
     /// every exchange ([`Exchange::recovered`]), and each is to look anew when it wakes: its timer may have changed.
     pub fn responded(&mut self, server: usize, sent_at: Instant, now: Instant) -> Option<Recovery> {
         self.waiting_since = None;
+        self.primaries_waiting_since.take_if(|_| !self.setup.is_backup(server));
         self.last_response = Some(now);
         let is_news = self.servers.get_mut(server)?.responded(sent_at, now);
         is_news.then_some(Recovery { server, sent_at })
@@ -132,7 +148,7 @@ impl Policy {
 
     /// A server of the shared tier has answered a check: it lives, and is silent because it waits.
     pub fn is_alive(&mut self, server: usize, now: Instant) {
-        self.waiting_since = None;
+        (self.waiting_since, self.primaries_waiting_since) = (None, None);
         if let Some(server) = self.servers.get_mut(server) {
             server.is_alive(now);
         }

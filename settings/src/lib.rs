@@ -67,6 +67,8 @@ pub struct Settings {
     pub serve_stale: Duration,
     /// Whether popular answers are refreshed before they expire.
     pub refresh_ahead: bool,
+    /// The servers that are asked while the upstream is silent or refuses, and may know other names; empty: none.
+    pub backup_upstream: Vec<SocketAddr>,
     /// Which transports the upstream is asked by.
     pub upstream_transport: UpstreamTransport,
     /// The shared tier, which is asked before the upstream; empty: none.

@@ -55,6 +55,7 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         serve_stale: reader.ordered(&table::SERVE_STALE, value::duration),
         refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
         upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
+        backup_upstream: reader.list(&table::BACKUP_UPSTREAM, value::addresses).unwrap_or_default(),
         upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
         shared_tier: reader.list(&table::SHARED_TIER, value::addresses).unwrap_or_default(),
         use_shared_tier: reader.plain(&table::USE_SHARED_TIER, value::flag),

@@ -106,6 +106,7 @@ pub const TABLE: &[&Setting] = &[
     &SERVE_STALE,
     &REFRESH_AHEAD,
     &UPSTREAM,
+    &BACKUP_UPSTREAM,
     &UPSTREAM_TRANSPORT,
     &SHARED_TIER,
     &USE_SHARED_TIER,

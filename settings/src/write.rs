@@ -51,6 +51,7 @@ mod tests {
             ("min-ttl", "1h"),
             ("negative-max-ttl", "3h"),
             ("upstream", "10.96.0.10,[fd00::a]:5353"),
+            ("backup-upstream", "192.0.2.53"),
             ("zone", "a.b"),
             ("listen", "127.0.0.1:5353"),
             ("admin-port", "1"),

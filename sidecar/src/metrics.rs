@@ -33,7 +33,7 @@ pub struct Metrics {
     outcomes: [Count; Outcome::COUNT],
     assists: [Count; Assist::COUNT],
     limits: [Count; Limit::COUNT],
-    exchanges: [[Count; 6]; 2],
+    exchanges: [[Count; ExchangeResult::COUNT]; 2],
     exchange_duration: Histogram,
     responses: [[Count; ResponseCode::COUNT]; 2],
     wait_duration: Histogram,

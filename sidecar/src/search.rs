@@ -145,7 +145,7 @@ impl Search {
 
     /// Where in a name the cluster domain begins; `None` outside it.
     pub fn zone_at(&self, name: &[u8]) -> Option<usize> {
-        end_at(name, &self.zone)
+        wire::end_at(name, &self.zone)
     }
 
     /// The names that the domains which are tried here make of one, in order.
@@ -239,7 +239,7 @@ impl Search {
             && !key.is_as_is()
             && (self.ndots..self.original_ndots).contains(&dots)
             && !self.completion_list.is_empty()
-            && !self.list.iter().any(|domain| end_at(key.name(), domain).is_some())
+            && !self.list.iter().any(|domain| wire::end_at(key.name(), domain).is_some())
     }
 }
 
@@ -274,13 +274,6 @@ pub fn sibling(key: &Key) -> Option<Key> {
         (TYPE_AAAA, CLASS_IN) => Some(key.with_type(TYPE_A)),
         _ => None,
     }
-}
-
-/// Where in `name` the whole labels of `domain` begin, when it ends in them.
-pub fn end_at(name: &[u8], domain: &[u8]) -> Option<usize> {
-    let at = name.len().checked_sub(domain.len())?;
-    let begins_there = wire::labels(name).any(|(_, from)| from.len() == domain.len());
-    ((begins_there || domain.len() == 1) && name.ends_with(domain)).then_some(at)
 }
 
 pub mod rule;

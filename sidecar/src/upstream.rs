@@ -3,6 +3,7 @@
 //! ```text
 //!   race          one exchange: transmissions as `podlocal_dns::upstream` says; the first good answer wins
 //!     attempts      questions under way, listened to together
+//!     judge         what a response is worth
 //!     state         the policy, and what exchanges tell each other: a server is back
 //!     observers     who listens to an exchange while it happens: a `lookup`
 //!     network       one question to one server
@@ -27,10 +28,12 @@ use crate::limits;
 use crate::metrics::{Gauges, Metrics, Server};
 use crate::query::Query;
 use crate::supervise::supervised;
+use crate::wire;
 
 pub mod asked;
 pub mod attempts;
 pub mod check;
+pub mod judge;
 pub mod nameservers;
 pub mod network;
 pub mod observers;
@@ -86,22 +89,24 @@ struct Inner {
 }
 
 impl Servers {
-    /// The shared tier of the settings, then the upstream at these addresses, of which there must be one at least; probes
-    /// and checks are names under the cluster domain. Starts the tasks that make them, which end with the runtime.
+    /// The shared tier of the settings, then the upstream at these addresses, of which there must be one at least, then the
+    /// backup upstream of the settings; probes and checks are names under the cluster domain. Starts the tasks that make them, which end with the runtime.
     ///
     /// # Errors
     ///
     /// The kernel gives no random bytes.
     pub fn start(upstream: &[SocketAddr], settings: &Settings, metrics: &Metrics) -> std::io::Result<Self> {
-        let addresses = [settings.shared_tier.as_slice(), upstream].concat();
+        let addresses = [&settings.shared_tier, upstream, &settings.backup_upstream].concat();
         let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
         let setup = Setup {
             servers: addresses.len(),
             tier: settings.shared_tier.len(),
+            backup: settings.backup_upstream.len(),
             transport: settings.upstream_transport,
         };
+        let zone = wire::name_from_text(&settings.zone).unwrap_or_else(|| wire::ROOT.to_vec());
         let servers = Self(Arc::new(Inner {
-            state: State::new(setup, metrics.clone()),
+            state: State::new(setup, zone, metrics.clone()),
             sockets: Sockets::new(addresses, tokens, metrics.clone()),
             zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),

@@ -45,6 +45,8 @@ pub enum Base {
 pub struct Dns {
     /// The servers that the proxy asks, in order of preference.
     pub upstream: Vec<SocketAddr>,
+    /// The servers that the sidecar asks while those are silent, and that may know other names.
+    pub backup_upstream: Vec<SocketAddr>,
     /// The shared tier that it asks before them; empty when it knows of none.
     pub shared_tier: Vec<SocketAddr>,
     /// The pod's whole new `dnsConfig`.
@@ -97,7 +99,12 @@ pub fn configure(
     let mut mistakes = Vec::new();
     let chosen = chosen(&table::UPSTREAM, &read.settings.upstream, &read.settings, &mut mistakes);
     let shared_tier = shared_tier(base, !chosen.is_empty(), cluster, read, &mut mistakes);
-    let upstream = upstream(base, chosen, &own_nameservers, cluster, read)?;
+    let [upstream, mut backup_upstream] = servers(base, chosen, &own_nameservers, cluster, read)?;
+    let chosen_backup =
+        self::chosen(&table::BACKUP_UPSTREAM, &read.settings.backup_upstream, &read.settings, &mut mistakes);
+    if !chosen_backup.is_empty() {
+        backup_upstream = chosen_backup;
+    }
 
     let mut nameservers = vec![PROXY.to_owned()];
     if read.settings.fallback_nameserver {
@@ -135,7 +142,17 @@ pub fn configure(
     let patience = patience(&config, read, &mut mistakes);
     let own_search = expansion(own).search;
     let expansion = expansion(&config);
-    Ok(Dns { upstream, shared_tier, config, expansion, original_ndots, own_search, patience, mistakes })
+    Ok(Dns {
+        upstream,
+        backup_upstream,
+        shared_tier,
+        config,
+        expansion,
+        original_ndots,
+        own_search,
+        patience,
+        mistakes,
+    })
 }
 
 /// The bound that the pod's `timeout` sets to `patience`, where there are patient names and more is set. Where somebody has
@@ -186,30 +203,40 @@ pub fn expansion(config: &Value) -> Expansion {
     Expansion { search: without_duplicates(search), ndots: options::ndots(options) }
 }
 
-/// The servers to ask: the chosen ones, else the cluster's followed by the pod's own, as the kubelet appends those.
-fn upstream(
+/// The servers to ask, and those to ask while they are silent. The first line that fits holds:
+///
+/// | the pod | upstream | backup, unless `backup-upstream` says which |
+/// |---|---|---|
+/// | `upstream` | that one | none |
+/// | dnsPolicy `ClusterFirst` | the cluster's DNS | its own nameservers, which the kubelet appends |
+/// | dnsPolicy `None`, and its first nameserver is the cluster's DNS | the cluster's among its own | its others |
+/// | dnsPolicy `None` | its own: for resolv.conf(5) they are one service | none |
+fn servers(
     base: Base,
     chosen: Vec<SocketAddr>,
     own_nameservers: &[&str],
     cluster: &Cluster,
     read: &Read,
-) -> Result<Vec<SocketAddr>, Unfit> {
+) -> Result<[Vec<SocketAddr>; 2], Unfit> {
     if !chosen.is_empty() {
-        return Ok(chosen);
-    }
-    let mut servers = Vec::new();
-    if base == Base::Cluster {
-        if cluster.dns.is_empty() {
-            return Err(Unfit::NoClusterDns);
-        }
-        servers.clone_from(&cluster.dns);
+        return Ok([chosen, Vec::new()]);
     }
     let own = own_nameservers.iter().filter_map(|text| text.parse::<IpAddr>().ok());
     let own = own.map(|address| SocketAddr::new(address, 53));
-    servers.extend(own.filter(|server| is_other(*server, &read.settings)));
-    let mut servers = without_duplicates(servers);
-    servers.truncate(MOST_SERVERS);
-    if servers.is_empty() { Err(Unfit::NoNameserver) } else { Ok(servers) }
+    let own = without_duplicates(own.filter(|server| is_other(*server, &read.settings)).collect());
+    let is_clusters = |server: &SocketAddr| cluster.dns.contains(server);
+    match base {
+        Base::Cluster if cluster.dns.is_empty() => Err(Unfit::NoClusterDns),
+        Base::Cluster => {
+            let others = own.into_iter().filter(|server| !is_clusters(server)).collect();
+            Ok([cluster.dns.iter().copied().take(MOST_SERVERS).collect(), others])
+        }
+        Base::Own if own.is_empty() => Err(Unfit::NoNameserver),
+        Base::Own if own.first().is_some_and(is_clusters) => {
+            Ok(own.into_iter().partition(is_clusters).into())
+        }
+        Base::Own => Ok([own, Vec::new()]),
+    }
 }
 
 /// The shared tier that the proxy is told of. The first line that fits holds:

@@ -123,6 +123,7 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
         (&table::NDOTS, plan.dns.expansion.ndots.to_string()),
         (&table::ORIGINAL_NDOTS, plan.dns.original_ndots.to_string()),
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
+        (&table::BACKUP_UPSTREAM, dns::addresses(&plan.dns.backup_upstream)),
         (&table::SHARED_TIER, dns::addresses(&plan.dns.shared_tier)),
         (&table::ZONE, plan.zone.clone()),
     ];

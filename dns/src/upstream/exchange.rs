@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::order::{Step, order, transport_after};
 use super::round_trip::NO_SAMPLE;
-use super::{PATIENCE, PATIENCE_WITH_REFUSAL, Policy, Recovery, SPREAD, share};
+use super::{PATIENCE, PATIENCE_WITH_REFUSAL, Policy, Recovery, SILENT_AFTER, SPREAD, share};
 
 /// How often one question is sent again because it was lost. A server that answers others and not this one is slow with it,
 /// not deaf.
@@ -36,11 +36,15 @@ pub struct Exchange {
     expiries: u32,
     /// When to send again without asking what else is known, and why.
     again: Option<(Instant, Reason)>,
+    /// The server that has refused last.
+    refused_by: Option<usize>,
     /// Whether every server that was asked has refused, and how often that was so.
     are_all_refusing: bool,
     refusals: u32,
     /// Whether an answer is there that will do, and only a better one is waited for.
     is_settled: bool,
+    /// Whether a backup server has answered, and was not believed.
+    is_denied: bool,
 }
 
 /// A transmission that is due now.
@@ -73,7 +77,7 @@ impl Policy {
     /// A question is asked: its first transmission. `chance` is any number, each as likely.
     pub fn begin(&mut self, now: Instant, chance: u16) -> (Exchange, Transmission) {
         self.budget.first_attempt();
-        let servers = order(self.setup.tier, &self.ejected());
+        let servers = order(&self.setup, &self.ejected(), self.is_backup_needed(now));
         let server = servers.first().copied().unwrap_or_default();
         let mut exchange = Exchange {
             start: now,
@@ -86,9 +90,11 @@ impl Policy {
             losses: 0,
             expiries: 0,
             again: None,
+            refused_by: None,
             are_all_refusing: false,
             refusals: 0,
             is_settled: false,
+            is_denied: false,
         };
         let transmission = self.send(&mut exchange, server, Reason::First, now);
         (exchange, transmission)
@@ -107,6 +113,12 @@ impl Policy {
         if exchange.are_all_refusing {
             return None;
         }
+        if self.backup_at(exchange).is_some_and(|at| now >= at)
+            && let Some(backup) = exchange.next_server()
+        {
+            self.servers[exchange.server].failed(exchange.start, now);
+            return Some(self.send(exchange, backup, Reason::NextServer, now));
+        }
         let server = self.servers.get(exchange.server)?;
         if exchange.looks < MOST_LOOKS && now >= exchange.look_at(server.round_trip_timer()) {
             // The timer may have become shorter meanwhile: one look stands for all that are due.
@@ -119,7 +131,7 @@ impl Policy {
                 return Some(self.send(exchange, exchange.server, Reason::Loss, now));
             }
             let is_patient = self.is_of_tier(exchange.server) || is_lost;
-            if !is_patient && let Some(next) = exchange.next_server() {
+            if !is_patient && let Some(next) = self.next_primary(exchange) {
                 self.servers[exchange.server].failed(exchange.start, now);
                 return Some(self.send(exchange, next, Reason::NextServer, now));
             }
@@ -140,14 +152,14 @@ impl Policy {
         exchange.expiries += 1;
         // A tier that lives waits for the same cluster DNS: only the second question in a row goes around it.
         let goes_around = self.is_of_tier(exchange.server) && exchange.expiries > 1;
-        let next = if goes_around { exchange.next_server() } else { None };
+        let next = if goes_around { self.next_primary(exchange) } else { None };
         Some(self.send(exchange, next.unwrap_or(exchange.server), Reason::Timeout, now))
     }
 
     /// When [`Policy::due`] or the deadline is to be looked at next, if nothing happens until then.
     pub fn wakes_at(&self, exchange: &Exchange) -> Instant {
         if exchange.is_settled {
-            return exchange.deadline();
+            return self.deadline(exchange);
         }
         let server = self.servers.get(exchange.server);
         let look_at = server.filter(|_| exchange.looks < MOST_LOOKS);
@@ -160,8 +172,16 @@ impl Policy {
         let again_at = exchange.again.map(|(at, _)| at);
         let (look_at, expires_at) =
             if exchange.are_all_refusing { (None, None) } else { (look_at, expires_at) };
-        let times = [again_at, look_at, expires_at, Some(exchange.deadline())];
+        let times = [again_at, look_at, expires_at, self.backup_at(exchange), Some(self.deadline(exchange))];
         times.into_iter().flatten().min().unwrap_or(exchange.start)
+    }
+
+    /// When nobody can be waiting any more, or nobody is there to wait for.
+    pub fn deadline(&self, exchange: &Exchange) -> Instant {
+        let patience = if exchange.are_all_refusing { PATIENCE_WITH_REFUSAL } else { PATIENCE };
+        let dead_at = self.primaries_dead_at().filter(|_| exchange.is_denied);
+        let deadline = exchange.start + patience;
+        dead_at.map_or(deadline, |at| at.min(deadline))
     }
 
     /// A server refuses this question, while an earlier transmission of it still waits there: it may be answered yet.
@@ -175,13 +195,11 @@ impl Policy {
     /// 1 and 3 s: what nobody has received is no load.
     pub fn refused(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
         self.refuses(exchange, server, now);
+        exchange.refused_by = Some(server);
         if let Some(next) = exchange.next_server() {
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }
-        exchange.are_all_refusing = true;
-        let pause = NO_SAMPLE * 2_u32.pow(exchange.refusals.min(4));
-        exchange.again = Some((now + pause + exchange.jitter(pause), Reason::Refusal));
-        exchange.refusals += 1;
+        exchange.waits_for_refusing(now);
         None
     }
 
@@ -192,8 +210,37 @@ impl Policy {
             exchange.servers.remove(at);
             exchange.tried -= usize::from(at < exchange.tried);
         }
-        let next = exchange.next_server()?;
-        Some(self.send(exchange, next, Reason::NextServer, now))
+        if let Some(next) = exchange.next_server() {
+            return Some(self.send(exchange, next, Reason::NextServer, now));
+        }
+        // An earlier one may answer yet.
+        if let Some(earlier) = exchange.servers.last().copied() {
+            (exchange.server, exchange.sent_at) = (earlier, exchange.start);
+            (exchange.losses, exchange.looks) = (0, 0);
+            if exchange.refused_by == Some(earlier) {
+                exchange.waits_for_refusing(now);
+            }
+        }
+        None
+    }
+
+    /// A backup server has answered what is not believed: this exchange asks it no more. The transmission to the next one.
+    pub fn denied(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+        exchange.is_denied = true;
+        self.leave(exchange, server, now)
+    }
+
+    /// When this question goes on to a backup server, if nothing is answered until then.
+    fn backup_at(&self, exchange: &Exchange) -> Option<Instant> {
+        let next = exchange.servers.get(exchange.tried)?;
+        let silent_at = self.primaries_silent_at(SILENT_AFTER).filter(|_| self.setup.is_backup(*next))?;
+        Some(silent_at + share(SPREAD, exchange.chance))
+    }
+
+    /// The next server that was not tried, unless it is a backup.
+    fn next_primary(&self, exchange: &mut Exchange) -> Option<usize> {
+        let next = exchange.servers.get(exchange.tried)?;
+        if self.setup.is_backup(*next) { None } else { exchange.next_server() }
     }
 
     fn send(&mut self, exchange: &mut Exchange, server: usize, reason: Reason, now: Instant) -> Transmission {
@@ -203,6 +250,9 @@ impl Policy {
         (exchange.sent_at, exchange.looks, exchange.are_all_refusing) = (now, 0, false);
         let transport = transport_after(exchange.losses, self.setup.transport);
         self.waiting_since.get_or_insert(now);
+        if !self.setup.is_backup(server) {
+            self.primaries_waiting_since.get_or_insert(now);
+        }
         self.last_sent = Some(now);
         if let Some(server) = self.servers.get_mut(server) {
             server.sent(now);
@@ -224,11 +274,6 @@ impl Exchange {
         self.is_settled = true;
     }
 
-    /// When nobody can be waiting any more.
-    pub fn deadline(&self) -> Instant {
-        self.start + if self.are_all_refusing { PATIENCE_WITH_REFUSAL } else { PATIENCE }
-    }
-
     /// Whether no server is left that could answer.
     pub fn is_exhausted(&self) -> bool {
         self.servers.is_empty()
@@ -237,6 +282,14 @@ impl Exchange {
     /// When it is due to look whether the last transmission was lost: after the timer, which each loss and each look doubles.
     fn look_at(&self, timer: Duration) -> Instant {
         self.sent_at + timer * 2_u32.pow((self.losses + self.looks).min(16))
+    }
+
+    /// Nobody has received the question: it is sent again after a pause.
+    fn waits_for_refusing(&mut self, now: Instant) {
+        self.are_all_refusing = true;
+        let pause = NO_SAMPLE * 2_u32.pow(self.refusals.min(4));
+        self.again = Some((now + pause + self.jitter(pause), Reason::Refusal));
+        self.refusals += 1;
     }
 
     fn next_server(&mut self) -> Option<usize> {

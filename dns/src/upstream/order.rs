@@ -8,8 +8,13 @@
 //! | a, b | a, b: all are, so none is |
 //! | T of the tier, A | T, A |
 //! | t of the tier, A, b | A, b, t |
+//! | A, B of the backup | A, B: a question goes on to B by the rules of `backup` |
+//! | a, B of the backup, and the others are silent | B, a |
+//! | a, b of the backup | a, b |
 
 use podlocal_settings::value::UpstreamTransport;
+
+use super::Setup;
 
 /// How a message travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +62,20 @@ pub(super) fn transport_after(losses: u32, transport: UpstreamTransport) -> Tran
     }
 }
 
-/// The order in which one exchange asks: healthy servers, those of the tier (the first `tier`) before the others; then the
-/// ejected ones, those of the tier last.
-pub(super) fn order(tier: usize, ejected: &[bool]) -> Vec<usize> {
-    let all_are = ejected.iter().skip(tier).all(|is| *is);
+/// The order in which one exchange asks: healthy servers, those of the tier before the others; then the ejected ones, those
+/// of the tier last. Backup servers come after all others, or, while `is_backup_needed`, before the ejected ones.
+pub(super) fn order(setup: &Setup, ejected: &[bool], is_backup_needed: bool) -> Vec<usize> {
+    let all_are = ejected.iter().skip(setup.tier).all(|is| *is);
     let rank = |server: usize| {
-        let is_of_tier = server < tier;
+        let is_of_tier = server < setup.tier;
         let is_ejected = ejected[server] && (is_of_tier || !all_are);
         match (is_ejected, is_of_tier) {
+            (false, false) if setup.is_backup(server) && is_backup_needed => 2,
+            _ if setup.is_backup(server) => 5,
             (false, true) => 0,
             (false, false) => 1,
-            (true, false) => 2,
-            (true, true) => 3,
+            (true, false) => 3,
+            (true, true) => 4,
         }
     };
     let mut servers: Vec<usize> = (0..ejected.len()).collect();
@@ -93,8 +100,32 @@ mod tests {
             (2, &[true, false, false], &[1, 2, 0]),
         ];
         for (tier, ejected, expected) in table {
-            assert_eq!(order(tier, ejected), expected, "{tier} {ejected:?}");
+            assert_eq!(order(&setup(ejected.len(), tier, 0), ejected, false), expected, "{tier} {ejected:?}");
         }
+    }
+
+    #[test]
+    fn backup_servers_come_last_and_before_ejected_ones_while_they_are_needed() {
+        let table: [(usize, &[bool], bool, &[usize]); 7] = [
+            (0, &[false, false], false, &[0, 1]),
+            (0, &[false, false], true, &[0, 1]),
+            (0, &[true, false], false, &[0, 1]),
+            (0, &[true, false], true, &[1, 0]),
+            (0, &[true, true], true, &[0, 1]),
+            (1, &[false, true, false], true, &[0, 2, 1]),
+            (1, &[true, true, false], true, &[2, 1, 0]),
+        ];
+        for (tier, ejected, is_needed, expected) in table {
+            assert_eq!(
+                order(&setup(ejected.len(), tier, 1), ejected, is_needed),
+                expected,
+                "{tier} {ejected:?} {is_needed}"
+            );
+        }
+    }
+
+    fn setup(servers: usize, tier: usize, backup: usize) -> Setup {
+        Setup { servers, tier, backup, transport: UpstreamTransport::Auto }
     }
 
     #[test]

@@ -15,6 +15,20 @@ pub const UPSTREAM: Setting = Setting {
     place: Place::Both,
 };
 
+/// `backup-upstream`
+pub const BACKUP_UPSTREAM: Setting = Setting {
+    name: "backup-upstream",
+    unit: "addresses",
+    default: "",
+    smallest: "",
+    largest: "",
+    sentence: "DNS servers to ask while those of `upstream` are silent for 2 s or refuse, at most 8. They may know other names, so \
+               their answer that a name does not exist is not believed. Default: in a pod that uses the cluster's DNS the \
+               nameservers of its own dnsConfig, else none.",
+    source: "the kubelet appends a pod's nameservers to the cluster's; resolv.conf(5) takes all for one service",
+    place: Place::Both,
+};
+
 /// `upstream-transport`
 pub const UPSTREAM_TRANSPORT: Setting = Setting {
     name: "upstream-transport",

@@ -150,6 +150,12 @@ fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
         Some(exchange) if exchange.result == ExchangeResult::Failure.name() => {
             format!("{} says that it cannot answer (SERVFAIL, REFUSED or the like)", exchange.server)
         }
+        Some(exchange) if exchange.result == ExchangeResult::Denial.name() => {
+            format!(
+                "the first upstream is silent, and {} does not know the name: it may know other names, so that says nothing",
+                exchange.server
+            )
+        }
         Some(exchange) => {
             format!(
                 "no upstream answered in time, {} the last of {} attempts",

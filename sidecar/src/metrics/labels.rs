@@ -131,6 +131,8 @@ pub enum ExchangeResult {
     Answer,
     /// A response that says that the server cannot answer: SERVFAIL, REFUSED and the like.
     Failure,
+    /// A backup server does not know a name that the other servers may know.
+    Denial,
     /// A response that was cut short.
     Truncated,
     /// No response in time.
@@ -226,14 +228,23 @@ impl Outcome {
 }
 
 impl ExchangeResult {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Answer, Self::Failure, Self::Truncated, Self::Silent, Self::Unreachable, Self::Overtaken];
+    pub(super) const COUNT: usize = 7;
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Answer,
+        Self::Failure,
+        Self::Denial,
+        Self::Truncated,
+        Self::Silent,
+        Self::Unreachable,
+        Self::Overtaken,
+    ];
 
     /// The label, and the word in a look-up's report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
             Self::Failure => "failure",
+            Self::Denial => "denial",
             Self::Truncated => "truncated",
             Self::Silent => "silent",
             Self::Unreachable => "unreachable",

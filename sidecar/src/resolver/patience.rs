@@ -11,9 +11,10 @@ use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::Assist;
-use crate::search::{self, end_at};
+use crate::search;
 use crate::upstream::Upstream;
 use crate::wire;
+use crate::wire::end_at;
 
 impl<U: Upstream> Resolver<U> {
     /// Holds the absence of a patient name back and asks again, until it is there or the patience is over.

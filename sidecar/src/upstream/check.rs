@@ -9,8 +9,8 @@ use podlocal_dns::upstream::{Step, Transport, first_transport};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::{Attempt, Attempts};
+use super::judge::judge;
 use super::network::Network;
-use super::race::judge;
 use super::state::{Check, State};
 use crate::cache::key::Key;
 use crate::limits;

@@ -5,6 +5,7 @@
 //! | what happens | the exchange |
 //! |---|---|
 //! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately |
+//! | a backup server does not know a name | goes on, unless `podlocal_dns::upstream::backup` believes it |
 //! | a server of the shared tier is silent for some 200 ms | has it checked, and leaves it unless it is alive |
 //! | an answer | drops every other transmission |
 
@@ -16,6 +17,7 @@ use podlocal_dns::upstream::{Exchange, Reason, Recovery, Step, Transmission, Tra
 use tokio::time::{Instant, sleep_until};
 
 use super::attempts::{Attempt, Attempts};
+use super::judge::{backup_answer, judge};
 use super::network::Network;
 use super::observers::Event;
 use super::state::State;
@@ -23,7 +25,7 @@ use super::{Failed, random};
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{ExchangeResult, Left, ResponseCode, Server};
-use crate::wire::{Flags, Message, Rcode};
+use crate::wire;
 
 /// Asks until a server answers or nobody can be waiting any more.
 pub async fn race(
@@ -49,7 +51,7 @@ pub async fn race(
     };
     race.transmit(first, start);
     loop {
-        let deadline = deadline.min(Instant::from_std(race.exchange.deadline()));
+        let deadline = deadline.min(state.deadline(&race.exchange));
         let wakes_at = race.wakes_at().min(deadline);
         tokio::select! {
             biased;
@@ -150,7 +152,7 @@ impl<N: Network> Race<'_, N> {
         let Attempt { step, asked_at, .. } = *attempt;
         let took = now - asked_at;
         let result = match &outcome {
-            Ok(response) => judge(response, step.transport),
+            Ok(response) => self.judged(response, step, now),
             Err(error) => {
                 tracing::debug!(%error, transport = step.transport.name(), "an upstream cannot be asked");
                 ExchangeResult::Unreachable
@@ -163,6 +165,11 @@ impl<N: Network> Race<'_, N> {
         self.state.metrics().response(server, ResponseCode::of(&response));
         self.state.responded(step.server, asked_at, result != ExchangeResult::Failure, now);
         match result {
+            ExchangeResult::Denial => {
+                self.drop_attempts(now, |server| server == step.server);
+                let next = self.state.denied(&mut self.exchange, step.server, now);
+                self.goes_on(next, now)
+            }
             ExchangeResult::Failure => {
                 self.second_best.get_or_insert(response);
                 self.drop_attempts(now, |server| server == step.server);
@@ -190,6 +197,21 @@ impl<N: Network> Race<'_, N> {
                 self.drop_attempts(now, |_| true);
                 Next::Done(response)
             }
+        }
+    }
+
+    fn judged(&self, response: &[u8], step: Step, now: Instant) -> ExchangeResult {
+        match judge(response, step.transport) {
+            ExchangeResult::Answer if self.state.is_backup(step.server) => {
+                let answer =
+                    backup_answer(response, wire::end_at(self.key.name(), self.state.zone()).is_some());
+                if self.state.is_believed(answer, now) {
+                    ExchangeResult::Answer
+                } else {
+                    ExchangeResult::Denial
+                }
+            }
+            result => result,
         }
     }
 
@@ -221,11 +243,16 @@ impl<N: Network> Race<'_, N> {
     /// This exchange asks that server no more, but the next one.
     fn leave(&mut self, server: usize, reason: Left, now: Instant) -> Next {
         self.guard.take_if(|guard| guard.server() == server);
-        let is_of_tier = self.state.is_of_tier(server);
-        if let Some(transmission) = self.state.leave(&mut self.exchange, server, now) {
-            if is_of_tier {
-                self.state.metrics().tier_left(reason);
-            }
+        let next = self.state.leave(&mut self.exchange, server, now);
+        if next.is_some() && self.state.is_of_tier(server) {
+            self.state.metrics().tier_left(reason);
+        }
+        self.goes_on(next, now)
+    }
+
+    /// A server is left: the next one is asked, or those are waited for that may still answer.
+    fn goes_on(&mut self, next: Option<Transmission>, now: Instant) -> Next {
+        if let Some(transmission) = next {
             self.transmit(transmission, now);
         }
         if self.exchange.is_exhausted() && self.attempts.0.is_empty() {
@@ -285,19 +312,6 @@ impl<N: Network> Race<'_, N> {
     fn over(&self, now: Instant) {
         let over = || Event::Over { attempts: self.asked, took: now - self.start };
         self.state.observers().note(self.key, now, over);
-    }
-}
-
-/// What a response is worth: everything but NOERROR and NXDOMAIN may be known better by another server.
-pub(super) fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
-    let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
-    let flags = message.flags();
-    if !matches!(message.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
-        ExchangeResult::Failure
-    } else if flags.has(Flags::TC) && transport == Transport::Udp {
-        ExchangeResult::Truncated
-    } else {
-        ExchangeResult::Answer
     }
 }
 

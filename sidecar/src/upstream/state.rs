@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use podlocal_dns::upstream::backup::Answer;
 use podlocal_dns::upstream::liveness::{Finding, Liveness};
 use podlocal_dns::upstream::{Condition, Exchange, Policy, Recovery, Setup, Standing, Step, Transmission};
 use podlocal_settings::value::UpstreamTransport;
@@ -21,6 +22,8 @@ pub struct State {
     recovered: watch::Sender<Option<Recovery>>,
     check_wanted: Notify,
     setup: Setup,
+    /// The cluster domain.
+    zone: Vec<u8>,
     metrics: Metrics,
     observers: Observers,
 }
@@ -63,7 +66,7 @@ pub enum Check {
 
 impl State {
     /// All servers are healthy.
-    pub fn new(setup: Setup, metrics: Metrics) -> Self {
+    pub fn new(setup: Setup, zone: Vec<u8>, metrics: Metrics) -> Self {
         let known = Known {
             policy: Policy::new(setup),
             liveness: Liveness::new(setup.tier),
@@ -76,6 +79,7 @@ impl State {
             recovered: watch::Sender::new(None),
             check_wanted: Notify::new(),
             setup,
+            zone,
             metrics,
             observers: Observers::default(),
         }
@@ -103,6 +107,21 @@ impl State {
     /// When something may be due.
     pub fn wakes_at(&self, exchange: &Exchange) -> Instant {
         Instant::from_std(self.lock().policy.wakes_at(exchange))
+    }
+
+    /// When an exchange gives up.
+    pub fn deadline(&self, exchange: &Exchange) -> Instant {
+        Instant::from_std(self.lock().policy.deadline(exchange))
+    }
+
+    /// Whether that answer of a backup server is one.
+    pub fn is_believed(&self, answer: Answer, now: Instant) -> bool {
+        self.lock().policy.is_believed(answer, now.into_std())
+    }
+
+    /// A backup server has answered what is not believed: the transmission to the next one.
+    pub fn denied(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+        self.lock().policy.denied(exchange, server, now.into_std())
     }
 
     /// A server refuses a question that it may still answer.
@@ -248,6 +267,16 @@ impl State {
     /// Whether a server belongs to the shared tier.
     pub fn is_of_tier(&self, server: usize) -> bool {
         server < self.setup.tier
+    }
+
+    /// Whether a server may know other names than the first ones.
+    pub fn is_backup(&self, server: usize) -> bool {
+        self.setup.is_backup(server)
+    }
+
+    /// The cluster domain, as a name on the wire.
+    pub fn zone(&self) -> &[u8] {
+        &self.zone
     }
 
     /// The transports of the settings.

@@ -19,6 +19,13 @@ pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// Where in `name` the whole labels of `domain` begin, when it ends in them.
+pub fn end_at(name: &[u8], domain: &[u8]) -> Option<usize> {
+    let at = name.len().checked_sub(domain.len())?;
+    let begins_there = labels(name).any(|(_, from)| from.len() == domain.len());
+    ((begins_there || domain.len() == 1) && name.ends_with(domain)).then_some(at)
+}
+
 /// A name as people write it, on the wire and in lower case; a final dot changes nothing. `None` when a label is
 /// empty or too long, or the whole is too long. No escapes: settings have none.
 pub fn name_from_text(text: &str) -> Option<Vec<u8>> {

@@ -113,7 +113,7 @@ impl Proxy {
     /// A proxy with the policy of `podlocal-dns`; its first server is the tier, if it has one.
     pub(super) fn with_policy(has_tier: bool) -> Self {
         let tier = usize::from(has_tier);
-        let setup = Setup { servers: tier + 1, tier, transport: UpstreamTransport::Auto };
+        let setup = Setup { servers: tier + 1, tier, backup: 0, transport: UpstreamTransport::Auto };
         Self::new(Control::Policy(Box::new(Policy::new(setup))), tier)
     }
 
@@ -195,7 +195,7 @@ impl Proxy {
             (Control::Policy(policy), Asking::Policy(exchange, guard)) => {
                 let policy_at = policy.wakes_at(exchange);
                 let at = guard.as_ref().map_or(policy_at, |guard| guard.wakes_at().min(policy_at));
-                [Some(at), Some(exchange.deadline())]
+                [Some(at), Some(policy.deadline(exchange))]
             }
             (Control::Schedule(schedule, _), Asking::Schedule { start, sent }) => {
                 let deadline = (schedule.deadline < NEVER).then_some(*start + schedule.deadline);

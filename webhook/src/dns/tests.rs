@@ -28,7 +28,10 @@ fn cluster_first_is_written_out_as_the_kubelet_would_have_done() {
         "options": [{"name": "timeout", "value": "1"}],
     });
     let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
-    assert_eq!(addresses(&dns.upstream), "10.96.0.10,10.0.0.1");
+    assert_eq!(
+        (addresses(&dns.upstream), addresses(&dns.backup_upstream)),
+        ("10.96.0.10".into(), "10.0.0.1".into())
+    );
     assert_eq!(
         dns.config,
         json!({
@@ -69,6 +72,31 @@ fn a_pod_with_policy_none_keeps_its_own_and_gets_nothing_of_the_cluster() {
     assert_eq!(dns.expansion, Expansion { search: vec!["a.example".to_owned()], ndots: 1 });
     let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
     assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
+}
+
+#[test]
+fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
+    const UPSTREAM: &Setting = &table::UPSTREAM;
+    const BACKUP: &Setting = &table::BACKUP_UPSTREAM;
+    let (one, both) = (vec!["8.8.8.8"], vec!["10.96.0.10", "8.8.8.8"]);
+    for (base, own, annotated, expected) in [
+        (Base::Cluster, vec![], vec![], ("10.96.0.10", "")),
+        (Base::Cluster, one.clone(), vec![], ("10.96.0.10", "8.8.8.8")),
+        (Base::Cluster, both.clone(), vec![], ("10.96.0.10", "8.8.8.8")),
+        (Base::Cluster, one.clone(), vec![(BACKUP, "10.0.0.2")], ("10.96.0.10", "10.0.0.2")),
+        (Base::Cluster, one.clone(), vec![(BACKUP, "127.0.0.1")], ("10.96.0.10", "8.8.8.8")),
+        (Base::Cluster, one.clone(), vec![(UPSTREAM, "10.0.0.2")], ("10.0.0.2", "")),
+        (Base::Cluster, one, vec![(UPSTREAM, "10.0.0.2"), (BACKUP, "10.0.0.3")], ("10.0.0.2", "10.0.0.3")),
+        (Base::Own, both, vec![], ("10.96.0.10", "8.8.8.8")),
+        (Base::Own, vec!["8.8.8.8", "10.96.0.10"], vec![], ("8.8.8.8,10.96.0.10", "")),
+        (Base::Own, vec!["1.1.1.1", "8.8.8.8"], vec![], ("1.1.1.1,8.8.8.8", "")),
+    ] {
+        let annotations: Value =
+            annotated.iter().map(|(setting, text)| (setting.annotation(), json!(text))).collect();
+        let dns = configured(base, &json!({"nameservers": own}), &annotations).expect("fits");
+        let found = (addresses(&dns.upstream), addresses(&dns.backup_upstream));
+        assert_eq!(found, (expected.0.to_owned(), expected.1.to_owned()), "{base:?} {own:?} {annotated:?}");
+    }
 }
 
 #[test]

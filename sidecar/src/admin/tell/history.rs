@@ -90,9 +90,10 @@ const UNDER_WAY: &str = "under_way";
 /// Which of several attempts decides an exchange.
 fn weight_of(result: ExchangeResult) -> u8 {
     match result {
-        ExchangeResult::Answer => 5,
-        ExchangeResult::Truncated => 4,
-        ExchangeResult::Failure => 3,
+        ExchangeResult::Answer => 6,
+        ExchangeResult::Truncated => 5,
+        ExchangeResult::Failure => 4,
+        ExchangeResult::Denial => 3,
         ExchangeResult::Unreachable => 2,
         ExchangeResult::Silent => 1,
         ExchangeResult::Overtaken => 0,

@@ -13,6 +13,7 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::upstream::check;
 use crate::upstream::token::Token;
+use crate::wire::Flags;
 
 const DEADLINE: Duration = limits::DEADLINE;
 
@@ -20,6 +21,10 @@ const DEADLINE: Duration = limits::DEADLINE;
 enum Does {
     /// Answers after that many milliseconds.
     Answer(u64),
+    /// Answers with records after that many milliseconds; the others have none, which only a backup server is asked about.
+    Records(u64),
+    /// NXDOMAIN after that many milliseconds.
+    Denies(u64),
     /// SERVFAIL after that many milliseconds.
     Fails(u64),
     /// A truncated answer at once.
@@ -29,7 +34,7 @@ enum Does {
     /// Nothing, ever.
     Silent,
 }
-use Does::{Answer, Fails, Refuses, Silent, Truncates};
+use Does::{Answer, Denies, Fails, Records, Refuses, Silent, Truncates};
 
 /// Servers that follow a script: the step and the milliseconds since the start in, what they do out. They note
 /// when they were asked for what, as `0 A, 300 A+`; a probe as `(A)`.
@@ -46,7 +51,7 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Network for Scripted<S> {
         let now = self.start.elapsed().as_millis() as u64;
         let letter = char::from(b'A' + step.server as u8);
         let name = format!("{letter}{}", if step.transport == Transport::Tcp { "+" } else { "" });
-        let is_probe = key.question() != QUESTION;
+        let is_probe = ![QUESTION, CLUSTER_QUESTION].contains(&key.question());
         self.asked
             .lock()
             .expect("not poisoned")
@@ -60,20 +65,23 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Network for Scripted<S> {
                 if is_left { Answer(1) } else { Silent }
             }
         };
-        let (after, flags) = match does {
-            Answer(after) => (after, 0x8180_u16),
-            Fails(after) => (after, 0x8182),
-            Truncates => (0, 0x8380),
+        let (after, flags, records) = match does {
+            Answer(after) => (after, 0x8180_u16, 0),
+            Records(after) => (after, 0x8180, 1),
+            Denies(after) => (after, 0x8183, 0),
+            Fails(after) => (after, 0x8182, 0),
+            Truncates => (0, 0x8380, 0),
             Refuses => return Err(io::ErrorKind::ConnectionRefused.into()),
             Silent => std::future::pending().await,
         };
         sleep(Duration::from_millis(after)).await;
         let [high, low] = flags.to_be_bytes();
-        Ok([&[0, 0, high, low, 0, 1, 0, 0, 0, 0, 0, 0], key.question()].concat())
+        Ok([&[0, 0, high, low, 0, 1, 0, records, 0, 0, 0, 0], key.question()].concat())
     }
 }
 
 const QUESTION: &[u8] = b"\x01a\x00\x00\x01\x00\x01";
+const CLUSTER_QUESTION: &[u8] = b"\x01a\x07cluster\x05local\x00\x00\x01\x00\x01";
 
 struct Setup<S> {
     state: Arc<State>,
@@ -85,11 +93,21 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
         Self::with_tier(0, servers, u32::MAX, script)
     }
 
+    /// The same, of which the last one is a backup server.
+    fn with_backup(servers: usize, script: S) -> Self {
+        let setup = Servers { servers, tier: 0, backup: 1, transport: UpstreamTransport::Auto };
+        Self::of(setup, u32::MAX, script)
+    }
+
     /// The same, of which the first ones are the shared tier. It answers so many checks and probes, unless it refuses
     /// everything; others follow the script.
     fn with_tier(tier: usize, servers: usize, checks: u32, script: S) -> Self {
-        let setup = Servers { servers, tier, transport: UpstreamTransport::Auto };
-        let state = Arc::new(State::new(setup, Metrics::new().0));
+        Self::of(Servers { servers, tier, backup: 0, transport: UpstreamTransport::Auto }, checks, script)
+    }
+
+    fn of(setup: Servers, checks: u32, script: S) -> Self {
+        let Servers { servers, tier, .. } = setup;
+        let state = Arc::new(State::new(setup, b"\x07cluster\x05local\0".to_vec(), Metrics::new().0));
         let checks = AtomicU32::new(checks);
         let network = Scripted { start: Instant::now(), script, tier, checks, asked: Mutex::default() };
         let setup = Self { state, network: Arc::new(network) };
@@ -110,10 +128,17 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
 
     /// One exchange: the RCODE of its answer and how many milliseconds it took.
     fn exchange(&self) -> impl Future<Output = (Result<u8, Failed>, u64)> + Send + use<S> {
+        self.exchange_of(QUESTION)
+    }
+
+    fn exchange_of(
+        &self,
+        question: &'static [u8],
+    ) -> impl Future<Output = (Result<u8, Failed>, u64)> + Send + use<S> {
         let (state, network) = (Arc::clone(&self.state), Arc::clone(&self.network));
         async move {
             let start = Instant::now();
-            let key = Key::new(QUESTION, Flags(Flags::RD), false);
+            let key = Key::new(question, Flags(Flags::RD), false);
             let response = race(&state, &*network, &key, start + DEADLINE).await;
             (response.map(|response| response[3] & 0xf), start.elapsed().as_millis() as u64)
         }
@@ -411,4 +436,5 @@ async fn while_the_servers_are_silent_one_refresh_is_allowed_in_an_interval() {
     assert_eq!(allowed, 2, "in 7 s");
 }
 
+mod backup;
 mod tier;

@@ -1,0 +1,153 @@
+//! A backup server, which may know other names: the pod's own nameserver beside cluster DNS.
+
+use super::*;
+
+const NXDOMAIN: Result<u8, Failed> = Ok(3);
+
+/// When the others count as silent, with the spread and a millisecond of the clock.
+const SILENT: std::ops::RangeInclusive<u64> = 2000..=2101;
+
+#[tokio::test(start_paused = true)]
+async fn a_first_server_that_is_slow_is_the_only_one_asked() {
+    for takes in [1, 300, 1900] {
+        let setup =
+            Setup::with_backup(2, move |step, _| if step.server == 0 { Records(takes) } else { Denies(1) });
+        for _ in 0..3 {
+            assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await, (ANSWERED, takes));
+        }
+        assert!(!setup.asked().contains('B'));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_server_that_becomes_slow_is_not_left() {
+    let setup = Setup::with_backup(2, |step, at| match step.server {
+        0 => Records(if at < 100 { 1 } else { 600 }),
+        _ => Denies(1),
+    });
+    for _ in 0..200 {
+        assert_eq!(setup.exchange().await.0, ANSWERED);
+    }
+    assert!(!setup.asked().contains('B'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_backup_server_denies_a_first_server_may_still_answer_within_5_s() {
+    for takes in [2500, 4500] {
+        let setup =
+            Setup::with_backup(2, move |step, _| if step.server == 0 { Records(takes) } else { Denies(1) });
+        assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await, (ANSWERED, takes));
+        assert!(setup.asked().contains('B'));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_first_server_denies_is_denied() {
+    let setup = Setup::with_backup(2, |step, _| if step.server == 0 { Denies(3) } else { Records(1) });
+    assert_eq!(setup.exchange().await, (NXDOMAIN, 3));
+    assert_eq!(setup.asked(), "0 A");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_server_that_loses_datagrams_is_the_only_one_asked() {
+    let sent = AtomicU32::new(0);
+    let setup = Setup::with_backup(2, move |step, _| match step.server {
+        0 if is_udp(step) && sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) => Silent,
+        0 => Records(1),
+        _ => Denies(1),
+    });
+    for _ in 0..100 {
+        assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await.0, ANSWERED, "{}", setup.asked());
+    }
+    assert!(!setup.asked().contains('B'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_backup_server_are_given_while_the_first_is_silent() {
+    let setup = Setup::with_backup(2, |step, _| if step.server == 0 { Silent } else { Records(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && SILENT.contains(&(took - 1)), "{took} ms");
+    for _ in 0..20 {
+        let (outcome, took) = setup.exchange().await;
+        assert!(outcome == ANSWERED && took <= 101, "it is known to be silent: {took} ms");
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(!setup.condition().is_down, "somebody answers");
+    let tries = setup.asked().matches('A').count();
+    assert!(tries <= 10, "its return is looked for with 1 of several questions: {tries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_server_that_is_back_is_the_first_again() {
+    let setup = Setup::with_backup(2, |step, at| match step.server {
+        0 if at < 20_000 => Silent,
+        _ => Records(1),
+    });
+    while setup.network.start.elapsed() < Duration::from_secs(30) {
+        assert_eq!(setup.exchange().await.0, ANSWERED);
+        sleep(Duration::from_millis(500)).await;
+    }
+    setup.asked();
+    assert_eq!(setup.exchange().await, (ANSWERED, 1));
+    assert!(setup.asked().ends_with(" A"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_name_fails_when_the_first_server_is_dead_and_the_backup_denies_it() {
+    for does in [|| Denies(1), || Answer(1)] {
+        let setup = Setup::with_backup(2, move |step, _| if step.server == 0 { Silent } else { does() });
+        assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await, (Err(Failed), 5000));
+        let (outcome, took) = setup.exchange_of(CLUSTER_QUESTION).await;
+        assert!(outcome == Err(Failed) && took <= 102, "nobody waits for the dead: {took} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outside_name_without_records_is_believed_while_the_first_server_is_silent() {
+    let setup = Setup::with_backup(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && SILENT.contains(&(took - 1)), "{took} ms");
+    let setup = Setup::with_backup(2, |step, _| if step.server == 0 { Silent } else { Denies(1) });
+    assert_eq!(setup.exchange().await, (Err(Failed), 5000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_server_that_fails_or_refuses_sends_the_question_on_immediately() {
+    for does in [|| Fails(1), || Refuses] {
+        let setup = Setup::with_backup(2, move |step, _| if step.server == 0 { does() } else { Records(1) });
+        for _ in 0..5 {
+            let (outcome, took) = setup.exchange().await;
+            assert!(outcome == ANSWERED && took <= 2, "{took} ms");
+        }
+    }
+    let setup = Setup::with_backup(2, |step, _| if step.server == 0 { Fails(1) } else { Denies(1) });
+    assert_eq!(setup.exchange().await, (SERVFAIL, 2), "the first has not denied it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_server_that_refuses_is_waited_for_and_not_once_it_is_known_to_be_gone() {
+    let setup = Setup::with_backup(2, |step, at| match step.server {
+        0 if at < 900 => Refuses,
+        0 => Records(1),
+        _ => Denies(1),
+    });
+    let (outcome, took) = setup.exchange_of(CLUSTER_QUESTION).await;
+    assert!(outcome == ANSWERED && (1000..=1000 + JITTER).contains(&took), "it restarts: {took} ms");
+    let setup = Setup::with_backup(2, |step, _| if step.server == 0 { Refuses } else { Denies(1) });
+    let (outcome, took) = setup.exchange_of(CLUSTER_QUESTION).await;
+    assert!(outcome == Err(Failed) && took <= 1000 + JITTER, "{took} ms");
+    let (outcome, took) = setup.exchange_of(CLUSTER_QUESTION).await;
+    assert!(outcome == Err(Failed) && took <= 2, "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_fails_leaves_the_question_with_the_one_before() {
+    let setup = Setup::new(2, |step, at| match step.server {
+        0 if at == 0 => Silent,
+        0 => Answer(1),
+        _ => Fails(1),
+    });
+    let (outcome, took) = setup.exchange().await;
+    assert!(outcome == ANSWERED && took < 4000, "{took} ms: {}", setup.asked());
+    assert_eq!(setup.asked().matches('B').count(), 1, "it has said that it cannot");
+}
