@@ -4,17 +4,19 @@
 //! has dnsPolicy `None`, and everything that the kubelet would have added is written out here
 //! (`kubernetes/pkg/kubelet/network/dns/dns.go`, `GetPodDNS` and `appendDNSConfig`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::table::{self, Setting};
-use podlocal_settings::{Settings, value};
+use podlocal_settings::table;
+use podlocal_settings::value;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+use servers::Servers;
 
 mod options;
+mod servers;
 
 /// The address that the pod asks: its own proxy.
 pub const PROXY: &str = "127.0.0.1";
@@ -27,9 +29,6 @@ const MOST_SEARCHES: usize = 32;
 
 /// The most characters of the search domains with blanks between them (`MaxDNSSearchListChars`).
 const MOST_SEARCH_CHARACTERS: usize = 2048;
-
-/// The most servers that each of the sidecar's settings takes.
-const MOST_SERVERS: usize = 8;
 
 /// Whose DNS the pod uses without us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,14 +96,8 @@ pub fn configure(
         return Err(Unfit::TooManyNameservers);
     }
     let mut mistakes = Vec::new();
-    let chosen = chosen(&table::UPSTREAM, &read.settings.upstream, &read.settings, &mut mistakes);
-    let shared_tier = shared_tier(base, !chosen.is_empty(), cluster, read, &mut mistakes);
-    let [upstream, mut backup_upstream] = servers(base, chosen, &own_nameservers, cluster, read)?;
-    let chosen_backup =
-        self::chosen(&table::BACKUP_UPSTREAM, &read.settings.backup_upstream, &read.settings, &mut mistakes);
-    if !chosen_backup.is_empty() {
-        backup_upstream = chosen_backup;
-    }
+    let Servers { upstream, backup_upstream, shared_tier } =
+        servers::servers(base, &own_nameservers, cluster, read, &mut mistakes)?;
 
     let mut nameservers = vec![PROXY.to_owned()];
     if read.settings.fallback_nameserver {
@@ -201,91 +194,6 @@ pub fn expansion(config: &Value) -> Expansion {
     let search = searches.into_iter().filter_map(|domain| value::search_domain(domain).ok()).collect();
     let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
     Expansion { search: without_duplicates(search), ndots: options::ndots(options) }
-}
-
-/// The servers to ask, and those to ask while they are silent. The first line that fits holds:
-///
-/// | the pod | upstream | backup, unless `backup-upstream` says which |
-/// |---|---|---|
-/// | `upstream` | that one | none |
-/// | dnsPolicy `ClusterFirst` | the cluster's DNS | its own nameservers, which the kubelet appends |
-/// | dnsPolicy `None`, and its first nameserver is the cluster's DNS | the cluster's among its own | its others |
-/// | dnsPolicy `None` | its own: for resolv.conf(5) they are one service | none |
-fn servers(
-    base: Base,
-    chosen: Vec<SocketAddr>,
-    own_nameservers: &[&str],
-    cluster: &Cluster,
-    read: &Read,
-) -> Result<[Vec<SocketAddr>; 2], Unfit> {
-    if !chosen.is_empty() {
-        return Ok([chosen, Vec::new()]);
-    }
-    let own = own_nameservers.iter().filter_map(|text| text.parse::<IpAddr>().ok());
-    let own = own.map(|address| SocketAddr::new(address, 53));
-    let own = without_duplicates(own.filter(|server| is_other(*server, &read.settings)).collect());
-    let is_clusters = |server: &SocketAddr| cluster.dns.contains(server);
-    match base {
-        Base::Cluster if cluster.dns.is_empty() => Err(Unfit::NoClusterDns),
-        Base::Cluster => {
-            let others = own.into_iter().filter(|server| !is_clusters(server)).collect();
-            Ok([cluster.dns.iter().copied().take(MOST_SERVERS).collect(), others])
-        }
-        Base::Own if own.is_empty() => Err(Unfit::NoNameserver),
-        Base::Own if own.first().is_some_and(is_clusters) => {
-            Ok(own.into_iter().partition(is_clusters).into())
-        }
-        Base::Own => Ok([own, Vec::new()]),
-    }
-}
-
-/// The shared tier that the proxy is told of. The first line that fits holds:
-///
-/// | the pod | the tier |
-/// |---|---|
-/// | `use-shared-tier: false` | none |
-/// | `shared-tier` | that one |
-/// | `upstream`, or a dnsPolicy `None` of its own | none: who has chosen whom to ask has chosen that |
-/// | anything else | the cluster's, if there is one |
-fn shared_tier(
-    base: Base,
-    has_chosen_upstream: bool,
-    cluster: &Cluster,
-    read: &Read,
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<SocketAddr> {
-    let chosen = chosen(&table::SHARED_TIER, &read.settings.shared_tier, &read.settings, mistakes);
-    let mut tier = match base {
-        _ if !read.settings.use_shared_tier => Vec::new(),
-        _ if !chosen.is_empty() => chosen,
-        Base::Cluster if !has_chosen_upstream => {
-            let known = cluster.told_tier().iter().copied();
-            known.filter(|server| is_other(*server, &read.settings)).collect()
-        }
-        Base::Cluster | Base::Own => Vec::new(),
-    };
-    tier.truncate(MOST_SERVERS);
-    tier
-}
-
-/// The servers that somebody has chosen with `setting`. An address at which the proxy itself would listen is none.
-fn chosen(
-    setting: &Setting,
-    given: &[SocketAddr],
-    settings: &Settings,
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<SocketAddr> {
-    let chosen: Vec<_> = given.iter().copied().filter(|server| is_other(*server, settings)).collect();
-    if chosen.len() < given.len() {
-        let expected = "servers other than the proxy itself";
-        let origin = format!("annotation {}", setting.annotation());
-        mistakes.push(Mistake::new(origin, &addresses(given), expected));
-    }
-    chosen
-}
-
-fn is_other(server: SocketAddr, settings: &Settings) -> bool {
-    !settings.listens_on(server) && !server.ip().is_unspecified()
 }
 
 /// Addresses as the sidecar's setting takes them: without the port where it is 53.

@@ -1,12 +1,26 @@
 //! What a response is worth.
 
-use podlocal_dns::upstream::Transport;
 use podlocal_dns::upstream::backup::Answer;
+use podlocal_dns::upstream::{Step, Transport};
+use tokio::time::Instant;
 
+use super::state::State;
+use crate::cache::key::Key;
 use crate::metrics::ExchangeResult;
-use crate::wire::{Flags, Message, Rcode};
+use crate::wire::{self, Flags, Message, Rcode};
 
-/// Everything but NOERROR and NXDOMAIN may be known better by another server.
+/// What that server's response to the question of that key is worth: a backup server is not believed everything.
+pub fn judge_of(state: &State, key: &Key, step: Step, response: &[u8], now: Instant) -> ExchangeResult {
+    let result = judge(response, step.transport);
+    if result != ExchangeResult::Answer || !state.is_backup(step.server) {
+        return result;
+    }
+    let is_cluster_name = wire::end_at(key.name(), state.zone()).is_some();
+    let is_believed = state.is_believed(backup_answer(response, is_cluster_name), now);
+    if is_believed { ExchangeResult::Answer } else { ExchangeResult::Denial }
+}
+
+/// What a response says of itself: everything but NOERROR and NXDOMAIN may be known better by another server.
 pub fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
     let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
     let flags = message.flags();
@@ -26,7 +40,7 @@ pub fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
 /// | NXDOMAIN | any: an alias of a name that does not exist | no name |
 /// | NOERROR | none | no data |
 /// | NOERROR | some | records |
-pub fn backup_answer(response: &[u8], is_cluster_name: bool) -> Answer {
+fn backup_answer(response: &[u8], is_cluster_name: bool) -> Answer {
     let message = Message::new(response);
     match message.map(|message| (message.rcode(), message.record_counts())) {
         Some((Rcode::NO_ERROR, [0, ..])) => Answer::NoData { is_cluster_name },
@@ -38,7 +52,6 @@ pub fn backup_answer(response: &[u8], is_cluster_name: bool) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire;
 
     #[test]
     fn a_response_is_judged_by_its_rcode_and_by_tc_over_udp() {

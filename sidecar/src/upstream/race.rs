@@ -17,7 +17,7 @@ use podlocal_dns::upstream::{Exchange, Reason, Recovery, Step, Transmission, Tra
 use tokio::time::{Instant, sleep_until};
 
 use super::attempts::{Attempt, Attempts};
-use super::judge::{backup_answer, judge};
+use super::judge::judge_of;
 use super::network::Network;
 use super::observers::Event;
 use super::state::State;
@@ -25,7 +25,6 @@ use super::{Failed, random};
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{ExchangeResult, Left, ResponseCode, Server};
-use crate::wire;
 
 /// Asks until a server answers or nobody can be waiting any more.
 pub async fn race(
@@ -152,7 +151,7 @@ impl<N: Network> Race<'_, N> {
         let Attempt { step, asked_at, .. } = *attempt;
         let took = now - asked_at;
         let result = match &outcome {
-            Ok(response) => self.judged(response, step, now),
+            Ok(response) => judge_of(self.state, self.key, step, response, now),
             Err(error) => {
                 tracing::debug!(%error, transport = step.transport.name(), "an upstream cannot be asked");
                 ExchangeResult::Unreachable
@@ -197,21 +196,6 @@ impl<N: Network> Race<'_, N> {
                 self.drop_attempts(now, |_| true);
                 Next::Done(response)
             }
-        }
-    }
-
-    fn judged(&self, response: &[u8], step: Step, now: Instant) -> ExchangeResult {
-        match judge(response, step.transport) {
-            ExchangeResult::Answer if self.state.is_backup(step.server) => {
-                let answer =
-                    backup_answer(response, wire::end_at(self.key.name(), self.state.zone()).is_some());
-                if self.state.is_believed(answer, now) {
-                    ExchangeResult::Answer
-                } else {
-                    ExchangeResult::Denial
-                }
-            }
-            result => result,
         }
     }
 

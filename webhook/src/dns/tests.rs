@@ -3,6 +3,7 @@
 use super::*;
 use crate::annotations;
 use crate::cluster::Tier;
+use podlocal_settings::table::Setting;
 
 fn cluster() -> Cluster {
     Cluster {
