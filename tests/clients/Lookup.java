@@ -1,16 +1,26 @@
-/** Lookup KIND NAME by Java's InetAddress. Prints a line for each answer, or `missing`. */
+/**
+ * Lookup KIND NAME [KIND NAME]... by Java's InetAddress. For each prints a line for each answer, or `missing`, or `failed` and
+ * why; then `--`.
+ */
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 
 public final class Lookup {
     public static void main(String[] words) {
+        for (int at = 0; at + 1 < words.length; at += 2) {
+            answer(words[at], words[at + 1]);
+            System.out.println("--");
+        }
+    }
+
+    private static void answer(String kind, String name) {
         try {
-            if (words[0].equals("ptr")) {
-                String name = InetAddress.getByName(words[1]).getCanonicalHostName();
-                System.out.println(name.equals(words[1]) ? "missing" : name);
+            if (kind.equals("reverse")) {
+                String found = InetAddress.getByName(name).getCanonicalHostName();
+                System.out.println(found.equals(name) ? "missing" : found);
                 return;
             }
-            for (InetAddress address : InetAddress.getAllByName(words[1])) {
+            for (InetAddress address : InetAddress.getAllByName(name)) {
                 System.out.println(address.getHostAddress());
             }
         } catch (UnknownHostException error) {

@@ -1,4 +1,5 @@
-// lookup KIND NAME by Go's own resolver. Prints a line for each answer, or `missing`, or `failed` and why.
+// lookup KIND NAME [KIND NAME]... by Go's own resolver. For each prints a line for each answer, or `missing`, or `failed`
+// and why; then `--`.
 package main
 
 import (
@@ -10,24 +11,14 @@ import (
 )
 
 func main() {
-	kind, name := os.Args[1], os.Args[2]
-	resolver := &net.Resolver{PreferGo: true}
-	var lines []string
-	var err error
-	switch kind {
-	case "ptr":
-		lines, err = resolver.LookupAddr(context.Background(), name)
-	case "txt":
-		lines, err = resolver.LookupTXT(context.Background(), name)
-	case "srv":
-		var records []*net.SRV
-		_, records, err = resolver.LookupSRV(context.Background(), "", "", name)
-		for _, record := range records {
-			lines = append(lines, fmt.Sprintf("%d %s", record.Port, record.Target))
-		}
-	default:
-		lines, err = resolver.LookupHost(context.Background(), name)
+	for at := 1; at+1 < len(os.Args); at += 2 {
+		answer(os.Args[at], os.Args[at+1])
+		fmt.Println("--")
 	}
+}
+
+func answer(kind, name string) {
+	lines, err := lookup(kind, name)
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
 		fmt.Println("missing")
@@ -36,5 +27,36 @@ func main() {
 	}
 	for _, line := range lines {
 		fmt.Println(line)
+	}
+}
+
+func lookup(kind, name string) (lines []string, err error) {
+	resolver, ctx := &net.Resolver{PreferGo: true}, context.Background()
+	switch kind {
+	case "reverse":
+		return resolver.LookupAddr(ctx, name)
+	case "txt":
+		return resolver.LookupTXT(ctx, name)
+	case "srv":
+		_, records, err := resolver.LookupSRV(ctx, "", "", name)
+		for _, record := range records {
+			lines = append(lines, fmt.Sprintf("%d %s", record.Port, record.Target))
+		}
+		return lines, err
+	case "mx":
+		records, err := resolver.LookupMX(ctx, name)
+		for _, record := range records {
+			lines = append(lines, fmt.Sprintf("%d %s", record.Pref, record.Host))
+		}
+		return lines, err
+	case "a", "aaaa":
+		network := map[string]string{"a": "ip4", "aaaa": "ip6"}[kind]
+		addresses, err := resolver.LookupIP(ctx, network, name)
+		for _, address := range addresses {
+			lines = append(lines, address.String())
+		}
+		return lines, err
+	default:
+		return resolver.LookupHost(ctx, name)
 	}
 }

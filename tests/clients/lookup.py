@@ -1,15 +1,25 @@
-"""lookup.py KIND NAME by Python's socket module. Prints a line for each answer, or `missing`, or `failed` and why."""
+"""lookup.py KIND NAME [KIND NAME]... by Python's socket module. For each prints a line for each answer, or `missing`, or
+`empty` where the name exists without such records, or `failed` and why; then `--`."""
 import socket
 import sys
 
-kind, name = sys.argv[1:]
-try:
-    if kind == "ptr":
-        print(socket.gethostbyaddr(name)[0])
-    else:
-        for found in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
+FAMILIES = {"address": socket.AF_UNSPEC, "a": socket.AF_INET, "aaaa": socket.AF_INET6}
+NO_ANSWER = {socket.EAI_NONAME: "missing", socket.EAI_NODATA: "empty"}
+
+
+def answer(kind, name):
+    try:
+        if kind == "reverse":
+            print(socket.gethostbyaddr(name)[0])
+            return
+        for found in socket.getaddrinfo(name, None, FAMILIES[kind], socket.SOCK_STREAM):
             print(found[4][0])
-except socket.herror as error:
-    print("missing" if error.errno == 1 else f"failed {error}")
-except socket.gaierror as error:
-    print("missing" if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else f"failed {error}")
+    except socket.herror as error:
+        print("missing" if error.errno == 1 else f"failed {error}")
+    except socket.gaierror as error:
+        print(NO_ANSWER.get(error.errno, f"failed {error}"))
+
+
+for at in range(1, len(sys.argv) - 1, 2):
+    answer(*sys.argv[at : at + 2])
+    print("--")

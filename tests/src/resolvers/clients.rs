@@ -7,10 +7,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hickory_proto::rr::RecordType;
+
 use super::questions::Kind;
 use crate::failure::{Failure, Tried};
 use crate::pod::Executed;
 use crate::programs::target_directory;
+
+/// What stands behind each answer.
+const END: &str = "--";
 
 /// A resolver that programs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub enum Answer {
     Found(Vec<String>),
     /// That there is none.
     Missing,
+    /// That the name exists, without such records; not every resolver tells it from the above.
+    Empty,
     /// Nothing that tells.
     Failed(String),
 }
@@ -99,7 +106,9 @@ impl Client {
         fs::create_dir_all(&out).tried(|| format!("making {}", out.display()))?;
         let mut command = Command::new(self.needs().0);
         match self {
-            Self::Glibc => command.args(["-O2", "-o"]).arg(out.join("glibc")).arg(source("lookup.c")),
+            Self::Glibc => {
+                command.args(["-O2", "-o"]).arg(out.join("glibc")).arg(source("lookup.c")).arg("-lresolv")
+            }
             Self::Musl => {
                 command.args(["-static", "-O2", "-o"]).arg(out.join("musl")).arg(source("lookup.c"))
             }
@@ -119,49 +128,113 @@ impl Client {
         Err(Failure::new(format!("{}: {}", self.needs().0, String::from_utf8_lossy(&output.stderr))))
     }
 
-    /// The words that ask it; `None`: it has no way to.
-    pub fn words(self, kind: Kind, name: &str) -> Result<Option<Vec<String>>, Failure> {
-        let out = |name: &str| directory().map(|directory| directory.join(name).display().to_string());
-        let script = |name: &str| source(name).display().to_string();
-        let by_name = [kind.word().to_owned(), name.to_owned()];
-        let libc_can = matches!(kind, Kind::Address | Kind::Ptr);
-        let program: Vec<String> = match self {
-            Self::Glibc if libc_can => vec![out("glibc")?],
-            Self::Musl if libc_can => vec![out("musl")?],
-            Self::Go => vec![out("go")?],
-            // It starts sooner, and resolves as ever.
-            Self::Java if libc_can => {
-                ["java", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", &out("")?, "Lookup"]
-                    .map(str::to_owned)
-                    .into()
-            }
-            Self::NodeLookup if libc_can => vec!["node".into(), script("lookup.js"), "lookup".into()],
-            Self::NodeResolve => vec!["node".into(), script("lookup.js"), "resolve".into()],
-            Self::Python if libc_can => vec!["python3".into(), script("lookup.py")],
-            Self::Getent if kind == Kind::Address => return Ok(Some(words(&["getent", "ahosts", name]))),
-            Self::Getent if kind == Kind::Ptr => return Ok(Some(words(&["getent", "hosts", name]))),
-            Self::Busybox if libc_can => return Ok(Some(words(&["busybox", "nslookup", name]))),
-            Self::Dig => {
-                let mut dig = words(&["dig", "+search", "+noall", "+comments", "+answer"]);
-                dig.extend(match kind {
-                    Kind::Address => words(&[name, "A", name, "AAAA"]),
-                    Kind::Ptr => words(&["-x", name]),
-                    Kind::Srv => words(&[name, "SRV"]),
-                    Kind::Txt => words(&[name, "TXT"]),
-                });
-                return Ok(Some(dig));
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(program.into_iter().chain(by_name).collect()))
+    /// Whether it has a way to ask for that.
+    pub fn can_ask(self, kind: Kind) -> bool {
+        use RecordType::{A, AAAA, HTTPS, MX, SRV, TXT};
+        match (self, kind) {
+            (Self::Dig, _) | (_, Kind::Address | Kind::Reverse) => true,
+            (Self::Go | Self::NodeResolve, Kind::Srv | Kind::Txt) => true,
+            (Self::Glibc | Self::Musl, Kind::Type(_)) => true,
+            (Self::Go, Kind::Type(rtype)) => [A, AAAA, MX, SRV, TXT].contains(&rtype),
+            (Self::NodeResolve | Self::Busybox, Kind::Type(rtype)) => rtype != HTTPS,
+            (Self::Getent | Self::Python | Self::NodeLookup, Kind::Type(rtype)) => [A, AAAA].contains(&rtype),
+            _ => false,
+        }
     }
 
-    /// What its output says.
-    pub fn read(self, kind: Kind, executed: &Executed) -> Answer {
-        let output = &executed.output;
+    /// The words that ask it all of that, one after the other.
+    pub fn words(self, asked: &[(Kind, &str)]) -> Result<Vec<String>, Failure> {
+        let out = |name: &str| directory().map(|directory| directory.join(name).display().to_string());
+        let script = |name: &str| source(name).display().to_string();
+        let mut program = match self {
+            Self::Glibc => vec![out("glibc")?],
+            Self::Musl => vec![out("musl")?],
+            Self::Go => vec![out("go")?],
+            // It starts sooner, and resolves as ever.
+            Self::Java => {
+                words(&["java", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", &out("")?, "Lookup"])
+            }
+            Self::NodeLookup => vec!["node".into(), script("lookup.js"), "lookup".into()],
+            Self::NodeResolve => vec!["node".into(), script("lookup.js"), "resolve".into()],
+            Self::Python => vec!["python3".into(), script("lookup.py")],
+            Self::Getent | Self::Busybox => {
+                let line = |(kind, name): &(Kind, &str)| format!("{}; echo {END}", self.command(*kind, name));
+                let lines: Vec<_> = asked.iter().map(line).collect();
+                return Ok(words(&["sh", "-c", &lines.join("\n")]));
+            }
+            Self::Dig => {
+                let mut dig = words(&["dig", "+search", "+noall", "+comments", "+answer"]);
+                for &(kind, name) in asked {
+                    dig.extend(match kind {
+                        Kind::Address => words(&[name, "A", name, "AAAA"]),
+                        Kind::Reverse => words(&["-x", name]),
+                        _ => vec![name.to_owned(), kind.word()],
+                    });
+                }
+                return Ok(dig);
+            }
+        };
+        program.extend(asked.iter().flat_map(|(kind, name)| [kind.word(), (*name).to_owned()]));
+        Ok(program)
+    }
+
+    /// What is typed for one question, for those that are no program of this repository.
+    fn command(self, kind: Kind, name: &str) -> String {
+        match (self, kind) {
+            (Self::Getent, Kind::Reverse) => format!("getent hosts {name}"),
+            (Self::Getent, Kind::Type(RecordType::A)) => format!("getent ahostsv4 {name}"),
+            (Self::Getent, Kind::Type(_)) => format!("getent ahostsv6 {name}"),
+            (Self::Getent, _) => format!("getent ahosts {name}"),
+            (_, Kind::Type(_)) => format!("busybox nslookup -type={} {name}", kind.word()),
+            _ => format!("busybox nslookup {name}"),
+        }
+    }
+
+    /// What its output says to each of the questions.
+    pub fn read(self, asked: &[(Kind, &str)], executed: &Executed) -> Result<Vec<Answer>, Failure> {
+        let parts = self.parts(asked.len(), &executed.output);
+        if parts.len() != asked.len() {
+            let (name, output) = (self.name(), executed.output.trim());
+            return Err(Failure::new(format!(
+                "{name}: {} answers to {} questions\n{output}\n{}",
+                parts.len(),
+                asked.len(),
+                executed.error
+            )));
+        }
+        Ok(asked.iter().zip(parts).map(|((kind, _), part)| self.read_one(*kind, &part)).collect())
+    }
+
+    /// The output, question by question.
+    fn parts(self, count: usize, output: &str) -> Vec<String> {
+        if self == Self::Dig && count == 1 {
+            return vec![output.to_owned()];
+        }
+        let mut parts = Vec::new();
+        for line in output.lines() {
+            let begins = line == ";; Got answer:" || line == ";; no servers could be reached";
+            if self == Self::Dig && begins || parts.is_empty() {
+                parts.push(String::new());
+            }
+            match parts.last_mut() {
+                _ if line == END => parts.push(String::new()),
+                Some(part) => *part += &format!("{line}\n"),
+                None => {}
+            }
+        }
+        // dig has a line about itself before the first answer, the others nothing behind the last.
+        if self == Self::Dig {
+            parts.remove(0)
+        } else {
+            parts.pop().unwrap_or_default()
+        };
+        parts
+    }
+
+    fn read_one(self, kind: Kind, output: &str) -> Answer {
         let found: Vec<String> = match self {
             Self::Getent => {
-                let column = usize::from(kind == Kind::Ptr);
+                let column = usize::from(kind == Kind::Reverse);
                 let fields = output.lines().filter_map(|line| line.split_whitespace().nth(column));
                 fields.map(str::to_owned).collect()
             }
@@ -170,6 +243,7 @@ impl Client {
                     line.split_once("status: ").is_some_and(|(_, rest)| {
                         !rest.starts_with("NOERROR") && !rest.starts_with("NXDOMAIN")
                     }) || line.contains("timed out")
+                        || line.contains("no servers could be reached")
                 };
                 if let Some(line) = output.lines().find(is_bad) {
                     return Answer::Failed(line.to_owned());
@@ -179,18 +253,26 @@ impl Client {
             Self::Busybox => of_busybox(kind, output),
             _ => match output.lines().next() {
                 Some("missing") => Vec::new(),
+                Some("empty") => return Answer::Empty,
                 Some(line) if !line.starts_with("failed") => output.lines().map(str::to_owned).collect(),
-                _ => return Answer::Failed(format!("{} {}", output.trim(), executed.error.trim())),
+                _ => return Answer::Failed(output.trim().to_owned()),
             },
         };
         let tidy = |line: String| match kind {
             // Java writes every group of an IPv6 address.
             Kind::Address => line.parse::<IpAddr>().map_or(line, |address| address.to_string()),
             Kind::Txt => line.replace(['"', ' '], ""),
-            _ => line.trim_end_matches('.').to_ascii_lowercase(),
+            Kind::Srv | Kind::Reverse => line.trim_end_matches('.').to_ascii_lowercase(),
+            Kind::Type(_) => line,
         };
         let found: BTreeSet<_> = found.into_iter().map(tidy).collect();
-        if found.is_empty() { Answer::Missing } else { Answer::Found(found.into_iter().collect()) }
+        let is_empty =
+            self == Self::Dig && matches!(kind, Kind::Type(_)) && output.contains("status: NOERROR");
+        match (found.is_empty(), is_empty) {
+            (false, _) => Answer::Found(found.into_iter().collect()),
+            (true, false) => Answer::Missing,
+            (true, true) => Answer::Empty,
+        }
     }
 }
 
@@ -200,9 +282,11 @@ fn of_dig(kind: Kind, line: &str) -> Option<String> {
     let data = |from: usize| fields.get(from..).map(|rest| rest.join(" "));
     match (kind, *fields.get(3)?) {
         _ if line.starts_with(';') => None,
-        (Kind::Address, "A" | "AAAA") | (Kind::Ptr, "PTR") | (Kind::Txt, "TXT") => data(4),
+        (Kind::Address, "A" | "AAAA") | (Kind::Reverse, "PTR") | (Kind::Txt, "TXT") => data(4),
         // Priority and weight are left out.
         (Kind::Srv, "SRV") => data(6),
+        (Kind::Type(RecordType::ANY), _) => data(3),
+        (Kind::Type(rtype), word) if word == rtype.to_string() => data(4),
         _ => None,
     }
 }
@@ -210,7 +294,11 @@ fn of_dig(kind: Kind, line: &str) -> Option<String> {
 /// What follows the block about the server.
 fn of_busybox(kind: Kind, output: &str) -> Vec<String> {
     let answers = output.lines().skip_while(|line| !line.is_empty());
-    let separator = if kind == Kind::Ptr { "name = " } else { "Address: " };
+    let separator = match kind {
+        Kind::Reverse => "name = ",
+        Kind::Type(rtype) if ![RecordType::A, RecordType::AAAA].contains(&rtype) => " = ",
+        _ => "Address: ",
+    };
     answers.filter_map(|line| line.split_once(separator)).map(|(_, data)| data.trim().to_owned()).collect()
 }
 

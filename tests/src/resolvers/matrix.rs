@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::clients::{Answer, Client};
-use super::questions::Question;
+use super::questions::{Kind, Question};
 use crate::cluster::Cluster;
 use crate::failure::Failure;
+use crate::pod::Running;
 
 /// How long queries that follow an answer are waited for.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -45,11 +46,11 @@ impl Cell {
         question: &Question,
         [direct, injected]: [&Cluster; 2],
     ) -> Result<Option<Self>, Failure> {
-        let Some(words) = client.words(question.kind, question.name)? else { return Ok(None) };
-        let (direct, injected) = tokio::join!(
-            try_way(client, question, direct, &words),
-            try_way(client, question, injected, &words)
-        );
+        if !client.can_ask(question.kind) {
+            return Ok(None);
+        }
+        let (direct, injected) =
+            tokio::join!(try_way(client, question, direct), try_way(client, question, injected));
         Ok(Some(Self { client, question: question.clone(), direct: direct?, injected: injected? }))
     }
 
@@ -103,28 +104,36 @@ impl Cell {
     }
 }
 
-async fn try_way(
-    client: Client,
-    question: &Question,
-    cluster: &Cluster,
-    words: &[String],
-) -> Result<Way, Failure> {
-    let pod = json!({
-        "metadata": { "name": "app" },
-        "spec": {
-            "restartPolicy": "Never",
-            "containers": [{ "name": "app", "image": "example/app:1", "command": ["sleep", "300"] }],
-        },
-    });
-    let running = cluster.create(pod, "default").await?;
-    running.started("app").await?;
+async fn try_way(client: Client, question: &Question, cluster: &Cluster) -> Result<Way, Failure> {
+    let running = start(cluster, json!({ "metadata": { "name": "app" } })).await?;
     cluster.dns.reset_counts();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let executed = running.execute("app", &words).await?;
+    let answers = ask(client, &[(question.kind, question.name)], &running).await?;
     sleep(SETTLE).await;
     let counts = cluster.dns.counts();
     let names = counts.names().count();
-    Ok(Way { answer: client.read(question.kind, &executed), queries: counts.total(), names })
+    let answer = answers.into_iter().next().unwrap_or(Answer::Missing);
+    Ok(Way { answer, queries: counts.total(), names })
+}
+
+/// Runs a pod of the namespace `default` that waits for [`ask`].
+pub(super) async fn start(cluster: &Cluster, mut pod: Value) -> Result<Running, Failure> {
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["containers"] =
+        json!([{ "name": "app", "image": "example/app:1", "command": ["sleep", "300"] }]);
+    let running = cluster.create(pod, "default").await?;
+    running.started("app").await?;
+    Ok(running)
+}
+
+/// What a client gets in a pod, question by question.
+pub(super) async fn ask(
+    client: Client,
+    asked: &[(Kind, &str)],
+    pod: &Running,
+) -> Result<Vec<Answer>, Failure> {
+    let words = client.words(asked)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    client.read(asked, &pod.execute("app", &words).await?)
 }
 
 /// All cells as a table in Markdown: a line for each question, a column for each client.

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{RData, RecordType};
 
 use crate::cluster_dns::World;
 
@@ -13,21 +13,24 @@ pub enum Kind {
     /// Its addresses, of both families.
     Address,
     /// The name of an address.
-    Ptr,
+    Reverse,
     /// Ports and targets of a service.
     Srv,
     /// Its text.
     Txt,
+    /// All that its records of this type say.
+    Type(RecordType),
 }
 
 impl Kind {
     /// The word that the clients of this repository take.
-    pub fn word(self) -> &'static str {
+    pub fn word(self) -> String {
         match self {
-            Self::Address => "address",
-            Self::Ptr => "ptr",
-            Self::Srv => "srv",
-            Self::Txt => "txt",
+            Self::Address => "address".to_owned(),
+            Self::Reverse => "reverse".to_owned(),
+            Self::Srv => "srv".to_owned(),
+            Self::Txt => "txt".to_owned(),
+            Self::Type(rtype) => rtype.to_string().to_lowercase(),
         }
     }
 }
@@ -102,6 +105,6 @@ pub fn questions() -> Vec<Question> {
                 "2222 10-244-1-12.peers.default.svc.cluster.local",
             ],
         ),
-        ask("PTR", Kind::Ptr, "10.96.8.8", &["db.prod.svc.cluster.local"]),
+        ask("PTR", Kind::Reverse, "10.96.8.8", &["db.prod.svc.cluster.local"]),
     ]
 }
