@@ -128,11 +128,12 @@ impl Search {
         }
     }
 
-    /// Whether an NXDOMAIN to A answers that question, too (RFC 2308 section 5). CoreDNS says NXDOMAIN to TXT
-    /// where it has addresses, so inside the cluster domain only addresses share it.
+    /// Whether an NXDOMAIN to A answers that question, too (RFC 2308 section 5). Where CoreDNS answers from the cluster, only
+    /// addresses share it: it says NXDOMAIN to TXT where it has addresses, and to A where it has the PTR of a Service.
     pub fn shares_missing(&self, key: &Key) -> bool {
         let (_, class) = key.type_and_class();
-        class == CLASS_IN && (is_address(key) || self.zone_at(key.name()).is_none())
+        let is_served = self.zone_at(key.name()).is_some() || is_reverse(key.name());
+        class == CLASS_IN && (is_address(key) || !is_served)
     }
 
     /// Whether that name is what another proxy probes with: `<digits>.podlocal-dns-probe.<zone>`.
@@ -246,6 +247,13 @@ impl Search {
 /// Whether a name is meant for the cluster: `svc` is no top-level domain.
 pub fn ends_in_svc(name: &[u8]) -> bool {
     wire::labels(name).last().is_some_and(|(label, _)| label == b"svc")
+}
+
+/// Whether a name belongs to an address (RFC 1035 section 3.5, RFC 3596 section 2.5).
+fn is_reverse(name: &[u8]) -> bool {
+    [b"\x07in-addr\x04arpa\x00".as_slice(), b"\x03ip6\x04arpa\x00"]
+        .iter()
+        .any(|zone| end_at(name, zone).is_some())
 }
 
 /// A port's protocol; CoreDNS takes it without the underscore, too (`parseRequest` in `plugin/kubernetes/parse.go`).

@@ -3,6 +3,7 @@ use crate::wire::Flags;
 
 const TYPE_SRV: u16 = 33;
 const TYPE_TXT: u16 = 16;
+const TYPE_PTR: u16 = 12;
 
 fn settings(assist: SearchAssist) -> Settings {
     let mut settings = Settings::defaults();
@@ -256,11 +257,16 @@ fn the_ladder_is_the_c_librarys() {
 }
 
 #[test]
-fn one_nxdomain_holds_for_all_types_and_inside_the_cluster_domain_for_addresses_only() {
+fn one_nxdomain_holds_for_all_types_and_where_the_cluster_answers_for_addresses_only() {
     let search = Search::new(&settings(SearchAssist::Full));
     assert!(search.shares_missing(&key("www.example.com", TYPE_TXT)));
     assert!(search.shares_missing(&key("db.web.svc.cluster.local", TYPE_A)));
     assert!(!search.shares_missing(&key("svc.cluster.local", TYPE_TXT)));
+    for name in ["8.8.96.10.in-addr.arpa", "7.0.0.0.6.9.0.0.d.f.ip6.arpa", "in-addr.arpa"] {
+        assert!(!search.shares_missing(&key(name, TYPE_PTR)), "{name}");
+        assert!(search.shares_missing(&key(name, TYPE_AAAA)), "{name}");
+    }
+    assert!(search.shares_missing(&key("8.8.96.10.xin-addr.arpa", TYPE_PTR)));
 }
 
 #[test]
