@@ -46,7 +46,8 @@ impl<U: Upstream> Resolver<U> {
     ///
     /// | a candidate | then |
     /// |---|---|
-    /// | exists, with or without a record of this type | it is the answer, as an alias |
+    /// | exists | it is the answer, as an alias |
+    /// | exists without a record of this type | that is the answer, without an alias: a client that searches on after it does |
     /// | is missing | the next one; after the last the name as it stands |
     /// | fails | the same, but what is found later is not kept, and if nothing is found, that is SERVFAIL |
     /// | fails, and every server refuses | SERVFAIL: there is nobody to ask about another name |
@@ -158,7 +159,7 @@ fn remaining(entry: &Entry) -> u32 {
     entry.remaining(now()).as_secs() as u32
 }
 
-/// A response to `key` that says that its name is an alias of `name`, and what `answer` says of that.
+/// A response to `key` that says what `answer` says of `name`: that it is an alias of that, unless there is nothing there.
 fn alias(key: &Key, name: &[u8], answer: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut message = Message::from_vec(answer).map_err(|_| Malformed)?;
     let decoded = |name: &[u8]| Name::from_bytes(name).map_err(|_| Malformed);
@@ -169,7 +170,9 @@ fn alias(key: &Key, name: &[u8], answer: &[u8]) -> Result<Vec<u8>, Malformed> {
         message.answers.iter().chain(&message.authorities).map(|record| record.ttl).min().unwrap_or_default();
     let alias = Record::from_rdata(owner.clone(), ttl, RData::CNAME(CNAME(target)));
     message.queries = vec![Query::query(owner, RecordType::from(kind))];
-    message.answers.insert(0, alias);
+    if !message.answers.is_empty() {
+        message.answers.insert(0, alias);
+    }
     message.to_vec().map_err(|_| Malformed)
 }
 
@@ -203,11 +206,16 @@ mod tests {
     fn a_name_of_any_bytes_is_the_owner_of_its_alias() {
         let name = b"\x04a. \xff\x01b\x03svc\x00";
         let question = wire::question(name, 1, 1);
-        let mut answer = vec![0, 0, 0x85, 0x83, 0, 1, 0, 0, 0, 0, 0, 0];
+        let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
         answer.extend_from_slice(&question);
+        answer.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x01");
         let key = Key::new(&question, Flags(Flags::RD), false);
         let alias = alias(&key, b"\x01c\x00", &answer).expect("an alias");
         assert!(alias.starts_with(&answer[..4]) && alias[12..].starts_with(&question));
         assert_eq!(alias[12 + question.len()..][..2], [0xc0, 12], "a pointer to the question");
+        answer.truncate(12 + question.len());
+        answer[7] = 0;
+        let nothing = super::alias(&key, b"\x01c\x00", &answer).expect("an answer");
+        assert_eq!(nothing, answer, "no alias leads to nothing");
     }
 }

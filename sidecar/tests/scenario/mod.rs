@@ -166,6 +166,7 @@ fn compare(
                 let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
                 answer.metadata.response_code == ResponseCode::NoError && answer.answers.iter().all(is_alias)
             }
+            "empty" => answer.answers.is_empty(),
             "ttl" => {
                 let ttl = next();
                 first.is_some_and(|record| record.ttl.to_string() == ttl)
