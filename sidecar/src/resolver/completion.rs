@@ -124,6 +124,14 @@ impl<U: Upstream> Resolver<U> {
             self.nested_question(own.with_type(TYPE_A)).await?;
             entry = self.reconciled(&own, entry).await?;
         }
+        let is_nodata = !entry.is_positive() && !entry.is_nxdomain();
+        if is_nodata && !search::is_address(&own) && self.search.zone_at(own.name()).is_some() {
+            // CoreDNS says NODATA to TXT of names that do not exist (`Services` in `plugin/kubernetes/kubernetes.go`).
+            let address = self.nested_question(own.with_type(TYPE_A)).await?;
+            if address.is_missing_name() {
+                return Ok(address);
+            }
+        }
         let is_over = mode == Mode::Anew && !entry.is_nxdomain();
         Ok(if is_over { self.question(&own, mode).await?.0 } else { entry })
     }
