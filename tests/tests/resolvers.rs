@@ -1,5 +1,6 @@
 //! Every real resolver gets from an injected pod what it gets without injection, or what is right; and wherever it went
-//! through the search list, cluster DNS is asked less. The matrix is printed, and left in cargo's target directory.
+//! through the search list, cluster DNS is asked less. The matrix is printed, and left in cargo's target directory. In pods of
+//! every `ndots`, names of every length, type and place are found as without injection.
 
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -9,14 +10,16 @@ use podlocal_tests::failure::Failure;
 use podlocal_tests::node;
 use podlocal_tests::programs::target_directory;
 use podlocal_tests::resolvers::clients::Client;
+use podlocal_tests::resolvers::differential::{self, Outcome};
 use podlocal_tests::resolvers::matrix::{Cell, table};
 use podlocal_tests::resolvers::questions::{questions, world};
 use podlocal_tests::testbed::{self, Test, Testbed};
 
 static CELLS: Mutex<Vec<Cell>> = Mutex::new(Vec::new());
+static OUTCOMES: Mutex<Vec<Outcome>> = Mutex::new(Vec::new());
 
 fn main() -> ExitCode {
-    let code = testbed::run(Client::ALL.map(test).into());
+    let code = testbed::run(Client::ALL.into_iter().flat_map(tests).collect());
     let cells = CELLS.lock().unwrap_or_else(PoisonError::into_inner);
     if !cells.is_empty() {
         let text = table(&questions(), &cells);
@@ -28,16 +31,39 @@ fn main() -> ExitCode {
             let _ = std::fs::write(target.join("resolvers.md"), text);
         }
     }
+    let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|outcome| Client::ALL.iter().position(|client| *client == outcome.client));
+    if !outcomes.is_empty() {
+        println!("pods of every ndots, directly and injected\n\n{}", differential::table(&outcomes));
+    }
     code
 }
 
-fn test(client: Client) -> Test {
-    let name = format!("no_answer_is_worse_and_no_search_is_longer: {}", client.name());
+fn tests(client: Client) -> [Test; 2] {
     let reason = client.is_missing();
     if reason.is_none() && !node::is_inside() && !testbed::is_listing() {
         client.build().unwrap_or_else(|failure| panic!("{failure}"));
     }
-    Test::new(name, reason, move |testbed| Box::pin(compare(client, testbed)))
+    let test = |rule: &str| format!("{rule}: {}", client.name());
+    [
+        Test::new(test("no_answer_is_worse_and_no_search_is_longer"), reason.clone(), move |testbed| {
+            Box::pin(compare(client, testbed))
+        }),
+        Test::new(test("no_ndots_changes_what_is_found"), reason, move |testbed| {
+            Box::pin(compare_ndots(client, testbed))
+        }),
+    ]
+}
+
+async fn compare_ndots(client: Client, testbed: Testbed) -> Result<(), Failure> {
+    let world = differential::world();
+    let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world.clone());
+    let (direct, injected) = (start(Between::Nothing).await?, start(Between::Sidecars).await?);
+    let outcome = differential::compare(client, [&direct, &injected]).await?;
+    let faults = outcome.faults.clone();
+    OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
 }
 
 async fn compare(client: Client, testbed: Testbed) -> Result<(), Failure> {

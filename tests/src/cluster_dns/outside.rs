@@ -23,7 +23,8 @@ pub(super) fn answer(world: &World, question: &Query) -> Answer {
             return answer;
         };
         let of_type = |wanted: RecordType| {
-            let matching = records.iter().filter(move |(data, _)| data.record_type() == wanted);
+            let is_it = move |data: &RData| wanted == RecordType::ANY || data.record_type() == wanted;
+            let matching = records.iter().filter(move |(data, _)| is_it(data));
             matching.map(|(data, ttl)| Record::from_rdata(name.clone(), *ttl, data.clone()))
         };
         let found: Vec<Record> = of_type(question.query_type()).collect();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::mem;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -132,9 +133,10 @@ impl Client {
     pub fn can_ask(self, kind: Kind) -> bool {
         use RecordType::{A, AAAA, HTTPS, MX, SRV, TXT};
         match (self, kind) {
-            (Self::Dig, _) | (_, Kind::Address | Kind::Reverse) => true,
-            (Self::Go | Self::NodeResolve, Kind::Srv | Kind::Txt) => true,
-            (Self::Glibc | Self::Musl, Kind::Type(_)) => true,
+            (Self::Dig, _)
+            | (_, Kind::Address | Kind::Reverse)
+            | (Self::Go | Self::NodeResolve, Kind::Srv | Kind::Txt)
+            | (Self::Glibc | Self::Musl, Kind::Type(_)) => true,
             (Self::Go, Kind::Type(rtype)) => [A, AAAA, MX, SRV, TXT].contains(&rtype),
             (Self::NodeResolve | Self::Busybox, Kind::Type(rtype)) => rtype != HTTPS,
             (Self::Getent | Self::Python | Self::NodeLookup, Kind::Type(rtype)) => [A, AAAA].contains(&rtype),
@@ -158,9 +160,9 @@ impl Client {
             Self::NodeResolve => vec!["node".into(), script("lookup.js"), "resolve".into()],
             Self::Python => vec!["python3".into(), script("lookup.py")],
             Self::Getent | Self::Busybox => {
-                let line = |(kind, name): &(Kind, &str)| format!("{}; echo {END}", self.command(*kind, name));
-                let lines: Vec<_> = asked.iter().map(line).collect();
-                return Ok(words(&["sh", "-c", &lines.join("\n")]));
+                let mut shell = words(&["sh", "-c", "for command; do $command; echo --; done", "sh"]);
+                shell.extend(asked.iter().map(|(kind, name)| self.command(*kind, name)));
+                return Ok(shell);
             }
             Self::Dig => {
                 let mut dig = words(&["dig", "+search", "+noall", "+comments", "+answer"]);
@@ -178,13 +180,14 @@ impl Client {
         Ok(program)
     }
 
-    /// What is typed for one question, for those that are no program of this repository.
+    /// What is typed for one question, for those that are no program of this repository. getent asks for no AAAA while the
+    /// pod's link has no IPv6 address, which it gets some time after the start; so it is told not to look.
     fn command(self, kind: Kind, name: &str) -> String {
         match (self, kind) {
             (Self::Getent, Kind::Reverse) => format!("getent hosts {name}"),
-            (Self::Getent, Kind::Type(RecordType::A)) => format!("getent ahostsv4 {name}"),
-            (Self::Getent, Kind::Type(_)) => format!("getent ahostsv6 {name}"),
-            (Self::Getent, _) => format!("getent ahosts {name}"),
+            (Self::Getent, Kind::Type(RecordType::A)) => format!("getent --no-addrconfig ahostsv4 {name}"),
+            (Self::Getent, Kind::Type(_)) => format!("getent --no-addrconfig ahostsv6 {name}"),
+            (Self::Getent, _) => format!("getent --no-addrconfig ahosts {name}"),
             (_, Kind::Type(_)) => format!("busybox nslookup -type={} {name}", kind.word()),
             _ => format!("busybox nslookup {name}"),
         }
@@ -211,23 +214,19 @@ impl Client {
             return vec![output.to_owned()];
         }
         let mut parts = Vec::new();
+        let mut part = String::new();
         for line in output.lines() {
             let begins = line == ";; Got answer:" || line == ";; no servers could be reached";
-            if self == Self::Dig && begins || parts.is_empty() {
-                parts.push(String::new());
+            if line == END || self == Self::Dig && begins && !part.is_empty() {
+                parts.push(mem::take(&mut part));
             }
-            match parts.last_mut() {
-                _ if line == END => parts.push(String::new()),
-                Some(part) => *part += &format!("{line}\n"),
-                None => {}
+            if line != END {
+                part += &format!("{line}\n");
             }
         }
-        // dig has a line about itself before the first answer, the others nothing behind the last.
         if self == Self::Dig {
-            parts.remove(0)
-        } else {
-            parts.pop().unwrap_or_default()
-        };
+            parts.push(part);
+        }
         parts
     }
 
@@ -293,7 +292,8 @@ fn of_dig(kind: Kind, line: &str) -> Option<String> {
 
 /// What follows the block about the server.
 fn of_busybox(kind: Kind, output: &str) -> Vec<String> {
-    let answers = output.lines().skip_while(|line| !line.is_empty());
+    let is_of_type = |line: &&str| kind == Kind::Type(RecordType::ANY) || !line.contains("canonical name = ");
+    let answers = output.lines().skip_while(|line| !line.is_empty()).filter(is_of_type);
     let separator = match kind {
         Kind::Reverse => "name = ",
         Kind::Type(rtype) if ![RecordType::A, RecordType::AAAA].contains(&rtype) => " = ",

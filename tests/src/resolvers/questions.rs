@@ -8,7 +8,7 @@ use hickory_proto::rr::{RData, RecordType};
 use crate::cluster_dns::World;
 
 /// What is wanted of a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Its addresses, of both families.
     Address,

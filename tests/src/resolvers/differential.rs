@@ -1,0 +1,411 @@
+//! The same names in pods of every `ndots`, directly and injected: what a client finds must not change.
+//!
+//! Each pod is asked everything, so that later answers come from a proxy that knows the earlier ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use hickory_proto::rr::rdata::{A, AAAA, HTTPS, MX, PTR, SRV, SVCB, TXT};
+use hickory_proto::rr::{Name, RData, RecordType};
+use podlocal_settings::table;
+use serde_json::{Value, json};
+
+use super::clients::{Answer, Client};
+use super::matrix::{ask, start};
+use super::questions::Kind;
+use crate::cluster::Cluster;
+use crate::cluster_dns::{Service, World};
+use crate::failure::Failure;
+
+/// The search list of each pod: the cluster's, and one of its own.
+const SEARCH: [&str; 4] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+
+/// Of one to six labels; in the cluster, in the search list, outside, in several of them, or nowhere.
+const NAMES: [&str; 53] = [
+    "web",
+    "store",
+    "dk",
+    "wiki",
+    "missing",
+    "db.prod",
+    "DB.Prod.",
+    "rank-0.peers",
+    "10-244-1-12.peers",
+    "example.org",
+    "wiki.eu",
+    "both.prod",
+    "missing.prod",
+    "missing.nowhere",
+    "db.prod.svc",
+    "DB.Prod.svc.",
+    "rank-0.workers.ml",
+    "redis-0.redis.dev",
+    "redis-0.redis.dev.",
+    "10-244-1-12.default.pod",
+    "_http._tcp.web",
+    "www.example.org",
+    "www.google.dev",
+    "_mpi._tcp.workers",
+    "www.example.com",
+    "v6.example.com",
+    "alias.example.com",
+    "a.wiki.eu",
+    "missing.prod.svc",
+    "missing.example.org",
+    "_http._tcp.missing",
+    "rank-0.workers.ml.svc",
+    "redis-0.redis.dev.svc",
+    "_sql._tcp.db.prod",
+    "a.www.example.org",
+    "a.b.wiki.eu",
+    "svc.cluster.local",
+    "a.missing.prod.svc",
+    "a.missing.example.org",
+    "_sql._tcp.db.prod.svc",
+    "db.prod.svc.cluster.local",
+    "both.prod.svc.cluster.local",
+    "a.b.www.example.org",
+    "a.b.c.wiki.eu",
+    "missing.prod.svc.cluster.local",
+    "a.b.missing.example.org",
+    "rank-0.workers.ml.svc.cluster.local",
+    "_sql._tcp.db.prod.svc.x",
+    "8.8.96.10.in-addr.arpa",
+    "1.2.0.192.in-addr.arpa",
+    "a.b.c.www.example.org",
+    "a.b.c.d.wiki.eu",
+    "a.b.c.missing.example.org",
+];
+
+/// Where records of every type are, outside the cluster.
+const OUTSIDE: [&str; 15] = [
+    "dk",
+    "example.org",
+    "www.example.org",
+    "a.www.example.org",
+    "a.b.www.example.org",
+    "a.b.c.www.example.org",
+    "both.prod",
+    "redis-0.redis.dev",
+    "www.google.dev",
+    "wiki.corp.example",
+    "wiki.eu.corp.example",
+    "a.wiki.eu.corp.example",
+    "a.b.wiki.eu.corp.example",
+    "a.b.c.wiki.eu.corp.example",
+    "a.b.c.d.wiki.eu.corp.example",
+];
+
+/// Of Services, of a pod, outside, of nobody.
+const ADDRESSES: [&str; 4] = ["10.96.8.8", "10.244.1.10", "203.0.113.1", "192.0.2.1"];
+
+const TYPES: [RecordType; 8] = [
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::SRV,
+    RecordType::TXT,
+    RecordType::MX,
+    RecordType::PTR,
+    RecordType::HTTPS,
+    RecordType::ANY,
+];
+
+/// How many pods of one client run at the same time.
+const AT_ONCE: usize = 2;
+
+/// The `ndots` of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ndots {
+    /// The pod says nothing: 5, and the default when injected.
+    Usual,
+    /// The pod's own dnsConfig has it.
+    Own(u8),
+    /// The pod says nothing; its annotation has what is injected.
+    Annotated(u8),
+}
+
+/// The world: the example, and names of every type in several places.
+pub fn world() -> World {
+    let pods = |name, namespace, host, address| {
+        Service::headless(name, namespace).port("mpi", "tcp", 2222).endpoint(Some(host), address)
+    };
+    let world = World::example()
+        .service(pods("workers", "ml", "rank-0", "10.244.2.10"))
+        .service(pods("redis", "dev", "redis-0", "10.244.2.20"))
+        .service(Service::cluster_ip("both", "prod", "10.96.9.9").port("sql", "tcp", 5432))
+        .outside("1.113.0.203.in-addr.arpa", 60, RData::PTR(PTR(name("www.example.com"))));
+    OUTSIDE.iter().zip(1..).fold(world, |world, (owner, number)| {
+        of_every_type(owner, number).into_iter().fold(world, |world, data| world.outside(owner, 60, data))
+    })
+}
+
+fn of_every_type(owner: &str, number: u8) -> [RData; 7] {
+    let target = name(owner);
+    [
+        RData::A(A(Ipv4Addr::new(198, 51, 100, number))),
+        RData::AAAA(AAAA(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 1, number.into()))),
+        RData::SRV(SRV::new(0, 100, 80, target.clone())),
+        RData::TXT(TXT::new(vec![owner.to_owned()])),
+        RData::MX(MX::new(10, target.clone())),
+        RData::PTR(PTR(target.clone())),
+        RData::HTTPS(HTTPS(SVCB::new(1, target, Vec::new()))),
+    ]
+}
+
+fn name(text: &str) -> Name {
+    let mut name = Name::from_ascii(text).unwrap_or_default();
+    name.set_fqdn(true);
+    name
+}
+
+impl Ndots {
+    const ALL: [Self; 9] = [
+        Self::Usual,
+        Self::Own(1),
+        Self::Own(2),
+        Self::Own(3),
+        Self::Own(4),
+        Self::Own(5),
+        Self::Annotated(1),
+        Self::Annotated(3),
+        Self::Annotated(4),
+    ];
+
+    /// What the pod has without injection.
+    fn original(self) -> u8 {
+        if let Self::Own(number) = self { number } else { 5 }
+    }
+
+    /// What it has with it.
+    fn injected(self) -> u8 {
+        match self {
+            Self::Usual => 2,
+            Self::Own(number) | Self::Annotated(number) => number,
+        }
+    }
+
+    fn pod(self) -> Value {
+        let mut pod =
+            json!({ "metadata": { "name": "app" }, "spec": { "dnsConfig": { "searches": [SEARCH[3]] } } });
+        match self {
+            Self::Usual => {}
+            Self::Own(number) => {
+                pod["spec"]["dnsConfig"]["options"] =
+                    json!([{ "name": "ndots", "value": number.to_string() }]);
+            }
+            Self::Annotated(number) => {
+                let annotation = table::NDOTS.annotation();
+                pod["metadata"]["annotations"] = json!({ annotation: number.to_string() });
+            }
+        }
+        pod
+    }
+}
+
+impl fmt::Display for Ndots {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ndots {} > {}", self.original(), self.injected())
+    }
+}
+
+/// What differs where the injection lowers `ndots`, and must. Then the proxy searches, not the client, and does not know how the
+/// client would have: `docs/limits.md`, `docs/resolvers.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// On the wire a name with a final dot is as any other: it is searched for, too.
+    FinalDot,
+    /// The first candidate that exists ends the search, as with musl; other clients go on to the next one that has the type.
+    FirstThatExists,
+    /// CoreDNS says NODATA to TXT of names that do not exist; the proxy says that they do not.
+    TxtOfNothing,
+    /// ANY shows the alias that leads to the name that was found.
+    AnyShowsAlias,
+}
+
+/// What came of a client, by cells.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Who asked.
+    pub client: Client,
+    /// The same answer, directly and injected.
+    pub same: usize,
+    /// Only the injected answer is right.
+    pub better: usize,
+    /// It differs for this reason.
+    pub documented: BTreeMap<Reason, usize>,
+    /// Anything else, a line each.
+    pub faults: Vec<String>,
+}
+
+/// Asks everything that a client can ask, in every pod.
+pub async fn compare(client: Client, [direct, injected]: [&Cluster; 2]) -> Result<Outcome, Failure> {
+    let asked = questions(client);
+    let names: BTreeSet<String> =
+        NAMES.iter().flat_map(|name| ladder(name.trim_end_matches('.'), 0)).collect();
+    let mut absolute: Vec<(Kind, &str)> =
+        kinds(client).flat_map(|kind| names.iter().map(move |name| (kind, name.as_str()))).collect();
+    absolute.extend(addresses());
+    let known = answers(client, direct, Ndots::Own(1), &absolute).await?;
+    let known = Known { client, answers: absolute.into_iter().zip(known).collect() };
+
+    let own: Vec<_> = (1..=5).map(Ndots::Own).collect();
+    let directly = in_pods(client, direct, &own, &asked).await?;
+    let through = in_pods(client, injected, &Ndots::ALL, &asked).await?;
+    let mut outcome = Outcome { client, same: 0, better: 0, documented: BTreeMap::new(), faults: Vec::new() };
+    for (ndots, through) in Ndots::ALL.into_iter().zip(&through) {
+        let directly = &directly[usize::from(ndots.original()) - 1];
+        for (question, answers) in asked.iter().zip(directly.iter().zip(through)) {
+            outcome.count(ndots, *question, answers.into(), &known);
+        }
+    }
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// | directly and injected | |
+    /// |---|---|
+    /// | are the same | as good |
+    /// | differ, and the injected is what a client that searches as glibc finds with the pod's own `ndots` | as good |
+    /// | differ for a [`Reason`], which only a lowered `ndots` is | documented |
+    /// | anything else | a fault |
+    fn count(
+        &mut self,
+        ndots: Ndots,
+        (kind, name): (Kind, &str),
+        [direct, injected]: [&Answer; 2],
+        known: &Known,
+    ) {
+        let right = known.right(kind, name, ndots.original());
+        if direct == injected {
+            self.same += 1;
+        } else if Some(injected) == right.as_ref() {
+            self.better += 1;
+        } else if let Some(reason) =
+            (ndots.injected() < ndots.original()).then(|| known.reason(kind, name, injected)).flatten()
+        {
+            *self.documented.entry(reason).or_default() += 1;
+        } else {
+            let (client, kind) = (self.client.name(), kind.word());
+            self.faults.push(format!(
+                "{client}, {ndots}, {kind} {name}: directly {direct:?}, injected {injected:?}, right {right:?}"
+            ));
+        }
+    }
+}
+
+/// What a client finds for absolute names.
+struct Known<'a> {
+    client: Client,
+    answers: BTreeMap<(Kind, &'a str), Answer>,
+}
+
+impl Known<'_> {
+    /// What it should find if it searched as glibc does: the first candidate with such records.
+    fn right(&self, kind: Kind, name: &str, ndots: u8) -> Option<Answer> {
+        let ladder = if kind == Kind::Reverse { vec![name.to_owned()] } else { ladder(name, ndots) };
+        let answers: Vec<_> =
+            ladder.iter().filter_map(|name| self.answers.get(&(kind, name.as_str()))).collect();
+        let found = answers.iter().find(|answer| matches!(answer, Answer::Found(_)));
+        let empty = || answers.iter().find(|answer| ***answer == Answer::Empty);
+        found.or_else(empty).or(answers.first()).map(|answer| (*answer).clone())
+    }
+
+    /// Why `injected` may be what it is in a pod that has `ndots:5` without the injection.
+    fn reason(&self, kind: Kind, name: &str, injected: &Answer) -> Option<Reason> {
+        let ladder = ladder(name.trim_end_matches('.'), 5);
+        let exists = |name: &&String| {
+            let found = |kind| matches!(self.answers.get(&(kind, name.as_str())), Some(Answer::Found(_)));
+            kinds(self.client).any(found)
+        };
+        let first = ladder.iter().find(exists).and_then(|first| self.answers.get(&(kind, first.as_str())));
+        match first {
+            _ if first.unwrap_or(&Answer::Missing) == injected => Some(match first {
+                _ if name.ends_with('.') => Reason::FinalDot,
+                Some(_) => Reason::FirstThatExists,
+                None if kind == Kind::Type(RecordType::TXT) => Reason::TxtOfNothing,
+                None => return None,
+            }),
+            Some(Answer::Found(first)) if kind == Kind::Type(RecordType::ANY) => {
+                let Answer::Found(injected) = injected else { return None };
+                let is_alias = |line: &&String| !first.contains(*line);
+                (injected.iter().filter(is_alias).count() == 1).then_some(Reason::AnyShowsAlias)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the client is asked of names. dig asks for one type at a time; busybox, a process for each question, for three.
+fn kinds(client: Client) -> impl Iterator<Item = Kind> {
+    let kinds = TYPES.map(Kind::Type).into_iter().chain([Kind::Address]);
+    let is_asked = move |kind: &Kind| match (client, kind) {
+        (Client::Dig, Kind::Address) => false,
+        (Client::Busybox, Kind::Type(rtype)) => [RecordType::SRV, RecordType::TXT].contains(rtype),
+        _ => client.can_ask(*kind),
+    };
+    kinds.filter(is_asked)
+}
+
+/// Every name with every kind, and the addresses.
+fn questions(client: Client) -> Vec<(Kind, &'static str)> {
+    let names = kinds(client).flat_map(|kind| NAMES.map(|name| (kind, name)));
+    names.chain(addresses()).collect()
+}
+
+fn addresses<'a>() -> [(Kind, &'a str); 4] {
+    ADDRESSES.map(|address| (Kind::Reverse, address))
+}
+
+/// What glibc asks for, in order, as absolute names (resolv.conf(5)).
+fn ladder(name: &str, ndots: u8) -> Vec<String> {
+    if name.ends_with('.') {
+        return vec![name.to_owned()];
+    }
+    let mut ladder: Vec<_> = SEARCH.iter().map(|domain| format!("{name}.{domain}.")).collect();
+    let is_first = name.matches('.').count() >= usize::from(ndots);
+    ladder.insert(if is_first { 0 } else { ladder.len() }, format!("{name}."));
+    ladder
+}
+
+async fn in_pods(
+    client: Client,
+    cluster: &Cluster,
+    pods: &[Ndots],
+    asked: &[(Kind, &str)],
+) -> Result<Vec<Vec<Answer>>, Failure> {
+    let answers = pods.iter().map(|ndots| answers(client, cluster, *ndots, asked));
+    stream::iter(answers).buffered(AT_ONCE).try_collect().await
+}
+
+async fn answers(
+    client: Client,
+    cluster: &Cluster,
+    ndots: Ndots,
+    asked: &[(Kind, &str)],
+) -> Result<Vec<Answer>, Failure> {
+    let pod = start(cluster, ndots.pod()).await?;
+    let is_injected = cluster.webhook().is_some();
+    let number = if is_injected { ndots.injected() } else { ndots.original() };
+    let file = pod.execute("app", &["cat", "/etc/resolv.conf"]).await?.output;
+    if !file.contains(&format!("ndots:{number}\n")) || file.contains("127.0.0.1") != is_injected {
+        return Err(Failure::new(format!("a pod with {ndots} has {file}")));
+    }
+    ask(client, asked, &pod).await
+}
+
+/// A line for each client, in Markdown.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let reasons = [Reason::FinalDot, Reason::FirstThatExists, Reason::TxtOfNothing, Reason::AnyShowsAlias];
+    let mut text = "| resolver | cells | the same | only injected right | final dot | first that exists | TXT of nothing | ANY |\n\
+                    |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for Outcome { client, same, better, documented, faults } in outcomes {
+        let counts = reasons.map(|reason| documented.get(&reason).copied().unwrap_or_default());
+        let all = same + better + counts.iter().sum::<usize>() + faults.len();
+        let counts = counts.map(|count| count.to_string()).join(" | ");
+        text += &format!("| {} | {all} | {same} | {better} | {counts} |\n", client.name());
+    }
+    text
+}
