@@ -253,7 +253,7 @@ pub fn ends_in_svc(name: &[u8]) -> bool {
 fn is_reverse(name: &[u8]) -> bool {
     [b"\x07in-addr\x04arpa\x00".as_slice(), b"\x03ip6\x04arpa\x00"]
         .iter()
-        .any(|zone| end_at(name, zone).is_some())
+        .any(|zone| wire::end_at(name, zone).is_some())
 }
 
 /// A port's protocol; CoreDNS takes it without the underscore, too (`parseRequest` in `plugin/kubernetes/parse.go`).

@@ -142,6 +142,12 @@ async fn one_nxdomain_for_all_types_and_the_search_list_tried_here_are_told() {
     assert!(steps.contains("search list: db.own.svc.own.svc.cluster.local.: rule R3"), "{steps}");
     let by = answered_by(&proxy, "db.own.svc.").await;
     assert_eq!(by["cache"]["place"], "search_list");
+    let told = async || {
+        let (document, _) = look_up(&proxy, &["db.own.svc.", "TXT"]).await;
+        document["candidates"][0]["questions"][0]["by"].clone()
+    };
+    assert!(told().await["search_list"].is_object(), "it exists without such a record");
+    assert_eq!(told().await["cache"]["place"], "search_list");
 }
 
 #[tokio::test]

@@ -106,9 +106,14 @@ fn by(learnt: &Learnt<'_>, records: &[Record], exchanges: &[Exchange]) -> By {
 
 /// The name that the search list made of this one, when the answer is that name's.
 fn completed(learnt: &Learnt<'_>, records: &[Record]) -> Option<String> {
-    let RData::CNAME(target) = &records.first()?.data else { return None };
-    let target = target.0.to_ascii();
-    let mut others = learnt.walked.iter().map(|(key, _)| NameText(key.name()).to_string());
+    let text = |(key, _): &(Key, Standing)| NameText(key.name()).to_string();
+    let target = match records.first().map(|record| &record.data) {
+        Some(RData::CNAME(target)) => target.0.to_ascii(),
+        Some(_) => return None,
+        // It exists without a record of this type.
+        None => return learnt.walked.last().filter(|(_, standing)| standing.exists()).map(text),
+    };
+    let mut others = learnt.walked.iter().map(text);
     others.find(|name| name.trim_end_matches('.').eq_ignore_ascii_case(target.trim_end_matches('.')))
 }
 

@@ -33,6 +33,13 @@ pub struct Standing {
     pub is_upstream_down: bool,
 }
 
+impl Standing {
+    /// Whether the name is known to exist, with or without records of this type.
+    pub fn exists(&self) -> bool {
+        matches!(&self.found, Some(Found::Cached(entry, _)) if !entry.is_nxdomain())
+    }
+}
+
 /// An answer that needs no question.
 #[derive(Debug, Clone)]
 pub enum Found {
@@ -103,9 +110,9 @@ impl<U: Upstream> Resolver<U> {
         for name in self.search.expansions(key.name()) {
             let candidate = key.with_name(&name);
             let standing = self.standing(&candidate, now);
-            let exists = matches!(&standing.found, Some(Found::Cached(entry, _)) if !entry.is_nxdomain());
+            let is_last = standing.exists();
             walked.push((candidate, standing));
-            if exists {
+            if is_last {
                 break;
             }
         }
@@ -127,8 +134,15 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Whether that answer is what the search list made of the question.
+    /// Whether that answer is what the search list made of the question: an alias of a name that it gives, or that such a name
+    /// exists without a record of this type.
     fn is_expansion(&self, key: &Key, entry: &Entry, now: Instant) -> bool {
+        if !entry.is_positive() {
+            let exists = |entry: Entry| !entry.is_nxdomain();
+            let mut names = self.search.expansions(key.name());
+            return !entry.is_nxdomain()
+                && names.any(|name| self.cache.get(&key.with_name(&name), now).is_some_and(exists));
+        }
         let Ok(answer) = Decoded::from_vec(&entry.aged(now)) else { return false };
         let Some(RData::CNAME(target)) = answer.answers.first().map(|record| &record.data) else {
             return false;
