@@ -10,6 +10,7 @@ mod lookups;
 mod models;
 mod ranks;
 mod runner;
+mod truncation;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         faults::tests(),
         injection::tests(),
         lookups::tests(),
+        truncation::tests(),
         models::tests(),
         ranks::tests(),
         check::tests(),
