@@ -77,7 +77,10 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
     let is_truncated = is_reply && message[2] & 2 != 0;
     let walked = walk::walk(message);
     let is_same = |place: std::ops::Range<usize>| same_question(&message[place], asked);
-    let is_answered = walked.as_ref().is_some_and(|walk| is_same(walk.question.clone()));
+    // Nobody needs more than the answer section.
+    let mut answers = message.to_vec();
+    answers.get_mut(8..HEADER).unwrap_or_default().fill(0);
+    let is_answered = walk::walk(&answers).is_some_and(|walk| is_same(walk.question));
     let is_about_ours = message.len() >= HEADER
         && word(message, 4) == 1
         && walk::first_question(message).is_some_and(is_same);

@@ -6,7 +6,7 @@ mod support;
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 
-use support::{Proxy, Script, Upstream, a, answering, ask, query, reply};
+use support::{Proxy, Script, Upstream, a, answering, ask, ask_tcp, query, reply};
 
 #[tokio::test]
 async fn rfc6891_6_2_2_an_upstream_that_knows_no_edns_is_asked_again_without() {
@@ -181,4 +181,28 @@ async fn a_client_that_wants_dnssec_is_asked_for_with_edns() {
     wants_dnssec.edns.as_mut().expect("EDNS").set_dnssec_ok(true);
     assert_eq!(ask(proxy.dns, &wants_dnssec).await.answers.len(), 1);
     assert_eq!(upstream.asked(), asked + 1);
+}
+
+/// Some servers copy the ARCOUNT of the query, which counts our OPT record, and send none.
+#[tokio::test]
+async fn counts_of_records_that_are_not_there_do_not_cost_the_answer() {
+    for (authorities, additionals) in [(0, 1), (1, 0), (2, 3)] {
+        let upstream = Upstream::start(move |query, _| {
+            let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]);
+            answer.metadata.id = query.metadata.id;
+            let mut bytes = answer.to_vec().expect("encodes");
+            (bytes[9], bytes[11]) = (authorities, additionals);
+            Script::Bytes(vec![bytes])
+        })
+        .await;
+        let proxy = Proxy::start(&[upstream.address], &[]).await;
+        for question in [
+            query("www.example.", RecordType::A, 1, None),
+            query("www.example.", RecordType::A, 2, Some(512)),
+        ] {
+            assert_eq!(ask(proxy.dns, &question).await.answers.len(), 1);
+            assert_eq!(ask_tcp(proxy.dns, &question).await.answers.len(), 1);
+        }
+        assert_eq!(upstream.asked(), 1, "{authorities} and {additionals} records too many");
+    }
 }

@@ -5,7 +5,7 @@ use super::token::Token;
 use crate::cache::key::Key;
 use crate::query::MARKER_OPTION;
 use crate::reply::PAYLOAD_SIZE;
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode};
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Section};
 
 /// Our own form of a client's question: a fresh id, AD always (the key does not split on it), EDNS for
 /// ourselves (RFC 6891 section 7: EDNS concerns one hop), with our token in an option.
@@ -49,7 +49,7 @@ impl<'a> Question<'a> {
     /// |---|---|
     /// | a failure for this question, or without any question | believed |
     /// | truncated (TC), for this question | believed, wherever it is cut off: TCP brings the whole |
-    /// | NOERROR or NXDOMAIN for this question, and well-formed | believed |
+    /// | NOERROR or NXDOMAIN for this question, with a whole answer section | believed: no client reads more |
     /// | anything else | ignored: it is not ours, or forged |
     ///
     /// RFC 5452 section 9.1: the id and the whole question must match; names are compared without regard to case. (The
@@ -65,11 +65,16 @@ impl<'a> Question<'a> {
         let is_header_alone = message.question_count() == 0 || bytes.len() == HEADER_LENGTH;
         let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
         let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
-        let is_whole = || message.records(self.key.question().len()).all(|record| record.is_ok());
+        // Some servers copy the ARCOUNT of the query and send no record for it.
+        let has_answers = || {
+            let whole = message.records(self.key.question().len()).map_while(Result::ok);
+            let answers = whole.filter(|record| record.section == Section::Answer).count();
+            answers == usize::from(message.record_counts()[0])
+        };
         match (is_failure, is_answered) {
             (true, true) => Verdict::Believe,
             (true, false) if is_header_alone => Verdict::Believe,
-            (false, true) if flags.has(Flags::TC) || is_whole() => Verdict::Believe,
+            (false, true) if flags.has(Flags::TC) || has_answers() => Verdict::Believe,
             _ => Verdict::Ignore,
         }
     }
@@ -80,11 +85,10 @@ impl<'a> Question<'a> {
     }
 }
 
-/// A response that is believed, without what is cut off in the middle of a record.
+/// A response that is believed, without what is cut off in the middle of a record, and with counts that fit.
 pub fn whole(mut response: Vec<u8>) -> Vec<u8> {
-    let fit = Message::new(&response)
-        .filter(|message| message.flags().has(Flags::TC))
-        .and_then(|message| Some(message.fit(message.question()?.len(), usize::MAX)));
+    let fit =
+        Message::new(&response).and_then(|message| Some(message.fit(message.question()?.len(), usize::MAX)));
     if let Some(fit) = fit {
         response.truncate(fit.end);
         wire::put_counts(&mut response, 1, fit.counts);
@@ -180,6 +184,24 @@ mod tests {
             let mut bytes = answer(&question, rcode);
             bytes[7] = 1;
             assert_eq!(question.judge(&bytes), Verdict::Ignore);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_believed_when_later_sections_are_not_what_their_counts_say() {
+        let key = key();
+        let question = question(&key);
+        let record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01";
+        for (counts, more) in [([1, 0, 1], 0), ([1, 1, 0], 0), ([1, 1, 1], 5), ([1, 0, 9], 15)] {
+            let mut bytes = answer(&question, Rcode::NO_ERROR);
+            wire::put_counts(&mut bytes, 1, counts);
+            bytes.extend_from_slice(record);
+            let end = bytes.len();
+            bytes.extend_from_slice(&record[..more]);
+            assert_eq!(question.judge(&bytes), Verdict::Believe, "{counts:?}");
+            let whole = whole(bytes);
+            let decoded = hickory_proto::op::Message::from_vec(&whole).expect("decodes");
+            assert_eq!((whole.len(), decoded.answers.len(), decoded.additionals.len()), (end, 1, 0));
         }
     }
 
