@@ -251,7 +251,8 @@ impl Entry {
         }
     }
 
-    /// The same after the end of its life: the TTLs are [`STALE_TTL`], and clients that speak EDNS are told.
+    /// The same after the end of its life: the TTLs are [`STALE_TTL`], and clients that speak EDNS are told where there is room
+    /// behind the records (RFC 8914 section 3).
     pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         out.clear();
@@ -261,9 +262,12 @@ impl Entry {
         if self.facts().runs > 0 {
             self.rotate(out);
         }
-        let opt_length = if client.edns.is_some() { OPT_LENGTH + EXTENDED_ERROR_LENGTH } else { 0 };
+        let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
         self.finish(&client, limit, opt_length, out);
-        if let Some(edns) = client.edns {
+        let Some(edns) = client.edns else { return };
+        if out.len() + OPT_LENGTH + EXTENDED_ERROR_LENGTH > limit {
+            wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
+        } else {
             let info_code = if self.is_nxdomain() { STALE_NXDOMAIN_ANSWER } else { STALE_ANSWER };
             wire::push_opt_with_error(out, PAYLOAD_SIZE, edns.dnssec_ok, info_code);
         }

@@ -303,3 +303,20 @@ fn rfc8767_4_an_answer_after_its_end_has_a_ttl_of_30_and_says_that_it_is_stale()
     entry.write_stale(&query("a.example", 0, &[]), 512, &mut out);
     assert!(Decoded::from_vec(&out).expect("decodes").edns.is_none());
 }
+
+#[test]
+fn rfc8914_3_a_stale_answer_that_fits_without_the_error_is_whole() {
+    let now = Instant::now();
+    let entry = entry(&response((0..40).map(|last| a(last, 60)).collect()), 60, now);
+    let question = query("a.example", 1, OPT_512);
+    for limit in 512..700 {
+        let (mut fresh, mut stale) = (Vec::new(), Vec::new());
+        entry.write(&question, now, limit, &mut fresh);
+        entry.write_stale(&question, limit, &mut stale);
+        assert!(stale.len() <= limit);
+        let [fresh, stale] = [fresh, stale].map(|bytes| Decoded::from_vec(&bytes).expect("decodes"));
+        assert_eq!(stale.answers.len(), fresh.answers.len(), "{limit} bytes");
+        assert_eq!(stale.metadata.truncation, fresh.metadata.truncation, "{limit} bytes");
+        assert!(stale.edns.is_some());
+    }
+}
