@@ -12,6 +12,7 @@ use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, Limits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply::PAYLOAD_SIZE;
+use podlocal_sidecar::wire;
 
 use crate::upstream::built;
 use crate::walk::{self, HEADER, OPT, Walk};
@@ -46,7 +47,7 @@ pub fn check(input: &[u8]) {
     let asked = asked(parameters, &original[walk.question.clone()]);
     let Some(client) = Client::new(parameters, &asked) else { return };
     let decoded = decode(&original).map(|(message, _)| message);
-    let lifetime = decoded.as_ref().map_or(Lifetime::Uncached, |message| lifetime(message, &client.limits));
+    let lifetime = lifetime(wire::Message::new(&original).expect("a header"), &client.limits);
     let now = Instant::now();
     let Ok(entry) = Entry::new(&original, walk.question.len(), lifetime, &client.limits, now) else {
         let into_header = |record: &walk::Record| walk::points_into_header(&original, record.start);

@@ -35,7 +35,11 @@ pub const TYPE_OPT: u16 = 41;
 pub const TYPE_A: u16 = 1;
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub const TYPE_AAAA: u16 = 28;
-const TYPE_SOA: u16 = 6;
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub const TYPE_SOA: u16 = 6;
+
+/// The question for every type (RFC 8482).
+pub const TYPE_ANY: u16 = 255;
 
 /// The type of free text, which nothing but a person reads (RFC 1035 section 3.3.14).
 pub const TYPE_TXT: u16 = 16;

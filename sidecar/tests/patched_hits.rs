@@ -10,6 +10,7 @@ use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, Limits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply::PAYLOAD_SIZE;
+use podlocal_sidecar::wire;
 use proptest::prelude::*;
 
 proptest! {
@@ -27,7 +28,7 @@ proptest! {
         let asked = original.queries[0].clone();
         let query = client.query(&asked);
         let query = Query::parse(&query).expect("a query");
-        let lifetime = lifetime(&original, &limits);
+        let lifetime = lifetime(wire::Message::new(&bytes).expect("a header"), &limits);
         let now = Instant::now();
         let entry = Entry::new(&bytes, query.question.len(), lifetime, &limits, now).expect("well formed");
         let mut out = Vec::new();

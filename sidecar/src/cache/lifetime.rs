@@ -1,4 +1,5 @@
-//! How long an answer lives. Pure: a decoded message and the limits in, a time out.
+//! How long an answer lives. Pure: a message and the limits in, a time out. Types, TTLs and the SOA's MINIMUM decide; what else
+//! is in the data is the client's business, and need not be understood here.
 //!
 //! | RCODE | answer section | SOA in authority | what it is | lives |
 //! |---|---|---|---|---|
@@ -13,9 +14,11 @@
 
 use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::BinDecodable;
 use podlocal_settings::Settings;
+
+use crate::wire::{self, Flags, Message, Rcode, Record, Section, TYPE_ANY, TYPE_OPT, TYPE_SOA};
 
 /// The bounds that the settings give.
 #[derive(Debug, Clone)]
@@ -57,27 +60,32 @@ pub enum Lifetime {
     Negative(u32),
 }
 
-/// How long `message` lives as the answer to its own question.
-pub fn lifetime(message: &Message, limits: &Limits) -> Lifetime {
-    let Some(question) = message.queries.first() else { return Lifetime::Uncached };
-    let has_name = match message.metadata.response_code {
-        ResponseCode::NoError => true,
-        ResponseCode::NXDomain => false,
+/// How long `message` lives as the answer to its own question. Records behind the OPT record are not kept and do not count.
+pub fn lifetime(message: Message<'_>, limits: &Limits) -> Lifetime {
+    let Some(question) = message.question() else { return Lifetime::Uncached };
+    let has_name = match message.rcode() {
+        Rcode::NO_ERROR => true,
+        Rcode::NXDOMAIN => false,
         _ => return Lifetime::Uncached,
     };
-    if message.metadata.truncation {
+    if message.flags().has(Flags::TC) {
         return Lifetime::Uncached;
     }
-    let wanted = question.query_type();
-    let is_wanted = |record: &Record| record.record_type() == wanted || wanted == RecordType::ANY;
-    let answer_ttl = message.answers.iter().map(ttl).min();
-    if has_name && message.answers.iter().any(is_wanted) {
+    let of = |section| {
+        let records = message.records(question.len()).map_while(Result::ok);
+        let kept = records.take_while(|record| record.kind != TYPE_OPT);
+        kept.filter(move |record| record.section == section)
+    };
+    let (wanted, _class) = wire::type_and_class(question);
+    let is_wanted = |record: Record<'_>| record.kind == wanted || wanted == TYPE_ANY;
+    let answer_ttl = of(Section::Answer).map(|record| whole(record.ttl)).min();
+    if has_name && of(Section::Answer).any(is_wanted) {
         let (smallest, largest) = (seconds(limits.min_ttl), seconds(limits.max_ttl));
         return non_zero(answer_ttl.unwrap_or_default().clamp(smallest, largest), Lifetime::Positive);
     }
-    let Some(soa_ttl) = message.authorities.iter().find_map(negative_ttl) else { return Lifetime::Uncached };
+    let Some(soa_ttl) = of(Section::Authority).find_map(negative_ttl) else { return Lifetime::Uncached };
     let mut most = limits.negative_max_ttl;
-    if limits.zone.zone_of(question.name()) {
+    if Name::from_bytes(question).is_ok_and(|name| limits.zone.zone_of(&name)) {
         most = most.min(CLUSTER_NEGATIVE_MAX_TTL);
     }
     non_zero(soa_ttl.min(answer_ttl.unwrap_or(u32::MAX)).min(seconds(most)), Lifetime::Negative)
@@ -104,14 +112,14 @@ impl Lifetime {
 }
 
 /// RFC 2308 section 5: the SOA's own TTL or its MINIMUM, whichever is smaller.
-fn negative_ttl(record: &Record) -> Option<u32> {
-    let RData::SOA(soa) = &record.data else { return None };
-    Some(ttl(record).min(soa.minimum))
+fn negative_ttl(record: Record<'_>) -> Option<u32> {
+    let is_soa = record.kind == TYPE_SOA && record.rdata.len() >= SHORTEST_SOA;
+    let minimum = wire::last_u32(record.rdata).filter(|_| is_soa)?;
+    Some(whole(record.ttl).min(minimum))
 }
 
-fn ttl(record: &Record) -> u32 {
-    whole(record.ttl)
-}
+/// The length of an SOA record's data with two names of one byte each (RFC 1035 section 3.3.13).
+const SHORTEST_SOA: usize = 2 + 5 * size_of::<u32>();
 
 /// RFC 2181 section 8: a TTL with its highest bit set counts as zero.
 fn whole(ttl: u32) -> u32 {
@@ -129,10 +137,21 @@ fn seconds(duration: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use hickory_proto::op::{MessageType, OpCode, Query};
+    use super::{Lifetime, Limits};
+    use crate::wire;
+    use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
     use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    fn lifetime(message: &Message, limits: &Limits) -> Lifetime {
+        of_bytes(&message.to_vec().expect("encodes"), limits)
+    }
+
+    fn of_bytes(bytes: &[u8], limits: &Limits) -> Lifetime {
+        super::lifetime(wire::Message::new(bytes).expect("a header"), limits)
+    }
 
     fn limits() -> Limits {
         Limits {
@@ -266,5 +285,48 @@ mod tests {
         let mut truncated = message("x.example.", ResponseCode::NoError, vec![a(60)], vec![]);
         truncated.metadata.truncation = true;
         assert_eq!(lifetime(&truncated, &limits()), Lifetime::Uncached);
+    }
+
+    /// A well-formed record with that data.
+    fn record(kind: u16, data: &[u8]) -> Vec<u8> {
+        let head = [0xc00c, kind, 1, 0, 20, data.len() as u16].map(u16::to_be_bytes);
+        [head.as_flattened(), data].concat()
+    }
+
+    #[test]
+    fn data_that_no_decoder_knows_changes_nothing() {
+        let answer = message("x.example.", ResponseCode::NoError, vec![a(60)], vec![]);
+        let odd = [
+            (16, b"".as_slice()),                              // TXT without a string
+            (1, b"\x01\x02\x03\x04\x05"),                      // an address of five bytes
+            (257, b"\x00\x09"),                                // CAA whose tag is cut off
+            (65, b"\x00\x01\x00\x00\x03\x00\x03\x01\xbb\x00"), // HTTPS with a port of three bytes
+            (41, b"\x00\x08\x00\x02\x00\x09"),                 // an EDNS option that is cut off
+        ];
+        for (kind, data) in odd {
+            let mut bytes = answer.to_vec().expect("encodes");
+            bytes[11] += 1;
+            bytes.extend(record(kind, data));
+            assert_eq!(of_bytes(&bytes, &limits()), Lifetime::Positive(60), "type {kind}");
+        }
+        for (length, expected) in [(21, Lifetime::Uncached), (22, Lifetime::Negative(7))] {
+            let no_data = message("x.example.", ResponseCode::NoError, vec![], vec![]);
+            let mut bytes = no_data.to_vec().expect("encodes");
+            bytes[9] = 1;
+            let mut soa = vec![0; length];
+            soa[length - 1] = 7;
+            bytes.extend(record(6, &soa));
+            assert_eq!(of_bytes(&bytes, &limits()), expected, "an SOA of {length} bytes");
+        }
+    }
+
+    #[test]
+    fn answers_behind_an_opt_record_are_not_kept_and_do_not_count() {
+        let mut bytes =
+            message("x.example.", ResponseCode::NoError, vec![], vec![]).to_vec().expect("encodes");
+        bytes[7] = 2;
+        bytes.extend(record(41, b""));
+        bytes.extend(record(1, b"\x0a\x00\x00\x01"));
+        assert_eq!(of_bytes(&bytes, &limits()), Lifetime::Uncached);
     }
 }

@@ -4,8 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hickory_proto::op::Message as Decoded;
-
 use super::failures::Failure;
 use super::families::missing_above;
 use super::{Answer, Resolver, now};
@@ -276,14 +274,11 @@ impl<U: Upstream> Resolver<U> {
         Ok(self.entry(&response, key)?)
     }
 
-    /// Decodes the response once. One that keeps to the wire format but holds data that the typed decoder
-    /// refuses is handed on, since the client may know better, and not kept.
+    /// What is kept of the response, for how long.
     pub(super) fn entry(&self, response: &[u8], key: &Key) -> Result<Entry, Malformed> {
-        let question = Message::new(response).and_then(Message::question).ok_or(Malformed)?;
-        let lifetime = match Decoded::from_vec(response) {
-            Ok(decoded) => lifetime::lifetime(&decoded, &self.limits),
-            Err(_) => Lifetime::Uncached,
-        };
+        let message = Message::new(response).ok_or(Malformed)?;
+        let question = message.question().ok_or(Malformed)?;
+        let lifetime = lifetime::lifetime(message, &self.limits);
         debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
         Entry::new(response, question.len(), lifetime, &self.limits, now())
     }
