@@ -37,6 +37,7 @@ pub const TYPE_A: u16 = 1;
 pub const TYPE_AAAA: u16 = 28;
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub const TYPE_SOA: u16 = 6;
+const TYPE_CNAME: u16 = 5;
 
 /// The question for every type (RFC 8482).
 pub const TYPE_ANY: u16 = 255;

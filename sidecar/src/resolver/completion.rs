@@ -3,11 +3,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::rdata::CNAME;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::BinDecodable;
-
 use tokio::time::timeout;
 
 use super::families::above;
@@ -21,7 +16,7 @@ use crate::limits;
 use crate::metrics::Assist;
 use crate::search::{self, Candidate, First};
 use crate::upstream::Upstream;
-use crate::wire::{Malformed, TYPE_A, TYPE_AAAA};
+use crate::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
     /// What the search list makes of a question; one walk for all who ask at the same time.
@@ -77,7 +72,7 @@ impl<U: Upstream> Resolver<U> {
             match answer {
                 Ok(entry) if entry.is_nxdomain() => seconds = seconds.min(remaining(&entry)),
                 Ok(entry) => {
-                    let response = alias(&key, &candidate.name, &entry.aged(now()))?;
+                    let response = alias(&key, &entry.aged(now()))?;
                     let entry = self.entry(&response, &key)?;
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
@@ -167,27 +162,21 @@ fn remaining(entry: &Entry) -> u32 {
     entry.remaining(now()).as_secs() as u32
 }
 
-/// A response to `key` that says what `answer` says of `name`: that it is an alias of that, unless there is nothing there.
-fn alias(key: &Key, name: &[u8], answer: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut message = Message::from_vec(answer).map_err(|_| Malformed)?;
-    let decoded = |name: &[u8]| Name::from_bytes(name).map_err(|_| Malformed);
-    let (owner, target) = (decoded(key.name())?, decoded(name)?);
-    let (kind, _) = key.type_and_class();
+/// A response to `key` that says what `answer` says: that its name is an alias of that one, unless there is nothing there.
+fn alias(key: &Key, answer: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let message = Message::new(answer).ok_or(Malformed)?;
+    let length = message.question().ok_or(Malformed)?.len();
     // The alias lives as long as what it leads to.
-    let ttl =
-        message.answers.iter().chain(&message.authorities).map(|record| record.ttl).min().unwrap_or_default();
-    let alias = Record::from_rdata(owner.clone(), ttl, RData::CNAME(CNAME(target)));
-    message.queries = vec![Query::query(owner, RecordType::from(kind))];
-    if !message.answers.is_empty() {
-        message.answers.insert(0, alias);
-    }
-    message.to_vec().map_err(|_| Malformed)
+    let records = message.records(length).map_while(Result::ok);
+    let ttls = records.filter(|record| record.section != Section::Additional).map(|record| record.ttl);
+    wire::alias(answer, length, key.question(), ttls.min().unwrap_or_default()).ok_or(Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{self, Flags};
+    use crate::wire::Flags;
+    use hickory_proto::op::Message as Decoded;
 
     #[test]
     fn the_answer_for_another_name_becomes_an_alias_and_its_records() {
@@ -197,7 +186,7 @@ mod tests {
         let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
         answer.extend_from_slice(&wire::question(&name, 1, 1));
         answer.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x01");
-        let whole = Message::from_vec(&alias(&key, &name, &answer).expect("an alias")).expect("decodes");
+        let whole = Decoded::from_vec(&alias(&key, &answer).expect("an alias")).expect("decodes");
         let texts: Vec<_> = whole.answers.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
@@ -210,6 +199,39 @@ mod tests {
         assert!(whole.metadata.authoritative);
     }
 
+    /// An answer with so many addresses, and a TXT record without a string, which no typed decoder takes.
+    fn addresses(name: &[u8], count: u16) -> Vec<u8> {
+        let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 0, 0, 0, 0, 1];
+        wire::put_counts(&mut answer, 1, [count, 0, 1]);
+        answer.extend_from_slice(&wire::question(name, 1, 1));
+        for number in 0..u32::from(count) {
+            answer.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04");
+            answer.extend_from_slice(&number.to_be_bytes());
+        }
+        answer.extend_from_slice(b"\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x1e\x00\x00");
+        answer
+    }
+
+    #[test]
+    fn an_alias_of_thousands_of_addresses_keeps_all_that_one_message_can_hold() {
+        let question = wire::question(&wire::name_from_text("peers.prod.svc").expect("a name"), 1, 1);
+        let key = Key::new(&question, Flags(Flags::RD), false);
+        let name = wire::name_from_text("peers.prod.svc.cluster.local").expect("a name");
+        for (count, expected, is_truncated) in [
+            (1, [2, 0, 1], false),
+            (4000, [4001, 0, 1], false),
+            (4091, [4092, 0, 0], false),
+            (4092, [4092, 0, 0], true),
+        ] {
+            let alias = alias(&key, &addresses(&name, count)).expect("an alias");
+            let message = Message::new(&alias).expect("a message");
+            assert_eq!(message.record_counts(), expected);
+            let records = message.records(question.len()).flatten().count();
+            assert_eq!(records, expected.map(usize::from).iter().sum::<usize>());
+            assert_eq!(message.flags().has(Flags::TC), is_truncated);
+        }
+    }
+
     #[test]
     fn a_name_of_any_bytes_is_the_owner_of_its_alias() {
         let name = b"\x04a. \xff\x01b\x03svc\x00";
@@ -218,12 +240,12 @@ mod tests {
         answer.extend_from_slice(&question);
         answer.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04\x0a\x60\x00\x01");
         let key = Key::new(&question, Flags(Flags::RD), false);
-        let alias = alias(&key, b"\x01c\x00", &answer).expect("an alias");
+        let alias = alias(&key, &answer).expect("an alias");
         assert!(alias.starts_with(&answer[..4]) && alias[12..].starts_with(&question));
         assert_eq!(alias[12 + question.len()..][..2], [0xc0, 12], "a pointer to the question");
         answer.truncate(12 + question.len());
         answer[7] = 0;
-        let nothing = super::alias(&key, b"\x01c\x00", &answer).expect("an answer");
+        let nothing = super::alias(&key, &answer).expect("an answer");
         assert_eq!(nothing, answer, "no alias leads to nothing");
     }
 }

@@ -9,7 +9,10 @@
 
 use std::collections::HashMap;
 
-use super::{CLASS_IN, HEADER_LENGTH, Message, Record, labels, labels_at, name_end, put_u16};
+use super::{
+    CLASS_IN, Flags, HEADER_LENGTH, Message, Record, Section, TYPE_CNAME, labels, labels_at, name_end,
+    put_counts, put_u16, set_flag,
+};
 
 /// What a pointer can lead to.
 const LAST_TARGET: usize = 0x3fff;
@@ -17,20 +20,46 @@ const LAST_TARGET: usize = 0x3fff;
 /// The message with all names compressed; letters keep their case. `None` when it is malformed, when a record is of another
 /// class than IN, whose data may have another form, or when it would become too long.
 pub fn compress(message: &[u8], question_length: usize) -> Option<Vec<u8>> {
-    let head = message.get(..HEADER_LENGTH + question_length)?;
-    let mut writer = Writer { bytes: Vec::with_capacity(message.len()), places: HashMap::new() };
-    writer.bytes.extend_from_slice(head.get(..HEADER_LENGTH)?);
-    writer.name(message, HEADER_LENGTH, false)?;
-    writer.bytes.extend_from_slice(head.get(writer.bytes.len()..)?);
-    for record in Message::new(message)?.records(question_length) {
-        let record = record.ok().filter(|record| record.class == CLASS_IN)?;
-        writer.name(message, record.start, true)?;
-        writer.bytes.extend_from_slice(message.get(record.ttl_at - 4..record.ttl_at + 4)?);
-        writer.data(message, &record)?;
-        u16::try_from(writer.bytes.len()).ok()?;
-    }
-    Some(writer.bytes)
+    let question = message.get(HEADER_LENGTH..HEADER_LENGTH + question_length)?;
+    let mut writer = Writer::begin(message, question)?;
+    writer.records(message, question_length)?;
+    (writer.bytes.len() <= LONGEST).then_some(writer.bytes)
 }
+
+/// The same as the answer to another question, whose name is an alias of the one that was asked; no alias leads to an answer
+/// without records. Records that have no room any
+/// more are left out, with TC where they are answers (RFC 2181 section 9).
+pub fn alias(message: &[u8], question_length: usize, question: &[u8], ttl: u32) -> Option<Vec<u8>> {
+    let mut writer = Writer::begin(message, question)?;
+    let [answers, authorities, additionals] = Message::new(message)?.record_counts();
+    if answers > 0 {
+        put_counts(&mut writer.bytes, 1, [answers.checked_add(1)?, authorities, additionals]);
+        writer.bytes.extend_from_slice(&QUESTION_NAME.to_be_bytes());
+        writer.bytes.extend_from_slice(&[TYPE_CNAME, CLASS_IN].map(u16::to_be_bytes).concat());
+        writer.bytes.extend_from_slice(&ttl.to_be_bytes());
+        let length_at = writer.bytes.len();
+        writer.bytes.extend_from_slice(&[0; 2]);
+        writer.name(message, HEADER_LENGTH, true)?;
+        writer.put_length(length_at)?;
+    }
+    writer.records(message, question_length)?;
+    let mut bytes = writer.bytes;
+    if bytes.len() > LONGEST {
+        let fit = Message::new(&bytes)?.fit(question.len(), LONGEST);
+        bytes.truncate(fit.end);
+        put_counts(&mut bytes, 1, fit.counts);
+        if fit.left_out == Section::Answer {
+            set_flag(&mut bytes, Flags::TC);
+        }
+    }
+    Some(bytes)
+}
+
+/// The longest message over TCP (RFC 1035 section 4.2.2).
+const LONGEST: usize = u16::MAX as usize;
+
+/// A pointer to the name of the question.
+const QUESTION_NAME: u16 = 0xc000 | HEADER_LENGTH as u16;
 
 struct Writer {
     bytes: Vec<u8>,
@@ -39,6 +68,29 @@ struct Writer {
 }
 
 impl Writer {
+    /// The header of a message, and a question.
+    fn begin(message: &[u8], question: &[u8]) -> Option<Self> {
+        let mut writer = Self { bytes: Vec::with_capacity(message.len()), places: HashMap::new() };
+        writer.bytes.extend_from_slice(message.get(..HEADER_LENGTH)?);
+        writer.name(question, 0, false)?;
+        writer.bytes.extend_from_slice(question.get(writer.bytes.len() - HEADER_LENGTH..)?);
+        Some(writer)
+    }
+
+    /// Copies the records behind a question of that length, until there are too many bytes.
+    fn records(&mut self, message: &[u8], question_length: usize) -> Option<()> {
+        for record in Message::new(message)?.records(question_length) {
+            let record = record.ok().filter(|record| record.class == CLASS_IN)?;
+            self.name(message, record.start, true)?;
+            self.bytes.extend_from_slice(message.get(record.ttl_at - 4..record.ttl_at + 4)?);
+            self.data(message, &record)?;
+            if self.bytes.len() > LONGEST {
+                break;
+            }
+        }
+        Some(())
+    }
+
     /// Copies the name that stands at `at` of the message.
     fn name(&mut self, message: &[u8], at: usize, may_point: bool) -> Option<()> {
         name_end(message, at)?;
@@ -83,8 +135,13 @@ impl Writer {
             at = name_end(message, at)?;
         }
         self.bytes.extend_from_slice(message.get(at..record.end)?);
-        let length = u16::try_from(self.bytes.len() - length_at - 2).ok()?;
-        put_u16(&mut self.bytes, length_at, length);
+        self.put_length(length_at)
+    }
+
+    /// Writes how many bytes follow behind the length that stands there.
+    fn put_length(&mut self, at: usize) -> Option<()> {
+        let length = u16::try_from(self.bytes.len() - at - 2).ok()?;
+        put_u16(&mut self.bytes, at, length);
         Some(())
     }
 }
