@@ -66,10 +66,11 @@ impl<'a> Question<'a> {
         let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
         let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
         // Some servers copy the ARCOUNT of the query and send no record for it.
+        let [count, ..] = message.record_counts();
         let has_answers = || {
             let whole = message.records(self.key.question().len()).map_while(Result::ok);
             let answers = whole.filter(|record| record.section == Section::Answer).count();
-            answers == usize::from(message.record_counts()[0])
+            answers == usize::from(count)
         };
         match (is_failure, is_answered) {
             (true, true) => Verdict::Believe,

@@ -98,8 +98,9 @@ const OUTSIDE: [&str; 15] = [
     "a.b.c.d.wiki.eu.corp.example",
 ];
 
-/// Of Services, of a pod, outside, of nobody.
-const ADDRESSES: [&str; 4] = ["10.96.8.8", "10.244.1.10", "203.0.113.1", "192.0.2.1"];
+/// Of a Service, of a pod, outside, of nobody. That of the pod is beyond those that pods of the tests get: a pod finds its own
+/// in `/etc/hosts`.
+const ADDRESSES: [&str; 4] = ["10.96.8.8", "10.244.200.10", "203.0.113.1", "192.0.2.1"];
 
 const TYPES: [RecordType; 8] = [
     RecordType::A,
@@ -132,8 +133,8 @@ pub fn world() -> World {
         Service::headless(name, namespace).port("mpi", "tcp", 2222).endpoint(Some(host), address)
     };
     let world = World::example()
-        .service(pods("workers", "ml", "rank-0", "10.244.2.10"))
-        .service(pods("redis", "dev", "redis-0", "10.244.2.20"))
+        .service(pods("workers", "ml", "rank-0", "10.244.200.10"))
+        .service(pods("redis", "dev", "redis-0", "10.244.200.20"))
         .service(Service::cluster_ip("both", "prod", "10.96.9.9").port("sql", "tcp", 5432))
         .outside("1.113.0.203.in-addr.arpa", 60, RData::PTR(PTR(name("www.example.com"))));
     OUTSIDE.iter().zip(1..).fold(world, |world, (owner, number)| {
