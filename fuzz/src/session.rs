@@ -114,6 +114,8 @@ struct State {
     last_response: Option<Instant>,
     /// The last answer to each question.
     said: HashMap<Key, Statement>,
+    /// The answer before that: it holds until the exchange that brought the last one is over, which may wait for another one.
+    said_before: HashMap<Key, Statement>,
     /// What was asked for in vain.
     failed: HashMap<Key, HashSet<u8>>,
 }
@@ -146,7 +148,10 @@ impl World {
     async fn asks(&self, resolver: &Arc<Resolver<Self>>, name: &[u8], kind: u16, switches: u8) {
         let bytes = query(name, kind, switches);
         let Ok(query) = Query::parse(&bytes) else { return };
-        let before = self.lock().said.clone();
+        let mut before = vec![self.lock().said.clone()];
+        if resolver.standing(&query.key, Instant::now().into_std()).is_under_way {
+            before.push(self.lock().said_before.clone());
+        }
         let (start, mut out) = (Instant::now(), Vec::new());
         let limit = if switches & 8 == 0 { 512 } else { 65_535 };
         let outcome = match resolver.hit(&query, start.into_std(), limit, &mut out) {
@@ -155,7 +160,8 @@ impl World {
         };
         let state = self.lock();
         let answer = Answer::read(&out);
-        let is_said = [&before, &state.said].iter().any(|said| answer.is_said(said, &query.key));
+        let is_said = before.iter().chain([&state.said]).any(|said| answer.is_said(said, &query.key));
+        let before = &before[0];
         let is_failure = state.failed.get(&query.key).is_some_and(|failed| failed.contains(&answer.rcode));
         assert!(
             if matches!(answer.rcode, 0 | 3) { is_said } else { is_failure },
@@ -294,7 +300,9 @@ impl World {
         }
         if matches!(rcode, 0 | 3) {
             let mut state = self.lock();
-            state.said.insert(key.clone(), Statement { rcode, records, ttl, at });
+            if let Some(before) = state.said.insert(key.clone(), Statement { rcode, records, ttl, at }) {
+                state.said_before.insert(key.clone(), before);
+            }
         }
         assert_eq!(word(&bytes, 4), 1);
         bytes

@@ -106,25 +106,35 @@ pub fn question_is_plain(bytes: &[u8]) -> bool {
 
 /// Whether the name at `at` is led into the header by its pointers. hickory-proto follows them there; the
 /// sidecar does not, since nobody's name stands in an id.
-pub fn points_into_header(bytes: &[u8], mut at: usize) -> bool {
+pub fn points_into_header(bytes: &[u8], at: usize) -> bool {
+    leads_to(bytes, at, |place| place < HEADER)
+}
+
+/// Whether the name at `at` is led into a TTL, which is not the same for ever.
+pub fn points_into_ttl(bytes: &[u8], at: usize, records: &[Record]) -> bool {
+    // A pointer may begin before it.
+    let is_ttl =
+        |place: usize| records.iter().any(|record| (record.ttl_at..record.ttl_at + 5).contains(&(place + 1)));
+    leads_to(bytes, at, is_ttl)
+}
+
+fn leads_to(bytes: &[u8], mut at: usize, is_there: impl Fn(usize) -> bool) -> bool {
     for _ in 0..bytes.len() {
         match bytes.get(at) {
             Some(length @ 1..=63) => at += 1 + usize::from(*length),
             Some(192..) if at + 1 < bytes.len() => at = usize::from(word(bytes, at) & 0x3fff),
-            _ => return at < HEADER,
+            _ => return is_there(at),
         }
-        if at < HEADER {
+        if is_there(at) {
             return true;
         }
     }
     false
 }
 
-/// A record's name without compression, and its data with the names of known types written whole; `None` when one of them
-/// never ends.
-pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
-    // Bytes, character strings and names before the rest.
-    let (fixed, strings, names) = match record.kind {
+/// How many bytes, character strings and names the data of a type begins with.
+fn form(kind: u16) -> (usize, usize, usize) {
+    match kind {
         2..=5 | 7..=9 | 12 | 30 | 39 => (0, 0, 1),
         6 | 14 | 17 => (0, 0, 2),
         15 | 18 | 21 | 36 => (2, 0, 1),
@@ -133,7 +143,18 @@ pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
         33 => (6, 0, 1),
         35 => (4, 3, 1),
         _ => (0, 0, 0),
-    };
+    }
+}
+
+/// Whether there are names in the data of a type.
+pub fn has_names(kind: u16) -> bool {
+    form(kind).2 > 0
+}
+
+/// A record's name without compression, and its data with the names of known types written whole; `None` when one of them
+/// never ends.
+pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (fixed, strings, names) = form(record.kind);
     let mut at = record.rdata.start + fixed;
     for _ in 0..strings {
         at += 1 + usize::from(*bytes.get(at)?);
