@@ -100,7 +100,7 @@ impl Search {
         let on_the_wire =
             |list: Vec<String>| list.iter().filter_map(|domain| wire::name_from_text(domain)).collect();
         Self {
-            zone: wire::name_from_text(&settings.zone).unwrap_or_else(|| wire::ROOT.to_vec()),
+            zone: wire::zone_from_text(&settings.zone),
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
             list: on_the_wire(settings.search_list()),
             completion_list: on_the_wire(settings.completion_list()),

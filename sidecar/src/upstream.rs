@@ -104,7 +104,7 @@ impl Servers {
             backup: settings.backup_upstream.len(),
             transport: settings.upstream_transport,
         };
-        let zone = wire::name_from_text(&settings.zone).unwrap_or_else(|| wire::ROOT.to_vec());
+        let zone = wire::zone_from_text(&settings.zone);
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, zone, metrics.clone()),
             sockets: Sockets::new(addresses, tokens, metrics.clone()),

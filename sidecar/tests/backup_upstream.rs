@@ -31,6 +31,11 @@ async fn in_front_of(first: &Upstream, backup: &Upstream) -> Proxy {
     Proxy::start(&[first.address], &["--backup-upstream", &backup.address.to_string()]).await
 }
 
+/// A cluster DNS that says this to every question.
+async fn saying(rcode: ResponseCode) -> Upstream {
+    Upstream::start(move |query, _| Script::Send(vec![reply(query, rcode, vec![])])).await
+}
+
 async fn outcome(proxy: &Proxy, name: &str, kind: RecordType) -> (ResponseCode, usize) {
     let answer = ask(proxy.dns, &query(name, kind, 1, None)).await;
     (answer.metadata.response_code, answer.answers.len())
@@ -77,9 +82,7 @@ async fn a_dead_cluster_dns_leaves_outside_names_to_the_backup_and_cluster_names
 
 #[tokio::test]
 async fn a_cluster_dns_that_cannot_answer_leaves_the_question_to_the_backup() {
-    let first =
-        Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::Refused, vec![])])).await;
-    let backup = public().await;
+    let (first, backup) = (saying(ResponseCode::Refused).await, public().await);
     let proxy = in_front_of(&first, &backup).await;
     assert_eq!(outcome(&proxy, OUTSIDE, RecordType::A).await, (ResponseCode::NoError, 1));
     assert_eq!(outcome(&proxy, SERVICE, RecordType::A).await, (ResponseCode::ServFail, 0));
@@ -87,9 +90,7 @@ async fn a_cluster_dns_that_cannot_answer_leaves_the_question_to_the_backup() {
 
 #[tokio::test]
 async fn what_cluster_dns_denies_is_denied_whatever_the_backup_knows() {
-    let first =
-        Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::NXDomain, vec![])])).await;
-    let backup = public().await;
+    let (first, backup) = (saying(ResponseCode::NXDomain).await, public().await);
     let proxy = in_front_of(&first, &backup).await;
     assert_eq!(outcome(&proxy, OUTSIDE, RecordType::A).await, (ResponseCode::NXDomain, 0));
     assert_eq!(backup.asked(), 0);

@@ -8,15 +8,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::table;
-use podlocal_settings::value;
+use podlocal_settings::{table, value};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use servers::Servers;
 
 mod options;
 mod servers;
+
+use servers::Servers;
 
 /// The address that the pod asks: its own proxy.
 pub const PROXY: &str = "127.0.0.1";

@@ -8,7 +8,7 @@
 //! | answer within [`SILENT_AFTER`] | is not asked | |
 //! | answer that they cannot, or refuse | is asked as well | records are believed |
 //! | are silent for [`SILENT_AFTER`], or refuse every question | is asked as well | the same, and that a name outside the cluster domain exists without records of this type |
-//! | are silent for [`DEAD_AFTER`], or refuse every question | is asked | the same; a question that it denies has failed, and nobody waits for the others |
+//! | are silent for [`DEAD_AFTER`], or refuse every question | is asked first | the same; a question that it denies goes to the others, and has failed when their timer expires or they refuse |
 //!
 //! glibc asks the next server after 5 s, and believes everything.
 

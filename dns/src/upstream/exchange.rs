@@ -179,9 +179,14 @@ impl Policy {
     /// When nobody can be waiting any more, or nobody is there to wait for.
     pub fn deadline(&self, exchange: &Exchange) -> Instant {
         let patience = if exchange.are_all_refusing { PATIENCE_WITH_REFUSAL } else { PATIENCE };
-        let dead_at = self.primaries_dead_at().filter(|_| exchange.is_denied);
         let deadline = exchange.start + patience;
-        dead_at.map_or(deadline, |at| at.min(deadline))
+        let Some(dead_at) = self.primaries_dead_at().filter(|_| exchange.is_denied) else { return deadline };
+        // A server that was dead may be back since it was last asked: each question gives it the time that it needs.
+        let late_at = match self.servers.get(exchange.server) {
+            Some(server) if !exchange.are_all_refusing => exchange.sent_at + server.round_trip_timer(),
+            _ => dead_at,
+        };
+        dead_at.max(late_at).min(deadline)
     }
 
     /// A server refuses this question, while an earlier transmission of it still waits there: it may be answered yet.

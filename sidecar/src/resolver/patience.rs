@@ -75,7 +75,7 @@ impl Patience {
     /// What the settings say. A pattern that does not end in the cluster domain is relative to the pod's namespace;
     /// one that ends in `.svc` to the cluster domain.
     pub fn new(settings: &Settings) -> Self {
-        let zone = wire::name_from_text(&settings.zone).unwrap_or_else(|| wire::ROOT.to_vec());
+        let zone = wire::zone_from_text(&settings.zone);
         let whole = |pattern: &str| {
             let is_below =
                 |domain: &str| pattern.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));

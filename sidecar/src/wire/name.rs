@@ -42,6 +42,11 @@ pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
+/// The cluster domain, on the wire and in lower case. The settings take no other text than that of a name.
+pub fn zone_from_text(text: &str) -> Vec<u8> {
+    name_from_text(text).unwrap_or_else(|| ROOT.to_vec())
+}
+
 /// Lower-cases a name, or a question, in place. Label lengths are below 64 and so never letters; types and
 /// classes must not pass through here, they may be.
 pub fn lower_case(name: &mut [u8]) {

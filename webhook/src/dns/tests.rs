@@ -1,9 +1,10 @@
 //! The DNS configuration of injected pods.
 
+use podlocal_settings::table::Setting;
+
 use super::*;
 use crate::annotations;
 use crate::cluster::Tier;
-use podlocal_settings::table::Setting;
 
 fn cluster() -> Cluster {
     Cluster {

@@ -93,12 +93,40 @@ async fn a_first_server_that_is_back_is_the_first_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_name_fails_when_the_first_server_is_dead_and_the_backup_denies_it() {
-    for does in [|| Denies(1), || Answer(1)] {
-        let setup = Setup::with_backup(2, move |step, _| if step.server == 0 { Silent } else { does() });
-        assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await, (Err(Failed), 5000));
+async fn the_first_question_after_an_outage_finds_the_first_server() {
+    for (refuses, takes) in [(false, 1), (true, 1), (false, 300), (true, 300)] {
+        let setup = Setup::with_backup(2, move |step, at| match step.server {
+            0 if at < 20_000 && refuses => Refuses,
+            0 if at < 20_000 => Silent,
+            0 => Records(takes),
+            _ => Denies(1),
+        });
+        for _ in 0..2 {
+            assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await.0, Err(Failed));
+        }
+        sleep(Duration::from_secs(3600)).await;
         let (outcome, took) = setup.exchange_of(CLUSTER_QUESTION).await;
-        assert!(outcome == Err(Failed) && took <= 102, "nobody waits for the dead: {took} ms");
+        assert!(outcome == ANSWERED && took <= takes + 1, "{took} ms: {}", setup.asked());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_name_fails_when_the_first_server_is_dead_and_the_backup_denies_it() {
+    for (is_known, timer) in [(true, 102), (false, 1002)] {
+        for does in [|| Denies(1), || Answer(1)] {
+            let setup = Setup::with_backup(2, move |step, at| match step.server {
+                0 if is_known && at < 10 => Records(1),
+                0 => Silent,
+                _ => does(),
+            });
+            for _ in 0..if is_known { 8 } else { 0 } {
+                assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await, (ANSWERED, 1));
+            }
+            sleep(Duration::from_millis(10)).await;
+            assert_eq!(setup.exchange_of(CLUSTER_QUESTION).await, (Err(Failed), 5000));
+            let (outcome, took) = setup.exchange_of(CLUSTER_QUESTION).await;
+            assert!(outcome == Err(Failed) && took <= timer, "its timer, and no longer: {took} ms");
+        }
     }
 }
 
