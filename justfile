@@ -19,6 +19,10 @@ gang *ARGUMENTS:
 start *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin start -- {{ARGUMENTS}}
 
+# What a hostile neighbour costs other pods, on the cluster of KUBECONFIG; the node's root attacks
+attacks *ARGUMENTS:
+    cargo run --release -p podlocal-experiments --bin attacks -- {{ARGUMENTS}}
+
 # What the sidecar does when things go wrong, measured: loss, outage, slowness, memory, abuse, late peers
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}

@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod node;
 pub mod pods;
 pub mod product;
+pub mod tier;
 
 use std::env;
 use std::process::{Output, Stdio};

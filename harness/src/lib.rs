@@ -12,6 +12,7 @@
 //!     metrics    metrics of pods, through the API server
 //!     node       a node's CPU time
 //!     product    installing and removing the product
+//!     tier       a shared tier of a test's own
 //!   failure      the one error: what was tried, and why it did not work
 //!   metrics      pages in Prometheus' text format, read
 //!   repository   where the repository is

@@ -5,18 +5,15 @@ use std::time::Duration;
 use podlocal_harness::cluster::client::Libc;
 use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{kubectl, name_of, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::cluster::tier::{self, LABEL, NAME};
+use podlocal_harness::cluster::{kubectl, name_of};
+use podlocal_harness::failure::Failure;
 use podlocal_harness::time::now;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::{NAMES, annotate, assert_none_failed, that_asks_upstream};
 use crate::runner::{Context, Test, tests};
-
-/// The name of the tier's objects, and its pods.
-const NAME: &str = "podlocal-dns-shared";
-const LABEL: &str = "app.kubernetes.io/name=podlocal-dns-shared";
 
 /// How long each fault is watched.
 const WATCHED: Duration = Duration::from_secs(4);
@@ -29,7 +26,7 @@ async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
     context: Context,
 ) -> Result<(), Failure> {
     let namespace = &context.namespace;
-    let address = start(namespace).await?;
+    let address = tier::start(namespace, 2, None).await?;
     let mut pod = that_asks_upstream(load::pod(Libc::Glibc, &NAMES));
     annotate(&mut pod, "shared-tier", &address);
     let load = Load::start(namespace, pod).await?;
@@ -58,34 +55,6 @@ async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
     sleep(WATCHED).await;
     assert_none_failed("tier scaled to zero", load.between(restarted, now()).await?);
     Ok(())
-}
-
-/// Installs the overlay in the test's namespace, without what belongs to the whole cluster, and with two replicas. Returns
-/// the address of its Service.
-async fn start(namespace: &Namespace) -> Result<String, Failure> {
-    let objects = kubectl(&["create", "-k", product::SHARED_TIER, "--dry-run=client", "-o", "json"]).await?;
-    let objects = serde_json::Deserializer::from_str(&objects).into_iter::<Value>();
-    for object in objects {
-        let object = object.tried(|| format!("reading {}", product::SHARED_TIER))?;
-        let items = object["items"].as_array().cloned().unwrap_or_else(|| vec![object]);
-        for mut item in items {
-            match item["kind"].as_str() {
-                // The autoscaler would take its replicas back.
-                Some("PriorityClass" | "HorizontalPodAutoscaler") => continue,
-                Some("Deployment") => {
-                    item["spec"]["replicas"] = json!(2);
-                    if let Some(pod) = item["spec"]["template"]["spec"].as_object_mut() {
-                        pod.remove("priorityClassName");
-                    }
-                }
-                _ => {}
-            }
-            namespace.apply(item).await?;
-        }
-    }
-    namespace.rolled_out(&format!("deployment/{NAME}")).await?;
-    let service = namespace.get("v1", "Service", NAME).await?;
-    Ok(service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned())
 }
 
 async fn queries(namespace: &Namespace) -> Result<f64, Failure> {

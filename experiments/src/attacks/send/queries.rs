@@ -1,0 +1,113 @@
+//! Queries at a rate, and datagrams whose source is forged.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use podlocal_harness::failure::{Failure, Tried as _};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::time::interval;
+
+use super::super::{UPSTREAM, message};
+use super::source;
+
+/// Datagrams are sent in groups, so many a second.
+const GROUPS: u64 = 100;
+
+/// Asks for 100 names of a zone in a second.
+pub(super) async fn names_of(target: Ipv4Addr, zone: &str) -> Result<(), Failure> {
+    let asking = || format!("asking {target}");
+    let socket = UdpSocket::bind((source(1), 0)).await.tried(asking)?;
+    socket.connect((target, 53)).await.tried(asking)?;
+    let mut ticks = interval(Duration::from_millis(10));
+    for number in 0_u64.. {
+        ticks.tick().await;
+        let query =
+            message::query(number as u16, &format!("n{number}-{}.{zone}", std::process::id()), message::A);
+        // What is refused is sent again under another name.
+        let _ = socket.send(&query).await;
+    }
+    Ok(())
+}
+
+/// 5,000 queries a second, each from another address; every tenth for a name that nobody has asked for.
+pub(super) async fn forged_sources(target: Ipv4Addr) -> Result<(), Failure> {
+    let target = SocketAddrV4::new(target, 53);
+    forge(5_000, |number| {
+        let [_, a, b, c] = (number as u32).wrapping_mul(2_654_435_761).to_be_bytes();
+        let source = SocketAddrV4::new(Ipv4Addr::new(10, 128 | a, b, c), 1024 | number as u16);
+        let query = match number % 10 {
+            0 => message::query(1, &format!("f{number}.victim.test"), message::A),
+            _ => message::query(1, "hit.large.test", 16),
+        };
+        (source, target, query)
+    })
+    .await
+}
+
+/// Asks for a name that nobody answers, and sends 20,000 responses a second that could be the answer, to all ports and with
+/// all ids.
+pub(super) async fn forged_answers(target: Ipv4Addr) -> Result<(), Failure> {
+    let upstream = SocketAddrV4::new(UPSTREAM, 53);
+    tokio::try_join!(
+        names_of(target, "silent.test"),
+        forge(20_000, |number| {
+            let random = (number as u32).wrapping_mul(2_654_435_761);
+            let (port, id) = ((random >> 16) as u16, random as u16);
+            let query = message::query(id, "forged.silent.test", message::A);
+            let response = message::address(&query).unwrap_or_default();
+            (upstream, SocketAddrV4::new(*SocketAddrV4::new(target, 0).ip(), port | 0x8000), response)
+        })
+    )
+    .map(drop)
+}
+
+/// Sends so many datagrams a second: source, destination, and contents of the n-th.
+async fn forge(
+    rate: u64,
+    datagram: impl Fn(u64) -> (SocketAddrV4, SocketAddrV4, Vec<u8>),
+) -> Result<(), Failure> {
+    // IPPROTO_RAW, raw(7): the header is part of what is sent, and the kernel fills in lengths and checksum.
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)));
+    let socket = socket.tried(|| "opening a raw socket".to_owned())?;
+    let mut ticks = interval(Duration::from_millis(1000 / GROUPS));
+    let mut number = 0;
+    loop {
+        ticks.tick().await;
+        for _ in 0..rate / GROUPS {
+            let (from, to, contents) = datagram(number);
+            let packet = packet(from, to, &contents);
+            socket.send_to(&packet, &SocketAddr::from(to).into()).tried(|| format!("sending to {to}"))?;
+            number += 1;
+        }
+    }
+}
+
+/// The headers of IPv4 (RFC 791) and UDP (RFC 768, without a checksum), and the contents.
+fn packet(from: SocketAddrV4, to: SocketAddrV4, contents: &[u8]) -> Vec<u8> {
+    let length = contents.len() as u16 + 8;
+    let mut packet = vec![0x45, 0];
+    packet.extend((length + 20).to_be_bytes());
+    // No fragments; 64 hops; UDP.
+    packet.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
+    for field in [from.port(), to.port(), length, 0] {
+        packet.extend(field.to_be_bytes());
+    }
+    packet.extend(contents);
+    packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_has_both_headers() {
+        let packet = packet("10.0.0.1:5".parse().unwrap(), "10.0.0.2:53".parse().unwrap(), b"abc");
+        assert_eq!(packet.len(), 31);
+        assert_eq!(packet[2..4], [0, 31]);
+        assert_eq!(packet[12..28], [10, 0, 0, 1, 10, 0, 0, 2, 0, 5, 0, 53, 0, 11, 0, 0]);
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests to the webhook, from whoever reaches its port.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use podlocal_harness::cluster::{Cluster, product};
+use podlocal_harness::failure::{Failure, Tried as _};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{ATTACKER, WEBHOOK_PORT};
+
+/// The name in the webhook's certificate.
+const NAME: &str = "podlocal-dns-webhook.podlocal-dns.svc";
+
+/// The sizes of bodies: what the API server takes, and less.
+const SIZES: [usize; 4] = [(4 << 20) - 1, (3 << 20) - 1, 2 << 20, 1400 << 10];
+
+/// Bodies that are full of the smallest JSON objects.
+pub(super) async fn of_sizes(targets: &[Ipv4Addr]) -> Result<(), Failure> {
+    let bodies = SIZES.map(|size| {
+        let (head, tail) = (
+            r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","object":["#,
+            "{}]}}",
+        );
+        [head, &"{},".repeat((size - head.len() - tail.len()) / 3), tail].concat()
+    });
+    in_turn(targets, bodies.to_vec()).await
+}
+
+/// A Pod of 1 MB that has 349,000 variables without a name.
+pub(super) async fn of_many_elements(targets: &[Ipv4Addr]) -> Result<(), Failure> {
+    let mut review = review("elements", &json!({}));
+    review["request"]["object"]["spec"]["containers"][0]["env"] = json!(vec![json!({}); 349_000]);
+    in_turn(targets, vec![review.to_string(); 4]).await
+}
+
+/// Requests whose last byte never comes.
+pub(super) async fn unfinished(targets: &[Ipv4Addr]) -> Result<(), Failure> {
+    let connector = connector().await?;
+    let mut requests = JoinSet::new();
+    for number in 0..100 {
+        let (connector, target) = (connector.clone(), targets[number % targets.len()]);
+        requests.spawn(async move {
+            loop {
+                // That it is closed is what is waited for.
+                let _ = unfinished_request(&connector, target).await;
+                sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+    requests.join_all().await;
+    Ok(())
+}
+
+async fn unfinished_request(connector: &TlsConnector, target: Ipv4Addr) -> io::Result<()> {
+    let mut stream = connect(connector, target).await?;
+    let mut request = request(&" ".repeat(2 << 20));
+    request.pop();
+    stream.write_all(&request).await?;
+    stream.read_to_end(&mut Vec::new()).await.map(drop)
+}
+
+/// 50 reviews a second of pods in `kube-system`, each of another owner who has to learn of a mistake.
+pub(super) async fn forged(targets: &[Ipv4Addr]) -> Result<(), Failure> {
+    let connector = connector().await?;
+    let mut ticks = interval(Duration::from_millis(20));
+    for number in 0_usize.. {
+        ticks.tick().await;
+        let mistake =
+            json!({ "podlocal-dns.io/ndots": ATTACKER, (format!("podlocal-dns.io/{ATTACKER}")): "x" });
+        let body = review(&format!("{ATTACKER}-{number}"), &mistake).to_string();
+        let (connector, target) = (connector.clone(), targets[number % targets.len()]);
+        tokio::spawn(async move { exchange(&connector, target, &body).await });
+    }
+    Ok(())
+}
+
+fn review(name: &str, annotations: &serde_json::Value) -> serde_json::Value {
+    let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": name, "controller": true });
+    let metadata = json!({ "name": name, "namespace": "kube-system", "annotations": annotations, "ownerReferences": [owner] });
+    let spec = json!({ "containers": [{ "name": "a", "image": "b" }] });
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": name, "operation": "CREATE", "namespace": "kube-system", "name": name,
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "object": { "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec },
+        },
+    })
+}
+
+/// Each body on a connection of its own, again and again.
+async fn in_turn(targets: &[Ipv4Addr], bodies: Vec<String>) -> Result<(), Failure> {
+    let connector = connector().await?;
+    let mut senders = JoinSet::new();
+    for (number, body) in bodies.into_iter().enumerate() {
+        let (connector, target) = (connector.clone(), targets[number % targets.len()]);
+        senders.spawn(async move {
+            loop {
+                let _ = exchange(&connector, target, &body).await;
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    senders.join_all().await;
+    Ok(())
+}
+
+async fn exchange(connector: &TlsConnector, target: Ipv4Addr, body: &str) -> io::Result<()> {
+    let mut stream = connect(connector, target).await?;
+    stream.write_all(&request(body)).await?;
+    // The response ends the connection, as is asked for.
+    stream.read_to_end(&mut Vec::new()).await.map(drop)
+}
+
+fn request(body: &str) -> Vec<u8> {
+    let head = format!(
+        "POST /mutate HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+async fn connect(connector: &TlsConnector, target: Ipv4Addr) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+    connector.connect(name, TcpStream::connect((target, WEBHOOK_PORT)).await?).await
+}
+
+/// Trusts the CA that everybody can read in the webhook configuration.
+async fn connector() -> Result<TlsConnector, Failure> {
+    let cluster = Cluster::connect().await?;
+    let configuration = cluster.get(&product::configurations(&cluster), product::WEBHOOK).await?;
+    let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
+    let reading = || "reading the CA of the webhook".to_owned();
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&BASE64.decode(bundle).tried(reading)?) {
+        roots.add(certificate.tried(reading)?).tried(reading)?;
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}

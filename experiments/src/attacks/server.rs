@@ -1,0 +1,119 @@
+//! The upstream of the attacked tier: a DNS server on an address of the node.
+//!
+//! | below | it |
+//! |---|---|
+//! | `victim.test` | answers at once; of the names that begin with `lossy` every first datagram is lost |
+//! | `large.test` | answers with 1,000 bytes |
+//! | `costly.test` | refers to TCP, and returns 64 KiB that are costly to read |
+//! | `silent.test` | never answers |
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use podlocal_harness::failure::{Failure, Tried as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::message;
+
+/// The port of DNS.
+const PORT: u16 = 53;
+
+/// A running server; it ends with the program.
+#[derive(Debug)]
+pub struct Server {
+    queries: Arc<AtomicU64>,
+}
+
+/// What is done with a query.
+#[derive(Debug, PartialEq)]
+enum Response {
+    Silence,
+    Message(Vec<u8>),
+}
+
+impl Server {
+    /// Starts it on UDP and TCP.
+    pub async fn start(address: Ipv4Addr) -> Result<Self, Failure> {
+        let binding = || format!("binding {address}:{PORT}");
+        let udp = UdpSocket::bind((address, PORT)).await.tried(binding)?;
+        let tcp = TcpListener::bind((address, PORT)).await.tried(binding)?;
+        let queries = Arc::new(AtomicU64::new(0));
+        tokio::spawn(serve_datagrams(udp, Arc::clone(&queries)));
+        tokio::spawn(accept(tcp, Arc::clone(&queries)));
+        Ok(Self { queries })
+    }
+
+    /// How many queries it has received.
+    pub fn queries(&self) -> u64 {
+        self.queries.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve_datagrams(socket: UdpSocket, queries: Arc<AtomicU64>) {
+    let (mut buffer, mut lost) = ([0; 1500], HashSet::new());
+    loop {
+        // An ICMP error of a client that is gone is no reason to end.
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        queries.fetch_add(1, Ordering::Relaxed);
+        let Some(query) = buffer.get(..length) else { continue };
+        let is_first = message::question(query)
+            .is_some_and(|(name, _, _)| name.starts_with("lossy") && lost.insert(name));
+        if let (false, Response::Message(message)) = (is_first, respond(query, false)) {
+            let _ = socket.send_to(&message, client).await;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, queries: Arc<AtomicU64>) {
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve_stream(stream, Arc::clone(&queries)));
+        }
+    }
+}
+
+async fn serve_stream(mut stream: TcpStream, queries: Arc<AtomicU64>) -> std::io::Result<()> {
+    loop {
+        let mut query = vec![0; stream.read_u16().await?.into()];
+        stream.read_exact(&mut query).await?;
+        queries.fetch_add(1, Ordering::Relaxed);
+        if let Response::Message(message) = respond(&query, true) {
+            let mut framed = (message.len() as u16).to_be_bytes().to_vec();
+            framed.extend(message);
+            stream.write_all(&framed).await?;
+        }
+    }
+}
+
+fn respond(query: &[u8], is_stream: bool) -> Response {
+    let Some((name, _, _)) = message::question(query) else { return Response::Silence };
+    let message = match name.rsplit('.').nth(1) {
+        Some("silent") => None,
+        Some("large") => message::large(query),
+        Some("costly") if is_stream => message::costly(query),
+        Some("costly") => message::truncated(query),
+        _ => message::address(query),
+    };
+    message.map_or(Response::Silence, Response::Message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_of_a_name_decides() {
+        let respond = |name: &str, is_stream| respond(&message::query(1, name, message::A), is_stream);
+        let length = |response| match response {
+            Response::Message(message) => message.len(),
+            Response::Silence => 0,
+        };
+        assert_eq!(respond("a.silent.test", false), Response::Silence);
+        assert!(length(respond("a.costly.test", false)) < 100);
+        assert!(length(respond("a.costly.test", true)) > 65_000);
+        assert!(length(respond("a.victim.test", false)) < 100);
+    }
+}
