@@ -66,38 +66,21 @@ struct Bed {
 
 impl Bed {
     async fn run(&self, options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> {
-        let mut arms = Vec::new();
-        for arm in Arm::ALL {
-            match self.template(arm).await? {
-                Some(template) => arms.push((arm, template)),
-                None => eprintln!("start: {}: left out, injected pods have no hook", arm.name()),
-            }
-        }
         for number in 1..=options.rounds {
-            for (arm, template) in &arms {
+            for arm in Arm::ALL {
                 eprintln!(
                     "start: round {number} of {}: {}, {} pods",
                     options.rounds,
                     arm.name(),
                     options.pods
                 );
-                let namespace = if *arm == Arm::Injected { &self.opted_in } else { &self.plain };
-                let round = round::run(*arm, template, namespace, &self.node, options.pods).await?;
+                let namespace = if arm.is_injected() { &self.opted_in } else { &self.plain };
+                let round = round::run(arm, namespace, &self.node, options.pods).await?;
                 eprintln!("start: {}", round.summary());
                 rounds.push(round);
             }
         }
         Ok(())
-    }
-
-    /// The pod of an arm; `None` for an arm that would be the same as another.
-    async fn template(&self, arm: Arm) -> Result<Option<Value>, Failure> {
-        let pod = arm.pod(&self.node);
-        if arm != Arm::WithoutHook {
-            return Ok(Some(pod));
-        }
-        let injected = self.opted_in.apply_with(pod, "dryRun=All").await?.object;
-        Ok(arm::without_hook(&injected))
     }
 }
 

@@ -65,9 +65,8 @@ fn status(plan: &Plan) -> String {
 
 /// Our container.
 ///
-/// A native sidecar is an init container with restartPolicy `Always`. The gate is `postStart`: the next container
-/// starts when that command returns, and the command bounds its own wait; a startup probe would cost every pod more
-/// than a second. No volumes: an `emptyDir` would keep nodes from being scaled down.
+/// A native sidecar is an init container with restartPolicy `Always`: the kubelet creates the next container only after
+/// this one's process runs. No volumes: an `emptyDir` would keep nodes from being scaled down.
 fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     let settings = &plan.read.settings;
     let mut container = json!({
@@ -83,7 +82,10 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
         container["ports"] =
             json!([{"name": ADMIN_PORT_NAME, "containerPort": settings.admin_port, "protocol": "TCP"}]);
     }
-    container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
+    if waits(&plan.read) {
+        // The next container starts when the command returns, and the command bounds its own wait.
+        container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
+    }
     if let Some(resources) = resources {
         container["resources"] = resources;
     }
@@ -99,6 +101,20 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     });
     container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     container
+}
+
+/// Whether the other containers are held back until `podlocal-sidecar await` returns.
+///
+/// | `prefetch-names` | `ready-timeout` | |
+/// |---|---|---|
+/// | some | default, or more than 0 | yes: their answers are waited for |
+/// | none | default | no: the proxy listens long before the kubelet has created the next container, and an exec hook costs a node more than the container |
+/// | none | given, and more than 0 | yes: somebody asks for it |
+/// | either | 0 | no |
+fn waits(read: &Read) -> bool {
+    let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::READY_TIMEOUT);
+    let settings = &read.settings;
+    !settings.ready_timeout.is_zero() && (is_asked_for || !settings.prefetch_names.is_empty())
 }
 
 /// The settings that the sidecar reads: those that were given, and above them what was decided for this pod.

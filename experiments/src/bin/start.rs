@@ -11,8 +11,8 @@ use podlocal_harness::failure::{Failure, Tried as _};
 use serde_json::json;
 
 /// Measures what injection costs a node when pods start, on the cluster that KUBECONFIG names: `just cluster up` starts one.
-/// Creates pods at once and waits until all are ready; plain, with an empty second container, injected without the hook,
-/// and injected, in turn. Prints the node's time and CPU time for each pod.
+/// Creates pods at once and waits until all are ready; plain, with an empty second container, injected, and injected with a
+/// hook that waits for the proxy, in turn. Prints the node's time and CPU time for each pod.
 ///
 /// The CPU time is the node's as the kubelet reports it, whatever else runs there: let nothing else run. Where
 /// CLUSTER_NODE_EXEC says how to run commands on the node, the CPU time of its processes is read, too: when the node is a

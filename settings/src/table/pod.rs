@@ -48,7 +48,8 @@ pub const READY_TIMEOUT: Setting = Setting {
     default: "5s",
     smallest: "0s",
     largest: "5m",
-    sentence: "How long the pod's other containers wait for the proxy to answer, at most; then they start anyway.",
+    sentence: "How long the pod's other containers wait for `prefetch-names` at most; then they start anyway. An \
+               annotation without `prefetch-names` makes them wait until the proxy answers; `0s` switches waiting off.",
     source: "a DNS outage must not become a start-up outage",
     place: Place::Both,
 };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   initContainers  one after the other: each must succeed before the next one starts, but a native sidecar
-//!                   (restartPolicy: Always) only has to start, and its postStart hook to succeed
+//!                   (restartPolicy: Always) only has to start, and its postStart hook to succeed. Creating the next
+//!                   container takes a real kubelet longer than the proxy takes to listen; here it is waited for
 //!   containers      all at once; when all have ended, process 1 ends, and the kernel kills the sidecars
 //! ```
 //!
@@ -11,14 +12,22 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use podlocal_harness::time::now;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::sleep;
 
 use super::container::{Container, Process};
 use super::protocol::{Command, Event, Executed, Exit, Sandbox, Stream};
 use crate::failure::Failure;
+
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
+
+/// How long the next container takes at most, where the sidecar does not listen.
+const CREATION: Duration = Duration::from_secs(1);
 
 /// Runs the pod until its applications have ended; `Some`: why they could not run.
 pub(super) async fn run(sandbox: Sandbox) -> Option<String> {
@@ -37,9 +46,12 @@ pub(super) fn emit(event: &Event) {
 
 async fn run_containers(sandbox: &Sandbox) -> Result<(), Failure> {
     for container in Container::list(sandbox, "initContainers") {
-        let process = start(container)?;
+        let mut process = start(container)?;
         if container.is_native_sidecar() {
-            run_post_start(container).await?;
+            match container.post_start() {
+                Some(words) => run_post_start(container, &words).await?,
+                None => listens_or_ends(&mut process).await,
+            }
             tokio::spawn(wait(container.name().to_owned(), process));
         } else {
             let exit = wait(container.name().to_owned(), process).await;
@@ -73,9 +85,30 @@ async fn wait(container: String, mut process: Process) -> Exit {
     exit
 }
 
-async fn run_post_start(container: Container<'_>) -> Result<(), Failure> {
-    let Some(words) = container.post_start() else { return Ok(()) };
-    let executed = execute(container, &words).await;
+/// Waits until something in the pod listens on port 53, or the sidecar has ended, at most [`CREATION`].
+async fn listens_or_ends(process: &mut Process) {
+    let listens = async {
+        while !is_bound(DNS_PORT) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = listens => {}
+        _ = process.wait() => {}
+        () = sleep(CREATION) => {}
+    }
+}
+
+/// Whether a UDP socket of this network namespace has that port (proc_pid_net(5): addresses in hexadecimal).
+fn is_bound(port: u16) -> bool {
+    let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(std::fs::read_to_string);
+    let suffix = format!(":{port:04X}");
+    let mut lines = tables.iter().flatten().flat_map(|table| table.lines().skip(1));
+    lines.any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&suffix)))
+}
+
+async fn run_post_start(container: Container<'_>, words: &[String]) -> Result<(), Failure> {
+    let executed = execute(container, words).await;
     if executed.exit.is_success() {
         return Ok(());
     }
