@@ -130,12 +130,17 @@ impl Settings {
     /// The memory request of the sidecar: as set, or what an idle proxy and a full cache take. It never
     /// exceeds a limit that was set without it.
     pub fn memory_request(&self) -> Quantity {
-        let computed = Quantity::of_bytes((8 << 20) + self.cache_size);
+        let computed = Quantity::of_bytes(self.memory_of_full_cache());
         match (&self.memory_request, &self.memory_limit) {
             (Some(request), _) => request.clone(),
             (None, Some(limit)) if *limit < computed => limit.clone(),
             (None, _) => computed,
         }
+    }
+
+    /// The memory that an idle proxy and a full cache take, in bytes.
+    pub fn memory_of_full_cache(&self) -> u64 {
+        (8 << 20) + self.cache_size
     }
 
     /// The memory limit of the sidecar: as set, or room for a full cache and every buffer at its limit. It
@@ -170,6 +175,12 @@ impl Settings {
         let mut list = self.search_list();
         list.retain(|domain| is_inside(domain) || self.completion_search.contains(domain));
         list
+    }
+
+    /// Whether whoever asks that address asks us: we listen on it, or it is that of no host, which the kernel takes for the
+    /// loopback.
+    pub fn is_own(&self, address: SocketAddr) -> bool {
+        self.listens_on(address) || address.ip().is_unspecified()
     }
 
     /// Whether that address is one that we listen on. Who listens on every address has a loopback; which other addresses
@@ -244,7 +255,7 @@ mod tests {
     fn a_request_alone_raises_the_computed_limit() {
         let settings = of(&[("memory-request", "100Mi")]);
         assert_eq!(settings.memory_limit().as_str(), "100Mi");
-        let settings = of(&[("memory-limit", "8Mi")]);
-        assert_eq!(settings.memory_request().as_str(), "8Mi");
+        let settings = of(&[("memory-limit", "14Mi"), ("cache-size", "6Mi")]);
+        assert_eq!(settings.memory_request().as_str(), "14Mi");
     }
 }

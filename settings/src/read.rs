@@ -161,7 +161,15 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         None
     }
 
-    /// Values that are good alone and contradict each other: both fall back to their defaults.
+    /// Values that are good alone and bad together: the sidecar could not start with them, would be killed, or would ask
+    /// itself. The webhook reads annotations by this function, and so never writes a pod whose sidecar refuses them.
+    ///
+    /// | together | what holds instead |
+    /// |---|---|
+    /// | `min-ttl` above `max-ttl`, a request above its limit | the defaults of both |
+    /// | a `memory-limit` that a full cache of `cache-size` does not fit into | the defaults of both |
+    /// | an `admin-port` that DNS is served on | the default |
+    /// | a server that is the proxy itself (`listen`) | the others of the list |
     fn pairs(&mut self, settings: &mut Settings) {
         if settings.min_ttl > settings.max_ttl {
             self.contradiction(&table::MIN_TTL, &table::MAX_TTL);
@@ -178,6 +186,47 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
             settings.memory_request = None;
             settings.memory_limit = None;
         }
+        let needed = Quantity::of_bytes(settings.memory_of_full_cache());
+        if settings.memory_limit.as_ref().is_some_and(|limit| *limit < needed) {
+            let expected = format!("at least {}, because of {}", needed.as_str(), table::CACHE_SIZE.name);
+            self.reject(&table::MEMORY_LIMIT, expected);
+            self.accepted.retain(|(setting, _)| *setting != &table::CACHE_SIZE);
+            settings.cache_size = of_table(table::CACHE_SIZE.default_in(self.role), value::bytes);
+            settings.memory_limit = None;
+        }
+        if settings.admin_port != 0
+            && settings.listen.iter().any(|address| address.port() == settings.admin_port)
+        {
+            self.reject(&table::ADMIN_PORT, "a port that DNS is not served on".to_owned());
+            settings.admin_port = of_table(table::ADMIN_PORT.default_in(self.role), value::number);
+        }
+        for (setting, list) in [
+            (&table::UPSTREAM, settings.upstream.clone()),
+            (&table::BACKUP_UPSTREAM, settings.backup_upstream.clone()),
+            (&table::SHARED_TIER, settings.shared_tier.clone()),
+        ] {
+            let count = list.len();
+            let others: Vec<_> = list.into_iter().filter(|server| !settings.is_own(*server)).collect();
+            if others.len() == count {
+                continue;
+            }
+            self.reject(setting, "servers other than the proxy itself".to_owned());
+            match setting {
+                _ if *setting == table::UPSTREAM => settings.upstream = others,
+                _ if *setting == table::BACKUP_UPSTREAM => settings.backup_upstream = others,
+                _ => settings.shared_tier = others,
+            }
+        }
+    }
+
+    /// Makes an accepted value a mistake.
+    fn reject(&mut self, setting: &'static Setting, expected: Expected) {
+        let accepted = self.accepted.iter().position(|(other, _)| *other == setting);
+        let text = accepted.map(|index| self.accepted.remove(index).1);
+        let text = text.unwrap_or_else(|| setting.default_in(self.role).to_owned());
+        let given = (self.given)(setting).into_iter().find(|given| given.text.trim() == text);
+        let origin = given.map_or_else(|| setting.flag(), |given| given.origin);
+        self.mistakes.push(Mistake::new(origin, &text, expected));
     }
 
     fn contradiction(&mut self, low: &'static Setting, high: &'static Setting) {
@@ -288,6 +337,46 @@ mod tests {
         assert_eq!(origins, ["--ndots", "--cache-size", "--max-ttl", "--upstream", "--log-level"]);
         assert_eq!(read.mistakes[0].expected, "a number of dots from 0 to 15");
         assert_eq!(read.settings, Settings::defaults());
+    }
+
+    #[test]
+    fn dns_and_admin_port_are_not_the_same() {
+        let read = read(given(&[("admin-port", "53")]));
+        let expected = "--admin-port: \"53\": expected a port that DNS is not served on";
+        assert_eq!((read.settings.admin_port, read.mistakes[0].to_string().as_str()), (9353, expected));
+        assert_eq!(read.accepted, []);
+        let read = super::read(given(&[("admin-port", "53"), ("listen", "127.0.0.1:5353")]));
+        assert_eq!((read.settings.admin_port, read.mistakes), (53, Vec::new()));
+        let read = super::read(given(&[("admin-port", "0"), ("listen", "127.0.0.1:0")]));
+        assert_eq!((read.settings.admin_port, read.mistakes), (0, Vec::new()), "any free port");
+        let read = super::read(given(&[("listen", "127.0.0.1:9353")]));
+        assert_eq!(read.mistakes[0].origin, "--admin-port", "the default is taken");
+    }
+
+    #[test]
+    fn a_limit_has_room_for_a_full_cache() {
+        let read = read(given(&[("cache-size", "64Mi"), ("memory-limit", "32Mi")]));
+        let expected = "--memory-limit: \"32Mi\": expected at least 72Mi, because of cache-size";
+        assert_eq!(read.mistakes[0].to_string(), expected);
+        assert_eq!((read.settings, read.accepted), (Settings::defaults(), Vec::new()));
+        let read = super::read(given(&[("cache-size", "64Ki"), ("memory-limit", "9Mi")]));
+        assert_eq!((read.settings.memory_limit().as_str(), read.mistakes), ("9Mi", Vec::new()));
+    }
+
+    #[test]
+    fn the_proxy_is_not_asked_by_itself() {
+        for name in ["upstream", "backup-upstream", "shared-tier"] {
+            let given = |setting: &Setting| {
+                let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,127.0.0.1:5353".to_owned();
+                Vec::from_iter((setting.name == name).then(|| Given { origin: setting.flag(), text }))
+            };
+            let read = read(given);
+            assert_eq!(read.mistakes.len(), 1, "{name}");
+            let settings = &read.settings;
+            let lists = [&settings.upstream, &settings.backup_upstream, &settings.shared_tier];
+            let texts: Vec<_> = lists.into_iter().flatten().map(ToString::to_string).collect();
+            assert_eq!(texts, ["192.0.2.53:53", "127.0.0.1:5353"], "{name}");
+        }
     }
 
     #[test]

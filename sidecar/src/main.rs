@@ -97,17 +97,6 @@ async fn health(settings: &Settings) -> ExitCode {
 /// The servers of the settings, or those of `/etc/resolv.conf`.
 fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
     const FILE: &str = "/etc/resolv.conf";
-    let given = [
-        (&table::SHARED_TIER, &settings.shared_tier),
-        (&table::UPSTREAM, &settings.upstream),
-        (&table::BACKUP_UPSTREAM, &settings.backup_upstream),
-    ];
-    for (setting, addresses) in given {
-        if let Some(ours) = addresses.iter().find(|address| settings.listens_on(**address)) {
-            let expected = "an address other than the ones that the proxy itself listens on";
-            return Err(Mistake::new(setting.flag(), &ours.to_string(), expected));
-        }
-    }
     if !settings.upstream.is_empty() {
         return Ok(settings.upstream.clone());
     }

@@ -51,6 +51,15 @@ async fn an_upstream_that_is_the_proxy_itself_is_a_bad_setting() {
 }
 
 #[tokio::test]
+async fn an_admin_port_that_dns_is_served_on_is_a_bad_setting() {
+    let arguments = ["--listen", "127.0.0.1:5399", "--upstream", "127.0.0.1:9", "--admin-port", "5399"];
+    let output = program().args(arguments).output().await.expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("--admin-port: \"5399\": expected a port that DNS is not served on"), "{said}");
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_named_and_the_exit_code_is_1() {
     let taken = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     let address = taken.local_addr().expect("an address").to_string();

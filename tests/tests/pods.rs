@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use podlocal_settings::names;
+use podlocal_settings::{names, table};
 use podlocal_tests::failure::Failure;
 use podlocal_tests::gang::Lookup;
 use podlocal_tests::pod::{Exit, Running, Status};
@@ -18,7 +18,22 @@ fn main() -> ExitCode {
         an_injected_pod_asks_only_its_sidecar,
         with_its_own_ndots_5_a_pod_asks_four_questions_then_two_then_none,
         port_53_needs_the_sysctl_and_nothing_else,
+        with_an_admin_port_that_cannot_be_had_a_pod_starts_with_the_default,
     ])
+}
+
+/// The settings of a namespace are its owner's, and its pods start whatever they say.
+async fn with_an_admin_port_that_cannot_be_had_a_pod_starts_with_the_default(
+    testbed: Testbed,
+) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let mut pod = sleeping_pod();
+    pod["metadata"]["annotations"] = json!({ table::ADMIN_PORT.annotation(): "53" });
+    let running = cluster.create(pod, "default").await?;
+    running.started("app").await?;
+    let lookups = look_up(&running, &["web"]).await?;
+    assert_eq!(lookups.len(), 1, "{}", running.status().describe());
+    Ok(())
 }
 
 /// A pod that does nothing, for long enough.

@@ -15,11 +15,10 @@ use crate::config::Serve;
 use crate::discovery;
 use crate::events::{self, Events};
 use crate::impossible;
-use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
 use crate::namespaces::Namespaces;
-use crate::readiness::{Latch, Readiness};
+use crate::readiness::Readiness;
 use crate::server::{self, Context, Draining};
 use crate::shutdown::Signals;
 use crate::tier;
@@ -62,13 +61,6 @@ impl App {
     /// Binds the addresses, so that a conflict shows at once and they are known.
     pub fn bind(settings: Serve) -> Result<Self, StartError> {
         let signals = Signals::listen().map_err(StartError::Signals)?;
-        let bind = |flag: &str, address: Option<SocketAddr>, port| {
-            server::bind(address, port).map_err(|source| {
-                let what = address
-                    .map_or_else(|| format!("port {port}, {flag}"), |address| format!("{flag} {address}"));
-                StartError::Bind { what, source }
-            })
-        };
         let reviews = bind("--listen", settings.listen, 8443)?;
         let admin = bind("--admin-listen", settings.admin_listen, 8080)?;
 
@@ -100,7 +92,7 @@ impl App {
     pub async fn run(mut self) -> Result<End, StartError> {
         self.announce();
         let client = client(self.settings.kubeconfig.as_deref()).await?;
-        self.certify(client.as_ref(), self.readiness.latch("certificate"))?;
+        self.certify()?;
         let (namespaces, events) = self.learn(client);
         tokio::spawn(tier::measure(self.known.clone(), self.metrics.clone()));
         let context = Arc::new(Context {
@@ -178,44 +170,36 @@ impl App {
         (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))
     }
 
-    /// Sees to it that there is a certificate, now or soon; `latch` is dropped when there is one.
-    fn certify(&self, client: Option<&kube::Client>, latch: Latch) -> Result<(), StartError> {
+    /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster, for trying.
+    fn certify(&self) -> Result<(), StartError> {
         let metrics = self.metrics.clone();
         if let Some((certificate, key)) = &self.settings.tls_files {
             let files = TlsFiles::serve(certificate, key, &self.served, &metrics)?;
             tokio::spawn(files.follow(self.served.clone(), metrics, tls_files::INTERVAL));
             return Ok(());
         }
-        let ca_out = self.settings.ca_out.clone();
-        if let Some(client) = client {
-            let keeper = Keeper {
-                client: client.clone(),
-                secret: self.settings.certificate_secret.clone(),
-                configuration: self.settings.webhook_configuration.clone(),
-                dns_names: self.settings.dns_names.clone(),
-                clock: Arc::new(SystemTime::now),
-                interval: keeper::INTERVAL,
-            };
-            let on_ca = move |ca: &str| {
-                if let Some(file) = &ca_out
-                    && let Err(error) = std::fs::write(file, ca)
-                {
-                    tracing::warn!(file = %file.display(), %error, "cannot write the CA");
-                }
-            };
-            tokio::spawn(keeper.run(self.served.clone(), metrics, latch, on_ca));
-            return Ok(());
+        if in_cluster() {
+            tracing::warn!("the API server does not trust this certificate: give --tls-cert and --tls-key");
         }
         let now = SystemTime::now();
         let identity = Identity::make(&self.settings.dns_names, now)?;
         let usable = identity.usable(&self.settings.dns_names, now).map_err(certificates::MakeError::from)?;
         metrics.certificate_expires(usable.expires);
         self.served.replace(usable.key);
-        if let Some(file) = ca_out {
-            std::fs::write(&file, &identity.ca).map_err(of_file(&file))?;
+        if let Some(file) = &self.settings.ca_out {
+            std::fs::write(file, &identity.ca).map_err(of_file(file))?;
         }
         Ok(())
     }
+}
+
+/// Binds the address that `flag` gives, or `port` of every address.
+pub(crate) fn bind(flag: &str, address: Option<SocketAddr>, port: u16) -> Result<TcpListener, StartError> {
+    server::bind(address, port).map_err(|source| {
+        let what =
+            address.map_or_else(|| format!("port {port}, {flag}"), |address| format!("{flag} {address}"));
+        StartError::Bind { what, source }
+    })
 }
 
 /// Whether this is a pod: the kubelet sets this variable in every container.
@@ -225,7 +209,7 @@ fn in_cluster() -> bool {
 
 /// A client with the configuration in `file`, else with the pod's service account; never with a developer's own
 /// configuration that nobody has named.
-async fn client(file: Option<&std::path::Path>) -> Result<Option<kube::Client>, StartError> {
+pub(crate) async fn client(file: Option<&std::path::Path>) -> Result<Option<kube::Client>, StartError> {
     let config = match file {
         Some(file) => {
             let wrong = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Kubeconfig {

@@ -32,6 +32,8 @@ pub enum Command {
     Version,
     /// Answer admission reviews.
     Serve(Box<Serve>),
+    /// Keep the certificate.
+    CertController(Box<CertController>),
     /// Inject documents on disk.
     Inject(Box<Inject>),
     /// Say what would be done, and why.
@@ -53,14 +55,27 @@ pub struct Serve {
     pub ca_out: Option<PathBuf>,
     /// The names and IP addresses in our own certificate.
     pub dns_names: Vec<String>,
-    /// The Secret that holds our own certificate.
-    pub certificate_secret: String,
-    /// The MutatingWebhookConfiguration that trusts it.
-    pub webhook_configuration: String,
     /// How to reach the API server; `None`: with the service account, in a pod; not at all elsewhere.
     pub kubeconfig: Option<PathBuf>,
     /// How long reviews are still taken after the first signal.
     pub shutdown_delay: std::time::Duration,
+}
+
+/// The settings of `cert-controller`.
+#[derive(Debug)]
+pub struct CertController {
+    /// Where `/livez` and `/readyz` are served; `None`: port 8080 of every address.
+    pub admin_listen: Option<SocketAddr>,
+    /// The names and IP addresses in the certificate.
+    pub dns_names: Vec<String>,
+    /// The Secret that keeps it.
+    pub certificate_secret: String,
+    /// The MutatingWebhookConfiguration that trusts it.
+    pub webhook_configuration: String,
+    /// How to reach the API server; `None`: with the service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// What is logged.
+    pub log_level: LogLevel,
 }
 
 /// The settings of `inject`.
@@ -185,6 +200,7 @@ pub fn parse(
     taker.refuse_others_than(command);
     let common = taker.common(&read_file);
     let parsed = match command {
+        word::CERT_CONTROLLER => Command::CertController(Box::new(taker.cert_controller(common.log_level))),
         word::INJECT => Command::Inject(Box::new(taker.inject(common))),
         word::CHECK => Command::Check(Box::new(taker.check(common))),
         _ => Command::Serve(Box::new(taker.serve(common))),
@@ -243,24 +259,34 @@ impl Taker {
                 None
             }
         };
-        let mut dns_names = self.many("dns-names", host);
-        if dns_names.is_empty() {
-            dns_names.push("podlocal-dns-webhook.podlocal-dns.svc".to_owned());
-        }
         Serve {
             common,
             listen: self.one("listen", address),
             admin_listen: self.one("admin-listen", address),
             tls_files,
             ca_out: self.one("ca-out", path),
-            dns_names,
+            dns_names: self.dns_names(),
+            kubeconfig: self.one("kubeconfig", path),
+            shutdown_delay: self.one("shutdown-delay", value::duration).unwrap_or_default(),
+        }
+    }
+
+    fn cert_controller(&mut self, log_level: LogLevel) -> CertController {
+        CertController {
+            admin_listen: self.one("admin-listen", address),
+            dns_names: self.dns_names(),
             certificate_secret: self
                 .one("certificate-secret", value::domain)
                 .unwrap_or_else(|| "podlocal-dns-webhook-certificate".to_owned()),
             webhook_configuration: self.webhook_configuration(),
             kubeconfig: self.one("kubeconfig", path),
-            shutdown_delay: self.one("shutdown-delay", value::duration).unwrap_or_default(),
+            log_level,
         }
+    }
+
+    fn dns_names(&mut self) -> Vec<String> {
+        let names = self.many("dns-names", host);
+        if names.is_empty() { vec!["podlocal-dns-webhook.podlocal-dns.svc".to_owned()] } else { names }
     }
 
     fn inject(&mut self, common: Common) -> Inject {

@@ -1,8 +1,9 @@
 //! Whether a pod is injected, and with what. Pure.
 
+use podlocal_settings::Settings;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::table::Setting;
+use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::SearchAssist;
 use serde_json::{Map, Value};
 
@@ -73,7 +74,7 @@ pub struct Plan {
 /// | dnsPolicy `None`, label not `inject: enabled` | skip `dns_policy_none` |
 /// | a dnsPolicy that we do not know | skip `dns_policy_unknown` |
 /// | a container declares port 53 | skip `dns_port_taken` |
-/// | a container declares our admin port | skip `admin_port_taken` |
+/// | a container declares our admin port | the default, where somebody has chosen another one and it is free; else skip `admin_port_taken` |
 /// | a sysctl keeps port 53 for root | skip `unprivileged_port_start` |
 /// | no server to ask, or a dnsConfig that the API server refuses | skip, with that reason |
 /// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers |
@@ -119,13 +120,12 @@ fn examine(
     }
     let base = dns_base(&spec["dnsPolicy"], label)?;
 
-    let read = annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
+    let mut read =
+        annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
     if declares_port(spec, 53) {
         return Err(Skip::DnsPortTaken);
     }
-    if read.settings.admin_port != 0 && declares_port(spec, read.settings.admin_port) {
-        return Err(Skip::AdminPortTaken);
-    }
+    free_admin_port(&mut read, spec)?;
     if port_sysctl(spec).is_some_and(|start| start > 53) {
         return Err(Skip::PortSysctl);
     }
@@ -171,6 +171,22 @@ fn dns_base(policy: &Value, label: Option<&str>) -> Result<Base, Skip> {
         Some("Default") => Err(Skip::DnsPolicyDefault),
         Some(_) => Err(Skip::DnsPolicyUnknown),
     }
+}
+
+/// Leaves an admin port that no container declares. A namespace's annotation must not take the proxy from its pods.
+fn free_admin_port(read: &mut Read, spec: &Value) -> Result<(), Skip> {
+    let is_taken = |port: u16| port != 0 && declares_port(spec, port);
+    if !is_taken(read.settings.admin_port) {
+        return Ok(());
+    }
+    let default = Settings::defaults().admin_port;
+    let chosen = read.accepted.iter().position(|(setting, _)| *setting == &table::ADMIN_PORT);
+    let Some(chosen) = chosen.filter(|_| !is_taken(default)) else { return Err(Skip::AdminPortTaken) };
+    let (setting, text) = read.accepted.remove(chosen);
+    let expected = "a port that no container of the pod declares";
+    read.mistakes.push(Mistake::new(format!("annotation {}", setting.annotation()), &text, expected));
+    read.settings.admin_port = default;
+    Ok(())
 }
 
 fn declares_port(spec: &Value, wanted: u16) -> bool {

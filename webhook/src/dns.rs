@@ -97,7 +97,7 @@ pub fn configure(
     }
     let mut mistakes = Vec::new();
     let Servers { upstream, backup_upstream, shared_tier } =
-        servers::servers(base, &own_nameservers, cluster, read, &mut mistakes)?;
+        servers::servers(base, &own_nameservers, cluster, &read.settings)?;
 
     let mut nameservers = vec![PROXY.to_owned()];
     if read.settings.fallback_nameserver {

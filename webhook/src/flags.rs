@@ -8,6 +8,7 @@ use podlocal_settings::table::{self, TABLE};
 #[allow(missing_docs, reason = "the table says what each is")]
 pub mod word {
     pub const SERVE: &str = "serve";
+    pub const CERT_CONTROLLER: &str = "cert-controller";
     pub const INJECT: &str = "inject";
     pub const CHECK: &str = "check";
 }
@@ -23,6 +24,17 @@ pub const COMMANDS: &[Command] = &[
             line: "podlocal-webhook serve --kubeconfig config --cluster-dns 10.96.0.10 --listen 0.0.0.0:8443",
         }],
         exit_codes: SERVE_EXIT_CODES,
+        ..Command::EMPTY
+    },
+    Command {
+        name: word::CERT_CONTROLLER,
+        sentence: "keep the certificate that serve is given, and write its CA into the webhook configuration",
+        description: &[
+            "Runs in the cluster, beside serve and with rights of its own. It makes the certificate, renews it, keeps \
+             it in a Secret, which must be there, and writes the CA into the webhook configuration. Not needed where \
+             cert-manager does that.",
+        ],
+        exit_codes: &[(0, "a signal ended it"), (1, "it cannot start")],
         ..Command::EMPTY
     },
     Command {
@@ -91,38 +103,47 @@ pub const COMMANDS: &[Command] = &[
 
 const EVERY: &[&str] = &[];
 const SERVE: &[&str] = &[word::SERVE];
-const CLUSTER: &[&str] = &[word::SERVE, word::CHECK];
+const CERTIFICATE: &[&str] = &[word::SERVE, word::CERT_CONTROLLER];
+const CERT_CONTROLLER: &[&str] = &[word::CERT_CONTROLLER];
+const CONFIGURATION: &[&str] = &[word::CERT_CONTROLLER, word::CHECK];
+const CLUSTER: &[&str] = &[word::SERVE, word::CERT_CONTROLLER, word::CHECK];
+const PODS: &[&str] = &[word::SERVE, word::INJECT, word::CHECK];
 const INJECT: &[&str] = &[word::INJECT];
 const OFFLINE: &[&str] = &[word::INJECT, word::CHECK];
 const CHECK: &[&str] = &[word::CHECK];
 
 /// Every flag, in the order of the help. One that may be repeated takes several values with commas between them, too.
 pub(crate) const FLAGS: &[Flag] = &[
-    flag("sidecar-image", "IMAGE", EVERY, "The sidecar's image [ghcr.io/podlocal-dns/sidecar:VERSION]"),
-    flags("cluster-dns", "ADDR", EVERY, "An address of the cluster's DNS [from resolv.conf]"),
-    flag("cluster-domain", "NAME", EVERY, "The cluster domain [from resolv.conf, else cluster.local]"),
-    flags("extra-search", "NAME", EVERY, "A search domain of the nodes [from resolv.conf]"),
-    flags(table::SHARED_TIER.name, "ADDR", EVERY, "An address of the shared tier [serve finds its Service]"),
+    flag("sidecar-image", "IMAGE", PODS, "The sidecar's image [ghcr.io/podlocal-dns/sidecar:VERSION]"),
+    flags("cluster-dns", "ADDR", PODS, "An address of the cluster's DNS [from resolv.conf]"),
+    flag("cluster-domain", "NAME", PODS, "The cluster domain [from resolv.conf, else cluster.local]"),
+    flags("extra-search", "NAME", PODS, "A search domain of the nodes [from resolv.conf]"),
+    flags(table::SHARED_TIER.name, "ADDR", PODS, "An address of the shared tier [serve finds its Service]"),
     flag(
         "resolv-conf",
         "FILE",
-        EVERY,
+        PODS,
         "A ClusterFirst pod's resolv.conf [/etc/resolv.conf; of a cluster: none]",
     ),
-    flag("settings", "FILE", EVERY, "Cluster-wide defaults of the pods' settings, YAML: name: value"),
+    flag("settings", "FILE", PODS, "Cluster-wide defaults of the pods' settings, YAML: name: value"),
     flag(table::LOG_LEVEL.name, "error|warn|info|debug|trace", EVERY, "What is logged [info]"),
     flag("listen", "ADDR:PORT", SERVE, "Where reviews are served over TLS [[::]:8443]"),
-    flag("admin-listen", "ADDR:PORT", SERVE, "Where /livez, /readyz and /metrics are [[::]:8080]"),
-    flag("tls-cert", "FILE", SERVE, "The serving certificate, PEM [one of its own]"),
+    flag("admin-listen", "ADDR:PORT", CERTIFICATE, "Where /livez, /readyz and /metrics are [[::]:8080]"),
+    flag("tls-cert", "FILE", SERVE, "The serving certificate, PEM [one of its own, for trying]"),
     flag("tls-key", "FILE", SERVE, "The key of --tls-cert, PEM"),
     flag("ca-out", "FILE", SERVE, "Where the CA of the certificate of its own is written, PEM"),
-    flags("dns-names", "NAME", SERVE, "A name in it [podlocal-dns-webhook.podlocal-dns.svc]"),
-    flag("certificate-secret", "NAME", SERVE, "The Secret that keeps it [podlocal-dns-webhook-certificate]"),
+    flags("dns-names", "NAME", CERTIFICATE, "A name in it [podlocal-dns-webhook.podlocal-dns.svc]"),
+    flag(
+        "certificate-secret",
+        "NAME",
+        CERT_CONTROLLER,
+        "The Secret that keeps the certificate [podlocal-dns-webhook-certificate]",
+    ),
     flag("shutdown-delay", "TIME", SERVE, "How long reviews are still taken after the first signal [0s]"),
     flag(
         "webhook-configuration",
         "NAME",
-        CLUSTER,
+        CONFIGURATION,
         "The MutatingWebhookConfiguration that sends us pods [podlocal-dns-webhook]",
     ),
     flag(

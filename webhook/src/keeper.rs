@@ -1,25 +1,24 @@
-//! Keeps the certificate: in a Secret that the replicas share, and its CA in our own webhook configuration.
+//! Keeps the certificate: in a Secret that the replicas of the webhook mount, and its CA in the webhook configuration.
 //!
-//! Replicas agree through the API server's optimistic concurrency: whoever creates the Secret, or renews what is in it,
-//! first, wins, and the others take what is there. What fails is tried again, for ever, and reviews go on with what is
-//! known.
+//! Several of these, as during a rolling update, agree through the API server's optimistic concurrency: the first to write
+//! wins, and the others use what it wrote. The Secret is created by the manifests, empty, because RBAC cannot narrow the verb
+//! `create` to one name, and whoever may create Secrets may have the API server put a token of any ServiceAccount of the
+//! namespace into one. What fails is tried again, without end; the replicas go on with the certificate that they have.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::certificates::{Identity, MakeError, Step, Unusable, Usable};
-use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
-use crate::tls::Served;
 
-/// How often a conflict with another replica is tried again at once.
+/// How often a conflict with another writer is tried again at once.
 const MOST_ROUNDS: usize = 5;
 
 /// How often everything is compared with what the API server has.
@@ -48,6 +47,10 @@ pub struct Keeper {
     pub interval: Duration,
 }
 
+/// What the annotations begin with by which cert-manager's cainjector knows what to write into
+/// (`pkg/apis/certmanager/v1/types.go`).
+const CAINJECTOR: &str = "cert-manager.io/inject-";
+
 /// A clock for certificates.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -62,11 +65,14 @@ pub enum Error {
         /// What it said.
         source: Box<kube::Error>,
     },
+    /// There is no Secret to keep it in.
+    #[error("there is no Secret {0}: apply the manifests again, which create it")]
+    NoSecret(String),
     /// No certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] MakeError),
     /// Others were faster each time.
-    #[error("no agreement with the other replicas: others wrote in between, each time")]
+    #[error("another writer was faster, {MOST_ROUNDS} times in a row")]
     NoAgreement,
     /// The API server does not answer.
     #[error("no answer from the API server within {DEADLINE:?}")]
@@ -74,28 +80,24 @@ pub enum Error {
 }
 
 impl Keeper {
-    /// Keeps the certificate for ever: serves the one in the Secret, and drops `latch` when there is one.
-    pub async fn run(self, served: Arc<Served>, metrics: Arc<Metrics>, latch: Latch, on_ca: impl Fn(&str)) {
+    /// Keeps the certificate for ever; drops `latch` when there is one that the webhook configuration trusts.
+    pub async fn run(self, latch: Latch) {
         let mut latch = Some(latch);
-        let mut current = None;
+        let mut expires = None;
         // What the webhook configuration is known to trust.
         let mut trusted = None;
         let mut pause = FIRST_PAUSE;
         loop {
             let round = async {
                 let (identity, usable) = self.agree((self.clock)(), trusted.as_deref()).await?;
-                if current.as_ref() != Some(&identity) {
-                    tracing::info!(secret = self.secret, expires = usable.expires, "serving the certificate");
-                    metrics.certificate_expires(usable.expires);
-                    served.replace(usable.key);
-                    on_ca(&identity.ca);
-                    current = Some(identity.clone());
-                    latch = None;
+                if expires.replace(usable.expires) != Some(usable.expires) {
+                    tracing::info!(secret = self.secret, expires = usable.expires, "the certificate");
                 }
                 if self.publish(&identity.ca).await? {
                     tracing::info!(configuration = self.configuration, "wrote the CA");
                 }
                 trusted = Some(identity.ca);
+                latch = None;
                 Ok(())
             };
             let result = tokio::time::timeout(DEADLINE, round).await.unwrap_or(Err(Error::Deadline));
@@ -106,7 +108,6 @@ impl Keeper {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "will try again");
-                    metrics.failed(Task::Certificate);
                     let slept = pause;
                     pause = (pause * 2).min(self.interval);
                     slept
@@ -116,19 +117,21 @@ impl Keeper {
         }
     }
 
-    /// The identity that all replicas share: the one in the Secret, made or renewed where that is needed. `trusted` is
-    /// what the webhook configuration is known to trust.
+    /// The identity in the Secret, made or renewed where that is needed. `trusted` is what the webhook configuration is known
+    /// to trust.
     pub async fn agree(&self, now: SystemTime, trusted: Option<&str>) -> Result<(Identity, Usable), Error> {
         let secrets: Api<Secret> = Api::default_namespaced(self.client.clone());
         for _ in 0..MOST_ROUNDS {
             let kept = secrets.get_opt(&self.secret).await.map_err(failed("read the Secret"))?;
-            let identity = kept.as_ref().and_then(|kept| {
-                let read = identity(kept);
-                read.inspect_err(
-                    |error| tracing::warn!(secret = self.secret, %error, "the Secret is unreadable"),
-                )
-                .ok()
-            });
+            let kept = kept.ok_or_else(|| Error::NoSecret(self.secret.clone()))?;
+            let is_empty = kept.data.as_ref().is_none_or(BTreeMap::is_empty);
+            let identity = identity(&kept)
+                .inspect_err(|error| {
+                    if !is_empty {
+                        tracing::warn!(secret = self.secret, %error, "the Secret is unreadable");
+                    }
+                })
+                .ok();
             let (made, usable) = match identity {
                 None => (Identity::make(&self.dns_names, now)?, None),
                 Some(identity) => {
@@ -147,19 +150,17 @@ impl Keeper {
                     }
                 }
             };
-            let made = self.secret_of(&made, kept.as_ref());
-            let written = match kept {
-                None => secrets.create(&PostParams::default(), &made).await,
-                Some(_) => secrets.replace(&self.secret, &PostParams::default(), &made).await,
-            };
-            match written {
+            // The API server refuses the write when there was another one since: the resourceVersion is that of `kept`.
+            let data = made.parts().into_iter().map(|(name, bytes)| (name, ByteString(bytes))).collect();
+            let made = Secret { data: Some(data), ..kept };
+            match secrets.replace(&self.secret, &PostParams::default(), &made).await {
                 Ok(_) => {}
-                // Another replica was faster: take what it wrote.
+                // Another writer was faster: use what it wrote.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => {
                     let error = failed("write the Secret")(error);
                     if usable.is_some() {
-                        tracing::warn!(%error, "what is there still serves; will try again");
+                        tracing::warn!(%error, "renewal failed; keeping the current certificate");
                     }
                     return usable.ok_or(error);
                 }
@@ -170,13 +171,19 @@ impl Keeper {
     }
 
     /// Writes `ca` into every webhook of our configuration that calls a Service, where it differs; tells whether
-    /// it wrote.
+    /// it wrote. A configuration with an annotation of cert-manager's belongs to its cainjector: two that write into it
+    /// would undo each other's work without end.
     pub async fn publish(&self, ca: &str) -> Result<bool, Error> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let bundle = ByteString(ca.as_bytes().to_vec());
         for _ in 0..MOST_ROUNDS {
             let found = configurations.get(&self.configuration).await;
             let found = found.map_err(failed("read the webhook configuration"))?;
+            let annotations = found.metadata.annotations.iter().flatten();
+            if let Some((key, _)) = annotations.into_iter().find(|(key, _)| key.starts_with(CAINJECTOR)) {
+                tracing::info!(configuration = self.configuration, key, "cert-manager writes the CA");
+                return Ok(false);
+            }
             let others = found.webhooks.iter().flatten().filter(|webhook| {
                 let client_config = &webhook.client_config;
                 client_config.service.is_some() && client_config.ca_bundle.as_ref() != Some(&bundle)
@@ -199,27 +206,6 @@ impl Keeper {
             }
         }
         Err(Error::NoAgreement)
-    }
-
-    /// The Secret that keeps `identity`, in the place of `kept`.
-    fn secret_of(&self, identity: &Identity, kept: Option<&Secret>) -> Secret {
-        let data = identity.parts().into_iter().map(|(name, bytes)| (name, ByteString(bytes)));
-        Secret {
-            metadata: ObjectMeta {
-                name: Some(self.secret.clone()),
-                namespace: Some(self.client.default_namespace().to_owned()),
-                // The API server refuses the write when another one came in between.
-                resource_version: kept.and_then(|kept| kept.metadata.resource_version.clone()),
-                labels: Some(
-                    [("app.kubernetes.io/name".to_owned(), "podlocal-dns-webhook".to_owned())].into(),
-                ),
-                ..ObjectMeta::default()
-            },
-            // The type cannot be changed.
-            type_: kept.map_or_else(|| Some("kubernetes.io/tls".to_owned()), |kept| kept.type_.clone()),
-            data: Some(data.collect()),
-            ..Secret::default()
-        }
     }
 }
 

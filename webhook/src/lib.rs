@@ -4,10 +4,10 @@
 //!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
 //!                                                -> inject -> again, qos, patch
 //!                           notice -> events
-//!                  keeper -> certificates -> tls
 //!                  tls_files -> tls
 //!                  discovery, impossible, tier -> cluster
 //!                  namespaces, metrics, readiness, shutdown, telemetry
+//!   main -> cert_controller -> keeper -> certificates -> tls
 //!   main -> offline -> mutate, misplaced, yaml
 //!   main -> check -> mutate, misplaced, offline, tier
 //!   main -> config -> flags, settings_file
@@ -28,6 +28,7 @@ pub mod admission;
 pub mod again;
 pub mod annotations;
 pub mod app;
+pub mod cert_controller;
 pub mod certificates;
 pub mod check;
 pub mod cluster;

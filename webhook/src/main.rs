@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use podlocal_webhook::app::{App, End, StartError};
-use podlocal_webhook::config::{self, Check, Command, Inject, Serve};
-use podlocal_webhook::{check, flags, offline, telemetry};
+use podlocal_webhook::config::{self, CertController, Check, Command, Inject, Serve};
+use podlocal_webhook::{cert_controller, check, flags, offline, telemetry};
 
 /// The most threads that answer reviews, however large the node: each costs memory, for its stack and its part of the
 /// allocator.
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Ok(Command::Help(Some(command), length)) => print(&flags::about().help_of(command, length)),
         Ok(Command::Version) => print(concat!("podlocal-webhook ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Serve(settings)) => serve(*settings),
+        Ok(Command::CertController(settings)) => cert_controller(*settings),
         Ok(Command::Inject(settings)) => inject(&settings),
         Ok(Command::Check(settings)) => check(&settings),
         Err(mistakes) => {
@@ -51,6 +52,19 @@ fn serve(settings: Serve) -> ExitCode {
     match ended {
         Ok(End::Drained) => ExitCode::SUCCESS,
         Ok(End::Cut) => ExitCode::from(EXIT_CUT),
+        Err(error) => not_started(&error),
+    }
+}
+
+/// Keeps the webhook's certificate until a signal.
+fn cert_controller(settings: CertController) -> ExitCode {
+    telemetry::start(settings.log_level);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime
+        .map_err(StartError::Runtime)
+        .and_then(|runtime| runtime.block_on(cert_controller::run(settings)))
+    {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => not_started(&error),
     }
 }

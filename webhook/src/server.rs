@@ -87,6 +87,16 @@ pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
 
 /// `GET /livez`, `/readyz`, `/metrics`.
 pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    let metrics = move || async move {
+        // Whatever scrapes takes it, whatever it says that it would rather have.
+        let kind = "text/plain; version=0.0.4; charset=utf-8";
+        ([(header::CONTENT_TYPE, kind)], metrics.page())
+    };
+    health(readiness).route("/metrics", get(metrics))
+}
+
+/// `GET /livez`, `/readyz`.
+pub fn health(readiness: Readiness) -> Router {
     let ready = move || {
         let missing = readiness.missing();
         async move {
@@ -97,15 +107,7 @@ pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
             }
         }
     };
-    let metrics = move || async move {
-        // Whatever scrapes takes it, whatever it says that it would rather have.
-        let kind = "text/plain; version=0.0.4; charset=utf-8";
-        ([(header::CONTENT_TYPE, kind)], metrics.page())
-    };
-    Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }
 
 async fn mutate(State(context): State<Arc<Context>>, headers: HeaderMap, body: Bytes) -> Response {

@@ -44,6 +44,18 @@ async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cert_controller_that_is_not_ready_is_a_problem_and_none_is_cert_managers_work() {
+    let cluster = TestCluster::installed().await;
+    let line = "  problem  Deployment podlocal-dns/podlocal-dns-cert-controller is not ready: ";
+    assert!(!page(&cluster.check(&[])).contains(line), "there is none");
+    let path = format!("{DEPLOYMENTS}/podlocal-dns-cert-controller");
+    for (status, is_named) in [(json!({}), true), (json!({"readyReplicas": 1}), false)] {
+        cluster.api.put(&path, json!({"status": status}));
+        assert_eq!(page(&cluster.check(&[])).contains(line), is_named, "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kube_dns_is_named_with_what_follows_from_it() {
     let cluster = TestCluster::installed().await;
     let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";

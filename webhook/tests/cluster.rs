@@ -4,32 +4,11 @@ mod common;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use common::api_server::{ApiServer, CONFIGURATION, SECRET, SERVICES};
+use common::api_server::{ApiServer, SERVICES};
 use common::{Webhook, eventually, pod, review_of};
 use podlocal_settings::names::SHARED_TIER_LABEL;
 use podlocal_settings::table::{self, Setting};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_webhooks_that_start_at_once_end_with_one_certificate_that_the_api_server_trusts() {
-    let cluster = TestCluster::start().await;
-    let webhooks = [cluster.launch(), cluster.launch()];
-    for webhook in &webhooks {
-        webhook.wait_until_ready();
-    }
-    assert_eq!(cluster.api.written(SECRET), 1);
-    let bundle = || cluster.api.object(CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"].clone();
-    eventually("the CA is written", || bundle().is_string());
-    let ca = BASE64.decode(bundle().as_str().expect("a text")).expect("base64");
-    let ca = CertificateDer::from_pem_slice(&ca).expect("a CA");
-    let body = review_of(&pod()).to_string();
-    let head = common::head("POST", "/mutate", "application/json", body.len());
-    for webhook in &webhooks {
-        let connection = common::connect(webhook.address, &ca);
-        assert_eq!(common::request(connection, &head, body.as_bytes()).status, 200);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespaces_annotation_is_the_default_of_its_pods_from_the_next_review_on() {
@@ -120,7 +99,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
     eventually("calls fail", || cluster.api.failed() > 2);
     eventually("these are missing, and a shared tier is not", || {
         let page = webhook.admin_page("/readyz");
-        (page.status, page.body.as_str()) == (503, "missing: certificate, namespaces\n")
+        (page.status, page.body.as_str()) == (503, "missing: namespaces\n")
     });
     assert_eq!(webhook.admin_page("/livez").status, 200);
     cluster.api.set_down(false);
@@ -155,7 +134,7 @@ async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none
     eventually("it is counted", || webhook.admin_page("/metrics").body.contains(counted));
 }
 
-/// An API server with a webhook configuration, and how to reach it.
+/// An API server, and how to reach it.
 struct TestCluster {
     api: ApiServer,
     folder: tempfile::TempDir,
@@ -164,15 +143,6 @@ struct TestCluster {
 impl TestCluster {
     async fn start() -> Self {
         let api = ApiServer::start().await;
-        let entry =
-            json!({"name": "pods.test", "clientConfig": {"service": {"name": "w", "namespace": "default"}}});
-        api.put(
-            CONFIGURATION,
-            json!({
-                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-                "metadata": {"name": "webhook"}, "webhooks": [entry],
-            }),
-        );
         api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("kubeconfig"), api.kubeconfig()).expect("writes");
@@ -185,15 +155,7 @@ impl TestCluster {
 
     fn launch_with(&self, flags: &[&str]) -> Webhook {
         let kubeconfig = self.folder.path().join("kubeconfig");
-        let ours = [
-            "--kubeconfig",
-            kubeconfig.to_str().expect("UTF-8"),
-            "--certificate-secret",
-            "certificate",
-            "--webhook-configuration",
-            "webhook",
-        ];
-        Webhook::launch(&[&ours, flags].concat())
+        Webhook::launch(&[&["--kubeconfig", kubeconfig.to_str().expect("UTF-8")], flags].concat())
     }
 
     fn annotate(&self, namespace: &str, ndots: &str) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, SIDECAR_USER};
-use podlocal_webhook::config::{self, Command, Serve};
+use podlocal_webhook::config::{self, CertController, Command, Serve};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
@@ -20,16 +20,33 @@ fn the_arguments_of_the_deployment_are_flags_of_the_program() {
 
 #[test]
 fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
-    let (serve, service) = (serve(), object("service"));
+    let (serve, controller, service) = (serve(), cert_controller(), object("service"));
     let host =
         format!("{}.{}.svc", text(&service["metadata"]["name"]), text(&service["metadata"]["namespace"]));
-    assert_eq!(serve.dns_names, [host]);
-    assert_eq!(object("role")["rules"][0]["resourceNames"], json!([serve.certificate_secret]));
-    assert_eq!(object("clusterrole")["rules"][0]["resourceNames"], json!([serve.webhook_configuration]));
+    assert_eq!(controller.dns_names, [host]);
+    let rules = |name: &str| object(name)["rules"][0]["resourceNames"].clone();
+    assert_eq!(rules("cert-controller/role"), json!([controller.certificate_secret]));
+    assert_eq!(rules("cert-controller/clusterrole"), json!([controller.webhook_configuration]));
     assert_eq!(
         object("mutatingwebhookconfiguration")["metadata"]["name"],
-        json!(serve.webhook_configuration)
+        json!(controller.webhook_configuration)
     );
+
+    let secret = object("cert-controller/secret");
+    let volume = object("deployment")["spec"]["template"]["spec"]["volumes"][0].clone();
+    assert_eq!(secret["metadata"]["name"], json!(controller.certificate_secret));
+    assert_eq!(volume["secret"]["secretName"], json!(controller.certificate_secret));
+    // Applied again, it keeps what the controller has written; a type cannot be changed.
+    assert!(
+        secret.get("data").is_none() && secret.get("stringData").is_none() && secret.get("type").is_none()
+    );
+    // Not the key of the CA; and not optional, or the pod would start without the files, and end.
+    let items = json!([{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]);
+    assert_eq!((&volume["secret"]["items"], volume["secret"].get("optional")), (&items, None));
+    let mount = container()["volumeMounts"][0].clone();
+    assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)));
+    let path = Path::new(mount["mountPath"].as_str().expect("a path"));
+    assert_eq!(serve.tls_files, Some((path.join("tls.crt"), path.join("tls.key"))));
 }
 
 #[test]
@@ -40,23 +57,33 @@ fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
         rules.map(|rule| json!([rule["apiGroups"], rule["resources"], rule["verbs"]])).collect()
     };
     let of_cluster = json!([
-        [["admissionregistration.k8s.io"], ["mutatingwebhookconfigurations"], ["get", "patch"]],
         [[""], ["namespaces"], ["list", "watch"]],
         [["events.k8s.io"], ["events"], ["create", "patch"]],
     ]);
-    let of_our_namespace = json!([
-        [[""], ["secrets"], ["get", "update"]],
-        [[""], ["secrets"], ["create"]],
-        [[""], ["services"], ["list", "watch"]],
-    ]);
+    let of_our_namespace = json!([[[""], ["services"], ["list", "watch"]]]);
     assert_eq!([rights("clusterrole"), rights("role")], [of_cluster, of_our_namespace]);
+    let of_cluster =
+        json!([[["admissionregistration.k8s.io"], ["mutatingwebhookconfigurations"], ["get", "patch"]]]);
+    let of_our_namespace = json!([[[""], ["secrets"], ["get", "update"]]]);
+    let of_controller = [rights("cert-controller/clusterrole"), rights("cert-controller/role")];
+    assert_eq!(of_controller, [of_cluster, of_our_namespace]);
 }
 
 #[test]
 fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
-    let account = object("serviceaccount")["metadata"].clone();
-    for (binding, role) in [("rolebinding", "role"), ("clusterrolebinding", "clusterrole")] {
-        let (binding, role) = (object(binding), object(role));
+    for (folder, role) in
+        [("", "role"), ("", "clusterrole"), ("cert-controller/", "role"), ("cert-controller/", "clusterrole")]
+    {
+        let account = object(&format!("{folder}serviceaccount"));
+        // A token is mounted by the one pod that needs it, not by whatever else runs with this account.
+        assert_eq!(account["automountServiceAccountToken"], false);
+        let account = &account["metadata"];
+        let spec = object(&format!("{folder}deployment"))["spec"]["template"]["spec"].clone();
+        assert_eq!(
+            (&spec["serviceAccountName"], &spec["automountServiceAccountToken"]),
+            (&account["name"], &json!(true))
+        );
+        let (binding, role) = (object(&format!("{folder}{role}binding")), object(&format!("{folder}{role}")));
         assert_eq!(binding["metadata"]["namespace"], role["metadata"]["namespace"]);
         let expected = json!({
             "apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"],
@@ -73,6 +100,27 @@ fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
 #[test]
 fn nothing_of_a_user_is_more_important_than_the_webhook() {
     assert_eq!(object("priorityclass")["value"], 1_000_000_000);
+}
+
+/// What holds the right to patch a webhook configuration is reached by its kubelet and by nobody else.
+#[test]
+fn nobody_calls_the_cert_controller() {
+    let deployment = object("cert-controller/deployment");
+    let labels = deployment["spec"]["template"]["metadata"]["labels"].clone();
+    let policy = object("cert-controller/networkpolicy")["spec"].clone();
+    assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&json!(["Ingress"]), &json!([])));
+    let selected = policy["podSelector"]["matchLabels"].as_object().expect("labels");
+    assert!(selected.iter().all(|(key, value)| labels[key] == *value));
+    // It is in no Service, and all that it has goes with one label (overlays/cert-manager).
+    let service = object("service")["spec"]["selector"].clone();
+    assert!(service.as_object().expect("labels").iter().any(|(key, value)| labels[key] != *value));
+    for file in fs::read_dir(manifests().join("base/cert-controller")).expect("the folder") {
+        let object = read(&file.expect("a file").path());
+        if object["kind"] != "Kustomization" {
+            let label = &object["metadata"]["labels"]["app.kubernetes.io/name"];
+            assert_eq!(label, "podlocal-dns-cert-controller", "{object}");
+        }
+    }
 }
 
 /// A policy that knew the API server's address would be wrong in the next cluster.
@@ -150,9 +198,12 @@ fn what_the_deployment_names_is_there() {
 #[test]
 fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
     let deployment = object("deployment");
-    for labels in
-        [&object("namespace")["metadata"]["labels"], &deployment["spec"]["template"]["metadata"]["labels"]]
-    {
+    let controller = object("cert-controller/deployment");
+    for labels in [
+        &object("namespace")["metadata"]["labels"],
+        &deployment["spec"]["template"]["metadata"]["labels"],
+        &controller["spec"]["template"]["metadata"]["labels"],
+    ] {
         assert_eq!(labels[INJECT_LABEL], INJECT_DISABLED);
     }
     let example = read(&manifests().join("example/namespace.yaml"));
@@ -162,20 +213,23 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
 
 #[test]
 fn every_file_of_the_base_holds_one_object_and_is_applied() {
-    let mut files: Vec<_> = fs::read_dir(manifests().join("base"))
-        .expect("the base")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
-        .filter(|name| name != "kustomization.yaml")
-        .collect();
-    files.sort();
-    let kustomization = object("kustomization");
-    let mut applied: Vec<_> =
-        kustomization["resources"].as_array().expect("resources").iter().map(text).collect();
-    applied.sort();
-    assert_eq!(files, applied);
-    for file in files {
-        let object = read(&manifests().join("base").join(&file));
-        assert_eq!(format!("{}.yaml", text(&object["kind"]).to_lowercase()), file);
+    for folder in ["base", "base/cert-controller"] {
+        let folder = manifests().join(folder);
+        let mut files: Vec<_> = fs::read_dir(&folder)
+            .expect("the base")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+            .filter(|name| name != "kustomization.yaml")
+            .collect();
+        files.sort();
+        let kustomization = read(&folder.join("kustomization.yaml"));
+        let mut applied: Vec<_> =
+            kustomization["resources"].as_array().expect("resources").iter().map(text).collect();
+        applied.sort();
+        assert_eq!(files, applied);
+        for file in files.iter().filter(|file| folder.join(file).is_file()) {
+            let object = read(&folder.join(file));
+            assert_eq!(format!("{}.yaml", text(&object["kind"]).to_lowercase()), *file);
+        }
     }
 }
 
@@ -186,6 +240,16 @@ fn serve() -> Serve {
     match config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())) {
         Ok(Command::Serve(serve)) => *serve,
         other => panic!("expected serve, got {other:?}"),
+    }
+}
+
+/// The settings that the Deployment gives the cert-controller.
+fn cert_controller() -> CertController {
+    let container = object("cert-controller/deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    let arguments = container["args"].as_array().expect("arguments").iter();
+    match config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())) {
+        Ok(Command::CertController(controller)) => *controller,
+        other => panic!("expected cert-controller, got {other:?}"),
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use common::kustomize::{find, render};
+use common::kustomize::{find, named, render};
 use podlocal_webhook::config::{self, Command};
 use serde_json::{Value, json};
 
@@ -33,10 +33,17 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     let source = format!("podlocal-dns/{}", issued["metadata"]["name"].as_str().expect("a name"));
     assert_eq!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], source);
 
-    let rules = find(&objects, "Role")["rules"].clone();
-    assert_eq!(rules, json!([{"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]}]));
-    let rights = find(&objects, "ClusterRole")["rules"].to_string();
-    assert!(!rights.contains("webhookconfigurations") && rights.contains("namespaces"), "{rights}");
+    // One of each: nothing of the cert-controller's is left.
+    for kind in
+        ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "NetworkPolicy"]
+    {
+        assert_eq!(find(&objects, kind)["metadata"]["name"], "podlocal-dns-webhook");
+    }
+    let text = json!(objects).to_string();
+    assert!(
+        !text.contains("cert-controller") && !text.contains("podlocal-dns-webhook-certificate"),
+        "{text}"
+    );
 }
 
 /// A CA that came anew with each certificate would be unknown to the API server, or its certificate to the webhook, until
@@ -45,12 +52,14 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
 fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
     let objects = render("overlays/cert-manager");
     let leaf = of_spec(&objects, "Certificate", "secretName", &json!("podlocal-dns-webhook-tls"));
-    let signer = named(&objects, "Issuer", &leaf["spec"]["issuerRef"]["name"]);
+    let issuer = |certificate: &Value| {
+        named(&objects, "Issuer", certificate["spec"]["issuerRef"]["name"].as_str().expect("a name"))
+    };
+    let signer = issuer(&leaf);
     let ca = of_spec(&objects, "Certificate", "secretName", &signer["spec"]["ca"]["secretName"]);
     assert_eq!(ca["spec"]["isCA"], true);
     assert_eq!(ca["spec"]["privateKey"]["rotationPolicy"], "Never");
-    let signs_itself = named(&objects, "Issuer", &ca["spec"]["issuerRef"]["name"]);
-    assert!(signs_itself["spec"]["selfSigned"].is_object());
+    assert!(issuer(&ca)["spec"]["selfSigned"].is_object());
     let hours = |object: &Value, key: &str| -> u32 {
         object["spec"][key].as_str().and_then(|text| text.strip_suffix('h')?.parse().ok()).expect("hours")
     };
@@ -88,11 +97,6 @@ fn grafana_finds_the_dashboard_by_its_label() {
     let text = map["data"]["podlocal-dns.json"].as_str().expect("a dashboard");
     let dashboard: Value = serde_json::from_str(text).expect("JSON");
     assert!(text.len() < 1 << 20 && dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
-}
-
-fn named(objects: &[Value], kind: &str, name: &Value) -> Value {
-    let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == *name);
-    found.unwrap_or_else(|| panic!("there is no {kind} {name}")).clone()
 }
 
 /// The object of the kind whose `spec` has the value at the key.

@@ -41,6 +41,9 @@ pub enum StartError {
     /// We are in a cluster, but without a service account.
     #[error("cannot use the service account: {0}")]
     ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
+    /// There is no API server to talk to.
+    #[error("there is no cluster: this is not a pod")]
+    NoCluster,
     /// Reviews cannot be served any more.
     #[error("cannot serve reviews: {0}")]
     Serve(std::io::Error),
@@ -70,6 +73,7 @@ impl StartError {
             Self::ServiceAccount(_) => {
                 "set automountServiceAccountToken: true in the pod, or give --kubeconfig"
             }
+            Self::NoCluster => "run it in the cluster, kubectl apply -k manifests/base, or give --kubeconfig",
             Self::Tls(_) | Self::Serve(_) | Self::Runtime(_) | Self::Signals(_) => {
                 "look at the limits of the process: memory, threads, descriptors"
             }

@@ -19,6 +19,9 @@ use crate::tier;
 /// Where `manifests/base` puts the webhook; a configuration says it itself.
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
 
+/// The Deployment that keeps the webhook's certificate, in the webhook's namespace; cert-manager stands in for it.
+pub const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
+
 /// Reads everything. A server that does not answer at all is the caller's to notice, by the version.
 pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
     let version = version(client).await;
@@ -39,6 +42,7 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
         version,
         endpoints: (format!("{namespace}/{name}"), endpoints(client, namespace, name).await),
         settings: settings(client, namespace, name).await,
+        cert_controller: ready_replicas(client, namespace, CERT_CONTROLLER).await,
         tier: tier(client, namespace, family).await,
         configuration: (configuration.to_owned(), found),
         cluster_dns,
@@ -75,6 +79,13 @@ async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> See
         }));
     });
     seen.await.map(|()| ready.len() as u64)
+}
+
+async fn ready_replicas(client: &kube::Client, namespace: &str, name: &str) -> Seen<u64> {
+    let resource =
+        Resource { group: "apps", plural: "deployments", namespace: Some(namespace), name: Some(name) };
+    // Absent is 0 (`DeploymentStatus` in `k8s.io/api/apps/v1`).
+    get(client, resource).await.map(|found| found["status"]["readyReplicas"].as_u64().unwrap_or(0))
 }
 
 async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {

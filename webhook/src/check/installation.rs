@@ -6,6 +6,7 @@ use podlocal_settings::table;
 use serde_json::Value;
 
 use super::api::Seen;
+use super::facts::CERT_CONTROLLER;
 use super::selectors::Selectors;
 use crate::cluster::Version;
 use crate::config::Common;
@@ -23,6 +24,8 @@ pub struct Facts {
     pub endpoints: (String, Seen<u64>),
     /// The settings that the installed webhook was started with.
     pub settings: Seen<Box<Common>>,
+    /// How many replicas of the cert-controller are ready; absent where cert-manager makes the certificate.
+    pub cert_controller: Seen<u64>,
     /// The addresses of the cluster's DNS Service.
     pub cluster_dns: Seen<Vec<SocketAddr>>,
     /// Whether that is kube-dns, which denies namespaces that exist.
@@ -101,6 +104,7 @@ impl Finding {
 /// |---|---|
 /// | version | older than 1.29 |
 /// | webhook configuration | absent; an entry without `caBundle`; match conditions that are not ours |
+/// | the cert-controller, where there is one | it is not ready |
 /// | the Service behind it | no endpoint is ready |
 /// | the webhook's own arguments and settings file | it could not start with them |
 /// | the cluster's DNS Service | |
@@ -110,6 +114,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     let (name, configuration) = &facts.configuration;
     findings.extend(self::configuration(name, configuration));
     if configuration.is().is_some() {
+        findings.extend(cert_controller(&facts.endpoints.0, &facts.cert_controller));
         findings.push(endpoints(&facts.endpoints.0, &facts.endpoints.1));
         findings.push(settings(&facts.settings));
     }
@@ -158,8 +163,8 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
             format!(
                 "{what} has no caBundle: the API server does not trust the webhook, so no pod is injected"
             ),
-            "the webhook writes it when it runs; its log says why not: kubectl --namespace podlocal-dns logs \
-             deployment/podlocal-dns-webhook",
+            "the cert-controller writes it when it runs; its log says why not: kubectl --namespace podlocal-dns logs \
+             deployment/podlocal-dns-cert-controller",
         )
     });
     match Selectors::of(configuration) {
@@ -176,6 +181,18 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
         )),
     }
     findings
+}
+
+/// A line only where it is not ready: then nobody renews the certificate or writes the CA.
+fn cert_controller(service: &str, seen: &Seen<u64>) -> Option<Finding> {
+    let namespace = service.split('/').next().unwrap_or_default();
+    let is_down = matches!(seen, Seen::Is(0));
+    is_down.then(|| {
+        Finding::problem(
+            format!("Deployment {namespace}/{CERT_CONTROLLER} is not ready: nobody renews the webhook's certificate"),
+            format!("kubectl --namespace {namespace} logs deployment/{CERT_CONTROLLER}"),
+        )
+    })
 }
 
 fn endpoints(service: &str, seen: &Seen<u64>) -> Finding {

@@ -73,7 +73,8 @@ fn every_mistake_is_in_one_message() {
 #[test]
 fn a_command_that_there_is_not_is_named_with_those_that_there_are() {
     let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
-    let expected = "the command: \"chekc\": expected serve, inject or check; did you mean check?";
+    let expected =
+        "the command: \"chekc\": expected serve, cert-controller, inject or check; did you mean check?";
     assert!(message.contains(expected), "{message}");
 }
 

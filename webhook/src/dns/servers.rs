@@ -3,10 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::Settings;
-use podlocal_settings::read::{Mistake, Read};
-use podlocal_settings::table::{self, Setting};
 
-use super::{Base, Unfit, addresses, without_duplicates};
+use super::{Base, Unfit, without_duplicates};
 use crate::cluster::Cluster;
 
 /// The most servers that each of the sidecar's settings takes.
@@ -22,20 +20,18 @@ pub(super) struct Servers {
     pub shared_tier: Vec<SocketAddr>,
 }
 
-/// The servers for a pod with these `dnsConfig.nameservers`. What was chosen and cannot be had is added to `mistakes`.
+/// The servers for a pod with these `dnsConfig.nameservers`.
 pub(super) fn servers(
     base: Base,
     own_nameservers: &[&str],
     cluster: &Cluster,
-    read: &Read,
-    mistakes: &mut Vec<Mistake>,
+    settings: &Settings,
 ) -> Result<Servers, Unfit> {
-    let settings = &read.settings;
-    let upstream = chosen(&table::UPSTREAM, &settings.upstream, settings, mistakes);
-    let shared_tier = shared_tier(base, !upstream.is_empty(), cluster, read, mistakes);
-    let [upstream, own] = upstreams(base, upstream, own_nameservers, cluster, read)?;
-    let backup = chosen(&table::BACKUP_UPSTREAM, &settings.backup_upstream, settings, mistakes);
-    let backup_upstream = if backup.is_empty() { own } else { backup };
+    let upstream = settings.upstream.clone();
+    let shared_tier = shared_tier(base, !upstream.is_empty(), cluster, settings);
+    let [upstream, own] = upstreams(base, upstream, own_nameservers, cluster, settings)?;
+    let backup = &settings.backup_upstream;
+    let backup_upstream = if backup.is_empty() { own } else { backup.clone() };
     Ok(Servers { upstream, backup_upstream, shared_tier })
 }
 
@@ -52,14 +48,14 @@ fn upstreams(
     chosen: Vec<SocketAddr>,
     own_nameservers: &[&str],
     cluster: &Cluster,
-    read: &Read,
+    settings: &Settings,
 ) -> Result<[Vec<SocketAddr>; 2], Unfit> {
     if !chosen.is_empty() {
         return Ok([chosen, Vec::new()]);
     }
     let own = own_nameservers.iter().filter_map(|text| text.parse::<IpAddr>().ok());
     let own = own.map(|address| SocketAddr::new(address, 53));
-    let own = without_duplicates(own.filter(|server| is_other(*server, &read.settings)).collect());
+    let own = without_duplicates(own.filter(|server| !settings.is_own(*server)).collect());
     let is_clusters = |server: &SocketAddr| cluster.dns.contains(server);
     match base {
         Base::Cluster if cluster.dns.is_empty() => Err(Unfit::NoClusterDns),
@@ -87,39 +83,17 @@ fn shared_tier(
     base: Base,
     has_chosen_upstream: bool,
     cluster: &Cluster,
-    read: &Read,
-    mistakes: &mut Vec<Mistake>,
+    settings: &Settings,
 ) -> Vec<SocketAddr> {
-    let chosen = chosen(&table::SHARED_TIER, &read.settings.shared_tier, &read.settings, mistakes);
     let mut tier = match base {
-        _ if !read.settings.use_shared_tier => Vec::new(),
-        _ if !chosen.is_empty() => chosen,
+        _ if !settings.use_shared_tier => Vec::new(),
+        _ if !settings.shared_tier.is_empty() => settings.shared_tier.clone(),
         Base::Cluster if !has_chosen_upstream => {
             let known = cluster.told_tier().iter().copied();
-            known.filter(|server| is_other(*server, &read.settings)).collect()
+            known.filter(|server| !settings.is_own(*server)).collect()
         }
         Base::Cluster | Base::Own => Vec::new(),
     };
     tier.truncate(MOST_SERVERS);
     tier
-}
-
-/// The servers that somebody has chosen with `setting`. An address at which the proxy itself would listen is none.
-fn chosen(
-    setting: &Setting,
-    given: &[SocketAddr],
-    settings: &Settings,
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<SocketAddr> {
-    let chosen: Vec<_> = given.iter().copied().filter(|server| is_other(*server, settings)).collect();
-    if chosen.len() < given.len() {
-        let expected = "servers other than the proxy itself";
-        let origin = format!("annotation {}", setting.annotation());
-        mistakes.push(Mistake::new(origin, &addresses(given), expected));
-    }
-    chosen
-}
-
-fn is_other(server: SocketAddr, settings: &Settings) -> bool {
-    !settings.listens_on(server) && !server.ip().is_unspecified()
 }

@@ -108,7 +108,6 @@ fn the_proxy_is_never_its_own_upstream() {
     let dns =
         configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
     assert_eq!(addresses(&dns.upstream), "10.96.0.10");
-    assert_eq!(dns.mistakes.len(), 1);
 }
 
 #[test]
@@ -136,7 +135,7 @@ fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
         let read = annotations::read(Some(&annotations.collect()), None, &Vec::new());
         let dns = configure(base, &own, "web", &cluster, &read).expect("fits");
         assert_eq!(
-            (addresses(&dns.shared_tier).as_str(), dns.mistakes.len()),
+            (addresses(&dns.shared_tier).as_str(), read.mistakes.len()),
             expected,
             "{base:?} {annotated:?}"
         );

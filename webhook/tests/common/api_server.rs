@@ -22,9 +22,12 @@ use http::{Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+#[path = "api_server/rights.rs"]
+mod rights;
 #[path = "api_server/watch.rs"]
 mod watch;
 
+use rights::Rights;
 use watch::Change;
 
 pub(crate) const SECRET: &str = "/api/v1/namespaces/default/secrets/certificate";
@@ -55,6 +58,8 @@ struct Objects {
     is_read_only: bool,
     /// Collections that nobody may list or watch, objects that nobody may get.
     forbidden: BTreeSet<String>,
+    /// What callers may do; `None`: everything.
+    rights: Option<Rights>,
     /// How many tokens of lists are to be too old.
     to_expire: usize,
     /// Every change with its version: a watch begins behind the one that it names.
@@ -75,6 +80,7 @@ impl ApiServer {
             is_down: false,
             is_read_only: false,
             forbidden: BTreeSet::new(),
+            rights: None,
             to_expire: 0,
             history: Vec::new(),
             changes: broadcast::channel(1_000).0,
@@ -98,9 +104,14 @@ impl ApiServer {
 
     /// The text of a kubeconfig that leads here.
     pub(crate) fn kubeconfig(&self) -> String {
+        self.kubeconfig_of("default")
+    }
+
+    /// The same for a caller in that namespace.
+    pub(crate) fn kubeconfig_of(&self, namespace: &str) -> String {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "default"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
             "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
             "users": [{"name": "test", "user": {}}],
         })
@@ -120,7 +131,7 @@ impl ApiServer {
     pub(crate) fn put_secret(&self, parts: &BTreeMap<String, Vec<u8>>) {
         let encoded = parts.iter().map(|(name, bytes)| (name.clone(), json!(BASE64.encode(bytes))));
         let data: serde_json::Map<_, _> = encoded.collect();
-        let metadata = json!({"name": "certificate", "namespace": "default"});
+        let metadata = json!({"name": "certificate", "namespace": "default", "labels": {"a": "b"}});
         self.put(
             SECRET,
             json!({
@@ -190,6 +201,16 @@ impl ApiServer {
         self.objects().forbidden.insert(path.to_owned());
     }
 
+    /// Refuses from now on what the bindings among `objects` do not allow that ServiceAccount.
+    pub(crate) fn authorize(&self, objects: &[Value], account: &str) {
+        self.objects().rights = Some(Rights::of(objects, account));
+    }
+
+    /// What was asked for without a right to it, and which rights were not used.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        self.objects().rights.as_ref().expect("rights").differences()
+    }
+
     /// Has that many tokens of lists be too old when they come back.
     pub(crate) fn expire_next(&self, tokens: usize) {
         self.objects().to_expire = tokens;
@@ -247,6 +268,9 @@ async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Ur
         return status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
     }
     if objects.is_read_only && method != Method::GET {
+        return status(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    if objects.rights.as_mut().is_some_and(|rights| !rights.allow(&method, &uri)) {
         return status(StatusCode::FORBIDDEN, "Forbidden");
     }
     let sent: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);

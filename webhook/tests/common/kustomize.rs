@@ -37,13 +37,21 @@ fn render_folder(folder: &Path) -> Vec<Value> {
     }
     for patch in kustomization["patches"].as_array().into_iter().flatten() {
         let target = &patch["target"];
+        let text = patch["patch"].as_str().expect("a patch");
+        let patch = yaml::read(text).expect("YAML").remove(0);
+        if patch["$patch"] == "delete" {
+            let label = target["labelSelector"].as_str().expect("a label");
+            let (key, value) = label.split_once('=').expect("KEY=VALUE");
+            let before = objects.len();
+            objects.retain(|object| object["metadata"]["labels"][key] != value);
+            assert!(objects.len() < before, "nothing has the label {label}");
+            continue;
+        }
         let is_target = |object: &Value| {
             object["kind"] == target["kind"]
                 && (target["name"].is_null() || object["metadata"]["name"] == target["name"])
         };
         assert_eq!(objects.iter().filter(|object| is_target(object)).count(), 1, "{target}");
-        let text = patch["patch"].as_str().expect("a patch");
-        let patch = yaml::read(text).expect("YAML").remove(0);
         let operations: json_patch::Patch = serde_json::from_value(patch).expect("operations");
         let object = objects.iter_mut().find(|object| is_target(object)).expect("the target");
         json_patch::patch(object, &operations).unwrap_or_else(|error| panic!("{target}: {error}"));
@@ -73,6 +81,12 @@ fn config_map(folder: &Path, generated: &Value) -> Value {
     let labels = &generated["options"]["labels"];
     let metadata = json!({"name": generated["name"], "namespace": generated["namespace"], "labels": labels});
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+}
+
+/// The object of that kind and name.
+pub(crate) fn named(objects: &[Value], kind: &str, name: &str) -> Value {
+    let is_wanted = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    objects.iter().find(is_wanted).unwrap_or_else(|| panic!("there is no {kind} {name}")).clone()
 }
 
 /// The one object of that kind.

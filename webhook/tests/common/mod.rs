@@ -80,13 +80,28 @@ impl Webhook {
 
     /// Starts it, and waits until its addresses are bound.
     pub(crate) fn launch(flags: &[&str]) -> Self {
+        let mut webhook =
+            Self::spawn("serve", &["--listen", "127.0.0.1:0", "--cluster-dns", "10.96.0.10"], flags);
+        webhook.address = webhook.logged_address("serving reviews");
+        webhook.admin = webhook.logged_address("serving health and metrics");
+        webhook
+    }
+
+    /// Starts `cert-controller`, and waits until its address is bound.
+    pub(crate) fn cert_controller(flags: &[&str]) -> Self {
+        let mut controller = Self::spawn("cert-controller", &[], flags);
+        controller.admin = controller.logged_address("serving health");
+        controller
+    }
+
+    fn spawn(command: &str, usual: &[&str], flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ca = folder.path().join("ca.crt");
+        let ca_out = (command == "serve").then(|| format!("--ca-out={}", ca.display()));
         let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--cluster-dns", "10.96.0.10", "--dns-names", "webhook.test"])
-            .arg("--ca-out")
-            .arg(&ca)
+            .args([command, "--admin-listen", "127.0.0.1:0", "--dns-names", "webhook.test"])
+            .args(usual)
+            .args(ca_out)
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
@@ -97,10 +112,7 @@ impl Webhook {
             stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut webhook = Self { child, lines, address: any, admin: any, ca, _folder: folder };
-        webhook.address = webhook.logged_address("serving reviews");
-        webhook.admin = webhook.logged_address("serving health and metrics");
-        webhook
+        Self { child, lines, address: any, admin: any, ca, _folder: folder }
     }
 
     /// The next line of the log that has `part` in it.

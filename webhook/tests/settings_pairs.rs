@@ -1,0 +1,117 @@
+//! Every pair of annotations at extreme and conflicting values: what the webhook writes is what the sidecar starts with. The
+//! sidecar reads its variables by the same function (`podlocal_settings::read`), and refuses to start where that finds a mistake.
+
+use podlocal_settings::read::{Given, Read, read};
+use podlocal_settings::table::{Setting, TABLE};
+use podlocal_settings::value::Quantity;
+use podlocal_webhook::cluster::{Cluster, ClusterFlags};
+use podlocal_webhook::decide::Namespace;
+use podlocal_webhook::mutate::{Outcome, Policy, mutate};
+use serde_json::{Value, json};
+
+/// A port that the pod's own container declares.
+const TAKEN: u16 = 8080;
+
+#[test]
+fn no_pair_of_annotations_makes_a_sidecar_that_cannot_start() {
+    let annotations: Vec<_> = TABLE.iter().copied().filter(|setting| setting.is_annotation()).collect();
+    let values: Vec<_> = annotations.iter().map(|setting| (*setting, values(setting))).collect();
+    let mut pairs = 0;
+    for (first, of_first) in &values {
+        for (second, of_second) in &values {
+            for of_pod in of_first {
+                for of_namespace in of_second {
+                    check((first, of_pod), (second, of_namespace));
+                    pairs += 1;
+                }
+            }
+        }
+    }
+    assert!(pairs > 5_000, "{pairs}");
+}
+
+/// Values that parse alone: the bounds, the default, every choice, and those that meet something else in the pod.
+fn values(setting: &'static Setting) -> Vec<String> {
+    let mut values: Vec<String> =
+        [setting.smallest, setting.largest, setting.default].map(ToOwned::to_owned).into();
+    values.extend(setting.choices().into_iter().flatten().map(ToOwned::to_owned));
+    let more: &[&str] = match setting.unit {
+        "addresses" => &["127.0.0.1", "[::1]:53,192.0.2.53", "0.0.0.0", "192.0.2.1:5353"],
+        "domain names" => &["a.example", "db.prod"],
+        "names or *.suffixes" => &["*.workers"],
+        "a port" => &["53", "8080", "1"],
+        "bytes" | "a memory quantity" => &["9Mi", "64Mi", "1Gi"],
+        "a CPU quantity" => &["1500m"],
+        "a duration" => &["1ms", "7d"],
+        "an image reference" => &["registry.example/sidecar:1"],
+        _ => &[],
+    };
+    values.extend(more.iter().map(|&text| text.to_owned()));
+    let parses = |text: &String| {
+        let given = |other: &Setting| {
+            let given = Given { origin: String::new(), text: text.clone() };
+            Vec::from_iter((other == setting).then_some(given))
+        };
+        // What is bad beside the defaults of others is what this test is about.
+        let mistakes = read(given).mistakes;
+        mistakes
+            .iter()
+            .all(|mistake| mistake.expected.contains("because") || mistake.expected.contains("DNS"))
+    };
+    values.retain(|text| !text.is_empty() && parses(text));
+    values.sort();
+    values.dedup();
+    assert!(!values.is_empty(), "{}", setting.name);
+    values
+}
+
+fn check(of_pod: (&Setting, &str), of_namespace: (&Setting, &str)) {
+    let case =
+        format!("pod: {} {}, namespace: {} {}", of_pod.0.name, of_pod.1, of_namespace.0.name, of_namespace.1);
+    let pod = json!({
+        "metadata": {"annotations": {of_pod.0.annotation(): of_pod.1}},
+        "spec": {"containers": [{
+            "name": "app", "image": "app:1", "ports": [{"containerPort": TAKEN}],
+            "resources": {"requests": {"cpu": "1"}},
+        }]},
+    });
+    let annotations = json!({of_namespace.0.annotation(): of_namespace.1});
+    let namespace =
+        Namespace { name: "web".to_owned(), annotations: annotations.as_object().expect("a map").clone() };
+    let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
+    let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
+    let mutation = mutate(&pod, &namespace, &Cluster::new(&flags, ""), &policy).expect("a pod");
+    assert_eq!(mutation.outcome, Outcome::Injected, "{case}");
+
+    let container = &mutation.pod["spec"]["initContainers"][0];
+    let Read { settings, accepted, mistakes } = read_by_sidecar(container);
+    assert_eq!((&mistakes, accepted.len()), (&Vec::new(), variables(container).len()), "{case}");
+    assert!(settings.admin_port != TAKEN && !settings.upstream.is_empty(), "{case}");
+    assert!(settings.listen.iter().all(|address| address.port() != settings.admin_port), "{case}");
+    let declared = container["ports"][0]["containerPort"].as_u64().unwrap_or_default();
+    assert_eq!(declared, u64::from(settings.admin_port), "{case}");
+    let amount = |kind: &str, resource: &str| {
+        let text = container["resources"][kind][resource].as_str()?;
+        Some(Quantity::parse(text).unwrap_or_else(|expected| panic!("{case}: {text}: {expected}")))
+    };
+    for resource in ["cpu", "memory"] {
+        if let (Some(request), Some(limit)) = (amount("requests", resource), amount("limits", resource)) {
+            assert!(request <= limit, "{case}: {resource}");
+        }
+    }
+    let full = Quantity::of_bytes(settings.memory_of_full_cache());
+    assert!(amount("limits", "memory").is_some_and(|limit| limit >= full), "{case}");
+}
+
+fn read_by_sidecar(container: &Value) -> Read {
+    read(|setting| {
+        let of_setting =
+            variables(container).iter().filter(|variable| variable["name"] == setting.variable());
+        let texts = of_setting.map(|variable| variable["value"].as_str().expect("a text").to_owned());
+        texts.map(|text| Given { origin: setting.variable(), text }).collect()
+    })
+}
+
+fn variables(container: &Value) -> &[Value] {
+    container["env"].as_array().expect("variables")
+}
