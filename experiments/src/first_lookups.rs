@@ -1,0 +1,147 @@
+//! Whether a lookup fails that an application makes as soon as it runs.
+//!
+//! Injected pods start in groups on a busy node: an init container resolves a name as its first act, then the application does. They
+//! are BestEffort, beside a Guaranteed pod that uses the CPU of its limit.
+
+use std::ops::Range;
+
+use futures_util::future::try_join_all;
+use podlocal_harness::cluster::client::{Libc, Lookup, container, pod};
+use podlocal_harness::cluster::namespace::Namespace;
+use podlocal_harness::cluster::pods::container_status;
+use podlocal_harness::cluster::{Cluster, product};
+use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::table::percentile;
+use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What each container resolves as its first act: a name of the cluster.
+const NAME: &str = "kubernetes.default";
+
+/// The containers that resolve it, in the order in which they run.
+const CONTAINERS: [&str; 2] = ["first", "client"];
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many pods in all.
+    pub pods: usize,
+    /// How many are created at once; the next group follows when all of them have ended.
+    pub group: usize,
+    /// The CPU that the Guaranteed pod uses, as Kubernetes writes it; none where that is `None`.
+    pub load: Option<String>,
+}
+
+/// What became of the lookups.
+#[derive(Debug, Clone, Default)]
+pub struct Lookups {
+    /// How long each took, in milliseconds.
+    pub ms: Vec<f64>,
+    /// The errors of those that found nothing.
+    pub errors: Vec<String>,
+}
+
+impl Lookups {
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        let mut ms = self.ms.clone();
+        ms.sort_by(f64::total_cmp);
+        let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| percentile(&ms, share));
+        let (count, failed) = (ms.len(), self.errors.len());
+        format!("{count} first lookups, {failed} failed; ms at p50, p99, most: {p50:.1}, {p99:.1}, {most:.1}")
+    }
+}
+
+/// Starts the pods, and adds each group's lookups as soon as they are there.
+pub async fn run(options: &Options, lookups: &mut Lookups) -> Result<(), Failure> {
+    let cluster = Cluster::connect().await?;
+    product::install(&cluster).await?;
+    let mut terminated = signal(SignalKind::terminate()).tried(|| "listening for SIGTERM".to_owned())?;
+    let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
+    let namespace = Namespace::create(&cluster, "first-lookups", labels, &json!({})).await?;
+    let result = tokio::select! {
+        result = groups(options, &namespace, lookups) => result,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = terminated.recv() => Err(Failure::new("terminated")),
+    };
+    result.and(namespace.delete_and_wait().await)
+}
+
+async fn groups(options: &Options, namespace: &Namespace, lookups: &mut Lookups) -> Result<(), Failure> {
+    if let Some(cpu) = &options.load {
+        namespace.apply(load(cpu)).await?;
+        namespace.ready("load").await?;
+    }
+    for begin in (0..options.pods).step_by(options.group) {
+        group(begin..options.pods.min(begin + options.group), namespace, lookups).await?;
+        eprintln!("first-lookups: {}", lookups.summary());
+    }
+    Ok(())
+}
+
+async fn group(numbers: Range<usize>, namespace: &Namespace, lookups: &mut Lookups) -> Result<(), Failure> {
+    let names: Vec<String> = numbers.map(|number| format!("pod-{number}")).collect();
+    try_join_all(names.iter().map(|name| namespace.apply(resolving(name)))).await?;
+    for name in &names {
+        let pod = namespace.finished(name).await?;
+        if container_status(&pod, CONTAINER_NAME).is_none() {
+            return Err(Failure::new(format!(
+                "pod {name} is not injected: it has no container {CONTAINER_NAME}"
+            )));
+        }
+        for container in CONTAINERS {
+            let log = namespace.log(name, container).await?;
+            let Some(lookup) = Lookup::read_all(&log).pop() else {
+                return Err(Failure::new(format!("container {container} of pod {name} printed {log:?}")));
+            };
+            lookups.ms.push(lookup.ms);
+            if lookup.is_failure() {
+                lookups.errors.push(format!("pod {name}, container {container}: {}", lookup.error));
+            }
+        }
+    }
+    try_join_all(names.iter().map(|name| namespace.delete_pod(name))).await.map(drop)
+}
+
+fn resolving(name: &str) -> Value {
+    // An init container that fails would end the pod before the application.
+    let words = ["sh", "-c", &format!("getaddr 0 {NAME} || true")];
+    let [first, client] = CONTAINERS;
+    let mut pod = pod(name, Libc::Glibc, &words);
+    pod["spec"]["initContainers"] = json!([container(first, Libc::Glibc, &words)]);
+    pod["spec"]["containers"] = json!([container(client, Libc::Glibc, &words)]);
+    pod
+}
+
+/// A Guaranteed pod that uses its limit of the CPU.
+fn load(cpu: &str) -> Value {
+    let mut pod = pod(
+        "load",
+        Libc::Glibc,
+        &["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do while :; do :; done & done; wait"],
+    );
+    pod["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
+    let resources = json!({ "cpu": cpu, "memory": "32Mi" });
+    pod["spec"]["containers"][0]["resources"] = json!({ "requests": resources, "limits": resources });
+    pod
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_resolves_a_name_after_an_init_container() {
+        let pod = resolving("pod-1");
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], CONTAINERS[0]);
+        assert_eq!(pod["spec"]["containers"][0]["name"], CONTAINERS[1]);
+        assert_eq!(load("1").pointer("/spec/containers/0/resources/limits/cpu"), Some(&json!("1")));
+    }
+
+    #[test]
+    fn failures_are_counted() {
+        let lookups = Lookups { ms: vec![1.0, 3.0], errors: vec!["e".to_owned()] };
+        assert_eq!(lookups.summary(), "2 first lookups, 1 failed; ms at p50, p99, most: 1.0, 3.0, 3.0");
+    }
+}

@@ -1,0 +1,25 @@
+//! Attacks of a hostile neighbour, as `just attacks` runs them, under the limits of the manifests. What takes time is measured
+//! there and not asserted here.
+
+use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_tests::programs::Programs;
+use tokio::process::Command;
+
+use crate::runner::{Context, Test, exclusive};
+
+/// How long each attack lasts: twice the kubelet's period of a readiness probe.
+const SECONDS: &str = "4";
+
+pub(crate) fn tests() -> Vec<Test> {
+    exclusive![no_attack_restarts_anything_or_fails_a_lookup_of_another_pod.on_the_node()]
+}
+
+async fn no_attack_restarts_anything_or_fails_a_lookup_of_another_pod(_: Context) -> Result<(), Failure> {
+    let running = || "running attacks".to_owned();
+    let mut attacks = Command::new(Programs::build_attacks()?);
+    let output = attacks.args(["--seconds", SECONDS]).kill_on_drop(true).output().await.tried(running)?;
+    let [table, progress] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    eprint!("{table}");
+    assert!(output.status.success(), "{progress}\n{table}");
+    Ok(())
+}
