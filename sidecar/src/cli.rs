@@ -27,6 +27,8 @@ const UNKNOWN_FLAG: &str = "a flag of this program, see --help";
 pub enum Command {
     /// Be the proxy.
     Serve,
+    /// Be the proxy in a child process, and start that again.
+    Supervise,
     /// Wait until the proxy is ready.
     Await,
     /// Say whether the proxy is ready.
@@ -170,6 +172,7 @@ impl Flags {
             }
         }
         let wanted = match row.name {
+            "supervise" => Ok(Command::Supervise),
             "await" => Ok(Command::Await),
             "health" => Ok(Command::Health),
             "lookup" => lookup::Wanted::read(&self.words, &self.own).map(Command::Lookup),

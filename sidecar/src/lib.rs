@@ -27,6 +27,7 @@ pub mod listen;
 pub mod lookup;
 pub mod metrics;
 pub mod paint;
+pub mod parent;
 pub mod query;
 pub mod reply;
 pub mod report;

@@ -1,5 +1,6 @@
 //! `podlocal-sidecar`: settings, bind, serve, drain; each way of ending has its exit code and its sentence.
 
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::upstream::nameservers;
-use podlocal_sidecar::{gate, lookup, stats, telemetry, worker};
+use podlocal_sidecar::{gate, lookup, parent, stats, telemetry, worker};
 
 /// Bad settings (sysexits.h, EX_USAGE).
 const BAD_SETTINGS: u8 = 64;
@@ -18,16 +19,21 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(mistakes) => return refuse(&mistakes),
     };
+    let is_child = parent::restarts().is_some();
+    if invocation.command == Command::Supervise && !is_child {
+        return parent::run().unwrap_or_else(|error| cannot_start(&error));
+    }
     // One thread, and in a pod no other: the work is waiting, and a pod should not pay for more.
     let runtime = match worker::runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("podlocal-sidecar: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return cannot_start(&error),
     };
     match invocation.command {
         Command::Serve => runtime.block_on(serve(invocation)),
+        Command::Supervise => match parent::begin_child() {
+            Ok(()) => runtime.block_on(serve(invocation)),
+            Err(error) => cannot_start(&error),
+        },
         Command::Await => runtime.block_on(hold(&invocation.settings)),
         Command::Health => runtime.block_on(health(&invocation.settings)),
         Command::Lookup(wanted) => runtime.block_on(lookup::run(&wanted, &invocation.settings)),
@@ -41,6 +47,11 @@ fn main() -> ExitCode {
 "
         )),
     }
+}
+
+fn cannot_start(error: &io::Error) -> ExitCode {
+    eprintln!("podlocal-sidecar: cannot start: {error}");
+    ExitCode::FAILURE
 }
 
 async fn serve(invocation: Invocation) -> ExitCode {
@@ -112,7 +123,7 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
 /// Prints to standard output; a reader that has gone away is an ending like any other.
 fn print(text: &str) -> ExitCode {
     use std::io::Write as _;
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -34,6 +34,17 @@ pub const COMMANDS: &[Command] = &[
         ..Command::EMPTY
     },
     Command {
+        name: "supervise",
+        sentence: "be the proxy in a child process, and start that again when it crashes",
+        description: &[
+            "It is what runs in a pod. A proxy that crashes is started again within milliseconds, five times in a \
+             minute; then the program ends, and the kubelet starts the container again, later each time. It takes the \
+             same flags and variables as serve.",
+        ],
+        exit_codes: SERVE_EXIT_CODES,
+        ..Command::EMPTY
+    },
+    Command {
         name: "await",
         sentence: "wait until the proxy is ready, at most ready-timeout",
         description: &["It is the start gate of a pod: a DNS outage must not keep a pod from starting."],

@@ -14,6 +14,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::shown;
+use crate::parent;
 
 /// Shows what the kernel says in a registry.
 #[derive(Debug)]
@@ -58,6 +59,10 @@ impl Collector for Process {
         let help = "CPU time of the proxy";
         let name = "process_cpu_seconds_total";
         seconds.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        let restarts = ConstGauge::new(parent::restarts().unwrap_or_default());
+        let (name, help) =
+            ("process_restarts_total", "Crashes after which the proxy was started again in its container");
+        restarts.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         let help = "Datagrams that the kernel dropped because they came faster than they were read";
         let name = "receive_dropped_total";
         shown(self.dropped()).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;

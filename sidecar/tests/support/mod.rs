@@ -63,13 +63,14 @@ impl Proxy {
                 break line;
             }
         };
-        let between = |start: &str, end: char| {
-            let rest = line.split_once(start).unwrap_or_else(|| panic!("no {start} in {line}")).1;
-            rest.split_once(end).unwrap_or((rest, "")).0.to_owned()
-        };
-        let dns = between("dns=[", ']').parse().expect("an address");
-        let admin_port: u16 = between("admin_port=", ' ').parse().expect("a port");
-        Self { child, dns, admin: SocketAddr::from(([127, 0, 0, 1], admin_port)), log }
+        let (dns, admin) = addresses(&line);
+        Self { child, dns, admin, log }
+    }
+
+    /// Waits until it says where it listens once more, after it was started again.
+    pub async fn serves_again(&mut self) {
+        let line = self.logged("serving").await;
+        (self.dns, self.admin) = addresses(&line);
     }
 
     /// Sends a signal.
@@ -118,6 +119,16 @@ impl Proxy {
         let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().expect("a number")
     }
+}
+
+/// Where DNS and the admin port are, as the proxy logs it.
+fn addresses(line: &str) -> (SocketAddr, SocketAddr) {
+    let between = |start: &str, end: char| {
+        let rest = line.split_once(start).unwrap_or_else(|| panic!("no {start} in {line}")).1;
+        rest.split_once(end).unwrap_or((rest, "")).0.to_owned()
+    };
+    let admin_port: u16 = between("admin_port=", ' ').parse().expect("a port");
+    (between("dns=[", ']').parse().expect("an address"), SocketAddr::from(([127, 0, 0, 1], admin_port)))
 }
 
 /// What the scripted upstream does about one question.

@@ -94,13 +94,14 @@ pub(super) const LIMITS: Row = Row {
             ],
         },
         Panel {
-            title: "Evictions and panics",
-            description: "Answers that made room for others, and panics that were survived. Each panic is a defect: its log line says where.",
+            title: "Evictions, panics and crashes",
+            description: "Answers that made room for others, panics that were survived, and crashes after which the proxy was started again. Each panic is a defect: its log line says where.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
                 line("sum(rate(podlocal_dns_cache_evictions_total{S}[R]))", "evictions"),
                 line("sum(rate(podlocal_dns_panics_total{S}[R]))", "panics"),
+                line("sum(rate(podlocal_dns_process_restarts_total{S}[R]))", "crashes"),
             ],
         },
         Panel {

@@ -1,0 +1,126 @@
+//! `supervise`: the proxy in a child process that is started again when it crashes.
+//!
+//! The kubelet starts a container again at once the first time, and then after 10 s, 20 s, 40 s: for so long its pod has no
+//! DNS. This parent does it within milliseconds. It has no threads, no sockets and no runtime, so that it costs a pod little and has
+//! nothing to crash with. A proxy that crashes again and again is left to the kubelet: its back-off protects the node and cluster
+//! DNS, which every start asks anew, and `kubectl get pods` shows it.
+
+use std::env;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+/// How often the proxy is started again within [`WINDOW`]; after one crash more the program ends.
+const MOST_RESTARTS: usize = 5;
+
+/// A crash is forgotten after this time.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// What the parent waits for.
+const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD];
+
+/// Tells the child that it is one, and how often it was started again. No setting: those have another prefix.
+const RESTARTS_VARIABLE: &str = "SUPERVISOR_RESTARTS";
+
+/// What follows on the end of the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Start it again.
+    Restart,
+    /// End with this exit code.
+    End(u8),
+}
+
+/// Starts this program again, with the same arguments and as the child, and keeps it running until it ends by itself or crashes
+/// too often.
+pub fn run() -> io::Result<ExitCode> {
+    // They wait until they are asked for.
+    let signals = SigSet::from_iter(SIGNALS);
+    signals.thread_block()?;
+    let (mut crashes, mut restarts, mut stops) = (Vec::new(), 0_u32, false);
+    loop {
+        let mut child = start(restarts)?;
+        let status = wait(&mut child, &signals, &mut stops)?;
+        let now = Instant::now();
+        crashes.retain(|crash| now.duration_since(*crash) < WINDOW);
+        match next(status, stops, crashes.len()) {
+            Next::End(code) => return Ok(ExitCode::from(code)),
+            Next::Restart => {
+                crashes.push(now);
+                restarts += 1;
+                eprintln!(
+                    "podlocal-sidecar: the proxy crashed ({status}) and is started again; restarts: {restarts}"
+                );
+            }
+        }
+    }
+}
+
+/// How often this process was started again by its parent; `None` where it is no child.
+pub fn restarts() -> Option<u64> {
+    env::var(RESTARTS_VARIABLE).ok()?.parse().ok()
+}
+
+/// What the child does first: it takes signals again, whose mask it has of its parent, and ends when that ends.
+pub fn begin_child() -> io::Result<()> {
+    SigSet::from_iter(SIGNALS).thread_unblock()?;
+    Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+}
+
+fn start(restarts: u32) -> io::Result<Child> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(env::args_os().skip(1)).env(RESTARTS_VARIABLE, restarts.to_string()).spawn()
+}
+
+/// Waits until the child has ended, and passes on the signals that ask for it.
+fn wait(child: &mut Child, signals: &SigSet, stops: &mut bool) -> io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let signal = signals.wait()?;
+        if signal != Signal::SIGCHLD {
+            *stops = true;
+            if let Ok(process) = i32::try_from(child.id()) {
+                // One that has just ended is found above.
+                let _ = kill(Pid::from_raw(process), signal);
+            }
+        }
+    }
+}
+
+/// | the proxy | asked to end | crashes within the last minute | then |
+/// |---|---|---|---|
+/// | drained, was cut, cannot start, refuses its settings (0, 1, 2, 64) | either | any | end with its code |
+/// | killed by a signal, or another code | yes | any | end with 128 + signal, or its code |
+/// | the same | no | fewer than five | start it again |
+/// | the same | no | five | end with 128 + signal, or its code: now it is the kubelet's turn |
+fn next(status: ExitStatus, stops: bool, crashes: usize) -> Next {
+    let code =
+        status.code().or_else(|| Some(128 + status.signal()?)).and_then(|code| u8::try_from(code).ok());
+    let is_crash = !matches!(status.code(), Some(0 | 1 | 2 | 64));
+    if is_crash && !stops && crashes < MOST_RESTARTS { Next::Restart } else { Next::End(code.unwrap_or(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_on_the_end_of_the_proxy() {
+        let exit = |code: i32| ExitStatus::from_raw(code << 8);
+        let killed = ExitStatus::from_raw(9);
+        for code in [0, 1, 2, 64] {
+            assert_eq!(next(exit(code), false, 0), Next::End(u8::try_from(code).unwrap()));
+        }
+        assert_eq!(next(killed, false, 0), Next::Restart);
+        assert_eq!(next(exit(101), false, MOST_RESTARTS - 1), Next::Restart);
+        assert_eq!(next(killed, false, MOST_RESTARTS), Next::End(137));
+        assert_eq!(next(killed, true, 0), Next::End(137));
+        assert_eq!(next(exit(101), true, 0), Next::End(101));
+    }
+}

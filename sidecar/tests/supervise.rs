@@ -1,0 +1,90 @@
+//! `podlocal-sidecar supervise`: the proxy is killed, and is there again.
+
+mod support;
+
+use std::fs;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{sleep, timeout};
+
+use support::{PATIENCE, Proxy, Upstream, answering, ask, program, query};
+
+const RESTARTS: &str = "podlocal_dns_process_restarts_total";
+
+async fn start() -> (Upstream, Proxy) {
+    let upstream = Upstream::start(answering(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &["supervise"]).await;
+    (upstream, proxy)
+}
+
+/// The process that serves: the child of the one that was started.
+fn serving(proxy: &Proxy) -> Pid {
+    let parent = proxy.child.id().expect("still running");
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("readable");
+    Pid::from_raw(children.trim().parse().expect("one child"))
+}
+
+async fn answers(proxy: &Proxy) {
+    let response = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(response.metadata.response_code, ResponseCode::NoError);
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_killed_answers_again_and_says_so() {
+    let (_upstream, mut proxy) = start().await;
+    answers(&proxy).await;
+    assert_eq!(proxy.metric(RESTARTS).await, 0);
+    for restarts in 1..=2 {
+        kill(serving(&proxy), Signal::SIGKILL).expect("the signal is sent");
+        let line = proxy.logged("is started again").await;
+        assert!(line.contains("signal: 9"), "{line}");
+        proxy.serves_again().await;
+        answers(&proxy).await;
+        assert_eq!(proxy.metric(RESTARTS).await, restarts);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_crashes_too_often_is_left_to_the_kubelet() {
+    let (_upstream, mut proxy) = start().await;
+    for _ in 0..5 {
+        kill(serving(&proxy), Signal::SIGKILL).expect("the signal is sent");
+        proxy.serves_again().await;
+    }
+    kill(serving(&proxy), Signal::SIGKILL).expect("the signal is sent");
+    assert_eq!(proxy.exit_code().await, 137);
+}
+
+#[tokio::test]
+async fn a_signal_reaches_the_proxy_and_its_exit_code_is_that_of_the_program() {
+    let (_upstream, mut proxy) = start().await;
+    proxy.signal(Signal::SIGTERM);
+    proxy.logged("draining").await;
+    assert_eq!(proxy.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn the_proxy_ends_with_the_program_that_started_it() {
+    let (_upstream, mut proxy) = start().await;
+    let child = serving(&proxy);
+    proxy.signal(Signal::SIGKILL);
+    proxy.child.wait().await.expect("waited for");
+    let ended = async {
+        while kill(child, None) != Err(Errno::ESRCH) {
+            sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn bad_settings_are_refused_at_once() {
+    let output = program().args(["supervise", "--max-ttl", "60"]).output().await.expect("runs");
+    assert_eq!(output.status.code(), Some(64));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(message.matches("--max-ttl").count(), 1, "{message}");
+}
