@@ -74,7 +74,7 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
         "image": settings.image.as_deref().unwrap_or(image),
         "imagePullPolicy": "IfNotPresent",
         "restartPolicy": "Always",
-        "args": ["serve"],
+        "args": ["supervise"],
         "env": environment(plan),
     });
     // 0 is any free port, which no manifest can name.
