@@ -8,6 +8,7 @@ certificates() {
     authority ca
     certificate apiserver /CN=kube-apiserver serverAuth "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1,IP:10.96.0.1,IP:$node"
     certificate apiserver-kubelet /O=system:masters/CN=kube-apiserver-kubelet-client clientAuth
+    certificate webhooks /CN=kube-apiserver-webhook-client clientAuth
     certificate admin /O=system:masters/CN=kubernetes-admin clientAuth
     certificate controller-manager /CN=system:kube-controller-manager clientAuth
     certificate scheduler /CN=system:kube-scheduler clientAuth
@@ -19,7 +20,25 @@ certificates() {
     local name
     for name in controller-manager scheduler proxy kubelet; do kubeconfig "$name.conf" "$name"; done
     kubeconfig "$home/admin.conf" admin
+    webhook_caller
     cd - >/dev/null
+}
+
+# The API server shows this client certificate to every webhook that asks for one, as docs/security.md tells operators to
+# configure it. How a webhook is reached is in its configuration. The path must be absolute.
+webhook_caller() {
+    cat >webhooks.conf <<CONFIG
+apiVersion: v1
+kind: Config
+users: [{name: '*', user: {client-certificate-data: $(base64 -w0 webhooks.crt), client-key-data: $(base64 -w0 webhooks.key)}}]
+CONFIG
+    cat >admission.yaml <<CONFIG
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: MutatingAdmissionWebhook
+  configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: $home/pki/webhooks.conf}
+CONFIG
 }
 
 authority() {

@@ -30,6 +30,7 @@ use podlocal_harness::failure::{Failure, Tried as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::json;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::attack::{Aim, Attack};
 use self::server::Server;
@@ -57,31 +58,50 @@ pub struct Options {
 
 /// Runs the attacks one after the other, and adds each result to `outcomes` as soon as it is there.
 pub async fn run(options: &Options, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
-    let routed = Command::new("ip").args(["route", "replace", "local", SOURCES, "dev", "lo"]).status().await;
-    let routed = routed.tried(|| format!("routing {SOURCES} to this node"))?;
-    if !routed.success() {
-        return Err(Failure::new(format!("routing {SOURCES} to this node: ip route: {routed}")));
-    }
     let cluster = Cluster::connect().await?;
     product::install(&cluster).await?;
+    let mut terminated = signal(SignalKind::terminate()).tried(|| "listening for SIGTERM".to_owned())?;
+    route("replace").await?;
+    let mut namespaces = Vec::new();
+    let mut result = tokio::select! {
+        result = all(options, &cluster, &mut namespaces, outcomes) => result,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = terminated.recv() => Err(Failure::new("terminated")),
+    };
+    // All at once, and their pods end while others are waited for.
+    for namespace in &namespaces {
+        result = result.and(namespace.delete().await);
+    }
+    for namespace in &namespaces {
+        result = result.and(namespace.is_gone().await);
+    }
+    result.and(route("delete").await)
+}
+
+/// Lets every address of [`SOURCES`] lead to this node, or no longer.
+async fn route(verb: &str) -> Result<(), Failure> {
+    let what = || format!("ip route {verb} local {SOURCES} dev lo");
+    let status = Command::new("ip").args(["route", verb, "local", SOURCES, "dev", "lo"]).status().await;
+    let status = status.tried(what)?;
+    if status.success() { Ok(()) } else { Err(Failure::new(format!("{}: {status}", what()))) }
+}
+
+async fn all(
+    options: &Options,
+    cluster: &Cluster,
+    namespaces: &mut Vec<Namespace>,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), Failure> {
     let server = Server::start(UPSTREAM).await?;
-    let mut result = Ok(());
+    let length = Duration::from_secs(options.seconds.into());
     for &attack in &options.attacks {
         eprintln!("attacks: {}: {}", attack.name(), attack.what());
         let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
-        let namespace = Namespace::create(&cluster, "attacks", labels, &json!({})).await?;
-        let length = Duration::from_secs(options.seconds.into());
-        let outcome = one(attack, length, &namespace, &server).await;
-        result = result.and(namespace.delete_and_wait().await);
-        match outcome {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(failure) => result = Err(failure),
-        }
-        if result.is_err() {
-            break;
-        }
+        let namespace = Namespace::create(cluster, "attacks", labels, &json!({})).await?;
+        namespaces.push(namespace.clone());
+        outcomes.push(one(attack, length, &namespace, &server).await?);
     }
-    result
+    Ok(())
 }
 
 async fn one(

@@ -1,5 +1,6 @@
 //! What the product promises, held against the cluster that `KUBECONFIG` names: README.md.
 
+mod attacks;
 mod check;
 mod creations;
 mod documents;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         models::tests(),
         ranks::tests(),
         check::tests(),
+        attacks::tests(),
         install::tests(),
         documents::tests(),
     ];

@@ -74,6 +74,13 @@ impl Programs {
         program(&directory, WEBHOOK_VARIABLE, "podlocal-webhook")
     }
 
+    /// The program that attacks a cluster; it needs neither of the others here.
+    pub fn build_attacks() -> Result<PathBuf, Failure> {
+        let directory = own_directory()?;
+        run_cargo(&directory, &["attacks"])?;
+        existing(&directory.join("attacks"))
+    }
+
     /// The sidecar as it is built for the image: static, small, and slowly.
     pub fn build_image_sidecar() -> Result<PathBuf, Failure> {
         let root = root();

@@ -16,7 +16,7 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=500))]
     group: u16,
     /// The CPU that a Guaranteed pod uses meanwhile; "" for none.
-    #[arg(long, value_name = "QUANTITY", default_value = "1500m")]
+    #[arg(long, value_name = "QUANTITY", default_value = "1")]
     load: String,
 }
 

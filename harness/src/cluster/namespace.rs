@@ -99,6 +99,11 @@ impl Namespace {
     /// The same, and waits until nothing of it is left.
     pub async fn delete_and_wait(&self) -> Result<(), Failure> {
         self.delete().await?;
+        self.is_gone().await
+    }
+
+    /// Waits until nothing of a deleted namespace is left.
+    pub async fn is_gone(&self) -> Result<(), Failure> {
         let api = self.cluster.api("v1", "Namespace", None);
         eventually(&format!("namespace {} is gone", self.name), async || {
             let namespace = api.get_opt(&self.name).await.tried(|| "reading the namespace".to_owned())?;
