@@ -96,14 +96,22 @@ pub const TCP_IDLE: Duration = Duration::from_secs(10);
 /// How long the drain after SIGTERM waits for answers under way: until clients ask again, the next server (resolv.conf(5)).
 pub const DRAIN: Duration = Duration::from_millis(4500);
 
-/// Connections to the admin port; probes and a scrape need two.
-pub const ADMIN_CONNECTIONS: usize = 16;
+/// Connections to the admin port; probes and a scrape need two. Each may hold a page of metrics that its client does not read,
+/// some 25 KiB here and as much in the kernel.
+pub const ADMIN_CONNECTIONS: usize = 32;
+
+/// Those of one source: the kubelet's probes and what comes by way of its node, or two Prometheus servers. More than the
+/// look-ups that are answered at a time, so that one is always idle.
+pub const ADMIN_CONNECTIONS_OF_SOURCE: usize = 2 * LOOKUPS;
 
 /// Connections to the admin port that the kernel keeps until they are accepted.
-pub const ADMIN_BACKLOG: i32 = 64;
+pub const ADMIN_BACKLOG: i32 = 256;
 
 /// How long an admin connection may take to send its request.
 pub const ADMIN_REQUEST: Duration = Duration::from_secs(5);
+
+/// How long an admin connection may last: for its request, a look-up that takes all its time, and reading the answer.
+pub const ADMIN_CONNECTION: Duration = ADMIN_REQUEST.saturating_add(DEADLINE).saturating_add(ADMIN_REQUEST);
 
 /// The longest head of a request to the admin port: that of a look-up of the longest name, all of it escaped, is a tenth.
 pub const ADMIN_HEAD: usize = 16 << 10;
