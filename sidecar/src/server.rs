@@ -17,6 +17,7 @@ use crate::resolver::{Resolution, Resolver};
 use crate::sources::{Place, Refused, Sources};
 use crate::top_names::TopNames;
 use crate::upstream::Upstream;
+use crate::upstream::source::asking_for;
 use crate::wire::Rcode;
 
 use notice::Notice;
@@ -133,9 +134,9 @@ impl<U: Upstream> Service<U> {
         Step::Answer(refused)
     }
 
-    /// What is to be said to all who wait for the answer to that question.
-    pub async fn resolve(&self, key: &Arc<Key>) -> Resolution {
-        self.resolver.miss(key).await
+    /// What is to be said to all who wait for the answer to that question, the first of whom came from that source.
+    pub async fn resolve(&self, key: &Arc<Key>, source: IpAddr) -> Resolution {
+        asking_for(self.sources.number(source), self.resolver.miss(key)).await
     }
 
     /// How many clients wait for an answer.

@@ -71,17 +71,27 @@ pub struct Place(Option<(Arc<[Slot]>, u32)>);
 impl Sources {
     /// The bounds of the settings.
     pub fn new(settings: &Settings, now: Instant) -> Self {
-        let is_bounded = settings.misses_per_source > 0 || settings.miss_rate_per_source > 0;
         let slots = || std::iter::repeat_with(Slot::default).take(SLOTS).collect();
         Self {
             answered: settings.sources.clone(),
-            slots: is_bounded.then(slots),
+            slots: (Self::count(settings) > 0).then(slots),
             hasher: RandomState::new(),
             most_misses: settings.misses_per_source,
             misses_a_second: settings.miss_rate_per_source,
             start: now,
             refusal_logged: AtomicU64::new(0),
         }
+    }
+
+    /// How many sources are told apart; 0 where they have no bounds.
+    pub fn count(settings: &Settings) -> usize {
+        let is_bounded = settings.misses_per_source > 0 || settings.miss_rate_per_source > 0;
+        if is_bounded { SLOTS } else { 0 }
+    }
+
+    /// The number of a source, below [`Self::count`].
+    pub fn number(&self, source: IpAddr) -> Option<u16> {
+        self.slot(source).map(|(_, index)| index as u16)
     }
 
     /// Whether that address is answered at all. Of those that are not, one a minute is logged.

@@ -257,8 +257,9 @@ impl<U: Upstream> Connection<U> {
         let (answers, _) = self.late.get_or_insert_with(unbounded_channel);
         let (answers, seat, key) = (answers.clone(), Arc::clone(&self.seat), Arc::new(query.key.clone()));
         let late = Box::new(Late::new(&self.service, query, places, &self.under_way, drain));
+        let source = self.source;
         tokio::spawn(async move {
-            if let Some(late) = late.resolve(&key, &seat).await {
+            if let Some(late) = late.resolve(&key, source, &seat).await {
                 let _ = answers.send(late); // fails when the client has left
             }
         });

@@ -1,6 +1,7 @@
 //! Answers that a connection waits for.
 
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -64,8 +65,13 @@ impl<U: Upstream> Late<U> {
     }
 
     /// Waits for the answer; `None`: the connection is closed, because memory is short.
-    pub(super) async fn resolve(mut self: Box<Self>, key: &Arc<Key>, seat: &Arc<Seat>) -> Option<Box<Self>> {
-        let resolution = self.service.resolve(key).await;
+    pub(super) async fn resolve(
+        mut self: Box<Self>,
+        key: &Arc<Key>,
+        source: IpAddr,
+        seat: &Arc<Seat>,
+    ) -> Option<Box<Self>> {
+        let resolution = self.service.resolve(key, source).await;
         let now = Instant::now().into_std();
         self.service.metrics.waited(now.saturating_duration_since(self.places.since));
         self.held = Some(seat.hold(resolution.size())?);
