@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use podlocal_settings::value::UpstreamTransport;
 
-use budget::Budget;
+use budget::Budgets;
 use server::Server;
 
 /// How long a client may wait for an answer, and so an exchange goes on: glibc waits 5 s, sends again, and waits as long
@@ -81,7 +81,7 @@ pub struct Setup {
 pub struct Policy {
     setup: Setup,
     servers: Vec<Server>,
-    budget: Budget,
+    budgets: Budgets,
     /// When the first question was sent that no server has answered anything since.
     waiting_since: Option<Instant>,
     /// The same of the servers that are no backup.
@@ -117,11 +117,10 @@ impl Policy {
     /// All servers are healthy, and nothing is known of how long they take.
     pub fn new(setup: Setup) -> Self {
         let servers = std::iter::repeat_with(Server::default).take(setup.servers).collect();
-        let budget = Budget::default();
         Self {
             setup,
             servers,
-            budget,
+            budgets: Budgets::new(0),
             waiting_since: None,
             primaries_waiting_since: None,
             last_response: None,
@@ -139,10 +138,16 @@ impl Policy {
         is_news.then_some(Recovery { server, sent_at })
     }
 
-    /// A server answered a client's question, and so has time for another one.
-    pub fn answered(&mut self, took: Duration) {
+    /// Gives so many sources of questions a retry budget each ([`budget`]).
+    #[must_use]
+    pub fn for_sources(self, sources: usize) -> Self {
+        Self { budgets: Budgets::new(sources), ..self }
+    }
+
+    /// A server answered the question of an exchange, and so has time for another one.
+    pub fn answered(&mut self, exchange: &Exchange, took: Duration) {
         if took <= round_trip::NO_SAMPLE {
-            self.budget.quick_answer();
+            self.budgets.quick_answer(exchange.source());
         }
     }
 
@@ -189,12 +194,17 @@ impl Policy {
 
     /// Takes a token from the retry budget, for asking again what has been answered; `false`: do not.
     pub fn try_spend_token(&mut self) -> bool {
-        self.budget.take()
+        self.budgets.take(None)
+    }
+
+    /// How many retransmissions the retry budget has not allowed since this was last asked for.
+    pub fn take_refused_retransmissions(&mut self) -> u32 {
+        self.budgets.take_refused()
     }
 
     /// The retry budget in tenths of a transmission.
     pub fn budget_tenths(&self) -> u32 {
-        self.budget.tenths()
+        self.budgets.tenths()
     }
 
     /// What is known of each server, by its place in the settings.

@@ -1,6 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics` over plain HTTP, for probes and scrapes; `/lookup` and `/stats` for the pod itself.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +15,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::OWN_HEADER;
+use crate::connections::{Bounds, Connections, Seat, part};
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
 use crate::report::target::{LOOKUP, STATS};
@@ -28,6 +30,9 @@ pub mod people;
 mod tell;
 
 /// Serves until it is dropped: probes are answered during the drain, too.
+///
+/// A probe is never refused: when there is no place, the connection that has been idle longest makes room, one of the same source
+/// if that has its share. Idle is every connection whose request is not being answered at this moment.
 pub async fn serve(
     listener: TcpListener,
     registry: Registry,
@@ -36,40 +41,58 @@ pub async fn serve(
     people: People,
 ) {
     let state = Arc::new(State { registry, readiness, people });
-    let connections = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    let bounds = Bounds {
+        most: (limits::ADMIN_CONNECTIONS, Limit::AdminConnections),
+        of_source: (limits::ADMIN_CONNECTIONS_OF_SOURCE, Limit::AdminConnections),
+        bytes: (usize::MAX, Limit::AdminConnections),
+        bytes_of_each: 0,
+    };
+    let connections = Connections::new(bounds, metrics, Instant::now().into_std());
     loop {
-        let (stream, place) = match (listener.accept().await, Arc::clone(&connections).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(place)) => (stream, place),
-            (Ok(_), Err(_)) => {
-                metrics.limit_reached(Limit::AdminConnections);
-                continue;
-            }
-            (Err(error), _) => {
+        match listener.accept().await {
+            Ok((stream, client)) => admit(stream, client.ip(), &connections, &state),
+            Err(error) => {
                 tracing::debug!(%error, "cannot accept on the admin port");
                 sleep(Duration::from_millis(50)).await;
-                continue;
             }
-        };
-        let state = Arc::clone(&state);
-        let is_from_here = people::is_from_here(stream.peer_addr().ok(), stream.local_addr().ok());
-        tokio::spawn(async move {
-            let state = &*state;
-            let service = service_fn(|request| async move {
-                Ok::<_, Infallible>(respond(&request, state, is_from_here).await)
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits::ADMIN_REQUEST)
-                .max_buf_size(limits::ADMIN_HEAD)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection ended early");
-            }
-            drop(place);
-        });
+        }
+        // A new connection is read before others can take its place.
+        tokio::task::yield_now().await;
     }
+}
+
+fn admit(stream: TcpStream, source: IpAddr, connections: &Arc<Connections>, state: &Arc<State>) {
+    let Some(seat) = connections.admit(source, Instant::now().into_std()) else { return };
+    let (state, served) = (Arc::clone(state), Arc::clone(&seat));
+    let task = tokio::spawn(async move {
+        if timeout(limits::ADMIN_CONNECTION, answer(stream, &state, &served)).await.is_err() {
+            tracing::debug!(%source, "an admin connection took too long");
+        }
+    });
+    seat.is_served_by(task.abort_handle());
+}
+
+/// Answers one request.
+async fn answer(stream: TcpStream, state: &State, seat: &Seat) {
+    let is_from_here = people::is_from_here(stream.peer_addr().ok(), stream.local_addr().ok());
+    let service = service_fn(|request| {
+        Box::pin(async move {
+            seat.busy();
+            let response = respond(&request, state, is_from_here).await;
+            seat.idle_since(Instant::now().into_std());
+            Ok::<_, Infallible>(response)
+        })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::ADMIN_REQUEST)
+        .max_buf_size(limits::ADMIN_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+    part(connection.into_parts().io.into_inner()).await;
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! ```text
 //!   server     datagram or frame; the time is read once
 //!   sources    who asks, and how much of that one is under way
+//!   connections  which TCP connection makes room for another
 //!   query      bytes -> Query, or silence, FORMERR, NOTIMP, BADVERS
 //!   cache      hit -> entry copies the stored bytes; puts id, flags, the client's own spelling; ages the TTLs
 //!   flight     miss -> join or lead the one exchange for this key
@@ -20,6 +21,7 @@ pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod client;
+pub mod connections;
 pub mod flight;
 pub mod gate;
 pub mod limits;

@@ -72,6 +72,23 @@ pub const UDP_RECEIVE_BUFFER: usize = 4 << 20;
 /// recommends answering out of order, which this allows).
 pub const QUERIES_PER_CONNECTION: usize = 64;
 
+/// What is asked of the kernel for the bytes that a TCP connection has received, and for those that its client has not
+/// taken; it gives twice as much to each (socket(7)). Enough for 64 queries, and for most answers to them.
+pub const TCP_SOCKET_BUFFER: usize = 16 << 10;
+
+/// What the kernel may hold of a connection whose client does not take its answers.
+pub const TCP_KERNEL_BYTES: usize = 4 * TCP_SOCKET_BUFFER;
+
+/// What a TCP connection takes that does nothing: 1 KiB for its task, the rest for its socket and descriptor in the kernel.
+pub const TCP_CONNECTION_BYTES: usize = 8 << 10;
+
+/// The memory of all TCP connections together, in proportion to how many there may be (`max-tcp-connections`): three times
+/// what they take when they do nothing. 96 MiB of the 384 that the manifests give the shared tier.
+pub const TCP_BYTES_FOR_EACH: usize = 3 * TCP_CONNECTION_BYTES;
+
+/// The same, at least: thirty clients that do not take their answers, in a pod's 32 MiB.
+pub const TCP_BYTES_LEAST: usize = 4 << 20;
+
 /// How long a TCP connection may say nothing, take no byte of its answers, or leave a message half sent
 /// (RFC 7766 section 6.2.3: a few seconds).
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
@@ -79,14 +96,22 @@ pub const TCP_IDLE: Duration = Duration::from_secs(10);
 /// How long the drain after SIGTERM waits for answers under way: until clients ask again, the next server (resolv.conf(5)).
 pub const DRAIN: Duration = Duration::from_millis(4500);
 
-/// Connections to the admin port; probes and a scrape need two.
-pub const ADMIN_CONNECTIONS: usize = 16;
+/// Connections to the admin port; probes and a scrape need two. Each may hold a page of metrics that its client does not read,
+/// some 25 KiB here and as much in the kernel.
+pub const ADMIN_CONNECTIONS: usize = 32;
+
+/// Those of one source: the kubelet's probes and what comes by way of its node, or two Prometheus servers. More than the
+/// look-ups that are answered at a time, so that one is always idle.
+pub const ADMIN_CONNECTIONS_OF_SOURCE: usize = 2 * LOOKUPS;
 
 /// Connections to the admin port that the kernel keeps until they are accepted.
-pub const ADMIN_BACKLOG: i32 = 64;
+pub const ADMIN_BACKLOG: i32 = 256;
 
 /// How long an admin connection may take to send its request.
 pub const ADMIN_REQUEST: Duration = Duration::from_secs(5);
+
+/// How long an admin connection may last: for its request, a look-up that takes all its time, and reading the answer.
+pub const ADMIN_CONNECTION: Duration = ADMIN_REQUEST.saturating_add(DEADLINE).saturating_add(ADMIN_REQUEST);
 
 /// The longest head of a request to the admin port: that of a look-up of the longest name, all of it escaped, is a tenth.
 pub const ADMIN_HEAD: usize = 16 << 10;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 use podlocal_settings::names::PORT_SYSCTL;
 use podlocal_settings::table;
@@ -109,6 +110,11 @@ fn bind_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
 }
 
 fn listen(socket: Socket, address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    // Connections inherit these; the kernel gives what it gives.
+    let _ = socket.set_recv_buffer_size(limits::TCP_SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(limits::TCP_SOCKET_BUFFER);
+    // What a client has not taken of a connection that is closed is thrown away; the kernel would keep it for minutes.
+    socket.set_linger(Some(Duration::ZERO))?;
     // Connections of the process before us that linger do not keep us from starting.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

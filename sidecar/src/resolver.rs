@@ -85,6 +85,14 @@ pub enum Resolution {
 }
 
 impl Resolution {
+    /// The memory that the answer takes, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Fresh(entry, _) | Self::Stale(entry) => entry.size(),
+            Self::Overload | Self::Failed(_) => 0,
+        }
+    }
+
     /// Writes it for one client, and says how that ended: every client gets an answer, an error if need be.
     pub fn write(&self, client: Client<'_>, limit: usize, out: &mut Vec<u8>) -> Outcome {
         let (outcome, rcode) = match self {

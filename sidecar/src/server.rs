@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use podlocal_settings::Settings;
-use tokio::sync::Semaphore;
 
 use crate::cache::key::Key;
+use crate::connections::Connections;
 use crate::limits;
 use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
 use crate::query::{Client, Query, Rejected};
@@ -17,6 +17,7 @@ use crate::resolver::{Resolution, Resolver};
 use crate::sources::{Place, Refused, Sources};
 use crate::top_names::TopNames;
 use crate::upstream::Upstream;
+use crate::upstream::source::asking_for;
 use crate::wire::Rcode;
 
 use notice::Notice;
@@ -39,8 +40,8 @@ pub struct Service<U> {
     max_waiters: usize,
     max_waiters_per_flight: usize,
     waiting: Arc<AtomicUsize>,
-    /// TCP connections that may still be opened, over all listeners.
-    connections: Arc<Semaphore>,
+    /// TCP connections of all listeners.
+    connections: Arc<Connections>,
 }
 
 /// What to do next about a message.
@@ -72,8 +73,10 @@ impl Drop for Places {
 impl<U: Upstream> Service<U> {
     /// A service on that resolver, within the bounds of the settings.
     pub fn new(settings: &Settings, resolver: Arc<Resolver<U>>, metrics: Metrics, now: Instant) -> Arc<Self> {
+        let bounds = tcp::bounds(settings.max_tcp_connections, settings.tcp_connections_per_source);
         Arc::new(Self {
             resolver,
+            connections: Connections::new(bounds, metrics.clone(), now),
             metrics,
             sources: Sources::new(settings, now),
             notice: Notice::new(settings.query_log),
@@ -81,7 +84,6 @@ impl<U: Upstream> Service<U> {
             max_waiters: settings.max_waiters,
             max_waiters_per_flight: settings.max_waiters_per_flight,
             waiting: Arc::default(),
-            connections: Arc::new(Semaphore::new(settings.max_tcp_connections)),
         })
     }
 
@@ -132,9 +134,9 @@ impl<U: Upstream> Service<U> {
         Step::Answer(refused)
     }
 
-    /// What is to be said to all who wait for the answer to that question.
-    pub async fn resolve(&self, key: &Arc<Key>) -> Resolution {
-        self.resolver.miss(key).await
+    /// What is to be said to all who wait for the answer to that question, the first of whom came from that source.
+    pub async fn resolve(&self, key: &Arc<Key>, source: IpAddr) -> Resolution {
+        asking_for(self.sources.number(source), self.resolver.miss(key)).await
     }
 
     /// How many clients wait for an answer.

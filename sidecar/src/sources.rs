@@ -5,7 +5,6 @@
 //! | anything | its address is among those that are answered |
 //! | a hit | always: it costs less than a refusal could save |
 //! | a miss | it has not asked for more misses a second than it may, and few enough of its own wait ([`most_waiting`]) |
-//! | a TCP connection | few enough of its own are open |
 //! | to be told that it is refused | four times as often as it may ask for misses; then there is silence, to its probes too |
 //!
 //! A pod that asks too much is refused, and its sidecar asks cluster DNS. One that floods has no use for the refusals, and each
@@ -35,7 +34,6 @@ pub struct Sources {
     hasher: RandomState,
     most_misses: u32,
     misses_a_second: u32,
-    most_connections: u32,
     start: Instant,
     /// In which second since the start, counted from 1; 0: not yet.
     refusal_logged: AtomicU64,
@@ -48,7 +46,6 @@ const SLOTS: usize = 1 << 14;
 #[derive(Debug, Default)]
 struct Slot {
     misses: AtomicU32,
-    connections: AtomicU32,
     /// When the misses so far are paid for, in nanoseconds since the start ([`admit`]).
     paid_until: AtomicU64,
     /// The same for refusals.
@@ -67,33 +64,34 @@ pub struct Refused {
 /// How many refusals a source is told of for each miss that it may ask for.
 const REFUSALS_PER_MISS: u64 = 4;
 
-/// A miss or a connection that is counted until this is dropped.
+/// A miss that is counted until this is dropped.
 #[derive(Debug, Default)]
-pub struct Place(Option<(Arc<[Slot]>, u32, Kind)>);
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Miss,
-    Connection,
-}
+pub struct Place(Option<(Arc<[Slot]>, u32)>);
 
 impl Sources {
     /// The bounds of the settings.
     pub fn new(settings: &Settings, now: Instant) -> Self {
-        let bounds =
-            [settings.misses_per_source, settings.miss_rate_per_source, settings.tcp_connections_per_source];
-        let is_bounded = bounds.iter().any(|bound| *bound > 0);
         let slots = || std::iter::repeat_with(Slot::default).take(SLOTS).collect();
         Self {
             answered: settings.sources.clone(),
-            slots: is_bounded.then(slots),
+            slots: (Self::count(settings) > 0).then(slots),
             hasher: RandomState::new(),
             most_misses: settings.misses_per_source,
             misses_a_second: settings.miss_rate_per_source,
-            most_connections: settings.tcp_connections_per_source,
             start: now,
             refusal_logged: AtomicU64::new(0),
         }
+    }
+
+    /// How many sources are told apart; 0 where they have no bounds.
+    pub fn count(settings: &Settings) -> usize {
+        let is_bounded = settings.misses_per_source > 0 || settings.miss_rate_per_source > 0;
+        if is_bounded { SLOTS } else { 0 }
+    }
+
+    /// The number of a source, below [`Self::count`].
+    pub fn number(&self, source: IpAddr) -> Option<u16> {
+        self.slot(source).map(|(_, index)| index as u16)
     }
 
     /// Whether that address is answered at all. Of those that are not, one a minute is logged.
@@ -118,7 +116,7 @@ impl Sources {
             if !enter(&slot.misses, most_waiting(self.most_misses, free())) {
                 return Err(self.refused(Limit::MissesPerSource, slot, now));
             }
-            place = Place(Some((Arc::clone(slots), index as u32, Kind::Miss)));
+            place = Place(Some((Arc::clone(slots), index as u32)));
         }
         if !self.pay(&slot.paid_until, 1, now) {
             return Err(self.refused(Limit::MissRatePerSource, slot, now));
@@ -157,15 +155,6 @@ impl Sources {
         paid_until.try_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
     }
 
-    /// Takes a place for a connection; `None` when as many are open as may be.
-    pub fn connection(&self, source: IpAddr) -> Option<Place> {
-        let Some((slots, index)) = self.slot(source).filter(|_| self.most_connections > 0) else {
-            return Some(Place(None));
-        };
-        let place = || Place(Some((Arc::clone(slots), index as u32, Kind::Connection)));
-        enter(&slots[index].connections, self.most_connections).then(place)
-    }
-
     fn slot(&self, source: IpAddr) -> Option<(&Arc<[Slot]>, usize)> {
         let slots = self.slots.as_ref()?;
         Some((slots, self.hasher.hash_one(source.to_canonical()) as usize % slots.len()))
@@ -174,13 +163,8 @@ impl Sources {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some((slots, index, kind)) = &self.0 {
-            let slot = &slots[*index as usize];
-            let counter = match kind {
-                Kind::Miss => &slot.misses,
-                Kind::Connection => &slot.connections,
-            };
-            counter.fetch_sub(1, Ordering::Relaxed);
+        if let Some((slots, index)) = &self.0 {
+            slots[*index as usize].misses.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -296,15 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_bounded_and_given_back() {
-        let sources = sources(&[("tcp-connections-per-source", "2")], Instant::now());
-        let held = [sources.connection(ONE), sources.connection(ONE)];
-        assert!(sources.connection(ONE).is_none() && sources.connection(OTHER).is_some());
-        drop(held);
-        assert!(sources.connection(ONE).is_some());
-    }
-
-    #[test]
     fn in_a_pod_nothing_is_counted() {
         let now = Instant::now();
         let sources = sources(&[], now);
@@ -314,8 +289,9 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_in_the_clothes_of_ipv6_is_the_same_source() {
-        let sources = sources(&[("tcp-connections-per-source", "1")], Instant::now());
-        let _held = sources.connection(ONE).expect("a place");
-        assert!(sources.connection("::ffff:10.0.0.1".parse().expect("an address")).is_none());
+        let now = Instant::now();
+        let sources = sources(&[("misses-per-source", "1")], now);
+        let _held = sources.miss(ONE, || 100, now).expect("a place");
+        assert!(sources.miss("::ffff:10.0.0.1".parse().expect("an address"), || 100, now).is_err());
     }
 }

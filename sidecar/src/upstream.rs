@@ -5,6 +5,7 @@
 //!     attempts      questions under way, listened to together
 //!     judge         what a response is worth
 //!     state         the policy, and what exchanges tell each other: a server is back
+//!     source        for whom a question is asked
 //!     observers     who listens to an exchange while it happens: a `lookup`
 //!     network       one question to one server
 //!       udp           a datagram from a new port
@@ -27,6 +28,7 @@ use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{Gauges, Metrics, Server};
 use crate::query::Query;
+use crate::sources::Sources;
 use crate::supervise::supervised;
 use crate::wire;
 
@@ -42,6 +44,7 @@ pub mod pool;
 pub mod question;
 pub mod race;
 pub mod random;
+pub mod source;
 pub mod state;
 pub mod tcp;
 pub mod token;
@@ -106,7 +109,7 @@ impl Servers {
         };
         let zone = wire::zone_from_text(&settings.zone);
         let servers = Self(Arc::new(Inner {
-            state: State::new(setup, zone, metrics.clone()),
+            state: State::new(setup, Sources::count(settings), zone, metrics.clone()),
             sockets: Sockets::new(addresses, tokens, metrics.clone()),
             zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),

@@ -127,19 +127,24 @@ fn what_a_shape_names_is_there() {
             let ports = list.as_array().expect("ports").iter();
             ports.map(|port| (port[key].clone(), port["protocol"].clone())).collect()
         };
-        let open = ports(&policy["spec"]["ingress"][0]["ports"], "port");
-        assert_eq!(open, ports(&spec["containers"][0]["ports"], "name"));
-        assert_eq!(ports(&service["spec"]["ports"], "targetPort"), open[..2]);
+        let rules = policy["spec"]["ingress"].as_array().expect("rules").iter();
+        let [dns, admin] =
+            rules.map(|rule| ports(&rule["ports"], "port")).collect::<Vec<_>>().try_into().expect("two");
+        assert_eq!([&dns[..], &admin[..]].concat(), ports(&spec["containers"][0]["ports"], "name"));
+        assert_eq!(ports(&service["spec"]["ports"], "targetPort"), dns);
     }
 }
 
-/// A policy that knew who asks would leave out what a node masquerades.
+/// DNS is open, because a rule about pods would leave out what a node masquerades; the tier may reach everything.
 #[test]
-fn who_may_ask_is_not_a_matter_of_the_policy_and_whom_the_tier_may_reach_is_not_limited() {
+fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
     for (folder, _) in SHAPES {
         let spec = find(&render(folder), "NetworkPolicy")["spec"].clone();
         assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
-        assert!(spec["ingress"].as_array().expect("rules").iter().all(|rule| rule.get("from").is_none()));
+        let label = json!([{ "namespaceSelector": { "matchLabels": { "podlocal-dns.io/scrape": "true" } } }]);
+        let sources: Vec<_> =
+            spec["ingress"].as_array().expect("rules").iter().map(|rule| rule.get("from")).collect();
+        assert_eq!(sources, [None, Some(&label)]);
     }
 }
 

@@ -20,6 +20,8 @@ const MOST_LOOKS: u32 = 8;
 #[derive(Debug)]
 pub struct Exchange {
     start: Instant,
+    /// Who pays for retransmissions.
+    source: Option<u16>,
     /// Spreads what many questions would do in one instant.
     chance: u16,
     /// The servers that may still answer, in the order in which they are asked; the first `tried` have been.
@@ -76,11 +78,17 @@ pub enum Reason {
 impl Policy {
     /// A question is asked: its first transmission. `chance` is any number, each as likely.
     pub fn begin(&mut self, now: Instant, chance: u16) -> (Exchange, Transmission) {
-        self.budget.first_attempt();
+        self.begin_for(None, now, chance)
+    }
+
+    /// The same for one of several sources ([`Policy::for_sources`]).
+    pub fn begin_for(&mut self, source: Option<u16>, now: Instant, chance: u16) -> (Exchange, Transmission) {
+        self.budgets.first_attempt(source);
         let servers = order(&self.setup, &self.ejected(), self.is_backup_needed(now));
         let server = servers.first().copied().unwrap_or_default();
         let mut exchange = Exchange {
             start: now,
+            source,
             chance,
             servers,
             tried: 1,
@@ -126,7 +134,7 @@ impl Policy {
                 exchange.looks += 1;
             }
             let is_lost = server.has_answered_later(exchange.sent_at);
-            if is_lost && exchange.losses < MOST_REPAIRS && self.budget.take() {
+            if is_lost && exchange.losses < MOST_REPAIRS && self.budgets.take(exchange.source) {
                 exchange.losses += 1;
                 return Some(self.send(exchange, exchange.server, Reason::Loss, now));
             }
@@ -267,6 +275,11 @@ impl Policy {
 }
 
 impl Exchange {
+    /// For whom the question is asked.
+    pub fn source(&self) -> Option<u16> {
+        self.source
+    }
+
     /// A server that was silent has responded: what was sent to it earlier is lost.
     pub fn recovered(&mut self, recovery: Recovery, now: Instant) {
         if recovery.server == self.server && self.sent_at < recovery.sent_at {

@@ -36,9 +36,9 @@ impl Stage {
     }
 
     /// The server answers what was sent so many milliseconds after the start.
-    fn answer(&mut self, _of: &Exchange, sent_at: u64) -> Option<Recovery> {
+    fn answer(&mut self, of: &Exchange, sent_at: u64) -> Option<Recovery> {
         let sent_at = self.start + Duration::from_millis(sent_at);
-        self.policy.answered(self.now - sent_at);
+        self.policy.answered(of, self.now - sent_at);
         self.policy.responded(0, sent_at, self.now)
     }
 

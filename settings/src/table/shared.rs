@@ -155,8 +155,9 @@ pub const MAX_TCP_CONNECTIONS: Setting = Setting {
     default: "100",
     smallest: "1",
     largest: "65536",
-    sentence: "TCP connections of clients at a time; above: closed at once.",
-    source: "each has two tasks and a buffer, about 6 KiB",
+    sentence: "TCP connections of clients at a time. A new one takes the place of the one that has been idle longest; it is \
+               closed when none is idle.",
+    source: "8 KiB each, with the kernel's part; together they hold at most three times as much, or 4 MiB, whatever clients do",
     place: Place::Sidecar,
 };
 
@@ -167,7 +168,8 @@ pub const TCP_CONNECTIONS_PER_SOURCE: Setting = Setting {
     default: "0",
     smallest: "0",
     largest: "65536",
-    sentence: "TCP connections of one address at a time; above: closed at once.",
+    sentence: "TCP connections of one address at a time. A new one takes the place of the one of that address that has been \
+               idle longest.",
     source: "a sidecar keeps 8 and opens more in need",
     place: Place::Sidecar,
 };

@@ -71,6 +71,8 @@ pub enum Limit {
     MissesPerSource,
     /// Queries of one address, a second, that are not in the cache.
     MissRatePerSource,
+    /// The memory of all TCP connections.
+    TcpMemory,
     /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
     TcpIdle,
     /// [`crate::limits::ADMIN_CONNECTIONS`].
@@ -94,7 +96,7 @@ impl Assist {
 }
 
 impl Limit {
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 11;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Flights,
         Self::WaitersPerFlight,
@@ -104,6 +106,7 @@ impl Limit {
         Self::Sources,
         Self::MissesPerSource,
         Self::MissRatePerSource,
+        Self::TcpMemory,
         Self::TcpIdle,
         Self::AdminConnections,
     ];
@@ -118,6 +121,7 @@ impl Limit {
             Self::Sources => "sources",
             Self::MissesPerSource => "misses_per_source",
             Self::MissRatePerSource => "miss_rate_per_source",
+            Self::TcpMemory => "tcp_memory",
             Self::TcpIdle => "tcp_idle",
             Self::AdminConnections => "admin_connections",
         }

@@ -59,7 +59,7 @@ impl<U: Upstream> Service<U> {
             }
             Step::Wait(query, _places) => {
                 let ending = Ending::of(self, &*query, Transport::Tcp);
-                let resolution = self.resolve(&Arc::new(query.key.clone())).await;
+                let resolution = self.resolve(&Arc::new(query.key.clone()), SOURCE).await;
                 self.metrics.waited(begun.elapsed());
                 let outcome = ending.write(&resolution, true, &mut answer);
                 (outcome, Some(resolution.into()))

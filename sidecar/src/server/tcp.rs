@@ -1,31 +1,56 @@
 //! Streams: two bytes of length before each message (RFC 1035 section 4.2.2), answers as they come, in any
 //! order (RFC 7766 section 6.2.1.1).
 //!
+//! One task for each connection. What the client has sent is answered from a buffer that all connections of the thread
+//! share, and so are answers written; a connection has a buffer of its own only for a message that has not arrived whole, and
+//! for answers that the client does not take:
+//!
 //! ```text
-//!   reader --- hit ----------------------> queue of answers ---> writer
-//!      '------ miss: a task of its own ------^
+//!   read --> hits ---------------------------> write
+//!     '-----> misses: a task for each --late----^
 //! ```
 //!
-//! The reader stops reading at [`limits::QUERIES_PER_CONNECTION`] queries under way. Whoever is silent, sends
-//! half a message or does not take its answers for [`limits::TCP_IDLE`] is cut off.
+//! Reading stops at [`limits::QUERIES_PER_CONNECTION`] queries under way, and while answers are not taken. A client that is
+//! silent, leaves a message half sent or its answers half read for [`limits::TCP_IDLE`] is cut off. [`Connections`] bounds
+//! the memory of all of them; what a connection holds of it:
+//!
+//! | what | bytes |
+//! |---|---|
+//! | the connection itself: its task, and its socket in the kernel | [`limits::TCP_CONNECTION_BYTES`] |
+//! | a message that has not arrived whole | what has arrived |
+//! | answers that the client does not take | themselves, and [`limits::TCP_KERNEL_BYTES`] for what the kernel holds of them and of more queries |
+//! | answers that have come and wait behind those | themselves |
 
+use std::future::{pending, poll_fn};
 use std::io;
+use std::mem;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Ending, Service, Step};
+use super::{Places, Service, Step};
+use crate::connections::{Bounds, Held, Seat, part};
 use crate::limits;
-use crate::metrics::{Limit, Metrics, Transport};
+use crate::metrics::{Limit, Transport};
+use crate::query::Query;
 use crate::shutdown::Drain;
-use crate::sources::Place;
 use crate::upstream::Upstream;
+
+use frames::{
+    BUFFERS, Buffers, GATHERED, LARGEST_KEPT, LENGTH, READ_AT_ONCE, first_message, push_frame, write,
+};
+use late::{Answers, Late, next};
+
+mod frames;
+mod late;
 
 /// Accepts until the drain begins.
 pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service<U>>, mut drain: Drain) {
@@ -43,199 +68,292 @@ pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service
                 sleep(AFTER_AN_ERROR).await;
             }
         }
+        // A new connection is read before others can take its place.
+        tokio::task::yield_now().await;
     }
 }
 
 /// How long to wait after the kernel could not give us a connection.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
-/// Closes a connection that may not be, or serves it in tasks of its own.
+/// What the connections of all listeners may take together: in proportion to their number.
+pub(super) fn bounds(most: usize, of_source: u32) -> Bounds {
+    let bytes = (most * limits::TCP_BYTES_FOR_EACH).max(limits::TCP_BYTES_LEAST);
+    Bounds {
+        most: (most, Limit::TcpConnections),
+        of_source: (of_source as usize, Limit::TcpConnectionsPerSource),
+        bytes: (bytes, Limit::TcpMemory),
+        bytes_of_each: limits::TCP_CONNECTION_BYTES,
+    }
+}
+
+/// Closes a connection that may not be, or serves it in a task of its own.
 fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U>>, drain: &Drain) {
-    if !service.sources.are_answered(source, Instant::now().into_std()) {
+    let now = Instant::now();
+    if !service.sources.are_answered(source, now.into_std()) {
         return service.metrics.limit_reached(Limit::Sources);
     }
-    let Some(of_source) = service.sources.connection(source) else {
-        return service.metrics.limit_reached(Limit::TcpConnectionsPerSource);
-    };
-    let Ok(place) = Arc::clone(&service.connections).try_acquire_owned() else {
-        return service.metrics.limit_reached(Limit::TcpConnections);
-    };
+    let Some(seat) = service.connections.admit(source, now.into_std()) else { return };
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let (answers, queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
-    let answers = Answers { queue: answers, room: Arc::new(Semaphore::new(ROOM)) };
-    let metrics = service.metrics.clone();
-    tokio::spawn(write(writer, queue, metrics, (place, of_source, drain.clone())));
-    let service = Arc::clone(service);
-    let drain = drain.clone();
-    tokio::spawn(async move {
-        if let Err(error) = read(reader, source, answers, service, drain).await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    });
-}
-
-/// Reads messages until the client ends, breaks the rules, or the drain begins. Answers under way hold their
-/// own handle of the queue, so the writer ends after the last of them.
-async fn read<U: Upstream>(
-    reader: OwnedReadHalf,
-    source: IpAddr,
-    answers: Answers,
-    service: Arc<Service<U>>,
-    mut drain: Drain,
-) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
-    let under_way = Arc::new(Semaphore::new(limits::QUERIES_PER_CONNECTION));
-    let (mut message, mut answer) = (Vec::new(), Vec::new());
-    loop {
-        let Ok(place) = Arc::clone(&under_way).acquire_owned().await else { return Ok(()) };
-        tokio::select! {
-            biased;
-            () = drain.begun() => return Ok(()),
-            () = answers.queue.closed() => return Ok(()),
-            whole = timeout(limits::TCP_IDLE, receive(&mut reader, &mut message)) => {
-                let Ok(whole) = whole else {
-                    service.metrics.limit_reached(Limit::TcpIdle);
-                    return Ok(());
-                };
-                if !whole? {
-                    return Ok(());
-                }
-            }
-        }
-        let now = Instant::now().into_std();
-        match service.step(&message, source, Transport::Tcp, now, &mut answer) {
-            Step::Silence(_) => {}
-            Step::Answer(_) => {
-                if !answers.send(&answer).await {
-                    return Ok(());
-                }
-            }
-            Step::Wait(query, places) => {
-                let (answers, service, drain) = (answers.clone(), Arc::clone(&service), drain.clone());
-                let (client, key) = (query.client().stored(), Arc::new(query.key));
-                tokio::spawn(async move {
-                    let ending = Ending::of(&service, &client, Transport::Tcp);
-                    let resolution = service.resolve(&key).await;
-                    service.metrics.waited(Instant::now().into_std().saturating_duration_since(places.since));
-                    let write = |answer: &mut Vec<u8>| {
-                        ending.write(&resolution, true, answer);
-                    };
-                    answers.write(write).await;
-                    drop((place, places, drain));
-                });
-            }
-        }
-    }
-}
-
-/// Holds a burst of pipelined queries.
-const READ_BUFFER: usize = 2048;
-
-/// From how many bytes on answers are written at once, whatever else is there.
-const GATHERED: usize = 4096;
-
-/// Reads one message; `false` when the client has ended between two.
-async fn receive(reader: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -> io::Result<bool> {
-    let length = match reader.read_u16().await {
-        Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        Err(error) => return Err(error),
+    let connection = Connection {
+        stream,
+        source,
+        seat: Arc::clone(&seat),
+        service: Arc::clone(service),
+        input: Vec::new(),
+        output: Vec::new(),
+        held: None,
+        late: None,
+        under_way: Arc::default(),
+        is_ending: false,
+        since: now,
     };
-    message.resize(usize::from(length), 0);
-    reader.read_exact(message).await?;
-    Ok(true)
+    let task = tokio::spawn(connection.run(drain.clone()));
+    seat.is_served_by(task.abort_handle());
 }
 
-/// The way of answers to the writer, bounded in bytes: whoever does not take answers is not read further.
-#[derive(Debug, Clone)]
-struct Answers {
-    queue: mpsc::Sender<Frame>,
-    room: Arc<Semaphore>,
+struct Connection<U: Upstream> {
+    stream: TcpStream,
+    source: IpAddr,
+    seat: Arc<Seat>,
+    service: Arc<Service<U>>,
+    /// What has arrived and is not answered: part of a message, mostly.
+    input: Vec<u8>,
+    /// Answers that the client does not take.
+    output: Vec<u8>,
+    /// What these two hold.
+    held: Option<Held>,
+    /// Answers that were waited for; none before the first.
+    late: Option<Answers<U>>,
+    /// Shared with every query that waits.
+    under_way: Arc<()>,
+    /// The client sends nothing more, or nothing more is read.
+    is_ending: bool,
+    /// When a message last arrived whole, or all answers had been taken.
+    since: Instant,
 }
 
-/// An answer behind its length, and the room that it takes until it is written.
-type Frame = (Vec<u8>, OwnedSemaphorePermit);
-
-/// The bytes of answers that one connection may leave untaken: two of the longest.
-const ROOM: usize = 2 * LONGEST_FRAME;
-
-const LONGEST_FRAME: usize = 2 + limits::TCP_MESSAGE;
-
-impl Answers {
-    /// Hands an answer over when there is room; `false` when the client has left.
-    async fn send(&self, answer: &[u8]) -> bool {
-        let frame = frame(answer);
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(frame.len() as u32).await else {
-            return false;
-        };
-        self.queue.send((frame, room)).await.is_ok()
-    }
-
-    /// The same where many write at once: none has an answer before there is room for the longest.
-    async fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let room = Arc::clone(&self.room).acquire_many_owned(LONGEST_FRAME as u32).await;
-        let Ok(mut room) = room else { return };
-        let mut answer = Vec::new();
-        write(&mut answer);
-        let frame = frame(&answer);
-        drop(room.split(LONGEST_FRAME - frame.len()));
-        let _ = self.queue.send((frame, room)).await; // fails when the client has left
-    }
+/// What a connection waits for.
+enum Event<U: Upstream> {
+    Drain,
+    Read(usize),
+    Writable,
+    Late(Box<Late<U>>),
+    Expiry,
 }
 
-/// Puts the length before an answer, which never has more than 65,535 bytes.
-fn frame(answer: &[u8]) -> Vec<u8> {
-    [&(answer.len() as u16).to_be_bytes(), answer].concat()
+/// Why a connection ends.
+enum Ended {
+    /// The client has left, all its answers are written.
+    Over,
+    /// The same, because of the drain.
+    Drained,
+    /// It has to go: the client is silent, does not take its answers, or memory is short.
+    CutOff,
 }
 
-/// Writes answers until there are no more to come. The place among the connections is free when it ends, and
-/// the drain waits for it: an answer in the queue is not yet given.
-async fn write(
-    mut writer: OwnedWriteHalf,
-    mut queue: mpsc::Receiver<Frame>,
-    metrics: Metrics,
-    _held: (OwnedSemaphorePermit, Place, Drain),
-) {
-    while let Some((mut answers, mut room)) = queue.recv().await {
-        // What is there already leaves with it, in one segment if it can.
-        while answers.len() < GATHERED
-            && let Ok((next, more)) = queue.try_recv()
-        {
-            answers.extend_from_slice(&next);
-            room.merge(more);
+impl<U: Upstream> Connection<U> {
+    async fn run(mut self, mut drain: Drain) {
+        let ended = self.serve(&mut drain).await;
+        drop(drain);
+        match ended {
+            Ok(Ended::Over) => part(self.stream).await,
+            Ok(Ended::Drained) => {
+                // The process may end before the client has everything.
+                let _ = SockRef::from(&self.stream).set_linger(None);
+                let _ = self.stream.shutdown().await; // fails when the client was first
+            }
+            Ok(Ended::CutOff) => {}
+            Err(error) => tracing::debug!(%error, "a connection ended early"),
         }
-        let mut left = answers.as_slice();
-        while !left.is_empty() {
-            match timeout(limits::TCP_IDLE, writer.write(left)).await {
-                Ok(Ok(written)) if written > 0 => left = left.get(written..).unwrap_or_default(),
-                Ok(_) => return,
-                Err(_) => return metrics.limit_reached(Limit::TcpIdle),
+    }
+
+    async fn serve(&mut self, drain: &mut Drain) -> io::Result<Ended> {
+        let mut is_drained = false;
+        let mut expiry = pin!(sleep_until(self.since + limits::TCP_IDLE));
+        loop {
+            if self.is_ending && self.output.is_empty() && self.queries() == 0 {
+                return Ok(if is_drained { Ended::Drained } else { Ended::Over });
+            }
+            let is_blocked = !self.output.is_empty();
+            let may_read = !self.is_ending && self.queries() < limits::QUERIES_PER_CONNECTION;
+            let Self { stream, input, late, is_ending, .. } = &mut *self;
+            let event = tokio::select! {
+                biased;
+                () = drain.begun(), if !*is_ending => Event::Drain,
+                late = next(late), if !is_blocked => Event::Late(late),
+                event = readiness(stream, input, is_blocked, may_read) => event?,
+                () = &mut expiry => Event::Expiry,
+            };
+            let now = Instant::now();
+            let may_be_more = matches!(event, Event::Read(READ_AT_ONCE..));
+            match event {
+                Event::Drain => (self.is_ending, is_drained) = (true, true),
+                Event::Read(0) => self.is_ending = true,
+                Event::Read(_) => {}
+                Event::Writable => self.flush(now)?,
+                Event::Late(first) => self.give(first, now)?,
+                Event::Expiry => match self.expires_at(now) {
+                    at if at > now => expiry.as_mut().reset(at),
+                    _ => {
+                        self.service.metrics.limit_reached(Limit::TcpIdle);
+                        return Ok(if self.output.is_empty() { Ended::Over } else { Ended::CutOff });
+                    }
+                },
+            }
+            self.answer(drain, now)?;
+            if !self.account() {
+                return Ok(Ended::CutOff);
+            }
+            if may_be_more {
+                // A flood of hits must not keep others waiting.
+                tokio::task::yield_now().await;
             }
         }
     }
-    let _ = writer.shutdown().await; // fails when the client was first
+
+    /// Answers the messages that have arrived whole, while the client takes the answers.
+    fn answer(&mut self, drain: &Drain, now: Instant) -> io::Result<()> {
+        while self.output.is_empty() {
+            let mut input = mem::take(&mut self.input);
+            let taken = BUFFERS.with_borrow_mut(|buffers| self.answer_some(&input, drain, now, buffers))?;
+            if taken == 0 {
+                self.input = input;
+                break;
+            }
+            self.input = input.split_off(taken);
+            self.since = now;
+        }
+        Ok(())
+    }
+
+    /// As many as make [`GATHERED`] bytes of answers; how many bytes of the input those were.
+    fn answer_some(
+        &mut self,
+        input: &[u8],
+        drain: &Drain,
+        now: Instant,
+        Buffers { answers, answer, .. }: &mut Buffers,
+    ) -> io::Result<usize> {
+        answers.clear();
+        let mut taken = 0;
+        while answers.len() < GATHERED
+            && self.queries() < limits::QUERIES_PER_CONNECTION
+            && let Some(message) = first_message(input.get(taken..).unwrap_or_default())
+        {
+            taken += LENGTH + message.len();
+            match self.service.step(message, self.source, Transport::Tcp, now.into_std(), answer) {
+                Step::Silence(_) => {}
+                Step::Answer(_) => push_frame(answers, answer),
+                Step::Wait(query, places) => self.wait(&query, places, drain),
+            }
+        }
+        self.write(answers)?;
+        Ok(taken)
+    }
+
+    /// A miss waits in a task of its own.
+    fn wait(&mut self, query: &Query<'_>, places: Places, drain: &Drain) {
+        let (answers, _) = self.late.get_or_insert_with(unbounded_channel);
+        let (answers, seat, key) = (answers.clone(), Arc::clone(&self.seat), Arc::new(query.key.clone()));
+        let late = Box::new(Late::new(&self.service, query, places, &self.under_way, drain));
+        let source = self.source;
+        tokio::spawn(async move {
+            if let Some(late) = late.resolve(&key, source, &seat).await {
+                let _ = answers.send(late); // fails when the client has left
+            }
+        });
+    }
+
+    /// Writes an answer that was waited for, and others that have come meanwhile.
+    fn give(&mut self, first: Box<Late<U>>, now: Instant) -> io::Result<()> {
+        self.since = now;
+        BUFFERS.with_borrow_mut(|Buffers { answers, answer, .. }| {
+            answers.clear();
+            let mut next = Some(first);
+            while let Some(late) = next {
+                (*late).write(answer);
+                push_frame(answers, answer);
+                let queue = self.late.as_mut().filter(|_| answers.len() < GATHERED);
+                next = queue.and_then(|(_, queue)| queue.try_recv().ok());
+            }
+            self.write(answers)
+        })
+    }
+
+    /// Writes answers, and keeps what the client does not take.
+    fn write(&mut self, answers: &mut Vec<u8>) -> io::Result<()> {
+        let written = write(&self.stream, answers)?;
+        self.output.extend_from_slice(answers.get(written..).unwrap_or_default());
+        if answers.capacity() > LARGEST_KEPT {
+            *answers = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        let written = write(&self.stream, &self.output)?;
+        if written == self.output.len() {
+            (self.output, self.since) = (Vec::new(), now);
+        } else {
+            self.output.drain(..written);
+        }
+        Ok(())
+    }
+
+    /// Says how the connection stands among the others; `false`: it is closed, because memory is short.
+    fn account(&mut self) -> bool {
+        if self.is_waiting() {
+            self.seat.busy();
+        } else {
+            self.seat.idle_since(self.since.into_std());
+        }
+        let kernel = if self.output.is_empty() { 0 } else { limits::TCP_KERNEL_BYTES };
+        let bytes = self.input.capacity() + self.output.capacity() + kernel;
+        if bytes != self.held.as_ref().map_or(0, |held| held.bytes) {
+            self.held = None;
+            self.held = if bytes > 0 { self.seat.hold(bytes) } else { None };
+        }
+        bytes == 0 || self.held.is_some()
+    }
+
+    fn expires_at(&self, now: Instant) -> Instant {
+        let since = if self.is_waiting() { now } else { self.since };
+        since + limits::TCP_IDLE
+    }
+
+    /// Whether it is our turn to say something.
+    fn is_waiting(&self) -> bool {
+        self.output.is_empty() && self.queries() > 0
+    }
+
+    /// How many queries wait for an answer.
+    fn queries(&self) -> usize {
+        Arc::strong_count(&self.under_way) - 1
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_one_connection_leaves_untaken_is_bounded_in_bytes() {
-        let (sender, mut queue) = mpsc::channel(limits::QUERIES_PER_CONNECTION);
-        let answers = Answers { queue: sender, room: Arc::new(Semaphore::new(ROOM)) };
-        let longest = vec![0; limits::TCP_MESSAGE];
-        let moment = Duration::from_millis(1);
-        assert!(answers.send(&longest).await && answers.send(&longest).await);
-        assert!(timeout(moment, answers.send(b"short")).await.is_err(), "there is no room");
-        assert!(timeout(moment, answers.write(|_| panic!("nothing is written"))).await.is_err());
-        drop(queue.recv().await);
-        assert!(answers.send(b"short").await, "one was taken");
-        drop(queue.recv().await);
-        answers.write(|out| out.extend_from_slice(b"longer")).await;
-        assert_eq!(queue.recv().await.expect("an answer").0, b"\x00\x05short");
-        assert_eq!(queue.recv().await.expect("an answer").0, b"\x00\x06longer");
-        assert_eq!(answers.room.available_permits(), ROOM);
+/// Waits until the client takes answers, or has sent something, which is then read.
+async fn readiness<U: Upstream>(
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+    is_blocked: bool,
+    may_read: bool,
+) -> io::Result<Event<U>> {
+    if is_blocked {
+        stream.writable().await?;
+        return Ok(Event::Writable);
     }
+    if !may_read {
+        return pending().await;
+    }
+    let read = poll_fn(|context| {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let mut buffer = ReadBuf::new(&mut buffers.read);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+            input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
+        })
+    });
+    Ok(Event::Read(read.await?))
 }

@@ -1,7 +1,7 @@
 //! The datagram loop: a hit is answered on the spot, a miss by a task for all who wait for it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
@@ -91,7 +91,7 @@ impl<U: Upstream> Server<U> {
             Joined::First(key) => {
                 let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
                 let crowds = Arc::clone(&self.crowds);
-                let gathered = Gathered { service, crowds, key, told: None };
+                let gathered = Gathered { service, crowds, key, first: client.ip(), told: None };
                 let drain = drain.clone();
                 tokio::spawn(async move {
                     gathered.serve(&socket).await;
@@ -114,13 +114,15 @@ struct Gathered<U: Upstream> {
     service: Arc<Service<U>>,
     crowds: Arc<Crowds>,
     key: Arc<Key>,
+    /// Who asked first.
+    first: IpAddr,
     /// Those who are being told; who asks from then on is of another crowd.
     told: Option<vec::IntoIter<Waiting>>,
 }
 
 impl<U: Upstream> Gathered<U> {
     async fn serve(mut self, socket: &Socket) {
-        let resolution = self.service.resolve(&self.key).await;
+        let resolution = self.service.resolve(&self.key, self.first).await;
         let (service, now) = (&self.service, Instant::now().into_std());
         let told = self.told.insert(self.crowds.take(&self.key).into_iter());
         let mut is_first = true;

@@ -32,7 +32,7 @@ pub async fn watch(state: &State, network: &impl Network, question: impl Fn(usiz
                     timeout_at(begun_at + limits::TRIAL_PATIENCE, network.ask(step, &key, false)).await;
                 // Any response will do: it is alive.
                 if matches!(response, Ok(Ok(_))) {
-                    state.responded(server, begun_at, false, Instant::now());
+                    state.responded(server, begun_at, None, Instant::now());
                 }
             }
         }

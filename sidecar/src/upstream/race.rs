@@ -162,7 +162,8 @@ impl<N: Network> Race<'_, N> {
         let is_of_tier = self.state.is_of_tier(step.server);
         let server = if is_of_tier { Server::Tier } else { Server::Upstream };
         self.state.metrics().response(server, ResponseCode::of(&response));
-        self.state.responded(step.server, asked_at, result != ExchangeResult::Failure, now);
+        let answered = (result != ExchangeResult::Failure).then_some(&self.exchange);
+        self.state.responded(step.server, asked_at, answered, now);
         match result {
             ExchangeResult::Denial => {
                 self.drop_attempts(now, |server| server == step.server);

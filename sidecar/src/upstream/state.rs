@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::observers::{Event, Observers};
 use super::path::Tcp;
+use super::source;
 use crate::cache::key::Key;
 use crate::metrics::{ExchangeResult, Metrics};
 
@@ -65,10 +66,10 @@ pub enum Check {
 }
 
 impl State {
-    /// All servers are healthy.
-    pub fn new(setup: Setup, zone: Vec<u8>, metrics: Metrics) -> Self {
+    /// All servers are healthy. So many sources of questions have a retry budget each; 0: there is one for all.
+    pub fn new(setup: Setup, sources: usize, zone: Vec<u8>, metrics: Metrics) -> Self {
         let known = Known {
-            policy: Policy::new(setup),
+            policy: Policy::new(setup).for_sources(sources),
             liveness: Liveness::new(setup.tier),
             trial: None,
             tcp: vec![Tcp::default(); setup.servers],
@@ -96,12 +97,15 @@ impl State {
             }
             self.check_wanted.notify_one();
         }
-        known.policy.begin(now.into_std(), chance)
+        known.policy.begin_for(source::current(), now.into_std(), chance)
     }
 
     /// The transmission that is due now.
     pub fn due(&self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
-        self.lock().policy.due(exchange, now.into_std())
+        let mut known = self.lock();
+        let due = known.policy.due(exchange, now.into_std());
+        self.count_refused(&mut known);
+        due
     }
 
     /// When something may be due.
@@ -139,12 +143,12 @@ impl State {
         self.lock().policy.leave(exchange, server, now.into_std())
     }
 
-    /// A server gave a response, of whatever kind, to what it was asked at that time.
-    pub fn responded(&self, server: usize, asked_at: Instant, is_answer: bool, now: Instant) {
+    /// A server gave a response, of whatever kind, to what it was asked at that time; the exchange whose answer it is.
+    pub fn responded(&self, server: usize, asked_at: Instant, answered: Option<&Exchange>, now: Instant) {
         let mut known = self.lock();
         let recovery = known.policy.responded(server, asked_at.into_std(), now.into_std());
-        if is_answer {
-            known.policy.answered(now - asked_at);
+        if let Some(exchange) = answered {
+            known.policy.answered(exchange, now - asked_at);
         }
         drop(known);
         if recovery.is_some() {
@@ -195,11 +199,16 @@ impl State {
 
     /// Takes a token from the retry budget; `false`: there is none.
     pub fn try_spend_token(&self) -> bool {
-        let may = self.lock().policy.try_spend_token();
-        if !may {
+        let mut known = self.lock();
+        let may = known.policy.try_spend_token();
+        self.count_refused(&mut known);
+        may
+    }
+
+    fn count_refused(&self, known: &mut Known) {
+        for _ in 0..known.policy.take_refused_retransmissions() {
             self.metrics.budget_exhausted();
         }
-        may
     }
 
     /// Whether a question that no client waits for may be asked now.

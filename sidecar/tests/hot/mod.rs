@@ -47,7 +47,7 @@ impl Hot {
             for _ in 0..NAMES {
                 let Step::Wait(query, _places) = hot.step() else { panic!("a miss") };
                 let key = Arc::new(query.key.clone());
-                hot.service.resolve(&key).await;
+                hot.service.resolve(&key, SOURCE).await;
             }
         });
         hot.now = Instant::now();

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podlocal_sidecar::client::OWN_HEADER;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -392,6 +392,27 @@ pub async fn ask_bytes(server: SocketAddr, query: &[u8]) -> Vec<u8> {
         timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("an answer in time").expect("receives");
     buffer.truncate(length);
     buffer
+}
+
+/// A connection from that address of the loopback, whose buffer for answers is soon full.
+pub async fn connect_from(source: Ipv4Addr, server: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer, which is full soon");
+    socket.bind((source, 0).into()).expect("binds");
+    socket.connect(server).await.expect("connects")
+}
+
+/// The most memory that it has taken, in KiB.
+pub fn most_memory(proxy: &Proxy) -> u64 {
+    let id = proxy.child.id().expect("still running");
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("of a process of ours");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("in every status");
+    line.split_whitespace().next().expect("a figure").parse().expect("a number")
+}
+
+/// How often that limit was reached.
+pub async fn limit_reached(proxy: &Proxy, limit: &str) -> u64 {
+    proxy.metric(&format!("podlocal_dns_limits_reached_total{{limit=\"{limit}\"}}")).await
 }
 
 /// Asks by TCP.

@@ -107,7 +107,7 @@ impl<S: Fn(Step, u64) -> Does + Send + Sync + 'static> Setup<S> {
 
     fn of(setup: Servers, checks: u32, script: S) -> Self {
         let Servers { servers, tier, .. } = setup;
-        let state = Arc::new(State::new(setup, b"\x07cluster\x05local\0".to_vec(), Metrics::new().0));
+        let state = Arc::new(State::new(setup, 0, b"\x07cluster\x05local\0".to_vec(), Metrics::new().0));
         let checks = AtomicU32::new(checks);
         let network = Scripted { start: Instant::now(), script, tier, checks, asked: Mutex::default() };
         let setup = Self { state, network: Arc::new(network) };

@@ -150,8 +150,8 @@ impl Model {
             return self.old_response(proxy, now - sent_at);
         };
         let recovery = policy.responded(place, sent_at, now);
-        if is_good {
-            policy.answered(now - sent_at);
+        if is_good && let Asking::Policy(of, _) = &self.exchanges[exchange].asking {
+            policy.answered(of, now - sent_at);
         }
         if let Some(recovery) = recovery {
             self.recovered(proxy, recovery);

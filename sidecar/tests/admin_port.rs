@@ -1,0 +1,68 @@
+//! Clients that hold connections to the admin port: probes are answered meanwhile.
+
+mod support;
+
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use support::{Proxy, Upstream, answering, connect_from, limit_reached, most_memory};
+
+/// What a probe gets from the admin port.
+async fn probe(proxy: &Proxy) -> bool {
+    proxy.http("/livez").await.starts_with("HTTP/1.1 200")
+}
+
+/// Holds connections to the admin port after sending that, while probes come from another source and from the same.
+async fn probes_go_on(proxy: &Proxy, sources: u8, of_each: usize, sent: &[u8]) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for source in 0..sources {
+        for _ in 0..of_each {
+            let mut stream = connect_from(Ipv4Addr::new(127, 1, source, 1), proxy.admin).await;
+            let _ = stream.write_all(sent).await;
+            held.push(stream);
+            assert!(probe(proxy).await);
+        }
+    }
+    assert!(limit_reached(proxy, "admin_connections").await > 0);
+    held
+}
+
+#[tokio::test]
+async fn idle_connections_to_the_admin_port_keep_no_probe_away() {
+    let upstream = Upstream::start(answering(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let held = probes_go_on(&proxy, 1, 24, b"").await;
+    let mut from_there = connect_from(Ipv4Addr::new(127, 1, 0, 1), proxy.admin).await;
+    from_there.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sends");
+    let mut answer = String::new();
+    from_there.read_to_string(&mut answer).await.expect("reads");
+    assert!(answer.starts_with("HTTP/1.1 200"), "the same source has a probe, too: {answer:?}");
+    drop(held);
+}
+
+#[tokio::test]
+async fn half_a_request_on_every_connection_keeps_no_probe_away() {
+    let upstream = Upstream::start(answering(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    probes_go_on(&proxy, 1, 40, b"GET /livez HTTP/1.1\r\nx: ").await;
+}
+
+#[tokio::test]
+async fn pages_of_metrics_that_nobody_reads_keep_no_probe_away_and_take_little() {
+    let upstream = Upstream::start(answering(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    assert!(probe(&proxy).await);
+    let before = most_memory(&proxy);
+    probes_go_on(&proxy, 2, 50, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let taken = most_memory(&proxy) - before;
+    assert!(taken < 4 << 10, "{taken} KiB");
+}
+
+#[tokio::test]
+async fn many_sources_with_a_connection_each_keep_no_probe_away() {
+    let upstream = Upstream::start(answering(60)).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    probes_go_on(&proxy, 64, 1, b"").await;
+}
