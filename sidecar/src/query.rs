@@ -185,7 +185,7 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, O
     let mut edns = None;
     let mut found = None;
     let mut version = 0;
-    let mut records = message.records(question_length);
+    let mut records = message.whole_records(question_length);
     for record in records.by_ref() {
         let record = record.map_err(|_| formerr)?;
         match record.kind {

@@ -46,6 +46,8 @@ pub mod state;
 pub mod tcp;
 pub mod token;
 pub mod udp;
+#[cfg(test)]
+mod work;
 
 use network::Sockets;
 use observers::Observation;
