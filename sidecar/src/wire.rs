@@ -201,8 +201,10 @@ impl<'a> Message<'a> {
                 end = record.end;
             }
         }
+        let mut options = opt.into_iter().flat_map(|opt| options(opt.rdata)).flatten();
+        let has_extended_error = options.any(|(code, _)| code == OPTION_EXTENDED_ERROR);
         let has_all_answers = answers == usize::from(self.record_counts()[0]);
-        Reading { rcode: self.extended_rcode(opt), has_all_answers, end, counts }
+        Reading { rcode: self.extended_rcode(opt), has_extended_error, has_all_answers, end, counts }
     }
 }
 
@@ -211,6 +213,8 @@ impl<'a> Message<'a> {
 pub struct Reading {
     /// As [`Message::rcode`].
     pub rcode: Rcode,
+    /// Whether it says more of an error (RFC 8914): the sender knows EDNS.
+    pub has_extended_error: bool,
     /// Whether the answer section is whole.
     pub has_all_answers: bool,
     /// Where the records end that may be kept: before the OPT record, or where one breaks off.

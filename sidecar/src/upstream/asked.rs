@@ -41,11 +41,12 @@ impl Reaction {
 
 impl<'a> Asked<'a> {
     /// The question as it is sent first; `is_repeated` when the server did not answer an earlier transmission. Whoever wants
-    /// DNSSEC records speaks EDNS itself, and so its question carries it.
+    /// DNSSEC records speaks EDNS itself, and so its question carries it; so does one that others have marked, to show a loop.
     pub fn new(question: Question<'a>, edns: &'a Mutex<Edns>, is_repeated: bool) -> Self {
         let mut asked = Self { question, edns, with_edns: true, is_again: false };
-        asked.with_edns =
-            asked.question.dnssec_ok() || asked.edns().is_sent(is_repeated, Instant::now().into_std());
+        asked.with_edns = asked.question.dnssec_ok()
+            || asked.question.is_passed_on()
+            || asked.edns().is_sent(is_repeated, Instant::now().into_std());
         asked
     }
 
@@ -62,7 +63,9 @@ impl<'a> Asked<'a> {
             self.edns().answered(self.with_edns, now);
             return Reaction::Take(reading);
         }
-        let wants_edns = rcode == Rcode::SERVFAIL && self.question.dnssec_ok();
+        // Who says more of an error knows EDNS: so does a proxy of our kind, which the question may have come back to.
+        let wants_edns =
+            rcode == Rcode::SERVFAIL && (self.question.dnssec_ok() || reading.has_extended_error);
         if self.with_edns && !wants_edns && self.edns().may_be_why(rcode, now) {
             (self.with_edns, self.is_again) = (false, true);
             return Reaction::SendAgain(reading);

@@ -14,12 +14,20 @@ pub struct Question<'a> {
     key: &'a Key,
     token: Token,
     id: u16,
+    /// The markers of the query that it is asked for.
+    passed: Box<[u8]>,
 }
 
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
-        Ok(Self { key, token, id: random::id()? })
+        Ok(Self { key, token, id: random::id()?, passed: Box::default() })
+    }
+
+    /// The same with the markers of other proxies behind ours.
+    #[must_use]
+    pub fn passing_on(self, passed: Box<[u8]>) -> Self {
+        Self { passed, ..self }
     }
 
     /// The bytes to send; without EDNS for servers that do not know it (RFC 6891 section 6.2.2).
@@ -38,7 +46,7 @@ impl<'a> Question<'a> {
         bytes.extend_from_slice(key.question());
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
-            wire::push_option(&mut bytes, MARKER_OPTION, self.token.marker());
+            wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), &*self.passed].concat());
         }
         bytes
     }
@@ -73,6 +81,11 @@ impl<'a> Question<'a> {
             (false, true) if flags.has(Flags::TC) || reading.has_all_answers => Verdict::Believe(reading),
             _ => Verdict::Ignore,
         }
+    }
+
+    /// Whether markers of other proxies go with it.
+    pub fn is_passed_on(&self) -> bool {
+        !self.passed.is_empty()
     }
 
     /// Whether DNSSEC records are wanted.
