@@ -9,6 +9,7 @@
 //! | [`reply`] | an upstream's answer, and a client | the patched answer says what the original says |
 //! | [`session`] | what an upstream says in the course of time, and what clients ask | each gets what the upstream said last |
 //! | [`upstream`] | an upstream's answer, and our question | believed exactly when it answers the question |
+//! | [`work`] | an upstream's answer, repeated to 64 KiB; the same as a query | as many steps as its bytes allow |
 //!
 //! Every check is a function of bytes that panics, so a finding can be replayed anywhere.
 
@@ -19,6 +20,7 @@ pub mod seeds;
 pub mod session;
 pub mod upstream;
 pub mod walk;
+pub mod work;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;

@@ -40,6 +40,9 @@ fn all() -> Vec<Seed> {
         let two_questions = [&[0; 3], &bytes[..5], &[2], &bytes[6..]].concat();
         seeds.push(("upstream", format!("{name}-two-questions"), two_questions));
     }
+    for (name, bytes) in repeated() {
+        seeds.push(("work", name.to_owned(), bytes));
+    }
     // What `Answer` is made of has no form to be read: any bytes do, and the fuzzer takes it from there.
     for index in 1..=4_u32 {
         let mut noise = index;
@@ -139,6 +142,25 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
     .into_iter()
     .map(|(what, message)| (what, message.to_vec().expect("encodes")))
     .collect()
+}
+
+/// See `work`: what is there once, and what is repeated. The question takes 29 bytes.
+fn repeated() -> Vec<(&'static str, Vec<u8>)> {
+    let deep: Vec<u8> = (0..118).flat_map(|number| [1, b'a' + number % 26]).chain([0]).collect();
+    let once = [&deep[..], b"\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00"].concat();
+    let tail = b"\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01".as_slice();
+    let owner = |place: u8| [&[0xc0, place], tail].concat();
+    let seed = |shape: u8, once: &[u8], repeated: &[u8]| {
+        [&[shape, once.len() as u8, 0][..], once, repeated].concat()
+    };
+    let alias = b"\x01a\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x04\x01b\xc0\x0c".as_slice();
+    vec![
+        ("addresses", seed(8, &[], &owner(12))),
+        ("deep-owners", seed(8, &once, &owner(33))),
+        ("deep-owners-in-turns", seed(8, &once, &[owner(33), owner(35)].concat())),
+        ("aliases", seed(8, &[], alias)),
+        ("root-owners", seed(8, &[], b"\x00\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00")),
+    ]
 }
 
 fn query(of: &str, kind: RecordType, speaks_edns: bool) -> Vec<u8> {

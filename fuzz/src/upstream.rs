@@ -87,7 +87,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
     let is_header_alone = message.len() == HEADER || message.len() > HEADER && word(message, 4) == 0;
     let decoded = decode(message);
     match verdict {
-        Verdict::Believe => {
+        Verdict::Believe(_) => {
             assert!(is_reply, "believed, and no answer to what we sent");
             let is_enough =
                 if is_failure { is_about_ours || is_header_alone } else { is_about_ours && is_truncated };

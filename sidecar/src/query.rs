@@ -32,15 +32,17 @@ pub struct Query<'a> {
     pub flags: Flags,
     /// What the client said of EDNS; `None` when it does not speak it.
     pub edns: Option<Edns>,
-    /// What a proxy of our kind marked it with on its way to an upstream: when it was us, it has come back.
-    pub marker: Option<Marker>,
+    /// What proxies of our kind marked it with on its way here, the last one first: one after another. When one is ours, it has
+    /// come back.
+    pub markers: &'a [u8],
     /// What it is cached and coalesced under.
     pub key: Key,
     /// The question in the client's own spelling.
     pub question: &'a [u8],
 }
 
-/// The EDNS option that a proxy marks its questions with: eight bytes of its own.
+/// What a proxy marks its questions with, in an EDNS option: eight bytes of its own. Those of the proxies that asked it follow, so
+/// that each of them knows the question when it comes back, whatever it passed.
 pub type Marker = [u8; 8];
 
 /// The code of that option, from the range for local use (RFC 6891 section 9), in which nobody else can be
@@ -98,7 +100,7 @@ impl<'a> Query<'a> {
             return Err(Rejected::Answer(Rcode::FORMERR));
         }
         let question = message.question().ok_or(Rejected::Answer(Rcode::FORMERR))?;
-        let (edns, marker) = edns(message, question.len())?;
+        let (edns, markers) = edns(message, question.len())?;
         let (kind, _class) = wire::type_and_class(question);
         match kind {
             0 | TYPE_OPT | TYPE_NXNAME | TYPE_TSIG | u16::MAX => {
@@ -111,7 +113,7 @@ impl<'a> Query<'a> {
             id: message.id(),
             flags,
             edns,
-            marker,
+            markers,
             key: Key::new(question, flags, edns.is_some_and(|edns| edns.dnssec_ok)),
             question,
         })
@@ -176,16 +178,16 @@ impl<'a> From<&Query<'a>> for Client<'a> {
 }
 
 /// Walks the records of a query, of which only an OPT record says something to us.
-fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, Option<Marker>), Rejected> {
+fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, &[u8]), Rejected> {
     let formerr = Rejected::Answer(Rcode::FORMERR);
     let [answers, authorities, _] = message.record_counts();
     if answers != 0 || authorities != 0 {
         return Err(formerr);
     }
     let mut edns = None;
-    let mut found = None;
+    let mut found: &[u8] = &[];
     let mut version = 0;
-    let mut records = message.records(question_length);
+    let mut records = message.whole_records(question_length);
     for record in records.by_ref() {
         let record = record.map_err(|_| formerr)?;
         match record.kind {
@@ -195,7 +197,7 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, O
                 version = (record.ttl >> 16) as u8;
                 // Another version may have another form of options.
                 if version == 0 {
-                    found = marker(record.rdata).map_err(|_| formerr)?;
+                    found = markers(record.rdata).map_err(|_| formerr)?;
                 }
             }
             TYPE_TSIG | TYPE_SIG => return Err(Rejected::Answer(Rcode::NOTIMP)),
@@ -211,12 +213,15 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, O
     Ok((edns, found))
 }
 
-/// Walks the options of an OPT record, of which only the marker says something to us.
-fn marker(rdata: &[u8]) -> Result<Option<Marker>, Malformed> {
-    let mut found = None;
+/// Walks the options of an OPT record, of which only the markers say something to us.
+fn markers(rdata: &[u8]) -> Result<&[u8], Malformed> {
+    let mut found: &[u8] = &[];
     for option in wire::options(rdata) {
-        if let (MARKER_OPTION, data) = option? {
-            found = data.try_into().ok().or(found);
+        match option? {
+            (MARKER_OPTION, data) if data.len() % size_of::<Marker>() == 0 && !data.is_empty() => {
+                found = data;
+            }
+            _ => {}
         }
     }
     Ok(found)
@@ -316,17 +321,19 @@ pub(crate) mod tests {
     fn a_marker_is_kept_and_other_options_are_not() {
         let cookie = b"\x00\x0a\x00\x08cccccccc".as_slice();
         let marker = b"\xff\x49\x00\x08mmmmmmmm".as_slice();
+        let two = b"\xff\x49\x00\x10mmmmmmmmnnnnnnnn".as_slice();
         let short = b"\xff\x49\x00\x03mmm".as_slice();
         for (options, expected) in [
-            (vec![], None),
-            (vec![cookie], None),
-            (vec![short], None),
-            (vec![marker], Some(*b"mmmmmmmm")),
-            (vec![cookie, marker, short], Some(*b"mmmmmmmm")),
+            (vec![], b"".as_slice()),
+            (vec![cookie], b""),
+            (vec![short], b""),
+            (vec![marker], b"mmmmmmmm"),
+            (vec![cookie, marker, short], b"mmmmmmmm"),
+            (vec![two], b"mmmmmmmmnnnnnnnn"),
         ] {
             let bytes = query_bytes("a", 1, &opt_with(&options.concat()));
             let query = Query::parse(&bytes).expect("a query");
-            assert_eq!(query.marker, expected, "{options:?}");
+            assert_eq!(query.markers, expected, "{options:?}");
         }
     }
 

@@ -21,11 +21,18 @@ pub fn write_rejection(bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> b
     true
 }
 
-/// Writes an error to a query.
+/// Writes an error to a query. SERVFAIL says to those who speak EDNS that it is not because of that: another proxy that asks us
+/// would ask again without.
 pub fn write_error<'a>(client: impl Into<Client<'a>>, rcode: Rcode, out: &mut Vec<u8>) {
     let Client { id, flags, edns, question } = client.into();
     write(id, flags, Some(question), edns, rcode, out);
+    if rcode == Rcode::SERVFAIL && edns.is_some() {
+        wire::push_option(out, wire::OPTION_EXTENDED_ERROR, &OTHER_ERROR.to_be_bytes());
+    }
 }
+
+/// "Other Error" (RFC 8914 section 4.1): the client can do nothing about any of them.
+const OTHER_ERROR: u16 = 0;
 
 /// The TTL of an NXDOMAIN that follows from a name's shape alone: CoreDNS's, as kubeadm configures it. It could be
 /// longer; this is what clients see today.

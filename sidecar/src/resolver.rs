@@ -31,6 +31,7 @@ use failures::Failures;
 use families::Suspects;
 use patience::Patience;
 use question::{Known, Mode, NoAnswer};
+use types::Types;
 
 pub mod completion;
 pub mod explain;
@@ -40,6 +41,7 @@ pub mod patience;
 pub mod prefetch;
 
 pub mod question;
+pub mod types;
 
 /// Answers queries, from memory or from upstream.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub struct Resolver<U> {
     completions: Arc<Flights<Key, Answer>>,
     failures: Failures,
     suspects: Suspects,
+    types: Arc<Types>,
     search: Search,
     patience: Patience,
     limits: Limits,
@@ -124,6 +127,7 @@ impl<U: Upstream> Resolver<U> {
             completions: Flights::new(settings.max_flights, settings.max_waiters_per_flight),
             failures: Failures::default(),
             suspects: Suspects::default(),
+            types: Arc::default(),
             search: Search::new(settings),
             patience: Patience::new(settings),
             limits: Limits::new(settings),

@@ -49,6 +49,8 @@ pub mod state;
 pub mod tcp;
 pub mod token;
 pub mod udp;
+#[cfg(test)]
+mod work;
 
 use network::Sockets;
 use observers::Observation;
@@ -163,15 +165,16 @@ impl Servers {
         self.0.state.observers().observe()
     }
 
-    fn log_loop(&self, server: usize, now: Instant) {
+    fn log_loop(&self, server: Option<usize>, now: Instant) {
         let mut logged_at = self.0.loop_logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_due(*logged_at, now) {
             return;
         }
         *logged_at = Some(now);
-        if let Some(address) = self.0.sockets.address(server) {
+        if let Some(address) = server.and_then(|server| self.0.sockets.address(server)) {
             tracing::error!(
-                "the upstream at {address} leads back to this proxy: its own question has come back. Check for an \
+                "the upstream at {address} leads back to this proxy, by way of others perhaps: its own question has \
+                 come back. Check for an \
                  iptables redirect of port 53, such as a service mesh's DNS capture, and for an upstream setting \
                  that names the pod itself"
             );
@@ -181,7 +184,9 @@ impl Servers {
 
 impl Upstream for Servers {
     async fn ask(&self, key: &Key, deadline: Instant) -> Result<Vec<u8>, Failed> {
-        race::race(&self.0.state, &self.0.sockets, key, deadline).await
+        let outcome = race::race(&self.0.state, &self.0.sockets, key, deadline).await;
+        self.0.sockets.passed().forget(key);
+        outcome
     }
 
     fn condition(&self) -> Condition {
@@ -198,11 +203,14 @@ impl Upstream for Servers {
 
     fn is_loop(&self, query: &Query<'_>) -> bool {
         let server = self.0.sockets.tokens().iter().position(|token| token.is_on(query));
-        if let Some(server) = server {
+        let is_loop = server.is_some() || token::has_passed_too_many(query);
+        if is_loop {
             self.0.state.metrics().looped();
             self.log_loop(server, Instant::now());
+        } else if !query.markers.is_empty() {
+            self.0.sockets.passed().note(query, Instant::now());
         }
-        server.is_some()
+        is_loop
     }
 }
 

@@ -11,6 +11,7 @@
 mod compress;
 mod fit;
 mod name;
+pub mod work;
 mod write;
 
 pub use compress::*;
@@ -126,15 +127,16 @@ impl<'a> Message<'a> {
     /// The whole RCODE, with the upper bits that an OPT record holds (RFC 6891 section 6.1.3); 255 for any that is larger. Without
     /// these bits BADVERS would be NOERROR.
     pub fn rcode(self) -> Rcode {
-        let low = self.flags().rcode();
-        let question_length = match self.question_count() {
-            0 => Some(0),
-            _ => self.question().map(<[u8]>::len),
-        };
-        let mut records =
-            question_length.into_iter().flat_map(|length| self.records(length).map_while(Result::ok));
-        let high = records.find(|record| record.kind == TYPE_OPT).map_or(0, |opt| opt.ttl >> 24);
-        Rcode(u8::try_from(high << 4 | u32::from(low.0)).unwrap_or(u8::MAX))
+        if self.record_counts()[2] == 0 {
+            return self.flags().rcode();
+        }
+        let mut records = self.records(self.question_length()).map_while(Result::ok);
+        self.extended_rcode(records.find(|record| record.kind == TYPE_OPT))
+    }
+
+    fn extended_rcode(self, opt: Option<Record<'_>>) -> Rcode {
+        let high = opt.map_or(0, |opt| opt.ttl >> 24);
+        Rcode(u8::try_from(high << 4 | u32::from(self.flags().rcode().0)).unwrap_or(u8::MAX))
     }
 
     /// QDCOUNT.
@@ -167,10 +169,58 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The records behind a question of that many bytes, in order.
-    pub fn records(self, question_length: usize) -> Records<'a> {
-        Records { bytes: self.0, at: HEADER_LENGTH + question_length, left: self.record_counts() }
+    /// The length of the question; 0 where there is none that can be read.
+    pub fn question_length(self) -> usize {
+        self.question().map_or(0, <[u8]>::len)
     }
+
+    /// The records behind a question of that many bytes, in order. Names are passed over and not followed: each byte is looked at
+    /// once.
+    pub fn records(self, question_length: usize) -> Records<'a> {
+        let at = HEADER_LENGTH + question_length;
+        Records { bytes: self.0, at, left: self.record_counts(), steps: None }
+    }
+
+    /// The same, with every owner followed to its end, within [`Steps`]: for what comes from the network.
+    pub fn whole_records(self, question_length: usize) -> Records<'a> {
+        Records { steps: Some(Steps::of(self.0)), ..self.records(question_length) }
+    }
+
+    /// Reads a response once: what all others may rely on.
+    pub fn read(self) -> Reading {
+        let question_length = self.question_length();
+        let mut end = HEADER_LENGTH + question_length;
+        let (mut counts, mut answers, mut opt) = ([0; 3], 0, None);
+        for record in self.whole_records(question_length).map_while(Result::ok) {
+            answers += usize::from(record.section == Section::Answer);
+            if record.kind == TYPE_OPT {
+                opt = opt.or(Some(record));
+            }
+            if opt.is_none() {
+                counts[record.section as usize] += 1;
+                end = record.end;
+            }
+        }
+        let mut options = opt.into_iter().flat_map(|opt| options(opt.rdata)).flatten();
+        let has_extended_error = options.any(|(code, _)| code == OPTION_EXTENDED_ERROR);
+        let has_all_answers = answers == usize::from(self.record_counts()[0]);
+        Reading { rcode: self.extended_rcode(opt), has_extended_error, has_all_answers, end, counts }
+    }
+}
+
+/// What a response says, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// As [`Message::rcode`].
+    pub rcode: Rcode,
+    /// Whether it says more of an error (RFC 8914): the sender knows EDNS.
+    pub has_extended_error: bool,
+    /// Whether the answer section is whole.
+    pub has_all_answers: bool,
+    /// Where the records end that may be kept: before the OPT record, or where one breaks off.
+    pub end: usize,
+    /// How many those are in each section.
+    pub counts: [u16; 3],
 }
 
 /// One resource record, by its place in the message.
@@ -216,6 +266,8 @@ pub struct Records<'a> {
     bytes: &'a [u8],
     at: usize,
     left: [u16; 3],
+    /// What names may still cost; `None`: they are not followed.
+    steps: Option<Steps>,
 }
 
 impl Records<'_> {
@@ -230,9 +282,14 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.left.iter().position(|left| *left > 0)?;
+        work::step();
         self.left[index] -= 1;
         let section = [Section::Answer, Section::Authority, Section::Additional][index];
-        if let Some(record) = record(self.bytes, self.at, section) {
+        let name_end = match &mut self.steps {
+            Some(steps) => name_end(self.bytes, self.at, steps),
+            None => skip_name(self.bytes, self.at),
+        };
+        if let Some(record) = name_end.and_then(|end| record(self.bytes, self.at, end, section)) {
             self.at = record.end;
             return Some(Ok(record));
         }
@@ -241,8 +298,8 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-fn record(bytes: &[u8], start: usize, section: Section) -> Option<Record<'_>> {
-    let ttl_at = name_end(bytes, start)? + 4;
+fn record(bytes: &[u8], start: usize, name_end: usize, section: Section) -> Option<Record<'_>> {
+    let ttl_at = name_end + 4;
     let rdata_at = ttl_at + 6;
     let end = rdata_at + usize::from(get_u16(bytes, ttl_at + 4)?);
     Some(Record {
@@ -265,6 +322,7 @@ pub fn options(mut rdata: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Ma
         if rdata.is_empty() {
             return None;
         }
+        work::step();
         let option = get_u16(rdata, 0).zip(get_u16(rdata, 2)).and_then(|(code, length)| {
             let end = 4 + usize::from(length);
             Some((code, rdata.get(4..end)?, rdata.get(end..)?))

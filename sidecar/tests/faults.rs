@@ -358,38 +358,3 @@ async fn our_questions_carry_a_marker_by_which_a_loop_is_known() {
     is_answered(&proxy, "marked").await;
     assert_eq!(upstream.asked(), 1);
 }
-
-/// Hands datagrams on to another address, and the answers back, as an iptables redirect or a forwarder does.
-async fn relay(to: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<UdpSocket>) {
-    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("binds"));
-    let (address, own) = (socket.local_addr().expect("an address"), Arc::clone(&socket));
-    tokio::spawn(async move {
-        let mut buffer = vec![0; 4096];
-        while let Ok((length, client)) = own.recv_from(&mut buffer).await {
-            let bytes = buffer[..length].to_vec();
-            let back = Arc::clone(&own);
-            tokio::spawn(async move {
-                let answer = support::ask_bytes(to, &bytes).await;
-                let _ = back.send_to(&answer, client).await;
-            });
-        }
-    });
-    (address, socket)
-}
-
-/// A proxy whose upstream leads back to itself.
-async fn proxy_in_a_loop() -> Proxy {
-    // The address must be known before the proxy is: reserve one.
-    let reserved = UdpSocket::bind("127.0.0.1:0").await.expect("binds").local_addr().expect("an address");
-    let (upstream, _socket) = relay(reserved).await;
-    Proxy::start_at(reserved, &[upstream], &["--upstream-transport", "udp"]).await
-}
-
-#[tokio::test]
-async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
-    let mut proxy = proxy_in_a_loop().await;
-    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
-    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-    proxy.logged("leads back to this proxy").await;
-    assert!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"loop\"}").await > 0);
-}

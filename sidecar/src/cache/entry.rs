@@ -109,14 +109,13 @@ impl Entry {
         }
         bytes.truncate(end);
         wire::put_counts(&mut bytes, 1, counts);
-        let mut runs = Vec::new();
-        if counts != [1, 0, 0]
-            && let Some(compressed) = wire::compress(&bytes, question_length)
-            && compressed.len() <= bytes.len().max(FITS_EVERYWHERE)
-        {
-            bytes = compressed;
-            runs.extend(Message::new(&bytes).ok_or(Malformed)?.runs(question_length).take(u8::MAX.into()));
-        }
+        let compressed = if counts == [1, 0, 0] { None } else { wire::compress(&bytes, question_length) };
+        let compressed = compressed.filter(|compressed| compressed.len() <= bytes.len().max(FITS_EVERYWHERE));
+        // Elsewhere a pointer may lead into a record that would be moved.
+        let may_rotate = compressed.is_some();
+        let mut bytes = compressed.unwrap_or(bytes);
+        let (ttls, mut runs) = Message::new(&bytes).ok_or(Malformed)?.layout(question_length)?;
+        runs.truncate(if may_rotate { u8::MAX.into() } else { 0 });
         let facts = Facts {
             message_length: u16::try_from(bytes.len()).map_err(|_| Malformed)?,
             question_length: question_length as u16,
@@ -128,10 +127,7 @@ impl Entry {
             // The id of our question, a random number: caches that start together begin with different records.
             turn: AtomicU8::new(message.id() as u8),
         };
-        let records = Message::new(&bytes).ok_or(Malformed)?.records(question_length);
-        let places = records.map(|record| u16::try_from(record?.ttl_at).map_err(|_| Malformed));
-        let places = places.collect::<Result<Vec<_>, _>>()?;
-        let numbers = places.into_iter().chain(runs.into_iter().flat_map(Run::numbers));
+        let numbers = ttls.into_iter().chain(runs.into_iter().flat_map(Run::numbers));
         bytes.extend(numbers.flat_map(u16::to_ne_bytes));
         Ok(Self(ThinArc::from_header_and_slice(facts, &bytes)))
     }
@@ -237,15 +233,7 @@ impl Entry {
     /// speaks it. What does not fit is left out, and TC says so where it must. Allocates only when `out` must grow.
     pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
-        out.clear();
-        let (message, ttls) = self.parts();
-        out.extend_from_slice(message);
-        wire::age(out, ttls, self.age(now));
-        if self.facts().runs > 0 {
-            self.rotate(out);
-        }
-        let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
-        self.finish(&client, limit, opt_length, out);
+        self.copy(&client, limit, Ttls::Aged(self.age(now)), out);
         if let Some(edns) = client.edns {
             wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
         }
@@ -255,15 +243,7 @@ impl Entry {
     /// behind the records (RFC 8914 section 3).
     pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
-        out.clear();
-        let (message, ttls) = self.parts();
-        out.extend_from_slice(message);
-        wire::put_ttls(out, ttls, STALE_TTL);
-        if self.facts().runs > 0 {
-            self.rotate(out);
-        }
-        let opt_length = if client.edns.is_some() { OPT_LENGTH } else { 0 };
-        self.finish(&client, limit, opt_length, out);
+        self.copy(&client, limit, Ttls::All(STALE_TTL), out);
         let Some(edns) = client.edns else { return };
         if out.len() + OPT_LENGTH + EXTENDED_ERROR_LENGTH > limit {
             wire::push_opt(out, PAYLOAD_SIZE, 0, edns.dnssec_ok);
@@ -273,13 +253,22 @@ impl Entry {
         }
     }
 
-    /// Makes the copy in `out` an answer to the client's query, leaving room for an OPT record of that length.
-    fn finish(&self, client: &Client<'_>, limit: usize, opt_length: usize, out: &mut Vec<u8>) {
-        wire::put_question(out, client.question);
+    /// Copies what fits into `limit`, with room for the client's OPT record, and makes it an answer to the client's query.
+    fn copy(&self, client: &Client<'_>, limit: usize, ttls: Ttls, out: &mut Vec<u8>) {
+        let limit = limit.saturating_sub(if client.edns.is_some() { OPT_LENGTH } else { 0 });
         let mut flags = self.flags(client);
-        if out.len() + opt_length > limit && self.truncate(out, client, limit.saturating_sub(opt_length)) {
+        let (message, places) = self.parts();
+        out.clear();
+        if message.len() <= limit {
+            out.extend_from_slice(message);
+            ttls.put(out, places);
+            if self.facts().runs > 0 {
+                self.rotate(out);
+            }
+        } else if self.truncate(client, limit, ttls, out) {
             flags.0 |= Flags::TC;
         }
+        wire::put_question(out, client.question);
         wire::put_header(out, client.id, flags);
     }
 
@@ -303,12 +292,19 @@ impl Entry {
     /// | the authority section behind an answer | no |
     /// | the additional section behind an answer | no |
     #[cold]
-    fn truncate(&self, out: &mut Vec<u8>, client: &Client<'_>, limit: usize) -> bool {
-        let Some(message) = Message::new(out) else { return true };
+    fn truncate(&self, client: &Client<'_>, limit: usize, ttls: Ttls, out: &mut Vec<u8>) -> bool {
+        let (bytes, places) = self.parts();
+        let Some(message) = Message::new(bytes) else { return true };
+        // Only what fits is looked at and copied: a small client's part of a large answer costs no more than a small answer.
         let fit = message.fit(self.facts().question_length.into(), limit);
         let [answers, ..] = message.record_counts();
-        out.truncate(fit.end);
+        out.extend_from_slice(bytes.get(..fit.end).unwrap_or_default());
         wire::put_counts(out, 1, fit.counts);
+        if self.facts().runs > 0 {
+            let turns = self.next_turn();
+            self.runs().for_each(|run| run.rotate_from(bytes, out, turns));
+        }
+        ttls.put(out, places.take_while(|at| usize::from(*at) < fit.end));
         let wants_dnssec = client.edns.is_some_and(|edns| edns.dnssec_ok);
         match fit.left_out {
             Section::Answer => true,
@@ -317,18 +313,26 @@ impl Entry {
         }
     }
 
-    /// Lets every run of address records in the copy begin with the next one. Two answers at the same moment may begin with
-    /// the same one: that costs less than to make sure.
+    /// Lets every run of address records in the copy begin with the next one.
     #[inline(never)] // most answers have one address
     fn rotate(&self, out: &mut [u8]) {
+        let turns = self.next_turn();
+        self.runs().for_each(|run| run.rotate(out, turns));
+    }
+
+    /// How far the next answer is rotated. Two answers at the same moment may begin with the same record: that costs less than
+    /// to make sure.
+    fn next_turn(&self) -> u8 {
         let turn = &self.facts().turn;
         let turns = turn.load(Ordering::Relaxed);
         turn.store(turns.wrapping_add(1), Ordering::Relaxed);
+        turns
+    }
+
+    fn runs(&self) -> impl Iterator<Item = Run> {
         let (_, tail) = self.bytes().split_at(self.facts().message_length.into());
         let mut runs = numbers(tail.get(self.places(tail).len()..).unwrap_or_default());
-        while let (Some(start), Some(size), Some(count)) = (runs.next(), runs.next(), runs.next()) {
-            Run { start, size, count }.rotate(out, turns);
-        }
+        std::iter::from_fn(move || Some(Run { start: runs.next()?, size: runs.next()?, count: runs.next()? }))
     }
 
     fn facts(&self) -> &Facts {
@@ -353,6 +357,25 @@ impl Entry {
     /// Whole seconds since it came.
     pub fn age(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.facts().stored).as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What becomes of the TTLs in a copy.
+#[derive(Clone, Copy)]
+enum Ttls {
+    /// So much is taken off each.
+    Aged(u32),
+    /// All are this.
+    All(u32),
+}
+
+impl Ttls {
+    #[inline]
+    fn put(self, out: &mut [u8], places: impl Iterator<Item = u16>) {
+        match self {
+            Self::Aged(seconds) => wire::age(out, places, seconds),
+            Self::All(ttl) => wire::put_ttls(out, places, ttl),
+        }
     }
 }
 

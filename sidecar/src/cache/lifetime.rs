@@ -71,19 +71,26 @@ pub fn lifetime(message: Message<'_>, limits: &Limits) -> Lifetime {
     if message.flags().has(Flags::TC) {
         return Lifetime::Uncached;
     }
-    let of = |section| {
-        let records = message.records(question.len()).map_while(Result::ok);
-        let kept = records.take_while(|record| record.kind != TYPE_OPT);
-        kept.filter(move |record| record.section == section)
-    };
     let (wanted, _class) = wire::type_and_class(question);
-    let is_wanted = |record: Record<'_>| record.kind == wanted || wanted == TYPE_ANY;
-    let answer_ttl = of(Section::Answer).map(|record| whole(record.ttl)).min();
-    if has_name && of(Section::Answer).any(is_wanted) {
+    let (mut answer_ttl, mut has_wanted, mut soa_ttl) = (None::<u32>, false, None);
+    let records = message.records(question.len()).map_while(Result::ok);
+    for record in records.take_while(|record| record.kind != TYPE_OPT) {
+        match record.section {
+            Section::Answer => {
+                let ttl = whole(record.ttl);
+                answer_ttl = Some(answer_ttl.map_or(ttl, |least| least.min(ttl)));
+                has_wanted |= record.kind == wanted || wanted == TYPE_ANY;
+            }
+            Section::Authority if has_name && has_wanted => break,
+            Section::Authority => soa_ttl = soa_ttl.or_else(|| negative_ttl(record)),
+            Section::Additional => break,
+        }
+    }
+    if has_name && has_wanted {
         let (smallest, largest) = (seconds(limits.min_ttl), seconds(limits.max_ttl));
         return non_zero(answer_ttl.unwrap_or_default().clamp(smallest, largest), Lifetime::Positive);
     }
-    let Some(soa_ttl) = of(Section::Authority).find_map(negative_ttl) else { return Lifetime::Uncached };
+    let Some(soa_ttl) = soa_ttl else { return Lifetime::Uncached };
     let mut most = limits.negative_max_ttl;
     if Name::from_bytes(question).is_ok_and(|name| limits.zone.zone_of(&name)) {
         most = most.min(CLUSTER_NEGATIVE_MAX_TTL);

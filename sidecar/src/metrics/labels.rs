@@ -57,6 +57,8 @@ pub enum Assist {
 pub enum Limit {
     /// Questions under way to the upstream.
     Flights,
+    /// Questions under way about one name, of other types than addresses.
+    TypesPerName,
     /// Queries that wait for the same question.
     WaitersPerFlight,
     /// Queries that wait.
@@ -99,6 +101,7 @@ impl Limit {
     pub(super) const COUNT: usize = 11;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Flights,
+        Self::TypesPerName,
         Self::WaitersPerFlight,
         Self::Waiters,
         Self::TcpConnections,
@@ -114,6 +117,7 @@ impl Limit {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Flights => "flights",
+            Self::TypesPerName => "types_per_name",
             Self::WaitersPerFlight => "waiters_per_flight",
             Self::Waiters => "waiters",
             Self::TcpConnections => "tcp_connections",

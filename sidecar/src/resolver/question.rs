@@ -191,6 +191,10 @@ impl<U: Upstream> Resolver<U> {
                 return self.as_entry(&key, known);
             }
         }
+        let Some(_place) = self.types.enter(&key) else {
+            self.metrics.limit_reached(Limit::TypesPerName);
+            return Err(NoAnswer::Overload);
+        };
         match self.ask(&key).await {
             Ok(entry) => {
                 let entry = self.reconciled(&key, entry).await?;

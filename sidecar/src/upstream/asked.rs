@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::path::Edns;
-use super::question::{Question, Verdict};
-use crate::wire::{Message, Rcode};
+use super::question::{self, Question, Verdict};
+use crate::wire::{Rcode, Reading};
 
 /// A question, and what is known of the server's EDNS.
 #[derive(Debug)]
@@ -23,18 +23,30 @@ pub enum Reaction {
     /// Keep listening.
     Ignore,
     /// Send the question again: it has no EDNS now. The message is a failure, to be given when nothing better comes.
-    SendAgain,
+    SendAgain(Reading),
     /// It is the response.
-    Take,
+    Take(Reading),
+}
+
+impl Reaction {
+    /// What others get of the message, if it is not to be ignored, and whether the question is to be sent again first.
+    pub fn response(self, message: impl FnOnce() -> Vec<u8>) -> Option<(bool, Vec<u8>)> {
+        match self {
+            Self::Ignore => None,
+            Self::SendAgain(reading) => Some((true, question::whole(message(), &reading))),
+            Self::Take(reading) => Some((false, question::whole(message(), &reading))),
+        }
+    }
 }
 
 impl<'a> Asked<'a> {
     /// The question as it is sent first; `is_repeated` when the server did not answer an earlier transmission. Whoever wants
-    /// DNSSEC records speaks EDNS itself, and so its question carries it.
+    /// DNSSEC records speaks EDNS itself, and so its question carries it; so does one that others have marked, to show a loop.
     pub fn new(question: Question<'a>, edns: &'a Mutex<Edns>, is_repeated: bool) -> Self {
         let mut asked = Self { question, edns, with_edns: true, is_again: false };
-        asked.with_edns =
-            asked.question.dnssec_ok() || asked.edns().is_sent(is_repeated, Instant::now().into_std());
+        asked.with_edns = asked.question.dnssec_ok()
+            || asked.question.is_passed_on()
+            || asked.edns().is_sent(is_repeated, Instant::now().into_std());
         asked
     }
 
@@ -45,22 +57,21 @@ impl<'a> Asked<'a> {
 
     /// Judges a message from the server, and learns from it.
     pub fn receive(&mut self, bytes: &[u8]) -> Reaction {
-        let Some(message) = Message::new(bytes) else { return Reaction::Ignore };
-        if self.question.judge(bytes) == Verdict::Ignore {
-            return Reaction::Ignore;
-        }
-        let (rcode, now) = (message.rcode(), Instant::now().into_std());
+        let Verdict::Believe(reading) = self.question.judge(bytes) else { return Reaction::Ignore };
+        let (rcode, now) = (reading.rcode, Instant::now().into_std());
         if matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
             self.edns().answered(self.with_edns, now);
-            return Reaction::Take;
+            return Reaction::Take(reading);
         }
-        let wants_edns = rcode == Rcode::SERVFAIL && self.question.dnssec_ok();
+        // Who says more of an error knows EDNS: so does a proxy of our kind, which the question may have come back to.
+        let wants_edns =
+            rcode == Rcode::SERVFAIL && (self.question.dnssec_ok() || reading.has_extended_error);
         if self.with_edns && !wants_edns && self.edns().may_be_why(rcode, now) {
             (self.with_edns, self.is_again) = (false, true);
-            return Reaction::SendAgain;
+            return Reaction::SendAgain(reading);
         }
         self.failed();
-        Reaction::Take
+        Reaction::Take(reading)
     }
 
     /// The question without EDNS, if it was sent so after a failure, was in vain.

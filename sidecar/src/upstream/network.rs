@@ -12,7 +12,7 @@ use super::asked::Asked;
 use super::path::Edns;
 use super::pool::{Connection, Pool};
 use super::question::Question;
-use super::token::Token;
+use super::token::{Passed, Token};
 use super::{tcp, udp};
 use crate::cache::key::Key;
 use crate::limits;
@@ -36,6 +36,7 @@ pub trait Network: Send + Sync + 'static {
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
     tokens: Vec<Token>,
+    passed: Passed,
     /// What is known of each server's EDNS.
     edns: Vec<Mutex<Edns>>,
     buffer: udp::Buffer,
@@ -48,7 +49,8 @@ impl Sockets {
     pub fn new(addresses: Vec<SocketAddr>, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
         let edns = addresses.iter().map(|_| Mutex::default()).collect();
-        Self { addresses, tokens, edns, buffer: udp::Buffer::default(), pool, metrics }
+        let passed = Passed::default();
+        Self { addresses, tokens, passed, edns, buffer: udp::Buffer::default(), pool, metrics }
     }
 
     /// A server's address.
@@ -64,6 +66,11 @@ impl Sockets {
     /// The token of every server.
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    /// The markers of other proxies that are passed on.
+    pub fn passed(&self) -> &Passed {
+        &self.passed
     }
 
     /// The TCP connections that wait for a question.
@@ -133,7 +140,8 @@ impl Network for Sockets {
         else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let mut asked = Asked::new(Question::new(key, *token)?, edns, is_repeated);
+        let question = Question::new(key, *token)?.passing_on(self.passed.with(key));
+        let mut asked = Asked::new(question, edns, is_repeated);
         match transport {
             Transport::Udp => udp::exchange(address, &mut asked, &self.buffer).await,
             // Boxed, so that an exchange by UDP is not as large as one by TCP.

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | NOERROR, NXDOMAIN | anything | it takes EDNS, for a minute |
 //! | FORMERR, NOTIMP, BADVERS | anything | the question is sent again without, immediately |
-//! | SERVFAIL | nothing | the same, unless that has been in vain lately |
+//! | SERVFAIL | nothing | the same, unless it says more of the error (RFC 8914), or that has been in vain lately |
 //! | SERVFAIL | it takes EDNS | it is a failure |
 //! | silence | nothing | what is sent again anyway is sent without; nothing is sent more often |
 //! | silence | it takes EDNS | what is sent again is sent with it |

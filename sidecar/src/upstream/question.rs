@@ -5,7 +5,7 @@ use super::token::Token;
 use crate::cache::key::Key;
 use crate::query::MARKER_OPTION;
 use crate::reply::PAYLOAD_SIZE;
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Section};
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Reading};
 
 /// Our own form of a client's question: a fresh id, AD always (the key does not split on it), EDNS for
 /// ourselves (RFC 6891 section 7: EDNS concerns one hop), with our token in an option.
@@ -14,12 +14,20 @@ pub struct Question<'a> {
     key: &'a Key,
     token: Token,
     id: u16,
+    /// The markers of the query that it is asked for.
+    passed: Box<[u8]>,
 }
 
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
-        Ok(Self { key, token, id: random::id()? })
+        Ok(Self { key, token, id: random::id()?, passed: Box::default() })
+    }
+
+    /// The same with the markers of other proxies behind ours.
+    #[must_use]
+    pub fn passing_on(self, passed: Box<[u8]>) -> Self {
+        Self { passed, ..self }
     }
 
     /// The bytes to send; without EDNS for servers that do not know it (RFC 6891 section 6.2.2).
@@ -38,7 +46,7 @@ impl<'a> Question<'a> {
         bytes.extend_from_slice(key.question());
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
-            wire::push_option(&mut bytes, MARKER_OPTION, self.token.marker());
+            wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), &*self.passed].concat());
         }
         bytes
     }
@@ -60,24 +68,24 @@ impl<'a> Question<'a> {
         if message.id() != self.id || !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
             return Verdict::Ignore;
         }
-        let is_failure = !matches!(message.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN);
+        let reading = message.read();
+        let is_failure = !matches!(reading.rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN);
         // Some servers copy the counts of the query into a header that they send alone.
         let is_header_alone = message.question_count() == 0 || bytes.len() == HEADER_LENGTH;
         let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
         let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
         // Some servers copy the ARCOUNT of the query and send no record for it.
-        let [count, ..] = message.record_counts();
-        let has_answers = || {
-            let whole = message.records(self.key.question().len()).map_while(Result::ok);
-            let answers = whole.filter(|record| record.section == Section::Answer).count();
-            answers == usize::from(count)
-        };
         match (is_failure, is_answered) {
-            (true, true) => Verdict::Believe,
-            (true, false) if is_header_alone => Verdict::Believe,
-            (false, true) if flags.has(Flags::TC) || has_answers() => Verdict::Believe,
+            (true, true) => Verdict::Believe(reading),
+            (true, false) if is_header_alone => Verdict::Believe(reading),
+            (false, true) if flags.has(Flags::TC) || reading.has_all_answers => Verdict::Believe(reading),
             _ => Verdict::Ignore,
         }
+    }
+
+    /// Whether markers of other proxies go with it.
+    pub fn is_passed_on(&self) -> bool {
+        !self.passed.is_empty()
     }
 
     /// Whether DNSSEC records are wanted.
@@ -86,13 +94,18 @@ impl<'a> Question<'a> {
     }
 }
 
-/// A response that is believed, without what is cut off in the middle of a record, and with counts that fit.
-pub fn whole(mut response: Vec<u8>) -> Vec<u8> {
-    let fit =
-        Message::new(&response).and_then(|message| Some(message.fit(message.question()?.len(), usize::MAX)));
-    if let Some(fit) = fit {
-        response.truncate(fit.end);
-        wire::put_counts(&mut response, 1, fit.counts);
+/// A response that is believed, as all others get it: its records up to the OPT record, which concerns one hop (RFC 6891
+/// section 6.1.1), or to the one that is cut off in the middle, and counts that fit.
+///
+/// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about our own EDNS, and their lower bits alone
+/// would say NOERROR and YXRRSET (section 6.1.3).
+pub fn whole(mut response: Vec<u8>, reading: &Reading) -> Vec<u8> {
+    if reading.rcode.0 > 0xf {
+        wire::put_rcode(&mut response, Rcode::SERVFAIL);
+    }
+    if Message::new(&response).and_then(Message::question).is_some() {
+        response.truncate(reading.end);
+        wire::put_counts(&mut response, 1, reading.counts);
     }
     response
 }
@@ -105,8 +118,8 @@ fn is_same_question(one: &[u8], other: &[u8]) -> bool {
 /// What to do with a message from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It answers the question.
-    Believe,
+    /// It answers the question, and says this.
+    Believe(Reading),
     /// It is not for us, not for this question, or malformed: keep listening.
     Ignore,
 }
@@ -119,6 +132,10 @@ mod tests {
 
     fn question(key: &Key) -> Question<'_> {
         Question::new(key, Token::new().expect("random")).expect("random")
+    }
+
+    fn is_believed(question: &Question<'_>, bytes: &[u8]) -> bool {
+        matches!(question.judge(bytes), Verdict::Believe(_))
     }
 
     fn key() -> Key {
@@ -147,11 +164,11 @@ mod tests {
         let key = key();
         let question = question(&key);
         let good = answer(&question, Rcode::NO_ERROR);
-        assert_eq!(question.judge(&good), Verdict::Believe);
+        assert!(is_believed(&question, &good));
         assert_eq!(question.judge(&good.to_ascii_uppercase()[..0]), Verdict::Ignore);
         let mut other_case = good.clone();
         other_case[13] = b'A';
-        assert_eq!(question.judge(&other_case), Verdict::Believe);
+        assert!(is_believed(&question, &other_case));
         for (at, what) in
             [(0, "another id"), (13, "another name"), (24, "another type"), (26, "another class")]
         {
@@ -172,7 +189,7 @@ mod tests {
         let key = Key::new(b"\x01a\x00\x00\x41\x00\x01", Flags(Flags::RD), false);
         let question = question(&key);
         let mut bytes = answer(&question, Rcode::NO_ERROR);
-        assert_eq!(question.judge(&bytes), Verdict::Believe);
+        assert!(is_believed(&question, &bytes));
         bytes[16] = 0x61;
         assert_eq!(question.judge(&bytes), Verdict::Ignore, "97 is not 65, HTTPS");
     }
@@ -199,8 +216,8 @@ mod tests {
             bytes.extend_from_slice(record);
             let end = bytes.len();
             bytes.extend_from_slice(&record[..more]);
-            assert_eq!(question.judge(&bytes), Verdict::Believe, "{counts:?}");
-            let whole = whole(bytes);
+            assert!(is_believed(&question, &bytes), "{counts:?}");
+            let whole = whole(bytes.clone(), &Message::new(&bytes).expect("a message").read());
             let decoded = hickory_proto::op::Message::from_vec(&whole).expect("decodes");
             assert_eq!((whole.len(), decoded.answers.len(), decoded.additionals.len()), (end, 1, 0));
         }
@@ -219,8 +236,8 @@ mod tests {
         );
         for length in end..=bytes.len() {
             let cut = &bytes[..length];
-            assert_eq!(question.judge(cut), Verdict::Believe, "{length} bytes");
-            let whole = whole(cut.to_vec());
+            assert!(is_believed(&question, cut), "{length} bytes");
+            let whole = whole(cut.to_vec(), &Message::new(cut).expect("a message").read());
             let records = (length - end) / 16;
             assert_eq!(whole.len(), end + 16 * records, "{length} bytes");
             let decoded = hickory_proto::op::Message::from_vec(&whole).expect("decodes");
@@ -236,15 +253,12 @@ mod tests {
         let key = key();
         let question = question(&key);
         for rcode in 0..16 {
-            let expected = match Rcode(rcode) {
-                Rcode::NO_ERROR | Rcode::NXDOMAIN => Verdict::Ignore,
-                _ => Verdict::Believe,
-            };
+            let is_failure = !matches!(Rcode(rcode), Rcode::NO_ERROR | Rcode::NXDOMAIN);
             for counts in [[0, 0], [1, 1]] {
                 let mut header = answer(&question, Rcode(rcode));
                 header.truncate(HEADER_LENGTH);
                 wire::put_counts(&mut header, counts[0], [0, 0, counts[1]]);
-                assert_eq!(question.judge(&header), expected, "RCODE {rcode}, counts {counts:?}");
+                assert_eq!(is_believed(&question, &header), is_failure, "RCODE {rcode}, counts {counts:?}");
                 header[0] ^= 1;
                 assert_eq!(question.judge(&header), Verdict::Ignore, "another id");
             }

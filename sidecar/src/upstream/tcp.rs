@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::asked::{Asked, Reaction};
+use super::asked::Asked;
 use super::pool::{self, Connection};
-use super::{question, random};
+use super::random;
 use crate::limits;
 
 /// Connects to `server`. The caller bounds the time.
@@ -33,8 +33,8 @@ pub fn is_quiet(stream: &TcpStream) -> bool {
 /// forged from elsewhere, so the server is confused.
 pub async fn exchange(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<Vec<u8>> {
     send(stream, &asked.bytes()).await?;
-    let (reaction, response) = listen(stream, asked).await?;
-    if reaction == Reaction::SendAgain {
+    let (is_again, response) = listen(stream, asked).await?;
+    if is_again {
         // Such a server may close the connection as well.
         let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, async {
             send(stream, &asked.bytes()).await?;
@@ -49,13 +49,12 @@ pub async fn exchange(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Resu
     Ok(response)
 }
 
-/// What comes first that is not to be ignored.
-async fn listen(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<(Reaction, Vec<u8>)> {
+/// What comes first that is not to be ignored, and whether the question is to be sent again before it is given.
+async fn listen(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<(bool, Vec<u8>)> {
     for _ in 0..limits::STRAY_FRAMES {
         let frame = receive(stream).await?;
-        match asked.receive(&frame) {
-            Reaction::Ignore => {}
-            reaction => return Ok((reaction, question::whole(frame))),
+        if let Some(received) = asked.receive(&frame).response(|| frame) {
+            return Ok(received);
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "the answers are to other questions"))

@@ -12,8 +12,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::asked::{Asked, Reaction};
-use super::question;
+use super::asked::Asked;
 use crate::limits;
 
 /// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
@@ -39,8 +38,8 @@ impl Default for Buffer {
 /// listened to further: a forged answer must not end the exchange.
 pub async fn exchange(server: SocketAddr, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Vec<u8>> {
     let socket = ask(server, asked)?;
-    let (reaction, response) = listen(&socket, asked, buffer).await?;
-    if reaction == Reaction::SendAgain {
+    let (is_again, response) = listen(&socket, asked, buffer).await?;
+    if is_again {
         socket.send(&asked.bytes()).await?;
         // Boxed, because it is seldom needed.
         let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, listen(&socket, asked, buffer)));
@@ -52,12 +51,8 @@ pub async fn exchange(server: SocketAddr, asked: &mut Asked<'_>, buffer: &Buffer
     Ok(response)
 }
 
-/// What comes first that is not to be ignored.
-async fn listen(
-    socket: &UdpSocket,
-    asked: &mut Asked<'_>,
-    buffer: &Buffer,
-) -> io::Result<(Reaction, Vec<u8>)> {
+/// What comes first that is not to be ignored, and whether the question is to be sent again before it is given.
+async fn listen(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<(bool, Vec<u8>)> {
     loop {
         socket.ready(ARRIVAL).await?;
         if let Some(received) = receive(socket, asked, buffer)? {
@@ -88,7 +83,7 @@ fn receive(
     socket: &UdpSocket,
     asked: &mut Asked<'_>,
     buffer: &Buffer,
-) -> io::Result<Option<(Reaction, Vec<u8>)>> {
+) -> io::Result<Option<(bool, Vec<u8>)>> {
     // A panic while the buffer was held leaves bytes that the next datagram overwrites.
     let mut buffer = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
     let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
@@ -103,10 +98,7 @@ fn receive(
         Err(error) => return Err(error.into()),
     };
     let datagram = buffer.get(..length).unwrap_or_default();
-    Ok(match asked.receive(datagram) {
-        Reaction::Ignore => None,
-        reaction => Some((reaction, question::whole(datagram.to_vec()))),
-    })
+    Ok(asked.receive(datagram).response(|| datagram.to_vec()))
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@
 
 use std::collections::HashMap;
 
+use quick_cache::DefaultHashBuilder;
+
 use super::{
-    CLASS_IN, Flags, HEADER_LENGTH, Message, Record, Section, TYPE_CNAME, labels, labels_at, name_end,
-    put_counts, put_u16, set_flag,
+    CLASS_IN, Flags, HEADER_LENGTH, LONGEST_NAME, Message, Record, Section, Steps, TYPE_CNAME, get_u16,
+    put_counts, put_u16, set_flag, work,
 };
 
 /// What a pointer can lead to.
@@ -22,7 +24,7 @@ const LAST_TARGET: usize = 0x3fff;
 pub fn compress(message: &[u8], question_length: usize) -> Option<Vec<u8>> {
     let question = message.get(HEADER_LENGTH..HEADER_LENGTH + question_length)?;
     let mut writer = Writer::begin(message, question)?;
-    writer.records(message, question_length)?;
+    writer.records(question_length)?;
     (writer.bytes.len() <= LONGEST).then_some(writer.bytes)
 }
 
@@ -39,10 +41,10 @@ pub fn alias(message: &[u8], question_length: usize, question: &[u8], ttl: u32) 
         writer.bytes.extend_from_slice(&ttl.to_be_bytes());
         let length_at = writer.bytes.len();
         writer.bytes.extend_from_slice(&[0; 2]);
-        writer.name(message, HEADER_LENGTH, true)?;
+        writer.name(HEADER_LENGTH, true)?;
         writer.put_length(length_at)?;
     }
-    writer.records(message, question_length)?;
+    writer.records(question_length)?;
     let mut bytes = writer.bytes;
     if bytes.len() > LONGEST {
         let fit = Message::new(&bytes)?.fit(question.len(), LONGEST);
@@ -61,29 +63,69 @@ const LONGEST: usize = u16::MAX as usize;
 /// A pointer to the name of the question.
 const QUESTION_NAME: u16 = 0xc000 | HEADER_LENGTH as u16;
 
-struct Writer {
+/// Copies names, each label of the message once: where a name stands that was copied before, it is known where that was.
+struct Writer<'a> {
+    message: &'a [u8],
     bytes: Vec<u8>,
-    /// Every name that was written and every end of one, and where.
-    places: HashMap<Vec<u8>, u16>,
+    /// By what stands behind a label, and the label: where that name was written.
+    names: HashMap<(u16, &'a [u8]), u16, DefaultHashBuilder>,
+    /// By its place in the message: the name that stands there.
+    known: Vec<Written>,
+    /// The labels of the name that is being copied, and where they stand.
+    labels: Vec<(&'a [u8], usize)>,
+    steps: Steps,
+    lookups: usize,
 }
 
-impl Writer {
+/// How often a label of a message is looked up in what was written, or added to it. The others are written out, as they came: they cost time,
+/// and save hardly a byte, because names whose end stands elsewhere in the message come as pointers there.
+const LOOKUPS: usize = 2048;
+
+/// A name that was written; 0 and 0: none.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    at: u16,
+    length: u8,
+}
+
+/// The name of the root, which no pointer leads to.
+const ROOT: Written = Written { at: 0, length: 1 };
+
+impl Written {
+    /// The name of that label before this one, written there.
+    fn with(self, at: u16, label: &[u8]) -> Option<Self> {
+        let length = u8::try_from(usize::from(self.length) + 1 + label.len()).ok()?;
+        Some(Self { at, length })
+    }
+}
+
+impl<'a> Writer<'a> {
     /// The header of a message, and a question.
-    fn begin(message: &[u8], question: &[u8]) -> Option<Self> {
-        let mut writer = Self { bytes: Vec::with_capacity(message.len()), places: HashMap::new() };
+    fn begin(message: &'a [u8], question: &'a [u8]) -> Option<Self> {
+        let mut writer = Self {
+            message: question,
+            bytes: Vec::with_capacity(message.len()),
+            names: HashMap::default(),
+            known: Vec::new(),
+            labels: Vec::new(),
+            steps: Steps::of(message),
+            lookups: LOOKUPS,
+        };
         writer.bytes.extend_from_slice(message.get(..HEADER_LENGTH)?);
-        writer.name(question, 0, false)?;
+        writer.name(0, false)?;
         writer.bytes.extend_from_slice(question.get(writer.bytes.len() - HEADER_LENGTH..)?);
+        writer.message = message;
+        writer.known = vec![Written::default(); message.len().min(LAST_TARGET + 1)];
         Some(writer)
     }
 
     /// Copies the records behind a question of that length, until there are too many bytes.
-    fn records(&mut self, message: &[u8], question_length: usize) -> Option<()> {
-        for record in Message::new(message)?.records(question_length) {
+    fn records(&mut self, question_length: usize) -> Option<()> {
+        for record in Message::new(self.message)?.records(question_length) {
             let record = record.ok().filter(|record| record.class == CLASS_IN)?;
-            self.name(message, record.start, true)?;
-            self.bytes.extend_from_slice(message.get(record.ttl_at - 4..record.ttl_at + 4)?);
-            self.data(message, &record)?;
+            self.name(record.start, true)?;
+            self.bytes.extend_from_slice(self.message.get(record.ttl_at - 4..record.ttl_at + 4)?);
+            self.data(&record)?;
             if self.bytes.len() > LONGEST {
                 break;
             }
@@ -91,36 +133,104 @@ impl Writer {
         Some(())
     }
 
-    /// Copies the name that stands at `at` of the message.
-    fn name(&mut self, message: &[u8], at: usize, may_point: bool) -> Option<()> {
-        name_end(message, at)?;
-        let mut name = Vec::with_capacity(64);
-        for label in labels_at(message, at) {
-            name.push(label.len() as u8);
-            name.extend_from_slice(label);
-        }
-        name.push(0);
-        for (label, rest) in labels(&name) {
-            let here = self.bytes.len();
-            match self.places.get(rest) {
-                Some(place) if may_point => {
-                    self.bytes.extend_from_slice(&(0xc000 | place).to_be_bytes());
-                    return Some(());
-                }
-                None if here <= LAST_TARGET => {
-                    self.places.insert(rest.to_vec(), here as u16);
-                }
-                _ => {}
+    /// Copies the name that stands at `at` of the message; where it ends there. Where a pointer leads must be written behind the
+    /// header, and a compressed name must stand behind where it leads.
+    fn name(&mut self, at: usize, may_point: bool) -> Option<usize> {
+        let (end, mut behind) = self.read(at, may_point)?;
+        // What is written already of it, from the root on.
+        let mut new = self.labels.len();
+        while let Some(&(label, from)) = new.checked_sub(1).and_then(|last| self.labels.get(last)) {
+            if !self.may_look_up() {
+                break;
             }
+            let Some(at) = self.names.get(&(behind.at, label)) else { break };
+            behind = behind.with(*at, label)?;
+            self.note(from, behind);
+            new -= 1;
+        }
+        let written = if may_point { new } else { self.labels.len() };
+        let start = self.bytes.len();
+        for (label, _) in self.labels.get(..written)? {
             self.bytes.push(label.len() as u8);
             self.bytes.extend_from_slice(label);
         }
-        self.bytes.push(0);
-        Some(())
+        let mut here =
+            start + self.labels.get(..new)?.iter().map(|(label, _)| 1 + label.len()).sum::<usize>();
+        if may_point && behind.at > 0 {
+            self.bytes.extend_from_slice(&(0xc000 | behind.at).to_be_bytes());
+        } else {
+            self.bytes.push(0);
+        }
+        for index in (0..new).rev() {
+            let (label, from) = *self.labels.get(index)?;
+            here -= 1 + label.len();
+            let Some(at) = u16::try_from(here).ok().filter(|at| usize::from(*at) <= LAST_TARGET) else {
+                break;
+            };
+            if !self.may_look_up() {
+                break;
+            }
+            self.names.insert((behind.at, label), at);
+            behind = behind.with(at, label)?;
+            self.note(from, behind);
+        }
+        Some(end)
+    }
+
+    /// Reads the labels that stand at `at`, as far as they are not known: where they end in place, and what follows them.
+    fn read(&mut self, at: usize, may_point: bool) -> Option<(usize, Written)> {
+        self.labels.clear();
+        let (mut here, mut end, mut length) = (at, None, 1);
+        let mut bound = at;
+        loop {
+            work::step();
+            let known = self.known.get(here).filter(|known| known.length > 0 && may_point);
+            if let (Some(known), Some(end)) = (known, end) {
+                return (length + usize::from(known.length) - 1 <= LONGEST_NAME).then_some((end, *known));
+            }
+            if end.is_some() {
+                self.steps.take()?;
+            }
+            let label = usize::from(*self.message.get(here)?);
+            match label >> 6 {
+                0 if label == 0 => return Some((end.unwrap_or(here + 1), ROOT)),
+                0 => {
+                    self.labels.push((self.message.get(here + 1..here + 1 + label)?, here));
+                    here += 1 + label;
+                    length += 1 + label;
+                    if length > LONGEST_NAME {
+                        return None;
+                    }
+                }
+                3 => {
+                    let target = usize::from(get_u16(self.message, here)? & 0x3fff);
+                    if !(HEADER_LENGTH..bound).contains(&target) {
+                        return None;
+                    }
+                    end = end.or(Some(here + 2));
+                    (here, bound) = (target, target);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn may_look_up(&mut self) -> bool {
+        work::step();
+        let may = self.lookups > 0;
+        self.lookups -= usize::from(may);
+        may
+    }
+
+    fn note(&mut self, from: usize, name: Written) {
+        if let Some(known) = self.known.get_mut(from) {
+            *known = name;
+        }
     }
 
     /// Copies the data of a record, and its length.
-    fn data(&mut self, message: &[u8], record: &Record<'_>) -> Option<()> {
+    fn data(&mut self, record: &Record<'_>) -> Option<()> {
+        let message = self.message;
         let length_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         let form = Form::of(record.kind);
@@ -131,8 +241,7 @@ impl Writer {
         }
         self.bytes.extend_from_slice(message.get(start..at)?);
         for _ in 0..form.names {
-            self.name(message, at, form.may_point)?;
-            at = name_end(message, at)?;
+            at = self.name(at, form.may_point)?;
         }
         self.bytes.extend_from_slice(message.get(at..record.end)?);
         self.put_length(length_at)

@@ -1,6 +1,6 @@
 //! Truncation: what of a message fits, and the records whose order says nothing.
 
-use super::{HEADER_LENGTH, Message, Record, Section, TYPE_A, TYPE_AAAA, labels_at};
+use super::{HEADER_LENGTH, Malformed, Message, Record, Section, TYPE_A, TYPE_AAAA, get_u16, skip_name};
 
 /// The part of a message that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Fit {
     pub left_out: Section,
 }
 
-impl<'a> Message<'a> {
+impl Message<'_> {
     /// What fits into `limit` bytes, where not everything does. The answer section is cut behind any record: old stub
     /// resolvers (musl before 1.2.4) never ask again over TCP and live on what a truncated answer holds. The others are cut
     /// behind a whole RRset, because nothing may tell that they were (RFC 2181 section 9).
@@ -36,27 +36,28 @@ impl<'a> Message<'a> {
         fit
     }
 
-    /// The runs of address records of one RRset, which have all the same length: any order is as good
+    /// Where the TTLs stand, and the runs of address records of one RRset, which have all the same length: any order is as good
     /// (RFC 1035 section 3.4.1), and no name stands in their data.
-    pub fn runs(self, question_length: usize) -> impl Iterator<Item = Run> + use<'a> {
-        let mut records = self.records(question_length).map_while(Result::ok).peekable();
-        std::iter::from_fn(move || {
-            loop {
-                let first = records.next()?;
-                let mut count = 1;
-                while records.next_if(|next| self.is_of_run(&first, next)).is_some() {
-                    count += 1;
-                }
-                if count > 1 && matches!(first.kind, TYPE_A | TYPE_AAAA) {
-                    let number = |number: usize| u16::try_from(number).ok();
-                    return Some(Run {
-                        start: number(first.start)?,
-                        size: number(first.end - first.start)?,
-                        count,
-                    });
-                }
+    pub fn layout(self, question_length: usize) -> Result<(Vec<u16>, Vec<Run>), Malformed> {
+        let (mut ttls, mut runs) = (Vec::new(), Vec::new());
+        let mut run: Option<(Record<'_>, u16)> = None;
+        let mut end = |run: Option<(Record<'_>, u16)>| {
+            let run = run.filter(|(first, count)| *count > 1 && matches!(first.kind, TYPE_A | TYPE_AAAA));
+            let Some((first, count)) = run else { return Ok(()) };
+            let size = number(first.end - first.start)?;
+            runs.push(Run { start: number(first.start)?, size, count });
+            Ok(())
+        };
+        for record in self.records(question_length) {
+            let record = record?;
+            ttls.push(number(record.ttl_at)?);
+            match &mut run {
+                Some((first, count)) if self.is_of_run(first, &record) => *count += 1,
+                _ => end(run.replace((record, 1)))?,
             }
-        })
+        }
+        end(run)?;
+        Ok((ttls, runs))
     }
 
     /// Whether two records differ in TTL and data alone, byte by byte.
@@ -68,21 +69,30 @@ impl<'a> Message<'a> {
 
     fn is_same_set(self, one: &Record<'_>, other: &Record<'_>) -> bool {
         (one.section, one.kind, one.class) == (other.section, other.kind, other.class)
-            && is_same_name(labels_at(self.0, one.start), labels_at(self.0, other.start))
+            && is_same_name(self.0, one.start, other.start)
     }
 }
 
-fn is_same_name<'a>(
-    mut one: impl Iterator<Item = &'a [u8]>,
-    mut other: impl Iterator<Item = &'a [u8]>,
-) -> bool {
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) => return true,
-            (Some(one), Some(other)) if one.eq_ignore_ascii_case(other) => {}
-            _ => return false,
-        }
+/// A place in a message of the most bytes.
+fn number(place: usize) -> Result<u16, Malformed> {
+    u16::try_from(place).map_err(|_| Malformed)
+}
+
+/// Whether two names are the same: they stand at one place, or are written alike, letters of either case. So are equal names that
+/// [`super::compress`] has written; others are not followed further, so that no answer can make a hit dear.
+fn is_same_name(bytes: &[u8], one: usize, other: usize) -> bool {
+    let pointer = |at| {
+        get_u16(bytes, at).filter(|pointer| pointer >> 14 == 3).map(|pointer| usize::from(pointer & 0x3fff))
+    };
+    let (to, other_to) = (pointer(one), pointer(other));
+    if to.is_some() || other_to.is_some() {
+        return to.unwrap_or(one) == other_to.unwrap_or(other);
     }
+    let name = |at| bytes.get(at..skip_name(bytes, at)?);
+    name(one).zip(name(other)).is_some_and(|(one, other)| {
+        // What a pointer at the end leads to is no letter, though it may look like one.
+        one.eq_ignore_ascii_case(other) && one.last() == other.last()
+    })
 }
 
 /// Records of one RRset and one length, one behind the other.
@@ -108,5 +118,17 @@ impl Run {
         if let Some(records) = message.get_mut(start..start + size * count) {
             records.rotate_left(usize::from(turn) % count * size);
         }
+    }
+
+    /// The same for a copy that holds the beginning of `message`: of a run that does not fit, the records that come first then.
+    pub fn rotate_from(self, message: &[u8], copy: &mut [u8], turn: u8) {
+        let [start, size, count] = self.numbers().map(usize::from);
+        let Some(records) = message.get(start..start + size * count) else { return };
+        let Some(place) = copy.len().checked_sub(start) else { return };
+        let place = &mut copy[start..start + place.min(records.len())];
+        let (behind, first) = records.split_at(usize::from(turn) % count * size);
+        let (head, tail) = place.split_at_mut(place.len().min(first.len()));
+        head.copy_from_slice(&first[..head.len()]);
+        tail.copy_from_slice(&behind[..tail.len()]);
     }
 }

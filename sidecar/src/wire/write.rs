@@ -87,8 +87,8 @@ pub fn push_opt_with_error(message: &mut Vec<u8>, payload_size: u16, dnssec_ok: 
 /// The length of an Extended DNS Error without text: option code, length, info-code.
 pub const EXTENDED_ERROR_LENGTH: usize = 6;
 
-/// RFC 8914 section 2.
-const OPTION_EXTENDED_ERROR: u16 = 15;
+/// The code of the Extended DNS Error option (RFC 8914 section 2).
+pub const OPTION_EXTENDED_ERROR: u16 = 15;
 
 /// Appends an SOA record (RFC 1035 section 3.3.13) whose owner, and the end of whose two names, is the name that
 /// stands at `owner_at`, by compression pointers (RFC 1035 section 4.1.4). The caller counts it.

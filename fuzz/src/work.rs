@@ -1,0 +1,81 @@
+//! How much work a message makes: from [`Question::judge`] to the answers that clients get, counted in steps
+//! ([`podlocal_sidecar::wire::work`]) and held against the bytes of the message.
+//!
+//! The input: three bytes that say how the rest is repeated, then a question's name ([`USUAL`] where there is none) and records.
+//! A fuzzer makes short inputs; what is dear is the same thing a thousand times.
+
+use std::time::{Duration, Instant};
+
+use hickory_proto::rr::Name;
+use podlocal_sidecar::cache::entry::Entry;
+use podlocal_sidecar::cache::key::Key;
+use podlocal_sidecar::cache::lifetime::{Limits, lifetime};
+use podlocal_sidecar::query::Query;
+use podlocal_sidecar::upstream::question::{Question, Verdict, whole};
+use podlocal_sidecar::upstream::token::Token;
+use podlocal_sidecar::wire::work::steps_of;
+use podlocal_sidecar::wire::{self, Flags};
+
+use crate::bare_query;
+use crate::walk::HEADER;
+
+/// What is asked.
+const USUAL: &[u8] = b"\x03api\x07example\x03com\x00\x00\x01\x00\x01";
+
+/// The bound: from the datagram to the answers of two clients.
+const STEPS_FOR_EACH_BYTE: usize = 6;
+const MORE_STEPS: usize = 8192;
+
+/// What TCP carries.
+const LONGEST: usize = 65_535;
+
+/// Takes the input apart, and counts the steps that the answer, and a query of the same bytes, make.
+pub fn check(input: &[u8]) {
+    let Some(([shape, split, section], rest)) = input.split_first_chunk() else { return };
+    let key = Key::new(USUAL, Flags(Flags::RD), false);
+    let ours = Question::new(&key, Token::new().expect("random")).expect("random");
+    let mut bytes = ours.bytes(false);
+    bytes[2] |= 0x80;
+    let (once, repeated) = rest.split_at(usize::from(*split).min(rest.len()));
+    bytes.extend_from_slice(once);
+    let most = LONGEST >> (shape & 3);
+    while !repeated.is_empty() && bytes.len() + repeated.len() <= most {
+        bytes.extend_from_slice(repeated);
+    }
+    bytes.truncate(LONGEST);
+    // As many records as there can be; the last ones are not there.
+    let mut counts = [0; 3];
+    counts[usize::from(section % 3)] = if shape & 4 == 0 { u16::MAX } else { u16::from(*section) };
+    wire::put_counts(&mut bytes, 1, counts);
+    if shape & 8 != 0 {
+        wire::set_flag(&mut bytes, Flags::TC); // else only whole answers are believed
+    }
+    let bound = STEPS_FOR_EACH_BYTE * bytes.len() + MORE_STEPS;
+    let (steps, ()) = steps_of(|| serve(&key, &ours, &bytes));
+    assert!(steps <= bound, "{steps} steps for {} bytes", bytes.len());
+    bytes[2] &= 0x7f;
+    let (steps, _) = steps_of(|| Query::parse(&bytes).is_ok());
+    assert!(steps <= bound, "{steps} steps for a query of {} bytes", bytes.len());
+}
+
+fn serve(key: &Key, ours: &Question<'_>, bytes: &[u8]) {
+    let Verdict::Believe(reading) = ours.judge(bytes) else { return };
+    let response = whole(bytes.to_vec(), &reading);
+    let limits = Limits {
+        min_ttl: Duration::ZERO,
+        max_ttl: Duration::from_hours(1),
+        negative_max_ttl: Duration::from_secs(30),
+        zone: Name::root(),
+    };
+    let Some(message) = wire::Message::new(&response) else { return };
+    let (lifetime, now) = (lifetime(message, &limits), Instant::now());
+    let Ok(entry) = Entry::new(&response, key.question().len(), lifetime, &limits, now) else { return };
+    let asked = bare_query(7, 0x0100, key.question());
+    let query = Query::parse(&asked).expect("a query");
+    assert!(asked.len() > HEADER);
+    for limit in [LONGEST, 512] {
+        let mut out = Vec::new();
+        entry.write(&query, now, limit, &mut out);
+        entry.write_stale(&query, limit, &mut out);
+    }
+}

@@ -1,0 +1,249 @@
+//! Whatever a server answers makes a bounded amount of work: steps in proportion to the bytes of the message.
+
+use std::time::{Duration, Instant};
+
+use crate::cache::entry::Entry;
+use crate::cache::key::Key;
+use crate::cache::lifetime::{Limits, lifetime};
+use crate::query::Query;
+use crate::upstream::question::{Question, Verdict, whole};
+use crate::upstream::token::Token;
+use crate::wire::work::steps_of;
+use crate::wire::{self, Flags, HEADER_LENGTH, Message, name_from_text};
+
+/// From the datagram to the answers that two clients get, one by TCP and one of 512 bytes by UDP.
+const STEPS_FOR_EACH_BYTE: usize = 6;
+const MORE_STEPS: usize = 8192;
+
+/// What TCP carries.
+const LONGEST: usize = 65_535;
+
+struct Answer {
+    bytes: Vec<u8>,
+    counts: [u16; 3],
+}
+
+impl Answer {
+    fn new(question: &[u8]) -> Self {
+        let mut bytes = vec![0; HEADER_LENGTH];
+        bytes.extend_from_slice(question);
+        Self { bytes, counts: [0; 3] }
+    }
+
+    /// Adds a record to that section, if there is room; the place where it begins.
+    fn push(&mut self, section: usize, owner: &[u8], kind: u16, data: &[u8]) -> Option<usize> {
+        let start = self.bytes.len();
+        let head = [kind, 1, 0, 60, data.len() as u16].map(u16::to_be_bytes);
+        let record = [owner, head.as_flattened(), data].concat();
+        if start + record.len() > LONGEST {
+            return None;
+        }
+        self.bytes.extend(record);
+        self.counts[section] += 1;
+        Some(start)
+    }
+
+    /// Adds them until there is no room.
+    fn fill(&mut self, section: usize, mut record: impl FnMut(usize) -> (Vec<u8>, u16, Vec<u8>)) {
+        for number in 0.. {
+            let (owner, kind, data) = record(number);
+            if self.push(section, &owner, kind, &data).is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// A name of so many labels of one letter, with a root label.
+fn deep(labels: usize) -> Vec<u8> {
+    (0..labels).flat_map(|number| [1, b'a' + (number % 26) as u8]).chain([0]).collect()
+}
+
+fn pointer(place: usize) -> Vec<u8> {
+    (0xc000 | place as u16).to_be_bytes().to_vec()
+}
+
+const ASKED: usize = HEADER_LENGTH;
+const NONE: [u8; 0] = [];
+
+fn hostile(question: &[u8]) -> Vec<(&'static str, Answer)> {
+    let answer = |make: &dyn Fn(&mut Answer)| {
+        let mut answer = Answer::new(question);
+        make(&mut answer);
+        answer
+    };
+    let owners = |section: usize, every: usize| {
+        answer(&|answer| {
+            let at = answer.push(section, &deep(118), 1, &NONE).expect("room");
+            answer.fill(section, |number| (pointer(at + 2 * (number % every)), 1, vec![number as u8; 4]));
+        })
+    };
+    let mut noise = 1_u32;
+    let mut random = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (noise >> 24) as u8
+    };
+    let labels: Vec<u8> = std::iter::repeat_with(|| [1, random()]).take(40_000).flatten().collect();
+    vec![
+        ("owners of 118 labels", owners(0, 1)),
+        ("owners of 118 labels, in turns", owners(0, 2)),
+        ("owners of up to 118 labels", owners(0, 100)),
+        ("the same in the authority section", owners(1, 3)),
+        ("the same in the additional section", owners(2, 3)),
+        (
+            "owners behind a chain of pointers",
+            answer(&|answer| {
+                let chain: Vec<u8> = (0..7000)
+                    .flat_map(|number| pointer(if number == 0 { ASKED } else { ASKED + 20 + 2 * number }))
+                    .collect();
+                let at = answer.push(0, &[0], 65_280, &chain).expect("room");
+                let end = at + 11 + chain.len();
+                answer.fill(0, |number| (pointer(end - 2 * (number % 3000) - 2), 1, vec![1; 4]));
+            }),
+        ),
+        (
+            "names of random labels",
+            answer(&|answer| {
+                answer.fill(0, |number| {
+                    let from = 252 * number % (labels.len() - 252);
+                    (pointer(ASKED), 12, [&labels[from..from + 252], &[0]].concat())
+                });
+            }),
+        ),
+        (
+            "names that nobody may compress, compressed",
+            answer(&|answer| {
+                let at = answer.push(0, &deep(126), 1, &NONE).expect("room");
+                answer.fill(0, |number| {
+                    let names = [pointer(at + 2 * (number % 100)), pointer(at)].concat();
+                    (pointer(ASKED), 17, names)
+                });
+            }),
+        ),
+        (
+            "a chain of aliases",
+            answer(&|answer| {
+                let name = |number: usize| [format!("\x05{number:05}").as_bytes(), &pointer(ASKED)].concat();
+                answer.fill(0, |number| {
+                    let own = if number == 0 { pointer(ASKED) } else { name(number - 1) };
+                    (own, 5, name(number))
+                });
+            }),
+        ),
+        (
+            "a flood of NSEC and RRSIG",
+            answer(&|answer| {
+                answer.push(0, &pointer(ASKED), 1, &[10, 0, 0, 1]);
+                answer.fill(1, |number| (pointer(ASKED), [46, 47][number % 2], vec![0; 1]));
+            }),
+        ),
+        (
+            "an OPT record of thousands of options",
+            answer(&|answer| {
+                answer.push(0, &pointer(ASKED), 1, &[10, 0, 0, 1]);
+                answer.push(2, &[0], 41, &b"\x00\x0a\x00\x00".repeat(16_000));
+            }),
+        ),
+        ("as many records as there can be", answer(&|answer| answer.fill(0, |_| (vec![0], 1, vec![])))),
+        (
+            "addresses, as an honest server gives them",
+            answer(&|answer| {
+                answer.fill(0, |number| (pointer(ASKED), 1, (number as u32).to_be_bytes().to_vec()));
+            }),
+        ),
+    ]
+}
+
+fn limits() -> Limits {
+    Limits {
+        min_ttl: Duration::ZERO,
+        max_ttl: Duration::from_hours(1),
+        negative_max_ttl: Duration::from_secs(30),
+        zone: hickory_proto::rr::Name::root(),
+    }
+}
+
+/// Whether the answer is believed, and what two clients get of it.
+fn served(key: &Key, question: &Question<'_>, bytes: Vec<u8>) -> Option<[Vec<u8>; 2]> {
+    let Verdict::Believe(reading) = question.judge(&bytes) else { return None };
+    let response = whole(bytes, &reading);
+    let message = Message::new(&response).expect("a header");
+    let (lifetime, now) = (lifetime(message, &limits()), Instant::now());
+    let entry = Entry::new(&response, key.question().len(), lifetime, &limits(), now).expect("well formed");
+    let bytes = wire_query(key);
+    let query = Query::parse(&bytes).expect("a query");
+    Some([LONGEST, 512].map(|limit| {
+        let mut out = Vec::new();
+        entry.write(&query, now, limit, &mut out);
+        out
+    }))
+}
+
+fn wire_query(key: &Key) -> Vec<u8> {
+    let mut bytes = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    bytes.extend_from_slice(key.question());
+    bytes
+}
+
+#[test]
+fn no_answer_makes_more_steps_than_its_bytes_allow() {
+    let name = name_from_text("api.default.svc.cluster.local").expect("a name");
+    let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+    let question = Question::new(&key, Token::new().expect("random")).expect("random");
+    let asked = question.bytes(false);
+    let mut refused = Vec::new();
+    for (what, Answer { mut bytes, counts }) in hostile(key.question()) {
+        bytes[..2].copy_from_slice(&asked[..2]);
+        bytes[2..4].copy_from_slice(&[0x81, 0x80]);
+        wire::put_counts(&mut bytes, 1, counts);
+        assert!(bytes.len() > 60_000, "{what}: {} bytes", bytes.len());
+        let most = STEPS_FOR_EACH_BYTE * bytes.len() + MORE_STEPS;
+        let (steps, answers) = steps_of(|| served(&key, &question, bytes));
+        assert!(steps <= most, "{what}: {steps} steps, at most {most}");
+        match answers {
+            Some([whole, small]) => assert!(whole.len() >= small.len() && small.len() <= 512, "{what}"),
+            None => refused.push(what),
+        }
+    }
+    assert_eq!(
+        refused,
+        ["owners of 118 labels, in turns", "owners of up to 118 labels", "owners behind a chain of pointers",],
+        "and a message whose answers are whole is believed without what breaks off behind them"
+    );
+}
+
+#[test]
+fn a_hit_on_a_large_answer_costs_a_small_client_no_more_steps_than_its_bytes() {
+    let name = name_from_text("peers.default.svc.cluster.local").expect("a name");
+    let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+    let (_, Answer { mut bytes, counts }) = hostile(key.question()).pop().expect("the honest one");
+    bytes[2..4].copy_from_slice(&[0x81, 0x80]);
+    wire::put_counts(&mut bytes, 1, counts);
+    let (lifetime, now) = (lifetime(Message::new(&bytes).expect("a header"), &limits()), Instant::now());
+    let entry = Entry::new(&bytes, key.question().len(), lifetime, &limits(), now).expect("well formed");
+    let query = wire_query(&key);
+    let query = Query::parse(&query).expect("a query");
+    let mut firsts = std::collections::HashSet::new();
+    for _ in 0..100 {
+        let mut out = Vec::new();
+        let (steps, ()) = steps_of(|| entry.write(&query, now, 512, &mut out));
+        assert!(steps <= 512 && out.capacity() < 4096, "{steps} steps, {} bytes of memory", out.capacity());
+        let reply = Message::new(&out).expect("an answer");
+        assert!(reply.flags().has(Flags::TC));
+        let record = reply.records(key.question().len()).next().expect("an address").expect("well formed");
+        firsts.insert(record.rdata.to_vec());
+    }
+    assert_eq!(firsts.len(), 100, "each begins with another address");
+}
+
+#[test]
+fn no_query_makes_more_steps_than_its_bytes_allow() {
+    let question = wire::question(&deep(118), 1, 1);
+    let mut query = Answer::new(&question);
+    query.fill(2, |number| (pointer(ASKED + 2 * (number % 100)), 1, vec![]));
+    query.bytes[2] = 1;
+    wire::put_counts(&mut query.bytes, 1, query.counts);
+    let (steps, parsed) = steps_of(|| Query::parse(&query.bytes).is_ok());
+    let most = 2 * query.bytes.len() + MORE_STEPS;
+    assert!(!parsed && steps <= most, "{steps} steps, at most {most}");
+}

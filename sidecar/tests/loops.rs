@@ -1,0 +1,148 @@
+//! Upstreams that lead back to the proxy that asks them, directly or by way of other proxies and forwarders: that is known when the
+//! question is seen the second time, and answered SERVFAIL then. What hides it costs a bounded number of questions.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use tokio::net::UdpSocket;
+
+use support::{Proxy, Upstream, answering, ask, query};
+
+/// Hands datagrams on to another address, changed, and the answers back, as an iptables redirect or a forwarder does.
+async fn relay(to: SocketAddr, change: fn(Vec<u8>) -> Vec<u8>) -> SocketAddr {
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("binds"));
+    let address = socket.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 4096];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            let bytes = change(buffer[..length].to_vec());
+            let back = Arc::clone(&socket);
+            tokio::spawn(async move {
+                let answer = support::ask_bytes(to, &bytes).await;
+                let _ = back.send_to(&answer, client).await;
+            });
+        }
+    });
+    address
+}
+
+/// Addresses that are free: those of proxies that ask each other must be known before any of them is there.
+async fn reserved<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    let mut sockets = Vec::new();
+    for _ in 0..COUNT {
+        sockets.push(UdpSocket::bind("127.0.0.1:0").await.expect("binds"));
+    }
+    std::array::from_fn(|index| sockets[index].local_addr().expect("an address"))
+}
+
+/// Proxies of which each asks the next one, and the last one the first.
+async fn ring<const COUNT: usize>(more: &[&str]) -> Vec<Proxy> {
+    let addresses = reserved::<COUNT>().await;
+    let mut proxies = Vec::new();
+    for (index, address) in addresses.iter().enumerate() {
+        let next = addresses[(index + 1) % COUNT];
+        proxies.push(Proxy::start_at(*address, &[next], more).await);
+    }
+    proxies
+}
+
+async fn fails(proxy: &Proxy, name: &str) {
+    let answer = ask(proxy.dns, &query(name, RecordType::A, 1, None)).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "{name}");
+}
+
+/// The sum of a metric's series over the proxies.
+async fn sum(proxies: &[Proxy], metric: &str) -> u64 {
+    let mut sum = 0;
+    for proxy in proxies {
+        let metrics = proxy.http("/metrics").await;
+        let series = metrics.lines().filter(|line| line.starts_with(metric));
+        sum += series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>();
+    }
+    sum
+}
+
+const LOOPS: &str = "podlocal_dns_upstream_loops_total";
+const ATTEMPTS: &str = "podlocal_dns_upstream_exchanges_total";
+
+#[tokio::test]
+async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
+    let [address] = reserved().await;
+    let upstream = relay(address, |bytes| bytes).await;
+    let mut proxy = Proxy::start_at(address, &[upstream], &["--upstream-transport", "udp"]).await;
+    fails(&proxy, "www.example.").await;
+    proxy.logged("leads back to this proxy").await;
+    assert!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"loop\"}").await > 0);
+}
+
+#[tokio::test]
+async fn proxies_in_a_ring_fail_at_the_second_sight_and_each_asks_once() {
+    for transport in ["udp", "tcp"] {
+        let flags = ["--upstream-transport", transport];
+        let rings = [ring::<2>(&flags).await, ring::<3>(&flags).await];
+        for mut proxies in rings {
+            fails(&proxies[0], "www.example.").await;
+            assert_eq!(sum(&proxies, LOOPS).await, 1, "{transport}");
+            assert_eq!(sum(&proxies, ATTEMPTS).await, proxies.len() as u64, "{transport}");
+            assert_eq!(sum(&proxies, "podlocal_dns_upstream_hedges_total").await, 0, "{transport}");
+            proxies[0].logged("leads back to this proxy").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_proxies_that_are_asked_at_once_do_not_wait_for_each_other_until_the_deadline() {
+    let proxies = ring::<2>(&[]).await;
+    let names: Vec<_> = (0..3).map(|number| format!("n{number}.example.")).collect();
+    for name in &names {
+        tokio::join!(fails(&proxies[0], name), fails(&proxies[1], name));
+    }
+    assert!(sum(&proxies, LOOPS).await >= 3);
+}
+
+#[tokio::test]
+async fn a_tier_that_leads_back_costs_one_question_and_the_upstream_answers() {
+    let upstream = Upstream::start(answering(60)).await;
+    let [sidecar, tier] = reserved().await;
+    let tier_at = tier.to_string();
+    let tier = Proxy::start_at(tier, &[sidecar], &["--role", "shared"]).await;
+    let sidecar = Proxy::start_at(sidecar, &[upstream.address], &["--shared-tier", &tier_at]).await;
+    let answer = ask(sidecar.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1);
+    let proxies = [sidecar, tier];
+    assert_eq!((sum(&proxies, LOOPS).await, sum(&proxies, ATTEMPTS).await, upstream.asked()), (1, 3, 1));
+}
+
+#[tokio::test]
+async fn a_sidecar_behind_the_tier_is_no_loop() {
+    let upstream = Upstream::start(answering(60)).await;
+    let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
+    let sidecar = Proxy::start(&[upstream.address], &["--shared-tier", &tier.dns.to_string()]).await;
+    let answer = ask(sidecar.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers.len(), 1);
+    let proxies = [sidecar, tier];
+    assert_eq!((sum(&proxies, LOOPS).await, upstream.asked()), (0, 1));
+}
+
+/// Without EDNS, and so without our marker.
+fn plain(bytes: Vec<u8>) -> Vec<u8> {
+    let Ok(mut message) = Message::from_vec(&bytes) else { return bytes };
+    message.edns = None;
+    message.to_vec().expect("encodes")
+}
+
+#[tokio::test]
+async fn a_loop_through_a_forwarder_that_drops_edns_costs_a_few_questions() {
+    let [one, other] = reserved().await;
+    let proxies = [
+        Proxy::start_at(one, &[relay(other, plain).await], &[]).await,
+        Proxy::start_at(other, &[relay(one, plain).await], &[]).await,
+    ];
+    fails(&proxies[0], "www.example.").await;
+    let attempts = sum(&proxies, ATTEMPTS).await;
+    assert!(attempts <= 16, "{attempts} for one question");
+}
