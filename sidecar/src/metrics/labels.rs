@@ -98,7 +98,7 @@ impl Assist {
 }
 
 impl Limit {
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Flights,
         Self::TypesPerName,
