@@ -3,8 +3,9 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -30,11 +31,15 @@ async fn relay(to: SocketAddr, change: fn(Vec<u8>) -> Vec<u8>) -> SocketAddr {
     address
 }
 
-/// Addresses that are free: those of proxies that ask each other must be known before any of them is there.
+/// Addresses that are free: those of proxies that ask each other must be known before any of them is there. They are of the
+/// loopback, and no other test's, so that nobody takes a port until then.
 async fn reserved<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    static CALLS: AtomicU8 = AtomicU8::new(1);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
     let mut sockets = Vec::new();
     for _ in 0..COUNT {
-        sockets.push(UdpSocket::bind("127.0.0.1:0").await.expect("binds"));
+        sockets.push(UdpSocket::bind((Ipv4Addr::new(127, call, high, low), 0)).await.expect("binds"));
     }
     std::array::from_fn(|index| sockets[index].local_addr().expect("an address"))
 }
