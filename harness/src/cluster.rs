@@ -137,6 +137,13 @@ pub async fn kubectl_with_input(arguments: &[&str], input: &str) -> Result<Strin
     run(command, input).await
 }
 
+/// Runs Helm, likewise.
+pub async fn helm(arguments: &[&str]) -> Result<String, Failure> {
+    let mut command = Command::new("helm");
+    command.args(arguments).current_dir(root());
+    run(command, "").await
+}
+
 /// Runs a command on the node; `None` where [`NODE_EXEC_VARIABLE`] is not set.
 pub async fn on_node(arguments: &[&str]) -> Option<Result<String, Failure>> {
     let prefix = env::var(NODE_EXEC_VARIABLE).ok()?;

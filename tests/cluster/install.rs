@@ -2,11 +2,12 @@
 
 mod cert_manager;
 mod definitions;
+mod helm;
 mod overlays;
 mod upgrade;
 
 use crate::runner::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
-    [overlays::tests(), upgrade::tests()].into_iter().flatten().collect()
+    [overlays::tests(), upgrade::tests(), helm::tests()].into_iter().flatten().collect()
 }

@@ -226,13 +226,17 @@ fn every_image_of_ours_has_the_version_of_the_workspace() {
     const OURS: &str = "ghcr.io/podlocal-dns/";
     let version = env!("CARGO_PKG_VERSION");
     let mut found = 0;
-    for (path, text) in files("manifests", ".yaml").into_iter().chain(files("docs", ".md")) {
+    let documents = [files("manifests", ".yaml"), files("charts", "Chart.yaml"), files("docs", ".md")];
+    for (path, text) in documents.into_iter().flatten() {
         // Without a tag the kustomization beside it has one.
         let references = text.split(OURS).skip(1).map(|rest| rest.split(['\n', '}', ' ', '`', '|']).next());
         let tags = references.filter_map(|reference| Some(reference?.split_once(':')?.1));
         let tags = tags.filter(|tag| tag.starts_with(char::is_alphanumeric));
         let new_tags = text.lines().filter_map(|line| line.trim().strip_prefix("newTag: "));
-        for tag in tags.chain(new_tags) {
+        let of_chart = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("version: ").or_else(|| line.strip_prefix("appVersion: ")));
+        for tag in tags.chain(new_tags).chain(of_chart) {
             assert_eq!(tag.trim_matches('"'), version, "{path}");
             found += 1;
         }

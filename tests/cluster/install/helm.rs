@@ -1,0 +1,130 @@
+//! The chart creates the objects of `manifests/base`, and is installed, upgraded, rolled back and uninstalled.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, sidecar, variable, webhook_injects};
+use podlocal_harness::cluster::{eventually, helm, kubectl, kubectl_with_input};
+use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_settings::table::CACHE_SIZE;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::runner::{Context, Test, exclusive, tests};
+
+const CHART: &str = "charts/podlocal-dns";
+const RELEASE: &str = "podlocal-dns";
+
+/// Versions of Kubernetes that the chart is rendered for: the oldest that it allows, and later ones.
+const VERSIONS: [&str; 4] = ["1.29.0", "1.31.4", "1.34.1-eks-1", "1.37.2"];
+
+pub(super) fn tests() -> Vec<Test> {
+    [
+        tests![the_chart_has_the_objects_of_the_base, invalid_values_are_refused_with_their_names],
+        exclusive![a_release_is_installed_upgraded_rolled_back_and_uninstalled],
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+async fn the_chart_has_the_objects_of_the_base(_: Context) -> Result<(), Failure> {
+    helm(&["lint", "--strict", CHART]).await?;
+    for (values, folders) in [
+        (&[][..], &[product::BASE][..]),
+        (&["--set", "sharedTier.enabled=true"], &[product::BASE, product::SHARED_TIER]),
+    ] {
+        let mut expected = BTreeMap::new();
+        for folder in folders {
+            expected.extend(objects(&kubectl(&["kustomize", folder]).await?).await?);
+        }
+        // Helm creates the namespace itself, before it stores the release there.
+        expected.remove("Namespace podlocal-dns");
+        for version in VERSIONS {
+            let words = ["template", RELEASE, CHART, "-n", product::NAMESPACE, "--kube-version", version];
+            let rendered = objects(&helm(&[&words, values].concat()).await?).await?;
+            assert_eq!(rendered.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{version}");
+            for (name, object) in &expected {
+                assert_eq!(rendered[name], *object, "{version}: {name}");
+            }
+        }
+    }
+    let old = ["template", RELEASE, CHART, "--kube-version", "1.28.9"];
+    assert!(helm(&old).await.is_err_and(|failure| failure.to_string().contains("kubeVersion")));
+    Ok(())
+}
+
+async fn invalid_values_are_refused_with_their_names(_: Context) -> Result<(), Failure> {
+    let words =
+        ["template", RELEASE, CHART, "--set", "webhook.replicas=many", "--set", "sharedTeer.enabled=true"];
+    let Err(failure) = helm(&words).await else { panic!("they are accepted") };
+    let text = failure.to_string();
+    assert!(text.contains("replicas") && text.contains("sharedTeer"), "{text}");
+    Ok(())
+}
+
+async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled(
+    context: Context,
+) -> Result<(), Failure> {
+    let cluster = &context.cluster;
+    product::remove(product::BASE).await?;
+    let before = cluster.inventory().await?;
+
+    // As from a registry: the archive holds the objects that the folder links to.
+    let folder = TempDir::new().tried(|| "making a folder".to_owned())?;
+    let path = folder.path().display().to_string();
+    helm(&["package", CHART, "--destination", &path]).await?;
+    let mut archives = fs::read_dir(&path).tried(|| format!("listing {path}"))?.filter_map(Result::ok);
+    let archive = archives.next().map(|archive| archive.path().display().to_string()).unwrap_or_default();
+    let in_namespace = ["--namespace", product::NAMESPACE];
+    let waits = ["--wait", "--timeout", "120s"];
+    helm(&[&["install", RELEASE, &archive, "--create-namespace"][..], &in_namespace, &waits].concat())
+        .await?;
+    webhook_injects(cluster).await?;
+
+    let values = ["--set", "webhook.replicas=1", "--set", "settings.cache-size=8Mi"];
+    helm(&[&["upgrade", RELEASE, &archive][..], &values, &in_namespace, &waits].concat()).await?;
+    new_pods_have_cache_size(&context, Some("8Mi")).await?;
+    let deployment = product::namespace(cluster).get("apps/v1", "Deployment", WEBHOOK).await?;
+    assert_eq!(deployment["spec"]["replicas"], 1);
+
+    helm(&[&["rollback", RELEASE, "1"][..], &in_namespace, &waits].concat()).await?;
+    new_pods_have_cache_size(&context, None).await?;
+    webhook_injects(cluster).await?;
+
+    helm(&[&["uninstall", RELEASE, "--wait"][..], &in_namespace].concat()).await?;
+    kubectl(&["delete", "namespace", product::NAMESPACE, "--wait=true"]).await?;
+    let left: Vec<_> = cluster.inventory().await?.difference(&before).map(ToString::to_string).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    product::install(cluster).await
+}
+
+/// Waits until the sidecars of new pods have this cache size; a replica that ends answers for some seconds more.
+async fn new_pods_have_cache_size(context: &Context, expected: Option<&str>) -> Result<(), Failure> {
+    eventually(&format!("new pods have the cache size {expected:?}"), async || {
+        let pod = dry_run(&context.cluster).await?;
+        let size = sidecar(&pod).map(|sidecar| variable(sidecar, &CACHE_SIZE.variable()));
+        Ok((size == Some(expected)).then_some(()))
+    })
+    .await
+}
+
+/// The objects of a stream of YAML documents, by kind and name.
+async fn objects(yaml: &str) -> Result<BTreeMap<String, Value>, Failure> {
+    // kubectl reads YAML; a dry run of the client asks the API server for nothing but the kinds.
+    let json = kubectl_with_input(&["create", "--dry-run=client", "-o", "json", "-f", "-"], yaml).await?;
+    let documents = serde_json::Deserializer::from_str(&json).into_iter::<Value>();
+    let mut objects = BTreeMap::new();
+    for document in documents {
+        let document = document.tried(|| "reading what kubectl printed".to_owned())?;
+        for object in document["items"].as_array().cloned().unwrap_or_else(|| vec![document]) {
+            let name = &object["metadata"]["name"];
+            let kind = &object["kind"];
+            objects.insert(
+                format!("{} {}", kind.as_str().unwrap_or_default(), name.as_str().unwrap_or_default()),
+                object,
+            );
+        }
+    }
+    Ok(objects)
+}
