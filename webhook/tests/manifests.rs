@@ -99,7 +99,10 @@ fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
 /// The highest value that is not the system's own (`HighestUserDefinablePriority` in `k8s.io/kubernetes/pkg/apis/scheduling`).
 #[test]
 fn nothing_of_a_user_is_more_important_than_the_webhook() {
-    assert_eq!(object("priorityclass")["value"], 1_000_000_000);
+    let class = object("priorityclass");
+    assert_eq!(class["value"], 1_000_000_000);
+    // Anybody may name it.
+    assert_eq!(class["preemptionPolicy"], "Never");
 }
 
 /// What holds the right to patch a webhook configuration is reached by its kubelet and by nobody else.
