@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
 
 mod skip;
+mod windows;
 
 pub use skip::Skip;
 
@@ -63,7 +64,7 @@ pub struct Plan {
 /// | has no `spec` with containers | skip `not_a_pod` |
 /// | label `inject: disabled` | skip `opted_out` |
 /// | annotation of mirror pods | skip `mirror_pod` |
-/// | `spec.os.name` or node selector: Windows | skip `windows` |
+/// | `os.name`, node selector, required affinity or options of Windows ([`windows`]) | skip `windows` |
 /// | our container, first of the init containers, told what the dnsConfig says | skip `already_injected` |
 /// | our container, further behind | move to the front; tell it anew where needed |
 /// | our container, first, told something else than the dnsConfig says | tell it anew |
@@ -106,7 +107,7 @@ fn examine(
     if !metadata["annotations"]["kubernetes.io/config.mirror"].is_null() {
         return Err(Skip::MirrorPod);
     }
-    if spec["os"]["name"] == "windows" || spec["nodeSelector"]["kubernetes.io/os"] == "windows" {
+    if windows::is_windows(spec) {
         return Err(Skip::Windows);
     }
     if let Some(decision) = our_container(spec)? {
