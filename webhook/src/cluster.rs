@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::{self, SearchAssist};
 
 use crate::resolv_conf;
 
@@ -83,6 +83,14 @@ impl Cluster {
         }
     }
 
+    /// The search domains of the nodes that a pod's dnsConfig may have. One with an underscore is refused by an API server
+    /// before 1.34, where `RelaxedDNSSearchValidation` is locked (`kubernetes/pkg/features/kube_features.go`): without
+    /// us the kubelet adds it unseen, and with it no pod could be created.
+    pub fn node_search(&self) -> impl Iterator<Item = &String> {
+        let is_relaxed = self.version.is_some_and(|version| version >= Version::RELAXED_SEARCH);
+        self.extra_search.iter().filter(move |domain| is_relaxed || value::domain(domain).is_ok())
+    }
+
     /// The addresses of the shared tier that new pods are told of. A tier that denies names which the cluster's DNS has
     /// would hide them, for the life of each pod.
     ///
@@ -132,6 +140,9 @@ impl Version {
     /// `kubernetes/pkg/features/kube_features.go`).
     pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
 
+    /// The first version that always takes underscores in the search domains of a pod.
+    pub const RELAXED_SEARCH: Self = Self { major: 1, minor: 34 };
+
     /// From the texts of `/version`, where some distributions write the minor version as `29+`.
     pub fn parse(major: &str, minor: &str) -> Option<Self> {
         let leading_number = |text: &str| {
@@ -169,6 +180,17 @@ mod tests {
     fn without_either_only_the_default_domain_is_known() {
         let cluster = Cluster::new(&ClusterFlags::default(), "nameserver 192.168.1.1\n");
         assert_eq!((cluster.dns.len(), cluster.domain.as_str()), (0, "cluster.local"));
+    }
+
+    #[test]
+    fn underscores_in_a_nodes_search_domain_need_an_api_server_that_takes_them() {
+        let text = OF_A_POD.replace("node.example", "node.example _dc.example");
+        let mut cluster = Cluster::new(&ClusterFlags::default(), &text);
+        for (minor, is_kept) in [(None, false), (Some(33), false), (Some(34), true), (Some(35), true)] {
+            cluster.version = minor.map(|minor| Version { major: 1, minor });
+            let expected = if is_kept { &["node.example", "_dc.example"][..] } else { &["node.example"] };
+            assert_eq!(cluster.node_search().collect::<Vec<_>>(), expected, "{minor:?}");
+        }
     }
 
     #[test]
