@@ -55,7 +55,13 @@ pub struct Plan {
     pub namespace: String,
     /// What the sidecar may decide itself, where the pod does not say.
     pub assist: SearchAssist,
+    /// Whether the platform gives the container its user.
+    pub is_user_assigned: bool,
 }
+
+/// The annotation by which OpenShift's SecurityContextConstraints give the containers of a namespace their users
+/// (`openshift/apiserver-library-go/pkg/securitycontextconstraints`).
+pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 
 /// Decides about one pod. The first line that fits holds:
 ///
@@ -137,7 +143,15 @@ fn examine(
         dns,
         zone: cluster.domain.clone(),
         namespace: namespace.name.clone(),
+        is_user_assigned: is_user_assigned(spec, namespace),
     })))
+}
+
+/// Whether our container names no user, because the platform gives it one. On OpenShift the SCC `restricted-v2` refuses any
+/// other than those of its namespace, and gives one to a container that names none. Where the pod says that its containers
+/// run as root, ours must say that it does not; whichever SCC allows that allows our user.
+fn is_user_assigned(spec: &Value, namespace: &Namespace) -> bool {
+    namespace.annotations.contains_key(UID_RANGE) && spec["securityContext"]["runAsUser"] != 0
 }
 
 /// What the pod's containers of our name mean; `None` when there are none.

@@ -99,6 +99,11 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     });
+    if let Some(context) = container["securityContext"].as_object_mut()
+        && plan.is_user_assigned
+    {
+        context.retain(|key, _| key != "runAsUser" && key != "runAsGroup");
+    }
     container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     container
 }

@@ -25,7 +25,8 @@ fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
         let reason = case.review(&case.input).summary["reason"].as_str().expect("a reason").to_owned();
         for entry in entries() {
             let is_called = conditions(&entry).iter().all(|condition| holds(condition, &case.input));
-            let is_hopeless = HOPELESS.contains(&reason.as_str()) && !FOUND_OUT.contains(&case.name().as_str());
+            let is_hopeless =
+                HOPELESS.contains(&reason.as_str()) && !FOUND_OUT.contains(&case.name().as_str());
             assert_eq!(is_called, !is_hopeless, "{}: {reason}", case.name());
         }
         kept_away.extend(HOPELESS.contains(&reason.as_str()).then_some(reason));

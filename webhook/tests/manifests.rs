@@ -211,7 +211,28 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
     }
     let example = read(&manifests().join("example/namespace.yaml"));
     assert_eq!(example["metadata"]["labels"][INJECT_LABEL], INJECT_ENABLED);
-    assert_eq!(deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"], SIDECAR_USER);
+}
+
+/// A user in the manifests would keep OpenShift, which gives each namespace users of its own, from starting the pods.
+#[test]
+fn the_images_say_as_whom_our_pods_run() {
+    for file in [
+        "base/deployment",
+        "base/cert-controller/deployment",
+        "overlays/shared-deployment/deployment",
+        "overlays/shared-daemonset/daemonset",
+    ] {
+        let spec = read(&manifests().join(file).with_extension("yaml"))["spec"]["template"]["spec"].clone();
+        for context in [&spec["securityContext"], &spec["containers"][0]["securityContext"]] {
+            assert!(context.get("runAsUser").is_none() && context.get("runAsGroup").is_none(), "{file}");
+        }
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{file}");
+    }
+    for program in ["sidecar", "webhook"] {
+        let file = manifests().join("..").join(format!("Dockerfile.{program}"));
+        let text = fs::read_to_string(file).expect("a Dockerfile");
+        assert!(text.contains(&format!("\nUSER {SIDECAR_USER}:{SIDECAR_USER}\n")), "{program}");
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use podlocal_settings::Settings;
-use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -17,8 +16,8 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{Check, Common};
-use crate::dns;
 use crate::mutate::Policy;
+use crate::{dns, namespaces};
 
 /// Reads the cluster, and says what would become of its pods.
 pub async fn run(settings: &Check) -> Result<Report, Error> {
@@ -146,7 +145,7 @@ async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<Stri
 fn home(metadata: &Value) -> Option<(String, Home)> {
     let annotations = metadata["annotations"].as_object().into_iter().flatten();
     let annotations: Map<_, _> = annotations
-        .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX))
+        .filter(|(key, _)| namespaces::concerns_us(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     Some((
