@@ -11,6 +11,7 @@ use crate::again;
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
+use crate::restored;
 
 mod skip;
 mod windows;
@@ -29,6 +30,8 @@ pub enum Decision {
         /// What our container has to be told anew.
         corrections: Vec<(&'static Setting, String)>,
     },
+    /// It has our container from another place. This is the pod without it, to be decided about anew.
+    Restored(Box<Value>),
     /// It stays as it is.
     Skip(Skip),
 }
@@ -71,6 +74,7 @@ pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 /// | label `inject: disabled` | skip `opted_out` |
 /// | annotation of mirror pods | skip `mirror_pod` |
 /// | `os.name`, node selector, required affinity or options of Windows ([`windows`]) | skip `windows` |
+/// | our container, told of another namespace, cluster domain or cluster DNS ([`restored`]) | decide about the pod without it |
 /// | our container, first of the init containers, told what the dnsConfig says | skip `already_injected` |
 /// | our container, further behind | move to the front; tell it anew where needed |
 /// | our container, first, told something else than the dnsConfig says | tell it anew |
@@ -116,8 +120,20 @@ fn examine(
     if windows::is_windows(spec) {
         return Err(Skip::Windows);
     }
-    if let Some(decision) = our_container(spec)? {
-        return Ok(decision);
+    let mut read =
+        annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
+    if let Some(at) = our_container(spec)? {
+        let container = &spec["initContainers"][at];
+        let told = again::told(container);
+        let has_upstream = !read.settings.upstream.is_empty();
+        if restored::is_from_elsewhere(spec, &told, namespace, cluster, has_upstream) {
+            return Ok(Decision::Restored(Box::new(restored::without_proxy(pod, at, &told))));
+        }
+        let corrections = again::corrections(spec, container);
+        if at == 0 && corrections.is_empty() {
+            return Err(Skip::AlreadyInjected);
+        }
+        return Ok(Decision::Again { from: at, corrections });
     }
     if spec["hostNetwork"] == true {
         return Err(Skip::HostNetwork);
@@ -127,8 +143,6 @@ fn examine(
     }
     let base = dns_base(&spec["dnsPolicy"], label)?;
 
-    let mut read =
-        annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
     if declares_port(spec, 53) {
         return Err(Skip::DnsPortTaken);
     }
@@ -154,25 +168,18 @@ fn is_user_assigned(spec: &Value, namespace: &Namespace) -> bool {
     namespace.annotations.contains_key(UID_RANGE) && spec["securityContext"]["runAsUser"] != 0
 }
 
-/// What the pod's containers of our name mean; `None` when there are none.
+/// Where our container stands among the init containers; `None` when there is none.
 ///
-/// Ours is known by its name and its place: an init container that is restarted always.
-fn our_container(spec: &Value) -> Result<Option<Decision>, Skip> {
+/// It is known by its name and its place: an init container that is restarted always.
+fn our_container(spec: &Value) -> Result<Option<usize>, Skip> {
     let has_our_name = |container: &Value| container["name"] == CONTAINER_NAME;
     if spec["containers"].as_array().into_iter().flatten().any(has_our_name) {
         return Err(Skip::NameTaken);
     }
     let init_containers = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
     match init_containers.iter().position(has_our_name) {
-        None => Ok(None),
         Some(index) if init_containers[index]["restartPolicy"] != "Always" => Err(Skip::NameTaken),
-        Some(from) => {
-            let corrections = again::corrections(spec, &init_containers[from]);
-            if from == 0 && corrections.is_empty() {
-                return Err(Skip::AlreadyInjected);
-            }
-            Ok(Some(Decision::Again { from, corrections }))
-        }
+        found => Ok(found),
     }
 }
 

@@ -52,6 +52,15 @@ pub fn again(
     pod.set(&["spec", "initContainers", "0", "env"], variables)
 }
 
+/// Puts what injection makes of a pod into it, as `injected` has it.
+pub fn replace(pod: &mut Builder, injected: &Value) -> Result<(), Error> {
+    let status = injected["metadata"]["annotations"][STATUS_ANNOTATION].clone();
+    pod.set(&["metadata", "annotations", STATUS_ANNOTATION], status)?;
+    let keys = ["initContainers", "securityContext", "dnsPolicy", "dnsConfig"];
+    let values = keys.iter().filter_map(|key| Some((*key, injected["spec"].get(key)?)));
+    values.into_iter().try_for_each(|(key, value)| pod.set(&["spec", key], value.clone()))
+}
+
 /// Everything in the pod's settings that was ignored.
 pub fn ignored(plan: &Plan) -> impl Iterator<Item = &Mistake> {
     plan.read.mistakes.iter().chain(&plan.dns.mistakes)

@@ -1,7 +1,7 @@
 //! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
 //!
 //! ```text
-//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
+//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, restored, cluster -> resolv_conf
 //!                                                -> inject -> again, qos, patch
 //!                           notice -> events
 //!                  tls_files -> tls
@@ -51,6 +51,7 @@ pub mod patch;
 pub mod qos;
 pub mod readiness;
 pub mod resolv_conf;
+pub mod restored;
 pub mod server;
 pub mod settings_file;
 pub mod shutdown;

@@ -41,6 +41,8 @@ pub enum Outcome {
     Moved,
     /// Its proxy was told anew how names are expanded.
     Corrected,
+    /// Its proxy was that of another place, and is now one of this.
+    Restored,
     /// It stays as it is.
     Skipped(Skip),
 }
@@ -65,6 +67,16 @@ pub fn mutate(
             inject::again(&mut builder, from, &corrections)?;
             if from > 0 { Outcome::Moved } else { Outcome::Corrected }
         }
+        Decision::Restored(without) => {
+            let anew = mutate(&without, namespace, cluster, policy)?;
+            if anew.outcome == Outcome::Injected {
+                inject::replace(&mut builder, &anew.pod)?;
+                ignored = anew.ignored;
+                Outcome::Restored
+            } else {
+                Outcome::Skipped(Skip::AlreadyInjected)
+            }
+        }
         Decision::Skip(skip) => Outcome::Skipped(skip),
     };
     let (pod, patch) = builder.finish();
@@ -88,7 +100,9 @@ impl Mutation {
 impl Outcome {
     /// Every outcome there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Injected, Self::Moved, Self::Corrected].into_iter().chain(Skip::ALL.map(Self::Skipped))
+        [Self::Injected, Self::Moved, Self::Corrected, Self::Restored]
+            .into_iter()
+            .chain(Skip::ALL.map(Self::Skipped))
     }
 
     /// The decision and its reason, for machines: labels of a metric, fields of a log line.
@@ -97,6 +111,7 @@ impl Outcome {
             Self::Injected => ("injected", "new"),
             Self::Moved => ("injected", "moved_first"),
             Self::Corrected => ("injected", "corrected"),
+            Self::Restored => ("injected", "restored"),
             Self::Skipped(skip) => ("skipped", skip.label()),
         }
     }

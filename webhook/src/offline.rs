@@ -215,6 +215,9 @@ fn done(outcome: Outcome) -> String {
     match outcome {
         Outcome::Injected => "injected".to_owned(),
         Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
+        Outcome::Restored => {
+            "the proxy was that of another namespace or cluster, and was injected anew".to_owned()
+        }
         Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
         Outcome::Skipped(Skip::NoClusterDns) => format!(
             "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
