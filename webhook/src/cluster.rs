@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use podlocal_settings::value::{self, SearchAssist};
 
+use crate::limits::Limits;
 use crate::resolv_conf;
 
 /// What is known of the cluster; a part of every decision.
@@ -26,6 +27,8 @@ pub struct Cluster {
     pub admits_namespaces: bool,
     /// The shared tier that stands between the pods' proxies and the cluster's DNS.
     pub shared_tier: Tier,
+    /// The LimitRanges of the namespaces.
+    pub limits: Limits,
 }
 
 /// What is known of the shared tier.
@@ -80,6 +83,7 @@ impl Cluster {
             serves_impossible_names: false,
             admits_namespaces: false,
             shared_tier: Tier::at(flags.shared_tier.clone()),
+            limits: Limits::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::again;
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
-use crate::restored;
+use crate::{qos, restored};
 
 mod skip;
 mod windows;
@@ -58,6 +58,8 @@ pub struct Plan {
     pub namespace: String,
     /// What the sidecar may decide itself, where the pod does not say.
     pub assist: SearchAssist,
+    /// The resources of the container; `None` where it has none.
+    pub resources: Option<Value>,
     /// Whether the platform gives the container its user.
     pub is_user_assigned: bool,
 }
@@ -88,6 +90,7 @@ pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 /// | a container declares our admin port | the default, where somebody has chosen another one and it is free; else skip `admin_port_taken` |
 /// | a sysctl keeps port 53 for root | skip `unprivileged_port_start` |
 /// | no server to ask, or a dnsConfig that the API server refuses | skip, with that reason |
+/// | a LimitRange of the namespace would refuse it with the proxy | skip `limit_range` |
 /// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers |
 /// | `ClusterFirst`, `ClusterFirstWithHostNet` or no dnsPolicy | inject |
 ///
@@ -151,12 +154,17 @@ fn examine(
         return Err(Skip::PortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
+    let mut resources = qos::ours(spec, &read.settings);
+    if let Some(bounds) = cluster.limits.bounds(&namespace.name) {
+        resources = bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRange)?;
+    }
     Ok(Decision::Inject(Box::new(Plan {
         read,
         assist: cluster.assist(base == Base::Own, dns.upstream.first()),
         dns,
         zone: cluster.domain.clone(),
         namespace: namespace.name.clone(),
+        resources,
         is_user_assigned: is_user_assigned(spec, namespace),
     })))
 }

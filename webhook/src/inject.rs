@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::decide::{self, Plan};
 use crate::patch::{Builder, Error};
-use crate::{again, dns, qos};
+use crate::{again, dns};
 
 /// The value of [`STATUS_ANNOTATION`] when nothing was ignored.
 const STATUS: &str = "injected";
@@ -22,7 +22,7 @@ const NO_PRIVILEGED_PORTS: &str = "0";
 /// Records what makes the pod an injected one. `image` is the sidecar's, unless the plan names another.
 pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
     let spec = &pod.document()["spec"];
-    let container = container(plan, image, qos::ours(spec, &plan.read.settings));
+    let container = container(plan, image, plan.resources.clone());
     let has_sysctl = decide::port_sysctl(spec).is_some();
 
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;

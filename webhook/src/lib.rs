@@ -1,11 +1,11 @@
 //! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
 //!
 //! ```text
-//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, restored, cluster -> resolv_conf
-//!                                                -> inject -> again, qos, patch
+//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
+//!                                                -> inject -> again, patch
 //!                           notice -> events
 //!                  tls_files -> tls
-//!                  discovery, impossible, tier -> cluster
+//!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
 //!                  namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> cert_controller -> keeper -> certificates -> tls
 //!   main -> offline -> mutate, misplaced, yaml
@@ -41,6 +41,8 @@ pub mod flags;
 pub mod impossible;
 pub mod inject;
 pub mod keeper;
+pub mod limit_ranges;
+pub mod limits;
 pub mod metrics;
 pub mod misplaced;
 pub mod mutate;

@@ -58,6 +58,7 @@ fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
     };
     let of_cluster = json!([
         [[""], ["namespaces"], ["list", "watch"]],
+        [[""], ["limitranges"], ["list", "watch"]],
         [["events.k8s.io"], ["events"], ["create", "patch"]],
     ]);
     let of_our_namespace = json!([[[""], ["services"], ["list", "watch"]]]);

@@ -10,6 +10,7 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, shape, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
+use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, offline, yaml};
 
@@ -58,6 +59,15 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             SOME_DNS.ip()
         ));
     }
+    // One that names no namespace is of the one that the others are of.
+    let default_namespace = settings.namespace.as_deref().unwrap_or("default");
+    let ranges = objects.iter().filter(|object| object["kind"] == "LimitRange").cloned().map(|mut range| {
+        if range["metadata"].is_object() && range["metadata"]["namespace"].is_null() {
+            range["metadata"]["namespace"] = default_namespace.into();
+        }
+        range
+    });
+    cluster.limits = Limits::of(&ranges.collect::<Vec<_>>());
     let context = Context {
         cluster,
         policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
