@@ -86,6 +86,27 @@ async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_know_no_native_sidecars_are_a_problem() {
+    let cluster = TestCluster::installed().await;
+    let node = |name: &str, version: &str| {
+        let info = json!({"nodeInfo": {"kubeletVersion": version}});
+        cluster
+            .api
+            .put(&format!("/api/v1/nodes/{name}"), json!({"metadata": {"name": name}, "status": info}));
+    };
+    node("new", "v1.34.1");
+    node("oldest-that-works", "v1.29.0-eks-1234");
+    let line = "have a kubelet older than 1.29";
+    assert!(!page(&cluster.check(&[])).contains(line));
+    node("behind", "v1.28.9-gke.100");
+    let page = page(&cluster.check(&[]));
+    assert!(
+        page.contains("  problem  1 nodes have a kubelet older than 1.29, behind (v1.28.9-gke.100)"),
+        "{page}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kube_dns_is_named_with_what_follows_from_it() {
     let cluster = TestCluster::installed().await;
     let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";

@@ -37,7 +37,7 @@ pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
 
 /// The kinds that can be listed.
-const COLLECTIONS: [&str; 5] = ["namespaces", "limitranges", "services", "pods", "endpointslices"];
+const COLLECTIONS: [&str; 6] = ["namespaces", "nodes", "limitranges", "services", "pods", "endpointslices"];
 
 /// A running one; it ends with the runtime that it was started in.
 #[derive(Clone)]
