@@ -47,6 +47,7 @@ pub mod metrics;
 pub mod misplaced;
 pub mod mutate;
 pub mod namespaces;
+pub mod nested;
 pub mod notice;
 pub mod offline;
 pub mod patch;

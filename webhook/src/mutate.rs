@@ -8,6 +8,7 @@ use crate::annotations::Defaults;
 use crate::cluster::Cluster;
 use crate::decide::{self, Decision, Namespace, Skip};
 use crate::inject;
+use crate::nested;
 use crate::patch::{Builder, Error};
 
 /// What the operator decided for all pods.
@@ -84,6 +85,12 @@ pub fn mutate(
 }
 
 impl Mutation {
+    /// What may not work in the pod with its proxy.
+    pub fn note(&self) -> Option<&'static str> {
+        let has_proxy = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
+        (has_proxy && nested::is_likely(&self.pod)).then_some(nested::WARNING)
+    }
+
     /// What the user has to learn, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let skipped = match self.outcome {
@@ -93,7 +100,8 @@ impl Mutation {
             _ => None,
         };
         let ignored = self.ignored.iter().map(|mistake| format!("ignored {mistake}"));
-        skipped.into_iter().chain(ignored).collect()
+        let note = self.note().map(ToOwned::to_owned);
+        skipped.into_iter().chain(ignored).chain(note).collect()
     }
 }
 

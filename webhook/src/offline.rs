@@ -193,8 +193,9 @@ impl Injector<'_> {
         let annotations = self.annotations.get(&namespace).cloned().unwrap_or_default();
         let mutation = mutate(pod, &Namespace { name: namespace, annotations }, &self.cluster, &self.policy)
             .map_err(|error| error.to_string())?;
-        *pod = mutation.pod;
         self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
+        self.remarks.extend(mutation.note().map(|note| format!("{place}: {note}")));
+        *pod = mutation.pod;
         let ignored = mutation.ignored.into_iter().chain(misplaced(object, &before, Some(path)));
         self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())

@@ -161,6 +161,7 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         if !told(mutation).shared_tier.is_empty() {
             changes.push("asks the shared tier".to_owned());
         }
+        changes.extend(mutation.note().map(|note| format!("warning: {note}")));
     }
     changes
 }
