@@ -8,7 +8,7 @@
 //!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
 //!                  namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> cert_controller -> keeper -> certificates -> tls
-//!   main -> offline -> mutate, misplaced, yaml
+//!   main -> offline -> mutate, custom, misplaced, yaml
 //!   main -> check -> mutate, misplaced, offline, tier
 //!   main -> config -> flags, settings_file
 //! ```
@@ -33,6 +33,7 @@ pub mod certificates;
 pub mod check;
 pub mod cluster;
 pub mod config;
+pub mod custom;
 pub mod decide;
 pub mod discovery;
 pub mod dns;

@@ -10,6 +10,7 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, shape, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
+use crate::custom::{self, Known};
 use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, offline, yaml};
@@ -97,6 +98,15 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             if !known.contains(&mistake) {
                 known.push(mistake);
             }
+        }
+    }
+    for object in &objects {
+        let [version, kind] = ["apiVersion", "kind"].map(|key| object[key].as_str().unwrap_or_default());
+        if let Some(Known::NoTemplate(why)) = custom::known(version, kind) {
+            let place = templates::place(object, namespace);
+            notes.push(format!(
+                "{place}: {why}; the webhook injects the pods that its operator makes, inject does not"
+            ));
         }
     }
     if !unknown.is_empty() {
