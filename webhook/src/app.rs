@@ -15,6 +15,7 @@ use crate::config::Serve;
 use crate::discovery;
 use crate::events::{self, Events};
 use crate::impossible;
+use crate::limit_ranges;
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
 use crate::namespaces::Namespaces;
@@ -165,6 +166,8 @@ impl App {
             let latch = self.readiness.latch("shared tier");
             tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
         }
+        let latch = self.readiness.latch("limit ranges");
+        tokio::spawn(limit_ranges::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
         let namespaces =
             Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
         (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))

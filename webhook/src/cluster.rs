@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::{self, SearchAssist};
 
+use crate::limits::Limits;
 use crate::resolv_conf;
 
 /// What is known of the cluster; a part of every decision.
@@ -26,6 +27,8 @@ pub struct Cluster {
     pub admits_namespaces: bool,
     /// The shared tier that stands between the pods' proxies and the cluster's DNS.
     pub shared_tier: Tier,
+    /// The LimitRanges of the namespaces.
+    pub limits: Limits,
 }
 
 /// What is known of the shared tier.
@@ -80,7 +83,16 @@ impl Cluster {
             serves_impossible_names: false,
             admits_namespaces: false,
             shared_tier: Tier::at(flags.shared_tier.clone()),
+            limits: Limits::default(),
         }
+    }
+
+    /// The search domains of the nodes that a pod's dnsConfig may have. One with an underscore is refused by an API server
+    /// before 1.34, where `RelaxedDNSSearchValidation` is locked (`kubernetes/pkg/features/kube_features.go`): without
+    /// us the kubelet adds it unseen, and with it no pod could be created.
+    pub fn node_search(&self) -> impl Iterator<Item = &String> {
+        let is_relaxed = self.version.is_some_and(|version| version >= Version::RELAXED_SEARCH);
+        self.extra_search.iter().filter(move |domain| is_relaxed || value::domain(domain).is_ok())
     }
 
     /// The addresses of the shared tier that new pods are told of. A tier that denies names which the cluster's DNS has
@@ -132,6 +144,9 @@ impl Version {
     /// `kubernetes/pkg/features/kube_features.go`).
     pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
 
+    /// The first version that always takes underscores in the search domains of a pod.
+    pub const RELAXED_SEARCH: Self = Self { major: 1, minor: 34 };
+
     /// From the texts of `/version`, where some distributions write the minor version as `29+`.
     pub fn parse(major: &str, minor: &str) -> Option<Self> {
         let leading_number = |text: &str| {
@@ -169,6 +184,17 @@ mod tests {
     fn without_either_only_the_default_domain_is_known() {
         let cluster = Cluster::new(&ClusterFlags::default(), "nameserver 192.168.1.1\n");
         assert_eq!((cluster.dns.len(), cluster.domain.as_str()), (0, "cluster.local"));
+    }
+
+    #[test]
+    fn underscores_in_a_nodes_search_domain_need_an_api_server_that_takes_them() {
+        let text = OF_A_POD.replace("node.example", "node.example _dc.example");
+        let mut cluster = Cluster::new(&ClusterFlags::default(), &text);
+        for (minor, is_kept) in [(None, false), (Some(33), false), (Some(34), true), (Some(35), true)] {
+            cluster.version = minor.map(|minor| Version { major: 1, minor });
+            let expected = if is_kept { &["node.example", "_dc.example"][..] } else { &["node.example"] };
+            assert_eq!(cluster.node_search().collect::<Vec<_>>(), expected, "{minor:?}");
+        }
     }
 
     #[test]

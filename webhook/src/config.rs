@@ -235,7 +235,7 @@ impl Taker {
             cluster: ClusterFlags {
                 dns: self.many("cluster-dns", value::addresses).into_iter().flatten().collect(),
                 domain: self.one("cluster-domain", value::domain),
-                extra_search: self.many("extra-search", value::domain),
+                extra_search: self.many("extra-search", value::search_domain),
                 shared_tier: self
                     .many(table::SHARED_TIER.name, value::addresses)
                     .into_iter()

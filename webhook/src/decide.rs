@@ -11,8 +11,10 @@ use crate::again;
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
+use crate::{qos, restored};
 
 mod skip;
+mod windows;
 
 pub use skip::Skip;
 
@@ -28,6 +30,8 @@ pub enum Decision {
         /// What our container has to be told anew.
         corrections: Vec<(&'static Setting, String)>,
     },
+    /// It has our container from another place. This is the pod without it, to be decided about anew.
+    Restored(Box<Value>),
     /// It stays as it is.
     Skip(Skip),
 }
@@ -54,7 +58,15 @@ pub struct Plan {
     pub namespace: String,
     /// What the sidecar may decide itself, where the pod does not say.
     pub assist: SearchAssist,
+    /// The resources of the container; `None` where it has none.
+    pub resources: Option<Value>,
+    /// Whether the platform gives the container its user.
+    pub is_user_assigned: bool,
 }
+
+/// The annotation by which OpenShift's SecurityContextConstraints give the containers of a namespace their users
+/// (`openshift/apiserver-library-go/pkg/securitycontextconstraints`).
+pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 
 /// Decides about one pod. The first line that fits holds:
 ///
@@ -63,7 +75,8 @@ pub struct Plan {
 /// | has no `spec` with containers | skip `not_a_pod` |
 /// | label `inject: disabled` | skip `opted_out` |
 /// | annotation of mirror pods | skip `mirror_pod` |
-/// | `spec.os.name` or node selector: Windows | skip `windows` |
+/// | `os.name`, node selector, required affinity or options of Windows ([`windows`]) | skip `windows` |
+/// | our container, told of another namespace, cluster domain or cluster DNS ([`restored`]) | decide about the pod without it |
 /// | our container, first of the init containers, told what the dnsConfig says | skip `already_injected` |
 /// | our container, further behind | move to the front; tell it anew where needed |
 /// | our container, first, told something else than the dnsConfig says | tell it anew |
@@ -77,6 +90,7 @@ pub struct Plan {
 /// | a container declares our admin port | the default, where somebody has chosen another one and it is free; else skip `admin_port_taken` |
 /// | a sysctl keeps port 53 for root | skip `unprivileged_port_start` |
 /// | no server to ask, or a dnsConfig that the API server refuses | skip, with that reason |
+/// | a LimitRange of the namespace would refuse it with the proxy | skip `limit_range` |
 /// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers |
 /// | `ClusterFirst`, `ClusterFirstWithHostNet` or no dnsPolicy | inject |
 ///
@@ -106,11 +120,23 @@ fn examine(
     if !metadata["annotations"]["kubernetes.io/config.mirror"].is_null() {
         return Err(Skip::MirrorPod);
     }
-    if spec["os"]["name"] == "windows" || spec["nodeSelector"]["kubernetes.io/os"] == "windows" {
+    if windows::is_windows(spec) {
         return Err(Skip::Windows);
     }
-    if let Some(decision) = our_container(spec)? {
-        return Ok(decision);
+    let mut read =
+        annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
+    if let Some(at) = our_container(spec)? {
+        let container = &spec["initContainers"][at];
+        let told = again::told(container);
+        let has_upstream = !read.settings.upstream.is_empty();
+        if restored::is_from_elsewhere(spec, &told, namespace, cluster, has_upstream) {
+            return Ok(Decision::Restored(Box::new(restored::without_proxy(pod, at, &told))));
+        }
+        let corrections = again::corrections(spec, container);
+        if at == 0 && corrections.is_empty() {
+            return Err(Skip::AlreadyInjected);
+        }
+        return Ok(Decision::Again { from: at, corrections });
     }
     if spec["hostNetwork"] == true {
         return Err(Skip::HostNetwork);
@@ -120,8 +146,6 @@ fn examine(
     }
     let base = dns_base(&spec["dnsPolicy"], label)?;
 
-    let mut read =
-        annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
     if declares_port(spec, 53) {
         return Err(Skip::DnsPortTaken);
     }
@@ -130,34 +154,40 @@ fn examine(
         return Err(Skip::PortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
+    let mut resources = qos::ours(spec, &read.settings);
+    if let Some(bounds) = cluster.limits.bounds(&namespace.name) {
+        resources = bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRange)?;
+    }
     Ok(Decision::Inject(Box::new(Plan {
         read,
         assist: cluster.assist(base == Base::Own, dns.upstream.first()),
         dns,
         zone: cluster.domain.clone(),
         namespace: namespace.name.clone(),
+        resources,
+        is_user_assigned: is_user_assigned(spec, namespace),
     })))
 }
 
-/// What the pod's containers of our name mean; `None` when there are none.
+/// Whether our container names no user, because the platform gives it one. On OpenShift the SCC `restricted-v2` refuses any
+/// other than those of its namespace, and gives one to a container that names none. Where the pod says that its containers
+/// run as root, ours must say that it does not; whichever SCC allows that allows our user.
+fn is_user_assigned(spec: &Value, namespace: &Namespace) -> bool {
+    namespace.annotations.contains_key(UID_RANGE) && spec["securityContext"]["runAsUser"] != 0
+}
+
+/// Where our container stands among the init containers; `None` when there is none.
 ///
-/// Ours is known by its name and its place: an init container that is restarted always.
-fn our_container(spec: &Value) -> Result<Option<Decision>, Skip> {
+/// It is known by its name and its place: an init container that is restarted always.
+fn our_container(spec: &Value) -> Result<Option<usize>, Skip> {
     let has_our_name = |container: &Value| container["name"] == CONTAINER_NAME;
     if spec["containers"].as_array().into_iter().flatten().any(has_our_name) {
         return Err(Skip::NameTaken);
     }
     let init_containers = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
     match init_containers.iter().position(has_our_name) {
-        None => Ok(None),
         Some(index) if init_containers[index]["restartPolicy"] != "Always" => Err(Skip::NameTaken),
-        Some(from) => {
-            let corrections = again::corrections(spec, &init_containers[from]);
-            if from == 0 && corrections.is_empty() {
-                return Err(Skip::AlreadyInjected);
-            }
-            Ok(Some(Decision::Again { from, corrections }))
-        }
+        found => Ok(found),
     }
 }
 

@@ -182,7 +182,7 @@ fn search_domains(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -
     if base == Base::Cluster {
         let zone = &cluster.domain;
         searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
-        searches.extend(cluster.extra_search.iter().cloned());
+        searches.extend(cluster.node_search().cloned());
     }
     searches.extend(strings(&own["searches"]).into_iter().map(ToOwned::to_owned));
     without_duplicates(searches)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::decide::{self, Plan};
 use crate::patch::{Builder, Error};
-use crate::{again, dns, qos};
+use crate::{again, dns};
 
 /// The value of [`STATUS_ANNOTATION`] when nothing was ignored.
 const STATUS: &str = "injected";
@@ -22,7 +22,7 @@ const NO_PRIVILEGED_PORTS: &str = "0";
 /// Records what makes the pod an injected one. `image` is the sidecar's, unless the plan names another.
 pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
     let spec = &pod.document()["spec"];
-    let container = container(plan, image, qos::ours(spec, &plan.read.settings));
+    let container = container(plan, image, plan.resources.clone());
     let has_sysctl = decide::port_sysctl(spec).is_some();
 
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
@@ -50,6 +50,15 @@ pub fn again(
     }
     let variables = again::corrected(&pod.document()["spec"]["initContainers"][0], corrections);
     pod.set(&["spec", "initContainers", "0", "env"], variables)
+}
+
+/// Puts what injection makes of a pod into it, as `injected` has it.
+pub fn replace(pod: &mut Builder, injected: &Value) -> Result<(), Error> {
+    let status = injected["metadata"]["annotations"][STATUS_ANNOTATION].clone();
+    pod.set(&["metadata", "annotations", STATUS_ANNOTATION], status)?;
+    let keys = ["initContainers", "securityContext", "dnsPolicy", "dnsConfig"];
+    let values = keys.iter().filter_map(|key| Some((*key, injected["spec"].get(key)?)));
+    values.into_iter().try_for_each(|(key, value)| pod.set(&["spec", key], value.clone()))
 }
 
 /// Everything in the pod's settings that was ignored.
@@ -99,6 +108,11 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     });
+    if let Some(context) = container["securityContext"].as_object_mut()
+        && plan.is_user_assigned
+    {
+        context.retain(|key, _| key != "runAsUser" && key != "runAsGroup");
+    }
     container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     container
 }

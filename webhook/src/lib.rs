@@ -1,14 +1,14 @@
 //! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
 //!
 //! ```text
-//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
-//!                                                -> inject -> again, qos, patch
+//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
+//!                                                -> inject -> again, patch
 //!                           notice -> events
 //!                  tls_files -> tls
-//!                  discovery, impossible, tier -> cluster
+//!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
 //!                  namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> cert_controller -> keeper -> certificates -> tls
-//!   main -> offline -> mutate, misplaced, yaml
+//!   main -> offline -> mutate, custom, misplaced, yaml
 //!   main -> check -> mutate, misplaced, offline, tier
 //!   main -> config -> flags, settings_file
 //! ```
@@ -33,6 +33,7 @@ pub mod certificates;
 pub mod check;
 pub mod cluster;
 pub mod config;
+pub mod custom;
 pub mod decide;
 pub mod discovery;
 pub mod dns;
@@ -41,16 +42,20 @@ pub mod flags;
 pub mod impossible;
 pub mod inject;
 pub mod keeper;
+pub mod limit_ranges;
+pub mod limits;
 pub mod metrics;
 pub mod misplaced;
 pub mod mutate;
 pub mod namespaces;
+pub mod nested;
 pub mod notice;
 pub mod offline;
 pub mod patch;
 pub mod qos;
 pub mod readiness;
 pub mod resolv_conf;
+pub mod restored;
 pub mod server;
 pub mod settings_file;
 pub mod shutdown;

@@ -8,6 +8,7 @@ use crate::annotations::Defaults;
 use crate::cluster::Cluster;
 use crate::decide::{self, Decision, Namespace, Skip};
 use crate::inject;
+use crate::nested;
 use crate::patch::{Builder, Error};
 
 /// What the operator decided for all pods.
@@ -41,6 +42,8 @@ pub enum Outcome {
     Moved,
     /// Its proxy was told anew how names are expanded.
     Corrected,
+    /// Its proxy was that of another place, and is now one of this.
+    Restored,
     /// It stays as it is.
     Skipped(Skip),
 }
@@ -65,6 +68,16 @@ pub fn mutate(
             inject::again(&mut builder, from, &corrections)?;
             if from > 0 { Outcome::Moved } else { Outcome::Corrected }
         }
+        Decision::Restored(without) => {
+            let anew = mutate(&without, namespace, cluster, policy)?;
+            if anew.outcome == Outcome::Injected {
+                inject::replace(&mut builder, &anew.pod)?;
+                ignored = anew.ignored;
+                Outcome::Restored
+            } else {
+                Outcome::Skipped(Skip::AlreadyInjected)
+            }
+        }
         Decision::Skip(skip) => Outcome::Skipped(skip),
     };
     let (pod, patch) = builder.finish();
@@ -72,6 +85,12 @@ pub fn mutate(
 }
 
 impl Mutation {
+    /// What may not work in the pod with its proxy.
+    pub fn note(&self) -> Option<&'static str> {
+        let has_proxy = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
+        (has_proxy && nested::is_likely(&self.pod)).then_some(nested::WARNING)
+    }
+
     /// What the user has to learn, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let skipped = match self.outcome {
@@ -81,14 +100,17 @@ impl Mutation {
             _ => None,
         };
         let ignored = self.ignored.iter().map(|mistake| format!("ignored {mistake}"));
-        skipped.into_iter().chain(ignored).collect()
+        let note = self.note().map(ToOwned::to_owned);
+        skipped.into_iter().chain(ignored).chain(note).collect()
     }
 }
 
 impl Outcome {
     /// Every outcome there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Injected, Self::Moved, Self::Corrected].into_iter().chain(Skip::ALL.map(Self::Skipped))
+        [Self::Injected, Self::Moved, Self::Corrected, Self::Restored]
+            .into_iter()
+            .chain(Skip::ALL.map(Self::Skipped))
     }
 
     /// The decision and its reason, for machines: labels of a metric, fields of a log line.
@@ -97,6 +119,7 @@ impl Outcome {
             Self::Injected => ("injected", "new"),
             Self::Moved => ("injected", "moved_first"),
             Self::Corrected => ("injected", "corrected"),
+            Self::Restored => ("injected", "restored"),
             Self::Skipped(skip) => ("skipped", skip.label()),
         }
     }

@@ -11,6 +11,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde_json::{Map, Value};
 
+use crate::decide::UID_RANGE;
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
@@ -49,7 +50,7 @@ impl Namespaces {
         Self(Some(known))
     }
 
-    /// The annotations of a namespace that are ours; none while it is not known.
+    /// The annotations of a namespace that concern us; none while it is not known.
     pub fn annotations(&self, name: &str) -> Map<String, Value> {
         let found = self.0.as_ref().and_then(|known| known.get(&ObjectRef::new(name)));
         let annotations = found.and_then(|namespace| namespace.metadata.annotations.clone());
@@ -57,11 +58,16 @@ impl Namespaces {
     }
 }
 
+/// Whether an annotation of a namespace is a setting of ours, or one of others that a decision depends on.
+pub fn concerns_us(key: &str) -> bool {
+    key.starts_with(ANNOTATION_PREFIX) || key == UID_RANGE
+}
+
 fn only_ours(namespace: &mut PartialObjectMeta<Namespace>) {
     let metadata = &mut namespace.metadata;
     metadata.managed_fields = None;
     metadata.labels = None;
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
+        annotations.retain(|key, _| concerns_us(key));
     }
 }

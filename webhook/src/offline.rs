@@ -1,7 +1,7 @@
 //! `podlocal-webhook inject`: the same work for YAML documents on disk.
 //!
-//! Pods are injected as they are, workloads in their pod template, Lists item by item; every other object is
-//! printed as it is, and what is no object is refused. The documents given count as opted in unless they say `disabled`; the
+//! Pods are injected as they are, workloads in their pod templates, Lists item by item, and so are kinds of others whose
+//! templates are certain ([`custom`]); every other object is printed as it is, and what is no object is refused. The documents given count as opted in unless they say `disabled`; the
 //! annotations of a namespace among them are the defaults of its pods.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
+use crate::custom::{self, Known};
 use crate::decide::{Namespace, Skip};
 use crate::misplaced::misplaced;
 use crate::mutate::{Outcome, Policy, mutate};
@@ -179,22 +180,53 @@ impl Injector<'_> {
         let (Some(version), Some(kind)) = (version.as_str(), kind.as_str()) else {
             return Ok(());
         };
-        let Some(path) = pod_path(version, kind) else {
-            return Ok(());
-        };
         let metadata = &object["metadata"];
         let namespace = metadata["namespace"].as_str().unwrap_or(self.namespace).to_owned();
         let name = ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?");
         let place = format!("{place}: {kind} {namespace}/{name}");
+        if let Some(path) = pod_path(version, kind) {
+            return self.template(object, path, &namespace, &place);
+        }
+        match custom::known(version, kind) {
+            Some(Known::Templates(patterns)) => {
+                let pointers = custom::pointers(object, patterns);
+                let mut pointers = pointers.iter();
+                pointers.try_for_each(|path| {
+                    self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
+                })
+            }
+            Some(Known::NoTemplate(why)) => {
+                self.remarks.push(format!("{place}: not injected here: {why}; the webhook injects its pods"));
+                Ok(())
+            }
+            None if custom::has_containers(object) => {
+                let why = "where a pod template of this kind is, is not certain";
+                self.remarks.push(format!("{place}: not injected here: {why}; the webhook injects its pods"));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Injects the pod template at `path`.
+    fn template(
+        &mut self,
+        object: &mut Value,
+        path: &str,
+        namespace: &str,
+        place: &str,
+    ) -> Result<(), String> {
         let Some(pod) = object.pointer_mut(path).filter(|pod| pod.is_object()) else {
             return Err(format!("there is no pod at {path}"));
         };
         let before = pod.clone();
-        let annotations = self.annotations.get(&namespace).cloned().unwrap_or_default();
-        let mutation = mutate(pod, &Namespace { name: namespace, annotations }, &self.cluster, &self.policy)
-            .map_err(|error| error.to_string())?;
-        *pod = mutation.pod;
+        let annotations = self.annotations.get(namespace).cloned().unwrap_or_default();
+        let namespace = Namespace { name: namespace.to_owned(), annotations };
+        let mutation =
+            mutate(pod, &namespace, &self.cluster, &self.policy).map_err(|error| error.to_string())?;
         self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
+        self.remarks.extend(mutation.note().map(|note| format!("{place}: {note}")));
+        *pod = mutation.pod;
         let ignored = mutation.ignored.into_iter().chain(misplaced(object, &before, Some(path)));
         self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())
@@ -215,6 +247,9 @@ fn done(outcome: Outcome) -> String {
     match outcome {
         Outcome::Injected => "injected".to_owned(),
         Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
+        Outcome::Restored => {
+            "the proxy was that of another namespace or cluster, and was injected anew".to_owned()
+        }
         Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
         Outcome::Skipped(Skip::NoClusterDns) => format!(
             "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",

@@ -11,8 +11,8 @@ pub struct ClusterFirst {
     pub nameservers: Vec<SocketAddr>,
     /// The cluster domain.
     pub domain: String,
-    /// The search domains behind those of the cluster: the node's own. One that is no host name is left out, because
-    /// the API server refuses it in a dnsConfig, though a node may have it.
+    /// The search domains behind those of the cluster: the node's own. [`crate::cluster::Cluster::node_search`] tells which of
+    /// them a pod can have.
     pub node_search: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ pub fn cluster_first(text: &str) -> Option<ClusterFirst> {
     if !is_cluster_first || nameservers.is_empty() {
         return None;
     }
-    let node_search = search[3..].iter().filter_map(|name| value::domain(name).ok()).collect();
+    let node_search = search[3..].iter().filter_map(|name| value::search_domain(name).ok()).collect();
     Some(ClusterFirst { nameservers, domain, node_search })
 }
 
@@ -66,7 +66,7 @@ mod tests {
                     "[fd00::a]:53".parse().expect("valid")
                 ],
                 domain: "cluster.local".to_owned(),
-                node_search: vec!["corp.example".to_owned()],
+                node_search: vec!["corp.example".to_owned(), "_x.example".to_owned()],
             })
         );
     }

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 /// The reasons of pods that no label and no setting could make injectable.
 const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows"];
 
+/// Golden pods of which the webhook itself must find out: whoever reads an affinity in CEL reads it at each creation of a pod.
+const FOUND_OUT: [&str; 2] = ["skip-windows-by-affinity", "skip-windows-by-options"];
+
 #[test]
 fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
     let mut kept_away = BTreeSet::new();
@@ -22,7 +25,9 @@ fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
         let reason = case.review(&case.input).summary["reason"].as_str().expect("a reason").to_owned();
         for entry in entries() {
             let is_called = conditions(&entry).iter().all(|condition| holds(condition, &case.input));
-            assert_eq!(is_called, !HOPELESS.contains(&reason.as_str()), "{}: {reason}", case.name());
+            let is_hopeless =
+                HOPELESS.contains(&reason.as_str()) && !FOUND_OUT.contains(&case.name().as_str());
+            assert_eq!(is_called, !is_hopeless, "{}: {reason}", case.name());
         }
         kept_away.extend(HOPELESS.contains(&reason.as_str()).then_some(reason));
     }
@@ -38,9 +43,12 @@ fn a_match_condition_holds_for_the_smallest_pod_and_names_itself() {
         let pod = json!({"metadata": {"annotations": {"a": "b"}}, "spec": {
             "containers": [], "hostNetwork": false, "os": {"name": "linux"}, "nodeSelector": {"disk": "ssd"},
         }});
+        let unnamed = json!({"metadata": {}, "spec": {
+            "containers": [], "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"},
+        }});
         for condition in self::conditions(&entry) {
             assert!(holds(&condition, &json!({"metadata": {}, "spec": {"containers": []}})), "{condition}");
-            assert!(holds(&condition, &pod), "{condition}");
+            assert!(holds(&condition, &pod) && holds(&condition, &unnamed), "{condition}");
         }
     }
 }

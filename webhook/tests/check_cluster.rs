@@ -56,6 +56,57 @@ async fn a_cert_controller_that_is_not_ready_is_a_problem_and_none_is_cert_manag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
+    let cluster = TestCluster::installed().await;
+    cluster.pod(
+        "jobs",
+        "sized",
+        "",
+        "",
+        &json!({"spec": {"containers": [
+            {"name": "app", "resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}}},
+        ]}}),
+    );
+    let row = || {
+        let page = page(&cluster.check(&[]));
+        page.lines().find(|line| line.contains("Pod/sized")).expect("a row").to_owned()
+    };
+    assert!(row().contains("+ requests cpu 5m, memory 12Mi"), "{}", row());
+    let range = |kind: &str, amounts: Value| {
+        let range = json!({
+            "metadata": {"name": "bounds", "namespace": "jobs"},
+            "spec": {"limits": [{"type": kind, if kind == "Pod" { "max" } else { "min" }: amounts}]},
+        });
+        cluster.api.put(&format!("{NAMESPACES}/jobs/limitranges/bounds"), range);
+    };
+    range("Container", json!({"cpu": "50m", "memory": "48Mi"}));
+    assert!(row().contains("+ requests cpu 50m, memory 48Mi"), "{}", row());
+    range("Pod", json!({"memory": "1Gi"}));
+    assert!(row().contains("not: limit_range"), "{}", row());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_know_no_native_sidecars_are_a_problem() {
+    let cluster = TestCluster::installed().await;
+    let node = |name: &str, version: &str| {
+        let info = json!({"nodeInfo": {"kubeletVersion": version}});
+        cluster
+            .api
+            .put(&format!("/api/v1/nodes/{name}"), json!({"metadata": {"name": name}, "status": info}));
+    };
+    node("new", "v1.34.1");
+    node("oldest-that-works", "v1.29.0-eks-1234");
+    let line = "have a kubelet older than 1.29";
+    assert!(!page(&cluster.check(&[])).contains(line));
+    node("behind", "v1.28.9-gke.100");
+    let page = page(&cluster.check(&[]));
+    assert!(
+        page.contains("  problem  1 nodes have a kubelet older than 1.29, behind (v1.28.9-gke.100)"),
+        "{page}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kube_dns_is_named_with_what_follows_from_it() {
     let cluster = TestCluster::installed().await;
     let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";

@@ -92,6 +92,46 @@ async fn without_the_right_to_see_services_it_is_ready_and_pods_do_without_a_tie
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_range_is_kept_to_from_the_first_review_on_and_while_it_changes() {
+    let cluster = TestCluster::start().await;
+    let range = |minimum: &str| {
+        let item = json!({"type": "Container", "min": {"memory": minimum}});
+        let metadata = json!({"name": "bounds", "namespace": "web"});
+        let range = json!({
+            "apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": [item]},
+        });
+        cluster.api.put("/api/v1/namespaces/web/limitranges/bounds", range);
+    };
+    range("48Mi");
+    let webhook = cluster.launch();
+    webhook.wait_until_ready();
+    let mut sized = pod();
+    sized["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "64Mi"}});
+    let requested = || {
+        let response = webhook.review(&review_of(&sized));
+        let patch = BASE64.decode(response["patch"].as_str().expect("a patch")).expect("base64");
+        let patch: Value = serde_json::from_slice(&patch).expect("operations");
+        let container =
+            patch.as_array().expect("operations").iter().find_map(|of| of["value"].get(0)).cloned();
+        container.expect("our container")["resources"]["requests"]["memory"].clone()
+    };
+    assert_eq!(requested(), "48Mi");
+    range("56Mi");
+    eventually("the change is seen", || requested() == "56Mi");
+    cluster.api.remove("/api/v1/namespaces/web/limitranges/bounds");
+    eventually("it is gone", || requested() == "12Mi");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_right_to_see_limit_ranges_it_is_ready() {
+    let cluster = TestCluster::start().await;
+    cluster.api.forbid("/api/v1/limitranges");
+    let webhook = cluster.launch();
+    webhook.log_line("cannot watch the LimitRanges");
+    webhook.wait_until_ready();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_not_ready_before_the_first_list_of_namespaces() {
     let cluster = TestCluster::start().await;
     cluster.api.set_down(true);

@@ -58,6 +58,7 @@ fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
     };
     let of_cluster = json!([
         [[""], ["namespaces"], ["list", "watch"]],
+        [[""], ["limitranges"], ["list", "watch"]],
         [["events.k8s.io"], ["events"], ["create", "patch"]],
     ]);
     let of_our_namespace = json!([[[""], ["services"], ["list", "watch"]]]);
@@ -99,7 +100,10 @@ fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
 /// The highest value that is not the system's own (`HighestUserDefinablePriority` in `k8s.io/kubernetes/pkg/apis/scheduling`).
 #[test]
 fn nothing_of_a_user_is_more_important_than_the_webhook() {
-    assert_eq!(object("priorityclass")["value"], 1_000_000_000);
+    let class = object("priorityclass");
+    assert_eq!(class["value"], 1_000_000_000);
+    // Anybody may name it.
+    assert_eq!(class["preemptionPolicy"], "Never");
 }
 
 /// What holds the right to patch a webhook configuration is reached by its kubelet and by nobody else.
@@ -208,7 +212,28 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
     }
     let example = read(&manifests().join("example/namespace.yaml"));
     assert_eq!(example["metadata"]["labels"][INJECT_LABEL], INJECT_ENABLED);
-    assert_eq!(deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"], SIDECAR_USER);
+}
+
+/// A user in the manifests would keep OpenShift, which gives each namespace users of its own, from starting the pods.
+#[test]
+fn the_images_say_as_whom_our_pods_run() {
+    for file in [
+        "base/deployment",
+        "base/cert-controller/deployment",
+        "overlays/shared-deployment/deployment",
+        "overlays/shared-daemonset/daemonset",
+    ] {
+        let spec = read(&manifests().join(file).with_extension("yaml"))["spec"]["template"]["spec"].clone();
+        for context in [&spec["securityContext"], &spec["containers"][0]["securityContext"]] {
+            assert!(context.get("runAsUser").is_none() && context.get("runAsGroup").is_none(), "{file}");
+        }
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{file}");
+    }
+    for program in ["sidecar", "webhook"] {
+        let file = manifests().join("..").join(format!("Dockerfile.{program}"));
+        let text = fs::read_to_string(file).expect("a Dockerfile");
+        assert!(text.contains(&format!("\nUSER {SIDECAR_USER}:{SIDECAR_USER}\n")), "{program}");
+    }
 }
 
 #[test]

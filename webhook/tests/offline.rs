@@ -216,3 +216,37 @@ fn documents_of(output: &Output) -> Vec<Value> {
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
+
+/// What `check` finds in any kind, `inject` changes only where the place is certain, and says so of the others.
+#[test]
+fn templates_of_known_kinds_are_injected_and_of_others_it_is_said_that_they_are_not() {
+    let template = |indent: &str| {
+        let lines = ["template:", "  spec:", "    containers:", "    - {name: app, image: app}", ""];
+        lines.join(&format!("\n{indent}"))
+    };
+    let documents = [
+        format!(
+            "apiVersion: kubeflow.org/v1\nkind: PyTorchJob\nmetadata: {{name: train}}\nspec:\n  pytorchReplicaSpecs:\n    \
+             Master:\n      {}    Worker:\n      {}",
+            template("      ").trim_end_matches(' '),
+            template("      ").trim_end_matches(' ')
+        ),
+        "apiVersion: sparkoperator.k8s.io/v1beta2\nkind: SparkApplication\nmetadata: {name: pi}\nspec: {driver: {}}\n".to_owned(),
+        format!("apiVersion: x.example/v1\nkind: Odd\nmetadata: {{name: odd}}\nspec:\n  {}", template("  ").trim_end_matches(' ')),
+    ];
+    let output = piped(&["inject", "-f", "-", "--cluster-dns", "10.96.0.10"], &documents.join("---\n"));
+    let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert_eq!(out.matches("name: podlocal-dns\n").count(), 2, "{out}");
+    for line in [
+        "PyTorchJob default/train, spec/pytorchReplicaSpecs/Master/template: injected\n",
+        "PyTorchJob default/train, spec/pytorchReplicaSpecs/Worker/template: injected\n",
+        "SparkApplication default/pi: not injected here: driver and executor are no pod templates",
+        "Odd default/odd: not injected here: where a pod template of this kind is, is not certain",
+    ] {
+        assert!(said.contains(line), "{line} is not in\n{said}");
+    }
+    let checked = piped(&["check", "-f", "-", "--cluster-dns", "10.96.0.10"], &documents.join("---\n"));
+    let page = String::from_utf8_lossy(&checked.stdout);
+    assert!(page.contains("default SparkApplication/pi: driver and executor are no pod templates"), "{page}");
+}

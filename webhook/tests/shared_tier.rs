@@ -6,7 +6,7 @@ mod common;
 use common::kustomize::{find, render};
 use k8s_openapi::api::core::v1::Service;
 use podlocal_settings::names::{
-    ADMIN_PORT_NAME, INJECT_DISABLED, INJECT_LABEL, PORT_SYSCTL, SHARED_TIER, SHARED_TIER_LABEL, SIDECAR_USER,
+    ADMIN_PORT_NAME, INJECT_DISABLED, INJECT_LABEL, PORT_SYSCTL, SHARED_TIER, SHARED_TIER_LABEL,
 };
 use podlocal_settings::read::{self, Given};
 use podlocal_settings::table::{self, Setting};
@@ -64,7 +64,6 @@ fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
         let spec = &template["spec"];
         assert_eq!(template["metadata"]["labels"][INJECT_LABEL], INJECT_DISABLED);
         assert_eq!(spec["dnsPolicy"], "ClusterFirst");
-        assert_eq!(spec["securityContext"]["runAsUser"], SIDECAR_USER);
         let sysctl = json!({"name": PORT_SYSCTL, "value": "0"});
         assert_eq!(spec["securityContext"]["sysctls"], json!([sysctl]));
         assert_eq!(spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);

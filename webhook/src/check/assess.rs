@@ -93,7 +93,7 @@ pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assess
     let mutation = mutate(pod, &namespace, &context.cluster, &context.policy).ok();
     let verdict = verdict(pod, name, home, context, mutation.as_ref());
     let is_changed = verdict == Verdict::Injected || verdict == Verdict::Already;
-    let changed = mutation.as_ref().filter(|_| is_changed);
+    let changed = mutation.as_ref().filter(|of| is_changed && of.outcome != Outcome::Restored);
     let injected = changed.filter(|_| verdict == Verdict::Injected);
     let cost = injected.map(|mutation| cost(pod, name, mutation, context));
     Assessment {
@@ -111,7 +111,11 @@ pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assess
 
 fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Verdict {
     let outcome = mutation.map(|mutation| mutation.outcome);
-    if let Some(Outcome::Skipped(Skip::AlreadyInjected) | Outcome::Moved | Outcome::Corrected) = outcome {
+    let has_it = |outcome: Outcome| {
+        outcome == Outcome::Skipped(Skip::AlreadyInjected)
+            || !matches!(outcome, Outcome::Injected | Outcome::Skipped(_))
+    };
+    if outcome.is_some_and(has_it) {
         return Verdict::Already;
     }
     let mut of_namespace = home.labels.clone().unwrap_or_default();
@@ -138,7 +142,8 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         Outcome::Injected => changes.push(format!("+ {CONTAINER_NAME}")),
         Outcome::Moved => changes.push("the proxy goes first".to_owned()),
         Outcome::Corrected => changes.push("the proxy is told the changed dnsConfig".to_owned()),
-        Outcome::Skipped(_) => return changes,
+        // Where it runs it stays so; here the cluster domain may be a guess.
+        Outcome::Restored | Outcome::Skipped(_) => return changes,
     }
     if mutation.outcome == Outcome::Injected {
         let before =
@@ -156,6 +161,7 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         if !told(mutation).shared_tier.is_empty() {
             changes.push("asks the shared tier".to_owned());
         }
+        changes.extend(mutation.note().map(|note| format!("warning: {note}")));
     }
     changes
 }

@@ -47,6 +47,7 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
         configuration: (configuration.to_owned(), found),
         cluster_dns,
         is_kube_dns: is_kube_dns(client).await,
+        old_nodes: old_nodes(client).await,
     }
 }
 
@@ -114,6 +115,23 @@ async fn is_kube_dns(client: &kube::Client) -> bool {
         get(client, resource).await.is().map(|found| found["spec"]["template"]["spec"]["containers"].clone());
     let containers = containers.unwrap_or_default();
     containers.as_array().into_iter().flatten().any(|container| container["name"] == "kubedns")
+}
+
+/// The nodes whose kubelets know no native sidecars, as far as this user may see them: the name and version of each.
+async fn old_nodes(client: &kube::Client) -> Vec<(String, String)> {
+    let mut old = Vec::new();
+    let resource = Resource { group: "", plural: "nodes", namespace: None, name: None };
+    let each = |page: Vec<Value>, _| {
+        old.extend(page.iter().filter_map(|node| {
+            let text = node["status"]["nodeInfo"]["kubeletVersion"].as_str()?;
+            let (major, minor) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
+            let is_old = Version::parse(major, minor)? < Version::NATIVE_SIDECARS;
+            is_old
+                .then(|| (node["metadata"]["name"].as_str().unwrap_or_default().to_owned(), text.to_owned()))
+        }));
+    };
+    list(client, resource, None, each).await;
+    old
 }
 
 async fn tier(client: &kube::Client, namespace: &str, dns: Option<IpAddr>) -> Seen<tier::Found> {

@@ -10,6 +10,8 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, shape, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
+use crate::custom::{self, Known};
+use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, offline, yaml};
 
@@ -58,6 +60,15 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             SOME_DNS.ip()
         ));
     }
+    // One that names no namespace is of the one that the others are of.
+    let default_namespace = settings.namespace.as_deref().unwrap_or("default");
+    let ranges = objects.iter().filter(|object| object["kind"] == "LimitRange").cloned().map(|mut range| {
+        if range["metadata"].is_object() && range["metadata"]["namespace"].is_null() {
+            range["metadata"]["namespace"] = default_namespace.into();
+        }
+        range
+    });
+    cluster.limits = Limits::of(&ranges.collect::<Vec<_>>());
     let context = Context {
         cluster,
         policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
@@ -87,6 +98,15 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             if !known.contains(&mistake) {
                 known.push(mistake);
             }
+        }
+    }
+    for object in &objects {
+        let [version, kind] = ["apiVersion", "kind"].map(|key| object[key].as_str().unwrap_or_default());
+        if let Some(Known::NoTemplate(why)) = custom::known(version, kind) {
+            let place = templates::place(object, namespace);
+            notes.push(format!(
+                "{place}: {why}; the webhook injects the pods that its operator makes, inject does not"
+            ));
         }
     }
     if !unknown.is_empty() {

@@ -30,6 +30,8 @@ pub struct Facts {
     pub cluster_dns: Seen<Vec<SocketAddr>>,
     /// Whether that is kube-dns, which denies namespaces that exist.
     pub is_kube_dns: bool,
+    /// The names and versions of the nodes whose kubelets know no native sidecars.
+    pub old_nodes: Vec<(String, String)>,
     /// The Services of a shared tier.
     pub tier: Seen<Found>,
 }
@@ -103,6 +105,7 @@ impl Finding {
 /// | thing | problem |
 /// |---|---|
 /// | version | older than 1.29 |
+/// | nodes | a kubelet older than 1.29 |
 /// | webhook configuration | absent; an entry without `caBundle`; match conditions that are not ours |
 /// | the cert-controller, where there is one | it is not ready |
 /// | the Service behind it | no endpoint is ready |
@@ -111,6 +114,7 @@ impl Finding {
 /// | shared tier | Services with its label, and none that could be one |
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
+    findings.extend(old_nodes(&facts.old_nodes));
     let (name, configuration) = &facts.configuration;
     findings.extend(self::configuration(name, configuration));
     if configuration.is().is_some() {
@@ -138,6 +142,18 @@ fn version(seen: &Seen<Version>) -> Finding {
         Seen::Is(version) => Finding::ok(format!("Kubernetes {version}")),
         other => unseen("the version of Kubernetes", other),
     }
+}
+
+fn old_nodes(nodes: &[(String, String)]) -> Option<Finding> {
+    let (name, version) = nodes.first()?;
+    Some(Finding::problem(
+        format!(
+            "{} nodes have a kubelet older than {}, {name} ({version}) for one: an injected pod does not start there",
+            nodes.len(),
+            Version::NATIVE_SIDECARS
+        ),
+        "upgrade them, or keep the pods of opted-in namespaces away from them by a node selector",
+    ))
 }
 
 fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {

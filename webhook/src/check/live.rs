@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use podlocal_settings::Settings;
-use podlocal_settings::names::ANNOTATION_PREFIX;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -17,8 +16,9 @@ use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{Check, Common};
-use crate::dns;
+use crate::limits::Limits;
 use crate::mutate::Policy;
+use crate::{dns, namespaces};
 
 /// Reads the cluster, and says what would become of its pods.
 pub async fn run(settings: &Check) -> Result<Report, Error> {
@@ -31,7 +31,10 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     let facts = facts::read(&client, &settings.webhook_configuration).await;
     let mut installation = judge(&facts);
     let mut notes = Vec::new();
-    let context = context(settings, &facts, &mut notes);
+    let mut context = context(settings, &facts, &mut notes);
+    let (limits, unseen_limits) = limits(&client, settings.namespace.as_deref()).await;
+    context.cluster.limits = limits;
+    installation.extend(unseen_limits);
 
     let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
     // Where all were seen, one that is not among them came since, and is not opted in as far as anybody knows.
@@ -142,11 +145,19 @@ async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<Stri
     (homes, finding)
 }
 
+/// The LimitRanges, and what could not be seen of them.
+async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Finding>) {
+    let mut ranges: Vec<Value> = Vec::new();
+    let resource = Resource { group: "", plural: "limitranges", namespace: only, name: None };
+    let seen = list(client, resource, None, |page: Vec<Value>, _| ranges.extend(page)).await;
+    (Limits::of(&ranges), Finding::unseen("the LimitRanges, which count as none here", &seen))
+}
+
 /// What is kept of a namespace: a cluster may have ten thousand.
 fn home(metadata: &Value) -> Option<(String, Home)> {
     let annotations = metadata["annotations"].as_object().into_iter().flatten();
     let annotations: Map<_, _> = annotations
-        .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX))
+        .filter(|(key, _)| namespaces::concerns_us(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     Some((

@@ -72,6 +72,9 @@ impl Reason {
                     )
                 }
                 Skip::TooManyNameservers => "name 3 servers at most in dnsConfig.nameservers".to_owned(),
+                Skip::LimitRange => {
+                    format!("raise the max of the LimitRange, or lower the pod's limits, {leave_out}")
+                }
                 Skip::TooManySearchDomains | Skip::SearchListTooLong => {
                     format!("take search domains from the pod's dnsConfig, {leave_out}")
                 }

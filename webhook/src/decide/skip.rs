@@ -25,11 +25,12 @@ pub enum Skip {
     TooManyNameservers,
     TooManySearchDomains,
     SearchListTooLong,
+    LimitRange,
 }
 
 impl Skip {
     /// Every reason, in the order of the truth table.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NotAPod,
         Self::OptedOut,
         Self::MirrorPod,
@@ -49,6 +50,7 @@ impl Skip {
         Self::TooManyNameservers,
         Self::TooManySearchDomains,
         Self::SearchListTooLong,
+        Self::LimitRange,
     ];
 
     /// The name for machines: a metric's label, a log field. Never changes.
@@ -73,6 +75,7 @@ impl Skip {
             Self::TooManyNameservers => "too_many_nameservers",
             Self::TooManySearchDomains => "too_many_search_domains",
             Self::SearchListTooLong => "search_list_too_long",
+            Self::LimitRange => "limit_range",
         }
     }
 
@@ -114,6 +117,7 @@ impl Skip {
             Self::SearchListTooLong => {
                 "its search domains would have more than the 2048 characters that Kubernetes allows"
             }
+            Self::LimitRange => "a LimitRange of its namespace would refuse it with what the proxy needs",
         }
     }
 

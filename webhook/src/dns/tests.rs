@@ -15,6 +15,7 @@ fn cluster() -> Cluster {
         serves_impossible_names: false,
         admits_namespaces: true,
         shared_tier: Tier::default(),
+        limits: crate::limits::Limits::default(),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
 
 /// The kinds that can be listed.
-const COLLECTIONS: [&str; 4] = ["namespaces", "services", "pods", "endpointslices"];
+const COLLECTIONS: [&str; 6] = ["namespaces", "nodes", "limitranges", "services", "pods", "endpointslices"];
 
 /// A running one; it ends with the runtime that it was started in.
 #[derive(Clone)]
@@ -246,16 +246,18 @@ impl Objects {
         let _ = self.changes.send(change);
     }
 
-    /// Every object right below `path`; of a kind with namespaces, a path without one means all of them.
+    /// Every object right below `path`.
     fn below(&self, path: &str) -> Vec<Value> {
-        let is_below = |other: &str| {
-            let Some((up, _)) = other.rsplit_once('/') else { return false };
-            let namespaced = up.strip_prefix("/api/v1/namespaces/").and_then(|rest| rest.split_once('/'));
-            up == path || namespaced.is_some_and(|(_, kind)| path == format!("/api/v1/{kind}"))
-        };
-        let items = self.by_path.iter().filter(|(other, _)| is_below(other));
+        let items = self.by_path.iter().filter(|(other, _)| is_below(other, path));
         items.map(|(_, object)| object.clone()).collect()
     }
+}
+
+/// Whether an object is right below `path`; of a kind with namespaces, a path without one means all of them.
+fn is_below(object: &str, path: &str) -> bool {
+    let Some((up, _)) = object.rsplit_once('/') else { return false };
+    let namespaced = up.strip_prefix("/api/v1/namespaces/").and_then(|rest| rest.split_once('/'));
+    up == path || namespaced.is_some_and(|(_, kind)| path == format!("/api/v1/{kind}"))
 }
 
 async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Uri, body: Bytes) -> Response {

@@ -10,6 +10,7 @@ use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_webhook::admission::{self, Verdict};
 use podlocal_webhook::cluster::{Cluster, Tier, Version};
+use podlocal_webhook::limits::Limits;
 use podlocal_webhook::mutate::{Outcome, Policy};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
@@ -148,6 +149,7 @@ impl Case {
                 addresses: addresses(table::SHARED_TIER.name, &[]),
                 serves_impossible_names: setup["tier-serves-impossible-names"].as_bool(),
             },
+            limits: Limits::of(self.setup["limit-ranges"].as_array().into_iter().flatten()),
         }
     }
 

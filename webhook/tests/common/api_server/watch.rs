@@ -8,7 +8,7 @@ use futures_util::stream;
 use http::{StatusCode, Uri, header};
 use serde_json::{Value, json};
 
-use super::{Objects, reply, status};
+use super::{Objects, is_below, reply, status};
 
 /// What a watch is told.
 #[derive(Clone)]
@@ -83,7 +83,9 @@ fn list(objects: &mut Objects, collection: &str, query: &str, selector: &Selecto
 
 /// What a watch of `collection` is told of a change; an object that is not selected is not there for it.
 fn event(change: &Change, collection: &str, selector: &Selector) -> Option<Value> {
-    change.path.strip_prefix(collection)?.strip_prefix('/').filter(|name| !name.contains('/'))?;
+    if !is_below(&change.path, collection) {
+        return None;
+    }
     let selected = |object: &Option<Value>| object.clone().filter(|object| selector.selects(object));
     let (kind, object) = match (selected(&change.before), selected(&change.after)) {
         (None, Some(object)) => ("ADDED", object),

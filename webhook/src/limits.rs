@@ -1,0 +1,270 @@
+//! The LimitRanges of a namespace, and resources that they let through. Pure.
+//!
+//! The API server judges a pod by them after all webhooks (`kubernetes/plugin/pkg/admission/limitranger`), so what we add must
+//! fit, or a pod that could be created cannot be any more. What our container leaves out gets their defaults: the plugin runs
+//! once more after webhooks that have changed something.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use podlocal_settings::Settings;
+use podlocal_settings::value::Quantity;
+use serde_json::{Value, json};
+
+/// The bounds of each namespace that has a LimitRange.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits(Arc<BTreeMap<String, Bounds>>);
+
+/// What the LimitRanges of a namespace ask for, together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of each container, by resource.
+    container: BTreeMap<String, Bound>,
+    /// The most that all containers of a pod may be limited to, by resource.
+    pod_max: BTreeMap<String, Quantity>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Bound {
+    min: Option<Quantity>,
+    max: Option<Quantity>,
+    /// The limit of a container that has none.
+    default: Option<Quantity>,
+    /// Whether the limit may be only so many times the request.
+    has_ratio: bool,
+}
+
+/// The bounds leave our container less than it needs, or the pod more than it may have with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded;
+
+/// The CPU limit where a ratio asks for one and there is none.
+const USUAL_CPU_LIMIT: &str = "100m";
+
+impl Limits {
+    /// Of these LimitRanges.
+    pub fn of<'a>(ranges: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
+        for range in ranges {
+            if let Some(namespace) = range["metadata"]["namespace"].as_str() {
+                namespaces.entry(namespace.to_owned()).or_default().add(&Bounds::of(range));
+            }
+        }
+        Self(Arc::new(namespaces))
+    }
+
+    /// Of a namespace; `None` where there are none.
+    pub fn bounds(&self, namespace: &str) -> Option<&Bounds> {
+        self.0.get(namespace)
+    }
+
+    /// Of namespaces whose LimitRanges were read one by one.
+    pub fn together<'a>(ranges: impl IntoIterator<Item = (&'a str, &'a Bounds)>) -> Self {
+        let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
+        for (namespace, bounds) in ranges {
+            namespaces.entry(namespace.to_owned()).or_default().add(bounds);
+        }
+        Self(Arc::new(namespaces))
+    }
+}
+
+impl Bounds {
+    /// Of one LimitRange.
+    pub fn of(range: &Value) -> Self {
+        let mut bounds = Self::default();
+        for item in range["spec"]["limits"].as_array().into_iter().flatten() {
+            let amounts = |kind: &str| {
+                let amounts = item[kind].as_object().into_iter().flatten();
+                amounts.filter_map(|(resource, amount)| {
+                    Some((resource.clone(), Quantity::parse(amount.as_str()?).ok()?))
+                })
+            };
+            match item["type"].as_str() {
+                Some("Container") => {
+                    let mut add = |kind: &str, place: fn(&mut Bound) -> &mut Option<Quantity>| {
+                        for (resource, amount) in amounts(kind) {
+                            *place(bounds.container.entry(resource).or_default()) = Some(amount);
+                        }
+                    };
+                    add("min", |bound| &mut bound.min);
+                    add("max", |bound| &mut bound.max);
+                    add("default", |bound| &mut bound.default);
+                    for (resource, _) in amounts("maxLimitRequestRatio") {
+                        bounds.container.entry(resource).or_default().has_ratio = true;
+                    }
+                }
+                Some("Pod") => bounds.pod_max.extend(amounts("max")),
+                _ => {}
+            }
+        }
+        bounds
+    }
+
+    /// With those of another LimitRange: the narrower of both.
+    fn add(&mut self, other: &Self) {
+        let least =
+            |one: Option<Quantity>, other: &Option<Quantity>| one.into_iter().chain(other.clone()).min();
+        for (resource, other) in &other.container {
+            let bound = self.container.entry(resource.clone()).or_default();
+            bound.min = bound.min.take().max(other.min.clone());
+            bound.max = least(bound.max.take(), &other.max);
+            bound.default = least(bound.default.take(), &other.default);
+            bound.has_ratio |= other.has_ratio;
+        }
+        for (resource, max) in &other.pod_max {
+            let min = least(self.pod_max.remove(resource), &Some(max.clone()));
+            self.pod_max.extend(min.map(|min| (resource.clone(), min)));
+        }
+    }
+
+    /// The resources of our container in a pod with this `spec`, so that the API server takes them.
+    ///
+    /// | bound of a container | request | limit |
+    /// |---|---|---|
+    /// | `min` | at least | at least |
+    /// | `max` | at most | at most |
+    /// | `default`, where we have no limit | at most: it becomes the limit | |
+    /// | `maxLimitRequestRatio` | the limit, which every ratio allows | 100m of CPU where there is none |
+    ///
+    /// # Errors
+    /// When the memory is less than a full cache takes, or a `max` of the whole pod is exceeded with us.
+    pub fn fit(
+        &self,
+        ours: Option<Value>,
+        spec: &Value,
+        settings: &Settings,
+    ) -> Result<Option<Value>, Exceeded> {
+        // Without resources it gets the defaults of the LimitRange, or shares those of the pod.
+        let Some(mut ours) = ours else { return Ok(None) };
+        for (resource, bound) in &self.container {
+            let amount = |kind: &str| Quantity::parse(ours[kind][resource].as_str()?).ok();
+            let Some(request) = amount("requests") else { continue };
+            let (request, limit) = bound.fit(request, amount("limits"));
+            ours["requests"][resource] = json!(request.as_str());
+            if let Some(limit) = limit {
+                ours["limits"][resource] = json!(limit.as_str());
+            }
+        }
+        let amount = |resource: &str| Quantity::parse(ours["limits"][resource].as_str()?).ok();
+        if amount("memory").is_some_and(|limit| limit < Quantity::of_bytes(settings.memory_of_full_cache())) {
+            return Err(Exceeded);
+        }
+        let of_pod = |resource: &str, ours: &Quantity| {
+            let list = |kind: &str| spec[kind].as_array().into_iter().flatten();
+            let sidecars = list("initContainers").filter(|container| container["restartPolicy"] == "Always");
+            let limits = list("containers").chain(sidecars);
+            let limits = limits.filter_map(|container| container["resources"]["limits"][resource].as_str());
+            let limits = limits.filter_map(|text| Quantity::parse(text).ok()).map(|limit| limit.millis());
+            limits.fold(ours.millis(), u64::saturating_add)
+        };
+        let is_exceeded = self.pod_max.iter().any(|(resource, max)| {
+            amount(resource).is_some_and(|ours| of_pod(resource, &ours) > max.millis())
+        });
+        if is_exceeded { Err(Exceeded) } else { Ok(Some(ours)) }
+    }
+}
+
+impl Bound {
+    fn fit(&self, request: Quantity, limit: Option<Quantity>) -> (Quantity, Option<Quantity>) {
+        let within = |amount: Quantity| {
+            let raised = self.min.clone().map_or(amount.clone(), |min| amount.max(min));
+            self.max.clone().map_or(raised.clone(), |max| raised.min(max))
+        };
+        let request = within(request);
+        if self.has_ratio {
+            let usual = limit.or_else(|| Quantity::parse(USUAL_CPU_LIMIT).ok());
+            let limit = usual.map_or(request.clone(), |limit| within(limit).max(request));
+            return (limit.clone(), Some(limit));
+        }
+        match (limit, &self.default) {
+            (Some(limit), _) => (request, Some(within(limit))),
+            (None, Some(default)) => (request.min(default.clone()), None),
+            (None, None) => (request, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(item: &Value) -> Bounds {
+        let mut item = item.clone();
+        item["type"] = json!("Container");
+        Bounds::of(&json!({"metadata": {"namespace": "web"}, "spec": {"limits": [item]}}))
+    }
+
+    fn burstable() -> Value {
+        json!({"requests": {"cpu": "5m", "memory": "12Mi"}, "limits": {"memory": "32Mi"}})
+    }
+
+    fn fitted(bounds: &Bounds, ours: &Value) -> Result<Value, Exceeded> {
+        bounds.fit(Some(ours.clone()), &json!({}), &Settings::defaults()).map(|fitted| fitted.expect("some"))
+    }
+
+    #[test]
+    fn resources_are_moved_between_the_bounds() {
+        for (bounds, expected) in [
+            (json!({}), burstable()),
+            (
+                json!({"min": {"cpu": "50m", "memory": "48Mi"}}),
+                json!({"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"memory": "48Mi"}}),
+            ),
+            (
+                json!({"max": {"cpu": "2m", "memory": "16Mi"}}),
+                json!({"requests": {"cpu": "2m", "memory": "12Mi"}, "limits": {"memory": "16Mi"}}),
+            ),
+            (
+                json!({"default": {"cpu": "3m", "memory": "1Mi"}}),
+                json!({"requests": {"cpu": "3m", "memory": "12Mi"}, "limits": {"memory": "32Mi"}}),
+            ),
+            (
+                json!({"maxLimitRequestRatio": {"cpu": "2", "memory": "1.5"}}),
+                json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}}),
+            ),
+            (json!({"min": {"nvidia.com/gpu": "1"}}), burstable()),
+        ] {
+            assert_eq!(fitted(&container(&bounds), &burstable()), Ok(expected), "{bounds}");
+        }
+    }
+
+    #[test]
+    fn a_guaranteed_container_stays_one() {
+        let ours = json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}});
+        for bounds in [
+            json!({"min": {"cpu": "200m", "memory": "64Mi"}}),
+            json!({"max": {"cpu": "20m", "memory": "24Mi"}}),
+            json!({"maxLimitRequestRatio": {"cpu": "1", "memory": "1"}, "min": {"memory": "40Mi"}}),
+        ] {
+            let fitted = fitted(&container(&bounds), &ours).expect("fits");
+            assert_eq!(fitted["requests"], fitted["limits"], "{bounds}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_fit_is_not_injected() {
+        assert_eq!(fitted(&container(&json!({"max": {"memory": "8Mi"}})), &burstable()), Err(Exceeded));
+        let item = json!({"type": "Pod", "max": {"memory": "100Mi"}});
+        let bounds = Bounds::of(&json!({"spec": {"limits": [item]}}));
+        for (own, fits) in [("68Mi", true), ("69Mi", false)] {
+            let spec = json!({"containers": [{"resources": {"limits": {"memory": own}}}]});
+            let fitted = bounds.fit(Some(burstable()), &spec, &Settings::defaults());
+            assert_eq!(fitted.is_ok(), fits, "{own}");
+        }
+        assert_eq!(bounds.fit(None, &json!({}), &Settings::defaults()), Ok(None));
+    }
+
+    #[test]
+    fn of_several_the_narrower_holds() {
+        let range = |item: Value| json!({"metadata": {"namespace": "web"}, "spec": {"limits": [item]}});
+        let ranges = [
+            range(json!({"type": "Container", "min": {"cpu": "10m"}, "max": {"memory": "1Gi"}})),
+            range(json!({"type": "Container", "min": {"cpu": "20m"}, "max": {"memory": "16Mi"}})),
+            json!({"metadata": {"namespace": "other"}}),
+        ];
+        let limits = Limits::of(&ranges);
+        let expected = json!({"requests": {"cpu": "20m", "memory": "12Mi"}, "limits": {"memory": "16Mi"}});
+        assert_eq!(fitted(limits.bounds("web").expect("two"), &burstable()), Ok(expected));
+        assert_eq!(limits.bounds("elsewhere"), None);
+    }
+}
