@@ -1,13 +1,14 @@
 //! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
 //!
 //! ```text
-//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
+//!   main -> app -> server -> connections
+//!                         -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
 //!                                                -> inject -> again, qos, patch
 //!                           notice -> events
 //!                  keeper -> certificates -> tls
 //!                  tls_files -> tls
 //!                  discovery, impossible, tier -> cluster
-//!                  namespaces, metrics, readiness, shutdown, telemetry
+//!                  names, namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> offline -> mutate, misplaced, yaml
 //!   main -> check -> mutate, misplaced, offline, tier
 //!   main -> config -> flags, settings_file
@@ -32,6 +33,7 @@ pub mod certificates;
 pub mod check;
 pub mod cluster;
 pub mod config;
+pub mod connections;
 pub mod decide;
 pub mod discovery;
 pub mod dns;
@@ -43,11 +45,13 @@ pub mod keeper;
 pub mod metrics;
 pub mod misplaced;
 pub mod mutate;
+pub mod names;
 pub mod namespaces;
 pub mod notice;
 pub mod offline;
 pub mod patch;
 pub mod qos;
+pub mod rate;
 pub mod readiness;
 pub mod resolv_conf;
 pub mod server;

@@ -1,5 +1,5 @@
-//! The annotations of all namespaces, from a watch: no call per review, and what is known stays known while the API
-//! server does not answer.
+//! The annotations of all namespaces, from a watch: no call per review, and what is known stays known
+//! while the API server does not answer.
 
 use std::sync::Arc;
 
@@ -49,10 +49,18 @@ impl Namespaces {
         Self(Some(known))
     }
 
+    /// Whether there is such a namespace, as far as is known.
+    pub fn knows(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.0.as_ref()?.get(&ObjectRef::new(name))
+    }
+
     /// The annotations of a namespace that are ours; none while it is not known.
     pub fn annotations(&self, name: &str) -> Map<String, Value> {
-        let found = self.0.as_ref().and_then(|known| known.get(&ObjectRef::new(name)));
-        let annotations = found.and_then(|namespace| namespace.metadata.annotations.clone());
+        let annotations = self.find(name).and_then(|namespace| namespace.metadata.annotations.clone());
         annotations.into_iter().flatten().map(|(key, text)| (key, Value::String(text))).collect()
     }
 }
