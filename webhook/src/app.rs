@@ -14,7 +14,7 @@ use crate::certificates::{self, Identity};
 use crate::cluster::Cluster;
 use crate::config::Serve;
 use crate::discovery;
-use crate::events::{self, Events};
+use crate::events::{self, Callers, Events};
 use crate::impossible;
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
@@ -172,7 +172,8 @@ impl App {
         }
         let namespaces =
             Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
-        (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))
+        let publish = Events::publish(client, Callers::Anyone, self.metrics.clone(), events::GATHERED_FOR);
+        (namespaces, publish)
     }
 
     /// Sees to it that there is a certificate, now or soon; `latch` is dropped when there is one.

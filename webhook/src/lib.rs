@@ -4,7 +4,7 @@
 //!   main -> app -> server -> connections
 //!                         -> admission -> mutate -> decide -> annotations, dns, cluster -> resolv_conf
 //!                                                -> inject -> again, qos, patch
-//!                           notice -> events
+//!                           notice -> events -> rate
 //!                  keeper -> certificates -> tls
 //!                  tls_files -> tls
 //!                  discovery, impossible, tier -> cluster

@@ -81,6 +81,8 @@ pub enum EventResult {
     Failed,
     /// There were too many.
     Dropped,
+    /// It was about a namespace that has not opted in, and anyone may have asked for it.
+    Refused,
 }
 
 /// Why a connection was closed before its client was done.
@@ -273,13 +275,14 @@ impl Closed {
 }
 
 impl EventResult {
-    const ALL: [Self; 3] = [Self::Published, Self::Failed, Self::Dropped];
+    const ALL: [Self; 4] = [Self::Published, Self::Failed, Self::Dropped, Self::Refused];
 
     fn labels(self) -> ResultLabels {
         let result = match self {
             Self::Published => "published",
             Self::Failed => "failed",
             Self::Dropped => "dropped",
+            Self::Refused => "refused",
         };
         ResultLabels { result }
     }

@@ -19,6 +19,24 @@ pub fn prefix(text: &str) -> Option<&str> {
     subdomain(text.trim_end_matches(['-', '.'])).filter(|name| text.len() - name.len() <= 1).map(|_| text)
 }
 
+/// An API version: a version, or a group and a version.
+pub fn api_version(text: &str) -> Option<&str> {
+    let (group, version) = text.split_once('/').unwrap_or(("", text));
+    ((group.is_empty() && !text.contains('/') || subdomain(group).is_some()) && label(version).is_some())
+        .then_some(text)
+}
+
+/// The kind of an object: `CamelCase`.
+pub fn kind(text: &str) -> Option<&str> {
+    let is_kind = (1..=63).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_kind.then_some(text)
+}
+
+/// The uid of an object: letters and digits, and hyphens between them.
+pub fn uid(text: &str) -> Option<&str> {
+    label(text)
+}
+
 fn is_edged(text: &str) -> bool {
     let is_end = |byte: Option<u8>| byte.is_some_and(is_lower);
     is_end(text.bytes().next()) && is_end(text.bytes().next_back())
@@ -43,10 +61,13 @@ mod tests {
     fn names_of_kubernetes_are_names_and_other_texts_are_not() {
         type Check = fn(&str) -> Option<&str>;
         let longest = "a".repeat(63);
-        let rows: [(Check, &[&str], &[&str]); 3] = [
+        let rows: [(Check, &[&str], &[&str]); 6] = [
             (label, &["web", "a-1", "1", &longest], &["a.b", "Web", "-a", "a-", &format!("{longest}a")]),
             (subdomain, &["web", "a.b-c.d", "1.2"], &["a..b", "a.-b", "A.b", "a.", ".a"]),
             (prefix, &["web", "web-", "a.b.", "a.b"], &["-web", "web--", "web-.", "Web-"]),
+            (api_version, &["v1", "batch/v1", "kubeflow.org/v2beta1"], &["/v1", "batch/", "a b/v1", "B/v1"]),
+            (kind, &["Job", "ReplicaSet", "X9"], &["a-b", "Job!"]),
+            (uid, &["705ab4f5-6393-11e8-b7cc-42010a800002", "u-1"], &["u_1", "u.1"]),
         ];
         for (number, (check, good, bad)) in rows.into_iter().enumerate() {
             for text in good {

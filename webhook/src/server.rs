@@ -196,7 +196,7 @@ async fn answer(context: &Context, arrived: &Arrived) -> Response {
     context.metrics.reviewed(&reviewed, start.elapsed());
     context.log.write(&reviewed, &context.namespaces);
     if let Some(notice) = reviewed.notice.take() {
-        context.events.tell(notice);
+        context.events.tell(notice, &context.namespaces);
     }
     ([(header::CONTENT_TYPE, "application/json")], reviewed.body).into_response()
 }
