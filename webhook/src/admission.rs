@@ -3,6 +3,9 @@
 //! **What our own failure means is said here and nowhere else:** nothing. A review that we cannot read, or a pod
 //! that we cannot edit, is answered `allowed`, unchanged, with a warning. The pod then has the DNS that it would have
 //! had without us; `failurePolicy: Ignore` says the same for the time when nobody answers at all.
+//!
+//! Anyone who reaches the port may have written the review. So what it takes in memory has a bound, [`memory`], and what
+//! becomes of it elsewhere than in its own answer are checked names alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,8 +14,13 @@ use serde_json::{Map, Value, json};
 use crate::cluster::Cluster;
 use crate::decide::Namespace;
 use crate::mutate::{Mutation, Outcome, Policy, mutate};
+use crate::names;
 use crate::notice::Notice;
 use crate::patch;
+
+mod read;
+
+pub use read::MOST_STORED;
 
 /// The most characters of a warning; the API server cuts longer ones
 /// (`kubernetes/staging/src/k8s.io/api/admission/v1`, `AdmissionResponse.Warnings`).
@@ -20,6 +28,13 @@ const LONGEST_WARNING: usize = 256;
 
 /// The most warnings of one answer; 4096 characters in all are kept.
 const MOST_WARNINGS: usize = 16;
+
+/// The largest answer, in bytes: a connection may hold it until the client reads. The usual one has 5 KiB, and all settings at
+/// their longest make 40.
+pub const LARGEST_ANSWER: usize = 64 << 10;
+
+/// The longest uid. The API server's have 36 characters.
+const LONGEST_UID: usize = 256;
 
 /// The API version that we speak.
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -33,9 +48,9 @@ pub struct Reviewed {
     pub verdict: Verdict,
     /// How many settings of the pod were ignored.
     pub ignored: usize,
-    /// The namespace of the pod, as far as the review could be read.
+    /// The namespace of the pod, as far as the review could be read and if it is a valid name; else empty.
     pub namespace: String,
-    /// The pod's name, or what its name will start with.
+    /// The pod's name, or what its name will start with; the same.
     pub name: String,
     /// What the pod's owner has to learn; `None` for a dry run, too, which must leave no trace.
     pub notice: Option<Notice>,
@@ -58,13 +73,16 @@ pub enum Reason {
     NotAReview,
     NotAPodRequest,
     NotEditable,
+    TooLarge,
 }
 
 /// The same with what people want to know.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the body is no JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
+    #[error("not injected: the pod is too large: {0}")]
+    TooLarge(String),
     #[error("expected an AdmissionReview of {API_VERSION} with a request, got {got}")]
     Review { got: String },
     #[error("expected the creation of a pod, got {got}")]
@@ -80,34 +98,74 @@ pub fn review(
     cluster: &Cluster,
     policy: &Policy,
 ) -> Reviewed {
-    let (review, parsed) = match serde_json::from_slice(body) {
-        Ok(review) => (review, Ok(())),
-        Err(error) => (Value::Null, Err(Failure::from(error))),
-    };
+    let read::Read { review, result } = read::read(body);
     let request = &review["request"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let uid = text(&request["uid"]);
-    let namespace = text(&request["namespace"]);
-    let name = ["/name", "/object/metadata/name", "/object/metadata/generateName"]
-        .into_iter()
-        .map(|pointer| text(request.pointer(pointer).unwrap_or(&Value::Null)))
-        .find(|name| !name.is_empty())
-        .unwrap_or_default();
+    let result = result.map_err(Failure::from).and_then(|()| check(&review)).and_then(|()| {
+        let name = text(&request["namespace"]).to_owned();
+        let namespace = Namespace { annotations: annotations_of(&name), name };
+        Ok(mutate(&request["object"], &namespace, cluster, policy)?)
+    });
+    answered(request, &result)
+}
 
-    let of_namespace = || Namespace { annotations: annotations_of(&namespace), name: namespace.clone() };
-    let result = parsed
-        .and_then(|()| check(&review))
-        .and_then(|()| Ok(mutate(&request["object"], &of_namespace(), cluster, policy)?));
-    let (response, verdict) = match &result {
-        Ok(mutation) => (done(&uid, mutation), Verdict::Done(mutation.outcome)),
-        Err(failure) => (allowed(&uid, &[failure.to_string()]), Verdict::Failed(failure.reason())),
+/// The answer to a review that has more than `limit` bytes, of which only the beginning was kept.
+pub fn too_large(beginning: &[u8], limit: usize) -> Reviewed {
+    let read::Read { review, .. } = read::read(beginning);
+    let why = format!("its review has more than {} MiB", limit >> 20);
+    answered(&review["request"], &Err(Failure::TooLarge(why)))
+}
+
+/// The most memory, in bytes, that answering a review of `length` bytes takes beside them.
+///
+/// A text with escapes is unescaped into a buffer that grows by doubling. What is stored may be the pod's once, the edited one's,
+/// the patch's, and the text's of both. A body is stored at most a hundredfold: `webhook/tests/memory.rs` looks for worse.
+pub fn memory(length: usize) -> usize {
+    const COPIES: usize = 5;
+    3 * length + COPIES * MOST_STORED.min(100 * length) + 4 * LARGEST_ANSWER
+}
+
+/// The response, and what else follows from the result.
+fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
+    let uid = text(&request["uid"]);
+    let (mut response, mut verdict) = match result {
+        Ok(mutation) => (done(uid, mutation), Verdict::Done(mutation.outcome)),
+        Err(failure) => (allowed(uid, &[failure.to_string()]), Verdict::Failed(failure.reason())),
     };
-    let mutation = result.as_ref().ok();
-    let told = mutation.filter(|_| request["dryRun"] != true);
-    let notice = told.and_then(|mutation| Notice::of(&request["object"]["metadata"], &namespace, mutation));
-    let ignored = mutation.map_or(0, |mutation| mutation.ignored.len());
+    let mut mutation = result.as_ref().ok();
+    if size(&response) > LARGEST_ANSWER {
+        let failure = Failure::TooLarge(format!("the answer has more than {} KiB", LARGEST_ANSWER >> 10));
+        // The uid that is as long as that is none.
+        let uid = if uid.len() > LONGEST_UID { "" } else { uid };
+        response = allowed(uid, &[failure.to_string()]);
+        (verdict, mutation) = (Verdict::Failed(failure.reason()), None);
+    }
     let answer = json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response});
-    Reviewed { body: answer.to_string().into_bytes(), verdict, ignored, namespace, name, notice }
+    let names = ["/name", "/object/metadata/name", "/object/metadata/generateName"];
+    let name = names.into_iter().map(|pointer| text(request.pointer(pointer).unwrap_or(&Value::Null)));
+    let namespace = names::label(text(&request["namespace"])).unwrap_or_default();
+    let told = mutation.filter(|_| request["dryRun"] != true);
+    Reviewed {
+        body: answer.to_string().into_bytes(),
+        verdict,
+        ignored: mutation.map_or(0, |mutation| mutation.ignored.len()),
+        notice: told.and_then(|told| Notice::of(&request["object"]["metadata"], namespace, told)),
+        namespace: namespace.to_owned(),
+        name: name.filter(|name| !name.is_empty()).find_map(names::prefix).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The bytes of a response, its texts unescaped.
+fn size(response: &Value) -> usize {
+    match response {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(members) => members.values().map(size).sum(),
+        _ => 0,
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// Whether this is a review that we can answer: the creation of a pod.
@@ -156,10 +214,20 @@ fn shown_warning(text: &str) -> String {
     shown
 }
 
+impl From<read::Error> for Failure {
+    fn from(error: read::Error) -> Self {
+        match error {
+            read::Error::Json(error) => Self::Json(error),
+            read::Error::TooLarge => Self::TooLarge(error.to_string()),
+        }
+    }
+}
+
 impl Failure {
     fn reason(&self) -> Reason {
         match self {
             Self::Json(_) => Reason::NotJson,
+            Self::TooLarge(_) => Reason::TooLarge,
             Self::Review { .. } => Reason::NotAReview,
             Self::Request { .. } => Reason::NotAPodRequest,
             Self::Edit(_) => Reason::NotEditable,
@@ -169,7 +237,8 @@ impl Failure {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::NotJson, Self::NotAReview, Self::NotAPodRequest, Self::NotEditable];
+    pub const ALL: [Self; 5] =
+        [Self::NotJson, Self::NotAReview, Self::NotAPodRequest, Self::NotEditable, Self::TooLarge];
 
     /// The name for machines.
     pub fn label(self) -> &'static str {
@@ -178,6 +247,7 @@ impl Reason {
             Self::NotAReview => "not_a_review",
             Self::NotAPodRequest => "not_a_pod_request",
             Self::NotEditable => "not_editable",
+            Self::TooLarge => "too_large",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use crate::certificates::{self, Identity};
 use crate::cluster::Cluster;
 use crate::config::Serve;
 use crate::discovery;
-use crate::events::{self, Events};
+use crate::events::{self, Callers, Events};
 use crate::impossible;
 use crate::limit_ranges;
 use crate::metrics::Metrics;
@@ -48,7 +49,7 @@ pub struct App {
     reviews: TcpListener,
     admin: TcpListener,
     served: Arc<Served>,
-    tls: rustls::ServerConfig,
+    tls: RustlsConfig,
     policy: Policy,
     metrics: Arc<Metrics>,
     cluster: Arc<watch::Sender<Cluster>>,
@@ -74,10 +75,11 @@ impl App {
         let served = Arc::new(Served::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
         let metrics = Arc::new(Metrics::new());
+        let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
         Ok(Self {
             reviews,
             admin,
-            tls: tls::server_config(served.clone())?,
+            tls,
             served,
             policy,
             known,
@@ -96,21 +98,16 @@ impl App {
         self.certify()?;
         let (namespaces, events) = self.learn(client);
         tokio::spawn(tier::measure(self.known.clone(), self.metrics.clone()));
-        let context = Arc::new(Context {
-            cluster: self.known,
-            policy: self.policy,
-            namespaces,
-            events,
-            metrics: self.metrics.clone(),
-        });
+        let metrics = self.metrics;
+        let context = Context::new(self.known, self.policy, namespaces, events, metrics.clone());
 
         let (reviews, admin) = (Handle::new(), Handle::new());
         let draining = Draining::default();
-        let router = server::reviews(context, draining.clone());
-        let mut reviews_task =
-            tokio::spawn(server::serve_tls(self.reviews, self.tls, router, reviews.clone()));
-        let router = server::admin(self.readiness.clone(), self.metrics);
-        tokio::spawn(server::serve_plain(self.admin, router, admin));
+        let router = server::reviews(Arc::new(context), draining.clone());
+        let serve = server::serve_tls(self.reviews, self.tls, router, metrics.clone(), reviews.clone());
+        let mut reviews_task = tokio::spawn(serve);
+        let router = server::admin(self.readiness.clone(), metrics.clone());
+        tokio::spawn(server::serve_plain(self.admin, router, metrics, admin));
 
         let signal = tokio::select! {
             signal = self.signals.next() => signal,
@@ -170,7 +167,8 @@ impl App {
         tokio::spawn(limit_ranges::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
         let namespaces =
             Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
-        (namespaces, Events::publish(client, self.metrics.clone(), events::GATHERED_FOR))
+        let publish = Events::publish(client, Callers::Anyone, self.metrics.clone(), events::GATHERED_FOR);
+        (namespaces, publish)
     }
 
     /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster, for trying.

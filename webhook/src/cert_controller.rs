@@ -14,6 +14,7 @@ use axum_server::Handle;
 use crate::app::{self, StartError};
 use crate::config::CertController;
 use crate::keeper::{self, Keeper};
+use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server;
 use crate::shutdown::Signals;
@@ -40,7 +41,8 @@ pub async fn run(settings: CertController) -> Result<(), StartError> {
         interval: keeper::INTERVAL,
     };
     tokio::spawn(keeper.run(readiness.latch("certificate")));
-    tokio::spawn(server::serve_plain(admin, server::health(readiness), Handle::new()));
+    let metrics = Arc::new(Metrics::new());
+    tokio::spawn(server::serve_plain(admin, server::health(readiness), metrics, Handle::new()));
     let signal = signals.next().await;
     tracing::info!(signal, "stopping");
     Ok(())

@@ -2,10 +2,13 @@
 //!
 //! A gang of a thousand pods has one owner and one reason. So notices are gathered for a few seconds, each is
 //! published once, and the recorder counts the ones that come again on the same Event.
+//!
+//! Anyone who reaches the port may ask for one: [`may_publish`] tells where they may, and so many of each namespace and
+//! in all that nobody can hide others among them.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant as Now};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -13,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::metrics::{EventResult, Metrics};
+use crate::namespaces::{Namespaces, Standing};
 use crate::notice::Notice;
+use crate::rate::{Bucket, PerNamespace, Rate};
 
 /// How long notices are gathered.
 pub const GATHERED_FOR: Duration = Duration::from_secs(5);
@@ -21,6 +26,15 @@ pub const GATHERED_FOR: Duration = Duration::from_secs(5);
 /// The most notices that wait to be gathered, and that are published at a time; above that they are dropped, and
 /// counted. The log has them all.
 const MOST_WAITING: usize = 1_000;
+
+/// How many Events a namespace gets: a controller each, of as many as somebody deploys at a time.
+const OF_NAMESPACE: Rate = Rate { burst: 25, interval: Duration::from_secs(10) };
+
+/// How many there are in all. The API server and etcd keep each for an hour (`--event-ttl`).
+const IN_ALL: Rate = Rate { burst: 200, interval: Duration::from_millis(500) };
+
+/// The namespaces whose pods are never sent to us, whatever their labels say (`manifests/base`); our own is another one.
+const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
 
 /// How long the API server may take for one.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -31,34 +45,95 @@ const MOST_FAILURES: usize = 3;
 /// Takes notices without waiting.
 #[derive(Debug, Clone)]
 pub struct Events {
-    sender: Option<mpsc::Sender<Notice>>,
+    publisher: Option<Arc<Outbox>>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Outbox {
+    sender: mpsc::Sender<Notice>,
+    own_namespace: String,
+    callers: Callers,
+    allowance: Mutex<(PerNamespace, Bucket)>,
+}
+
+/// Who can have reviews answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// The API server alone: it has shown its certificate.
+    Authenticated,
+    /// Anyone who reaches the port.
+    Anyone,
+}
+
+/// Whether an Event may be published about an object in a namespace.
+///
+/// | namespace | the API server alone calls | anyone calls |
+/// |---|---|---|
+/// | one whose pods are never sent to us, or our own | no | no |
+/// | unknown, or being deleted | no | no |
+/// | not opted in: the pod has opted in itself | yes | no |
+/// | opted in | yes | yes |
+///
+/// With a namespace that has not opted in anyone could write into each of them by a review of a pod that says that it
+/// has; its author gets the warning, and the pod has the annotation.
+fn may_publish(is_never_ours: bool, standing: Standing, callers: Callers) -> bool {
+    match standing {
+        _ if is_never_ours => false,
+        Standing::Unknown | Standing::Terminating => false,
+        Standing::NotEnabled => callers == Callers::Authenticated,
+        Standing::Enabled => true,
+    }
 }
 
 impl Events {
     /// Publishes nothing: there is no cluster.
     pub fn none(metrics: Arc<Metrics>) -> Self {
-        Self { sender: None, metrics }
+        Self { publisher: None, metrics }
     }
 
-    /// Publishes what it is given, for ever, in a task.
-    pub fn publish(client: kube::Client, metrics: Arc<Metrics>, gathered_for: Duration) -> Self {
+    /// Publishes what it is given and may be published, for ever, in a task.
+    pub fn publish(
+        client: kube::Client,
+        callers: Callers,
+        metrics: Arc<Metrics>,
+        gathered_for: Duration,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
+        let allowance = (PerNamespace::new(OF_NAMESPACE), Bucket::full(Now::now()));
+        let own_namespace = client.default_namespace().to_owned();
+        let outbox = Outbox { sender, own_namespace, callers, allowance: Mutex::new(allowance) };
         let publisher = Publisher {
             recorder: Recorder::new(client, Reporter::from("podlocal-dns-webhook")),
             metrics: metrics.clone(),
         };
         tokio::spawn(publisher.run(receiver, gathered_for));
-        Self { sender: Some(sender), metrics }
+        Self { publisher: Some(Arc::new(outbox)), metrics }
     }
 
-    /// Has `notice` published, soon; or drops it when too many wait.
-    pub fn tell(&self, notice: Notice) {
-        if let Some(sender) = &self.sender
-            && sender.try_send(notice).is_err()
-        {
+    /// Has `notice` published, soon; or drops it when it may not be, or too many wait.
+    pub fn tell(&self, notice: Notice, namespaces: &Namespaces) {
+        let Some(outbox) = &self.publisher else { return };
+        let standing = namespaces.standing(&notice.owner.namespace);
+        if !outbox.may_publish(&notice, standing) {
+            self.metrics.event(EventResult::Refused);
+        } else if !outbox.has_room(&notice, Now::now()) || outbox.sender.try_send(notice).is_err() {
             self.metrics.event(EventResult::Dropped);
         }
+    }
+}
+
+impl Outbox {
+    fn may_publish(&self, notice: &Notice, standing: Standing) -> bool {
+        let namespace = notice.owner.namespace.as_str();
+        let is_never_ours = NEVER.contains(&namespace) || namespace == self.own_namespace;
+        may_publish(is_never_ours, standing, self.callers)
+    }
+
+    fn has_room(&self, notice: &Notice, now: Now) -> bool {
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let (per_namespace, in_all) = &mut *allowance;
+        per_namespace.try_take(&notice.owner.namespace, now) && in_all.try_take(IN_ALL, now)
     }
 }
 
@@ -126,5 +201,27 @@ fn reference(notice: &Notice) -> ObjectReference {
         namespace: Some(owner.namespace),
         uid: Some(owner.uid),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_published_only_where_whoever_calls_may_have_them_published() {
+        use Callers::{Anyone, Authenticated};
+        use Standing::{Enabled, NotEnabled, Terminating, Unknown};
+        for (is_never_ours, standing, authenticated, anyone) in [
+            (true, Enabled, false, false),
+            (true, NotEnabled, false, false),
+            (false, Unknown, false, false),
+            (false, Terminating, false, false),
+            (false, NotEnabled, true, false),
+            (false, Enabled, true, true),
+        ] {
+            let may = |callers| may_publish(is_never_ours, standing, callers);
+            assert_eq!((may(Authenticated), may(Anyone)), (authenticated, anyone), "{standing:?}");
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
 //!
 //! ```text
-//!   main -> app -> server -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
+//!   main -> app -> server -> connections
+//!                         -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
 //!                                                -> inject -> again, patch
-//!                           notice -> events
+//!                           notice -> events -> rate
 //!                  tls_files -> tls
 //!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
-//!                  namespaces, metrics, readiness, shutdown, telemetry
+//!                  names, namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> cert_controller -> keeper -> certificates -> tls
 //!   main -> offline -> mutate, custom, misplaced, yaml
 //!   main -> check -> mutate, misplaced, offline, tier
@@ -33,6 +34,7 @@ pub mod certificates;
 pub mod check;
 pub mod cluster;
 pub mod config;
+pub mod connections;
 pub mod custom;
 pub mod decide;
 pub mod discovery;
@@ -47,12 +49,14 @@ pub mod limits;
 pub mod metrics;
 pub mod misplaced;
 pub mod mutate;
+pub mod names;
 pub mod namespaces;
 pub mod nested;
 pub mod notice;
 pub mod offline;
 pub mod patch;
 pub mod qos;
+pub mod rate;
 pub mod readiness;
 pub mod resolv_conf;
 pub mod restored;

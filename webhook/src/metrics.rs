@@ -35,6 +35,7 @@ pub struct Metrics {
     shared_tier_addresses: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     failures: Family<TaskLabels, Count>,
+    closed: Family<ReasonLabels, Count>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,6 +52,11 @@ struct ResultLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TaskLabels {
     task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
 }
 
 /// What is done beside the reviews, mostly with the API server.
@@ -75,6 +81,17 @@ pub enum EventResult {
     Failed,
     /// There were too many.
     Dropped,
+    /// It was about a namespace that has not opted in, and anyone may have asked for it.
+    Refused,
+}
+
+/// Why a connection was closed before its client was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// There were too many connections.
+    TooManyConnections,
+    /// Unfinished requests held too many bytes.
+    TooManyBytes,
 }
 
 /// What the cluster's DNS said of a name that cannot exist.
@@ -115,7 +132,7 @@ impl Metrics {
             "Events for the owners of pods, by what became of them",
             events.clone(),
         );
-        for result in [EventResult::Published, EventResult::Failed, EventResult::Dropped] {
+        for result in EventResult::ALL {
             let _: &Count = &events.get_or_create(&result.labels());
         }
         let dns_checks = Family::default();
@@ -148,6 +165,15 @@ impl Metrics {
         for task in Task::ALL {
             let _: &Count = &failures.get_or_create(&task.labels());
         }
+        let closed = Family::default();
+        registry.register(
+            "closed_connections_total",
+            "Connections that were closed because others needed their room, by what there was too much of",
+            closed.clone(),
+        );
+        for reason in [Closed::TooManyConnections, Closed::TooManyBytes] {
+            let _: &Count = &closed.get_or_create(&reason.labels());
+        }
         let build = Family::<_, Gauge>::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "What runs here: the program's version", build);
@@ -161,6 +187,7 @@ impl Metrics {
             shared_tier_addresses,
             certificate_expiry,
             failures,
+            closed,
         }
     }
 
@@ -194,6 +221,11 @@ impl Metrics {
     /// Counts a failure that is tried again.
     pub fn failed(&self, task: Task) {
         self.failures.get_or_create(&task.labels()).inc();
+    }
+
+    /// Counts connections that were closed before their clients were done.
+    pub fn closed(&self, why: Closed, connections: usize) {
+        self.closed.get_or_create(&why.labels()).inc_by(connections as u64);
     }
 
     /// The page of `/metrics`.
@@ -232,12 +264,25 @@ impl Task {
     }
 }
 
+impl Closed {
+    fn labels(self) -> ReasonLabels {
+        let reason = match self {
+            Self::TooManyConnections => "connections",
+            Self::TooManyBytes => "bytes",
+        };
+        ReasonLabels { reason }
+    }
+}
+
 impl EventResult {
+    const ALL: [Self; 4] = [Self::Published, Self::Failed, Self::Dropped, Self::Refused];
+
     fn labels(self) -> ResultLabels {
         let result = match self {
             Self::Published => "published",
             Self::Failed => "failed",
             Self::Dropped => "dropped",
+            Self::Refused => "refused",
         };
         ResultLabels { result }
     }

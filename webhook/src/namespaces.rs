@@ -1,5 +1,5 @@
-//! The annotations of all namespaces, from a watch: no call per review, and what is known stays known while the API
-//! server does not answer.
+//! The annotations and the label of all namespaces, from a watch: no call per review, and what is known stays known
+//! while the API server does not answer.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use podlocal_settings::names::ANNOTATION_PREFIX;
+use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Map, Value};
 
 use crate::decide::UID_RANGE;
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
-/// The namespaces of the cluster, with those annotations that are ours.
+/// The namespaces of the cluster, with the label and those annotations that are ours.
 #[derive(Debug, Clone, Default)]
 pub struct Namespaces(Option<Store<PartialObjectMeta<Namespace>>>);
 
@@ -50,10 +50,23 @@ impl Namespaces {
         Self(Some(known))
     }
 
+    /// Whether there is such a namespace, as far as is known.
+    pub fn knows(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// What the watch says of a namespace.
+    pub fn standing(&self, name: &str) -> Standing {
+        self.find(name).map_or(Standing::Unknown, |namespace| standing(&namespace))
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
+        self.0.as_ref()?.get(&ObjectRef::new(name))
+    }
+
     /// The annotations of a namespace that concern us; none while it is not known.
     pub fn annotations(&self, name: &str) -> Map<String, Value> {
-        let found = self.0.as_ref().and_then(|known| known.get(&ObjectRef::new(name)));
-        let annotations = found.and_then(|namespace| namespace.metadata.annotations.clone());
+        let annotations = self.find(name).and_then(|namespace| namespace.metadata.annotations.clone());
         annotations.into_iter().flatten().map(|(key, text)| (key, Value::String(text))).collect()
     }
 }
@@ -63,10 +76,34 @@ pub fn concerns_us(key: &str) -> bool {
     key.starts_with(ANNOTATION_PREFIX) || key == UID_RANGE
 }
 
+/// What the watch says of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none of that name, as far as is known.
+    Unknown,
+    /// It is being deleted: the API server takes no new objects there.
+    Terminating,
+    /// It has not opted in.
+    NotEnabled,
+    /// It has opted in.
+    Enabled,
+}
+
+fn standing(namespace: &PartialObjectMeta<Namespace>) -> Standing {
+    let label = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
+    match label.map(String::as_str) {
+        _ if namespace.metadata.deletion_timestamp.is_some() => Standing::Terminating,
+        Some(INJECT_ENABLED) => Standing::Enabled,
+        _ => Standing::NotEnabled,
+    }
+}
+
 fn only_ours(namespace: &mut PartialObjectMeta<Namespace>) {
     let metadata = &mut namespace.metadata;
     metadata.managed_fields = None;
-    metadata.labels = None;
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|key, _| key == INJECT_LABEL);
+    }
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|key, _| concerns_us(key));
     }

@@ -2,10 +2,17 @@
 //!
 //! The API server shows an admission warning to whoever creates the pod. For most pods that is a controller, which
 //! shows it to nobody; so its owner gets an Event. A pod without a controller needs none.
+//!
+//! Anyone who reaches the port may have written the review, and an Event looks as if we had said it. So the text is made of
+//! our own sentences and the names of our settings, and the owner of names that are valid.
 
+use podlocal_settings::names::STATUS_ANNOTATION;
+use podlocal_settings::read::Mistake;
+use podlocal_settings::table::{Setting, TABLE};
 use serde_json::Value;
 
 use crate::mutate::{Mutation, Outcome};
+use crate::names;
 
 /// The most characters of an Event's note (`NoteLengthLimit` in `kubernetes/pkg/apis/core/validation/events.go`).
 const LONGEST_NOTE: usize = 1024;
@@ -45,17 +52,32 @@ pub enum Kind {
 impl Notice {
     /// What the controller of the pod with this metadata has to learn, if anything.
     pub fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
-        let kind = match mutation.outcome {
-            Outcome::Skipped(skip) if skip.is_a_surprise() => Kind::NotInjected,
+        let (kind, note) = match mutation.outcome {
+            Outcome::Skipped(skip) if skip.is_a_surprise() => {
+                (Kind::NotInjected, format!("pod not injected: {}", skip.sentence()))
+            }
             _ if mutation.ignored.is_empty() => return None,
-            _ => Kind::SettingsIgnored,
+            _ => (Kind::SettingsIgnored, ignored(&mutation.ignored)),
         };
         let owner = Owner::of(metadata, namespace)?;
-        let sentence = mutation.warnings().join("; ");
-        let subject = if kind == Kind::NotInjected { "pod " } else { "pod injected, but " };
-        let note = format!("{subject}{sentence}").chars().take(LONGEST_NOTE).collect();
-        Some(Self { owner, kind, note })
+        Some(Self { owner, kind, note: note.chars().take(LONGEST_NOTE).collect() })
     }
+}
+
+/// Which settings were ignored. Their values are the author's, and stand in the pod's status.
+fn ignored(mistakes: &[Mistake]) -> String {
+    let is_of = |mistake: &Mistake, setting: &Setting| mistake.origin.ends_with(&setting.annotation());
+    let settings = TABLE.iter().filter(|setting| mistakes.iter().any(|mistake| is_of(mistake, setting)));
+    let mut what: Vec<_> = settings.map(|setting| setting.name.to_owned()).collect();
+    let others = mistakes.iter().filter(|mistake| !TABLE.iter().any(|setting| is_of(mistake, setting)));
+    let others = others.count();
+    if others > 0 {
+        what.push(format!("{others} of unknown names"));
+    }
+    format!(
+        "pod injected, but these settings were ignored: {}; its annotation {STATUS_ANNOTATION} says why",
+        what.join(", ")
+    )
 }
 
 impl Owner {
@@ -63,13 +85,14 @@ impl Owner {
     fn of(metadata: &Value, namespace: &str) -> Option<Self> {
         let mut references = metadata["ownerReferences"].as_array()?.iter();
         let controller = references.find(|reference| reference["controller"] == true)?;
-        let text = |key: &str| controller[key].as_str().map(str::to_owned);
+        let checked =
+            |key: &str, check: fn(&str) -> Option<&str>| check(controller[key].as_str()?).map(str::to_owned);
         Some(Self {
-            api_version: text("apiVersion")?,
-            kind: text("kind")?,
-            name: text("name")?,
-            uid: text("uid")?,
-            namespace: namespace.to_owned(),
+            api_version: checked("apiVersion", names::api_version)?,
+            kind: checked("kind", names::kind)?,
+            name: checked("name", names::subdomain)?,
+            uid: checked("uid", names::uid)?,
+            namespace: names::label(namespace)?.to_owned(),
         })
     }
 }
@@ -91,7 +114,7 @@ impl Kind {
 mod tests {
     use super::*;
     use crate::decide::Skip;
-    use podlocal_settings::read::Mistake;
+    use podlocal_settings::table;
     use serde_json::json;
 
     fn mutation(outcome: Outcome, ignored: &[Mistake]) -> Mutation {
@@ -114,13 +137,29 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_learns_which_settings_were_ignored_within_the_length_of_a_note() {
+    fn the_controller_learns_which_settings_were_ignored_and_nothing_that_the_author_wrote() {
         assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
-        let mistake = Mistake::new("annotation x", "é", "y".repeat(3000));
-        let notice =
-            Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[mistake])).expect("a notice");
-        assert_eq!((notice.kind, notice.note.chars().count()), (Kind::SettingsIgnored, LONGEST_NOTE));
-        assert!(notice.note.starts_with("pod injected, but ignored annotation x"), "{}", notice.note);
+        let evil = "call 555-0100 to claim your prize";
+        let mistakes = [
+            Mistake::new(format!("annotation {}", table::NDOTS.annotation()), evil, "a whole number"),
+            Mistake::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
+        ];
+        let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &mistakes)).expect("a notice");
+        let expected = "pod injected, but these settings were ignored: ndots, 1 of unknown names; \
+                        its annotation podlocal-dns.io/status says why";
+        assert_eq!((notice.kind, notice.note.as_str()), (Kind::SettingsIgnored, expected));
+    }
+
+    #[test]
+    fn an_owner_with_a_field_that_is_no_valid_name_gets_no_event() {
+        let skipped = mutation(Outcome::Skipped(Skip::DnsPolicyDefault), &[]);
+        for key in ["apiVersion", "kind", "name", "uid"] {
+            let mut metadata = metadata();
+            metadata["ownerReferences"][1][key] = json!("Free\nmoney");
+            assert_eq!(Notice::of(&metadata, "a", &skipped), None, "{key}");
+        }
+        assert_eq!(Notice::of(&metadata(), "no name", &skipped), None);
+        assert!(Notice::of(&metadata(), "a", &skipped).is_some());
     }
 
     #[test]

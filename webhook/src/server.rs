@@ -1,37 +1,73 @@
 //! The two HTTP services: reviews over TLS, and health and metrics in the clear.
 //!
-//! Only what is no review at all gets an HTTP error: another path or method, another content type, a body above
-//! the limit, a body that does not arrive. The rest is [`admission::review`]'s to answer.
+//! Only what is no review at all gets an HTTP error: another path or method, another content type, a body that no
+//! API server sends, a body that does not arrive. The rest is [`admission::review`]'s to answer.
+//!
+//! What the memory is spent on, of the 128 MiB of the manifests, whoever asks: `webhook/tests/memory.rs` measures it.
+//!
+//! | what | at most | bounded by |
+//! |---|---|---|
+//! | connections: TLS, a request's head, an answer | 45 MiB | [`REVIEWS`], `HEAD`, [`admission::LARGEST_ANSWER`] |
+//! | bodies, unfinished or waiting | 16 MiB | [`REVIEWS`] |
+//! | reading and answering them | 20 MiB | `READING`, [`admission::memory`] |
+//! | everything else | 15 MiB | |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Router, http::HeaderMap};
-use axum_server::Handle;
+use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
 use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::admission::{self, Reviewed, Verdict};
+use crate::admission;
 use crate::cluster::Cluster;
+use crate::connections::{Connections, Limits, Listener, Peer};
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
 use crate::namespaces::Namespaces;
 use crate::readiness::Readiness;
 
-/// The largest review, in bytes. The API server takes objects up to 3 MiB
-/// (`MaxRequestBodyBytes` in `k8s.io/apiserver`); a review wraps one.
-pub const LARGEST_REVIEW: usize = 4 << 20;
+mod body;
+mod log;
+
+use body::Arrived;
+use log::ReviewLog;
+
+/// The largest review that is read, in bytes: what the API server itself takes for a pod (`MaxRequestBodyBytes` in
+/// `k8s.io/apiserver`). A pod that can be stored is smaller, because etcd takes 1.5 MiB. A larger review is answered: its pod
+/// is allowed as it is.
+pub const LARGEST_REVIEW: usize = 3 << 20;
+
+/// The bounds of the port for reviews. All API servers together send a few hundred at a time (each handles 600
+/// requests of all kinds at once: `--max-requests-inflight` and `--max-mutating-requests-inflight`).
+/// Together with the other port's this leaves a few of the 1,024 descriptors that some container runtimes give.
+pub const REVIEWS: Limits = Limits { connections: 800, bytes: 16 << 20 };
+
+/// The bounds of the port for probes and scrapes, which come one by one.
+pub const ADMIN: Limits = Limits { connections: 64, bytes: 0 };
+
+/// The memory that may be used at a time to read and answer reviews, in bytes; further ones wait in order. One of the
+/// largest at a time, or as many usual ones as there are threads.
+const READING: usize = 20 << 20;
+
+/// The longest head of a request, in bytes, and what is read from a connection at once. The API server's has less than 1 KiB.
+const HEAD: usize = 16 << 10;
+
+/// What the kernel keeps of a connection before we read it, and of an answer before the client does, in bytes: it is
+/// charged to the container, too. Twice the largest usual review.
+const SOCKET_BUFFER: u32 = 64 << 10;
 
 /// How long a request may take, from its head to the last byte of its body; the API server waits 5 s
 /// (`timeoutSeconds` in the manifests).
@@ -60,6 +96,24 @@ pub struct Context {
     pub events: Events,
     /// Where reviews are counted.
     pub metrics: Arc<Metrics>,
+    /// Where they are logged.
+    pub log: ReviewLog,
+    /// The memory for reading them.
+    pub reading: Semaphore,
+}
+
+impl Context {
+    /// Of what is known and where it is told.
+    pub fn new(
+        cluster: watch::Receiver<Cluster>,
+        policy: Policy,
+        namespaces: Namespaces,
+        events: Events,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (log, reading) = (ReviewLog::default(), Semaphore::new(READING));
+        Self { cluster, policy, namespaces, events, metrics, log, reading }
+    }
 }
 
 /// Whether the program is about to end. From then on every answer closes its connection: a connection that is kept would
@@ -79,7 +133,6 @@ impl Draining {
 pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
     Router::new()
         .route("/mutate", post(mutate))
-        .layer(DefaultBodyLimit::max(LARGEST_REVIEW))
         .layer(middleware::from_fn(within_deadline))
         .layer(middleware::map_response_with_state(draining, close_when_draining))
         .with_state(context)
@@ -110,31 +163,44 @@ pub fn health(readiness: Readiness) -> Router {
     Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }
 
-async fn mutate(State(context): State<Arc<Context>>, headers: HeaderMap, body: Bytes) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+async fn mutate(
+    State(context): State<Arc<Context>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected application/json\n").into_response();
     }
-    let start = Instant::now();
-    let cluster = context.cluster.borrow().clone();
-    let annotations_of = |namespace: &str| context.namespaces.annotations(namespace);
-    let mut reviewed = admission::review(&body, annotations_of, &cluster, &context.policy);
-    context.metrics.reviewed(&reviewed, start.elapsed());
-    log(&reviewed);
-    if let Some(notice) = reviewed.notice.take() {
-        context.events.tell(notice);
+    let mut holding = peer.guest.begin();
+    match body::read(&head.headers, body, &mut holding).await {
+        Ok(arrived) => answer(&context, &arrived).await,
+        Err(refused) => refused.into_response(),
     }
-    ([(header::CONTENT_TYPE, "application/json")], reviewed.body).into_response()
 }
 
-/// The one line per review.
-fn log(reviewed: &Reviewed) {
-    let Reviewed { verdict, namespace, name, ignored, body: _, notice: _ } = reviewed;
-    let (decision, reason) = verdict.labels();
-    match verdict {
-        Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "review"),
-        Verdict::Failed(_) => tracing::warn!(namespace, name, decision, reason, ignored, "review"),
+/// Answers a review when there is memory for reading it.
+async fn answer(context: &Context, arrived: &Arrived) -> Response {
+    let (Arrived::Whole(bytes) | Arrived::TooLarge(bytes)) = arrived;
+    let memory = u32::try_from(admission::memory(bytes.len()).min(READING)).unwrap_or(u32::MAX);
+    // It is never closed.
+    let _memory = context.reading.acquire_many(memory).await;
+    let start = Instant::now();
+    let mut reviewed = match arrived {
+        Arrived::Whole(body) => {
+            let cluster = context.cluster.borrow().clone();
+            let annotations_of = |namespace: &str| context.namespaces.annotations(namespace);
+            admission::review(body, annotations_of, &cluster, &context.policy)
+        }
+        Arrived::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
+    };
+    context.metrics.reviewed(&reviewed, start.elapsed());
+    context.log.write(&reviewed, &context.namespaces);
+    if let Some(notice) = reviewed.notice.take() {
+        context.events.tell(notice, &context.namespaces);
     }
+    ([(header::CONTENT_TYPE, "application/json")], reviewed.body).into_response()
 }
 
 async fn within_deadline(request: Request, next: Next) -> Response {
@@ -164,6 +230,8 @@ pub fn bind(address: Option<SocketAddr>, port: u16) -> std::io::Result<TcpListen
 fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -171,25 +239,38 @@ fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Serves over TLS until `handle` ends it. Each handshake runs in its own task.
 pub async fn serve_tls(
     listener: TcpListener,
-    tls: rustls::ServerConfig,
+    tls: RustlsConfig,
     router: Router,
-    handle: Handle<SocketAddr>,
+    metrics: Arc<Metrics>,
+    handle: Handle<Peer>,
 ) -> std::io::Result<()> {
-    let acceptor =
-        RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls))).handshake_timeout(HANDSHAKE_DEADLINE);
-    let mut server =
-        axum_server::from_tcp(listener.into_std()?)?.acceptor(acceptor).handle(handle).http1_only();
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(IDLE_DEADLINE);
-    server.serve(router.into_make_service()).await
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_DEADLINE);
+    let refusals = log::Refusals::default();
+    let server = server(listener, Connections::new(REVIEWS, metrics), handle).acceptor(acceptor);
+    let server = server.accept_error_handler(move |peer: Option<&Peer>, error| refusals.write(peer, error));
+    server.serve(router.into_make_service_with_connect_info::<Peer>()).await
 }
 
 /// Serves in the clear until `handle` ends it.
 pub async fn serve_plain(
     listener: TcpListener,
     router: Router,
-    handle: Handle<SocketAddr>,
+    metrics: Arc<Metrics>,
+    handle: Handle<Peer>,
 ) -> std::io::Result<()> {
-    let mut server = axum_server::from_tcp(listener.into_std()?)?.handle(handle).http1_only();
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(IDLE_DEADLINE);
+    let server = server(listener, Connections::new(ADMIN, metrics), handle);
     server.serve(router.into_make_service()).await
+}
+
+/// A server whose connections are bounded in number, and each of them in time and memory.
+fn server(
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    handle: Handle<Peer>,
+) -> Server<Peer, DefaultAcceptor> {
+    let listener = Listener::new(listener, connections);
+    let mut server = Server::from_listener(listener).handle(handle).http1_only();
+    let mut http1 = server.http_builder().http1();
+    http1.timer(TokioTimer::new()).header_read_timeout(IDLE_DEADLINE).max_buf_size(HEAD);
+    server.first_request_timeout(REQUEST_DEADLINE)
 }

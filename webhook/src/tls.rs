@@ -6,7 +6,8 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 /// A certificate or key that cannot be served.
@@ -60,14 +61,23 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     if chain.is_empty() { Err(Error::Empty) } else { Ok(chain) }
 }
 
-/// The server's side of TLS 1.2 and 1.3.
+/// The server's side of TLS 1.2 and 1.3, for clients that `clients` verifies, or for all.
 ///
 /// Only HTTP/1.1 is announced: the API server speaks nothing else to webhooks, so that its requests spread over
-/// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`).
-pub fn server_config(served: Arc<Served>) -> Result<ServerConfig, rustls::Error> {
+/// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API server does not, and one
+/// of a client that is not trusted any more must not be.
+pub fn server_config(
+    served: Arc<Served>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let mut config =
-        builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_cert_resolver(served);
+    let clients = clients.unwrap_or_else(|| Arc::new(NoClientAuth));
+    let mut config = builder
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(served);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, SERVICES};
 use common::{Webhook, eventually, pod, review_of};
-use podlocal_settings::names::SHARED_TIER_LABEL;
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL, SHARED_TIER_LABEL};
 use podlocal_settings::table::{self, Setting};
 use serde_json::{Value, json};
 
@@ -148,8 +148,8 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none() {
-    const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/web/events";
     let cluster = TestCluster::start().await;
+    cluster.api.put_labelled_namespace("web", &json!({INJECT_LABEL: INJECT_ENABLED}));
     let webhook = cluster.launch();
     webhook.wait_until_ready();
     let mut gang = pod();
@@ -163,8 +163,9 @@ async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none
     for _ in 0..50 {
         webhook.review(&review_of(&gang));
     }
-    eventually("an Event is there", || !cluster.api.below(EVENTS).is_empty());
-    let events = cluster.api.below(EVENTS);
+    let events_of_web = || cluster.api.below(&events_of("web"));
+    eventually("an Event is there", || !events_of_web().is_empty());
+    let events = events_of_web();
     assert_eq!(events.len(), 1, "{events:?}");
     let event = &events[0];
     assert_eq!((&event["regarding"]["kind"], &event["regarding"]["name"]), (&json!("Job"), &json!("train")));
@@ -172,6 +173,48 @@ async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none
     assert!(event["note"].as_str().is_some_and(|note| note.contains("dnsPolicy is Default")), "{event}");
     let counted = "podlocal_webhook_events_total{result=\"published\"} 1\n";
     eventually("it is counted", || webhook.admin_page("/metrics").body.contains(counted));
+}
+
+/// Every review here is a forgery: nobody has shown a certificate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_reviews_make_no_event_outside_of_enabled_namespaces_none_of_their_text_and_few_in_all() {
+    let cluster = TestCluster::start().await;
+    let enabled = json!({INJECT_LABEL: INJECT_ENABLED});
+    for namespace in ["kube-system", "kube-node-lease", "default", "web"] {
+        cluster.api.put_labelled_namespace(namespace, &enabled);
+    }
+    cluster.api.put_labelled_namespace("quiet", &json!({}));
+    let webhook = cluster.launch();
+    webhook.wait_until_ready();
+    let evil = "call 555-0100";
+    let forge = |namespace: &str, number: usize| {
+        let owner = json!({"apiVersion": "v1", "kind": "Job", "name": format!("job-{number}"), "uid": "u-1", "controller": true});
+        let mut forged = pod();
+        forged["metadata"]["labels"] = enabled.clone();
+        forged["metadata"]["annotations"] =
+            json!({table::NDOTS.annotation(): evil, format!("podlocal-dns.io/{evil}"): "x"});
+        forged["metadata"]["ownerReferences"] = json!([owner]);
+        let mut review = review_of(&forged);
+        review["request"]["namespace"] = json!(namespace);
+        webhook.review(&review);
+    };
+    // The last namespace's come last: when they are there, the others would be.
+    for namespace in ["kube-system", "kube-node-lease", "default", "quiet", "no-such", "web"] {
+        (0..60).for_each(|number| forge(namespace, number));
+    }
+    eventually("Events are there", || cluster.api.below(&events_of("web")).len() >= 25);
+    for namespace in ["kube-system", "kube-node-lease", "default", "quiet", "no-such"] {
+        assert_eq!(cluster.api.below(&events_of(namespace)), Vec::<Value>::new(), "{namespace}");
+    }
+    let events = cluster.api.below(&events_of("web"));
+    // One more in ten seconds, on a slow machine.
+    assert!(events.len() < 40, "{} Events", events.len());
+    assert!(events.iter().all(|event| !event.to_string().contains(evil)), "{events:?}");
+    assert!(
+        events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 of unknown names"))
+    );
+    let refused = "podlocal_webhook_events_total{result=\"refused\"} 300\n";
+    assert!(webhook.admin_page("/metrics").body.contains(refused));
 }
 
 /// An API server, and how to reach it.
@@ -209,6 +252,11 @@ impl TestCluster {
         let spec = json!({"type": "ClusterIP", "clusterIPs": [address], "ports": ports});
         self.api.put_service(name, &json!({SHARED_TIER_LABEL: label}), &spec);
     }
+}
+
+/// Where the Events of a namespace are.
+fn events_of(namespace: &str) -> String {
+    format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")
 }
 
 /// The `ndots` that a pod of the namespace `web` gets.

@@ -43,6 +43,20 @@ fn every_golden_pod_becomes_what_is_expected() {
 }
 
 #[test]
+fn a_review_reads_every_field_that_decides() {
+    for case in cases() {
+        let once = case.review(&case.input).pod;
+        assert_eq!(once, case.mutated_as_a_whole(&case.input), "{}", case.name());
+        // The proxy is there, and another webhook has put a container before it.
+        let mut later = once;
+        if let Some(containers) = later["spec"]["initContainers"].as_array_mut() {
+            containers.insert(0, json!({"name": "other", "image": "other"}));
+        }
+        assert_eq!(case.review(&later).pod, case.mutated_as_a_whole(&later), "{}", case.name());
+    }
+}
+
+#[test]
 fn a_second_review_changes_nothing() {
     for case in cases() {
         let once = case.review(&case.input).pod;

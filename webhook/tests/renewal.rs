@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
@@ -187,22 +188,18 @@ impl Replica {
     fn serve(served: Arc<Served>) -> Self {
         let metrics = Arc::new(Metrics::new());
         let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
-        let context = Context {
-            cluster: watch::channel(Cluster::new(&flags, "")).1,
-            policy: Policy { image: "sidecar:test".to_owned(), defaults: Vec::new() },
-            namespaces: Namespaces::default(),
-            events: Events::none(metrics.clone()),
-            metrics,
-        };
+        let context = Context::new(
+            watch::channel(Cluster::new(&flags, "")).1,
+            Policy { image: "sidecar:test".to_owned(), defaults: Vec::new() },
+            Namespaces::default(),
+            Events::none(metrics.clone()),
+            metrics.clone(),
+        );
         let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
         let address = listener.local_addr().expect("an address");
-        let tls = tls::server_config(served).expect("TLS");
-        tokio::spawn(server::serve_tls(
-            listener,
-            tls,
-            server::reviews(Arc::new(context), server::Draining::default()),
-            Handle::new(),
-        ));
+        let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served, None).expect("TLS")));
+        let router = server::reviews(Arc::new(context), server::Draining::default());
+        tokio::spawn(server::serve_tls(listener, tls, router, metrics, Handle::new()));
         Self { address, _mounted: None }
     }
 }

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use common::{Webhook, answer, connect, head, pod, program, review_of};
 use nix::sys::signal::Signal;
 use podlocal_webhook::certificates::Identity;
+use podlocal_webhook::server::LARGEST_REVIEW;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
@@ -51,10 +52,42 @@ fn what_is_no_review_at_all_gets_an_http_error() {
     assert_eq!(webhook.post("/mutate", "text/plain", b"{}").status, 415);
     let get = common::request(webhook.connect(), &head("GET", "/mutate", "application/json", 0), b"");
     assert_eq!(get.status, 405);
-    let large = vec![b' '; podlocal_webhook::server::LARGEST_REVIEW + 1];
-    assert_eq!(webhook.post("/mutate", "application/json", &large).status, 413);
+    let head = head("POST", "/mutate", "application/json", 1 << 30);
+    assert_eq!(common::request(webhook.connect(), &head, b"").status, 413);
     // And it goes on.
     assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
+}
+
+#[test]
+fn a_pod_that_is_too_large_is_allowed_with_a_warning_and_counted() {
+    let webhook = Webhook::start(&[]);
+    let mut long = pod();
+    long["metadata"]["annotations"] = json!({"example.com/x": "x".repeat(LARGEST_REVIEW)});
+    let mut many = pod();
+    many["spec"]["initContainers"] = json!([{"name": "a", "env": vec![json!({}); 100_000]}]);
+    for (pod, reason) in [(long, "more than 3 MiB"), (many, "more than 2 MiB of memory")] {
+        let response = webhook.review(&review_of(&pod));
+        assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
+        assert!(response.get("patch").is_none());
+        let warning = response["warnings"][0].as_str().expect("a warning");
+        assert!(warning.contains("the pod is too large") && warning.contains(reason), "{warning}");
+        webhook.log_line("reason=\"too_large\"");
+    }
+    let counted = "podlocal_webhook_reviews_total{decision=\"failed\",reason=\"too_large\"} 2\n";
+    assert!(webhook.admin_page("/metrics").body.contains(counted));
+}
+
+#[test]
+fn a_forged_review_writes_no_line_of_its_own_into_the_log_and_no_flood_of_lines() {
+    let webhook = Webhook::start(&[]);
+    let mut forged = review_of(&pod());
+    forged["request"]["namespace"] = json!("web\n2026 INFO all is well \u{1b}[31m");
+    forged["request"]["object"]["metadata"] = json!({"name": "a decision=\"injected\""});
+    webhook.review(&forged);
+    let line = webhook.log_line("review");
+    assert!(line.contains("namespace=\"\" name=\"\""), "{line}");
+    let page = webhook.admin_page("/metrics").body;
+    assert!(!page.contains("all is well"), "{page}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
     assert_eq!(*options, json!([{ "name": "ndots", "value": "2" }]));
     eventually("an Event names the invalid annotation", async || {
         let notes = event_notes(&namespace, SETTINGS_IGNORED).await?;
-        Ok(notes.iter().any(|note| note.contains(mistake)).then_some(()))
+        Ok(notes.iter().any(|note| note.contains("ignored: ndots;")).then_some(()))
     })
     .await?;
     namespace.ready("tuned").await.tried(|| format!("starting a pod that resolves {NAMES:?}"))?;
@@ -112,24 +112,28 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
 /// The Event of a pod that is created afterwards proves that the one of the dry run would have been there by then.
 async fn a_dry_run_returns_the_injected_pod_and_leaves_no_trace(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
-    let tuned = async |name: &str, ndots: &str| {
+    let tuned = async |name: &str, setting: &str| {
         let mut pod = resolving_pod(name);
-        pod["metadata"]["annotations"] = json!({ "podlocal-dns.io/ndots": ndots });
+        pod["metadata"]["annotations"] = json!({ format!("podlocal-dns.io/{setting}"): "nonsense" });
         pod["metadata"]["ownerReferences"] = controlled(namespace, name).await?;
         // Nobody schedules it: what is looked at is its admission.
         pod["spec"]["schedulerName"] = json!("nobody");
         Ok::<_, Failure>(pod)
     };
-    let shown = namespace.apply_with(tuned("shown", "in a dry run").await?, "dryRun=All").await?;
+    let shown = namespace.apply_with(tuned("shown", "ndots").await?, "dryRun=All").await?;
     assert_injected(&shown.object);
-    assert!(shown.warnings.iter().any(|warning| warning.contains("in a dry run")), "{:?}", shown.warnings);
-    namespace.apply(tuned("stored", "in earnest").await?).await?;
+    assert!(
+        shown.warnings.iter().any(|warning| warning.contains("podlocal-dns.io/ndots")),
+        "{:?}",
+        shown.warnings
+    );
+    namespace.apply(tuned("stored", "cache-size").await?).await?;
     let notes = eventually("the Event of the pod that was stored", async || {
         let notes = event_notes(namespace, SETTINGS_IGNORED).await?;
         Ok((!notes.is_empty()).then_some(notes))
     })
     .await?;
-    assert!(notes.len() == 1 && notes[0].contains("in earnest"), "{notes:?}");
+    assert!(notes.len() == 1 && notes[0].contains("ignored: cache-size;"), "{notes:?}");
     let pods = namespace.pods("").await?;
     assert_eq!(pods.iter().map(name_of).collect::<Vec<_>>(), ["stored"]);
     Ok(())

@@ -17,34 +17,7 @@ use crate::{dns, offline, yaml};
 
 /// Reads the documents, and says what would become of them.
 pub fn run(settings: &Check) -> Result<Report, Error> {
-    let mut unreadable = Vec::new();
-    let mut documents = Vec::new();
-    let mut names = Vec::new();
-    for file in &settings.files {
-        let name = if offline::is_standard_input(file) {
-            "standard input".to_owned()
-        } else {
-            file.display().to_string()
-        };
-        let text = offline::read(file).map_err(|error| error.to_string());
-        match text.and_then(|text| values(&text)) {
-            Ok(values) => {
-                let wrong = values.iter().enumerate().filter_map(|(index, value)| {
-                    let error = offline::expect_objects(value).err()?;
-                    Some(format!("{name}: document {}: {error}", index + 1))
-                });
-                unreadable.extend(wrong);
-                documents.extend(values);
-            }
-            Err(error) => unreadable.push(format!("{name}: {error}")),
-        }
-        names.push(name);
-    }
-    if !unreadable.is_empty() {
-        let next = "correct or leave out what is named, and run the same again";
-        return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
-    }
-
+    let (names, documents) = read(settings)?;
     let number = documents.len();
     let objects = templates::objects(documents);
     let mut notes = Vec::new();
@@ -127,6 +100,38 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         has_tier: !context.cluster.told_tier().is_empty(),
         as_if_enabled: settings.as_if_enabled,
     })
+}
+
+/// The names of the files, and every document in them.
+fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
+    let mut unreadable = Vec::new();
+    let mut documents = Vec::new();
+    let mut names = Vec::new();
+    for file in &settings.files {
+        let name = if offline::is_standard_input(file) {
+            "standard input".to_owned()
+        } else {
+            file.display().to_string()
+        };
+        let text = offline::read(file).map_err(|error| error.to_string());
+        match text.and_then(|text| values(&text)) {
+            Ok(values) => {
+                let wrong = values.iter().enumerate().filter_map(|(index, value)| {
+                    let error = offline::expect_objects(value).err()?;
+                    Some(format!("{name}: document {}: {error}", index + 1))
+                });
+                unreadable.extend(wrong);
+                documents.extend(values);
+            }
+            Err(error) => unreadable.push(format!("{name}: {error}")),
+        }
+        names.push(name);
+    }
+    if !unreadable.is_empty() {
+        let next = "correct or leave out what is named, and run the same again";
+        return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
+    }
+    Ok((names, documents))
 }
 
 fn values(text: &str) -> Result<Vec<Value>, String> {

@@ -148,6 +148,14 @@ impl ApiServer {
         );
     }
 
+    pub(crate) fn put_labelled_namespace(&self, name: &str, labels: &Value) {
+        let metadata = json!({"name": name, "labels": labels});
+        self.put(
+            &format!("{NAMESPACES}/{name}"),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+        );
+    }
+
     /// Puts a Service there, as the API server gives it.
     pub(crate) fn put_service(&self, name: &str, labels: &Value, spec: &Value) {
         let metadata = json!({"name": name, "namespace": "default", "labels": labels});

@@ -10,8 +10,9 @@ use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_webhook::admission::{self, Verdict};
 use podlocal_webhook::cluster::{Cluster, Tier, Version};
+use podlocal_webhook::decide::Namespace;
 use podlocal_webhook::limits::Limits;
-use podlocal_webhook::mutate::{Outcome, Policy};
+use podlocal_webhook::mutate::{Outcome, Policy, mutate};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
@@ -71,6 +72,14 @@ impl Case {
             None if path.exists() => fs::remove_file(path).expect("removes"),
             None => {}
         }
+    }
+
+    /// The pod after the same decision about all of it, where a review reads only the fields that it needs.
+    pub(crate) fn mutated_as_a_whole(&self, pod: &Value) -> Value {
+        let name = self.setup["namespace"].as_str().unwrap_or("team-a").to_owned();
+        let annotations = self.setup["namespace-annotations"].as_object().cloned().unwrap_or_default();
+        let namespace = Namespace { name, annotations };
+        mutate(pod, &namespace, &self.cluster(), &self.policy()).expect("a pod").pod
     }
 
     /// Sends the pod through a review and applies the patch, as the API server does.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod api_server;
+pub(crate) mod bodies;
 pub(crate) mod golden;
 pub(crate) mod kustomize;
 
@@ -145,8 +146,7 @@ impl Webhook {
 
     /// A connection that trusts the CA that the program wrote.
     pub(crate) fn connect(&self) -> Connection {
-        let ca = CertificateDer::from_pem_file(&self.ca).expect("a CA");
-        connect(self.address, &ca)
+        connect(self.address, &self.authority())
     }
 
     pub(crate) fn post(&self, path: &str, kind: &str, body: &[u8]) -> Answer {
@@ -164,6 +164,20 @@ impl Webhook {
 
     pub(crate) fn admin_page(&self, path: &str) -> Answer {
         get(TcpStream::connect(self.admin).expect("connects"), path)
+    }
+
+    /// The most memory that it has had, in MiB (proc_pid_status(5)).
+    pub(crate) fn most_memory(&self) -> usize {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        let kibibytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kibibytes / 1024
+    }
+
+    /// The authority of its own certificate.
+    pub(crate) fn authority(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(&self.ca).expect("a CA")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -64,6 +64,10 @@ pub(super) const REVIEWS: Row = Row {
                     "checks of cluster DNS",
                 ),
                 line("sum(rate(podlocal_webhook_ignored_settings_total[R]))", "ignored settings"),
+                line(
+                    "sum by (reason) (rate(podlocal_webhook_closed_connections_total[R]))",
+                    "closed: too many {{reason}}",
+                ),
             ],
         },
         Panel {

@@ -1,0 +1,369 @@
+//! The bytes of a review -> the fields that decide about its pod, within a bound on memory. Pure.
+//!
+//! A JSON tree takes up to a hundred times the bytes that it was read from. So only the fields below are stored, the
+//! rest is skipped, and what is stored is charged to a budget before it is allocated.
+
+use std::fmt;
+
+use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers with
+/// resources, ports and probes takes a third of it; a pod of the API server's largest size that is made of nothing but
+/// such fields is not injected.
+pub const MOST_STORED: usize = 2 << 20;
+
+/// What a member of an object takes beside its texts, a bucket of the map that keeps the order and its index, at the
+/// moment when the map grows and both the old and the new one exist.
+const MEMBER: usize = 512;
+
+/// What an element of an array takes, at that moment.
+const ELEMENT: usize = 3 * size_of::<Value>();
+
+/// What an object or array takes beside its members, and a text beside its characters.
+const CONTAINER: usize = 4 * size_of::<Value>();
+const TEXT: usize = 32;
+
+/// Which parts of a value are stored. Of a value that has another shape than expected, its kind and, if it is a
+/// scalar, the value itself.
+enum Stored {
+    Whole,
+    /// The members of these names.
+    Members(&'static [(&'static str, Stored)]),
+    /// The annotations that this program reads.
+    Annotations,
+    /// The same of each element.
+    Each(&'static Stored),
+}
+
+use Stored::{Annotations, Each, Members, Whole};
+
+/// Everything that `admission` and what is below it read. A field that is missing here is absent for them: a test holds
+/// the golden pods against the whole tree, and so does the fuzz target `review`.
+const REVIEW: Stored = Members(&[
+    ("apiVersion", Whole),
+    ("kind", Whole),
+    (
+        "request",
+        Members(&[
+            ("uid", Whole),
+            ("kind", Members(&[("kind", Whole)])),
+            ("name", Whole),
+            ("namespace", Whole),
+            ("operation", Whole),
+            ("dryRun", Whole),
+            ("object", Members(&[("metadata", METADATA), ("spec", SPEC)])),
+        ]),
+    ),
+]);
+
+const METADATA: Stored = Members(&[
+    ("name", Whole),
+    ("generateName", Whole),
+    ("labels", Members(&[(INJECT_LABEL, Whole)])),
+    ("annotations", Annotations),
+    (
+        "ownerReferences",
+        Each(&Members(&[
+            ("apiVersion", Whole),
+            ("kind", Whole),
+            ("name", Whole),
+            ("uid", Whole),
+            ("controller", Whole),
+        ])),
+    ),
+]);
+
+const SPEC: Stored = Members(&[
+    ("containers", Each(&CONTAINER_FIELDS)),
+    ("initContainers", Each(&INIT_CONTAINER_FIELDS)),
+    ("hostNetwork", Whole),
+    ("dnsPolicy", Whole),
+    ("dnsConfig", Whole),
+    ("resources", Whole),
+    ("os", Members(&[("name", Whole)])),
+    ("nodeSelector", Members(&[("kubernetes.io/os", Whole)])),
+    ("securityContext", Members(&[("sysctls", Each(&Members(&[("name", Whole), ("value", Whole)])))])),
+]);
+
+const PORTS: Stored = Each(&Members(&[("containerPort", Whole)]));
+
+const CONTAINER_FIELDS: Stored = Members(&[("name", Whole), ("ports", PORTS), ("resources", Whole)]);
+
+/// The variables are those of our own container, when it is there already.
+const INIT_CONTAINER_FIELDS: Stored = Members(&[
+    ("name", Whole),
+    ("restartPolicy", Whole),
+    ("ports", PORTS),
+    ("resources", Whole),
+    ("env", Whole),
+]);
+
+/// What was read of a review.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// The stored fields; after a failure those before it. The API server writes the uid first.
+    pub(super) review: Value,
+    /// Whether that is all.
+    pub(super) result: Result<(), Error>,
+}
+
+/// Why a review was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// It is not valid JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// The fields that have to be stored take more than [`MOST_STORED`].
+    #[error("what decides about it takes more than {} MiB of memory", MOST_STORED >> 20)]
+    TooLarge,
+}
+
+/// Reads a review.
+pub(super) fn read(body: &[u8]) -> Read {
+    let (mut review, mut budget) = (Value::Null, Budget { left: MOST_STORED, is_exceeded: false });
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let place = Place { stored: &REVIEW, into: &mut review, budget: &mut budget };
+    let result = place.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    let result =
+        result.map_err(|error| if budget.is_exceeded { Error::TooLarge } else { Error::Json(error) });
+    Read { review, result }
+}
+
+struct Budget {
+    left: usize,
+    is_exceeded: bool,
+}
+
+impl Budget {
+    fn charge<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.is_exceeded |= bytes > self.left;
+        self.left = self.left.saturating_sub(bytes);
+        if self.is_exceeded { Err(E::custom("too large")) } else { Ok(()) }
+    }
+}
+
+/// Where a value goes, so that what was stored before a failure stays.
+struct Place<'a> {
+    stored: &'static Stored,
+    into: &'a mut Value,
+    budget: &'a mut Budget,
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        *self.into = Value::Bool(value);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        *self.into = Value::from(value);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        *self.into = Value::from(value);
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        *self.into = Number::from_f64(value).map_or(Value::Null, Value::Number);
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        self.budget.charge(text.len() + TEXT)?;
+        *self.into = Value::String(text.to_owned());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let of_element = match self.stored {
+            Whole => Some(&Whole),
+            Each(stored) => Some(*stored),
+            Members(_) | Annotations => None,
+        };
+        *self.into = Value::Array(Vec::new());
+        let (Value::Array(array), Some(stored)) = (self.into, of_element) else {
+            while elements.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        };
+        self.budget.charge(CONTAINER)?;
+        loop {
+            let mut element = Value::Null;
+            let place = Place { stored, into: &mut element, budget: self.budget };
+            if elements.next_element_seed(place)?.is_none() {
+                return Ok(());
+            }
+            self.budget.charge(ELEMENT)?;
+            array.push(element);
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        *self.into = Value::Object(Map::new());
+        let Value::Object(object) = self.into else { return Ok(()) };
+        self.budget.charge(CONTAINER)?;
+        while let Some(name) = members.next_key_seed(Name { stored: self.stored, budget: self.budget })? {
+            let Some((name, stored)) = name else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            // The last of several members of one name holds, as in every reader that we know.
+            let into = object.entry(name).or_insert(Value::Null);
+            *into = Value::Null;
+            members.next_value_seed(Place { stored, into, budget: self.budget })?;
+        }
+        Ok(())
+    }
+}
+
+/// A member's name, if the member is stored.
+struct Name<'a> {
+    stored: &'static Stored,
+    budget: &'a mut Budget,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<(String, &'static Stored)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<(String, &'static Stored)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a member's name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        let stored = match self.stored {
+            Whole => Some(&Whole),
+            Members(members) => members.iter().find(|(member, _)| *member == name).map(|(_, stored)| stored),
+            Annotations if name.starts_with(ANNOTATION_PREFIX) || name == MIRROR_ANNOTATION => Some(&Whole),
+            Annotations | Each(_) => None,
+        };
+        let Some(stored) = stored else { return Ok(None) };
+        self.budget.charge(name.len() + TEXT + MEMBER)?;
+        Ok(Some((name.to_owned(), stored)))
+    }
+}
+
+/// The annotation of the mirror of a static pod.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_that_decide_are_stored_and_others_are_not() {
+        let env = json!([{"name": "A", "value": "1"}]);
+        let body = json!({
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "u-1",
+                "userInfo": {"groups": ["a"]},
+                "object": {
+                    "metadata": {
+                        "labels": {"app": "web", INJECT_LABEL: "enabled"},
+                        "annotations": {"other.example/x": "1", "podlocal-dns.io/ndots": "3"},
+                        "managedFields": [{"manager": "kubectl"}],
+                    },
+                    "spec": {
+                        "containers": [{"name": "app", "env": env, "ports": [{"name": "web", "containerPort": 80}]}],
+                        "initContainers": [{"name": "a", "env": env}],
+                        "volumes": [{}],
+                    },
+                },
+            },
+        });
+        let Read { review, result } = read(body.to_string().as_bytes());
+        assert!(result.is_ok());
+        let object = json!({
+            "metadata": {"labels": {INJECT_LABEL: "enabled"}, "annotations": {"podlocal-dns.io/ndots": "3"}},
+            "spec": {
+                "containers": [{"name": "app", "ports": [{"containerPort": 80}]}],
+                "initContainers": [{"name": "a", "env": env}],
+            },
+        });
+        let expected = json!({"kind": "AdmissionReview", "request": {"uid": "u-1", "object": object}});
+        assert_eq!(review, expected);
+    }
+
+    #[test]
+    fn a_value_of_another_shape_keeps_its_kind() {
+        let spec = json!({"containers": {"a": 1}, "os": [1, 2], "securityContext": 7, "nodeSelector": "x"});
+        let Read { review, result } =
+            read(json!({"request": {"object": {"spec": spec}}}).to_string().as_bytes());
+        assert!(result.is_ok());
+        let expected = json!({"containers": {}, "os": [], "securityContext": 7, "nodeSelector": "x"});
+        assert_eq!(review["request"]["object"]["spec"], expected);
+    }
+
+    #[test]
+    fn the_last_of_two_members_of_one_name_holds() {
+        let Read { review, .. } = read(br#"{"kind": {"a": 1}, "apiVersion": "v1", "kind": [2]}"#);
+        assert_eq!(review, json!({"kind": [2], "apiVersion": "v1"}));
+    }
+
+    #[test]
+    fn what_was_stored_before_a_failure_stays() {
+        for rest in ["", "]", r#""namespace": "#] {
+            let Read { review, result } = read(format!(r#"{{"request": {{"uid": "u-1", {rest}"#).as_bytes());
+            assert!(matches!(result, Err(Error::Json(_))), "{rest}");
+            assert_eq!(review["request"]["uid"], "u-1", "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_would_take_more_than_the_budget_is_too_large_and_what_is_skipped_takes_nothing() {
+        let of_spec =
+            |spec: &str| format!(r#"{{"request": {{"uid": "u-1", "object": {{"spec": {{{spec}}}}}}}}}"#);
+        let many = |what: &str| vec![what; 300_000].join(",");
+        for spec in [
+            format!(r#""containers": [{}]"#, many("{}")),
+            format!(r#""dnsConfig": [{}]"#, many("1")),
+            format!(r#""initContainers": [{{"env": [{}]}}]"#, many("{}")),
+            format!(r#""dnsPolicy": "{}""#, "x".repeat(MOST_STORED)),
+        ] {
+            let Read { review, result } = read(of_spec(&spec).as_bytes());
+            assert!(matches!(result, Err(Error::TooLarge)), "{}", &spec[..40]);
+            assert_eq!(review["request"]["uid"], "u-1");
+        }
+        let amounts = r#"{"cpu": "1", "memory": "1Gi"}"#;
+        let usual = format!(
+            r#"{{"name": "app", "ports": [{{"containerPort": 80}}], "resources": {{"limits": {amounts}, "requests": {amounts}}}}}"#
+        );
+        for spec in [
+            format!(r#""containers": [{}]"#, vec![usual; 200].join(",")),
+            format!(r#""containers": [{{"name": "app", "env": [{}]}}]"#, many("{}")),
+            format!(r#""volumes": [{}], "containers": []"#, many(r#"{"name": "x"}"#)),
+        ] {
+            assert!(read(of_spec(&spec).as_bytes()).result.is_ok(), "{}", &spec[..40]);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Who is connected, and how many bytes of their requests are held: both bounded, over all clients.
+//!
+//! Whoever reaches the port can open connections and leave requests unfinished. When there is no room left, the
+//! connection goes that has been unfinished the longest: a review of the API server arrives within milliseconds, so
+//! it is never that one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use crate::metrics::{Closed, Metrics};
+
+mod listener;
+
+pub use listener::{Listener, Peer, Stream};
+
+/// A request that holds no more than this never waits for room: somebody else goes at once. Nearly all reviews are smaller.
+const SMALL: usize = 256 << 10;
+
+/// How long a request may be unfinished before it goes for one that is not small. Less than half of the API server's
+/// patience (`timeoutSeconds` in the manifests); many large ones at a time wait for each other.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a request that waits for room looks whether another's time is over.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The bounds of one port.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most connections, those in the TLS handshake included.
+    pub connections: usize,
+    /// The most bytes of request bodies.
+    pub bytes: usize,
+}
+
+/// The connections of one port.
+#[derive(Debug)]
+pub struct Connections {
+    table: Mutex<Table>,
+    /// A connection or bytes have become free, or a connection was told to go.
+    changed: Notify,
+    metrics: Arc<Metrics>,
+}
+
+/// A connection's place in the table; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Guest {
+    id: u64,
+    door: Arc<Door>,
+    connections: Arc<Connections>,
+}
+
+/// A request whose bytes are held; they are free again when this is dropped.
+#[derive(Debug)]
+pub struct Holding<'a>(&'a Guest);
+
+/// The connection was closed, so that others find room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Evicted;
+
+/// How a connection learns that it has to go.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    is_closed: AtomicBool,
+    waker: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct Table {
+    limits: Limits,
+    entries: BTreeMap<u64, Entry>,
+    next: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    source: IpAddr,
+    state: State,
+    /// Since when it is in this state.
+    since: Instant,
+    bytes: usize,
+    door: Arc<Door>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// We wait for the client: for its handshake, a request, the rest of one, or until it has read the answer.
+    Unfinished,
+    /// The client waits for us.
+    Whole,
+    /// It was told to go.
+    Evicted,
+}
+
+/// What becomes of who asks for room.
+#[derive(Debug, PartialEq, Eq)]
+enum Room<T> {
+    Found(T),
+    /// Somebody else will make some soon; this many were told to.
+    Soon(usize),
+    /// The one that asks has to go itself.
+    Evicted,
+}
+
+impl Connections {
+    /// No connections yet.
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        let table = Table { limits, entries: BTreeMap::new(), next: 0, bytes: 0 };
+        Arc::new(Self { table: Mutex::new(table), changed: Notify::new(), metrics })
+    }
+
+    /// Waits until there is room for a connection of `source`.
+    pub(crate) async fn admit(self: &Arc<Self>, source: IpAddr) -> Guest {
+        let (id, door) = loop {
+            let changed = self.changed.notified();
+            match self.table().admit(source, Instant::now()) {
+                Room::Found(found) => break found,
+                Room::Soon(evicted) => self.told_to_go(Closed::TooManyConnections, evicted),
+                Room::Evicted => {}
+            }
+            changed.await;
+        };
+        Guest { id, door, connections: self.clone() }
+    }
+
+    fn told_to_go(&self, why: Closed, evicted: usize) {
+        if evicted > 0 {
+            self.metrics.closed(why, evicted);
+            // Who waits for bytes may have been told to go.
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guest {
+    /// A request begins.
+    pub fn begin(&self) -> Holding<'_> {
+        self.set(State::Unfinished);
+        Holding(self)
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    fn set(&self, state: State) {
+        self.connections.table().set(self.id, state, Instant::now());
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.connections.table().remove(self.id);
+        self.connections.changed.notify_waiters();
+    }
+}
+
+impl Holding<'_> {
+    /// Waits until the request may hold that many bytes more.
+    ///
+    /// # Errors
+    /// When it has been unfinished for longer than all others, and there is no room.
+    pub async fn grow(&mut self, bytes: usize) -> Result<(), Evicted> {
+        let connections = &self.0.connections;
+        loop {
+            let changed = connections.changed.notified();
+            let room = connections.table().grow(self.0.id, bytes, Instant::now());
+            match room {
+                Room::Found(()) => return Ok(()),
+                Room::Soon(evicted) => connections.told_to_go(Closed::TooManyBytes, evicted),
+                Room::Evicted => {
+                    connections.told_to_go(Closed::TooManyBytes, 1);
+                    return Err(Evicted);
+                }
+            }
+            let _ = tokio::time::timeout(LOOK, changed).await;
+        }
+    }
+
+    /// It holds that many bytes only.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.0.connections.table().shrink(self.0.id, bytes);
+        self.0.connections.changed.notify_waiters();
+    }
+
+    /// The request is whole: it is answered, whatever happens.
+    pub fn is_whole(&mut self) {
+        self.0.set(State::Whole);
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.set(State::Unfinished);
+        self.shrink_to(0);
+    }
+}
+
+impl Door {
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether the connection has to go; its task is woken when that becomes so.
+    fn is_closed(&self, context: &Context<'_>) -> bool {
+        self.waker.register(context.waker());
+        self.is_closed.load(Ordering::Acquire)
+    }
+}
+
+impl Table {
+    /// Room for a connection. When there is none, the source with the most connections loses the one that has been unfinished the
+    /// longest: it pays for what it takes, and the others do not notice.
+    fn admit(&mut self, source: IpAddr, now: Instant) -> Room<(u64, Arc<Door>)> {
+        if self.entries.len() < self.limits.connections {
+            let (id, door) = (self.next, Arc::<Door>::default());
+            let state = State::Unfinished;
+            self.entries.insert(id, Entry { source, state, since: now, bytes: 0, door: door.clone() });
+            self.next += 1;
+            return Room::Found((id, door));
+        }
+        let staying = || self.entries.iter().filter(|(_, entry)| entry.state != State::Evicted);
+        if staying().count() < self.limits.connections {
+            return Room::Soon(0);
+        }
+        let mut of_source = HashMap::new();
+        for (_, entry) in staying() {
+            *of_source.entry(entry.source).or_insert(0_usize) += 1;
+        }
+        let unfinished = staying().filter(|(_, entry)| entry.state == State::Unfinished);
+        let first = unfinished
+            .min_by_key(|(_, entry)| (std::cmp::Reverse(of_source.get(&entry.source).copied()), entry.since));
+        match first.map(|(id, _)| *id) {
+            Some(id) => {
+                self.evict(id);
+                Room::Soon(1)
+            }
+            None => Room::Soon(0),
+        }
+    }
+
+    /// Room for more bytes of a request. When there is none, those requests go that have been unfinished the longest, until
+    /// there will be enough; for one that is not small only those whose time is over.
+    fn grow(&mut self, id: u64, bytes: usize, now: Instant) -> Room<()> {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.state != State::Evicted) else {
+            return Room::Evicted;
+        };
+        if self.bytes + bytes <= self.limits.bytes {
+            self.bytes += bytes;
+            entry.bytes += bytes;
+            return Room::Found(());
+        }
+        let grace = if entry.bytes + bytes <= SMALL { Duration::ZERO } else { GRACE };
+        let mut evicted = 0;
+        loop {
+            let of_evicted = self.entries.values().filter(|entry| entry.state == State::Evicted);
+            let leaving: usize = of_evicted.map(|entry| entry.bytes).sum();
+            if self.bytes + bytes <= self.limits.bytes + leaving {
+                return Room::Soon(evicted);
+            }
+            let unfinished = self.entries.iter().filter(|(_, entry)| {
+                entry.state == State::Unfinished && entry.bytes > 0 && now - entry.since >= grace
+            });
+            match unfinished.min_by_key(|(_, entry)| entry.since).map(|(first, _)| *first) {
+                Some(first) if first == id => {
+                    self.evict(id);
+                    return Room::Evicted;
+                }
+                Some(first) => self.evict(first),
+                // The others are being answered, or have some time left.
+                None => return Room::Soon(evicted),
+            }
+            evicted += 1;
+        }
+    }
+
+    fn shrink(&mut self, id: u64, bytes: usize) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let less = entry.bytes.saturating_sub(bytes);
+            entry.bytes -= less;
+            self.bytes -= less;
+        }
+    }
+
+    fn set(&mut self, id: u64, state: State, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.state != State::Evicted) {
+            (entry.state, entry.since) = (state, now);
+        }
+    }
+
+    fn evict(&mut self, id: u64) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.state = State::Evicted;
+            entry.door.close();
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+/// The source of a connection: an IPv4 client of a socket for both families is that IPv4 client.
+fn source(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Who goes when there is no room.
+
+use std::time::Duration;
+
+use super::*;
+
+fn table(connections: usize, bytes: usize) -> Table {
+    Table { limits: Limits { connections, bytes }, entries: BTreeMap::new(), next: 0, bytes: 0 }
+}
+
+fn client(number: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, number])
+}
+
+fn admitted(table: &mut Table, source: u8, now: Instant) -> u64 {
+    match table.admit(client(source), now) {
+        Room::Found((id, _)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn evicted(table: &Table) -> Vec<u64> {
+    let evicted = table.entries.iter().filter(|(_, entry)| entry.state == State::Evicted);
+    evicted.map(|(id, _)| *id).collect()
+}
+
+#[test]
+fn the_source_with_the_most_connections_loses_its_oldest_and_nobody_else_does() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut table = table(4, 0);
+    let server = admitted(&mut table, 1, at(0));
+    let flood: Vec<_> = (1..4).map(|second| admitted(&mut table, 2, at(second))).collect();
+    assert_eq!(table.admit(client(3), at(4)).map_found(), Room::Soon(1));
+    assert_eq!(evicted(&table), [flood[0]]);
+    assert_eq!(table.admit(client(3), at(4)).map_found(), Room::Soon(0), "it is on its way out");
+    table.remove(flood[0]);
+    admitted(&mut table, 3, at(5));
+    // A request that has just begun makes a connection young again.
+    table.set(flood[1], State::Unfinished, at(6));
+    table.admit(client(3), at(7));
+    assert_eq!(evicted(&table), [flood[2]]);
+    assert!(table.entries.contains_key(&server));
+}
+
+#[test]
+fn who_waits_for_our_answer_never_goes() {
+    let now = Instant::now();
+    let mut table = table(2, 100);
+    let ids = [admitted(&mut table, 1, now), admitted(&mut table, 1, now)];
+    for id in ids {
+        assert_eq!(table.grow(id, 50, now), Room::Found(()));
+        table.set(id, State::Whole, now);
+    }
+    assert_eq!(table.admit(client(2), now).map_found(), Room::Soon(0));
+    assert_eq!(table.grow(ids[0], 1, now), Room::Soon(0));
+    assert!(evicted(&table).is_empty());
+    table.set(ids[1], State::Unfinished, now);
+    assert_eq!(table.admit(client(2), now).map_found(), Room::Soon(1));
+    assert_eq!(evicted(&table), [ids[1]]);
+}
+
+#[test]
+fn bytes_are_taken_from_whoever_is_unfinished_the_longest() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut table = table(10, 100);
+    let silent = admitted(&mut table, 1, at(0));
+    let old: Vec<_> = (1..4).map(|second| admitted(&mut table, 2, at(second))).collect();
+    for id in &old {
+        assert_eq!(table.grow(*id, 30, at(9)), Room::Found(()));
+    }
+    let new = admitted(&mut table, 3, at(9));
+    assert_eq!(table.grow(new, 10, at(9)), Room::Found(()));
+    assert_eq!(table.grow(new, 50, at(9)), Room::Soon(2));
+    assert_eq!(evicted(&table), old[..2], "those and no more; not who holds nothing: {silent}");
+    assert_eq!(table.grow(new, 50, at(9)), Room::Soon(0), "they are on their way out");
+    table.remove(old[0]);
+    table.remove(old[1]);
+    assert_eq!(table.grow(new, 50, at(9)), Room::Found(()));
+    assert_eq!(table.bytes, 90);
+    assert_eq!(table.grow(old[2], 20, at(9)), Room::Evicted, "it is the oldest itself");
+    table.shrink(new, 5);
+    table.remove(old[2]);
+    assert_eq!(table.bytes, 5);
+    table.remove(new);
+    assert_eq!((table.bytes, table.entries.len()), (0, 1));
+}
+
+#[test]
+fn a_large_request_waits_until_the_time_of_another_is_over_and_a_small_one_does_not() {
+    let start = Instant::now();
+    let mut table = table(10, 4 * SMALL);
+    let [first, second, large, small] = [1, 2, 3, 4].map(|source| admitted(&mut table, source, start));
+    for id in [first, second] {
+        assert_eq!(table.grow(id, 2 * SMALL, start), Room::Found(()));
+    }
+    assert_eq!(table.grow(large, SMALL + 1, start), Room::Soon(0));
+    assert_eq!(table.grow(small, SMALL, start), Room::Soon(1));
+    assert_eq!(evicted(&table), [first]);
+    table.remove(first);
+    assert_eq!(table.grow(small, SMALL, start), Room::Found(()));
+    assert_eq!(table.grow(large, SMALL + 1, start), Room::Soon(0));
+    assert_eq!(table.grow(large, SMALL + 1, start + GRACE), Room::Soon(1));
+    assert_eq!(evicted(&table), [second]);
+}
+
+#[tokio::test]
+async fn who_waits_for_bytes_gets_them_when_somebody_goes_and_is_told_when_it_has_to_go() {
+    let limits = Limits { connections: 3, bytes: 100 };
+    let connections = Connections::new(limits, Arc::new(Metrics::new()));
+    let (old, new) = (connections.admit(client(1)).await, connections.admit(client(2)).await);
+    let mut of_old = old.begin();
+    of_old.grow(80).await.expect("there is room");
+    let mut of_new = new.begin();
+    let waiting = async {
+        of_new.grow(60).await.expect("it gets them");
+    };
+    let going = async {
+        // The oldest is told when it asks again, and leaves.
+        while of_old.grow(0).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        drop(of_old);
+    };
+    tokio::join!(waiting, going);
+    assert_eq!(connections.table().bytes, 60);
+    drop(of_new);
+    assert_eq!(connections.table().bytes, 0);
+    drop((old, new));
+    assert!(connections.table().entries.is_empty());
+}
+
+impl<T> Room<T> {
+    fn map_found(self) -> Room<()> {
+        match self {
+            Self::Found(_) => Room::Found(()),
+            Self::Soon(evicted) => Room::Soon(evicted),
+            Self::Evicted => Room::Evicted,
+        }
+    }
+}

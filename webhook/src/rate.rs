@@ -1,0 +1,100 @@
+//! Token buckets: how often something may happen, in all and per namespace. Pure; `now` is an argument.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The most namespaces that have a bucket of their own; the others share one. Full buckets are forgotten first.
+const MOST_NAMESPACES: usize = 1_000;
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// How often at once.
+    pub burst: u32,
+    /// How long it takes until it may happen once more.
+    pub interval: Duration,
+}
+
+/// A token bucket, as the time when it will be full again (the generic cell rate algorithm).
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket(Instant);
+
+impl Bucket {
+    /// A full one.
+    pub fn full(now: Instant) -> Self {
+        Self(now)
+    }
+
+    /// Takes a token, if there is one.
+    pub fn try_take(&mut self, rate: Rate, now: Instant) -> bool {
+        let full_at = self.0.max(now);
+        let is_there = full_at - now <= rate.interval * rate.burst.saturating_sub(1);
+        if is_there {
+            self.0 = full_at + rate.interval;
+        }
+        is_there
+    }
+}
+
+/// A bucket for each namespace.
+#[derive(Debug)]
+pub struct PerNamespace {
+    rate: Rate,
+    buckets: HashMap<String, Bucket>,
+}
+
+impl PerNamespace {
+    /// Full ones.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, buckets: HashMap::new() }
+    }
+
+    /// Takes a token of that namespace, if there is one.
+    pub fn try_take(&mut self, namespace: &str, now: Instant) -> bool {
+        if !self.buckets.contains_key(namespace) && self.buckets.len() >= MOST_NAMESPACES {
+            self.buckets.retain(|_, bucket| bucket.0 > now);
+        }
+        let is_known = self.buckets.contains_key(namespace) || self.buckets.len() < MOST_NAMESPACES;
+        let namespace = if is_known { namespace } else { "" };
+        let bucket = self.buckets.entry(namespace.to_owned()).or_insert_with(|| Bucket::full(now));
+        bucket.try_take(self.rate, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { burst: 3, interval: Duration::from_secs(10) };
+
+    #[test]
+    fn a_bucket_allows_a_burst_and_then_one_per_interval() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(start);
+        let mut at = |seconds| bucket.try_take(RATE, start + Duration::from_secs(seconds));
+        assert_eq!(
+            [0, 0, 0, 0, 9, 10, 10, 19, 20].map(&mut at),
+            [true, true, true, false, false, true, false, false, true]
+        );
+        assert_eq!([500, 500, 500, 500].map(&mut at), [true, true, true, false]);
+    }
+
+    #[test]
+    fn one_namespace_takes_nothing_from_another() {
+        let now = Instant::now();
+        let mut buckets = PerNamespace::new(RATE);
+        assert!((0..3).all(|_| buckets.try_take("a", now)) && !buckets.try_take("a", now));
+        assert!(buckets.try_take("b", now));
+    }
+
+    #[test]
+    fn a_million_namespaces_are_a_thousand_buckets_and_one_more() {
+        let now = Instant::now();
+        let mut buckets = PerNamespace::new(RATE);
+        let allowed = (0..20_000).filter(|number| buckets.try_take(&format!("n{number}"), now)).count();
+        assert_eq!((allowed, buckets.buckets.len()), (MOST_NAMESPACES + 3, MOST_NAMESPACES + 1));
+        assert!(buckets.try_take("n0", now), "those that have one keep it");
+        assert!(buckets.try_take("later", now + Duration::from_secs(60)), "full ones are forgotten");
+        assert_eq!(buckets.buckets.len(), 1);
+    }
+}

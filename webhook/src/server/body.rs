@@ -1,0 +1,164 @@
+//! The body of a review, within the bytes that all requests may hold.
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use http::{StatusCode, header};
+
+use super::LARGEST_REVIEW;
+use crate::connections::{Evicted, Holding};
+
+/// The most bytes of a body that are taken at all. The API server sends less: etcd stores objects up to 1.5 MiB
+/// (`--max-request-bytes`), as protobuf, and JSON spells one byte of that with six at most (`\u003c`).
+const LONGEST_BODY: usize = 16 << 20;
+
+/// What is kept of a body that is too large, for the answer: the API server writes the uid first.
+const BEGINNING: usize = 4 << 10;
+
+/// What a body gets at first. Then it gets all that it says it will need, so that several that wait for room do not each hold a
+/// half.
+const FIRST: usize = 64 << 10;
+
+/// A body, once it is there.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// The beginning of one above [`LARGEST_REVIEW`].
+    TooLarge(Vec<u8>),
+}
+
+/// Why no body arrived.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Above [`LONGEST_BODY`].
+    TooLong,
+    /// The client has sent something else than it said.
+    Broken,
+    /// Others needed the room.
+    Evicted,
+}
+
+/// Reads a body to its end; `holding` counts what is held of it.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    holding: &mut Holding<'_>,
+) -> Result<Arrived, Refused> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > LONGEST_BODY) {
+        return Err(Refused::TooLong);
+    }
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refused::Broken)?;
+        let size = bytes.len() + chunk.len();
+        if size > LARGEST_REVIEW {
+            bytes.truncate(BEGINNING);
+            bytes.shrink_to_fit();
+            holding.shrink_to(bytes.capacity());
+            skip(chunks, size).await?;
+            holding.is_whole();
+            return Ok(Arrived::TooLarge(bytes));
+        }
+        if size > bytes.capacity() {
+            let capacity = capacity(bytes.capacity(), size, length);
+            holding.grow(capacity - bytes.capacity()).await?;
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    holding.is_whole();
+    Ok(Arrived::Whole(bytes))
+}
+
+/// Takes the rest and keeps nothing: a client that still sends may not read an answer. `size` has come already.
+async fn skip(mut chunks: BodyDataStream, mut size: usize) -> Result<(), Refused> {
+    while let Some(chunk) = chunks.next().await {
+        size += chunk.map_err(|_| Refused::Broken)?.len();
+        if size > LONGEST_BODY {
+            return Err(Refused::TooLong);
+        }
+    }
+    Ok(())
+}
+
+/// How much a body is given that has no room for `wanted`.
+fn capacity(current: usize, wanted: usize, length: Option<usize>) -> usize {
+    let all = length.unwrap_or(LARGEST_REVIEW).min(LARGEST_REVIEW);
+    if current == 0 { all.min(FIRST).max(wanted) } else { all.max(wanted) }
+}
+
+impl From<Evicted> for Refused {
+    fn from(_: Evicted) -> Self {
+        Self::Evicted
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "no review is that large\n"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "the body did not arrive\n"),
+            Self::Evicted => (StatusCode::SERVICE_UNAVAILABLE, "too many unfinished requests\n"),
+        }
+        .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::stream;
+
+    use super::*;
+    use crate::connections::{Connections, Limits};
+    use crate::metrics::Metrics;
+
+    fn read_in_chunks(chunk: &'static [u8], chunks: usize) -> Result<Arrived, Refused> {
+        let chunks = stream::iter((0..chunks).map(move |_| Ok::<_, std::io::Error>(chunk)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let limits = Limits { connections: 1, bytes: 2 * LARGEST_REVIEW };
+            let connections = Connections::new(limits, Arc::new(Metrics::new()));
+            let guest = connections.admit([10, 0, 0, 1].into()).await;
+            read(&HeaderMap::new(), Body::from_stream(chunks), &mut guest.begin()).await
+        })
+    }
+
+    #[test]
+    fn a_body_of_one_byte_chunks_takes_as_much_memory_as_it_has_bytes() {
+        let mut arrived = None;
+        let allocated = allocation_counter::measure(|| arrived = Some(read_in_chunks(b" ", 200_000)));
+        assert!(matches!(arrived, Some(Ok(Arrived::Whole(bytes))) if bytes.len() == 200_000));
+        assert!(allocated.bytes_max < 2 * LARGEST_REVIEW as u64, "{} bytes", allocated.bytes_max);
+    }
+
+    #[test]
+    fn of_a_body_that_is_too_large_the_beginning_is_kept_and_one_that_never_ends_is_refused() {
+        const CHUNK: &[u8] = &[b' '; 1 << 10];
+        let arrived = read_in_chunks(CHUNK, LARGEST_REVIEW / CHUNK.len() + 1);
+        assert!(matches!(arrived, Ok(Arrived::TooLarge(beginning)) if beginning.len() == BEGINNING));
+        let arrived = read_in_chunks(CHUNK, LONGEST_BODY / CHUNK.len() + 1);
+        assert!(matches!(arrived, Err(Refused::TooLong)));
+    }
+
+    #[test]
+    fn a_body_is_given_little_at_first_and_then_all_that_it_will_need() {
+        let length = 1 << 20;
+        for (current, wanted, length, expected) in [
+            (0, 100, Some(8_000), 8_000),
+            (0, 100, None, FIRST),
+            (0, 100, Some(length), FIRST),
+            (FIRST, FIRST + 1, Some(length), length),
+            (FIRST, FIRST + 1, None, LARGEST_REVIEW),
+            (FIRST, FIRST + 1, Some(10 * LARGEST_REVIEW), LARGEST_REVIEW),
+            (0, 100, Some(50), 100),
+        ] {
+            assert_eq!(capacity(current, wanted, length), expected, "{current} {wanted} {length:?}");
+        }
+    }
+}

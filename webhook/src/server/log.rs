@@ -1,0 +1,98 @@
+//! The lines of the log about reviews and refused connections: a bounded number, with checked names alone.
+//!
+//! Whoever reaches the port could otherwise fill the disks of the log, or write lines that look like ours.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::admission::{Reviewed, Verdict};
+use crate::connections::Peer;
+use crate::namespaces::Namespaces;
+use crate::rate::{Bucket, PerNamespace, Rate};
+
+/// How many reviews of a namespace are logged. A gang of a thousand pods is logged as a whole; all namespaces that are not
+/// known share one allowance.
+const REVIEWS: Rate = Rate { burst: 1_000, interval: Duration::from_millis(20) };
+
+/// How many refused connections are logged.
+const REFUSALS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
+
+/// One line per review.
+#[derive(Debug)]
+pub struct ReviewLog(Mutex<Allowance>);
+
+#[derive(Debug)]
+struct Allowance {
+    buckets: PerNamespace,
+    unlogged: u64,
+}
+
+impl Default for ReviewLog {
+    fn default() -> Self {
+        Self(Mutex::new(Allowance { buckets: PerNamespace::new(REVIEWS), unlogged: 0 }))
+    }
+}
+
+impl ReviewLog {
+    /// Writes the line, unless there were too many of the namespace.
+    pub(super) fn write(&self, reviewed: &Reviewed, namespaces: &Namespaces) {
+        let Reviewed { verdict, namespace, name, ignored, body: _, notice: _ } = reviewed;
+        let key = if namespaces.knows(namespace) { namespace } else { "" };
+        let Some(unlogged) = self.allowed(key) else { return };
+        if unlogged > 0 {
+            tracing::warn!(reviews = unlogged, "too many reviews: these were not logged");
+        }
+        let (decision, reason) = verdict.labels();
+        match verdict {
+            Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "review"),
+            Verdict::Failed(_) => tracing::warn!(namespace, name, decision, reason, ignored, "review"),
+        }
+    }
+
+    /// Whether one more may be logged, and how many were not since the last one.
+    fn allowed(&self, key: &str) -> Option<u64> {
+        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowance.buckets.try_take(key, Instant::now()) {
+            return Some(std::mem::take(&mut allowance.unlogged));
+        }
+        allowance.unlogged += 1;
+        None
+    }
+}
+
+/// Connections that were refused before their first request: without a client certificate that is accepted, for instance.
+#[derive(Debug)]
+pub(super) struct Refusals(Mutex<Bucket>);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Mutex::new(Bucket::full(Instant::now())))
+    }
+}
+
+impl Refusals {
+    /// Writes a line, unless there were too many.
+    pub(super) fn write(&self, peer: Option<&Peer>, error: &std::io::Error) {
+        let is_allowed =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).try_take(REFUSALS, Instant::now());
+        if is_allowed {
+            let from = peer.map(|peer| peer.address.ip().to_canonical().to_string());
+            tracing::warn!(from, %error, "a connection was refused");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_reviews_of_a_namespace_are_logged_at_once_and_the_others_are_counted() {
+        let log = ReviewLog::default();
+        let logged = (0..5_000).filter(|_| log.allowed("a").is_some()).count();
+        assert!((1_000..5_000).contains(&logged), "{logged}");
+        let unlogged = log.allowed("b").expect("another namespace");
+        assert_eq!(unlogged + logged as u64, 5_000);
+        assert_eq!(log.allowed("b"), Some(0));
+    }
+}

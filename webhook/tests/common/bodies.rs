@@ -1,0 +1,57 @@
+//! Bodies that take as much memory as possible for their length.
+
+use serde_json::{Value, json};
+
+/// Reviews whose bytes become the largest trees, the longest buffers, the deepest nesting. Each has about `length` bytes.
+pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let filled = |pod: Value, part: &str, separator: &str| {
+        let body = super::review_of(&pod).to_string();
+        let (before, after) = body.split_once("\"FILL\"").expect("a place to fill");
+        let room = length.saturating_sub(body.len()) / (part.len() + separator.len());
+        let fill = vec![part; room].join(separator);
+        format!("{before}{fill}{after}").into_bytes()
+    };
+    let spec = |spec: Value| json!({"metadata": {}, "spec": spec});
+    let dns_config = || spec(json!({"containers": [], "dnsConfig": ["FILL"]}));
+    let text = |part: &str| {
+        let body = filled(spec(json!({"containers": [], "dnsPolicy": "FILL"})), part, "");
+        String::from_utf8(body)
+            .expect("UTF-8")
+            .replace("\"dnsPolicy\":", "\"dnsPolicy\":\"")
+            .replace("}}}}", "\"}}}}")
+    };
+    let members = |prefix: &str| {
+        let names = (0..length / (prefix.len() + 10)).map(|number| (format!("{prefix}{number}"), json!("")));
+        names.collect::<serde_json::Map<_, _>>()
+    };
+    let of = |pod: Value| super::review_of(&pod).to_string().into_bytes();
+    vec![
+        ("containers", filled(spec(json!({"containers": ["FILL"]})), "{}", ",")),
+        (
+            "variables that are skipped",
+            filled(spec(json!({"containers": [{"name": "a", "env": ["FILL"]}]})), "{}", ","),
+        ),
+        (
+            "variables that are stored",
+            filled(spec(json!({"containers": [], "initContainers": [{"env": ["FILL"]}]})), "{}", ","),
+        ),
+        ("numbers", filled(dns_config(), "1", ",")),
+        ("arrays", filled(dns_config(), "[]", ",")),
+        ("objects of one member", filled(dns_config(), r#"{"":1}"#, ",")),
+        ("escapes", text(r"\n").into_bytes()),
+        ("long escapes", text(r"\u0001").into_bytes()),
+        ("characters", text("x").into_bytes()),
+        ("members", of(spec(json!({"containers": [], "dnsConfig": members("")})))),
+        (
+            "annotations",
+            of(json!({"metadata": {"annotations": members("podlocal-dns.io/")}, "spec": {"containers": []}})),
+        ),
+        (
+            "annotations of others",
+            of(json!({"metadata": {"annotations": members("x/")}, "spec": {"containers": []}})),
+        ),
+        ("nesting", vec![b'['; length]),
+        ("nested objects", br#"{"a":"#.repeat(length / 5)),
+        ("a name", format!("{{\"{}", r"\n".repeat(length / 2)).into_bytes()),
+    ]
+}

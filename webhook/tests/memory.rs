@@ -1,0 +1,151 @@
+//! The built program under attack from whoever reaches its ports: its memory stays far below the limit of the manifests, and a
+//! review of the API server is answered meanwhile.
+
+mod common;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+
+use common::bodies::bodies;
+use common::{Connection, Webhook, connect, head, pod, request, review_of};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use podlocal_webhook::server::{ADMIN, LARGEST_REVIEW, REVIEWS};
+use serde_json::json;
+
+/// The most that is allowed here, in MiB, and the limit of the manifests is 128. A program that is built for tests has 13
+/// more than the one in the image, when nobody has asked it anything.
+const MOST: usize = 110;
+
+#[test]
+fn the_largest_bodies_of_every_shape_many_at_a_time() {
+    let webhook = Webhook::start(&[]);
+    let (address, ca) = (webhook.address, webhook.authority());
+    let bodies = bodies(LARGEST_REVIEW - 1_000);
+    // The oldest of more than fit would go after two seconds.
+    for bodies in bodies.chunks(5) {
+        std::thread::scope(|scope| {
+            for (what, body) in bodies {
+                let (address, ca) = (address, &ca);
+                scope.spawn(move || {
+                    let head = head("POST", "/mutate", "application/json", body.len());
+                    let answer = request(connect(address, ca), &head, body);
+                    assert_eq!(answer.status, 200, "{what}");
+                    assert!(answer.body.contains("\"allowed\":true"), "{what}: {}", answer.body);
+                });
+            }
+        });
+    }
+    holds(&webhook);
+}
+
+#[test]
+fn unfinished_bodies_of_many_connections() {
+    let webhook = Webhook::start(&[]);
+    let head = head("POST", "/mutate", "application/json", LARGEST_REVIEW);
+    let unfinished: Vec<_> = in_parallel(&webhook, 60, |connection| {
+        // It may be closed before it has sent everything: then others needed the room.
+        let _ = connection
+            .write_all(head.as_bytes())
+            .and_then(|()| connection.write_all(&vec![b' '; LARGEST_REVIEW - 1]));
+    });
+    holds(&webhook);
+    let closed = counted(&webhook, "podlocal_webhook_closed_connections_total{reason=\"bytes\"}");
+    assert!(closed > 0, "the oldest went");
+    drop(unfinished);
+}
+
+#[test]
+fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() {
+    let webhook = Webhook::start(&[]);
+    raise_limit();
+    let hello = [&[22, 3, 1, 0x3f, 0xff, 1, 0, 0xff, 0xfb][..], &[0; 16_000]].concat();
+    let handshakes: Vec<_> = (0..REVIEWS.connections + 100).map(|_| sent(webhook.address, &hello)).collect();
+    holds(&webhook);
+    let heads: Vec<_> = in_parallel(&webhook, 300, |connection| {
+        let head = format!("POST /mutate HTTP/1.1\r\nx: {}", "y".repeat(15_000));
+        let _ = connection.write_all(head.as_bytes());
+    });
+    holds(&webhook);
+    let closed = counted(&webhook, "podlocal_webhook_closed_connections_total{reason=\"connections\"}");
+    assert!(closed >= 300, "{closed}");
+    drop((handshakes, heads));
+}
+
+#[test]
+fn long_answers_that_nobody_reads() {
+    let webhook = Webhook::start(&[]);
+    let mut mistaken = pod();
+    let annotations = (0..3_000).map(|number| (format!("podlocal-dns.io/x{number}"), json!("")));
+    mistaken["metadata"]["annotations"] = annotations.collect::<serde_json::Map<_, _>>().into();
+    let response = webhook.review(&review_of(&mistaken));
+    assert!(
+        response["warnings"][0]
+            .as_str()
+            .is_some_and(|warning| warning.contains("the answer has more than 64 KiB"))
+    );
+    let body = review_of(&mistaken).to_string();
+    let head = head("POST", "/mutate", "application/json", body.len()).replace("connection: close\r\n", "");
+    let requests = format!("{head}{body}").repeat(2);
+    let unread: Vec<_> = in_parallel(&webhook, 300, |connection| {
+        let _ = connection.write_all(requests.as_bytes()).and_then(|()| connection.flush());
+    });
+    holds(&webhook);
+    drop(unread);
+}
+
+#[test]
+fn probes_are_answered_while_others_hold_every_connection_of_the_admin_port() {
+    let webhook = Webhook::start(&[]);
+    let part = format!("GET /metrics HTTP/1.1\r\nx: {}", "y".repeat(15_000));
+    let held: Vec<_> = (0..ADMIN.connections + 50).map(|_| sent(webhook.admin, part.as_bytes())).collect();
+    for _ in 0..10 {
+        assert_eq!(webhook.admin_page("/readyz").status, 200);
+    }
+    holds(&webhook);
+    let closed = counted(&webhook, "podlocal_webhook_closed_connections_total{reason=\"connections\"}");
+    assert!(closed >= 50, "{closed}");
+    drop(held);
+}
+
+/// A review is answered with a patch, and the memory is below its bound.
+fn holds(webhook: &Webhook) {
+    assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
+    let most = webhook.most_memory();
+    assert!(most < MOST, "{most} MiB");
+}
+
+/// That many connections over which something was sent, several at a time.
+fn in_parallel(webhook: &Webhook, count: usize, send: impl Fn(&mut Connection) + Sync) -> Vec<Connection> {
+    const THREADS: usize = 10;
+    let (address, ca) = (webhook.address, webhook.authority());
+    let make = || {
+        let mut connection = connect(address, &ca);
+        send(&mut connection);
+        connection
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| scope.spawn(|| (0..count / THREADS).map(|_| make()).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("ends")).collect()
+    })
+}
+
+/// A connection over which that was sent.
+fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    let _ = stream.write_all(bytes);
+    stream
+}
+
+fn counted(webhook: &Webhook, series: &str) -> usize {
+    let page = webhook.admin_page("/metrics").body;
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+    line.unwrap_or_else(|| panic!("{series} is not in {page}"))
+}
+
+/// As many descriptors as this process may have.
+fn raise_limit() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("raises it");
+}
