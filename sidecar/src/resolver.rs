@@ -191,6 +191,11 @@ impl<U: Upstream> Resolver<U> {
         Load { entries: cache.entries(), bytes: cache.weight(), flights: questions.count() }
     }
 
+    /// Whether as many questions are under way as sources may have that are new: half of all that may be.
+    pub fn is_half_full(&self) -> bool {
+        self.questions.free() <= self.questions.count()
+    }
+
     /// How many more questions may be under way.
     pub fn free_flights(&self) -> usize {
         self.questions.free()
@@ -286,7 +291,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Whether an answer is under way, to the question as it stands or from the search list.
-    fn is_being_asked(&self, key: &Key) -> bool {
+    pub fn is_being_asked(&self, key: &Key) -> bool {
         self.questions.under_way(key).is_some() || self.completions.under_way(key).is_some()
     }
 

@@ -18,7 +18,7 @@ use crate::sources::{Place, Refused, Sources};
 use crate::top_names::TopNames;
 use crate::upstream::Upstream;
 use crate::upstream::source::asking_for;
-use crate::wire::Rcode;
+use crate::wire::{self, Flags, Rcode};
 
 use notice::Notice;
 
@@ -28,6 +28,10 @@ pub mod explain;
 mod notice;
 pub mod tcp;
 pub mod udp;
+
+/// How many times as long as its question an answer is that is counted for its source: shorter ones are of no use to who wants a
+/// flood of them sent to a forged address, and nearly all are shorter.
+const LONG_ANSWER: usize = 4;
 
 /// Serves queries with one resolver, whatever they came by.
 #[derive(Debug)]
@@ -111,11 +115,17 @@ impl<U: Upstream> Service<U> {
                 self.end(&client, transport, Outcome::Flood);
                 return Step::Silence(Outcome::Flood);
             }
+            let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER * bytes.len();
+            if is_long && !self.sources.may_have_long_answer(source, now) {
+                return self.truncate(&query, Limit::LongAnswersPerSource, out);
+            }
             self.end(&client, transport, outcome);
             return Step::Answer(outcome);
         }
         let refused = if self.resolver.is_loop(&query) {
             Outcome::Loop
+        } else if transport == Transport::Udp && self.is_too_new(&query.key, source, now) {
+            return self.truncate(&query, Limit::NewSources, out);
         } else {
             match self.places(source, now) {
                 Ok(places) => return Step::Wait(Box::new(query), places),
@@ -152,6 +162,23 @@ impl<U: Upstream> Service<U> {
     /// The most frequent names, which are counted from now on if they were not; see [`TopNames`].
     pub fn top_names(&self) -> TopNames {
         self.notice.top_names()
+    }
+
+    /// Whether a miss by UDP must wait until its source has come over TCP. Those for which others wait already cost nothing: the
+    /// pods of a gang are all new, and ask the same.
+    fn is_too_new(&self, key: &Key, source: IpAddr, now: Instant) -> bool {
+        self.sources.is_new(source, now)
+            && !self.resolver.is_being_asked(key)
+            && (self.resolver.is_half_full() || !self.sources.may_ask_as_new(now))
+    }
+
+    /// Answers with TC, in no more bytes than the question has: a client that is really there comes over TCP.
+    fn truncate(&self, query: &Query<'_>, limit: Limit, out: &mut Vec<u8>) -> Step<'static> {
+        self.metrics.limit_reached(limit);
+        reply::write_error(query, Rcode::NO_ERROR, out);
+        wire::set_flag(out, Flags::TC);
+        self.end(&query.client(), Transport::Udp, Outcome::Truncated);
+        Step::Answer(Outcome::Truncated)
     }
 
     /// Takes a place to wait in.

@@ -6,6 +6,13 @@
 //! | a hit | always: it costs less than a refusal could save |
 //! | a miss | it has not asked for more misses a second than it may, and few enough of its own wait ([`most_waiting`]) |
 //! | to be told that it is refused | four times as often as it may ask for misses; then there is silence, to its probes too |
+//! | a miss by UDP that starts an exchange, while it is new | all that are new may have ten times what one source may, and half of the flights; else TC |
+//! | a long answer by UDP | as often as a miss; else TC |
+//!
+//! The last two are about addresses that are forged: somebody who has many could ask cluster DNS for as much as if each were a pod, or
+//! have long answers sent to somebody else. A source is known when it has come over TCP lately, as a client does that is answered with
+//! TC: who forges an address cannot. DNS cookies (RFC 7873) would show the same; but they would make each hit longer and dearer, and
+//! without a flood nobody needs them.
 //!
 //! A pod that asks too much is refused, and its sidecar asks cluster DNS. One that floods has no use for the refusals, and each
 //! would cost what a hit of another pod costs.
@@ -34,12 +41,14 @@ pub struct Sources {
     hasher: RandomState,
     most_misses: u32,
     misses_a_second: u32,
+    /// When the misses of new sources so far are paid for ([`admit`]).
+    new_until: AtomicU64,
     start: Instant,
     /// In which second since the start, counted from 1; 0: not yet.
     refusal_logged: AtomicU64,
 }
 
-/// Twenty-four bytes each: 384 KiB in all. Of 2,000 pods one in nine shares its slot with another.
+/// Forty bytes each: 640 KiB in all, of which only those slots take memory that are used. Of 2,000 pods one in nine shares its slot with another.
 const SLOTS: usize = 1 << 14;
 
 /// What the sources of one slot have under way.
@@ -50,6 +59,10 @@ struct Slot {
     paid_until: AtomicU64,
     /// The same for refusals.
     refused_until: AtomicU64,
+    /// The same for long answers.
+    long_until: AtomicU64,
+    /// A source that has come over TCP: a part of the hash of its address, and in which second.
+    known: AtomicU64,
 }
 
 /// Why a miss gets no place.
@@ -60,6 +73,12 @@ pub struct Refused {
     /// Whether the source is told.
     pub is_told: bool,
 }
+
+/// How many times as many misses as one source may have all together that are new.
+const NEW_SOURCES: u64 = 10;
+
+/// For how many seconds a source is known that has come over TCP.
+const KNOWN_FOR: u64 = 3600;
 
 /// How many refusals a source is told of for each miss that it may ask for.
 const REFUSALS_PER_MISS: u64 = 4;
@@ -78,6 +97,7 @@ impl Sources {
             hasher: RandomState::new(),
             most_misses: settings.misses_per_source,
             misses_a_second: settings.miss_rate_per_source,
+            new_until: AtomicU64::new(0),
             start: now,
             refusal_logged: AtomicU64::new(0),
         }
@@ -98,7 +118,7 @@ impl Sources {
     pub fn are_answered(&self, source: IpAddr, now: Instant) -> bool {
         let are_answered = self.answered.contain(source);
         if !are_answered {
-            let second = now.saturating_duration_since(self.start).as_secs() + 1;
+            let second = self.second(now);
             let is_due = |logged: u64| (logged == 0 || second >= logged + 60).then_some(second);
             if self.refusal_logged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
                 tracing::warn!(%source, "a query is not answered: its source is not among the {}", SOURCES.name);
@@ -132,6 +152,45 @@ impl Sources {
         }
     }
 
+    /// A source has come over TCP: it receives what is sent to its address.
+    pub fn know(&self, source: IpAddr, now: Instant) {
+        if let Some((slots, index)) = self.slot(source) {
+            slots[index].known.store(self.known(source, self.second(now)), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a source has not come over TCP lately. Never where misses have no rate.
+    pub fn is_new(&self, source: IpAddr, now: Instant) -> bool {
+        let Some((slots, index)) = self.slot(source).filter(|_| self.misses_a_second > 0) else {
+            return false;
+        };
+        let known = slots[index].known.load(Ordering::Relaxed);
+        let second = known & u64::from(u32::MAX);
+        known != self.known(source, second) || self.second(now) > second + KNOWN_FOR
+    }
+
+    /// Pays for a miss of a source that is new.
+    pub fn may_ask_as_new(&self, now: Instant) -> bool {
+        self.pay(&self.new_until, NEW_SOURCES, now)
+    }
+
+    /// Pays for a long answer by UDP.
+    pub fn may_have_long_answer(&self, source: IpAddr, now: Instant) -> bool {
+        let Some((slots, index)) = self.slot(source) else { return true };
+        self.pay(&slots[index].long_until, 1, now)
+    }
+
+    /// What a slot holds of a source that has come over TCP in that second.
+    fn known(&self, source: IpAddr, second: u64) -> u64 {
+        // The lower bits of the hash have chosen the slot.
+        self.hash(source) >> 32 << 32 | second & u64::from(u32::MAX)
+    }
+
+    /// In which second since the start, counted from 1.
+    fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_secs() + 1
+    }
+
     /// Whether a source gets silence for its misses. Its probes are not answered then, either: a tier that says that it is
     /// alive is waited for.
     pub fn is_silenced(&self, source: IpAddr, now: Instant) -> bool {
@@ -157,7 +216,11 @@ impl Sources {
 
     fn slot(&self, source: IpAddr) -> Option<(&Arc<[Slot]>, usize)> {
         let slots = self.slots.as_ref()?;
-        Some((slots, self.hasher.hash_one(source.to_canonical()) as usize % slots.len()))
+        Some((slots, self.hash(source) as usize % slots.len()))
+    }
+
+    fn hash(&self, source: IpAddr) -> u64 {
+        self.hasher.hash_one(source.to_canonical())
     }
 }
 
@@ -280,10 +343,44 @@ mod tests {
     }
 
     #[test]
+    fn new_sources_share_what_ten_may_have_and_known_ones_do_not() {
+        let now = Instant::now();
+        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        assert!(sources.is_new(ONE, now));
+        let asked = |now| (0..10_000).filter(|_| sources.may_ask_as_new(now)).count();
+        assert_eq!([asked(now), asked(now + Duration::from_millis(500))], [2001, 500]);
+        sources.know(ONE, now);
+        assert!(!sources.is_new(ONE, now) && sources.is_new(OTHER, now));
+        assert!(!sources.is_new(ONE, now + Duration::from_hours(1)));
+        assert!(sources.is_new(ONE, now + Duration::from_secs(3601)));
+    }
+
+    #[test]
+    fn an_address_that_shares_a_slot_with_a_known_one_is_new() {
+        let now = Instant::now();
+        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        sources.know(ONE, now);
+        let number = sources.number(ONE);
+        let mut others = (0..u32::MAX).map(|bits| IpAddr::from(bits.to_be_bytes()));
+        let other = others.find(|other| *other != ONE && sources.number(*other) == number);
+        assert!(sources.is_new(other.expect("one in 16,384"), now));
+    }
+
+    #[test]
+    fn a_source_may_have_as_many_long_answers_as_misses() {
+        let now = Instant::now();
+        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let has = |source| (0..1000).filter(|_| sources.may_have_long_answer(source, now)).count();
+        assert_eq!([has(ONE), has(OTHER)], [201, 201]);
+    }
+
+    #[test]
     fn in_a_pod_nothing_is_counted() {
         let now = Instant::now();
         let sources = sources(&[], now);
         assert!((0..100_000).all(|_| sources.miss(ONE, || 0, now).is_ok()));
+        assert!(!sources.is_new(ONE, now));
+        assert!((0..100_000).all(|_| sources.may_have_long_answer(ONE, now)));
         assert!(sources.are_answered(ONE, now) && !sources.are_answered([8, 8, 8, 8].into(), now));
     }
 

@@ -3,15 +3,18 @@
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::A;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{RData, Record, RecordType};
 use tokio::net::UdpSocket;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
-use support::{Proxy, Script, Upstream, connect_from, query, reply, write_frame};
+use support::{
+    PATIENCE, Proxy, Script, Upstream, ask_tcp, connect_from, limit_reached, query, read_frame, reply,
+    write_frame,
+};
 
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
@@ -103,4 +106,175 @@ async fn sources_of_one_network_have_a_budget_each() {
     }
     until_the_budget_is_exhausted(&tier).await;
     assert!(retry_budget(&tier).await >= 20, "ten less for each of them");
+}
+
+/// A tier in which a source may ask for ten misses a second, and all that are new for a hundred; twice as many at once.
+async fn narrow_tier(upstream: &Upstream) -> Proxy {
+    Proxy::start(&[upstream.address], &["--role", "shared", "--miss-rate-per-source", "10"]).await
+}
+
+/// A datagram from an address that is left at once, as if it were forged.
+async fn forge(number: u32, server: SocketAddr, question: &[u8]) {
+    let [_, high, middle, low] = number.to_be_bytes();
+    let source = Ipv4Addr::new(127, 10 + high, middle, low.max(1));
+    socket(source, server).await.send(question).await.expect("sends");
+}
+
+/// The answer to a question by UDP.
+async fn ask(socket: &UdpSocket, name: &str) -> Message {
+    socket.send(&bytes(name)).await.expect("sends");
+    let mut buffer = vec![0; 4096];
+    let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("receives");
+    Message::from_vec(&buffer[..length]).expect("decodes")
+}
+
+async fn limit_is_reached(tier: &Proxy, limit: &str) {
+    let mut beat = interval(Duration::from_millis(5));
+    while limit_reached(tier, limit).await == 0 {
+        beat.tick().await;
+    }
+}
+
+/// Uses up what all new sources may ask for together.
+async fn exhaust(tier: &Proxy) {
+    for number in 0..300 {
+        forge(number, tier.dns, &bytes(&format!("forged-{number}.example."))).await;
+    }
+    limit_is_reached(tier, "new_sources").await;
+}
+
+#[tokio::test]
+async fn forged_sources_ask_the_upstream_for_no_more_than_ten_sources_may() {
+    let upstream = upstream().await;
+    let tier = narrow_tier(&upstream).await;
+    let start = Instant::now();
+    for number in 0..2000 {
+        forge(number, tier.dns, &bytes(&format!("forged-{number}.example."))).await;
+    }
+    // What has arrived before this is asked for by now.
+    ask(&socket(OTHER, tier.dns).await, "last.example.").await;
+    let (asked, most) = (upstream.asked() as f64, 202.0 + 100.0 * start.elapsed().as_secs_f64());
+    assert!(asked <= most, "{asked} questions, of {most} at most");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_over_tcp_is_known_and_no_forged_source_takes_its_share() {
+    let upstream = upstream().await;
+    let tier = narrow_tier(&upstream).await;
+    exhaust(&tier).await;
+    let client = socket(ONE, tier.dns).await;
+    let answer = ask(&client, "first.example.").await;
+    assert!(answer.metadata.truncation && answer.answers.is_empty());
+    let mut stream = connect_from(ONE, tier.dns).await;
+    write_frame(&mut stream, &bytes("first.example.")).await;
+    let answer = timeout(PATIENCE, read_frame(&mut stream)).await.expect("in time").expect("an answer");
+    assert_eq!(Message::from_vec(&answer).expect("decodes").answers.len(), 1);
+    exhaust(&tier).await;
+    let answer = ask(&client, "second.example.").await;
+    assert!(!answer.metadata.truncation && answer.answers.len() == 1, "by UDP again");
+}
+
+#[tokio::test]
+async fn behind_a_sidecar_nobody_notices_forged_sources() {
+    let [behind, around] = [upstream().await, upstream().await];
+    let tier = narrow_tier(&behind).await;
+    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
+    let sidecar = Proxy::start(&[around.address], &flags).await;
+    exhaust(&tier).await;
+    let client = socket(ONE, sidecar.dns).await;
+    for number in 0..5 {
+        exhaust(&tier).await;
+        assert_eq!(ask(&client, &format!("name-{number}.example.")).await.answers.len(), 1);
+    }
+    assert_eq!(around.asked(), 0, "the tier has answered, over TCP at first");
+}
+
+#[tokio::test]
+async fn a_sidecar_whose_tier_has_no_place_for_its_connection_asks_the_next_server() {
+    let [behind, around] = [upstream().await, upstream().await];
+    let flags = ["--role", "shared", "--miss-rate-per-source", "10", "--max-tcp-connections", "1"];
+    let tier = Proxy::start(&[behind.address], &flags).await;
+    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
+    let sidecar = Proxy::start(&[around.address], &flags).await;
+    // The only place is taken by somebody who waits, and so is not closed for another one.
+    let mut waiting = connect_from(OTHER, tier.dns).await;
+    write_frame(&mut waiting, &bytes("silent.example.")).await;
+    while behind.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    exhaust(&tier).await;
+    assert_eq!(ask(&socket(ONE, sidecar.dns).await, "name.example.").await.answers.len(), 1);
+    assert_eq!(around.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_gang_of_new_sources_that_asks_for_the_same_names_is_answered() {
+    let upstream = upstream().await;
+    let tier = narrow_tier(&upstream).await;
+    let mut gang = Vec::new();
+    for number in 0..500_u32 {
+        let [.., high, low] = number.to_be_bytes();
+        gang.push(socket(Ipv4Addr::new(127, 9, high, low.max(1)), tier.dns).await);
+    }
+    for name in ["one.example.", "two.example.", "three.example."] {
+        for pod in &gang {
+            pod.send(&bytes(name)).await.expect("sends");
+        }
+    }
+    for pod in &gang {
+        for _ in 0..3 {
+            let mut buffer = vec![0; 4096];
+            let length = timeout(PATIENCE, pod.recv(&mut buffer)).await.expect("in time").expect("receives");
+            let answer = Message::from_vec(&buffer[..length]).expect("decodes");
+            assert!(!answer.metadata.truncation && answer.answers.len() == 1);
+        }
+    }
+    assert_eq!(limit_reached(&tier, "new_sources").await, 0);
+    assert_eq!(upstream.asked(), 3);
+}
+
+/// Sends that question so often, and receives as many answers: their bytes, and how many of them are truncated.
+async fn flood(socket: &UdpSocket, question: &[u8], times: usize) -> (usize, usize) {
+    let (mut bytes, mut truncated) = (0, 0);
+    for _ in 0..times {
+        socket.send(question).await.expect("sends");
+        let mut buffer = vec![0; 4096];
+        let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("receives");
+        bytes += length;
+        truncated += usize::from(Message::from_vec(&buffer[..length]).expect("decodes").metadata.truncation);
+    }
+    (bytes, truncated)
+}
+
+#[tokio::test]
+async fn long_answers_to_one_address_are_few_and_the_rest_is_as_short_as_its_question() {
+    let upstream = Upstream::start(|query, _| {
+        let text = |number: u8| TXT::new(vec![format!("{number:0>250}")]);
+        let name = query.queries[0].name();
+        let records = (0..4).map(|number| Record::from_rdata(name.clone(), 60, RData::TXT(text(number))));
+        Script::Send(vec![reply(query, ResponseCode::NoError, records.collect())])
+    })
+    .await;
+    let tier = narrow_tier(&upstream).await;
+    let victim = socket(ONE, tier.dns).await;
+    let question = query("long.example.", RecordType::TXT, 1, Some(1232)).to_vec().expect("encodes");
+    let start = Instant::now();
+    let (bytes, truncated) = flood(&victim, &question, 500).await;
+    let long = 500 - truncated;
+    let most = 22.0 + 10.0 * start.elapsed().as_secs_f64();
+    assert!(long as f64 <= most, "{long} long answers, of {most} at most");
+    assert!(bytes <= long * 1232 + truncated * question.len());
+    assert!(limit_reached(&tier, "long_answers_per_source").await > 0);
+    // Another one has its own, and over TCP there is no forged address.
+    assert_eq!(flood(&socket(OTHER, tier.dns).await, &question, 10).await.1, 0);
+    let answer = ask_tcp(tier.dns, &query("long.example.", RecordType::TXT, 2, None)).await;
+    assert_eq!(answer.answers.len(), 4);
+}
+
+#[tokio::test]
+async fn short_answers_are_never_truncated_however_many_there_are() {
+    let upstream = upstream().await;
+    let tier = narrow_tier(&upstream).await;
+    let client = socket(ONE, tier.dns).await;
+    assert_eq!(flood(&client, &bytes("www.example."), 1000).await.1, 0);
 }

@@ -224,6 +224,7 @@ impl Policy {
             exchange.tried -= usize::from(at < exchange.tried);
         }
         if let Some(next) = exchange.next_server() {
+            exchange.is_settled = false;
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }
         // An earlier one may answer yet.

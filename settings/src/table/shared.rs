@@ -196,7 +196,9 @@ pub const MISS_RATE_PER_SOURCE: Setting = Setting {
     smallest: "0",
     largest: "1000000",
     sentence: "Queries of one address that are not in the cache, in a second; twice as many at once. Above: SERVFAIL, and \
-               silence for what comes beyond four times as many.",
+               silence for what comes beyond four times as many. All addresses that have not come over TCP lately may start \
+               ten times as many exchanges together, and one address may have as many UDP answers of more than four times \
+               the length of their questions; above: an empty answer with TC, and the client comes over TCP.",
     source: "a miss costs fifty times what a hit costs; a pod that starts asks for a few dozen names",
     place: Place::Sidecar,
 };

@@ -27,6 +27,9 @@ pub enum Outcome {
     Failed,
     /// SERVFAIL: a limit was reached.
     Overload,
+    /// An empty answer with TC: a limit was reached that is meant for forged addresses, and a client that is really there comes
+    /// over TCP.
+    Truncated,
     /// FORMERR, NOTIMP or BADVERS: not a query that we answer.
     Rejected,
     /// Nothing was sent: not a query.
@@ -73,6 +76,10 @@ pub enum Limit {
     MissesPerSource,
     /// Queries of one address, a second, that are not in the cache.
     MissRatePerSource,
+    /// Queries of all addresses that are new, a second, that start an exchange.
+    NewSources,
+    /// Answers to one address, a second, that are much longer than their questions.
+    LongAnswersPerSource,
     /// The memory of all TCP connections.
     TcpMemory,
     /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
@@ -98,7 +105,7 @@ impl Assist {
 }
 
 impl Limit {
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 14;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Flights,
         Self::TypesPerName,
@@ -109,6 +116,8 @@ impl Limit {
         Self::Sources,
         Self::MissesPerSource,
         Self::MissRatePerSource,
+        Self::NewSources,
+        Self::LongAnswersPerSource,
         Self::TcpMemory,
         Self::TcpIdle,
         Self::AdminConnections,
@@ -125,6 +134,8 @@ impl Limit {
             Self::Sources => "sources",
             Self::MissesPerSource => "misses_per_source",
             Self::MissRatePerSource => "miss_rate_per_source",
+            Self::NewSources => "new_sources",
+            Self::LongAnswersPerSource => "long_answers_per_source",
             Self::TcpMemory => "tcp_memory",
             Self::TcpIdle => "tcp_idle",
             Self::AdminConnections => "admin_connections",
@@ -196,7 +207,7 @@ pub enum Origin {
 }
 
 impl Outcome {
-    pub(super) const COUNT: usize = 14;
+    pub(super) const COUNT: usize = 15;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Hit,
         Self::Miss,
@@ -208,6 +219,7 @@ impl Outcome {
         Self::Loop,
         Self::Failed,
         Self::Overload,
+        Self::Truncated,
         Self::Rejected,
         Self::Dropped,
         Self::Forbidden,
@@ -227,6 +239,7 @@ impl Outcome {
             Self::Loop => "loop",
             Self::Failed => "failed",
             Self::Overload => "overload",
+            Self::Truncated => "truncated",
             Self::Rejected => "rejected",
             Self::Dropped => "dropped",
             Self::Forbidden => "forbidden",

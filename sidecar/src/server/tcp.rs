@@ -93,6 +93,7 @@ fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U
     if !service.sources.are_answered(source, now.into_std()) {
         return service.metrics.limit_reached(Limit::Sources);
     }
+    service.sources.know(source, now.into_std());
     let Some(seat) = service.connections.admit(source, now.into_std()) else { return };
     let _ = stream.set_nodelay(true);
     let connection = Connection {

@@ -210,14 +210,16 @@ impl<N: Network> Race<'_, N> {
             }
             return Next::GoOn;
         }
+        if self.state.is_of_tier(step.server) {
+            // A truncated answer of a tier that has no room for connections may be empty: the next server has the whole one.
+            self.settles_at = None;
+            return self.leave(step.server, Left::Unreachable, now);
+        }
         if let Some(truncated) = self.second_best.take_if(|_| step.transport == Transport::Tcp) {
             if self.settles_at.is_some() {
                 self.state.fetched_over_tcp(step.server, false, now);
             }
             return Next::Done(truncated);
-        }
-        if self.state.is_of_tier(step.server) {
-            return self.leave(step.server, Left::Unreachable, now);
         }
         if let Some(transmission) = self.state.refused(&mut self.exchange, step.server, now) {
             self.transmit(transmission, now);
