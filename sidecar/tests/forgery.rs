@@ -2,7 +2,9 @@
 
 mod support;
 
-use hickory_proto::op::ResponseCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -88,4 +90,115 @@ async fn an_injected_nxdomain_for_an_odd_type_denies_no_address() {
     let odd = ask(RecordType::Unknown(256)).await;
     assert_eq!(odd.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(ask(RecordType::A).await.answers.len(), 1);
+}
+
+const DOUBTED: &str = "podlocal_dns_upstream_doubted_total";
+
+fn unwanted(reason: &str) -> String {
+    format!("podlocal_dns_upstream_unwanted_replies_total{{reason=\"{reason}\"}}")
+}
+
+/// The true answer, with the query's own id.
+fn truth(query: &Message) -> Message {
+    let name = query.queries[0].name().to_string();
+    let mut truth = reply(query, ResponseCode::NoError, vec![a(&name, 60)]);
+    truth.metadata.id = query.metadata.id;
+    truth
+}
+
+/// So many answers of somebody who guesses ids, none of them right, and then the right one: NXDOMAIN.
+fn guesses(query: &Message, count: u16) -> Vec<Vec<u8>> {
+    let mut forged = truth(query);
+    forged.metadata.response_code = ResponseCode::NXDomain;
+    let ids = (1..=count).map(|number| query.metadata.id.wrapping_add(number)).chain([query.metadata.id]);
+    let guess = |id| {
+        forged.metadata.id = id;
+        forged.to_vec().expect("encodes")
+    };
+    ids.map(guess).collect()
+}
+
+#[tokio::test]
+async fn who_guesses_32256_ids_and_then_the_right_one_is_not_believed_and_told_of() {
+    let upstream = Upstream::start(|query, by_tcp| {
+        if by_tcp { Script::Send(vec![truth(query)]) } else { Script::Bytes(guesses(query, 32_256)) }
+    })
+    .await;
+    let mut proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("victim.example.", RecordType::A, 1, None)).await;
+    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 1));
+    assert_eq!((upstream.asked_by_udp(), upstream.asked_by_tcp()), (1, 1));
+    assert_eq!((proxy.metric(&unwanted("id")).await, proxy.metric(DOUBTED).await), (1, 1));
+    proxy.logged("somebody may be forging answers").await;
+}
+
+#[tokio::test]
+async fn a_server_that_always_sends_something_wrong_beside_its_answers_is_asked_by_udp() {
+    let upstream = Upstream::start(|query, by_tcp| {
+        if by_tcp {
+            return Script::Close;
+        }
+        let wrong = guesses(query, 1).swap_remove(0);
+        Script::Bytes(vec![wrong, truth(query).to_vec().expect("encodes")])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for number in 0..40 {
+        let name = format!("n{number}.example.");
+        let answer = ask(proxy.dns, &query(&name, RecordType::A, 1, None)).await;
+        assert_eq!(answer.answers.len(), 1, "{name}");
+    }
+    let by_tcp = upstream.asked_by_tcp();
+    assert!(by_tcp <= 4 + 40 / 8, "{by_tcp} of 40 over TCP");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_flooded_is_left_even_when_no_question_may_go_over_tcp() {
+    let floods = AtomicUsize::new(0);
+    let upstream = Upstream::start(move |query, by_tcp| {
+        // The fifth question is the first that may not go over TCP.
+        if !by_tcp && floods.fetch_add(1, Ordering::Relaxed) < 5 {
+            Script::Bytes(guesses(query, 100))
+        } else {
+            Script::Send(vec![truth(query)])
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for name in ["a.example.", "b.example.", "c.example.", "d.example.", "e.example."] {
+        let answer = ask(proxy.dns, &query(name, RecordType::A, 1, None)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{name}");
+    }
+    assert_eq!((proxy.metric(DOUBTED).await, upstream.asked_by_tcp()), (4, 4));
+    assert_eq!(proxy.metric(&unwanted("id")).await, 4 + 64, "and the socket was closed");
+}
+
+#[tokio::test]
+async fn late_answers_to_other_questions_are_counted_and_nothing_else() {
+    let upstream = Upstream::start(|query, _| {
+        let mut late = truth(&support::query("other.example.", RecordType::A, 1, None));
+        late.metadata.id = query.metadata.id.wrapping_add(1);
+        let mut mistaken = late.clone();
+        mistaken.metadata.id = query.metadata.id;
+        Script::Send(vec![late, mistaken, truth(query)])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers[0].name.to_string(), "www.example.");
+    let counted = [proxy.metric(&unwanted("id")).await, proxy.metric(&unwanted("question")).await];
+    assert_eq!((counted, proxy.metric(DOUBTED).await, upstream.asked_by_tcp()), ([1, 1], 0, 0));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_whole_is_counted() {
+    let upstream = Upstream::start(|query, _| {
+        let mut cut = truth(query).to_vec().expect("encodes");
+        cut.pop();
+        Script::Bytes(vec![cut, truth(query).to_vec().expect("encodes")])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!((proxy.metric(&unwanted("malformed")).await, proxy.metric(DOUBTED).await), (1, 0));
 }

@@ -191,6 +191,29 @@ pub enum Origin {
     Reused,
 }
 
+/// Why a reply from the address of an upstream answers no question of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwanted {
+    /// It is no response, or its answer section is not whole or too much work to read.
+    Malformed,
+    /// Another id.
+    Id,
+    /// Our id, and another question.
+    Question,
+}
+
+impl Unwanted {
+    pub(super) const ALL: [Self; 3] = [Self::Malformed, Self::Id, Self::Question];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Id => "id",
+            Self::Question => "question",
+        }
+    }
+}
+
 impl Outcome {
     pub(super) const COUNT: usize = 14;
     pub(super) const ALL: [Self; Self::COUNT] = [
