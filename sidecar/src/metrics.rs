@@ -41,7 +41,7 @@ pub struct Metrics {
     budget_exhausted: Count,
     probes: Count,
     loops: Count,
-    unwanted: [Count; 3],
+    unwanted: [Count; 4],
     doubted: Count,
     tier_left: [Count; 3],
     upstream_connections: [Count; 2],

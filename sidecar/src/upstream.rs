@@ -111,7 +111,7 @@ impl Servers {
         let zone = wire::zone_from_text(&settings.zone);
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, zone, metrics.clone()),
-            sockets: Sockets::new(addresses, tokens, metrics.clone()),
+            sockets: Sockets::new(addresses, setup.tier, tokens, metrics.clone()),
             zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),
         }));

@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -201,4 +202,105 @@ async fn an_answer_that_is_not_whole_is_counted() {
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
     assert_eq!((proxy.metric(&unwanted("malformed")).await, proxy.metric(DOUBTED).await), (1, 0));
+}
+
+/// A server that notes the spelling of every name that it is asked for.
+async fn spelled(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static) -> (Upstream, Spellings) {
+    let spellings = Spellings::default();
+    let noted = Arc::clone(&spellings);
+    let upstream = Upstream::start(move |query, by_tcp| {
+        noted.lock().expect("no panic").push(query.queries[0].name().to_string());
+        script(query, by_tcp)
+    })
+    .await;
+    (upstream, spellings)
+}
+
+type Spellings = Arc<Mutex<Vec<String>>>;
+
+/// How many names were asked for with a letter in upper case.
+fn mixed(spellings: &Spellings) -> usize {
+    let spellings = spellings.lock().expect("no panic");
+    spellings.iter().filter(|name| name.chars().any(char::is_uppercase)).count()
+}
+
+/// The same answer with its names in lower case.
+fn folded(query: &Message) -> Message {
+    let mut query = query.clone();
+    let name = query.queries[0].name().to_lowercase();
+    query.queries[0].set_name(name);
+    truth(&query)
+}
+
+/// Asks for that many names; what clients get is in their own spelling, and shows none of ours.
+async fn clients_see_their_own_spelling(proxy: &Proxy, count: usize) {
+    for number in 0..count {
+        let name = format!("N{number}.Quite-Long-Name.example.");
+        let answer = ask(proxy.dns, &query(&name, RecordType::A, 1, None)).await;
+        let names: Vec<_> = answer.answers.iter().map(|record| record.name.to_string()).collect();
+        assert_eq!(names, [name]);
+    }
+}
+
+const NAMES: usize = 8;
+
+#[tokio::test]
+async fn the_tier_is_asked_in_random_letters_and_neither_cluster_dns_nor_clients_see_them() {
+    let (upstream, spellings) = spelled(|query, _| Script::Send(vec![truth(query)])).await;
+    let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
+    let sidecar = Proxy::start(&[upstream.address], &["--shared-tier", &tier.dns.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_eq!((upstream.asked(), mixed(&spellings)), (NAMES, 0));
+    let doubts = [sidecar.metric(&unwanted("case")).await, sidecar.metric(DOUBTED).await];
+    assert_eq!(doubts, [0, 0]);
+}
+
+#[tokio::test]
+async fn a_forged_answer_in_another_case_is_not_believed_of_a_tier_that_keeps_it() {
+    let (tier, spellings) = spelled(|query, by_tcp| {
+        let is_victim = query.queries[0].name().to_string().to_lowercase().starts_with("victim");
+        if by_tcp || !is_victim {
+            return Script::Send(vec![truth(query)]);
+        }
+        let mut forged = folded(query);
+        forged.metadata.response_code = ResponseCode::NXDomain;
+        Script::Send(vec![forged])
+    })
+    .await;
+    let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert!(mixed(&spellings) >= NAMES - 1, "all but one in a million");
+    let victim = query("victim.quite-long-name.example.", RecordType::A, 1, None);
+    assert_eq!(ask(sidecar.dns, &victim).await.metadata.response_code, ResponseCode::NoError);
+    let counted = [sidecar.metric(&unwanted("case")).await, sidecar.metric(DOUBTED).await];
+    assert_eq!((counted, tier.asked_by_tcp()), ([1, 1], 1));
+}
+
+#[tokio::test]
+async fn a_tier_that_does_not_keep_the_case_is_asked_in_lower_case_and_no_lookup_fails() {
+    let (tier, spellings) = spelled(|query, _| Script::Send(vec![folded(query)])).await;
+    let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_eq!((tier.asked_by_udp(), tier.asked_by_tcp(), mixed(&spellings)), (NAMES, 0, 1));
+}
+
+#[tokio::test]
+async fn a_tier_that_no_longer_keeps_the_case_fails_no_lookup_even_without_tcp() {
+    let asked = AtomicUsize::new(0);
+    let tier = Upstream::start(move |query, by_tcp| {
+        let keeps = asked.fetch_add(1, Ordering::Relaxed) < NAMES / 2;
+        let answer = if keeps { truth(query) } else { folded(query) };
+        if by_tcp { Script::Close } else { Script::Send(vec![answer]) }
+    })
+    .await;
+    let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+}
+
+#[tokio::test]
+async fn cluster_dns_is_asked_in_lower_case() {
+    let (upstream, spellings) = spelled(|query, _| Script::Send(vec![truth(query)])).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    clients_see_their_own_spelling(&proxy, NAMES).await;
+    assert_eq!(mixed(&spellings), 0);
 }

@@ -200,16 +200,19 @@ pub enum Unwanted {
     Id,
     /// Our id, and another question.
     Question,
+    /// Our id and question, in another case than we asked, from a server that keeps it.
+    Case,
 }
 
 impl Unwanted {
-    pub(super) const ALL: [Self; 3] = [Self::Malformed, Self::Id, Self::Question];
+    pub(super) const ALL: [Self; 4] = [Self::Malformed, Self::Id, Self::Question, Self::Case];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::Id => "id",
             Self::Question => "question",
+            Self::Case => "case",
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::doubt::{Doubt, Stray};
 use super::path::Path;
 use super::question::{self, Question, Verdict};
-use crate::metrics::{Metrics, Transport};
+use crate::metrics::{Metrics, Transport, Unwanted};
 use crate::wire::{Rcode, Reading};
 
 /// A question, and what is known of the path to the server.
@@ -77,6 +77,10 @@ impl<'a> Asked<'a> {
             Verdict::Ignore(stray) => return self.ignore(stray, transport),
         };
         let (rcode, now) = (reading.rcode, Instant::now().into_std());
+        let is_echo = self.question.is_echo(bytes);
+        if is_echo.is_some_and(|is_echo| !self.path().case.is_believed(is_echo, transport, now)) {
+            return self.ignore(Stray { reason: Unwanted::Case, is_near_miss: true }, transport);
+        }
         if matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
             let mut path = self.path();
             path.edns.answered(self.with_edns, now);

@@ -6,6 +6,10 @@
 //! |---|---|
 //! | the port of the socket, a new one for each transmission (28,232 by `net.ipv4.ip_local_port_range`) | 14.8 |
 //! | the id, a new one for each transmission | 16 |
+//! | of the shared tier: the case of the name's letters ([`Case`]) | one for each letter, 64 at most |
+//!
+//! That is 31 bits for cluster DNS, and 56 for the tier and `api.default.svc.cluster.local`. On a socket that many questions share the
+//! port is found out in time: 16 bits are left for cluster DNS, and 41 for the tier.
 //!
 //! A reply that hits the port, answers the question, and has another id is no accident: answers to earlier transmissions go to
 //! sockets that are gone, and one that went to a port that was given away anew answers another question.
@@ -14,12 +18,15 @@
 //! |---|---|---|
 //! | another id, this question | a near miss | the socket is closed, and the question asked over TCP; if that brings nothing, by UDP from a new port when its timer expires |
 //! | the same while too many questions have gone over to TCP | a near miss | counted; after [`MOST_MISSES`] nobody listens there any more |
+//! | this id, this question in another case, from a server that is known to keep it | a near miss | the same |
 //! | another id, another question; this id, another question; what is no response | stray | counted |
 //!
 //! Not every question of a server may go over to TCP: one that sends something wrong beside each answer, or a middlebox that does,
 //! would otherwise get a connection for each question of every pod.
 
-use crate::metrics::Unwanted;
+use std::time::{Duration, Instant};
+
+use crate::metrics::{Transport, Unwanted};
 
 /// Near misses on one socket after which it is not listened to.
 const MOST_MISSES: u8 = 64;
@@ -70,6 +77,51 @@ impl Doubts {
     }
 }
 
+/// Whether a server gives a question back letter by letter as it came, so that the case of its letters has to be guessed as well
+/// ("0x20", draft-vixie-dnsext-dns0x20).
+///
+/// Only the shared tier is asked so, which is a proxy of our kind: it asks for names in lower case itself, and puts each client's
+/// spelling into its answer. CoreDNS keeps the case, too, but hands it on: its cache gives everybody the names of an answer in
+/// the spelling of who asked first (`plugin/cache/item.go`), its `kubernetes` plugin ends the targets of SRV records in that
+/// spelling of the zone and does not know NS of the zone in another than lower case (`plugin/kubernetes/handler.go`). Pods that
+/// have nothing to do with us would get names of random letters.
+///
+/// | what is known | a question is spelled | an answer in another case by UDP |
+/// |---|---|---|
+/// | nothing | at random | is believed; the server does not keep the case: lower case for [`FOLDS_FOR`] |
+/// | [`ECHOES`] answers in a row kept it | at random | is a near miss; nothing is known any more, so the next one is believed |
+#[derive(Debug, Default)]
+pub struct Case {
+    echoes: u8,
+    folds_until: Option<Instant>,
+}
+
+/// Answers in a row that kept the case, from which on all must.
+const ECHOES: u8 = 4;
+
+/// How long a server is asked in lower case that did not keep another.
+const FOLDS_FOR: Duration = Duration::from_mins(15);
+
+impl Case {
+    /// Whether a question is spelled at random.
+    pub fn is_random(&self, now: Instant) -> bool {
+        self.folds_until.is_none_or(|until| now >= until)
+    }
+
+    /// Whether a response to a question that was spelled at random is believed.
+    pub fn is_believed(&mut self, is_echo: bool, transport: Transport, now: Instant) -> bool {
+        if is_echo {
+            self.echoes = (self.echoes + 1).min(ECHOES);
+            return true;
+        }
+        let must = std::mem::take(&mut self.echoes) == ECHOES && transport == Transport::Udp;
+        if !must {
+            self.folds_until = Some(now + FOLDS_FOR);
+        }
+        !must
+    }
+}
+
 /// A reply that answers no question of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stray {
@@ -82,6 +134,32 @@ pub struct Stray {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_kept_the_case_four_times_must_keep_it() {
+        let (mut case, now) = (Case::default(), Instant::now());
+        assert!((0..4).all(|_| case.is_believed(true, Transport::Udp, now)));
+        assert!(!case.is_believed(false, Transport::Udp, now));
+        assert!(case.is_random(now), "somebody guesses, or the server is another one now");
+        assert!(case.is_believed(false, Transport::Udp, now), "so no look-up fails for want of it");
+        assert!(!case.is_random(now));
+    }
+
+    #[test]
+    fn a_server_that_does_not_keep_the_case_is_asked_in_lower_case_for_a_quarter_of_an_hour() {
+        for transport in Transport::ALL {
+            let (mut case, now) = (Case::default(), Instant::now());
+            assert!(case.is_random(now) && case.is_believed(false, transport, now));
+            assert!(!case.is_random(now + FOLDS_FOR / 2) && case.is_random(now + FOLDS_FOR));
+        }
+    }
+
+    #[test]
+    fn what_comes_over_tcp_in_another_case_is_believed() {
+        let (mut case, now) = (Case::default(), Instant::now());
+        (0..4).for_each(|_| assert!(case.is_believed(true, Transport::Udp, now)));
+        assert!(case.is_believed(false, Transport::Tcp, now) && !case.is_random(now));
+    }
 
     #[test]
     fn a_near_miss_sends_the_question_over_tcp() {

@@ -35,6 +35,8 @@ pub trait Network: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
+    /// How many of them, the first ones, are the shared tier.
+    tier: usize,
     tokens: Vec<Token>,
     passed: Passed,
     /// What is known of the path to each server.
@@ -46,13 +48,14 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// To servers at these addresses; the questions to each carry its token.
-    pub fn new(addresses: Vec<SocketAddr>, tokens: Vec<Token>, metrics: Metrics) -> Self {
+    /// To servers at these addresses, of which so many, the first ones, are the shared tier; the questions to each carry its token.
+    pub fn new(addresses: Vec<SocketAddr>, tier: usize, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
         let paths = addresses.iter().map(|_| Mutex::default()).collect();
         let passed = Passed::default();
         Self {
             addresses,
+            tier,
             tokens,
             passed,
             paths,
@@ -175,7 +178,10 @@ impl Network for Sockets {
         else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let question = Question::new(key, *token)?.passing_on(self.passed.with(key));
+        let mut question = Question::new(key, *token)?.passing_on(self.passed.with(key));
+        if server < self.tier && lock(path).case.is_random(Instant::now().into_std()) {
+            question = question.spelled_at_random()?;
+        }
         let mut asked = Asked::new(question, path, &self.metrics, is_repeated);
         match transport {
             Transport::Udp => match udp::exchange(address, &mut asked, &self.buffer).await? {
@@ -186,6 +192,11 @@ impl Network for Sockets {
             Transport::Tcp => Box::pin(self.ask_by_tcp(server, address, &mut asked)).await,
         }
     }
+}
+
+fn lock(path: &Mutex<Path>) -> MutexGuard<'_, Path> {
+    // Plain numbers: a panic between two assignments does no harm.
+    path.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_closed(error: &io::Error) -> bool {

@@ -17,7 +17,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::doubt::Doubts;
+use super::doubt::{Case, Doubts};
 use crate::wire::Rcode;
 
 /// How long a server takes EDNS for granted after an answer: a path may change.
@@ -39,6 +39,8 @@ pub struct Path {
     pub edns: Edns,
     /// Whether its replies are doubted.
     pub doubts: Doubts,
+    /// Whether it keeps the case of questions.
+    pub case: Case,
 }
 
 /// Whether a server takes questions with EDNS.

@@ -16,6 +16,8 @@ pub struct Question<'a> {
     key: &'a Key,
     token: Token,
     id: u16,
+    /// Which letters of the name are upper case, bit by bit, from the beginning again after 64; none: the key is in lower case.
+    upper: u64,
     /// The markers of the query that it is asked for.
     passed: Box<[u8]>,
 }
@@ -23,7 +25,16 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
-        Ok(Self { key, token, id: random::id()?, passed: Box::default() })
+        Ok(Self { key, token, id: random::id()?, upper: 0, passed: Box::default() })
+    }
+
+    /// The same with its name spelled at random.
+    pub fn spelled_at_random(self) -> std::io::Result<Self> {
+        let mut upper = 0;
+        for _ in 0..size_of::<u64>() / size_of::<u16>() {
+            upper = upper << u16::BITS | u64::from(random::id()?);
+        }
+        Ok(Self { upper, ..self })
     }
 
     /// The same with the markers of other proxies behind ours.
@@ -46,6 +57,7 @@ impl<'a> Question<'a> {
         wire::put_header(&mut bytes, self.id, Flags(flags));
         wire::put_counts(&mut bytes, 1, [0; 3]);
         bytes.extend_from_slice(key.question());
+        self.spell(bytes.get_mut(HEADER_LENGTH..).unwrap_or_default());
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
             wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), &*self.passed].concat());
@@ -89,6 +101,27 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// Whether a response gives the question back in our spelling; `None` where nothing could show that.
+    pub fn is_echo(&self, response: &[u8]) -> Option<bool> {
+        let echoed = Message::new(response).and_then(Message::question)?;
+        let mut spelled = [0; wire::LONGEST_QUESTION];
+        let spelled = spelled.get_mut(..self.key.question().len())?;
+        spelled.copy_from_slice(self.key.question());
+        self.spell(spelled);
+        (*spelled != *self.key.question()).then(|| echoed == spelled)
+    }
+
+    /// Spells the name of a question that is in lower case.
+    fn spell(&self, question: &mut [u8]) {
+        let name = question.len().saturating_sub(4);
+        let letters = question.iter_mut().take(name).filter(|byte| byte.is_ascii_lowercase());
+        for (number, letter) in letters.enumerate() {
+            if self.upper >> (number % 64) & 1 == 1 {
+                letter.make_ascii_uppercase();
+            }
+        }
+    }
+
     /// Whether markers of other proxies go with it.
     pub fn is_passed_on(&self) -> bool {
         !self.passed.is_empty()
@@ -105,13 +138,18 @@ impl<'a> Question<'a> {
 ///
 /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about our own EDNS, and their lower bits alone
 /// would say NOERROR and YXRRSET (section 6.1.3).
+///
+/// Its question is in lower case, however it was asked: what points there must not show the spelling.
 pub fn whole(mut response: Vec<u8>, reading: &Reading) -> Vec<u8> {
     if reading.rcode.0 > 0xf {
         wire::put_rcode(&mut response, Rcode::SERVFAIL);
     }
-    if Message::new(&response).and_then(Message::question).is_some() {
+    let question_length = Message::new(&response).map_or(0, Message::question_length);
+    if question_length > 0 {
         response.truncate(reading.end);
         wire::put_counts(&mut response, 1, reading.counts);
+        let name = HEADER_LENGTH..HEADER_LENGTH + question_length - 4;
+        wire::lower_case(response.get_mut(name).unwrap_or_default());
     }
     response
 }
