@@ -100,7 +100,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
                 );
             }
         }
-        Verdict::Ignore => {
+        Verdict::Ignore(_) => {
             assert!(!(is_failure && is_header_alone), "a failure is ignored");
             let Some((decoded, _)) = decoded else { return };
             let is_plain = walk::question_is_plain(message);

@@ -41,6 +41,8 @@ pub struct Metrics {
     budget_exhausted: Count,
     probes: Count,
     loops: Count,
+    unwanted: [Count; 4],
+    doubted: Count,
     tier_left: [Count; 3],
     upstream_connections: [Count; 2],
     panics: Count,
@@ -57,6 +59,7 @@ impl Metrics {
         let connections = Family::default();
         let left = Family::default();
         let responses = Family::default();
+        let unwanted = Family::default();
         let metrics = Self {
             queries: Transport::ALL
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
@@ -81,6 +84,8 @@ impl Metrics {
             budget_exhausted: Count::default(),
             probes: Count::default(),
             loops: Count::default(),
+            unwanted: Unwanted::ALL.map(|reason| unwanted.get_or_create_owned(&[("reason", reason.name())])),
+            doubted: Count::default(),
             tier_left: Left::ALL.map(|reason| left.get_or_create_owned(&[("reason", reason.name())])),
             upstream_connections: Origin::ALL
                 .map(|origin| connections.get_or_create_owned(&[("origin", origin.name())])),
@@ -98,6 +103,8 @@ impl Metrics {
         let help = "Responses of the shared tier and of the upstream, by what they say";
         registry.register("upstream_responses_total", help, responses);
         metrics.register_upstream(&mut registry, connections);
+        let help = "Replies from the address of an upstream that answer no question of ours";
+        registry.register("upstream_unwanted_replies_total", help, unwanted);
         let help = "Exchanges that left the shared tier for the next server";
         registry.register("tier_left_total", help, left);
         registry.register("assists_total", "What the proxy did of its own accord", assists);
@@ -123,6 +130,11 @@ impl Metrics {
                 "upstream_loops_total",
                 "Queries of our own that came back: an upstream leads here",
                 &self.loops,
+            ),
+            (
+                "upstream_doubted_total",
+                "Questions that went on over TCP because somebody seems to forge answers",
+                &self.doubted,
             ),
         ];
         for (name, help, counter) in counters {
@@ -185,6 +197,16 @@ impl Metrics {
     /// Counts a query of our own that came back.
     pub fn looped(&self) {
         self.loops.inc();
+    }
+
+    /// Counts a reply that answers no question of ours.
+    pub fn unwanted_reply(&self, reason: Unwanted) {
+        self.unwanted[reason as usize].inc();
+    }
+
+    /// Counts a question that goes on over TCP because of one.
+    pub fn doubted(&self) {
+        self.doubted.inc();
     }
 
     /// Counts an exchange that left a server of the shared tier for the next one.
@@ -291,6 +313,8 @@ mod tests {
             "podlocal_dns_upstream_budget_exhausted_total 0",
             "podlocal_dns_upstream_probes_total 0",
             "podlocal_dns_upstream_loops_total 0",
+            "podlocal_dns_upstream_unwanted_replies_total{reason=\"id\"} 0",
+            "podlocal_dns_upstream_doubted_total 0",
             "podlocal_dns_tier_left_total{reason=\"silent\"} 0",
             "podlocal_dns_upstream_responses_total{server=\"tier\",rcode=\"refused\"} 0",
             "podlocal_dns_wait_duration_seconds_count 0",

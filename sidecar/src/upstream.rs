@@ -13,6 +13,7 @@
 //!       asked         the question with our EDNS, and without where that may be why it failed
 //!       question      the message, and whether a message answers it
 //!       path          what the path to a server lets through: EDNS, TCP
+//!       doubt         when replies by UDP are not believed, because somebody seems to guess
 //!       token         what marks it as ours, to know it when it comes back to us
 //!   check         the one task that finds out whether a silent tier is alive, or an ejected server back
 //! ```
@@ -35,6 +36,7 @@ use crate::wire;
 pub mod asked;
 pub mod attempts;
 pub mod check;
+pub mod doubt;
 pub mod judge;
 pub mod nameservers;
 pub mod network;
@@ -112,7 +114,7 @@ impl Servers {
         let zone = wire::zone_from_text(&settings.zone);
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, Sources::count(settings), zone, metrics.clone()),
-            sockets: Sockets::new(addresses, tokens, metrics.clone()),
+            sockets: Sockets::new(addresses, setup.tier, tokens, metrics.clone()),
             zone: settings.zone.clone(),
             loop_logged_at: Mutex::default(),
         }));
@@ -242,7 +244,7 @@ impl Gauges for Servers {
     }
 }
 
-/// Whether a loop is to be logged, when it was logged last at that time.
+/// Whether a loop, or a doubt, is to be logged, when it was logged last at that time.
 fn is_due(logged_at: Option<Instant>, now: Instant) -> bool {
     logged_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::LOOP_LOG)
 }

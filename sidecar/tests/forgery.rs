@@ -2,7 +2,10 @@
 
 mod support;
 
-use hickory_proto::op::ResponseCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -88,4 +91,216 @@ async fn an_injected_nxdomain_for_an_odd_type_denies_no_address() {
     let odd = ask(RecordType::Unknown(256)).await;
     assert_eq!(odd.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(ask(RecordType::A).await.answers.len(), 1);
+}
+
+const DOUBTED: &str = "podlocal_dns_upstream_doubted_total";
+
+fn unwanted(reason: &str) -> String {
+    format!("podlocal_dns_upstream_unwanted_replies_total{{reason=\"{reason}\"}}")
+}
+
+/// The true answer, with the query's own id.
+fn truth(query: &Message) -> Message {
+    let name = query.queries[0].name().to_string();
+    let mut truth = reply(query, ResponseCode::NoError, vec![a(&name, 60)]);
+    truth.metadata.id = query.metadata.id;
+    truth
+}
+
+/// So many answers of somebody who guesses ids, none of them right, and then the right one: NXDOMAIN.
+fn guesses(query: &Message, count: u16) -> Vec<Vec<u8>> {
+    let mut forged = truth(query);
+    forged.metadata.response_code = ResponseCode::NXDomain;
+    let ids = (1..=count).map(|number| query.metadata.id.wrapping_add(number)).chain([query.metadata.id]);
+    let guess = |id| {
+        forged.metadata.id = id;
+        forged.to_vec().expect("encodes")
+    };
+    ids.map(guess).collect()
+}
+
+#[tokio::test]
+async fn who_guesses_32256_ids_and_then_the_right_one_is_not_believed_and_told_of() {
+    let upstream = Upstream::start(|query, by_tcp| {
+        if by_tcp { Script::Send(vec![truth(query)]) } else { Script::Bytes(guesses(query, 32_256)) }
+    })
+    .await;
+    let mut proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("victim.example.", RecordType::A, 1, None)).await;
+    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 1));
+    assert_eq!((upstream.asked_by_udp(), upstream.asked_by_tcp()), (1, 1));
+    assert_eq!((proxy.metric(&unwanted("id")).await, proxy.metric(DOUBTED).await), (1, 1));
+    proxy.logged("somebody may be forging answers").await;
+}
+
+#[tokio::test]
+async fn a_server_that_always_sends_something_wrong_beside_its_answers_is_asked_by_udp() {
+    let upstream = Upstream::start(|query, by_tcp| {
+        if by_tcp {
+            return Script::Close;
+        }
+        let wrong = guesses(query, 1).swap_remove(0);
+        Script::Bytes(vec![wrong, truth(query).to_vec().expect("encodes")])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for number in 0..40 {
+        let name = format!("n{number}.example.");
+        let answer = ask(proxy.dns, &query(&name, RecordType::A, 1, None)).await;
+        assert_eq!(answer.answers.len(), 1, "{name}");
+    }
+    let by_tcp = upstream.asked_by_tcp();
+    assert!(by_tcp <= 4 + 40 / 8, "{by_tcp} of 40 over TCP");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_flooded_is_left_even_when_no_question_may_go_over_tcp() {
+    let floods = AtomicUsize::new(0);
+    let upstream = Upstream::start(move |query, by_tcp| {
+        // The fifth question is the first that may not go over TCP.
+        if !by_tcp && floods.fetch_add(1, Ordering::Relaxed) < 5 {
+            Script::Bytes(guesses(query, 100))
+        } else {
+            Script::Send(vec![truth(query)])
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    for name in ["a.example.", "b.example.", "c.example.", "d.example.", "e.example."] {
+        let answer = ask(proxy.dns, &query(name, RecordType::A, 1, None)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{name}");
+    }
+    assert_eq!((proxy.metric(DOUBTED).await, upstream.asked_by_tcp()), (4, 4));
+    assert_eq!(proxy.metric(&unwanted("id")).await, 4 + 64, "and the socket was closed");
+}
+
+#[tokio::test]
+async fn late_answers_to_other_questions_are_counted_and_nothing_else() {
+    let upstream = Upstream::start(|query, _| {
+        let mut late = truth(&support::query("other.example.", RecordType::A, 1, None));
+        late.metadata.id = query.metadata.id.wrapping_add(1);
+        let mut mistaken = late.clone();
+        mistaken.metadata.id = query.metadata.id;
+        Script::Send(vec![late, mistaken, truth(query)])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!(answer.answers[0].name.to_string(), "www.example.");
+    let counted = [proxy.metric(&unwanted("id")).await, proxy.metric(&unwanted("question")).await];
+    assert_eq!((counted, proxy.metric(DOUBTED).await, upstream.asked_by_tcp()), ([1, 1], 0, 0));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_whole_is_counted() {
+    let upstream = Upstream::start(|query, _| {
+        let mut cut = truth(query).to_vec().expect("encodes");
+        cut.pop();
+        Script::Bytes(vec![cut, truth(query).to_vec().expect("encodes")])
+    })
+    .await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
+    assert_eq!((proxy.metric(&unwanted("malformed")).await, proxy.metric(DOUBTED).await), (1, 0));
+}
+
+/// A server that notes the spelling of every name that it is asked for.
+async fn spelled(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static) -> (Upstream, Spellings) {
+    let spellings = Spellings::default();
+    let noted = Arc::clone(&spellings);
+    let upstream = Upstream::start(move |query, by_tcp| {
+        noted.lock().expect("no panic").push(query.queries[0].name().to_string());
+        script(query, by_tcp)
+    })
+    .await;
+    (upstream, spellings)
+}
+
+type Spellings = Arc<Mutex<Vec<String>>>;
+
+/// How many names were asked for with a letter in upper case.
+fn mixed(spellings: &Spellings) -> usize {
+    let spellings = spellings.lock().expect("no panic");
+    spellings.iter().filter(|name| name.chars().any(char::is_uppercase)).count()
+}
+
+/// The same answer with its names in lower case.
+fn folded(query: &Message) -> Message {
+    let mut query = query.clone();
+    let name = query.queries[0].name().to_lowercase();
+    query.queries[0].set_name(name);
+    truth(&query)
+}
+
+/// Asks for that many names; what clients get is in their own spelling, and shows none of ours.
+async fn clients_see_their_own_spelling(proxy: &Proxy, count: usize) {
+    for number in 0..count {
+        let name = format!("N{number}.Quite-Long-Name.example.");
+        let answer = ask(proxy.dns, &query(&name, RecordType::A, 1, None)).await;
+        let names: Vec<_> = answer.answers.iter().map(|record| record.name.to_string()).collect();
+        assert_eq!(names, [name]);
+    }
+}
+
+const NAMES: usize = 8;
+
+#[tokio::test]
+async fn the_tier_is_asked_in_random_letters_and_neither_cluster_dns_nor_clients_see_them() {
+    let (upstream, spellings) = spelled(|query, _| Script::Send(vec![truth(query)])).await;
+    let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
+    let sidecar = Proxy::start(&[upstream.address], &["--shared-tier", &tier.dns.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_eq!((upstream.asked(), mixed(&spellings)), (NAMES, 0));
+    let doubts = [sidecar.metric(&unwanted("case")).await, sidecar.metric(DOUBTED).await];
+    assert_eq!(doubts, [0, 0]);
+}
+
+#[tokio::test]
+async fn a_forged_answer_in_another_case_is_not_believed_of_a_tier_that_keeps_it() {
+    let (tier, spellings) = spelled(|query, by_tcp| {
+        let is_victim = query.queries[0].name().to_string().to_lowercase().starts_with("victim");
+        if by_tcp || !is_victim {
+            return Script::Send(vec![truth(query)]);
+        }
+        let mut forged = folded(query);
+        forged.metadata.response_code = ResponseCode::NXDomain;
+        Script::Send(vec![forged])
+    })
+    .await;
+    let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert!(mixed(&spellings) >= NAMES - 1, "all but one in a million");
+    let victim = query("victim.quite-long-name.example.", RecordType::A, 1, None);
+    assert_eq!(ask(sidecar.dns, &victim).await.metadata.response_code, ResponseCode::NoError);
+    let counted = [sidecar.metric(&unwanted("case")).await, sidecar.metric(DOUBTED).await];
+    assert_eq!((counted, tier.asked_by_tcp()), ([1, 1], 1));
+}
+
+#[tokio::test]
+async fn a_tier_that_does_not_keep_the_case_is_asked_in_lower_case_and_no_lookup_fails() {
+    let (tier, spellings) = spelled(|query, _| Script::Send(vec![folded(query)])).await;
+    let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_eq!((tier.asked_by_udp(), tier.asked_by_tcp(), mixed(&spellings)), (NAMES, 0, 1));
+}
+
+#[tokio::test]
+async fn a_tier_that_no_longer_keeps_the_case_fails_no_lookup_even_without_tcp() {
+    let asked = AtomicUsize::new(0);
+    let tier = Upstream::start(move |query, by_tcp| {
+        let keeps = asked.fetch_add(1, Ordering::Relaxed) < NAMES / 2;
+        let answer = if keeps { truth(query) } else { folded(query) };
+        if by_tcp { Script::Close } else { Script::Send(vec![answer]) }
+    })
+    .await;
+    let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
+    clients_see_their_own_spelling(&sidecar, NAMES).await;
+}
+
+#[tokio::test]
+async fn cluster_dns_is_asked_in_lower_case() {
+    let (upstream, spellings) = spelled(|query, _| Script::Send(vec![truth(query)])).await;
+    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    clients_see_their_own_spelling(&proxy, NAMES).await;
+    assert_eq!(mixed(&spellings), 0);
 }

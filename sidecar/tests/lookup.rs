@@ -240,11 +240,12 @@ async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
 
 #[tokio::test]
 async fn the_shared_tier_and_the_way_around_it_are_told() {
-    let tier = Upstream::start(|query, _| match query.queries[0].name().to_string().as_str() {
-        "there.example." => Script::Send(vec![answer(query, 60)]),
-        _ => Script::Send(vec![reply(query, ResponseCode::ServFail, vec![])]),
-    })
-    .await;
+    let tier =
+        Upstream::start(|query, _| match query.queries[0].name().to_lowercase().to_string().as_str() {
+            "there.example." => Script::Send(vec![answer(query, 60)]),
+            _ => Script::Send(vec![reply(query, ResponseCode::ServFail, vec![])]),
+        })
+        .await;
     let upstream = Upstream::start(world(60)).await;
     let address = tier.address.to_string();
     let proxy = Proxy::start(&[upstream.address], &["--shared-tier", &address]).await;

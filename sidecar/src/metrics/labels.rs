@@ -206,6 +206,32 @@ pub enum Origin {
     Reused,
 }
 
+/// Why a reply from the address of an upstream answers no question of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwanted {
+    /// It is no response, or its answer section is not whole or too much work to read.
+    Malformed,
+    /// Another id.
+    Id,
+    /// Our id, and another question.
+    Question,
+    /// Our id and question, in another case than we asked, from a server that keeps it.
+    Case,
+}
+
+impl Unwanted {
+    pub(super) const ALL: [Self; 4] = [Self::Malformed, Self::Id, Self::Question, Self::Case];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Id => "id",
+            Self::Question => "question",
+            Self::Case => "case",
+        }
+    }
+}
+
 impl Outcome {
     pub(super) const COUNT: usize = 15;
     pub(super) const ALL: [Self; Self::COUNT] = [

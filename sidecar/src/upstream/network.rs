@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::asked::Asked;
-use super::path::Edns;
+use super::path::Path;
 use super::pool::{Connection, Pool};
 use super::question::Question;
 use super::token::{Passed, Token};
-use super::{tcp, udp};
+use super::{is_due, tcp, udp};
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{Metrics, Origin, Transport};
@@ -35,22 +35,35 @@ pub trait Network: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
+    /// How many of them, the first ones, are the shared tier.
+    tier: usize,
     tokens: Vec<Token>,
     passed: Passed,
-    /// What is known of each server's EDNS.
-    edns: Vec<Mutex<Edns>>,
+    /// What is known of the path to each server.
+    paths: Vec<Mutex<Path>>,
+    doubt_logged_at: Mutex<Option<Instant>>,
     buffer: udp::Buffer,
     pool: Mutex<Pool<TcpStream>>,
     metrics: Metrics,
 }
 
 impl Sockets {
-    /// To servers at these addresses; the questions to each carry its token.
-    pub fn new(addresses: Vec<SocketAddr>, tokens: Vec<Token>, metrics: Metrics) -> Self {
+    /// To servers at these addresses, of which so many, the first ones, are the shared tier; the questions to each carry its token.
+    pub fn new(addresses: Vec<SocketAddr>, tier: usize, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
-        let edns = addresses.iter().map(|_| Mutex::default()).collect();
+        let paths = addresses.iter().map(|_| Mutex::default()).collect();
         let passed = Passed::default();
-        Self { addresses, tokens, passed, edns, buffer: udp::Buffer::default(), pool, metrics }
+        Self {
+            addresses,
+            tier,
+            tokens,
+            passed,
+            paths,
+            doubt_logged_at: Mutex::default(),
+            buffer: udp::Buffer::default(),
+            pool,
+            metrics,
+        }
     }
 
     /// A server's address.
@@ -77,6 +90,31 @@ impl Sockets {
     pub fn pool(&self) -> MutexGuard<'_, Pool<TcpStream>> {
         // A panic while it is held loses a connection at most.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody seems to forge answers by UDP. That TCP brings nothing says nothing: the question is sent again when its timer
+    /// expires, from another port.
+    async fn ask_in_doubt(&self, server: usize, asked: &mut Asked<'_>) -> io::Result<Vec<u8>> {
+        let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
+        self.metrics.doubted();
+        self.log_doubt(address, Instant::now());
+        match self.ask_by_tcp(server, address, asked).await {
+            Ok(response) => Ok(response),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn log_doubt(&self, address: SocketAddr, now: Instant) {
+        let mut logged_at = self.doubt_logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_due(*logged_at, now) {
+            return;
+        }
+        *logged_at = Some(now);
+        tracing::warn!(
+            "a reply to a question to {address} came with a wrong id: somebody may be forging answers. Such questions are asked \
+             over TCP; see podlocal_dns_upstream_unwanted_replies_total. Check who in the cluster can send packets with the \
+             source address of another"
+        );
     }
 
     async fn ask_by_tcp(
@@ -135,19 +173,30 @@ impl Sockets {
 impl Network for Sockets {
     async fn ask(&self, step: Step, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
         let Step { server, transport } = step;
-        let (Some(address), Some(token), Some(edns)) =
-            (self.address(server), self.tokens.get(server), self.edns.get(server))
+        let (Some(address), Some(token), Some(path)) =
+            (self.address(server), self.tokens.get(server), self.paths.get(server))
         else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let question = Question::new(key, *token)?.passing_on(self.passed.with(key));
-        let mut asked = Asked::new(question, edns, is_repeated);
+        let mut question = Question::new(key, *token)?.passing_on(self.passed.with(key));
+        if server < self.tier && lock(path).case.is_random(Instant::now().into_std()) {
+            question = question.spelled_at_random()?;
+        }
+        let mut asked = Asked::new(question, path, &self.metrics, is_repeated);
         match transport {
-            Transport::Udp => udp::exchange(address, &mut asked, &self.buffer).await,
+            Transport::Udp => match udp::exchange(address, &mut asked, &self.buffer).await? {
+                Some(response) => Ok(response),
+                None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
+            },
             // Boxed, so that an exchange by UDP is not as large as one by TCP.
             Transport::Tcp => Box::pin(self.ask_by_tcp(server, address, &mut asked)).await,
         }
     }
+}
+
+fn lock(path: &Mutex<Path>) -> MutexGuard<'_, Path> {
+    // Plain numbers: a panic between two assignments does no harm.
+    path.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_closed(error: &io::Error) -> bool {

@@ -17,6 +17,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::doubt::{Case, Doubts};
 use crate::wire::Rcode;
 
 /// How long a server takes EDNS for granted after an answer: a path may change.
@@ -30,6 +31,17 @@ const SIGNS: u8 = 2;
 
 /// How long a SERVFAIL is taken for one after asking without EDNS was in vain; each time in a row doubles it.
 const IN_VAIN_FOR: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(32)];
+
+/// What is known of the path to one server.
+#[derive(Debug, Default)]
+pub struct Path {
+    /// Whether it lets EDNS through.
+    pub edns: Edns,
+    /// Whether its replies are doubted.
+    pub doubts: Doubts,
+    /// Whether it keeps the case of questions.
+    pub case: Case,
+}
 
 /// Whether a server takes questions with EDNS.
 #[derive(Debug, Default)]

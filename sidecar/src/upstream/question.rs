@@ -1,8 +1,10 @@
 //! The message that asks an upstream, and the test whether a message answers it.
 
+use super::doubt::Stray;
 use super::random;
 use super::token::Token;
 use crate::cache::key::Key;
+use crate::metrics::Unwanted;
 use crate::query::MARKER_OPTION;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Reading};
@@ -14,6 +16,8 @@ pub struct Question<'a> {
     key: &'a Key,
     token: Token,
     id: u16,
+    /// Which letters of the name are upper case, bit by bit, from the beginning again after 64; none: the key is in lower case.
+    upper: u64,
     /// The markers of the query that it is asked for.
     passed: Box<[u8]>,
 }
@@ -21,7 +25,16 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
-        Ok(Self { key, token, id: random::id()?, passed: Box::default() })
+        Ok(Self { key, token, id: random::id()?, upper: 0, passed: Box::default() })
+    }
+
+    /// The same with its name spelled at random.
+    pub fn spelled_at_random(self) -> std::io::Result<Self> {
+        let mut upper = 0;
+        for _ in 0..size_of::<u64>() / size_of::<u16>() {
+            upper = upper << u16::BITS | u64::from(random::id()?);
+        }
+        Ok(Self { upper, ..self })
     }
 
     /// The same with the markers of other proxies behind ours.
@@ -44,6 +57,7 @@ impl<'a> Question<'a> {
         wire::put_header(&mut bytes, self.id, Flags(flags));
         wire::put_counts(&mut bytes, 1, [0; 3]);
         bytes.extend_from_slice(key.question());
+        self.spell(bytes.get_mut(HEADER_LENGTH..).unwrap_or_default());
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
             wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), &*self.passed].concat());
@@ -63,23 +77,48 @@ impl<'a> Question<'a> {
     /// RFC 5452 section 9.1: the id and the whole question must match; names are compared without regard to case. (The
     /// address matches because the socket is connected.) A failure holds nothing that could be forged into the cache.
     pub fn judge(&self, bytes: &[u8]) -> Verdict {
-        let Some(message) = Message::new(bytes) else { return Verdict::Ignore };
+        let Some(message) = Message::new(bytes) else { return Verdict::stray(Unwanted::Malformed) };
         let flags = message.flags();
-        if message.id() != self.id || !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
-            return Verdict::Ignore;
+        if !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
+            return Verdict::stray(Unwanted::Malformed);
+        }
+        let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
+        let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
+        if message.id() != self.id {
+            return Verdict::Ignore(Stray { reason: Unwanted::Id, is_near_miss: is_answered });
         }
         let reading = message.read();
         let is_failure = !matches!(reading.rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN);
         // Some servers copy the counts of the query into a header that they send alone.
         let is_header_alone = message.question_count() == 0 || bytes.len() == HEADER_LENGTH;
-        let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
-        let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
         // Some servers copy the ARCOUNT of the query and send no record for it.
         match (is_failure, is_answered) {
             (true, true) => Verdict::Believe(reading),
             (true, false) if is_header_alone => Verdict::Believe(reading),
             (false, true) if flags.has(Flags::TC) || reading.has_all_answers => Verdict::Believe(reading),
-            _ => Verdict::Ignore,
+            (_, true) => Verdict::stray(Unwanted::Malformed),
+            (_, false) => Verdict::stray(Unwanted::Question),
+        }
+    }
+
+    /// Whether a response gives the question back in our spelling; `None` where nothing could show that.
+    pub fn is_echo(&self, response: &[u8]) -> Option<bool> {
+        let echoed = Message::new(response).and_then(Message::question)?;
+        let mut spelled = [0; wire::LONGEST_QUESTION];
+        let spelled = spelled.get_mut(..self.key.question().len())?;
+        spelled.copy_from_slice(self.key.question());
+        self.spell(spelled);
+        (*spelled != *self.key.question()).then(|| echoed == spelled)
+    }
+
+    /// Spells the name of a question that is in lower case.
+    fn spell(&self, question: &mut [u8]) {
+        let name = question.len().saturating_sub(4);
+        let letters = question.iter_mut().take(name).filter(|byte| byte.is_ascii_lowercase());
+        for (number, letter) in letters.enumerate() {
+            if self.upper >> (number % 64) & 1 == 1 {
+                letter.make_ascii_uppercase();
+            }
         }
     }
 
@@ -99,13 +138,18 @@ impl<'a> Question<'a> {
 ///
 /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about our own EDNS, and their lower bits alone
 /// would say NOERROR and YXRRSET (section 6.1.3).
+///
+/// Its question is in lower case, however it was asked: what points there must not show the spelling.
 pub fn whole(mut response: Vec<u8>, reading: &Reading) -> Vec<u8> {
     if reading.rcode.0 > 0xf {
         wire::put_rcode(&mut response, Rcode::SERVFAIL);
     }
-    if Message::new(&response).and_then(Message::question).is_some() {
+    let question_length = Message::new(&response).map_or(0, Message::question_length);
+    if question_length > 0 {
         response.truncate(reading.end);
         wire::put_counts(&mut response, 1, reading.counts);
+        let name = HEADER_LENGTH..HEADER_LENGTH + question_length - 4;
+        wire::lower_case(response.get_mut(name).unwrap_or_default());
     }
     response
 }
@@ -121,7 +165,13 @@ pub enum Verdict {
     /// It answers the question, and says this.
     Believe(Reading),
     /// It is not for us, not for this question, or malformed: keep listening.
-    Ignore,
+    Ignore(Stray),
+}
+
+impl Verdict {
+    fn stray(reason: Unwanted) -> Self {
+        Self::Ignore(Stray { reason, is_near_miss: false })
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +215,7 @@ mod tests {
         let question = question(&key);
         let good = answer(&question, Rcode::NO_ERROR);
         assert!(is_believed(&question, &good));
-        assert_eq!(question.judge(&good.to_ascii_uppercase()[..0]), Verdict::Ignore);
+        assert!(!is_believed(&question, &good.to_ascii_uppercase()[..0]));
         let mut other_case = good.clone();
         other_case[13] = b'A';
         assert!(is_believed(&question, &other_case));
@@ -174,14 +224,14 @@ mod tests {
         {
             let mut spoofed = good.clone();
             spoofed[at] ^= 0x02;
-            assert_eq!(question.judge(&spoofed), Verdict::Ignore, "{what}");
+            assert!(!is_believed(&question, &spoofed), "{what}");
         }
         let mut query = good.clone();
         query[2] &= 0x7f;
-        assert_eq!(question.judge(&query), Verdict::Ignore, "a query is no answer");
+        assert!(!is_believed(&question, &query), "a query is no answer");
         let mut two = good;
         two[5] = 2;
-        assert_eq!(question.judge(&two), Verdict::Ignore, "two questions");
+        assert!(!is_believed(&question, &two), "two questions");
     }
 
     #[test]
@@ -191,7 +241,7 @@ mod tests {
         let mut bytes = answer(&question, Rcode::NO_ERROR);
         assert!(is_believed(&question, &bytes));
         bytes[16] = 0x61;
-        assert_eq!(question.judge(&bytes), Verdict::Ignore, "97 is not 65, HTTPS");
+        assert!(!is_believed(&question, &bytes), "97 is not 65, HTTPS");
     }
 
     #[test]
@@ -201,7 +251,7 @@ mod tests {
         for rcode in [Rcode::NO_ERROR, Rcode::NXDOMAIN] {
             let mut bytes = answer(&question, rcode);
             bytes[7] = 1;
-            assert_eq!(question.judge(&bytes), Verdict::Ignore);
+            assert!(!is_believed(&question, &bytes));
         }
     }
 
@@ -244,7 +294,7 @@ mod tests {
             assert_eq!(decoded.answers.len(), records);
         }
         for length in 0..end {
-            assert_eq!(question.judge(&bytes[..length]), Verdict::Ignore, "{length} bytes");
+            assert!(!is_believed(&question, &bytes[..length]), "{length} bytes");
         }
     }
 
@@ -260,11 +310,11 @@ mod tests {
                 wire::put_counts(&mut header, counts[0], [0, 0, counts[1]]);
                 assert_eq!(is_believed(&question, &header), is_failure, "RCODE {rcode}, counts {counts:?}");
                 header[0] ^= 1;
-                assert_eq!(question.judge(&header), Verdict::Ignore, "another id");
+                assert!(!is_believed(&question, &header), "another id");
             }
             let mut other = answer(&question, Rcode(rcode));
             other[13] ^= 2;
-            assert_eq!(question.judge(&other), Verdict::Ignore, "another name, RCODE {rcode}");
+            assert!(!is_believed(&question, &other), "another name, RCODE {rcode}");
         }
     }
 }

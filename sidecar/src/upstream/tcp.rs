@@ -11,6 +11,7 @@ use super::asked::Asked;
 use super::pool::{self, Connection};
 use super::random;
 use crate::limits;
+use crate::metrics::Transport;
 
 /// Connects to `server`. The caller bounds the time.
 pub async fn connect(server: SocketAddr) -> io::Result<Connection<TcpStream>> {
@@ -53,7 +54,7 @@ pub async fn exchange(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Resu
 async fn listen(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<(bool, Vec<u8>)> {
     for _ in 0..limits::STRAY_FRAMES {
         let frame = receive(stream).await?;
-        if let Some(received) = asked.receive(&frame).response(|| frame) {
+        if let Some(received) = asked.receive(&frame, Transport::Tcp).response(|| frame) {
             return Ok(received);
         }
     }
@@ -83,6 +84,7 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::cache::key::Key;
+    use crate::metrics::Metrics;
     use crate::upstream::question::Question;
     use crate::upstream::token::Token;
     use crate::wire::{self, Flags};
@@ -104,8 +106,8 @@ mod tests {
     async fn asked(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> io::Result<Vec<u8>> {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        let edns = Mutex::default();
-        exchange(&mut served(answer).await, &mut Asked::new(question, &edns, false)).await
+        let (path, (metrics, _)) = (Mutex::default(), Metrics::new());
+        exchange(&mut served(answer).await, &mut Asked::new(question, &path, &metrics, false)).await
     }
 
     fn framed(message: &[u8]) -> Vec<u8> {

@@ -12,8 +12,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::asked::Asked;
+use super::asked::{Asked, Reaction};
 use crate::limits;
+use crate::metrics::Transport;
 
 /// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
 /// that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and what no datagram has touched
@@ -31,32 +32,52 @@ impl Default for Buffer {
     }
 }
 
-/// Asks `server`; ends with its answer or an error of the socket. The caller bounds the time.
+/// Asks `server`; ends with its answer, an error of the socket, or nothing: the question is to be asked over TCP. The caller bounds
+/// the time.
 ///
 /// The socket is new, so its port is random (RFC 5452 section 9.2), and connected, so the kernel drops what
 /// comes from elsewhere and tells us when nobody listens. What does not match is ignored and the socket
-/// listened to further: a forged answer must not end the exchange.
-pub async fn exchange(server: SocketAddr, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Vec<u8>> {
+/// listened to further, within the bounds of [`super::doubt`]: a forged answer must not end the exchange.
+pub async fn exchange(
+    server: SocketAddr,
+    asked: &mut Asked<'_>,
+    buffer: &Buffer,
+) -> io::Result<Option<Vec<u8>>> {
     let socket = ask(server, asked)?;
-    let (is_again, response) = listen(&socket, asked, buffer).await?;
+    let (is_again, response) = match listen(&socket, asked, buffer).await? {
+        Heard::Response(is_again, response) => (is_again, response),
+        Heard::Doubt => return Ok(None),
+        Heard::Deaf => {
+            drop(socket);
+            return std::future::pending().await;
+        }
+    };
     if is_again {
         socket.send(&asked.bytes()).await?;
         // Boxed, because it is seldom needed.
         let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, listen(&socket, asked, buffer)));
-        if let Ok(Ok((_, response))) = again.await {
-            return Ok(response);
+        if let Ok(Ok(Heard::Response(_, response))) = again.await {
+            return Ok(Some(response));
         }
         asked.failed();
     }
-    Ok(response)
+    Ok(Some(response))
 }
 
-/// What comes first that is not to be ignored, and whether the question is to be sent again before it is given.
-async fn listen(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<(bool, Vec<u8>)> {
+/// What is not to be ignored.
+enum Heard {
+    /// A response, and whether the question is to be sent again before it is given.
+    Response(bool, Vec<u8>),
+    Doubt,
+    Deaf,
+}
+
+/// What comes first that is not to be ignored.
+async fn listen(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Heard> {
     loop {
         socket.ready(ARRIVAL).await?;
-        if let Some(received) = receive(socket, asked, buffer)? {
-            return Ok(received);
+        if let Some(heard) = receive(socket, asked, buffer)? {
+            return Ok(heard);
         }
     }
 }
@@ -79,11 +100,7 @@ fn ask(server: SocketAddr, asked: &Asked<'_>) -> io::Result<UdpSocket> {
 
 /// Takes one datagram, if there is one, and copies it when it is not to be ignored. Nothing waits while the
 /// buffer is held.
-fn receive(
-    socket: &UdpSocket,
-    asked: &mut Asked<'_>,
-    buffer: &Buffer,
-) -> io::Result<Option<(bool, Vec<u8>)>> {
+fn receive(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Option<Heard>> {
     // A panic while the buffer was held leaves bytes that the next datagram overwrites.
     let mut buffer = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
     let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
@@ -98,13 +115,20 @@ fn receive(
         Err(error) => return Err(error.into()),
     };
     let datagram = buffer.get(..length).unwrap_or_default();
-    Ok(asked.receive(datagram).response(|| datagram.to_vec()))
+    Ok(match asked.receive(datagram, Transport::Udp) {
+        Reaction::Doubt => Some(Heard::Doubt),
+        Reaction::Deaf => Some(Heard::Deaf),
+        reaction => reaction
+            .response(|| datagram.to_vec())
+            .map(|(is_again, response)| Heard::Response(is_again, response)),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::key::Key;
+    use crate::metrics::Metrics;
     use crate::upstream::question::Question;
     use crate::upstream::token::Token;
     use crate::wire::Flags;
@@ -116,8 +140,8 @@ mod tests {
         let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        let (buffer, edns) = (Buffer::default(), Mutex::default());
-        let mut asked = Asked::new(question, &edns, false);
+        let (buffer, path, (metrics, _)) = (Buffer::default(), Mutex::default(), Metrics::new());
+        let mut asked = Asked::new(question, &path, &metrics, false);
         let outcome = timeout(Duration::from_secs(5), exchange(nobody, &mut asked, &buffer)).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

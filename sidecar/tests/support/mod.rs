@@ -171,8 +171,9 @@ struct Counts {
 impl Counts {
     /// Counts a query; one that no typed decoder knows is a client's.
     fn count(&self, query: Option<&Message>, by_tcp: bool) {
-        let is_probe =
-            query.is_some_and(|query| query.queries[0].name().to_string().contains(".podlocal-dns-probe."));
+        let is_probe = query.is_some_and(|query| {
+            query.queries[0].name().to_string().to_lowercase().contains(".podlocal-dns-probe.")
+        });
         let count = match (is_probe, by_tcp) {
             (true, _) => &self.probes,
             (false, false) => &self.by_udp,
