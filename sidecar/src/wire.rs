@@ -347,6 +347,11 @@ pub fn last_u32(rdata: &[u8]) -> Option<u32> {
     get_u32(rdata, rdata.len().checked_sub(4)?)
 }
 
+/// The first message of a stream, behind its length, if it has arrived whole (RFC 1035 section 4.2.2).
+pub fn first_message(stream: &[u8]) -> Option<&[u8]> {
+    stream.get(2..)?.get(..usize::from(get_u16(stream, 0)?))
+}
+
 fn get_u16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }

@@ -43,10 +43,9 @@ use crate::metrics::{Limit, Transport};
 use crate::query::Query;
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
+use crate::wire;
 
-use frames::{
-    BUFFERS, Buffers, GATHERED, LARGEST_KEPT, LENGTH, READ_AT_ONCE, first_message, push_frame, write,
-};
+use frames::{BUFFERS, Buffers, GATHERED, LARGEST_KEPT, LENGTH, READ_AT_ONCE, push_frame, write};
 use late::{Answers, Late, next};
 
 mod frames;
@@ -240,7 +239,7 @@ impl<U: Upstream> Connection<U> {
         let mut taken = 0;
         while answers.len() < GATHERED
             && self.queries() < limits::QUERIES_PER_CONNECTION
-            && let Some(message) = first_message(input.get(taken..).unwrap_or_default())
+            && let Some(message) = wire::first_message(input.get(taken..).unwrap_or_default())
         {
             taken += LENGTH + message.len();
             match self.service.step(message, self.source, Transport::Tcp, now.into_std(), answer) {

@@ -9,7 +9,7 @@ mod count {
         static STEPS: Cell<usize> = const { Cell::new(0) };
     }
 
-    pub(in crate::wire) fn step() {
+    pub(in super::super) fn step() {
         STEPS.set(STEPS.get() + 1);
     }
 

@@ -35,12 +35,6 @@ pub(super) struct Buffers {
     pub(super) answer: Vec<u8>,
 }
 
-/// The first message, if it has arrived whole.
-pub(super) fn first_message(input: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = input.split_first_chunk::<LENGTH>()?;
-    rest.get(..usize::from(u16::from_be_bytes(*length)))
-}
-
 /// Adds an answer behind its length: it never has more than 65,535 bytes.
 pub(super) fn push_frame(answers: &mut Vec<u8>, answer: &mut Vec<u8>) {
     answers.extend_from_slice(&(answer.len() as u16).to_be_bytes());
