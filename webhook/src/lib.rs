@@ -6,7 +6,7 @@
 //!                                                -> inject -> again, qos, patch
 //!                           notice -> events -> rate
 //!                  keeper -> certificates -> tls
-//!                  tls_files -> tls
+//!                  tls_files, client_ca -> tls
 //!                  discovery, impossible, tier -> cluster
 //!                  names, namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> offline -> mutate, misplaced, yaml
@@ -31,6 +31,7 @@ pub mod annotations;
 pub mod app;
 pub mod certificates;
 pub mod check;
+pub mod client_ca;
 pub mod cluster;
 pub mod config;
 pub mod connections;
