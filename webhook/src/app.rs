@@ -95,7 +95,10 @@ impl App {
     pub async fn run(mut self) -> Result<End, StartError> {
         self.announce();
         let client = client(self.settings.kubeconfig.as_deref()).await?;
-        self.certify()?;
+        match (self.certify(), self.verify_clients()) {
+            (Err(first), Err(second)) => return Err(StartError::Both(first.into(), second.into())),
+            (certified, verified) => certified.and(verified)?,
+        }
         let (namespaces, events) = self.learn(client);
         tokio::spawn(tier::measure(self.known.clone(), self.metrics.clone()));
         let metrics = self.metrics;
@@ -167,8 +170,19 @@ impl App {
         tokio::spawn(limit_ranges::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
         let namespaces =
             Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
-        let publish = Events::publish(client, Callers::Anyone, self.metrics.clone(), events::GATHERED_FOR);
-        (namespaces, publish)
+        let callers =
+            if self.settings.client_ca.is_some() { Callers::Authenticated } else { Callers::Anyone };
+        (namespaces, Events::publish(client, callers, self.metrics.clone(), events::GATHERED_FOR))
+    }
+
+    /// Has clients verified, where an authority is named.
+    fn verify_clients(&self) -> Result<(), StartError> {
+        let Some(client_ca) = self.settings.client_ca.clone() else { return Ok(()) };
+        let (verifier, pem) = client_ca.read()?;
+        self.tls.reload_from_config(Arc::new(tls::server_config(self.served.clone(), Some(verifier))?));
+        let (served, config, metrics) = (self.served.clone(), self.tls.clone(), self.metrics.clone());
+        tokio::spawn(client_ca.follow(pem, served, config, metrics, tls_files::INTERVAL));
+        Ok(())
     }
 
     /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster, for trying.

@@ -12,6 +12,7 @@ use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
 use crate::annotations::Defaults;
+use crate::client_ca::ClientCa;
 use crate::cluster::ClusterFlags;
 use crate::flags::{self, word};
 use crate::settings_file;
@@ -51,6 +52,8 @@ pub struct Serve {
     pub admin_listen: Option<SocketAddr>,
     /// The certificate and its key in PEM files; `None`: one of our own.
     pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// Whose client certificates are accepted; `None`: anyone may call.
+    pub client_ca: Option<ClientCa>,
     /// Where the CA certificate of our own certificate is written.
     pub ca_out: Option<PathBuf>,
     /// The names and IP addresses in our own certificate.
@@ -264,6 +267,7 @@ impl Taker {
             listen: self.one("listen", address),
             admin_listen: self.one("admin-listen", address),
             tls_files,
+            client_ca: self.client_ca(),
             ca_out: self.one("ca-out", path),
             dns_names: self.dns_names(),
             kubeconfig: self.one("kubeconfig", path),
@@ -287,6 +291,16 @@ impl Taker {
     fn dns_names(&mut self) -> Vec<String> {
         let names = self.many("dns-names", host);
         if names.is_empty() { vec!["podlocal-dns-webhook.podlocal-dns.svc".to_owned()] } else { names }
+    }
+
+    /// The authority of clients, in a file that is read when `serve` starts.
+    fn client_ca(&mut self) -> Option<ClientCa> {
+        let names = self.many("client-allowed-names", value::domain);
+        let file = self.one("client-ca-file", path);
+        if file.is_none() && self.has("client-allowed-names") {
+            self.mistakes.push("--client-allowed-names: expected only with --client-ca-file".to_owned());
+        }
+        Some(ClientCa { file: file?, names })
     }
 
     fn inject(&mut self, common: Common) -> Inject {

@@ -131,6 +131,13 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("admin-listen", "ADDR:PORT", CERTIFICATE, "Where /livez, /readyz and /metrics are [[::]:8080]"),
     flag("tls-cert", "FILE", SERVE, "The serving certificate, PEM [one of its own, for trying]"),
     flag("tls-key", "FILE", SERVE, "The key of --tls-cert, PEM"),
+    flag(
+        "client-ca-file",
+        "FILE",
+        SERVE,
+        "The CA of the API server's client certificate, PEM [anyone may call]",
+    ),
+    flags("client-allowed-names", "NAME", SERVE, "A common or DNS name in it [any]"),
     flag("ca-out", "FILE", SERVE, "Where the CA of the certificate of its own is written, PEM"),
     flags("dns-names", "NAME", CERTIFICATE, "A name in it [podlocal-dns-webhook.podlocal-dns.svc]"),
     flag(

@@ -5,7 +5,7 @@
 //!                         -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
 //!                                                -> inject -> again, patch
 //!                           notice -> events -> rate
-//!                  tls_files -> tls
+//!                  tls_files, client_ca -> tls
 //!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
 //!                  names, namespaces, metrics, readiness, shutdown, telemetry
 //!   main -> cert_controller -> keeper -> certificates -> tls
@@ -32,6 +32,7 @@ pub mod app;
 pub mod cert_controller;
 pub mod certificates;
 pub mod check;
+pub mod client_ca;
 pub mod cluster;
 pub mod config;
 pub mod connections;

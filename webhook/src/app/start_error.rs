@@ -1,6 +1,6 @@
 //! Why `serve` cannot start, or go on, and what to do about it.
 
-use crate::{certificates, tls_files};
+use crate::{certificates, client_ca, tls_files};
 
 /// Why the program cannot start, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,12 @@ pub enum StartError {
     /// The certificate in the files cannot be served.
     #[error(transparent)]
     Certificate(#[from] tls_files::Error),
+    /// Nobody can be verified by the file.
+    #[error("--client-ca-file: {0}")]
+    ClientCa(#[from] client_ca::Error),
+    /// Two at once, so that nobody learns of the second from the next start.
+    #[error("{0}; {1}")]
+    Both(Box<Self>, Box<Self>),
     /// No certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] certificates::MakeError),
@@ -59,12 +65,16 @@ impl StartError {
     /// What to do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
+            Self::Both(first, _) => first.next_step(),
             Self::Bind { .. } => {
                 "end the program that has the port, or give --listen or --admin-listen another one"
             }
             Self::File { .. } => "give --ca-out a file that can be written",
             Self::Certificate(_) => {
                 "give --tls-cert and --tls-key a pair that belongs together, or neither: then it makes its own"
+            }
+            Self::ClientCa(_) => {
+                "give --client-ca-file the PEM certificates of the authority of the API server's client certificate"
             }
             Self::Make(_) => "correct --dns-names: the names by which the API server calls the webhook",
             Self::Kubeconfig { .. } => {

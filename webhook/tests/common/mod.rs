@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
@@ -216,16 +216,31 @@ pub(crate) fn connect_at(
     authorities: &[CertificateDer<'static>],
     time: Arc<dyn TimeProvider>,
 ) -> Connection {
+    connect_as(address, authorities, time, None)
+}
+
+/// The same for a client that shows a certificate.
+pub(crate) fn connect_as(
+    address: SocketAddr,
+    authorities: &[CertificateDer<'static>],
+    time: Arc<dyn TimeProvider>,
+    own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> Connection {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority.clone()).expect("a CA");
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_details(provider, time)
+    let builder = ClientConfig::builder_with_details(provider, time)
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            builder.with_client_auth_cert(vec![certificate], key).expect("a certificate and its key")
+        }
+    };
     let name = ServerName::try_from("webhook.test").expect("a name");
     let stream = TcpStream::connect(address).expect("connects");
     stream.set_read_timeout(Some(DEADLINE)).expect("sets");

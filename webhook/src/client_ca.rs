@@ -1,0 +1,185 @@
+//! Who may call: clients with a certificate of the authority in `--client-ca-file`, read again when the file changes.
+//!
+//! The API server shows one when its admission configuration tells it to (docs/install.md). Without the flag anyone
+//! who reaches the port may call.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::metrics::{Metrics, Task};
+use crate::tls::{self, Served};
+
+/// What an operator says of the clients.
+#[derive(Debug, Clone)]
+pub struct ClientCa {
+    /// The certificates of the authorities, PEM.
+    pub file: PathBuf,
+    /// The common or DNS names that a client's certificate may have; any, when there are none.
+    pub names: Vec<String>,
+}
+
+/// Why no client could be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No client can be verified by what is in it.
+    #[error("{file}: {source}")]
+    Verifier {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        source: VerifierError,
+    },
+}
+
+/// Why no client could be verified by a text.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifierError {
+    /// The text is no certificates.
+    #[error(transparent)]
+    Pem(#[from] tls::Error),
+    /// One of them is not an authority's.
+    #[error("a certificate in it cannot be an authority: {0}")]
+    Authority(rustls::Error),
+    /// They cannot be used.
+    #[error(transparent)]
+    Build(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Verifies clients by the authorities in `pem` and, if there are any, by `names`.
+fn verifier(pem: &str, names: &[String]) -> Result<Arc<dyn ClientCertVerifier>, VerifierError> {
+    let mut roots = RootCertStore::empty();
+    for authority in tls::certificates(pem)? {
+        roots.add(authority).map_err(VerifierError::Authority)?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let by_authority = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()?;
+    Ok(Arc::new(ByName { by_authority, names: names.to_vec() }))
+}
+
+impl ClientCa {
+    /// The verifier, and the text that it was made of.
+    pub fn read(&self) -> Result<(Arc<dyn ClientCertVerifier>, String), Error> {
+        let file = || self.file.display().to_string();
+        let pem =
+            std::fs::read_to_string(&self.file).map_err(|source| Error::File { file: file(), source })?;
+        let verifier =
+            verifier(&pem, &self.names).map_err(|source| Error::Verifier { file: file(), source })?;
+        Ok((verifier, pem))
+    }
+
+    /// Serves with what will be in the file, for ever. A file that cannot be used is complained of once, and the authorities
+    /// before it stay. Connections that are open stay, too.
+    pub async fn follow(
+        self,
+        mut last: String,
+        served: Arc<Served>,
+        config: RustlsConfig,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) {
+        let mut complaint = None;
+        loop {
+            tokio::time::sleep(interval).await;
+            let error = match self.read() {
+                Ok((_, pem)) if pem == last => None,
+                Ok((verifier, pem)) => match tls::server_config(served.clone(), Some(verifier)) {
+                    Ok(new) => {
+                        config.reload_from_config(Arc::new(new));
+                        tracing::info!(file = %self.file.display(), "trusting the new client authorities");
+                        last = pem;
+                        None
+                    }
+                    Err(error) => Some(error.to_string()),
+                },
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = &error {
+                metrics.failed(Task::Certificate);
+                if complaint.as_ref() != Some(error) {
+                    tracing::warn!(error, "keeping the previous client authorities");
+                }
+            }
+            complaint = error;
+        }
+    }
+}
+
+/// What rustls verifies, and the name.
+#[derive(Debug)]
+struct ByName {
+    by_authority: Arc<dyn ClientCertVerifier>,
+    names: Vec<String>,
+}
+
+impl ClientCertVerifier for ByName {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.by_authority.verify_client_cert(end_entity, intermediates, now)?;
+        if self.names.is_empty() || names_of(end_entity).iter().any(|name| self.names.contains(name)) {
+            return Ok(verified);
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.by_authority.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_authority.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_authority.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_authority.supported_verify_schemes()
+    }
+}
+
+/// The common names and DNS names of a certificate.
+fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
+    let dns = alternative.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    });
+    common.chain(dns).map(str::to_owned).collect()
+}
