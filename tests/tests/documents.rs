@@ -154,3 +154,36 @@ fn a_step_of_ci_is_read_to_its_end_and_no_further() {
     assert_eq!(step_of(ci, "two"), [vec!["b", "c"]]);
     assert!(step_of(ci, "three").is_empty());
 }
+
+/// The table of threats names the tests and attacks that show what it says. A row without one says so itself: nothing stops it.
+#[test]
+fn every_test_that_the_threats_name_is_there() {
+    let page = fs::read_to_string(root().join("docs/security.md")).expect("a page");
+    let (_, table) = page.split_once("\n## Threats\n").expect("the section");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split(" | ").collect()).collect();
+    let rows: Vec<_> = rows.into_iter().take_while(|row| row.len() == 5).collect();
+    assert!(rows.len() > 10, "{} threats", rows.len());
+    let sources = ["sidecar", "webhook", "dns", "settings", "tests", "release"].map(|folder| {
+        let arguments = ["grep", "-hoE", "fn [a-z0-9_]+\\(", "--", folder];
+        let found = Command::new("git").args(arguments).current_dir(root()).output().expect("git");
+        String::from_utf8(found.stdout).expect("text")
+    });
+    let attacks = fs::read_to_string(root().join("experiments/src/attacks/attack.rs")).expect("a source");
+    let attacks = attacks.replace("Self::", "").to_lowercase();
+    let mut mistakes = Vec::new();
+    for row in rows {
+        let names: Vec<_> = row[4].split('`').skip(1).step_by(2).collect();
+        if names.is_empty() && !row[3].trim_start().starts_with("nothing:") {
+            mistakes.push(format!("no test shows that this holds: {}", row[3]));
+        }
+        for name in names {
+            let is_test = sources.iter().any(|source| source.contains(&format!("fn {name}(")));
+            let is_attack = name.contains('-') && attacks.contains(&format!("{},", name.replace('-', "")));
+            if !is_test && !is_attack {
+                mistakes.push(format!("there is no test and no attack {name}"));
+            }
+        }
+    }
+    none(&mistakes);
+}
