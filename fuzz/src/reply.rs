@@ -45,6 +45,12 @@ pub fn check(input: &[u8]) {
     let Some(original) = (if is_built { built(rest) } else { Some(rest.to_vec()) }) else { return };
     // Nothing else comes this far: `Question::judge` sees to it, and a length has sixteen bits.
     let Some(walk) = walk::walk(&original).filter(|_| original.len() <= 65_535) else { return };
+    // Nor does an owner that leads nowhere, or is too much work to follow.
+    let reading = wire::Message::new(&original).expect("a header").read();
+    let read: usize = reading.counts.into_iter().map(usize::from).sum();
+    if read < walk.records.iter().take_while(|record| record.kind != OPT).count() {
+        return;
+    }
     let asked = asked(parameters, &original[walk.question.clone()]);
     let Some(client) = Client::new(parameters, &asked) else { return };
     let decoded = decode(&original).map(|(message, _)| message);

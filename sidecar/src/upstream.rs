@@ -51,8 +51,6 @@ pub mod state;
 pub mod tcp;
 pub mod token;
 pub mod udp;
-#[cfg(test)]
-mod work;
 
 use network::Sockets;
 use observers::Observation;
@@ -247,6 +245,11 @@ impl Gauges for Servers {
 /// Whether a loop, or a doubt, is to be logged, when it was logged last at that time.
 fn is_due(logged_at: Option<Instant>, now: Instant) -> bool {
     logged_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::LOOP_LOG)
+}
+
+#[cfg(test)]
+mod work {
+    mod tests;
 }
 
 #[cfg(test)]

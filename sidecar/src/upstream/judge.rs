@@ -20,11 +20,11 @@ pub fn judge_of(state: &State, key: &Key, step: Step, response: &[u8], now: Inst
     if is_believed { ExchangeResult::Answer } else { ExchangeResult::Denial }
 }
 
-/// What a response says of itself: everything but NOERROR and NXDOMAIN may be known better by another server.
+/// What a response, without its OPT record ([`super::question::whole`]), says of itself: everything but NOERROR and NXDOMAIN may be known better by another server.
 pub fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
     let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
     let flags = message.flags();
-    if !matches!(message.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
+    if !matches!(flags.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
         ExchangeResult::Failure
     } else if flags.has(Flags::TC) && transport == Transport::Udp {
         ExchangeResult::Truncated
@@ -42,7 +42,7 @@ pub fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
 /// | NOERROR | some | records |
 fn backup_answer(response: &[u8], is_cluster_name: bool) -> Answer {
     let message = Message::new(response);
-    match message.map(|message| (message.rcode(), message.record_counts())) {
+    match message.map(|message| (message.flags().rcode(), message.record_counts())) {
         Some((Rcode::NO_ERROR, [0, ..])) => Answer::NoData { is_cluster_name },
         Some((Rcode::NO_ERROR, _)) => Answer::Records,
         _ => Answer::NoName,

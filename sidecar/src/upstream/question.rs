@@ -56,8 +56,8 @@ impl<'a> Question<'a> {
         let mut bytes = vec![0; HEADER_LENGTH];
         wire::put_header(&mut bytes, self.id, Flags(flags));
         wire::put_counts(&mut bytes, 1, [0; 3]);
-        bytes.extend_from_slice(key.question());
-        self.spell(bytes.get_mut(HEADER_LENGTH..).unwrap_or_default());
+        let mut buffer = [0; wire::LONGEST_QUESTION];
+        bytes.extend_from_slice(self.spelled(&mut buffer));
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
             wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), &*self.passed].concat());
@@ -104,22 +104,23 @@ impl<'a> Question<'a> {
     /// Whether a response gives the question back in our spelling; `None` where nothing could show that.
     pub fn is_echo(&self, response: &[u8]) -> Option<bool> {
         let echoed = Message::new(response).and_then(Message::question)?;
-        let mut spelled = [0; wire::LONGEST_QUESTION];
-        let spelled = spelled.get_mut(..self.key.question().len())?;
-        spelled.copy_from_slice(self.key.question());
-        self.spell(spelled);
-        (*spelled != *self.key.question()).then(|| echoed == spelled)
+        let mut buffer = [0; wire::LONGEST_QUESTION];
+        let spelled = self.spelled(&mut buffer);
+        (spelled != self.key.question()).then(|| echoed == spelled)
     }
 
-    /// Spells the name of a question that is in lower case.
-    fn spell(&self, question: &mut [u8]) {
-        let name = question.len().saturating_sub(4);
-        let letters = question.iter_mut().take(name).filter(|byte| byte.is_ascii_lowercase());
-        for (number, letter) in letters.enumerate() {
+    /// The question as we ask it.
+    fn spelled<'b>(&self, buffer: &'b mut [u8; wire::LONGEST_QUESTION]) -> &'b [u8] {
+        let question = self.key.question();
+        let spelled = buffer.get_mut(..question.len()).unwrap_or_default();
+        spelled.copy_from_slice(question);
+        let name = spelled.iter_mut().take(question.len().saturating_sub(4));
+        for (number, letter) in name.filter(|byte| byte.is_ascii_lowercase()).enumerate() {
             if self.upper >> (number % 64) & 1 == 1 {
                 letter.make_ascii_uppercase();
             }
         }
+        spelled
     }
 
     /// Whether markers of other proxies go with it.
@@ -148,8 +149,7 @@ pub fn whole(mut response: Vec<u8>, reading: &Reading) -> Vec<u8> {
     if question_length > 0 {
         response.truncate(reading.end);
         wire::put_counts(&mut response, 1, reading.counts);
-        let name = HEADER_LENGTH..HEADER_LENGTH + question_length - 4;
-        wire::lower_case(response.get_mut(name).unwrap_or_default());
+        wire::lower_case_question(&mut response, question_length);
     }
     response
 }

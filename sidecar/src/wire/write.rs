@@ -63,6 +63,12 @@ pub fn put_question(message: &mut [u8], question: &[u8]) {
     }
 }
 
+/// Lower-cases the name of the question.
+pub fn lower_case_question(message: &mut [u8], question_length: usize) {
+    let end = (HEADER_LENGTH + question_length).saturating_sub(4);
+    super::lower_case(message.get_mut(HEADER_LENGTH..end).unwrap_or_default());
+}
+
 /// Writes a TTL where [`super::Record::ttl_at`] says.
 pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
     put_u32(message, at, ttl);
