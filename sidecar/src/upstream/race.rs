@@ -4,7 +4,7 @@
 //!
 //! | what happens | the exchange |
 //! |---|---|
-//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately |
+//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately; that of the shared tier is asked of the next server then |
 //! | a backup server does not know a name | goes on, unless `podlocal_dns::upstream::backup` believes it |
 //! | a server of the shared tier is silent for some 200 ms | has it checked, and leaves it unless it is alive |
 //! | an answer | drops every other transmission |
