@@ -48,7 +48,7 @@ pub struct Sources {
     refusal_logged: AtomicU64,
 }
 
-/// Forty bytes each: 640 KiB in all, of which only those slots take memory that are used. Of 2,000 pods one in nine shares its slot with another.
+/// Forty bytes each: 640 KiB in all. Of 2,000 pods one in nine shares its slot with another.
 const SLOTS: usize = 1 << 14;
 
 /// What the sources of one slot have under way.

@@ -4,7 +4,7 @@
 //!
 //! | what happens | the exchange |
 //! |---|---|
-//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately |
+//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately; that of the shared tier is asked of the next server then |
 //! | a backup server does not know a name | goes on, unless `podlocal_dns::upstream::backup` believes it |
 //! | a server of the shared tier is silent for some 200 ms | has it checked, and leaves it unless it is alive |
 //! | an answer | drops every other transmission |
@@ -71,7 +71,8 @@ pub async fn race(
             }
             () = sleep_until(wakes_at) => {
                 let now = Instant::now();
-                if now >= deadline || race.settles_at.is_some_and(|at| now >= at) {
+                let is_settled = race.settles_at.is_some_and(|at| now >= at);
+                if now >= deadline || is_settled && !race.leaves_tier_without_tcp(now) {
                     return race.given_up(now);
                 }
                 race.woken(now);
@@ -177,6 +178,11 @@ impl<N: Network> Race<'_, N> {
             }
             ExchangeResult::Truncated => {
                 if !self.state.is_tcp_tried(step.server, now) {
+                    if is_of_tier {
+                        self.second_best = Some(response);
+                        self.drop_attempts(now, |server| server == step.server);
+                        return self.leave(step.server, Left::Failure, now);
+                    }
                     self.drop_attempts(now, |_| true);
                     return Next::Done(response);
                 }
@@ -212,7 +218,9 @@ impl<N: Network> Race<'_, N> {
         }
         if self.state.is_of_tier(step.server) {
             // A truncated answer of a tier that has no room for connections may be empty: the next server has the whole one.
-            self.settles_at = None;
+            if self.settles_at.take().is_some() && step.transport == Transport::Tcp {
+                self.state.fetched_over_tcp(step.server, false, now);
+            }
             return self.leave(step.server, Left::Unreachable, now);
         }
         if let Some(truncated) = self.second_best.take_if(|_| step.transport == Transport::Tcp) {
@@ -235,6 +243,24 @@ impl<N: Network> Race<'_, N> {
             self.state.metrics().tier_left(reason);
         }
         self.goes_on(next, now)
+    }
+
+    /// A connection to the shared tier has brought nothing of what it truncated. Whether the next server is asked for it.
+    fn leaves_tier_without_tcp(&mut self, now: Instant) -> bool {
+        let mut steps = self.attempts.0.iter().map(|attempt| attempt.step);
+        let is_left = |step: &Step| step.transport == Transport::Tcp && self.state.is_of_tier(step.server);
+        let Some(Step { server, .. }) = steps.find(is_left) else { return false };
+        self.state.fetched_over_tcp(server, false, now);
+        self.settles_at = None;
+        self.drop_attempts(now, |attempted| attempted == server);
+        match self.leave(server, Left::Silent, now) {
+            Next::GoOn => true,
+            Next::Done(response) => {
+                self.second_best = Some(response);
+                false
+            }
+            Next::Failed => false,
+        }
     }
 
     /// A server is left: the next one is asked, or those are waited for that may still answer.

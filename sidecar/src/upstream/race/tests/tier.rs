@@ -131,3 +131,33 @@ async fn a_tier_that_is_back_is_used_again_within_ten_seconds_of_asking() {
     assert_eq!(setup.exchange().await, (ANSWERED, 1));
     assert!(setup.asked().ends_with(" A"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tier_without_tcp_truncates_is_asked_of_the_upstream() {
+    for (refuses, first) in [(true, 1), (false, 1001)] {
+        let setup = tier(u32::MAX, move |step, _| match (step.server, step.transport) {
+            (0, Transport::Udp) => Truncates,
+            (0, Transport::Tcp) if refuses => Refuses,
+            (0, Transport::Tcp) => Silent,
+            _ => Answer(1),
+        });
+        for took in [first, first, 1, 1] {
+            assert_eq!(setup.exchange().await, (ANSWERED, took));
+            assert!(setup.asked().ends_with(" B"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tier_without_tcp_truncates_is_given_when_nobody_else_is_there() {
+    for (refuses, first) in [(true, 0), (false, 1000)] {
+        let setup = Setup::with_tier(1, 1, u32::MAX, move |step, _| match step.transport {
+            Transport::Udp => Truncates,
+            Transport::Tcp if refuses => Refuses,
+            Transport::Tcp => Silent,
+        });
+        for took in [first, first, 0] {
+            assert_eq!(setup.exchange().await, (ANSWERED, took));
+        }
+    }
+}
