@@ -19,6 +19,10 @@ gang *ARGUMENTS:
 start *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin start -- {{ARGUMENTS}}
 
+# Whether a lookup fails that an application makes as soon as it runs, on the cluster of KUBECONFIG
+first-lookups *ARGUMENTS:
+    cargo run --release -p podlocal-experiments --bin first-lookups -- {{ARGUMENTS}}
+
 # What a hostile neighbour costs other pods, on the cluster of KUBECONFIG; the node's root attacks
 attacks *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin attacks -- {{ARGUMENTS}}

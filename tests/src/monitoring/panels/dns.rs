@@ -147,13 +147,14 @@ pub(super) const CLUSTER_DNS: Row = Row {
         },
         Panel {
             title: "Second attempts",
-            description: "Hedges by UDP or TCP, those that the retry budget did not allow, and probes of servers that are down.",
+            description: "Hedges by UDP or TCP, those that the retry budget did not allow, and probes of servers that are down. Unwanted replies answer no question that is under way: late ones, or somebody guesses.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
                 line("sum(rate(podlocal_dns_upstream_hedges_total{S}[R]))", "hedges"),
                 line("sum(rate(podlocal_dns_upstream_budget_exhausted_total{S}[R]))", "budget exhausted"),
                 line("sum(rate(podlocal_dns_upstream_probes_total{S}[R]))", "probes"),
+                line("sum(rate(podlocal_dns_upstream_unwanted_replies_total{S}[R]))", "unwanted replies"),
             ],
         },
         Panel {
