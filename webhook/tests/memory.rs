@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use common::bodies::bodies;
 use common::{Connection, Webhook, connect, head, pod, request, review_of};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use podlocal_webhook::server::{ADMIN, LARGEST_REVIEW, REVIEWS};
+use nix::sys::socket::{getsockopt, sockopt};
+use podlocal_webhook::server::{self, ADMIN, LARGEST_REVIEW, REVIEWS};
 use serde_json::json;
 
 /// The most that is allowed here, in MiB, and the limit of the manifests is 128. A program that is built for tests has 13
@@ -91,6 +92,21 @@ fn long_answers_that_nobody_reads() {
     });
     holds(&webhook);
     drop(unread);
+}
+
+/// A container is charged for the buffers of its sockets, which grow to megabytes by themselves.
+#[tokio::test]
+async fn the_kernel_buffers_little_of_each_connection() {
+    let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
+    let client = tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await;
+    let (stream, _) = listener.accept().await.expect("accepts");
+    let buffers = [
+        getsockopt(&stream, sockopt::RcvBuf).expect("a size"),
+        getsockopt(&stream, sockopt::SndBuf).expect("a size"),
+    ];
+    let most = buffers.iter().sum::<usize>() * REVIEWS.connections;
+    assert!(most <= 26 << 20, "{buffers:?}");
+    drop(client);
 }
 
 #[test]
