@@ -10,7 +10,7 @@
 //! | connections: TLS, a request's head, an answer | 45 MiB | [`REVIEWS`], `HEAD`, [`admission::LARGEST_ANSWER`] |
 //! | the same in the kernel, which charges the container | 26 MiB | [`REVIEWS`], `SOCKET_BUFFER` |
 //! | bodies, unfinished or waiting | 16 MiB | [`REVIEWS`] |
-//! | reading and answering them | 20 MiB | `READING`, [`admission::memory`] |
+//! | reading and answering them | 22 MiB | `READING`, [`admission::memory`] |
 //! | everything else | 10 MiB | |
 
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ pub const ADMIN: Limits = Limits { connections: 64, bytes: 0 };
 
 /// The memory that may be used at a time to read and answer reviews, in bytes; further ones wait in order. One of the
 /// largest at a time, or as many usual ones as there are threads.
-const READING: usize = 20 << 20;
+const READING: usize = 22 << 20;
 
 /// The longest head of a request, in bytes, and what is read from a connection at once. The API server's has less than 1 KiB.
 const HEAD: usize = 16 << 10;
