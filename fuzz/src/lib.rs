@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`query`] | what a client sends | parsed alike, refused for a reason of the table, answered with what decodes |
 //! | [`reply`] | an upstream's answer, and a client | the patched answer says what the original says |
+//! | [`review`] | the body of an admission review | the same is decided about the whole tree, the pod is allowed, memory is bounded |
 //! | [`session`] | what an upstream says in the course of time, and what clients ask | each gets what the upstream said last |
 //! | [`upstream`] | an upstream's answer, and our question | believed exactly when it answers the question |
 //! | [`work`] | an upstream's answer, repeated to 64 KiB; the same as a query | as many steps as its bytes allow |
@@ -16,6 +17,7 @@
 pub mod message;
 pub mod query;
 pub mod reply;
+pub mod review;
 pub mod seeds;
 pub mod session;
 pub mod upstream;

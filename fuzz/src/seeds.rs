@@ -43,6 +43,9 @@ fn all() -> Vec<Seed> {
     for (name, bytes) in repeated() {
         seeds.push(("work", name.to_owned(), bytes));
     }
+    for (name, body) in reviews() {
+        seeds.push(("review", name.to_owned(), body.into_bytes()));
+    }
     // What `Answer` is made of has no form to be read: any bytes do, and the fuzzer takes it from there.
     for index in 1..=4_u32 {
         let mut noise = index;
@@ -58,6 +61,53 @@ fn all() -> Vec<Seed> {
         seeds.push(("upstream", format!("built-{index}"), [&[1, 0, 0][..], &bytes].concat()));
     }
     seeds
+}
+
+/// The bodies of reviews: as the API server sends them, and as nobody should.
+fn reviews() -> Vec<(&'static str, String)> {
+    let of = |object: &str| {
+        format!(
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u-1","kind":{{"kind":"Pod"}},"namespace":"web","operation":"CREATE","object":{object},"dryRun":false}}}}"#
+        )
+    };
+    let metadata = r#""metadata":{"generateName":"web-","labels":{"podlocal-dns.io/inject":"enabled"},"annotations":{"podlocal-dns.io/ndots":"3","podlocal-dns.io/x":"\n","other":"1"},"ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"train","uid":"u-9","controller":true}]}"#;
+    let resources = r#""resources":{"limits":{"cpu":"1","memory":"1Gi"}}"#;
+    let ours =
+        r#"{"name":"podlocal-dns","restartPolicy":"Always","env":[{"name":"PODLOCAL_NDOTS","value":"2"}]}"#;
+    let config = r#""dnsConfig":{"nameservers":["127.0.0.1"],"searches":["a.example"],"options":[{"name":"ndots","value":"5"}]}"#;
+    vec![
+        ("smallest", of(r#"{"spec":{"containers":[]}}"#)),
+        (
+            "usual",
+            of(&format!(
+                r#"{{{metadata},"spec":{{"containers":[{{"name":"app","image":"a:1","env":[{{"name":"A"}}],"ports":[{{"containerPort":80}}],{resources}}}],"volumes":[{{}}],"securityContext":{{"sysctls":[{{"name":"net.ipv4.ip_unprivileged_port_start","value":"0"}}]}}}}}}"#
+            )),
+        ),
+        (
+            "again",
+            of(&format!(
+                r#"{{{metadata},"spec":{{"dnsPolicy":"None",{config},"initContainers":[{{"name":"a"}},{ours}],"containers":[]}}}}"#
+            )),
+        ),
+        (
+            "own-servers",
+            of(&format!(r#"{{{metadata},"spec":{{"dnsPolicy":"None",{config},"containers":[]}}}}"#)),
+        ),
+        (
+            "left-alone",
+            of(r#"{"spec":{"containers":[],"hostNetwork":true,"os":{"name":"windows"},"nodeSelector":{}}}"#),
+        ),
+        (
+            "odd-shapes",
+            of(
+                r#"{"metadata":[],"spec":{"containers":[1,{}],"initContainers":{"0":1},"dnsConfig":[],"dnsPolicy":null}}"#,
+            ),
+        ),
+        ("twice", of(r#"{"spec":1,"spec":{"containers":1,"containers":[]}}"#)),
+        ("deep", of(&format!(r#"{{"spec":{{"containers":[],"dnsConfig":{}}}}}"#, "[".repeat(200)))),
+        ("cut-off", of("{").replace("}}", "")),
+        ("an-update", of("{}").replace("CREATE", "UPDATE")),
+    ]
 }
 
 /// See `reply`: switches, what the client speaks, its EDNS size, the limit, the age, its spelling, the TTLs.

@@ -118,9 +118,9 @@ pub fn too_large(beginning: &[u8], limit: usize) -> Reviewed {
 /// The most memory, in bytes, that answering a review of `length` bytes takes beside them.
 ///
 /// A text with escapes is unescaped into a buffer that grows by doubling. What is stored may be the pod's once, the edited one's,
-/// the patch's, and the text's of both. A body is stored at most a hundredfold: `webhook/tests/memory.rs` looks for worse.
+/// the patch's, and the text's of both; of a pod from elsewhere it is so twice. A body is stored at most a hundredfold: `webhook/tests/memory.rs` looks for worse.
 pub fn memory(length: usize) -> usize {
-    const COPIES: usize = 5;
+    const COPIES: usize = 8;
     3 * length + COPIES * MOST_STORED.min(100 * length) + 4 * LARGEST_ANSWER
 }
 

@@ -3,14 +3,15 @@
 //! Only what is no review at all gets an HTTP error: another path or method, another content type, a body that no
 //! API server sends, a body that does not arrive. The rest is [`admission::review`]'s to answer.
 //!
-//! What the memory is spent on, of the 128 MiB of the manifests, whoever asks: `webhook/tests/memory.rs` measures it.
+//! What the memory is spent on, of the 128 MiB of the manifests, whoever asks (`webhook/tests/memory.rs` measures it):
 //!
 //! | what | at most | bounded by |
 //! |---|---|---|
 //! | connections: TLS, a request's head, an answer | 45 MiB | [`REVIEWS`], `HEAD`, [`admission::LARGEST_ANSWER`] |
+//! | the same in the kernel, which charges the container | 26 MiB | [`REVIEWS`], `SOCKET_BUFFER` |
 //! | bodies, unfinished or waiting | 16 MiB | [`REVIEWS`] |
-//! | reading and answering them | 20 MiB | `READING`, [`admission::memory`] |
-//! | everything else | 15 MiB | |
+//! | reading and answering them | 22 MiB | `READING`, [`admission::memory`] |
+//! | everything else | 10 MiB | |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,24 +51,23 @@ use log::ReviewLog;
 /// is allowed as it is.
 pub const LARGEST_REVIEW: usize = 3 << 20;
 
-/// The bounds of the port for reviews. All API servers together send a few hundred at a time (each handles 600
-/// requests of all kinds at once: `--max-requests-inflight` and `--max-mutating-requests-inflight`).
-/// Together with the other port's this leaves a few of the 1,024 descriptors that some container runtimes give.
-pub const REVIEWS: Limits = Limits { connections: 800, bytes: 16 << 20 };
+/// The bounds of the port for reviews. All API servers together send a few hundred at a time: each handles 600 requests
+/// of all kinds at once (`--max-requests-inflight` and `--max-mutating-requests-inflight`), which wait for other things, too.
+pub const REVIEWS: Limits = Limits { connections: 400, bytes: 16 << 20 };
 
 /// The bounds of the port for probes and scrapes, which come one by one.
 pub const ADMIN: Limits = Limits { connections: 64, bytes: 0 };
 
 /// The memory that may be used at a time to read and answer reviews, in bytes; further ones wait in order. One of the
 /// largest at a time, or as many usual ones as there are threads.
-const READING: usize = 20 << 20;
+const READING: usize = 22 << 20;
 
 /// The longest head of a request, in bytes, and what is read from a connection at once. The API server's has less than 1 KiB.
 const HEAD: usize = 16 << 10;
 
-/// What the kernel keeps of a connection before we read it, and of an answer before the client does, in bytes: it is
-/// charged to the container, too. Twice the largest usual review.
-const SOCKET_BUFFER: u32 = 64 << 10;
+/// What the kernel keeps of a connection before we read it, and of an answer before the client does, in bytes. The kernel doubles it
+/// (socket(7)), and by itself goes up to 6 MiB. More than a usual review and its answer.
+const SOCKET_BUFFER: u32 = 16 << 10;
 
 /// How long a request may take, from its head to the last byte of its body; the API server waits 5 s
 /// (`timeoutSeconds` in the manifests).

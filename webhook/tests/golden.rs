@@ -50,9 +50,15 @@ fn a_review_reads_every_field_that_decides() {
         // The proxy is there, and another webhook has put a container before it.
         let mut later = once;
         if let Some(containers) = later["spec"]["initContainers"].as_array_mut() {
-            containers.insert(0, json!({"name": "other", "image": "other"}));
+            containers.insert(0, json!({"name": "other", "image": "other", "tty": true}));
         }
         assert_eq!(case.review(&later).pod, case.mutated_as_a_whole(&later), "{}", case.name());
+        // It comes from another namespace, and what is written anew has fields that nobody reads.
+        let text = later.to_string();
+        let mut elsewhere: Value =
+            serde_json::from_str(&text.replace("\"team-a\"", "\"elsewhere\"")).expect("JSON");
+        elsewhere["spec"]["securityContext"]["fsGroup"] = json!(2000);
+        assert_eq!(case.review(&elsewhere).pod, case.mutated_as_a_whole(&elsewhere), "{}", case.name());
     }
 }
 

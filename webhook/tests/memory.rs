@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use common::bodies::bodies;
 use common::{Connection, Webhook, connect, head, pod, request, review_of};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use podlocal_webhook::server::{ADMIN, LARGEST_REVIEW, REVIEWS};
+use nix::sys::socket::{getsockopt, sockopt};
+use podlocal_webhook::server::{self, ADMIN, LARGEST_REVIEW, REVIEWS};
 use serde_json::json;
 
 /// The most that is allowed here, in MiB, and the limit of the manifests is 128. A program that is built for tests has 13
@@ -75,7 +76,7 @@ fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() 
 fn long_answers_that_nobody_reads() {
     let webhook = Webhook::start(&[]);
     let mut mistaken = pod();
-    let annotations = (0..3_000).map(|number| (format!("podlocal-dns.io/x{number}"), json!("")));
+    let annotations = (0..1_500).map(|number| (format!("podlocal-dns.io/x{number}"), json!("")));
     mistaken["metadata"]["annotations"] = annotations.collect::<serde_json::Map<_, _>>().into();
     let response = webhook.review(&review_of(&mistaken));
     assert!(
@@ -91,6 +92,21 @@ fn long_answers_that_nobody_reads() {
     });
     holds(&webhook);
     drop(unread);
+}
+
+/// A container is charged for the buffers of its sockets, which grow to megabytes by themselves.
+#[tokio::test]
+async fn the_kernel_buffers_little_of_each_connection() {
+    let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
+    let client = tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await;
+    let (stream, _) = listener.accept().await.expect("accepts");
+    let buffers = [
+        getsockopt(&stream, sockopt::RcvBuf).expect("a size"),
+        getsockopt(&stream, sockopt::SndBuf).expect("a size"),
+    ];
+    let most = buffers.iter().sum::<usize>() * REVIEWS.connections;
+    assert!(most <= 26 << 20, "{buffers:?}");
+    drop(client);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_pod_that_is_too_large_is_allowed_with_a_warning_and_counted() {
     long["metadata"]["annotations"] = json!({"example.com/x": "x".repeat(LARGEST_REVIEW)});
     let mut many = pod();
     many["spec"]["initContainers"] = json!([{"name": "a", "env": vec![json!({}); 100_000]}]);
-    for (pod, reason) in [(long, "more than 3 MiB"), (many, "more than 2 MiB of memory")] {
+    for (pod, reason) in [(long, "more than 3 MiB"), (many, "more than 1536 KiB of memory")] {
         let response = webhook.review(&review_of(&pod));
         assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
         assert!(response.get("patch").is_none());

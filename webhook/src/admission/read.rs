@@ -10,9 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 /// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers with
-/// resources, ports and probes takes a third of it; a pod of the API server's largest size that is made of nothing but
+/// resources, ports and probes takes half of it; a pod of the API server's largest size that is made of nothing but
 /// such fields is not injected.
-pub const MOST_STORED: usize = 2 << 20;
+pub const MOST_STORED: usize = 3 << 19;
 
 /// What a member of an object takes beside its texts, a bucket of the map that keeps the order and its index, at the
 /// moment when the map grows and both the old and the new one exist.
@@ -40,7 +40,8 @@ enum Stored {
 use Stored::{Annotations, Each, Members, Whole};
 
 /// Everything that `admission` and what is below it read. A field that is missing here is absent for them: a test holds
-/// the golden pods against the whole tree, and so does the fuzz target `review`.
+/// the golden pods against the whole tree, and so does the fuzz target `review`. What a patch may replace as a whole must be
+/// stored as a whole: init containers, the `dnsConfig`, the pod's security context.
 const REVIEW: Stored = Members(&[
     ("apiVersion", Whole),
     ("kind", Whole),
@@ -61,7 +62,7 @@ const REVIEW: Stored = Members(&[
 const METADATA: Stored = Members(&[
     ("name", Whole),
     ("generateName", Whole),
-    ("labels", Members(&[(INJECT_LABEL, Whole)])),
+    ("labels", Members(&[(INJECT_LABEL, Whole), ("kubevirt.io", Whole)])),
     ("annotations", Annotations),
     (
         "ownerReferences",
@@ -77,27 +78,35 @@ const METADATA: Stored = Members(&[
 
 const SPEC: Stored = Members(&[
     ("containers", Each(&CONTAINER_FIELDS)),
-    ("initContainers", Each(&INIT_CONTAINER_FIELDS)),
+    ("initContainers", Whole),
     ("hostNetwork", Whole),
     ("dnsPolicy", Whole),
     ("dnsConfig", Whole),
     ("resources", Whole),
+    ("securityContext", Whole),
     ("os", Members(&[("name", Whole)])),
-    ("nodeSelector", Members(&[("kubernetes.io/os", Whole)])),
-    ("securityContext", Members(&[("sysctls", Each(&Members(&[("name", Whole), ("value", Whole)])))])),
+    (
+        "nodeSelector",
+        Members(&[
+            ("kubernetes.io/os", Whole),
+            ("beta.kubernetes.io/os", Whole),
+            ("node.kubernetes.io/windows-build", Whole),
+        ]),
+    ),
+    (
+        "affinity",
+        Members(&[("nodeAffinity", Members(&[("requiredDuringSchedulingIgnoredDuringExecution", Whole)]))]),
+    ),
 ]);
 
-const PORTS: Stored = Each(&Members(&[("containerPort", Whole)]));
-
-const CONTAINER_FIELDS: Stored = Members(&[("name", Whole), ("ports", PORTS), ("resources", Whole)]);
-
-/// The variables are those of our own container, when it is there already.
-const INIT_CONTAINER_FIELDS: Stored = Members(&[
+const CONTAINER_FIELDS: Stored = Members(&[
     ("name", Whole),
-    ("restartPolicy", Whole),
-    ("ports", PORTS),
+    ("image", Whole),
+    ("command", Whole),
+    ("args", Whole),
+    ("ports", Each(&Members(&[("containerPort", Whole)]))),
     ("resources", Whole),
-    ("env", Whole),
+    ("securityContext", Members(&[("privileged", Whole), ("windowsOptions", Whole)])),
 ]);
 
 /// What was read of a review.
@@ -116,7 +125,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// The fields that have to be stored take more than [`MOST_STORED`].
-    #[error("what decides about it takes more than {} MiB of memory", MOST_STORED >> 20)]
+    #[error("what decides about it takes more than {} KiB of memory", MOST_STORED >> 10)]
     TooLarge,
 }
 
@@ -316,11 +325,11 @@ mod tests {
 
     #[test]
     fn a_value_of_another_shape_keeps_its_kind() {
-        let spec = json!({"containers": {"a": 1}, "os": [1, 2], "securityContext": 7, "nodeSelector": "x"});
+        let spec = json!({"containers": {"a": 1}, "os": [1, 2], "affinity": 7, "nodeSelector": "x"});
         let Read { review, result } =
             read(json!({"request": {"object": {"spec": spec}}}).to_string().as_bytes());
         assert!(result.is_ok());
-        let expected = json!({"containers": {}, "os": [], "securityContext": 7, "nodeSelector": "x"});
+        let expected = json!({"containers": {}, "os": [], "affinity": 7, "nodeSelector": "x"});
         assert_eq!(review["request"]["object"]["spec"], expected);
     }
 

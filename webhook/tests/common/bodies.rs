@@ -35,6 +35,26 @@ pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
             "variables that are stored",
             filled(spec(json!({"containers": [], "initContainers": [{"env": ["FILL"]}]})), "{}", ","),
         ),
+        (
+            "init containers of a pod from elsewhere",
+            filled(
+                spec(json!({
+                    "containers": [],
+                    "dnsPolicy": "None",
+                    "dnsConfig": {"nameservers": ["127.0.0.1"]},
+                    "initContainers": [
+                        {
+                            "name": "podlocal-dns",
+                            "restartPolicy": "Always",
+                            "env": [{"name": "PODLOCAL_NAMESPACE", "value": "elsewhere"}],
+                        },
+                        "FILL",
+                    ],
+                })),
+                r#"{"a":"b"}"#,
+                ",",
+            ),
+        ),
         ("numbers", filled(dns_config(), "1", ",")),
         ("arrays", filled(dns_config(), "[]", ",")),
         ("objects of one member", filled(dns_config(), r#"{"":1}"#, ",")),

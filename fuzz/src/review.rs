@@ -1,0 +1,75 @@
+//! What becomes of the body of a review: [`admission::review`], which reads only the fields that it needs, in a bounded
+//! amount of memory.
+//!
+//! The second opinion is serde_json's whole tree: the same is decided about it, with the same patch. Whatever the bytes are, the
+//! answer allows the pod, and no more memory was taken than was set aside.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use podlocal_webhook::admission::{self, LARGEST_ANSWER, Reason, Reviewed, Verdict};
+use podlocal_webhook::cluster::{Cluster, ClusterFlags};
+use podlocal_webhook::decide::Namespace;
+use podlocal_webhook::mutate::{Policy, mutate};
+use podlocal_webhook::names;
+use serde_json::{Map, Value};
+
+/// Has the body reviewed.
+pub fn check(body: &[u8]) {
+    let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
+    let cluster = Cluster::new(&flags, "");
+    let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
+    let mut reviewed = None;
+    let allocated = allocation_counter::measure(|| {
+        reviewed = Some(admission::review(body, |_| Map::new(), &cluster, &policy));
+    });
+    let reviewed = reviewed.expect("it was called");
+    let most = admission::memory(body.len());
+    assert!(allocated.bytes_max <= most as u64, "{} of {most} bytes", allocated.bytes_max);
+
+    let answer: Value = serde_json::from_slice(&reviewed.body).expect("the answer is JSON");
+    let response = &answer["response"];
+    assert_eq!(response["allowed"], true);
+    // Escapes may make six bytes of one.
+    assert!(reviewed.body.len() <= 6 * LARGEST_ANSWER + 1_000);
+    for name in [&reviewed.namespace, &reviewed.name] {
+        assert!(name.is_empty() || names::prefix(name).is_some(), "{name:?}");
+    }
+    match serde_json::from_slice::<Value>(body) {
+        Ok(whole) if reviewed.verdict != Verdict::Failed(Reason::TooLarge) => {
+            is_decided_alike(&reviewed, response, &whole, &cluster, &policy);
+        }
+        Ok(_) => {}
+        // A part that is skipped may be deeper than serde_json goes, or a number that it does not hold.
+        Err(_) => assert!(response["uid"].is_string()),
+    }
+}
+
+/// Holds the answer against what becomes of the whole tree.
+fn is_decided_alike(
+    reviewed: &Reviewed,
+    response: &Value,
+    whole: &Value,
+    cluster: &Cluster,
+    policy: &Policy,
+) {
+    let request = &whole["request"];
+    assert_eq!(response["uid"].as_str(), Some(request["uid"].as_str().unwrap_or_default()));
+    let is_review = whole["apiVersion"] == "admission.k8s.io/v1"
+        && whole["kind"] == "AdmissionReview"
+        && request.is_object();
+    let is_creation =
+        request["operation"] == "CREATE" && request["kind"]["kind"] == "Pod" && request["object"].is_object();
+    let name = request["namespace"].as_str().unwrap_or_default().to_owned();
+    let namespace = Namespace { name, annotations: Map::new() };
+    let (verdict, patch) = match mutate(&request["object"], &namespace, cluster, policy) {
+        _ if !is_review => (Verdict::Failed(Reason::NotAReview), None),
+        _ if !is_creation => (Verdict::Failed(Reason::NotAPodRequest), None),
+        Err(_) => (Verdict::Failed(Reason::NotEditable), None),
+        Ok(mutation) => {
+            let patch = (!mutation.patch.is_empty()).then(|| BASE64.encode(mutation.patch.to_string()));
+            (Verdict::Done(mutation.outcome), patch)
+        }
+    };
+    assert_eq!(reviewed.verdict, verdict);
+    assert_eq!(response["patch"].as_str(), patch.as_deref());
+}
