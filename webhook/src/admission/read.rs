@@ -9,6 +9,9 @@ use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::decide::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
+use crate::nested::KUBEVIRT_LABEL;
+
 /// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers with
 /// resources, ports and probes takes a third of it; a pod of the API server's largest size that is made of nothing but
 /// such fields is not injected.
@@ -61,7 +64,7 @@ const REVIEW: Stored = Members(&[
 const METADATA: Stored = Members(&[
     ("name", Whole),
     ("generateName", Whole),
-    ("labels", Members(&[(INJECT_LABEL, Whole)])),
+    ("labels", Members(&[(INJECT_LABEL, Whole), (KUBEVIRT_LABEL, Whole)])),
     ("annotations", Annotations),
     (
         "ownerReferences",
@@ -83,17 +86,43 @@ const SPEC: Stored = Members(&[
     ("dnsConfig", Whole),
     ("resources", Whole),
     ("os", Members(&[("name", Whole)])),
-    ("nodeSelector", Members(&[("kubernetes.io/os", Whole)])),
-    ("securityContext", Members(&[("sysctls", Each(&Members(&[("name", Whole), ("value", Whole)])))])),
+    ("nodeSelector", Members(&[(OS_LABELS[0], Whole), (OS_LABELS[1], Whole), (WINDOWS_BUILD_LABEL, Whole)])),
+    ("affinity", Members(&[("nodeAffinity", Members(&[(REQUIRED_AFFINITY, REQUIRED)]))])),
+    (
+        "securityContext",
+        Members(&[
+            ("sysctls", Each(&Members(&[("name", Whole), ("value", Whole)]))),
+            ("runAsUser", Whole),
+            ("windowsOptions", Whole),
+        ]),
+    ),
 ]);
+
+const REQUIRED: Stored = Members(&[(
+    "nodeSelectorTerms",
+    Each(&Members(&[(
+        "matchExpressions",
+        Each(&Members(&[("key", Whole), ("operator", Whole), ("values", Whole)])),
+    )])),
+)]);
+
+const CONTAINER_SECURITY: Stored = Members(&[("privileged", Whole), ("windowsOptions", Whole)]);
 
 const PORTS: Stored = Each(&Members(&[("containerPort", Whole)]));
 
-const CONTAINER_FIELDS: Stored = Members(&[("name", Whole), ("ports", PORTS), ("resources", Whole)]);
+const CONTAINER_FIELDS: Stored = Members(&[
+    ("name", Whole),
+    ("image", Whole),
+    ("ports", PORTS),
+    ("resources", Whole),
+    ("securityContext", CONTAINER_SECURITY),
+]);
 
 /// The variables are those of our own container, when it is there already.
 const INIT_CONTAINER_FIELDS: Stored = Members(&[
     ("name", Whole),
+    ("image", Whole),
+    ("securityContext", CONTAINER_SECURITY),
     ("restartPolicy", Whole),
     ("ports", PORTS),
     ("resources", Whole),
