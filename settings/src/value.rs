@@ -5,11 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 mod choice;
+mod image;
 mod names;
 mod quantity;
 mod sources;
 
 pub use choice::*;
+pub use image::*;
 pub use names::*;
 pub use quantity::*;
 pub use sources::*;
@@ -90,15 +92,6 @@ pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Expected> {
         }
     }
     if addresses.len() > MOST_ADDRESSES { Err(expected()) } else { Ok(addresses) }
-}
-
-/// An image reference: not empty, no blanks, no control characters. The kubelet judges the rest.
-pub fn image(text: &str) -> Result<String, Expected> {
-    if !text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(text.to_owned())
-    } else {
-        Err("an image reference such as registry.example/podlocal-sidecar:1.0".to_owned())
-    }
 }
 
 #[cfg(test)]

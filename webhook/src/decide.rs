@@ -17,6 +17,7 @@ mod skip;
 mod windows;
 
 pub use skip::Skip;
+pub use windows::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
 
 /// What happens to a pod.
 #[derive(Debug)]
@@ -30,8 +31,13 @@ pub enum Decision {
         /// What our container has to be told anew.
         corrections: Vec<(&'static Setting, String)>,
     },
-    /// It has our container from another place. This is the pod without it, to be decided about anew.
-    Restored(Box<Value>),
+    /// It has our container from another place.
+    Restored {
+        /// Where that stands among the init containers.
+        from: usize,
+        /// The pod without it, to be decided about anew.
+        without: Box<Value>,
+    },
     /// It stays as it is.
     Skip(Skip),
 }
@@ -130,7 +136,8 @@ fn examine(
         let told = again::told(container);
         let has_upstream = !read.settings.upstream.is_empty();
         if restored::is_from_elsewhere(spec, &told, namespace, cluster, has_upstream) {
-            return Ok(Decision::Restored(Box::new(restored::without_proxy(pod, at, &told))));
+            let without = Box::new(restored::without_proxy(pod, at, &told));
+            return Ok(Decision::Restored { from: at, without });
         }
         let corrections = again::corrections(spec, container);
         if at == 0 && corrections.is_empty() {

@@ -20,8 +20,8 @@ pub const COMMANDS: &[Command] = &[
         sentence: "answer admission reviews; what the program does when no command is given",
         description: &["Runs in the cluster and answers over TLS: `kubectl apply -k manifests/base`."],
         examples: &[Example {
-            purpose: "Beside a cluster, from outside, while you change it",
-            line: "podlocal-webhook serve --kubeconfig config --cluster-dns 10.96.0.10 --listen 0.0.0.0:8443",
+            purpose: "Beside a cluster, from outside, while you change it; ca.crt goes into caBundle",
+            line: "podlocal-webhook serve --kubeconfig config --cluster-dns 10.96.0.10 --ca-out ca.crt --dns-names host.example",
         }],
         exit_codes: SERVE_EXIT_CODES,
         ..Command::EMPTY

@@ -21,14 +21,16 @@ const NO_PRIVILEGED_PORTS: &str = "0";
 
 /// Records what makes the pod an injected one. `image` is the sidecar's, unless the plan names another.
 pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
-    let spec = &pod.document()["spec"];
     let container = container(plan, image, plan.resources.clone());
-    let has_sysctl = decide::port_sysctl(spec).is_some();
-
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
     // First of all, so that every other container starts when DNS answers.
     pod.prepend(&["spec", "initContainers"], container)?;
-    if !has_sysctl {
+    configure(pod, plan)
+}
+
+/// What the pod needs beside our container: port 53 without a privilege, and a resolv.conf that leads there.
+fn configure(pod: &mut Builder, plan: &Plan) -> Result<(), Error> {
+    if decide::port_sysctl(&pod.document()["spec"]).is_none() {
         let sysctl = json!({"name": PORT_SYSCTL, "value": NO_PRIVILEGED_PORTS});
         pod.append(&["spec", "securityContext", "sysctls"], sysctl)?;
     }
@@ -52,13 +54,16 @@ pub fn again(
     pod.set(&["spec", "initContainers", "0", "env"], variables)
 }
 
-/// Puts what injection makes of a pod into it, as `injected` has it.
-pub fn replace(pod: &mut Builder, injected: &Value) -> Result<(), Error> {
-    let status = injected["metadata"]["annotations"][STATUS_ANNOTATION].clone();
-    pod.set(&["metadata", "annotations", STATUS_ANNOTATION], status)?;
-    let keys = ["initContainers", "securityContext", "dnsPolicy", "dnsConfig"];
-    let values = keys.iter().filter_map(|key| Some((*key, injected["spec"].get(key)?)));
-    values.into_iter().try_for_each(|(key, value)| pod.set(&["spec", key], value.clone()))
+/// Puts a new container in the place of ours, which stands at `from`, and first, with the DNS configuration that belongs to
+/// it. The other containers are moved and not written: only a part of them may be known here.
+pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Result<(), Error> {
+    let container = container(plan, image, plan.resources.clone());
+    pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
+    pod.set(&["spec", "initContainers", &from.to_string()], container)?;
+    if from > 0 {
+        pod.move_to_front(&["spec", "initContainers"], from)?;
+    }
+    configure(pod, plan)
 }
 
 /// Everything in the pod's settings that was ignored.

@@ -68,14 +68,14 @@ pub fn mutate(
             inject::again(&mut builder, from, &corrections)?;
             if from > 0 { Outcome::Moved } else { Outcome::Corrected }
         }
-        Decision::Restored(without) => {
-            let anew = mutate(&without, namespace, cluster, policy)?;
-            if anew.outcome == Outcome::Injected {
-                inject::replace(&mut builder, &anew.pod)?;
-                ignored = anew.ignored;
-                Outcome::Restored
-            } else {
-                Outcome::Skipped(Skip::AlreadyInjected)
+        Decision::Restored { from, without } => {
+            match decide::decide(&without, namespace, cluster, &policy.defaults) {
+                Decision::Inject(plan) => {
+                    inject::replace(&mut builder, from, &plan, &policy.image)?;
+                    ignored.extend(inject::ignored(&plan).cloned());
+                    Outcome::Restored
+                }
+                _ => Outcome::Skipped(Skip::AlreadyInjected),
             }
         }
         Decision::Skip(skip) => Outcome::Skipped(skip),

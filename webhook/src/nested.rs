@@ -14,34 +14,26 @@ pub const WARNING: &str = "it seems to run containers or a virtual machine in a 
 /// `quay.io/podman/stable`, `rancher/k3s`.
 const IMAGES: [&str; 7] = ["dind", "buildkit", "kindest/node", "virt-launcher", "podman", "buildah", "k3s"];
 
-/// Such programs, where they are the command.
-const PROGRAMS: [&str; 4] = ["dockerd", "dockerd-entrypoint.sh", "buildkitd", "podman"];
+/// The label of the pods of virtual machines.
+pub const KUBEVIRT_LABEL: &str = "kubevirt.io";
 
 /// Whether a pod seems to be one. It is a guess from names, so it only warns.
 ///
 /// | the pod | |
 /// |---|---|
 /// | label `kubevirt.io: virt-launcher` | yes |
-/// | a container with an image of such a program | yes, unless it is not privileged and has a command of its own |
-/// | a container whose command is such a program | yes |
+/// | a container with an image of such a program that is privileged, or whose image says `rootless` | yes |
 pub fn is_likely(pod: &Value) -> bool {
     let spec = &pod["spec"];
     let lists = ["initContainers", "containers"].map(|list| spec[list].as_array().into_iter().flatten());
-    pod["metadata"]["labels"]["kubevirt.io"] == "virt-launcher"
+    pod["metadata"]["labels"][KUBEVIRT_LABEL] == "virt-launcher"
         || lists.into_iter().flatten().any(runs_others)
 }
 
 fn runs_others(container: &Value) -> bool {
-    let words = ["command", "args"].map(|key| container[key].as_array().into_iter().flatten());
-    let mut words = words.into_iter().flatten().filter_map(Value::as_str);
-    let program = words.next().map(|word| word.rsplit('/').next().unwrap_or(word));
-    if program.is_some_and(|program| PROGRAMS.contains(&program)) {
-        return true;
-    }
-    let has_command = container["command"].as_array().is_some_and(|command| !command.is_empty());
-    let is_privileged = container["securityContext"]["privileged"] == true;
     let image = container["image"].as_str().unwrap_or_default();
-    (is_privileged || !has_command) && IMAGES.iter().any(|part| image.contains(part))
+    let has_right = container["securityContext"]["privileged"] == true || image.contains("rootless");
+    has_right && IMAGES.iter().any(|part| image.contains(part))
 }
 
 #[cfg(test)]
@@ -51,26 +43,22 @@ mod tests {
 
     #[test]
     fn programs_that_run_others_are_known_by_their_usual_names() {
-        let of =
-            |container: &Value| is_likely(&json!({"spec": {"containers": [{"image": "app:1"}, container]}}));
-        for container in [
-            json!({"image": "docker:27-dind", "securityContext": {"privileged": true}}),
-            json!({"image": "docker:27", "args": ["dockerd", "--host", "tcp://0.0.0.0"]}),
-            json!({"image": "registry.example/moby/buildkit@sha256:0"}),
-            json!({"image": "tools:1", "command": ["/usr/bin/buildkitd"]}),
-            json!({"image": "kindest/node:v1.34.0"}),
+        for (image, is_privileged, expected) in [
+            ("docker:27-dind", true, true),
+            ("docker:27-dind-rootless", false, true),
+            ("registry.example/moby/buildkit@sha256:0", true, true),
+            ("moby/buildkit:v0.20-rootless", false, true),
+            ("kindest/node:v1.34.0", true, true),
+            ("docker:27-cli", false, false),
+            ("moby/buildkit", false, false),
+            ("gcr.io/kaniko-project/executor", false, false),
+            ("app:rootless", true, false),
         ] {
-            assert!(of(&container), "{container}");
+            let container = json!({"image": image, "securityContext": {"privileged": is_privileged}});
+            let pod = json!({"spec": {"containers": [{"image": "app:1"}, container]}});
+            assert_eq!(is_likely(&pod), expected, "{image}");
         }
-        for container in [
-            json!({"image": "docker:27-cli", "command": ["docker", "build", "."]}),
-            json!({"image": "moby/buildkit", "command": ["buildctl", "build"]}),
-            json!({"image": "gcr.io/kaniko-project/executor"}),
-            json!({"command": [7]}),
-            json!(null),
-        ] {
-            assert!(!of(&container), "{container}");
-        }
-        assert!(is_likely(&json!({"metadata": {"labels": {"kubevirt.io": "virt-launcher"}}})));
+        assert!(!is_likely(&json!({"spec": {"containers": [null, {"image": 7}]}})));
+        assert!(is_likely(&json!({"metadata": {"labels": {KUBEVIRT_LABEL: "virt-launcher"}}})));
     }
 }

@@ -9,8 +9,9 @@ use common::api_server::ApiServer;
 use common::kustomize::{named, render};
 use common::{Webhook, eventually, pod, review_of};
 use nix::sys::signal::Signal;
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const SECRET: &str = "/api/v1/namespaces/podlocal-dns/secrets/podlocal-dns-webhook-certificate";
 const CONFIGURATION: &str =
@@ -91,7 +92,7 @@ impl TestCluster {
         api.put(SECRET, named(&objects, "Secret", "podlocal-dns-webhook-certificate"));
         api.put(CONFIGURATION, named(&objects, "MutatingWebhookConfiguration", WEBHOOK));
         api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
-        api.put_namespace("web", &Value::Null);
+        api.put_labelled_namespace("web", &json!({INJECT_LABEL: INJECT_ENABLED}));
         api.authorize(&objects, account);
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = api.kubeconfig_of("podlocal-dns");

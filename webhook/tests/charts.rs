@@ -37,6 +37,8 @@ const EXPECTED: [(&str, &[&str]); 3] = [
              and other pods would see the proxy (host_network)",
             "Deployment monitoring/state-metrics: injected",
             "Deployment monitoring/dashboards: injected",
+            "Prometheus monitoring/k8s: not injected here: where a pod template of this kind is, is not certain; the \
+             webhook injects its pods",
         ],
     ),
 ];

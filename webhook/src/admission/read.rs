@@ -9,6 +9,9 @@ use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::decide::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
+use crate::nested::KUBEVIRT_LABEL;
+
 /// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers with
 /// resources, ports and probes takes half of it; a pod of the API server's largest size that is made of nothing but
 /// such fields is not injected.
@@ -62,7 +65,7 @@ const REVIEW: Stored = Members(&[
 const METADATA: Stored = Members(&[
     ("name", Whole),
     ("generateName", Whole),
-    ("labels", Members(&[(INJECT_LABEL, Whole), ("kubevirt.io", Whole)])),
+    ("labels", Members(&[(INJECT_LABEL, Whole), (KUBEVIRT_LABEL, Whole)])),
     ("annotations", Annotations),
     (
         "ownerReferences",
@@ -85,19 +88,17 @@ const SPEC: Stored = Members(&[
     ("resources", Whole),
     ("securityContext", Whole),
     ("os", Members(&[("name", Whole)])),
-    (
-        "nodeSelector",
-        Members(&[
-            ("kubernetes.io/os", Whole),
-            ("beta.kubernetes.io/os", Whole),
-            ("node.kubernetes.io/windows-build", Whole),
-        ]),
-    ),
-    (
-        "affinity",
-        Members(&[("nodeAffinity", Members(&[("requiredDuringSchedulingIgnoredDuringExecution", Whole)]))]),
-    ),
+    ("nodeSelector", Members(&[(OS_LABELS[0], Whole), (OS_LABELS[1], Whole), (WINDOWS_BUILD_LABEL, Whole)])),
+    ("affinity", Members(&[("nodeAffinity", Members(&[(REQUIRED_AFFINITY, REQUIRED)]))])),
 ]);
+
+const REQUIRED: Stored = Members(&[(
+    "nodeSelectorTerms",
+    Each(&Members(&[(
+        "matchExpressions",
+        Each(&Members(&[("key", Whole), ("operator", Whole), ("values", Whole)])),
+    )])),
+)]);
 
 const CONTAINER_FIELDS: Stored = Members(&[
     ("name", Whole),

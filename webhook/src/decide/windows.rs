@@ -3,10 +3,13 @@
 use serde_json::Value;
 
 /// The labels of nodes that say their operating system, the second one before Kubernetes 1.14.
-const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
+pub const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
 /// The label that Windows nodes alone have.
-const BUILD_LABEL: &str = "node.kubernetes.io/windows-build";
+pub const WINDOWS_BUILD_LABEL: &str = "node.kubernetes.io/windows-build";
+
+/// The member of a node affinity that must hold.
+pub const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 /// Whether a pod with this spec can run on Windows nodes only. The first line that fits holds:
 ///
@@ -36,11 +39,11 @@ fn has_windows_options(spec: &Value) -> bool {
 }
 
 fn selects_windows(selector: &Value) -> bool {
-    OS_LABELS.iter().any(|label| selector[label] == "windows") || !selector[BUILD_LABEL].is_null()
+    OS_LABELS.iter().any(|label| selector[label] == "windows") || !selector[WINDOWS_BUILD_LABEL].is_null()
 }
 
 fn has_affinity(spec: &Value) -> bool {
-    let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let required = &spec["affinity"]["nodeAffinity"][REQUIRED_AFFINITY];
     let terms = required["nodeSelectorTerms"].as_array().map(Vec::as_slice).unwrap_or_default();
     !terms.is_empty() && terms.iter().all(asks_for_windows)
 }
@@ -56,7 +59,7 @@ fn asks_for_windows(term: &Value) -> bool {
                 !values.is_empty() && values.iter().all(|value| value == "windows")
             }
             (key, "NotIn") if OS_LABELS.contains(&key) => values.iter().any(|value| value == "linux"),
-            (BUILD_LABEL, operator) => ["In", "Exists", "Gt", "Lt"].contains(&operator),
+            (WINDOWS_BUILD_LABEL, operator) => ["In", "Exists", "Gt", "Lt"].contains(&operator),
             _ => false,
         }
     })
@@ -86,14 +89,17 @@ mod tests {
             json!({"os": {"name": "windows"}}),
             json!({"nodeSelector": {os: "windows"}}),
             json!({"nodeSelector": {old: "windows"}}),
-            json!({"nodeSelector": {BUILD_LABEL: "10.0.20348"}}),
+            json!({"nodeSelector": {WINDOWS_BUILD_LABEL: "10.0.20348"}}),
             process.clone(),
             json!({"containers": [{"name": "a"}, process]}),
             json!({"initContainers": [{"securityContext": {"windowsOptions": {"runAsUserName": "x"}}}]}),
             affinity(&json!([expression(os, "In", &["windows"])])),
             affinity(&json!([expression(old, "NotIn", &["linux", "darwin"])])),
-            affinity(&json!([expression(os, "In", &["windows"]), expression(BUILD_LABEL, "Exists", &[])])),
-            affinity(&json!([expression(BUILD_LABEL, "Gt", &["17763"])])),
+            affinity(&json!([
+                expression(os, "In", &["windows"]),
+                expression(WINDOWS_BUILD_LABEL, "Exists", &[])
+            ])),
+            affinity(&json!([expression(WINDOWS_BUILD_LABEL, "Gt", &["17763"])])),
         ] {
             assert!(is_windows(&spec), "{spec}");
         }
@@ -114,7 +120,7 @@ mod tests {
             affinity(&json!([expression(os, "In", &["windows", "linux"])])),
             affinity(&json!([expression(os, "In", &["windows"]), expression("disk", "In", &["ssd"])])),
             affinity(&json!([expression(os, "NotIn", &["windows"])])),
-            affinity(&json!([expression(BUILD_LABEL, "DoesNotExist", &[])])),
+            affinity(&json!([expression(WINDOWS_BUILD_LABEL, "DoesNotExist", &[])])),
             json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
                 {"weight": 1, "preference": expression(os, "In", &["windows"])},
             ]}}}),

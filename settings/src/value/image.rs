@@ -1,0 +1,134 @@
+//! References to images.
+
+use super::Expected;
+
+/// The longest name of a repository (`RepositoryNameTotalLengthMax` in `distribution/reference`).
+const LONGEST_NAME: usize = 255;
+
+/// A reference to an image, `registry.example:5000/team/sidecar:1.0@sha256:...`, in the grammar of `distribution/reference`. With any
+/// other text the kubelet does not start the pod (`InvalidImageName`).
+pub fn image(text: &str) -> Result<String, Expected> {
+    let (rest, digest) = match text.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (text, None),
+    };
+    // A colon before the last slash is that of a port.
+    let (name, tag) = match rest.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (rest, None),
+    };
+    let path = match name.split_once('/') {
+        Some((domain, path)) if is_domain(domain) => path,
+        _ => name,
+    };
+    let is_valid = name.len() <= LONGEST_NAME
+        && path.split('/').all(is_component)
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(is_digest);
+    if is_valid {
+        Ok(text.to_owned())
+    } else {
+        Err("an image reference such as registry.example/sidecar:1.0".to_owned())
+    }
+}
+
+/// What a first part must have to be a registry and not a part of the path.
+fn is_domain(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_label = |label: &str| {
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(is_inner)
+    };
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_host = address.map_or_else(
+        || host.split('.').all(is_label),
+        |address| !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':'),
+    );
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_registry = text.contains(['.', ':'])
+        || text == "localhost"
+        || text.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_registry && is_host && port.is_none_or(is_port)
+}
+
+/// Lower case letters and digits, with `.`, `_`, `__` or hyphens between them.
+fn is_component(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_edge = |byte: Option<u8>| byte.is_some_and(is_inner);
+    let separators = text.split(|byte: char| byte.is_ascii() && is_inner(byte as u8));
+    let is_separator =
+        |text: &str| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
+    is_edge(text.bytes().next())
+        && is_edge(text.bytes().next_back())
+        && separators.into_iter().all(is_separator)
+}
+
+fn is_tag(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&text.len())
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
+}
+
+fn is_digest(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, hex)| {
+        let is_part = |part: &str| {
+            part.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        algorithm.split(['-', '_', '+', '.']).all(is_part)
+            && hex.len() >= 32
+            && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_one_that_a_kubelet_takes() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let taken = [
+            "sidecar",
+            "sidecar:1.0",
+            "Registry.example/sidecar",
+            "registry.example:5000/a/b__c/d-e.f:v1_2-rc.3",
+            "localhost/sidecar",
+            "[fd00::1]:5000/sidecar:1",
+            &format!("ghcr.io/podlocal-dns/sidecar:0.1.0@{digest}"),
+            &format!("sidecar@{digest}"),
+        ];
+        for text in taken {
+            assert_eq!(image(text).as_deref(), Ok(text));
+        }
+        let refused = [
+            "",
+            "Sidecar",
+            "a b",
+            "a:",
+            "a:b:c",
+            "a/",
+            "/a",
+            "a//b",
+            "a..b",
+            "a___b",
+            "registry.example/Team/sidecar",
+            "registry.example:x/a",
+            "https://registry.example/a",
+            "a:.1",
+            "a@sha256:0",
+            "a@",
+            "${IMAGE}",
+            "ä",
+            &format!("a:{}", "1".repeat(129)),
+            &"a".repeat(256),
+        ];
+        for text in refused {
+            assert!(image(text).is_err(), "{text}");
+        }
+    }
+}
