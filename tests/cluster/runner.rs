@@ -7,9 +7,6 @@
 //! | `exclusive![..].breaks_the_node()` | none | the same |
 //!
 //! They begin in this order: a long test that soon releases the installation costs no time of its own.
-//!
-//! A test that fails today and belongs to an issue is marked with [`Test::fails_until_issue`]: its failure is reported and
-//! expected, and the run fails when it passes.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -84,13 +81,12 @@ pub(crate) struct Test {
     body: fn(Context) -> Outcome,
     place: Place,
     needs_node: bool,
-    issue: Option<u32>,
 }
 
 impl Test {
     pub(crate) fn new(name: &'static str, body: fn(Context) -> Outcome, is_exclusive: bool) -> Self {
         let place = if is_exclusive { Place::Exclusive } else { Place::Shared };
-        Self { name, body, place, needs_node: false, issue: None }
+        Self { name, body, place, needs_node: false }
     }
 
     /// It runs commands on the node, and is ignored where nothing says how.
@@ -104,27 +100,21 @@ impl Test {
         self.place = Place::BreaksNode;
         self.on_the_node()
     }
-
-    /// It fails until that issue is resolved.
-    pub(crate) fn fails_until_issue(mut self, issue: u32) -> Self {
-        self.issue = Some(issue);
-        self
-    }
 }
 
 /// Makes [`Test`]s of async functions that take a [`Context`] and run beside others; each is named after its function.
 macro_rules! tests {
-    ($($test:ident $(.$mark:ident($($argument:expr)?))*),+ $(,)?) => {
+    ($($test:ident $(.$mark:ident())*),+ $(,)?) => {
         vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), false)
-            $(.$mark($($argument)?))*),+]
+            $(.$mark())*),+]
     };
 }
 
 /// The same for tests that run alone.
 macro_rules! exclusive {
-    ($($test:ident $(.$mark:ident($($argument:expr)?))*),+ $(,)?) => {
+    ($($test:ident $(.$mark:ident())*),+ $(,)?) => {
         vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), true)
-            $(.$mark($($argument)?))*),+]
+            $(.$mark())*),+]
     };
 }
 
@@ -148,11 +138,7 @@ pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
     tests.sort_by_key(|test| test.place);
     let trials = tests.into_iter().map(|test| {
         let bed = bed.clone();
-        let name = test.issue.map_or_else(
-            || test.name.to_owned(),
-            |issue| format!("{} - expected to fail until issue {issue}", test.name),
-        );
-        Trial::ignorable_test(name, move || match &bed {
+        Trial::ignorable_test(test.name, move || match &bed {
             Some(_) if test.needs_node && !has_node_access() => Ok(Completion::ignored_with(format!(
                 "{NODE_EXEC_VARIABLE} does not say how to reach the node"
             ))),
@@ -200,7 +186,7 @@ impl Bed {
         let installation = Arc::new(Mutex::new(shared));
         let context =
             Context { cluster: self.cluster.clone(), namespace, name: test.name, others, installation };
-        // An assertion that fails is a failure like any other: it has diagnostics, and may be expected.
+        // An assertion that fails is a failure like any other: it has diagnostics.
         let outcome = AssertUnwindSafe((test.body)(context.clone())).catch_unwind().await;
         let failure = match outcome {
             Ok(result) => result.err().map(|failure| failure.to_string()),
@@ -209,7 +195,7 @@ impl Bed {
         if test.place != Place::Shared {
             eprintln!("{}: kept others from running for {:.1} s", test.name, begin.elapsed().as_secs_f64());
         }
-        let verdict = verdict(failure, test.issue);
+        let verdict = failure.map_or(Ok(()), |failure| Err(Failed::from(failure)));
         if verdict.is_err() && test.place != Place::Shared {
             // What it has left half installed is not the fault of the next test.
             let restored = product::install(&self.cluster).await;
@@ -225,24 +211,6 @@ impl Bed {
             }
         }
         verdict
-    }
-}
-
-/// | the test | no issue | an issue |
-/// |---|---|---|
-/// | passes | passed | failed: the mark must go |
-/// | fails | failed | passed, and the failure is printed |
-fn verdict(failure: Option<String>, issue: Option<u32>) -> Result<(), Failed> {
-    match (failure, issue) {
-        (None, None) => Ok(()),
-        (Some(failure), None) => Err(Failed::from(failure)),
-        (None, Some(issue)) => Err(Failed::from(format!(
-            "it passes, though it is expected to fail until issue {issue} is resolved: remove fails_until_issue({issue})"
-        ))),
-        (Some(failure), Some(issue)) => {
-            eprintln!("fails as expected until issue {issue} is resolved: {failure}");
-            Ok(())
-        }
     }
 }
 
