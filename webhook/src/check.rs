@@ -30,6 +30,7 @@ pub mod selectors;
 pub mod shape;
 pub mod templates;
 pub mod text;
+pub mod told;
 
 use crate::config::Check;
 use assess::{Home, Verdict};

@@ -38,12 +38,18 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
     let name = service["name"].as_str().unwrap_or(USUAL.1);
     let cluster_dns = cluster_dns(client).await;
     let family = cluster_dns.is().and_then(|addresses| addresses.first()).map(SocketAddr::ip);
+    let tier = tier(client, namespace, family).await;
+    let tier_endpoints = match tier.is().and_then(|found| found.used.as_ref()) {
+        Some((service, _)) => endpoints(client, namespace, service).await,
+        None => Seen::Absent,
+    };
     Facts {
         version,
         endpoints: (format!("{namespace}/{name}"), endpoints(client, namespace, name).await),
         settings: settings(client, namespace, name).await,
         cert_controller: ready_replicas(client, namespace, CERT_CONTROLLER).await,
-        tier: tier(client, namespace, family).await,
+        tier,
+        tier_endpoints,
         configuration: (configuration.to_owned(), found),
         cluster_dns,
         is_kube_dns: is_kube_dns(client).await,

@@ -13,6 +13,9 @@ use crate::config::Common;
 use crate::dns;
 use crate::tier::Found;
 
+/// Selects the tier's pods, as the manifests label them.
+const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";
+
 /// What was seen of a cluster.
 #[derive(Debug)]
 pub struct Facts {
@@ -34,6 +37,8 @@ pub struct Facts {
     pub old_nodes: Vec<(String, String)>,
     /// The Services of a shared tier.
     pub tier: Seen<Found>,
+    /// How many ready endpoints the one has that is used.
+    pub tier_endpoints: Seen<u64>,
 }
 
 /// One thing that was looked at.
@@ -74,7 +79,7 @@ impl Finding {
         Self { state: State::Ok, what: what.into(), next: None }
     }
 
-    fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(super) fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { state: State::Problem, what: what.into(), next: Some(next.into()) }
     }
 
@@ -111,7 +116,7 @@ impl Finding {
 /// | the Service behind it | no endpoint is ready |
 /// | the webhook's own arguments and settings file | it could not start with them |
 /// | the cluster's DNS Service | |
-/// | shared tier | Services with its label, and none that could be one |
+/// | shared tier | Services with its label, and none that could be one; no endpoint is ready |
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     findings.extend(old_nodes(&facts.old_nodes));
@@ -129,7 +134,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
              (search-assist impossible)",
         ));
     }
-    findings.push(tier(&facts.tier));
+    findings.push(tier(&facts.tier, &facts.tier_endpoints));
     findings
 }
 
@@ -266,22 +271,27 @@ fn cluster_dns(seen: &Seen<Vec<SocketAddr>>) -> Finding {
 }
 
 /// That there is none is well; that a Service has its label and cannot be one is a mistake.
-fn tier(seen: &Seen<Found>) -> Finding {
+fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
     match seen {
         Seen::Is(Found { used: Some((name, address)), .. }) => {
-            Finding::ok(format!("the shared tier: Service {name}, {address}"))
+            let what = format!("the shared tier: Service {name}, {address}");
+            match endpoints {
+                Seen::Is(0) => Finding::problem(
+                    format!("{what}: no endpoint is ready, so every pod asks cluster DNS itself"),
+                    format!("kubectl get pods --all-namespaces --selector {TIER_LABEL}"),
+                ),
+                Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
+                _ => Finding::ok(what),
+            }
         }
         Seen::Is(Found { used: None, unused }) if !unused.is_empty() => Finding::problem(
             format!(
                 "the shared tier: Services {} have its label, and none has an address for UDP and TCP",
                 unused.join(", ")
             ),
-            format!(
-                "kubectl apply -k manifests/overlays/shared-deployment, or --{} of the webhook",
-                table::SHARED_TIER.name
-            ),
+            format!("kubectl apply -k manifests/base, or --{} of the webhook", table::SHARED_TIER.name),
         ),
-        Seen::Is(_) | Seen::Absent => Finding::ok("the shared tier: none, which is optional"),
+        Seen::Is(_) | Seen::Absent => Finding::ok("the shared tier: none, so each pod asks cluster DNS itself"),
         other => unseen("the shared tier", other),
     }
 }

@@ -13,6 +13,7 @@ use super::installation::{Facts, Finding, judge};
 use super::ledger::{Ledger, Pods, workload_of};
 use super::progress::Progress;
 use super::selectors::{self, Selectors};
+use super::told::Told;
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{Check, Common};
@@ -41,14 +42,20 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     let unknown = Home { labels: unseen.is_none().then(selectors::Labels::default), ..Home::default() };
     installation.extend(unseen);
     let mut ledger = Ledger::default();
+    let tier = context.cluster.told_tier().first().copied();
+    let mut told = Told::default();
     let pods = pods(&client, settings.namespace.as_deref(), |pod| {
         let workload = workload_of(&pod.metadata);
         let home = homes.get(&workload.namespace).unwrap_or(&unknown).clone();
         let count = Pods::Count(u64::from(!pod.is_over()));
+        if let (Some(tier), false) = (tier, pod.is_over()) {
+            told.add(&pod.spec, tier);
+        }
         ledger.add(workload, count, &json!({"metadata": pod.metadata, "spec": pod.spec}), &home, &context);
     });
     let pods = pods.await;
     installation.extend(Finding::unseen("the pods", &pods));
+    installation.extend(told.finding());
 
     let zone = Settings::defaults().zone;
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {

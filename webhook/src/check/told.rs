@@ -1,0 +1,78 @@
+//! How many injected pods were told of the shared tier. A pod keeps what it was told when it was created.
+
+use std::net::SocketAddr;
+
+use podlocal_settings::names::CONTAINER_NAME;
+use podlocal_settings::table;
+use podlocal_settings::value;
+use serde_json::Value;
+
+use super::installation::Finding;
+
+/// Counts the injected pods that run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    injected: u64,
+    told: u64,
+}
+
+impl Told {
+    /// Counts a pod (its `spec`), which counts nothing where it has no sidecar.
+    pub fn add(&mut self, spec: &Value, tier: SocketAddr) {
+        let mut containers = spec["initContainers"].as_array().into_iter().flatten();
+        let Some(sidecar) = containers.find(|container| container["name"] == CONTAINER_NAME) else { return };
+        self.injected += 1;
+        let variable = table::SHARED_TIER.variable();
+        let mut variables = sidecar["env"].as_array().into_iter().flatten();
+        let given =
+            variables.find(|given| given["name"] == variable.as_str()).and_then(|given| given["value"].as_str());
+        let addresses = given.and_then(|text| value::addresses(text).ok()).unwrap_or_default();
+        self.told += u64::from(addresses.contains(&tier));
+    }
+
+    /// The line about it.
+    ///
+    /// | injected pods | told | |
+    /// |---|---|---|
+    /// | none | | no line |
+    /// | some | none | problem: the tier is there for nobody |
+    /// | some | some | ok: others have opted out, or are older than the tier |
+    pub fn finding(self) -> Option<Finding> {
+        let Self { injected, told } = self;
+        let what = format!("injected pods that ask the shared tier first: {told} of {injected}");
+        match (injected, told) {
+            (0, _) => None,
+            (_, 0) => Some(Finding::problem(
+                what,
+                "create them again: kubectl rollout restart; a pod keeps what it was told when it was created",
+            )),
+            _ => Some(Finding::ok(what)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::installation::State;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_counts_when_its_sidecar_was_told_of_that_tier() {
+        let tier = "10.96.0.53:53".parse().expect("an address");
+        let pod = |container: &str, told: &str| {
+            let variable = json!({"name": table::SHARED_TIER.variable(), "value": told});
+            json!({"initContainers": [{"name": container, "env": [variable]}]})
+        };
+        let mut counts = Told::default();
+        assert_eq!(counts.finding(), None);
+        counts.add(&json!({}), tier);
+        counts.add(&pod("another", "10.96.0.53"), tier);
+        assert_eq!(counts, Told::default());
+        counts.add(&pod(CONTAINER_NAME, "10.96.0.54"), tier);
+        assert_eq!(counts.finding().map(|finding| finding.state), Some(State::Problem));
+        counts.add(&pod(CONTAINER_NAME, "10.96.0.53"), tier);
+        let finding = counts.finding().expect("a line");
+        assert_eq!((finding.state, finding.what.ends_with("1 of 2")), (State::Ok, true));
+    }
+}
