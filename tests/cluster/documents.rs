@@ -25,8 +25,8 @@ use crate::runner::{Context, Test, exclusive};
 /// The namespaces that the pages use. `my-jobs` is the reader's own and taken for granted; the example brings its own.
 const NAMESPACES: [&str; 2] = ["my-jobs", "podlocal-dns-example"];
 
-/// What the pages install beside `manifests/base`.
-const OVERLAYS: [&str; 2] = ["manifests/overlays/shared-deployment", "manifests/overlays/shared-daemonset"];
+/// What the pages install in place of `manifests/base`.
+const OVERLAYS: [&str; 2] = ["manifests/overlays/shared-daemonset", "manifests/overlays/shared-autoscaling"];
 
 /// How long one block may take: some wait for a rollout of the webhook.
 const LONGEST: Duration = Duration::from_secs(120);

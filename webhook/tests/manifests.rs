@@ -220,8 +220,8 @@ fn the_images_say_as_whom_our_pods_run() {
     for file in [
         "base/deployment",
         "base/cert-controller/deployment",
-        "overlays/shared-deployment/deployment",
-        "overlays/shared-daemonset/daemonset",
+        "base/shared-tier/deployment",
+        "components/shared-daemonset/daemonset",
     ] {
         let spec = read(&manifests().join(file).with_extension("yaml"))["spec"]["template"]["spec"].clone();
         for context in [&spec["securityContext"], &spec["containers"][0]["securityContext"]] {
@@ -238,7 +238,7 @@ fn the_images_say_as_whom_our_pods_run() {
 
 #[test]
 fn every_file_of_the_base_holds_one_object_and_is_applied() {
-    for folder in ["base", "base/cert-controller"] {
+    for folder in ["base", "base/cert-controller", "base/shared-tier"] {
         let folder = manifests().join(folder);
         let mut files: Vec<_> = fs::read_dir(&folder)
             .expect("the base")

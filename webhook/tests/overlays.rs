@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[test]
 fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     let objects = render("overlays/cert-manager");
-    let deployment = find(&objects, "Deployment");
+    let deployment = named(&objects, "Deployment", "podlocal-dns-webhook");
     let pod = &deployment["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     let arguments = container["args"].as_array().expect("arguments");
@@ -34,9 +34,7 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     assert_eq!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], source);
 
     // One of each: nothing of the cert-controller's is left.
-    for kind in
-        ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "NetworkPolicy"]
-    {
+    for kind in ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"] {
         assert_eq!(find(&objects, kind)["metadata"]["name"], "podlocal-dns-webhook");
     }
     let text = json!(objects).to_string();
@@ -75,8 +73,9 @@ fn what_is_rendered_has_each_object_once() {
         "example",
         "overlays/cert-manager",
         "overlays/prometheus-operator",
-        "overlays/shared-deployment",
+        "overlays/shared-autoscaling",
         "overlays/shared-daemonset",
+        "overlays/without-shared-tier",
     ] {
         let objects = render(folder);
         let names: BTreeSet<_> = objects

@@ -1,9 +1,9 @@
-//! The manifests of the shared tier: the program takes what they say, the webhook finds what they make, and both shapes
-//! stand beside each other.
+//! The manifests of the shared tier: the program takes what they say, the webhook finds what they make, and an overlay has
+//! another tier than the base, or none.
 
 mod common;
 
-use common::kustomize::{find, render};
+use common::kustomize::{find, named, render};
 use k8s_openapi::api::core::v1::Service;
 use podlocal_settings::names::{
     ADMIN_PORT_NAME, INJECT_DISABLED, INJECT_LABEL, PORT_SYSCTL, SHARED_TIER, SHARED_TIER_LABEL,
@@ -19,9 +19,12 @@ mod rules {
     pub(crate) mod pod_security;
 }
 
-/// Each shape: its overlay, and what makes its pods.
-const SHAPES: [(&str, &str); 2] =
-    [("overlays/shared-deployment", "Deployment"), ("overlays/shared-daemonset", "DaemonSet")];
+/// Each shape: what is installed, and what makes its pods.
+const SHAPES: [(&str, &str); 3] = [
+    ("base", "Deployment"),
+    ("overlays/shared-autoscaling", "Deployment"),
+    ("overlays/shared-daemonset", "DaemonSet"),
+];
 
 /// The addresses of a pod, as the downward API writes them.
 const POD_IPS: &str = "10.244.1.2,fd00:10:244::2";
@@ -77,8 +80,8 @@ fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
 
 #[test]
 fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node() {
-    let services = SHAPES.map(|(folder, _)| {
-        let mut service = find(&render(folder), "Service");
+    let services = ["base", "overlays/shared-daemonset"].map(|folder| {
+        let mut service = find(&tier_of(folder), "Service");
         assert_eq!(service["metadata"]["labels"][SHARED_TIER_LABEL], SHARED_TIER);
         // What the API server adds.
         service["spec"]["clusterIPs"] = json!(["10.96.0.53"]);
@@ -95,7 +98,7 @@ fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node()
 #[test]
 fn what_a_shape_names_is_there() {
     for (folder, kind) in SHAPES {
-        let objects = render(folder);
+        let objects = tier_of(folder);
         let owner = find(&objects, kind);
         let template = &owner["spec"]["template"];
         let (spec, labels) = (&template["spec"], &template["metadata"]["labels"]);
@@ -118,8 +121,10 @@ fn what_a_shape_names_is_there() {
             let target = &scaler["spec"]["scaleTargetRef"];
             assert_eq!((&target["kind"], &target["name"]), (&json!(kind), &owner["metadata"]["name"]));
             // It measures by the request, and its number would be taken back by another one.
-            assert!(spec["containers"][0]["resources"]["requests"]["cpu"].is_string());
+            assert_eq!(spec["containers"][0]["resources"]["requests"]["cpu"], "250m");
             assert!(owner["spec"].get("replicas").is_none());
+        } else if kind == "Deployment" {
+            assert_eq!(owner["spec"]["replicas"], 2);
         }
 
         let ports = |list: &Value, key: &str| -> Vec<_> {
@@ -138,7 +143,7 @@ fn what_a_shape_names_is_there() {
 #[test]
 fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
     for (folder, _) in SHAPES {
-        let spec = find(&render(folder), "NetworkPolicy")["spec"].clone();
+        let spec = find(&tier_of(folder), "NetworkPolicy")["spec"].clone();
         assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
         let label = json!([{ "namespaceSelector": { "matchLabels": { "podlocal-dns.io/scrape": "true" } } }]);
         let sources: Vec<_> =
@@ -148,44 +153,60 @@ fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
 }
 
 #[test]
-fn both_shapes_stand_beside_each_other_and_beside_the_webhook() {
-    let key = |object: &Value| {
-        [&object["kind"], &object["metadata"]["namespace"], &object["metadata"]["name"]].map(Value::to_string)
+fn an_overlay_has_another_tier_than_the_base_or_none() {
+    let without = |folder: &str| render(folder).into_iter().filter(|object| !is_of_tier(object)).collect();
+    let kinds = |folder: &str| -> Vec<String> {
+        let objects = tier_of(folder);
+        objects.iter().map(|object| object["kind"].as_str().expect("a kind").to_owned()).collect()
     };
-    let [deployment, daemonset, base] = [SHAPES[0].0, SHAPES[1].0, "base"].map(render);
-    for object in deployment.iter().chain(&daemonset) {
-        assert!(!base.iter().any(|other| key(other) == key(object)), "{:?}", key(object));
-        let namespace = &object["metadata"]["namespace"];
-        assert!(namespace == "podlocal-dns" || object["kind"] == "PriorityClass", "{:?}", key(object));
-    }
-    let mut common = Vec::new();
-    for object in &deployment {
-        if let Some(same) = daemonset.iter().find(|other| key(other) == key(object)) {
-            assert_eq!(same, object);
-            common.push(object["kind"].as_str().expect("a kind"));
+    let rest: Vec<_> = without("base");
+    let common = ["ServiceAccount", "PriorityClass", "NetworkPolicy"];
+    let replicated = [&common[..], &["Deployment", "Service", "PodDisruptionBudget"]].concat();
+    for (folder, expected) in [
+        ("base", replicated.clone()),
+        ("base/shared-tier", replicated.clone()),
+        ("overlays/without-shared-tier", vec![]),
+        ("overlays/shared-daemonset", [&common[..], &["DaemonSet", "Service"]].concat()),
+        ("overlays/shared-autoscaling", [&replicated[..], &["HorizontalPodAutoscaler"]].concat()),
+    ] {
+        assert_eq!(kinds(folder), expected, "{folder}");
+        if folder != "base/shared-tier" {
+            assert_eq!(without(folder), rest, "{folder}");
         }
     }
-    assert_eq!(common, ["ServiceAccount", "PriorityClass", "NetworkPolicy"]);
+    for object in tier_of("base").iter().chain(&tier_of("overlays/shared-daemonset")) {
+        let namespace = &object["metadata"]["namespace"];
+        assert!(namespace == "podlocal-dns" || object["kind"] == "PriorityClass", "{object}");
+    }
 }
 
 #[test]
 fn an_update_never_leaves_fewer_and_no_pod_is_pushed_away_for_a_tier() {
     for (folder, kind) in SHAPES {
-        let objects = render(folder);
+        let objects = tier_of(folder);
         let owner = find(&objects, kind);
         let strategy = if kind == "DaemonSet" { "updateStrategy" } else { "strategy" };
         let expected = json!({"maxUnavailable": 0, "maxSurge": 1});
         assert_eq!(owner["spec"][strategy]["rollingUpdate"], expected);
         let priority = find(&objects, "PriorityClass");
         assert_eq!(priority["preemptionPolicy"], "Never");
-        let webhook = find(&render("base"), "PriorityClass");
+        let webhook = named(&render("base"), "PriorityClass", "podlocal-dns-webhook");
         assert!(priority["value"].as_i64() < webhook["value"].as_i64());
     }
 }
 
 /// The pods of each shape.
-fn templates() -> [Value; 2] {
-    SHAPES.map(|(folder, kind)| find(&render(folder), kind)["spec"]["template"].clone())
+fn templates() -> [Value; 3] {
+    SHAPES.map(|(folder, kind)| find(&tier_of(folder), kind)["spec"]["template"].clone())
+}
+
+/// The objects of the tier in what is installed from a folder.
+fn tier_of(folder: &str) -> Vec<Value> {
+    render(folder).into_iter().filter(is_of_tier).collect()
+}
+
+fn is_of_tier(object: &Value) -> bool {
+    object["metadata"]["labels"]["app.kubernetes.io/component"] == "shared-tier"
 }
 
 /// What the program reads from the container's arguments and variables; each must be a setting of it, with a good value.

@@ -33,6 +33,13 @@ data:
 {{- if eq $container.name "shared-tier" -}}
   {{- $_ := set $container "image" $sidecar -}}
   {{- $resources = $values.sharedTier.resources -}}
+  {{- if $values.sharedTier.autoscaling -}}
+    {{- /* As manifests/components/shared-autoscaling changes it. */ -}}
+    {{- $_ := unset .object.spec "replicas" -}}
+    {{- $_ := set $container.resources.requests "cpu" "250m" -}}
+  {{- else -}}
+    {{- $_ := set .object.spec "replicas" (int $values.sharedTier.replicas) -}}
+  {{- end -}}
 {{- else -}}
   {{- $_ := set $container "image" $webhook -}}
 {{- end -}}

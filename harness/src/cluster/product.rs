@@ -20,8 +20,8 @@ pub const WEBHOOK: &str = "podlocal-dns-webhook";
 /// What is installed first, a folder in the repository.
 pub const BASE: &str = "manifests/base";
 
-/// The shared tier, as a Deployment.
-pub const SHARED_TIER: &str = "manifests/overlays/shared-deployment";
+/// The part of [`BASE`] that is the shared tier.
+pub const SHARED_TIER: &str = "manifests/base/shared-tier";
 
 /// So many reviews in a row reach every replica of the webhook.
 const REVIEWS: usize = 6;
@@ -32,16 +32,21 @@ pub async fn is_installed(cluster: &Cluster) -> Result<bool, Failure> {
     Ok(webhook.tried(|| "looking for the webhook".to_owned())?.is_some())
 }
 
-/// Installs [`BASE`] where it is not, and waits until the webhook injects.
+/// Installs [`BASE`] where it is not, and waits until the webhook injects and the shared tier answers.
 pub async fn install(cluster: &Cluster) -> Result<(), Failure> {
     apply(BASE).await?;
     webhook_is_rolled_out(cluster).await?;
+    shared_tier_is_rolled_out(cluster).await?;
     webhook_injects(cluster).await
 }
 
-/// Installs [`SHARED_TIER`] beside the webhook, and waits until every replica of it is ready.
+/// Installs [`SHARED_TIER`] where it was removed, and waits until every replica of it is ready.
 pub async fn install_shared_tier(cluster: &Cluster) -> Result<(), Failure> {
     apply(SHARED_TIER).await?;
+    shared_tier_is_rolled_out(cluster).await
+}
+
+async fn shared_tier_is_rolled_out(cluster: &Cluster) -> Result<(), Failure> {
     namespace(cluster).rolled_out("deployment/podlocal-dns-shared").await
 }
 

@@ -27,8 +27,7 @@ pub async fn start(
         let items = object["items"].as_array().cloned().unwrap_or_else(|| vec![object]);
         for mut item in items {
             match item["kind"].as_str() {
-                // The autoscaler would take its replicas back.
-                Some("PriorityClass" | "HorizontalPodAutoscaler") => continue,
+                Some("PriorityClass") => continue,
                 Some("Deployment") => {
                     item["spec"]["replicas"] = json!(replicas);
                     let pod = &mut item["spec"]["template"]["spec"];

@@ -30,14 +30,12 @@ pub(super) fn tests() -> Vec<Test> {
 
 async fn the_chart_has_the_objects_of_the_base(_: Context) -> Result<(), Failure> {
     helm(&["lint", "--strict", CHART]).await?;
-    for (values, folders) in [
-        (&[][..], &[product::BASE][..]),
-        (&["--set", "sharedTier.enabled=true"], &[product::BASE, product::SHARED_TIER]),
+    for (values, folder) in [
+        (&[][..], product::BASE),
+        (&["--set", "sharedTier.enabled=false"], "manifests/overlays/without-shared-tier"),
+        (&["--set", "sharedTier.autoscaling=true"], "manifests/overlays/shared-autoscaling"),
     ] {
-        let mut expected = BTreeMap::new();
-        for folder in folders {
-            expected.extend(objects(&kubectl(&["kustomize", folder]).await?).await?);
-        }
+        let mut expected = objects(&kubectl(&["kustomize", folder]).await?).await?;
         // Helm creates the namespace itself, before it stores the release there.
         expected.remove("Namespace podlocal-dns");
         for version in VERSIONS {

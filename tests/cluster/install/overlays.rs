@@ -2,18 +2,18 @@
 //! installation takes longer than what is shown with it:
 //!
 //! ```text
-//!   base -> cert-manager's certificate -> monitoring beside it -> either shape of the tier beside it
-//!        -> no webhook any more -> nothing any more -> base
+//!   base with its tier -> a tier on each node -> without a tier -> base
+//!        -> cert-manager's certificate -> monitoring beside it -> no webhook any more -> nothing any more -> base
 //! ```
 
 use std::collections::BTreeSet;
 
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
-use podlocal_harness::cluster::eventually;
 use podlocal_harness::cluster::inventory::Item;
 use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::product::{self, dry_run, tier_of};
+use podlocal_harness::cluster::{eventually, kubectl};
 use podlocal_harness::failure::Failure;
 use podlocal_harness::time::now;
 
@@ -24,11 +24,9 @@ use crate::runner::{Context, Test, exclusive};
 
 const MONITORING: &str = "manifests/overlays/prometheus-operator";
 
-/// The two shapes of the shared tier: the overlay, its workload, and its Service.
-const SHAPES: [(&str, &str, &str); 2] = [
-    ("manifests/overlays/shared-deployment", "deployment", "podlocal-dns-shared"),
-    ("manifests/overlays/shared-daemonset", "daemonset", "podlocal-dns-shared-node"),
-];
+const DAEMONSET: &str = "manifests/overlays/shared-daemonset";
+
+const WITHOUT_TIER: &str = "manifests/overlays/without-shared-tier";
 
 pub(super) fn tests() -> Vec<Test> {
     exclusive![overlays_work_and_removing_everything_leaves_nothing]
@@ -46,17 +44,26 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     let before = cluster.inventory().await?;
     let begin = now();
 
+    let mut told = vec![tier_answers(&context, "deployment", "podlocal-dns-shared").await?];
+    product::apply(DAEMONSET).await?;
+    told.push(tier_answers(&context, "daemonset", "podlocal-dns-shared-node").await?);
+    product::apply(WITHOUT_TIER).await?;
+    let tier = "deployment,daemonset,service,poddisruptionbudget,networkpolicy,serviceaccount";
+    let label = "app.kubernetes.io/component=shared-tier";
+    kubectl(&["-n", product::NAMESPACE, "delete", tier, "-l", label]).await?;
+    eventually("new pods are told of no tier", async || {
+        let pod = dry_run(cluster).await?;
+        Ok((product::sidecar(&pod).is_some() && tier_of(&pod).is_none()).then_some(()))
+    })
+    .await?;
+    told.push(namespace.run(pod("untold", Libc::Glibc, &SLEEP)).await?);
+
+    product::install(cluster).await?;
     cert_manager::install(cluster).await?;
     product::apply(MONITORING).await?;
-    let mut told = Vec::new();
-    for (overlay, workload, service) in SHAPES {
-        product::apply(overlay).await?;
-        told.push(tier_answers(&context, workload, service).await?);
-        product::remove(overlay).await?;
-    }
     webhook::pods_start_without_it(namespace, &load).await?;
 
-    for overlay in [SHAPES[0].0, SHAPES[1].0, MONITORING, cert_manager::OVERLAY, product::BASE] {
+    for overlay in [MONITORING, DAEMONSET, cert_manager::OVERLAY, product::BASE] {
         product::remove(overlay).await?;
     }
     let left = left_behind(&before, &cluster.inventory().await?);

@@ -160,13 +160,11 @@ impl Bed<'_> {
     }
 
     async fn remove_product(&self, was_installed: bool) -> Result<(), Failure> {
-        if self.options.arms.contains(&Arm::Shared) {
-            product::remove(product::SHARED_TIER).await?;
+        match (self.options.arms.iter().any(|arm| arm.is_injected()), was_installed) {
+            (false, _) => Ok(()),
+            (true, true) => product::install_shared_tier(&self.cluster).await,
+            (true, false) => product::remove(product::BASE).await,
         }
-        if !was_installed && self.options.arms.iter().any(|arm| arm.is_injected()) {
-            product::remove(product::BASE).await?;
-        }
-        Ok(())
     }
 }
 

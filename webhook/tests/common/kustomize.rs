@@ -8,29 +8,38 @@ use std::path::Path;
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
-/// What `kubectl kustomize manifests/FOLDER` prints, as far as our kustomizations need it: resources, JSON patches in the
-/// file, and tags of images.
+/// What `kubectl kustomize manifests/FOLDER` prints, as far as our kustomizations need it: resources, components, JSON
+/// patches in the file, and tags of images.
 pub(crate) fn render(folder: &str) -> Vec<Value> {
     render_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(folder))
 }
 
 fn render_folder(folder: &Path) -> Vec<Value> {
+    let mut objects = Vec::new();
+    add(folder, &mut objects);
+    objects
+}
+
+/// A kustomization begins with no objects, a component with those of whoever lists it.
+fn add(folder: &Path, objects: &mut Vec<Value>) {
     let kustomization = read(&folder.join("kustomization.yaml")).remove(0);
     for key in kustomization.as_object().expect("a map").keys() {
         assert!(
-            ["apiVersion", "kind", "resources", "patches", "images", "configMapGenerator"]
+            ["apiVersion", "kind", "resources", "components", "patches", "images", "configMapGenerator"]
                 .contains(&key.as_str()),
             "{key} is not known here"
         );
     }
-    let mut objects = Vec::new();
-    for resource in kustomization["resources"].as_array().expect("resources") {
+    for resource in kustomization["resources"].as_array().into_iter().flatten() {
         let path = folder.join(resource.as_str().expect("a path"));
         if path.is_dir() {
             objects.extend(render_folder(&path));
         } else {
             objects.extend(read(&path));
         }
+    }
+    for component in kustomization["components"].as_array().into_iter().flatten() {
+        add(&folder.join(component.as_str().expect("a path")), objects);
     }
     for generated in kustomization["configMapGenerator"].as_array().into_iter().flatten() {
         objects.push(config_map(folder, generated));
@@ -66,7 +75,6 @@ fn render_folder(folder: &Path) -> Vec<Value> {
             container["image"] = tagged.clone().into();
         }
     }
-    objects
 }
 
 /// A ConfigMap of files, as far as ours need it: named as it is written, with labels.
