@@ -1,4 +1,4 @@
-//! The manifests of a release name every image by the digest of what was built, on all platforms.
+//! The manifests and the chart of a release name every image by the digest of what was built, on all platforms.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +32,7 @@ fn every_image_of_the_released_manifests_is_named_by_the_digest_of_its_index() {
         top(dist.path(), image)["manifests"][0]["digest"].as_str().expect("a text").to_owned()
     });
 
-    let manifests = unpacked(dist.path());
+    let manifests = unpacked(dist.path(), "-manifests.tar.gz");
     let mut named = BTreeSet::new();
     for file in files(&manifests.path().join("manifests")) {
         for line in fs::read_to_string(&file).expect("a file").lines() {
@@ -45,7 +45,18 @@ fn every_image_of_the_released_manifests_is_named_by_the_digest_of_its_index() {
             }
         }
     }
-    assert_eq!(named, BTreeSet::from(digests));
+    assert_eq!(named, BTreeSet::from(digests.clone()));
+
+    let chart = unpacked(dist.path(), ".tgz");
+    let text = |file: &str| fs::read_to_string(chart.path().join("podlocal-dns").join(file)).expect(file);
+    let values = text("values.yaml");
+    for (image, digest) in IMAGES.iter().zip(&digests) {
+        let image = values.split_once(&format!("repository: ghcr.io/podlocal-dns/{image}\n")).expect("the image").1;
+        let given = image.lines().find_map(|line| line.trim().strip_prefix("digest: "));
+        assert_eq!(given, Some(digest.as_str()));
+    }
+    // A registry has nothing that a link could lead to.
+    assert!(text("objects/base/shared-tier/deployment.yaml").contains("kind: Deployment"));
 }
 
 #[test]
@@ -132,9 +143,9 @@ fn blob(dist: &Path, image: &str, digest: &Value) -> String {
     text
 }
 
-fn unpacked(dist: &Path) -> TempDir {
+fn unpacked(dist: &Path, archive: &str) -> TempDir {
     let folder = TempDir::new().expect("a folder");
-    let archive = dist.join(format!("podlocal-dns-{VERSION}-manifests.tar.gz"));
+    let archive = dist.join(format!("podlocal-dns-{VERSION}{archive}"));
     let tar = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder.path()).status();
     assert!(tar.expect("tar").success());
     folder
