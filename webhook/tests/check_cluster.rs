@@ -29,7 +29,7 @@ async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change
     for line in [
         "  ok       Service podlocal-dns/podlocal-dns-webhook: 2 ready\n",
         "  ok       the webhook's settings: image registry.example/sidecar:7, cluster-wide defaults: ndots=3\n",
-        "  ok       the shared tier: Service tier, 10.96.0.53:53\n",
+        "  ok       the shared tier: Service tier, 10.96.0.53:53: 1 ready\n",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
@@ -245,7 +245,7 @@ impl TestCluster {
             entry["clientConfig"]["caBundle"] = json!("Q0E=");
         }
         api.put(&format!("{CONFIGURATIONS}/podlocal-dns-webhook"), configuration);
-        cluster.slice(&[Some(true), None, Some(false)]);
+        cluster.slice("podlocal-dns-webhook", &[Some(true), None, Some(false)]);
         let args =
             ["serve", "--sidecar-image=registry.example/sidecar:7", "--settings=/etc/podlocal/settings.yaml"];
         let pod = json!({
@@ -259,6 +259,7 @@ impl TestCluster {
         api.put(SETTINGS, json!({"data": {"settings.yaml": "ndots: 3\n"}}));
         cluster.service("kube-system", "kube-dns", "10.96.0.10", &json!({"k8s-app": "kube-dns"}));
         cluster.service("podlocal-dns", "tier", "10.96.0.53", &json!({SHARED_TIER_LABEL: "true"}));
+        cluster.slice("tier", &[Some(true), Some(false)]);
         for (name, labels) in [("jobs", json!({INJECT_LABEL: INJECT_ENABLED})), ("quiet", json!({}))] {
             let namespace = json!({"metadata": {"name": name, "labels": labels}});
             api.put(&format!("{NAMESPACES}/{name}"), namespace);
@@ -298,18 +299,18 @@ impl TestCluster {
         self.api.put(&format!("{NAMESPACES}/{namespace}/services/{name}"), service);
     }
 
-    /// The pods of the webhook, with what each says about being ready, in a slice for each family of addresses.
-    fn slice(&self, ready: &[Option<bool>]) {
+    /// The pods of a Service, with what each says about being ready, in a slice for each family of addresses.
+    fn slice(&self, service: &str, ready: &[Option<bool>]) {
         for (family, prefix) in [("IPv4", "10.244.1."), ("IPv6", "fd00::")] {
             let endpoint = |(number, ready): (usize, &Option<bool>)| {
                 json!({
                     "addresses": [format!("{prefix}{number}")], "conditions": {"ready": ready},
-                    "targetRef": {"kind": "Pod", "name": format!("podlocal-dns-webhook-{number}")},
+                    "targetRef": {"kind": "Pod", "name": format!("{service}-{number}")},
                 })
             };
             let endpoints: Vec<_> = ready.iter().enumerate().map(endpoint).collect();
-            let name = format!("podlocal-dns-webhook-{}", family.to_lowercase());
-            let labels = json!({"kubernetes.io/service-name": "podlocal-dns-webhook"});
+            let name = format!("{service}-{}", family.to_lowercase());
+            let labels = json!({"kubernetes.io/service-name": service});
             let slice = json!({
                 "metadata": {"name": name, "labels": labels}, "addressType": family, "endpoints": endpoints,
             });

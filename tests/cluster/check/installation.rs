@@ -4,6 +4,7 @@
 //! installation of the other tests stays as it is. Two problems need another cluster: a Kubernetes older than 1.29, and
 //! a cluster DNS without its Service.
 
+use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, kubectl};
 use podlocal_harness::failure::{Failure, Tried as _};
@@ -25,6 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
 }
 
 async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Result<(), Failure> {
+    context.namespace.run(pod("injected", Libc::Glibc, &SLEEP)).await?;
     let ran = run(&["check", "--strict", "--namespace", &context.namespace.name]).await?;
     let rows = ran.stdout.split("\nInstallation\n").nth(1).unwrap_or_default();
     let rows: Vec<_> = rows.lines().take_while(|line| !line.is_empty()).collect();
@@ -34,7 +36,8 @@ async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Re
         "  ok       Service podlocal-dns/podlocal-dns-webhook: ",
         "  ok       the webhook's settings: image ",
         "  ok       the cluster's DNS: ",
-        "  ok       the shared tier: ",
+        "  ok       the shared tier: Service podlocal-dns-shared, ",
+        "  ok       injected pods that ask the shared tier first: 1 of 1",
     ];
     assert_eq!(rows.len(), expected.len(), "{ran:?}");
     for (row, expected) in rows.iter().zip(expected) {
@@ -91,7 +94,8 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
         { "name": "dns", "port": 53, "protocol": "UDP" }, { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
     ]);
     namespace.apply(service("whole", &labels, &ports)).await?;
-    assert_rows(namespace, &["ok the shared tier: Service whole, "]).await
+    // Nobody answers there.
+    assert_rows(namespace, &["problem the shared tier: Service whole, "]).await
 }
 
 /// A user without rights, and then with the one right that makes `check` look further.
