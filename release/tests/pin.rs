@@ -51,7 +51,8 @@ fn every_image_of_the_released_manifests_is_named_by_the_digest_of_its_index() {
     let text = |file: &str| fs::read_to_string(chart.path().join("podlocal-dns").join(file)).expect(file);
     let values = text("values.yaml");
     for (image, digest) in IMAGES.iter().zip(&digests) {
-        let image = values.split_once(&format!("repository: ghcr.io/podlocal-dns/{image}\n")).expect("the image").1;
+        let image =
+            values.split_once(&format!("repository: ghcr.io/podlocal-dns/{image}\n")).expect("the image").1;
         let given = image.lines().find_map(|line| line.trim().strip_prefix("digest: "));
         assert_eq!(given, Some(digest.as_str()));
     }

@@ -60,12 +60,14 @@ pub struct Edns {
     pub payload_size: u16,
     /// Whether it wants DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
+    /// Whether it is a proxy of our kind, by its marker: it keeps the answer for clients who take more than it does.
+    pub is_proxy: bool,
 }
 
 impl Edns {
     /// What an OPT record says.
     pub fn of(opt: &Record<'_>) -> Self {
-        Self { payload_size: opt.class, dnssec_ok: opt.ttl & 0x8000 != 0 }
+        Self { payload_size: opt.class, dnssec_ok: opt.ttl & 0x8000 != 0, is_proxy: false }
     }
 }
 
@@ -210,7 +212,8 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, &
     if version != 0 {
         return Err(Rejected::Answer(Rcode::BADVERS));
     }
-    Ok((edns, found))
+    let is_proxy = !found.is_empty();
+    Ok((edns.map(|edns| Edns { is_proxy, ..edns }), found))
 }
 
 /// Walks the options of an OPT record, of which only the markers say something to us.
@@ -254,7 +257,7 @@ pub(crate) mod tests {
         let bytes = query_bytes("Api.Example.COM", 1, OPT);
         let query = Query::parse(&bytes).expect("a query");
         assert_eq!(query.question, b"\x03Api\x07Example\x03COM\x00\x00\x01\x00\x01");
-        assert_eq!(query.edns, Some(Edns { payload_size: 1232, dnssec_ok: true }));
+        assert_eq!(query.edns, Some(Edns { payload_size: 1232, dnssec_ok: true, is_proxy: false }));
         assert_eq!(query.id, 7);
     }
 

@@ -289,6 +289,7 @@ impl Entry {
     /// | the answer section | yes |
     /// | anything, and there is no answer: an SOA or a proof that nothing is there, a referral and its glue (RFC 9471) | yes |
     /// | the authority section behind an answer, for who wants DNSSEC: it may hold proof (RFC 4035 section 3.1.3.3) | yes |
+    /// | either behind an answer, for a proxy of our kind: its clients take larger ones | yes, as CoreDNS does for everybody |
     /// | the authority section behind an answer | no |
     /// | the additional section behind an answer | no |
     #[cold]
@@ -306,10 +307,11 @@ impl Entry {
         }
         ttls.put(out, places.take_while(|at| usize::from(*at) < fit.end));
         let wants_dnssec = client.edns.is_some_and(|edns| edns.dnssec_ok);
+        let is_proxy = client.edns.is_some_and(|edns| edns.is_proxy);
         match fit.left_out {
             Section::Answer => true,
-            Section::Authority => answers == 0 || wants_dnssec,
-            Section::Additional => answers == 0,
+            Section::Authority => answers == 0 || wants_dnssec || is_proxy,
+            Section::Additional => answers == 0 || is_proxy,
         }
     }
 

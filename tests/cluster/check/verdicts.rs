@@ -3,7 +3,7 @@
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::{eventually, kubectl};
+use podlocal_harness::cluster::{eventually, kubectl, product, tier};
 use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use serde_json::{Value, json};
@@ -169,7 +169,9 @@ async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> R
     let dns =
         context.cluster.get(&context.cluster.api("v1", "Service", Some("kube-system")), "kube-dns").await?;
     let dns = format!("--cluster-dns={}", dns["spec"]["clusterIP"].as_str().unwrap_or_default());
-    let arguments = ["inject", "-f", "-", "--namespace", &namespace.name, &dns, "--output=json"];
+    let tier = product::namespace(&context.cluster).get("v1", "Service", tier::NAME).await?;
+    let tier = format!("--shared-tier={}", tier["spec"]["clusterIP"].as_str().unwrap_or_default());
+    let arguments = ["inject", "-f", "-", "--namespace", &namespace.name, &dns, &tier, "--output=json"];
     for (name, reason, change) in PODS {
         let mut pod = pending_pod(name);
         change(&mut pod);

@@ -291,7 +291,9 @@ fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
             ),
             format!("kubectl apply -k manifests/base, or --{} of the webhook", table::SHARED_TIER.name),
         ),
-        Seen::Is(_) | Seen::Absent => Finding::ok("the shared tier: none, so each pod asks cluster DNS itself"),
+        Seen::Is(_) | Seen::Absent => {
+            Finding::ok("the shared tier: none, so each pod asks cluster DNS itself")
+        }
         other => unseen("the shared tier", other),
     }
 }

@@ -24,8 +24,9 @@ impl Told {
         self.injected += 1;
         let variable = table::SHARED_TIER.variable();
         let mut variables = sidecar["env"].as_array().into_iter().flatten();
-        let given =
-            variables.find(|given| given["name"] == variable.as_str()).and_then(|given| given["value"].as_str());
+        let given = variables
+            .find(|given| given["name"] == variable.as_str())
+            .and_then(|given| given["value"].as_str());
         let addresses = given.and_then(|text| value::addresses(text).ok()).unwrap_or_default();
         self.told += u64::from(addresses.contains(&tier));
     }

@@ -51,6 +51,8 @@ fn query(spelling: &str, additional: u8, records: &[u8]) -> Query<'static> {
 }
 
 const OPT_512: &[u8] = b"\x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x00";
+/// With the marker of a proxy.
+const OPT_PROXY: &[u8] = b"\x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x0c\xff\x49\x00\x08a-marker";
 const OPT_DO: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
 
 fn written(entry: &Entry, query: &Query<'_>, now: Instant, limit: usize) -> Decoded {
@@ -194,25 +196,25 @@ fn rfc2181_9_tc_is_set_when_what_was_asked_for_does_not_fit() {
         let text = |number: u8| RData::TXT(hickory_proto::rr::rdata::TXT::from_bytes(vec![&[number; 40]]));
         (0..count).map(|number| Record::from_rdata(name(owner), 60, text(number))).collect()
     };
-    // Answers, authority, additional records; does TC say that some are missing, without and with DO?
+    // Answers, authority, additional records; does TC say that some are missing, without DO, with it, to a proxy?
     for (answers, authorities, additionals, expected) in [
-        (1, 20, 0, [false, true]),
-        (1, 0, 20, [false, false]),
-        (1, 2, 20, [false, false]),
-        (20, 0, 0, [true, true]),
-        (0, 20, 0, [true, true]),
-        (0, 1, 20, [true, true]),
-        (1, 2, 2, [false, false]),
+        (1, 20, 0, [false, true, true]),
+        (1, 0, 20, [false, false, true]),
+        (1, 2, 20, [false, false, true]),
+        (20, 0, 0, [true, true, true]),
+        (0, 20, 0, [true, true, true]),
+        (0, 1, 20, [true, true, true]),
+        (1, 2, 2, [false, false, false]),
     ] {
         let mut message = response(texts("a.example.", answers));
         message.insert_authorities(texts("example.", authorities));
         message.insert_additionals(texts("b.example.", additionals));
         let entry = entry(&message, 60, Instant::now());
-        let queries = [query("a.example", 1, OPT_512), query("a.example", 1, OPT_DO)];
+        let queries = [OPT_512, OPT_DO, OPT_PROXY].map(|opt| query("a.example", 1, opt));
         let replies = queries.map(|query| written(&entry, &query, Instant::now(), 512));
-        let truncated = [0, 1].map(|reply| replies[reply].metadata.truncation);
+        let truncated = [0, 1, 2].map(|reply| replies[reply].metadata.truncation);
         assert_eq!(truncated, expected, "{answers} {authorities} {additionals}");
-        let [reply, _] = &replies;
+        let [reply, ..] = &replies;
         assert!(reply.authorities.is_empty() || reply.authorities.len() == usize::from(authorities));
         assert!(reply.additionals.is_empty() || reply.additionals.len() == usize::from(additionals));
     }
