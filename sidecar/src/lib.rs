@@ -23,6 +23,7 @@ pub mod cli;
 pub mod client;
 pub mod connections;
 pub mod flight;
+pub mod forward;
 pub mod gate;
 pub mod limits;
 pub mod listen;
