@@ -19,6 +19,7 @@ use crate::report::target;
 use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
+use crate::upstream::observers::Observation;
 use crate::upstream::{Servers, Upstream as _};
 use crate::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 
@@ -95,7 +96,7 @@ impl People {
         let explained = self.service.explain(&message(&question)).await;
         let now = Instant::now().into_std();
         let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
-        let mut noted: Vec<_> = observations.iter().flat_map(|observation| observation.noted()).collect();
+        let mut noted: Vec<_> = observations.iter().flat_map(Observation::noted).collect();
         noted.sort_by_key(|noted| noted.at);
         let learnt = Learnt {
             key: &key,
