@@ -199,15 +199,15 @@ impl<U: Upstream> Resolver<U> {
         Load { entries: cache.entries(), bytes: cache.weight(), flights: routes.flights() }
     }
 
-    /// Whether as many questions are under way to the cluster's DNS as sources may have that are new: half of all that may be.
-    pub fn is_half_full(&self) -> bool {
-        let questions = &self.routes.cluster().questions;
+    /// Whether as many questions are under way where that one goes as sources may have that are new: half of all that may be.
+    pub fn is_half_full(&self, key: &Key) -> bool {
+        let questions = &self.route(key).questions;
         questions.free() <= questions.count()
     }
 
-    /// How many more questions may be under way to the cluster's DNS.
-    pub fn free_flights(&self) -> usize {
-        self.routes.cluster().questions.free()
+    /// How many more questions may be under way where that one goes.
+    pub fn free_flights(&self, key: &Key) -> usize {
+        self.route(key).questions.free()
     }
 
     /// Whether that query is one of our own that has come back.

@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use serde_json::Value;
+use tokio::net::UdpSocket;
 
-use support::{PATIENCE, Proxy, Script, Upstream, a, ask, program, query, reply};
+use support::{PATIENCE, Proxy, Script, Upstream, a, ask, limit_reached, program, query, reply};
 
 /// A server, and the names that it was asked for.
 struct Recorded {
@@ -151,6 +152,39 @@ async fn a_dead_cluster_dns_does_not_concern_a_zone() {
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(cluster.asked(), ["db.own.svc.cluster.local."]);
     assert_eq!(proxy.metric("podlocal_dns_forward_down{zone=\"consul\"}").await, 0);
+}
+
+/// Asks for so many names of that ending at once, which nobody answers, and waits until the rest of them are refused.
+async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    for number in 0..count {
+        let query = query(&format!("n{number}.{ending}"), RecordType::A, 1, None);
+        socket.send_to(&query.to_vec().expect("encodes"), proxy.dns).await.expect("sends");
+    }
+    let is_full = async {
+        while limit_reached(proxy, "flights").await < count as u64 - places {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_full).await.expect("the rest is refused at once");
+    socket
+}
+
+#[tokio::test]
+async fn questions_that_wait_take_no_places_of_another_zone() {
+    let (cluster, consul) = (Recorded::silent().await, Recorded::answering().await);
+    let zones = consul.as_zone("consul");
+    let flags = ["--max-flights", "20", "--forward-zones", &zones];
+    let proxy = Proxy::start(&[cluster.server.address], &flags).await;
+    let _waiting = fill(&proxy, "example.", 30, 20).await;
+    assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::NoError);
+
+    let (cluster, consul) = (Recorded::answering().await, Recorded::silent().await);
+    let zones = consul.as_zone("consul");
+    let flags = ["--max-flights", "20", "--forward-zones", &zones];
+    let proxy = Proxy::start(&[cluster.server.address], &flags).await;
+    let _waiting = fill(&proxy, "consul.", 40, 32).await;
+    assert_eq!(rcode(&proxy, "www.example.").await, ResponseCode::NoError);
 }
 
 #[tokio::test]
