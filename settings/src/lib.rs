@@ -23,7 +23,7 @@ pub mod write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use value::{LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers};
+use value::{ForwardZone, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers};
 
 /// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its bounds.
 ///
@@ -69,7 +69,9 @@ pub struct Settings {
     pub refresh_ahead: bool,
     /// The servers that are asked while the upstream is silent or refuses, and may know other names; empty: none.
     pub backup_upstream: Vec<SocketAddr>,
-    /// Which transports the upstream is asked by.
+    /// Zones that are asked of servers of their own; empty: none.
+    pub forward_zones: Vec<ForwardZone>,
+    /// Which transports the upstream and the servers of forward zones are asked by.
     pub upstream_transport: UpstreamTransport,
     /// The shared tier, which is asked before the upstream; empty: none.
     pub shared_tier: Vec<SocketAddr>,
@@ -180,20 +182,29 @@ impl Settings {
     /// Whether whoever asks that address asks us: we listen on it, or it is that of no host, which the kernel takes for the
     /// loopback.
     pub fn is_own(&self, address: SocketAddr) -> bool {
-        self.listens_on(address) || address.ip().is_unspecified()
+        is_own(&self.listen, address)
     }
 
     /// Whether that address is one that we listen on. Who listens on every address has a loopback; which other addresses
     /// are its own is not known here, and a loop through them is found when it happens.
     pub fn listens_on(&self, address: SocketAddr) -> bool {
-        let is_here = |own: IpAddr, other: IpAddr| {
-            own == other
-                || own.is_unspecified()
-                    && own.is_ipv4() == other.is_ipv4()
-                    && (other.is_loopback() || other.is_unspecified())
-        };
-        self.listen.iter().any(|own| own.port() == address.port() && is_here(own.ip(), address.ip()))
+        listens_on(&self.listen, address)
     }
+}
+
+/// [`Settings::is_own`] of who listens there.
+fn is_own(listen: &[SocketAddr], address: SocketAddr) -> bool {
+    listens_on(listen, address) || address.ip().is_unspecified()
+}
+
+fn listens_on(listen: &[SocketAddr], address: SocketAddr) -> bool {
+    let is_here = |own: IpAddr, other: IpAddr| {
+        own == other
+            || own.is_unspecified()
+                && own.is_ipv4() == other.is_ipv4()
+                && (other.is_loopback() || other.is_unspecified())
+    };
+    listen.iter().any(|own| own.port() == address.port() && is_here(own.ip(), address.ip()))
 }
 
 #[cfg(test)]

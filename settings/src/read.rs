@@ -6,7 +6,7 @@
 use crate::Settings;
 use crate::table::{self, Setting};
 use crate::value::{
-    self, Expected, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers,
+    self, Expected, ForwardZone, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers,
 };
 
 mod mistake;
@@ -56,6 +56,7 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
         upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
         backup_upstream: reader.list(&table::BACKUP_UPSTREAM, value::addresses).unwrap_or_default(),
+        forward_zones: reader.forward_zones(),
         upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
         shared_tier: reader.list(&table::SHARED_TIER, value::addresses).unwrap_or_default(),
         use_shared_tier: reader.plain(&table::USE_SHARED_TIER, value::flag),
@@ -141,6 +142,33 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
             self.first(setting, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) });
         let default = setting.default_in(self.role);
         given.flatten().or_else(|| (!default.is_empty()).then(|| of_table(default, parse)))
+    }
+
+    /// The first given text in which every zone is good, with this cluster domain and these addresses of our own. Of the
+    /// ones before it each bad zone is a mistake of its own.
+    fn forward_zones(&mut self) -> Vec<ForwardZone> {
+        let setting = &table::FORWARD_ZONES;
+        let domain = self.peek(&table::ZONE, value::domain);
+        let listen = self.peek(&table::LISTEN, value::addresses);
+        for Given { origin, text } in (self.given)(setting) {
+            let text = text.trim();
+            match value::forward_zones(text, &domain, |server| crate::is_own(&listen, server)) {
+                Ok(zones) => {
+                    self.accepted.push((setting, text.to_owned()));
+                    return zones;
+                }
+                Err(bad) => self.mistakes.extend(
+                    bad.into_iter().map(|(text, expected)| Mistake::new(origin.clone(), &text, expected)),
+                ),
+            }
+        }
+        Vec::new()
+    }
+
+    /// The value of another setting, whose own mistakes are found in its turn.
+    fn peek<T>(&self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
+        let given = (self.given)(setting).into_iter().find_map(|given| parse(given.text.trim()).ok());
+        given.unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
     /// The first given text that parses; the ones before it become mistakes.
@@ -377,6 +405,30 @@ mod tests {
             let texts: Vec<_> = lists.into_iter().flatten().map(ToString::to_string).collect();
             assert_eq!(texts, ["192.0.2.53:53", "127.0.0.1:5353"], "{name}");
         }
+    }
+
+    #[test]
+    fn every_bad_forward_zone_is_named_and_the_next_given_zones_hold() {
+        let read = read(given(&[
+            ("forward-zones", "a..b=10.0.0.1, x.k8s.example=10.0.0.1,consul=127.0.0.1:5353"),
+            ("forward-zones", "consul=10.0.0.53"),
+            ("zone", "k8s.example"),
+            ("listen", "127.0.0.1:5353"),
+        ]));
+        let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "--forward-zones: \"a..b=10.0.0.1\": expected a domain name before the =, such as corp.example",
+                "--forward-zones: \"x.k8s.example=10.0.0.1\": expected a zone outside the cluster domain, k8s.example: it \
+                 would hide names of the cluster",
+                "--forward-zones: \"consul=127.0.0.1:5353\": expected servers other than the proxy itself, which is \
+                 127.0.0.1:5353",
+            ]
+        );
+        let zones: Vec<_> = read.settings.forward_zones.iter().map(|zone| zone.zone.as_str()).collect();
+        assert_eq!(zones, ["consul"]);
+        assert!(read.accepted.contains(&(&table::FORWARD_ZONES, "consul=10.0.0.53".to_owned())));
     }
 
     #[test]

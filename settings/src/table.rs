@@ -70,7 +70,14 @@ impl Setting {
 
     /// Whether it holds several values, with commas between them.
     pub fn is_list(&self) -> bool {
-        matches!(self.unit, "addresses" | "domain names" | "names or *.suffixes" | "networks, private or any")
+        matches!(
+            self.unit,
+            "addresses"
+                | "domain names"
+                | "names or *.suffixes"
+                | "networks, private or any"
+                | "zones and their servers"
+        )
     }
 
     /// Its values, where they are a few words; `None` where they are more than can be listed.
@@ -107,6 +114,7 @@ pub const TABLE: &[&Setting] = &[
     &REFRESH_AHEAD,
     &UPSTREAM,
     &BACKUP_UPSTREAM,
+    &FORWARD_ZONES,
     &UPSTREAM_TRANSPORT,
     &SHARED_TIER,
     &USE_SHARED_TIER,

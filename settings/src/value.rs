@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 mod choice;
+mod forward;
 mod image;
 mod names;
 mod quantity;
 mod sources;
 
 pub use choice::*;
+pub use forward::*;
 pub use image::*;
 pub use names::*;
 pub use quantity::*;
@@ -82,16 +84,18 @@ pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Expected> {
     };
     let mut addresses = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let address = match (part.parse::<SocketAddr>(), part.parse::<IpAddr>()) {
-            (Ok(address), _) => address,
-            (_, Ok(ip)) => SocketAddr::new(ip, DNS_PORT),
-            _ => return Err(expected()),
-        };
+        let address = address(part).ok_or_else(expected)?;
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
     if addresses.len() > MOST_ADDRESSES { Err(expected()) } else { Ok(addresses) }
+}
+
+/// One IP address, with a port or meant for port 53.
+fn address(text: &str) -> Option<SocketAddr> {
+    let with_default_port = |ip| SocketAddr::new(ip, DNS_PORT);
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(with_default_port))
 }
 
 #[cfg(test)]

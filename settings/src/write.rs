@@ -52,6 +52,7 @@ mod tests {
             ("negative-max-ttl", "3h"),
             ("upstream", "10.96.0.10,[fd00::a]:5353"),
             ("backup-upstream", "192.0.2.53"),
+            ("forward-zones", "consul=10.0.0.53,corp.example=10.1.0.1+[fd00::a]:5353"),
             ("zone", "a.b"),
             ("listen", "127.0.0.1:5353"),
             ("admin-port", "1"),

@@ -20,7 +20,7 @@ use crate::resolver::Resolver;
 use crate::server::Service;
 use crate::shutdown::{self, Signals};
 use crate::supervise::watch_panics;
-use crate::upstream::Servers;
+use crate::upstream::{Servers, forward};
 use crate::worker::{self, Others};
 
 /// A proxy whose sockets are bound: its addresses are known, nothing is answered yet.
@@ -92,7 +92,8 @@ impl Bound {
         let servers = Servers::start(upstream, settings, &metrics).map_err(StartError::Random)?;
         Metrics::register_build(&mut registry, settings.role);
         registry.register_collector(Box::new(Snapshot(Arc::new(servers.clone()))));
-        let resolver = Resolver::new(settings, workers, servers.clone(), metrics.clone());
+        let forward = forward::start(settings, &metrics, &mut registry).map_err(StartError::Random)?;
+        let resolver = Resolver::with_zones(settings, workers, servers, forward, metrics.clone());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&resolver) as Arc<dyn Gauges>)));
         let readiness = Readiness::default();
         let starting = readiness.latch("listeners");
@@ -105,7 +106,7 @@ impl Bound {
         let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
         let about = About::new(settings, addresses(&sockets), workers);
-        let people = People::new(Arc::clone(&service), servers, metrics.clone(), about);
+        let people = People::new(Arc::clone(&service), metrics.clone(), about);
         let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
         let ports = addresses.map(|address| address.port()).collect();
         registry.register_collector(Box::new(Process::new(ports)));

@@ -8,6 +8,7 @@
 //!   connections  which TCP connection makes room for another
 //!   query      bytes -> Query, or silence, FORMERR, NOTIMP, BADVERS
 //!   cache      hit -> entry copies the stored bytes; puts id, flags, the client's own spelling; ages the TTLs
+//!   forward    miss -> whose servers: those of a forward zone, or cluster DNS
 //!   flight     miss -> join or lead the one exchange for this key
 //!   upstream   transmissions as the policy of `podlocal_dns::upstream` says, over UDP and TCP
 //!   lifetime   what is it, how long may it live
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod client;
 pub mod connections;
 pub mod flight;
+pub mod forward;
 pub mod gate;
 pub mod limits;
 pub mod listen;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use podlocal_settings::read::Mistake;
+use podlocal_settings::value::ForwardZone;
 use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
@@ -75,6 +76,9 @@ async fn serve(invocation: Invocation) -> ExitCode {
     let version = env!("CARGO_PKG_VERSION");
     let (admin_port, workers) = (admin_port.unwrap_or_default(), bound.workers());
     let tier = settings.shared_tier;
+    for ForwardZone { zone, servers } in &settings.forward_zones {
+        tracing::info!(zone, ?servers, "a forward zone");
+    }
     tracing::info!(version, ?dns, admin_port, ?upstream, shared_tier = ?tier, workers, "serving");
     match bound.run().await {
         Ok(Ended::Drained) => ExitCode::SUCCESS,

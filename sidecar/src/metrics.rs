@@ -1,5 +1,5 @@
-//! What is counted. Labels are closed enums, each value present at zero from the start, or addresses of the settings;
-//! none comes from a packet or a pod.
+//! What is counted. Labels are closed enums, each value present at zero from the start, or addresses and forward zones of the
+//! settings; none comes from a packet or a pod.
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows. The page is in
 //! Prometheus' text format 0.0.4, which everything that scrapes reads, and `promtool check metrics` checks.
@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 mod count;
+mod forward;
 mod labels;
 pub mod process;
 mod sums;
@@ -283,7 +284,8 @@ impl Collector for Snapshot {
     }
 }
 
-fn shown(value: u64) -> ConstGauge<i64> {
+/// A number as the page shows it.
+pub(crate) fn shown(value: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 

@@ -123,6 +123,8 @@ pub struct Exchange {
     pub transport: String,
     /// Whether that server is of the shared tier.
     pub tier: bool,
+    /// The forward zone whose server it is, if it is one.
+    pub zone: Option<String>,
     /// How its attempt ended: the label of `podlocal_dns_upstream_exchanges_total`, or `under_way`.
     pub result: String,
     /// How many attempts there were, at all servers.

@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::cache::lifetime::Limits;
-use crate::flight::{Flights, Role};
+use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{Assist, Gauges, Metrics, Outcome};
 use crate::query::{Client, Query};
@@ -31,6 +31,7 @@ use failures::Failures;
 use families::Suspects;
 use patience::Patience;
 use question::{Known, Mode, NoAnswer};
+use routes::{Route, Routes};
 use types::Types;
 
 pub mod completion;
@@ -41,16 +42,15 @@ pub mod patience;
 pub mod prefetch;
 
 pub mod question;
+mod routes;
 pub mod types;
 
 /// Answers queries, from memory or from upstream.
 #[derive(Debug)]
 pub struct Resolver<U> {
     cache: Cache,
-    /// One exchange per question.
-    questions: Arc<Flights<Key, Answer>>,
-    /// One walk through the search list per question.
-    completions: Arc<Flights<Key, Answer>>,
+    /// Whom names are asked of.
+    routes: Routes<U>,
     failures: Failures,
     suspects: Suspects,
     types: Arc<Types>,
@@ -59,7 +59,6 @@ pub struct Resolver<U> {
     limits: Limits,
     serve_stale: Duration,
     refresh_ahead: bool,
-    upstream: U,
     metrics: Metrics,
 }
 
@@ -119,12 +118,22 @@ impl Resolution {
 type Answer = Result<Entry, NoAnswer>;
 
 impl<U: Upstream> Resolver<U> {
-    /// A resolver with an empty cache, for so many threads that ask.
+    /// A resolver with an empty cache, for so many threads that ask, of settings without forward zones.
     pub fn new(settings: &Settings, threads: usize, upstream: U, metrics: Metrics) -> Arc<Self> {
+        Self::with_zones(settings, threads, upstream, Vec::new(), metrics)
+    }
+
+    /// The same with the servers of each forward zone of the settings, in that order.
+    pub fn with_zones(
+        settings: &Settings,
+        threads: usize,
+        upstream: U,
+        forward: Vec<U>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         Arc::new(Self {
             cache: Cache::new(settings.cache_size, threads),
-            questions: Flights::new(settings.max_flights, settings.max_waiters_per_flight),
-            completions: Flights::new(settings.max_flights, settings.max_waiters_per_flight),
+            routes: Routes::new(settings, upstream, forward),
             failures: Failures::default(),
             suspects: Suspects::default(),
             types: Arc::default(),
@@ -133,7 +142,6 @@ impl<U: Upstream> Resolver<U> {
             limits: Limits::new(settings),
             serve_stale: settings.serve_stale,
             refresh_ahead: settings.refresh_ahead,
-            upstream,
             metrics,
         })
     }
@@ -174,8 +182,8 @@ impl<U: Upstream> Resolver<U> {
     fn probed(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Outcome {
         let outcome = match self.search.zone_at(query.key.name()) {
             // Our own has come back: asked further, it would go round for ever.
-            _ if self.upstream.is_loop(query) => Outcome::Loop,
-            Some(zone_at) if !self.upstream.condition().is_dead => {
+            _ if self.is_loop(query) => Outcome::Loop,
+            Some(zone_at) if !self.routes.cluster().upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
                 return Outcome::Probed;
             }
@@ -187,28 +195,49 @@ impl<U: Upstream> Resolver<U> {
 
     /// How much is kept and under way.
     pub fn load(&self) -> Load {
-        let Self { cache, questions, .. } = self;
-        Load { entries: cache.entries(), bytes: cache.weight(), flights: questions.count() }
+        let Self { cache, routes, .. } = self;
+        Load { entries: cache.entries(), bytes: cache.weight(), flights: routes.flights() }
     }
 
-    /// Whether as many questions are under way as sources may have that are new: half of all that may be.
-    pub fn is_half_full(&self) -> bool {
-        self.questions.free() <= self.questions.count()
+    /// Whether as many questions are under way where that one goes as sources may have that are new: half of all that may be.
+    pub fn is_half_full(&self, key: &Key) -> bool {
+        let questions = &self.route(key).questions;
+        questions.free() <= questions.count()
     }
 
-    /// How many more questions may be under way.
-    pub fn free_flights(&self) -> usize {
-        self.questions.free()
+    /// How many more questions may be under way where that one goes.
+    pub fn free_flights(&self, key: &Key) -> usize {
+        self.route(key).questions.free()
     }
 
     /// Whether that query is one of our own that has come back.
     pub fn is_loop(&self, query: &Query<'_>) -> bool {
-        self.upstream.is_loop(query)
+        self.upstream(&query.key).is_loop(query)
+    }
+
+    /// Whom the question of that key is asked of.
+    pub fn upstream(&self, key: &Key) -> &U {
+        &self.route(key).upstream
+    }
+
+    /// Whom names without a forward zone are asked of.
+    pub fn cluster_upstream(&self) -> &U {
+        &self.routes.cluster().upstream
+    }
+
+    /// Whom names of forward zones are asked of, with the zone's name on the wire.
+    pub fn forward_upstreams(&self) -> impl Iterator<Item = (&[u8], &U)> {
+        self.routes.forward().map(|(zone, route)| (zone, &route.upstream))
+    }
+
+    fn route(&self, key: &Key) -> &Route<U> {
+        self.routes.of(key.name())
     }
 
     /// What is answered when it has come, or that nothing has: within [`limits::DEADLINE`], the same for all who wait.
     pub async fn miss(self: &Arc<Self>, key: &Arc<Key>) -> Resolution {
-        let is_down = self.upstream.condition().is_down;
+        let upstream = self.upstream(key);
+        let is_down = upstream.condition().is_down;
         let stale = self.stale(key, is_down);
         if let Some(entry) = &stale
             && (is_down || entry.was_given_stale() && self.is_being_asked(key))
@@ -221,7 +250,7 @@ impl<U: Upstream> Resolver<U> {
             Err(no_answer) => no_answer,
         };
         let has_failed = !matches!(no_answer, NoAnswer::Late | NoAnswer::Failed(_));
-        if let Some(entry) = self.stale(key, has_failed || self.upstream.condition().is_down) {
+        if let Some(entry) = self.stale(key, has_failed || upstream.condition().is_down) {
             entry.note_given_stale();
             return Resolution::Stale(entry);
         }
@@ -239,11 +268,12 @@ impl<U: Upstream> Resolver<U> {
         has_stale: bool,
     ) -> Result<(Entry, Role), NoAnswer> {
         let start = tokio::time::Instant::now();
+        let upstream = self.upstream(key);
         let mut answer = pin!(self.answer(key, Mode::Remembered));
         if has_stale {
             match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
                 Ok(answer) => return answer,
-                Err(_) if self.stale(key, self.upstream.condition().is_down).is_some() => {
+                Err(_) if self.stale(key, upstream.condition().is_down).is_some() => {
                     return Err(NoAnswer::Late);
                 }
                 Err(_) => {}
@@ -252,7 +282,7 @@ impl<U: Upstream> Resolver<U> {
         // That a name was missing may be given once the servers are known to be down.
         match timeout_at(start + limits::MISSING_AFTER, &mut answer).await {
             Ok(answer) => return answer,
-            Err(_) if self.upstream.condition().is_down && self.stale(key, true).is_some() => {
+            Err(_) if upstream.condition().is_down && self.stale(key, true).is_some() => {
                 return Err(NoAnswer::Late);
             }
             Err(_) => {}
@@ -292,12 +322,13 @@ impl<U: Upstream> Resolver<U> {
 
     /// Whether an answer is under way, to the question as it stands or from the search list.
     pub fn is_being_asked(&self, key: &Key) -> bool {
-        self.questions.under_way(key).is_some() || self.completions.under_way(key).is_some()
+        let Route { questions, completions, .. } = self.route(key);
+        questions.under_way(key).is_some() || completions.under_way(key).is_some()
     }
 
     /// Asks in the background, unless somebody does already.
     fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.is_being_asked(key) || self.has_failed_lately(key) || !self.upstream.may_refresh() {
+        if self.is_being_asked(key) || self.has_failed_lately(key) || !self.upstream(key).may_refresh() {
             return;
         }
         self.metrics.assist(Assist::Refresh);

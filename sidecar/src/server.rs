@@ -127,7 +127,7 @@ impl<U: Upstream> Service<U> {
         } else if transport == Transport::Udp && self.is_too_new(&query.key, source, now) {
             return self.truncate(&query, Limit::NewSources, out);
         } else {
-            match self.places(source, now) {
+            match self.places(&query.key, source, now) {
                 Ok(places) => return Step::Wait(Box::new(query), places),
                 Err(Refused { limit, is_told }) => {
                     self.metrics.limit_reached(limit);
@@ -169,7 +169,7 @@ impl<U: Upstream> Service<U> {
     fn is_too_new(&self, key: &Key, source: IpAddr, now: Instant) -> bool {
         self.sources.is_new(source, now)
             && !self.resolver.is_being_asked(key)
-            && (self.resolver.is_half_full() || !self.sources.may_ask_as_new(now))
+            && (self.resolver.is_half_full(key) || !self.sources.may_ask_as_new(now))
     }
 
     /// Answers with TC, in no more bytes than the question has: a client that is really there comes over TCP.
@@ -182,14 +182,14 @@ impl<U: Upstream> Service<U> {
     }
 
     /// Takes a place to wait in.
-    fn places(&self, source: IpAddr, now: Instant) -> Result<Places, Refused> {
+    fn places(&self, key: &Key, source: IpAddr, now: Instant) -> Result<Places, Refused> {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let free = self.max_waiters.saturating_sub(waiting);
         if free == 0 {
             return Err(self.sources.refuse(source, Limit::Waiters, now));
         }
         // Who waits may have a flight of its own, of which there are fewer.
-        let free = || free.min(self.resolver.free_flights().saturating_mul(4).max(1));
+        let free = || free.min(self.resolver.free_flights(key).saturating_mul(4).max(1));
         let of_source = self.sources.miss(source, free, now)?;
         // Several workers may take the last one together: the bound is on memory, not on a count.
         self.waiting.fetch_add(1, Ordering::Relaxed);

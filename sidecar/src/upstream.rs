@@ -15,6 +15,7 @@
 //!       path          what the path to a server lets through: EDNS, TCP
 //!       doubt         when replies by UDP are not believed, because somebody seems to guess
 //!       token         what marks it as ours, to know it when it comes back to us
+//!   forward       the servers of forward zones: the same, once for each zone
 //!   check         the one task that finds out whether a silent tier is alive, or an ejected server back
 //! ```
 
@@ -27,7 +28,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{Gauges, Metrics, Server};
+use crate::metrics::{Gauges, Metrics, Server, Sums};
 use crate::query::Query;
 use crate::sources::Sources;
 use crate::supervise::supervised;
@@ -37,6 +38,7 @@ pub mod asked;
 pub mod attempts;
 pub mod check;
 pub mod doubt;
+pub mod forward;
 pub mod judge;
 pub mod nameservers;
 pub mod network;
@@ -102,13 +104,22 @@ impl Servers {
     /// The kernel gives no random bytes.
     pub fn start(upstream: &[SocketAddr], settings: &Settings, metrics: &Metrics) -> std::io::Result<Self> {
         let addresses = [&settings.shared_tier, upstream, &settings.backup_upstream].concat();
-        let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
         let setup = Setup {
             servers: addresses.len(),
             tier: settings.shared_tier.len(),
             backup: settings.backup_upstream.len(),
             transport: settings.upstream_transport,
         };
+        Self::start_at(addresses, setup, settings, metrics)
+    }
+
+    fn start_at(
+        addresses: Vec<SocketAddr>,
+        setup: Setup,
+        settings: &Settings,
+        metrics: &Metrics,
+    ) -> std::io::Result<Self> {
+        let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
         let zone = wire::zone_from_text(&settings.zone);
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, Sources::count(settings), zone, metrics.clone()),
@@ -158,6 +169,11 @@ impl Servers {
     /// How many attempts beyond the first the retry budget would pay for, in tenths of one.
     pub fn budget_tenths(&self) -> u32 {
         self.0.state.budget_tenths()
+    }
+
+    /// What has been counted of them.
+    pub fn sums(&self) -> Sums {
+        self.0.state.metrics().sums()
     }
 
     /// Listens to all exchanges until the observation is dropped.

@@ -88,6 +88,7 @@ fn pure_parts_of_the_sidecar_read_no_clock() {
         "lifetime.rs",
         "wire.rs",
         "search.rs",
+        "forward.rs",
         "query.rs",
         "reply.rs",
         "flight.rs",

@@ -17,9 +17,10 @@ pub type Defaults = Vec<(&'static Setting, Given)>;
 /// The annotations of one object; `None` where it has none.
 pub type Annotations<'a> = Option<&'a Map<String, Value>>;
 
-/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults.
+/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults; `domain` is the
+/// cluster domain, which forward zones must leave alone.
 /// [`Read::mistakes`] names every value that was ignored, unknown annotations with our prefix included.
-pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults) -> Read {
+pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults, domain: &str) -> Read {
     let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
     let annotated = |setting: &Setting| {
         let key = setting.annotation();
@@ -33,7 +34,13 @@ pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults)
         let default = defaults.iter().find(|(other, _)| *other == setting);
         default.map(|(_, given)| given.clone())
     };
-    let mut read = read::read(|setting| annotated(setting).into_iter().chain(of_cluster(setting)).collect());
+    let decided = |setting: &Setting| {
+        let origin = || "the cluster domain".to_owned();
+        (*setting == table::ZONE).then(|| Given { origin: origin(), text: domain.to_owned() })
+    };
+    let mut read = read::read(|setting| {
+        annotated(setting).into_iter().chain(of_cluster(setting)).chain(decided(setting)).collect()
+    });
     for (layer, annotations) in layers {
         let unknown = annotations.into_iter().flatten().filter_map(|(key, value)| unknown(layer, key, value));
         read.mistakes.extend(unknown);
@@ -72,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     fn of(annotations: &Value, defaults: &Defaults) -> Read {
-        read(annotations.as_object(), None, defaults)
+        read(annotations.as_object(), None, defaults, "cluster.local")
     }
 
     fn default_of(setting: &'static Setting, text: &str) -> (&'static Setting, Given) {
@@ -96,7 +103,7 @@ mod tests {
         ];
         let of_pod = json!({table::NDOTS.annotation(): "1"});
         let of_namespace = json!({table::NDOTS.annotation(): "4", table::CACHE_SIZE.annotation(): "2Mi"});
-        let read = read(of_pod.as_object(), of_namespace.as_object(), &defaults);
+        let read = read(of_pod.as_object(), of_namespace.as_object(), &defaults, "cluster.local");
         let settings = &read.settings;
         assert_eq!((settings.ndots, settings.cache_size, settings.patience.as_secs()), (1, 2 << 20, 1));
         assert_eq!(read.mistakes, []);
@@ -108,7 +115,7 @@ mod tests {
             json!({table::NDOTS.annotation(): "many", format!("{ANNOTATION_PREFIX}nodts"): "2"});
         let of_pod = json!({table::NDOTS.annotation(): "1"});
         let origins = |of_pod: Annotations| {
-            let read = read(of_pod, of_namespace.as_object(), &Vec::new());
+            let read = read(of_pod, of_namespace.as_object(), &Vec::new(), "cluster.local");
             read.mistakes.into_iter().map(|mistake| mistake.origin).collect::<Vec<_>>()
         };
         let (ndots, unknown) = (
@@ -147,6 +154,16 @@ mod tests {
         let read = of(&json!({table::PREFETCH_NAMES.annotation(): "a.example, b c"}), &defaults);
         assert_eq!(read.settings.prefetch_names, ["db.prod"]);
         assert!(read.mistakes[0].to_string().contains("\"a.example, b c\": expected 1 to 32 domain names"));
+    }
+
+    #[test]
+    fn a_forward_zone_that_would_hide_names_of_the_cluster_is_a_mistake() {
+        let of_pod = json!({table::FORWARD_ZONES.annotation(): "a.k8s.example=10.0.0.1,b=c"});
+        let of_namespace = json!({table::FORWARD_ZONES.annotation(): "cluster.local=10.0.0.1"});
+        let read = read(of_pod.as_object(), of_namespace.as_object(), &Vec::new(), "k8s.example");
+        let shown: Vec<_> = read.mistakes.iter().map(|mistake| mistake.text.as_str()).collect();
+        assert_eq!(shown, ["a.k8s.example=10.0.0.1", "b=c"]);
+        assert_eq!(read.settings.forward_zones[0].zone, "cluster.local", "that is another cluster's");
     }
 
     #[test]

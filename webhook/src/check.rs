@@ -52,6 +52,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The addresses of the cluster's DNS that the pods were decided with, as `--cluster-dns` takes them.
     pub cluster_dns: String,
+    /// The cluster domain that they were decided with.
+    pub cluster_domain: String,
     /// What an API server refuses in the documents: of which object, and what.
     pub refused: Vec<(String, Mistake)>,
     /// What is known of the namespaces.
@@ -99,7 +101,7 @@ impl Report {
             |row: &ledger::Row| !of_workload(row.assessment.verdict) && row.assessment.mistakes.is_empty();
         self.refused.is_empty()
             && self.ledger.rows().all(|(_, row)| is_fine(row))
-            && self.homes.values().all(|home| assess::of_namespace(home).is_empty())
+            && self.homes.values().all(|home| assess::of_namespace(home, &self.cluster_domain).is_empty())
             && self.installation.iter().all(|finding| finding.state != State::Problem)
     }
 }

@@ -129,8 +129,12 @@ fn examine(
     if windows::is_windows(spec) {
         return Err(Skip::Windows);
     }
-    let mut read =
-        annotations::read(metadata["annotations"].as_object(), Some(&namespace.annotations), defaults);
+    let mut read = annotations::read(
+        metadata["annotations"].as_object(),
+        Some(&namespace.annotations),
+        defaults,
+        &cluster.domain,
+    );
     if let Some(at) = our_container(spec)? {
         let container = &spec["initContainers"][at];
         let told = again::told(container);

@@ -39,6 +39,7 @@ fn values(setting: &'static Setting) -> Vec<String> {
         "addresses" => &["127.0.0.1", "[::1]:53,192.0.2.53", "0.0.0.0", "192.0.2.1:5353"],
         "domain names" => &["a.example", "db.prod"],
         "names or *.suffixes" => &["*.workers"],
+        "zones and their servers" => &["consul=10.0.0.53,corp.example=127.0.0.1:8600", "local=10.0.0.1"],
         "a port" => &["53", "8080", "1"],
         "bytes" | "a memory quantity" => &["9Mi", "64Mi", "1Gi"],
         "a CPU quantity" => &["1500m"],

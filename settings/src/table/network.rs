@@ -29,6 +29,21 @@ pub const BACKUP_UPSTREAM: Setting = Setting {
     place: Place::Both,
 };
 
+/// `forward-zones`
+pub const FORWARD_ZONES: Setting = Setting {
+    name: "forward-zones",
+    unit: "zones and their servers",
+    default: "",
+    smallest: "",
+    largest: "",
+    sentence: "Zones whose names are asked of servers of their own, and of nobody else: \
+               `consul=10.0.0.53,corp.example=10.1.0.1+10.1.0.2`. At most 16 zones, each with at most 8 servers in order of \
+               preference; port 53 unless given. A zone holds for its own name and all names below it; of several, the \
+               longest holds. Names in the cluster domain always belong to the cluster's DNS. Default: none.",
+    source: "what `server=/zone/` of dnsmasq and a stub domain of CoreDNS do, for one workload",
+    place: Place::Both,
+};
+
 /// `upstream-transport`
 pub const UPSTREAM_TRANSPORT: Setting = Setting {
     name: "upstream-transport",
@@ -36,7 +51,7 @@ pub const UPSTREAM_TRANSPORT: Setting = Setting {
     default: "auto",
     smallest: "",
     largest: "",
-    sentence: "How the upstream is asked. `auto`: over UDP, and over TCP what was lost twice while the server answers others. \
+    sentence: "How the upstream and the servers of forward zones are asked. `auto`: over UDP, and over TCP what was lost twice while the server answers others. \
                `udp`: over TCP only what UDP truncates. `tcp`: always over TCP.",
     source: "UDP is faster and may be lost; a network policy may let only one of them through",
     place: Place::Both,

@@ -73,11 +73,11 @@ fn list(text: &str, expected: &str, parse: impl Fn(&str) -> Option<String>) -> R
     if names.len() > MOST_NAMES { Err(expected.to_owned()) } else { Ok(names) }
 }
 
-fn without_dot(name: &str) -> &str {
+pub(super) fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -11,14 +11,15 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::tell::{Learnt, tell};
+use super::tell::{self, Learnt, tell};
 use crate::limits;
 use crate::metrics::{ExchangeResult, Metrics, Sums};
-use crate::report::figures::{Cache, Counts, Figures, Memory, Name, Names, Server, Upstream};
+use crate::report::figures::{Cache, Counts, Figures, ForwardZone, Memory, Name, Names, Server, Upstream};
 use crate::report::target;
 use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
+use crate::upstream::observers::Observation;
 use crate::upstream::{Servers, Upstream as _};
 use crate::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 
@@ -29,7 +30,6 @@ const NAMES_SHOWN: usize = 20;
 #[derive(Debug)]
 pub struct People {
     service: Arc<Service<Servers>>,
-    servers: Servers,
     metrics: Metrics,
     about: About,
     started: Instant,
@@ -72,9 +72,9 @@ pub(super) type Reply = (StatusCode, String);
 
 impl People {
     /// For a proxy that starts now.
-    pub fn new(service: Arc<Service<Servers>>, servers: Servers, metrics: Metrics, about: About) -> Self {
+    pub fn new(service: Arc<Service<Servers>>, metrics: Metrics, about: About) -> Self {
         let lookups = Semaphore::new(limits::LOOKUPS);
-        Self { service, servers, metrics, about, started: Instant::now(), lookups }
+        Self { service, metrics, about, started: Instant::now(), lookups }
     }
 
     /// Asks what a client would ask, and tells what came of it.
@@ -90,30 +90,36 @@ impl People {
         let question = wire::question(&name, kind, CLASS_IN);
         let key = crate::cache::key::Key::new(&question, Flags(Flags::RD), false);
         let resolver = self.service.resolver();
-        let observation = self.servers.observe();
+        let forward = resolver.forward_upstreams().map(|(_, servers)| servers);
+        let all = std::iter::once(resolver.cluster_upstream()).chain(forward);
+        let observations: Vec<_> = all.map(Servers::observe).collect();
         let explained = self.service.explain(&message(&question)).await;
         let now = Instant::now().into_std();
         let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
+        let mut noted: Vec<_> = observations.iter().flat_map(Observation::noted).collect();
+        noted.sort_by_key(|noted| noted.at);
         let learnt = Learnt {
             key: &key,
             explained: &explained,
-            noted: &observation.noted(),
+            noted: &noted,
             related: &resolver.related(&key),
             after: &resolver.standing(&key, now),
             walked: &walked,
         };
-        json(&tell(&learnt, |server| self.servers.server(server)))
+        json(&tell(&learnt, |key, server| {
+            let (address, tier) = resolver.upstream(key).server(server)?;
+            Some(tell::Server { address, tier, zone: resolver.forward_zone(key) })
+        }))
     }
 
     /// What the proxy has done, and how it is.
     pub(super) fn stats(&self, query: Option<&str>) -> Reply {
         let now = Instant::now();
-        let Sums { queries, outcomes, assists, limits, exchanges, hedges, budget_exhausted, panics } =
-            self.metrics.sums();
-        let Load { entries, bytes, flights } = self.service.resolver().load();
+        let Sums { queries, outcomes, assists, limits, panics, .. } = self.metrics.sums();
+        let resolver = self.service.resolver();
+        let Load { entries, bytes, flights } = resolver.load();
         let names = target::wants_names(query).then(|| named(&self.service.top_names(), now));
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let servers = self.servers.standings().into_iter().enumerate();
         json(&Figures {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: (now - self.started).as_secs(),
@@ -133,19 +139,14 @@ impl People {
             waiting: self.service.waiting(),
             flights,
             cache: Cache { entries, bytes, most_bytes: self.about.cache_size },
-            upstream: Upstream {
-                is_down: self.servers.condition().is_down,
-                retry_budget: self.servers.budget_tenths() / 10,
-                attempts: counts(exchanges),
-                hedges,
-                budget_exhausted,
-                servers: servers
-                    .map(|(index, (address, standing, failure))| {
-                        let is_of_tier = self.servers.server(index).is_some_and(|(_, tier)| tier);
-                        server(address, is_of_tier, standing, failure, now)
-                    })
-                    .collect(),
-            },
+            upstream: upstream(resolver.cluster_upstream(), now),
+            forward_zones: resolver
+                .forward_upstreams()
+                .map(|(zone, servers)| ForwardZone {
+                    zone: NameText(zone).to_string(),
+                    upstream: upstream(servers, now),
+                })
+                .collect(),
             memory: Memory::parse(&status),
             names,
         })
@@ -178,6 +179,24 @@ fn named(names: &TopNames, now: Instant) -> Names {
         error: counted.error,
     });
     Names { counted_for_s: (now - names.since()).as_secs(), top: top.collect() }
+}
+
+fn upstream(servers: &Servers, now: Instant) -> Upstream {
+    let Sums { exchanges, hedges, budget_exhausted, .. } = servers.sums();
+    let standings = servers.standings().into_iter().enumerate();
+    Upstream {
+        is_down: servers.condition().is_down,
+        retry_budget: servers.budget_tenths() / 10,
+        attempts: counts(exchanges),
+        hedges,
+        budget_exhausted,
+        servers: standings
+            .map(|(index, (address, standing, failure))| {
+                let is_of_tier = servers.server(index).is_some_and(|(_, tier)| tier);
+                server(address, is_of_tier, standing, failure, now)
+            })
+            .collect(),
+    }
 }
 
 fn server(

@@ -38,8 +38,19 @@ pub(super) struct Learnt<'a> {
     pub(super) walked: &'a [(Key, Standing)],
 }
 
-/// Tells it; `server` knows a server's address, and whether it is of the shared tier.
-pub(super) fn tell(learnt: &Learnt<'_>, server: impl Fn(usize) -> Option<(SocketAddr, bool)>) -> Report {
+/// A server that was asked.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// Whether it is of the shared tier.
+    pub(super) tier: bool,
+    /// The forward zone whose server it is, if it is one.
+    pub(super) zone: Option<String>,
+}
+
+/// Tells it; `server` knows the servers that are asked a question, by their place.
+pub(super) fn tell(learnt: &Learnt<'_>, server: impl Fn(&Key, usize) -> Option<Server>) -> Report {
     let Learnt { key, explained, .. } = learnt;
     let (kind, _) = key.type_and_class();
     let exchanges = exchanges(learnt, &server);

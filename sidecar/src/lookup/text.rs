@@ -81,10 +81,14 @@ fn who(by: &By) -> String {
 }
 
 fn upstream(exchange: &Exchange) -> String {
-    let Exchange { server, transport, tier, attempts, took_us, joined, .. } = exchange;
+    let Exchange { server, transport, tier, zone, attempts, took_us, joined, .. } = exchange;
+    let whose = match zone {
+        Some(zone) => format!("forward zone {zone}"),
+        None if *tier => "shared tier".to_owned(),
+        None => "upstream".to_owned(),
+    };
     format!(
-        "{} {server} by {}, {}, {}{}",
-        if *tier { "shared tier" } else { "upstream" },
+        "{whose} {server} by {}, {}, {}{}",
         transport.to_uppercase(),
         counted((*attempts).into(), "attempt"),
         duration(*took_us),

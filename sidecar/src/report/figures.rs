@@ -39,6 +39,8 @@ pub struct Figures {
     pub cache: Cache,
     /// Whom it asks.
     pub upstream: Upstream,
+    /// Whom it asks for names of forward zones.
+    pub forward_zones: Vec<ForwardZone>,
     /// Its memory; `None` where there is no `/proc`.
     pub memory: Option<Memory>,
     /// The most frequent names, if somebody asked for them.
@@ -57,6 +59,15 @@ pub struct Cache {
     pub bytes: u64,
     /// The most that they may take.
     pub most_bytes: u64,
+}
+
+/// A zone with servers of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForwardZone {
+    /// Its name, with the final dot.
+    pub zone: String,
+    /// Its servers.
+    pub upstream: Upstream,
 }
 
 /// The servers, and what asking them has cost.

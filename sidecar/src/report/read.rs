@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::figures::{Cache, Counts, Figures, Memory, Name, Names, Server, Upstream};
+use super::figures::{Cache, Counts, Figures, ForwardZone, Memory, Name, Names, Server, Upstream};
 use super::{Answer, By, Exchange, Place, Report, Step};
 
 /// A document, or a part of one, that can be read; `None`: it is not what this version writes.
@@ -80,6 +80,7 @@ impl Read for Exchange {
             server: text(value, "server")?,
             transport: text(value, "transport")?,
             tier: flag(value, "tier")?,
+            zone: text(value, "zone"),
             result: text(value, "result")?,
             attempts: number(value, "attempts")?,
             took_us: number(value, "took_us")?,
@@ -118,9 +119,16 @@ impl Read for Figures {
                 most_bytes: number(cache, "most_bytes")?,
             },
             upstream: Upstream::read(value.get("upstream")?)?,
+            forward_zones: list(value, "forward_zones")?,
             memory: value.get("memory").and_then(Memory::read),
             names: value.get("names").and_then(Names::read),
         })
+    }
+}
+
+impl Read for ForwardZone {
+    fn read(value: &Value) -> Option<Self> {
+        Some(Self { zone: text(value, "zone")?, upstream: Upstream::read(value.get("upstream")?)? })
     }
 }
 
@@ -218,6 +226,7 @@ mod tests {
             server: "10.96.0.10:53".to_owned(),
             transport: "tcp".to_owned(),
             tier: true,
+            zone: Some("b.".to_owned()),
             result: "answer".to_owned(),
             attempts: 2,
             took_us: 3,

@@ -30,7 +30,7 @@ impl<U: Upstream> Resolver<U> {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move { resolver.complete(key, mode).await }
         };
-        match self.completions.join(Arc::clone(key), lead).await {
+        match self.route(key).completions.join(Arc::clone(key), lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.no_outcome(no_outcome)),
         }
@@ -45,24 +45,48 @@ impl<U: Upstream> Resolver<U> {
     /// | exists without a record of this type | that is the answer, without an alias: a client that searches on after it does |
     /// | is missing | the next one; after the last the name as it stands |
     /// | fails | the same, but what is found later is not kept, and if nothing is found, that is SERVFAIL |
-    /// | fails, and every server refuses | SERVFAIL: there is nobody to ask about another name |
+    /// | fails, and every server refuses | SERVFAIL, where the name as it stands is asked of the same: there is nobody to ask |
     ///
     /// The name as it stands is asked for after the candidates, so that a name inside the cluster does not leave it; while
     /// cluster DNS is slow beside them, so that the client does not wait twice as long.
+    ///
+    /// A name of a forward zone is asked of the zone's servers first: it belongs to them, and cluster DNS is not asked about
+    /// names below it while they answer. What they say:
+    ///
+    /// | the zone's servers | then |
+    /// |---|---|
+    /// | the name exists | that is the answer |
+    /// | fail, or are silent | SERVFAIL: nobody else is asked for a name of the zone, in whatever form |
+    /// | there is no such name | the candidates; after the last one that answer |
     async fn complete(self: Arc<Self>, key: Arc<Key>, mode: Mode) -> Answer {
         if mode == Mode::Remembered
             && let Some(entry) = self.cache.get(&key, now())
         {
             return Ok(entry);
         }
-        self.metrics.assist(Assist::Completion);
         let (as_is, is_for_cluster) = (Arc::new(key.as_is()), search::ends_in_svc(key.name()));
+        let mut missing_in_zone = None;
+        if self.routes.forward_zone(key.name()).is_some() {
+            let original = Arc::clone(&self).as_it_is(as_is.clone(), mode).await?;
+            if !original.is_nxdomain() {
+                return self.decided(&key, original, u32::MAX);
+            }
+            missing_in_zone = Some(original);
+        }
+        self.metrics.assist(Assist::Completion);
         let (mut early, mut seconds, mut failure) = (None, u32::MAX, None);
         for candidate in self.search.candidates(key.name()) {
             let mut asked = pin!(self.candidate(&key, &candidate, mode));
             let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
                 Ok(answer) => answer,
-                Err(_) if candidate.first == First::Own || is_for_cluster || self.is_gone() => asked.await,
+                Err(_)
+                    if candidate.first == First::Own
+                        || is_for_cluster
+                        || missing_in_zone.is_some()
+                        || self.is_gone(&candidate) =>
+                {
+                    asked.await
+                }
                 Err(_) => {
                     early
                         .get_or_insert_with(|| tokio::spawn(Arc::clone(&self).as_it_is(as_is.clone(), mode)));
@@ -77,13 +101,18 @@ impl<U: Upstream> Resolver<U> {
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
                 }
-                Err(no_answer) if self.is_gone() => return Err(no_answer),
+                Err(no_answer)
+                    if self.is_gone(&candidate) && self.routes.is_same(&candidate.name, key.name()) =>
+                {
+                    return Err(no_answer);
+                }
                 Err(no_answer) => failure = failure.or(Some(no_answer)),
             }
         }
-        let original = match early {
-            Some(task) => task.await.unwrap_or(Err(NoAnswer::Lost))?,
-            None => Arc::clone(&self).as_it_is(as_is.clone(), mode).await?,
+        let original = match (missing_in_zone, early) {
+            (Some(original), _) => original,
+            (None, Some(task)) => task.await.unwrap_or(Err(NoAnswer::Lost))?,
+            (None, None) => Arc::clone(&self).as_it_is(as_is.clone(), mode).await?,
         };
         match failure {
             Some(no_answer) if original.is_nxdomain() => Err(no_answer),
@@ -131,8 +160,9 @@ impl<U: Upstream> Resolver<U> {
         Ok(if is_over { self.question(&own, mode).await?.0 } else { entry })
     }
 
-    fn is_gone(&self) -> bool {
-        self.upstream.condition().is_gone
+    /// Whether every server refuses that is asked about a candidate.
+    fn is_gone(&self, candidate: &Candidate) -> bool {
+        self.routes.of(&candidate.name).upstream.condition().is_gone
     }
 
     async fn as_it_is(self: Arc<Self>, as_is: Arc<Key>, mode: Mode) -> Answer {

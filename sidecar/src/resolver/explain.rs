@@ -15,6 +15,7 @@ use crate::cache::key::Key;
 use crate::search::rule::Rule;
 use crate::search::{Candidate, Family, First, Verdict};
 use crate::upstream::Upstream;
+use crate::wire::NameText;
 
 /// What is known of a question.
 #[derive(Debug, Clone)]
@@ -29,8 +30,10 @@ pub struct Standing {
     pub is_under_way: bool,
     /// Whether asking failed a moment ago, so that nobody asks again yet.
     pub has_failed_lately: bool,
-    /// Whether all upstreams are known to fail or to be silent.
+    /// Whether all servers that are asked for it are known to fail or to be silent.
     pub is_upstream_down: bool,
+    /// The forward zone that it belongs to, if it does.
+    pub forward_zone: Option<String>,
 }
 
 impl Standing {
@@ -64,7 +67,7 @@ impl<U: Upstream> Resolver<U> {
     /// What is known of that question now.
     pub fn standing(&self, key: &Key, now: Instant) -> Standing {
         let found = self.found(key, now);
-        let is_upstream_down = self.upstream.condition().is_down;
+        let is_upstream_down = self.upstream(key).condition().is_down;
         Standing {
             expired: if found.is_none() { self.stale(key, is_upstream_down) } else { None },
             found,
@@ -72,7 +75,13 @@ impl<U: Upstream> Resolver<U> {
             is_under_way: self.is_being_asked(key),
             has_failed_lately: self.has_failed_lately(key),
             is_upstream_down,
+            forward_zone: self.forward_zone(key),
         }
+    }
+
+    /// The forward zone that a question belongs to, as people write it.
+    pub fn forward_zone(&self, key: &Key) -> Option<String> {
+        self.routes.forward_zone(key.name()).map(|zone| NameText(zone).to_string())
     }
 
     /// The questions that the answer to one may depend on: itself, what the search list makes of it, and those about
@@ -103,7 +112,12 @@ impl<U: Upstream> Resolver<U> {
     /// What is known now of the names that the search list makes of a question, up to the first that exists; none where
     /// the list is not tried here, or was not.
     pub fn walked(&self, key: &Key, now: Instant) -> Vec<(Key, Standing)> {
-        if self.search.verdict(key) != Verdict::Complete || self.cache.get(key, now).is_none() {
+        let Some(entry) = self.cache.get(key, now) else { return Vec::new() };
+        let is_tried = self.search.verdict(key) == Verdict::Complete
+            && (self.routes.forward_zone(key.name()).is_none()
+                || entry.is_nxdomain()
+                || self.is_expansion(key, &entry, now));
+        if !is_tried {
             return Vec::new();
         }
         let mut walked = Vec::new();

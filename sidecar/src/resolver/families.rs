@@ -39,13 +39,13 @@ impl<U: Upstream> Resolver<U> {
         {
             return None;
         }
-        let (resolver, under_way) = (Arc::clone(self), self.questions.under_way(&address));
+        let (resolver, under_way) = (Arc::clone(self), self.route(&address).questions.under_way(&address));
         Some(Box::pin(async move {
             let flight = if under_way.is_some() {
                 under_way
             } else {
                 sleep(limits::SIBLING_ARRIVES).await;
-                resolver.questions.under_way(&address)
+                resolver.route(&address).questions.under_way(&address)
             };
             if let Some(flight) = flight {
                 let _ = timeout(limits::SIBLING_WAIT, flight).await; // or ask, too
@@ -56,7 +56,7 @@ impl<U: Upstream> Resolver<U> {
     /// Asks about the namespace or Service above a name first, where that is under way or promises more.
     pub(super) async fn ask_above(self: &Arc<Self>, key: &Key, family: Family<'_>) {
         if let Some(namespace) = family.namespace
-            && let Some(probe) = self.questions.under_way(&above(key, namespace))
+            && let Some(probe) = self.route(key).questions.under_way(&above(key, namespace))
         {
             probe.await;
         }
@@ -95,7 +95,7 @@ impl<U: Upstream> Resolver<U> {
         }
         if let Some(namespace) = family.namespace {
             let probe = above(key, namespace);
-            if self.known(&probe).is_none() && self.questions.under_way(&probe).is_none() {
+            if self.known(&probe).is_none() && self.route(&probe).questions.under_way(&probe).is_none() {
                 self.metrics.assist(Assist::FamilyProbe);
                 tokio::spawn(self.nested_question(probe));
             }

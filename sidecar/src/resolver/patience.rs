@@ -31,7 +31,7 @@ impl<U: Upstream> Resolver<U> {
             sleep(pause).await;
             pause = (pause * 2).min(longest_pause);
             // A cluster DNS that is slow is not asked more often for it.
-            if self.upstream.may_ask_again() {
+            if self.upstream(key).may_ask_again() {
                 self.metrics.assist(Assist::Patience);
                 entry = self.ask(key).await.unwrap_or(entry);
             }

@@ -109,7 +109,7 @@ impl<U: Upstream> Resolver<U> {
                 resolver.exchange(key, mode).await
             }
         };
-        match self.questions.join(Arc::clone(key), lead).await {
+        match self.route(key).questions.join(Arc::clone(key), lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
             Err(no_outcome) => Err(self.no_outcome(no_outcome)),
         }
@@ -145,7 +145,7 @@ impl<U: Upstream> Resolver<U> {
     }
 
     fn recent_failure(&self, key: &Key) -> Option<NoAnswer> {
-        let (now, last_response) = (now(), self.upstream.condition().last_response);
+        let (now, last_response) = (now(), self.upstream(key).condition().last_response);
         let recent = |key: &Key| self.failures.recent(key, now, last_response);
         let failure = recent(key).or_else(|| recent(&key.as_is()))?;
         Some(NoAnswer::Remembered(match failure {
@@ -242,7 +242,7 @@ impl<U: Upstream> Resolver<U> {
     /// Asks the upstream, once. Any RCODE but NOERROR and NXDOMAIN says that it cannot answer (RFC 8767 section 5).
     pub(super) async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;
-        let mut response = self.upstream.ask(key, deadline).await?;
+        let mut response = self.upstream(key).ask(key, deadline).await?;
         let rcode = Message::new(&response).ok_or(Malformed)?.rcode();
         if !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
             return Err(NoAnswer::Refused(for_client(rcode)));
@@ -267,7 +267,7 @@ impl<U: Upstream> Resolver<U> {
         if rtype != TYPE_AAAA || !entry.is_missing_name() {
             return Ok(entry);
         }
-        if let Some(address) = self.questions.under_way(&key.with_type(TYPE_A)) {
+        if let Some(address) = self.route(key).questions.under_way(&key.with_type(TYPE_A)) {
             address.await;
         }
         if !self.has_other_address(key) {

@@ -1,7 +1,7 @@
 //! The page of figures as text. Pure. Bars are of plain ASCII: a page is read in logs and chats, too.
 
 use crate::paint::{Paint, Tone, counted, duration};
-use crate::report::figures::{Counts, Figures, Names, Server, Upstream};
+use crate::report::figures::{Counts, Figures, ForwardZone, Names, Server, Upstream};
 
 /// How long the bar of all queries is.
 const BAR: u64 = 40;
@@ -47,6 +47,12 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
     line("upstream", upstream(&figures.upstream, paint));
     for server in &figures.upstream.servers {
         line("", server_line(server, paint));
+    }
+    for ForwardZone { zone, upstream: servers } in &figures.forward_zones {
+        line("forward", format!("{zone} {}", upstream(servers, paint)));
+        for server in &servers.servers {
+            line("", server_line(server, paint));
+        }
     }
     line("assists", list(&figures.assists));
     line("limits", list(&figures.limits_reached));

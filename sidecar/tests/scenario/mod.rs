@@ -11,6 +11,7 @@
 //! both NAME -> RCODE [WORDS]                A and AAAA at the same time, the same verdict
 //! pass 5s                                   time passes
 //! asked 2                                   so many questions reached the upstream since the last such line
+//! at ZONE world ... | later ... | asked ... the same of the servers of a forward zone
 //! ```
 //!
 //! SAYS: `ADDRESS ttl 60`, `RECORD ttl 60` (some record of the type that is asked for), `NODATA`, an RCODE such as `NXDOMAIN`
@@ -66,6 +67,8 @@ pub(crate) async fn run(script: &str) -> Result<(), String> {
 struct Stage {
     resolver: Arc<Resolver<World>>,
     world: World,
+    /// Of the forward zones.
+    zones: HashMap<String, World>,
 }
 
 impl Stage {
@@ -73,20 +76,33 @@ impl Stage {
         let arguments = ["podlocal-sidecar"].iter().chain(flags).map(std::ffi::OsString::from);
         let invocation =
             podlocal_sidecar::cli::parse(arguments, []).map_err(|mistakes| format!("{mistakes:?}"))?;
-        let world = World::default();
-        let resolver = Resolver::new(&invocation.settings, 1, world.clone(), Metrics::new().0);
-        Ok(Self { resolver, world })
+        let settings = &invocation.settings;
+        let (world, metrics) = (World::default(), Metrics::new().0);
+        let forward: Vec<_> = settings.forward_zones.iter().map(|_| World::default()).collect();
+        let resolver = Resolver::with_zones(settings, 1, world.clone(), forward.clone(), metrics);
+        let names = settings.forward_zones.iter().map(|forward| forward.zone.clone());
+        Ok(Self { resolver, world, zones: names.zip(forward).collect() })
     }
 
     async fn step(&self, words: &[&str]) -> Result<(), String> {
         match words {
+            ["at", zone, words @ ..] => {
+                let world = self.zones.get(*zone).ok_or_else(|| format!("no forward zone {zone}"))?;
+                self.step_at(world, words).await
+            }
+            words => self.step_at(&self.world, words).await,
+        }
+    }
+
+    async fn step_at(&self, world: &World, words: &[&str]) -> Result<(), String> {
+        match words {
             ["world", "condition", word] => {
-                let mut world = self.world.lock();
+                let mut world = world.lock();
                 (world.is_down, world.is_dead) = (*word != "up", *word == "dead");
                 Ok(())
             }
             ["later", time, name, kind, says @ ..] => {
-                let (world, rule) = (self.world.clone(), Rule::parse(name, kind, says)?);
+                let (world, rule) = (world.clone(), Rule::parse(name, kind, says)?);
                 let time = value::duration(time)?;
                 tokio::spawn(async move {
                     sleep(time).await;
@@ -95,7 +111,7 @@ impl Stage {
                 Ok(())
             }
             ["world", name, kind, says @ ..] => {
-                self.world.lock().rules.push(Rule::parse(name, kind, says)?);
+                world.lock().rules.push(Rule::parse(name, kind, says)?);
                 Ok(())
             }
             ["ask", name, kind, "->", expected @ ..] => {
@@ -117,7 +133,7 @@ impl Stage {
                 Ok(())
             }
             ["asked", number] => {
-                let asked = self.world.asked.swap(0, Ordering::SeqCst).to_string();
+                let asked = world.asked.swap(0, Ordering::SeqCst).to_string();
                 if asked == *number { Ok(()) } else { Err(format!("{asked} questions reached the upstream")) }
             }
             _ => Err("no such step".to_owned()),

@@ -70,7 +70,7 @@ pub fn read(page: &str) -> Result<Families, Failure> {
 /// What can be asked for its metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Program {
-    /// A pod's proxy, with a shared tier.
+    /// A pod's proxy, with a shared tier and a forward zone.
     Sidecar,
     /// The shared tier.
     Tier,
@@ -87,7 +87,9 @@ pub async fn page(program: Program, programs: &Programs) -> Result<String, Failu
         body(proxy.admin).await
     };
     match program {
-        Program::Sidecar => proxy(&["--shared-tier", "127.0.0.1:9"]).await,
+        Program::Sidecar => {
+            proxy(&["--shared-tier", "127.0.0.1:9", "--forward-zones", "consul=127.0.0.1:9"]).await
+        }
         Program::Tier => proxy(&["--role", "shared"]).await,
         Program::Webhook => {
             let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;

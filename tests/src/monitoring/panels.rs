@@ -1,12 +1,20 @@
 //! The dashboard as a table: what an operator asks in an outage, row by row, and the expressions that answer it.
 
 mod dns;
+mod forward;
 mod proxy;
 mod webhook;
 
 /// The rows, from the first question to the last.
-pub const ROWS: [Row; 6] =
-    [dns::LOOK_UPS, dns::CLUSTER_DNS, proxy::SAVED, proxy::LIMITS, proxy::TIER, webhook::REVIEWS];
+pub const ROWS: [Row; 7] = [
+    dns::LOOK_UPS,
+    dns::CLUSTER_DNS,
+    forward::FORWARD_ZONES,
+    proxy::SAVED,
+    proxy::LIMITS,
+    proxy::TIER,
+    webhook::REVIEWS,
+];
 
 /// The proxies that the variables of the dashboard choose; stands for `S` below.
 pub const CHOSEN: &str = "namespace=~\"$namespace\",workload=~\"$workload\"";

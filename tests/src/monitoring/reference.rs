@@ -29,7 +29,7 @@ fn table(families: &Families) -> String {
 
 /// Each label with its values; of those whose values an installation has, its name.
 fn labels(family: &Family) -> String {
-    let is_open = |label: &str| ["address", "version"].contains(&label);
+    let is_open = |label: &str| ["address", "version", "zone"].contains(&label);
     let shown = |(label, values): (&String, &BTreeSet<String>)| {
         let values = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
         if is_open(label) { label.clone() } else { format!("{label}: {values}") }

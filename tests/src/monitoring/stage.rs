@@ -1,5 +1,5 @@
-//! Real programs with something to watch: sidecars of three workloads, a shared tier, the webhook, load on all of them, and
-//! an outage; and a real Prometheus that scrapes them by the relabelings of the PodMonitor.
+//! Real programs with something to watch: sidecars of three workloads, one with a forward zone, a shared tier, the webhook, load
+//! on all of them, and an outage; and a real Prometheus that scrapes them by the relabelings of the PodMonitor.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -64,6 +64,9 @@ const PODS: [(&str, &str, &str, &str, bool); 8] = [
     ("batch", "report-28123456-xyz", "Job", "report-28123456", false),
 ];
 
+/// The namespace whose pods have a forward zone, and the zone.
+const ZONE: [&str; 2] = ["web", "consul"];
+
 /// The setting of the last pod that makes a limit worth a look.
 const FEW_FLIGHTS: [&str; 2] = ["--max-flights", "20"];
 
@@ -79,6 +82,9 @@ pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTree
         manner.ttl = 5;
         manner.missing = (0..40).map(|number| format!("missing-{number}.example.com")).collect();
     });
+    let registry = Upstream::start(1).await?;
+    registry.change(|manner| manner.ttl = 5);
+    let zone_flag = ["--forward-zones".to_owned(), format!("{}={}", ZONE[1], registry.address)];
     let shared = ["--role", "shared", "--workers", "1"];
     let tier = Proxy::start(&programs.sidecar, upstream.address, &shared).await?;
     let tier_flag = ["--shared-tier".to_owned(), tier.dns.to_string()];
@@ -87,6 +93,9 @@ pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTree
         let mut flags: Vec<&str> =
             if has_tier { tier_flag.iter().map(String::as_str).collect() } else { vec![] };
         flags.extend(if namespace == "batch" { FEW_FLIGHTS.as_slice() } else { &[] });
+        if namespace == ZONE[0] {
+            flags.extend(zone_flag.iter().map(String::as_str));
+        }
         let proxy = Proxy::start(&programs.sidecar, upstream.address, &flags).await?;
         let labels = [namespace, pod];
         targets.push(Target { admin: proxy.admin, labels, controller: [kind, controller] });
@@ -126,6 +135,8 @@ pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTree
             manner.is_silent = event == Event::Silent;
             manner.refusal = (event == Event::Refusing).then_some(REFUSED);
         });
+        // Not at the same time, so that one is seen without the other.
+        registry.change(|manner| manner.is_silent = event == Event::Refusing);
         if event == Event::NoTier {
             tier = None;
         }
@@ -168,6 +179,7 @@ async fn look_up(dns: std::net::SocketAddr, client: usize, cold: Arc<AtomicU64>)
             0 => format!("cold-{}.example.com", cold.fetch_add(1, Ordering::Relaxed)),
             1 => "www.example.com.training.svc.cluster.local".to_owned(),
             2 => format!("missing-{}.example.com", number % 40),
+            3 => format!("node-{}.{}", number % 50, ZONE[1]),
             _ => format!("service-{}.training.svc.cluster.local", number % 23),
         };
         // What it gets is what is watched.

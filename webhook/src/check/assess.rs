@@ -182,22 +182,23 @@ fn base(pod: &Value) -> Base {
 
 /// What is wrong with the pod's own settings, whatever becomes of it.
 fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Vec<Mistake> {
+    let domain = &context.cluster.domain;
     let mut mistakes = match mutation {
         Some(mutation) if mutation.outcome == Outcome::Injected => mutation.ignored.clone(),
         _ => {
             let of_pod = pod["metadata"]["annotations"].as_object();
-            let read = annotations::read(of_pod, Some(&home.annotations), &context.policy.defaults);
+            let read = annotations::read(of_pod, Some(&home.annotations), &context.policy.defaults, domain);
             decide::label_mistake(pod).into_iter().chain(read.mistakes).collect()
         }
     };
-    let of_namespace = of_namespace(home);
+    let of_namespace = of_namespace(home, domain);
     mistakes.retain(|mistake| !of_namespace.contains(mistake));
     mistakes
 }
 
-/// What is wrong with the annotations and the label of a namespace.
-pub fn of_namespace(home: &Home) -> Vec<Mistake> {
-    let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new()).mistakes;
+/// What is wrong with the annotations and the label of a namespace, in a cluster of that domain.
+pub fn of_namespace(home: &Home, domain: &str) -> Vec<Mistake> {
+    let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new(), domain).mistakes;
     let label = home.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
     if let Some(value) = label.filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(&value.as_str())) {
         let expected = format!("{INJECT_ENABLED}; anything else does not opt in");

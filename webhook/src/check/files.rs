@@ -88,16 +88,18 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             unknown.join(", ")
         ));
     }
+    let has_tier = !context.cluster.told_tier().is_empty();
     Ok(Report {
         source: Source::Documents { number, files: names },
         installation: Vec::new(),
         notes,
         cluster_dns: dns::addresses(&context.cluster.dns),
+        cluster_domain: context.cluster.domain,
         refused,
         homes,
         ledger,
         is_whole: true,
-        has_tier: !context.cluster.told_tier().is_empty(),
+        has_tier,
         as_if_enabled: settings.as_if_enabled,
     })
 }

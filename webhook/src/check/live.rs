@@ -61,16 +61,18 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
         notes.push(format!("the cluster domain is taken for {zone}; --cluster-domain gives another"));
     }
+    let has_tier = !context.cluster.told_tier().is_empty();
     Ok(Report {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
         installation,
         notes,
         cluster_dns: dns::addresses(&context.cluster.dns),
+        cluster_domain: context.cluster.domain,
         refused: Vec::new(),
         homes,
         ledger,
         is_whole: pods.is().is_some(),
-        has_tier: !context.cluster.told_tier().is_empty(),
+        has_tier,
         as_if_enabled: settings.as_if_enabled,
     })
 }

@@ -151,7 +151,9 @@ fn mistakes(report: &Report) -> String {
     let mut lines = Vec::new();
     for (namespace, home) in &report.homes {
         lines.extend(
-            assess::of_namespace(home).iter().map(|mistake| format!("  namespace {namespace}: {mistake}\n")),
+            assess::of_namespace(home, &report.cluster_domain)
+                .iter()
+                .map(|mistake| format!("  namespace {namespace}: {mistake}\n")),
         );
     }
     for (workload, row) in report.ledger.rows() {

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_pods_own_ndots_wins_in_either_spelling() {
         let annotated = json!({table::NDOTS.annotation(): "3"});
-        let read = annotations::read(annotated.as_object(), None, &Vec::new());
+        let read = annotations::read(annotated.as_object(), None, &Vec::new(), "cluster.local");
         for own in [json!([{"name": "ndots", "value": "5"}]), json!([{"name": "ndots:5"}])] {
             let options = of_pod(Base::Cluster, &own, &read);
             assert_eq!((json!(options), ndots(&options)), (own, 5));

@@ -20,7 +20,13 @@ fn cluster() -> Cluster {
 }
 
 fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Unfit> {
-    configure(base, own, "web", &cluster(), &annotations::read(annotated.as_object(), None, &Vec::new()))
+    configure(
+        base,
+        own,
+        "web",
+        &cluster(),
+        &annotations::read(annotated.as_object(), None, &Vec::new(), "cluster.local"),
+    )
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
         (Base::Own, vec![(TIER, "10.0.0.3")], ("10.0.0.3", 0)),
     ] {
         let annotations = annotated.iter().map(|(setting, text)| (setting.annotation(), json!(text)));
-        let read = annotations::read(Some(&annotations.collect()), None, &Vec::new());
+        let read = annotations::read(Some(&annotations.collect()), None, &Vec::new(), "cluster.local");
         let dns = configure(base, &own, "web", &cluster, &read).expect("fits");
         assert_eq!(
             (addresses(&dns.shared_tier).as_str(), read.mistakes.len()),
@@ -148,7 +154,7 @@ fn no_more_servers_are_told_than_the_sidecar_takes() {
     let mut many = cluster();
     let servers = (1..=9).map(|last| SocketAddr::from(([10, 0, 0, last], 53)));
     many.shared_tier = Tier::at(servers.collect());
-    let read = annotations::read(None, None, &Vec::new());
+    let read = annotations::read(None, None, &Vec::new(), "cluster.local");
     let dns = configure(Base::Cluster, &Value::Null, "web", &many, &read).expect("fits");
     let taken = value::addresses(&addresses(&dns.shared_tier)).expect("the sidecar takes it");
     assert_eq!(taken.len(), 8);
@@ -161,7 +167,7 @@ fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
     assert_eq!(dns.config["nameservers"], json!(["127.0.0.1", "10.96.0.10"]));
     let mut elsewhere = cluster();
     elsewhere.dns = vec!["10.96.0.10:5353".parse().expect("valid")];
-    let read = annotations::read(fallback.as_object(), None, &Vec::new());
+    let read = annotations::read(fallback.as_object(), None, &Vec::new(), "cluster.local");
     let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
     assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
     assert_eq!(dns.mistakes.len(), 1);

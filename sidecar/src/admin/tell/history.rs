@@ -1,9 +1,8 @@
 //! What exchanges did, and what was done, in order.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Learnt, micros};
+use super::{Learnt, Server, micros};
 use crate::cache::key::Key;
 use podlocal_dns::upstream::Step as Asked;
 
@@ -19,7 +18,7 @@ use crate::wire::NameText;
 /// What was asked of the upstream for this question meanwhile.
 pub(super) fn exchanges(
     learnt: &Learnt<'_>,
-    server: impl Fn(usize) -> Option<(SocketAddr, bool)>,
+    server: impl Fn(&Key, usize) -> Option<Server>,
 ) -> Vec<Exchange> {
     let mut done: Vec<Exchange> = Vec::new();
     let mut open: Vec<Open<'_>> = Vec::new();
@@ -35,8 +34,8 @@ pub(super) fn exchanges(
         let mut decides = |step: &Asked, result: &str| {
             result.clone_into(&mut exchange.result);
             step.transport.name().clone_into(&mut exchange.transport);
-            if let Some((address, tier)) = server(step.server) {
-                (exchange.server, exchange.tier) = (address.to_string(), tier);
+            if let Some(Server { address, tier, zone }) = server(key, step.server) {
+                (exchange.server, exchange.tier, exchange.zone) = (address.to_string(), tier, zone);
             }
         };
         match event {
@@ -78,6 +77,7 @@ fn begun(key: &Key, joined: bool) -> Exchange {
         server: String::new(),
         transport: String::new(),
         tier: false,
+        zone: None,
         result: UNDER_WAY.to_owned(),
         attempts: 0,
         took_us: 0,
@@ -101,7 +101,7 @@ fn weight_of(result: ExchangeResult) -> u8 {
 }
 
 /// What was done, in words.
-pub(super) fn steps(learnt: &Learnt<'_>, server: impl Fn(usize) -> Option<(SocketAddr, bool)>) -> Vec<Step> {
+pub(super) fn steps(learnt: &Learnt<'_>, server: impl Fn(&Key, usize) -> Option<Server>) -> Vec<Step> {
     let Learnt { explained, walked, .. } = learnt;
     let mut steps = Vec::new();
     let mut add = |at_us, what: String| steps.push(Step { at_us, what });
@@ -110,18 +110,21 @@ pub(super) fn steps(learnt: &Learnt<'_>, server: impl Fn(usize) -> Option<(Socke
             add(0, what);
         }
     }
-    let named = |step: &Asked| {
-        let (address, tier) = server(step.server).unzip();
-        let address = address.map(|address| address.to_string()).unwrap_or_default();
-        let of_tier = if tier == Some(true) { "shared tier " } else { "" };
-        format!("{of_tier}{address} by {}", step.transport.name().to_uppercase())
+    let named = |key: &Key, step: &Asked| {
+        let whose = match server(key, step.server) {
+            Some(Server { address, zone: Some(zone), .. }) => format!("forward zone {zone} {address}"),
+            Some(Server { address, tier: true, .. }) => format!("shared tier {address}"),
+            Some(Server { address, .. }) => address.to_string(),
+            None => String::new(),
+        };
+        format!("{whose} by {}", step.transport.name().to_uppercase())
     };
     for Noted { at, key, event } in concerning(learnt) {
         let question = format!("{} {}", NameText(key.name()), kind_text(key.type_and_class().0));
         let what = match event {
-            Event::Asked { step } => format!("asks {} for {question}", named(step)),
+            Event::Asked { step } => format!("asks {} for {question}", named(key, step)),
             Event::Ended { step, result, took } => {
-                format!("{}: {} after {}", named(step), result.name(), duration(micros(*took)))
+                format!("{}: {} after {}", named(key, step), result.name(), duration(micros(*took)))
             }
             Event::Over { attempts, took } => {
                 let attempts = counted((*attempts).into(), "attempt");
@@ -147,6 +150,11 @@ fn before(standing: &Standing, now: Instant) -> Vec<String> {
     }
     if standing.found.is_some() {
         return known;
+    }
+    if let Some(zone) = &standing.forward_zone {
+        known.push(format!(
+            "forward zone {zone}: its servers are asked for the name as it stands, and no others"
+        ));
     }
     if standing.has_failed_lately {
         known.push(format!("failures: asking failed less than {} s ago", limits::FAILURE_MEMORY.as_secs()));

@@ -32,6 +32,7 @@ fn exchange(tier: bool, attempts: u32, joined: bool) -> Exchange {
         server: "10.96.0.10:53".to_owned(),
         transport: "tcp".to_owned(),
         tier,
+        zone: None,
         result: "answer".to_owned(),
         attempts,
         took_us: 301_200,

@@ -41,6 +41,17 @@ pub(crate) fn figures() -> Figures {
             budget_exhausted: 0,
             servers: vec![server("10.96.0.40:53", true, 2), server("10.96.0.10:53", false, 0)],
         },
+        forward_zones: vec![ForwardZone {
+            zone: "consul.".to_owned(),
+            upstream: Upstream {
+                is_down: true,
+                retry_budget: 3,
+                attempts: counts(&[("silent", 4)]),
+                hedges: 2,
+                budget_exhausted: 1,
+                servers: vec![server("10.0.0.53:53", false, 2)],
+            },
+        }],
         memory: Some(Memory { resident_bytes: 3 << 20, most_resident_bytes: 3_250_000 }),
         names: None,
     }
@@ -63,6 +74,8 @@ memory     3.0 MiB, at most 3.1 MiB
 upstream   up; 230 attempts: answer 190, silent 40; beyond the first 30, left out 0; retry budget 49
            10.96.0.40:53 (shared tier) stepped back after 2 failures, has not answered yet, last failure 3 m 10 s ago (silent)
            10.96.0.10:53 well, takes 0.8 ms +- 0.2 ms, answered 2 s ago, last failure 3 m 10 s ago (silent)
+forward    consul. down; 4 attempts: silent 4; beyond the first 2, left out 1; retry budget 3
+           10.0.0.53:53 stepped back after 2 failures, has not answered yet, last failure 3 m 10 s ago (silent)
 assists    refresh 12
 limits     none
 ";

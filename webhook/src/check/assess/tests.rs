@@ -141,9 +141,9 @@ fn every_mistake_of_a_pod_is_named_whatever_becomes_of_it_and_those_of_its_names
         assert_eq!(mistakes.len(), 3, "{mistakes:?}");
         assert!(mistakes.iter().all(|mistake| !mistake.origin.contains("namespace")), "{mistakes:?}");
     }
-    assert_eq!(super::of_namespace(&of_namespace).len(), 1);
-    assert_eq!(super::of_namespace(&home("true")).len(), 1, "a label that opts nobody in");
-    assert_eq!(super::of_namespace(&home(INJECT_DISABLED)), []);
+    assert_eq!(super::of_namespace(&of_namespace, "cluster.local").len(), 1);
+    assert_eq!(super::of_namespace(&home("true"), "cluster.local").len(), 1, "a label that opts nobody in");
+    assert_eq!(super::of_namespace(&home(INJECT_DISABLED), "cluster.local"), []);
 }
 
 #[test]
