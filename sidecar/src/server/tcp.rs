@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Reading stops at [`limits::QUERIES_PER_CONNECTION`] queries under way, and while answers are not taken. A client that is
-//! silent, leaves a message half sent or its answers half read for [`limits::TCP_IDLE`] is cut off. [`Connections`] bounds
+//! silent, leaves a message half sent or its answers half read for [`limits::TCP_IDLE`] is cut off. [`crate::connections`] bounds
 //! the memory of all of them; what a connection holds of it:
 //!
 //! | what | bytes |

@@ -79,7 +79,7 @@ fn number(place: usize) -> Result<u16, Malformed> {
 }
 
 /// Whether two names are the same: they stand at one place, or are written alike, letters of either case. So are equal names that
-/// [`super::compress`] has written; others are not followed further, so that no answer can make a hit dear.
+/// [`super::compress()`] has written; others are not followed further, so that no answer can make a hit dear.
 fn is_same_name(bytes: &[u8], one: usize, other: usize) -> bool {
     let pointer = |at| {
         get_u16(bytes, at).filter(|pointer| pointer >> 14 == 3).map(|pointer| usize::from(pointer & 0x3fff))
