@@ -190,7 +190,7 @@ fn an_update_never_leaves_fewer_and_no_pod_is_pushed_away_for_a_tier() {
         assert_eq!(owner["spec"][strategy]["rollingUpdate"], expected);
         let priority = find(&objects, "PriorityClass");
         assert_eq!(priority["preemptionPolicy"], "Never");
-        let webhook = named(&render("base"), "PriorityClass", "podlocal-dns-webhook");
+        let webhook = named(&render("base"), "PriorityClass", "podlocal-dns");
         assert!(priority["value"].as_i64() < webhook["value"].as_i64());
     }
 }
