@@ -174,7 +174,7 @@ impl Network for Sockets {
     async fn ask(&self, step: Step, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
         let Step { server, transport } = step;
         let (Some(address), Some(token), Some(path)) =
-            (self.address(server), self.tokens.get(server), self.paths.get(server))
+            (self.addresses.get(server), self.tokens.get(server), self.paths.get(server))
         else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -189,7 +189,7 @@ impl Network for Sockets {
                 None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
             },
             // Boxed, so that an exchange by UDP is not as large as one by TCP.
-            Transport::Tcp => Box::pin(self.ask_by_tcp(server, address, &mut asked)).await,
+            Transport::Tcp => Box::pin(self.ask_by_tcp(server, *address, &mut asked)).await,
         }
     }
 }

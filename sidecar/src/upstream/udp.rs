@@ -39,11 +39,12 @@ impl Default for Buffer {
 /// comes from elsewhere and tells us when nobody listens. What does not match is ignored and the socket
 /// listened to further, within the bounds of [`super::doubt`]: a forged answer must not end the exchange.
 pub async fn exchange(
-    server: SocketAddr,
+    // Not by value: what is given to a future is kept in it for as long as it waits.
+    server: &SocketAddr,
     asked: &mut Asked<'_>,
     buffer: &Buffer,
 ) -> io::Result<Option<Vec<u8>>> {
-    let socket = ask(server, asked)?;
+    let socket = ask(*server, asked)?;
     let (is_again, response) = match listen(&socket, asked, buffer).await? {
         Heard::Response(is_again, response) => (is_again, response),
         Heard::Doubt => return Ok(None),
@@ -142,7 +143,7 @@ mod tests {
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
         let (buffer, path, (metrics, _)) = (Buffer::default(), Mutex::default(), Metrics::new());
         let mut asked = Asked::new(question, &path, &metrics, false);
-        let outcome = timeout(Duration::from_secs(5), exchange(nobody, &mut asked, &buffer)).await;
+        let outcome = timeout(Duration::from_secs(5), exchange(&nobody, &mut asked, &buffer)).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
