@@ -1,0 +1,165 @@
+use super::*;
+
+fn given(pairs: &'static [(&str, &str)]) -> impl Fn(&Setting) -> Vec<Given> {
+    move |setting| {
+        let texts = pairs.iter().filter(|(name, _)| *name == setting.name);
+        texts.map(|(name, text)| Given { origin: format!("--{name}"), text: (*text).to_owned() }).collect()
+    }
+}
+
+#[test]
+fn every_default_and_bound_of_the_table_parses() {
+    let settings = Settings::defaults();
+    assert_eq!(settings.cache_size, 4 << 20);
+    assert_eq!(settings.memory_request().as_str(), "12Mi");
+    assert_eq!(settings.memory_limit().as_str(), "32Mi");
+    let shared = read(|setting| {
+        let role = Given { origin: setting.flag(), text: "shared".to_owned() };
+        Vec::from_iter((*setting == table::ROLE).then_some(role))
+    });
+    assert_eq!((shared.settings.cache_size, shared.mistakes), (64 << 20, Vec::new()));
+    assert_eq!(shared.settings.search_list(), Vec::<String>::new());
+    // A second text per setting that is refused makes `read` parse every bound, too.
+    let refused = read(|setting| vec![Given { origin: setting.flag(), text: "? ?".to_owned() }]);
+    assert_eq!(refused.mistakes.len(), table::TABLE.len());
+    assert_eq!(refused.settings, settings);
+}
+
+#[test]
+fn the_first_given_wins_and_is_handed_on() {
+    let read = read(given(&[("cache-size", " 8Mi "), ("cache-size", "1Mi")]));
+    assert_eq!(read.settings.cache_size, 8 << 20);
+    assert_eq!(read.accepted, [(&table::CACHE_SIZE, "8Mi".to_owned())]);
+    assert_eq!(read.mistakes, []);
+}
+
+#[test]
+fn a_bad_value_falls_back_to_the_next_given_one() {
+    let read = read(given(&[("ndots", "many"), ("ndots", "3")]));
+    assert_eq!(read.settings.ndots, 3);
+    assert_eq!(read.mistakes[0].to_string(), "--ndots: \"many\": expected a whole number");
+}
+
+#[test]
+fn an_empty_list_takes_back_what_others_gave() {
+    let read = read(given(&[
+        ("patient-names", " "),
+        ("patient-names", "*.workers"),
+        ("prefetch-names", ""),
+        ("prefetch-names", "db.prod"),
+        ("upstream", ""),
+        ("upstream", "10.0.0.1"),
+        ("search", ""),
+        ("search", "a.example"),
+    ]));
+    assert_eq!((read.settings, read.mistakes), (Settings::defaults(), Vec::new()));
+}
+
+#[test]
+fn only_lists_that_need_not_be_there_may_be_empty() {
+    for setting in table::TABLE {
+        let empty = Given { origin: setting.flag(), text: String::new() };
+        let read = read(|other| Vec::from_iter((other == *setting).then(|| empty.clone())));
+        let may_be_empty = setting.is_list() && setting.default.is_empty();
+        assert_eq!(read.mistakes.is_empty(), may_be_empty, "{}", setting.name);
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let read = read(given(&[
+        ("ndots", "16"),
+        ("cache-size", "4MB"),
+        ("max-ttl", "60"),
+        ("log-level", "loud"),
+        ("upstream", "dns.example"),
+    ]));
+    let origins: Vec<_> = read.mistakes.iter().map(|mistake| mistake.origin.as_str()).collect();
+    assert_eq!(origins, ["--ndots", "--cache-size", "--max-ttl", "--upstream", "--log-level"]);
+    assert_eq!(read.mistakes[0].expected, "a number of dots from 0 to 15");
+    assert_eq!(read.settings, Settings::defaults());
+}
+
+#[test]
+fn dns_and_admin_port_are_not_the_same() {
+    let read = read(given(&[("admin-port", "53")]));
+    let expected = "--admin-port: \"53\": expected a port that DNS is not served on";
+    assert_eq!((read.settings.admin_port, read.mistakes[0].to_string().as_str()), (9353, expected));
+    assert_eq!(read.accepted, []);
+    let read = super::read(given(&[("admin-port", "53"), ("listen", "127.0.0.1:5353")]));
+    assert_eq!((read.settings.admin_port, read.mistakes), (53, Vec::new()));
+    let read = super::read(given(&[("admin-port", "0"), ("listen", "127.0.0.1:0")]));
+    assert_eq!((read.settings.admin_port, read.mistakes), (0, Vec::new()), "any free port");
+    let read = super::read(given(&[("listen", "127.0.0.1:9353")]));
+    assert_eq!(read.mistakes[0].origin, "--admin-port", "the default is taken");
+}
+
+#[test]
+fn a_limit_has_room_for_a_full_cache() {
+    let read = read(given(&[("cache-size", "64Mi"), ("memory-limit", "32Mi")]));
+    let expected = "--memory-limit: \"32Mi\": expected at least 72Mi, because of cache-size";
+    assert_eq!(read.mistakes[0].to_string(), expected);
+    assert_eq!((read.settings, read.accepted), (Settings::defaults(), Vec::new()));
+    let read = super::read(given(&[("cache-size", "64Ki"), ("memory-limit", "9Mi")]));
+    assert_eq!((read.settings.memory_limit().as_str(), read.mistakes), ("9Mi", Vec::new()));
+}
+
+#[test]
+fn the_proxy_is_not_asked_by_itself() {
+    for name in ["upstream", "backup-upstream", "shared-tier"] {
+        let given = |setting: &Setting| {
+            let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,127.0.0.1:5353".to_owned();
+            Vec::from_iter((setting.name == name).then(|| Given { origin: setting.flag(), text }))
+        };
+        let read = read(given);
+        assert_eq!(read.mistakes.len(), 1, "{name}");
+        let settings = &read.settings;
+        let lists = [&settings.upstream, &settings.backup_upstream, &settings.shared_tier];
+        let texts: Vec<_> = lists.into_iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(texts, ["192.0.2.53:53", "127.0.0.1:5353"], "{name}");
+    }
+}
+
+#[test]
+fn every_bad_forward_zone_is_named_and_the_next_given_zones_hold() {
+    let read = read(given(&[
+        ("forward-zones", "a..b=10.0.0.1, x.k8s.example=10.0.0.1,consul=127.0.0.1:5353"),
+        ("forward-zones", "consul=10.0.0.53"),
+        ("zone", "k8s.example"),
+        ("listen", "127.0.0.1:5353"),
+    ]));
+    let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "--forward-zones: \"a..b=10.0.0.1\": expected a domain name before the =, such as corp.example",
+            "--forward-zones: \"x.k8s.example=10.0.0.1\": expected a zone outside the cluster domain, k8s.example: it \
+             would hide names of the cluster",
+            "--forward-zones: \"consul=127.0.0.1:5353\": expected servers other than the proxy itself, which is \
+             127.0.0.1:5353",
+        ]
+    );
+    let zones: Vec<_> = read.settings.forward_zones.iter().map(|zone| zone.zone.as_str()).collect();
+    assert_eq!(zones, ["consul"]);
+    assert!(read.accepted.contains(&(&table::FORWARD_ZONES, "consul=10.0.0.53".to_owned())));
+}
+
+#[test]
+fn values_that_contradict_each_other_are_a_mistake_of_both() {
+    let read = read(given(&[
+        ("min-ttl", "30m"),
+        ("max-ttl", "5m"),
+        ("memory-request", "1Gi"),
+        ("memory-limit", "64Mi"),
+    ]));
+    let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "--min-ttl: \"30m\": expected at most max-ttl, which is 5m",
+            "--memory-request: \"1Gi\": expected at most memory-limit, which is 64Mi"
+        ]
+    );
+    assert_eq!(read.settings, Settings::defaults());
+    assert_eq!(read.accepted, []);
+}
