@@ -12,7 +12,7 @@ use podlocal_tests::programs::target_directory;
 use podlocal_tests::resolvers::clients::Client;
 use podlocal_tests::resolvers::differential::{self, Outcome};
 use podlocal_tests::resolvers::matrix::{Cell, table};
-use podlocal_tests::resolvers::questions::{questions, world};
+use podlocal_tests::resolvers::questions::{Question, questions, world};
 use podlocal_tests::testbed::{self, Test, Testbed};
 
 static CELLS: Mutex<Vec<Cell>> = Mutex::new(Vec::new());
@@ -66,13 +66,26 @@ async fn compare_ndots(client: Client, testbed: Testbed) -> Result<(), Failure> 
     Ok(())
 }
 
+/// A and AAAA of one look-up that reach a sidecar more than 5 ms apart are both asked of cluster DNS, so on a busy machine a
+/// search may not be shorter the first time.
+async fn try_cell(client: Client, question: &Question, ways: [&Cluster; 2]) -> Result<Option<Cell>, Failure> {
+    let mut cell = Cell::try_it(client, question, ways).await?;
+    for _ in 0..2 {
+        if !cell.as_ref().is_some_and(Cell::is_longer) {
+            break;
+        }
+        cell = Cell::try_it(client, question, ways).await?;
+    }
+    Ok(cell)
+}
+
 async fn compare(client: Client, testbed: Testbed) -> Result<(), Failure> {
     let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
     let (direct, injected) = (start(Between::Nothing).await?, start(Between::Sidecars).await?);
     let mut faults = Vec::new();
     let mut tried = 0;
     for question in questions() {
-        let Some(cell) = Cell::try_it(client, &question, [&direct, &injected]).await? else { continue };
+        let Some(cell) = try_cell(client, &question, [&direct, &injected]).await? else { continue };
         tried += 1;
         faults.extend(cell.fault());
         CELLS.lock().unwrap_or_else(PoisonError::into_inner).push(cell);

@@ -61,8 +61,13 @@ impl Cell {
         if !self.is_as_good() {
             return Some(format!("{}: directly {:?}, injected {:?}", cell(), direct.answer, injected.answer));
         }
-        let is_longer = direct.names > 1 && injected.queries >= direct.queries;
-        is_longer.then(|| format!("{}: {} queries, injected {}", cell(), direct.queries, injected.queries))
+        self.is_longer()
+            .then(|| format!("{}: {} queries, injected {}", cell(), direct.queries, injected.queries))
+    }
+
+    /// Whether a search was not shortened.
+    pub fn is_longer(&self) -> bool {
+        self.direct.names > 1 && self.injected.queries >= self.direct.queries
     }
 
     /// | directly | injected | as good |
