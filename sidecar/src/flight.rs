@@ -13,22 +13,70 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
+use quick_cache::DefaultHashBuilder;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// The flights under way, bounded in number and in waiters each.
 #[derive(Debug)]
 pub struct Flights<K, V> {
-    under_way: Mutex<HashMap<Arc<K>, Outcome<V>>>,
+    under_way: Mutex<UnderWay<K, V>>,
     most_flights: usize,
     most_waiters: usize,
 }
 
-/// Where the outcome of one flight is published; its receivers are the waiters.
-type Outcome<V> = Arc<watch::Sender<Option<V>>>;
+type UnderWay<K, V> = HashMap<Arc<K>, Arc<Outcome<V>>, DefaultHashBuilder>;
+
+/// Where the outcome of one flight is published. Not a channel of tokio: one that many can wait at takes half a kilobyte, and
+/// most flights have their leader alone.
+#[derive(Debug)]
+struct Outcome<V> {
+    /// Nothing inside: the flight was lost.
+    value: OnceLock<Option<V>>,
+    told: Notify,
+    waiters: AtomicUsize,
+}
+
+/// One who waits for an outcome; counted until it is dropped.
+#[derive(Debug)]
+struct Waiter<V>(Arc<Outcome<V>>);
+
+impl<V> Outcome<V> {
+    fn tell(&self, value: Option<V>) {
+        // The first one counts: what ends a flight that was lost comes after its outcome otherwise.
+        if self.value.set(value).is_ok() {
+            self.told.notify_waiters();
+        }
+    }
+
+    fn enter(self: &Arc<Self>) -> Waiter<V> {
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        Waiter(Arc::clone(self))
+    }
+}
+
+impl<V> Waiter<V> {
+    /// Waits for the outcome; `None`: the flight was lost.
+    async fn outcome(&self) -> Option<&V> {
+        if self.0.value.get().is_none() {
+            let told = self.0.told.notified(); // who is told from here on tells this one, too
+            if self.0.value.get().is_none() {
+                told.await;
+            }
+        }
+        self.0.value.get()?.as_ref()
+    }
+}
+
+impl<V> Drop for Waiter<V> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// How a caller came to its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,22 +123,21 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (mut outcome, exchange) = self.enter(key, lead)?;
+        let (waiter, exchange) = self.enter(key, lead)?;
         let role = if let Some(exchange) = exchange {
             exchange.await;
             Role::Led
         } else {
             Role::Joined
         };
-        let value = outcome.wait_for(Option::is_some).await.map_err(|_| NoOutcome::Lost)?;
-        value.clone().map(|value| (value, role)).ok_or(NoOutcome::Lost)
+        waiter.outcome().await.map(|value| (value.clone(), role)).ok_or(NoOutcome::Lost)
     }
 
     /// The end of `key`'s flight, if one is under way; the waiter counts like any other.
     pub fn under_way(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
-        let mut outcome = self.lock().get(key)?.subscribe();
+        let waiter = self.lock().get(key)?.enter();
         Some(async move {
-            let _ = outcome.wait_for(Option::is_some).await; // fails when the flight was lost, and so is over
+            waiter.outcome().await;
         })
     }
 
@@ -108,36 +155,35 @@ where
         self: &Arc<Self>,
         key: Arc<K>,
         lead: impl FnOnce() -> F,
-    ) -> Result<(watch::Receiver<Option<V>>, Option<Exchange>), NoOutcome>
+    ) -> Result<(Waiter<V>, Option<Exchange>), NoOutcome>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut under_way = self.lock();
         if let Some(outcome) = under_way.get(&*key) {
-            if outcome.receiver_count() >= self.most_waiters {
+            if outcome.waiters.load(Ordering::Relaxed) >= self.most_waiters {
                 return Err(NoOutcome::TooManyWaiters);
             }
-            return Ok((outcome.subscribe(), None));
+            return Ok((outcome.enter(), None));
         }
         if under_way.len() >= self.most_flights {
             return Err(NoOutcome::TooManyFlights);
         }
-        let (sender, receiver) = watch::channel(None);
-        let sender = Arc::new(sender);
-        under_way.insert(Arc::clone(&key), Arc::clone(&sender));
+        let outcome =
+            Arc::new(Outcome { value: OnceLock::new(), told: Notify::new(), waiters: AtomicUsize::new(0) });
+        let waiter = outcome.enter();
+        under_way.insert(Arc::clone(&key), Arc::clone(&outcome));
         drop(under_way);
-        let landing = Landing { flights: Arc::clone(self), key };
+        let landing = Landing { flights: Arc::clone(self), key, outcome, value: None };
         let exchange = lead();
         let exchange = Box::pin(async move {
-            let value = exchange.await;
-            // The flight ends before its outcome is told: who comes now finds it in the cache.
-            drop(landing);
-            let _ = sender.send(Some(value)); // fails when every client has left
+            let mut landing = landing;
+            landing.value = Some(exchange.await);
         });
-        Ok((receiver, Some(Exchange(Some(exchange)))))
+        Ok((waiter, Some(Exchange(Some(exchange)))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<K>, Outcome<V>>> {
+    fn lock(&self) -> MutexGuard<'_, UnderWay<K, V>> {
         // A panic while the lock is held cannot leave the map half changed.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,17 +218,21 @@ impl Drop for Exchange {
     }
 }
 
-/// Takes the flight off the map, also when its exchange panics; the outcome's sender goes with it, and that ends
-/// the wait of everyone.
+/// Takes the flight off the map, and then tells its outcome: who comes now finds it in the cache. Also when its exchange panics: that
+/// ends the wait of everyone.
 struct Landing<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: Arc<K>,
+    outcome: Arc<Outcome<V>>,
+    value: Option<V>,
 }
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
         let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.remove(&*self.key);
+        drop(under_way);
+        self.outcome.tell(self.value.take());
     }
 }
 

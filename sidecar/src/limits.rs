@@ -151,6 +151,19 @@ pub const ATTEMPTS_UNDER_WAY: usize = 6;
 /// checks show it.
 pub const CHECKS: usize = 5;
 
+/// Sockets to each server that questions share, for each worker.
+pub const UPSTREAM_SOCKETS: usize = 8;
+
+/// Questions for which a shared socket is used: as many share its port.
+pub const UPSTREAM_SOCKET_QUESTIONS: usize = 128;
+
+/// How long a shared socket is used: so long may who finds out its port make use of it, and so long do its questions take one path
+/// through a load balancer.
+pub const UPSTREAM_SOCKET_LIFETIME: Duration = Duration::from_secs(1);
+
+/// A server that has not been asked for so long gets a new socket for each question.
+pub const UPSTREAM_SOCKET_PAUSE: Duration = Duration::from_millis(10);
+
 /// Idle TCP connections kept to each server. What is beyond them is used once.
 pub const UPSTREAM_CONNECTIONS: usize = 8;
 

@@ -36,6 +36,8 @@ use crate::wire;
 
 pub mod asked;
 pub mod attempts;
+pub mod channel;
+pub mod channels;
 pub mod check;
 pub mod doubt;
 pub mod forward;

@@ -68,6 +68,10 @@ const POPULAR: u8 = 2;
 /// The TTL of an answer after its end (RFC 8767 section 4).
 const STALE_TTL: u32 = 30;
 
+/// What the place of a TTL takes, and room for the runs and the places that are not of answers.
+const PLACE_LENGTH: usize = 2;
+const PLACES_ROOM: usize = 16;
+
 /// "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914 sections 4.4 and 4.20).
 const STALE_ANSWER: u16 = 3;
 const STALE_NXDOMAIN_ANSWER: u16 = 19;
@@ -90,7 +94,10 @@ impl Entry {
         let message = Message::new(response).ok_or(Malformed)?;
         let mut counts = [0; 3];
         let mut end = HEADER_LENGTH + question_length;
-        let mut bytes = response.to_vec();
+        let mut bytes = Vec::with_capacity(
+            response.len() + usize::from(message.record_counts()[0]) * PLACE_LENGTH + PLACES_ROOM,
+        );
+        bytes.extend_from_slice(response);
         for record in message.records(question_length) {
             let record = record?;
             if record.kind == TYPE_OPT {

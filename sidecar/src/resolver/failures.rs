@@ -1,6 +1,7 @@
 //! Failures that are remembered, so that a question that cannot be answered is not asked at every turn
 //! (RFC 9520). They never stand in the way of a good answer: those are in the cache, and looked for first.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use quick_cache::sync::Cache;
@@ -13,6 +14,8 @@ use crate::wire::Rcode;
 #[derive(Debug)]
 pub struct Failures {
     recent: Cache<StoredKey, (Instant, Failure)>,
+    /// When the last one happened: mostly long ago, and then none is looked for.
+    noted_at: Mutex<Option<Instant>>,
 }
 
 /// How a question failed.
@@ -27,7 +30,7 @@ pub enum Failure {
 impl Default for Failures {
     /// None yet.
     fn default() -> Self {
-        Self { recent: Cache::new(limits::FAILURES_REMEMBERED) }
+        Self { recent: Cache::new(limits::FAILURES_REMEMBERED), noted_at: Mutex::default() }
     }
 }
 
@@ -35,15 +38,25 @@ impl Failures {
     /// Remembers one.
     pub fn note(&self, key: &Key, failure: Failure, now: Instant) {
         self.recent.insert(key.stored(), (now, failure));
+        *self.noted_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether anything failed lately.
+    pub fn are_there(&self, now: Instant) -> bool {
+        let noted_at = *self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
+        noted_at.is_some_and(|at| is_recent(at, now))
     }
 
     /// How the question failed lately, when nothing speaks for another outcome now.
     pub fn recent(&self, key: &Key, now: Instant, last_response: Option<Instant>) -> Option<Failure> {
         let (at, failure) = self.recent.get(key)?;
         let has_recovered = failure == Failure::Silence && last_response.is_some_and(|last| last > at);
-        let is_recent = now.saturating_duration_since(at) < limits::FAILURE_MEMORY;
-        (is_recent && !has_recovered).then_some(failure)
+        (is_recent(at, now) && !has_recovered).then_some(failure)
     }
+}
+
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < limits::FAILURE_MEMORY
 }
 
 #[cfg(test)]

@@ -145,7 +145,11 @@ impl<U: Upstream> Resolver<U> {
     }
 
     fn recent_failure(&self, key: &Key) -> Option<NoAnswer> {
-        let (now, last_response) = (now(), self.upstream(key).condition().last_response);
+        let now = now();
+        if !self.failures.are_there(now) {
+            return None;
+        }
+        let last_response = self.upstream(key).condition().last_response;
         let recent = |key: &Key| self.failures.recent(key, now, last_response);
         let failure = recent(key).or_else(|| recent(&key.as_is()))?;
         Some(NoAnswer::Remembered(match failure {

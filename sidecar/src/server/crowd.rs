@@ -9,13 +9,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use quick_cache::DefaultHashBuilder;
+
 use super::Places;
 use crate::cache::key::Key;
 use crate::query::{Client, StoredClient};
 
 /// Who waits at one socket, by question.
 #[derive(Debug, Default)]
-pub(super) struct Crowds(Mutex<HashMap<Arc<Key>, Vec<Waiting>>>);
+pub(super) struct Crowds(Mutex<ByQuestion>);
+
+type ByQuestion = HashMap<Arc<Key>, Vec<Waiting>, DefaultHashBuilder>;
 
 /// What an answer to somebody who waits needs.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ impl Crowds {
         self.lock().remove(key).unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, ByQuestion> {
         // A panic while it is held cannot leave the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

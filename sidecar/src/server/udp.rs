@@ -93,10 +93,11 @@ impl<U: Upstream> Server<U> {
                 let crowds = Arc::clone(&self.crowds);
                 let gathered = Gathered { service, crowds, key, first: client.ip(), told: None };
                 let drain = drain.clone();
-                tokio::spawn(async move {
+                // Boxed: the runtime would move it ten times.
+                tokio::spawn(Box::pin(async move {
                     gathered.serve(&socket).await;
                     drop(drain);
-                });
+                }));
                 false
             }
             Joined::Full => {

@@ -19,6 +19,7 @@ pub struct Asked<'a> {
     metrics: &'a Metrics,
     with_edns: bool,
     is_again: bool,
+    is_repeated: bool,
     /// Near misses by UDP.
     misses: u8,
 }
@@ -58,7 +59,8 @@ impl<'a> Asked<'a> {
         metrics: &'a Metrics,
         is_repeated: bool,
     ) -> Self {
-        let mut asked = Self { question, path, metrics, with_edns: true, is_again: false, misses: 0 };
+        let mut asked =
+            Self { question, path, metrics, with_edns: true, is_again: false, is_repeated, misses: 0 };
         asked.with_edns = asked.question.dnssec_ok()
             || asked.question.is_passed_on()
             || asked.path().edns.is_sent(is_repeated, Instant::now().into_std());
@@ -68,6 +70,17 @@ impl<'a> Asked<'a> {
     /// The bytes to send.
     pub fn bytes(&self) -> Vec<u8> {
         self.question.bytes(self.with_edns)
+    }
+
+    /// The bytes to send with an id that was drawn elsewhere.
+    pub fn bytes_with_id(&mut self, id: u16) -> Vec<u8> {
+        self.question.renumber(id);
+        self.bytes()
+    }
+
+    /// Whether the server did not answer an earlier transmission.
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 
     /// Judges a message from the server, and learns from it.

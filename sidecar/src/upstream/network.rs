@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::asked::Asked;
+use super::channels::Channels;
 use super::path::Path;
 use super::pool::{Connection, Pool};
 use super::question::Question;
@@ -42,7 +43,7 @@ pub struct Sockets {
     /// What is known of the path to each server.
     paths: Vec<Mutex<Path>>,
     doubt_logged_at: Mutex<Option<Instant>>,
-    buffer: udp::Buffer,
+    channels: Channels,
     pool: Mutex<Pool<TcpStream>>,
     metrics: Metrics,
 }
@@ -51,6 +52,7 @@ impl Sockets {
     /// To servers at these addresses, of which so many, the first ones, are the shared tier; the questions to each carry its token.
     pub fn new(addresses: Vec<SocketAddr>, tier: usize, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
+        let channels = Channels::new(addresses.len());
         let paths = addresses.iter().map(|_| Mutex::default()).collect();
         let passed = Passed::default();
         Self {
@@ -60,7 +62,7 @@ impl Sockets {
             passed,
             paths,
             doubt_logged_at: Mutex::default(),
-            buffer: udp::Buffer::default(),
+            channels,
             pool,
             metrics,
         }
@@ -184,10 +186,12 @@ impl Network for Sockets {
         }
         let mut asked = Asked::new(question, path, &self.metrics, is_repeated);
         match transport {
-            Transport::Udp => match udp::exchange(address, &mut asked, &self.buffer).await? {
-                Some(response) => Ok(response),
-                None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
-            },
+            Transport::Udp => {
+                match udp::exchange(server, address, &mut asked, &self.channels, &self.metrics).await? {
+                    Some(response) => Ok(response),
+                    None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
+                }
+            }
             // Boxed, so that an exchange by UDP is not as large as one by TCP.
             Transport::Tcp => Box::pin(self.ask_by_tcp(server, *address, &mut asked)).await,
         }

@@ -9,6 +9,9 @@ use crate::query::MARKER_OPTION;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Reading};
 
+/// An OPT record with one marker: eleven bytes, and four and eight for the option.
+const OPT_ROOM: usize = 23;
+
 /// Our own form of a client's question: a fresh id, AD always (the key does not split on it), EDNS for
 /// ourselves (RFC 6891 section 7: EDNS concerns one hop), with our token in an option.
 #[derive(Debug)]
@@ -26,6 +29,11 @@ impl<'a> Question<'a> {
     /// The question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, token: Token) -> std::io::Result<Self> {
         Ok(Self { key, token, id: random::id()?, upper: 0, passed: Box::default() })
+    }
+
+    /// The same with an id that was drawn elsewhere.
+    pub fn renumber(&mut self, id: u16) {
+        self.id = id;
     }
 
     /// The same with its name spelled at random.
@@ -53,14 +61,21 @@ impl<'a> Question<'a> {
         if key.checking_disabled() {
             flags |= Flags::CD;
         }
-        let mut bytes = vec![0; HEADER_LENGTH];
+        let mut bytes =
+            Vec::with_capacity(HEADER_LENGTH + key.question().len() + OPT_ROOM + self.passed.len());
+        bytes.resize(HEADER_LENGTH, 0);
         wire::put_header(&mut bytes, self.id, Flags(flags));
         wire::put_counts(&mut bytes, 1, [0; 3]);
         let mut buffer = [0; wire::LONGEST_QUESTION];
         bytes.extend_from_slice(self.spelled(&mut buffer));
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
-            wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), &*self.passed].concat());
+            match &*self.passed {
+                [] => wire::push_option(&mut bytes, MARKER_OPTION, self.token.marker()),
+                passed => {
+                    wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), passed].concat())
+                }
+            }
         }
         bytes
     }
@@ -103,6 +118,9 @@ impl<'a> Question<'a> {
 
     /// Whether a response gives the question back in our spelling; `None` where nothing could show that.
     pub fn is_echo(&self, response: &[u8]) -> Option<bool> {
+        if self.upper == 0 {
+            return None;
+        }
         let echoed = Message::new(response).and_then(Message::question)?;
         let mut buffer = [0; wire::LONGEST_QUESTION];
         let spelled = self.spelled(&mut buffer);
@@ -155,7 +173,7 @@ pub fn whole(mut response: Vec<u8>, reading: &Reading) -> Vec<u8> {
 }
 
 /// Types and classes are numbers, of which some look like letters: HTTPS is 65, `A`, and 97 is `a`.
-fn is_same_question(one: &[u8], other: &[u8]) -> bool {
+pub fn is_same_question(one: &[u8], other: &[u8]) -> bool {
     wire::type_and_class(one) == wire::type_and_class(other) && one.eq_ignore_ascii_case(other)
 }
 

@@ -50,7 +50,7 @@ impl Supply {
 /// Any number, each as likely. The kernel does not refuse it in practice; for spreading things in time, which
 /// is all that this is for, the middle does as well.
 pub fn chance() -> u16 {
-    bytes().map_or(u16::MAX / 2, u16::from_ne_bytes)
+    id().unwrap_or(u16::MAX / 2)
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@
 //! ```
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use quick_cache::DefaultHashBuilder;
 use tokio::time::Instant;
 
 use super::random;
@@ -78,8 +80,10 @@ pub fn has_passed_too_many(query: &Query<'_>) -> bool {
 /// as it stands, are in the same loop.
 #[derive(Debug, Default)]
 pub struct Passed {
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     by_question: Mutex<Kept>,
+    /// How many those are: mostly none, which is known without the lock.
+    count: AtomicUsize,
 }
 
 /// By the hash of a question: when the query came, and its markers.
@@ -99,16 +103,29 @@ impl Passed {
         if kept.len() < MOST_KEPT {
             kept.insert(self.hash(&query.key), (now, query.markers.into()));
         }
+        self.count.store(kept.len(), Ordering::Relaxed);
     }
 
     /// The markers to be passed on with that question.
     pub fn with(&self, key: &Key) -> Box<[u8]> {
+        if self.is_empty() {
+            return Box::default();
+        }
         self.lock().get(&self.hash(key)).map(|(_, markers)| markers.clone()).unwrap_or_default()
     }
 
     /// The question has been answered, or nobody waits any more.
     pub fn forget(&self, key: &Key) {
-        self.lock().remove(&self.hash(key));
+        if self.is_empty() {
+            return;
+        }
+        let mut kept = self.lock();
+        kept.remove(&self.hash(key));
+        self.count.store(kept.len(), Ordering::Relaxed);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
     }
 
     fn hash(&self, key: &Key) -> u64 {

@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::asked::{Asked, Reaction};
+use super::channel::Ticket;
+use super::channels::{Channels, Place};
 use crate::limits;
-use crate::metrics::Transport;
+use crate::metrics::{Metrics, Transport};
 
 /// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
 /// that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and what no datagram has touched
@@ -32,37 +33,75 @@ impl Default for Buffer {
     }
 }
 
-/// Asks `server`; ends with its answer, an error of the socket, or nothing: the question is to be asked over TCP. The caller bounds
-/// the time.
+impl Buffer {
+    /// Takes one datagram. Nothing waits while the buffer is held.
+    pub fn receive(&self, socket: &UdpSocket, take: impl FnOnce(&[u8])) -> io::Result<()> {
+        // A panic while it was held leaves bytes that the next datagram overwrites.
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
+        take(buffer.get(..length).unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Asks that server, which has this address; ends with its answer, an error of the socket, or nothing: the question is to be asked over
+/// TCP. The caller bounds the time.
 ///
-/// The socket is new, so its port is random (RFC 5452 section 9.2), and connected, so the kernel drops what
+/// A new socket has a random port (RFC 5452 section 9.2), and is connected, so the kernel drops what
 /// comes from elsewhere and tells us when nobody listens. What does not match is ignored and the socket
 /// listened to further, within the bounds of [`super::doubt`]: a forged answer must not end the exchange.
 pub async fn exchange(
+    server: usize,
     // Not by value: what is given to a future is kept in it for as long as it waits.
-    server: &SocketAddr,
+    address: &SocketAddr,
+    asked: &mut Asked<'_>,
+    channels: &Channels,
+    metrics: &Metrics,
+) -> io::Result<Option<Vec<u8>>> {
+    match channels.ask(server, asked, Instant::now())? {
+        Place::Shared(ticket) => {
+            exchange_on(Line::Shared(ticket), asked, channels.buffer()).await.map(|(_, response)| response)
+        }
+        Place::New(place) => {
+            let socket = ask(*address, asked)?;
+            let (line, response) = exchange_on(Line::New(socket), asked, channels.buffer()).await?;
+            if let (Some(place), Line::New(socket), Some(_)) = (place, line, &response) {
+                channels.share(server, place, socket, metrics, Instant::now());
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// What a question was sent on.
+enum Line {
+    New(UdpSocket),
+    Shared(Ticket),
+}
+
+async fn exchange_on(
+    mut line: Line,
     asked: &mut Asked<'_>,
     buffer: &Buffer,
-) -> io::Result<Option<Vec<u8>>> {
-    let socket = ask(*server, asked)?;
-    let (is_again, response) = match listen(&socket, asked, buffer).await? {
+) -> io::Result<(Line, Option<Vec<u8>>)> {
+    let (is_again, response) = match line.listen(asked, buffer).await? {
         Heard::Response(is_again, response) => (is_again, response),
-        Heard::Doubt => return Ok(None),
+        Heard::Doubt => return Ok((line, None)),
         Heard::Deaf => {
-            drop(socket);
+            drop(line);
             return std::future::pending().await;
         }
     };
     if is_again {
-        socket.send(&asked.bytes()).await?;
+        line.send(&asked.bytes())?;
         // Boxed, because it is seldom needed.
-        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, listen(&socket, asked, buffer)));
+        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, line.listen(asked, buffer)));
         if let Ok(Ok(Heard::Response(_, response))) = again.await {
-            return Ok(Some(response));
+            return Ok((line, Some(response)));
         }
         asked.failed();
     }
-    Ok(Some(response))
+    Ok((line, Some(response)))
 }
 
 /// What is not to be ignored.
@@ -73,11 +112,54 @@ enum Heard {
     Deaf,
 }
 
-/// What comes first that is not to be ignored.
+impl Heard {
+    /// What a datagram is, unless it is to be ignored.
+    fn of(reaction: Reaction, datagram: impl FnOnce() -> Vec<u8>) -> Option<Self> {
+        match reaction {
+            Reaction::Doubt => Some(Self::Doubt),
+            Reaction::Deaf => Some(Self::Deaf),
+            reaction => {
+                reaction.response(datagram).map(|(is_again, response)| Self::Response(is_again, response))
+            }
+        }
+    }
+}
+
+impl Line {
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::New(socket) => send(socket, bytes),
+            Self::Shared(ticket) => ticket.send(bytes),
+        }
+    }
+
+    /// What comes first that is not to be ignored.
+    async fn listen(&mut self, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Heard> {
+        match self {
+            Self::New(socket) => listen(socket, asked, buffer).await,
+            Self::Shared(ticket) => loop {
+                let datagram = ticket.arrived().await?;
+                if let Some(heard) = Heard::of(asked.receive(&datagram, Transport::Udp), || datagram) {
+                    ticket.answered();
+                    return Ok(heard);
+                }
+            },
+        }
+    }
+}
+
 async fn listen(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Heard> {
     loop {
         socket.ready(ARRIVAL).await?;
-        if let Some(heard) = receive(socket, asked, buffer)? {
+        let mut heard = None;
+        match buffer.receive(socket, |datagram| {
+            heard = Heard::of(asked.receive(datagram, Transport::Udp), || datagram.to_vec());
+        }) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => forget_readiness(socket),
+            Err(error) => return Err(error),
+        }
+        if let Some(heard) = heard {
             return Ok(heard);
         }
     }
@@ -85,7 +167,7 @@ async fn listen(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> i
 
 /// A datagram, or an error: that nobody listens there comes as an error alone (epoll(7), EPOLLERR without EPOLLIN), for which who
 /// waits for something to read would wait in vain.
-const ARRIVAL: Interest = Interest::READABLE.add(Interest::ERROR);
+pub const ARRIVAL: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// A new socket on which the question was sent. It has room for a datagram, so that is sent before the runtime knows of the
 /// socket: through the runtime it would wait to be told so.
@@ -99,30 +181,17 @@ fn ask(server: SocketAddr, asked: &Asked<'_>) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Takes one datagram, if there is one, and copies it when it is not to be ignored. Nothing waits while the
-/// buffer is held.
-fn receive(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Option<Heard>> {
-    // A panic while the buffer was held leaves bytes that the next datagram overwrites.
-    let mut buffer = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-        Ok(length) => length,
-        Err(Errno::EAGAIN) => {
-            // Nothing is there any more: the next arrival wakes us. tokio forgets one kind at a time.
-            for interest in [Interest::READABLE, Interest::ERROR] {
-                let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-            }
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let datagram = buffer.get(..length).unwrap_or_default();
-    Ok(match asked.receive(datagram, Transport::Udp) {
-        Reaction::Doubt => Some(Heard::Doubt),
-        Reaction::Deaf => Some(Heard::Deaf),
-        reaction => reaction
-            .response(|| datagram.to_vec())
-            .map(|(is_again, response)| Heard::Response(is_again, response)),
-    })
+/// Sends a datagram. The runtime is not asked whether there is room: it may not have been told yet.
+pub fn send(socket: &UdpSocket, bytes: &[u8]) -> io::Result<()> {
+    nix::sys::socket::send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT)?;
+    Ok(())
+}
+
+/// Nothing is there any more: the next arrival wakes us. tokio forgets one kind at a time.
+pub fn forget_readiness(socket: &UdpSocket) {
+    for interest in [Interest::READABLE, Interest::ERROR] {
+        let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
 }
 
 #[cfg(test)]
@@ -141,9 +210,10 @@ mod tests {
         let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        let (buffer, path, (metrics, _)) = (Buffer::default(), Mutex::default(), Metrics::new());
+        let (channels, path, (metrics, _)) = (Channels::new(1), Mutex::default(), Metrics::new());
         let mut asked = Asked::new(question, &path, &metrics, false);
-        let outcome = timeout(Duration::from_secs(5), exchange(&nobody, &mut asked, &buffer)).await;
+        let exchange = exchange(0, &nobody, &mut asked, &channels, &metrics);
+        let outcome = timeout(Duration::from_secs(5), exchange).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
