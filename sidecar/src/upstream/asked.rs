@@ -78,6 +78,11 @@ impl<'a> Asked<'a> {
         self.bytes()
     }
 
+    /// The id that it is sent with.
+    pub fn id(&self) -> u16 {
+        self.question.id()
+    }
+
     /// Whether the server did not answer an earlier transmission.
     pub fn is_repeated(&self) -> bool {
         self.is_repeated

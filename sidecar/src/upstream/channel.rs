@@ -71,8 +71,14 @@ const MOST_WAITING: usize = 8;
 const QUOTED: usize = 512;
 
 impl Channel {
-    /// Shares a connected socket over which the server has answered. Its reader ends when the socket has expired and nobody waits.
-    pub fn share(socket: UdpSocket, buffer: &Arc<Buffer>, metrics: &Metrics, now: Instant) -> Arc<Self> {
+    /// Shares a connected socket over which the server has answered the question with that id. Its reader ends when the socket has expired and nobody waits.
+    pub fn share(
+        socket: UdpSocket,
+        first: u16,
+        buffer: &Arc<Buffer>,
+        metrics: &Metrics,
+        now: Instant,
+    ) -> Arc<Self> {
         // With this, the kernel says which datagram did not arrive (ip(7)); without, all that are under way are taken for lost.
         let is_ipv4 = socket.local_addr().is_ok_and(|address| address.is_ipv4());
         let told = if is_ipv4 {
@@ -85,7 +91,11 @@ impl Channel {
         }
         let channel = Arc::new(Self {
             socket,
-            questions: Mutex::default(),
+            questions: Mutex::new(Questions {
+                ids: vec![first],
+                waiting: vec![None],
+                ..Questions::default()
+            }),
             changed: Notify::new(),
             expires: now + limits::UPSTREAM_SOCKET_LIFETIME,
         });
@@ -320,7 +330,7 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
         socket.connect(server.local_addr().expect("an address")).await.expect("connects");
-        let channel = Channel::share(socket, &Arc::default(), &Metrics::new().0, Instant::now());
+        let channel = Channel::share(socket, 0, &Arc::default(), &Metrics::new().0, Instant::now());
         (server, channel)
     }
 
@@ -367,9 +377,9 @@ mod tests {
     #[tokio::test]
     async fn an_id_is_given_once_and_a_socket_has_so_many_questions() {
         let (_server, channel) = shared().await;
-        let asked: Vec<_> = (0..limits::UPSTREAM_SOCKET_QUESTIONS).map(|_| ask(&channel, "a").0).collect();
-        let different: std::collections::HashSet<_> = asked.iter().collect();
-        assert_eq!(different.len(), limits::UPSTREAM_SOCKET_QUESTIONS);
+        let asked: Vec<_> = (1..limits::UPSTREAM_SOCKET_QUESTIONS).map(|_| ask(&channel, "a")).collect();
+        let different: std::collections::HashSet<_> = asked.iter().map(|(id, _)| id).collect();
+        assert_eq!(different.len(), limits::UPSTREAM_SOCKET_QUESTIONS - 1);
         let write = |id| message(id, "a", Flags::RD);
         assert!(channel.ask(write, Instant::now()).expect("random").is_none());
     }
@@ -377,9 +387,10 @@ mod tests {
     #[tokio::test]
     async fn a_late_answer_is_no_near_miss_for_the_same_question() {
         let (server, channel) = shared().await;
-        let (first, ticket) = ask(&channel, "a");
+        let (first, mut ticket) = ask(&channel, "a");
         let (_, mut other) = ask(&channel, "b");
         answer(&server, &channel, first, "a").await;
+        arrived(&mut ticket).await.expect("arrived").expect("a datagram");
         drop(ticket);
         let (_, mut again) = ask(&channel, "a");
         answer(&server, &channel, first, "a").await;
@@ -391,7 +402,7 @@ mod tests {
     async fn a_wrong_id_goes_to_the_question_that_it_is_about_and_ends_the_sharing() {
         let (server, channel) = shared().await;
         let ((one, mut asked), (other, mut beside)) = (ask(&channel, "a"), ask(&channel, "b"));
-        let wrong = (0..).find(|id| ![one, other].contains(id)).expect("one is left");
+        let wrong = (1..).find(|id| ![one, other].contains(id)).expect("one is left");
         answer(&server, &channel, wrong, "c").await;
         answer(&server, &channel, wrong, "A").await;
         assert_eq!(

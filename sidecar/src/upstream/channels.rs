@@ -17,7 +17,7 @@
 use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use podlocal_settings::value::Workers;
 use tokio::net::UdpSocket;
@@ -36,12 +36,14 @@ pub struct Channels {
     /// Those of each worker.
     workers: Vec<Mutex<Vec<Server>>>,
     buffer: Arc<Buffer>,
+    metrics: Metrics,
 }
 
 /// The shared sockets to one server.
 #[derive(Debug, Default)]
 struct Server {
-    places: [Option<Arc<Channel>>; limits::UPSTREAM_SOCKETS],
+    /// Not held here: a socket lives until it has expired and nobody waits any more.
+    places: [Weak<Channel>; limits::UPSTREAM_SOCKETS],
     asked_at: Option<Instant>,
 }
 
@@ -51,15 +53,15 @@ pub enum Place {
     /// On a shared socket; it was sent.
     Shared(Ticket),
     /// On a new one, which is to be shared at that place once it has been answered.
-    New(Option<usize>),
+    New(Option<u8>),
 }
 
 impl Channels {
     /// None yet, to so many servers.
-    pub fn new(servers: usize) -> Self {
+    pub fn new(servers: usize, metrics: &Metrics) -> Self {
         let none = || Mutex::new(std::iter::repeat_with(Server::default).take(servers).collect());
         let workers = std::iter::repeat_with(none).take(usize::from(Workers::MOST)).collect();
-        Self { workers, buffer: Arc::default() }
+        Self { workers, buffer: Arc::default(), metrics: metrics.clone() }
     }
 
     /// Where datagrams are received.
@@ -75,33 +77,25 @@ impl Channels {
         if asked.is_repeated() || !is_busy {
             return Ok(Place::New(None));
         }
-        let index = usize::from(random::id()?) % limits::UPSTREAM_SOCKETS;
-        let Some(place) = server.places.get_mut(index) else { return Ok(Place::New(None)) };
-        if let Some(channel) = place {
+        let index = random::id()? as u8 % limits::UPSTREAM_SOCKETS as u8;
+        let Some(place) = server.places.get_mut(usize::from(index)) else { return Ok(Place::New(None)) };
+        if let Some(channel) = place.upgrade() {
             if let Some(ticket) = channel.ask(|id| asked.bytes_with_id(id), now)? {
                 return Ok(Place::Shared(ticket));
             }
             channel.retire();
-            *place = None;
+            *place = Weak::new();
         }
         Ok(Place::New(Some(index)))
     }
 
-    /// Shares a socket over which the server has answered, unless another one has the place meanwhile.
-    pub fn share(&self, server: usize, place: usize, socket: UdpSocket, metrics: &Metrics, now: Instant) {
+    /// Shares a socket over which the server has answered the question with that id, unless another one has the place meanwhile.
+    pub fn share(&self, server: usize, place: u8, socket: UdpSocket, id: u16, now: Instant) {
         let mut servers = self.lock();
-        if let Some(place @ None) = servers.get_mut(server).and_then(|server| server.places.get_mut(place)) {
-            *place = Some(Channel::share(socket, &self.buffer, metrics, now));
+        let place = servers.get_mut(server).and_then(|server| server.places.get_mut(usize::from(place)));
+        if let Some(place) = place.filter(|place| place.strong_count() == 0) {
+            *place = Arc::downgrade(&Channel::share(socket, id, &self.buffer, &self.metrics, now));
         }
-    }
-
-    /// How many sockets are shared, and how many questions are under way on them.
-    pub fn count(&self) -> usize {
-        let of_worker = |servers: &Mutex<Vec<Server>>| {
-            let servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
-            servers.iter().map(|server| server.places.iter().flatten().count()).sum::<usize>()
-        };
-        self.workers.iter().map(of_worker).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Server>> {
@@ -122,4 +116,70 @@ fn thread_number() -> usize {
         NUMBER.set(Some(number));
         number
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::Key;
+    use crate::upstream::question::Question;
+    use crate::upstream::token::Token;
+    use crate::upstream::udp;
+    use crate::wire::{self, Flags, Message};
+    use std::collections::{HashMap, HashSet};
+    use tokio::task::JoinSet;
+
+    /// Answers that many questions; says which ids came from which port, and that no id came twice from one.
+    async fn serve(server: UdpSocket, count: usize) -> HashMap<u16, Vec<u16>> {
+        let mut ids: HashMap<u16, Vec<u16>> = HashMap::new();
+        let mut buffer = [0; 512];
+        for _ in 0..count {
+            let (length, from) = server.recv_from(&mut buffer).await.expect("receives");
+            let message = &mut buffer[..length];
+            ids.entry(from.port()).or_default().push(Message::new(message).expect("a message").id());
+            wire::set_flag(message, Flags::QR);
+            server.send_to(message, from).await.expect("sends");
+        }
+        ids
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_from_many_ports_each_for_so_many_questions_with_ids_of_its_own() {
+        const WAVES: usize = 60;
+        const AT_A_TIME: usize = 50;
+        let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+        let address = server.local_addr().expect("an address");
+        let served = tokio::spawn(serve(server, WAVES * AT_A_TIME));
+        let (metrics, path) = (Metrics::new().0, Arc::new(Mutex::default()));
+        let channels = Arc::new(Channels::new(1, &metrics));
+        for wave in 0..WAVES {
+            let mut asking = JoinSet::new();
+            for number in 0..AT_A_TIME {
+                let (channels, path, metrics) = (Arc::clone(&channels), Arc::clone(&path), metrics.clone());
+                asking.spawn(async move {
+                    let name = format!("n{}.example", wave * AT_A_TIME + number);
+                    let name = wire::name_from_text(&name).expect("a name");
+                    let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+                    let question = Question::new(&key, Token::new().expect("random")).expect("random");
+                    let mut asked = Asked::new(question, &path, &metrics, number == 0);
+                    udp::exchange(0, &address, &mut asked, &channels).await
+                });
+            }
+            let answers = asking.join_all().await;
+            assert!(answers.iter().all(|answer| matches!(answer, Ok(Some(_)))));
+        }
+        let ids = served.await.expect("served");
+        for (port, ids) in &ids {
+            let different: HashSet<_> = ids.iter().collect();
+            assert_eq!(different.len(), ids.len(), "port {port}");
+            assert!(ids.len() <= limits::UPSTREAM_SOCKET_QUESTIONS, "port {port}: {}", ids.len());
+        }
+        let shared = ids.values().filter(|ids| ids.len() > 1).count();
+        let new = ids.values().filter(|ids| ids.len() == 1).count();
+        assert!(shared >= WAVES * AT_A_TIME / limits::UPSTREAM_SOCKET_QUESTIONS, "{shared} shared sockets");
+        assert!(new >= WAVES, "what is sent again goes on a new socket: {new}");
+        let all: HashSet<_> = ids.values().flatten().collect();
+        // 3,000 draws of 65,536 leave about 2,932 different ones, give or take 8.
+        assert!(all.len() > 2_860, "{} different ids", all.len());
+    }
 }

@@ -52,7 +52,7 @@ impl Sockets {
     /// To servers at these addresses, of which so many, the first ones, are the shared tier; the questions to each carry its token.
     pub fn new(addresses: Vec<SocketAddr>, tier: usize, tokens: Vec<Token>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
-        let channels = Channels::new(addresses.len());
+        let channels = Channels::new(addresses.len(), &metrics);
         let paths = addresses.iter().map(|_| Mutex::default()).collect();
         let passed = Passed::default();
         Self {
@@ -186,12 +186,10 @@ impl Network for Sockets {
         }
         let mut asked = Asked::new(question, path, &self.metrics, is_repeated);
         match transport {
-            Transport::Udp => {
-                match udp::exchange(server, address, &mut asked, &self.channels, &self.metrics).await? {
-                    Some(response) => Ok(response),
-                    None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
-                }
-            }
+            Transport::Udp => match udp::exchange(server, address, &mut asked, &self.channels).await? {
+                Some(response) => Ok(response),
+                None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
+            },
             // Boxed, so that an exchange by UDP is not as large as one by TCP.
             Transport::Tcp => Box::pin(self.ask_by_tcp(server, *address, &mut asked)).await,
         }

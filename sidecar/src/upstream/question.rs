@@ -31,7 +31,12 @@ impl<'a> Question<'a> {
         Ok(Self { key, token, id: random::id()?, upper: 0, passed: Box::default() })
     }
 
-    /// The same with an id that was drawn elsewhere.
+    /// The id that it is sent with.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Takes an id that was drawn elsewhere.
     pub fn renumber(&mut self, id: u16) {
         self.id = id;
     }

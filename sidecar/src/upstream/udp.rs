@@ -15,7 +15,7 @@ use super::asked::{Asked, Reaction};
 use super::channel::Ticket;
 use super::channels::{Channels, Place};
 use crate::limits;
-use crate::metrics::{Metrics, Transport};
+use crate::metrics::Transport;
 
 /// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
 /// that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and what no datagram has touched
@@ -56,37 +56,14 @@ pub async fn exchange(
     address: &SocketAddr,
     asked: &mut Asked<'_>,
     channels: &Channels,
-    metrics: &Metrics,
 ) -> io::Result<Option<Vec<u8>>> {
-    match channels.ask(server, asked, Instant::now())? {
-        Place::Shared(ticket) => {
-            exchange_on(Line::Shared(ticket), asked, channels.buffer()).await.map(|(_, response)| response)
-        }
-        Place::New(place) => {
-            let socket = ask(*address, asked)?;
-            let (line, response) = exchange_on(Line::New(socket), asked, channels.buffer()).await?;
-            if let (Some(place), Line::New(socket), Some(_)) = (place, line, &response) {
-                channels.share(server, place, socket, metrics, Instant::now());
-            }
-            Ok(response)
-        }
-    }
-}
-
-/// What a question was sent on.
-enum Line {
-    New(UdpSocket),
-    Shared(Ticket),
-}
-
-async fn exchange_on(
-    mut line: Line,
-    asked: &mut Asked<'_>,
-    buffer: &Buffer,
-) -> io::Result<(Line, Option<Vec<u8>>)> {
-    let (is_again, response) = match line.listen(asked, buffer).await? {
+    let (mut line, place) = match channels.ask(server, asked, Instant::now())? {
+        Place::Shared(ticket) => (Line::Shared(ticket), None),
+        Place::New(place) => (Line::New(ask(*address, asked)?), place),
+    };
+    let (is_again, mut response) = match line.listen(asked, channels.buffer()).await? {
         Heard::Response(is_again, response) => (is_again, response),
-        Heard::Doubt => return Ok((line, None)),
+        Heard::Doubt => return Ok(None),
         Heard::Deaf => {
             drop(line);
             return std::future::pending().await;
@@ -95,13 +72,22 @@ async fn exchange_on(
     if is_again {
         line.send(&asked.bytes())?;
         // Boxed, because it is seldom needed.
-        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, line.listen(asked, buffer)));
-        if let Ok(Ok(Heard::Response(_, response))) = again.await {
-            return Ok((line, Some(response)));
+        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, line.listen(asked, channels.buffer())));
+        match again.await {
+            Ok(Ok(Heard::Response(_, better))) => response = better,
+            _ => asked.failed(),
         }
-        asked.failed();
     }
-    Ok((line, Some(response)))
+    if let (Some(place), Line::New(socket)) = (place, line) {
+        channels.share(server, place, socket, asked.id(), Instant::now());
+    }
+    Ok(Some(response))
+}
+
+/// What a question was sent on.
+enum Line {
+    New(UdpSocket),
+    Shared(Ticket),
 }
 
 /// What is not to be ignored.
@@ -135,34 +121,40 @@ impl Line {
 
     /// What comes first that is not to be ignored.
     async fn listen(&mut self, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Heard> {
-        match self {
-            Self::New(socket) => listen(socket, asked, buffer).await,
-            Self::Shared(ticket) => loop {
-                let datagram = ticket.arrived().await?;
-                if let Some(heard) = Heard::of(asked.receive(&datagram, Transport::Udp), || datagram) {
-                    ticket.answered();
-                    return Ok(heard);
+        loop {
+            let heard = match self {
+                Self::New(socket) => {
+                    socket.ready(ARRIVAL).await?;
+                    take(socket, asked, buffer)?
                 }
-            },
+                Self::Shared(ticket) => {
+                    let datagram = ticket.arrived().await?;
+                    let heard = Heard::of(asked.receive(&datagram, Transport::Udp), || datagram);
+                    if heard.is_some() {
+                        ticket.answered();
+                    }
+                    heard
+                }
+            };
+            if let Some(heard) = heard {
+                return Ok(heard);
+            }
         }
     }
 }
 
-async fn listen(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Heard> {
-    loop {
-        socket.ready(ARRIVAL).await?;
-        let mut heard = None;
-        match buffer.receive(socket, |datagram| {
-            heard = Heard::of(asked.receive(datagram, Transport::Udp), || datagram.to_vec());
-        }) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => forget_readiness(socket),
-            Err(error) => return Err(error),
-        }
-        if let Some(heard) = heard {
-            return Ok(heard);
-        }
+/// Takes one datagram, if there is one, and copies it when it is not to be ignored.
+fn take(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Option<Heard>> {
+    let mut heard = None;
+    let judge = |datagram: &[u8]| {
+        heard = Heard::of(asked.receive(datagram, Transport::Udp), || datagram.to_vec());
+    };
+    match buffer.receive(socket, judge) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => forget_readiness(socket),
+        Err(error) => return Err(error),
     }
+    Ok(heard)
 }
 
 /// A datagram, or an error: that nobody listens there comes as an error alone (epoll(7), EPOLLERR without EPOLLIN), for which who
@@ -210,9 +202,10 @@ mod tests {
         let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        let (channels, path, (metrics, _)) = (Channels::new(1), Mutex::default(), Metrics::new());
+        let (channels, path, (metrics, _)) =
+            (Channels::new(1, &Metrics::new().0), Mutex::default(), Metrics::new());
         let mut asked = Asked::new(question, &path, &metrics, false);
-        let exchange = exchange(0, &nobody, &mut asked, &channels, &metrics);
+        let exchange = exchange(0, &nobody, &mut asked, &channels);
         let outcome = timeout(Duration::from_secs(5), exchange).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
