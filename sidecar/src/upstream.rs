@@ -8,7 +8,9 @@
 //!     source        for whom a question is asked
 //!     observers     who listens to an exchange while it happens: a `lookup`
 //!     network       one question to one server
-//!       udp           a datagram from a new port
+//!       udp           a datagram from a new port, or from one that questions share
+//!         channels      which socket a question is sent on
+//!         channel       a socket that questions share
 //!       tcp           a connection, taken from the pool or new
 //!       asked         the question with our EDNS, and without where that may be why it failed
 //!       question      the message, and whether a message answers it

@@ -4,19 +4,21 @@
 //!
 //! | | bits |
 //! |---|---|
-//! | the port of the socket, a new one for each transmission (28,232 by `net.ipv4.ip_local_port_range`) | 14.8 |
+//! | the port of the socket (28,232 by `net.ipv4.ip_local_port_range`): a new one, or one that questions share for a second | 14.8 |
 //! | the id, a new one for each transmission | 16 |
 //! | of the shared tier: the case of the name's letters ([`Case`]) | one for each letter, 64 at most |
 //!
-//! That is 31 bits for cluster DNS, and 56 for the tier and `api.default.svc.cluster.local`. On a socket that many questions share the
-//! port is found out in time: 16 bits are left for cluster DNS, and 41 for the tier.
+//! That is 31 bits for cluster DNS, and 56 for the tier and `api.default.svc.cluster.local`. Of a socket that is shared the port may be
+//! found out while it is used: of eight sockets 19 bits are left for cluster DNS then, and 44 for the tier. So it is used for a second or
+//! 128 questions at most ([`super::channels`]).
 //!
-//! A reply that hits the port, answers the question, and has another id is no accident: answers to earlier transmissions go to
-//! sockets that are gone, and one that went to a port that was given away anew answers another question.
+//! A reply that hits the port, answers the question, and has another id is no accident: answers to earlier transmissions have ids that
+//! were given on that socket, or go to sockets that are gone, and one that went to a port that was given away anew answers another
+//! question.
 //!
 //! | what came by UDP from the address of the server | is | then |
 //! |---|---|---|
-//! | another id, this question | a near miss | the socket is closed, and the question asked over TCP; if that brings nothing, by UDP from a new port when its timer expires |
+//! | another id, this question | a near miss | the socket is closed, or takes no further questions if it is shared, and the question asked over TCP; if that brings nothing, by UDP from a new port when its timer expires |
 //! | the same while too many questions have gone over to TCP | a near miss | counted; after [`MOST_MISSES`] nobody listens there any more |
 //! | this id, this question in another case, from a server that is known to keep it | a near miss | the same |
 //! | another id, another question; this id, another question; what is no response | stray | counted |
