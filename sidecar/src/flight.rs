@@ -61,7 +61,7 @@ impl<V> Outcome<V> {
 
 impl<V> Waiter<V> {
     /// Waits for the outcome; `None`: the flight was lost.
-    async fn outcome(&self) -> Option<&V> {
+    async fn told(&self) -> Option<&V> {
         if self.0.value.get().is_none() {
             let told = self.0.told.notified(); // who is told from here on tells this one, too
             if self.0.value.get().is_none() {
@@ -130,14 +130,14 @@ where
         } else {
             Role::Joined
         };
-        waiter.outcome().await.map(|value| (value.clone(), role)).ok_or(NoOutcome::Lost)
+        waiter.told().await.map(|value| (value.clone(), role)).ok_or(NoOutcome::Lost)
     }
 
     /// The end of `key`'s flight, if one is under way; the waiter counts like any other.
     pub fn under_way(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
         let waiter = self.lock().get(key)?.enter();
         Some(async move {
-            waiter.outcome().await;
+            waiter.told().await;
         })
     }
 

@@ -225,7 +225,7 @@ impl Channel {
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         let length =
             recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, None, flags).ok()?.bytes;
-        quoted.get(..length)?.first_chunk().map(|id| u16::from_be_bytes(*id))
+        Message::new(quoted.get(..length)?).map(Message::id)
     }
 
     fn lock(&self) -> MutexGuard<'_, Questions> {
