@@ -102,6 +102,15 @@ fn list<T: PartialEq>(text: &str, most: usize, parse: impl Fn(&str) -> Option<T>
     Some(list)
 }
 
+/// A text as people are shown it in a message: cut to 64 characters.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(64).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// One IP address, with a port or meant for port 53.
 fn address(text: &str) -> Option<SocketAddr> {
     let with_default_port = |ip| SocketAddr::new(ip, DNS_PORT);

@@ -83,6 +83,13 @@ pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("names in a list", setting("prefetch-names", addresses("", ","))),
         ("addresses in a list", setting("upstream", addresses("", ","))),
+        ("bad forward zones", setting("forward-zones", "a,".repeat(length / 2))),
+        ("good forward zones", setting("forward-zones", format!("{}=1.1.1.1", addresses("a", "=1.1.1.1,")))),
+        ("servers of a forward zone", setting("forward-zones", format!("a={}", addresses("", "+")))),
+        (
+            "a bad server of a forward zone",
+            setting("forward-zones", format!("a={}", "\u{1}".repeat(length / 6))),
+        ),
         ("nesting", vec![b'['; length]),
         ("nested objects", br#"{"a":"#.repeat(length / 5)),
         ("a name", format!("{{\"{}", r"\n".repeat(length / 2)).into_bytes()),
