@@ -194,9 +194,10 @@ impl Settings {
 
 /// [`Settings::is_own`] of who listens there.
 fn is_own(listen: &[SocketAddr], address: SocketAddr) -> bool {
-    listens_on(listen, address) || address.ip().is_unspecified()
+    listens_on(listen, address) || address.ip().to_canonical().is_unspecified()
 }
 
+/// An IPv4 address that is written as an IPv6 one (RFC 4291 section 2.5.5.2) is the IPv4 address: the kernel sends there.
 fn listens_on(listen: &[SocketAddr], address: SocketAddr) -> bool {
     let is_here = |own: IpAddr, other: IpAddr| {
         own == other
@@ -204,7 +205,9 @@ fn listens_on(listen: &[SocketAddr], address: SocketAddr) -> bool {
                 && own.is_ipv4() == other.is_ipv4()
                 && (other.is_loopback() || other.is_unspecified())
     };
-    listen.iter().any(|own| own.port() == address.port() && is_here(own.ip(), address.ip()))
+    listen.iter().any(|own| {
+        own.port() == address.port() && is_here(own.ip().to_canonical(), address.ip().to_canonical())
+    })
 }
 
 #[cfg(test)]

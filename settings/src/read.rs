@@ -7,6 +7,7 @@ use crate::Settings;
 use crate::table::{self, Setting};
 use crate::value::{
     self, Expected, ForwardZone, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers,
+    shown,
 };
 
 mod mistake;
@@ -265,7 +266,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         let origin = (self.given)(low).into_iter().chain((self.given)(high)).map(|given| given.origin).next();
         let expected = match text_of(high).as_str() {
             "" => format!("at most the default of {}", high.name),
-            text => format!("at most {}, which is {text}", high.name),
+            text => format!("at most {}, which is {}", high.name, shown(text)),
         };
         let text = text_of(low);
         self.mistakes.push(Mistake::new(origin.unwrap_or_default(), &text, expected));

@@ -79,17 +79,36 @@ pub fn bytes(text: &str) -> Result<u64, Expected> {
 /// IP addresses with commas between them, each with a port or meant for port 53:
 /// `10.96.0.10`, `10.96.0.10:5353`, `fd00::a`, `[fd00::a]:53`.
 pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Expected> {
-    let expected = || {
+    list(text, MOST_ADDRESSES, address).ok_or_else(|| {
         format!("1 to {MOST_ADDRESSES} IP addresses with or without port, such as 10.96.0.10 or [fd00::a]:53")
-    };
-    let mut addresses = Vec::new();
+    })
+}
+
+/// The parts between commas, without blanks around them, once each; `None`: one of them is bad, or there are more than `most`.
+///
+/// The text may be as long as a pod: nothing is read behind the first part too many.
+fn list<T: PartialEq>(text: &str, most: usize, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut list = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let address = address(part).ok_or_else(expected)?;
-        if !addresses.contains(&address) {
-            addresses.push(address);
+        let part = parse(part)?;
+        if list.contains(&part) {
+            continue;
         }
+        if list.len() == most {
+            return None;
+        }
+        list.push(part);
     }
-    if addresses.len() > MOST_ADDRESSES { Err(expected()) } else { Ok(addresses) }
+    Some(list)
+}
+
+/// A text as people are shown it in a message: cut to 64 characters.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(64).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// One IP address, with a port or meant for port 53.
@@ -100,7 +119,21 @@ fn address(text: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn a_list_is_read_up_to_the_first_part_too_many() {
+        let numbers: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+        let (texts, read) = (numbers.join(","), Cell::new(0));
+        let parse = |part: &str| {
+            read.set(read.get() + 1);
+            Some(part.to_owned())
+        };
+        assert_eq!((list(&texts, 8, parse), read.get()), (None, 9));
+        assert_eq!(list("1, 2,1,2", 2, parse), Some(vec!["1".to_owned(), "2".to_owned()]), "once each");
+    }
 
     #[test]
     fn a_duration_needs_its_unit() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::value::Expected;
+use crate::value::{Expected, shown};
 
 /// One bad value: where it stands, what it says, what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +20,7 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake about `text`, found at `origin`.
     pub fn new(origin: impl Into<String>, text: &str, expected: impl Into<Expected>) -> Self {
-        let mut shown: String = text.chars().take(64).collect();
-        if shown.len() < text.len() {
-            shown.push('…');
-        }
-        Self { origin: origin.into(), text: shown, expected: expected.into(), is_bare: false }
+        Self { origin: origin.into(), text: shown(text), expected: expected.into(), is_bare: false }
     }
 
     /// A mistake about `origin` itself, a flag that there is not for instance.

@@ -108,7 +108,8 @@ fn a_limit_has_room_for_a_full_cache() {
 fn the_proxy_is_not_asked_by_itself() {
     for name in ["upstream", "backup-upstream", "shared-tier"] {
         let given = |setting: &Setting| {
-            let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,127.0.0.1:5353".to_owned();
+            let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,::ffff:127.0.0.1,::ffff:0.0.0.0,127.0.0.1:5353"
+                .to_owned();
             Vec::from_iter((setting.name == name).then(|| Given { origin: setting.flag(), text }))
         };
         let read = read(given);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::names::{is_name, without_dot};
-use super::{Expected, MOST_ADDRESSES, address};
+use super::{Expected, MOST_ADDRESSES, address, shown};
 
 /// How many zones one setting may list: a company's domain, its reverse zones and a service registry or two. Each is an
 /// upstream with a state, sockets and metrics of its own.
@@ -40,18 +40,18 @@ pub type BadZone = (String, Expected);
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it.
+/// Everything that is wrong with it; of more zones than there may be, that alone.
 pub fn forward_zones(
     text: &str,
     cluster_domain: &str,
     is_own: impl Fn(SocketAddr) -> bool,
 ) -> Result<Vec<ForwardZone>, Vec<BadZone>> {
     let (mut zones, mut bad) = (Vec::<ForwardZone>::new(), Vec::new());
-    let parts: Vec<_> = text.split(',').map(str::trim).filter(|_| !text.is_empty()).collect();
-    if parts.len() > MOST_ZONES {
-        bad.push((text.to_owned(), format!("at most {MOST_ZONES} zones")));
+    // The text may be as long as a pod, and each of its parts bad.
+    if text.split(',').count() > MOST_ZONES {
+        return Err(vec![(text.to_owned(), format!("at most {MOST_ZONES} zones"))]);
     }
-    for part in parts {
+    for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
         let mut refuse = |expected: Expected| bad.push((part.to_owned(), expected));
         let Some((zone, servers)) = part.split_once('=') else {
             refuse(
@@ -97,11 +97,15 @@ fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
 }
 
 fn servers(text: &str, is_own: impl Fn(SocketAddr) -> bool) -> Result<Vec<SocketAddr>, Expected> {
+    if text.split('+').count() > MOST_ADDRESSES {
+        return Err(format!("at most {MOST_ADDRESSES} servers for a zone"));
+    }
     let mut servers = Vec::new();
     for part in text.split('+').map(str::trim) {
         let Some(server) = address(part).filter(|server| server.port() != 0) else {
             return Err(format!(
-                "IP addresses with or without port behind the =, such as 10.1.0.1+[fd00::a]:53; {part:?} is none"
+                "IP addresses with or without port behind the =, such as 10.1.0.1+[fd00::a]:53; {:?} is none",
+                shown(part)
             ));
         };
         if is_own(server) {
@@ -111,9 +115,6 @@ fn servers(text: &str, is_own: impl Fn(SocketAddr) -> bool) -> Result<Vec<Socket
             return Err(format!("each server of a zone once; {server} is there twice"));
         }
         servers.push(server);
-    }
-    if servers.len() > MOST_ADDRESSES {
-        return Err(format!("at most {MOST_ADDRESSES} servers for a zone"));
     }
     Ok(servers)
 }
@@ -202,5 +203,14 @@ mod tests {
         let bad = parsed("a..b=x,ok=10.0.0.1,svc=10.0.0.1,ok=10.0.0.2").expect_err("bad");
         let texts: Vec<_> = bad.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["a..b=x", "a..b=x", "svc=10.0.0.1", "ok=10.0.0.2"]);
+    }
+
+    #[test]
+    fn what_is_told_of_a_long_text_is_short() {
+        for text in ["a,".repeat(1000), format!("a={}", "x".repeat(1000)), format!("a={}", "x+".repeat(1000))]
+        {
+            let bad = parsed(&text).expect_err(&text);
+            assert!(bad.len() == 1 && bad[0].1.len() < 200, "{bad:?}");
+        }
     }
 }

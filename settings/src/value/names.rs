@@ -61,16 +61,10 @@ pub fn search_domain(text: &str) -> Result<String, Expected> {
     if is_name(&domain) { Ok(domain) } else { Err("a search domain such as corp.example".to_owned()) }
 }
 
-/// The elements that `parse` takes, once each.
+/// The names that `parse` takes, lower-cased, once each.
 fn list(text: &str, expected: &str, parse: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Expected> {
-    let mut names: Vec<String> = Vec::new();
-    for part in text.split(',') {
-        let name = parse(&part.trim().to_ascii_lowercase()).ok_or(expected)?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    if names.len() > MOST_NAMES { Err(expected.to_owned()) } else { Ok(names) }
+    let names = super::list(text, MOST_NAMES, |part| parse(&part.to_ascii_lowercase()));
+    names.ok_or_else(|| expected.to_owned())
 }
 
 pub(super) fn without_dot(name: &str) -> &str {

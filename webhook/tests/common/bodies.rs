@@ -25,6 +25,17 @@ pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
         names.collect::<serde_json::Map<_, _>>()
     };
     let of = |pod: Value| super::review_of(&pod).to_string().into_bytes();
+    let setting = |name: &str, value: String| {
+        let annotations = json!({format!("podlocal-dns.io/{name}"): value});
+        of(json!({"metadata": {"annotations": annotations}, "spec": {"containers": []}}))
+    };
+    // Different addresses with something around each: the ones that are short make the most of them.
+    let addresses = |before: &str, separator: &str| {
+        let room = length / (before.len() + separator.len() + 12);
+        let addresses = (0..room)
+            .map(|number| format!("{before}1.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255));
+        addresses.collect::<Vec<_>>().join(separator)
+    };
     vec![
         ("containers", filled(spec(json!({"containers": ["FILL"]})), "{}", ",")),
         (
@@ -69,6 +80,15 @@ pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
         (
             "annotations of others",
             of(json!({"metadata": {"annotations": members("x/")}, "spec": {"containers": []}})),
+        ),
+        ("names in a list", setting("prefetch-names", addresses("", ","))),
+        ("addresses in a list", setting("upstream", addresses("", ","))),
+        ("bad forward zones", setting("forward-zones", "a,".repeat(length / 2))),
+        ("good forward zones", setting("forward-zones", format!("{}=1.1.1.1", addresses("a", "=1.1.1.1,")))),
+        ("servers of a forward zone", setting("forward-zones", format!("a={}", addresses("", "+")))),
+        (
+            "a bad server of a forward zone",
+            setting("forward-zones", format!("a={}", "\u{1}".repeat(length / 6))),
         ),
         ("nesting", vec![b'['; length]),
         ("nested objects", br#"{"a":"#.repeat(length / 5)),
