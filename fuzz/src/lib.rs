@@ -9,6 +9,7 @@
 //! | [`reply`] | an upstream's answer, and a client | the patched answer says what the original says |
 //! | [`review`] | the body of an admission review | the same is decided about the whole tree, the pod is allowed, memory is bounded |
 //! | [`session`] | what an upstream says in the course of time, and what clients ask | each gets what the upstream said last |
+//! | [`settings`] | the texts of settings | read back as they were read; forward zones as their parts are, each alone |
 //! | [`upstream`] | an upstream's answer, and our question | believed exactly when it answers the question |
 //! | [`work`] | an upstream's answer, repeated to 64 KiB; the same as a query | as many steps as its bytes allow |
 //!
@@ -20,6 +21,7 @@ pub mod reply;
 pub mod review;
 pub mod seeds;
 pub mod session;
+pub mod settings;
 pub mod upstream;
 pub mod walk;
 pub mod work;

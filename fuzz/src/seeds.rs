@@ -46,6 +46,9 @@ fn all() -> Vec<Seed> {
     for (name, body) in reviews() {
         seeds.push(("review", name.to_owned(), body.into_bytes()));
     }
+    for (name, lines) in settings() {
+        seeds.push(("settings", name.to_owned(), lines.into_bytes()));
+    }
     // What `Answer` is made of has no form to be read: any bytes do, and the fuzzer takes it from there.
     for index in 1..=4_u32 {
         let mut noise = index;
@@ -108,6 +111,39 @@ fn reviews() -> Vec<(&'static str, String)> {
         ("cut-off", of("{").replace("}}", "")),
         ("an-update", of("{}").replace("CREATE", "UPDATE")),
     ]
+}
+
+/// Lines of `NAME=TEXT`, good and bad.
+fn settings() -> Vec<(&'static str, String)> {
+    let many: Vec<_> = ('a'..='p').map(|zone| format!("{zone}=1.1.1.1+1.1.1.2")).collect();
+    let seeds = [
+        ("forward-zones", "forward-zones=consul=10.0.0.53,corp.example=10.1.0.1+10.1.0.2"),
+        ("blanks", "forward-zones= Consul.=[fd00::a]:5353 , _x.10.in-addr.arpa = 10.0.0.1 + fd00::b"),
+        (
+            "cluster-domain",
+            "zone=k8s.corp.example\nforward-zones=corp.example=10.1.0.1,a.corp.example=127.0.0.1:8600",
+        ),
+        ("many-zones", &format!("forward-zones={}", many.join(","))),
+        ("long-server", &format!("forward-zones=a={}", "\u{1}".repeat(1900))),
+        (
+            "bad-zones",
+            "forward-zones=consul,.=10.0.0.1,*.a=10.0.0.1,svc=10.0.0.1,x.cluster.local=10.0.0.1,a..b=x,c=127.0.0.1,\n\
+             forward-zones=consul=10.0.0.53,CONSUL.=10.0.0.54,a=10.0.0.1+10.0.0.1:53,b=10.0.0.1:0\n\
+             forward-zones=consul=10.0.0.53",
+        ),
+        (
+            "all",
+            "cache-size=64Ki\nmax-ttl=7d\nmin-ttl=1h\nnegative-max-ttl=3h\nserve-stale=0s\nrefresh-ahead=false\n\
+             upstream=10.96.0.10,[fd00::a]:5353\nbackup-upstream=192.0.2.53\nupstream-transport=tcp\nzone=a.b\n\
+             admin-port=1\nlog-level=trace\nquery-log=true\nready-timeout=0s\nndots=5\nsearch-assist=impossible\n\
+             prefetch-names=db.prod,www.example.com.\npatient-names=*.workers,rank-0.ps\npatience=2s",
+        ),
+        (
+            "bad-together",
+            "min-ttl=2h\nmax-ttl=1h\nadmin-port=53\nupstream=127.0.0.1\nbackup-upstream=0.0.0.0,10.0.0.1",
+        ),
+    ];
+    seeds.map(|(name, lines)| (name, lines.to_owned())).into()
 }
 
 /// See `reply`: switches, what the client speaks, its EDNS size, the limit, the age, its spelling, the TTLs.

@@ -78,7 +78,7 @@ impl<'a> Question<'a> {
             match &*self.passed {
                 [] => wire::push_option(&mut bytes, MARKER_OPTION, self.token.marker()),
                 passed => {
-                    wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), passed].concat())
+                    wire::push_option(&mut bytes, MARKER_OPTION, &[self.token.marker(), passed].concat());
                 }
             }
         }

@@ -1,0 +1,128 @@
+//! What becomes of the texts that people give for settings: [`read`], which the webhook calls for annotations and the sidecar for
+//! its environment.
+//!
+//! The input is lines of `NAME=TEXT`. What must hold:
+//!
+//! - What was accepted, written for the sidecar, reads as the same settings and without a mistake: no pod gets a sidecar that
+//!   refuses to start.
+//! - Every mistake names who gave what, in few words.
+//! - The second opinion about forward zones is their parts, each read alone: the whole is good when each is and none has the zone of
+//!   one before it, and otherwise exactly the bad ones are named. And the sidecar asks a zone's servers for its names, and cluster
+//!   DNS for those of the cluster.
+
+use std::collections::BTreeSet;
+
+use podlocal_settings::read::{Given, Read, read};
+use podlocal_settings::table::{self, Setting};
+use podlocal_settings::value::{self, ForwardZone};
+use podlocal_settings::{Settings, write};
+use podlocal_sidecar::forward::ForwardZones;
+use podlocal_sidecar::wire::{self, NameText};
+
+/// How long a mistake may be that is shown to people, in bytes: two texts of 64 characters, each of which may be escaped, and a name.
+const LONGEST_MISTAKE: usize = 1800;
+
+/// The most zones, and the most servers of each.
+const MOST_ZONES: usize = 16;
+const MOST_SERVERS: usize = 8;
+
+/// Has the settings read.
+pub fn check(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let lines: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    // As the webhook gives them: those that an annotation may set, and the cluster domain.
+    let is_given =
+        |setting: &Setting| setting.is_for_sidecar() && (setting.is_annotation() || *setting == table::ZONE);
+    let of_setting = |setting: &Setting| {
+        let texts = lines.iter().filter(|(name, _)| *name == setting.name && is_given(setting));
+        texts.map(|(name, text)| given(name, text)).collect::<Vec<_>>()
+    };
+    let accepted = read(of_setting);
+    for mistake in &accepted.mistakes {
+        assert!(lines.iter().any(|(name, _)| *name == mistake.origin), "{mistake}");
+        let shown = mistake.to_string();
+        assert!(shown.len() <= LONGEST_MISTAKE, "{} bytes: {shown}", shown.len());
+    }
+    reads_back(&accepted);
+    for Given { text, .. } in of_setting(&table::FORWARD_ZONES) {
+        are_read_part_by_part(text.trim(), &accepted.settings.zone);
+    }
+}
+
+fn given(origin: &str, text: &str) -> Given {
+    Given { origin: origin.to_owned(), text: text.to_owned() }
+}
+
+fn reads_back(accepted: &Read) {
+    let (mut written, settings) = (accepted.clone(), &accepted.settings);
+    // Whom the sidecar asks is written by the webhook as it was understood, without the proxy itself.
+    for (setting, servers) in
+        [(&table::UPSTREAM, &settings.upstream), (&table::BACKUP_UPSTREAM, &settings.backup_upstream)]
+    {
+        let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+        written.accepted.retain(|(other, _)| *other != setting);
+        written.accepted.push((setting, servers.join(",")));
+    }
+    let variables = write::variables(&written);
+    let back = read(|setting| {
+        let of_setting = variables.iter().filter(|(name, _)| *name == setting.variable());
+        of_setting.map(|(name, text)| given(name, text)).collect()
+    });
+    assert_eq!(back.mistakes, [], "{variables:?}");
+    assert_eq!(back.settings, accepted.settings, "{variables:?}");
+}
+
+fn are_read_part_by_part(text: &str, domain: &str) {
+    let own = Settings::defaults();
+    let parse = |text: &str| value::forward_zones(text, domain, |server| own.is_own(server));
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let zones = match parse(text) {
+        Ok(zones) => zones,
+        Err(bad) if parts.len() > MOST_ZONES => return assert_eq!(bad.len(), 1, "{bad:?}"),
+        Err(bad) => {
+            let mut named: Vec<_> = bad.iter().map(|(part, _)| part.as_str()).collect();
+            let mut known = BTreeSet::new();
+            let is_bad = |part: &&str| match parse(part) {
+                // An empty text is no zone, and an empty part is one that was forgotten.
+                Ok(zones) => {
+                    let is_bad = zones.first().is_none_or(|zone| !known.insert(zone.zone.clone()));
+                    are_asked_of_their_servers(zones, domain);
+                    is_bad
+                }
+                Err(_) => true,
+            };
+            let mut expected: Vec<_> = parts.into_iter().filter(is_bad).collect();
+            // A part may have two mistakes.
+            named.dedup();
+            expected.dedup();
+            return assert_eq!(named, expected, "{bad:?}");
+        }
+    };
+    let alone = parts.iter().flat_map(|part| parse(part).expect("a part of what is good"));
+    assert_eq!(zones, alone.collect::<Vec<_>>());
+    assert!(zones.len() <= MOST_ZONES);
+    let plain: Vec<_> = zones.iter().map(plain).collect();
+    assert_eq!(parse(&plain.join(",")).as_ref(), Ok(&zones));
+    are_asked_of_their_servers(zones, domain);
+}
+
+/// The zone as its writer would have it without blanks, capitals and what is understood.
+fn plain(ForwardZone { zone, servers }: &ForwardZone) -> String {
+    assert!((1..=MOST_SERVERS).contains(&servers.len()));
+    let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    format!("{zone}={}", servers.join("+"))
+}
+
+fn are_asked_of_their_servers(zones: Vec<ForwardZone>, domain: &str) {
+    let names: Vec<_> = zones.iter().map(|zone| zone.zone.clone()).collect();
+    let settings = Settings { zone: domain.to_owned(), forward_zones: zones, ..Settings::defaults() };
+    let forward = ForwardZones::new(&settings);
+    for (place, name) in names.iter().enumerate() {
+        let name_on_wire = wire::zone_from_text(name);
+        assert_eq!(NameText(&name_on_wire).to_string(), format!("{name}."));
+        assert_eq!(forward.zone_of(&name_on_wire), Some(place), "{name}");
+    }
+    for name in [domain, &format!("db.prod.svc.{domain}"), "db.prod.svc", "."] {
+        assert_eq!(forward.zone_of(&wire::zone_from_text(name)), None, "{name} of {names:?}");
+    }
+}
