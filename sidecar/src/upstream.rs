@@ -10,7 +10,7 @@
 //!     network       one question to one server
 //!       udp           a datagram from a new port, or from one that questions share
 //!         channels      which socket a question is sent on
-//!         channel       a socket that questions share
+//!         channel       a socket that questions share, with its reader and who waits
 //!       tcp           a connection, taken from the pool or new
 //!       asked         the question with our EDNS, and without where that may be why it failed
 //!       question      the message, and whether a message answers it

@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::{self, Flags};
+use crate::wire::{self, Flags, HEADER_LENGTH};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -73,7 +73,7 @@ async fn a_late_answer_is_no_near_miss_for_the_same_question() {
     let (_, mut again) = ask(&channel, "a");
     answer(&server, &channel, first, "a").await;
     assert!(arrived(&mut again).await.is_none() && arrived(&mut other).await.is_none());
-    assert!(!channel.lock().is_retired);
+    assert!(!channel.lock().is_retired());
 }
 
 #[tokio::test]
@@ -113,9 +113,9 @@ async fn a_socket_on_which_the_server_is_silent_gets_no_further_questions() {
     answer(&server, &channel, id, "a").await;
     arrived(&mut ticket).await.expect("arrived").expect("a datagram");
     drop(unanswered);
-    assert!(!channel.lock().is_retired, "something came after it was sent");
+    assert!(!channel.lock().is_retired(), "something came after it was sent");
     drop(ask(&channel, "c"));
-    assert!(channel.lock().is_retired);
+    assert!(channel.lock().is_retired());
 }
 
 #[tokio::test]
