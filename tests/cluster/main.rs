@@ -5,6 +5,7 @@ mod check;
 mod creations;
 mod documents;
 mod faults;
+mod forward_zones;
 mod injection;
 mod install;
 mod lookups;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         faults::tests(),
         injection::tests(),
         lookups::tests(),
+        forward_zones::tests(),
         truncation::tests(),
         models::tests(),
         ranks::tests(),

@@ -29,7 +29,7 @@ use tokio::time::sleep;
 
 use crate::runner::{Context, Test, tests};
 
-/// The CoreDNS of the test serves it, but does not count its queries.
+/// The CoreDNS of the test serves it, and nobody asks for its names.
 const UNUSED: Zone<'_> = Zone { name: "models.test", ttl: 30, addresses: &["203.0.113.7"] };
 
 /// A name outside the cluster. The model says of it what the real cluster DNS said.

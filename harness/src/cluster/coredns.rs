@@ -20,7 +20,7 @@ const LABEL: &str = "k8s-app=kube-dns";
 const CONTAINER: &str = "coredns";
 
 /// The port of its metrics, in every distribution's Corefile.
-const METRICS: u16 = 9153;
+pub(super) const METRICS: u16 = 9153;
 
 /// Holds `replicas` and `containers` as they were before the first change.
 const SAVED: &str = "podlocal-dns.io/before-experiment";

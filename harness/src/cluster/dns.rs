@@ -8,9 +8,11 @@ use std::fmt::Write as _;
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 
+use super::coredns::METRICS;
 use super::namespace::{Namespace, TEST_LABEL};
 use super::{eventually, kubectl, name_of};
 use crate::failure::Failure;
+use crate::metrics::sum;
 
 const NAME: &str = "coredns";
 
@@ -116,6 +118,24 @@ impl OwnDns {
         Ok(())
     }
 
+    /// The questions for IPv4 addresses that it has answered since it was started: for names of its [`Zone`], whose name this
+    /// is, or for all others, with `.`.
+    pub async fn queries(&self, zone: &str) -> Result<u64, Failure> {
+        let zone = format!("{}.", zone.trim_end_matches('.'));
+        let labels = [("server", "dns://:53"), ("type", "A"), ("zone", zone.as_str())];
+        let mut queries = 0.0;
+        for pod in self.pods().await? {
+            let page = self.namespace.cluster.scrape(&self.namespace.name, name_of(&pod), METRICS).await?;
+            queries += sum(&page, "coredns_dns_requests_total", &labels);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counters are whole and not negative"
+        )]
+        Ok(queries as u64)
+    }
+
     /// How often its container was started again.
     pub async fn restarts(&self) -> Result<u64, Failure> {
         Ok(self.pods().await?.iter().map(|pod| super::pods::restarts(pod, NAME)).sum())
@@ -173,7 +193,7 @@ fn deployment_like(deployment: &Value) -> Value {
 
 fn corefile_with(corefile: &str, zone: Zone<'_>) -> String {
     let Zone { name, ttl, addresses } = zone;
-    let mut block = format!("\n{name}:53 {{\n    template IN A {{\n");
+    let mut block = format!("\n{name}:53 {{\n    prometheus :{METRICS}\n    template IN A {{\n");
     for address in addresses {
         // A `String` takes every write.
         let _ = writeln!(block, "        answer \"{{{{ .Name }}}} {ttl} IN A {address}\"");
@@ -194,7 +214,7 @@ mod tests {
     fn the_zone_becomes_a_server_block_of_the_corefile() {
         let zone = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.113.1"] };
         let text = corefile_with(".:53 {\n}\n", zone);
-        assert!(text.starts_with(".:53 {\n}\n\nfault.test:53 {\n"), "{text}");
+        assert!(text.starts_with(".:53 {\n}\n\nfault.test:53 {\n    prometheus :9153\n"), "{text}");
         assert!(text.contains("answer \"{{ .Name }} 5 IN A 203.0.113.1\"\n"), "{text}");
         assert_eq!(text.matches('{').count(), text.matches('}').count(), "{text}");
     }

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -69,12 +70,12 @@ impl<U: Upstream> Resolver<U> {
         if self.routes.forward_zone(key.name()).is_some() {
             let original = Arc::clone(&self).as_it_is(as_is.clone(), mode).await?;
             if !original.is_nxdomain() {
-                return self.decided(&key, original, u32::MAX);
+                return self.decided(&key, original, Duration::MAX);
             }
             missing_in_zone = Some(original);
         }
         self.metrics.assist(Assist::Completion);
-        let (mut early, mut seconds, mut failure) = (None, u32::MAX, None);
+        let (mut early, mut rest, mut failure) = (None, Duration::MAX, None);
         for candidate in self.search.candidates(key.name()) {
             let mut asked = pin!(self.candidate(&key, &candidate, mode));
             let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
@@ -94,7 +95,7 @@ impl<U: Upstream> Resolver<U> {
                 }
             };
             match answer {
-                Ok(entry) if entry.is_nxdomain() => seconds = seconds.min(remaining(&entry)),
+                Ok(entry) if entry.is_nxdomain() => rest = rest.min(entry.remaining(now())),
                 Ok(entry) => {
                     let response = alias(&key, &entry.aged(now()))?;
                     let entry = self.entry(&response, &key)?;
@@ -120,7 +121,7 @@ impl<U: Upstream> Resolver<U> {
                 self.cache.remove(&key); // RFC 8767 section 4
                 Ok(original)
             }
-            None => self.decided(&key, original, seconds),
+            None => self.decided(&key, original, rest),
         }
     }
 
@@ -170,8 +171,8 @@ impl<U: Upstream> Resolver<U> {
     }
 
     /// Keeps what the upstream says of the name as it stands as the answer for clients. A name that was found lives as long
-    /// as its records; one that was not may come into being wherever it was looked for.
-    fn decided(&self, key: &Key, original: Entry, seconds: u32) -> Answer {
+    /// as its records; one that was not may come into being wherever it was looked for, and lives for the `rest` of that.
+    fn decided(&self, key: &Key, original: Entry, rest: Duration) -> Answer {
         if original.is_positive() {
             self.cache.remove(&key.as_is());
             self.keep(key, &original);
@@ -181,15 +182,17 @@ impl<U: Upstream> Resolver<U> {
             self.cache.remove(key);
             return Ok(original);
         }
-        let lifetime = Lifetime::Negative(seconds.min(remaining(&original)));
-        let entry = Entry::new(&original.aged(now()), key.question().len(), lifetime, &self.limits, now())?;
+        let now = now();
+        let rest = rest.min(original.remaining(now));
+        // A life is whole seconds. This one began a part of a second ago, so that it ends with the rest: less than a second is
+        // kept, too, because it may be needed when servers fail.
+        let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
+        let begin = now.checked_sub(Duration::from_secs(seconds).saturating_sub(rest)).unwrap_or(now);
+        let lifetime = Lifetime::Negative(seconds as u32);
+        let entry = Entry::new(&original.aged(now), key.question().len(), lifetime, &self.limits, begin)?;
         self.cache.insert(key, entry.clone());
         Ok(entry)
     }
-}
-
-fn remaining(entry: &Entry) -> u32 {
-    entry.remaining(now()).as_secs() as u32
 }
 
 /// A response to `key` that says what `answer` says: that its name is an alias of that one, unless there is nothing there.
