@@ -94,9 +94,9 @@ impl Entry {
         let message = Message::new(response).ok_or(Malformed)?;
         let mut counts = [0; 3];
         let mut end = HEADER_LENGTH + question_length;
-        let mut bytes = Vec::with_capacity(
-            response.len() + usize::from(message.record_counts()[0]) * PLACE_LENGTH + PLACES_ROOM,
-        );
+        let [answers, ..] = message.record_counts();
+        let room = usize::from(answers) * PLACE_LENGTH + PLACES_ROOM;
+        let mut bytes = Vec::with_capacity(response.len() + room);
         bytes.extend_from_slice(response);
         for record in message.records(question_length) {
             let record = record?;
