@@ -126,13 +126,12 @@ impl Channel {
             }
         };
         for _ in 0..limits::BATCH {
-            match buffer.receive(&self.socket, sort) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return forget_readiness(&self.socket);
-                }
-                Err(error) if !self.report_undelivered() => self.lock().not_arrived(None, error.kind()),
-                Err(_) => {}
+            let Err(error) = buffer.receive(&self.socket, sort) else { continue };
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return forget_readiness(&self.socket);
+            }
+            if !self.report_undelivered() {
+                self.lock().not_arrived(None, error.kind());
             }
         }
     }

@@ -110,13 +110,12 @@ impl Questions {
     pub fn sort(&mut self, datagram: &[u8], now: Instant) -> Result<(), Unwanted> {
         self.heard_at = Some(now);
         let message = Message::new(datagram).ok_or(Unwanted::Malformed)?;
-        let place = match self.place(message.id()) {
-            Some(place) => place,
-            None => {
-                let place = self.asking(message).ok_or(Unwanted::Id)?;
-                self.is_retired = true;
-                place
-            }
+        let place = if let Some(place) = self.place(message.id()) {
+            place
+        } else {
+            let place = self.asking(message).ok_or(Unwanted::Id)?;
+            self.is_retired = true;
+            place
         };
         self.bring(place, Ok(datagram.to_vec()));
         Ok(())
