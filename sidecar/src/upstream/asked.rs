@@ -88,6 +88,11 @@ impl<'a> Asked<'a> {
         self.is_repeated
     }
 
+    /// Whether somebody has sent a near miss to its socket, and so knows the port.
+    pub fn is_port_known(&self) -> bool {
+        self.misses > 0
+    }
+
     /// Judges a message from the server, and learns from it.
     pub fn receive(&mut self, bytes: &[u8], transport: Transport) -> Reaction {
         let reading = match self.question.judge(bytes) {

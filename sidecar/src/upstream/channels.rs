@@ -7,7 +7,7 @@
 //! | none was sent to the server within [`limits::UPSTREAM_SOCKET_PAUSE`] | a new socket, as all did before |
 //! | it is sent again because the server was silent | a new socket: another path through the load balancer, another port |
 //! | the place among [`limits::UPSTREAM_SOCKETS`] that chance picks has a socket that lives | that socket |
-//! | it has none | a new socket, which takes the place once it has been answered |
+//! | it has none | a new socket, which takes the place once it has been answered, unless a near miss came to it ([`super::doubt`]) |
 //!
 //! So a socket is shared once an answer has come over it. Until then a NAT on the path does not know its flow, and of
 //! two datagrams that pass it at the same instant the kernel's conntrack drops one.
@@ -122,6 +122,8 @@ fn thread_number() -> usize {
 mod tests {
     use super::*;
     use crate::cache::key::Key;
+    use crate::upstream::doubt::Doubt;
+    use crate::upstream::path::Path;
     use crate::upstream::question::Question;
     use crate::upstream::token::Token;
     use crate::upstream::udp;
@@ -181,5 +183,38 @@ mod tests {
         let all: HashSet<_> = ids.values().flatten().collect();
         // 3,000 draws of 65,536 leave about 2,932 different ones, give or take 8.
         assert!(all.len() > 2_860, "{} different ids", all.len());
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_port_somebody_knows_is_not_shared() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+        let address = server.local_addr().expect("an address");
+        let (metrics, path) = (Metrics::new().0, Mutex::<Path>::default());
+        // No question goes over to TCP any more.
+        while let Doubt::Tcp = path.lock().expect("not poisoned").doubts.missed(1) {}
+        let channels = Channels::new(1, &metrics);
+        for (number, is_shared) in [(0, false), (1, true)] {
+            channels.lock()[0].asked_at = Some(Instant::now());
+            let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
+            let question = Question::new(&key, Token::new().expect("random")).expect("random");
+            let mut asked = Asked::new(question, &path, &metrics, false);
+            let answer = async {
+                let mut buffer = [0; 512];
+                let (length, from) = server.recv_from(&mut buffer).await.expect("receives");
+                let message = &mut buffer[..length];
+                wire::set_flag(message, Flags::QR);
+                let id = Message::new(message).expect("a message").id();
+                if number == 0 {
+                    wire::put_header(message, id ^ 1, Flags(Flags::QR));
+                    server.send_to(message, from).await.expect("sends");
+                    wire::put_header(message, id, Flags(Flags::QR));
+                }
+                server.send_to(message, from).await.expect("sends");
+            };
+            let (response, ()) = tokio::join!(udp::exchange(0, &address, &mut asked, &channels), answer);
+            assert!(response.expect("answered").is_some());
+            let shared = channels.lock()[0].places.iter().filter(|place| place.strong_count() > 0).count();
+            assert_eq!(shared, usize::from(is_shared), "question {number}");
+        }
     }
 }

@@ -78,7 +78,7 @@ pub async fn exchange(
             _ => asked.failed(),
         }
     }
-    if let (Some(place), Line::New(socket)) = (place, line) {
+    if let (Some(place), Line::New(socket), false) = (place, line, asked.is_port_known()) {
         channels.share(server, place, socket, asked.id(), Instant::now());
     }
     Ok(Some(response))
