@@ -97,11 +97,31 @@ async fn group(numbers: Range<usize>, namespace: &Namespace, lookups: &mut Looku
             };
             lookups.ms.push(lookup.ms);
             if lookup.is_failure() {
-                lookups.errors.push(format!("pod {name}, container {container}: {}", lookup.error));
+                let log = namespace.log(name, CONTAINER_NAME).await?;
+                let error = failure(&pod, container, &lookup, &log);
+                eprintln!("first-lookups: {error}");
+                lookups.errors.push(error);
             }
         }
     }
     try_join_all(names.iter().map(|name| namespace.delete_pod(name))).await.map(drop)
+}
+
+/// What one needs to find the cause: when the lookup was, for how long, how the containers of the pod ran, and what the
+/// sidecar said.
+fn failure(pod: &Value, container: &str, lookup: &Lookup, log: &str) -> String {
+    let states = [CONTAINER_NAME, container].map(|name| {
+        let status = container_status(pod, name).unwrap_or_default();
+        format!("{name}: {} restarts, {}", status["restartCount"], status["state"])
+    });
+    format!(
+        "pod {}, container {container}: {} after {:.1} ms, asked {:.3} s after 1970\n  {}\n  log of the sidecar:\n{log}",
+        pod["metadata"]["name"],
+        lookup.error,
+        lookup.ms,
+        lookup.at,
+        states.join("\n  "),
+    )
 }
 
 fn resolving(name: &str) -> Value {
@@ -137,6 +157,23 @@ mod tests {
         assert_eq!(pod["spec"]["initContainers"][0]["name"], CONTAINERS[0]);
         assert_eq!(pod["spec"]["containers"][0]["name"], CONTAINERS[1]);
         assert_eq!(load("1").pointer("/spec/containers/0/resources/limits/cpu"), Some(&json!("1")));
+    }
+
+    #[test]
+    fn a_failure_comes_with_what_ran_when() {
+        let status = |name| json!({ "name": name, "restartCount": 1, "state": { "terminated": { "startedAt": "t" } } });
+        let pod = json!({
+            "metadata": { "name": "pod-1" },
+            "status": { "initContainerStatuses": [status(CONTAINER_NAME), status("first")] },
+        });
+        let lookup = r#"{"name":"n","at":12.5,"ms":3.25,"error":"it failed","addresses":[]}"#;
+        let lookup = Lookup::read_all(lookup).pop().expect("a lookup");
+        let sentence = failure(&pod, "first", &lookup, "log line");
+        for part in
+            ["pod-1", "first: 1 restarts", "it failed after 3.2 ms", "12.500 s", "startedAt", "log line"]
+        {
+            assert!(sentence.contains(part), "{part} in {sentence}");
+        }
     }
 
     #[test]
