@@ -277,6 +277,8 @@ impl<U: Upstream> Connection<U> {
                 let queue = self.late.as_mut().filter(|_| answers.len() < GATHERED);
                 next = queue.and_then(|(_, queue)| queue.try_recv().ok());
             }
+            // Before the answers go out: a client that has them all is idle, also while this thread is preempted.
+            self.mark();
             self.write(answers)
         })
     }
@@ -301,13 +303,18 @@ impl<U: Upstream> Connection<U> {
         Ok(())
     }
 
-    /// Says how the connection stands among the others; `false`: it is closed, because memory is short.
-    fn account(&mut self) -> bool {
+    /// Marks the connection as busy or idle among the others.
+    fn mark(&self) {
         if self.is_waiting() {
             self.seat.busy();
         } else {
             self.seat.idle_since(self.since.into_std());
         }
+    }
+
+    /// Marks the connection, and accounts for the memory that it holds; `false`: it is closed, because memory is short.
+    fn account(&mut self) -> bool {
+        self.mark();
         let kernel = if self.output.is_empty() { 0 } else { limits::TCP_KERNEL_BYTES };
         let bytes = self.input.capacity() + self.output.capacity() + kernel;
         if bytes != self.held.as_ref().map_or(0, |held| held.bytes) {
