@@ -79,11 +79,15 @@ pub enum StartError {
 }
 
 impl Bound {
-    /// Binds every socket. `upstream` must not be empty.
-    pub fn bind(settings: &Settings, upstream: &[SocketAddr]) -> Result<Self, StartError> {
+    /// Binds every socket, those for DNS only where `inherited` has none. `upstream` must not be empty.
+    pub fn bind(
+        settings: &Settings,
+        upstream: &[SocketAddr],
+        inherited: Vec<Vec<Pair>>,
+    ) -> Result<Self, StartError> {
         let signals = Signals::new().map_err(StartError::Signals)?;
         let workers = worker::count(settings.workers);
-        let sockets = listen::bind(&settings.listen, workers)?;
+        let sockets = if inherited.is_empty() { listen::bind(&settings.listen, workers)? } else { inherited };
         if sockets.iter().all(Vec::is_empty) {
             return Err(StartError::NoAddress);
         }

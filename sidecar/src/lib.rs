@@ -26,6 +26,7 @@ pub mod connections;
 pub mod flight;
 pub mod forward;
 pub mod gate;
+pub mod handover;
 pub mod limits;
 pub mod listen;
 pub mod lookup;

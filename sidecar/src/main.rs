@@ -9,6 +9,7 @@ use podlocal_settings::value::ForwardZone;
 use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
+use podlocal_sidecar::listen::Pair;
 use podlocal_sidecar::upstream::nameservers;
 use podlocal_sidecar::{gate, lookup, parent, stats, telemetry, worker};
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     };
     let is_child = parent::restarts().is_some();
     if invocation.command == Command::Supervise && !is_child {
-        return parent::run().unwrap_or_else(|error| cannot_start(&error));
+        return parent::run(&invocation.settings).unwrap_or_else(|error| cannot_start(&error));
     }
     // One thread, and in a pod no other: the work is waiting, and a pod should not pay for more.
     let runtime = match worker::runtime() {
@@ -30,9 +31,9 @@ fn main() -> ExitCode {
         Err(error) => return cannot_start(&error),
     };
     match invocation.command {
-        Command::Serve => runtime.block_on(serve(invocation)),
-        Command::Supervise => match parent::begin_child() {
-            Ok(()) => runtime.block_on(serve(invocation)),
+        Command::Serve => runtime.block_on(serve(invocation, Vec::new())),
+        Command::Supervise => match parent::begin_child(&invocation.settings) {
+            Ok(sockets) => runtime.block_on(serve(invocation, sockets)),
             Err(error) => cannot_start(&error),
         },
         Command::Await => runtime.block_on(hold(&invocation.settings)),
@@ -55,7 +56,7 @@ fn cannot_start(error: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(invocation: Invocation) -> ExitCode {
+async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
     let Invocation { settings, unknown_variables, .. } = invocation;
     let upstream = match upstream(&settings) {
         Ok(upstream) => upstream,
@@ -65,7 +66,7 @@ async fn serve(invocation: Invocation) -> ExitCode {
     for variable in unknown_variables {
         tracing::warn!(variable, "this version does not know the variable; the webhook may be newer");
     }
-    let bound = match Bound::bind(&settings, &upstream) {
+    let bound = match Bound::bind(&settings, &upstream, sockets) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!("cannot start: {error}");

@@ -1,18 +1,23 @@
 //! `supervise`: the proxy in a child process that is started again when it crashes.
 //!
-//! The kubelet starts a container again at once the first time, and then after 10 s, 20 s, 40 s: for so long its pod has no
-//! DNS. This parent does it within milliseconds. It has no threads, no sockets and no runtime, so that it costs a pod little and has
-//! nothing to crash with. A proxy that crashes again and again is left to the kubelet: its back-off protects the node and cluster
-//! DNS, which every start asks anew, and `kubectl get pods` shows it.
+//! The kubelet restarts a container immediately the first time, and then after 10 s, 20 s, 40 s: for so long its pod has
+//! no DNS. This parent restarts the proxy within milliseconds. It binds the sockets first, so that queries wait while there
+//! is no proxy ([`crate::handover`]), and never reads them. It has no threads and no runtime, so that it costs a pod little
+//! and has nothing to crash with. A proxy that crashes repeatedly is left to the kubelet: its backoff protects the node and
+//! cluster DNS, which every start queries again, and `kubectl get pods` shows it.
 
 use std::env;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+use podlocal_settings::Settings;
+
+use crate::listen::{self, Pair};
+use crate::{handover, worker};
 
 /// How often the proxy is started again within [`WINDOW`]; after one crash more the program ends.
 const MOST_RESTARTS: usize = 5;
@@ -35,15 +40,20 @@ enum Next {
     End(u8),
 }
 
-/// Starts this program again, with the same arguments and as the child, and keeps it running until it ends by itself or crashes
-/// too often.
-pub fn run() -> io::Result<ExitCode> {
+/// Starts this program again, with the same arguments and as the child, and keeps it running until it ends by itself or
+/// crashes too often.
+///
+/// # Errors
+/// Where an address cannot be listened on, or the child not be started.
+pub fn run(settings: &Settings) -> io::Result<ExitCode> {
+    let mut sockets =
+        listen::bind(&settings.listen, worker::count(settings.workers)).map_err(io::Error::other)?;
     // They wait until they are asked for.
     let signals = SigSet::from_iter(SIGNALS);
     signals.thread_block()?;
     let (mut crashes, mut restarts, mut stops) = (Vec::new(), 0_u32, false);
     loop {
-        let mut child = start(restarts)?;
+        let mut child = start(restarts, &mut sockets)?;
         let status = wait(&mut child, &signals, &mut stops)?;
         let now = Instant::now();
         crashes.retain(|crash| now.duration_since(*crash) < WINDOW);
@@ -65,15 +75,29 @@ pub fn restarts() -> Option<u64> {
     env::var(RESTARTS_VARIABLE).ok()?.parse().ok()
 }
 
-/// What the child does first: it takes signals again, whose mask it has of its parent, and ends when that ends.
-pub fn begin_child() -> io::Result<()> {
+/// What the child does first: it unblocks the signals that its parent has blocked, ends when that ends, and takes over
+/// the sockets of every worker; empty: it has to bind them itself.
+///
+/// # Errors
+/// The kernel's.
+pub fn begin_child(settings: &Settings) -> io::Result<Vec<Vec<Pair>>> {
     SigSet::from_iter(SIGNALS).thread_unblock()?;
-    Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    handover::receive(worker::count(settings.workers))
 }
 
-fn start(restarts: u32) -> io::Result<Child> {
+fn start(restarts: u32, sockets: &mut Vec<Vec<Pair>>) -> io::Result<Child> {
+    let input = match handover::send(sockets) {
+        Ok(input) => input,
+        Err(error) => {
+            eprintln!("podlocal-sidecar: cannot pass on the sockets ({error}); the proxy binds its own");
+            sockets.clear(); // closed, so that it can
+            handover::send(sockets)?
+        }
+    };
     let mut command = Command::new(env::current_exe()?);
-    command.args(env::args_os().skip(1)).env(RESTARTS_VARIABLE, restarts.to_string()).spawn()
+    command.args(env::args_os().skip(1)).env(RESTARTS_VARIABLE, restarts.to_string());
+    command.stdin(Stdio::from(input)).spawn()
 }
 
 /// Waits until the child has ended, and passes on the signals that ask for it.

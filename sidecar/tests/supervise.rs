@@ -9,6 +9,7 @@ use hickory_proto::rr::RecordType;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
 use support::{PATIENCE, Proxy, Upstream, answering, ask, program, query};
@@ -46,6 +47,29 @@ async fn a_proxy_that_is_killed_answers_again_and_says_so() {
         answers(&proxy).await;
         assert_eq!(proxy.metric(RESTARTS).await, restarts);
     }
+}
+
+#[tokio::test]
+async fn a_query_waits_while_no_proxy_runs() {
+    let (_upstream, proxy) = start().await;
+    answers(&proxy).await;
+    let child = serving(&proxy);
+    proxy.signal(Signal::SIGSTOP);
+    kill(child, Signal::SIGKILL).expect("the signal is sent");
+    let stat = format!("/proc/{child}/stat");
+    let is_zombie = || fs::read_to_string(&stat).expect("not waited for yet").contains(") Z ");
+    while !is_zombie() {
+        sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // A query to a port that nobody has bound is refused, and the next call on the socket fails.
+    let client = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    client.connect(proxy.dns).await.expect("connects");
+    let question = query("www.example.", RecordType::A, 1, None);
+    client.send(&question.to_vec().expect("encodes")).await.expect("sends");
+    let mut answer = [0; 512];
+    let answered = client.recv(&mut answer);
+    proxy.signal(Signal::SIGCONT);
+    timeout(PATIENCE, answered).await.expect("in time").expect("not refused");
 }
 
 #[tokio::test]
