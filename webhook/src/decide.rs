@@ -66,6 +66,8 @@ pub struct Plan {
     pub assist: SearchAssist,
     /// The resources of the container; `None` where it has none.
     pub resources: Option<Value>,
+    /// Whether another container may run before ours does, although it was started later.
+    pub may_starve: bool,
     /// Whether the platform gives the container its user.
     pub is_user_assigned: bool,
 }
@@ -176,6 +178,7 @@ fn examine(
         zone: cluster.domain.clone(),
         namespace: namespace.name.clone(),
         resources,
+        may_starve: qos::may_starve(spec),
         is_user_assigned: is_user_assigned(spec, namespace),
     })))
 }

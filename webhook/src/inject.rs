@@ -96,9 +96,19 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
         container["ports"] =
             json!([{"name": ADMIN_PORT_NAME, "containerPort": settings.admin_port, "protocol": "TCP"}]);
     }
-    if waits(&plan.read) {
-        // The next container starts when the command returns, and the command bounds its own wait.
-        container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
+    match gate(&plan.read, plan.may_starve) {
+        Gate::None => {}
+        Gate::StartupProbe => {
+            container["startupProbe"] = json!({
+                "tcpSocket": {"port": settings.admin_port},
+                "periodSeconds": 1,
+                "failureThreshold": STARTUP_PERIODS,
+            });
+        }
+        Gate::Hook => {
+            // The next container starts when the command returns, and the command bounds its own wait.
+            container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
+        }
     }
     if let Some(resources) = resources {
         container["resources"] = resources;
@@ -122,18 +132,41 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     container
 }
 
-/// Whether the other containers are held back until `podlocal-sidecar await` returns.
-///
-/// | `prefetch-names` | `ready-timeout` | |
-/// |---|---|---|
-/// | some | default, or more than 0 | yes: their answers are waited for |
-/// | none | default | no: the proxy listens long before the kubelet has created the next container, and an exec hook costs a node more than the container |
-/// | none | given, and more than 0 | yes: somebody asks for it |
-/// | either | 0 | no |
-fn waits(read: &Read) -> bool {
+/// What the kubelet waits for before it starts the next container, besides our container's process being started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// Nothing. The sockets are bound long before the kubelet has created the next container.
+    None,
+    /// A connection to the admin port, which is bound after those for DNS. Costs no CPU, and a second: the kubelet probes
+    /// once a second.
+    StartupProbe,
+    /// `podlocal-sidecar await`. Costs a node more than the container does.
+    Hook,
+}
+
+/// How many seconds the proxy may take to bind its sockets before the kubelet restarts it. It needs 2 ms of CPU.
+const STARTUP_PERIODS: u32 = 600;
+
+/// | `ready-timeout` | `prefetch-names` | admin port | may starve ([`crate::qos::may_starve`]) | the gate |
+/// |---|---|---|---|---|
+/// | 0 | any | any | any | none: the pod's owner wants none |
+/// | set, above 0 | any | any | any | hook: the pod's owner asks for it |
+/// | default | some | any | any | hook, which waits for their answers |
+/// | default | none | known | yes | startup probe |
+/// | default | none | any free one | yes | none: there is no port to probe |
+/// | default | none | any | no | none |
+fn gate(read: &Read, may_starve: bool) -> Gate {
     let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::READY_TIMEOUT);
     let settings = &read.settings;
-    !settings.ready_timeout.is_zero() && (is_asked_for || !settings.prefetch_names.is_empty())
+    if settings.ready_timeout.is_zero() {
+        Gate::None
+    } else if is_asked_for || !settings.prefetch_names.is_empty() {
+        Gate::Hook
+    } else if may_starve && settings.admin_port != 0 {
+        Gate::StartupProbe
+    } else {
+        Gate::None
+    }
 }
 
 /// The settings that the sidecar reads: those that were given, and above them what was decided for this pod.
@@ -183,4 +216,31 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
         decided.push((&table::COMPLETION_SEARCH, write::search_list(&asked_for)));
     }
     decided
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use podlocal_settings::read::{Given, read};
+
+    #[test]
+    fn the_gate_follows_the_settings_and_the_cpu_requests() {
+        let settings = |given: &[(&str, &str)]| {
+            read(|setting| {
+                let given = given.iter().filter(|(name, _)| *name == setting.name);
+                given.map(|(name, text)| Given { origin: (*name).into(), text: (*text).into() }).collect()
+            })
+        };
+        for (given, may_starve, expected) in [
+            (&[][..], true, Gate::StartupProbe),
+            (&[], false, Gate::None),
+            (&[("admin-port", "0")], true, Gate::None),
+            (&[("ready-timeout", "5s")], false, Gate::Hook),
+            (&[("ready-timeout", "0s")], true, Gate::None),
+            (&[("prefetch-names", "db")], true, Gate::Hook),
+            (&[("prefetch-names", "db"), ("ready-timeout", "0s")], true, Gate::None),
+        ] {
+            assert_eq!(gate(&settings(given), may_starve), expected, "{given:?} {may_starve}");
+        }
+    }
 }

@@ -20,6 +20,10 @@ const COUNTED: [&str; 2] = ["cpu", "memory"];
 /// Our CPU limit where the class or a quota needs one and none is set.
 const NEEDED_CPU_LIMIT: &str = "100m";
 
+/// With this request our container has run for the 2 ms that it needs to bind its sockets within 25 ms, beside one other
+/// that uses the core; the kubelet needs at least 55 ms to create the next container.
+const ENOUGH_CPU: &str = "100m";
+
 /// A resource of the node that a quota may ask every container to limit. Our container writes nothing but its
 /// log, which counts.
 const EPHEMERAL_STORAGE: (&str, &str) = ("ephemeral-storage", "16Mi");
@@ -29,10 +33,7 @@ const EPHEMERAL_STORAGE: (&str, &str) = ("ephemeral-storage", "16Mi");
 /// Each container's requests default to its limits, as the API server defaults them; documents on disk are not
 /// defaulted yet. Zero counts as absent. Resources of the pod as a whole win where there are any.
 pub fn class(spec: &Value) -> Class {
-    let of_pod = std::slice::from_ref(spec).iter().filter(|spec| has_pod_level(spec));
-    let holders: Vec<&Value> = of_pod.collect();
-    let holders = if holders.is_empty() { containers(spec).collect() } else { holders };
-
+    let holders = holders(spec);
     let requests: Vec<_> = holders.iter().map(|holder| counted(holder, "requests")).collect();
     let limits: Vec<_> = holders.iter().map(|holder| counted(holder, "limits")).collect();
     if requests.iter().chain(&limits).all(|amounts| amounts.iter().all(Option::is_none)) {
@@ -43,6 +44,23 @@ pub fn class(spec: &Value) -> Class {
         pairs.into_iter().all(|(request, limit)| limit.is_some() && request == limit)
     });
     if is_guaranteed { Class::Guaranteed } else { Class::Burstable }
+}
+
+/// Whether the pod's containers may get so little CPU on a busy node that one of them runs before ours does, although it was
+/// started later: none requests [`ENOUGH_CPU`]. A request of N millicores is a weight of about N, beside 1,024 for each
+/// container that uses a core that it requests; a pod without requests has 2 (`MinShares` of the kubelet).
+pub fn may_starve(spec: &Value) -> bool {
+    let Ok(enough) = Quantity::parse(ENOUGH_CPU) else { return true };
+    let requests = holders(spec).into_iter().filter_map(|holder| {
+        let [cpu, _] = counted(holder, "requests");
+        cpu
+    });
+    requests.max().is_none_or(|most| most < enough)
+}
+
+/// What has resources that count: the pod as a whole, or else its containers.
+fn holders(spec: &Value) -> Vec<&Value> {
+    if has_pod_level(spec) { vec![spec] } else { containers(spec).collect() }
 }
 
 /// The `resources` of our container in a pod with this spec; `None` where it has none.
@@ -174,6 +192,22 @@ mod tests {
         for (containers, expected) in cases {
             assert_eq!(class(&pod(&containers)), expected, "{containers:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_may_starve_unless_one_container_requests_enough_cpu() {
+        for (containers, expected) in [
+            (vec![json!({})], true),
+            (vec![json!({"requests": {"memory": "1Gi"}})], true),
+            (vec![json!({"requests": {"cpu": "99m"}}), json!({"requests": {"cpu": "50m"}})], true),
+            (vec![json!({}), json!({"requests": {"cpu": "100m"}})], false),
+            (vec![json!({"limits": {"cpu": "1"}})], false),
+        ] {
+            assert_eq!(may_starve(&pod(&containers)), expected, "{containers:?}");
+        }
+        let mut spec = pod(&[json!({})]);
+        spec["resources"] = json!({"requests": {"cpu": "1"}});
+        assert!(!may_starve(&spec));
     }
 
     #[test]
