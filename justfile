@@ -7,7 +7,7 @@ default:
 ci:
     .ci/run
 
-# Steps of CI: setup, format, scripts, lint, docs, dependencies, test, ordinary-user, schema, monitoring, fuzz, images, gang, instructions, cluster
+# Steps of CI: setup, format, scripts, prose, lint, docs, dependencies, test, ordinary-user, schema, monitoring, fuzz, images, gang, instructions, cluster
 step +NAMES:
     .ci/run {{NAMES}}
 
