@@ -51,19 +51,19 @@ test:
 fuzz SECONDS="60" *TARGETS:
     .ci/fuzz {{SECONDS}} {{TARGETS}}
 
-# Prints the page of settings anew from the table
+# Prints the page of settings from the table
 settings-page:
     cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
 
-# What the commands of documents print, written anew; read the difference before you commit it
+# Rewrites the output of the commands in documents; read the difference before you commit it
 outputs:
     UPDATE=1 cargo test -p podlocal-tests --test documented_commands
 
-# The dashboard and the table of metrics in the docs, written anew from the code
+# Rewrites the dashboard and the table of metrics in the docs from the code
 monitoring:
     cargo run --bin monitoring -- write
 
-# The golden pods, written anew from what the webhook does now; read the difference before you commit it
+# Rewrites the golden pods with the output of the webhook; read the difference before you commit it
 golden:
     UPDATE=1 cargo test -p podlocal-webhook --test golden
 
