@@ -90,8 +90,8 @@ fn markers(bytes: &[u8]) -> Option<&[u8]> {
     markers.map(|(_, data)| *data).find(|data| data.len() % size_of::<Marker>() == 0)
 }
 
-/// The table at the head of the sidecar's `query.rs`, read from the bytes anew: what is to be said to a message that
-/// hickory-proto can decode, and whether there is reason to. No row holds: it is a query.
+/// The table at the head of the sidecar's `query.rs`, read from the bytes a second time: the reply to a
+/// message that hickory-proto can decode, if it needs one. If no row applies, the message is a query.
 fn reasons(bytes: &[u8], message: &Message, read: usize) -> [(Rejected, bool); 13] {
     let metadata = &message.metadata;
     let records = walk::walk(bytes).map(|walk| walk.records).unwrap_or_default();
@@ -132,7 +132,7 @@ fn missing_is_sound(query: &Query<'_>) {
     let name = query.question.len() - 4;
     let mut zone_at = 0;
     while zone_at < name {
-        // What stands before the zone in the names of the SOA record has to fit, too.
+        // The labels before the zone in the names of the SOA record have to fit, too.
         if name - zone_at <= LONGEST_NAME - "0hostmaster".len() {
             let mut out = Vec::new();
             write_missing(query, zone_at, 30, &mut out);

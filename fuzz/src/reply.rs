@@ -1,8 +1,10 @@
-//! What a client gets of an upstream's answer: [`Entry::new`], then [`Entry::write`] or [`Entry::write_stale`].
+//! What a client gets of an upstream's answer: [`Entry::new`], then [`Entry::write`] or
+//! [`Entry::write_stale`].
 //!
-//! The input: [`Client`] in sixteen bytes, then the answer, as bytes or as what [`crate::message::Answer`] and a
-//! few changes make of it. Two opinions on the patched answer: record by record with [`crate::walk`], where data must be the
-//! same, with names written whole; and hickory-proto's. Addresses of one name may begin with any of them.
+//! The input: [`Client`] in sixteen bytes, then the answer, as bytes or as what [`crate::message::Answer`]
+//! and a few changes make of it. Two opinions on the patched answer: record by record with [`crate::walk`],
+//! where data must be the same, with names written whole; and hickory-proto's. Addresses of one name may
+//! begin with any of them.
 
 use std::time::{Duration, Instant};
 
@@ -24,12 +26,12 @@ const TC: u16 = 0x0200;
 const RD_AND_CD: u16 = 0x0110;
 const OPT_LENGTH: usize = 11;
 
-/// The TTL of an answer that is given after its end (RFC 8767 section 4), and the length of the extended error that
-/// says so (RFC 8914 section 2).
+/// The TTL of an answer that is given after its end (RFC 8767 section 4), and the length of the extended
+/// error that says so (RFC 8914 section 2).
 const STALE_TTL: u32 = 30;
 const ERROR_LENGTH: usize = 6;
 
-/// Who asks, when, and what may be kept.
+/// The client, the time of its query, and the limits of the cache.
 struct Client<'a> {
     query: Query<'a>,
     limit: usize,
@@ -119,7 +121,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// What must come out.
+/// The expected answer.
 struct Expected<'a> {
     original: &'a [u8],
     walk: &'a Walk,
@@ -146,8 +148,8 @@ impl<'a> Expected<'a> {
         if !client.query.flags.has(AD) && client.query.edns.is_none_or(|edns| !edns.dnssec_ok) {
             flags &= !AD;
         }
-        // The upper bits of the RCODE (RFC 6891 section 6.1.3) concern our own hop; the lower ones alone would be
-        // another code.
+        // The upper bits of the RCODE (RFC 6891 section 6.1.3) concern our own hop; the lower ones alone
+        // would be another code.
         let opt = walk.records.iter().find(|record| record.kind == OPT);
         if opt.is_some_and(|record| record.ttl >> 24 != 0) {
             flags = flags & !0xf | 2;
@@ -198,7 +200,7 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// What is left out is at the end, and TC says so where it must.
+    /// Only records at the end are left out, and TC is set where it must be.
     fn is_truncated_rightly(&self, flags: u16, found: &[(walk::Record, u32)]) {
         let count = |records: &[(walk::Record, u32)], section| {
             records.iter().filter(|(record, _)| record.section == section).count()
@@ -243,8 +245,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether the names in the original's data stay the same when the header and the TTLs change. A pointer into
-    /// those reads as whatever stands there; changed bytes have such pointers, servers do not.
+    /// Whether the names in the original's data stay the same when the header and the TTLs change. A pointer
+    /// into those reads as whatever stands there; changed bytes have such pointers, servers do not.
     fn is_stable(&self) -> bool {
         let data = self.walk.records.iter().flat_map(|record| self.original[record.rdata.clone()].windows(2));
         let into_header = data.clone().any(|pair| pair[0] == 0xc0 && usize::from(pair[1]) < HEADER);
@@ -260,8 +262,8 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// The record as far as hickory-proto understands it. Of data that it does not, names may be compressed in another way;
-/// [`walk::plain`] compares those.
+/// The record as far as hickory-proto understands it. Of data that it does not, names may be compressed in
+/// another way; [`walk::plain`] compares those.
 fn known(record: &Record) -> Record {
     let mut record = record.clone();
     if let RData::Unknown { code, .. } = record.data
@@ -275,8 +277,8 @@ fn known(record: &Record) -> Record {
 /// Kind, class, TTL, and owner and data without compression.
 type Plain = (u16, u16, u32, Option<(Vec<u8>, Vec<u8>)>);
 
-/// Whether what was found are the first of what is expected, where the members of one run may begin with any of them, or, unless
-/// it is one run for certain, be in any order.
+/// Whether what was found are the first of what is expected, where the members of one run may begin with any
+/// of them, or, unless it is one run for certain, be in any order.
 fn is_beginning<T: PartialEq + Clone>(
     mut found: &[T],
     mut expected: &[T],

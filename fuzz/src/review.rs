@@ -1,8 +1,8 @@
-//! What becomes of the body of a review: [`admission::review`], which reads only the fields that it needs, in a bounded
+//! The body of a review: [`admission::review`], which reads only the fields that it needs, in a limited
 //! amount of memory.
 //!
-//! The second opinion is serde_json's whole tree: the same is decided about it, with the same patch. Whatever the bytes are, the
-//! answer allows the pod, and no more memory was taken than was set aside.
+//! The second implementation is serde_json's whole tree: it leads to the same decision and to the same patch.
+//! For any bytes, the answer allows the pod, and the webhook allocates no more memory than its limit.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,6 +1,6 @@
-//! What clients get in the course of time: a [`Resolver`] with its cache before an upstream that changes its mind, fails, and
-//! is silent, with the clock held still. The oracle: what a client gets is what the upstream said last to that very question,
-//! or that there is no such name, when it said so to the question for A.
+//! What clients get in the course of time: a [`Resolver`] with its cache before an upstream that changes its
+//! mind, fails, and is silent, with the clock held still. The oracle: what a client gets is what the upstream
+//! said last to that very question, or that there is no such name, when it said so to the question for A.
 //!
 //! The input is a list of [`Act`]s, three bytes each.
 
@@ -114,9 +114,10 @@ struct State {
     last_response: Option<Instant>,
     /// The last answer to each question.
     said: HashMap<Key, Statement>,
-    /// The answer before that: it holds until the exchange that brought the last one is over, which may wait for another one.
+    /// The answer before that: it holds until the exchange that brought the last one is over, which may wait
+    /// for another one.
     said_before: HashMap<Key, Statement>,
-    /// What was asked for in vain.
+    /// The queries that failed.
     failed: HashMap<Key, HashSet<u8>>,
 }
 

@@ -1,14 +1,14 @@
-//! What becomes of the texts that people give for settings: [`read`], which the webhook calls for annotations and the sidecar for
-//! its environment.
+//! The texts that users give for settings: [`read`], which the webhook calls for annotations and the sidecar
+//! for its environment.
 //!
-//! The input is lines of `NAME=TEXT`. What must hold:
+//! The input is lines of `NAME=TEXT`. These rules must hold:
 //!
-//! - What was accepted, written for the sidecar, reads as the same settings and without a mistake: no pod gets a sidecar that
-//!   refuses to start.
+//! - The accepted settings, written for the sidecar, read as the same settings and without a mistake: no pod
+//!   gets a sidecar that refuses to start.
 //! - Every mistake names who gave what, in few words.
-//! - The second opinion about forward zones is their parts, each read alone: the whole is good when each is and none has the zone of
-//!   one before it, and otherwise exactly the bad ones are named. And the sidecar asks a zone's servers for its names, and cluster
-//!   DNS for those of the cluster.
+//! - The second implementation of forward zones reads each part alone. The whole is valid when each part is
+//!   valid and none has the zone of an earlier one; otherwise exactly the invalid ones are named. And the
+//!   sidecar asks a zone's servers for its names, and cluster DNS for those of the cluster.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,8 @@ use podlocal_settings::{Settings, write};
 use podlocal_sidecar::forward::ForwardZones;
 use podlocal_sidecar::wire::{self, NameText};
 
-/// How long a mistake may be that is shown to people, in bytes: two texts of 64 characters, each of which may be escaped, and a name.
+/// How long a mistake may be that is shown to people, in bytes: two texts of 64 characters, each of which may
+/// be escaped, and a name.
 const LONGEST_MISTAKE: usize = 1800;
 
 /// The most zones, and the most servers of each.

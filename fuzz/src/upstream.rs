@@ -1,7 +1,7 @@
 //! What an upstream sends, and whether it answers our question: [`Question::judge`].
 //!
-//! The input: a byte of switches, two of tampering (where in the question, with what), then the message, as bytes
-//! or as an [`Answer`] and what is changed in it.
+//! The input: a byte of switches, two of tampering (where in the question, with what), then the message, as
+//! bytes or as an [`Answer`] and what is changed in it.
 
 use arbitrary::{Arbitrary, Unstructured};
 use podlocal_sidecar::query::Query;
@@ -13,7 +13,7 @@ use crate::message::Answer;
 use crate::walk::{self, HEADER};
 use crate::{bare_query, decode, question, respell, same_question, word};
 
-/// What is asked when the message has no question that we could have asked.
+/// The question, if the message has none that the sidecar could have asked.
 const USUAL: &[u8] = b"\x03api\x07example\x03com\x00\x00\x01\x00\x01";
 
 /// Takes the input apart, asks the question, and judges the message.

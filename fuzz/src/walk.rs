@@ -1,4 +1,5 @@
-//! A second walker of messages, written apart from the sidecar's: it allocates, and knows only where things stand.
+//! A second walker of messages, written apart from the sidecar's: it allocates, and knows only where things
+//! stand.
 
 use std::ops::Range;
 
@@ -38,7 +39,8 @@ pub struct Record {
     pub rdata: Range<usize>,
 }
 
-/// The places in a message; `None` when it is cut off or has not one question. Names are passed over, not read.
+/// The places in a message; `None` when it is cut off or has not one question. Names are passed over, not
+/// read.
 pub fn walk(bytes: &[u8]) -> Option<Walk> {
     if bytes.len() < HEADER || word(bytes, 4) != 1 {
         return None;
@@ -91,7 +93,8 @@ pub fn options(mut data: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(options)
 }
 
-/// Whether a question's name has its labels in place: the first byte above 63 is a pointer, or no label at all.
+/// Whether a question's name has its labels in place: the first byte above 63 is a pointer, or no label at
+/// all.
 pub fn question_is_plain(bytes: &[u8]) -> bool {
     let mut at = HEADER;
     while let Some(length) = bytes.get(at) {
@@ -110,7 +113,7 @@ pub fn points_into_header(bytes: &[u8], at: usize) -> bool {
     leads_to(bytes, at, |place| place < HEADER)
 }
 
-/// Whether the name at `at` is led into a TTL, which is not the same for ever.
+/// Whether the name at `at` has a pointer into a TTL, which does not stay the same.
 pub fn points_into_ttl(bytes: &[u8], at: usize, records: &[Record]) -> bool {
     // A pointer may begin before it.
     let is_ttl =
@@ -151,8 +154,8 @@ pub fn has_names(kind: u16) -> bool {
     form(kind).2 > 0
 }
 
-/// A record's name without compression, and its data with the names of known types written whole; `None` when one of them
-/// never ends.
+/// A record's name without compression, and its data with the names of known types written whole; `None` when
+/// one of them never ends.
 pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
     let (fixed, strings, names) = form(record.kind);
     let mut at = record.rdata.start + fixed;

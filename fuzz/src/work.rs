@@ -1,8 +1,8 @@
 //! How much work a message makes: from [`Question::judge`] to the answers that clients get, counted in steps
 //! ([`podlocal_sidecar::wire::work`]) and held against the bytes of the message.
 //!
-//! The input: three bytes that say how the rest is repeated, then a question's name ([`USUAL`] where there is none) and records.
-//! A fuzzer makes short inputs; what is dear is the same thing a thousand times.
+//! The input: three bytes that say how the rest is repeated, then a question's name ([`USUAL`] where there is
+//! none) and records. A fuzzer makes short inputs; what is dear is the same thing a thousand times.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use podlocal_sidecar::wire::{self, Flags};
 use crate::bare_query;
 use crate::walk::HEADER;
 
-/// What is asked.
+/// The question of each query.
 const USUAL: &[u8] = b"\x03api\x07example\x03com\x00\x00\x01\x00\x01";
 
 /// The bound: from the datagram to the answers of two clients.

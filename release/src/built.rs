@@ -11,9 +11,10 @@ struct Artifact {
     filenames: Vec<String>,
 }
 
-/// The crates of registries that were compiled for the target of `contents`, and are not in it; `name version` each.
-/// `messages` are the lines of `cargo build --message-format json`. What is compiled for this machine, procedural macros
-/// and build scripts, lies in a folder that is not named after the target.
+/// The crates of registries that were compiled for the target of `contents`, and are not in it; `name
+/// version` each. `messages` are the lines of `cargo build --message-format json`. The crates that are
+/// compiled for this machine, procedural macros and build scripts, lie in a folder that is not named after
+/// the target.
 pub(crate) fn unlisted(messages: &str, contents: &Contents) -> Vec<String> {
     let place = format!("/{}/", contents.target);
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());

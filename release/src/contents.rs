@@ -1,8 +1,9 @@
-//! What is in a program: the crates that are linked into it, the standard library, the C library.
+//! The contents of a program: the crates that are linked into it, the standard library, the C library.
 //!
-//! Which crates, `cargo tree` tells, which resolves features for that package alone, as `cargo build --package` does;
-//! `cargo metadata` knows features of the whole workspace only, and would put the webhook's TLS into the sidecar.
-//! Procedural macros and build scripts run where the program is built and are not in it.
+//! Which crates, `cargo tree` tells, which resolves features for that package alone, as `cargo build
+//! --package` does; `cargo metadata` knows features of the whole workspace only, and would put the webhook's
+//! TLS into the sidecar. Procedural macros and build scripts run where the program is built and are not in
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 /// A crate, by its name and version.
 pub(crate) type Id = (String, String);
 
-/// What is in a program.
+/// The contents of a program.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// The program's own package.
@@ -52,7 +53,7 @@ pub(crate) struct Crate {
     pub(crate) checksum: Option<String>,
 }
 
-/// What could not be found out.
+/// The reason for which the contents are unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("{program}: {reason}")]
@@ -64,7 +65,7 @@ pub(crate) enum Unreadable {
 }
 
 impl Contents {
-    /// What is in the program of that package, built for this machine.
+    /// The contents of the program of that package, built for this machine.
     pub(crate) fn of(package: &str) -> Result<Self, Unreadable> {
         let rustc = output(Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("-vV"))?;
         let [target, rust] = ["host: ", "release: "].map(|field| line_of(&rustc, field).to_owned());
@@ -135,8 +136,8 @@ struct Metadata {
     workspace_root: PathBuf,
 }
 
-/// The root and what each crate needs, from lines such as `2http v1.5.0` that begin with their depth. A crate that
-/// was printed before has none below it.
+/// The root and what each crate needs, from lines such as `2http v1.5.0` that begin with their depth. A crate
+/// that was printed before has none below it.
 fn edges(tree: &str) -> (Id, BTreeMap<Id, BTreeSet<Id>>) {
     let mut needs: BTreeMap<Id, BTreeSet<Id>> = BTreeMap::new();
     let mut above: Vec<Id> = Vec::new();
@@ -169,7 +170,7 @@ fn checksums_of(lock: &str) -> BTreeMap<Id, String> {
     packages.collect()
 }
 
-/// What stands behind `field` in the line that begins with it.
+/// The text behind `field` in the line that begins with it.
 fn line_of<'text>(text: &'text str, field: &str) -> &'text str {
     text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().trim()
 }

@@ -1,4 +1,4 @@
-//! What is in a program, as a text: every crate with its licence, and every licence in full.
+//! The contents of a program, as a text: every crate with its licence, and every licence in full.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,7 +10,8 @@ use crate::contents::{Contents, Crate, Id};
 /// The beginnings of the names of files that hold a licence or a notice, in lower case.
 const FILES: &[&str] = &["license", "licence", "copying", "copyright", "notice", "unlicense"];
 
-/// The licence whose text is ours, too, and is the same for everybody: a crate that ships no text of its own may have it.
+/// The licence whose text is ours, too, and is the same for every project: a crate that ships no text of its
+/// own may have it.
 const OURS: &str = "Apache-2.0";
 
 /// Of the C library.
@@ -100,7 +101,8 @@ fn tidy(text: &str) -> String {
     lines.join("\n").trim_end().to_owned()
 }
 
-/// The texts in a crate's sources, those of what it has taken over from others included, in the order of their paths.
+/// The texts in a crate's sources, those of what it has taken over from others included, in the order of
+/// their paths.
 fn in_sources(of: &Crate) -> Vec<String> {
     let mut found = BTreeMap::new();
     let named = of.license_file.as_ref().map(|file| of.folder().join(file));

@@ -1,11 +1,11 @@
-//! What is in a program, as a CycloneDX 1.5 bill of materials (<https://cyclonedx.org/docs/1.5/json/>).
+//! The contents of a program, as a CycloneDX 1.5 bill of materials (<https://cyclonedx.org/docs/1.5/json/>).
 
 use serde_json::{Value, json};
 
 use crate::contents::{Contents, Crate, Id};
 
-/// The document. It has no serial number and no time, both of which the specification leaves open: the same program
-/// has the same document.
+/// The document. It has no serial number and no time, both of which the specification leaves open: the same
+/// program has the same document.
 pub(crate) fn json(contents: &Contents) -> String {
     let (root, others): (Vec<_>, Vec<_>) = contents.crates.iter().partition(|(id, _)| **id == contents.root);
     let mut components: Vec<_> = others.into_iter().map(|(id, of)| component(id, of, "library")).collect();
@@ -65,7 +65,8 @@ fn runtime(contents: &Contents) -> [Value; 2] {
     ]
 }
 
-/// The package URL. A crate of this workspace is on no registry, where one of its name could be anybody's.
+/// The package URL. A crate of this workspace is on no registry, where a crate of that name could have
+/// another owner.
 fn purl((name, version): &Id, of: &Crate) -> String {
     match (&of.source, &of.repository) {
         (None, Some(repository)) if repository.starts_with("https://github.com/") => {

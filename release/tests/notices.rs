@@ -1,4 +1,4 @@
-//! What goes with the programs: complete, exact, and the same wherever it is written.
+//! The notices that go with the programs: complete, exact, and the same wherever it is written.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +50,8 @@ fn every_crate_of_the_sbom_has_its_licence_in_the_text_and_its_checksum() {
     }
 }
 
-/// Features are those of the program alone: with those of the workspace the sidecar would have HTTP/2 and TLS.
+/// Features are those of the program alone: with those of the workspace the sidecar would have HTTP/2 and
+/// TLS.
 #[test]
 fn an_sbom_has_what_is_in_the_program_and_nothing_else() {
     let (sbom, _) = written("podlocal-sidecar");

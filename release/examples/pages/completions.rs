@@ -1,4 +1,5 @@
-//! Completions: a program as clap knows programs, from which `clap_complete` writes the scripts of all shells.
+//! Completions: a program as clap knows programs, from which `clap_complete` writes the scripts of all
+//! shells.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
@@ -9,8 +10,8 @@ use podlocal_settings::program::{self, Program, Row};
 pub(crate) fn script(program: &Program, shell: Shell) -> String {
     let mut script = Vec::new();
     generate(shell, &mut command(program), program.name, &mut script);
-    // clap_complete escapes the hyphen of a program's name in two ways, so that bash offers nothing behind a command
-    // (https://github.com/clap-rs/clap/issues/6421); once that is mended this replaces nothing.
+    // clap_complete escapes the hyphen of a program's name in two ways, so that bash offers nothing behind a
+    // command (https://github.com/clap-rs/clap/issues/6421); once that is mended this replaces nothing.
     let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| program.name.replace('-', hyphen) + "__subcmd__");
     String::from_utf8_lossy(&script).replace(&wrong, &right)
 }
@@ -65,7 +66,7 @@ fn argument(word: &str) -> Arg {
     Arg::new(bare).value_hint(ValueHint::Other).required(!word.starts_with('['))
 }
 
-/// What stands beside a flag in a menu is short.
+/// A menu has room for a short text beside a flag.
 fn first_sentence(sentence: &str) -> String {
     sentence.split_inclusive(". ").next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned()
 }

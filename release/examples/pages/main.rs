@@ -1,8 +1,9 @@
 //! Writes the man pages and the completions of both programs, from the tables that their `--help` is made of:
 //! `cargo run -p podlocal-release --example pages -- DIRECTORY [DATE]`.
 //!
-//! What is written lies as below `/usr/local`; the date, such as 2026-01-31, is the one on the man pages. A generator
-//! apart, and not a command of the programs: nobody completes anything inside a pod, and every node would pull it.
+//! The files lie as below `/usr/local`; the date, such as 2026-01-31, is the one on the man pages. A
+//! generator apart, and not a command of the programs: nobody completes anything inside a pod, and every node
+//! would pull it.
 
 use std::path::Path;
 use std::process::ExitCode;
