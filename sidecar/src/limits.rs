@@ -1,6 +1,6 @@
 //! Every bound that is not a setting, in one place, each with its reason. What goes over a bound is answered
 //! or closed at once and counted (`podlocal_dns_limits_reached_total`, [`crate::metrics::Limit`]; the retry budget in
-//! `podlocal_dns_upstream_budget_exhausted_total`); nothing waits in a queue that could grow.
+//! `podlocal_dns_upstream_retry_budget_exhausted_total`); nothing waits in a queue that could grow.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! What is counted. Labels are closed enums, each value present at zero from the start, or addresses and forward zones of the
-//! settings; none comes from a packet or a pod.
+//! The metrics of the sidecar. Label values are variants of enums, each present at zero from the start, or addresses and
+//! forward zones of the settings; none comes from a packet or a pod.
 //!
-//! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows. The page is in
-//! Prometheus' text format 0.0.4, which everything that scrapes reads, and `promtool check metrics` checks.
+//! Names follow <https://prometheus.io/docs/practices/naming/>: base units, and `_total` for counters. The page is in
+//! Prometheus' text format 0.0.4, which every scraper reads and `promtool check metrics` checks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,38 +27,38 @@ use count::Count;
 pub use labels::*;
 pub use sums::Sums;
 
-/// Handles to every metric; cheap to clone, and to count with: no look-up of a label on the way of a query.
+/// Handles to every metric. They are cheap to clone, and counting looks up no label while a query is answered.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     queries: [Count; 2],
     outcomes: [Count; Outcome::COUNT],
-    assists: [Count; Assist::COUNT],
+    background_queries: [Count; BackgroundQuery::COUNT],
     limits: [Count; Limit::COUNT],
-    exchanges: [[Count; ExchangeResult::COUNT]; 2],
-    exchange_duration: Histogram,
+    attempts: [[Count; AttemptResult::COUNT]; 2],
+    attempt_duration: Histogram,
     responses: [[Count; ResponseCode::COUNT]; 2],
     wait_duration: Histogram,
-    hedges: Count,
+    retransmissions: Count,
     budget_exhausted: Count,
-    probes: Count,
+    health_checks: Count,
     loops: Count,
-    unwanted: [Count; 4],
-    doubted: Count,
-    tier_left: [Count; 3],
+    unwanted_replies: [Count; 4],
+    spoofing_suspected: Count,
+    fallbacks: [Count; 3],
     upstream_connections: [Count; 2],
     panics: Count,
 }
 
 impl Metrics {
-    /// Every series at zero, and the registry that shows them, under the prefix of all our names.
+    /// Every series at zero, and the registry that prints them with the prefix `podlocal_dns_`.
     pub fn new() -> (Self, Registry) {
         let queries = Family::default();
         let outcomes = Family::default();
-        let exchanges = Family::default();
-        let assists = Family::default();
+        let attempts = Family::default();
+        let background_queries = Family::default();
         let limits = Family::default();
         let connections = Family::default();
-        let left = Family::default();
+        let fallbacks = Family::default();
         let responses = Family::default();
         let unwanted = Family::default();
         let metrics = Self {
@@ -66,51 +66,62 @@ impl Metrics {
                 .map(|transport| queries.get_or_create_owned(&[("transport", transport.name())])),
             outcomes: Outcome::ALL
                 .map(|outcome| outcomes.get_or_create_owned(&[("outcome", outcome.name())])),
-            exchanges: Transport::ALL.map(|transport| {
-                ExchangeResult::ALL.map(|result| {
-                    exchanges
+            attempts: Transport::ALL.map(|transport| {
+                AttemptResult::ALL.map(|result| {
+                    attempts
                         .get_or_create_owned(&[("transport", transport.name()), ("result", result.name())])
                 })
             }),
-            exchange_duration: Histogram::new(EXCHANGE_SECONDS),
+            attempt_duration: Histogram::new(ATTEMPT_SECONDS),
             responses: Server::ALL.map(|server| {
                 ResponseCode::ALL.map(|rcode| {
                     responses.get_or_create_owned(&[("server", server.name()), ("rcode", rcode.name())])
                 })
             }),
             wait_duration: Histogram::new(WAIT_SECONDS),
-            assists: Assist::ALL.map(|assist| assists.get_or_create_owned(&[("assist", assist.name())])),
+            background_queries: BackgroundQuery::ALL
+                .map(|reason| background_queries.get_or_create_owned(&[("reason", reason.name())])),
             limits: Limit::ALL.map(|limit| limits.get_or_create_owned(&[("limit", limit.name())])),
-            hedges: Count::default(),
+            retransmissions: Count::default(),
             budget_exhausted: Count::default(),
-            probes: Count::default(),
+            health_checks: Count::default(),
             loops: Count::default(),
-            unwanted: Unwanted::ALL.map(|reason| unwanted.get_or_create_owned(&[("reason", reason.name())])),
-            doubted: Count::default(),
-            tier_left: Left::ALL.map(|reason| left.get_or_create_owned(&[("reason", reason.name())])),
+            unwanted_replies: Unwanted::ALL
+                .map(|reason| unwanted.get_or_create_owned(&[("reason", reason.name())])),
+            spoofing_suspected: Count::default(),
+            fallbacks: FallbackReason::ALL
+                .map(|reason| fallbacks.get_or_create_owned(&[("reason", reason.name())])),
             upstream_connections: Origin::ALL
                 .map(|origin| connections.get_or_create_owned(&[("origin", origin.name())])),
             panics: Count::default(),
         };
         let mut registry = Registry::with_prefix("podlocal_dns");
-        registry.register("queries_total", "Messages from clients", queries);
-        registry.register("outcomes_total", "How messages from clients ended", outcomes);
-        let help = "Time that a client waited whose answer was not known at once, SERVFAIL included";
-        registry.register("wait_duration_seconds", help, metrics.wait_duration.clone());
-        let help = "Attempts to ask an upstream, by how they ended";
-        registry.register("upstream_exchanges_total", help, exchanges);
-        let help = "Time of an attempt to ask an upstream that was not overtaken";
-        registry.register("upstream_exchange_duration_seconds", help, metrics.exchange_duration.clone());
-        let help = "Responses of the shared tier and of the upstream, by what they say";
+        registry.register("queries_total", "Messages received from clients", queries);
+        registry.register("query_outcomes_total", "Messages received from clients, by outcome", outcomes);
+        let help = "Time that clients waited for answers that were not in the cache, SERVFAIL included";
+        registry.register("query_wait_duration_seconds", help, metrics.wait_duration.clone());
+        let help = "Attempts to get an answer from the shared tier or the upstream, by result";
+        registry.register("upstream_attempts_total", help, attempts);
+        let help = "Time from the transmission to the end of an attempt, without superseded attempts";
+        registry.register("upstream_attempt_duration_seconds", help, metrics.attempt_duration.clone());
+        let help = "Responses of the shared tier and of the upstream, by RCODE";
         registry.register("upstream_responses_total", help, responses);
         metrics.register_upstream(&mut registry, connections);
-        let help = "Replies from the address of an upstream that answer no question of ours";
+        let help = "Replies from the address of an upstream that match no query in flight, by mismatch";
         registry.register("upstream_unwanted_replies_total", help, unwanted);
-        let help = "Exchanges that left the shared tier for the next server";
-        registry.register("tier_left_total", help, left);
-        registry.register("assists_total", "What the proxy did of its own accord", assists);
-        registry.register("limits_reached_total", "How often a bound was full", limits);
-        registry.register("panics_total", "Panics that were survived", metrics.panics.clone());
+        let help = "Exchanges that fell back from a server of the shared tier to the next server";
+        registry.register("shared_tier_fallbacks_total", help, fallbacks);
+        registry.register(
+            "background_queries_total",
+            "Searches and queries that the sidecar starts in addition to the queries of clients",
+            background_queries,
+        );
+        registry.register("limits_reached_total", "Times that a limit was reached", limits);
+        registry.register(
+            "panics_total",
+            "Panics of tasks, after which the process continued",
+            metrics.panics.clone(),
+        );
         (metrics, registry)
     }
 
@@ -120,36 +131,44 @@ impl Metrics {
         connections: Family<[(&'static str, &'static str); 1], Count>,
     ) {
         let counters = [
-            ("upstream_hedges_total", "Transmissions of a question after its first", &self.hedges),
             (
-                "upstream_budget_exhausted_total",
-                "Attempts that were not made because the retry budget was empty",
+                "upstream_retransmissions_total",
+                "Transmissions of a query after its first one",
+                &self.retransmissions,
+            ),
+            (
+                "upstream_retry_budget_exhausted_total",
+                "Retries that were not sent because the retry budget was empty",
                 &self.budget_exhausted,
             ),
-            ("upstream_probes_total", "Questions by which the shared tier is checked", &self.probes),
+            ("shared_tier_health_checks_total", "Health checks of the shared tier", &self.health_checks),
             (
                 "upstream_loops_total",
-                "Queries of our own that came back: an upstream leads here",
+                "Own upstream queries that came back to this process: the upstream leads back to it",
                 &self.loops,
             ),
             (
-                "upstream_doubted_total",
-                "Questions that went on over TCP because somebody seems to forge answers",
-                &self.doubted,
+                "upstream_spoofing_suspected_total",
+                "Queries that were sent again over TCP because a reply looked forged",
+                &self.spoofing_suspected,
             ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
-        let help = "TCP connections that questions to an upstream were sent over";
+        let help = "TCP connections over which queries were sent upstream, by origin";
         registry.register("upstream_tcp_connections_total", help, connections);
     }
 
-    /// Tells the version, and as what the program runs.
+    /// Registers the metric that has the version and the role as labels.
     pub fn register_build(registry: &mut Registry, role: Role) {
         let build = Family::<_, Gauge>::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION")), ("role", role.name())]).set(1);
-        registry.register("build_info", "What runs here: the program's version, and its role", build);
+        registry.register(
+            "build_info",
+            "Always 1; the labels are the version and the role of the program",
+            build,
+        );
     }
 
     /// Counts a message from a client, which must be followed by exactly one [`Metrics::outcome`].
@@ -157,109 +176,109 @@ impl Metrics {
         self.queries[transport as usize].inc();
     }
 
-    /// Counts how a message from a client ended.
+    /// Counts the outcome of a message from a client.
     pub fn outcome(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].inc();
     }
 
-    /// Counts an exchange with an upstream. One that was overtaken has no duration: it was broken off.
-    pub fn exchange(&self, transport: Transport, result: ExchangeResult, took: Duration) {
-        self.exchanges[transport as usize][result as usize].inc();
-        if result != ExchangeResult::Overtaken {
-            self.exchange_duration.observe(took.as_secs_f64());
+    /// Counts an attempt. A superseded one is cancelled, so its duration says nothing and is not observed.
+    pub fn attempt(&self, transport: Transport, result: AttemptResult, took: Duration) {
+        self.attempts[transport as usize][result as usize].inc();
+        if result != AttemptResult::Superseded {
+            self.attempt_duration.observe(took.as_secs_f64());
         }
     }
 
-    /// Counts a response, of whatever kind.
+    /// Counts a response, whatever its RCODE is.
     pub fn response(&self, server: Server, rcode: ResponseCode) {
         self.responses[server as usize][rcode as usize].inc();
     }
 
-    /// Notes how long a client has waited for an answer that was not known at once.
+    /// Observes how long a client has waited for an answer that was not in the cache.
     pub fn waited(&self, time: Duration) {
         self.wait_duration.observe(time.as_secs_f64());
     }
 
-    /// Counts an attempt beyond an exchange's first.
-    pub fn hedged(&self) {
-        self.hedges.inc();
+    /// Counts an attempt after the first one of an exchange.
+    pub fn retransmitted(&self) {
+        self.retransmissions.inc();
     }
 
-    /// Counts an attempt that was not made because the retry budget was empty.
+    /// Counts a retry that was not sent because the retry budget was empty.
     pub fn budget_exhausted(&self) {
         self.budget_exhausted.inc();
     }
 
-    /// Counts a probe of an upstream.
-    pub fn probed(&self) {
-        self.probes.inc();
+    /// Counts a health check of a server of the shared tier.
+    pub fn health_checked(&self) {
+        self.health_checks.inc();
     }
 
-    /// Counts a query of our own that came back.
+    /// Counts an upstream query of this process that came back to it.
     pub fn looped(&self) {
         self.loops.inc();
     }
 
-    /// Counts a reply that answers no question of ours.
+    /// Counts a reply that matches no query in flight.
     pub fn unwanted_reply(&self, reason: Unwanted) {
-        self.unwanted[reason as usize].inc();
+        self.unwanted_replies[reason as usize].inc();
     }
 
-    /// Counts a question that goes on over TCP because of one.
-    pub fn doubted(&self) {
-        self.doubted.inc();
+    /// Counts a query that is sent again over TCP because of such a reply.
+    pub fn spoofing_suspected(&self) {
+        self.spoofing_suspected.inc();
     }
 
-    /// Counts an exchange that left a server of the shared tier for the next one.
-    pub fn tier_left(&self, reason: Left) {
-        self.tier_left[reason as usize].inc();
+    /// Counts an exchange that fell back from a server of the shared tier to the next one.
+    pub fn fell_back(&self, reason: FallbackReason) {
+        self.fallbacks[reason as usize].inc();
     }
 
-    /// Counts a TCP connection that a question to an upstream was sent over.
+    /// Counts a TCP connection over which a query was sent upstream.
     pub fn upstream_connection(&self, origin: Origin) {
         self.upstream_connections[origin as usize].inc();
     }
 
-    /// Counts something that the proxy does of its own accord.
-    pub fn assist(&self, assist: Assist) {
-        self.assists[assist as usize].inc();
+    /// Counts a search or a query that no client has sent.
+    pub fn background_query(&self, reason: BackgroundQuery) {
+        self.background_queries[reason as usize].inc();
     }
 
-    /// Counts that a bound was full.
+    /// Counts that a limit was reached.
     pub fn limit_reached(&self, limit: Limit) {
         self.limits[limit as usize].inc();
     }
 
-    /// Counts a panic that was survived.
+    /// Counts a panic after which the process continued.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 }
 
-/// The bounds of the histogram: from a fast cluster DNS to our deadline.
-const EXCHANGE_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 4.0];
+/// The buckets of the histogram of attempts: from a fast cluster DNS to a very slow one.
+const ATTEMPT_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 4.0];
 
-/// The bounds of the histogram of waits: 0.1 s is where a lost question is sent again, 0.4 s where an expired answer is given,
-/// 5 s where glibc has given up.
+/// The buckets of the histogram of waits: a lost query is retransmitted after 0.1 s, an expired answer is sent after 0.4 s,
+/// and glibc times out after 5 s.
 const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.3, 0.5, 1.0, 2.0, 5.0];
 
-/// What is read when somebody looks, not kept up to date by every query.
+/// Values that a scrape reads where they are, instead of metrics that every query updates.
 pub trait Gauges: fmt::Debug + Send + Sync + 'static {
-    /// The values of now: name, help, number.
+    /// The gauges: name, help, value.
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)>;
 
-    /// The same of what only grows.
+    /// The counters: name, help, value.
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         Vec::new()
     }
 
-    /// The servers that are asked: the address, what it is, and whether it is asked in its turn.
+    /// The servers: the address, the label, and whether the server is healthy, so not ejected.
     fn servers(&self) -> Vec<(String, Server, bool)> {
         Vec::new()
     }
 }
 
-/// Shows gauges in a registry.
+/// Prints [`Gauges`] in a registry.
 #[derive(Debug)]
 pub struct Snapshot(pub Arc<dyn Gauges>);
 
@@ -274,17 +293,17 @@ impl Collector for Snapshot {
         if servers.is_empty() {
             return Ok(());
         }
-        let help = "Whether a server is asked in its turn: 0 while it fails and is asked last";
-        let mut family = encoder.encode_descriptor("upstream_up", help, None, MetricType::Gauge)?;
-        for (address, server, is_up) in servers {
+        let help = "1 while the server is healthy, 0 while it is ejected";
+        let mut family = encoder.encode_descriptor("upstream_healthy", help, None, MetricType::Gauge)?;
+        for (address, server, is_healthy) in servers {
             let labels = [("address", address.as_str()), ("server", server.name())];
-            shown(u64::from(is_up)).encode(family.encode_family(&labels)?)?;
+            shown(u64::from(is_healthy)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
 }
 
-/// A number as the page shows it.
+/// A value as a metric of the page.
 pub(crate) fn shown(value: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
@@ -295,31 +314,31 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     #[test]
-    fn every_series_is_there_at_zero_and_none_has_a_label_from_outside() {
+    fn every_series_starts_at_zero() {
         let (metrics, registry) = Metrics::new();
-        metrics.outcome(Outcome::Joined);
-        metrics.exchange(Transport::Tcp, ExchangeResult::Silent, Duration::from_secs(1));
+        metrics.outcome(Outcome::Coalesced);
+        metrics.attempt(Transport::Tcp, AttemptResult::Timeout, Duration::from_secs(1));
         let mut text = String::new();
         encode(&mut text, &registry).expect("encodes");
         for line in [
             "podlocal_dns_queries_total{transport=\"udp\"} 0",
-            "podlocal_dns_outcomes_total{outcome=\"joined\"} 1",
-            "podlocal_dns_outcomes_total{outcome=\"overload\"} 0",
-            "podlocal_dns_upstream_exchanges_total{transport=\"tcp\",result=\"silent\"} 1",
-            "podlocal_dns_upstream_exchange_duration_seconds_count 1",
+            "podlocal_dns_query_outcomes_total{outcome=\"coalesced\"} 1",
+            "podlocal_dns_query_outcomes_total{outcome=\"over_limit\"} 0",
+            "podlocal_dns_upstream_attempts_total{transport=\"tcp\",result=\"timeout\"} 1",
+            "podlocal_dns_upstream_attempt_duration_seconds_count 1",
             "podlocal_dns_limits_reached_total{limit=\"tcp_connections\"} 0",
-            "podlocal_dns_assists_total{assist=\"completion\"} 0",
-            "podlocal_dns_upstream_exchanges_total{transport=\"udp\",result=\"overtaken\"} 0",
+            "podlocal_dns_background_queries_total{reason=\"search_completion\"} 0",
+            "podlocal_dns_upstream_attempts_total{transport=\"udp\",result=\"superseded\"} 0",
             "podlocal_dns_upstream_tcp_connections_total{origin=\"reused\"} 0",
-            "podlocal_dns_upstream_hedges_total 0",
-            "podlocal_dns_upstream_budget_exhausted_total 0",
-            "podlocal_dns_upstream_probes_total 0",
+            "podlocal_dns_upstream_retransmissions_total 0",
+            "podlocal_dns_upstream_retry_budget_exhausted_total 0",
+            "podlocal_dns_shared_tier_health_checks_total 0",
             "podlocal_dns_upstream_loops_total 0",
             "podlocal_dns_upstream_unwanted_replies_total{reason=\"id\"} 0",
-            "podlocal_dns_upstream_doubted_total 0",
-            "podlocal_dns_tier_left_total{reason=\"silent\"} 0",
-            "podlocal_dns_upstream_responses_total{server=\"tier\",rcode=\"refused\"} 0",
-            "podlocal_dns_wait_duration_seconds_count 0",
+            "podlocal_dns_upstream_spoofing_suspected_total 0",
+            "podlocal_dns_shared_tier_fallbacks_total{reason=\"timeout\"} 0",
+            "podlocal_dns_upstream_responses_total{server=\"shared_tier\",rcode=\"refused\"} 0",
+            "podlocal_dns_query_wait_duration_seconds_count 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in:\n{text}");
         }

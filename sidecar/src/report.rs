@@ -21,7 +21,7 @@ pub struct Report {
     pub answers: Vec<Answer>,
     /// How many more there are.
     pub more_answers: usize,
-    /// How the query was counted: the label of `podlocal_dns_outcomes_total`.
+    /// How the query was counted: the label of `podlocal_dns_query_outcomes_total`.
     pub outcome: String,
     /// Who answered.
     pub by: By,
@@ -72,7 +72,7 @@ pub enum By {
         /// How long ago it came.
         age_s: u32,
         /// How long ago its life was over.
-        ended_s: u32,
+        expired_for_s: u32,
         /// Why it is given all the same.
         because: String,
     },
@@ -83,15 +83,15 @@ pub enum By {
         /// That name.
         name: String,
         /// Whether another client's walk through the list was waited for.
-        joined: bool,
+        is_coalesced: bool,
     },
     /// An answer that another question brought meanwhile.
-    Meanwhile {
+    ConcurrentQuery {
         /// Whether another client's question was waited for.
-        joined: bool,
+        is_coalesced: bool,
     },
     /// Nobody.
-    Nobody {
+    None {
         /// Why.
         because: String,
     },
@@ -122,17 +122,17 @@ pub struct Exchange {
     /// `udp` or `tcp`.
     pub transport: String,
     /// Whether that server is of the shared tier.
-    pub tier: bool,
+    pub is_shared_tier: bool,
     /// The forward zone whose server it is, if it is one.
     pub zone: Option<String>,
-    /// How its attempt ended: the label of `podlocal_dns_upstream_exchanges_total`, or `under_way`.
+    /// How its attempt ended: the label of `podlocal_dns_upstream_attempts_total`, or `in_flight`.
     pub result: String,
     /// How many attempts there were, at all servers.
     pub attempts: u32,
     /// From the first attempt to the end.
     pub took_us: u64,
     /// Whether it had been started for another client.
-    pub joined: bool,
+    pub is_coalesced: bool,
 }
 
 /// Something that was done for an answer.

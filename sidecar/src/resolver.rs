@@ -20,7 +20,7 @@ use crate::cache::key::Key;
 use crate::cache::lifetime::Limits;
 use crate::flight::Role;
 use crate::limits;
-use crate::metrics::{Assist, Gauges, Metrics, Outcome};
+use crate::metrics::{BackgroundQuery, Gauges, Metrics, Outcome};
 use crate::query::{Client, Query};
 use crate::reply;
 use crate::search::{Search, Verdict};
@@ -100,14 +100,14 @@ impl Resolution {
         let (outcome, rcode) = match self {
             Self::Fresh(entry, role) => {
                 entry.write(client, now(), limit, out);
-                return if *role == Role::Led { Outcome::Miss } else { Outcome::Joined };
+                return if *role == Role::Led { Outcome::Miss } else { Outcome::Coalesced };
             }
             Self::Stale(entry) => {
                 entry.write_stale(client, limit, out);
                 return Outcome::Stale;
             }
-            Self::Overload => (Outcome::Overload, Rcode::SERVFAIL),
-            Self::Failed(rcode) => (Outcome::Failed, *rcode),
+            Self::Overload => (Outcome::OverLimit, Rcode::SERVFAIL),
+            Self::Failed(rcode) => (Outcome::UpstreamFailed, *rcode),
         };
         reply::write_error(client, rcode, out);
         outcome
@@ -185,9 +185,9 @@ impl<U: Upstream> Resolver<U> {
             _ if self.is_loop(query) => Outcome::Loop,
             Some(zone_at) if !self.routes.cluster().upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
-                return Outcome::Probed;
+                return Outcome::HealthCheck;
             }
-            _ => Outcome::Probed,
+            _ => Outcome::HealthCheck,
         };
         reply::write_error(query, Rcode::SERVFAIL, out);
         outcome
@@ -331,7 +331,7 @@ impl<U: Upstream> Resolver<U> {
         if self.is_being_asked(key) || self.has_failed_lately(key) || !self.upstream(key).may_refresh() {
             return;
         }
-        self.metrics.assist(Assist::Refresh);
+        self.metrics.background_query(BackgroundQuery::Refresh);
         let (resolver, key) = (Arc::clone(self), Arc::new(key.clone()));
         tokio::spawn(async move {
             // The outcome is in the cache; a failure leaves what is there.
@@ -344,15 +344,15 @@ impl<U: Upstream + std::fmt::Debug> Gauges for Resolver<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
         let Load { entries, bytes, flights } = self.load();
         vec![
-            ("cache_entries", "Answers in the cache, fresh or not", entries as u64),
-            ("cache_bytes", "Memory that the answers take", bytes),
-            ("cache_limit_bytes", "Memory that the answers may take", self.cache.size()),
-            ("flights", "Questions under way to the upstream", flights as u64),
+            ("cache_entries", "Answers in the cache, fresh or expired", entries as u64),
+            ("cache_size_bytes", "Memory that the cached answers use", bytes),
+            ("cache_max_size_bytes", "Memory that the cached answers may use at most", self.cache.size()),
+            ("upstream_queries_in_flight", "Queries sent upstream that are not answered yet", flights as u64),
         ]
     }
 
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let help = "Answers that made room for others before their time";
+        let help = "Answers that were evicted from the cache to make room for others";
         vec![("cache_evictions_total", help, self.cache.evictions())]
     }
 }

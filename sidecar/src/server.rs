@@ -102,8 +102,8 @@ impl<U: Upstream> Service<U> {
     ) -> Step<'a> {
         self.metrics.query(transport);
         if !self.sources.are_answered(source, now) {
-            self.metrics.outcome(Outcome::Forbidden);
-            return Step::Silence(Outcome::Forbidden);
+            self.metrics.outcome(Outcome::SourceNotAllowed);
+            return Step::Silence(Outcome::SourceNotAllowed);
         }
         let query = match Query::parse(bytes) {
             Ok(query) => query,
@@ -111,13 +111,13 @@ impl<U: Upstream> Service<U> {
         };
         let client = query.client();
         if let Some(outcome) = self.resolver.hit(&query, now, self.limit(&client, transport), out) {
-            if outcome == Outcome::Probed && self.sources.is_silenced(source, now) {
-                self.end(&client, transport, Outcome::Flood);
-                return Step::Silence(Outcome::Flood);
+            if outcome == Outcome::HealthCheck && self.sources.is_silenced(source, now) {
+                self.end(&client, transport, Outcome::RateLimited);
+                return Step::Silence(Outcome::RateLimited);
             }
             let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER * bytes.len();
             if is_long && !self.sources.may_have_long_answer(source, now) {
-                return self.truncate(&query, Limit::LongAnswersPerSource, out);
+                return self.truncate(&query, Limit::LargeAnswersPerSource, out);
             }
             self.end(&client, transport, outcome);
             return Step::Answer(outcome);
@@ -132,10 +132,10 @@ impl<U: Upstream> Service<U> {
                 Err(Refused { limit, is_told }) => {
                     self.metrics.limit_reached(limit);
                     if !is_told {
-                        self.end(&client, transport, Outcome::Flood);
-                        return Step::Silence(Outcome::Flood);
+                        self.end(&client, transport, Outcome::RateLimited);
+                        return Step::Silence(Outcome::RateLimited);
                     }
-                    Outcome::Overload
+                    Outcome::OverLimit
                 }
             }
         };
@@ -198,11 +198,11 @@ impl<U: Upstream> Service<U> {
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {
         if reply::write_rejection(bytes, rejected, out) {
-            self.metrics.outcome(Outcome::Rejected);
-            Step::Answer(Outcome::Rejected)
+            self.metrics.outcome(Outcome::Invalid);
+            Step::Answer(Outcome::Invalid)
         } else {
-            self.metrics.outcome(Outcome::Dropped);
-            Step::Silence(Outcome::Dropped)
+            self.metrics.outcome(Outcome::NotAQuery);
+            Step::Silence(Outcome::NotAQuery)
         }
     }
 
@@ -233,7 +233,7 @@ impl<U: Upstream> Service<U> {
 
 impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
     fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
-        vec![("waiting", "Clients that wait for an answer", self.waiting() as u64)]
+        vec![("queries_waiting", "Queries of clients that wait for an answer", self.waiting() as u64)]
     }
 }
 
@@ -254,7 +254,7 @@ impl<'a, U: Upstream> Ending<'a, U> {
     fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) -> Outcome {
         let limit = self.service.limit(&self.client, self.transport);
         let outcome = match resolution.write(self.client, limit, out) {
-            Outcome::Miss if !is_first => Outcome::Joined,
+            Outcome::Miss if !is_first => Outcome::Coalesced,
             outcome => outcome,
         };
         self.is_counted = true;
@@ -266,7 +266,7 @@ impl<'a, U: Upstream> Ending<'a, U> {
 impl<U: Upstream> Drop for Ending<'_, U> {
     fn drop(&mut self) {
         if !self.is_counted {
-            self.service.end(&self.client, self.transport, Outcome::Failed);
+            self.service.end(&self.client, self.transport, Outcome::UpstreamFailed);
         }
     }
 }

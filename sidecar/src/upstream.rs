@@ -245,18 +245,22 @@ impl Gauges for Servers {
             servers.filter(|(_, is_ejected)| **is_ejected).count() as u64
         };
         vec![
-            ("upstream_stepped_back", "Upstreams that are asked last", ejected(false)),
-            ("tier_stepped_back", "Addresses of the shared tier that are asked last", ejected(true)),
-            ("upstream_down", "Whether no upstream is known to answer", u64::from(is_down)),
-            ("upstream_tcp_idle", "TCP connections to upstreams that wait for a question", idle as u64),
+            ("upstream_ejected_servers", "Servers of the upstream that are ejected", ejected(false)),
+            ("shared_tier_ejected_servers", "Servers of the shared tier that are ejected", ejected(true)),
+            (
+                "upstream_unavailable",
+                "1 while no upstream server is known to answer, else 0",
+                u64::from(is_down),
+            ),
+            ("upstream_tcp_idle_connections", "Idle TCP connections to upstream servers", idle as u64),
         ]
     }
 
     fn servers(&self) -> Vec<(String, Server, bool)> {
         let Inner { state, sockets, .. } = &*self.0;
-        let shown = |(index, (address, has_stepped_back)): (usize, (&SocketAddr, bool))| {
-            let server = if state.is_of_tier(index) { Server::Tier } else { Server::Upstream };
-            (address.to_string(), server, !has_stepped_back)
+        let shown = |(index, (address, is_ejected)): (usize, (&SocketAddr, bool))| {
+            let server = if state.is_of_tier(index) { Server::SharedTier } else { Server::Upstream };
+            (address.to_string(), server, !is_ejected)
         };
         sockets.addresses().iter().zip(state.ejected()).enumerate().map(shown).collect()
     }

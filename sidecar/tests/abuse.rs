@@ -51,8 +51,8 @@ async fn every_cut_and_every_flipped_bit_of_a_query_is_survived() {
         }
     }
     is_served(&proxy).await;
-    let rejected = proxy.metric("podlocal_dns_outcomes_total{outcome=\"rejected\"}").await;
-    let dropped = proxy.metric("podlocal_dns_outcomes_total{outcome=\"dropped\"}").await;
+    let rejected = proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"invalid\"}").await;
+    let dropped = proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"not_a_query\"}").await;
     assert!(rejected > 0 && dropped >= 12, "{rejected} rejected, {dropped} dropped");
 }
 

@@ -22,9 +22,9 @@ async fn the_second_question_is_answered_from_the_cache_by_udp_and_by_tcp() {
     assert_eq!(first.answers, third.answers);
     assert_eq!(second.queries[0].name().to_string(), "WWW.Example.");
     assert!(second.edns.is_some() && first.edns.is_none());
-    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"miss\"}").await, 1);
-    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"hit\"}").await, 2);
-    assert_eq!(proxy.metric("podlocal_dns_wait_duration_seconds_count").await, 1, "a hit is not timed");
+    assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"miss\"}").await, 1);
+    assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"hit\"}").await, 2);
+    assert_eq!(proxy.metric("podlocal_dns_query_wait_duration_seconds_count").await, 1, "a hit is not timed");
     let said =
         |rcode| format!("podlocal_dns_upstream_responses_total{{server=\"upstream\",rcode=\"{rcode}\"}}");
     assert_eq!([proxy.metric(&said("noerror")).await, proxy.metric(&said("servfail")).await], [1, 0]);
@@ -48,8 +48,8 @@ async fn two_hundred_identical_cold_queries_reach_the_upstream_once_and_all_are_
     let answers = clients.join_all().await;
     assert!(answers.iter().all(|answer| answer.answers.len() == 1));
     assert_eq!(upstream.asked(), 1);
-    let outcome = |name| format!("podlocal_dns_outcomes_total{{outcome=\"{name}\"}}");
-    let joined = proxy.metric(&outcome("joined")).await;
+    let outcome = |name| format!("podlocal_dns_query_outcomes_total{{outcome=\"{name}\"}}");
+    let joined = proxy.metric(&outcome("coalesced")).await;
     let hits = proxy.metric(&outcome("hit")).await;
     assert_eq!((joined + hits, proxy.metric(&outcome("miss")).await), (199, 1));
 }
@@ -76,7 +76,7 @@ async fn who_waits_for_the_same_answer_gets_it_with_an_id_a_spelling_and_a_size_
         assert_eq!((answer.edns.is_some(), answer.metadata.truncation), (edns.is_some(), edns.is_none()));
     }
     assert_eq!(upstream.asked(), 1);
-    assert_eq!(proxy.metric("podlocal_dns_waiting").await, 0);
+    assert_eq!(proxy.metric("podlocal_dns_queries_waiting").await, 0);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn who_asks_while_those_before_are_being_told_is_answered_too() {
         });
     }
     clients.join_all().await;
-    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 0);
+    assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"upstream_failed\"}").await, 0);
 }
 
 #[tokio::test]
@@ -112,8 +112,8 @@ async fn a_silent_upstream_fails_all_waiters_once_and_together() {
     // After 1, 3, 6.5, 10 and 13.5 s, each a little later by chance, until 15 s.
     let asked = upstream.asked();
     assert!((5..=6).contains(&asked), "{asked}: the transmissions of one flight, not those of each client");
-    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"failed\"}").await, 50);
-    let waited = |series| format!("podlocal_dns_wait_duration_seconds_{series}");
+    assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"upstream_failed\"}").await, 50);
+    let waited = |series| format!("podlocal_dns_query_wait_duration_seconds_{series}");
     assert_eq!(proxy.metric(&waited("count")).await, 50, "each of them, and by its own wait");
     assert_eq!(proxy.metric(&waited("bucket{le=\"2.0\"}")).await, 0);
 }

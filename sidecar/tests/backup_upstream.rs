@@ -76,7 +76,7 @@ async fn a_dead_cluster_dns_leaves_outside_names_to_the_backup_and_cluster_names
     );
     assert_eq!(service, (ResponseCode::ServFail, 0), "it may exist");
     assert_eq!((address, no_address), ((ResponseCode::NoError, 1), (ResponseCode::NoError, 0)));
-    let denials = "podlocal_dns_upstream_exchanges_total{transport=\"udp\",result=\"denial\"}";
+    let denials = "podlocal_dns_upstream_attempts_total{transport=\"udp\",result=\"negative_ignored\"}";
     assert_eq!(proxy.metric(denials).await, 1);
 }
 

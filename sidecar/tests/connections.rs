@@ -230,10 +230,10 @@ async fn clients_that_send_or_read_byte_by_byte_are_cut_off() {
         let mut byte = [0];
         is_reading = is_reading && reader.read_exact(&mut byte).await.is_ok();
         // What has arrived before the end can still be read; the rest of it at once.
-        if limit_reached(&proxy, "tcp_idle").await == 2 {
+        if limit_reached(&proxy, "tcp_idle_timeout").await == 2 {
             let _ = reader.read_to_end(&mut Vec::new()).await;
             is_reading = false;
         }
     }
-    assert_eq!(limit_reached(&proxy, "tcp_idle").await, 2);
+    assert_eq!(limit_reached(&proxy, "tcp_idle_timeout").await, 2);
 }

@@ -63,12 +63,12 @@ async fn becomes(proxy: &Proxy, series: &str, value: u64) {
 }
 
 fn exchanges(transport: &str, result: &str) -> String {
-    format!("podlocal_dns_upstream_exchanges_total{{transport=\"{transport}\",result=\"{result}\"}}")
+    format!("podlocal_dns_upstream_attempts_total{{transport=\"{transport}\",result=\"{result}\"}}")
 }
 
-const HEDGES: &str = "podlocal_dns_upstream_hedges_total";
-const STEPPED_BACK: &str = "podlocal_dns_upstream_stepped_back";
-const DOWN: &str = "podlocal_dns_upstream_down";
+const HEDGES: &str = "podlocal_dns_upstream_retransmissions_total";
+const STEPPED_BACK: &str = "podlocal_dns_upstream_ejected_servers";
+const DOWN: &str = "podlocal_dns_upstream_unavailable";
 const OPENED: &str = "podlocal_dns_upstream_tcp_connections_total{origin=\"opened\"}";
 const REUSED: &str = "podlocal_dns_upstream_tcp_connections_total{origin=\"reused\"}";
 
@@ -209,7 +209,7 @@ async fn by_tcp_alone_one_connection_serves_question_after_question() {
     let (opened, reused) = (proxy.metric(OPENED).await, proxy.metric(REUSED).await);
     assert!(opened <= 3 && opened + reused >= 10, "{opened} opened, {reused} reused");
     all_are_answered(&proxy, "many", 20).await;
-    assert!(proxy.metric("podlocal_dns_upstream_tcp_idle").await <= 8);
+    assert!(proxy.metric("podlocal_dns_upstream_tcp_idle_connections").await <= 8);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn a_thousand_types_of_one_name_are_eight_chances_and_addresses_are_answer
     };
     timeout(PATIENCE, all).await.expect("what is above the bound is answered immediately");
     assert_eq!(proxy.metric(TYPES_PER_NAME).await, 992);
-    assert_eq!(proxy.metric("podlocal_dns_flights").await, 8);
+    assert_eq!(proxy.metric("podlocal_dns_upstream_queries_in_flight").await, 8);
     for rtype in [RecordType::A, RecordType::AAAA] {
         let answer = ask(proxy.dns, &query("victim.example.", rtype, 1, None)).await;
         assert_eq!(answer.answers.len(), 1, "{rtype}");
@@ -96,7 +96,7 @@ async fn an_injected_nxdomain_for_an_odd_type_denies_no_address() {
     assert_eq!(ask(RecordType::A).await.answers.len(), 1);
 }
 
-const DOUBTED: &str = "podlocal_dns_upstream_doubted_total";
+const DOUBTED: &str = "podlocal_dns_upstream_spoofing_suspected_total";
 
 fn unwanted(reason: &str) -> String {
     format!("podlocal_dns_upstream_unwanted_replies_total{{reason=\"{reason}\"}}")

@@ -93,12 +93,12 @@ async fn names_of_a_zone_go_to_its_servers_and_others_to_cluster_dns() {
     assert_eq!(lab.asked(), ["a.lab.corp.example.", "lab.corp.example."]);
     assert_eq!(cluster.asked(), ["db.own.svc.cluster.local.", "notconsul."]);
     for (series, count) in [
-        ("forward_responses_total{zone=\"consul\",rcode=\"noerror\"}", 2),
-        ("forward_exchanges_total{zone=\"corp.example\",transport=\"udp\",result=\"answer\"}", 1),
-        ("forward_exchange_duration_seconds_count{zone=\"lab.corp.example\"}", 2),
+        ("forward_zone_responses_total{zone=\"consul\",rcode=\"noerror\"}", 2),
+        ("forward_zone_attempts_total{zone=\"corp.example\",transport=\"udp\",result=\"answer\"}", 1),
+        ("forward_zone_attempt_duration_seconds_count{zone=\"lab.corp.example\"}", 2),
         ("upstream_responses_total{server=\"upstream\",rcode=\"noerror\"}", 2),
         ("forward_down{zone=\"consul\"}", 0),
-        (&format!("forward_server_up{{zone=\"consul\",address=\"{}\"}}", consul.server.address), 1),
+        (&format!("forward_zone_server_healthy{{zone=\"consul\",address=\"{}\"}}", consul.server.address), 1),
     ] {
         assert_eq!(proxy.metric(&format!("podlocal_dns_{series}")).await, count, "{series}");
     }
@@ -113,12 +113,12 @@ async fn a_silent_zone_fails_alone_and_is_down_alone() {
     let others = async {
         // It is known to be down before its client gives up.
         let is_down = async {
-            while proxy.metric("podlocal_dns_forward_down{zone=\"consul\"}").await == 0 {
+            while proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await == 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         };
         tokio::time::timeout(PATIENCE, is_down).await.expect("two seconds of silence");
-        assert_eq!(proxy.metric("podlocal_dns_upstream_down").await, 0);
+        assert_eq!(proxy.metric("podlocal_dns_upstream_unavailable").await, 0);
         assert_eq!(rcode(&proxy, "db.own.svc.cluster.local.").await, ResponseCode::NoError);
         assert_eq!(rcode(&proxy, "www.example.").await, ResponseCode::NoError);
     };
@@ -151,7 +151,7 @@ async fn a_dead_cluster_dns_does_not_concern_a_zone() {
     let (failed, ()) = tokio::join!(ask(proxy.dns, &question), of_zone);
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(cluster.asked(), ["db.own.svc.cluster.local."]);
-    assert_eq!(proxy.metric("podlocal_dns_forward_down{zone=\"consul\"}").await, 0);
+    assert_eq!(proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await, 0);
 }
 
 /// Asks for so many names of that ending at once, which nobody answers, and waits until the rest of them are refused.
@@ -162,7 +162,7 @@ async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSock
         socket.send_to(&query.to_vec().expect("encodes"), proxy.dns).await.expect("sends");
     }
     let is_full = async {
-        while limit_reached(proxy, "flights").await < count as u64 - places {
+        while limit_reached(proxy, "in_flight").await < count as u64 - places {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };

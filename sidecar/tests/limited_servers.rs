@@ -80,7 +80,7 @@ async fn a_failure_of_a_header_alone_is_a_failure_at_once() {
             let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
             assert_eq!(answer.answers.len(), 1, "{transport}, RCODE {rcode}, counts {counts:?}");
             let failures = format!(
-                "podlocal_dns_upstream_exchanges_total{{transport=\"{transport}\",result=\"failure\"}}"
+                "podlocal_dns_upstream_attempts_total{{transport=\"{transport}\",result=\"failure\"}}"
             );
             assert_eq!(proxy.metric(&failures).await, 1, "{transport}, RCODE {rcode}, counts {counts:?}");
         }

@@ -116,14 +116,16 @@ async fn a_look_up_is_a_query_like_any_other_and_the_cache_tells_its_age() {
         (by["upstream"]["transport"].as_str(), by["upstream"]["attempts"].as_u64()),
         (Some("udp"), Some(1))
     );
-    assert_eq!(by["upstream"]["tier"].as_bool(), Some(false));
+    assert_eq!(by["upstream"]["is_shared_tier"].as_bool(), Some(false));
     let by = answered_by(&proxy, "there.example.").await;
     let cache = &by["cache"];
     let sum = cache["age_s"].as_u64().expect("a number") + cache["remaining_s"].as_u64().expect("a number");
     assert!(sum == 60 && cache["place"] == "question", "{by}");
     ask(proxy.dns, &query("there.example.", RecordType::A, 1, None)).await;
     assert_eq!(upstream.asked(), 1);
-    for (series, count) in [("queries_total{transport=\"tcp\"}", 2), ("outcomes_total{outcome=\"hit\"}", 2)] {
+    for (series, count) in
+        [("queries_total{transport=\"tcp\"}", 2), ("query_outcomes_total{outcome=\"hit\"}", 2)]
+    {
         assert_eq!(proxy.metric(&format!("podlocal_dns_{series}")).await, count, "{series}");
     }
 }
@@ -190,10 +192,10 @@ async fn who_comes_while_the_question_is_under_way_joins_and_is_told_so() {
         tokio::task::yield_now().await;
     }
     let by = answered_by(&proxy, "there.example.").await;
-    assert_eq!(by["upstream"]["joined"].as_bool(), Some(true), "{by}");
+    assert_eq!(by["upstream"]["is_coalesced"].as_bool(), Some(true), "{by}");
     assert!(by["upstream"]["took_us"].as_u64().expect("a number") >= 2_500_000, "the whole exchange: {by}");
     first.await.expect("asked");
-    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"joined\"}").await, 1);
+    assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"coalesced\"}").await, 1);
 }
 
 #[tokio::test]
@@ -226,16 +228,16 @@ async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
     tokio::time::timeout(PATIENCE, is_down).await.expect("it is known to be silent after 2 s");
 
     let (document, code) = look_up(&proxy, &["other.example.", "A"]).await;
-    let because = document["candidates"][0]["questions"][0]["by"]["nobody"]["because"].to_string();
+    let because = document["candidates"][0]["questions"][0]["by"]["none"]["because"].to_string();
     assert!(because.contains("no upstream answered in time") && because.contains("attempts"), "{because}");
     assert_eq!((document["end"].as_str(), code), (Some("try_again"), 2));
-    let because = answered_by(&proxy, "other.example.").await["nobody"]["because"].to_string();
+    let because = answered_by(&proxy, "other.example.").await["none"]["because"].to_string();
     assert!(because.contains("it failed less than 2 s ago"), "{because}");
 
     let page = run(&proxy, &["stats"]).await;
     let page = String::from_utf8(page.stdout).expect("text");
-    assert!(page.contains("upstream   down; ") && page.contains(" stepped back after "), "{page}");
-    assert!(page.contains("ago (silent)"), "{page}");
+    assert!(page.contains("upstream   unavailable; ") && page.contains(" ejected after "), "{page}");
+    assert!(page.contains("ago (timeout)"), "{page}");
 }
 
 #[tokio::test]
@@ -251,13 +253,13 @@ async fn the_shared_tier_and_the_way_around_it_are_told() {
     let proxy = Proxy::start(&[upstream.address], &["--shared-tier", &address]).await;
     let by = answered_by(&proxy, "there.example.").await;
     assert_eq!(
-        (by["upstream"]["tier"].as_bool(), by["upstream"]["server"].as_str()),
+        (by["upstream"]["is_shared_tier"].as_bool(), by["upstream"]["server"].as_str()),
         (Some(true), Some(address.as_str()))
     );
     let by = answered_by(&proxy, "nowhere.example.").await;
     let around = upstream.address.to_string();
     assert_eq!(
-        (by["upstream"]["tier"].as_bool(), by["upstream"]["server"].as_str()),
+        (by["upstream"]["is_shared_tier"].as_bool(), by["upstream"]["server"].as_str()),
         (Some(false), Some(around.as_str()))
     );
     assert_eq!(by["upstream"]["attempts"].as_u64(), Some(2));
@@ -287,7 +289,7 @@ async fn stats_is_one_page_and_names_are_counted_from_the_first_time_that_somebo
         "  miss ",
         "100.0 %  ####",
         "memory ",
-        "upstream   up; 1 attempt:",
+        "upstream   available; 1 attempt:",
     ] {
         assert!(page.contains(part), "{part} is missing in\n{page}");
     }
@@ -301,7 +303,7 @@ async fn stats_is_one_page_and_names_are_counted_from_the_first_time_that_somebo
         (figures["names"]["top"][0]["count"].as_u64(), figures["outcomes"]["hit"].as_u64()),
         (Some(2), Some(2))
     );
-    assert!(figures["upstream"]["servers"][0]["round_trip_us"].is_u64(), "{figures}");
+    assert!(figures["upstream"]["servers"][0]["srtt_us"].is_u64(), "{figures}");
     assert_eq!(run(&proxy, &["stats"]).await.status.code(), Some(0));
 }
 
@@ -360,7 +362,7 @@ async fn no_more_than_four_look_ups_are_under_way() {
             tokio::spawn(async move { proxy.http(&format!("/lookup?name=n{number}.example.&type=A")).await })
         })
         .collect();
-    while proxy.metric("podlocal_dns_waiting").await < 4 {
+    while proxy.metric("podlocal_dns_queries_waiting").await < 4 {
         tokio::task::yield_now().await;
     }
     let said = proxy.http("/lookup?name=another.example.&type=A").await;

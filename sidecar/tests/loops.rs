@@ -72,7 +72,7 @@ async fn sum(proxies: &[Proxy], metric: &str) -> u64 {
 }
 
 const LOOPS: &str = "podlocal_dns_upstream_loops_total";
-const ATTEMPTS: &str = "podlocal_dns_upstream_exchanges_total";
+const ATTEMPTS: &str = "podlocal_dns_upstream_attempts_total";
 
 #[tokio::test]
 async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
@@ -81,7 +81,7 @@ async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
     let mut proxy = Proxy::start_at(address, &[upstream], &["--upstream-transport", "udp"]).await;
     fails(&proxy, "www.example.").await;
     proxy.logged("leads back to this proxy").await;
-    assert!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"loop\"}").await > 0);
+    assert!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"loop\"}").await > 0);
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn proxies_in_a_ring_fail_at_the_second_sight_and_each_asks_once() {
             fails(&proxies[0], "www.example.").await;
             assert_eq!(sum(&proxies, LOOPS).await, 1, "{transport}");
             assert_eq!(sum(&proxies, ATTEMPTS).await, proxies.len() as u64, "{transport}");
-            assert_eq!(sum(&proxies, "podlocal_dns_upstream_hedges_total").await, 0, "{transport}");
+            assert_eq!(sum(&proxies, "podlocal_dns_upstream_retransmissions_total").await, 0, "{transport}");
             proxies[0].logged("leads back to this proxy").await;
         }
     }

@@ -159,7 +159,7 @@ async fn names_to_prefetch_are_in_the_cache_when_await_returns() {
     for name in ["WWW.example.", "api.example."] {
         ask(proxy.dns, &query(name, RecordType::A, 1, None)).await;
     }
-    assert_eq!(proxy.metric("podlocal_dns_outcomes_total{outcome=\"hit\"}").await, 2);
+    assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"hit\"}").await, 2);
     assert_eq!(upstream.asked(), 4);
 }
 

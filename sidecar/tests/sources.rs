@@ -58,7 +58,7 @@ async fn until_the_budget_is_exhausted(tier: &Proxy) {
         beat.tick().await;
         other.send(&bytes(&format!("good-{number}.example."))).await.expect("sends");
         other.recv(&mut [0; 512]).await.expect("is answered");
-        if tier.metric("podlocal_dns_upstream_budget_exhausted_total").await > 0 {
+        if tier.metric("podlocal_dns_upstream_retry_budget_exhausted_total").await > 0 {
             return;
         }
     }
@@ -261,7 +261,7 @@ async fn long_answers_to_one_address_are_few_and_the_rest_is_as_short_as_its_que
     let most = 22.0 + 10.0 * start.elapsed().as_secs_f64();
     assert!(long as f64 <= most, "{long} long answers, of {most} at most");
     assert!(bytes <= long * 1232 + truncated * question.len());
-    assert!(limit_reached(&tier, "long_answers_per_source").await > 0);
+    assert!(limit_reached(&tier, "large_answers_per_source").await > 0);
     // Another one has its own, and over TCP there is no forged address.
     assert_eq!(flood(&socket(OTHER, tier.dns).await, &question, 10).await.1, 0);
     let answer = ask_tcp(tier.dns, &query("long.example.", RecordType::TXT, 2, None)).await;

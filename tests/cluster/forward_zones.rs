@@ -56,8 +56,8 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     assert!(!lookups[1].is_failure(), "{lookups:?}");
     assert_eq!(server.queries(".").await?, 0, "the zone's server, for names of the cluster");
     assert!(server.queries(ZONE.name).await? > 0, "names of the zone are counted");
-    assert!(of_zone(namespace, &client, "forward_responses_total").await? > 0.0);
-    assert!(of_zone(namespace, &client, "forward_server_up").await? > 0.0);
+    assert!(of_zone(namespace, &client, "forward_zone_responses_total").await? > 0.0);
+    assert!(of_zone(namespace, &client, "forward_zone_server_healthy").await? > 0.0);
 
     server.stop().await?;
     // A server that was stopped may answer a few questions more.
@@ -77,7 +77,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
         let lookup = namespace.look_up(&client, &[KNOWN]).await?.swap_remove(0);
         assert_eq!(lookup.addresses, ZONE.addresses, "{lookup:?}");
         let page = namespace.cluster.scrape(&namespace.name, &client, SIDECAR_PORT).await?;
-        let stale = sum(&page, "podlocal_dns_outcomes_total", &[("outcome", "stale")]);
+        let stale = sum(&page, "podlocal_dns_query_outcomes_total", &[("outcome", "stale")]);
         Ok((stale > 0.0).then_some(()))
     })
     .await?;

@@ -38,7 +38,7 @@ pub async fn follow_version(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the version of the API server");
-                metrics.failed(Task::Version);
+                metrics.failed(Task::ServerVersion);
                 RETRY_INTERVAL
             }
         };

@@ -116,7 +116,7 @@ impl Events {
         let Some(outbox) = &self.publisher else { return };
         let standing = namespaces.standing(&notice.owner.namespace);
         if !outbox.may_publish(&notice, standing) {
-            self.metrics.event(EventResult::Refused);
+            self.metrics.event(EventResult::NamespaceNotAllowed);
         } else if !outbox.has_room(&notice, Now::now()) || outbox.sender.try_send(notice).is_err() {
             self.metrics.event(EventResult::Dropped);
         }

@@ -136,8 +136,8 @@ fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: 
 
 fn is_served(check: DnsCheck) -> Option<bool> {
     match check {
-        DnsCheck::Missing => Some(false),
-        DnsCheck::Served => Some(true),
+        DnsCheck::NxDomain => Some(false),
+        DnsCheck::Answered => Some(true),
         DnsCheck::Failed => None,
     }
 }
@@ -170,9 +170,9 @@ fn names(chance: u32, domain: &str) -> [String; 2] {
 /// | anything else | nobody knows |
 fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
     if answers.contains(&Some(ResponseCode::NoError)) {
-        DnsCheck::Served
+        DnsCheck::Answered
     } else if answers == [Some(ResponseCode::NXDomain); 2] {
-        DnsCheck::Missing
+        DnsCheck::NxDomain
     } else {
         DnsCheck::Failed
     }
@@ -254,10 +254,10 @@ mod tests {
     async fn a_dns_that_answers_for_impossible_names_turns_the_judging_off_and_one_that_denies_them_on() {
         let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
         for (code, check, expected) in [
-            (ResponseCode::NXDomain, DnsCheck::Missing, false),
-            (ResponseCode::NoError, DnsCheck::Served, true),
+            (ResponseCode::NXDomain, DnsCheck::NxDomain, false),
+            (ResponseCode::NoError, DnsCheck::Answered, true),
             (ResponseCode::ServFail, DnsCheck::Failed, true),
-            (ResponseCode::NXDomain, DnsCheck::Missing, false),
+            (ResponseCode::NXDomain, DnsCheck::NxDomain, false),
         ] {
             let found = super::check(&[server(code).await], "cluster.local").await;
             assert_eq!(found, check);
@@ -293,12 +293,12 @@ mod tests {
         let flags = ClusterFlags { shared_tier: tier.addresses.clone(), ..ClusterFlags::default() };
         let (cluster, known) = watch::channel(Cluster::new(&flags, ""));
         let says = || known.borrow().shared_tier.serves_impossible_names;
-        note_tier(&cluster, &[], DnsCheck::Served);
+        note_tier(&cluster, &[], DnsCheck::Answered);
         assert_eq!(says(), None);
         for (check, expected) in [
-            (DnsCheck::Served, Some(true)),
+            (DnsCheck::Answered, Some(true)),
             (DnsCheck::Failed, Some(true)),
-            (DnsCheck::Missing, Some(false)),
+            (DnsCheck::NxDomain, Some(false)),
             (DnsCheck::Failed, Some(false)),
         ] {
             note_tier(&cluster, &tier.addresses, check);
@@ -328,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_fails_is_passed_over() {
         let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NXDomain).await];
-        assert_eq!(check(&servers, "corp.internal").await, DnsCheck::Missing);
+        assert_eq!(check(&servers, "corp.internal").await, DnsCheck::NxDomain);
         assert_eq!(check(&[], "corp.internal").await, DnsCheck::Failed);
     }
 
@@ -337,7 +337,7 @@ mod tests {
         let (nx, no) = (Some(ResponseCode::NXDomain), Some(ResponseCode::NoError));
         assert_eq!(
             [judge([nx, None]), judge([None, no]), judge([no, nx])],
-            [DnsCheck::Failed, DnsCheck::Served, DnsCheck::Served]
+            [DnsCheck::Failed, DnsCheck::Answered, DnsCheck::Answered]
         );
         let names = names(7, "cluster.local");
         assert_eq!(names[1], "a.b.c.d.podlocal-dns-check-00000007.svc.cluster.local.");

@@ -67,9 +67,9 @@ pub enum Task {
     /// The namespaces are watched.
     Namespaces,
     /// The Services of a shared tier are watched.
-    Tier,
+    SharedTier,
     /// The version of the API server is asked for.
-    Version,
+    ServerVersion,
 }
 
 /// What became of a notice for an owner.
@@ -82,7 +82,7 @@ pub enum EventResult {
     /// There were too many.
     Dropped,
     /// It was about a namespace that has not opted in, and anyone may have asked for it.
-    Refused,
+    NamespaceNotAllowed,
 }
 
 /// Why a connection was closed before its client was done.
@@ -98,9 +98,9 @@ pub enum Closed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsCheck {
     /// That there is none: sidecars may say so themselves.
-    Missing,
+    NxDomain,
     /// Something else: they must not.
-    Served,
+    Answered,
     /// Nothing that tells.
     Failed,
 }
@@ -122,7 +122,7 @@ impl Metrics {
         );
         let ignored_settings = Count::default();
         registry.register(
-            "ignored_settings_total",
+            "settings_ignored_total",
             "Settings of pods that were ignored because their value is bad or their name unknown",
             ignored_settings.clone(),
         );
@@ -141,7 +141,7 @@ impl Metrics {
             "Questions to the cluster's DNS for a name that cannot exist, by what it said",
             dns_checks.clone(),
         );
-        for result in [DnsCheck::Missing, DnsCheck::Served, DnsCheck::Failed] {
+        for result in [DnsCheck::NxDomain, DnsCheck::Answered, DnsCheck::Failed] {
             let _: &Count = &dns_checks.get_or_create(&result.labels());
         }
         let shared_tier_addresses = Gauge::default();
@@ -167,7 +167,7 @@ impl Metrics {
         }
         let closed = Family::default();
         registry.register(
-            "closed_connections_total",
+            "connections_closed_total",
             "Connections that were closed because others needed their room, by what there was too much of",
             closed.clone(),
         );
@@ -251,14 +251,14 @@ impl ReviewLabels {
 }
 
 impl Task {
-    const ALL: [Self; 4] = [Self::Certificate, Self::Namespaces, Self::Tier, Self::Version];
+    const ALL: [Self; 4] = [Self::Certificate, Self::Namespaces, Self::SharedTier, Self::ServerVersion];
 
     fn labels(self) -> TaskLabels {
         let task = match self {
             Self::Certificate => "certificate",
             Self::Namespaces => "namespaces",
-            Self::Tier => "tier",
-            Self::Version => "version",
+            Self::SharedTier => "shared_tier",
+            Self::ServerVersion => "server_version",
         };
         TaskLabels { task }
     }
@@ -267,22 +267,22 @@ impl Task {
 impl Closed {
     fn labels(self) -> ReasonLabels {
         let reason = match self {
-            Self::TooManyConnections => "connections",
-            Self::TooManyBytes => "bytes",
+            Self::TooManyConnections => "connection_limit",
+            Self::TooManyBytes => "memory_limit",
         };
         ReasonLabels { reason }
     }
 }
 
 impl EventResult {
-    const ALL: [Self; 4] = [Self::Published, Self::Failed, Self::Dropped, Self::Refused];
+    const ALL: [Self; 4] = [Self::Published, Self::Failed, Self::Dropped, Self::NamespaceNotAllowed];
 
     fn labels(self) -> ResultLabels {
         let result = match self {
             Self::Published => "published",
             Self::Failed => "failed",
             Self::Dropped => "dropped",
-            Self::Refused => "refused",
+            Self::NamespaceNotAllowed => "namespace_not_allowed",
         };
         ResultLabels { result }
     }
@@ -291,8 +291,8 @@ impl EventResult {
 impl DnsCheck {
     fn labels(self) -> ResultLabels {
         let result = match self {
-            Self::Missing => "missing",
-            Self::Served => "served",
+            Self::NxDomain => "nxdomain",
+            Self::Answered => "answered",
             Self::Failed => "failed",
         };
         ResultLabels { result }
@@ -318,7 +318,7 @@ mod tests {
         for name in [
             "podlocal_webhook_review_duration_seconds_bucket{",
             "podlocal_webhook_certificate_expiry_timestamp_seconds 0",
-            "podlocal_webhook_ignored_settings_total 0",
+            "podlocal_webhook_settings_ignored_total 0",
             "podlocal_webhook_shared_tier_addresses 0",
             "podlocal_webhook_build_info{version=",
             "podlocal_webhook_task_failures_total{task=\"certificate\"} 0",

@@ -60,7 +60,7 @@ pub async fn follow(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the Services of the shared tier; will try again");
-                metrics.failed(Task::Tier);
+                metrics.failed(Task::SharedTier);
             }
         }
         drop(latch.take());

@@ -213,7 +213,7 @@ async fn forged_reviews_make_no_event_outside_of_enabled_namespaces_none_of_thei
     assert!(
         events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 of unknown names"))
     );
-    let refused = "podlocal_webhook_events_total{result=\"refused\"} 300\n";
+    let refused = "podlocal_webhook_events_total{result=\"namespace_not_allowed\"} 300\n";
     assert!(webhook.admin_page("/metrics").body.contains(refused));
 }
 

@@ -50,7 +50,7 @@ fn unfinished_bodies_of_many_connections() {
             .and_then(|()| connection.write_all(&vec![b' '; LARGEST_REVIEW - 1]));
     });
     holds(&webhook);
-    let closed = "podlocal_webhook_closed_connections_total{reason=\"bytes\"}";
+    let closed = "podlocal_webhook_connections_closed_total{reason=\"memory_limit\"}";
     eventually("the oldest went", || counted(&webhook, closed) > 0);
     drop(unfinished);
 }
@@ -67,7 +67,7 @@ fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() 
         let _ = connection.write_all(head.as_bytes());
     });
     holds(&webhook);
-    let closed = "podlocal_webhook_closed_connections_total{reason=\"connections\"}";
+    let closed = "podlocal_webhook_connections_closed_total{reason=\"connection_limit\"}";
     eventually("the oldest went", || counted(&webhook, closed) >= 300);
     drop((handshakes, heads));
 }
@@ -118,7 +118,7 @@ fn probes_are_answered_while_others_hold_every_connection_of_the_admin_port() {
         assert_eq!(webhook.admin_page("/readyz").status, 200);
     }
     holds(&webhook);
-    let closed = counted(&webhook, "podlocal_webhook_closed_connections_total{reason=\"connections\"}");
+    let closed = counted(&webhook, "podlocal_webhook_connections_closed_total{reason=\"connection_limit\"}");
     assert!(closed >= 50, "{closed}");
     drop(held);
 }

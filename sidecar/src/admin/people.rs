@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::tell::{self, Learnt, tell};
 use crate::limits;
-use crate::metrics::{ExchangeResult, Metrics, Sums};
+use crate::metrics::{AttemptResult, Metrics, Sums};
 use crate::report::figures::{Cache, Counts, Figures, ForwardZone, Memory, Name, Names, Server, Upstream};
 use crate::report::target;
 use crate::resolver::Load;
@@ -115,7 +115,7 @@ impl People {
     /// What the proxy has done, and how it is.
     pub(super) fn stats(&self, query: Option<&str>) -> Reply {
         let now = Instant::now();
-        let Sums { queries, outcomes, assists, limits, panics, .. } = self.metrics.sums();
+        let Sums { queries, outcomes, background_queries, limits, panics, .. } = self.metrics.sums();
         let resolver = self.service.resolver();
         let Load { entries, bytes, flights } = resolver.load();
         let names = target::wants_names(query).then(|| named(&self.service.top_names(), now));
@@ -133,12 +133,12 @@ impl People {
             ndots: self.about.ndots.into(),
             queries: counts(queries),
             outcomes: counts(outcomes),
-            assists: counts(assists),
+            background_queries: counts(background_queries),
             limits_reached: counts(limits),
             panics,
-            waiting: self.service.waiting(),
-            flights,
-            cache: Cache { entries, bytes, most_bytes: self.about.cache_size },
+            queries_waiting: self.service.waiting(),
+            queries_in_flight: flights,
+            cache: Cache { entries, bytes, max_bytes: self.about.cache_size },
             upstream: upstream(resolver.cluster_upstream(), now),
             forward_zones: resolver
                 .forward_upstreams()
@@ -182,14 +182,14 @@ fn named(names: &TopNames, now: Instant) -> Names {
 }
 
 fn upstream(servers: &Servers, now: Instant) -> Upstream {
-    let Sums { exchanges, hedges, budget_exhausted, .. } = servers.sums();
+    let Sums { attempts, retransmissions, budget_exhausted, .. } = servers.sums();
     let standings = servers.standings().into_iter().enumerate();
     Upstream {
-        is_down: servers.condition().is_down,
+        is_unavailable: servers.condition().is_down,
         retry_budget: servers.budget_tenths() / 10,
-        attempts: counts(exchanges),
-        hedges,
-        budget_exhausted,
+        attempts: counts(attempts),
+        retransmissions,
+        retry_budget_exhausted: budget_exhausted,
         servers: standings
             .map(|(index, (address, standing, failure))| {
                 let is_of_tier = servers.server(index).is_some_and(|(_, tier)| tier);
@@ -203,7 +203,7 @@ fn server(
     address: SocketAddr,
     tier: bool,
     standing: Standing,
-    last_failure: Option<(Instant, ExchangeResult)>,
+    last_failure: Option<(Instant, AttemptResult)>,
     now: Instant,
 ) -> Server {
     let Standing { is_ejected, failures, round_trip, last_response } = standing;
@@ -212,11 +212,11 @@ fn server(
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Server {
         address: address.to_string(),
-        tier,
-        stepped_back: is_ejected,
+        is_shared_tier: tier,
+        is_ejected,
         failures,
-        round_trip_us: round_trip.map(|(mean, _)| micros(mean)),
-        variation_us: round_trip.map(|(_, variation)| micros(variation)),
+        srtt_us: round_trip.map(|(mean, _)| micros(mean)),
+        rttvar_us: round_trip.map(|(_, variation)| micros(variation)),
         last_response_s: last_response.map(ago),
         last_failure_s: last_failure.map(|(at, _)| ago(at)),
         last_failure: last_failure.map(|(_, result)| result.name().to_owned()),

@@ -9,7 +9,7 @@ use hickory_proto::serialize::binary::BinEncodable;
 use crate::cache::key::Key;
 use crate::flight::Role;
 use crate::limits;
-use crate::metrics::{ExchangeResult, Outcome};
+use crate::metrics::{AttemptResult, Outcome};
 use crate::report::target::kind_text;
 use crate::report::{Answer, By, Exchange, Place, Report};
 use crate::resolver::explain::{self, Found, Standing};
@@ -61,7 +61,7 @@ pub(super) fn tell(learnt: &Learnt<'_>, server: impl Fn(&Key, usize) -> Option<S
         answers: Vec::new(),
         more_answers: 0,
         outcome: explained.outcome.name().to_owned(),
-        by: By::Meanwhile { joined: false },
+        by: By::ConcurrentQuery { is_coalesced: false },
         took_us: micros(explained.took),
         steps: steps(learnt, &server),
         exchanges,
@@ -88,30 +88,32 @@ fn by(learnt: &Learnt<'_>, records: &[Record], exchanges: &[Exchange]) -> By {
             By::Rule { rule: rule.to_string(), because: rule.because().to_owned() }
         }
         (None, None) => match explained.outcome {
-            Outcome::Hit | Outcome::Impossible | Outcome::BelowMissing => By::Meanwhile { joined: false },
-            outcome => By::Nobody { because: refusal(outcome).to_owned() },
+            Outcome::Hit | Outcome::ImpossibleName | Outcome::NxdomainCut => {
+                By::ConcurrentQuery { is_coalesced: false }
+            }
+            outcome => By::None { because: refusal(outcome).to_owned() },
         },
         (Some(Waited::Fresh(role)), _) => {
-            let joined = *role == Role::Joined;
+            let is_coalesced = *role == Role::Joined;
             let name = NameText(key.name()).to_string();
             let kind = kind_text(key.type_and_class().0);
             let own = exchanges.iter().rfind(|exchange| exchange.name == name && exchange.kind == kind);
             if let Some(name) = completed(learnt, records) {
-                By::SearchList { name, joined }
+                By::SearchList { name, is_coalesced }
             } else if let Some(own) = own {
                 By::Upstream(own.clone())
             } else if let Some(Found::Ruled(rule)) = &after.found {
                 By::Rule { rule: rule.to_string(), because: rule.because().to_owned() }
             } else {
-                By::Meanwhile { joined }
+                By::ConcurrentQuery { is_coalesced }
             }
         }
         (Some(Waited::Stale(entry)), _) => {
             let age_s = entry.age(now);
-            let ended_s = age_s.saturating_sub(entry.seconds());
-            By::Expired { age_s, ended_s, because: lateness(explained).to_owned() }
+            let expired_for_s = age_s.saturating_sub(entry.seconds());
+            By::Expired { age_s, expired_for_s, because: lateness(explained).to_owned() }
         }
-        (Some(Waited::InVain), _) => By::Nobody { because: failure(explained, exchanges) },
+        (Some(Waited::InVain), _) => By::None { because: failure(explained, exchanges) },
     }
 }
 
@@ -152,21 +154,21 @@ fn lateness(explained: &Explained) -> &'static str {
 fn refusal(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Loop => "the question is the proxy's own, come back: the upstream leads here",
-        Outcome::Overload => "a limit is reached; stats shows which",
-        Outcome::Probed => "the upstream is dead, and other proxies are told so",
+        Outcome::OverLimit => "a limit is reached; stats shows which",
+        Outcome::HealthCheck => "the upstream is dead, and other proxies are told so",
         _ => "such a question is not answered",
     }
 }
 
 fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
-    if explained.outcome == Outcome::Overload {
-        return refusal(Outcome::Overload).to_owned();
+    if explained.outcome == Outcome::OverLimit {
+        return refusal(Outcome::OverLimit).to_owned();
     }
     match exchanges.last() {
-        Some(exchange) if exchange.result == ExchangeResult::Failure.name() => {
+        Some(exchange) if exchange.result == AttemptResult::Failure.name() => {
             format!("{} says that it cannot answer (SERVFAIL, REFUSED or the like)", exchange.server)
         }
-        Some(exchange) if exchange.result == ExchangeResult::Denial.name() => {
+        Some(exchange) if exchange.result == AttemptResult::NegativeIgnored.name() => {
             format!(
                 "the first upstream is silent, and {} does not know the name: it may know other names, so that says nothing",
                 exchange.server

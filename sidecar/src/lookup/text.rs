@@ -59,7 +59,7 @@ fn question(report: &Report, trace: bool, paint: Paint, out: &mut String) {
 
 /// Who answered, as a phrase.
 fn who(by: &By) -> String {
-    let behind = |joined: &bool| if *joined { "; it was under way already" } else { "" };
+    let behind = |is_coalesced: &bool| if *is_coalesced { "; it was under way already" } else { "" };
     match by {
         By::Rule { rule, because } => format!("rule {rule}: {because}"),
         By::Cache { age_s, remaining_s, place } => {
@@ -70,21 +70,25 @@ fn who(by: &By) -> String {
             };
             format!("cache, {age_s} s old, good for {remaining_s} s{of}")
         }
-        By::Expired { age_s, ended_s, because } => {
-            format!("expired answer, {age_s} s old, its life over {ended_s} s ago: {because}")
+        By::Expired { age_s, expired_for_s, because } => {
+            format!("expired answer, {age_s} s old, its life over {expired_for_s} s ago: {because}")
         }
         By::Upstream(exchange) => upstream(exchange),
-        By::SearchList { name, joined } => format!("search list, tried here: {name}{}", behind(joined)),
-        By::Meanwhile { joined } => format!("learnt meanwhile from another question{}", behind(joined)),
-        By::Nobody { because } => format!("nobody: {because}"),
+        By::SearchList { name, is_coalesced } => {
+            format!("search list, tried here: {name}{}", behind(is_coalesced))
+        }
+        By::ConcurrentQuery { is_coalesced } => {
+            format!("learnt meanwhile from another question{}", behind(is_coalesced))
+        }
+        By::None { because } => format!("nobody: {because}"),
     }
 }
 
 fn upstream(exchange: &Exchange) -> String {
-    let Exchange { server, transport, tier, zone, attempts, took_us, joined, .. } = exchange;
+    let Exchange { server, transport, is_shared_tier, zone, attempts, took_us, is_coalesced, .. } = exchange;
     let whose = match zone {
         Some(zone) => format!("forward zone {zone}"),
-        None if *tier => "shared tier".to_owned(),
+        None if *is_shared_tier => "shared tier".to_owned(),
         None => "upstream".to_owned(),
     };
     format!(
@@ -92,7 +96,7 @@ fn upstream(exchange: &Exchange) -> String {
         transport.to_uppercase(),
         counted((*attempts).into(), "attempt"),
         duration(*took_us),
-        if *joined { "; joined, it was under way already" } else { "" }
+        if *is_coalesced { "; is_coalesced, it was under way already" } else { "" }
     )
 }
 

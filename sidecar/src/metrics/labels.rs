@@ -12,43 +12,43 @@ pub enum Outcome {
     /// Answered by an exchange that it started.
     Miss,
     /// Answered by an exchange that was under way.
-    Joined,
+    Coalesced,
     /// NXDOMAIN: no such name can exist in the cluster domain.
-    Impossible,
+    ImpossibleName,
     /// NXDOMAIN, or SERVFAIL while the upstream is dead: another proxy wanted to know whether this one is alive.
-    Probed,
+    HealthCheck,
     /// NXDOMAIN: the namespace or Service above the name does not exist.
-    BelowMissing,
+    NxdomainCut,
     /// Answered with an expired answer, because the upstream fails or is slow.
     Stale,
     /// SERVFAIL: the query was one of our own that came back.
     Loop,
     /// SERVFAIL: no upstream gave an answer in time.
-    Failed,
+    UpstreamFailed,
     /// SERVFAIL: a limit was reached.
-    Overload,
+    OverLimit,
     /// An empty answer with TC: a limit was reached that is meant for forged addresses, and a client that is really there comes
     /// over TCP.
     Truncated,
     /// FORMERR, NOTIMP or BADVERS: not a query that we answer.
-    Rejected,
+    Invalid,
     /// Nothing was sent: not a query.
-    Dropped,
+    NotAQuery,
     /// Nothing was sent: who asks is not to be answered.
-    Forbidden,
+    SourceNotAllowed,
     /// Nothing was sent: a limit was reached, and who asks has been told so often enough.
-    Flood,
+    RateLimited,
 }
 
 /// What the proxy does of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Assist {
+pub enum BackgroundQuery {
     /// The search list was tried for a name that the C library did not expand.
-    Completion,
+    SearchCompletion,
     /// A namespace or Service was asked about, to decide for the names below it.
-    FamilyProbe,
+    ParentProbe,
     /// A patient name was asked about again.
-    Patience,
+    Wait,
     /// An answer was asked for anew before or after its end.
     Refresh,
     /// A prefetched name was looked up.
@@ -59,11 +59,11 @@ pub enum Assist {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Questions under way to the upstream.
-    Flights,
+    InFlight,
     /// Questions under way about one name, of other types than addresses.
     TypesPerName,
     /// Queries that wait for the same question.
-    WaitersPerFlight,
+    WaitersPerQuery,
     /// Queries that wait.
     Waiters,
     /// TCP connections of clients.
@@ -79,7 +79,7 @@ pub enum Limit {
     /// Queries of all addresses that are new, a second, that start an exchange.
     NewSources,
     /// Answers to one address, a second, that are much longer than their questions.
-    LongAnswersPerSource,
+    LargeAnswersPerSource,
     /// The memory of all TCP connections.
     TcpMemory,
     /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
@@ -88,16 +88,16 @@ pub enum Limit {
     AdminConnections,
 }
 
-impl Assist {
+impl BackgroundQuery {
     pub(super) const COUNT: usize = 5;
     pub(super) const ALL: [Self; Self::COUNT] =
-        [Self::Completion, Self::FamilyProbe, Self::Patience, Self::Refresh, Self::Prefetch];
+        [Self::SearchCompletion, Self::ParentProbe, Self::Wait, Self::Refresh, Self::Prefetch];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Completion => "completion",
-            Self::FamilyProbe => "family_probe",
-            Self::Patience => "patience",
+            Self::SearchCompletion => "search_completion",
+            Self::ParentProbe => "parent_probe",
+            Self::Wait => "wait",
             Self::Refresh => "refresh",
             Self::Prefetch => "prefetch",
         }
@@ -107,9 +107,9 @@ impl Assist {
 impl Limit {
     pub(super) const COUNT: usize = 14;
     pub(super) const ALL: [Self; Self::COUNT] = [
-        Self::Flights,
+        Self::InFlight,
         Self::TypesPerName,
-        Self::WaitersPerFlight,
+        Self::WaitersPerQuery,
         Self::Waiters,
         Self::TcpConnections,
         Self::TcpConnectionsPerSource,
@@ -117,7 +117,7 @@ impl Limit {
         Self::MissesPerSource,
         Self::MissRatePerSource,
         Self::NewSources,
-        Self::LongAnswersPerSource,
+        Self::LargeAnswersPerSource,
         Self::TcpMemory,
         Self::TcpIdle,
         Self::AdminConnections,
@@ -125,19 +125,19 @@ impl Limit {
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Flights => "flights",
+            Self::InFlight => "in_flight",
             Self::TypesPerName => "types_per_name",
-            Self::WaitersPerFlight => "waiters_per_flight",
+            Self::WaitersPerQuery => "waiters_per_query",
             Self::Waiters => "waiters",
             Self::TcpConnections => "tcp_connections",
             Self::TcpConnectionsPerSource => "tcp_connections_per_source",
-            Self::Sources => "sources",
+            Self::Sources => "allowed_sources",
             Self::MissesPerSource => "misses_per_source",
             Self::MissRatePerSource => "miss_rate_per_source",
             Self::NewSources => "new_sources",
-            Self::LongAnswersPerSource => "long_answers_per_source",
+            Self::LargeAnswersPerSource => "large_answers_per_source",
             Self::TcpMemory => "tcp_memory",
-            Self::TcpIdle => "tcp_idle",
+            Self::TcpIdle => "tcp_idle_timeout",
             Self::AdminConnections => "admin_connections",
         }
     }
@@ -145,28 +145,28 @@ impl Limit {
 
 /// How one exchange with an upstream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExchangeResult {
+pub enum AttemptResult {
     /// A response that answers the question, NXDOMAIN included.
     Answer,
     /// A response that says that the server cannot answer: SERVFAIL, REFUSED and the like.
     Failure,
     /// A backup server does not know a name that the other servers may know.
-    Denial,
+    NegativeIgnored,
     /// A response that was cut short.
     Truncated,
     /// No response in time.
-    Silent,
+    Timeout,
     /// The operating system refused, or said that nobody listens there, or the server closed the connection.
     Unreachable,
     /// Another attempt brought the answer first.
-    Overtaken,
+    Superseded,
 }
 
 /// Whom a response came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     /// A server of the shared tier.
-    Tier,
+    SharedTier,
     /// Another one: the cluster's DNS, mostly.
     Upstream,
 }
@@ -188,13 +188,13 @@ pub enum ResponseCode {
 
 /// Why an exchange left a server of the shared tier for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
+pub enum FallbackReason {
     /// Nobody listened there, or the connection was closed.
     Unreachable,
     /// It said that it cannot answer.
     Failure,
     /// It was silent, and not found alive.
-    Silent,
+    Timeout,
 }
 
 /// Where the TCP connection of an exchange came from.
@@ -237,19 +237,19 @@ impl Outcome {
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Hit,
         Self::Miss,
-        Self::Joined,
-        Self::Impossible,
-        Self::Probed,
-        Self::BelowMissing,
+        Self::Coalesced,
+        Self::ImpossibleName,
+        Self::HealthCheck,
+        Self::NxdomainCut,
         Self::Stale,
         Self::Loop,
-        Self::Failed,
-        Self::Overload,
+        Self::UpstreamFailed,
+        Self::OverLimit,
         Self::Truncated,
-        Self::Rejected,
-        Self::Dropped,
-        Self::Forbidden,
-        Self::Flood,
+        Self::Invalid,
+        Self::NotAQuery,
+        Self::SourceNotAllowed,
+        Self::RateLimited,
     ];
 
     /// The label, and the word in logs.
@@ -257,33 +257,33 @@ impl Outcome {
         match self {
             Self::Hit => "hit",
             Self::Miss => "miss",
-            Self::Joined => "joined",
-            Self::Impossible => "impossible",
-            Self::Probed => "probed",
-            Self::BelowMissing => "below_missing",
+            Self::Coalesced => "coalesced",
+            Self::ImpossibleName => "impossible_name",
+            Self::HealthCheck => "health_check",
+            Self::NxdomainCut => "nxdomain_cut",
             Self::Stale => "stale",
             Self::Loop => "loop",
-            Self::Failed => "failed",
-            Self::Overload => "overload",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::OverLimit => "over_limit",
             Self::Truncated => "truncated",
-            Self::Rejected => "rejected",
-            Self::Dropped => "dropped",
-            Self::Forbidden => "forbidden",
-            Self::Flood => "flood",
+            Self::Invalid => "invalid",
+            Self::NotAQuery => "not_a_query",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
 
-impl ExchangeResult {
+impl AttemptResult {
     pub(super) const COUNT: usize = 7;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Answer,
         Self::Failure,
-        Self::Denial,
+        Self::NegativeIgnored,
         Self::Truncated,
-        Self::Silent,
+        Self::Timeout,
         Self::Unreachable,
-        Self::Overtaken,
+        Self::Superseded,
     ];
 
     /// The label, and the word in a look-up's report.
@@ -291,21 +291,21 @@ impl ExchangeResult {
         match self {
             Self::Answer => "answer",
             Self::Failure => "failure",
-            Self::Denial => "denial",
+            Self::NegativeIgnored => "negative_ignored",
             Self::Truncated => "truncated",
-            Self::Silent => "silent",
+            Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
-            Self::Overtaken => "overtaken",
+            Self::Superseded => "superseded",
         }
     }
 }
 
 impl Server {
-    pub(super) const ALL: [Self; 2] = [Self::Tier, Self::Upstream];
+    pub(super) const ALL: [Self; 2] = [Self::SharedTier, Self::Upstream];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Tier => "tier",
+            Self::SharedTier => "shared_tier",
             Self::Upstream => "upstream",
         }
     }
@@ -338,14 +338,14 @@ impl ResponseCode {
     }
 }
 
-impl Left {
-    pub(super) const ALL: [Self; 3] = [Self::Unreachable, Self::Failure, Self::Silent];
+impl FallbackReason {
+    pub(super) const ALL: [Self; 3] = [Self::Unreachable, Self::Failure, Self::Timeout];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
             Self::Failure => "failure",
-            Self::Silent => "silent",
+            Self::Timeout => "timeout",
         }
     }
 }

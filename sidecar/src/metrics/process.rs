@@ -1,5 +1,5 @@
-//! What the kernel says of this process and its sockets, read when somebody looks. Under our own prefix, as client libraries
-//! do it for a process that shares a pod with others: `process_open_fds` alone could be the application's.
+//! Metrics of this process and its sockets, read from the kernel at each scrape. They have the prefix of the sidecar, because
+//! a pod has other processes, too: `process_open_fds` without it could be the application's.
 
 use std::fmt;
 use std::fs;
@@ -16,20 +16,20 @@ use rustix::time::{ClockId, clock_gettime};
 use super::shown;
 use crate::parent;
 
-/// Shows what the kernel says in a registry.
+/// Prints the metrics of the process in a registry.
 #[derive(Debug)]
 pub struct Process {
     ports: Vec<u16>,
-    /// What was dropped, and when that was read.
+    /// The count of dropped datagrams, and when it was read.
     dropped: Mutex<Option<(Instant, u64)>>,
 }
 
-/// How long what was dropped is not read anew: every socket is a line of that file, and with thousands under way reading it
-/// takes as long as a thousand answers.
+/// The shortest time between two reads of the dropped datagrams. Every socket is a line of that file: with thousands of queries
+/// in flight, reading it takes as long as a thousand answers.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Process {
-    /// With the ports that datagrams are received at.
+    /// `ports`: those on which the proxy receives datagrams.
     pub fn new(ports: Vec<u16>) -> Self {
         Self { ports, dropped: Mutex::default() }
     }
@@ -56,23 +56,27 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let time = clock_gettime(ClockId::ProcessCPUTime);
         let seconds = ConstGauge::new(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9);
-        let help = "CPU time of the proxy";
+        let help = "CPU time that the process has used";
         let name = "process_cpu_seconds_total";
         seconds.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         let restarts = ConstGauge::new(parent::restarts().unwrap_or_default());
         let (name, help) =
-            ("process_restarts_total", "Crashes after which the proxy was started again in its container");
+            ("process_restarts_total", "Crashes after which the proxy was restarted in its container");
         restarts.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        let help = "Datagrams that the kernel dropped because they came faster than they were read";
-        let name = "receive_dropped_total";
+        let help = "Datagrams that the kernel dropped because the receive buffer was full";
+        let name = "udp_receive_dropped_total";
         shown(self.dropped()).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         let gauges = [
-            ("process_resident_memory_bytes", "Memory of the proxy", resident(&text("/proc/self/status"))),
-            ("process_open_fds", "Open descriptors of the proxy", open as u64),
+            (
+                "process_resident_memory_bytes",
+                "Resident memory of the process",
+                resident(&text("/proc/self/status")),
+            ),
+            ("process_open_fds", "Open file descriptors of the process", open as u64),
             (
                 "process_max_fds",
-                "Descriptors that the proxy may have",
+                "Limit of open file descriptors of the process",
                 getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
             ),
         ];
@@ -83,15 +87,15 @@ impl Collector for Process {
     }
 }
 
-/// `VmRSS` of `/proc/PID/status` (proc_pid_status(5)), in bytes; 0 where it is not told.
+/// `VmRSS` of `/proc/PID/status` (proc_pid_status(5)) in bytes; 0 if it is missing.
 fn resident(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.map_or(0, |kibibytes| kibibytes * 1024)
 }
 
-/// The drops of the sockets at those ports, from `/proc/PID/net/udp` (proc_pid_net(5)): the local address is the second
-/// column, `ADDRESS:PORT` in hexadecimal, and the drops are the last one. Connected sockets are not ours to serve.
+/// The drops of the sockets on these ports, from `/proc/PID/net/udp` (proc_pid_net(5)): the local address is the second
+/// column, `ADDRESS:PORT` in hexadecimal, and the drops are the last one. Connected sockets do not serve clients.
 fn dropped(table: &str, ports: &[u16]) -> u64 {
     let of_line = |line: &str| {
         let mut columns = line.split_whitespace().skip(1);
@@ -109,13 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_the_resident_part_in_bytes() {
+    fn resident_memory_is_in_bytes() {
         assert_eq!(resident("Name:\tx\nVmHWM:\t    3000 kB\nVmRSS:\t    2816 kB\nThreads:\t1\n"), 2_883_584);
         assert_eq!(resident(""), 0);
     }
 
     #[test]
-    fn drops_are_those_of_our_ports_and_not_of_connected_sockets() {
+    fn drops_of_connected_sockets_are_not_counted() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   1: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 65532        0 1 2 0 7
   2: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 65532        0 2 2 0 4

@@ -1,6 +1,6 @@
 //! The counts of now, for a page that people read.
 
-use super::{Assist, ExchangeResult, Limit, Metrics, Outcome, Transport};
+use super::{AttemptResult, BackgroundQuery, Limit, Metrics, Outcome, Transport};
 
 /// The values of the counters, each with its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,11 +8,11 @@ use super::{Assist, ExchangeResult, Limit, Metrics, Outcome, Transport};
 pub struct Sums {
     pub queries: Vec<(&'static str, u64)>,
     pub outcomes: Vec<(&'static str, u64)>,
-    pub assists: Vec<(&'static str, u64)>,
+    pub background_queries: Vec<(&'static str, u64)>,
     pub limits: Vec<(&'static str, u64)>,
     /// Over both transports.
-    pub exchanges: Vec<(&'static str, u64)>,
-    pub hedges: u64,
+    pub attempts: Vec<(&'static str, u64)>,
+    pub retransmissions: u64,
     pub budget_exhausted: u64,
     pub panics: u64,
 }
@@ -20,8 +20,8 @@ pub struct Sums {
 impl Metrics {
     /// What has been counted so far.
     pub fn sums(&self) -> Sums {
-        let of_exchanges = |result: &ExchangeResult| {
-            let sum = self.exchanges.iter().filter_map(|counters| counters.get(*result as usize));
+        let of_attempts = |result: &AttemptResult| {
+            let sum = self.attempts.iter().filter_map(|counters| counters.get(*result as usize));
             (result.name(), sum.map(|count| count.get()).sum())
         };
         Sums {
@@ -33,10 +33,13 @@ impl Metrics {
                 .iter()
                 .map(|one| (one.name(), self.outcomes[*one as usize].get()))
                 .collect(),
-            assists: Assist::ALL.iter().map(|one| (one.name(), self.assists[*one as usize].get())).collect(),
+            background_queries: BackgroundQuery::ALL
+                .iter()
+                .map(|one| (one.name(), self.background_queries[*one as usize].get()))
+                .collect(),
             limits: Limit::ALL.iter().map(|one| (one.name(), self.limits[*one as usize].get())).collect(),
-            exchanges: ExchangeResult::ALL.iter().map(of_exchanges).collect(),
-            hedges: self.hedges.get(),
+            attempts: AttemptResult::ALL.iter().map(of_attempts).collect(),
+            retransmissions: self.retransmissions.get(),
             budget_exhausted: self.budget_exhausted.get(),
             panics: self.panics.get(),
         }
@@ -53,10 +56,10 @@ mod tests {
         let (metrics, _) = Metrics::new();
         metrics.outcome(Outcome::Stale);
         for transport in Transport::ALL {
-            metrics.exchange(transport, ExchangeResult::Silent, Duration::ZERO);
+            metrics.attempt(transport, AttemptResult::Timeout, Duration::ZERO);
         }
         let sums = metrics.sums();
         assert!(sums.outcomes.contains(&("stale", 1)) && sums.outcomes.contains(&("hit", 0)));
-        assert!(sums.exchanges.contains(&("silent", 2)), "{sums:?}");
+        assert!(sums.attempts.contains(&("silent", 2)), "{sums:?}");
     }
 }

@@ -1,10 +1,10 @@
-//! The page of figures: what the proxy has done since it started, and how it is.
+//! The document of `stats`: counters since the start, and the current state.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Everything that `stats` shows.
+/// The document of `stats`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// The proxy's version.
@@ -25,25 +25,25 @@ pub struct Figures {
     pub queries: Counts,
     /// How they ended.
     pub outcomes: Counts,
-    /// What the proxy did of its own accord.
-    pub assists: Counts,
-    /// How often bounds were full.
+    /// Searches and queries that the sidecar started itself, by reason.
+    pub background_queries: Counts,
+    /// How often each limit was reached.
     pub limits_reached: Counts,
-    /// Panics that were survived.
+    /// Panics of tasks, after which the process continued.
     pub panics: u64,
-    /// Clients that wait at this moment.
-    pub waiting: usize,
-    /// Questions under way to the upstream at this moment.
-    pub flights: usize,
+    /// Queries of clients that wait for an answer now.
+    pub queries_waiting: usize,
+    /// Queries sent upstream that are not answered yet.
+    pub queries_in_flight: usize,
     /// The cache.
     pub cache: Cache,
-    /// Whom it asks.
+    /// The shared tier and the upstream.
     pub upstream: Upstream,
-    /// Whom it asks for names of forward zones.
+    /// The forward zones and their servers.
     pub forward_zones: Vec<ForwardZone>,
     /// Its memory; `None` where there is no `/proc`.
     pub memory: Option<Memory>,
-    /// The most frequent names, if somebody asked for them.
+    /// The most frequent names, if they were requested.
     pub names: Option<Names>,
 }
 
@@ -53,12 +53,12 @@ pub type Counts = BTreeMap<String, u64>;
 /// What is in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cache {
-    /// Answers, fresh or not.
+    /// Answers, fresh or expired.
     pub entries: usize,
-    /// The memory that they take.
+    /// Memory that they use.
     pub bytes: u64,
-    /// The most that they may take.
-    pub most_bytes: u64,
+    /// Memory that they may use at most.
+    pub max_bytes: u64,
 }
 
 /// A zone with servers of its own.
@@ -73,16 +73,16 @@ pub struct ForwardZone {
 /// The servers, and what asking them has cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Upstream {
-    /// Whether all are known to fail or to be silent.
-    pub is_down: bool,
-    /// Attempts beyond the first that could be paid for at this moment.
+    /// Whether no server is known to answer.
+    pub is_unavailable: bool,
+    /// Retransmissions that the retry budget allows now.
     pub retry_budget: u32,
-    /// Attempts, by how they ended.
+    /// Attempts, by result.
     pub attempts: Counts,
-    /// Attempts beyond an exchange's first.
-    pub hedges: u64,
-    /// Attempts that were not made because the retry budget was empty.
-    pub budget_exhausted: u64,
+    /// Attempts after the first one of an exchange.
+    pub retransmissions: u64,
+    /// Retries that were not sent because the retry budget was empty.
+    pub retry_budget_exhausted: u64,
     /// The shared tier, then the others, in order of preference.
     pub servers: Vec<Server>,
 }
@@ -92,31 +92,31 @@ pub struct Upstream {
 pub struct Server {
     /// Its address.
     pub address: String,
-    /// Whether it is of the shared tier.
-    pub tier: bool,
-    /// Whether it has failed so often that it is asked last.
-    pub stepped_back: bool,
-    /// Its failures in a row.
+    /// Whether it belongs to the shared tier.
+    pub is_shared_tier: bool,
+    /// Whether it is ejected: asked only after the healthy servers.
+    pub is_ejected: bool,
+    /// Consecutive failures.
     pub failures: u32,
-    /// How long it takes, smoothed (RFC 6298); `None`: it has not answered yet.
-    pub round_trip_us: Option<u64>,
-    /// How much that varies.
-    pub variation_us: Option<u64>,
-    /// How long ago it last gave any response.
+    /// Smoothed round-trip time (SRTT of RFC 6298); `None` before the first answer.
+    pub srtt_us: Option<u64>,
+    /// Variation of the round-trip time (RTTVAR of RFC 6298).
+    pub rttvar_us: Option<u64>,
+    /// Time since its last response of any kind.
     pub last_response_s: Option<u64>,
-    /// How long ago an attempt last brought nothing or an error.
+    /// Time since its last failed attempt.
     pub last_failure_s: Option<u64>,
-    /// Which: the label of `podlocal_dns_upstream_exchanges_total`.
+    /// The result of that attempt: the label of `podlocal_dns_upstream_attempts_total`.
     pub last_failure: Option<String>,
 }
 
 /// The memory of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// What it takes (VmRSS of proc(5)).
+    /// Now (VmRSS of proc(5)).
     pub resident_bytes: u64,
-    /// The most that it took (VmHWM).
-    pub most_resident_bytes: u64,
+    /// At most (VmHWM).
+    pub peak_resident_bytes: u64,
 }
 
 /// The most frequent names.
@@ -146,7 +146,7 @@ impl Memory {
             let rest = status.lines().find_map(|line| line.strip_prefix(label))?;
             Some(rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
         };
-        Some(Self { resident_bytes: bytes("VmRSS:")?, most_resident_bytes: bytes("VmHWM:")? })
+        Some(Self { resident_bytes: bytes("VmRSS:")?, peak_resident_bytes: bytes("VmHWM:")? })
     }
 }
 
@@ -155,9 +155,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_as_the_kernel_writes_it() {
+    fn memory_is_read_from_proc_status() {
         let status = "Name:\tx\nVmHWM:\t    3100 kB\nVmRSS:\t    2988 kB\n";
-        let memory = Memory { resident_bytes: 2988 << 10, most_resident_bytes: 3100 << 10 };
+        let memory = Memory { resident_bytes: 2988 << 10, peak_resident_bytes: 3100 << 10 };
         assert_eq!(Memory::parse(status), Some(memory));
         assert_eq!(Memory::parse("Name:\tx\nVmRSS:\tmuch\n"), None);
     }

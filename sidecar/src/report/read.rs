@@ -39,7 +39,7 @@ impl Read for By {
     fn read(value: &Value) -> Option<Self> {
         let (way, value) = value.as_object()?.iter().next()?;
         let because = || text(value, "because");
-        let joined = || flag(value, "joined");
+        let is_coalesced = || flag(value, "is_coalesced");
         Some(match way.as_str() {
             "rule" => Self::Rule { rule: text(value, "rule")?, because: because()? },
             "cache" => Self::Cache {
@@ -49,13 +49,13 @@ impl Read for By {
             },
             "expired" => Self::Expired {
                 age_s: number(value, "age_s")?,
-                ended_s: number(value, "ended_s")?,
+                expired_for_s: number(value, "expired_for_s")?,
                 because: because()?,
             },
             "upstream" => Self::Upstream(Exchange::read(value)?),
-            "search_list" => Self::SearchList { name: text(value, "name")?, joined: joined()? },
-            "meanwhile" => Self::Meanwhile { joined: joined()? },
-            "nobody" => Self::Nobody { because: because()? },
+            "search_list" => Self::SearchList { name: text(value, "name")?, is_coalesced: is_coalesced()? },
+            "concurrent_query" => Self::ConcurrentQuery { is_coalesced: is_coalesced()? },
+            "none" => Self::None { because: because()? },
             _ => return None,
         })
     }
@@ -79,12 +79,12 @@ impl Read for Exchange {
             kind: text(value, "type")?,
             server: text(value, "server")?,
             transport: text(value, "transport")?,
-            tier: flag(value, "tier")?,
+            is_shared_tier: flag(value, "is_shared_tier")?,
             zone: text(value, "zone"),
             result: text(value, "result")?,
             attempts: number(value, "attempts")?,
             took_us: number(value, "took_us")?,
-            joined: flag(value, "joined")?,
+            is_coalesced: flag(value, "is_coalesced")?,
         })
     }
 }
@@ -108,15 +108,15 @@ impl Read for Figures {
             ndots: number(value, "ndots")?,
             queries: counts(value, "queries")?,
             outcomes: counts(value, "outcomes")?,
-            assists: counts(value, "assists")?,
+            background_queries: counts(value, "background_queries")?,
             limits_reached: counts(value, "limits_reached")?,
             panics: number(value, "panics")?,
-            waiting: number(value, "waiting")?,
-            flights: number(value, "flights")?,
+            queries_waiting: number(value, "queries_waiting")?,
+            queries_in_flight: number(value, "queries_in_flight")?,
             cache: Cache {
                 entries: number(cache, "entries")?,
                 bytes: number(cache, "bytes")?,
-                most_bytes: number(cache, "most_bytes")?,
+                max_bytes: number(cache, "max_bytes")?,
             },
             upstream: Upstream::read(value.get("upstream")?)?,
             forward_zones: list(value, "forward_zones")?,
@@ -135,11 +135,11 @@ impl Read for ForwardZone {
 impl Read for Upstream {
     fn read(value: &Value) -> Option<Self> {
         Some(Self {
-            is_down: flag(value, "is_down")?,
+            is_unavailable: flag(value, "is_unavailable")?,
             retry_budget: number(value, "retry_budget")?,
             attempts: counts(value, "attempts")?,
-            hedges: number(value, "hedges")?,
-            budget_exhausted: number(value, "budget_exhausted")?,
+            retransmissions: number(value, "retransmissions")?,
+            retry_budget_exhausted: number(value, "retry_budget_exhausted")?,
             servers: list(value, "servers")?,
         })
     }
@@ -149,11 +149,11 @@ impl Read for Server {
     fn read(value: &Value) -> Option<Self> {
         Some(Self {
             address: text(value, "address")?,
-            tier: flag(value, "tier")?,
-            stepped_back: flag(value, "stepped_back")?,
+            is_shared_tier: flag(value, "is_shared_tier")?,
+            is_ejected: flag(value, "is_ejected")?,
             failures: number(value, "failures")?,
-            round_trip_us: number(value, "round_trip_us"),
-            variation_us: number(value, "variation_us"),
+            srtt_us: number(value, "srtt_us"),
+            rttvar_us: number(value, "rttvar_us"),
             last_response_s: number(value, "last_response_s"),
             last_failure_s: number(value, "last_failure_s"),
             last_failure: text(value, "last_failure"),
@@ -163,8 +163,8 @@ impl Read for Server {
 
 impl Read for Memory {
     fn read(value: &Value) -> Option<Self> {
-        let most_resident_bytes = number(value, "most_resident_bytes")?;
-        Some(Self { resident_bytes: number(value, "resident_bytes")?, most_resident_bytes })
+        let peak_resident_bytes = number(value, "peak_resident_bytes")?;
+        Some(Self { resident_bytes: number(value, "resident_bytes")?, peak_resident_bytes })
     }
 }
 
@@ -225,23 +225,23 @@ mod tests {
             kind: "A".to_owned(),
             server: "10.96.0.10:53".to_owned(),
             transport: "tcp".to_owned(),
-            tier: true,
+            is_shared_tier: true,
             zone: Some("b.".to_owned()),
             result: "answer".to_owned(),
             attempts: 2,
             took_us: 3,
-            joined: true,
+            is_coalesced: true,
         };
         let ways = [
             By::Rule { rule: "R1".to_owned(), because: because() },
             By::Cache { age_s: 1, remaining_s: 2, place: Place::Question },
             By::Cache { age_s: 1, remaining_s: 2, place: Place::EveryType },
             By::Cache { age_s: 1, remaining_s: 2, place: Place::SearchList },
-            By::Expired { age_s: 3, ended_s: 1, because: because() },
+            By::Expired { age_s: 3, expired_for_s: 1, because: because() },
             By::Upstream(exchange.clone()),
-            By::SearchList { name: "b.".to_owned(), joined: true },
-            By::Meanwhile { joined: false },
-            By::Nobody { because: because() },
+            By::SearchList { name: "b.".to_owned(), is_coalesced: true },
+            By::ConcurrentQuery { is_coalesced: false },
+            By::None { because: because() },
         ];
         for by in ways {
             let report = Report {

@@ -14,7 +14,7 @@ use crate::cache::key::Key;
 use crate::cache::lifetime::Lifetime;
 use crate::flight::Role;
 use crate::limits;
-use crate::metrics::Assist;
+use crate::metrics::BackgroundQuery;
 use crate::search::{self, Candidate, First};
 use crate::upstream::Upstream;
 use crate::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
@@ -74,7 +74,7 @@ impl<U: Upstream> Resolver<U> {
             }
             missing_in_zone = Some(original);
         }
-        self.metrics.assist(Assist::Completion);
+        self.metrics.background_query(BackgroundQuery::SearchCompletion);
         let (mut early, mut rest, mut failure) = (None, Duration::MAX, None);
         for candidate in self.search.candidates(key.name()) {
             let mut asked = pin!(self.candidate(&key, &candidate, mode));
@@ -135,7 +135,7 @@ impl<U: Upstream> Resolver<U> {
         };
         if let Some(first) = first {
             if self.known(&first).is_none() && matches!(candidate.first, First::Namespace(_)) {
-                self.metrics.assist(Assist::FamilyProbe);
+                self.metrics.background_query(BackgroundQuery::ParentProbe);
             }
             let entry = self.nested_question(first).await?;
             if entry.is_nxdomain() {

@@ -15,7 +15,7 @@ use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{Assist, Outcome};
+use crate::metrics::{BackgroundQuery, Outcome};
 use crate::search::{Family, Verdict};
 use crate::upstream::Upstream;
 use crate::wire::{TYPE_A, TYPE_AAAA};
@@ -64,7 +64,7 @@ impl<U: Upstream> Resolver<U> {
             && self.suspects.is_suspect(service, key.name())
         {
             let probe = above(key, service);
-            self.metrics.assist(Assist::FamilyProbe);
+            self.metrics.background_query(BackgroundQuery::ParentProbe);
             if self.nested_question(probe).await.is_ok_and(|entry| !entry.is_nxdomain()) {
                 self.suspects.clear(service);
             }
@@ -76,7 +76,7 @@ impl<U: Upstream> Resolver<U> {
         let Verdict::Below(family) = self.search.verdict(key) else { return None };
         let above = missing_above(key, family, |key| self.cache.get_expired(key))?;
         let zone_at = self.search.zone_at(key.name())?;
-        let missing = Known::Missing { zone_at, ttl: 1, outcome: Outcome::BelowMissing };
+        let missing = Known::Missing { zone_at, ttl: 1, outcome: Outcome::NxdomainCut };
         let is_usable = above.is_usable_stale(now(), self.serve_stale);
         self.as_entry(key, missing).ok().filter(|_| is_usable)
     }
@@ -96,7 +96,7 @@ impl<U: Upstream> Resolver<U> {
         if let Some(namespace) = family.namespace {
             let probe = above(key, namespace);
             if self.known(&probe).is_none() && self.route(&probe).questions.under_way(&probe).is_none() {
-                self.metrics.assist(Assist::FamilyProbe);
+                self.metrics.background_query(BackgroundQuery::ParentProbe);
                 tokio::spawn(self.nested_question(probe));
             }
         }

@@ -10,7 +10,7 @@ use super::{Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::Assist;
+use crate::metrics::BackgroundQuery;
 use crate::search;
 use crate::upstream::Upstream;
 use crate::wire;
@@ -32,7 +32,7 @@ impl<U: Upstream> Resolver<U> {
             pause = (pause * 2).min(longest_pause);
             // A cluster DNS that is slow is not asked more often for it.
             if self.upstream(key).may_ask_again() {
-                self.metrics.assist(Assist::Patience);
+                self.metrics.background_query(BackgroundQuery::Wait);
                 entry = self.ask(key).await.unwrap_or(entry);
             }
         }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::question::{Mode, NoAnswer};
 use super::{Resolver, now};
 use crate::cache::key::Key;
-use crate::metrics::Assist;
+use crate::metrics::BackgroundQuery;
 use crate::search;
 use crate::upstream::Upstream;
 use crate::wire::{self, CLASS_IN, Flags, TYPE_A};
@@ -52,7 +52,7 @@ impl<U: Upstream> Resolver<U> {
     async fn keep_trying(self: &Arc<Self>, name: &str) -> Duration {
         let [mut pause, longest] = RETRY_PAUSES;
         loop {
-            self.metrics.assist(Assist::Prefetch);
+            self.metrics.background_query(BackgroundQuery::Prefetch);
             match self.climb(name).await {
                 Ok(life) => return life,
                 Err(error) => tracing::debug!(name, %error, "a name to prefetch was not resolved"),

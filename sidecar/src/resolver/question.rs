@@ -126,8 +126,8 @@ impl<U: Upstream> Resolver<U> {
 
     pub(super) fn no_outcome(&self, no_outcome: NoOutcome) -> NoAnswer {
         match no_outcome {
-            NoOutcome::TooManyFlights => self.metrics.limit_reached(Limit::Flights),
-            NoOutcome::TooManyWaiters => self.metrics.limit_reached(Limit::WaitersPerFlight),
+            NoOutcome::TooManyFlights => self.metrics.limit_reached(Limit::InFlight),
+            NoOutcome::TooManyWaiters => self.metrics.limit_reached(Limit::WaitersPerQuery),
             NoOutcome::Lost => return NoAnswer::Lost,
         }
         NoAnswer::Overload
@@ -168,12 +168,12 @@ impl<U: Upstream> Resolver<U> {
         let zone_at = self.search.zone_at(key.name())?;
         match verdict {
             Verdict::Impossible => {
-                Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::Impossible })
+                Some(Known::Missing { zone_at, ttl: reply::IMPOSSIBLE_TTL, outcome: Outcome::ImpossibleName })
             }
             Verdict::Below(family) if !self.patience.waits_for(key.name()) => {
                 let above = missing_above(key, family, |key| self.cache.get(key, now))?;
                 let ttl = above.remaining(now).as_secs().max(1) as u32;
-                Some(Known::Missing { zone_at, ttl, outcome: Outcome::BelowMissing })
+                Some(Known::Missing { zone_at, ttl, outcome: Outcome::NxdomainCut })
             }
             _ => None,
         }

@@ -53,7 +53,7 @@ impl Notice {
             tracing::info!(%name, kind, class, transport = transport.name(), outcome = outcome.name(), "query");
         }
         // The names that other proxies probe with are all different and nobody's question.
-        if outcome != Outcome::Probed {
+        if outcome != Outcome::HealthCheck {
             self.count(client.name(), Instant::now());
         }
     }

@@ -101,7 +101,7 @@ impl<U: Upstream> Server<U> {
                 false
             }
             Joined::Full => {
-                self.service.metrics.limit_reached(Limit::WaitersPerFlight);
+                self.service.metrics.limit_reached(Limit::WaitersPerQuery);
                 let ending = Ending::of(&self.service, query, Transport::Udp);
                 ending.write(&Resolution::Overload, true, out);
                 true

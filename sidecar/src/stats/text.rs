@@ -1,4 +1,4 @@
-//! The page of figures as text. Pure. Bars are of plain ASCII: a page is read in logs and chats, too.
+//! The document of `stats` as text. Pure. Bars are plain ASCII, because people read the page in logs and chats, too.
 
 use crate::paint::{Paint, Tone, counted, duration};
 use crate::report::figures::{Counts, Figures, ForwardZone, Names, Server, Upstream};
@@ -8,8 +8,7 @@ const BAR: u64 = 40;
 
 /// The page; with rates where an earlier one is there.
 pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String {
-    let Figures { version, uptime_s, role, listen, workers, waiting, flights, cache, memory, panics, .. } =
-        figures;
+    let Figures { version, uptime_s, role, listen, workers, cache, memory, panics, .. } = figures;
     let mut out = String::new();
     let mut line = |label: &str, text: String| {
         out.push_str(&format!("{}{text}\n", paint.put(Tone::Strong, format!("{label:<11}"))));
@@ -18,7 +17,7 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
         "podlocal",
         format!("sidecar {version}, {role}, {}, up {}", counted(*workers as u64, "thread"), time(*uptime_s)),
     );
-    line("serves", listen.join(" "));
+    line("listening", listen.join(" "));
     line("queries", format!("{}{}", sum(&figures.queries), rate(figures, before)));
     for (outcome, count) in sorted(&figures.outcomes) {
         let tone = if BAD.contains(&outcome) { Tone::Bad } else { Tone::Good };
@@ -27,7 +26,11 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
     line("hit rate", hit_rate(&figures.outcomes));
     line(
         "waiting",
-        format!("{}, {} under way", counted(*waiting as u64, "client"), counted(*flights as u64, "question")),
+        format!(
+            "{}, {} in flight",
+            counted(figures.queries_waiting as u64, "client"),
+            counted(figures.queries_in_flight as u64, "upstream exchange")
+        ),
     );
     line(
         "cache",
@@ -35,13 +38,13 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
             "{}, {} of {}",
             counted(cache.entries as u64, "answer"),
             bytes(cache.bytes),
-            bytes(cache.most_bytes)
+            bytes(cache.max_bytes)
         ),
     );
     if let Some(memory) = memory {
         line(
             "memory",
-            format!("{}, at most {}", bytes(memory.resident_bytes), bytes(memory.most_resident_bytes)),
+            format!("{}, at most {}", bytes(memory.resident_bytes), bytes(memory.peak_resident_bytes)),
         );
     }
     line("upstream", upstream(&figures.upstream, paint));
@@ -54,10 +57,10 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
             line("", server_line(server, paint));
         }
     }
-    line("assists", list(&figures.assists));
+    line("background", list(&figures.background_queries));
     line("limits", list(&figures.limits_reached));
     if *panics > 0 {
-        line("panics", paint.put(Tone::Bad, format!("{panics}; the log has them, please report it")));
+        line("panics", paint.put(Tone::Bad, format!("{panics}; please report the lines in the log")));
     }
     if let Some(names) = &figures.names {
         line("names", format!("counted for {}", time(names.counted_for_s)));
@@ -66,54 +69,65 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
     out
 }
 
-/// Outcomes that a client suffers from.
-const BAD: [&str; 5] = ["failed", "flood", "forbidden", "loop", "overload"];
+/// Outcomes after which the client has no answer.
+const BAD: [&str; 5] = ["loop", "over_limit", "rate_limited", "source_not_allowed", "upstream_failed"];
 
 fn outcome_line(outcome: &str, count: u64, all: u64, tone: Tone, paint: Paint) -> String {
     // One mark at least: what happened at all is seen.
     let marks = (count * BAR).div_ceil(all.max(1)) as usize;
-    format!("{outcome:<14}{count:>10}  {:>5} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
+    format!("{outcome:<18}{count:>10}  {:>5} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
 }
 
 /// Of the queries that a cache can know the answer to.
 fn hit_rate(outcomes: &Counts) -> String {
     let of = |names: &[&str]| names.iter().filter_map(|name| outcomes.get(*name)).sum::<u64>();
     let hits = of(&["hit"]);
-    let known = hits + of(&["miss", "joined", "stale", "failed", "overload"]);
-    let here = hits + of(&["impossible", "below_missing", "stale"]);
-    let all = known + of(&["impossible", "below_missing"]);
+    let known = hits + of(&["miss", "coalesced", "stale", "upstream_failed", "over_limit"]);
+    let here = hits + of(&["impossible_name", "nxdomain_cut", "stale"]);
+    let all = known + of(&["impossible_name", "nxdomain_cut"]);
     if all == 0 {
         return "no queries yet".to_owned();
     }
-    format!("{} % from the cache, {} % answered without asking anybody", share(hits, known), share(here, all))
+    format!(
+        "{} % from the cache, {} % answered without an upstream query",
+        share(hits, known),
+        share(here, all)
+    )
 }
 
 fn upstream(upstream: &Upstream, paint: Paint) -> String {
-    let Upstream { is_down, retry_budget, attempts, hedges, budget_exhausted, .. } = upstream;
-    let condition = if *is_down { paint.put(Tone::Bad, "down") } else { paint.put(Tone::Good, "up") };
+    let Upstream { is_unavailable, retry_budget, attempts, retransmissions, retry_budget_exhausted, .. } =
+        upstream;
+    let condition = if *is_unavailable {
+        paint.put(Tone::Bad, "unavailable")
+    } else {
+        paint.put(Tone::Good, "available")
+    };
     format!(
-        "{condition}; {}: {}; beyond the first {hedges}, left out {budget_exhausted}; retry budget {retry_budget}",
+        "{condition}; {}: {}; {}; retry budget {retry_budget}, exhausted {}",
         counted(sum(attempts), "attempt"),
-        list(attempts)
+        list(attempts),
+        counted(*retransmissions, "retransmission"),
+        counted(*retry_budget_exhausted, "time")
     )
 }
 
 fn server_line(server: &Server, paint: Paint) -> String {
-    let Server { address, tier, stepped_back, round_trip_us, variation_us, .. } = server;
-    let condition = if *stepped_back {
-        paint.put(Tone::Bad, format!("stepped back after {}", counted(server.failures.into(), "failure")))
+    let Server { address, is_shared_tier, is_ejected, srtt_us, rttvar_us, .. } = server;
+    let condition = if *is_ejected {
+        paint.put(Tone::Bad, format!("ejected after {}", counted(server.failures.into(), "failure")))
     } else {
-        paint.put(Tone::Good, "well")
+        paint.put(Tone::Good, "healthy")
     };
-    let mut text = format!("{address}{} {condition}", if *tier { " (shared tier)" } else { "" });
-    match (round_trip_us, variation_us) {
+    let mut text = format!("{address}{} {condition}", if *is_shared_tier { " (shared tier)" } else { "" });
+    match (srtt_us, rttvar_us) {
         (Some(mean), Some(variation)) => {
-            text.push_str(&format!(", takes {} +- {}", duration(*mean), duration(*variation)));
+            text.push_str(&format!(", round-trip time {} +- {}", duration(*mean), duration(*variation)));
         }
-        _ => text.push_str(", has not answered yet"),
+        _ => text.push_str(", no response yet"),
     }
     if let Some(ago) = server.last_response_s {
-        text.push_str(&format!(", answered {} ago", time(ago)));
+        text.push_str(&format!(", last response {} ago", time(ago)));
     }
     if let (Some(ago), Some(what)) = (server.last_failure_s, &server.last_failure) {
         text.push_str(&format!(", last failure {} ago ({what})", time(ago)));
@@ -123,7 +137,7 @@ fn server_line(server: &Server, paint: Paint) -> String {
 
 fn top(names: &Names) -> String {
     if names.top.is_empty() {
-        return format!("{:<11}none yet: ask again, or use --watch\n", "");
+        return format!("{:<11}none yet: run stats again, or use --watch\n", "");
     }
     let mut out = String::new();
     for name in &names.top {

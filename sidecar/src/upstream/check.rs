@@ -14,7 +14,7 @@ use super::network::Network;
 use super::state::{Check, State};
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::ExchangeResult;
+use crate::metrics::AttemptResult;
 
 /// Makes the checks that are wanted, for ever. `question` makes a new question for a server, one that the tier answers
 /// by itself.
@@ -52,7 +52,7 @@ async fn answered(
     let mut checks = Attempts::default();
     for key in keys {
         let step = Step { server, transport };
-        state.metrics().probed();
+        state.metrics().health_checked();
         checks.0.push(Attempt { step, asked_at: begun_at, future: Box::pin(network.ask(step, key, false)) });
     }
     let deadline = begun_at + CHECK_PATIENCE;
@@ -68,5 +68,5 @@ async fn answered(
 
 /// Whether that is the answer of a tier that is alive, and so is its own upstream: else it says that it cannot answer.
 pub(super) fn is_alive(outcome: &io::Result<Vec<u8>>, transport: Transport) -> bool {
-    outcome.as_ref().is_ok_and(|response| judge(response, transport) == ExchangeResult::Answer)
+    outcome.as_ref().is_ok_and(|response| judge(response, transport) == AttemptResult::Answer)
 }

@@ -46,15 +46,16 @@ struct Health(Vec<(String, Servers)>);
 
 impl Collector for Health {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Whether no server of a forward zone is known to answer";
-        let mut family = encoder.encode_descriptor("forward_down", help, None, MetricType::Gauge)?;
+        let help = "1 while no server of the forward zone is known to answer, else 0";
+        let mut family =
+            encoder.encode_descriptor("forward_zone_unavailable", help, None, MetricType::Gauge)?;
         for (zone, servers) in &self.0 {
             let is_down = u64::from(servers.condition().is_down);
             shown(is_down).encode(family.encode_family(&[("zone", zone.as_str())])?)?;
         }
-        let help =
-            "Whether a server of a forward zone is asked in its turn: 0 while it fails and is asked last";
-        let mut family = encoder.encode_descriptor("forward_server_up", help, None, MetricType::Gauge)?;
+        let help = "1 while the server is healthy, 0 while it is ejected";
+        let mut family =
+            encoder.encode_descriptor("forward_zone_server_healthy", help, None, MetricType::Gauge)?;
         for (zone, servers) in &self.0 {
             let sockets = &servers.0.sockets;
             for (address, is_ejected) in sockets.addresses().iter().zip(servers.0.state.ejected()) {

@@ -6,30 +6,30 @@ use tokio::time::Instant;
 
 use super::state::State;
 use crate::cache::key::Key;
-use crate::metrics::ExchangeResult;
+use crate::metrics::AttemptResult;
 use crate::wire::{self, Flags, Message, Rcode};
 
 /// What that server's response to the question of that key is worth: a backup server is not believed everything.
-pub fn judge_of(state: &State, key: &Key, step: Step, response: &[u8], now: Instant) -> ExchangeResult {
+pub fn judge_of(state: &State, key: &Key, step: Step, response: &[u8], now: Instant) -> AttemptResult {
     let result = judge(response, step.transport);
-    if result != ExchangeResult::Answer || !state.is_backup(step.server) {
+    if result != AttemptResult::Answer || !state.is_backup(step.server) {
         return result;
     }
     let is_cluster_name = wire::end_at(key.name(), state.zone()).is_some();
     let is_believed = state.is_believed(backup_answer(response, is_cluster_name), now);
-    if is_believed { ExchangeResult::Answer } else { ExchangeResult::Denial }
+    if is_believed { AttemptResult::Answer } else { AttemptResult::NegativeIgnored }
 }
 
 /// What a response, without its OPT record ([`super::question::whole`]), says of itself: everything but NOERROR and NXDOMAIN may be known better by another server.
-pub fn judge(response: &[u8], transport: Transport) -> ExchangeResult {
-    let Some(message) = Message::new(response) else { return ExchangeResult::Failure };
+pub fn judge(response: &[u8], transport: Transport) -> AttemptResult {
+    let Some(message) = Message::new(response) else { return AttemptResult::Failure };
     let flags = message.flags();
     if !matches!(flags.rcode(), Rcode::NO_ERROR | Rcode::NXDOMAIN) {
-        ExchangeResult::Failure
+        AttemptResult::Failure
     } else if flags.has(Flags::TC) && transport == Transport::Udp {
-        ExchangeResult::Truncated
+        AttemptResult::Truncated
     } else {
-        ExchangeResult::Answer
+        AttemptResult::Answer
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_response_is_judged_by_its_rcode_and_by_tc_over_udp() {
-        use ExchangeResult::{Answer, Failure, Truncated};
+        use AttemptResult::{Answer, Failure, Truncated};
         for (flags, udp, tcp) in [
             (0x8180_u16, Answer, Answer),
             (0x8183, Answer, Answer),

@@ -98,7 +98,7 @@ impl Sockets {
     /// expires, from another port.
     async fn ask_in_doubt(&self, server: usize, asked: &mut Asked<'_>) -> io::Result<Vec<u8>> {
         let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
-        self.metrics.doubted();
+        self.metrics.spoofing_suspected();
         self.log_doubt(address, Instant::now());
         match self.ask_by_tcp(server, address, asked).await {
             Ok(response) => Ok(response),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::ExchangeResult;
+use crate::metrics::AttemptResult;
 use podlocal_dns::upstream::Step;
 
 /// Those who listen.
@@ -48,7 +48,7 @@ pub enum Event {
         /// At whom, and how.
         step: Step,
         /// With what.
-        result: ExchangeResult,
+        result: AttemptResult,
         /// How long after it began.
         took: Duration,
     },

@@ -24,7 +24,7 @@ use super::state::State;
 use super::{Failed, random};
 use crate::cache::key::Key;
 use crate::limits;
-use crate::metrics::{ExchangeResult, Left, ResponseCode, Server};
+use crate::metrics::{AttemptResult, FallbackReason, ResponseCode, Server};
 
 /// Asks until a server answers or nobody can be waiting any more.
 pub async fn race(
@@ -109,7 +109,7 @@ enum Next {
 impl<N: Network> Race<'_, N> {
     fn transmit(&mut self, Transmission { step, reason }: Transmission, now: Instant) {
         if reason != Reason::First {
-            self.state.metrics().hedged();
+            self.state.metrics().retransmitted();
         }
         // The oldest one is the likeliest to be lost.
         if self.attempts.0.len() >= limits::ATTEMPTS_UNDER_WAY {
@@ -155,33 +155,33 @@ impl<N: Network> Race<'_, N> {
             Ok(response) => judge_of(self.state, self.key, step, response, now),
             Err(error) => {
                 tracing::debug!(%error, transport = step.transport.name(), "an upstream cannot be asked");
-                ExchangeResult::Unreachable
+                AttemptResult::Unreachable
             }
         };
         self.state.exchanged(self.key, step, result, took, now);
         let Ok(response) = outcome else { return self.unreachable(step, now) };
         let is_of_tier = self.state.is_of_tier(step.server);
-        let server = if is_of_tier { Server::Tier } else { Server::Upstream };
+        let server = if is_of_tier { Server::SharedTier } else { Server::Upstream };
         self.state.metrics().response(server, ResponseCode::of(&response));
-        let answered = (result != ExchangeResult::Failure).then_some(&self.exchange);
+        let answered = (result != AttemptResult::Failure).then_some(&self.exchange);
         self.state.responded(step.server, asked_at, answered, now);
         match result {
-            ExchangeResult::Denial => {
+            AttemptResult::NegativeIgnored => {
                 self.drop_attempts(now, |server| server == step.server);
                 let next = self.state.denied(&mut self.exchange, step.server, now);
                 self.goes_on(next, now)
             }
-            ExchangeResult::Failure => {
+            AttemptResult::Failure => {
                 self.second_best.get_or_insert(response);
                 self.drop_attempts(now, |server| server == step.server);
-                self.leave(step.server, Left::Failure, now)
+                self.leave(step.server, FallbackReason::Failure, now)
             }
-            ExchangeResult::Truncated => {
+            AttemptResult::Truncated => {
                 if !self.state.is_tcp_tried(step.server, now) {
                     if is_of_tier {
                         self.second_best = Some(response);
                         self.drop_attempts(now, |server| server == step.server);
-                        return self.leave(step.server, Left::Failure, now);
+                        return self.leave(step.server, FallbackReason::Failure, now);
                     }
                     self.drop_attempts(now, |_| true);
                     return Next::Done(response);
@@ -221,7 +221,7 @@ impl<N: Network> Race<'_, N> {
             if self.settles_at.take().is_some() && step.transport == Transport::Tcp {
                 self.state.fetched_over_tcp(step.server, false, now);
             }
-            return self.leave(step.server, Left::Unreachable, now);
+            return self.leave(step.server, FallbackReason::Unreachable, now);
         }
         if let Some(truncated) = self.second_best.take_if(|_| step.transport == Transport::Tcp) {
             if self.settles_at.is_some() {
@@ -236,11 +236,11 @@ impl<N: Network> Race<'_, N> {
     }
 
     /// This exchange asks that server no more, but the next one.
-    fn leave(&mut self, server: usize, reason: Left, now: Instant) -> Next {
+    fn leave(&mut self, server: usize, reason: FallbackReason, now: Instant) -> Next {
         self.guard.take_if(|guard| guard.server() == server);
         let next = self.state.leave(&mut self.exchange, server, now);
         if next.is_some() && self.state.is_of_tier(server) {
-            self.state.metrics().tier_left(reason);
+            self.state.metrics().fell_back(reason);
         }
         self.goes_on(next, now)
     }
@@ -253,7 +253,7 @@ impl<N: Network> Race<'_, N> {
         self.state.fetched_over_tcp(server, false, now);
         self.settles_at = None;
         self.drop_attempts(now, |attempted| attempted == server);
-        match self.leave(server, Left::Silent, now) {
+        match self.leave(server, FallbackReason::Timeout, now) {
             Next::GoOn => true,
             Next::Done(response) => {
                 self.second_best = Some(response);
@@ -290,7 +290,7 @@ impl<N: Network> Race<'_, N> {
                         self.state.want_check(server, unless_alive_since);
                     }
                     _ => {
-                        self.leave(server, Left::Silent, now);
+                        self.leave(server, FallbackReason::Timeout, now);
                         return true;
                     }
                 }
@@ -305,7 +305,7 @@ impl<N: Network> Race<'_, N> {
         for Attempt { step, asked_at, .. } in
             self.attempts.0.extract_if(.., |attempt| concerns(attempt.step.server))
         {
-            self.state.exchanged(self.key, step, ExchangeResult::Overtaken, now - asked_at, now);
+            self.state.exchanged(self.key, step, AttemptResult::Superseded, now - asked_at, now);
         }
     }
 
@@ -315,7 +315,7 @@ impl<N: Network> Race<'_, N> {
             if self.settles_at.is_some() && step.transport == Transport::Tcp {
                 self.state.fetched_over_tcp(step.server, false, now);
             }
-            self.state.exchanged(self.key, step, ExchangeResult::Silent, now - asked_at, now);
+            self.state.exchanged(self.key, step, AttemptResult::Timeout, now - asked_at, now);
         }
         self.over(now);
         self.second_best.ok_or(Failed)

@@ -14,7 +14,7 @@ use super::observers::{Event, Observers};
 use super::path::Tcp;
 use super::source;
 use crate::cache::key::Key;
-use crate::metrics::{ExchangeResult, Metrics};
+use crate::metrics::{AttemptResult, Metrics};
 
 /// Shared by every exchange.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ struct Known {
 }
 
 /// When an attempt brought nothing or an error, and which.
-pub type Failure = (Instant, ExchangeResult);
+pub type Failure = (Instant, AttemptResult);
 
 /// A server of which it is to be found out whether it answers.
 #[derive(Debug)]
@@ -171,9 +171,9 @@ impl State {
     }
 
     /// An attempt has ended: it is counted, its server's last failure remembered, and observers are told.
-    pub fn exchanged(&self, key: &Key, step: Step, result: ExchangeResult, took: Duration, now: Instant) {
-        self.metrics.exchange(step.transport, result, took);
-        if matches!(result, ExchangeResult::Failure | ExchangeResult::Silent | ExchangeResult::Unreachable)
+    pub fn exchanged(&self, key: &Key, step: Step, result: AttemptResult, took: Duration, now: Instant) {
+        self.metrics.attempt(step.transport, result, took);
+        if matches!(result, AttemptResult::Failure | AttemptResult::Timeout | AttemptResult::Unreachable)
             && let Some(last) = self.lock().last_failures.get_mut(step.server)
         {
             *last = Some((now, result));

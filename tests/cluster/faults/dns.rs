@@ -114,7 +114,7 @@ async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Re
 /// How often the sidecar of the load has sent a question upstream; questions that still wait are not counted.
 async fn transmissions(load: &Load) -> Result<f64, Failure> {
     let text = load.scrape().await?;
-    Ok(sum(&text, "podlocal_dns_upstream_exchanges_total", &[]))
+    Ok(sum(&text, "podlocal_dns_upstream_attempts_total", &[]))
 }
 
 /// A CoreDNS of the test's own, and a load that asks it.

@@ -212,7 +212,7 @@ async fn names(program: &Path, seed: u64, name: &'static str, at_once: usize) ->
     let [idle, _] = proxy.memory()?;
     let answered = ask_all(&proxy, 10_000, at_once, &ProgressBar::hidden()).await?;
     let [full, most] = proxy.memory()?;
-    let bytes = proxy.metric("podlocal_dns_cache_bytes", &[]).await?;
+    let bytes = proxy.metric("podlocal_dns_cache_size_bytes", &[]).await?;
     Ok(Row {
         name,
         what: format!("memory idle, and with 10,000 names asked {at_once} at a time"),
@@ -253,7 +253,7 @@ async fn million(program: &Path, seed: u64) -> Result<Row, Failure> {
     is_over.store(true, Ordering::SeqCst);
     let hot = watch.await.unwrap_or_default();
     let [now, most] = proxy.memory()?;
-    let bytes = proxy.metric("podlocal_dns_cache_bytes", &[]).await?;
+    let bytes = proxy.metric("podlocal_dns_cache_size_bytes", &[]).await?;
     let entries = proxy.metric("podlocal_dns_cache_entries", &[]).await?;
     let cold = cold.load(Ordering::SeqCst);
     Ok(Row {

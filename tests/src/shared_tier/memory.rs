@@ -28,7 +28,7 @@ pub(super) async fn of(
     let answered = ask_all(&full, NAMES, 100, &progress).await?;
     progress.finish_and_clear();
     let [with_names, _] = full.memory()?;
-    let bytes = full.metric("podlocal_dns_cache_bytes", &[]).await?;
+    let bytes = full.metric("podlocal_dns_cache_size_bytes", &[]).await?;
 
     let cluster_dns = slow_cluster_dns().await?;
     let waited_for = tier(program, FREE, cluster_dns.address(), &["--workers", &workers], None).await?;

@@ -7,7 +7,7 @@ use crate::cache::key::Key;
 use podlocal_dns::upstream::Step as Asked;
 
 use crate::limits;
-use crate::metrics::ExchangeResult;
+use crate::metrics::AttemptResult;
 use crate::paint::{counted, duration};
 use crate::report::target::kind_text;
 use crate::report::{Exchange, Step};
@@ -25,8 +25,8 @@ pub(super) fn exchanges(
     for Noted { at, key, event } in concerning(learnt) {
         let index = open.iter().position(|other| other.key == key).unwrap_or_else(|| {
             // One that had begun before anybody listened begins here with its end.
-            let joined = !matches!(event, Event::Asked { .. });
-            open.push(Open { key, begun: *at, weight: 0, exchange: begun(key, joined) });
+            let is_coalesced = !matches!(event, Event::Asked { .. });
+            open.push(Open { key, begun: *at, weight: 0, exchange: begun(key, is_coalesced) });
             open.len() - 1
         });
         let Some(Open { begun, weight, exchange, .. }) = open.get_mut(index) else { continue };
@@ -35,13 +35,13 @@ pub(super) fn exchanges(
             result.clone_into(&mut exchange.result);
             step.transport.name().clone_into(&mut exchange.transport);
             if let Some(Server { address, tier, zone }) = server(key, step.server) {
-                (exchange.server, exchange.tier, exchange.zone) = (address.to_string(), tier, zone);
+                (exchange.server, exchange.is_shared_tier, exchange.zone) = (address.to_string(), tier, zone);
             }
         };
         match event {
             Event::Asked { step } => {
                 if *weight == 0 {
-                    decides(step, UNDER_WAY);
+                    decides(step, IN_FLIGHT);
                 }
                 exchange.attempts += 1;
             }
@@ -52,7 +52,7 @@ pub(super) fn exchanges(
             Event::Ended { .. } => {}
             Event::Over { attempts, took } => {
                 (exchange.attempts, exchange.took_us) = (u32::from(*attempts), micros(*took));
-                exchange.joined |= at.saturating_duration_since(learnt.explained.begun) < *took;
+                exchange.is_coalesced |= at.saturating_duration_since(learnt.explained.begun) < *took;
                 done.push(open.swap_remove(index).exchange);
             }
         }
@@ -70,33 +70,33 @@ struct Open<'a> {
     exchange: Exchange,
 }
 
-fn begun(key: &Key, joined: bool) -> Exchange {
+fn begun(key: &Key, is_coalesced: bool) -> Exchange {
     Exchange {
         name: NameText(key.name()).to_string(),
         kind: kind_text(key.type_and_class().0),
         server: String::new(),
         transport: String::new(),
-        tier: false,
+        is_shared_tier: false,
         zone: None,
-        result: UNDER_WAY.to_owned(),
+        result: IN_FLIGHT.to_owned(),
         attempts: 0,
         took_us: 0,
-        joined,
+        is_coalesced,
     }
 }
 
-const UNDER_WAY: &str = "under_way";
+const IN_FLIGHT: &str = "in_flight";
 
 /// Which of several attempts decides an exchange.
-fn weight_of(result: ExchangeResult) -> u8 {
+fn weight_of(result: AttemptResult) -> u8 {
     match result {
-        ExchangeResult::Answer => 6,
-        ExchangeResult::Truncated => 5,
-        ExchangeResult::Failure => 4,
-        ExchangeResult::Denial => 3,
-        ExchangeResult::Unreachable => 2,
-        ExchangeResult::Silent => 1,
-        ExchangeResult::Overtaken => 0,
+        AttemptResult::Answer => 6,
+        AttemptResult::Truncated => 5,
+        AttemptResult::Failure => 4,
+        AttemptResult::NegativeIgnored => 3,
+        AttemptResult::Unreachable => 2,
+        AttemptResult::Timeout => 1,
+        AttemptResult::Superseded => 0,
     }
 }
 

@@ -25,18 +25,18 @@ fn report(kind: &str, rcode: &str, data: &[&str], by: By) -> Report {
     }
 }
 
-fn exchange(tier: bool, attempts: u32, joined: bool) -> Exchange {
+fn exchange(is_shared_tier: bool, attempts: u32, is_coalesced: bool) -> Exchange {
     Exchange {
         name: "db.n.svc.k.".to_owned(),
         kind: "A".to_owned(),
         server: "10.96.0.10:53".to_owned(),
         transport: "tcp".to_owned(),
-        tier,
+        is_shared_tier,
         zone: None,
         result: "answer".to_owned(),
         attempts,
         took_us: 301_200,
-        joined,
+        is_coalesced,
     }
 }
 
@@ -67,7 +67,7 @@ fn a_name_that_is_found_shows_who_answered_and_what_was_not_asked() {
 db A AAAA  (search n.svc.k svc.k; ndots 2; from /etc/resolv.conf)
 
 1. db.n.svc.k.
-   A     NOERROR   shared tier 10.96.0.10:53 by TCP, 2 attempts, 301 ms; joined, it was under way already
+   A     NOERROR   shared tier 10.96.0.10:53 by TCP, 2 attempts, 301 ms; is_coalesced, it was under way already
          CNAME other.n.svc.k., TTL 30
          10.96.0.1, TTL 30
    AAAA  NODATA    cache, 3 s old, good for 27 s
@@ -91,13 +91,16 @@ fn every_way_to_an_answer_has_its_phrase() {
             "cache, 1 s old, good for 2 s, what the search list made of it",
         ),
         (
-            By::Expired { age_s: 62, ended_s: 2, because: "so".to_owned() },
+            By::Expired { age_s: 62, expired_for_s: 2, because: "so".to_owned() },
             "expired answer, 62 s old, its life over 2 s ago: so",
         ),
         (By::Upstream(exchange(false, 1, false)), "upstream 10.96.0.10:53 by TCP, 1 attempt, 301 ms"),
-        (By::SearchList { name: "a.k.".to_owned(), joined: false }, "search list, tried here: a.k."),
-        (By::Meanwhile { joined: true }, "learnt meanwhile from another question; it was under way already"),
-        (By::Nobody { because: "so".to_owned() }, "nobody: so"),
+        (By::SearchList { name: "a.k.".to_owned(), is_coalesced: false }, "search list, tried here: a.k."),
+        (
+            By::ConcurrentQuery { is_coalesced: true },
+            "learnt meanwhile from another question; it was under way already",
+        ),
+        (By::None { because: "so".to_owned() }, "nobody: so"),
     ];
     for (by, phrase) in table {
         assert_eq!(who(&by), phrase);
@@ -118,7 +121,7 @@ fn the_end_is_what_getaddrinfo_says() {
 
 #[test]
 fn a_trace_shows_every_step_and_notes_stand_first() {
-    let failed = report("A", "SERVFAIL", &[], By::Nobody { because: "so".to_owned() });
+    let failed = report("A", "SERVFAIL", &[], By::None { because: "so".to_owned() });
     let mut document =
         document(vec![Candidate { name: "db.".to_owned(), questions: vec![failed] }], End::TryAgain);
     document.notes = vec!["something is unusual".to_owned()];

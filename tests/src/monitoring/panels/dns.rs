@@ -21,7 +21,7 @@ pub(super) const LOOK_UPS: Row = Row {
             kind: Stat(Some(0.01)),
             unit: Share,
             lines: &[line(
-                "sum(rate(podlocal_dns_outcomes_total{outcome=~\"failed|overload|loop\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
+                "sum(rate(podlocal_dns_query_outcomes_total{outcome=~\"upstream_failed|over_limit|loop\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
                 "",
             )],
         },
@@ -31,7 +31,7 @@ pub(super) const LOOK_UPS: Row = Row {
             kind: Stat(Some(0.01)),
             unit: Share,
             lines: &[line(
-                "sum(rate(podlocal_dns_outcomes_total{outcome=\"stale\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
+                "sum(rate(podlocal_dns_query_outcomes_total{outcome=\"stale\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
                 "",
             )],
         },
@@ -40,14 +40,17 @@ pub(super) const LOOK_UPS: Row = Row {
             description: "How many proxies know of no server that answers. All of them: it is cluster DNS. Those of one node: it is the node.",
             kind: Stat(Some(1.0)),
             unit: Count,
-            lines: &[line("sum(podlocal_dns_upstream_down{S})", "")],
+            lines: &[line("sum(podlocal_dns_upstream_unavailable{S})", "")],
         },
         Panel {
             title: "How look-ups end",
             description: "Messages from clients by how they ended. hit, impossible and below_missing cost no packet beyond the pod; miss and joined wait for one; stale is an expired answer; failed, overload and loop are SERVFAIL.",
             kind: Stacked,
             unit: PerSecond,
-            lines: &[line("sum by (outcome) (rate(podlocal_dns_outcomes_total{S}[R])) > 0", "{{outcome}}")],
+            lines: &[line(
+                "sum by (outcome) (rate(podlocal_dns_query_outcomes_total{S}[R])) > 0",
+                "{{outcome}}",
+            )],
         },
         Panel {
             title: "Failures by namespace",
@@ -55,7 +58,7 @@ pub(super) const LOOK_UPS: Row = Row {
             kind: Lines,
             unit: PerSecond,
             lines: &[line(
-                "sum by (namespace) (rate(podlocal_dns_outcomes_total{outcome=~\"failed|overload|loop|flood\",S}[R]))",
+                "sum by (namespace) (rate(podlocal_dns_query_outcomes_total{outcome=~\"upstream_failed|over_limit|loop|rate_limited\",S}[R]))",
                 "{{namespace}}",
             )],
         },
@@ -66,14 +69,14 @@ pub(super) const LOOK_UPS: Row = Row {
             unit: Count,
             lines: &[
                 line(
-                    "count(sum by (namespace, pod) (rate(podlocal_dns_outcomes_total{outcome=~\"failed|overload|loop|flood\",S}[R])) > 0) or vector(0)",
+                    "count(sum by (namespace, pod) (rate(podlocal_dns_query_outcomes_total{outcome=~\"upstream_failed|over_limit|loop|rate_limited\",S}[R])) > 0) or vector(0)",
                     "with failures",
                 ),
                 line(
-                    "count(sum by (namespace, pod) (rate(podlocal_dns_outcomes_total{outcome=\"stale\",S}[R])) > 0) or vector(0)",
+                    "count(sum by (namespace, pod) (rate(podlocal_dns_query_outcomes_total{outcome=\"stale\",S}[R])) > 0) or vector(0)",
                     "with expired answers",
                 ),
-                line("sum(podlocal_dns_upstream_down{S})", "without upstream"),
+                line("sum(podlocal_dns_upstream_unavailable{S})", "without upstream"),
             ],
         },
         Panel {
@@ -83,11 +86,11 @@ pub(super) const LOOK_UPS: Row = Row {
             unit: Seconds,
             lines: &[
                 line(
-                    "histogram_quantile(0.99, sum by (le) (rate(podlocal_dns_wait_duration_seconds_bucket{S}[R])))",
+                    "histogram_quantile(0.99, sum by (le) (rate(podlocal_dns_query_wait_duration_seconds_bucket{S}[R])))",
                     "99 of 100",
                 ),
                 line(
-                    "histogram_quantile(0.5, sum by (le) (rate(podlocal_dns_wait_duration_seconds_bucket{S}[R])))",
+                    "histogram_quantile(0.5, sum by (le) (rate(podlocal_dns_query_wait_duration_seconds_bucket{S}[R])))",
                     "half of them",
                 ),
             ],
@@ -106,11 +109,11 @@ pub(super) const CLUSTER_DNS: Row = Row {
             unit: Seconds,
             lines: &[
                 line(
-                    "histogram_quantile(0.99, sum by (le) (rate(podlocal_dns_upstream_exchange_duration_seconds_bucket{S}[R])))",
+                    "histogram_quantile(0.99, sum by (le) (rate(podlocal_dns_upstream_attempt_duration_seconds_bucket{S}[R])))",
                     "99 of 100",
                 ),
                 line(
-                    "histogram_quantile(0.5, sum by (le) (rate(podlocal_dns_upstream_exchange_duration_seconds_bucket{S}[R])))",
+                    "histogram_quantile(0.5, sum by (le) (rate(podlocal_dns_upstream_attempt_duration_seconds_bucket{S}[R])))",
                     "half of them",
                 ),
             ],
@@ -121,7 +124,7 @@ pub(super) const CLUSTER_DNS: Row = Row {
             kind: Lines,
             unit: Share,
             lines: &[line(
-                "sum(rate(podlocal_dns_upstream_exchanges_total{transport=\"udp\",result=~\"silent|overtaken\",S}[R])) / sum(rate(podlocal_dns_upstream_exchanges_total{transport=\"udp\",S}[R]))",
+                "sum(rate(podlocal_dns_upstream_attempts_total{transport=\"udp\",result=~\"timeout|superseded\",S}[R])) / sum(rate(podlocal_dns_upstream_attempts_total{transport=\"udp\",S}[R]))",
                 "lost or late",
             )],
         },
@@ -131,7 +134,7 @@ pub(super) const CLUSTER_DNS: Row = Row {
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
-                "sum by (transport, result) (rate(podlocal_dns_upstream_exchanges_total{S}[R])) > 0",
+                "sum by (transport, result) (rate(podlocal_dns_upstream_attempts_total{S}[R])) > 0",
                 "{{transport}} {{result}}",
             )],
         },
@@ -151,9 +154,12 @@ pub(super) const CLUSTER_DNS: Row = Row {
             kind: Lines,
             unit: PerSecond,
             lines: &[
-                line("sum(rate(podlocal_dns_upstream_hedges_total{S}[R]))", "hedges"),
-                line("sum(rate(podlocal_dns_upstream_budget_exhausted_total{S}[R]))", "budget exhausted"),
-                line("sum(rate(podlocal_dns_upstream_probes_total{S}[R]))", "probes"),
+                line("sum(rate(podlocal_dns_upstream_retransmissions_total{S}[R]))", "hedges"),
+                line(
+                    "sum(rate(podlocal_dns_upstream_retry_budget_exhausted_total{S}[R]))",
+                    "budget exhausted",
+                ),
+                line("sum(rate(podlocal_dns_shared_tier_health_checks_total{S}[R]))", "probes"),
                 line("sum(rate(podlocal_dns_upstream_unwanted_replies_total{S}[R]))", "unwanted replies"),
             ],
         },
@@ -163,7 +169,7 @@ pub(super) const CLUSTER_DNS: Row = Row {
             kind: Lines,
             unit: Count,
             lines: &[line(
-                "sum by (address, server) (1 - podlocal_dns_upstream_up{S})",
+                "sum by (address, server) (1 - podlocal_dns_upstream_healthy{S})",
                 "{{server}} {{address}}",
             )],
         },

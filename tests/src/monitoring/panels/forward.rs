@@ -13,7 +13,7 @@ pub(super) const FORWARD_ZONES: Row = Row {
             description: "In how many proxies no server of the zone is known to answer. All of them: its servers, or the way to them. Cluster DNS has nothing to do with it.",
             kind: Lines,
             unit: Count,
-            lines: &[line("sum by (zone) (podlocal_dns_forward_down{S})", "{{zone}}")],
+            lines: &[line("sum by (zone) (podlocal_dns_forward_zone_unavailable{S})", "{{zone}}")],
         },
         Panel {
             title: "Servers of zones that proxies avoid",
@@ -21,7 +21,7 @@ pub(super) const FORWARD_ZONES: Row = Row {
             kind: Lines,
             unit: Count,
             lines: &[line(
-                "sum by (zone, address) (1 - podlocal_dns_forward_server_up{S})",
+                "sum by (zone, address) (1 - podlocal_dns_forward_zone_server_healthy{S})",
                 "{{zone}} {{address}}",
             )],
         },
@@ -31,7 +31,7 @@ pub(super) const FORWARD_ZONES: Row = Row {
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
-                "sum by (zone, result) (rate(podlocal_dns_forward_exchanges_total{S}[R])) > 0",
+                "sum by (zone, result) (rate(podlocal_dns_forward_zone_attempts_total{S}[R])) > 0",
                 "{{zone}} {{result}}",
             )],
         },
@@ -41,7 +41,7 @@ pub(super) const FORWARD_ZONES: Row = Row {
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
-                "sum by (zone, rcode) (rate(podlocal_dns_forward_responses_total{S}[R])) > 0",
+                "sum by (zone, rcode) (rate(podlocal_dns_forward_zone_responses_total{S}[R])) > 0",
                 "{{zone}} {{rcode}}",
             )],
         },
@@ -51,7 +51,7 @@ pub(super) const FORWARD_ZONES: Row = Row {
             kind: Lines,
             unit: Seconds,
             lines: &[line(
-                "histogram_quantile(0.99, sum by (zone, le) (rate(podlocal_dns_forward_exchange_duration_seconds_bucket{S}[R])))",
+                "histogram_quantile(0.99, sum by (zone, le) (rate(podlocal_dns_forward_zone_attempt_duration_seconds_bucket{S}[R])))",
                 "{{zone}}",
             )],
         },
@@ -61,9 +61,12 @@ pub(super) const FORWARD_ZONES: Row = Row {
             kind: Lines,
             unit: PerSecond,
             lines: &[
-                line("sum by (zone) (rate(podlocal_dns_forward_hedges_total{S}[R]))", "{{zone}} hedges"),
                 line(
-                    "sum by (zone) (rate(podlocal_dns_forward_budget_exhausted_total{S}[R]))",
+                    "sum by (zone) (rate(podlocal_dns_forward_zone_retransmissions_total{S}[R]))",
+                    "{{zone}} hedges",
+                ),
+                line(
+                    "sum by (zone) (rate(podlocal_dns_forward_zone_retry_budget_exhausted_total{S}[R]))",
                     "{{zone}} budget exhausted",
                 ),
             ],

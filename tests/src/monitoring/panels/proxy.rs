@@ -15,15 +15,15 @@ pub(super) const SAVED: Row = Row {
             unit: Share,
             lines: &[
                 line(
-                    "sum(rate(podlocal_dns_outcomes_total{outcome=\"hit\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
+                    "sum(rate(podlocal_dns_query_outcomes_total{outcome=\"hit\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
                     "cache",
                 ),
                 line(
-                    "sum(rate(podlocal_dns_outcomes_total{outcome=~\"impossible|below_missing\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
+                    "sum(rate(podlocal_dns_query_outcomes_total{outcome=~\"impossible_name|nxdomain_cut\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
                     "rules",
                 ),
                 line(
-                    "sum(rate(podlocal_dns_outcomes_total{outcome=\"joined\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
+                    "sum(rate(podlocal_dns_query_outcomes_total{outcome=\"coalesced\",S}[R])) / sum(rate(podlocal_dns_queries_total{S}[R]))",
                     "coalesced",
                 ),
             ],
@@ -35,7 +35,7 @@ pub(super) const SAVED: Row = Row {
             unit: PerSecond,
             lines: &[
                 line("sum(rate(podlocal_dns_queries_total{S}[R]))", "asked by pods"),
-                line("sum(rate(podlocal_dns_upstream_exchanges_total{S}[R]))", "asked by proxies"),
+                line("sum(rate(podlocal_dns_upstream_attempts_total{S}[R]))", "asked by proxies"),
             ],
         },
         Panel {
@@ -43,7 +43,10 @@ pub(super) const SAVED: Row = Row {
             description: "completion walks the search list, family_probe asks whether a namespace exists, patience waits for a peer, refresh renews popular answers.",
             kind: Lines,
             unit: PerSecond,
-            lines: &[line("sum by (assist) (rate(podlocal_dns_assists_total{S}[R])) > 0", "{{assist}}")],
+            lines: &[line(
+                "sum by (reason) (rate(podlocal_dns_background_queries_total{S}[R])) > 0",
+                "{{reason}}",
+            )],
         },
     ],
 };
@@ -66,10 +69,10 @@ pub(super) const LIMITS: Row = Row {
             unit: PerSecond,
             lines: &[
                 line(
-                    "sum by (outcome) (rate(podlocal_dns_outcomes_total{outcome=~\"dropped|forbidden|flood\",S}[R]))",
+                    "sum by (outcome) (rate(podlocal_dns_query_outcomes_total{outcome=~\"not_a_query|source_not_allowed|rate_limited\",S}[R]))",
                     "{{outcome}}",
                 ),
-                line("sum(rate(podlocal_dns_receive_dropped_total{S}[R]))", "kernel"),
+                line("sum(rate(podlocal_dns_udp_receive_dropped_total{S}[R]))", "kernel"),
             ],
         },
         Panel {
@@ -78,8 +81,8 @@ pub(super) const LIMITS: Row = Row {
             kind: Lines,
             unit: Count,
             lines: &[
-                line("max(podlocal_dns_waiting{S})", "clients waiting"),
-                line("max(podlocal_dns_flights{S})", "questions"),
+                line("max(podlocal_dns_queries_waiting{S})", "clients waiting"),
+                line("max(podlocal_dns_upstream_queries_in_flight{S})", "questions"),
                 line("max(podlocal_dns_process_open_fds{S})", "descriptors"),
             ],
         },
@@ -89,8 +92,11 @@ pub(super) const LIMITS: Row = Row {
             kind: Lines,
             unit: Share,
             lines: &[
-                line("max(podlocal_dns_cache_bytes{S} / podlocal_dns_cache_limit_bytes{S})", "fullest"),
-                line("avg(podlocal_dns_cache_bytes{S} / podlocal_dns_cache_limit_bytes{S})", "mean"),
+                line(
+                    "max(podlocal_dns_cache_size_bytes{S} / podlocal_dns_cache_max_size_bytes{S})",
+                    "fullest",
+                ),
+                line("avg(podlocal_dns_cache_size_bytes{S} / podlocal_dns_cache_max_size_bytes{S})", "mean"),
             ],
         },
         Panel {
@@ -136,7 +142,10 @@ pub(super) const TIER: Row = Row {
             description: "unreachable: no replica; failure: the tier says SERVFAIL because it has no answer; silent: it was checked and not found alive.",
             kind: Lines,
             unit: PerSecond,
-            lines: &[line("sum by (reason) (rate(podlocal_dns_tier_left_total{S}[R]))", "{{reason}}")],
+            lines: &[line(
+                "sum by (reason) (rate(podlocal_dns_shared_tier_fallbacks_total{S}[R]))",
+                "{{reason}}",
+            )],
         },
         Panel {
             title: "The tier's questions, in and out",
@@ -149,7 +158,7 @@ pub(super) const TIER: Row = Row {
                     "asked by sidecars",
                 ),
                 line(
-                    "sum(sum by (instance) (rate(podlocal_dns_upstream_exchanges_total[R])) and on (instance) podlocal_dns_build_info{role=\"shared\"})",
+                    "sum(sum by (instance) (rate(podlocal_dns_upstream_attempts_total[R])) and on (instance) podlocal_dns_build_info{role=\"shared\"})",
                     "asked of cluster DNS",
                 ),
             ],

@@ -63,9 +63,9 @@ pub(super) const REVIEWS: Row = Row {
                     "sum(rate(podlocal_webhook_cluster_dns_checks_total{result=\"failed\"}[R]))",
                     "checks of cluster DNS",
                 ),
-                line("sum(rate(podlocal_webhook_ignored_settings_total[R]))", "ignored settings"),
+                line("sum(rate(podlocal_webhook_settings_ignored_total[R]))", "ignored settings"),
                 line(
-                    "sum by (reason) (rate(podlocal_webhook_closed_connections_total[R]))",
+                    "sum by (reason) (rate(podlocal_webhook_connections_closed_total[R]))",
                     "closed: too many {{reason}}",
                 ),
             ],
