@@ -112,7 +112,7 @@ impl<'a> Client<'a> {
         let limits = Limits {
             min_ttl: seconds(12, 1),
             max_ttl: seconds(12, 1) + seconds(13, 60),
-            negative_max_ttl: seconds(13, 1),
+            max_negative_ttl: seconds(13, 1),
             zone: Name::from_ascii("cluster.local.").expect("a name"),
         };
         let (limit, age) = (usize::from(word(parameters, 4)).max(512), u32::from(word(parameters, 6)));

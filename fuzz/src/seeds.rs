@@ -121,7 +121,7 @@ fn settings() -> Vec<(&'static str, String)> {
         ("blanks", "forward-zones= Consul.=[fd00::a]:5353 , _x.10.in-addr.arpa = 10.0.0.1 + fd00::b"),
         (
             "cluster-domain",
-            "zone=k8s.corp.example\nforward-zones=corp.example=10.1.0.1,a.corp.example=127.0.0.1:8600",
+            "cluster-domain=k8s.corp.example\nforward-zones=corp.example=10.1.0.1,a.corp.example=127.0.0.1:8600",
         ),
         ("many-zones", &format!("forward-zones={}", many.join(","))),
         ("long-server", &format!("forward-zones=a={}", "\u{1}".repeat(1900))),
@@ -134,9 +134,9 @@ fn settings() -> Vec<(&'static str, String)> {
         (
             "all",
             "cache-size=64Ki\nmax-ttl=7d\nmin-ttl=1h\nnegative-max-ttl=3h\nserve-stale=0s\nrefresh-ahead=false\n\
-             upstream=10.96.0.10,[fd00::a]:5353\nbackup-upstream=192.0.2.53\nupstream-transport=tcp\nzone=a.b\n\
+             upstream=10.96.0.10,[fd00::a]:5353\nbackup-upstream=192.0.2.53\nupstream-transport=tcp\ncluster-domain=a.b\n\
              admin-port=1\nlog-level=trace\nquery-log=true\nready-timeout=0s\nndots=5\nsearch-assist=impossible\n\
-             prefetch-names=db.prod,www.example.com.\npatient-names=*.workers,rank-0.ps\npatience=2s",
+             prefetch-names=db.prod,www.example.com.\npatient-names=*.workers,rank-0.ps\nwait-timeout=2s",
         ),
         (
             "bad-together",

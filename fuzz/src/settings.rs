@@ -32,8 +32,9 @@ pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let lines: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
     // As the webhook gives them: those that an annotation may set, and the cluster domain.
-    let is_given =
-        |setting: &Setting| setting.is_for_sidecar() && (setting.is_annotation() || *setting == table::ZONE);
+    let is_given = |setting: &Setting| {
+        setting.is_for_sidecar() && (setting.is_annotation() || *setting == table::CLUSTER_DOMAIN)
+    };
     let of_setting = |setting: &Setting| {
         let texts = lines.iter().filter(|(name, _)| *name == setting.name && is_given(setting));
         texts.map(|(name, text)| given(name, text)).collect::<Vec<_>>()
@@ -46,7 +47,7 @@ pub fn check(input: &[u8]) {
     }
     reads_back(&accepted);
     for Given { text, .. } in of_setting(&table::FORWARD_ZONES) {
-        are_read_part_by_part(text.trim(), &accepted.settings.zone);
+        are_read_part_by_part(text.trim(), &accepted.settings.cluster_domain);
     }
 }
 
@@ -116,7 +117,8 @@ fn plain(ForwardZone { zone, servers }: &ForwardZone) -> String {
 
 fn are_asked_of_their_servers(zones: Vec<ForwardZone>, domain: &str) {
     let names: Vec<_> = zones.iter().map(|zone| zone.zone.clone()).collect();
-    let settings = Settings { zone: domain.to_owned(), forward_zones: zones, ..Settings::defaults() };
+    let settings =
+        Settings { cluster_domain: domain.to_owned(), forward_zones: zones, ..Settings::defaults() };
     let forward = ForwardZones::new(&settings);
     for (place, name) in names.iter().enumerate() {
         let name_on_wire = wire::zone_from_text(name);

@@ -64,7 +64,7 @@ fn serve(key: &Key, ours: &Question<'_>, bytes: &[u8]) {
     let limits = Limits {
         min_ttl: Duration::ZERO,
         max_ttl: Duration::from_hours(1),
-        negative_max_ttl: Duration::from_secs(30),
+        max_negative_ttl: Duration::from_secs(30),
         zone: Name::root(),
     };
     let Some(message) = wire::Message::new(&response) else { return };

@@ -23,7 +23,9 @@ pub mod write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use value::{ForwardZone, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers};
+use value::{
+    AllowedSources, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role, UpstreamTransport, Workers,
+};
 
 /// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its bounds.
 ///
@@ -38,21 +40,21 @@ pub struct Settings {
     /// The DNS servers that are asked; empty: those of `/etc/resolv.conf`, or the cluster's.
     pub upstream: Vec<SocketAddr>,
     /// The cluster domain, lower case, without the final dot.
-    pub zone: String,
+    pub cluster_domain: String,
     /// The pod's namespace, when it is known.
     pub namespace: Option<String>,
     /// The pod's search list, in order; `None`: what the namespace gives ([`Settings::search_list`]).
     pub search: Option<Vec<String>>,
     /// The domains of the search list outside the cluster domain that the proxy tries itself.
-    pub completion_search: Vec<String>,
+    pub completion_domains: Vec<String>,
     /// What is decided without asking about names inside the cluster domain.
-    pub search_assist: SearchAssist,
+    pub local_nxdomain: LocalNxdomain,
     /// Names that are resolved at the start and kept fresh.
     pub prefetch_names: Vec<String>,
     /// Names, or `*.` and a suffix, whose absence is waited out.
-    pub patient_names: Vec<String>,
+    pub wait_for_names: Vec<String>,
     /// How long it is waited out.
-    pub patience: Duration,
+    pub wait_timeout: Duration,
     /// How long `await` holds the pod's other containers back, at most.
     pub ready_timeout: Duration,
     /// The bound of the cache, in bytes of memory.
@@ -62,7 +64,7 @@ pub struct Settings {
     /// The longest time that a positive answer is kept.
     pub max_ttl: Duration,
     /// The longest time that a negative answer is kept; inside the cluster domain never above 5 s.
-    pub negative_max_ttl: Duration,
+    pub max_negative_ttl: Duration,
     /// How long an expired answer may be given when the upstream fails; zero: not at all.
     pub serve_stale: Duration,
     /// Whether popular answers are refreshed before they expire.
@@ -102,25 +104,25 @@ pub struct Settings {
     /// How many threads serve.
     pub workers: Workers,
     /// Who is answered.
-    pub sources: Sources,
+    pub allowed_sources: AllowedSources,
     /// The largest answer by UDP, in bytes.
-    pub max_udp_answer: usize,
+    pub max_udp_size: usize,
     /// How long everything is still answered after SIGTERM, before the drain.
     pub lame_duck: Duration,
     /// Questions under way to the upstream.
-    pub max_flights: usize,
+    pub max_in_flight: usize,
     /// Queries that wait.
     pub max_waiters: usize,
     /// Queries that wait for the same question.
-    pub max_waiters_per_flight: usize,
+    pub max_waiters_per_query: usize,
     /// TCP connections of clients.
     pub max_tcp_connections: usize,
     /// TCP connections of one address; 0: no limit of its own.
-    pub tcp_connections_per_source: u32,
+    pub max_tcp_connections_per_source: u32,
     /// Queries of one address that wait; 0: no limit of its own.
-    pub misses_per_source: u32,
+    pub max_misses_per_source: u32,
     /// Queries of one address, a second, that are not in the cache; 0: no limit.
-    pub miss_rate_per_source: u32,
+    pub max_miss_rate_per_source: u32,
 }
 
 impl Settings {
@@ -159,7 +161,7 @@ impl Settings {
     /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
     /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
     pub fn search_list(&self) -> Vec<String> {
-        let zone = &self.zone;
+        let zone = &self.cluster_domain;
         match (&self.search, &self.namespace) {
             (Some(search), _) => search.clone(),
             (None, Some(namespace)) => {
@@ -172,10 +174,12 @@ impl Settings {
     /// The domains that the proxy tries itself for names that the client no longer expands, in the order of the search list.
     pub fn completion_list(&self) -> Vec<String> {
         let is_inside = |domain: &str| {
-            domain.strip_suffix(self.zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            domain
+                .strip_suffix(self.cluster_domain.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let mut list = self.search_list();
-        list.retain(|domain| is_inside(domain) || self.completion_search.contains(domain));
+        list.retain(|domain| is_inside(domain) || self.completion_domains.contains(domain));
         list
     }
 
@@ -225,7 +229,7 @@ mod tests {
             ..Settings::defaults()
         };
         assert_eq!(settings.completion_list(), ["web.svc.cluster.local", "cluster.local"]);
-        let asked = Settings { completion_search: texts(&["corp.example", "gone.example"]), ..settings };
+        let asked = Settings { completion_domains: texts(&["corp.example", "gone.example"]), ..settings };
         assert_eq!(asked.completion_list(), ["web.svc.cluster.local", "corp.example", "cluster.local"]);
     }
 
@@ -246,7 +250,10 @@ mod tests {
     fn the_search_list_is_the_namespaces_unless_one_is_given() {
         let list_of = |texts: &[(&str, &str)]| of(texts).search_list();
         assert_eq!(list_of(&[]), Vec::<String>::new());
-        assert_eq!(list_of(&[("namespace", "web"), ("zone", "a.b")]), ["web.svc.a.b", "svc.a.b", "a.b"]);
+        assert_eq!(
+            list_of(&[("namespace", "web"), ("cluster-domain", "a.b")]),
+            ["web.svc.a.b", "svc.a.b", "a.b"]
+        );
         assert_eq!(list_of(&[("namespace", "web"), ("search", "c.example")]), ["c.example"]);
         assert_eq!(list_of(&[("namespace", "web"), ("search", ".")]), Vec::<String>::new());
     }

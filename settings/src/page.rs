@@ -1,4 +1,4 @@
-//! The table for people: the page in the docs.
+//! The table of settings as a page of the documentation.
 
 use crate::table::{Place, Setting, TABLE};
 use crate::value::Role;
@@ -6,22 +6,22 @@ use crate::value::Role;
 /// The settings as a Markdown page; `docs/settings.md` is this text, and a test compares.
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Settings\n\nPrinted from the table in `settings/src/table.rs` by `just settings-page`.\n\n\
-         A setting named `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, or of its \
-         namespace as the default of all pods there, the sidecar's flag `--cache-size` and its variable `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
-         For an injected pod the annotation of the pod wins over that of its namespace, that over the cluster-wide \
-         settings file of the webhook, and that over the default here, setting by setting: \
+        "# Settings\n\n`just settings-page` prints this page from the table in `settings/src/table.rs`.\n\n\
+         The setting `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, or of its namespace as the \
+         default of all pods there. It is also the sidecar's flag `--cache-size` and its variable \
+         `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
+         For an injected pod, each setting comes from the first of these that has it: the annotation of the pod, the \
+         annotation of its namespace, the cluster-wide settings file of the webhook, the default on this page. See \
          [defaults for all pods](install.md#defaults-for-all-pods).\n\n\
-         \"Where\" says `annotation` of what may be an annotation or a line of that file, and `sidecar` of what the proxy \
-         takes as flag or variable. With `sidecar` alone it is for who runs the proxy by hand or as a shared tier: the \
-         owner of a pod cannot set it, and an operator can by an image of their own: \
+         In the column \"where\", `annotation` means an annotation or a line of that file, and `sidecar` means a flag or a \
+         variable of the proxy. Settings with `sidecar` alone are for operators who run the proxy by hand or as a shared \
+         tier: the owner of a pod cannot set them, and an operator can with an image of their own; see \
          [what no annotation sets](install.md#what-no-annotation-sets).\n\n\
-         Lists have commas between their elements. A list without a default may be given empty, \
-         `podlocal-dns.io/patient-names: \"\"`: then nothing holds that was given elsewhere, so one pod can take back \
-         what is set for all. An empty value of any other setting is a mistake.\n\n\
-         Where a default says \"shared\", it is another one with `--role shared`: for the tier between the pods' proxies and \
-         the cluster's DNS.\n\n\
-         | setting | where | default | bounds | what it does | why |\n|---|---|---|---|---|---|\n",
+         Commas separate the elements of a list. A list without a default may be empty, \
+         `podlocal-dns.io/wait-for-names: \"\"`: so a pod can remove a list that is set for all pods. An empty value of any \
+         other setting is an error.\n\n\
+         Where a default says \"shared\", that default holds with `--role shared`, for a shared tier.\n\n\
+         | setting | where | default | values | meaning | reason |\n|---|---|---|---|---|---|\n",
     );
     for setting in TABLE {
         let place = match setting.place {

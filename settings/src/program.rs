@@ -64,7 +64,8 @@ pub struct Row {
     pub name: &'static str,
     /// The letter that stands for it.
     pub short: Option<char>,
-    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes none.
+    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes
+    /// none.
     pub value: String,
     /// Whether it may be given more than once.
     pub may_repeat: bool,
@@ -120,8 +121,9 @@ impl Row {
 }
 
 impl Section {
-    /// Flags in sections: one for those that every command takes, and one for each set of commands that take others, in
-    /// the order in which they first occur. `is_brief` says whether they stand in the short help of the program.
+    /// Flags in sections: one for those that every command takes, and one for each set of commands that take
+    /// others, in the order in which they first occur. `is_brief` says whether they stand in the short help
+    /// of the program.
     pub fn of_flags(flags: &[Flag], is_brief: bool) -> Vec<Self> {
         let mut sections: Vec<Self> = Vec::new();
         for flag in flags {
@@ -194,7 +196,7 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{CACHE_SIZE, ROLE, SOURCES};
+    use crate::table::{ALLOWED_SOURCES, CACHE_SIZE, ROLE};
 
     #[test]
     fn an_exit_code_is_told_once_with_the_commands_that_mean_it() {
@@ -245,7 +247,7 @@ mod tests {
     #[test]
     fn a_setting_that_is_one_of_a_few_words_lists_them() {
         assert_eq!(Row::of_setting(&ROLE).choices(), ["pod", "shared"]);
-        for other in [&CACHE_SIZE, &SOURCES] {
+        for other in [&CACHE_SIZE, &ALLOWED_SOURCES] {
             assert_eq!(Row::of_setting(other).choices(), Vec::<&str>::new(), "{}", other.name);
         }
     }

@@ -6,13 +6,16 @@
 use crate::Settings;
 use crate::table::{self, Setting};
 use crate::value::{
-    self, Expected, ForwardZone, LogLevel, Quantity, Role, SearchAssist, Sources, UpstreamTransport, Workers,
-    shown,
+    self, AllowedSources, Expected, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role, UpstreamTransport,
+    Workers, shown,
 };
 
-mod mistake;
+mod setting_error;
 
-pub use mistake::Mistake;
+pub use setting_error::SettingError;
+
+/// The name of [`SettingError`] in code that has not been changed yet.
+pub type Mistake = SettingError;
 
 /// One text that was given for a setting, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct Read {
     /// The texts that were accepted, by setting, for handing on.
     pub accepted: Vec<(&'static Setting, String)>,
     /// Every mistake, in the order of the table.
-    pub mistakes: Vec<Mistake>,
+    pub mistakes: Vec<SettingError>,
 }
 
 /// Reads every setting. `given` tells the texts for one setting, the one that wins first; settings that a
@@ -44,15 +47,15 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         role: reader.role,
         ndots: reader.ordered(&table::NDOTS, value::number),
         original_ndots: reader.ordered(&table::ORIGINAL_NDOTS, value::number),
-        search_assist: reader.plain(&table::SEARCH_ASSIST, SearchAssist::parse),
+        local_nxdomain: reader.plain(&table::LOCAL_NXDOMAIN, LocalNxdomain::parse),
         prefetch_names: reader.list(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
         ready_timeout: reader.ordered(&table::READY_TIMEOUT, value::duration),
-        patient_names: reader.list(&table::PATIENT_NAMES, value::patterns).unwrap_or_default(),
-        patience: reader.ordered(&table::PATIENCE, value::duration),
+        wait_for_names: reader.list(&table::WAIT_FOR_NAMES, value::patterns).unwrap_or_default(),
+        wait_timeout: reader.ordered(&table::WAIT_TIMEOUT, value::duration),
         cache_size: reader.ordered(&table::CACHE_SIZE, value::bytes),
         min_ttl: reader.ordered(&table::MIN_TTL, value::duration),
         max_ttl: reader.ordered(&table::MAX_TTL, value::duration),
-        negative_max_ttl: reader.ordered(&table::NEGATIVE_MAX_TTL, value::duration),
+        max_negative_ttl: reader.ordered(&table::MAX_NEGATIVE_TTL, value::duration),
         serve_stale: reader.ordered(&table::SERVE_STALE, value::duration),
         refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
         upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
@@ -61,10 +64,12 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
         shared_tier: reader.list(&table::SHARED_TIER, value::addresses).unwrap_or_default(),
         use_shared_tier: reader.plain(&table::USE_SHARED_TIER, value::flag),
-        zone: reader.plain(&table::ZONE, value::domain),
+        cluster_domain: reader.plain(&table::CLUSTER_DOMAIN, value::domain),
         namespace: reader.optional(&table::NAMESPACE, value::namespace),
         search: reader.list(&table::SEARCH, value::search_domains),
-        completion_search: reader.list(&table::COMPLETION_SEARCH, value::search_domains).unwrap_or_default(),
+        completion_domains: reader
+            .list(&table::COMPLETION_DOMAINS, value::search_domains)
+            .unwrap_or_default(),
         listen: reader.plain(&table::LISTEN, value::addresses),
         fallback_nameserver: reader.plain(&table::FALLBACK_NAMESERVER, value::flag),
         admin_port: reader.ordered(&table::ADMIN_PORT, value::number),
@@ -76,16 +81,16 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         memory_request: reader.optional(&table::MEMORY_REQUEST, Quantity::parse),
         memory_limit: reader.optional(&table::MEMORY_LIMIT, Quantity::parse),
         workers: reader.plain(&table::WORKERS, Workers::parse),
-        sources: reader.plain(&table::SOURCES, Sources::parse),
-        max_udp_answer: reader.ordered(&table::MAX_UDP_ANSWER, value::number),
+        allowed_sources: reader.plain(&table::ALLOWED_SOURCES, AllowedSources::parse),
+        max_udp_size: reader.ordered(&table::MAX_UDP_SIZE, value::number),
         lame_duck: reader.ordered(&table::LAME_DUCK, value::duration),
-        max_flights: reader.ordered(&table::MAX_FLIGHTS, value::number),
+        max_in_flight: reader.ordered(&table::MAX_IN_FLIGHT, value::number),
         max_waiters: reader.ordered(&table::MAX_WAITERS, value::number),
-        max_waiters_per_flight: reader.ordered(&table::MAX_WAITERS_PER_FLIGHT, value::number),
+        max_waiters_per_query: reader.ordered(&table::MAX_WAITERS_PER_QUERY, value::number),
         max_tcp_connections: reader.ordered(&table::MAX_TCP_CONNECTIONS, value::number),
-        tcp_connections_per_source: reader.ordered(&table::TCP_CONNECTIONS_PER_SOURCE, value::number),
-        misses_per_source: reader.ordered(&table::MISSES_PER_SOURCE, value::number),
-        miss_rate_per_source: reader.ordered(&table::MISS_RATE_PER_SOURCE, value::number),
+        max_tcp_connections_per_source: reader.ordered(&table::MAX_TCP_CONNECTIONS_PER_SOURCE, value::number),
+        max_misses_per_source: reader.ordered(&table::MAX_MISSES_PER_SOURCE, value::number),
+        max_miss_rate_per_source: reader.ordered(&table::MAX_MISS_RATE_PER_SOURCE, value::number),
     };
     reader.pairs(&mut settings);
     Read { settings, accepted: reader.accepted, mistakes: reader.mistakes }
@@ -95,7 +100,7 @@ struct Reader<G> {
     given: G,
     role: Role,
     accepted: Vec<(&'static Setting, String)>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<SettingError>,
 }
 
 impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
@@ -149,7 +154,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
     /// ones before it each bad zone is a mistake of its own.
     fn forward_zones(&mut self) -> Vec<ForwardZone> {
         let setting = &table::FORWARD_ZONES;
-        let domain = self.peek(&table::ZONE, value::domain);
+        let domain = self.peek(&table::CLUSTER_DOMAIN, value::domain);
         let listen = self.peek(&table::LISTEN, value::addresses);
         for Given { origin, text } in (self.given)(setting) {
             let text = text.trim();
@@ -159,7 +164,8 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
                     return zones;
                 }
                 Err(bad) => self.mistakes.extend(
-                    bad.into_iter().map(|(text, expected)| Mistake::new(origin.clone(), &text, expected)),
+                    bad.into_iter()
+                        .map(|(text, expected)| SettingError::new(origin.clone(), &text, expected)),
                 ),
             }
         }
@@ -184,7 +190,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
                     self.accepted.push((setting, text.trim().to_owned()));
                     return Some(value);
                 }
-                Err(expected) => self.mistakes.push(Mistake::new(origin, &text, expected)),
+                Err(expected) => self.mistakes.push(SettingError::new(origin, &text, expected)),
             }
         }
         None
@@ -255,7 +261,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         let text = text.unwrap_or_else(|| setting.default_in(self.role).to_owned());
         let given = (self.given)(setting).into_iter().find(|given| given.text.trim() == text);
         let origin = given.map_or_else(|| setting.flag(), |given| given.origin);
-        self.mistakes.push(Mistake::new(origin, &text, expected));
+        self.mistakes.push(SettingError::new(origin, &text, expected));
     }
 
     fn contradiction(&mut self, low: &'static Setting, high: &'static Setting) {
@@ -269,7 +275,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
             text => format!("at most {}, which is {}", high.name, shown(text)),
         };
         let text = text_of(low);
-        self.mistakes.push(Mistake::new(origin.unwrap_or_default(), &text, expected));
+        self.mistakes.push(SettingError::new(origin.unwrap_or_default(), &text, expected));
         self.accepted.retain(|(setting, _)| *setting != low && *setting != high);
     }
 }

@@ -166,7 +166,7 @@ mod tests {
         let limits = Limits {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_hours(1),
-            negative_max_ttl: Duration::from_secs(30),
+            max_negative_ttl: Duration::from_secs(30),
             zone: hickory_proto::rr::Name::root(),
         };
         let entry = Entry::new(&bytes, question.len(), lifetime, &limits, now).expect("well formed");

@@ -7,7 +7,7 @@ use lexopt::Arg;
 use podlocal_settings::Settings;
 use podlocal_settings::names::VARIABLE_PREFIX;
 use podlocal_settings::program::{self, Length, did_you_mean};
-use podlocal_settings::read::{Given, Mistake, Read, read};
+use podlocal_settings::read::{Given, Read, SettingError, read};
 use podlocal_settings::table::{self, Setting};
 
 use crate::lookup;
@@ -59,7 +59,7 @@ pub struct Invocation {
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Invocation, Vec<Mistake>> {
+) -> Result<Invocation, Vec<SettingError>> {
     let mut flags = Flags::default();
     flags.read(arguments);
     let variables: BTreeMap<String, OsString> = variables
@@ -102,7 +102,7 @@ struct Flags {
     is_unknown: bool,
     /// By the setting's name. Lists are joined, of others the last wins.
     given: BTreeMap<&'static str, String>,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<SettingError>,
 }
 
 impl Flags {
@@ -168,7 +168,7 @@ impl Flags {
         for flag in self.own.keys().filter_map(|name| commands::find_flag(name)) {
             if !flag.is_for(row.name) {
                 let expected = format!("with {}, not with {}", flag.commands.join(" or "), row.name);
-                self.mistakes.push(Mistake::about(format!("--{}", flag.name), expected));
+                self.mistakes.push(SettingError::about(format!("--{}", flag.name), expected));
             }
         }
         let wanted = match row.name {
@@ -217,11 +217,11 @@ impl Flags {
 
     /// A mistake without a value.
     fn about(&mut self, origin: &str, expected: &str) {
-        self.mistakes.push(Mistake::about(origin, expected));
+        self.mistakes.push(SettingError::about(origin, expected));
     }
 
     fn mistake(&mut self, origin: &str, text: &str, expected: &str) {
-        self.mistakes.push(Mistake::new(origin, text, expected));
+        self.mistakes.push(SettingError::new(origin, text, expected));
     }
 }
 
@@ -259,12 +259,19 @@ mod tests {
             "--cpu-limit=3",
             "--listen",
             "nowhere",
-            "--zone",
+            "--cluster-domain",
         ];
         let mistakes = parsed(&arguments, &[("PODLOCAL_LOG_LEVEL", "loud")]).expect_err("bad");
-        for part in
-            ["sreve", "4MB", "--no-such", "-x", "--cpu-limit", "nowhere", "--zone", "PODLOCAL_LOG_LEVEL"]
-        {
+        for part in [
+            "sreve",
+            "4MB",
+            "--no-such",
+            "-x",
+            "--cpu-limit",
+            "nowhere",
+            "--cluster-domain",
+            "PODLOCAL_LOG_LEVEL",
+        ] {
             assert!(
                 mistakes.iter().any(|mistake| mistake.contains(part)),
                 "{part} is missing in {mistakes:?}"

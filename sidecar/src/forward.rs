@@ -25,7 +25,7 @@ impl ForwardZones {
     /// What the settings say.
     pub fn new(settings: &Settings) -> Self {
         let zones = settings.forward_zones.iter().map(|forward| wire::zone_from_text(&forward.zone));
-        Self { zones: zones.collect(), cluster_domain: wire::zone_from_text(&settings.zone) }
+        Self { zones: zones.collect(), cluster_domain: wire::zone_from_text(&settings.cluster_domain) }
     }
 
     /// The place in the settings of the zone that a name belongs to; `None`: it is asked of the cluster's DNS.
@@ -58,7 +58,7 @@ mod tests {
     fn of(zones: &str) -> ForwardZones {
         let zone = "k8s.corp.example".to_owned();
         let forward_zones = value::forward_zones(zones, &zone, |_| false).expect("zones");
-        ForwardZones::new(&Settings { zone, forward_zones, ..Settings::defaults() })
+        ForwardZones::new(&Settings { cluster_domain: zone, forward_zones, ..Settings::defaults() })
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::time::Duration;
 /// The time from a client's question to its answer, at most: nobody waits any longer.
 pub const DEADLINE: Duration = podlocal_dns::upstream::PATIENCE;
 
-/// Questions under way to the servers of one forward zone, beside the `max-flights` to the cluster's DNS: so a zone whose
+/// Questions under way to the servers of one forward zone, beside the `max-in-flight` to the cluster's DNS: so a zone whose
 /// servers are silent takes no place of other names. All zones together may have a quarter as many, 2 MiB, and each at
 /// least [`LEAST_FORWARDED_FLIGHTS`].
-pub fn forwarded_flights(max_flights: usize, zones: usize) -> usize {
-    (max_flights / 4 / zones.max(1)).max(LEAST_FORWARDED_FLIGHTS)
+pub fn forwarded_flights(max_in_flight: usize, zones: usize) -> usize {
+    (max_in_flight / 4 / zones.max(1)).max(LEAST_FORWARDED_FLIGHTS)
 }
 
 /// What a program asks for at a time; 4 MiB for sixteen zones.

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use podlocal_settings::Settings;
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde::Serialize;
 
 use crate::cli::commands::flag;
@@ -48,18 +48,18 @@ pub struct Wanted {
 
 impl Wanted {
     /// Reads the words behind the command and its flags, or says all that is wrong with them.
-    pub fn read(words: &[String], flags: &BTreeMap<&'static str, String>) -> Result<Self, Vec<Mistake>> {
+    pub fn read(words: &[String], flags: &BTreeMap<&'static str, String>) -> Result<Self, Vec<SettingError>> {
         let mut mistakes = Vec::new();
         let name = words.first().map_or("", String::as_str);
         if let Some(expected) = wrong_name(name) {
-            mistakes.push(Mistake::new("NAME", name, expected));
+            mistakes.push(SettingError::new("NAME", name, expected));
         }
         let kinds = match words.get(1).map(|text| target::kind_from_text(text)) {
             None => vec![TYPE_A, TYPE_AAAA],
             Some(Some(kind)) => vec![kind],
             Some(None) => {
                 let expected = "a record type such as A, AAAA, SRV, TXT, PTR or TYPE65";
-                mistakes.push(Mistake::new("TYPE", words.get(1).map_or("", String::as_str), expected));
+                mistakes.push(SettingError::new("TYPE", words.get(1).map_or("", String::as_str), expected));
                 Vec::new()
             }
         };

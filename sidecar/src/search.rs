@@ -19,14 +19,14 @@
 //!
 //! R6 goes before R1 to R5; it covers `_zone` (topology-aware names) and SRV's owner names. Clusters that serve more
 //! inside their domain (rewrite, hosts, template, multicluster) switch the rules off. R4 and R5 need
-//! `search-assist: full`, and never concern the pod's own namespace, which exists.
+//! `local-nxdomain: full`, and never concern the pod's own namespace, which exists.
 //!
 //! A name outside the cluster domain with at least `ndots` dots and fewer than `original-ndots` is one that the client would
 //! have expanded before the injection and does not expand now, or only after asking for it as it is. So it is expanded
 //! here, before it is asked for as it is: a name inside the cluster never leaves it because of the lower `ndots`.
 
 use podlocal_settings::Settings;
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::LocalNxdomain;
 
 use crate::cache::key::Key;
 use crate::query::PROBE_LABEL;
@@ -47,7 +47,7 @@ pub struct Search {
     ndots: usize,
     /// From how many dots on it would have, without the injection.
     original_ndots: usize,
-    assist: SearchAssist,
+    assist: LocalNxdomain,
 }
 
 /// What is known of a question before anybody is asked.
@@ -100,13 +100,13 @@ impl Search {
         let on_the_wire =
             |list: Vec<String>| list.iter().filter_map(|domain| wire::name_from_text(domain)).collect();
         Self {
-            zone: wire::zone_from_text(&settings.zone),
+            zone: wire::zone_from_text(&settings.cluster_domain),
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
             list: on_the_wire(settings.search_list()),
             completion_list: on_the_wire(settings.completion_list()),
             ndots: usize::from(settings.ndots),
             original_ndots: usize::from(settings.original_ndots),
-            assist: settings.search_assist,
+            assist: settings.local_nxdomain,
         }
     }
 
@@ -122,8 +122,8 @@ impl Search {
             return Verdict::Ask;
         }
         match self.inside(key.name()) {
-            Verdict::Impossible if self.assist >= SearchAssist::Impossible => Verdict::Impossible,
-            Verdict::Below(family) if self.assist == SearchAssist::Full => Verdict::Below(family),
+            Verdict::Impossible if self.assist >= LocalNxdomain::Impossible => Verdict::Impossible,
+            Verdict::Below(family) if self.assist == LocalNxdomain::Full => Verdict::Below(family),
             _ => Verdict::Ask,
         }
     }
@@ -160,18 +160,18 @@ impl Search {
     /// |---|---|
     /// | R1 to R3 exclude it | not at all |
     /// | in the pod's own namespace, or `<name>.<zone>` of a name that ends in `svc` | as it is: it was meant |
-    /// | in another namespace, with `search-assist: full` | if the namespace exists |
+    /// | in another namespace, with `local-nxdomain: full` | if the namespace exists |
     /// | anything else | by A first |
     pub fn candidates(&self, name: &[u8]) -> Vec<Candidate> {
         let whole = if ends_in_svc(name) { name.len() - 1 + self.zone.len() } else { 0 };
         let candidate = |name: Vec<u8>| {
             let shape = if self.zone_at(&name).is_some() { self.shape(&name) } else { Verdict::Ask };
             let first = match shape {
-                Verdict::Impossible if self.assist >= SearchAssist::Impossible => return None,
+                Verdict::Impossible if self.assist >= LocalNxdomain::Impossible => return None,
                 Verdict::Below(Family { namespace: None, .. }) => First::Own,
                 _ if name.len() == whole => First::Own,
                 Verdict::Below(Family { namespace: Some(namespace), .. })
-                    if self.assist == SearchAssist::Full =>
+                    if self.assist == LocalNxdomain::Full =>
                 {
                     First::Namespace(namespace.to_vec())
                 }

@@ -40,9 +40,9 @@ pub struct Service<U> {
     metrics: Metrics,
     sources: Sources,
     notice: Notice,
-    max_udp_answer: usize,
+    max_udp_size: usize,
     max_waiters: usize,
-    max_waiters_per_flight: usize,
+    max_waiters_per_query: usize,
     waiting: Arc<AtomicUsize>,
     /// TCP connections of all listeners.
     connections: Arc<Connections>,
@@ -77,16 +77,16 @@ impl Drop for Places {
 impl<U: Upstream> Service<U> {
     /// A service on that resolver, within the bounds of the settings.
     pub fn new(settings: &Settings, resolver: Arc<Resolver<U>>, metrics: Metrics, now: Instant) -> Arc<Self> {
-        let bounds = tcp::bounds(settings.max_tcp_connections, settings.tcp_connections_per_source);
+        let bounds = tcp::bounds(settings.max_tcp_connections, settings.max_tcp_connections_per_source);
         Arc::new(Self {
             resolver,
             connections: Connections::new(bounds, metrics.clone(), now),
             metrics,
             sources: Sources::new(settings, now),
             notice: Notice::new(settings.query_log),
-            max_udp_answer: settings.max_udp_answer,
+            max_udp_size: settings.max_udp_size,
             max_waiters: settings.max_waiters,
-            max_waiters_per_flight: settings.max_waiters_per_flight,
+            max_waiters_per_query: settings.max_waiters_per_query,
             waiting: Arc::default(),
         })
     }
@@ -211,14 +211,14 @@ impl<U: Upstream> Service<U> {
     /// | it came by | it says | it gets at most |
     /// |---|---|---|
     /// | UDP | no EDNS | 512 (RFC 1035 section 4.2.1) |
-    /// | UDP | EDNS | its payload size, at least 512 (RFC 6891 section 6.2.3), at most `max-udp-answer` |
+    /// | UDP | EDNS | its payload size, at least 512 (RFC 6891 section 6.2.3), at most `max-udp-size` |
     /// | TCP | anything | 65,535 |
     fn limit(&self, client: &Client<'_>, transport: Transport) -> usize {
         match (transport, client.edns) {
             (Transport::Tcp, _) => limits::TCP_MESSAGE,
             (Transport::Udp, None) => limits::UDP_ANSWER_WITHOUT_EDNS,
             (Transport::Udp, Some(edns)) => {
-                usize::from(edns.payload_size).clamp(limits::UDP_ANSWER_WITHOUT_EDNS, self.max_udp_answer)
+                usize::from(edns.payload_size).clamp(limits::UDP_ANSWER_WITHOUT_EDNS, self.max_udp_size)
             }
         }
     }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use podlocal_settings::table::SOURCES;
+use podlocal_settings::table::ALLOWED_SOURCES;
 use podlocal_settings::{Settings, value};
 
 use crate::metrics::Limit;
@@ -35,7 +35,7 @@ use crate::metrics::Limit;
 /// The sources of queries.
 #[derive(Debug)]
 pub struct Sources {
-    answered: value::Sources,
+    answered: value::AllowedSources,
     /// None where no bound of a source is set, as in a pod, whose only source is the pod itself.
     slots: Option<Arc<[Slot]>>,
     hasher: RandomState,
@@ -92,11 +92,11 @@ impl Sources {
     pub fn new(settings: &Settings, now: Instant) -> Self {
         let slots = || std::iter::repeat_with(Slot::default).take(SLOTS).collect();
         Self {
-            answered: settings.sources.clone(),
+            answered: settings.allowed_sources.clone(),
             slots: (Self::count(settings) > 0).then(slots),
             hasher: RandomState::new(),
-            most_misses: settings.misses_per_source,
-            misses_a_second: settings.miss_rate_per_source,
+            most_misses: settings.max_misses_per_source,
+            misses_a_second: settings.max_miss_rate_per_source,
             new_until: AtomicU64::new(0),
             start: now,
             refusal_logged: AtomicU64::new(0),
@@ -105,7 +105,7 @@ impl Sources {
 
     /// How many sources are told apart; 0 where they have no bounds.
     pub fn count(settings: &Settings) -> usize {
-        let is_bounded = settings.misses_per_source > 0 || settings.miss_rate_per_source > 0;
+        let is_bounded = settings.max_misses_per_source > 0 || settings.max_miss_rate_per_source > 0;
         if is_bounded { SLOTS } else { 0 }
     }
 
@@ -121,7 +121,7 @@ impl Sources {
             let second = self.second(now);
             let is_due = |logged: u64| (logged == 0 || second >= logged + 60).then_some(second);
             if self.refusal_logged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
-                tracing::warn!(%source, "a query is not answered: its source is not among the {}", SOURCES.name);
+                tracing::warn!(%source, "a query is not answered: its source is not among the {}", ALLOWED_SOURCES.name);
             }
         }
         are_answered
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn one_source_cannot_take_the_places_of_another() {
         let now = Instant::now();
-        let sources = sources(&[("misses-per-source", "3")], now);
+        let sources = sources(&[("max-misses-per-source", "3")], now);
         let mut held: Vec<_> = (0..3).map(|_| sources.miss(ONE, || 100, now).expect("a place")).collect();
         let refused = Refused { limit: Limit::MissesPerSource, is_told: true };
         assert_eq!(sources.miss(ONE, || 100, now).expect_err("full"), refused);
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn when_few_places_are_free_who_has_many_is_refused_and_who_has_none_is_not() {
         let now = Instant::now();
-        let sources = sources(&[("misses-per-source", "100")], now);
+        let sources = sources(&[("max-misses-per-source", "100")], now);
         let _held: Vec<_> = (0..10).map(|_| sources.miss(ONE, || 1000, now).expect("a place")).collect();
         assert!(sources.miss(ONE, || 40, now).is_err());
         assert!(sources.miss(OTHER, || 40, now).is_ok());
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn a_source_may_ask_for_two_seconds_worth_at_once_and_then_at_its_rate() {
         let now = Instant::now();
-        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
         let asks = |count: u32, now| (0..count).filter(|_| sources.miss(ONE, || 1000, now).is_ok()).count();
         assert_eq!(asks(1000, now), 201);
         assert_eq!(asks(1000, now + Duration::from_millis(500)), 50);
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn who_floods_is_told_of_four_refusals_for_each_miss_and_then_of_none() {
         let now = Instant::now();
-        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
         let refused: Vec<_> = (0..10_000).filter_map(|_| sources.miss(ONE, || 1000, now).err()).collect();
         assert_eq!(refused.iter().filter(|refused| refused.is_told).count(), 801);
         assert!(refused.iter().all(|refused| refused.limit == Limit::MissRatePerSource));
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn new_sources_share_what_ten_may_have_and_known_ones_do_not() {
         let now = Instant::now();
-        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
         assert!(sources.is_new(ONE, now));
         let asked = |now| (0..10_000).filter(|_| sources.may_ask_as_new(now)).count();
         assert_eq!([asked(now), asked(now + Duration::from_millis(500))], [2001, 500]);
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn an_address_that_shares_a_slot_with_a_known_one_is_new() {
         let now = Instant::now();
-        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
         sources.know(ONE, now);
         let number = sources.number(ONE);
         let mut others = (0..u32::MAX).map(|bits| IpAddr::from(bits.to_be_bytes()));
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn a_source_may_have_as_many_long_answers_as_misses() {
         let now = Instant::now();
-        let sources = sources(&[("miss-rate-per-source", "100")], now);
+        let sources = sources(&[("max-miss-rate-per-source", "100")], now);
         let has = |source| (0..1000).filter(|_| sources.may_have_long_answer(source, now)).count();
         assert_eq!([has(ONE), has(OTHER)], [201, 201]);
     }
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn an_ipv4_address_in_the_clothes_of_ipv6_is_the_same_source() {
         let now = Instant::now();
-        let sources = sources(&[("misses-per-source", "1")], now);
+        let sources = sources(&[("max-misses-per-source", "1")], now);
         let _held = sources.miss(ONE, || 100, now).expect("a place");
         assert!(sources.miss("::ffff:10.0.0.1".parse().expect("an address"), || 100, now).is_err());
     }

@@ -124,11 +124,11 @@ impl Servers {
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
         let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
-        let zone = wire::zone_from_text(&settings.zone);
+        let zone = wire::zone_from_text(&settings.cluster_domain);
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, Sources::count(settings), zone, metrics.clone()),
             sockets: Sockets::new(addresses, setup.tier, tokens, metrics.clone()),
-            zone: settings.zone.clone(),
+            zone: settings.cluster_domain.clone(),
             loop_logged_at: Mutex::default(),
         }));
         let tidied = servers.clone();

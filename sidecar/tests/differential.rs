@@ -20,7 +20,7 @@ use hickory_proto::rr::rdata::{A, MX, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::LocalNxdomain;
 use podlocal_sidecar::cache::key::Key;
 use podlocal_sidecar::metrics::Metrics;
 use podlocal_sidecar::query::Query;
@@ -111,17 +111,17 @@ fn no_look_up_of_addresses_asks_the_servers_more_than_directly() {
 }
 
 /// Original and injected `ndots`, and what the proxy may decide itself.
-type Case = (u8, u8, SearchAssist);
+type Case = (u8, u8, LocalNxdomain);
 
 /// Every original `ndots` with every injected one that is not larger.
 fn every_ndots() -> Vec<Case> {
-    let injected = |original| (1..=original).map(move |injected| (original, injected, SearchAssist::Full));
+    let injected = |original| (1..=original).map(move |injected| (original, injected, LocalNxdomain::Full));
     (1..=5).flat_map(injected).chain(usual()).collect()
 }
 
 /// The injected default.
 fn usual() -> [Case; 3] {
-    [SearchAssist::Full, SearchAssist::Impossible, SearchAssist::Off].map(|assist| (5, 2, assist))
+    [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off].map(|assist| (5, 2, assist))
 }
 
 /// Calls `look` for every name, every set of places where it may exist, every case and every client; each time with a
@@ -274,7 +274,7 @@ impl Upstream for Zone {
 struct Pod {
     original: u8,
     injected: u8,
-    assist: SearchAssist,
+    assist: LocalNxdomain,
     resolver: Arc<Resolver<Zone>>,
     runtime: Rc<Runtime>,
 }
@@ -283,7 +283,7 @@ impl Pod {
     fn new(
         zone: &Zone,
         [original, injected]: [u8; 2],
-        assist: SearchAssist,
+        assist: LocalNxdomain,
         runtime: &Rc<Runtime>,
         metrics: &Metrics,
     ) -> Self {
@@ -292,8 +292,8 @@ impl Pod {
             original_ndots: original,
             namespace: Some("web".to_owned()),
             search: Some(SEARCH.map(str::to_owned).to_vec()),
-            completion_search: vec!["corp.example".to_owned()],
-            search_assist: assist,
+            completion_domains: vec!["corp.example".to_owned()],
+            local_nxdomain: assist,
             cache_size: 64 << 10,
             ..Settings::defaults()
         };

@@ -174,14 +174,14 @@ async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSock
 async fn questions_that_wait_take_no_places_of_another_zone() {
     let (cluster, consul) = (Recorded::silent().await, Recorded::answering().await);
     let zones = consul.as_zone("consul");
-    let flags = ["--max-flights", "20", "--forward-zones", &zones];
+    let flags = ["--max-in-flight", "20", "--forward-zones", &zones];
     let proxy = Proxy::start(&[cluster.server.address], &flags).await;
     let _waiting = fill(&proxy, "example.", 30, 20).await;
     assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::NoError);
 
     let (cluster, consul) = (Recorded::answering().await, Recorded::silent().await);
     let zones = consul.as_zone("consul");
-    let flags = ["--max-flights", "20", "--forward-zones", &zones];
+    let flags = ["--max-in-flight", "20", "--forward-zones", &zones];
     let proxy = Proxy::start(&[cluster.server.address], &flags).await;
     let _waiting = fill(&proxy, "consul.", 40, 32).await;
     assert_eq!(rcode(&proxy, "www.example.").await, ResponseCode::NoError);

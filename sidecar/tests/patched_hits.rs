@@ -224,7 +224,7 @@ fn limits() -> Limits {
     Limits {
         min_ttl: Duration::from_secs(10),
         max_ttl: Duration::from_hours(1),
-        negative_max_ttl: Duration::from_secs(30),
+        max_negative_ttl: Duration::from_secs(30),
         zone: name("cluster.local."),
     }
 }

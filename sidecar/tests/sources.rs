@@ -110,7 +110,7 @@ async fn sources_of_one_network_have_a_budget_each() {
 
 /// A tier in which a source may ask for ten misses a second, and all that are new for a hundred; twice as many at once.
 async fn narrow_tier(upstream: &Upstream) -> Proxy {
-    Proxy::start(&[upstream.address], &["--role", "shared", "--miss-rate-per-source", "10"]).await
+    Proxy::start(&[upstream.address], &["--role", "shared", "--max-miss-rate-per-source", "10"]).await
 }
 
 /// A datagram from an address that is left at once, as if it were forged.
@@ -129,7 +129,7 @@ async fn ask(socket: &UdpSocket, name: &str) -> Message {
 }
 
 /// A hundred questions of a tier may be under way.
-const FEW_FLIGHTS: [&str; 4] = ["--role", "shared", "--max-flights", "100"];
+const FEW_FLIGHTS: [&str; 4] = ["--role", "shared", "--max-in-flight", "100"];
 
 /// Uses up what all new sources may have under way together.
 async fn exhaust(tier: &Proxy) {

@@ -75,7 +75,7 @@ impl Answer {
         let limits = Limits {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_hours(1),
-            negative_max_ttl: Duration::from_secs(30),
+            max_negative_ttl: Duration::from_secs(30),
             zone: Name::root(),
         };
         let length = self.asked.to_string().len() + 1 + 4;

@@ -138,7 +138,7 @@ async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
     let mut injected = pod("injected", Libc::Glibc, &SLEEP);
     // The webhook has asked the cluster's DNS what may be concluded, and not this one.
     injected["metadata"]["annotations"] =
-        json!({ "podlocal-dns.io/upstream": DNS, "podlocal-dns.io/search-assist": "full" });
+        json!({ "podlocal-dns.io/upstream": DNS, "podlocal-dns.io/local-nxdomain": "full" });
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Ok(Scenario {
         namespace: namespace.name.clone(),

@@ -10,7 +10,7 @@ use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::failure::{Failure, Tried as _};
 use podlocal_settings::names::ANNOTATION_PREFIX;
-use podlocal_settings::table::{PATIENT_NAMES, UPSTREAM};
+use podlocal_settings::table::{UPSTREAM, WAIT_FOR_NAMES};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -44,7 +44,7 @@ async fn a_patient_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Contex
         let mut pod = pod(name, libc, &SLEEP);
         let mut annotations = json!({ format!("{ANNOTATION_PREFIX}{}", UPSTREAM.name): dns.address });
         if is_patient {
-            annotations[format!("{ANNOTATION_PREFIX}{}", PATIENT_NAMES.name)] = json!("*.workers");
+            annotations[format!("{ANNOTATION_PREFIX}{}", WAIT_FOR_NAMES.name)] = json!("*.workers");
         }
         pod["metadata"]["annotations"] = annotations;
         namespace.run(pod).await

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use podlocal_settings::names;
-use podlocal_settings::table::{ADMIN_PORT, LISTEN, ROLE, SHARED_TIER, UPSTREAM, ZONE};
+use podlocal_settings::table::{ADMIN_PORT, CLUSTER_DOMAIN, LISTEN, ROLE, SHARED_TIER, UPSTREAM};
 use serde_json::Value;
 use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
@@ -51,7 +51,7 @@ impl ClusterTier {
             .args([&ROLE.flag(), "shared"])
             .args([&LISTEN.flag(), &SocketAddr::from((address, PORT)).to_string()])
             .args([&UPSTREAM.flag(), &cluster.dns.to_string()])
-            .args([&ZONE.flag(), &cluster.zone])
+            .args([&CLUSTER_DOMAIN.flag(), &cluster.zone])
             .args([&ADMIN_PORT.flag(), "0"])
             .env_clear()
             .stdin(Stdio::null())

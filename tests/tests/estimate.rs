@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hickory_proto::rr::RecordType;
 use podlocal_settings::Settings;
 use podlocal_settings::table;
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::LocalNxdomain;
 use podlocal_tests::cluster_dns::{ClusterDns, World};
 use podlocal_tests::failure::Failure;
 use podlocal_tests::faults::client::{Seen, ask_from};
@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
-    use SearchAssist::{Full, Impossible, Off};
+    use LocalNxdomain::{Full, Impossible, Off};
     let program = Programs::build_sidecar()?;
     for (search, ndots, assist, expected) in [
         (&USUAL[..], 5, Full, Cost { direct: 8, proxied: 4 }),
@@ -38,7 +38,7 @@ async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
         let case = format!("{search:?} ndots:{ndots} {assist:?}");
         let list: Vec<_> = search.iter().map(|domain| (*domain).to_owned()).collect();
         let settings =
-            Settings { ndots, search: Some(list.clone()), search_assist: assist, ..Settings::defaults() };
+            Settings { ndots, search: Some(list.clone()), local_nxdomain: assist, ..Settings::defaults() };
         let model = cost(&Expansion { search: list.clone(), ndots }, &settings);
         assert_eq!(model, expected, "{case}");
 
@@ -48,7 +48,7 @@ async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
 
         let dns = ClusterDns::start(World::example(), FREE).await?;
         let (ndots_flag, search_flag, assist_flag) =
-            (table::NDOTS.flag(), table::SEARCH.flag(), table::SEARCH_ASSIST.flag());
+            (table::NDOTS.flag(), table::SEARCH.flag(), table::LOCAL_NXDOMAIN.flag());
         let (number, list_text) = (ndots.to_string(), list.join(","));
         let flags = [
             &ndots_flag,

@@ -114,7 +114,7 @@ async fn after_sigterm_a_tier_answers_while_it_is_ready_no_more_and_then_ends_wi
 
 #[tokio::test]
 async fn a_source_that_is_not_allowed_gets_silence() -> Result<(), Failure> {
-    let (upstream, tier) = stage(&["--sources", "127.0.1.1/32"]).await?;
+    let (upstream, tier) = stage(&["--allowed-sources", "127.0.1.1/32"]).await?;
     assert_eq!(rcode(ONE, tier.dns, "www.example.com").await?, Some(ResponseCode::NoError));
     let asked = upstream.asked();
     let answer = timeout(Duration::from_millis(500), rcode(OTHER, tier.dns, "www.example.com")).await;
@@ -127,7 +127,7 @@ async fn a_source_that_is_not_allowed_gets_silence() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn a_source_has_so_many_tcp_connections_and_others_have_theirs() -> Result<(), Failure> {
-    let (_upstream, tier) = stage(&["--tcp-connections-per-source", "2"]).await?;
+    let (_upstream, tier) = stage(&["--max-tcp-connections-per-source", "2"]).await?;
     let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -153,7 +153,7 @@ async fn is_closed(source: Ipv4Addr, server: SocketAddr) -> Result<bool, Failure
 
 #[tokio::test]
 async fn a_source_that_has_too_many_questions_under_way_fails_and_others_wait() -> Result<(), Failure> {
-    let (upstream, tier) = stage(&["--misses-per-source", "2"]).await?;
+    let (upstream, tier) = stage(&["--max-misses-per-source", "2"]).await?;
     upstream.change(|manner| manner.is_silent = true);
     let ask_one = |source, name: &'static str| rcode(source, tier.dns, name);
     let mut waiting = Box::pin(join_all([ask_one(ONE, "a.example.com"), ask_one(ONE, "b.example.com")]));
@@ -168,7 +168,7 @@ async fn a_source_that_has_too_many_questions_under_way_fails_and_others_wait() 
 
 #[tokio::test]
 async fn a_source_that_asks_for_too_much_that_is_new_gets_what_is_known() -> Result<(), Failure> {
-    let (_upstream, tier) = stage(&["--miss-rate-per-source", "1"]).await?;
+    let (_upstream, tier) = stage(&["--max-miss-rate-per-source", "1"]).await?;
     assert_eq!(rcode(OTHER, tier.dns, "known.example.com").await?, Some(ResponseCode::NoError));
     let mut codes = Vec::new();
     for number in 0..10 {

@@ -7,7 +7,7 @@
 //! The order holds key by key. A bad value is ignored, so that the next best holds, and it is named.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
-use podlocal_settings::read::{self, Given, Mistake, Read};
+use podlocal_settings::read::{self, Given, Read, SettingError};
 use podlocal_settings::table::{self, Setting};
 use serde_json::{Map, Value};
 
@@ -36,7 +36,7 @@ pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults,
     };
     let decided = |setting: &Setting| {
         let origin = || "the cluster domain".to_owned();
-        (*setting == table::ZONE).then(|| Given { origin: origin(), text: domain.to_owned() })
+        (*setting == table::CLUSTER_DOMAIN).then(|| Given { origin: origin(), text: domain.to_owned() })
     };
     let mut read = read::read(|setting| {
         annotated(setting).into_iter().chain(of_cluster(setting)).chain(decided(setting)).collect()
@@ -49,7 +49,7 @@ pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults,
 }
 
 /// The mistake in an annotation with our prefix that is no setting of pods.
-fn unknown(layer: &str, key: &str, value: &Value) -> Option<Mistake> {
+fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     let name = key.strip_prefix(ANNOTATION_PREFIX)?;
     let expected = match key {
         STATUS_ANNOTATION => return None,
@@ -60,7 +60,7 @@ fn unknown(layer: &str, key: &str, value: &Value) -> Option<Mistake> {
         }
         _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
     };
-    Some(Mistake::new(format!("{layer} {key}"), &text(value), expected))
+    Some(SettingError::new(format!("{layer} {key}"), &text(value), expected))
 }
 
 /// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
@@ -99,13 +99,13 @@ mod tests {
         let defaults = vec![
             default_of(&table::NDOTS, "3"),
             default_of(&table::CACHE_SIZE, "8Mi"),
-            default_of(&table::PATIENCE, "1s"),
+            default_of(&table::WAIT_TIMEOUT, "1s"),
         ];
         let of_pod = json!({table::NDOTS.annotation(): "1"});
         let of_namespace = json!({table::NDOTS.annotation(): "4", table::CACHE_SIZE.annotation(): "2Mi"});
         let read = read(of_pod.as_object(), of_namespace.as_object(), &defaults, "cluster.local");
         let settings = &read.settings;
-        assert_eq!((settings.ndots, settings.cache_size, settings.patience.as_secs()), (1, 2 << 20, 1));
+        assert_eq!((settings.ndots, settings.cache_size, settings.wait_timeout.as_secs()), (1, 2 << 20, 1));
         assert_eq!(read.mistakes, []);
     }
 
@@ -139,12 +139,12 @@ mod tests {
     #[test]
     fn an_empty_list_takes_the_cluster_wide_default_back_and_an_empty_duration_does_not() {
         let defaults =
-            vec![default_of(&table::PATIENT_NAMES, "*.workers"), default_of(&table::PATIENCE, "2s")];
+            vec![default_of(&table::WAIT_FOR_NAMES, "*.workers"), default_of(&table::WAIT_TIMEOUT, "2s")];
         for empty in [json!(""), json!(" "), Value::Null] {
-            let read = of(&json!({table::PATIENT_NAMES.annotation(): empty}), &defaults);
-            assert_eq!((read.settings.patient_names.len(), read.mistakes.len()), (0, 0), "{empty}");
-            let read = of(&json!({table::PATIENCE.annotation(): empty}), &defaults);
-            assert_eq!((read.settings.patience.as_secs(), read.mistakes.len()), (2, 1), "{empty}");
+            let read = of(&json!({table::WAIT_FOR_NAMES.annotation(): empty}), &defaults);
+            assert_eq!((read.settings.wait_for_names.len(), read.mistakes.len()), (0, 0), "{empty}");
+            let read = of(&json!({table::WAIT_TIMEOUT.annotation(): empty}), &defaults);
+            assert_eq!((read.settings.wait_timeout.as_secs(), read.mistakes.len()), (2, 1), "{empty}");
         }
     }
 
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn what_only_the_sidecar_takes_is_no_annotation() {
-        let read = of(&json!({table::ZONE.annotation(): "a.b"}), &Vec::new());
-        assert_eq!(read.settings.zone, "cluster.local");
+        let read = of(&json!({table::CLUSTER_DOMAIN.annotation(): "a.b"}), &Vec::new());
+        assert_eq!(read.settings.cluster_domain, "cluster.local");
         assert!(read.mistakes[0].to_string().ends_with("the webhook decides it"), "{:?}", read.mistakes);
     }
 }

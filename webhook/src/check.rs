@@ -36,7 +36,7 @@ use crate::config::Check;
 use assess::{Home, Verdict};
 use installation::{Finding, State};
 use ledger::Ledger;
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 
 /// What stands for the address of the cluster's DNS where nobody knows it: kubeadm's. No verdict depends on which it is.
 const SOME_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)), 53);
@@ -55,7 +55,7 @@ pub struct Report {
     /// The cluster domain that they were decided with.
     pub cluster_domain: String,
     /// What an API server refuses in the documents: of which object, and what.
-    pub refused: Vec<(String, Mistake)>,
+    pub refused: Vec<(String, SettingError)>,
     /// What is known of the namespaces.
     pub homes: BTreeMap<String, Home>,
     /// The workloads.

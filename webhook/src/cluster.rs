@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use podlocal_settings::value::{self, SearchAssist};
+use podlocal_settings::value::{self, LocalNxdomain};
 
 use crate::limits::Limits;
 use crate::resolv_conf;
@@ -70,7 +70,7 @@ impl Cluster {
             Some(found) => (found.nameservers, Some(found.domain), found.node_search),
             None => (Vec::new(), None, Vec::new()),
         };
-        let default_domain = || podlocal_settings::Settings::defaults().zone;
+        let default_domain = || podlocal_settings::Settings::defaults().cluster_domain;
         Self {
             dns: if flags.dns.is_empty() { dns } else { flags.dns.clone() },
             domain: flags.domain.clone().or(domain).unwrap_or_else(default_domain),
@@ -113,21 +113,21 @@ impl Cluster {
 impl Cluster {
     /// What the proxy of a new pod may decide itself, where the pod does not say; `upstream` is the server that it asks.
     ///
-    /// | the cluster's DNS | the pod asks | search-assist |
+    /// | the cluster's DNS | the pod asks | local-nxdomain |
     /// |---|---|---|
     /// | has names that cannot exist | the cluster's DNS or what the pod chose | off |
     /// | has none, and admits namespaces | the cluster's DNS | full |
     /// | anything else | | impossible |
     ///
     /// `is_own`: the pod has a dnsPolicy `None`, and the cluster's DNS says nothing about its servers.
-    pub fn assist(&self, is_own: bool, upstream: Option<&SocketAddr>) -> SearchAssist {
+    pub fn local_nxdomain(&self, is_own: bool, upstream: Option<&SocketAddr>) -> LocalNxdomain {
         let is_seen = upstream.is_some_and(|server| self.dns.contains(server));
         if self.serves_impossible_names && !is_own {
-            SearchAssist::Off
+            LocalNxdomain::Off
         } else if self.admits_namespaces && is_seen {
-            SearchAssist::Full
+            LocalNxdomain::Full
         } else {
-            SearchAssist::Impossible
+            LocalNxdomain::Impossible
         }
     }
 }
@@ -221,22 +221,22 @@ mod tests {
         let mut cluster = Cluster::new(&ClusterFlags::default(), OF_A_POD);
         let dns = cluster.dns[0];
         for (serves, admits, is_own, server, expected) in [
-            (false, false, false, dns, SearchAssist::Impossible),
-            (false, true, false, dns, SearchAssist::Full),
-            (false, true, false, own, SearchAssist::Impossible),
-            (true, true, false, dns, SearchAssist::Off),
-            (true, false, false, own, SearchAssist::Off),
-            (true, true, true, own, SearchAssist::Impossible),
-            (false, true, true, dns, SearchAssist::Full),
+            (false, false, false, dns, LocalNxdomain::Impossible),
+            (false, true, false, dns, LocalNxdomain::Full),
+            (false, true, false, own, LocalNxdomain::Impossible),
+            (true, true, false, dns, LocalNxdomain::Off),
+            (true, false, false, own, LocalNxdomain::Off),
+            (true, true, true, own, LocalNxdomain::Impossible),
+            (false, true, true, dns, LocalNxdomain::Full),
         ] {
             (cluster.serves_impossible_names, cluster.admits_namespaces) = (serves, admits);
             assert_eq!(
-                cluster.assist(is_own, Some(&server)),
+                cluster.local_nxdomain(is_own, Some(&server)),
                 expected,
                 "{serves} {admits} {is_own} {server}"
             );
         }
-        assert_eq!(cluster.assist(false, None), SearchAssist::Impossible);
+        assert_eq!(cluster.local_nxdomain(false, None), LocalNxdomain::Impossible);
     }
 
     #[test]

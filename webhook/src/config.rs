@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 use podlocal_settings::program::{self, Length, did_you_mean};
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
@@ -185,7 +185,7 @@ pub fn parse(
                 if command.is_none() {
                     let meant = did_you_mean(&text, "", flags::COMMANDS.iter().map(|command| command.name));
                     let expected = format!("{}{meant}", program::names(flags::COMMANDS));
-                    taker.mistakes.push(Mistake::new("the command", &text, expected).to_string());
+                    taker.mistakes.push(SettingError::new("the command", &text, expected).to_string());
                 }
             }
             Ok(Some(Arg::Value(text))) => {

@@ -2,9 +2,9 @@
 
 use podlocal_settings::Settings;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
-use podlocal_settings::read::{Mistake, Read};
+use podlocal_settings::read::{Read, SettingError};
 use podlocal_settings::table::{self, Setting};
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::LocalNxdomain;
 use serde_json::{Map, Value};
 
 use crate::again;
@@ -63,7 +63,7 @@ pub struct Plan {
     /// The pod's namespace.
     pub namespace: String,
     /// What the sidecar may decide itself, where the pod does not say.
-    pub assist: SearchAssist,
+    pub local_nxdomain: LocalNxdomain,
     /// The resources of the container; `None` where it has none.
     pub resources: Option<Value>,
     /// Whether another container may run before ours does, although it was started later.
@@ -173,7 +173,7 @@ fn examine(
     }
     Ok(Decision::Inject(Box::new(Plan {
         read,
-        assist: cluster.assist(base == Base::Own, dns.upstream.first()),
+        local_nxdomain: cluster.local_nxdomain(base == Base::Own, dns.upstream.first()),
         dns,
         zone: cluster.domain.clone(),
         namespace: namespace.name.clone(),
@@ -228,7 +228,7 @@ fn free_admin_port(read: &mut Read, spec: &Value) -> Result<(), Skip> {
     let Some(chosen) = chosen.filter(|_| !is_taken(default)) else { return Err(Skip::AdminPortTaken) };
     let (setting, text) = read.accepted.remove(chosen);
     let expected = "a port that no container of the pod declares";
-    read.mistakes.push(Mistake::new(format!("annotation {}", setting.annotation()), &text, expected));
+    read.mistakes.push(SettingError::new(format!("annotation {}", setting.annotation()), &text, expected));
     read.settings.admin_port = default;
     Ok(())
 }
@@ -254,11 +254,11 @@ pub fn port_sysctl(spec: &Value) -> Option<i64> {
 }
 
 /// The mistake in a pod's label, when its value is none that we know.
-pub fn label_mistake(pod: &Value) -> Option<Mistake> {
+pub fn label_error(pod: &Value) -> Option<SettingError> {
     let value = pod["metadata"]["labels"].get(INJECT_LABEL)?.as_str()?;
     if [INJECT_ENABLED, INJECT_DISABLED].contains(&value) {
         return None;
     }
     let expected = format!("{INJECT_ENABLED} or {INJECT_DISABLED}; the namespace decides");
-    Some(Mistake::new(format!("label {INJECT_LABEL}"), value, expected))
+    Some(SettingError::new(format!("label {INJECT_LABEL}"), value, expected))
 }

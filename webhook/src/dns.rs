@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use podlocal_settings::read::{Mistake, Read};
+use podlocal_settings::read::{Read, SettingError};
 use podlocal_settings::{table, value};
 use serde_json::{Value, json};
 
@@ -56,10 +56,10 @@ pub struct Dns {
     pub original_ndots: u8,
     /// The search domains that the pod names itself, as far as the sidecar takes them.
     pub own_search: Vec<String>,
-    /// How long the look-up of a patient name is held, where the pod's own time-out is shorter than what is set.
-    pub patience: Option<Duration>,
+    /// How long the look-up of a name of `wait-for-names` is held, where the pod's own time-out is shorter than what is set.
+    pub wait_timeout: Option<Duration>,
     /// What was asked for and cannot be had.
-    pub mistakes: Vec<Mistake>,
+    pub mistakes: Vec<SettingError>,
 }
 
 /// How names are expanded in a pod.
@@ -105,7 +105,7 @@ pub fn configure(
         match fallback.iter().find(|server| server.port() == 53) {
             Some(server) => nameservers.push(server.ip().to_string()),
             // resolv.conf(5) has no syntax for a port.
-            None => mistakes.push(Mistake::new(
+            None => mistakes.push(SettingError::new(
                 format!("annotation {}", table::FALLBACK_NAMESERVER.annotation()),
                 "true",
                 "a DNS server on port 53",
@@ -132,7 +132,7 @@ pub fn configure(
         config["options"] = Value::Array(options);
     }
     let original_ndots = expansion_without_proxy(base, own, namespace, cluster).ndots;
-    let patience = patience(&config, read, &mut mistakes);
+    let wait_timeout = wait_timeout(&config, read, &mut mistakes);
     let own_search = expansion(own).search;
     let expansion = expansion(&config);
     Ok(Dns {
@@ -143,24 +143,24 @@ pub fn configure(
         expansion,
         original_ndots,
         own_search,
-        patience,
+        wait_timeout,
         mistakes,
     })
 }
 
-/// The bound that the pod's `timeout` sets to `patience`, where there are patient names and more is set. Where somebody has
+/// The bound that the pod's `timeout` sets to `wait-timeout`, where there are names of `wait-for-names` and more is set. Where somebody has
 /// chosen more, that is a mistake: the client would take the absence for a time-out.
-fn patience(config: &Value, read: &Read, mistakes: &mut Vec<Mistake>) -> Option<Duration> {
+fn wait_timeout(config: &Value, read: &Read, mistakes: &mut Vec<SettingError>) -> Option<Duration> {
     let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let longest = options::longest_patience(options)?;
-    if read.settings.patient_names.is_empty() || read.settings.patience <= longest {
+    let longest = options::longest_wait(options)?;
+    if read.settings.wait_for_names.is_empty() || read.settings.wait_timeout <= longest {
         return None;
     }
-    let chosen = read.accepted.iter().find(|(setting, _)| *setting == &table::PATIENCE);
+    let chosen = read.accepted.iter().find(|(setting, _)| *setting == &table::WAIT_TIMEOUT);
     mistakes.extend(chosen.map(|(setting, text)| {
         let expected =
             format!("at most {} ms, because of the timeout in the pod's dnsConfig", longest.as_millis());
-        Mistake::new(format!("annotation {}", setting.annotation()), text, expected)
+        SettingError::new(format!("annotation {}", setting.annotation()), text, expected)
     }));
     Some(longest)
 }

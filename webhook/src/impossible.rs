@@ -18,7 +18,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use podlocal_settings::table;
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::LocalNxdomain;
 use rustls::crypto::ring;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -125,7 +125,7 @@ fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: 
             "the shared tier has the names that only the cluster's DNS knows; new pods are told of it"
         );
     } else if is_new {
-        let remedy = format!("{}={}", table::SEARCH_ASSIST.variable(), SearchAssist::Off.name());
+        let remedy = format!("{}={}", table::LOCAL_NXDOMAIN.variable(), LocalNxdomain::Off.name());
         tracing::warn!(
             remedy,
             "the shared tier denies names that the cluster's DNS has; new pods are not told of it until the remedy is \

@@ -3,7 +3,7 @@
 use podlocal_settings::names::{
     ADMIN_PORT_NAME, CONTAINER_NAME, PORT_SYSCTL, SIDECAR_PATH, SIDECAR_USER, STATUS_ANNOTATION,
 };
-use podlocal_settings::read::{Mistake, Read};
+use podlocal_settings::read::{Read, SettingError};
 use podlocal_settings::table::{self, Setting};
 use podlocal_settings::{Settings, value, write};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Resu
 }
 
 /// Everything in the pod's settings that was ignored.
-pub fn ignored(plan: &Plan) -> impl Iterator<Item = &Mistake> {
+pub fn ignored(plan: &Plan) -> impl Iterator<Item = &SettingError> {
     plan.read.mistakes.iter().chain(&plan.dns.mistakes)
 }
 
@@ -193,18 +193,18 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
         (&table::BACKUP_UPSTREAM, dns::addresses(&plan.dns.backup_upstream)),
         (&table::SHARED_TIER, dns::addresses(&plan.dns.shared_tier)),
-        (&table::ZONE, plan.zone.clone()),
+        (&table::CLUSTER_DOMAIN, plan.zone.clone()),
     ];
-    let is_chosen = plan.read.accepted.iter().any(|(setting, _)| *setting == &table::SEARCH_ASSIST);
+    let is_chosen = plan.read.accepted.iter().any(|(setting, _)| *setting == &table::LOCAL_NXDOMAIN);
     if !is_chosen {
-        decided.push((&table::SEARCH_ASSIST, plan.assist.name().to_owned()));
+        decided.push((&table::LOCAL_NXDOMAIN, plan.local_nxdomain.name().to_owned()));
     }
-    if let Some(patience) = plan.dns.patience {
-        decided.push((&table::PATIENCE, format!("{}ms", patience.as_millis())));
+    if let Some(wait_timeout) = plan.dns.wait_timeout {
+        decided.push((&table::WAIT_TIMEOUT, format!("{}ms", wait_timeout.as_millis())));
     }
     let namespace = value::namespace(&plan.namespace).ok();
     decided.extend(namespace.clone().map(|namespace| (&table::NAMESPACE, namespace)));
-    let mut told = Settings { namespace, zone: plan.zone.clone(), ..Settings::defaults() };
+    let mut told = Settings { namespace, cluster_domain: plan.zone.clone(), ..Settings::defaults() };
     if plan.dns.expansion.search != told.search_list() {
         decided.push((&table::SEARCH, write::search_list(&plan.dns.expansion.search)));
     }
@@ -213,7 +213,7 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     let mut asked_for = plan.dns.own_search.clone();
     asked_for.retain(|domain| !tried.contains(domain));
     if !asked_for.is_empty() {
-        decided.push((&table::COMPLETION_SEARCH, write::search_list(&asked_for)));
+        decided.push((&table::COMPLETION_DOMAINS, write::search_list(&asked_for)));
     }
     decided
 }

@@ -3,13 +3,13 @@
 //! The API server shows the webhook pods only, and a controller gives a pod the metadata of its template, not its own.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
 /// What stands on `object`, a Deployment for instance, or on the Jobs of a CronJob, and not in `pod`, its template. `path` is
 /// the JSON pointer to the template, where it is known. One that the template repeats, as kustomize does with labels, is no
 /// mistake.
-pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<Mistake> {
+pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
     let kind = object["kind"].as_str().unwrap_or("object");
     if kind == "Pod" {
         return Vec::new();
@@ -35,7 +35,7 @@ pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<Mistake
                 }
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 let expected = format!("it in {target}: does nothing here");
-                mistakes.push(Mistake::new(format!("{sort} {key} of {holder}"), &text, expected));
+                mistakes.push(SettingError::new(format!("{sort} {key} of {holder}"), &text, expected));
             }
         }
     }

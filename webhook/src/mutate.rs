@@ -1,7 +1,7 @@
 //! The whole work for one pod, from a review or from a file. Pure.
 
 use json_patch::Patch;
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
 use crate::annotations::Defaults;
@@ -30,7 +30,7 @@ pub struct Mutation {
     /// The operations that lead there; empty when nothing changes.
     pub patch: Patch,
     /// The settings that were ignored.
-    pub ignored: Vec<Mistake>,
+    pub ignored: Vec<SettingError>,
 }
 
 /// What was done with a pod.
@@ -57,7 +57,7 @@ pub fn mutate(
     policy: &Policy,
 ) -> Result<Mutation, Error> {
     let mut builder = Builder::new(pod);
-    let mut ignored = Vec::from_iter(decide::label_mistake(pod));
+    let mut ignored = Vec::from_iter(decide::label_error(pod));
     let outcome = match decide::decide(pod, namespace, cluster, &policy.defaults) {
         Decision::Inject(plan) => {
             inject::inject(&mut builder, &plan, &policy.image)?;

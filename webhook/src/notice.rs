@@ -7,7 +7,7 @@
 //! our own sentences and the names of our settings, and the owner of names that are valid.
 
 use podlocal_settings::names::STATUS_ANNOTATION;
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use podlocal_settings::table::{Setting, TABLE};
 use serde_json::Value;
 
@@ -65,8 +65,8 @@ impl Notice {
 }
 
 /// Which settings were ignored. Their values are the author's, and stand in the pod's status.
-fn ignored(mistakes: &[Mistake]) -> String {
-    let is_of = |mistake: &Mistake, setting: &Setting| mistake.origin.ends_with(&setting.annotation());
+fn ignored(mistakes: &[SettingError]) -> String {
+    let is_of = |mistake: &SettingError, setting: &Setting| mistake.origin.ends_with(&setting.annotation());
     let settings = TABLE.iter().filter(|setting| mistakes.iter().any(|mistake| is_of(mistake, setting)));
     let mut what: Vec<_> = settings.map(|setting| setting.name.to_owned()).collect();
     let others = mistakes.iter().filter(|mistake| !TABLE.iter().any(|setting| is_of(mistake, setting)));
@@ -117,7 +117,7 @@ mod tests {
     use podlocal_settings::table;
     use serde_json::json;
 
-    fn mutation(outcome: Outcome, ignored: &[Mistake]) -> Mutation {
+    fn mutation(outcome: Outcome, ignored: &[SettingError]) -> Mutation {
         Mutation { outcome, pod: Value::Null, patch: json_patch::Patch::default(), ignored: ignored.to_vec() }
     }
 
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
         let evil = "call 555-0100 to claim your prize";
         let mistakes = [
-            Mistake::new(format!("annotation {}", table::NDOTS.annotation()), evil, "a whole number"),
-            Mistake::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
+            SettingError::new(format!("annotation {}", table::NDOTS.annotation()), evil, "a whole number"),
+            SettingError::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
         ];
         let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &mistakes)).expect("a notice");
         let expected = "pod injected, but these settings were ignored: ndots, 1 of unknown names; \

@@ -36,7 +36,7 @@ pub fn is_from_elsewhere(
     let is_other_namespace = here.is_some() && told.namespace.is_some() && told.namespace != here;
     // Nobody who does not know the cluster's DNS knows the cluster.
     let is_known = !cluster.dns.is_empty();
-    let is_other_domain = is_known && told.zone != cluster.domain;
+    let is_other_domain = is_known && told.cluster_domain != cluster.domain;
     let asks_clusters = !has_upstream && searches_cluster(spec, told);
     let is_other_dns =
         is_known && asks_clusters && !told.upstream.iter().any(|server| cluster.dns.contains(server));
@@ -63,7 +63,7 @@ pub fn without_proxy(pod: &Value, at: usize, told: &Settings) -> Value {
         // Those of the nodes that it came from are not the pod's.
         let is_own = |domain: &Value| {
             domain.as_str().is_some_and(|domain| {
-                told.completion_search
+                told.completion_domains
                     .iter()
                     .any(|own| own.eq_ignore_ascii_case(domain.trim_end_matches('.')))
             })

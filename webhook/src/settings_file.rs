@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use podlocal_settings::read::{self, Given, Mistake};
+use podlocal_settings::read::{self, Given, SettingError};
 use podlocal_settings::table::{self, Setting};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ pub fn read(
             };
             defaults.push((setting, Given { origin, text }));
         } else {
-            let mistake = Mistake::new(origin, &text_of(value), "the name of a setting of pods");
+            let mistake = SettingError::new(origin, &text_of(value), "the name of a setting of pods");
             mistakes.push(mistake.to_string());
         }
     }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_list_of_yaml_is_a_list_of_ours_and_of_nothing_else() {
-        let (prefetch, patient) = (table::PREFETCH_NAMES.name, table::PATIENT_NAMES.name);
+        let (prefetch, patient) = (table::PREFETCH_NAMES.name, table::WAIT_FOR_NAMES.name);
         let text = format!("{prefetch}: [db.prod, www.example.com]\n{patient}:\n- '*.workers'\n");
         let (defaults, mistakes) = of(&text).expect("reads");
         let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
@@ -86,14 +86,15 @@ mod tests {
 
     #[test]
     fn a_key_with_nothing_behind_it_is_an_empty_list_or_a_mistake() {
-        assert_eq!(of(&format!("{}:\n", table::PATIENT_NAMES.name)).expect("reads").1, [""; 0]);
-        assert_eq!(of(&format!("{}:\n", table::PATIENCE.name)).expect("reads").1.len(), 1);
+        assert_eq!(of(&format!("{}:\n", table::WAIT_FOR_NAMES.name)).expect("reads").1, [""; 0]);
+        assert_eq!(of(&format!("{}:\n", table::WAIT_TIMEOUT.name)).expect("reads").1.len(), 1);
     }
 
     #[test]
     fn every_mistake_is_named_with_file_and_setting() {
         let (_, mistakes) =
-            of(&format!("{}: many\n{}: a.b\n", table::NDOTS.name, table::ZONE.name)).expect("reads");
+            of(&format!("{}: many\n{}: a.b\n", table::NDOTS.name, table::CLUSTER_DOMAIN.name))
+                .expect("reads");
         assert_eq!(
             mistakes,
             [

@@ -111,7 +111,7 @@ async fn kube_dns_is_named_with_what_follows_from_it() {
     let cluster = TestCluster::installed().await;
     let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";
     assert!(!page(&cluster.check(&[])).contains(line));
-    let variable = format!("name: {}\n", table::SEARCH_ASSIST.variable());
+    let variable = format!("name: {}\n", table::LOCAL_NXDOMAIN.variable());
     assert!(!page(&cluster.check(&["--verbose"])).contains(&variable));
     let deployment =
         |container: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": container}]}}}});

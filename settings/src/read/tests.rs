@@ -43,8 +43,8 @@ fn a_bad_value_falls_back_to_the_next_given_one() {
 #[test]
 fn an_empty_list_takes_back_what_others_gave() {
     let read = read(given(&[
-        ("patient-names", " "),
-        ("patient-names", "*.workers"),
+        ("wait-for-names", " "),
+        ("wait-for-names", "*.workers"),
         ("prefetch-names", ""),
         ("prefetch-names", "db.prod"),
         ("upstream", ""),
@@ -126,7 +126,7 @@ fn every_bad_forward_zone_is_named_and_the_next_given_zones_hold() {
     let read = read(given(&[
         ("forward-zones", "a..b=10.0.0.1, x.k8s.example=10.0.0.1,consul=127.0.0.1:5353"),
         ("forward-zones", "consul=10.0.0.53"),
-        ("zone", "k8s.example"),
+        ("cluster-domain", "k8s.example"),
         ("listen", "127.0.0.1:5353"),
     ]));
     let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();

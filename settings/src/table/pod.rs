@@ -9,10 +9,11 @@ pub const NDOTS: Setting = Setting {
     default: "2",
     smallest: "0",
     largest: "15",
-    sentence: "Names with at least this many dots are asked as they are before the search list is tried; an \
-               `ndots` in the pod's own dnsConfig wins. For names with so many dots and fewer than `original-ndots` the \
-               proxy tries the search list itself, first, so that lowering it changes no outcome.",
-    source: "resolv.conf(5): the largest is 15; 2 keeps outside names from being expanded",
+    sentence: "Names with at least this many dots are looked up as they stand before the search list is \
+               tried. An `ndots` in the pod's own dnsConfig wins. For names with that many dots, but fewer \
+               than `original-ndots`, the sidecar tries the search list itself, first, so a lower `ndots` \
+               changes no result.",
+    source: "resolv.conf(5): the largest value is 15; with 2, outside names are not expanded",
     place: Place::Both,
 };
 
@@ -23,7 +24,7 @@ pub const ORIGINAL_NDOTS: Setting = Setting {
     default: "5",
     smallest: "0",
     largest: "15",
-    sentence: "The `ndots` that the pod would have without the proxy.",
+    sentence: "The `ndots` that the pod would have without the sidecar.",
     source: "defaultDNSOptions of the kubelet (pkg/kubelet/network/dns/dns.go)",
     place: Place::Sidecar,
 };
@@ -35,8 +36,8 @@ pub const PREFETCH_NAMES: Setting = Setting {
     default: "",
     smallest: "",
     largest: "",
-    sentence: "Names, at most 32, that are resolved before the pod's other containers start, and kept fresh. The \
-               search list is tried for them as a C library would.",
+    sentence: "Names, at most 32, that the sidecar resolves before the pod's other containers start, and \
+               then keeps fresh. It tries the search list for them as a C library does.",
     source: "a job that knows its peers starts with a warm cache",
     place: Place::Both,
 };
@@ -48,9 +49,10 @@ pub const READY_TIMEOUT: Setting = Setting {
     default: "5s",
     smallest: "0s",
     largest: "5m",
-    sentence: "How long the pod's other containers wait for `prefetch-names` at most; then they start anyway. An \
-               annotation without `prefetch-names` makes them wait until the proxy answers; `0s` switches waiting off.",
-    source: "a DNS outage must not become a start-up outage",
+    sentence: "How long the pod's other containers wait for `prefetch-names` at most; then they start \
+               anyway. If this annotation is given without `prefetch-names`, they wait until the sidecar \
+               answers; with `0s` they do not wait.",
+    source: "a DNS outage must not prevent pods from starting",
     place: Place::Both,
 };
 
@@ -61,9 +63,9 @@ pub const FALLBACK_NAMESERVER: Setting = Setting {
     default: "false",
     smallest: "",
     largest: "",
-    sentence: "Whether the cluster's DNS stands second in the pod's resolv.conf. musl asks all nameservers at once, \
-               so this costs Alpine pods the gain.",
-    source: "musl's resolver",
+    sentence: "Whether cluster DNS is the second nameserver in the pod's resolv.conf. musl queries all \
+               nameservers at once, so Alpine pods gain nothing then.",
+    source: "the resolver of musl",
     place: Place::Pod,
 };
 
@@ -74,8 +76,8 @@ pub const LOG_LEVEL: Setting = Setting {
     default: "info",
     smallest: "",
     largest: "",
-    sentence: "What is logged, to standard error.",
-    source: "life events only at info",
+    sentence: "The lowest level of the messages that are logged, to standard error.",
+    source: "info has starts, ends and problems, but no queries",
     place: Place::Both,
 };
 
@@ -87,7 +89,7 @@ pub const QUERY_LOG: Setting = Setting {
     smallest: "",
     largest: "",
     sentence: "Whether each query is logged, with its name, type and outcome.",
-    source: "names are private and logs cost more than answers",
+    source: "names are private, and a log line costs more than an answer",
     place: Place::Both,
 };
 
@@ -98,8 +100,8 @@ pub const IMAGE: Setting = Setting {
     default: "",
     smallest: "",
     largest: "",
-    sentence: "The sidecar's image. Default: the one that the webhook was started with.",
-    source: "canaries per workload",
+    sentence: "The image of the sidecar. Default: the one with which the webhook was started.",
+    source: "canary releases for one workload",
     place: Place::Pod,
 };
 
@@ -110,8 +112,8 @@ pub const CPU_REQUEST: Setting = Setting {
     default: "5m",
     smallest: "0",
     largest: "4",
-    sentence: "The sidecar's CPU request, in pods that have requests.",
-    source: "an idle sidecar uses none; a request keeps HorizontalPodAutoscalers working",
+    sentence: "The CPU request of the sidecar, in pods that have requests.",
+    source: "an idle sidecar uses no CPU; HorizontalPodAutoscalers need a request",
     place: Place::Pod,
 };
 
@@ -122,8 +124,9 @@ pub const CPU_LIMIT: Setting = Setting {
     default: "",
     smallest: "1m",
     largest: "4",
-    sentence: "The sidecar's CPU limit. Default: none; 100m where the pod's QoS class or a quota needs one.",
-    source: "a throttled DNS proxy is a slow application",
+    sentence: "The CPU limit of the sidecar. Default: none; 100m where the pod's QoS class or a quota \
+               needs one.",
+    source: "a throttled sidecar slows the application down",
     place: Place::Pod,
 };
 
@@ -134,8 +137,9 @@ pub const MEMORY_REQUEST: Setting = Setting {
     default: "",
     smallest: "0",
     largest: "4Gi",
-    sentence: "The sidecar's memory request, in pods that have requests. Default: 8Mi and once the cache-size.",
-    source: "what an idle proxy and a full cache take",
+    sentence: "The memory request of the sidecar, in pods that have requests. Default: 8Mi and the \
+               cache-size.",
+    source: "the memory of an idle sidecar and a full cache",
     place: Place::Pod,
 };
 
@@ -146,7 +150,7 @@ pub const MEMORY_LIMIT: Setting = Setting {
     default: "",
     smallest: "8Mi",
     largest: "4Gi",
-    sentence: "The sidecar's memory limit. Default: 24Mi and twice the cache-size.",
-    source: "the bound of the cache, buffers at their limits, and room",
+    sentence: "The memory limit of the sidecar. Default: 24Mi and twice the cache-size.",
+    source: "the limit of the cache, buffers at their limits, and a reserve",
     place: Place::Pod,
 };

@@ -1,6 +1,6 @@
 //! Settings of the shared tier, from both sides, and what the role changes: defaults and nothing else.
 
-use super::{CACHE_SIZE, LISTEN, Place, SEARCH, SEARCH_ASSIST, Setting};
+use super::{CACHE_SIZE, LISTEN, LOCAL_NXDOMAIN, Place, SEARCH, Setting};
 
 /// The defaults of the shared role, where they are not those of the pod: all that the role changes.
 pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
@@ -8,17 +8,17 @@ pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
     (&WORKERS, "auto"),
     (&CACHE_SIZE, "64Mi"),
     // Rules R1 to R3, which hold for every pod; what follows from a pod's own namespace and search list stays there.
-    (&SEARCH_ASSIST, "impossible"),
+    (&LOCAL_NXDOMAIN, "impossible"),
     (&SEARCH, "."),
-    (&MAX_UDP_ANSWER, "1232"),
+    (&MAX_UDP_SIZE, "1232"),
     (&LAME_DUCK, "10s"),
-    (&MAX_FLIGHTS, "4000"),
+    (&MAX_IN_FLIGHT, "4000"),
     (&MAX_WAITERS, "65536"),
-    (&MAX_WAITERS_PER_FLIGHT, "65536"),
+    (&MAX_WAITERS_PER_QUERY, "65536"),
     (&MAX_TCP_CONNECTIONS, "4096"),
-    (&TCP_CONNECTIONS_PER_SOURCE, "32"),
-    (&MISSES_PER_SOURCE, "1024"),
-    (&MISS_RATE_PER_SOURCE, "1000"),
+    (&MAX_TCP_CONNECTIONS_PER_SOURCE, "32"),
+    (&MAX_MISSES_PER_SOURCE, "1024"),
+    (&MAX_MISS_RATE_PER_SOURCE, "1000"),
 ];
 
 /// `role`
@@ -28,9 +28,10 @@ pub const ROLE: Setting = Setting {
     default: "pod",
     smallest: "",
     largest: "",
-    sentence: "Whom the proxy serves. `pod`: one pod, over its loopback. `shared`: the proxies of many pods, over the \
-               network, between them and the cluster's DNS. It changes defaults and nothing else.",
-    source: "one program, one cache, two sets of bounds",
+    sentence: "The clients of the proxy. `pod`: one pod, over its loopback. `shared`: the sidecars of many \
+               pods, over the network; the proxy stands between them and cluster DNS. The role only \
+               changes defaults.",
+    source: "one program, one cache, two sets of limits",
     place: Place::Sidecar,
 };
 
@@ -41,9 +42,10 @@ pub const SHARED_TIER: Setting = Setting {
     default: "",
     smallest: "",
     largest: "",
-    sentence: "The shared tier, at most 8 addresses, asked before the upstream, which stays the fallback. Default: none; \
-               in a pod that uses the cluster's DNS the Service that the webhook finds in its own namespace, if any.",
-    source: "a cold cache that all pods share costs the cluster's DNS one query per name",
+    sentence: "The addresses of the shared tier, at most 8. The sidecar queries it before the upstream, \
+               which remains the fallback. Default: none; in a pod that uses cluster DNS the Service that \
+               the webhook finds in its own namespace, if any.",
+    source: "with a cache that all pods share, cluster DNS gets one query per name",
     place: Place::Both,
 };
 
@@ -54,9 +56,9 @@ pub const USE_SHARED_TIER: Setting = Setting {
     default: "true",
     smallest: "",
     largest: "",
-    sentence: "Whether the pod's proxy is told of the shared tier, where there is one. The cluster's DNS sees the tier as \
-               the client: false for pods whose DNS depends on who asks.",
-    source: "views, access lists and autopath of the cluster's DNS go by the client's address",
+    sentence: "Whether the pod's sidecar uses the shared tier that the webhook finds. Cluster DNS then \
+               sees the tier as the client: false for pods whose answers depend on the client's address.",
+    source: "views, access lists and autopath of cluster DNS use the client's address",
     place: Place::Pod,
 };
 
@@ -67,35 +69,37 @@ pub const WORKERS: Setting = Setting {
     default: "1",
     smallest: "",
     largest: "",
-    sentence: "How many threads serve, each with sockets of its own (SO_REUSEPORT). `auto`: one for each core that the \
-               process may use, at most 64.",
-    source: "one thread answers more than a pod can ask; a tier uses every core that it is given",
+    sentence: "The number of threads that answer queries, each with its own sockets (SO_REUSEPORT). \
+               `auto`: one for each core that the process may use, at most 64.",
+    source: "one thread answers more queries than a pod can send; a shared tier uses every core that it \
+             has",
     place: Place::Sidecar,
 };
 
-/// `sources`
-pub const SOURCES: Setting = Setting {
-    name: "sources",
+/// `allowed-sources`
+pub const ALLOWED_SOURCES: Setting = Setting {
+    name: "allowed-sources",
     unit: "networks, private or any",
     default: "private",
     smallest: "",
     largest: "",
-    sentence: "Who is answered; others get silence. `private`: loopback, link-local and private addresses (RFC 1918, RFC \
-               4193, RFC 6598). `any`: everybody. Networks such as 203.0.113.0/24 or 2001:db8::/48 may stand beside \
-               `private`.",
-    source: "an open resolver is a weapon (RFC 5358)",
+    sentence: "The addresses that get answers; queries from other addresses are dropped. `private`: \
+               loopback, link-local and private addresses (RFC 1918, RFC 4193, RFC 6598). `any`: all \
+               addresses. Networks such as 203.0.113.0/24 or 2001:db8::/48 may stand next to `private`.",
+    source: "attackers abuse open resolvers (RFC 5358)",
     place: Place::Sidecar,
 };
 
-/// `max-udp-answer`
-pub const MAX_UDP_ANSWER: Setting = Setting {
-    name: "max-udp-answer",
+/// `max-udp-size`
+pub const MAX_UDP_SIZE: Setting = Setting {
+    name: "max-udp-size",
     unit: "bytes",
     default: "4096",
     smallest: "512",
     largest: "4096",
-    sentence: "The largest answer by UDP to a client that takes that much by EDNS; what is larger goes by TCP.",
-    source: "nothing fragments on a loopback; on a network 1232 bytes do not (RFC 9715)",
+    sentence: "The largest answer over UDP for a client whose EDNS size allows it; larger answers go over \
+               TCP.",
+    source: "a loopback does not fragment; a network does not fragment 1232 bytes (RFC 9715)",
     place: Place::Sidecar,
 };
 
@@ -106,21 +110,22 @@ pub const LAME_DUCK: Setting = Setting {
     default: "0s",
     smallest: "0s",
     largest: "5m",
-    sentence: "How long everything is still answered after SIGTERM, while the proxy is not ready any more, before it \
-               drains.",
-    source: "until every node has taken the address out of the Service; in a pod nobody comes after SIGTERM",
+    sentence: "How long the proxy still answers all queries after SIGTERM, while it is no longer ready, \
+               before it drains.",
+    source: "until every node has removed the address from the Service; in a pod no client comes after \
+             SIGTERM",
     place: Place::Sidecar,
 };
 
-/// `max-flights`
-pub const MAX_FLIGHTS: Setting = Setting {
-    name: "max-flights",
+/// `max-in-flight`
+pub const MAX_IN_FLIGHT: Setting = Setting {
+    name: "max-in-flight",
     unit: "a number",
     default: "1000",
     smallest: "1",
     largest: "20000",
-    sentence: "Questions under way to the upstream at a time; above: SERVFAIL.",
-    source: "each has a task and a socket or two, about 8 KiB; ephemeral ports end at 28,000",
+    sentence: "Upstream queries in flight at the same time; queries over the limit are answered SERVFAIL.",
+    source: "each has a task and one or two sockets, about 8 KiB; there are 28,000 ephemeral ports",
     place: Place::Sidecar,
 };
 
@@ -131,19 +136,21 @@ pub const MAX_WAITERS: Setting = Setting {
     default: "4096",
     smallest: "1",
     largest: "1048576",
-    sentence: "Queries that wait for an answer at a time; above: SERVFAIL.",
-    source: "200 bytes by UDP, where those behind the first have no task; about 2 KiB by TCP",
+    sentence: "Queries of clients that wait for an answer at the same time; queries over the limit are \
+               answered SERVFAIL.",
+    source: "200 bytes each over UDP, where coalesced queries have no task; about 2 KiB each over TCP",
     place: Place::Sidecar,
 };
 
-/// `max-waiters-per-flight`
-pub const MAX_WAITERS_PER_FLIGHT: Setting = Setting {
-    name: "max-waiters-per-flight",
+/// `max-waiters-per-query`
+pub const MAX_WAITERS_PER_QUERY: Setting = Setting {
+    name: "max-waiters-per-query",
     unit: "a number",
     default: "1000",
     smallest: "1",
     largest: "1048576",
-    sentence: "Queries that wait for the same question at a time, at one socket; above: SERVFAIL.",
+    sentence: "Queries of clients that wait for the same upstream query at the same time, per socket; \
+               queries over the limit are answered SERVFAIL.",
     source: "a pod has few threads; a gang has one question and many pods",
     place: Place::Sidecar,
 };
@@ -155,50 +162,53 @@ pub const MAX_TCP_CONNECTIONS: Setting = Setting {
     default: "100",
     smallest: "1",
     largest: "65536",
-    sentence: "TCP connections of clients at a time. A new one takes the place of the one that has been idle longest; it is \
-               closed when none is idle.",
-    source: "8 KiB each, with the kernel's part; together they hold at most three times as much, or 4 MiB, whatever clients do",
+    sentence: "TCP connections of clients at the same time. A new connection replaces the one that has \
+               been idle longest; if none is idle, the new connection is closed.",
+    source: "8 KiB each, with the kernel's part; all together use at most three times as much, or 4 MiB, \
+             whatever clients do",
     place: Place::Sidecar,
 };
 
-/// `tcp-connections-per-source`
-pub const TCP_CONNECTIONS_PER_SOURCE: Setting = Setting {
-    name: "tcp-connections-per-source",
+/// `max-tcp-connections-per-source`
+pub const MAX_TCP_CONNECTIONS_PER_SOURCE: Setting = Setting {
+    name: "max-tcp-connections-per-source",
     unit: "a number, 0 for no limit",
     default: "0",
     smallest: "0",
     largest: "65536",
-    sentence: "TCP connections of one address at a time. A new one takes the place of the one of that address that has been \
-               idle longest.",
-    source: "a sidecar keeps 8 and opens more in need",
+    sentence: "TCP connections of one address at the same time. A new connection replaces the one of that \
+               address that has been idle longest.",
+    source: "a sidecar keeps 8 connections, and opens more if it needs them",
     place: Place::Sidecar,
 };
 
-/// `misses-per-source`
-pub const MISSES_PER_SOURCE: Setting = Setting {
-    name: "misses-per-source",
+/// `max-misses-per-source`
+pub const MAX_MISSES_PER_SOURCE: Setting = Setting {
+    name: "max-misses-per-source",
     unit: "a number, 0 for no limit",
     default: "0",
     smallest: "0",
     largest: "65536",
-    sentence: "Queries of one address that wait for an answer at a time; above: SERVFAIL. It is less when many wait: each \
-               address may have as many as a quarter of what is free.",
-    source: "one pod must not take the places of all; dynamic thresholds (Choudhury and Hahne, 1998) are fair without \
-             knowing who will come",
+    sentence: "Queries of one address that wait for an answer at the same time; queries over the limit are \
+               answered SERVFAIL. The limit is lower while many queries wait: each address may have as \
+               many as a quarter of the free places.",
+    source: "one pod must not take the places of all others; dynamic thresholds (Choudhury and Hahne, \
+             1998) are fair without knowledge of future clients",
     place: Place::Sidecar,
 };
 
-/// `miss-rate-per-source`
-pub const MISS_RATE_PER_SOURCE: Setting = Setting {
-    name: "miss-rate-per-source",
+/// `max-miss-rate-per-source`
+pub const MAX_MISS_RATE_PER_SOURCE: Setting = Setting {
+    name: "max-miss-rate-per-source",
     unit: "queries a second, 0 for no limit",
     default: "0",
     smallest: "0",
     largest: "1000000",
-    sentence: "Queries of one address that are not in the cache, in a second; twice as many at once. Above: SERVFAIL, and \
-               silence for what comes beyond four times as many. All addresses that have not come over TCP lately may start \
-               ten times as many exchanges together, and one address may have as many UDP answers of more than four times \
-               the length of their questions; above: an empty answer with TC, and the client comes over TCP.",
-    source: "a miss costs fifty times what a hit costs; a pod that starts asks for a few dozen names",
+    sentence: "Queries per second of one address that are not in the cache, with bursts of twice as many. \
+               Queries over the limit are answered SERVFAIL; those over four times the limit are dropped. \
+               All addresses that have not used TCP lately may together start ten times as many exchanges, \
+               and one address may have as many UDP answers that are more than four times as long as their \
+               queries; over these limits the answer is empty and has TC, so that the client uses TCP.",
+    source: "a miss costs fifty times as much as a hit; a pod that starts looks up a few dozen names",
     place: Place::Sidecar,
 };

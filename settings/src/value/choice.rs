@@ -40,7 +40,7 @@ impl LogLevel {
 
 /// What is decided without asking about address queries inside the cluster domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SearchAssist {
+pub enum LocalNxdomain {
     /// Nothing.
     Off,
     /// What no Service or pod can be called does not exist.
@@ -49,7 +49,7 @@ pub enum SearchAssist {
     Full,
 }
 
-impl SearchAssist {
+impl LocalNxdomain {
     /// `full`, `impossible` or `off`.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         match text {

@@ -9,7 +9,7 @@ const MOST_NETWORKS: usize = 64;
 
 /// The addresses that are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sources {
+pub struct AllowedSources {
     any: bool,
     networks: Vec<Network>,
 }
@@ -43,7 +43,7 @@ const fn v6(address: Ipv6Addr, length: u8) -> Network {
     Network { address: IpAddr::V6(address), length }
 }
 
-impl Sources {
+impl AllowedSources {
     /// `private`, `any`, and networks such as `203.0.113.0/24`, with commas between them.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         let expected = || {
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn answers(sources: &str, addresses: &str) -> Vec<bool> {
-        let sources = Sources::parse(sources).expect("valid");
+        let sources = AllowedSources::parse(sources).expect("valid");
         addresses.split(' ').map(|address| sources.contain(address.parse().expect("an address"))).collect()
     }
 
@@ -136,7 +136,7 @@ mod tests {
         for refused in
             ["", "public", "10.0.0.0/33", "10.0.0.1/8", "2001:db8::/129", "10.0.0.0/", "private,,any"]
         {
-            assert!(Sources::parse(refused).is_err(), "{refused}");
+            assert!(AllowedSources::parse(refused).is_err(), "{refused}");
         }
     }
 }

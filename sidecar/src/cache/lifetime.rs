@@ -28,7 +28,7 @@ pub struct Limits {
     /// The longest life of a positive answer.
     pub max_ttl: Duration,
     /// The longest life of a negative answer.
-    pub negative_max_ttl: Duration,
+    pub max_negative_ttl: Duration,
     /// The cluster domain, in which a name that is missing now may appear within seconds.
     pub zone: Name,
 }
@@ -39,8 +39,8 @@ impl Limits {
         Self {
             min_ttl: settings.min_ttl,
             max_ttl: settings.max_ttl,
-            negative_max_ttl: settings.negative_max_ttl,
-            zone: Name::from_ascii(format!("{}.", settings.zone)).unwrap_or_default(),
+            max_negative_ttl: settings.max_negative_ttl,
+            zone: Name::from_ascii(format!("{}.", settings.cluster_domain)).unwrap_or_default(),
         }
     }
 }
@@ -91,7 +91,7 @@ pub fn lifetime(message: Message<'_>, limits: &Limits) -> Lifetime {
         return non_zero(answer_ttl.unwrap_or_default().clamp(smallest, largest), Lifetime::Positive);
     }
     let Some(soa_ttl) = soa_ttl else { return Lifetime::Uncached };
-    let mut most = limits.negative_max_ttl;
+    let mut most = limits.max_negative_ttl;
     if Name::from_bytes(question).is_ok_and(|name| limits.zone.zone_of(&name)) {
         most = most.min(CLUSTER_NEGATIVE_MAX_TTL);
     }
@@ -164,7 +164,7 @@ mod tests {
         Limits {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_hours(1),
-            negative_max_ttl: Duration::from_secs(30),
+            max_negative_ttl: Duration::from_secs(30),
             zone: name("cluster.local."),
         }
     }

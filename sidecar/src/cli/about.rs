@@ -2,14 +2,15 @@
 
 use podlocal_settings::program::{Kind, Program, Row, Section};
 use podlocal_settings::table::{
-    ADMIN_PORT, CACHE_SIZE, LISTEN, LOG_LEVEL, QUERY_LOG, SHARED_TIER, Setting, TABLE, UPSTREAM, ZONE,
+    ADMIN_PORT, CACHE_SIZE, CLUSTER_DOMAIN, LISTEN, LOG_LEVEL, QUERY_LOG, SHARED_TIER, Setting, TABLE,
+    UPSTREAM,
 };
 
 use super::commands::{COMMANDS, FLAGS};
 
 /// What people who start it by hand, or look at a pod, need first.
 const USED_MOST: &[&Setting] =
-    &[&LISTEN, &UPSTREAM, &SHARED_TIER, &ZONE, &CACHE_SIZE, &ADMIN_PORT, &LOG_LEVEL, &QUERY_LOG];
+    &[&LISTEN, &UPSTREAM, &SHARED_TIER, &CLUSTER_DOMAIN, &CACHE_SIZE, &ADMIN_PORT, &LOG_LEVEL, &QUERY_LOG];
 
 /// The sidecar, for its help, its man page and its completions.
 pub fn about() -> Program {

@@ -60,7 +60,7 @@ impl<U: Upstream> Resolver<U> {
     }
 }
 
-/// The patterns of `patient-names`, and how long one is waited for.
+/// The patterns of `wait-for-names`, and how long one is waited for.
 #[derive(Debug)]
 pub struct Patience {
     names: Vec<Vec<u8>>,
@@ -75,21 +75,21 @@ impl Patience {
     /// What the settings say. A pattern that does not end in the cluster domain is relative to the pod's namespace;
     /// one that ends in `.svc` to the cluster domain.
     pub fn new(settings: &Settings) -> Self {
-        let zone = wire::zone_from_text(&settings.zone);
+        let zone = wire::zone_from_text(&settings.cluster_domain);
         let whole = |pattern: &str| {
             let is_below =
                 |domain: &str| pattern.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-            let text = if is_below(&settings.zone) {
+            let text = if is_below(&settings.cluster_domain) {
                 pattern.to_owned()
             } else if is_below("svc") {
-                format!("{pattern}.{}", settings.zone)
+                format!("{pattern}.{}", settings.cluster_domain)
             } else {
                 let namespace = settings.namespace.as_deref().unwrap_or("default");
-                format!("{pattern}.{namespace}.svc.{}", settings.zone)
+                format!("{pattern}.{namespace}.svc.{}", settings.cluster_domain)
             };
             wire::name_from_text(&text)
         };
-        let patterns = &settings.patient_names;
+        let patterns = &settings.wait_for_names;
         Self {
             names: patterns
                 .iter()
@@ -98,7 +98,7 @@ impl Patience {
                 .collect(),
             suffixes: patterns.iter().filter_map(|text| text.strip_prefix("*.")).filter_map(whole).collect(),
             zone,
-            longest: settings.patience,
+            longest: settings.wait_timeout,
         }
     }
 
@@ -118,7 +118,7 @@ mod tests {
     fn patience(patterns: &[&str]) -> Patience {
         let mut settings = Settings::defaults();
         settings.namespace = Some("web".to_owned());
-        settings.patient_names = patterns.iter().map(|&text| text.to_owned()).collect();
+        settings.wait_for_names = patterns.iter().map(|&text| text.to_owned()).collect();
         Patience::new(&settings)
     }
 

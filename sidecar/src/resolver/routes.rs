@@ -37,14 +37,14 @@ impl<U> Routes<U> {
     pub(super) fn new(settings: &Settings, cluster: U, forward: Vec<U>) -> Self {
         let route = |upstream, most_flights| Route {
             upstream,
-            questions: Flights::new(most_flights, settings.max_waiters_per_flight),
-            completions: Flights::new(most_flights, settings.max_waiters_per_flight),
+            questions: Flights::new(most_flights, settings.max_waiters_per_query),
+            completions: Flights::new(most_flights, settings.max_waiters_per_query),
         };
         let zones = ForwardZones::new(settings);
         debug_assert_eq!(zones.count(), forward.len(), "every zone has its servers");
-        let most_forwarded = limits::forwarded_flights(settings.max_flights, forward.len());
+        let most_forwarded = limits::forwarded_flights(settings.max_in_flight, forward.len());
         Self {
-            cluster: route(cluster, settings.max_flights),
+            cluster: route(cluster, settings.max_in_flight),
             forward: forward.into_iter().map(|upstream| route(upstream, most_forwarded)).collect(),
             zones,
         }

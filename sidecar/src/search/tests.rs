@@ -5,10 +5,10 @@ const TYPE_SRV: u16 = 33;
 const TYPE_TXT: u16 = 16;
 const TYPE_PTR: u16 = 12;
 
-fn settings(assist: SearchAssist) -> Settings {
+fn settings(assist: LocalNxdomain) -> Settings {
     let mut settings = Settings::defaults();
     settings.namespace = Some("web".to_owned());
-    settings.search_assist = assist;
+    settings.local_nxdomain = assist;
     settings
 }
 
@@ -42,7 +42,7 @@ fn check(search: &Search, table: &[(&str, &str)]) {
 
 #[test]
 fn every_name_of_the_dns_specification_for_kubernetes_is_asked_for() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     check(
         &search,
         &[
@@ -59,7 +59,7 @@ fn every_name_of_the_dns_specification_for_kubernetes_is_asked_for() {
 
 #[test]
 fn what_coredns_has_beyond_the_specification_is_asked_for() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     check(
         &search,
         &[
@@ -82,7 +82,7 @@ fn what_coredns_has_beyond_the_specification_is_asked_for() {
 
 #[test]
 fn r1_to_r3_what_an_expansion_makes_of_an_outside_name_is_impossible() {
-    let search = Search::new(&settings(SearchAssist::Impossible));
+    let search = Search::new(&settings(LocalNxdomain::Impossible));
     check(
         &search,
         &[
@@ -105,7 +105,7 @@ fn r1_to_r3_what_an_expansion_makes_of_an_outside_name_is_impossible() {
 
 #[test]
 fn r4_and_r5_a_namespace_or_service_that_is_missing_decides_for_what_is_below_it() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     check(
         &search,
         &[
@@ -118,7 +118,7 @@ fn r4_and_r5_a_namespace_or_service_that_is_missing_decides_for_what_is_below_it
 
 #[test]
 fn r6_other_types_and_classes_are_asked_for() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
         assert_eq!(verdict(&search, "api.example.com.cluster.local", kind), "ask");
     }
@@ -131,7 +131,7 @@ fn r6_other_types_and_classes_are_asked_for() {
 
 #[test]
 fn names_of_every_type_are_completed() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
         assert_eq!(verdict(&search, "_http._tcp.db.prod.svc", kind), "complete", "type {kind}");
         assert_eq!(verdict(&search, "_http._tcp.db.prod", kind), "complete", "type {kind}");
@@ -141,7 +141,7 @@ fn names_of_every_type_are_completed() {
 
 #[test]
 fn off_decides_nothing_inside_the_cluster_domain() {
-    let search = Search::new(&settings(SearchAssist::Off));
+    let search = Search::new(&settings(LocalNxdomain::Off));
     for name in ["a.cluster.local", "api.example.com.web.svc.cluster.local", "a.b.svc.cluster.local"] {
         assert_eq!(verdict(&search, name, TYPE_A), "ask");
     }
@@ -150,7 +150,7 @@ fn off_decides_nothing_inside_the_cluster_domain() {
 
 #[test]
 fn completion_is_for_what_the_tuned_ndots_no_longer_expands() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     check(
         &search,
         &[
@@ -164,7 +164,7 @@ fn completion_is_for_what_the_tuned_ndots_no_longer_expands() {
             ("notcluster.local.x", "complete"),
         ],
     );
-    let usual = Search::new(&Settings { ndots: 5, ..settings(SearchAssist::Full) });
+    let usual = Search::new(&Settings { ndots: 5, ..settings(LocalNxdomain::Full) });
     check(&usual, &[("db.prod.svc", "ask"), ("api.example.com", "ask")]);
     let no_list = Search::new(&Settings::defaults());
     check(&no_list, &[("db.prod.svc", "ask"), ("api.example.com", "ask")]);
@@ -175,11 +175,11 @@ fn completion_goes_by_the_ndots_that_the_pod_would_have() {
     for (original, expected) in
         [(2, ["ask"; 3]), (3, ["complete", "ask", "ask"]), (5, ["complete", "complete", "ask"])]
     {
-        let search = Search::new(&Settings { original_ndots: original, ..settings(SearchAssist::Full) });
+        let search = Search::new(&Settings { original_ndots: original, ..settings(LocalNxdomain::Full) });
         let names = ["api.example.com", "a.b.example.com", "a.b.c.d.example.com"];
         assert_eq!(names.map(|name| verdict(&search, name, TYPE_A)), expected, "{original}");
     }
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     assert_eq!(search.verdict(&key("api.example.com", TYPE_A).as_is()), Verdict::Ask, "it was completed");
 }
 
@@ -200,7 +200,7 @@ fn candidates(search: &Search, name: &str) -> Vec<String> {
 
 #[test]
 fn a_candidate_that_cannot_exist_is_left_out_and_others_are_asked_for_with_one_question() {
-    let [full, impossible, off] = [SearchAssist::Full, SearchAssist::Impossible, SearchAssist::Off]
+    let [full, impossible, off] = [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off]
         .map(|assist| Search::new(&settings(assist)));
     let table: &[(&str, &[&str])] = &[
         ("api.example.com", &["api.example.com.svc if com.svc"]),
@@ -228,13 +228,13 @@ fn a_candidate_that_cannot_exist_is_left_out_and_others_are_asked_for_with_one_q
 #[test]
 fn what_ends_in_a_search_domain_is_not_completed_again() {
     let search = vec!["web.svc.cluster.local".to_owned(), "corp.example".to_owned()];
-    let search = Search::new(&Settings { search: Some(search), ..settings(SearchAssist::Full) });
+    let search = Search::new(&Settings { search: Some(search), ..settings(LocalNxdomain::Full) });
     check(&search, &[("a.corp.example", "ask"), ("a.notcorp.example", "complete")]);
 }
 
 #[test]
 fn the_cluster_domain_ends_a_name_at_a_whole_label() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     for (name, at) in [("a.cluster.local", Some(2)), ("a.mycluster.local", None), ("cluster.local", Some(0))]
     {
         assert_eq!(search.zone_at(&wire::name_from_text(name).expect("a name")), at, "{name}");
@@ -244,7 +244,7 @@ fn the_cluster_domain_ends_a_name_at_a_whole_label() {
 
 #[test]
 fn the_ladder_is_the_c_librarys() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     let texts = |text: &str| {
         let ladder = search.ladder(text);
         ladder.iter().map(|name| wire::NameText(name).to_string()).collect::<Vec<_>>()
@@ -258,7 +258,7 @@ fn the_ladder_is_the_c_librarys() {
 
 #[test]
 fn one_nxdomain_holds_for_all_types_and_where_the_cluster_answers_for_addresses_only() {
-    let search = Search::new(&settings(SearchAssist::Full));
+    let search = Search::new(&settings(LocalNxdomain::Full));
     assert!(search.shares_missing(&key("www.example.com", TYPE_TXT)));
     assert!(search.shares_missing(&key("db.web.svc.cluster.local", TYPE_A)));
     assert!(!search.shares_missing(&key("svc.cluster.local", TYPE_TXT)));
@@ -271,7 +271,7 @@ fn one_nxdomain_holds_for_all_types_and_where_the_cluster_answers_for_addresses_
 
 #[test]
 fn a_probe_of_another_proxy_is_answered_here_whatever_its_type_and_the_assist() {
-    for assist in [SearchAssist::Full, SearchAssist::Off] {
+    for assist in [LocalNxdomain::Full, LocalNxdomain::Off] {
         let search = Search::new(&settings(assist));
         for kind in [TYPE_TXT, TYPE_A] {
             assert_eq!(verdict(&search, "0123.podlocal-dns-probe.cluster.local", kind), "probe");

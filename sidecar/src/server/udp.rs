@@ -86,7 +86,7 @@ impl<U: Upstream> Server<U> {
         out: &mut Vec<u8>,
     ) -> bool {
         let waiting = Waiting::new(&query.client(), client, places);
-        match self.crowds.join(&query.key, waiting, self.service.max_waiters_per_flight) {
+        match self.crowds.join(&query.key, waiting, self.service.max_waiters_per_query) {
             Joined::Behind => false,
             Joined::First(key) => {
                 let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));

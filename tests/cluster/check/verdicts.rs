@@ -176,7 +176,7 @@ async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> R
         let mut pod = pending_pod(name);
         change(&mut pod);
         // The webhook has asked the cluster's DNS what may be concluded; `inject` asks nobody.
-        pod["metadata"]["annotations"]["podlocal-dns.io/search-assist"] = json!("full");
+        pod["metadata"]["annotations"]["podlocal-dns.io/local-nxdomain"] = json!("full");
         let printed = run_with_input(&arguments, &pod.to_string()).await?;
         let injected: Value = serde_json::from_str(&printed.stdout).unwrap_or_default();
         let said = reason.map_or_else(|| "injected".to_owned(), |reason| format!("({reason})"));

@@ -172,7 +172,7 @@ async fn ranks(program: &Path, seed: u64) -> Result<Row, Failure> {
         let upstream = Upstream::start(seed).await?;
         upstream.change(|manner| manner.missing = (0..RANKS).map(name).collect());
         let mut flags = vec!["--namespace", "web"];
-        flags.extend(patient.then_some(["--patient-names", "*.workers"]).iter().flatten());
+        flags.extend(patient.then_some(["--wait-for-names", "*.workers"]).iter().flatten());
         let mut proxies = Vec::new();
         for _ in 0..RANKS {
             proxies.push(Proxy::start(program, upstream.address, &flags).await?);
@@ -198,7 +198,7 @@ async fn ranks(program: &Path, seed: u64) -> Result<Row, Failure> {
         name: "ranks",
         what: "100 ranks with a sidecar each look each other up while they appear over 3 s".to_owned(),
         result: format!(
-            "with patient-names {} saw NXDOMAIN and {} an address; without {} saw NXDOMAIN",
+            "with wait-for-names {} saw NXDOMAIN and {} an address; without {} saw NXDOMAIN",
             with.0, with.1, without.0
         ),
         goal: "none sees NXDOMAIN",

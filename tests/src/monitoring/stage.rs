@@ -68,7 +68,7 @@ const PODS: [(&str, &str, &str, &str, bool); 8] = [
 const ZONE: [&str; 2] = ["web", "consul"];
 
 /// The setting of the last pod that makes a limit worth a look.
-const FEW_FLIGHTS: [&str; 2] = ["--max-flights", "20"];
+const FEW_FLIGHTS: [&str; 2] = ["--max-in-flight", "20"];
 
 /// How far a rate looks back: so that four scrapes are in it, as Grafana has it.
 const RANGE: &str = "4s";

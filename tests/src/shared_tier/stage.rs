@@ -10,8 +10,14 @@ use crate::faults::proxy::Proxy;
 pub const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Sidecars as processes all ask from 127.0.0.1: to a tier with its bounds for one source they would be one pod.
-pub const ONE_SOURCE: [&str; 6] =
-    ["--misses-per-source", "0", "--miss-rate-per-source", "0", "--tcp-connections-per-source", "0"];
+pub const ONE_SOURCE: [&str; 6] = [
+    "--max-misses-per-source",
+    "0",
+    "--max-miss-rate-per-source",
+    "0",
+    "--max-tcp-connections-per-source",
+    "0",
+];
 
 /// A tier at that address, on one core or on all, before an upstream.
 pub async fn tier(

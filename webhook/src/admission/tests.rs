@@ -77,7 +77,7 @@ fn the_annotations_are_those_of_the_namespace_of_the_request() {
         assert_eq!(namespace, "web");
         Map::from_iter([
             (table::NDOTS.annotation(), json!("4")),
-            (table::PATIENCE.annotation(), json!("soon")),
+            (table::WAIT_TIMEOUT.annotation(), json!("soon")),
         ])
     };
     let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };

@@ -2,7 +2,7 @@
 //! review.
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde_json::{Map, Value};
 
 use super::diff;
@@ -49,7 +49,7 @@ pub struct Assessment {
     /// The same line by line, where that is wanted.
     pub diff: Vec<String>,
     /// Its own settings that are ignored; those of its namespace are not among them.
-    pub mistakes: Vec<Mistake>,
+    pub mistakes: Vec<SettingError>,
     /// What its proxy requests of the node, where it is injected and requests anything.
     pub requests: Option<Requests>,
     /// What a look-up costs, where the proxy changes that.
@@ -181,14 +181,14 @@ fn base(pod: &Value) -> Base {
 }
 
 /// What is wrong with the pod's own settings, whatever becomes of it.
-fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Vec<Mistake> {
+fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Vec<SettingError> {
     let domain = &context.cluster.domain;
     let mut mistakes = match mutation {
         Some(mutation) if mutation.outcome == Outcome::Injected => mutation.ignored.clone(),
         _ => {
             let of_pod = pod["metadata"]["annotations"].as_object();
             let read = annotations::read(of_pod, Some(&home.annotations), &context.policy.defaults, domain);
-            decide::label_mistake(pod).into_iter().chain(read.mistakes).collect()
+            decide::label_error(pod).into_iter().chain(read.mistakes).collect()
         }
     };
     let of_namespace = of_namespace(home, domain);
@@ -197,12 +197,12 @@ fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutat
 }
 
 /// What is wrong with the annotations and the label of a namespace, in a cluster of that domain.
-pub fn of_namespace(home: &Home, domain: &str) -> Vec<Mistake> {
+pub fn of_namespace(home: &Home, domain: &str) -> Vec<SettingError> {
     let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new(), domain).mistakes;
     let label = home.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
     if let Some(value) = label.filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(&value.as_str())) {
         let expected = format!("{INJECT_ENABLED}; anything else does not opt in");
-        mistakes.push(Mistake::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));
+        mistakes.push(SettingError::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));
     }
     mistakes
 }

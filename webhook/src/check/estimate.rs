@@ -5,7 +5,7 @@
 //! real proxy.
 
 use podlocal_settings::Settings;
-use podlocal_settings::value::SearchAssist;
+use podlocal_settings::value::LocalNxdomain;
 
 use crate::dns::Expansion;
 
@@ -70,17 +70,17 @@ fn direct(expansion: &Expansion) -> u64 {
 ///
 /// | the search domain | questions when the client tries it | when the proxy does |
 /// |---|---|---|
-/// | is outside the cluster domain, or `search-assist` is off | 2 | 1: A decides for AAAA |
+/// | is outside the cluster domain, or `local-nxdomain` is off | 2 | 1: A decides for AAAA |
 /// | `svc.<zone>` | 2: the name could be a pod's (`search`, R4 and R5), so the first type is asked, and its namespace | 1: the namespace, or A |
 /// | any other in the cluster domain | 0: no such name can exist (R1 to R3) | 0 |
 ///
 /// The name itself: 2.
 fn proxied(settings: &Settings) -> u64 {
-    let zone = &settings.zone;
+    let zone = &settings.cluster_domain;
     let of_domain = |domain: &String| {
         let is_inside = domain == zone || domain.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
         let may_exist = *domain == format!("svc.{zone}");
-        u64::from(!is_inside || may_exist || settings.search_assist == SearchAssist::Off)
+        u64::from(!is_inside || may_exist || settings.local_nxdomain == LocalNxdomain::Off)
     };
     let (questions, domains) = match (is_asked_first(settings.ndots), is_asked_first(settings.original_ndots))
     {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn with_the_proxy_only_what_may_exist_is_asked() {
-        use SearchAssist::{Full, Impossible, Off};
+        use LocalNxdomain::{Full, Impossible, Off};
         for (domains, ndots, assist, expected) in [
             (&USUAL[..], 2, Full, 3),
             (&USUAL, 2, Impossible, 3),
@@ -147,7 +147,7 @@ mod tests {
             let settings = Settings {
                 ndots,
                 search: Some(search(domains)),
-                search_assist: assist,
+                local_nxdomain: assist,
                 ..Settings::defaults()
             };
             assert_eq!(proxied(&settings), expected, "{domains:?} ndots:{ndots} {assist:?}");

@@ -131,7 +131,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     if facts.is_kube_dns {
         findings.push(Finding::ok(
             "the cluster's DNS is kube-dns, which denies namespaces that exist: sidecars conclude nothing from that \
-             (search-assist impossible)",
+             (local-nxdomain impossible)",
         ));
     }
     findings.push(tier(&facts.tier, &facts.tier_endpoints));

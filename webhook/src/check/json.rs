@@ -1,6 +1,6 @@
 //! A report for machines. Pure. docs/check.md lists the fields; they are added to, and never change.
 
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
 use super::assess::{self, Verdict};
@@ -77,11 +77,11 @@ fn workload((workload, row): (&Workload, &Row)) -> Value {
     })
 }
 
-fn refused((object, Mistake { origin, text, expected, .. }): &(String, Mistake)) -> Value {
+fn refused((object, SettingError { origin, text, expected, .. }): &(String, SettingError)) -> Value {
     json!({"object": object, "origin": origin, "value": text, "expected": expected})
 }
 
-fn ignored(mistakes: &[Mistake]) -> Vec<Value> {
+fn ignored(mistakes: &[SettingError]) -> Vec<Value> {
     let ignored = mistakes.iter().map(
         |mistake| json!({"origin": mistake.origin, "value": mistake.text, "expected": mistake.expected}),
     );

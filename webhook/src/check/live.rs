@@ -57,7 +57,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     installation.extend(Finding::unseen("the pods", &pods));
     installation.extend(told.finding());
 
-    let zone = Settings::defaults().zone;
+    let zone = Settings::defaults().cluster_domain;
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
         notes.push(format!("the cluster domain is taken for {zone}; --cluster-domain gives another"));
     }

@@ -1,7 +1,7 @@
 //! What an API server refuses in an object, as far as it concerns us: metadata that is none, values that are no strings,
 //! numbers of pods that are none. Pure.
 
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
 /// Members of the metadata that are texts.
@@ -14,7 +14,7 @@ const MAPS: [&str; 2] = ["labels", "annotations"];
 pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
 /// Everything that is refused: in the metadata of the object and of its pod templates, and in the numbers of their pods.
-pub fn refused(object: &Value) -> Vec<Mistake> {
+pub fn refused(object: &Value) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut mistakes);
     for part in ["spec", "template"] {
@@ -24,7 +24,7 @@ pub fn refused(object: &Value) -> Vec<Mistake> {
 }
 
 /// Looks through `value`; whether there are pods in it. What has none below it may mean anything by these names.
-fn walk(value: &Value, place: &str, mistakes: &mut Vec<Mistake>) -> bool {
+fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
     match value {
         Value::Object(members) => {
             if is_template(place, value) {
@@ -39,7 +39,7 @@ fn walk(value: &Value, place: &str, mistakes: &mut Vec<Mistake>) -> bool {
                 let number = &value[name];
                 if !number.is_null() && number.as_u64().is_none() {
                     let expected = "a whole number, 0 or more; counted as 1";
-                    mistakes.push(Mistake::new(format!("{place}.{name}"), &text(number), expected));
+                    mistakes.push(SettingError::new(format!("{place}.{name}"), &text(number), expected));
                 }
             }
             has_pods
@@ -60,9 +60,9 @@ pub(super) fn is_template(place: &str, value: &Value) -> bool {
     place.to_ascii_lowercase().ends_with("template") && value["spec"]["containers"].is_array()
 }
 
-fn of_metadata(metadata: &Value, place: &str, mistakes: &mut Vec<Mistake>) {
+fn of_metadata(metadata: &Value, place: &str, mistakes: &mut Vec<SettingError>) {
     let mut wrong = |place: String, value: &Value, expected: String| {
-        mistakes.push(Mistake::new(place, &text(value), expected));
+        mistakes.push(SettingError::new(place, &text(value), expected));
     };
     if !metadata.is_null() && !metadata.is_object() {
         return wrong(place.to_owned(), metadata, "an object with name, labels and annotations".to_owned());

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
 use super::ledger::{Pods, Workload};
@@ -24,7 +24,7 @@ pub struct Template {
     /// The pod as it would be created.
     pub pod: Value,
     /// What stands on the object and does nothing there.
-    pub misplaced: Vec<Mistake>,
+    pub misplaced: Vec<SettingError>,
 }
 
 /// Words on the way to a template that tell nothing about it.

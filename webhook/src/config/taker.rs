@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::{Parser, ValueExt};
 use podlocal_settings::program::{Flag, did_you_mean};
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use podlocal_settings::value::{self, Expected};
 
 use crate::flags::FLAGS;
@@ -33,7 +33,8 @@ impl Taker {
                 None => self.given.push((flag, String::new())),
                 Some(text) => {
                     self.mistakes.push(
-                        Mistake::new(format!("--{name}"), &text.to_string_lossy(), "no value").to_string(),
+                        SettingError::new(format!("--{name}"), &text.to_string_lossy(), "no value")
+                            .to_string(),
                     );
                 }
             }
@@ -74,7 +75,7 @@ impl Taker {
                 match parse(part.trim()) {
                     Ok(value) => values.push(value),
                     Err(expected) => {
-                        let mistake = Mistake::new(format!("--{name}"), part, expected);
+                        let mistake = SettingError::new(format!("--{name}"), part, expected);
                         self.mistakes.push(mistake.to_string());
                     }
                 }

@@ -158,7 +158,7 @@ fn limits() -> Limits {
     Limits {
         min_ttl: Duration::ZERO,
         max_ttl: Duration::from_hours(1),
-        negative_max_ttl: Duration::from_secs(30),
+        max_negative_ttl: Duration::from_secs(30),
         zone: hickory_proto::rr::Name::root(),
     }
 }

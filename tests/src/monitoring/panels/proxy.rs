@@ -77,7 +77,7 @@ pub(super) const LIMITS: Row = Row {
         },
         Panel {
             title: "Under way in the busiest proxy",
-            description: "Clients that wait, and questions under way to the upstream; max-waiters and max-flights bound them.",
+            description: "Clients that wait, and questions under way to the upstream; max-waiters and max-in-flight bound them.",
             kind: Lines,
             unit: Count,
             lines: &[

@@ -6,7 +6,7 @@ use crate::value::{Expected, shown};
 
 /// One bad value: where it stands, what it says, what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Mistake {
+pub struct SettingError {
     /// Where the value was given.
     pub origin: String,
     /// The value, cut to 64 characters.
@@ -17,7 +17,7 @@ pub struct Mistake {
     is_bare: bool,
 }
 
-impl Mistake {
+impl SettingError {
     /// A mistake about `text`, found at `origin`.
     pub fn new(origin: impl Into<String>, text: &str, expected: impl Into<Expected>) -> Self {
         Self { origin: origin.into(), text: shown(text), expected: expected.into(), is_bare: false }
@@ -29,7 +29,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for SettingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_bare {
             return write!(formatter, "{}: expected {}", self.origin, self.expected);
@@ -44,7 +44,13 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_shown_and_none_is_not() {
-        assert_eq!(Mistake::new("--zone", "", "a name").to_string(), "--zone: \"\": expected a name");
-        assert_eq!(Mistake::about("--zone", "a name").to_string(), "--zone: expected a name");
+        assert_eq!(
+            SettingError::new("--cluster-domain", "", "a name").to_string(),
+            "--cluster-domain: \"\": expected a name"
+        );
+        assert_eq!(
+            SettingError::about("--cluster-domain", "a name").to_string(),
+            "--cluster-domain: expected a name"
+        );
     }
 }
