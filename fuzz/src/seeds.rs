@@ -133,10 +133,10 @@ fn settings() -> Vec<(&'static str, String)> {
         ),
         (
             "all",
-            "cache-size=64Ki\nmax-ttl=7d\nmin-ttl=1h\nnegative-max-ttl=3h\nserve-stale=0s\nrefresh-ahead=false\n\
+            "cache-size=64Ki\nmax-ttl=7d\nmin-ttl=1h\nmax-negative-ttl=3h\nserve-stale=0s\nrefresh-ahead=false\n\
              upstream=10.96.0.10,[fd00::a]:5353\nbackup-upstream=192.0.2.53\nupstream-transport=tcp\ncluster-domain=a.b\n\
-             admin-port=1\nlog-level=trace\nquery-log=true\nready-timeout=0s\nndots=5\nsearch-assist=impossible\n\
-             prefetch-names=db.prod,www.example.com.\npatient-names=*.workers,rank-0.ps\nwait-timeout=2s",
+             admin-port=1\nlog-level=trace\nquery-log=true\nready-timeout=0s\nndots=5\nlocal-nxdomain=impossible\n\
+             prefetch-names=db.prod,www.example.com.\nwait-for-names=*.workers,rank-0.ps\nwait-timeout=2s",
         ),
         (
             "bad-together",

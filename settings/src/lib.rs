@@ -27,106 +27,109 @@ use value::{
     AllowedSources, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role, UpstreamTransport, Workers,
 };
 
-/// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its bounds.
+/// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its
+/// bounds.
 ///
 /// Made by [`read::read`]. Both programs read the same struct; each uses the fields that concern it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is the setting of that name")]
 pub struct Settings {
-    /// Whom the proxy serves; every other default follows from it.
+    /// The clients of the proxy; other defaults depend on it.
     pub role: Role,
-    /// Where the proxy serves DNS, UDP and TCP alike.
+    /// The addresses on which the proxy serves DNS over UDP and TCP.
     pub listen: Vec<SocketAddr>,
-    /// The DNS servers that are asked; empty: those of `/etc/resolv.conf`, or the cluster's.
+    /// The DNS servers to query; empty: those of `/etc/resolv.conf`, or cluster DNS.
     pub upstream: Vec<SocketAddr>,
-    /// The cluster domain, lower case, without the final dot.
+    /// The cluster domain in lower case, without the final dot.
     pub cluster_domain: String,
-    /// The pod's namespace, when it is known.
+    /// The namespace of the pod, if it is known.
     pub namespace: Option<String>,
-    /// The pod's search list, in order; `None`: what the namespace gives ([`Settings::search_list`]).
+    /// The search list of the pod, in order; `None`: the one of its namespace ([`Settings::search_list`]).
     pub search: Option<Vec<String>>,
-    /// The domains of the search list outside the cluster domain that the proxy tries itself.
+    /// Domains of the search list outside the cluster domain that the proxy tries itself.
     pub completion_domains: Vec<String>,
-    /// What is decided without asking about names inside the cluster domain.
+    /// The queries inside the cluster domain that the proxy answers NXDOMAIN by itself.
     pub local_nxdomain: LocalNxdomain,
-    /// Names that are resolved at the start and kept fresh.
+    /// Names that the proxy resolves at startup and keeps fresh.
     pub prefetch_names: Vec<String>,
-    /// Names, or `*.` and a suffix, whose absence is waited out.
+    /// Names, or `*.` and a suffix, for whose appearance queries wait.
     pub wait_for_names: Vec<String>,
-    /// How long it is waited out.
+    /// How long such a query waits.
     pub wait_timeout: Duration,
-    /// How long `await` holds the pod's other containers back, at most.
+    /// How long `await` holds the other containers of the pod back at most.
     pub ready_timeout: Duration,
-    /// The bound of the cache, in bytes of memory.
+    /// The limit of the cache, in bytes of memory.
     pub cache_size: u64,
-    /// The shortest time that a positive answer is kept.
+    /// The shortest time for which a positive answer is cached.
     pub min_ttl: Duration,
-    /// The longest time that a positive answer is kept.
+    /// The longest time for which a positive answer is cached.
     pub max_ttl: Duration,
-    /// The longest time that a negative answer is kept; inside the cluster domain never above 5 s.
+    /// The longest time for which a negative answer is cached; inside the cluster domain at most 5 s.
     pub max_negative_ttl: Duration,
-    /// How long an expired answer may be given when the upstream fails; zero: not at all.
+    /// How long after its expiry an answer may be sent while the upstream fails; zero: never.
     pub serve_stale: Duration,
-    /// Whether popular answers are refreshed before they expire.
+    /// Whether the proxy refreshes popular answers before they expire.
     pub refresh_ahead: bool,
-    /// The servers that are asked while the upstream is silent or refuses, and may know other names; empty: none.
+    /// The servers that are asked while the upstream is silent or refuses, and may know other names; empty:
+    /// none.
     pub backup_upstream: Vec<SocketAddr>,
-    /// Zones that are asked of servers of their own; empty: none.
+    /// Zones with their own servers; empty: none.
     pub forward_zones: Vec<ForwardZone>,
-    /// Which transports the upstream and the servers of forward zones are asked by.
+    /// The transport of queries to the upstream and to the servers of forward zones.
     pub upstream_transport: UpstreamTransport,
-    /// The shared tier, which is asked before the upstream; empty: none.
+    /// The shared tier, which the sidecar queries before the upstream; empty: none.
     pub shared_tier: Vec<SocketAddr>,
-    /// Whether a pod's proxy is told of the shared tier that the webhook finds.
+    /// Whether the sidecar of a pod uses the shared tier that the webhook finds.
     pub use_shared_tier: bool,
     /// The port of `/livez`, `/readyz` and `/metrics`; 0: any free port.
     pub admin_port: u16,
-    /// What is logged.
+    /// The lowest level of logged messages.
     pub log_level: LogLevel,
     /// Whether each query is logged.
     pub query_log: bool,
-    /// The `ndots` option of the injected pod's `resolv.conf`, from which the proxy knows which names are not expanded.
+    /// The `ndots` option of the injected pod's `resolv.conf`, from which the proxy knows which names are not
+    /// expanded.
     pub ndots: u8,
-    /// The `ndots` option that the pod would have without the proxy.
+    /// The `ndots` option that the pod would have without the sidecar.
     pub original_ndots: u8,
-    /// Whether the cluster DNS stands as second nameserver in the pod's `resolv.conf`.
+    /// Whether cluster DNS is the second nameserver in the `resolv.conf` of the pod.
     pub fallback_nameserver: bool,
-    /// The sidecar's image; `None`: the webhook's own default.
+    /// The image of the sidecar; `None`: the default of the webhook.
     pub image: Option<String>,
     /// The sidecar's CPU request.
     pub cpu_request: Quantity,
-    /// The sidecar's CPU limit; `None`: none, where the pod does not need one.
+    /// The CPU limit of the sidecar; `None`: none, unless the pod needs one.
     pub cpu_limit: Option<Quantity>,
-    /// The sidecar's memory request; `None`: computed from the size of the cache.
+    /// The memory request of the sidecar; `None`: computed from the size of the cache.
     pub memory_request: Option<Quantity>,
-    /// The sidecar's memory limit; `None`: computed from the size of the cache.
+    /// The memory limit of the sidecar; `None`: computed from the size of the cache.
     pub memory_limit: Option<Quantity>,
-    /// How many threads serve.
+    /// The number of threads that answer queries.
     pub workers: Workers,
-    /// Who is answered.
+    /// The addresses that get answers.
     pub allowed_sources: AllowedSources,
-    /// The largest answer by UDP, in bytes.
+    /// The largest answer over UDP, in bytes.
     pub max_udp_size: usize,
-    /// How long everything is still answered after SIGTERM, before the drain.
+    /// How long the proxy still answers all queries after SIGTERM, before it drains.
     pub lame_duck: Duration,
-    /// Questions under way to the upstream.
+    /// The limit of upstream queries in flight.
     pub max_in_flight: usize,
-    /// Queries that wait.
+    /// The limit of client queries that wait.
     pub max_waiters: usize,
-    /// Queries that wait for the same question.
+    /// The limit of client queries that wait for the same upstream query.
     pub max_waiters_per_query: usize,
-    /// TCP connections of clients.
+    /// The limit of TCP connections of clients.
     pub max_tcp_connections: usize,
-    /// TCP connections of one address; 0: no limit of its own.
+    /// The limit of TCP connections of one address; 0: none.
     pub max_tcp_connections_per_source: u32,
-    /// Queries of one address that wait; 0: no limit of its own.
+    /// The limit of queries of one address that wait; 0: none.
     pub max_misses_per_source: u32,
-    /// Queries of one address, a second, that are not in the cache; 0: no limit.
+    /// The limit of queries per second of one address that are not in the cache; 0: none.
     pub max_miss_rate_per_source: u32,
 }
 
 impl Settings {
-    /// All defaults.
+    /// The defaults of the role `pod`.
     pub fn defaults() -> Self {
         read::read(|_| Vec::new()).settings
     }
@@ -171,7 +174,8 @@ impl Settings {
         }
     }
 
-    /// The domains that the proxy tries itself for names that the client no longer expands, in the order of the search list.
+    /// The domains that the proxy tries itself for names that the client no longer expands, in the order of
+    /// the search list.
     pub fn completion_list(&self) -> Vec<String> {
         let is_inside = |domain: &str| {
             domain
@@ -183,25 +187,26 @@ impl Settings {
         list
     }
 
-    /// Whether whoever asks that address asks us: we listen on it, or it is that of no host, which the kernel takes for the
-    /// loopback.
+    /// Whether a query to that address arrives at this proxy: the proxy listens on it, or it is the unspecified
+    /// address, which the kernel takes for the loopback.
     pub fn is_own(&self, address: SocketAddr) -> bool {
         is_own(&self.listen, address)
     }
 
-    /// Whether that address is one that we listen on. Who listens on every address has a loopback; which other addresses
-    /// are its own is not known here, and a loop through them is found when it happens.
+    /// Whether the proxy listens on that address. A proxy that listens on every address listens on the loopback;
+    /// its other addresses are not known here, and a loop through them is found when it happens.
     pub fn listens_on(&self, address: SocketAddr) -> bool {
         listens_on(&self.listen, address)
     }
 }
 
-/// [`Settings::is_own`] of who listens there.
+/// [`Settings::is_own`] of a proxy with these addresses.
 fn is_own(listen: &[SocketAddr], address: SocketAddr) -> bool {
     listens_on(listen, address) || address.ip().to_canonical().is_unspecified()
 }
 
-/// An IPv4 address that is written as an IPv6 one (RFC 4291 section 2.5.5.2) is the IPv4 address: the kernel sends there.
+/// An IPv4 address that is written as an IPv6 one (RFC 4291 section 2.5.5.2) is the IPv4 address: the kernel
+/// sends there.
 fn listens_on(listen: &[SocketAddr], address: SocketAddr) -> bool {
     let is_here = |own: IpAddr, other: IpAddr| {
         own == other

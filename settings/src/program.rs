@@ -196,7 +196,7 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{ALLOWED_SOURCES, CACHE_SIZE, ROLE};
+    use crate::table::{CACHE_SIZE, ROLE, ALLOWED_SOURCES};
 
     #[test]
     fn an_exit_code_is_told_once_with_the_commands_that_mean_it() {

@@ -137,8 +137,9 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         })
     }
 
-    /// A list that need not be there. An empty text is an answer, too: nothing of what others gave, and so what holds
-    /// when nothing is given. For any other kind of value it is more likely an accident, and a mistake.
+    /// A list that need not be there. An empty text is an answer, too: nothing of what others gave, and so
+    /// what holds when nothing is given. For any other kind of value it is more likely an accident, and a
+    /// mistake.
     fn list<T>(
         &mut self,
         setting: &'static Setting,
@@ -150,8 +151,8 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         given.flatten().or_else(|| (!default.is_empty()).then(|| of_table(default, parse)))
     }
 
-    /// The first given text in which every zone is good, with this cluster domain and these addresses of our own. Of the
-    /// ones before it each bad zone is a mistake of its own.
+    /// The first given text in which every zone is good, with this cluster domain and these addresses of our
+    /// own. Of the ones before it each bad zone is a mistake of its own.
     fn forward_zones(&mut self) -> Vec<ForwardZone> {
         let setting = &table::FORWARD_ZONES;
         let domain = self.peek(&table::CLUSTER_DOMAIN, value::domain);
@@ -196,8 +197,9 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         None
     }
 
-    /// Values that are good alone and bad together: the sidecar could not start with them, would be killed, or would ask
-    /// itself. The webhook reads annotations by this function, and so never writes a pod whose sidecar refuses them.
+    /// Values that are good alone and bad together: the sidecar could not start with them, would be killed,
+    /// or would ask itself. The webhook reads annotations by this function, and so never writes a pod whose
+    /// sidecar refuses them.
     ///
     /// | together | what holds instead |
     /// |---|---|

@@ -21,7 +21,8 @@ pub struct Setting {
     pub name: &'static str,
     /// What a value looks like, for people: "a duration", "bytes".
     pub unit: &'static str,
-    /// The default; empty where the sentence says how it is found. [`Setting::default_in`] tells those of the roles.
+    /// The default; empty where the sentence says how it is found. [`Setting::default_in`] tells those of the
+    /// roles.
     pub default: &'static str,
     /// The smallest value allowed; empty where there is no order.
     pub smallest: &'static str,

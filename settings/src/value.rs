@@ -84,7 +84,8 @@ pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Expected> {
     })
 }
 
-/// The parts between commas, without blanks around them, once each; `None`: one of them is bad, or there are more than `most`.
+/// The parts between commas, without blanks around them, once each; `None`: one of them is bad, or there are
+/// more than `most`.
 ///
 /// The text may be as long as a pod: nothing is read behind the first part too many.
 fn list<T: PartialEq>(text: &str, most: usize, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {

@@ -51,7 +51,8 @@ pub struct Invocation {
     /// With what.
     pub settings: Settings,
     /// Variables with our prefix that this version does not know. A warning, no mistake: the webhook that
-    /// wrote them may be newer than this image, and a pod without DNS is worse than one without a new setting.
+    /// wrote them may be newer than this image, and a pod without DNS is worse than one without a new
+    /// setting.
     pub unknown_variables: Vec<String>,
 }
 
@@ -197,10 +198,9 @@ impl Flags {
             let program = about();
             let expected =
                 format!("{UNKNOWN_FLAG}{}", did_you_mean(name, "--", program.flags().map(|row| row.name)));
-            return match value {
-                Some(text) => self.mistake(&format!("--{name}"), &text.to_string_lossy(), &expected),
-                None => self.about(&format!("--{name}"), &expected),
-            };
+            let text = value.unwrap_or_default();
+            let error = SettingError::of_name(format!("--{name}"), &text.to_string_lossy(), expected);
+            return self.mistakes.push(error);
         };
         let Ok(text) = parser.value() else {
             return self.about(&setting.flag(), setting.unit);
@@ -336,9 +336,7 @@ mod tests {
             ),
             (
                 vec!["--cache-sise=3"],
-                vec![
-                    "--cache-sise: \"3\": expected a flag of this program, see --help; did you mean --cache-size?",
-                ],
+                vec!["--cache-sise: expected a flag of this program, see --help; did you mean --cache-size?"],
             ),
             (
                 vec!["--qqqq", "-x"],

@@ -85,8 +85,9 @@ pub struct Answer {
     pub body: String,
 }
 
-/// The header of our own requests. An application of the pod that fetches whatever address it is given, or a browser, can be
-/// made to ask on the loopback, too, but not to send this; cloud providers' metadata servers do the same.
+/// The header of our own requests. An application of the pod that fetches whatever address it is given, or a
+/// browser, can be made to ask on the loopback, too, but not to send this; cloud providers' metadata servers
+/// do the same.
 pub const OWN_HEADER: &str = "x-podlocal-dns";
 
 /// Asks once, however long that takes.

@@ -1,8 +1,8 @@
-//! The metrics of the sidecar. Label values are variants of enums, each present at zero from the start, or addresses and
-//! forward zones of the settings; none comes from a packet or a pod.
+//! The metrics of the sidecar. Label values are variants of enums, each present at zero from the start, or
+//! addresses and forward zones of the settings; none comes from a packet or a pod.
 //!
-//! Names follow <https://prometheus.io/docs/practices/naming/>: base units, and `_total` for counters. The page is in
-//! Prometheus' text format 0.0.4, which every scraper reads and `promtool check metrics` checks.
+//! Names follow <https://prometheus.io/docs/practices/naming/>: base units, and `_total` for counters. The
+//! page is in Prometheus' text format 0.0.4, which every scraper reads and `promtool check metrics` checks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use count::Count;
 pub use labels::*;
 pub use sums::Sums;
 
-/// Handles to every metric. They are cheap to clone, and counting looks up no label while a query is answered.
+/// Handles to every metric. They are cheap to clone, and counting looks up no label while a query is
+/// answered.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     queries: [Count; 2],
@@ -258,8 +259,8 @@ impl Metrics {
 /// The buckets of the histogram of attempts: from a fast cluster DNS to a very slow one.
 const ATTEMPT_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 4.0];
 
-/// The buckets of the histogram of waits: a lost query is retransmitted after 0.1 s, an expired answer is sent after 0.4 s,
-/// and glibc times out after 5 s.
+/// The buckets of the histogram of waits: a lost query is retransmitted after 0.1 s, an expired answer is
+/// sent after 0.4 s, and glibc times out after 5 s.
 const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.3, 0.5, 1.0, 2.0, 5.0];
 
 /// Values that a scrape reads where they are, instead of metrics that every query updates.

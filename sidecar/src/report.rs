@@ -1,5 +1,5 @@
-//! What the proxy tells the commands `lookup` and `stats` about itself, over the admin port: JSON documents, whose fields
-//! `docs/lookup.md` explains. Times are whole microseconds (`_us`) or seconds (`_s`).
+//! What the proxy tells the commands `lookup` and `stats` about itself, over the admin port: JSON documents,
+//! whose fields `docs/lookup.md` explains. Times are whole microseconds (`_us`) or seconds (`_s`).
 
 use serde::Serialize;
 

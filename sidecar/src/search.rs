@@ -47,7 +47,7 @@ pub struct Search {
     ndots: usize,
     /// From how many dots on it would have, without the injection.
     original_ndots: usize,
-    assist: LocalNxdomain,
+    local_nxdomain: LocalNxdomain,
 }
 
 /// What is known of a question before anybody is asked.
@@ -106,7 +106,7 @@ impl Search {
             completion_list: on_the_wire(settings.completion_list()),
             ndots: usize::from(settings.ndots),
             original_ndots: usize::from(settings.original_ndots),
-            assist: settings.local_nxdomain,
+            local_nxdomain: settings.local_nxdomain,
         }
     }
 
@@ -122,8 +122,8 @@ impl Search {
             return Verdict::Ask;
         }
         match self.inside(key.name()) {
-            Verdict::Impossible if self.assist >= LocalNxdomain::Impossible => Verdict::Impossible,
-            Verdict::Below(family) if self.assist == LocalNxdomain::Full => Verdict::Below(family),
+            Verdict::Impossible if self.local_nxdomain >= LocalNxdomain::Impossible => Verdict::Impossible,
+            Verdict::Below(family) if self.local_nxdomain == LocalNxdomain::Full => Verdict::Below(family),
             _ => Verdict::Ask,
         }
     }
@@ -167,11 +167,11 @@ impl Search {
         let candidate = |name: Vec<u8>| {
             let shape = if self.zone_at(&name).is_some() { self.shape(&name) } else { Verdict::Ask };
             let first = match shape {
-                Verdict::Impossible if self.assist >= LocalNxdomain::Impossible => return None,
+                Verdict::Impossible if self.local_nxdomain >= LocalNxdomain::Impossible => return None,
                 Verdict::Below(Family { namespace: None, .. }) => First::Own,
                 _ if name.len() == whole => First::Own,
                 Verdict::Below(Family { namespace: Some(namespace), .. })
-                    if self.assist == LocalNxdomain::Full =>
+                    if self.local_nxdomain == LocalNxdomain::Full =>
                 {
                     First::Namespace(namespace.to_vec())
                 }

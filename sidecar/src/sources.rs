@@ -121,7 +121,7 @@ impl Sources {
             let second = self.second(now);
             let is_due = |logged: u64| (logged == 0 || second >= logged + 60).then_some(second);
             if self.refusal_logged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
-                tracing::warn!(%source, "a query is not answered: its source is not among the {}", ALLOWED_SOURCES.name);
+                tracing::warn!(%source, "a query was dropped: its source address is not in {}", ALLOWED_SOURCES.name);
             }
         }
         are_answered

@@ -8,7 +8,7 @@ pub fn watch_panics(metrics: Metrics) {
         metrics.panicked();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, message, "a panic; going on. Please report this line");
+        tracing::error!(place, message, "task panicked; the process continues. Please report this line");
     }));
 }
 
@@ -19,7 +19,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     while tokio::spawn(start()).await.is_err() {
-        tracing::error!(what, "started again after a panic");
+        tracing::error!(what, "restarted after a panic");
     }
 }
 

@@ -64,7 +64,7 @@ impl Others {
             let run = move || {
                 runtime.block_on(async {
                     if let Err(error) = serve(pairs, &service, &drain) {
-                        tracing::error!(%error, number, "a worker cannot serve");
+                        tracing::error!(%error, number, "worker cannot serve");
                     }
                     drop((service, drain));
                     // Sockets of exchanges that others wait for belong to this runtime, so it goes on to the end.

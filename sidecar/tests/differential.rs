@@ -121,7 +121,8 @@ fn every_ndots() -> Vec<Case> {
 
 /// The injected default.
 fn usual() -> [Case; 3] {
-    [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off].map(|assist| (5, 2, assist))
+    [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off]
+        .map(|local_nxdomain| (5, 2, local_nxdomain))
 }
 
 /// Calls `look` for every name, every set of places where it may exist, every case and every client; each time with a
@@ -130,9 +131,9 @@ fn for_every_look_up(cases: &[Case], mut look: impl FnMut(&str, Client, &Zone, &
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let (runtime, metrics) = (Rc::new(runtime.expect("a runtime")), Metrics::new().0);
     for_every_world(|name, zone| {
-        for (original, injected, assist) in cases {
+        for (original, injected, local_nxdomain) in cases {
             for client in [Client::GoesOn, Client::Dig, Client::Musl] {
-                let pod = Pod::new(zone, [*original, *injected], *assist, &runtime, &metrics);
+                let pod = Pod::new(zone, [*original, *injected], *local_nxdomain, &runtime, &metrics);
                 look(name, client, zone, &pod);
             }
         }
@@ -274,7 +275,7 @@ impl Upstream for Zone {
 struct Pod {
     original: u8,
     injected: u8,
-    assist: LocalNxdomain,
+    local_nxdomain: LocalNxdomain,
     resolver: Arc<Resolver<Zone>>,
     runtime: Rc<Runtime>,
 }
@@ -283,7 +284,7 @@ impl Pod {
     fn new(
         zone: &Zone,
         [original, injected]: [u8; 2],
-        assist: LocalNxdomain,
+        local_nxdomain: LocalNxdomain,
         runtime: &Rc<Runtime>,
         metrics: &Metrics,
     ) -> Self {
@@ -293,17 +294,17 @@ impl Pod {
             namespace: Some("web".to_owned()),
             search: Some(SEARCH.map(str::to_owned).to_vec()),
             completion_domains: vec!["corp.example".to_owned()],
-            local_nxdomain: assist,
+            local_nxdomain,
             cache_size: 64 << 10,
             ..Settings::defaults()
         };
         let resolver = Resolver::new(&settings, 1, zone.clone(), metrics.clone());
-        Self { original, injected, assist, resolver, runtime: Rc::clone(runtime) }
+        Self { original, injected, local_nxdomain, resolver, runtime: Rc::clone(runtime) }
     }
 
     fn text(&self, zone: &Zone) -> String {
-        let Self { original, injected, assist, .. } = self;
-        format!("ndots {original} -> {injected}, {assist:?}, {:?}", zone.names)
+        let Self { original, injected, local_nxdomain, .. } = self;
+        format!("ndots {original} -> {injected}, {local_nxdomain:?}, {:?}", zone.names)
     }
 
     fn ask(&self, name: &str, rtype: RecordType) -> Found {

@@ -66,8 +66,8 @@ fn exchanges(transport: &str, result: &str) -> String {
     format!("podlocal_dns_upstream_attempts_total{{transport=\"{transport}\",result=\"{result}\"}}")
 }
 
-const HEDGES: &str = "podlocal_dns_upstream_retransmissions_total";
-const STEPPED_BACK: &str = "podlocal_dns_upstream_ejected_servers";
+const RETRANSMISSIONS: &str = "podlocal_dns_upstream_retransmissions_total";
+const EJECTED_SERVERS: &str = "podlocal_dns_upstream_ejected_servers";
 const DOWN: &str = "podlocal_dns_upstream_unavailable";
 const OPENED: &str = "podlocal_dns_upstream_tcp_connections_total{origin=\"opened\"}";
 const REUSED: &str = "podlocal_dns_upstream_tcp_connections_total{origin=\"reused\"}";
@@ -83,7 +83,7 @@ async fn with_three_datagrams_of_ten_lost_every_name_is_answered() {
     .await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     all_are_answered(&proxy, "lossy", 50).await;
-    assert!(proxy.metric(HEDGES).await >= 5);
+    assert!(proxy.metric(RETRANSMISSIONS).await >= 5);
 }
 
 #[tokio::test]
@@ -285,17 +285,17 @@ async fn a_silent_server_steps_back_and_is_the_first_again_when_it_is_back() {
     let proxy = Proxy::start(&[first.address, second.address], &[]).await;
     is_answered(&proxy, "one").await;
     is_answered(&proxy, "two").await;
-    assert_eq!(proxy.metric(STEPPED_BACK).await, 1);
+    assert_eq!(proxy.metric(EJECTED_SERVERS).await, 1);
     assert_eq!(proxy.metric(DOWN).await, 0, "the other one is well");
     let asked = first.asked();
     is_answered(&proxy, "three").await;
-    assert_eq!(first.asked(), asked, "a server that has stepped back is not asked");
+    assert_eq!(first.asked(), asked, "an ejected server is not queried");
     is_silent.store(false, Ordering::SeqCst);
     // Questions that are asked anyway find out.
     let is_back = async {
         for number in 0.. {
             is_answered(&proxy, &format!("again{number}")).await;
-            if proxy.metric(STEPPED_BACK).await == 0 {
+            if proxy.metric(EJECTED_SERVERS).await == 0 {
                 return;
             }
             sleep(Duration::from_millis(100)).await;
@@ -341,8 +341,8 @@ async fn questions_that_nobody_has_received_are_sent_twice_again() {
     }
     let answers = clients.join_all().await;
     assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
-    let hedges = proxy.metric(HEDGES).await;
-    assert!(hedges <= 200, "each of them after 1 and 3 s: {hedges}");
+    let retransmissions = proxy.metric(RETRANSMISSIONS).await;
+    assert!(retransmissions <= 200, "each of them after 1 and 3 s: {retransmissions}");
 }
 
 #[tokio::test]

@@ -165,16 +165,16 @@ async fn an_answer_by_tcp_tells_its_attempts_and_the_trace_shows_them() {
     let page = String::from_utf8(output.stdout).expect("text");
     let server = upstream.address;
     for part in [
-        format!("A     NOERROR   upstream {server} by TCP, 2 attempts, "),
+        format!("A     NOERROR   upstream {server} over TCP, 2 attempts, "),
         "         10.0.0.1, TTL 60\n".to_owned(),
         "cache: nothing\n".to_owned(),
-        "no rule decides: it is asked as it is\n".to_owned(),
-        format!("asks {server} by UDP for there.example. A\n"),
-        format!("{server} by UDP: truncated after "),
-        format!("asks {server} by TCP for there.example. A\n"),
-        "that exchange, for there.example. A, is over: 2 attempts, ".to_owned(),
-        "ends as miss\n".to_owned(),
-        "there.example.: found as there.example. after 1 candidate, 1 question, ".to_owned(),
+        "no rule applies: the name is queried as it stands\n".to_owned(),
+        format!("queries {server} over UDP for there.example. A\n"),
+        format!("{server} over UDP: truncated after "),
+        format!("queries {server} over TCP for there.example. A\n"),
+        "exchange for there.example. A ended: 2 attempts, ".to_owned(),
+        "outcome: miss\n".to_owned(),
+        "there.example.: found as there.example. after 1 candidate, 1 query, ".to_owned(),
     ] {
         assert!(page.contains(&part), "{part:?} is missing in\n{page}");
     }
@@ -229,10 +229,10 @@ async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
 
     let (document, code) = look_up(&proxy, &["other.example.", "A"]).await;
     let because = document["candidates"][0]["questions"][0]["by"]["none"]["because"].to_string();
-    assert!(because.contains("no upstream answered in time") && because.contains("attempts"), "{because}");
+    assert!(because.contains("no server answered in time") && because.contains("attempts"), "{because}");
     assert_eq!((document["end"].as_str(), code), (Some("try_again"), 2));
     let because = answered_by(&proxy, "other.example.").await["none"]["because"].to_string();
-    assert!(because.contains("it failed less than 2 s ago"), "{because}");
+    assert!(because.contains("failed less than 2 s ago"), "{because}");
 
     let page = run(&proxy, &["stats"]).await;
     let page = String::from_utf8(page.stdout).expect("text");

@@ -56,7 +56,10 @@ async fn an_admin_port_that_dns_is_served_on_is_a_bad_setting() {
     let output = program().args(arguments).output().await.expect("runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(64), "{said}");
-    assert!(said.contains("--admin-port: \"5399\": expected a port that DNS is not served on"), "{said}");
+    assert!(
+        said.contains("--admin-port: invalid value \"5399\": expected a port that DNS is not served on"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

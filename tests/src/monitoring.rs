@@ -1,4 +1,5 @@
-//! What is watched, and with what: the dashboard and the alerts over the metrics that the programs really expose.
+//! What is watched, and with what: the dashboard and the alerts over the metrics that the programs really
+//! expose.
 //!
 //! ```text
 //!   exposition   a page of metrics, read: families with their labels

@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
     use LocalNxdomain::{Full, Impossible, Off};
     let program = Programs::build_sidecar()?;
-    for (search, ndots, assist, expected) in [
+    for (search, ndots, local_nxdomain, expected) in [
         (&USUAL[..], 5, Full, Cost { direct: 8, proxied: 4 }),
         (&USUAL, 2, Full, Cost { direct: 2, proxied: 3 }),
         (&USUAL, 5, Impossible, Cost { direct: 8, proxied: 4 }),
@@ -35,10 +35,9 @@ async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
         (&OF_A_NODE, 5, Full, Cost { direct: 10, proxied: 6 }),
         (&OF_A_NODE, 2, Full, Cost { direct: 2, proxied: 3 }),
     ] {
-        let case = format!("{search:?} ndots:{ndots} {assist:?}");
+        let case = format!("{search:?} ndots:{ndots} {local_nxdomain:?}");
         let list: Vec<_> = search.iter().map(|domain| (*domain).to_owned()).collect();
-        let settings =
-            Settings { ndots, search: Some(list.clone()), local_nxdomain: assist, ..Settings::defaults() };
+        let settings = Settings { ndots, search: Some(list.clone()), local_nxdomain, ..Settings::defaults() };
         let model = cost(&Expansion { search: list.clone(), ndots }, &settings);
         assert_eq!(model, expected, "{case}");
 
@@ -56,7 +55,7 @@ async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
             &search_flag,
             &list_text,
             &assist_flag,
-            assist.name(),
+            local_nxdomain.name(),
             "--namespace",
             "default",
         ];

@@ -65,21 +65,21 @@ pub enum Verdict {
     Failed(Reason),
 }
 
-/// Why we failed.
+/// Why the webhook failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each has its sentence in `Failure`")]
+#[allow(missing_docs, reason = "`Failure` has a sentence for each")]
 pub enum Reason {
-    NotJson,
-    NotAReview,
-    NotAPodRequest,
-    NotEditable,
+    InvalidJson,
+    InvalidReview,
+    UnexpectedRequest,
+    PatchFailed,
     TooLarge,
 }
 
-/// The same with what people want to know.
+/// The failures behind [`Reason`], with details for the warning and the log.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the body is no JSON: {0}")]
+    #[error("the request body is not valid JSON: {0}")]
     Json(serde_json::Error),
     #[error("not injected: the pod is too large: {0}")]
     TooLarge(String),
@@ -226,11 +226,11 @@ impl From<read::Error> for Failure {
 impl Failure {
     fn reason(&self) -> Reason {
         match self {
-            Self::Json(_) => Reason::NotJson,
+            Self::Json(_) => Reason::InvalidJson,
             Self::TooLarge(_) => Reason::TooLarge,
-            Self::Review { .. } => Reason::NotAReview,
-            Self::Request { .. } => Reason::NotAPodRequest,
-            Self::Edit(_) => Reason::NotEditable,
+            Self::Review { .. } => Reason::InvalidReview,
+            Self::Request { .. } => Reason::UnexpectedRequest,
+            Self::Edit(_) => Reason::PatchFailed,
         }
     }
 }
@@ -238,15 +238,15 @@ impl Failure {
 impl Reason {
     /// Every reason.
     pub const ALL: [Self; 5] =
-        [Self::NotJson, Self::NotAReview, Self::NotAPodRequest, Self::NotEditable, Self::TooLarge];
+        [Self::InvalidJson, Self::InvalidReview, Self::UnexpectedRequest, Self::PatchFailed, Self::TooLarge];
 
     /// The name for machines.
     pub fn label(self) -> &'static str {
         match self {
-            Self::NotJson => "not_json",
-            Self::NotAReview => "not_a_review",
-            Self::NotAPodRequest => "not_a_pod_request",
-            Self::NotEditable => "not_editable",
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidReview => "invalid_review",
+            Self::UnexpectedRequest => "unexpected_request",
+            Self::PatchFailed => "patch_failed",
             Self::TooLarge => "too_large",
         }
     }

@@ -53,14 +53,14 @@ fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     let name = key.strip_prefix(ANNOTATION_PREFIX)?;
     let expected = match key {
         STATUS_ANNOTATION => return None,
-        INJECT_LABEL => "a label of that name: selectors cannot see annotations".to_owned(),
+        INJECT_LABEL => "a label of that name: selectors do not use annotations".to_owned(),
         _ if table::find(name, Setting::is_annotation).is_some() => return None,
         _ if table::find(name, Setting::is_for_sidecar).is_some() => {
-            "no annotation of that name: the webhook decides it".to_owned()
+            "no annotation of that name: the webhook sets it".to_owned()
         }
         _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
     };
-    Some(SettingError::new(format!("{layer} {key}"), &text(value), expected))
+    Some(SettingError::of_name(format!("{layer} {key}"), &text(value), expected))
 }
 
 /// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(read.settings.ndots, 3);
         assert_eq!(
             read.mistakes[0].to_string(),
-            format!("annotation {}: \"many\": expected a whole number", table::NDOTS.annotation())
+            format!(
+                "annotation {}: invalid value \"many\": expected a whole number",
+                table::NDOTS.annotation()
+            )
         );
     }
 
@@ -185,6 +188,6 @@ mod tests {
     fn what_only_the_sidecar_takes_is_no_annotation() {
         let read = of(&json!({table::CLUSTER_DOMAIN.annotation(): "a.b"}), &Vec::new());
         assert_eq!(read.settings.cluster_domain, "cluster.local");
-        assert!(read.mistakes[0].to_string().ends_with("the webhook decides it"), "{:?}", read.mistakes);
+        assert!(read.mistakes[0].to_string().ends_with("the webhook sets it"), "{:?}", read.mistakes);
     }
 }

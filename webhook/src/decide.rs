@@ -80,10 +80,10 @@ pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 ///
 /// | the pod | the decision |
 /// |---|---|
-/// | has no `spec` with containers | skip `not_a_pod` |
+/// | has no `spec` with containers | skip `no_containers` |
 /// | label `inject: disabled` | skip `opted_out` |
 /// | annotation of mirror pods | skip `mirror_pod` |
-/// | `os.name`, node selector, required affinity or options of Windows ([`windows`]) | skip `windows` |
+/// | `os.name`, node selector, required affinity or options of Windows ([`windows`]) | skip `windows_pod` |
 /// | our container, told of another namespace, cluster domain or cluster DNS ([`restored`]) | decide about the pod without it |
 /// | our container, first of the init containers, told what the dnsConfig says | skip `already_injected` |
 /// | our container, further behind | move to the front; tell it anew where needed |
@@ -96,9 +96,9 @@ pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 /// | a dnsPolicy that we do not know | skip `dns_policy_unknown` |
 /// | a container declares port 53 | skip `dns_port_taken` |
 /// | a container declares our admin port | the default, where somebody has chosen another one and it is free; else skip `admin_port_taken` |
-/// | a sysctl keeps port 53 for root | skip `unprivileged_port_start` |
+/// | a sysctl keeps port 53 for root | skip `privileged_port_sysctl` |
 /// | no server to ask, or a dnsConfig that the API server refuses | skip, with that reason |
-/// | a LimitRange of the namespace would refuse it with the proxy | skip `limit_range` |
+/// | a LimitRange of the namespace would refuse it with the proxy | skip `limit_range_conflict` |
 /// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers |
 /// | `ClusterFirst`, `ClusterFirstWithHostNet` or no dnsPolicy | inject |
 ///
@@ -120,7 +120,7 @@ fn examine(
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     let label = metadata["labels"][INJECT_LABEL].as_str();
     if !spec["containers"].is_array() {
-        return Err(Skip::NotAPod);
+        return Err(Skip::NoContainers);
     }
     if label == Some(INJECT_DISABLED) {
         return Err(Skip::OptedOut);
@@ -129,7 +129,7 @@ fn examine(
         return Err(Skip::MirrorPod);
     }
     if windows::is_windows(spec) {
-        return Err(Skip::Windows);
+        return Err(Skip::WindowsPod);
     }
     let mut read = annotations::read(
         metadata["annotations"].as_object(),
@@ -155,7 +155,7 @@ fn examine(
         return Err(Skip::HostNetwork);
     }
     if cluster.version.is_some_and(|version| version < Version::NATIVE_SIDECARS) {
-        return Err(Skip::OldKubernetes);
+        return Err(Skip::KubernetesTooOld);
     }
     let base = dns_base(&spec["dnsPolicy"], label)?;
 
@@ -164,12 +164,13 @@ fn examine(
     }
     free_admin_port(&mut read, spec)?;
     if port_sysctl(spec).is_some_and(|start| start > 53) {
-        return Err(Skip::PortSysctl);
+        return Err(Skip::PrivilegedPortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
     let mut resources = qos::ours(spec, &read.settings);
     if let Some(bounds) = cluster.limits.bounds(&namespace.name) {
-        resources = bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRange)?;
+        resources =
+            bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRangeConflict)?;
     }
     Ok(Decision::Inject(Box::new(Plan {
         read,
@@ -196,11 +197,11 @@ fn is_user_assigned(spec: &Value, namespace: &Namespace) -> bool {
 fn our_container(spec: &Value) -> Result<Option<usize>, Skip> {
     let has_our_name = |container: &Value| container["name"] == CONTAINER_NAME;
     if spec["containers"].as_array().into_iter().flatten().any(has_our_name) {
-        return Err(Skip::NameTaken);
+        return Err(Skip::ContainerNameTaken);
     }
     let init_containers = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
     match init_containers.iter().position(has_our_name) {
-        Some(index) if init_containers[index]["restartPolicy"] != "Always" => Err(Skip::NameTaken),
+        Some(index) if init_containers[index]["restartPolicy"] != "Always" => Err(Skip::ContainerNameTaken),
         found => Ok(found),
     }
 }

@@ -76,8 +76,8 @@ pub struct Expansion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it, and `decide` has a sentence for each")]
 pub enum Unfit {
-    NoClusterDns,
-    NoNameserver,
+    ClusterDnsUnknown,
+    NoUsableNameserver,
     TooManyNameservers,
     TooManySearchDomains,
     SearchListTooLong,

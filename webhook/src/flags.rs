@@ -1,4 +1,4 @@
-//! The commands and their flags, as data, and the program as people meet it.
+//! The commands and their flags, as data for the parser, the help, the man page and the completions.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_ENABLED, INJECT_LABEL};
 use podlocal_settings::program::{Command, Example, Flag, Kind, Program, Row, SERVE_EXIT_CODES, Section};
@@ -17,10 +17,12 @@ pub mod word {
 pub const COMMANDS: &[Command] = &[
     Command {
         name: word::SERVE,
-        sentence: "answer admission reviews; what the program does when no command is given",
-        description: &["Runs in the cluster and answers over TLS: `kubectl apply -k manifests/base`."],
+        sentence: "answer admission reviews (default)",
+        description: &[
+            "Runs in the cluster and answers over TLS. Install it with `kubectl apply -k manifests/base`.",
+        ],
         examples: &[Example {
-            purpose: "Beside a cluster, from outside, while you change it; ca.crt goes into caBundle",
+            purpose: "Outside the cluster, for development; ca.crt goes into caBundle",
             line: "podlocal-webhook serve --kubeconfig config --cluster-dns 10.96.0.10 --ca-out ca.crt --dns-names host.example",
         }],
         exit_codes: SERVE_EXIT_CODES,
@@ -28,35 +30,35 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: word::CERT_CONTROLLER,
-        sentence: "keep the certificate that serve is given, and write its CA into the webhook configuration",
+        sentence: "renew the certificate of serve, and write its CA into the webhook configuration",
         description: &[
-            "Runs in the cluster, beside serve and with rights of its own. It makes the certificate, renews it, keeps \
-             it in a Secret, which must be there, and writes the CA into the webhook configuration. Not needed where \
-             cert-manager does that.",
+            "Runs in the cluster, next to serve and with its own permissions. It creates and renews the certificate, \
+             stores it in a Secret, which must exist, and writes the CA into the webhook configuration. With \
+             cert-manager it is not needed.",
         ],
-        exit_codes: &[(0, "a signal ended it"), (1, "it cannot start")],
+        exit_codes: &[(0, "ended by a signal"), (1, "cannot start")],
         ..Command::EMPTY
     },
     Command {
         name: word::INJECT,
         arguments: "-f FILE|-",
-        sentence: "do the same to YAML documents on disk and print them; reasons go to standard error",
+        sentence: "inject YAML documents on disk and print them; reasons go to standard error",
         description: &[
-            "Does to YAML or JSON documents what serve does to pods, and prints them. The documents count as opted in \
-             unless they say `disabled`; what was done with each and why stands on standard error.",
+            "Changes YAML or JSON documents as serve changes pods, and prints them. The documents count as opted in \
+             unless their label is `disabled`. For each document, standard error has the decision and the reason.",
         ],
         examples: &[
             Example {
-                purpose: "What would become of a pod, and why",
+                purpose: "The decision about a pod, and the reason",
                 line: "podlocal-webhook inject -f pod.yaml --cluster-dns 10.96.0.10",
             },
             Example {
-                purpose: "The same to whatever is on its way to the cluster, without a webhook",
+                purpose: "Injection of everything that is applied, without a webhook in the cluster",
                 line: "kubectl kustomize . | podlocal-webhook inject -f - --cluster-dns 10.96.0.10 | kubectl apply -f -",
             },
         ],
         exit_codes: &[
-            (0, "every document is printed, injected or with its reason"),
+            (0, "every document was printed, injected or with a reason"),
             (1, "a document cannot be read"),
         ],
         ..Command::EMPTY
@@ -64,16 +66,16 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: word::CHECK,
         arguments: "[-f FILE|-]",
-        sentence: "say what it would do to documents, or to a cluster, and why",
+        sentence: "report what would be injected in documents or in a cluster, and why not",
         description: &[
-            "Says which workloads would get the proxy, which would not and why, what would change in them, which \
-             settings are wrong, and how many DNS queries a cold start would save. Changes nothing. It looks at \
-             documents (-f), or at the cluster of KUBECONFIG; there it also says whether the webhook is installed and \
-             well.",
+            "Reports which workloads would get the sidecar, which would not and why, what would change in them, which \
+             settings are invalid, and how many DNS queries a cold start would save. It changes nothing. It reads \
+             documents (-f), or the cluster of KUBECONFIG; for a cluster it also reports whether the webhook is \
+             installed and healthy.",
         ],
         examples: &[
             Example {
-                purpose: "These documents, before they are applied",
+                purpose: "Documents, before they are applied",
                 line: "podlocal-webhook check -f app.yaml",
             },
             Example {
@@ -81,21 +83,21 @@ pub const COMMANDS: &[Command] = &[
                 line: "kubectl kustomize . | podlocal-webhook check -f - --verbose",
             },
             Example {
-                purpose: "The cluster: installation, opted-in workloads",
+                purpose: "The cluster: the installation and the opted-in workloads",
                 line: "podlocal-webhook check",
             },
             Example {
-                purpose: "Before anything is opted in",
+                purpose: "The cluster, before anything is opted in",
                 line: "podlocal-webhook check --as-if-enabled",
             },
             Example {
-                purpose: "One namespace; in a pipeline",
+                purpose: "One namespace, in a pipeline",
                 line: "podlocal-webhook check -n my-jobs --strict",
             },
         ],
         exit_codes: &[
-            (1, "a document or the cluster cannot be read as a whole"),
-            (3, "with --strict: something is not as it was asked for"),
+            (1, "a document or a part of the cluster cannot be read"),
+            (3, "with --strict: something is not as requested"),
         ],
         ..Command::EMPTY
     },
@@ -114,63 +116,88 @@ const CHECK: &[&str] = &[word::CHECK];
 
 /// Every flag, in the order of the help. One that may be repeated takes several values with commas between them, too.
 pub(crate) const FLAGS: &[Flag] = &[
-    flag("sidecar-image", "IMAGE", PODS, "The sidecar's image [ghcr.io/podlocal-dns/sidecar:VERSION]"),
-    flags("cluster-dns", "ADDR", PODS, "An address of the cluster's DNS [from resolv.conf]"),
-    flag("cluster-domain", "NAME", PODS, "The cluster domain [from resolv.conf, else cluster.local]"),
+    flag("sidecar-image", "IMAGE", PODS, "The image of the sidecar [ghcr.io/podlocal-dns/sidecar:VERSION]"),
+    flags("cluster-dns", "ADDR", PODS, "An address of cluster DNS [from resolv.conf]"),
+    flag("cluster-domain", "NAME", PODS, "The cluster domain [from resolv.conf, otherwise cluster.local]"),
     flags("extra-search", "NAME", PODS, "A search domain of the nodes [from resolv.conf]"),
     flags(table::SHARED_TIER.name, "ADDR", PODS, "An address of the shared tier [serve finds its Service]"),
     flag(
         "resolv-conf",
         "FILE",
         PODS,
-        "A ClusterFirst pod's resolv.conf [/etc/resolv.conf; of a cluster: none]",
+        "The resolv.conf of a ClusterFirst pod [/etc/resolv.conf; for a cluster: none]",
     ),
-    flag("settings", "FILE", PODS, "Cluster-wide defaults of the pods' settings, YAML: name: value"),
-    flag(table::LOG_LEVEL.name, "error|warn|info|debug|trace", EVERY, "What is logged [info]"),
-    flag("listen", "ADDR:PORT", SERVE, "Where reviews are served over TLS [[::]:8443]"),
-    flag("admin-listen", "ADDR:PORT", CERTIFICATE, "Where /livez, /readyz and /metrics are [[::]:8080]"),
-    flag("tls-cert", "FILE", SERVE, "The serving certificate, PEM [one of its own, for trying]"),
+    flag("settings", "FILE", PODS, "Cluster-wide defaults of the settings of pods, in YAML: name: value"),
+    flag(
+        table::LOG_LEVEL.name,
+        "error|warn|info|debug|trace",
+        EVERY,
+        "The lowest level of logged messages [info]",
+    ),
+    flag("listen", "ADDR:PORT", SERVE, "The address for reviews over TLS [[::]:8443]"),
+    flag("admin-listen", "ADDR:PORT", CERTIFICATE, "The address of /livez, /readyz and /metrics [[::]:8080]"),
+    flag("tls-cert", "FILE", SERVE, "The serving certificate, PEM [a self-made one, for tests]"),
     flag("tls-key", "FILE", SERVE, "The key of --tls-cert, PEM"),
     flag(
         "client-ca-file",
         "FILE",
         SERVE,
-        "The CA of the API server's client certificate, PEM [anyone may call]",
+        "The CA of the API server's client certificate, PEM [no client certificate is required]",
     ),
-    flags("client-allowed-names", "NAME", SERVE, "A common or DNS name in it [any]"),
-    flag("ca-out", "FILE", SERVE, "Where the CA of the certificate of its own is written, PEM"),
-    flags("dns-names", "NAME", CERTIFICATE, "A name in it [podlocal-dns-webhook.podlocal-dns.svc]"),
+    flags(
+        "client-allowed-names",
+        "NAME",
+        SERVE,
+        "An allowed common name or DNS name in the client certificate [any]",
+    ),
+    flag("ca-out", "FILE", SERVE, "The file to which the CA of the self-made certificate is written, PEM"),
+    flags(
+        "dns-names",
+        "NAME",
+        CERTIFICATE,
+        "A name in the certificate [podlocal-dns-webhook.podlocal-dns.svc]",
+    ),
     flag(
         "certificate-secret",
         "NAME",
         CERT_CONTROLLER,
-        "The Secret that keeps the certificate [podlocal-dns-webhook-certificate]",
+        "The Secret with the certificate [podlocal-dns-webhook-certificate]",
     ),
-    flag("shutdown-delay", "TIME", SERVE, "How long reviews are still taken after the first signal [0s]"),
+    flag("shutdown-delay", "TIME", SERVE, "How long reviews are still answered after the first signal [0s]"),
     flag(
         "webhook-configuration",
         "NAME",
         CONFIGURATION,
-        "The MutatingWebhookConfiguration that sends us pods [podlocal-dns-webhook]",
+        "The MutatingWebhookConfiguration of the webhook [podlocal-dns-webhook]",
     ),
     flag(
         "kubeconfig",
         "FILE",
         CLUSTER,
-        "How to reach the API server [the service account; check: KUBECONFIG]",
+        "The kubeconfig for the API server [the service account; check: KUBECONFIG]",
     ),
     flags("file", "FILE", OFFLINE, "Documents, YAML or JSON; - is standard input").with_letter('f'),
-    flag("namespace", "NAME", OFFLINE, "Of documents that name none [default]; of a cluster the only one")
-        .with_letter('n'),
-    flag("output", "yaml|json", INJECT, "How they are printed; as json, several become a List [yaml]")
-        .with_letter('o'),
+    flag(
+        "namespace",
+        "NAME",
+        OFFLINE,
+        "The namespace of documents without one [default]; the only namespace of a cluster",
+    )
+    .with_letter('n'),
+    flag(
+        "output",
+        "yaml|json",
+        INJECT,
+        "The format of the output; in json, several documents become a List [yaml]",
+    )
+    .with_letter('o'),
     flag("context", "NAME", CHECK, "The context of the kubeconfig [its current one]"),
-    switch("as-if-enabled", CHECK, "As if every namespace were opted in: what would happen then?"),
-    switch("all", CHECK, "List what is not opted in, too, where a cluster is looked at"),
+    switch("as-if-enabled", CHECK, "Report as if every namespace were opted in"),
+    switch("all", CHECK, "For a cluster, list also workloads that are not opted in"),
     switch("verbose", CHECK, "Show every change of every workload, line by line"),
-    flag("names", "COUNT", CHECK, "How many outside names a pod looks up when it starts [3]"),
-    switch("strict", CHECK, "Exit with 3 where something is not as it was asked for"),
-    switch("json", CHECK, "Print all of it as JSON"),
+    flag("names", "COUNT", CHECK, "The number of outside names that a pod looks up when it starts [3]"),
+    switch("strict", CHECK, "Exit with 3 if something is not as requested"),
+    switch("json", CHECK, "Print the report as JSON"),
 ];
 
 type Words = &'static [&'static str];
@@ -212,20 +239,20 @@ pub fn about() -> Program {
         sentence: "the admission webhook of PodLocal DNS",
         description: vec![
             format!(
-                "It injects podlocal-sidecar(1) into the new pods of namespaces that are labelled \
-                 {INJECT_LABEL}={INJECT_ENABLED}. It is installed by manifests: `kubectl apply -k manifests/base`."
+                "It injects podlocal-sidecar(1) into the new pods of namespaces with the label \
+                 {INJECT_LABEL}={INJECT_ENABLED}. Install it with `kubectl apply -k manifests/base`."
             ),
-            "A default in brackets holds when a flag is not given. A flag that is \"repeatable\" adds up, and takes \
-             several values with commas between them, too."
+            "A default is in brackets. A \"repeatable\" flag may be given several times, or once with commas between the \
+             values."
                 .to_owned(),
         ],
         commands: COMMANDS,
         sections,
-        exit_codes: &[(0, "done"), (64, "bad arguments or settings, all of them named")],
+        exit_codes: &[(0, "done"), (64, "invalid arguments or settings; all of them are listed")],
         see_also: &[
-            "podlocal-sidecar(1), which it injects",
-            "docs/settings.md: every setting with the reason for its default",
-            "manifests/README.md: what is installed and why",
+            "podlocal-sidecar(1), the sidecar",
+            "docs/settings.md: all settings, with the reasons for their defaults",
+            "manifests/README.md: what is installed, and why",
             "https://github.com/podlocal-dns/podlocal-dns",
         ],
     }

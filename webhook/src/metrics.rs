@@ -1,4 +1,5 @@
-//! What is counted, in Prometheus' text format 0.0.4. Every label is a closed enum, present at zero.
+//! The metrics of the webhook, in Prometheus' text format 0.0.4. Label values are variants of enums, each
+//! present at zero from the start.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -59,49 +60,49 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
-/// What is done beside the reviews, mostly with the API server.
+/// A background task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// The certificate is kept, shared and told, or read from files.
+    /// Renews or reads the certificate and publishes its CA.
     Certificate,
-    /// The namespaces are watched.
+    /// Watches namespaces and LimitRanges.
     Namespaces,
-    /// The Services of a shared tier are watched.
+    /// Watches the Services of the shared tier.
     SharedTier,
-    /// The version of the API server is asked for.
+    /// Reads the version of the API server.
     ServerVersion,
 }
 
-/// What became of a notice for an owner.
+/// The result of an Event for the owner of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventResult {
-    /// The API server has it.
+    /// The API server stored it.
     Published,
-    /// The API server refused it or did not answer.
+    /// The API server refused it, or did not respond.
     Failed,
-    /// There were too many.
+    /// There were too many Events.
     Dropped,
-    /// It was about a namespace that has not opted in, and anyone may have asked for it.
+    /// The namespace may not get Events: it has not opted in, and anybody could have sent the review.
     NamespaceNotAllowed,
 }
 
-/// Why a connection was closed before its client was done.
+/// The limit because of which a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// There were too many connections.
+    /// The number of connections.
     TooManyConnections,
-    /// Unfinished requests held too many bytes.
+    /// The memory of unfinished requests.
     TooManyBytes,
 }
 
-/// What the cluster's DNS said of a name that cannot exist.
+/// The result of a query to cluster DNS for names that cannot exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsCheck {
-    /// That there is none: sidecars may say so themselves.
+    /// NXDOMAIN: sidecars may answer NXDOMAIN themselves.
     NxDomain,
-    /// Something else: they must not.
+    /// NOERROR: sidecars must forward such queries.
     Answered,
-    /// Nothing that tells.
+    /// No response, or another RCODE.
     Failed,
 }
 
@@ -110,35 +111,31 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let reviews = Family::default();
-        registry.register("reviews_total", "Admission reviews by what was done and why", reviews.clone());
+        registry.register("reviews_total", "Admission reviews, by decision and reason", reviews.clone());
         for verdict in Verdict::all() {
             let _: &Count = &reviews.get_or_create(&ReviewLabels::of(verdict));
         }
         let review_duration = Histogram::new(DURATION_BUCKETS);
         registry.register(
             "review_duration_seconds",
-            "Time from the whole body of a review to its answer",
+            "Time from the last byte of a review to its response",
             review_duration.clone(),
         );
         let ignored_settings = Count::default();
         registry.register(
             "settings_ignored_total",
-            "Settings of pods that were ignored because their value is bad or their name unknown",
+            "Settings of pods that were ignored because their name is unknown or their value invalid",
             ignored_settings.clone(),
         );
         let events = Family::default();
-        registry.register(
-            "events_total",
-            "Events for the owners of pods, by what became of them",
-            events.clone(),
-        );
+        registry.register("events_total", "Events for the owners of pods, by result", events.clone());
         for result in EventResult::ALL {
             let _: &Count = &events.get_or_create(&result.labels());
         }
         let dns_checks = Family::default();
         registry.register(
             "cluster_dns_checks_total",
-            "Questions to the cluster's DNS for a name that cannot exist, by what it said",
+            "Queries to cluster DNS for names that cannot exist, by result",
             dns_checks.clone(),
         );
         for result in [DnsCheck::NxDomain, DnsCheck::Answered, DnsCheck::Failed] {
@@ -147,19 +144,19 @@ impl Metrics {
         let shared_tier_addresses = Gauge::default();
         registry.register(
             "shared_tier_addresses",
-            "Addresses of the shared tier that new pods are told of; 0 while they are told of none",
+            "Addresses of the shared tier that new sidecars get; 0 while they get none",
             shared_tier_addresses.clone(),
         );
         let certificate_expiry = Gauge::default();
         registry.register(
             "certificate_expiry_timestamp_seconds",
-            "When the serving certificate ends, in Unix time; 0 while there is none",
+            "Expiry of the serving certificate in Unix time; 0 without a certificate",
             certificate_expiry.clone(),
         );
         let failures = Family::default();
         registry.register(
             "task_failures_total",
-            "What failed beside the reviews and is tried again, by what it is for",
+            "Failures of background tasks, which are retried",
             failures.clone(),
         );
         for task in Task::ALL {
@@ -168,7 +165,7 @@ impl Metrics {
         let closed = Family::default();
         registry.register(
             "connections_closed_total",
-            "Connections that were closed because others needed their room, by what there was too much of",
+            "Connections that were closed because a limit was reached",
             closed.clone(),
         );
         for reason in [Closed::TooManyConnections, Closed::TooManyBytes] {
@@ -176,7 +173,7 @@ impl Metrics {
         }
         let build = Family::<_, Gauge>::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        registry.register("build_info", "What runs here: the program's version", build);
+        registry.register("build_info", "Always 1; the label is the version of the program", build);
         Self {
             registry,
             reviews,
@@ -191,41 +188,41 @@ impl Metrics {
         }
     }
 
-    /// Counts one answered review.
+    /// Counts a review, its duration and its ignored settings.
     pub fn reviewed(&self, reviewed: &Reviewed, took: Duration) {
         self.reviews.get_or_create(&ReviewLabels::of(reviewed.verdict)).inc();
         self.review_duration.observe(took.as_secs_f64());
         self.ignored_settings.inc_by(reviewed.ignored as u64);
     }
 
-    /// Counts one notice for an owner.
+    /// Counts an Event.
     pub fn event(&self, result: EventResult) {
         self.events.get_or_create(&result.labels()).inc();
     }
 
-    /// Counts one question for a name that cannot exist.
+    /// Counts a query for names that cannot exist.
     pub fn dns_check(&self, result: DnsCheck) {
         self.dns_checks.get_or_create(&result.labels()).inc();
     }
 
-    /// Notes how many addresses of the shared tier new pods are told of.
+    /// Sets the number of addresses of the shared tier that new sidecars get.
     pub fn shared_tier(&self, addresses: usize) {
         self.shared_tier_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
     }
 
-    /// Notes when the certificate that is served ends, in seconds of Unix time.
+    /// Sets the expiry of the serving certificate, in seconds of Unix time.
     pub fn certificate_expires(&self, at: u64) {
         self.certificate_expiry.set(at as f64);
     }
 
-    /// Counts a failure that is tried again.
+    /// Counts a failure of a task.
     pub fn failed(&self, task: Task) {
         self.failures.get_or_create(&task.labels()).inc();
     }
 
-    /// Counts connections that were closed before their clients were done.
-    pub fn closed(&self, why: Closed, connections: usize) {
-        self.closed.get_or_create(&why.labels()).inc_by(connections as u64);
+    /// Counts connections that were closed because of a limit.
+    pub fn closed(&self, reason: Closed, connections: usize) {
+        self.closed.get_or_create(&reason.labels()).inc_by(connections as u64);
     }
 
     /// The page of `/metrics`.
@@ -304,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_verdict_is_present_at_zero_with_its_own_labels() {
+    fn every_verdict_starts_at_zero_with_its_own_labels() {
         let page = Metrics::new().page();
         let lines = page.lines().filter(|line| line.starts_with("podlocal_webhook_reviews_total{"));
         let lines: std::collections::BTreeSet<_> = lines.collect();

@@ -34,8 +34,8 @@ pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<Setting
                     continue;
                 }
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let expected = format!("it in {target}: does nothing here");
-                mistakes.push(SettingError::new(format!("{sort} {key} of {holder}"), &text, expected));
+                let expected = format!("it in {target}; here it has no effect");
+                mistakes.push(SettingError::of_name(format!("{sort} {key} of {holder}"), &text, expected));
             }
         }
     }
@@ -73,8 +73,8 @@ mod tests {
         let found = |path| misplaced(&object, &json!({}), path)[0].to_string();
         assert_eq!(
             found(Some("/spec/template")),
-            "label podlocal-dns.io/inject of the Deployment itself: \"enabled\": \
-             expected it in spec.template.metadata: does nothing here"
+            "label podlocal-dns.io/inject of the Deployment itself: expected it in spec.template.metadata; here it has \
+             no effect"
         );
         assert!(found(None).contains("the metadata of its pod template"), "{}", found(None));
     }

@@ -116,10 +116,10 @@ impl Outcome {
     /// The decision and its reason, for machines: labels of a metric, fields of a log line.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
-            Self::Injected => ("injected", "new"),
-            Self::Moved => ("injected", "moved_first"),
-            Self::Corrected => ("injected", "corrected"),
-            Self::Restored => ("injected", "restored"),
+            Self::Injected => ("injected", "new_pod"),
+            Self::Moved => ("injected", "sidecar_not_first"),
+            Self::Corrected => ("injected", "dns_config_changed"),
+            Self::Restored => ("injected", "restored_or_copied"),
             Self::Skipped(skip) => ("skipped", skip.label()),
         }
     }

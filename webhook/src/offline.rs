@@ -251,10 +251,10 @@ fn done(outcome: Outcome) -> String {
             "the proxy was that of another namespace or cluster, and was injected anew".to_owned()
         }
         Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
-        Outcome::Skipped(Skip::NoClusterDns) => format!(
+        Outcome::Skipped(Skip::ClusterDnsUnknown) => format!(
             "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
-            Skip::NoClusterDns.sentence(),
-            Skip::NoClusterDns.label()
+            Skip::ClusterDnsUnknown.sentence(),
+            Skip::ClusterDnsUnknown.label()
         ),
         Outcome::Skipped(skip) => format!("not injected: {} ({})", skip.sentence(), skip.label()),
     }

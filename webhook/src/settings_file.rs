@@ -35,7 +35,7 @@ pub fn read(
             };
             defaults.push((setting, Given { origin, text }));
         } else {
-            let mistake = SettingError::new(origin, &text_of(value), "the name of a setting of pods");
+            let mistake = SettingError::of_name(origin, &text_of(value), "the name of a setting of pods");
             mistakes.push(mistake.to_string());
         }
     }
@@ -98,8 +98,8 @@ mod tests {
         assert_eq!(
             mistakes,
             [
-                "s.yaml: zone: \"a.b\": expected the name of a setting of pods",
-                "s.yaml: ndots: \"many\": expected a whole number",
+                "s.yaml: cluster-domain: expected the name of a setting of pods",
+                "s.yaml: ndots: invalid value \"many\": expected a whole number",
             ]
         );
     }

@@ -13,7 +13,7 @@ use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
 /// The reasons of pods that no label and no setting could make injectable.
-const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows"];
+const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows_pod"];
 
 /// Golden pods of which the webhook itself must find out: whoever reads an affinity in CEL reads it at each creation of a pod.
 const FOUND_OUT: [&str; 2] = ["skip-windows-by-affinity", "skip-windows-by-options"];

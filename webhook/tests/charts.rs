@@ -18,8 +18,8 @@ const EXPECTED: [(&str, &[&str]); 3] = [
         &[
             "StatefulSet delivery/controller: injected",
             "Deployment delivery/repository-server: injected",
-            "Deployment delivery/own-dns: not injected: a container of the pod declares port 53, where the proxy would \
-             listen (dns_port_taken)",
+            "Deployment delivery/own-dns: not injected: a container of the pod declares port 53, on which the \
+             sidecar listens (dns_port_taken)",
             "CronJob delivery/backup: injected",
         ],
     ),
@@ -33,8 +33,8 @@ const EXPECTED: [(&str, &[&str]); 3] = [
     (
         "monitoring.yaml",
         &[
-            "DaemonSet monitoring/node-exporter: not injected: it uses the node's network, where port 53 may be taken \
-             and other pods would see the proxy (host_network)",
+            "DaemonSet monitoring/node-exporter: not injected: it uses the network of the node, where port 53 may \
+             be in use and other pods could reach the sidecar (host_network)",
             "Deployment monitoring/state-metrics: injected",
             "Deployment monitoring/dashboards: injected",
             "Prometheus monitoring/k8s: not injected here: where a pod template of this kind is, is not certain; the \

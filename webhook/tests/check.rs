@@ -84,7 +84,7 @@ fn what_inject_does_is_what_check_says() {
         };
         match (workload["verdict"].as_str(), workload["reason"]["label"].as_str()) {
             (Some("injected"), _) => assert_eq!(remark, "injected", "{place}"),
-            (_, Some("not_opted_in" | "namespace_left_out")) => {}
+            (_, Some("not_opted_in" | "namespace_excluded")) => {}
             (Some("already"), _) => assert!(remark.contains("already_injected"), "{place}{remark}"),
             (_, label) => assert!(remark.contains(label.expect("a reason")), "{place}{remark}"),
         }
@@ -177,8 +177,8 @@ fn what_the_api_server_refuses_is_named_by_the_page_by_json_and_by_strict() {
     assert_eq!(output.status.code(), Some(3));
     let page = String::from_utf8(output.stdout).expect("UTF-8");
     for line in [
-        "default Deployment/web: spec.template.metadata.annotations podlocal-dns.io/ndots: \"3\": expected a string",
-        "default Deployment/web: spec.replicas: \"many\": expected a whole number",
+        "default Deployment/web: spec.template.metadata.annotations podlocal-dns.io/ndots: invalid value \"3\": expected a string",
+        "default Deployment/web: spec.replicas: invalid value \"many\": expected a whole number",
     ] {
         assert!(page.contains(line), "{page}");
     }

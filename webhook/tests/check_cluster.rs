@@ -82,7 +82,7 @@ async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
     range("Container", json!({"cpu": "50m", "memory": "48Mi"}));
     assert!(row().contains("+ requests cpu 50m, memory 48Mi"), "{}", row());
     range("Pod", json!({"memory": "1Gi"}));
-    assert!(row().contains("not: limit_range"), "{}", row());
+    assert!(row().contains("not: limit_range_conflict"), "{}", row());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,13 +163,15 @@ fn the_reason_and_every_warning_stand_on_standard_error() {
     assert_eq!(documents_of(&output), yaml::read(&labelled).expect("reads"));
     assert_eq!(
         stderr(&output),
-        "standard input: document 1: Pod web/app: not injected: the pod's label opts it out (opted_out)\n"
+        "standard input: document 1: Pod web/app: not injected: the label of the pod opts it out (opted_out)\n"
     );
 
     let bad = POD.replace("name: app\n", "name: app\n  annotations: {podlocal-dns.io/ndots: many}\n");
     let output = inject(&["-f", "-"], &bad);
     assert!(stderr(&output).contains("Pod default/app: injected\n"));
-    assert!(stderr(&output).contains("podlocal-dns.io/ndots: \"many\": expected a whole number"));
+    assert!(
+        stderr(&output).contains("podlocal-dns.io/ndots: invalid value \"many\": expected a whole number")
+    );
 }
 
 #[test]

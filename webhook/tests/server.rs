@@ -99,16 +99,16 @@ fn each_review_is_counted_and_logged_once_with_its_decision_and_reason() {
     webhook.review(&review_of(&skipped));
 
     let line = webhook.log_line("review");
-    for part in ["namespace=\"web\"", "name=\"app-\"", "decision=\"injected\"", "reason=\"new\""] {
+    for part in ["namespace=\"web\"", "name=\"app-\"", "decision=\"injected\"", "reason=\"new_pod\""] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     assert!(webhook.log_line("review").contains("reason=\"host_network\""));
 
     let page = webhook.admin_page("/metrics").body;
     for line in [
-        "podlocal_webhook_reviews_total{decision=\"injected\",reason=\"new\"} 1",
+        "podlocal_webhook_reviews_total{decision=\"injected\",reason=\"new_pod\"} 1",
         "podlocal_webhook_reviews_total{decision=\"skipped\",reason=\"host_network\"} 1",
-        "podlocal_webhook_reviews_total{decision=\"failed\",reason=\"not_json\"} 0",
+        "podlocal_webhook_reviews_total{decision=\"failed\",reason=\"invalid_json\"} 0",
         "podlocal_webhook_review_duration_seconds_count 2",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");

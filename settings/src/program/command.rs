@@ -1,25 +1,25 @@
-//! The commands of a program and their flags, as data: arguments are read by them, too.
+//! The commands of a program and their flags, as data; the parsers of arguments use them, too.
 
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command {
-    /// The word: `await`.
+    /// The name: `await`.
     pub name: &'static str,
-    /// What stands behind it besides settings and flags, as in a synopsis: `NAME [TYPE]`.
+    /// Its arguments besides settings and flags, as in a synopsis: `NAME [TYPE]`.
     pub arguments: &'static str,
-    /// How many words behind it are no flags, at most.
+    /// The most arguments that are not flags.
     pub most_arguments: usize,
     /// What it does, in lower case and without a full stop.
     pub sentence: &'static str,
-    /// What else is to be known about it, a paragraph each.
+    /// Further paragraphs of its help.
     pub description: &'static [&'static str],
-    /// Lines to type, the most useful first.
+    /// Command lines, the most useful first.
     pub examples: &'static [Example],
-    /// How it ends, besides what is true of every command of the program.
+    /// Its exit codes, besides those of every command of the program.
     pub exit_codes: &'static [(u8, &'static str)],
 }
 
-/// A line to type.
+/// A command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Example {
     /// What it does, without a full stop.
@@ -35,7 +35,8 @@ pub struct Flag {
     pub name: &'static str,
     /// The letter that stands for it.
     pub short: Option<char>,
-    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes none.
+    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes
+    /// none.
     pub value: &'static str,
     /// Whether it may be given more than once.
     pub may_repeat: bool,
@@ -45,11 +46,11 @@ pub struct Flag {
     pub sentence: &'static str,
 }
 
-/// How a program that serves ends; both do it alike.
+/// The exit codes of `serve` in both programs.
 pub const SERVE_EXIT_CODES: &[(u8, &str)] = &[
-    (0, "a drained SIGTERM"),
-    (1, "it cannot start, the log says why"),
-    (2, "a second signal cut the drain"),
+    (0, "drained after SIGTERM"),
+    (1, "cannot start; the log has the reason"),
+    (2, "a second signal ended the drain"),
 ];
 
 impl Command {

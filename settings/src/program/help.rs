@@ -2,26 +2,27 @@
 
 use super::{Command, Example, Kind, Program, Row, Section};
 
-/// How much of the help is printed.
+/// The length of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// `-h`: what is used most.
+    /// `-h`: the commands, examples and the most common settings.
     Brief,
     /// `--help`: everything.
     Whole,
 }
 
-/// Where the explanations begin, counted from the left edge.
+/// The column at which explanations begin.
 const COLUMN: usize = 27;
 
-/// Where the meanings of exit codes begin.
+/// The column at which the meanings of exit codes begin.
 const CODE_COLUMN: usize = 5;
 
-/// Where lines end.
+/// The longest line.
 const WIDTH: usize = 100;
 
 impl Program {
-    /// The help: what it is, the commands, an example of each, what may be given, exit codes, where to read on.
+    /// The help: what it is, the commands, an example of each, what may be given, exit codes, where to read
+    /// on.
     pub fn help(&self, length: Length) -> String {
         let mut text = format!("{} {}: {}\n\n", self.name, self.version, self.sentence);
         text.push_str(&format!("Usage: {} [COMMAND] [FLAG]...\n\nCommands:\n", self.name));
@@ -37,8 +38,7 @@ impl Program {
             text.push_str(&rows(section, |_| true));
         }
         text.push_str("\nOthers:\n");
-        let of_command =
-            "-h prints what is used most, --help everything; behind a command what there is to it";
+        let of_command = "print the short help or the whole help; after a command, the help of that command";
         text.push_str(&entry("-h, --help", "", of_command));
         text.push_str(&entry("-V, --version", "", "print the version"));
         text.push_str(&self.ending(None));
@@ -49,7 +49,8 @@ impl Program {
         text
     }
 
-    /// The help of one command: its flags and examples. One without flags of its own is told of by [`Self::help`].
+    /// The help of one command: its flags and examples. One without flags of its own is told of by
+    /// [`Self::help`].
     pub fn help_of(&self, command: &Command, length: Length) -> String {
         let is_own = |row: &Row| row.commands.contains(&command.name);
         if !self.flags().any(is_own) {
@@ -66,9 +67,12 @@ impl Program {
         }
         text.push_str(&self.ending(Some(command)));
         let kinds: Vec<_> = self.sections.iter().map(|section| section.kind).collect();
-        let settings =
-            if kinds.contains(&Kind::Settings) { "Every setting is a flag, too; all" } else { "All" };
-        text + &format!("\n{settings} that there is: {} --help\n", self.name)
+        let settings = if kinds.contains(&Kind::Settings) {
+            "The settings are flags, too; help for all of them"
+        } else {
+            "Help for all commands"
+        };
+        text + &format!("\n{settings}: {} --help\n", self.name)
     }
 
     /// The exit codes, as the help lists them.
@@ -217,7 +221,7 @@ mod tests {
              Examples:\n  # Look\n  program look\n  # Look well\n  program look --well\n\n\
              Flags of look:\n  --well                   Look well\n\n\
              Exit codes:\n  2  saw nothing\n  64 bad settings\n\n\
-             Every setting is a flag, too; all that there is: program --help\n"
+             The settings are flags, too; help for all of them: program --help\n"
         );
         let run = find(COMMANDS, "run").expect("a command");
         assert_eq!(program.help_of(run, Length::Brief), program.help(Length::Brief));

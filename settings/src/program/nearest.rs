@@ -5,7 +5,8 @@ pub fn did_you_mean<'a>(word: &str, prefix: &str, known: impl IntoIterator<Item 
     nearest(word, known).map(|name| format!("; did you mean {prefix}{name}?")).unwrap_or_default()
 }
 
-/// The known word that is nearest to `word`, when at most one letter in three differs, and one in short words.
+/// The known word that is nearest to `word`, when at most one letter in three differs, and one in short
+/// words.
 fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.chars().count() / 3).max(1);
     let distances = known.into_iter().map(|name| (distance(word, name), name));
@@ -15,7 +16,8 @@ fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
         .map(|(_, name)| name)
 }
 
-/// How many letters have to be put in, taken out, replaced or swapped with the next (optimal string alignment).
+/// How many letters have to be put in, taken out, replaced or swapped with the next (optimal string
+/// alignment).
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut before: Vec<usize> = Vec::new();

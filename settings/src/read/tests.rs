@@ -37,7 +37,7 @@ fn the_first_given_wins_and_is_handed_on() {
 fn a_bad_value_falls_back_to_the_next_given_one() {
     let read = read(given(&[("ndots", "many"), ("ndots", "3")]));
     assert_eq!(read.settings.ndots, 3);
-    assert_eq!(read.mistakes[0].to_string(), "--ndots: \"many\": expected a whole number");
+    assert_eq!(read.mistakes[0].to_string(), "--ndots: invalid value \"many\": expected a whole number");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn every_mistake_is_reported_at_once() {
 #[test]
 fn dns_and_admin_port_are_not_the_same() {
     let read = read(given(&[("admin-port", "53")]));
-    let expected = "--admin-port: \"53\": expected a port that DNS is not served on";
+    let expected = "--admin-port: invalid value \"53\": expected a port that DNS is not served on";
     assert_eq!((read.settings.admin_port, read.mistakes[0].to_string().as_str()), (9353, expected));
     assert_eq!(read.accepted, []);
     let read = super::read(given(&[("admin-port", "53"), ("listen", "127.0.0.1:5353")]));
@@ -97,7 +97,7 @@ fn dns_and_admin_port_are_not_the_same() {
 #[test]
 fn a_limit_has_room_for_a_full_cache() {
     let read = read(given(&[("cache-size", "64Mi"), ("memory-limit", "32Mi")]));
-    let expected = "--memory-limit: \"32Mi\": expected at least 72Mi, because of cache-size";
+    let expected = "--memory-limit: invalid value \"32Mi\": expected at least 72Mi, because of cache-size";
     assert_eq!(read.mistakes[0].to_string(), expected);
     assert_eq!((read.settings, read.accepted), (Settings::defaults(), Vec::new()));
     let read = super::read(given(&[("cache-size", "64Ki"), ("memory-limit", "9Mi")]));
@@ -133,10 +133,10 @@ fn every_bad_forward_zone_is_named_and_the_next_given_zones_hold() {
     assert_eq!(
         texts,
         [
-            "--forward-zones: \"a..b=10.0.0.1\": expected a domain name before the =, such as corp.example",
-            "--forward-zones: \"x.k8s.example=10.0.0.1\": expected a zone outside the cluster domain, k8s.example: it \
+            "--forward-zones: invalid value \"a..b=10.0.0.1\": expected a domain name before the =, such as corp.example",
+            "--forward-zones: invalid value \"x.k8s.example=10.0.0.1\": expected a zone outside the cluster domain, k8s.example: it \
              would hide names of the cluster",
-            "--forward-zones: \"consul=127.0.0.1:5353\": expected servers other than the proxy itself, which is \
+            "--forward-zones: invalid value \"consul=127.0.0.1:5353\": expected servers other than the proxy itself, which is \
              127.0.0.1:5353",
         ]
     );
@@ -157,8 +157,8 @@ fn values_that_contradict_each_other_are_a_mistake_of_both() {
     assert_eq!(
         texts,
         [
-            "--min-ttl: \"30m\": expected at most max-ttl, which is 5m",
-            "--memory-request: \"1Gi\": expected at most memory-limit, which is 64Mi"
+            "--min-ttl: invalid value \"30m\": expected at most max-ttl, which is 5m",
+            "--memory-request: invalid value \"1Gi\": expected at most memory-limit, which is 64Mi"
         ]
     );
     assert_eq!(read.settings, Settings::defaults());

@@ -7,7 +7,8 @@ pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
     (&LISTEN, "0.0.0.0:53,[::]:53"),
     (&WORKERS, "auto"),
     (&CACHE_SIZE, "64Mi"),
-    // Rules R1 to R3, which hold for every pod; what follows from a pod's own namespace and search list stays there.
+    // Rules R1 to R3, which hold for every pod; what follows from a pod's own namespace and search list stays
+    // there.
     (&LOCAL_NXDOMAIN, "impossible"),
     (&SEARCH, "."),
     (&MAX_UDP_SIZE, "1232"),

@@ -2,7 +2,7 @@
 
 use super::Expected;
 
-/// What is logged: this level and the ones above it.
+/// The lowest level of messages that are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the usual ones")]
 pub enum LogLevel {
@@ -38,14 +38,14 @@ impl LogLevel {
     }
 }
 
-/// What is decided without asking about address queries inside the cluster domain.
+/// The address queries inside the cluster domain that the proxy answers NXDOMAIN by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LocalNxdomain {
-    /// Nothing.
+    /// None.
     Off,
-    /// What no Service or pod can be called does not exist.
+    /// Those for names that no Service or pod can have.
     Impossible,
-    /// That, and what lies below a namespace or Service that does not exist.
+    /// Also those for names below a namespace or Service that does not exist (RFC 8020).
     Full,
 }
 
@@ -70,7 +70,7 @@ impl LocalNxdomain {
     }
 }
 
-/// Which transports the upstream is asked by.
+/// The transport of upstream queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamTransport {
     /// UDP first, TCP when UDP does not answer soon.
@@ -93,7 +93,8 @@ impl UpstreamTransport {
     }
 }
 
-/// Whom the proxy serves. It changes the defaults of settings ([`crate::table::SHARED_DEFAULTS`]) and nothing else.
+/// Whom the proxy serves. It changes the defaults of settings ([`crate::table::SHARED_DEFAULTS`]) and nothing
+/// else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// One pod, over its loopback.

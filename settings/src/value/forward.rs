@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use super::names::{is_name, without_dot};
 use super::{Expected, MOST_ADDRESSES, address, shown};
 
-/// How many zones one setting may list: a company's domain, its reverse zones and a service registry or two. Each is an
-/// upstream with a state, sockets and metrics of its own.
+/// How many zones one setting may list: a company's domain, its reverse zones and a service registry or two.
+/// Each is an upstream with a state, sockets and metrics of its own.
 const MOST_ZONES: usize = 16;
 
 /// The last label of names that are short for names of the cluster: `db.prod.svc`.
@@ -27,7 +27,8 @@ pub type BadZone = (String, Expected);
 /// Zones with commas between them, each with its servers behind `=` and `+` between these:
 /// `consul=10.0.0.53,corp.example=10.1.0.1+[fd00::a]:5353`. An empty text is no zone.
 ///
-/// `cluster_domain` is that of the cluster, without the final dot; `is_own` tells the addresses of the proxy itself.
+/// `cluster_domain` is that of the cluster, without the final dot; `is_own` tells the addresses of the proxy
+/// itself.
 ///
 /// | zone | taken | why |
 /// |---|---|---|

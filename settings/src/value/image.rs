@@ -5,8 +5,8 @@ use super::Expected;
 /// The longest name of a repository (`RepositoryNameTotalLengthMax` in `distribution/reference`).
 const LONGEST_NAME: usize = 255;
 
-/// A reference to an image, `registry.example:5000/team/sidecar:1.0@sha256:...`, in the grammar of `distribution/reference`. With any
-/// other text the kubelet does not start the pod (`InvalidImageName`).
+/// A reference to an image, `registry.example:5000/team/sidecar:1.0@sha256:...`, in the grammar of
+/// `distribution/reference`. With any other text the kubelet does not start the pod (`InvalidImageName`).
 pub fn image(text: &str) -> Result<String, Expected> {
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),

@@ -44,8 +44,8 @@ pub fn patterns(text: &str) -> Result<Vec<String>, Expected> {
     })
 }
 
-/// Search domains with commas between them, each as [`search_domain`] has it. `.` alone means that there are none,
-/// as `search .` does in a `resolv.conf`.
+/// Search domains with commas between them, each as [`search_domain`] has it. `.` alone means that there are
+/// none, as `search .` does in a `resolv.conf`.
 pub fn search_domains(text: &str) -> Result<Vec<String>, Expected> {
     if text == "." {
         return Ok(Vec::new());
@@ -55,7 +55,8 @@ pub fn search_domains(text: &str) -> Result<Vec<String>, Expected> {
     })
 }
 
-/// One search domain, lower-cased and without a final dot, which says nothing: a search domain is always whole.
+/// One search domain, lower-cased and without a final dot, which says nothing: a search domain is always
+/// whole.
 pub fn search_domain(text: &str) -> Result<String, Expected> {
     let domain = without_dot(text).to_ascii_lowercase();
     if is_name(&domain) { Ok(domain) } else { Err("a search domain such as corp.example".to_owned()) }

@@ -33,7 +33,8 @@ impl Quantity {
         Self { text, nano: i128::from(bytes) * NANO }
     }
 
-    /// Whether the value is zero; Kubernetes treats a zero request or limit as absent when it finds a QoS class.
+    /// Whether the value is zero; Kubernetes treats a zero request or limit as absent when it finds a QoS
+    /// class.
     pub fn is_zero(&self) -> bool {
         self.nano == 0
     }

@@ -21,8 +21,8 @@ struct Network {
     length: u8,
 }
 
-/// What `private` stands for: loopback, link-local, private use (RFC 1918, RFC 4193), and the shared space of RFC 6598,
-/// which some clusters give to pods.
+/// What `private` stands for: loopback, link-local, private use (RFC 1918, RFC 4193), and the shared space of
+/// RFC 6598, which some clusters give to pods.
 const PRIVATE: [Network; 9] = [
     v4([127, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
@@ -71,8 +71,8 @@ impl AllowedSources {
 }
 
 impl Network {
-    /// `address/length`; an address alone is one address. Bits behind the length must be 0: who writes them means
-    /// something else.
+    /// `address/length`; an address alone is one address. Bits behind the length must be 0: who writes them
+    /// means something else.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) =
             text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));

@@ -145,18 +145,18 @@ fn lateness(explained: &Explained) -> &'static str {
     } else if explained.took >= limits::STALE_AFTER {
         "the upstream did not answer within 400 ms"
     } else if standing.is_some_and(|standing| standing.is_under_way) {
-        "the answer under way is late"
+        "the answer of an exchange in flight is late"
     } else {
-        "the upstream cannot answer"
+        "the upstream failed"
     }
 }
 
 fn refusal(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Loop => "the question is the proxy's own, come back: the upstream leads here",
-        Outcome::OverLimit => "a limit is reached; stats shows which",
-        Outcome::HealthCheck => "the upstream is dead, and other proxies are told so",
-        _ => "such a question is not answered",
+        Outcome::Loop => "the proxy received its own query: the upstream leads back to the proxy",
+        Outcome::OverLimit => "a limit was reached; `stats` shows which one",
+        Outcome::HealthCheck => "the upstream does not respond, and health checks of other proxies fail",
+        _ => "the proxy does not answer queries of this kind",
     }
 }
 
@@ -166,25 +166,24 @@ fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
     }
     match exchanges.last() {
         Some(exchange) if exchange.result == AttemptResult::Failure.name() => {
-            format!("{} says that it cannot answer (SERVFAIL, REFUSED or the like)", exchange.server)
+            format!("{} responded SERVFAIL, REFUSED or another error", exchange.server)
         }
         Some(exchange) if exchange.result == AttemptResult::NegativeIgnored.name() => {
             format!(
-                "the first upstream is silent, and {} does not know the name: it may know other names, so that says nothing",
+                "the upstream does not respond, and the answer of the backup server {} that the name does not exist is ignored",
                 exchange.server
             )
         }
         Some(exchange) => {
             format!(
-                "no upstream answered in time, {} the last of {} attempts",
-                exchange.server, exchange.attempts
+                "no server answered in time; the last of {} attempts was at {}",
+                exchange.attempts, exchange.server
             )
         }
         None if explained.standing.as_ref().is_some_and(|standing| standing.has_failed_lately) => {
-            "it failed less than 2 s ago, and nothing has answered since; it is not asked again yet"
-                .to_owned()
+            "an upstream query failed less than 2 s ago; the failure is cached for 2 s".to_owned()
         }
-        None => "the answer that was waited for did not come".to_owned(),
+        None => "the exchange ended without an answer".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The program as people meet it: the text of `--help`, and what the man page and the completions are made of.
+//! The data of `--help`, of the man page and of the completions.
 
 use podlocal_settings::program::{Kind, Program, Row, Section};
 use podlocal_settings::table::{
@@ -8,7 +8,7 @@ use podlocal_settings::table::{
 
 use super::commands::{COMMANDS, FLAGS};
 
-/// What people who start it by hand, or look at a pod, need first.
+/// The settings in the short help.
 const USED_MOST: &[&Setting] =
     &[&LISTEN, &UPSTREAM, &SHARED_TIER, &CLUSTER_DOMAIN, &CACHE_SIZE, &ADMIN_PORT, &LOG_LEVEL, &QUERY_LOG];
 
@@ -21,7 +21,7 @@ pub fn about() -> Program {
         is_brief,
         rows,
     };
-    // Whoever needs them asks behind the command.
+    // The help of the command has them.
     let mut sections = Section::of_flags(FLAGS, false);
     sections.extend([
         section("Settings used most", true, USED_MOST.iter().copied().map(Row::of_setting).collect()),
@@ -33,20 +33,20 @@ pub fn about() -> Program {
         sentence: "a caching DNS proxy for one pod",
         description: vec![
             format!(
-                "Each setting is a flag, {}, or a variable, {}; a flag wins. Lists have commas between their \
-                 elements, or their flag is repeated. In a pod the webhook has set the variables: every command \
-                 finds the proxy by them, so `kubectl exec` needs no flags. Every setting has a default.",
+                "Each setting is a flag, {}, and a variable, {}; a flag wins. Separate the elements of a list with \
+                 commas, or repeat the flag. In a pod the webhook has set the variables, by which every command \
+                 finds the proxy, so `kubectl exec` needs no flags. Every setting has a default.",
                 CACHE_SIZE.flag(),
                 CACHE_SIZE.variable()
             ),
-            "Where a default says \"shared\", it is another one with --role shared.".to_owned(),
+            "A default with \"shared\" holds with --role shared.".to_owned(),
         ],
         commands: COMMANDS,
         sections,
-        exit_codes: &[(0, "done"), (64, "bad arguments or settings, all of them named")],
+        exit_codes: &[(0, "done"), (64, "invalid arguments or settings; all of them are listed")],
         see_also: &[
-            "podlocal-webhook(1), which puts it into pods",
-            "docs/settings.md: every setting with the reason for its default",
+            "podlocal-webhook(1), which injects it into pods",
+            "docs/settings.md: all settings, with the reasons for their defaults",
             "https://github.com/podlocal-dns/podlocal-dns",
         ],
     }

@@ -1,4 +1,4 @@
-//! The commands and their flags, as data: arguments are read, help, man page and completions written by them.
+//! The commands and their flags, as data for the parser, the help, the man page and the completions.
 
 use podlocal_settings::program::{Command, Example, Flag, SERVE_EXIT_CODES};
 
@@ -19,14 +19,14 @@ const STATS: &str = "stats";
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "serve",
-        sentence: "be the proxy; what the program does when no command is given",
+        sentence: "run the proxy (default)",
         examples: &[
             Example {
-                purpose: "By hand, in front of a DNS server; then: dig @127.0.0.1 -p 5380 example.com",
+                purpose: "By hand, before a DNS server; then: dig @127.0.0.1 -p 5380 example.com",
                 line: "podlocal-sidecar --listen 127.0.0.1:5380 --upstream 10.96.0.10",
             },
             Example {
-                purpose: "One cache for the proxies of many pods",
+                purpose: "A shared tier: one cache for the sidecars of many pods",
                 line: "podlocal-sidecar serve --role shared --upstream 10.96.0.10",
             },
         ],
@@ -35,27 +35,29 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "supervise",
-        sentence: "be the proxy in a child process, and start that again when it crashes",
+        sentence: "run the proxy in a child process, and restart it after a crash",
         description: &[
-            "It is what runs in a pod. A proxy that crashes is started again within milliseconds, five times in a \
-             minute; then the program ends, and the kubelet starts the container again, later each time. It takes the \
-             same flags and variables as serve.",
+            "The container of a pod runs this command. After a crash the proxy is restarted within milliseconds, up to \
+             five times in a minute. Then the program exits, and the kubelet restarts the container with its back-off. \
+             The flags and variables are those of serve.",
         ],
         exit_codes: SERVE_EXIT_CODES,
         ..Command::EMPTY
     },
     Command {
         name: "await",
-        sentence: "wait until the proxy is ready, at most ready-timeout",
-        description: &["It is the start gate of a pod: a DNS outage must not keep a pod from starting."],
-        exit_codes: &[(0, "always, a pod starts without the proxy, too")],
+        sentence: "wait until the proxy is ready, for ready-timeout at most",
+        description: &[
+            "It holds the other containers of a pod back at startup. It always succeeds: a DNS outage must not prevent a pod from starting.",
+        ],
+        exit_codes: &[(0, "always: the pod starts even if the proxy is not ready")],
         ..Command::EMPTY
     },
     Command {
         name: "health",
-        sentence: "exit 0 when the proxy is ready, 1 when not",
+        sentence: "tell whether the proxy is ready",
         examples: &[Example {
-            purpose: "Whether the proxy of a pod is ready, and what is missing when it is not",
+            purpose: "Whether the sidecar of a pod is ready, and why not",
             line: "kubectl exec POD -c podlocal-dns -- /podlocal-sidecar health",
         }],
         exit_codes: &[(0, "the proxy is ready"), (1, "the proxy is not ready")],
@@ -65,79 +67,68 @@ pub const COMMANDS: &[Command] = &[
         name: LOOKUP,
         arguments: "NAME [TYPE]",
         most_arguments: 2,
-        sentence: "show how a name is resolved in this pod, and who answers",
+        sentence: "show how a name is resolved in this pod, and where the answer comes from",
         description: &[
-            "The running proxy, which admin-port tells, is asked what a C library would ask: without TYPE for A and \
-             AAAA, first or last as it is according to ndots, and below each domain of the search list, until one \
-             exists. The queries are real: they are counted, they fill the cache, and the upstream is asked where the \
-             cache does not know.",
+            "Sends the queries of a C library to the running proxy, which it finds by admin-port: the name as it stands, \
+             first or last according to ndots, and the name below each domain of the search list, until one exists. \
+             Without TYPE it queries A and AAAA. The queries are real: they are counted, they fill the cache, and the \
+             proxy sends them upstream if the cache has no answer.",
         ],
         examples: &[
             Example {
-                purpose: "In a pod: how a Service of its namespace is found",
+                purpose: "In a pod: how a Service of its namespace is resolved",
                 line: "kubectl exec POD -c podlocal-dns -- /podlocal-sidecar lookup db",
             },
             Example {
-                purpose: "Every step of a look-up, and how long each took",
+                purpose: "Every step of a lookup, with its time",
                 line: "podlocal-sidecar lookup api.example.com. --trace",
             },
             Example {
-                purpose: "One type, for a machine",
+                purpose: "One type, as JSON",
                 line: "podlocal-sidecar lookup _grpc._tcp.db.prod.svc.cluster.local SRV --json",
             },
         ],
         exit_codes: &[
             (0, "the name exists"),
-            (1, "the proxy cannot be asked"),
-            (2, "the name does not exist, or the answer failed"),
+            (1, "the proxy cannot be reached"),
+            (2, "the name does not exist, or the lookup failed"),
         ],
     },
     Command {
         name: STATS,
-        sentence: "show one page of what the proxy has done, and how it is",
-        description: &["It asks the running proxy, which admin-port tells."],
+        sentence: "show the counters and the state of the proxy on one page",
+        description: &["Queries the running proxy, which it finds by admin-port."],
         examples: &[
             Example {
-                purpose: "In a pod: what its proxy has done, and the most frequent names",
+                purpose: "In a pod: the counters of its sidecar, and the most frequent names",
                 line: "kubectl exec POD -c podlocal-dns -- /podlocal-sidecar stats --names",
             },
             Example {
-                purpose: "One line of JSON every two seconds",
+                purpose: "A line of JSON every two seconds",
                 line: "podlocal-sidecar stats --watch --json",
             },
         ],
-        exit_codes: &[(1, "the proxy cannot be asked")],
+        exit_codes: &[(1, "the proxy cannot be reached")],
         ..Command::EMPTY
     },
 ];
 
 /// Every flag that is not a setting.
 pub const FLAGS: &[Flag] = &[
-    Flag::new(
-        flag::JSON,
-        "",
-        &[LOOKUP, STATS],
-        "Print one JSON document; of `stats --watch` one for each line",
-    ),
-    Flag::new(
-        flag::TRACE,
-        "",
-        &[LOOKUP],
-        "Show every step with its time: what was looked at, whom the proxy asked",
-    ),
+    Flag::new(flag::JSON, "", &[LOOKUP, STATS], "Print a JSON document; with `stats --watch` one per line"),
+    Flag::new(flag::TRACE, "", &[LOOKUP], "Show every step with its time: cache, rules, attempts at servers"),
     Flag::new(
         flag::RESOLV_CONF,
         "FILE",
         &[LOOKUP],
-        "Take search list and ndots from this file [/etc/resolv.conf]",
+        "Read the search list and ndots from this file [/etc/resolv.conf]",
     ),
-    Flag::new(flag::WATCH, "", &[STATS], "Show it anew every two seconds, until interrupted"),
+    Flag::new(flag::WATCH, "", &[STATS], "Refresh the page every two seconds, until interrupted"),
     Flag::new(
         flag::NAMES,
         "",
         &[STATS],
-        "Show the most frequent names; they are counted from the first time on that somebody asks, until ten minutes \
-         after the last",
+        "Show the most frequent names; the proxy counts them from the first request until ten minutes after the last",
     ),
 ];
 

@@ -1,10 +1,10 @@
-//! A look-up as text. Pure.
+//! The document of `lookup` as text. Pure.
 
 use super::{Candidate, Document, End};
 use crate::paint::{Paint, Tone, counted, duration};
 use crate::report::{By, Exchange, Place, Report};
 
-/// The whole, with every step if `trace`.
+/// The whole page, with every step if `trace`.
 pub fn page(document: &Document, trace: bool, paint: Paint) -> String {
     let Document { name, types, search, ndots, from, notes, candidates, not_asked, .. } = document;
     let mut out = String::new();
@@ -32,7 +32,7 @@ pub fn page(document: &Document, trace: bool, paint: Paint) -> String {
     out
 }
 
-/// One question: what was answered and by whom; its records; its steps.
+/// One query: its answer and the source of the answer; the records; the steps.
 fn question(report: &Report, trace: bool, paint: Paint, out: &mut String) {
     let Report { kind, rcode, answers, more_answers, by, steps, .. } = report;
     let has_records = !answers.is_empty() || *more_answers > 0;
@@ -42,7 +42,7 @@ fn question(report: &Report, trace: bool, paint: Paint, out: &mut String) {
         ("NXDOMAIN", _) => ("NXDOMAIN", Tone::Doubtful),
         (rcode, _) => (rcode, Tone::Bad),
     };
-    out.push_str(&format!("   {kind:<6}{}{}\n", paint.put(tone, format!("{said:<10}")), who(by)));
+    out.push_str(&format!("   {kind:<6}{}{}\n", paint.put(tone, format!("{said:<10}")), source(by)));
     for answer in answers {
         let is_other = answer.kind != *kind;
         let data = if is_other { format!("{} {}", answer.kind, answer.data) } else { answer.data.clone() };
@@ -57,30 +57,31 @@ fn question(report: &Report, trace: bool, paint: Paint, out: &mut String) {
     }
 }
 
-/// Who answered, as a phrase.
-fn who(by: &By) -> String {
-    let behind = |is_coalesced: &bool| if *is_coalesced { "; it was under way already" } else { "" };
+/// The source of the answer, as a phrase.
+fn source(by: &By) -> String {
+    let behind =
+        |is_coalesced: &bool| if *is_coalesced { "; coalesced with another client's query" } else { "" };
     match by {
         By::Rule { rule, because } => format!("rule {rule}: {because}"),
         By::Cache { age_s, remaining_s, place } => {
             let of = match place {
                 Place::Question => "",
                 Place::EveryType => ", holds for every type",
-                Place::SearchList => ", what the search list made of it",
+                Place::SearchList => ", result of the search list",
             };
             format!("cache, {age_s} s old, good for {remaining_s} s{of}")
         }
         By::Expired { age_s, expired_for_s, because } => {
-            format!("expired answer, {age_s} s old, its life over {expired_for_s} s ago: {because}")
+            format!("expired answer, {age_s} s old, expired {expired_for_s} s ago: {because}")
         }
         By::Upstream(exchange) => upstream(exchange),
         By::SearchList { name, is_coalesced } => {
-            format!("search list, tried here: {name}{}", behind(is_coalesced))
+            format!("search list, tried by the sidecar: {name}{}", behind(is_coalesced))
         }
         By::ConcurrentQuery { is_coalesced } => {
-            format!("learnt meanwhile from another question{}", behind(is_coalesced))
+            format!("answer of another query that was in flight{}", behind(is_coalesced))
         }
-        By::None { because } => format!("nobody: {because}"),
+        By::None { because } => format!("no answer: {because}"),
     }
 }
 
@@ -92,15 +93,15 @@ fn upstream(exchange: &Exchange) -> String {
         None => "upstream".to_owned(),
     };
     format!(
-        "{whose} {server} by {}, {}, {}{}",
+        "{whose} {server} over {}, {}, {}{}",
         transport.to_uppercase(),
         counted((*attempts).into(), "attempt"),
         duration(*took_us),
-        if *is_coalesced { "; is_coalesced, it was under way already" } else { "" }
+        if *is_coalesced { "; coalesced with another client's query" } else { "" }
     )
 }
 
-/// What a program is told.
+/// The result that a program gets.
 fn end(document: &Document, paint: Paint) -> String {
     let Document { name, candidates, end, .. } = document;
     let questions: usize = candidates.iter().map(|candidate| candidate.questions.len()).sum();
@@ -111,7 +112,7 @@ fn end(document: &Document, paint: Paint) -> String {
     let cost = format!(
         "{}, {}, {}",
         counted(candidates.len() as u64, "candidate"),
-        counted(questions as u64, "question"),
+        if questions == 1 { "1 query".to_owned() } else { format!("{questions} queries") },
         duration(took)
     );
     let (said, tone) = match end {
@@ -119,8 +120,8 @@ fn end(document: &Document, paint: Paint) -> String {
             let found = candidates.last().map_or("", |candidate| candidate.name.as_str());
             (format!("found as {found}"), Tone::Good)
         }
-        End::NoData => ("exists, without such a record (EAI_NODATA)".to_owned(), Tone::Doubtful),
-        End::NoName => ("no such name (EAI_NONAME)".to_owned(), Tone::Bad),
+        End::NoData => ("exists, but has no record of this type (EAI_NODATA)".to_owned(), Tone::Doubtful),
+        End::NoName => ("does not exist (EAI_NONAME)".to_owned(), Tone::Bad),
         End::TryAgain => ("no answer for now (EAI_AGAIN)".to_owned(), Tone::Bad),
         End::Refused => ("the C library gives up (EAI_FAIL)".to_owned(), Tone::Bad),
     };

@@ -7,8 +7,8 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// A counter, registered by its full name. prometheus-client writes OpenMetrics, where a counter's `_total` is no part of
-/// the name that its help and type stand under; in the text format it is.
+/// A counter, registered by its full name. prometheus-client writes OpenMetrics, where a counter's `_total`
+/// is no part of the name that its help and type stand under; in the text format it is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Count(Counter);
 

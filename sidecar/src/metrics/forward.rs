@@ -1,5 +1,5 @@
-//! The metrics of the servers of forward zones. They are separate from those of cluster DNS, so that each says something about
-//! its own servers alone. Without a forward zone there are none of them.
+//! The metrics of the servers of forward zones. They are separate from those of cluster DNS, so that each
+//! says something about its own servers alone. Without a forward zone there are none of them.
 
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -9,8 +9,8 @@ use super::count::Count;
 use super::{ATTEMPT_SECONDS, AttemptResult, Metrics, ResponseCode, Transport};
 
 impl Metrics {
-    /// For each forward zone, handles that count everything about its servers under the name of the zone, and everything else
-    /// in the same metrics as `self`.
+    /// For each forward zone, handles that count everything about its servers under the name of the zone, and
+    /// everything else in the same metrics as `self`.
     pub fn of_zones(&self, zones: &[&str], registry: &mut Registry) -> Vec<Self> {
         if zones.is_empty() {
             return Vec::new();

@@ -1,88 +1,88 @@
-//! The labels, as closed enums: how things travel, end and begin.
+//! The values of the labels, as enums.
 
 use crate::wire::{Message, Rcode};
 
 pub use podlocal_dns::upstream::Transport;
 
-/// How a message from a client ended. Every one ends in exactly one of these.
+/// The outcome of a message from a client. Each message has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Answered from the cache.
     Hit,
     /// Answered by an exchange that it started.
     Miss,
-    /// Answered by an exchange that was under way.
+    /// Answered by an exchange that another query had started.
     Coalesced,
-    /// NXDOMAIN: no such name can exist in the cluster domain.
+    /// NXDOMAIN: the name cannot exist in the cluster domain.
     ImpossibleName,
-    /// NXDOMAIN, or SERVFAIL while the upstream is dead: another proxy wanted to know whether this one is alive.
+    /// The health check of another proxy: NXDOMAIN, or SERVFAIL while the upstream is dead.
     HealthCheck,
-    /// NXDOMAIN: the namespace or Service above the name does not exist.
+    /// NXDOMAIN (RFC 8020): the namespace or Service above the name does not exist.
     NxdomainCut,
     /// Answered with an expired answer, because the upstream fails or is slow.
     Stale,
-    /// SERVFAIL: the query was one of our own that came back.
+    /// SERVFAIL: an upstream query of this process came back to it.
     Loop,
-    /// SERVFAIL: no upstream gave an answer in time.
+    /// An error, usually SERVFAIL: no server gave an answer in time, or the task failed.
     UpstreamFailed,
     /// SERVFAIL: a limit was reached.
     OverLimit,
-    /// An empty answer with TC: a limit was reached that is meant for forged addresses, and a client that is really there comes
-    /// over TCP.
+    /// An empty answer with TC: a limit against forged addresses was reached, and a real client retries over
+    /// TCP.
     Truncated,
-    /// FORMERR, NOTIMP or BADVERS: not a query that we answer.
+    /// FORMERR, NOTIMP or BADVERS: malformed, or of a kind that the proxy does not answer.
     Invalid,
-    /// Nothing was sent: not a query.
+    /// No answer: the message is not a query.
     NotAQuery,
-    /// Nothing was sent: who asks is not to be answered.
+    /// No answer: the source is not in the setting `allowed-sources`.
     SourceNotAllowed,
-    /// Nothing was sent: a limit was reached, and who asks has been told so often enough.
+    /// No answer: a limit was reached, and the source has been answered SERVFAIL often enough.
     RateLimited,
 }
 
-/// What the proxy does of its own accord.
+/// A search or a query that no client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackgroundQuery {
-    /// The search list was tried for a name that the C library did not expand.
+    /// The search list was tried for a name that the C library does not expand.
     SearchCompletion,
-    /// A namespace or Service was asked about, to decide for the names below it.
+    /// A query for a namespace or Service, to decide for the names below it.
     ParentProbe,
-    /// A patient name was asked about again.
+    /// Another query for a name of `wait-for-names`.
     Wait,
-    /// An answer was asked for anew before or after its end.
+    /// A query that renews a cached answer, before or after its expiry.
     Refresh,
-    /// A prefetched name was looked up.
+    /// A lookup of a name of `prefetch-names`.
     Prefetch,
 }
 
-/// What is bounded, and was full. The bounds are settings, or stand in [`crate::limits`].
+/// A limit that was reached. The limits are settings, or constants of [`crate::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Questions under way to the upstream.
+    /// Upstream queries in flight.
     InFlight,
-    /// Questions under way about one name, of other types than addresses.
+    /// Upstream queries in flight for one name, without address types.
     TypesPerName,
-    /// Queries that wait for the same question.
+    /// Queries of clients that wait for the same upstream query.
     WaitersPerQuery,
-    /// Queries that wait.
+    /// Queries of clients that wait.
     Waiters,
     /// TCP connections of clients.
     TcpConnections,
     /// TCP connections of one address.
     TcpConnectionsPerSource,
-    /// A TCP connection of an address that is not answered.
+    /// A TCP connection from a source that is not in `allowed-sources`.
     Sources,
     /// Queries of one address that wait.
     MissesPerSource,
-    /// Queries of one address, a second, that are not in the cache.
+    /// Queries per second of one address that are not in the cache.
     MissRatePerSource,
-    /// Queries of all addresses that are new, a second, that start an exchange.
+    /// Exchanges per second that all new addresses together start.
     NewSources,
-    /// Answers to one address, a second, that are much longer than their questions.
+    /// Answers per second to one address that are much larger than their queries.
     LargeAnswersPerSource,
     /// The memory of all TCP connections.
     TcpMemory,
-    /// [`crate::limits::TCP_IDLE`]: a silent, slow or half-sent connection was cut off.
+    /// [`crate::limits::TCP_IDLE`]: an idle or slow connection was closed.
     TcpIdle,
     /// [`crate::limits::ADMIN_CONNECTIONS`].
     AdminConnections,
@@ -143,79 +143,79 @@ impl Limit {
     }
 }
 
-/// How one exchange with an upstream ended.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptResult {
-    /// A response that answers the question, NXDOMAIN included.
+    /// A response that answers the query, NXDOMAIN included.
     Answer,
-    /// A response that says that the server cannot answer: SERVFAIL, REFUSED and the like.
+    /// A response with another RCODE: SERVFAIL, REFUSED and so on.
     Failure,
-    /// A backup server does not know a name that the other servers may know.
+    /// A negative answer of a backup server, which is ignored: other servers may know the name.
     NegativeIgnored,
-    /// A response that was cut short.
+    /// A response with TC over UDP.
     Truncated,
     /// No response in time.
     Timeout,
-    /// The operating system refused, or said that nobody listens there, or the server closed the connection.
+    /// An error of the operating system, a closed port, or a closed connection.
     Unreachable,
-    /// Another attempt brought the answer first.
+    /// Another attempt got the answer first.
     Superseded,
 }
 
-/// Whom a response came from.
+/// The origin of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     /// A server of the shared tier.
     SharedTier,
-    /// Another one: the cluster's DNS, mostly.
+    /// A server of the upstream, usually cluster DNS.
     Upstream,
 }
 
-/// What a response says (RFC 1035 section 4.1.1).
+/// The RCODE of a response (RFC 1035 section 4.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseCode {
     /// NOERROR, with an answer or without.
     NoError,
     /// NXDOMAIN.
     NxDomain,
-    /// SERVFAIL: the server cannot tell, because its own upstream fails, say.
+    /// SERVFAIL: for example, the upstream of the server fails.
     ServFail,
-    /// REFUSED: CoreDNS says it when it is overloaded, too.
+    /// REFUSED: CoreDNS also sends it when it is overloaded.
     Refused,
-    /// Any other, and what is no DNS message.
+    /// Any other RCODE, or bytes that are not a DNS message.
     Other,
 }
 
-/// Why an exchange left a server of the shared tier for the next one.
+/// The reason for which an exchange fell back from a server of the shared tier to the next server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FallbackReason {
-    /// Nobody listened there, or the connection was closed.
+    /// A closed port or a closed connection.
     Unreachable,
-    /// It said that it cannot answer.
+    /// A response with SERVFAIL, REFUSED and so on.
     Failure,
-    /// It was silent, and not found alive.
+    /// No response, and no answer to the health check.
     Timeout,
 }
 
-/// Where the TCP connection of an exchange came from.
+/// The origin of the TCP connection of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// It was made for this exchange.
+    /// It was opened for this attempt.
     Opened,
-    /// An earlier exchange had left it.
+    /// It was idle after an earlier attempt.
     Reused,
 }
 
-/// Why a reply from the address of an upstream answers no question of ours.
+/// The mismatch of a reply that comes from the address of a server and matches no query in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwanted {
-    /// It is no response, or its answer section is not whole or too much work to read.
+    /// Not a response, or its answer section is incomplete or too costly to read.
     Malformed,
-    /// Another id.
+    /// The ID.
     Id,
-    /// Our id, and another question.
+    /// The question; the ID matches.
     Question,
-    /// Our id and question, in another case than we asked, from a server that keeps it.
+    /// The letter case of the name; the server usually keeps it (0x20).
     Case,
 }
 
@@ -252,7 +252,7 @@ impl Outcome {
         Self::RateLimited,
     ];
 
-    /// The label, and the word in logs.
+    /// The value of the label, also used in logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -286,7 +286,7 @@ impl AttemptResult {
         Self::Superseded,
     ];
 
-    /// The label, and the word in a look-up's report.
+    /// The value of the label, also used by `lookup`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
@@ -316,7 +316,7 @@ impl ResponseCode {
     pub(super) const ALL: [Self; Self::COUNT] =
         [Self::NoError, Self::NxDomain, Self::ServFail, Self::Refused, Self::Other];
 
-    /// What those bytes say.
+    /// The RCODE of a message in wire format.
     pub fn of(response: &[u8]) -> Self {
         match Message::new(response).map(Message::rcode) {
             Some(Rcode::NO_ERROR) => Self::NoError,

@@ -1,5 +1,5 @@
-//! Metrics of this process and its sockets, read from the kernel at each scrape. They have the prefix of the sidecar, because
-//! a pod has other processes, too: `process_open_fds` without it could be the application's.
+//! Metrics of this process and its sockets, read from the kernel at each scrape. They have the prefix of the
+//! sidecar, because a pod has other processes, too: `process_open_fds` without it could be the application's.
 
 use std::fmt;
 use std::fs;
@@ -24,8 +24,8 @@ pub struct Process {
     dropped: Mutex<Option<(Instant, u64)>>,
 }
 
-/// The shortest time between two reads of the dropped datagrams. Every socket is a line of that file: with thousands of queries
-/// in flight, reading it takes as long as a thousand answers.
+/// The shortest time between two reads of the dropped datagrams. Every socket is a line of that file: with
+/// thousands of queries in flight, reading it takes as long as a thousand answers.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Process {
@@ -94,8 +94,9 @@ fn resident(status: &str) -> u64 {
     kibibytes.map_or(0, |kibibytes| kibibytes * 1024)
 }
 
-/// The drops of the sockets on these ports, from `/proc/PID/net/udp` (proc_pid_net(5)): the local address is the second
-/// column, `ADDRESS:PORT` in hexadecimal, and the drops are the last one. Connected sockets do not serve clients.
+/// The drops of the sockets on these ports, from `/proc/PID/net/udp` (proc_pid_net(5)): the local address is
+/// the second column, `ADDRESS:PORT` in hexadecimal, and the drops are the last one. Connected sockets do not
+/// serve clients.
 fn dropped(table: &str, ports: &[u16]) -> u64 {
     let of_line = |line: &str| {
         let mut columns = line.split_whitespace().skip(1);

@@ -52,7 +52,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn sums_are_what_was_counted_and_exchanges_are_those_of_both_transports() {
+    fn sums_add_the_attempts_of_both_transports() {
         let (metrics, _) = Metrics::new();
         metrics.outcome(Outcome::Stale);
         for transport in Transport::ALL {
@@ -60,6 +60,6 @@ mod tests {
         }
         let sums = metrics.sums();
         assert!(sums.outcomes.contains(&("stale", 1)) && sums.outcomes.contains(&("hit", 0)));
-        assert!(sums.attempts.contains(&("silent", 2)), "{sums:?}");
+        assert!(sums.attempts.contains(&("timeout", 2)), "{sums:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! JSON -> the documents, by hand: what serde derives for it weighs 130 KiB, and every pod would pay for that.
+//! JSON -> the documents, by hand: what serde derives for it weighs 130 KiB, and every pod would pay for
+//! that.
 
 use serde_json::Value;
 

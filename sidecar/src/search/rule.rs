@@ -23,14 +23,14 @@ impl Rule {
     /// What it says of a name, as one sentence without its end.
     pub fn because(self) -> &'static str {
         match self {
-            Self::R1 => "in the cluster domain a name ends in svc or pod",
-            Self::R2 => "no name has four labels or more left of its namespace",
+            Self::R1 => "every name in the cluster domain is below svc or pod",
+            Self::R2 => "no name has four or more labels before its namespace",
             Self::R3 => {
-                "three labels left of the namespace are a port's name, with tcp, udp or sctp in the middle"
+                "three labels before the namespace are the name of a port, with tcp, udp or sctp in the middle"
             }
             Self::R4 => "the Service above the name does not exist",
             Self::R5 => "the namespace above the name does not exist",
-            Self::Probe => "the name is what proxies probe each other with",
+            Self::Probe => "the name is that of a health check between proxies",
         }
     }
 }
@@ -80,9 +80,10 @@ impl Search {
                 format!("rules R4 and R5: exists only if {} {do_they}", above.join(" and "))
             }
             Verdict::Complete => {
-                "search: the client no longer expands it first, so the search list is tried here".to_owned()
+                "search: the client does not expand the name first, so the sidecar tries the search list"
+                    .to_owned()
             }
-            Verdict::Ask => "no rule decides: it is asked as it is".to_owned(),
+            Verdict::Ask => "no rule applies: the name is queried as it stands".to_owned(),
         }
     }
 }

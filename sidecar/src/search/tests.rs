@@ -5,10 +5,10 @@ const TYPE_SRV: u16 = 33;
 const TYPE_TXT: u16 = 16;
 const TYPE_PTR: u16 = 12;
 
-fn settings(assist: LocalNxdomain) -> Settings {
+fn settings(local_nxdomain: LocalNxdomain) -> Settings {
     let mut settings = Settings::defaults();
     settings.namespace = Some("web".to_owned());
-    settings.local_nxdomain = assist;
+    settings.local_nxdomain = local_nxdomain;
     settings
 }
 
@@ -201,7 +201,7 @@ fn candidates(search: &Search, name: &str) -> Vec<String> {
 #[test]
 fn a_candidate_that_cannot_exist_is_left_out_and_others_are_asked_for_with_one_question() {
     let [full, impossible, off] = [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off]
-        .map(|assist| Search::new(&settings(assist)));
+        .map(|local_nxdomain| Search::new(&settings(local_nxdomain)));
     let table: &[(&str, &[&str])] = &[
         ("api.example.com", &["api.example.com.svc if com.svc"]),
         ("redis-0.redis.dev", &["redis-0.redis.dev.svc if dev.svc"]),
@@ -271,8 +271,8 @@ fn one_nxdomain_holds_for_all_types_and_where_the_cluster_answers_for_addresses_
 
 #[test]
 fn a_probe_of_another_proxy_is_answered_here_whatever_its_type_and_the_assist() {
-    for assist in [LocalNxdomain::Full, LocalNxdomain::Off] {
-        let search = Search::new(&settings(assist));
+    for local_nxdomain in [LocalNxdomain::Full, LocalNxdomain::Off] {
+        let search = Search::new(&settings(local_nxdomain));
         for kind in [TYPE_TXT, TYPE_A] {
             assert_eq!(verdict(&search, "0123.podlocal-dns-probe.cluster.local", kind), "probe");
         }

@@ -1,4 +1,5 @@
-//! The document of `stats` as text. Pure. Bars are plain ASCII, because people read the page in logs and chats, too.
+//! The document of `stats` as text. Pure. Bars are plain ASCII, because people read the page in logs and
+//! chats, too.
 
 use crate::paint::{Paint, Tone, counted, duration};
 use crate::report::figures::{Counts, Figures, ForwardZone, Names, Server, Upstream};

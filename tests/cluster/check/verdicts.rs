@@ -46,7 +46,7 @@ const PODS: [(&str, Option<&str>, Change); 16] = [
     ("opted-out", Some("opted_out"), |pod| {
         pod["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
     }),
-    ("windows", Some("windows"), |pod| {
+    ("windows", Some("windows_pod"), |pod| {
         pod["spec"]["nodeSelector"] = json!({ "kubernetes.io/os": "windows" });
     }),
     ("name-taken", Some("container_name_taken"), |pod| {
@@ -64,7 +64,7 @@ const PODS: [(&str, Option<&str>, Change); 16] = [
     ("admin-port", Some("admin_port_taken"), |pod| {
         pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 9353 }]);
     }),
-    ("sysctl", Some("unprivileged_port_start"), |pod| {
+    ("sysctl", Some("privileged_port_sysctl"), |pod| {
         pod["spec"]["securityContext"]["sysctls"] = json!([{ "name": PORT_SYSCTL, "value": "1024" }]);
     }),
     ("many-domains", Some("too_many_search_domains"), |pod| {
@@ -117,7 +117,7 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
     let unlabelled = report(&["--namespace", &before.name]).await?;
     assert_eq!(verdict_of(&unlabelled, "Pod", "plain"), json!(["not", "not_opted_in"]));
     let system = report(&["--namespace", "kube-system", "--as-if-enabled"]).await?;
-    assert_eq!(system["workloads"][0]["reason"]["label"], "namespace_left_out", "{system}");
+    assert_eq!(system["workloads"][0]["reason"]["label"], "namespace_excluded", "{system}");
 
     // For people: the row of the table, what each reason means, and that something is not as it was asked for.
     let page = run(&["check", "--namespace", &after.name, "--strict"]).await?;

@@ -92,7 +92,7 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
     .await?;
 
     let created = namespace.apply(pod).await?;
-    let mistake = "annotation podlocal-dns.io/ndots: \"many\": expected a whole number";
+    let mistake = "annotation podlocal-dns.io/ndots: invalid value \"many\": expected a whole number";
     assert_eq!(created.warnings, [format!("podlocal-dns: ignored {mistake}")]);
     let status = &created.object["metadata"]["annotations"][STATUS_ANNOTATION];
     assert_eq!(*status, format!("injected; ignored: {mistake}"));

@@ -1,5 +1,6 @@
 //! Which metrics and labels a PromQL expression names
-//! (<https://prometheus.io/docs/prometheus/latest/querying/basics/>). That it is well-formed is promtool's to say.
+//! (<https://prometheus.io/docs/prometheus/latest/querying/basics/>). That it is well-formed is promtool's to
+//! say.
 
 use std::collections::BTreeSet;
 
@@ -87,8 +88,9 @@ fn matcher(text: &str) -> Option<Matcher> {
     Some(Matcher { label: label.trim().to_owned(), values: value.split('|').map(str::to_owned).collect() })
 }
 
-/// What is wrong with an expression, for metrics that are so: a metric, a label or a value of a label that does not exist.
-/// A variable (`$namespace`) is any value, and so is a regular expression beyond alternatives.
+/// What is wrong with an expression, for metrics that are so: a metric, a label or a value of a label that
+/// does not exist. A variable (`$namespace`) is any value, and so is a regular expression beyond
+/// alternatives.
 pub fn mistakes(expression: &str, families: &Families) -> Vec<String> {
     let names = names(expression);
     let mut mistakes = Vec::new();
@@ -125,7 +127,8 @@ fn wrong(Matcher { label, values }: &Matcher, family: &Family, metric: &str) -> 
     Some(format!("{label} of {metric} is never {unknown:?}"))
 }
 
-/// The labels that the text shows, of those that Prometheus or Grafana puts there: `{{ $labels.pod }}`, `{{pod}}`.
+/// The labels that the text shows, of those that Prometheus or Grafana puts there: `{{ $labels.pod }}`,
+/// `{{pod}}`.
 pub fn shown(text: &str) -> Vec<&str> {
     let inside = text.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim()));
     let label = inside.map(|inside| inside.strip_prefix("$labels.").unwrap_or(inside));

@@ -174,7 +174,8 @@ fn alerts() -> Value {
     })
 }
 
-/// Which Prometheus, which namespaces, which workloads. All matches pods that no label tells the workload of, too.
+/// Which Prometheus, which namespaces, which workloads. All matches pods that no label tells the workload of,
+/// too.
 fn variables() -> Value {
     let query = |label: &str, of: &str| {
         let query = format!("label_values({of}, {label})");

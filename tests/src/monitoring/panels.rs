@@ -1,4 +1,5 @@
-//! The dashboard as a table: what an operator asks in an outage, row by row, and the expressions that answer it.
+//! The dashboard as a table: what an operator asks in an outage, row by row, and the expressions that answer
+//! it.
 
 mod dns;
 mod forward;
@@ -7,7 +8,7 @@ mod webhook;
 
 /// The rows, from the first question to the last.
 pub const ROWS: [Row; 7] = [
-    dns::LOOK_UPS,
+    dns::QUERIES,
     dns::CLUSTER_DNS,
     forward::FORWARD_ZONES,
     proxy::SAVED,
@@ -43,7 +44,8 @@ pub struct Panel {
     pub lines: &'static [Line],
 }
 
-/// One expression, of which every series is a line. In it `S` stands for [`CHOSEN`], and `R` for a range that fits.
+/// One expression, of which every series is a line. In it `S` stands for [`CHOSEN`], and `R` for a range that
+/// fits.
 #[derive(Debug)]
 pub struct Line {
     /// PromQL.

@@ -20,7 +20,7 @@ pub fn written(document: &str, families: &Families) -> Option<String> {
 
 /// A row for each family.
 fn table(families: &Families) -> String {
-    let mut text = "| metric | type | labels | what |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
     for (name, family) in families {
         text += &format!("| `{name}` | {} | {} | {} |\n", family.kind, labels(family), family.help);
     }

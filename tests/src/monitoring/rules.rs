@@ -1,4 +1,5 @@
-//! The alerts of the manifests, and every expression of ours as a file of rules, which promtool reads and Prometheus loads.
+//! The alerts of the manifests, and every expression of ours as a file of rules, which promtool reads and
+//! Prometheus loads.
 
 use std::fs;
 

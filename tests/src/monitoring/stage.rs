@@ -1,5 +1,6 @@
-//! Real programs with something to watch: sidecars of three workloads, one with a forward zone, a shared tier, the webhook, load
-//! on all of them, and an outage; and a real Prometheus that scrapes them by the relabelings of the PodMonitor.
+//! Real programs with something to watch: sidecars of three workloads, one with a forward zone, a shared
+//! tier, the webhook, load on all of them, and an outage; and a real Prometheus that scrapes them by the
+//! relabelings of the PodMonitor.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -73,8 +74,8 @@ const FEW_FLIGHTS: [&str; 2] = ["--max-in-flight", "20"];
 /// How far a rate looks back: so that four scrapes are in it, as Grafana has it.
 const RANGE: &str = "4s";
 
-/// Runs all of it for that long, then asks Prometheus for every panel of the dashboard. Returns the titles of those that have
-/// nothing to show.
+/// Runs all of it for that long, then asks Prometheus for every panel of the dashboard. Returns the titles of
+/// those that have nothing to show.
 pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTreeSet<String>, Failure> {
     let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
     let upstream = Upstream::start(1).await?;
@@ -168,7 +169,8 @@ pub async fn webhook(program: &Path, folder: &Path) -> Result<Webhook, Failure> 
     Webhook::start_at(program, ([127, 0, 0, 1], 0).into(), &names, None, folder).await
 }
 
-/// A name every 40 ms: mostly one of a few, some that cannot exist or do not, and now and then one that is new.
+/// A name every 40 ms: mostly one of a few, some that cannot exist or do not, and now and then one that is
+/// new.
 async fn look_up(dns: std::net::SocketAddr, client: usize, cold: Arc<AtomicU64>) {
     let mut beat = interval(Duration::from_millis(40));
     // Who had to wait does not make up for it.

@@ -45,13 +45,13 @@ fn what_cannot_be_read_is_allowed_with_a_warning_and_its_uid_where_it_has_one() 
     update["request"]["operation"] = json!("UPDATE");
     let odd = review_of(&json!({"metadata": [], "spec": {"containers": []}})).to_string();
     for (body, uid, reason) in [
-        ("{".to_owned(), "", Reason::NotJson),
-        (String::new(), "", Reason::NotJson),
-        ("[1]".to_owned(), "", Reason::NotAReview),
-        (no_kind, "u-2", Reason::NotAReview),
-        (service.to_string(), "u-1", Reason::NotAPodRequest),
-        (update.to_string(), "u-1", Reason::NotAPodRequest),
-        (odd, "u-1", Reason::NotEditable),
+        ("{".to_owned(), "", Reason::InvalidJson),
+        (String::new(), "", Reason::InvalidJson),
+        ("[1]".to_owned(), "", Reason::InvalidReview),
+        (no_kind, "u-2", Reason::InvalidReview),
+        (service.to_string(), "u-1", Reason::UnexpectedRequest),
+        (update.to_string(), "u-1", Reason::UnexpectedRequest),
+        (odd, "u-1", Reason::PatchFailed),
     ] {
         let (response, verdict) = answer(body.as_bytes());
         assert_eq!((&response["uid"], verdict), (&json!(uid), Verdict::Failed(reason)), "{body}");
@@ -114,7 +114,7 @@ fn a_skip_has_no_patch_and_says_why_unless_it_was_asked_for() {
     let spec = json!({"containers": [], "hostNetwork": true});
     let (response, _) = answer(review_of(&json!({"metadata": {}, "spec": spec})).to_string().as_bytes());
     assert!(response.get("patch").is_none() && response.get("patchType").is_none());
-    assert!(response["warnings"][0].as_str().expect("a text").contains("node's network"));
+    assert!(response["warnings"][0].as_str().expect("a text").contains("network of the node"));
 
     let labels = json!({"podlocal-dns.io/inject": "disabled"});
     let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": []}});

@@ -73,7 +73,7 @@ pub enum Reason {
     /// Nobody has asked for it.
     NotOptedIn,
     /// The webhook's configuration leaves its namespace out.
-    NamespaceLeftOut,
+    NamespaceExcluded,
     /// The webhook leaves it alone.
     Skipped(Skip),
     /// It has a shape that no pod has; the webhook allows it as it is.
@@ -126,7 +126,7 @@ fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Op
         Selection::Sent => {}
         Selection::NotOptedIn => return Verdict::Not(Reason::NotOptedIn),
         Selection::OptedOut => return Verdict::Not(Reason::Skipped(Skip::OptedOut)),
-        Selection::NamespaceLeftOut => return Verdict::Not(Reason::NamespaceLeftOut),
+        Selection::NamespaceExcluded => return Verdict::Not(Reason::NamespaceExcluded),
     }
     match outcome {
         Some(Outcome::Skipped(skip)) => Verdict::Not(Reason::Skipped(skip)),

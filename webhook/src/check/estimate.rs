@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn with_the_proxy_only_what_may_exist_is_asked() {
         use LocalNxdomain::{Full, Impossible, Off};
-        for (domains, ndots, assist, expected) in [
+        for (domains, ndots, local_nxdomain, expected) in [
             (&USUAL[..], 2, Full, 3),
             (&USUAL, 2, Impossible, 3),
             (&USUAL, 2, Off, 5),
@@ -144,13 +144,9 @@ mod tests {
             (&["corp.example"], 5, Full, 4),
             (&["notcluster.local"], 5, Full, 4),
         ] {
-            let settings = Settings {
-                ndots,
-                search: Some(search(domains)),
-                local_nxdomain: assist,
-                ..Settings::defaults()
-            };
-            assert_eq!(proxied(&settings), expected, "{domains:?} ndots:{ndots} {assist:?}");
+            let settings =
+                Settings { ndots, search: Some(search(domains)), local_nxdomain, ..Settings::defaults() };
+            assert_eq!(proxied(&settings), expected, "{domains:?} ndots:{ndots} {local_nxdomain:?}");
         }
     }
 }

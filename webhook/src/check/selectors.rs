@@ -44,7 +44,7 @@ pub enum Selection {
     /// The pod is opted out.
     OptedOut,
     /// Its namespace is left out, whatever its labels say.
-    NamespaceLeftOut,
+    NamespaceExcluded,
 }
 
 impl Selectors {
@@ -100,7 +100,7 @@ impl Selectors {
             labels
         };
         if !self.selects(&opted_in(&of_namespace), &opted_in(of_pod)) {
-            return Selection::NamespaceLeftOut;
+            return Selection::NamespaceExcluded;
         }
         if is_opted_out { Selection::OptedOut } else { Selection::NotOptedIn }
     }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn our_own_configuration_sends_what_is_opted_in() {
-        use Selection::{NamespaceLeftOut, NotOptedIn, OptedOut, Sent};
+        use Selection::{NamespaceExcluded, NotOptedIn, OptedOut, Sent};
         let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
         let selectors = Selectors::installed();
         for (namespace, of_namespace, of_pod, expected) in [
@@ -138,9 +138,9 @@ mod tests {
             ("web", Some("true"), None, NotOptedIn),
             ("web", None, disabled, OptedOut),
             ("web", disabled, enabled, Sent),
-            ("kube-system", enabled, enabled, NamespaceLeftOut),
-            ("kube-system", None, None, NamespaceLeftOut),
-            ("podlocal-dns", enabled, None, NamespaceLeftOut),
+            ("kube-system", enabled, enabled, NamespaceExcluded),
+            ("kube-system", None, None, NamespaceExcluded),
+            ("podlocal-dns", enabled, None, NamespaceExcluded),
         ] {
             let found = selectors.selection(namespace, &label(of_namespace), &label(of_pod));
             assert_eq!(found, expected, "{namespace} {of_namespace:?} {of_pod:?}");

@@ -117,42 +117,47 @@ mod tests {
         for (metadata, replicas, of_pod, expected) in [
             (&fine, &one, &fine, ""),
             (&fine, &Value::Null, &Value::Null, ""),
-            (&json!({"name": 3}), &one, &fine, "metadata.name: \"3\": expected a string: '3', with quotes"),
+            (
+                &json!({"name": 3}),
+                &one,
+                &fine,
+                "metadata.name: invalid value \"3\": expected a string: '3', with quotes",
+            ),
             (
                 &json!("x"),
                 &one,
                 &fine,
-                "metadata: \"x\": expected an object with name, labels and annotations",
+                "metadata: invalid value \"x\": expected an object with name, labels and annotations",
             ),
             (
                 &json!({"labels": ["a"]}),
                 &one,
                 &fine,
-                "metadata.labels: \"[\\\"a\\\"]\": expected an object of strings",
+                "metadata.labels: invalid value \"[\\\"a\\\"]\": expected an object of strings",
             ),
             (
                 &fine,
                 &one,
                 &json!({"annotations": {"x.io/y": true}}),
-                "spec.template.metadata.annotations x.io/y: \"true\": expected a string: 'true', with quotes",
+                "spec.template.metadata.annotations x.io/y: invalid value \"true\": expected a string: 'true', with quotes",
             ),
             (
                 &fine,
                 &json!(-1),
                 &fine,
-                "spec.replicas: \"-1\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"-1\": expected a whole number, 0 or more; counted as 1",
             ),
             (
                 &fine,
                 &json!("3"),
                 &fine,
-                "spec.replicas: \"3\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"3\": expected a whole number, 0 or more; counted as 1",
             ),
             (
                 &fine,
                 &json!(1.5),
                 &fine,
-                "spec.replicas: \"1.5\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"1.5\": expected a whole number, 0 or more; counted as 1",
             ),
         ] {
             let found: Vec<_> =

@@ -52,16 +52,16 @@ fn every_mistake_is_in_one_message() {
         "b",
         "--cluster-dns",
     ];
-    let message = parsed(&arguments, "ndots: many\nzone: a.b\n").expect_err("mistakes").to_string();
+    let message = parsed(&arguments, "ndots: many\ncluster-domain: a.b\n").expect_err("mistakes").to_string();
     for part in [
-        "--listen: \"here\": expected an address",
+        "--listen: invalid value \"here\": expected an address",
         "--lisen: there is no such flag; did you mean --listen?",
         "--tls-cert and --tls-key",
         "--namespace: not a flag of this command: inject or check takes it",
         "unexpected argument \"extra\"",
-        "s.yaml: ndots: \"many\": expected a whole number",
-        "s.yaml: zone: \"a.b\": expected the name of a setting",
-        "--cluster-domain: \"a_b\": expected a domain name",
+        "s.yaml: ndots: invalid value \"many\": expected a whole number",
+        "s.yaml: cluster-domain: expected the name of a setting",
+        "--cluster-domain: invalid value \"a_b\": expected a domain name",
         "--ca-out: \"b\": expected only once",
         "--cluster-dns: missing argument",
     ] {
@@ -73,8 +73,7 @@ fn every_mistake_is_in_one_message() {
 #[test]
 fn a_command_that_there_is_not_is_named_with_those_that_there_are() {
     let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
-    let expected =
-        "the command: \"chekc\": expected serve, cert-controller, inject or check; did you mean check?";
+    let expected = "the command: invalid value \"chekc\": expected serve, cert-controller, inject or check; did you mean check?";
     assert!(message.contains(expected), "{message}");
 }
 
@@ -114,8 +113,8 @@ fn check_takes_documents_or_a_cluster_and_switches_take_no_value() {
     let message = message.expect_err("mistakes").to_string();
     for part in [
         "--context: not with --file",
-        "--json: \"yes\": expected no value",
-        "--names: \"0\": expected a whole number, 1 to 1000",
+        "--json: invalid value \"yes\": expected no value",
+        "--names: invalid value \"0\": expected a whole number, 1 to 1000",
         "--output: not a flag of this command: inject takes it",
     ] {
         assert!(message.contains(part), "{part} is not in {message}");

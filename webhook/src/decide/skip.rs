@@ -1,113 +1,115 @@
-//! The reasons why a pod stays as it is.
+//! The reasons for which a pod is not injected.
 
 use crate::dns::Unfit;
 
-/// Why a pod stays as it is.
+/// Why a pod is not injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "`sentence` says what each means")]
 pub enum Skip {
-    NotAPod,
+    NoContainers,
     OptedOut,
     MirrorPod,
-    Windows,
+    WindowsPod,
     HostNetwork,
-    OldKubernetes,
+    KubernetesTooOld,
     AlreadyInjected,
-    NameTaken,
+    ContainerNameTaken,
     DnsPolicyDefault,
     DnsPolicyNone,
     DnsPolicyUnknown,
     DnsPortTaken,
     AdminPortTaken,
-    PortSysctl,
-    NoClusterDns,
-    NoNameserver,
+    PrivilegedPortSysctl,
+    ClusterDnsUnknown,
+    NoUsableNameserver,
     TooManyNameservers,
     TooManySearchDomains,
     SearchListTooLong,
-    LimitRange,
+    LimitRangeConflict,
 }
 
 impl Skip {
     /// Every reason, in the order of the truth table.
     pub const ALL: [Self; 20] = [
-        Self::NotAPod,
+        Self::NoContainers,
         Self::OptedOut,
         Self::MirrorPod,
-        Self::Windows,
+        Self::WindowsPod,
         Self::AlreadyInjected,
-        Self::NameTaken,
+        Self::ContainerNameTaken,
         Self::HostNetwork,
-        Self::OldKubernetes,
+        Self::KubernetesTooOld,
         Self::DnsPolicyDefault,
         Self::DnsPolicyNone,
         Self::DnsPolicyUnknown,
         Self::DnsPortTaken,
         Self::AdminPortTaken,
-        Self::PortSysctl,
-        Self::NoClusterDns,
-        Self::NoNameserver,
+        Self::PrivilegedPortSysctl,
+        Self::ClusterDnsUnknown,
+        Self::NoUsableNameserver,
         Self::TooManyNameservers,
         Self::TooManySearchDomains,
         Self::SearchListTooLong,
-        Self::LimitRange,
+        Self::LimitRangeConflict,
     ];
 
     /// The name for machines: a metric's label, a log field. Never changes.
     pub fn label(self) -> &'static str {
         match self {
-            Self::NotAPod => "not_a_pod",
+            Self::NoContainers => "no_containers",
             Self::OptedOut => "opted_out",
             Self::MirrorPod => "mirror_pod",
-            Self::Windows => "windows",
+            Self::WindowsPod => "windows_pod",
             Self::HostNetwork => "host_network",
-            Self::OldKubernetes => "kubernetes_too_old",
+            Self::KubernetesTooOld => "kubernetes_too_old",
             Self::AlreadyInjected => "already_injected",
-            Self::NameTaken => "container_name_taken",
+            Self::ContainerNameTaken => "container_name_taken",
             Self::DnsPolicyDefault => "dns_policy_default",
             Self::DnsPolicyNone => "dns_policy_none",
             Self::DnsPolicyUnknown => "dns_policy_unknown",
             Self::DnsPortTaken => "dns_port_taken",
             Self::AdminPortTaken => "admin_port_taken",
-            Self::PortSysctl => "unprivileged_port_start",
-            Self::NoClusterDns => "no_cluster_dns",
-            Self::NoNameserver => "no_nameserver",
+            Self::PrivilegedPortSysctl => "privileged_port_sysctl",
+            Self::ClusterDnsUnknown => "cluster_dns_unknown",
+            Self::NoUsableNameserver => "no_usable_nameserver",
             Self::TooManyNameservers => "too_many_nameservers",
             Self::TooManySearchDomains => "too_many_search_domains",
             Self::SearchListTooLong => "search_list_too_long",
-            Self::LimitRange => "limit_range",
+            Self::LimitRangeConflict => "limit_range_conflict",
         }
     }
 
     /// The sentence for people; completes "not injected: ".
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::NotAPod => "the object has no spec with containers",
-            Self::OptedOut => "the pod's label opts it out",
-            Self::MirrorPod => "it is the mirror of a static pod, which the API server cannot change",
-            Self::Windows => "it is a Windows pod, and the proxy needs Linux",
+            Self::NoContainers => "the object has no spec with containers",
+            Self::OptedOut => "the label of the pod opts it out",
+            Self::MirrorPod => "it is the mirror pod of a static pod, which the API server cannot change",
+            Self::WindowsPod => "it is a Windows pod, and the sidecar needs Linux",
             Self::HostNetwork => {
-                "it uses the node's network, where port 53 may be taken and other pods would see the proxy"
+                "it uses the network of the node, where port 53 may be in use and other pods could reach the sidecar"
             }
-            Self::OldKubernetes => "native sidecars need Kubernetes 1.29 or newer",
-            Self::AlreadyInjected => "it has the proxy already",
-            Self::NameTaken => "a container of the pod has the proxy's name but is not the proxy",
+            Self::KubernetesTooOld => "native sidecars need Kubernetes 1.29 or newer",
+            Self::AlreadyInjected => "it already has the sidecar",
+            Self::ContainerNameTaken => {
+                "a container of the pod has the name of the sidecar, but is another container"
+            }
             Self::DnsPolicyDefault => {
-                "its dnsPolicy is Default: it asks for the node's DNS, not the cluster's"
+                "its dnsPolicy is Default, so it uses the DNS of the node, not cluster DNS"
             }
             Self::DnsPolicyNone => {
-                "its dnsPolicy is None: it names its own servers; the pod's label can ask for the proxy"
+                "its dnsPolicy is None, so it sets its own nameservers; the label of the pod can request the sidecar"
             }
-            Self::DnsPolicyUnknown => "its dnsPolicy is none that Kubernetes knows",
-            Self::DnsPortTaken => "a container of the pod declares port 53, where the proxy would listen",
+            Self::DnsPolicyUnknown => "its dnsPolicy is unknown to Kubernetes",
+            Self::DnsPortTaken => "a container of the pod declares port 53, on which the sidecar listens",
             Self::AdminPortTaken => {
-                "a container of the pod declares the proxy's admin port; an annotation can move that"
+                "a container of the pod declares the admin port of the sidecar; an annotation can choose another port"
             }
-            Self::PortSysctl => {
-                "a sysctl of the pod keeps port 53 for privileged processes, which the proxy is not"
+            Self::PrivilegedPortSysctl => {
+                "a sysctl of the pod reserves port 53 for privileged processes, and the sidecar is unprivileged"
             }
-            Self::NoClusterDns => "the address of the cluster's DNS is not known to the webhook",
-            Self::NoNameserver => "its dnsConfig names no server that the proxy could ask",
+            Self::ClusterDnsUnknown => "the webhook does not know the address of cluster DNS",
+            Self::NoUsableNameserver => "its dnsConfig has no nameserver that the sidecar could query",
             Self::TooManyNameservers => {
                 "its dnsConfig has more than the 3 nameservers that Kubernetes allows"
             }
@@ -117,11 +119,13 @@ impl Skip {
             Self::SearchListTooLong => {
                 "its search domains would have more than the 2048 characters that Kubernetes allows"
             }
-            Self::LimitRange => "a LimitRange of its namespace would refuse it with what the proxy needs",
+            Self::LimitRangeConflict => {
+                "with the resources of the sidecar, the pod would violate a LimitRange of its namespace"
+            }
         }
     }
 
-    /// Whether the user has to learn of it; not where the pod asks for it, or where it is as it should be.
+    /// Whether the owner must be told: not if the pod asks for it, or already has the sidecar.
     pub fn is_a_surprise(self) -> bool {
         !matches!(self, Self::OptedOut | Self::MirrorPod | Self::AlreadyInjected)
     }
@@ -130,8 +134,8 @@ impl Skip {
 impl From<Unfit> for Skip {
     fn from(unfit: Unfit) -> Self {
         match unfit {
-            Unfit::NoClusterDns => Self::NoClusterDns,
-            Unfit::NoNameserver => Self::NoNameserver,
+            Unfit::ClusterDnsUnknown => Self::ClusterDnsUnknown,
+            Unfit::NoUsableNameserver => Self::NoUsableNameserver,
             Unfit::TooManyNameservers => Self::TooManyNameservers,
             Unfit::TooManySearchDomains => Self::TooManySearchDomains,
             Unfit::SearchListTooLong => Self::SearchListTooLong,

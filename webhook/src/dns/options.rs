@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patient_name_is_held_for_less_than_the_clients_time_out() {
+    fn a_query_waits_for_less_than_the_clients_time_out() {
         let cases = [
             (json!([]), None),
             (json!([{"name": "timeout", "value": "1"}]), Some(800)),

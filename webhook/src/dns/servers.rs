@@ -58,12 +58,12 @@ fn upstreams(
     let own = without_duplicates(own.filter(|server| !settings.is_own(*server)).collect());
     let is_clusters = |server: &SocketAddr| cluster.dns.contains(server);
     match base {
-        Base::Cluster if cluster.dns.is_empty() => Err(Unfit::NoClusterDns),
+        Base::Cluster if cluster.dns.is_empty() => Err(Unfit::ClusterDnsUnknown),
         Base::Cluster => {
             let others = own.into_iter().filter(|server| !is_clusters(server)).collect();
             Ok([cluster.dns.iter().copied().take(MOST_SERVERS).collect(), others])
         }
-        Base::Own if own.is_empty() => Err(Unfit::NoNameserver),
+        Base::Own if own.is_empty() => Err(Unfit::NoUsableNameserver),
         Base::Own if own.first().is_some_and(is_clusters) => {
             Ok(own.into_iter().partition(is_clusters).into())
         }

@@ -111,7 +111,7 @@ fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
 #[test]
 fn the_proxy_is_never_its_own_upstream() {
     let own = json!({"nameservers": ["127.0.0.1"]});
-    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Unfit::NoNameserver));
+    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Unfit::NoUsableNameserver));
     let dns =
         configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
     assert_eq!(addresses(&dns.upstream), "10.96.0.10");

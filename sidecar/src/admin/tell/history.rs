@@ -117,18 +117,18 @@ pub(super) fn steps(learnt: &Learnt<'_>, server: impl Fn(&Key, usize) -> Option<
             Some(Server { address, .. }) => address.to_string(),
             None => String::new(),
         };
-        format!("{whose} by {}", step.transport.name().to_uppercase())
+        format!("{whose} over {}", step.transport.name().to_uppercase())
     };
     for Noted { at, key, event } in concerning(learnt) {
         let question = format!("{} {}", NameText(key.name()), kind_text(key.type_and_class().0));
         let what = match event {
-            Event::Asked { step } => format!("asks {} for {question}", named(key, step)),
+            Event::Asked { step } => format!("queries {} for {question}", named(key, step)),
             Event::Ended { step, result, took } => {
                 format!("{}: {} after {}", named(key, step), result.name(), duration(micros(*took)))
             }
             Event::Over { attempts, took } => {
                 let attempts = counted((*attempts).into(), "attempt");
-                format!("that exchange, for {question}, is over: {attempts}, {}", duration(micros(*took)))
+                format!("exchange for {question} ended: {attempts}, {}", duration(micros(*took)))
             }
         };
         add(micros(at.saturating_duration_since(explained.begun)), what);
@@ -138,7 +138,7 @@ pub(super) fn steps(learnt: &Learnt<'_>, server: impl Fn(&Key, usize) -> Option<
     for (key, standing) in *walked {
         add(end, format!("search list: {}: {}", NameText(key.name()), found(standing, now)));
     }
-    add(end, format!("ends as {}", explained.outcome.name()));
+    add(end, format!("outcome: {}", explained.outcome.name()));
     steps
 }
 
@@ -152,18 +152,19 @@ fn before(standing: &Standing, now: Instant) -> Vec<String> {
         return known;
     }
     if let Some(zone) = &standing.forward_zone {
-        known.push(format!(
-            "forward zone {zone}: its servers are asked for the name as it stands, and no others"
-        ));
+        known.push(format!("forward zone {zone}: only its servers are queried for the name as it stands"));
     }
     if standing.has_failed_lately {
-        known.push(format!("failures: asking failed less than {} s ago", limits::FAILURE_MEMORY.as_secs()));
+        known.push(format!(
+            "failures: an upstream query failed less than {} s ago",
+            limits::FAILURE_MEMORY.as_secs()
+        ));
     }
     if standing.is_upstream_down {
         known.push("upstream: no server is known to answer".to_owned());
     }
     if standing.is_under_way {
-        known.push("flight: the question is under way already".to_owned());
+        known.push("in flight: the same query was already sent upstream".to_owned());
     }
     known
 }
@@ -179,16 +180,16 @@ fn cached(standing: &Standing, now: Instant) -> String {
     match (&standing.found, &standing.expired) {
         (Some(Found::Cached(entry, place)), _) => {
             let of = match (place, entry.is_nxdomain()) {
-                (Place::EveryType, _) => "there is no such name, whatever the type",
-                (Place::SearchList, _) => "what the search list made of it",
-                (Place::Question, true) => "there is no such name",
+                (Place::EveryType, _) => "the name does not exist, for any type",
+                (Place::SearchList, _) => "the result of the search list",
+                (Place::Question, true) => "the name does not exist",
                 (Place::Question, false) => "an answer",
             };
             let (age, seconds) = (entry.age(now), entry.seconds());
             format!("{of}, {age} s old, good for {} s", seconds.saturating_sub(age))
         }
         (_, Some(entry)) => {
-            format!("an answer whose life was over {} s ago", entry.age(now).saturating_sub(entry.seconds()))
+            format!("an answer that expired {} s ago", entry.age(now).saturating_sub(entry.seconds()))
         }
         _ => "nothing".to_owned(),
     }

@@ -56,7 +56,7 @@ fn document(candidates: Vec<Candidate>, end: End) -> Document {
 }
 
 #[test]
-fn a_name_that_is_found_shows_who_answered_and_what_was_not_asked() {
+fn a_found_name_shows_its_source_and_untried_candidates() {
     let questions = vec![
         report("A", "NOERROR", &["other.n.svc.k.", "10.96.0.1"], By::Upstream(exchange(true, 2, true))),
         report("AAAA", "NOERROR", &[], By::Cache { age_s: 3, remaining_s: 27, place: Place::Question }),
@@ -67,13 +67,13 @@ fn a_name_that_is_found_shows_who_answered_and_what_was_not_asked() {
 db A AAAA  (search n.svc.k svc.k; ndots 2; from /etc/resolv.conf)
 
 1. db.n.svc.k.
-   A     NOERROR   shared tier 10.96.0.10:53 by TCP, 2 attempts, 301 ms; is_coalesced, it was under way already
+   A     NOERROR   shared tier 10.96.0.10:53 over TCP, 2 attempts, 301 ms; coalesced with another client's query
          CNAME other.n.svc.k., TTL 30
          10.96.0.1, TTL 30
    AAAA  NODATA    cache, 3 s old, good for 27 s
    not asked: db.svc.k. db.
 
-db: found as db.n.svc.k. after 1 candidate, 2 questions, 1.2 ms
+db: found as db.n.svc.k. after 1 candidate, 2 queries, 1.2 ms
 ";
     assert_eq!(page(&document, false, Paint::NONE), expected);
 }
@@ -88,30 +88,33 @@ fn every_way_to_an_answer_has_its_phrase() {
         ),
         (
             By::Cache { age_s: 1, remaining_s: 2, place: Place::SearchList },
-            "cache, 1 s old, good for 2 s, what the search list made of it",
+            "cache, 1 s old, good for 2 s, result of the search list",
         ),
         (
             By::Expired { age_s: 62, expired_for_s: 2, because: "so".to_owned() },
-            "expired answer, 62 s old, its life over 2 s ago: so",
+            "expired answer, 62 s old, expired 2 s ago: so",
         ),
-        (By::Upstream(exchange(false, 1, false)), "upstream 10.96.0.10:53 by TCP, 1 attempt, 301 ms"),
-        (By::SearchList { name: "a.k.".to_owned(), is_coalesced: false }, "search list, tried here: a.k."),
+        (By::Upstream(exchange(false, 1, false)), "upstream 10.96.0.10:53 over TCP, 1 attempt, 301 ms"),
+        (
+            By::SearchList { name: "a.k.".to_owned(), is_coalesced: false },
+            "search list, tried by the sidecar: a.k.",
+        ),
         (
             By::ConcurrentQuery { is_coalesced: true },
-            "learnt meanwhile from another question; it was under way already",
+            "answer of another query that was in flight; coalesced with another client's query",
         ),
-        (By::None { because: "so".to_owned() }, "nobody: so"),
+        (By::None { because: "so".to_owned() }, "no answer: so"),
     ];
     for (by, phrase) in table {
-        assert_eq!(who(&by), phrase);
+        assert_eq!(source(&by), phrase);
     }
 }
 
 #[test]
-fn the_end_is_what_getaddrinfo_says() {
+fn results_are_those_of_getaddrinfo() {
     for (end, phrase) in [
-        (End::NoName, "db: no such name (EAI_NONAME) after 0 candidates, 0 questions, 0.0 ms\n"),
-        (End::NoData, "db: exists, without such a record (EAI_NODATA) after"),
+        (End::NoName, "db: does not exist (EAI_NONAME) after 0 candidates, 0 queries, 0.0 ms\n"),
+        (End::NoData, "db: exists, but has no record of this type (EAI_NODATA) after"),
         (End::TryAgain, "db: no answer for now (EAI_AGAIN) after"),
         (End::Refused, "db: the C library gives up (EAI_FAIL) after"),
     ] {
@@ -132,11 +135,11 @@ note: something is unusual
 db A AAAA  (no search list; ndots 2; from /etc/resolv.conf)
 
 1. db.
-   A     SERVFAIL  nobody: so
+   A     SERVFAIL  no answer: so
            +0.0 ms  cache: nothing
             +12 ms  ends as miss
 
-db: no answer for now (EAI_AGAIN) after 1 candidate, 1 question, 1.2 ms
+db: no answer for now (EAI_AGAIN) after 1 candidate, 1 query, 1.2 ms
 ";
     assert_eq!(page(&document, true, Paint::NONE), expected);
 }

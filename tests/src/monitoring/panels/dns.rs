@@ -1,23 +1,23 @@
-//! What pods and cluster DNS notice.
+//! Panels of queries and of cluster DNS.
 
 use super::Kind::{Lines, Stacked, Stat};
 use super::Unit::{Count, PerSecond, Seconds, Share};
 use super::{Panel, Row, line};
 
-/// Whether DNS is well.
-pub(super) const LOOK_UPS: Row = Row {
-    title: "Is DNS well?",
+/// The state of DNS for the pods.
+pub(super) const QUERIES: Row = Row {
+    title: "Does DNS work?",
     panels: &[
         Panel {
             title: "Proxies",
-            description: "How many proxies are scraped, shared tiers included.",
+            description: "Number of proxies that are scraped, with those of the shared tier.",
             kind: Stat(None),
             unit: Count,
             lines: &[line("count(podlocal_dns_build_info{S})", "")],
         },
         Panel {
-            title: "Look-ups that fail",
-            description: "The share of messages from clients that end in SERVFAIL. Names that do not exist are no failure.",
+            title: "Queries that fail",
+            description: "Share of client queries that are answered SERVFAIL. NXDOMAIN is not a failure.",
             kind: Stat(Some(0.01)),
             unit: Share,
             lines: &[line(
@@ -26,8 +26,8 @@ pub(super) const LOOK_UPS: Row = Row {
             )],
         },
         Panel {
-            title: "Answers that are expired",
-            description: "The share of messages that are answered with what was right before: cluster DNS fails, and the pods do not notice yet.",
+            title: "Expired answers",
+            description: "Share of client queries that get an expired answer: cluster DNS fails or is slow, and the pods do not notice yet.",
             kind: Stat(Some(0.01)),
             unit: Share,
             lines: &[line(
@@ -36,15 +36,15 @@ pub(super) const LOOK_UPS: Row = Row {
             )],
         },
         Panel {
-            title: "Proxies without any upstream",
-            description: "How many proxies know of no server that answers. All of them: it is cluster DNS. Those of one node: it is the node.",
+            title: "Proxies without an available upstream",
+            description: "Number of proxies that know no server that responds. All proxies: the cause is cluster DNS. The proxies of one node: the cause is the node.",
             kind: Stat(Some(1.0)),
             unit: Count,
             lines: &[line("sum(podlocal_dns_upstream_unavailable{S})", "")],
         },
         Panel {
-            title: "How look-ups end",
-            description: "Messages from clients by how they ended. hit, impossible and below_missing cost no packet beyond the pod; miss and joined wait for one; stale is an expired answer; failed, overload and loop are SERVFAIL.",
+            title: "Queries by outcome",
+            description: "hit, impossible_name and nxdomain_cut need no upstream query; miss and coalesced wait for one; stale is an expired answer; upstream_failed, over_limit and loop are SERVFAIL.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
@@ -54,7 +54,7 @@ pub(super) const LOOK_UPS: Row = Row {
         },
         Panel {
             title: "Failures by namespace",
-            description: "SERVFAIL, and silence for who floods. One namespace: look at its upstream and its limits. All: cluster DNS.",
+            description: "Queries that are answered SERVFAIL or dropped by a rate limit. One namespace: look at its upstream and its limits. All namespaces: cluster DNS.",
             kind: Lines,
             unit: PerSecond,
             lines: &[line(
@@ -63,8 +63,8 @@ pub(super) const LOOK_UPS: Row = Row {
             )],
         },
         Panel {
-            title: "Pods in trouble",
-            description: "How many pods got a failure or an expired answer lately, and how many proxies have no upstream.",
+            title: "Affected pods",
+            description: "Number of pods that got a failure or an expired answer lately, and of proxies without an available upstream.",
             kind: Lines,
             unit: Count,
             lines: &[
@@ -76,51 +76,51 @@ pub(super) const LOOK_UPS: Row = Row {
                     "count(sum by (namespace, pod) (rate(podlocal_dns_query_outcomes_total{outcome=\"stale\",S}[R])) > 0) or vector(0)",
                     "with expired answers",
                 ),
-                line("sum(podlocal_dns_upstream_unavailable{S})", "without upstream"),
+                line("sum(podlocal_dns_upstream_unavailable{S})", "without an upstream"),
             ],
         },
         Panel {
-            title: "How long clients wait for what is not known",
-            description: "Hits and local answers are not in it: they take microseconds, and no clock is read for them. 0.4 s is an expired answer, 4 s a failure.",
+            title: "Waiting time of clients",
+            description: "Without answers from the cache and from rules: they take microseconds and are not measured. After 0.4 s clients get an expired answer, after 4 s a failure.",
             kind: Lines,
             unit: Seconds,
             lines: &[
                 line(
                     "histogram_quantile(0.99, sum by (le) (rate(podlocal_dns_query_wait_duration_seconds_bucket{S}[R])))",
-                    "99 of 100",
+                    "99th percentile",
                 ),
                 line(
                     "histogram_quantile(0.5, sum by (le) (rate(podlocal_dns_query_wait_duration_seconds_bucket{S}[R])))",
-                    "half of them",
+                    "median",
                 ),
             ],
         },
     ],
 };
 
-/// Whether it is cluster DNS.
+/// Cluster DNS, as the proxies see it.
 pub(super) const CLUSTER_DNS: Row = Row {
-    title: "Is it cluster DNS? What the pods see of it",
+    title: "Is it cluster DNS?",
     panels: &[
         Panel {
-            title: "How long cluster DNS takes",
-            description: "Of attempts that were not overtaken by another one.",
+            title: "Response time of cluster DNS",
+            description: "Duration of attempts, without superseded ones.",
             kind: Lines,
             unit: Seconds,
             lines: &[
                 line(
                     "histogram_quantile(0.99, sum by (le) (rate(podlocal_dns_upstream_attempt_duration_seconds_bucket{S}[R])))",
-                    "99 of 100",
+                    "99th percentile",
                 ),
                 line(
                     "histogram_quantile(0.5, sum by (le) (rate(podlocal_dns_upstream_attempt_duration_seconds_bucket{S}[R])))",
-                    "half of them",
+                    "median",
                 ),
             ],
         },
         Panel {
-            title: "Datagrams that are lost or late",
-            description: "The share of attempts by UDP that another attempt overtook, or that nobody answered. A few in a hundred: a lossy network or a full queue of CoreDNS. All: it is gone.",
+            title: "Datagrams lost or late",
+            description: "Share of attempts over UDP that timed out or were superseded by another attempt. A few percent: the network loses packets, or the queue of CoreDNS is full. All: CoreDNS is gone.",
             kind: Lines,
             unit: Share,
             lines: &[line(
@@ -129,8 +129,8 @@ pub(super) const CLUSTER_DNS: Row = Row {
             )],
         },
         Panel {
-            title: "How attempts end",
-            description: "truncated is followed by TCP; failure is SERVFAIL, REFUSED and the like; unreachable is a closed port; overtaken lost against another attempt.",
+            title: "Attempts by result",
+            description: "After truncated the proxy uses TCP; failure is SERVFAIL, REFUSED or a similar RCODE; unreachable is a closed port; superseded means that another attempt got the answer first.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
@@ -139,8 +139,8 @@ pub(super) const CLUSTER_DNS: Row = Row {
             )],
         },
         Panel {
-            title: "What it says",
-            description: "Response codes of the upstream, without the shared tier. refused mostly means that CoreDNS is at max_concurrent; servfail, that its own upstream fails.",
+            title: "Responses by RCODE",
+            description: "Responses of the upstream, without the shared tier. refused usually means that CoreDNS is at max_concurrent, servfail that the upstream of CoreDNS fails.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
@@ -149,23 +149,23 @@ pub(super) const CLUSTER_DNS: Row = Row {
             )],
         },
         Panel {
-            title: "Second attempts",
-            description: "Hedges by UDP or TCP, those that the retry budget did not allow, and probes of servers that are down. Unwanted replies answer no question that is under way: late ones, or somebody guesses.",
+            title: "Retransmissions",
+            description: "Retransmissions over UDP or TCP, retries that the retry budget did not allow, and health checks of the shared tier. Unwanted replies match no query in flight: they are late, or an attacker guesses.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
-                line("sum(rate(podlocal_dns_upstream_retransmissions_total{S}[R]))", "hedges"),
+                line("sum(rate(podlocal_dns_upstream_retransmissions_total{S}[R]))", "retransmissions"),
                 line(
                     "sum(rate(podlocal_dns_upstream_retry_budget_exhausted_total{S}[R]))",
-                    "budget exhausted",
+                    "retry budget exhausted",
                 ),
-                line("sum(rate(podlocal_dns_shared_tier_health_checks_total{S}[R]))", "probes"),
+                line("sum(rate(podlocal_dns_shared_tier_health_checks_total{S}[R]))", "health checks"),
                 line("sum(rate(podlocal_dns_upstream_unwanted_replies_total{S}[R]))", "unwanted replies"),
             ],
         },
         Panel {
-            title: "Proxies that avoid a server",
-            description: "Which server: in how many proxies it failed so often that it is asked after all others.",
+            title: "Ejected servers",
+            description: "For each server, the number of proxies that have ejected it: they query it only after all others.",
             kind: Lines,
             unit: Count,
             lines: &[line(

@@ -1,23 +1,23 @@
-//! What pods see of the servers of their forward zones.
+//! Panels of forward zones.
 
 use super::Kind::{Lines, Stacked};
 use super::Unit::{Count, PerSecond, Seconds};
 use super::{Panel, Row, line};
 
-/// Whether a zone's servers are well.
+/// The servers of forward zones, as the proxies see them.
 pub(super) const FORWARD_ZONES: Row = Row {
-    title: "Forward zones: servers that pods ask themselves",
+    title: "Forward zones",
     panels: &[
         Panel {
-            title: "Zones without any server",
-            description: "In how many proxies no server of the zone is known to answer. All of them: its servers, or the way to them. Cluster DNS has nothing to do with it.",
+            title: "Zones without an available server",
+            description: "For each zone, the number of proxies that know no server of it that responds. All proxies: the cause is the servers or the network to them. Cluster DNS is not involved.",
             kind: Lines,
             unit: Count,
             lines: &[line("sum by (zone) (podlocal_dns_forward_zone_unavailable{S})", "{{zone}}")],
         },
         Panel {
-            title: "Servers of zones that proxies avoid",
-            description: "Which server: in how many proxies it failed so often that it is asked after the others of its zone.",
+            title: "Ejected servers of zones",
+            description: "For each server, the number of proxies that have ejected it: they query it only after the other servers of the zone.",
             kind: Lines,
             unit: Count,
             lines: &[line(
@@ -26,8 +26,8 @@ pub(super) const FORWARD_ZONES: Row = Row {
             )],
         },
         Panel {
-            title: "How attempts at zones end",
-            description: "As for cluster DNS: silent and unreachable are the network or the server, failure is SERVFAIL, REFUSED and the like.",
+            title: "Attempts at zones by result",
+            description: "As for cluster DNS: timeout and unreachable are problems of the network or the server, failure is SERVFAIL, REFUSED or a similar RCODE.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
@@ -36,8 +36,8 @@ pub(super) const FORWARD_ZONES: Row = Row {
             )],
         },
         Panel {
-            title: "What zones say",
-            description: "Response codes by zone. After nxdomain the search list of the pod is tried, in the cluster.",
+            title: "Responses of zones by RCODE",
+            description: "After nxdomain the proxy tries the search list of the pod, in the cluster.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
@@ -46,8 +46,8 @@ pub(super) const FORWARD_ZONES: Row = Row {
             )],
         },
         Panel {
-            title: "How long zones take",
-            description: "99 of 100 attempts that were not overtaken by another one.",
+            title: "Response time of zones",
+            description: "99th percentile of the duration of attempts, without superseded ones.",
             kind: Lines,
             unit: Seconds,
             lines: &[line(
@@ -56,18 +56,18 @@ pub(super) const FORWARD_ZONES: Row = Row {
             )],
         },
         Panel {
-            title: "Second attempts at zones",
-            description: "Transmissions after a question's first, and those that the zone's retry budget did not allow.",
+            title: "Retransmissions to zones",
+            description: "Retransmissions, and retries that the retry budget of the zone did not allow.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
                 line(
                     "sum by (zone) (rate(podlocal_dns_forward_zone_retransmissions_total{S}[R]))",
-                    "{{zone}} hedges",
+                    "{{zone}} retransmissions",
                 ),
                 line(
                     "sum by (zone) (rate(podlocal_dns_forward_zone_retry_budget_exhausted_total{S}[R]))",
-                    "{{zone}} budget exhausted",
+                    "{{zone}} retry budget exhausted",
                 ),
             ],
         },

@@ -1,16 +1,16 @@
-//! What the proxies do, and what bounds them.
+//! Panels of what the proxies do, of their limits and of the shared tier.
 
 use super::Kind::{Lines, Stacked};
 use super::Unit::{Bytes, Count, PerSecond, Share};
 use super::{Panel, Row, line};
 
-/// What cluster DNS is spared.
+/// The load that cluster DNS does not get.
 pub(super) const SAVED: Row = Row {
-    title: "What cluster DNS is spared",
+    title: "How much load does cluster DNS not get?",
     panels: &[
         Panel {
-            title: "Look-ups without a packet beyond the pod",
-            description: "The share that is answered by the cache, by the rules for impossible names, or by an exchange that was under way.",
+            title: "Queries without an upstream query",
+            description: "Share of client queries that are answered from the cache, by the rules for impossible names, or by an exchange that was already in flight.",
             kind: Stacked,
             unit: Share,
             lines: &[
@@ -29,18 +29,18 @@ pub(super) const SAVED: Row = Row {
             ],
         },
         Panel {
-            title: "Asked by pods, and by proxies",
-            description: "What goes in and what comes out. With a shared tier its own share is counted, too.",
+            title: "Queries of clients, and attempts upstream",
+            description: "Queries that the proxies receive, and attempts that they make. Those of a shared tier are included.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
-                line("sum(rate(podlocal_dns_queries_total{S}[R]))", "asked by pods"),
-                line("sum(rate(podlocal_dns_upstream_attempts_total{S}[R]))", "asked by proxies"),
+                line("sum(rate(podlocal_dns_queries_total{S}[R]))", "received from clients"),
+                line("sum(rate(podlocal_dns_upstream_attempts_total{S}[R]))", "attempts upstream"),
             ],
         },
         Panel {
-            title: "What the proxies do of their own accord",
-            description: "completion walks the search list, family_probe asks whether a namespace exists, patience waits for a peer, refresh renews popular answers.",
+            title: "Background queries",
+            description: "search_completion tries the search list, parent_probe finds out whether a namespace or Service exists, wait is for names of wait-for-names, refresh renews popular answers, prefetch is for names of prefetch-names.",
             kind: Lines,
             unit: PerSecond,
             lines: &[line(
@@ -51,20 +51,20 @@ pub(super) const SAVED: Row = Row {
     ],
 };
 
-/// Whether a limit is reached.
+/// The limits of the proxies.
 pub(super) const LIMITS: Row = Row {
     title: "Is a limit reached?",
     panels: &[
         Panel {
-            title: "Limits that were reached",
-            description: "Which bound, and how often. docs/settings.md tells which setting raises it.",
+            title: "Limits reached",
+            description: "How often each limit was reached. docs/settings.md has the setting that raises it.",
             kind: Lines,
             unit: PerSecond,
             lines: &[line("sum by (limit) (rate(podlocal_dns_limits_reached_total{S}[R])) > 0", "{{limit}}")],
         },
         Panel {
-            title: "What gets no answer",
-            description: "dropped is no DNS, forbidden comes from a source that is not answered, flood was told SERVFAIL before; kernel: the proxy had no CPU time to read its socket.",
+            title: "Queries without an answer",
+            description: "not_a_query: not a DNS query; source_not_allowed: the source is not in allowed-sources; rate_limited: the source was answered SERVFAIL before; kernel: the receive buffer was full, because the proxy got no CPU time.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
@@ -76,19 +76,19 @@ pub(super) const LIMITS: Row = Row {
             ],
         },
         Panel {
-            title: "Under way in the busiest proxy",
-            description: "Clients that wait, and questions under way to the upstream; max-waiters and max-in-flight bound them.",
+            title: "Queries in flight in the busiest proxy",
+            description: "Client queries that wait, and upstream queries in flight. max-waiters and max-in-flight limit them.",
             kind: Lines,
             unit: Count,
             lines: &[
-                line("max(podlocal_dns_queries_waiting{S})", "clients waiting"),
-                line("max(podlocal_dns_upstream_queries_in_flight{S})", "questions"),
-                line("max(podlocal_dns_process_open_fds{S})", "descriptors"),
+                line("max(podlocal_dns_queries_waiting{S})", "client queries waiting"),
+                line("max(podlocal_dns_upstream_queries_in_flight{S})", "upstream queries in flight"),
+                line("max(podlocal_dns_process_open_fds{S})", "file descriptors"),
             ],
         },
         Panel {
             title: "The fullest cache",
-            description: "Its share of cache-size. At 100 % answers make room for others before their time: see evictions.",
+            description: "Used share of cache-size. At 100 % the cache evicts answers: see evictions.",
             kind: Lines,
             unit: Share,
             lines: &[
@@ -101,7 +101,7 @@ pub(super) const LIMITS: Row = Row {
         },
         Panel {
             title: "Evictions, panics and crashes",
-            description: "Answers that made room for others, panics that were survived, and crashes after which the proxy was started again. Each panic is a defect: its log line says where.",
+            description: "Answers that were evicted, panics after which the process continued, and crashes after which the proxy was restarted. Each panic is a defect: please report its log line.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
@@ -112,7 +112,7 @@ pub(super) const LIMITS: Row = Row {
         },
         Panel {
             title: "Memory of a proxy",
-            description: "Resident memory; the kubelet ends a proxy that exceeds memory-limit.",
+            description: "Resident memory. The kernel kills a proxy that exceeds memory-limit.",
             kind: Lines,
             unit: Bytes,
             lines: &[
@@ -123,13 +123,13 @@ pub(super) const LIMITS: Row = Row {
     ],
 };
 
-/// Whether the shared tier is used.
+/// The use of the shared tier.
 pub(super) const TIER: Row = Row {
     title: "Is the shared tier used?",
     panels: &[
         Panel {
-            title: "Who answers",
-            description: "Responses to proxies from the tier and from the upstream. The tier's own questions go to the upstream.",
+            title: "Responses by server",
+            description: "Responses that proxies get from the shared tier and from the upstream. The queries of the shared tier itself go to the upstream.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line(
@@ -138,8 +138,8 @@ pub(super) const TIER: Row = Row {
             )],
         },
         Panel {
-            title: "Left for cluster DNS",
-            description: "unreachable: no replica; failure: the tier says SERVFAIL because it has no answer; silent: it was checked and not found alive.",
+            title: "Fallbacks to cluster DNS",
+            description: "unreachable: no replica listens; failure: the shared tier responds SERVFAIL, because it has no answer; timeout: no response, and none to the health check.",
             kind: Lines,
             unit: PerSecond,
             lines: &[line(
@@ -148,18 +148,18 @@ pub(super) const TIER: Row = Row {
             )],
         },
         Panel {
-            title: "The tier's questions, in and out",
-            description: "What sidecars ask the tier, and what the tier asks cluster DNS.",
+            title: "Queries to and from the shared tier",
+            description: "Queries of sidecars to the shared tier, and attempts of the shared tier at cluster DNS.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
                 line(
                     "sum(sum by (instance) (rate(podlocal_dns_queries_total[R])) and on (instance) podlocal_dns_build_info{role=\"shared\"})",
-                    "asked by sidecars",
+                    "from sidecars",
                 ),
                 line(
                     "sum(sum by (instance) (rate(podlocal_dns_upstream_attempts_total[R])) and on (instance) podlocal_dns_build_info{role=\"shared\"})",
-                    "asked of cluster DNS",
+                    "attempts at cluster DNS",
                 ),
             ],
         },

@@ -1,23 +1,23 @@
-//! What the webhook does.
+//! Panels of the webhook.
 
 use super::Kind::{Lines, Stacked};
 use super::Unit::{Count, PerSecond, Seconds};
 use super::{Panel, Row, line};
 
-/// Whether new pods are injected.
+/// The injection of new pods.
 pub(super) const REVIEWS: Row = Row {
-    title: "Are new pods injected? The webhook",
+    title: "Are new pods injected?",
     panels: &[
         Panel {
-            title: "Reviews",
-            description: "By decision. failed: the pod starts without the proxy.",
+            title: "Admission reviews",
+            description: "Reviews by decision. failed: the pod starts without the sidecar.",
             kind: Stacked,
             unit: PerSecond,
             lines: &[line("sum by (decision) (rate(podlocal_webhook_reviews_total[R])) > 0", "{{decision}}")],
         },
         Panel {
-            title: "Why pods are not injected",
-            description: "Reasons of reviews that end without an injection. The admission warning and an Event of the pod's controller say them in a sentence.",
+            title: "Reasons for no injection",
+            description: "Reasons of reviews without an injection. The admission warning and an Event of the pod's controller explain them.",
             kind: Lines,
             unit: PerSecond,
             lines: &[line(
@@ -26,34 +26,34 @@ pub(super) const REVIEWS: Row = Row {
             )],
         },
         Panel {
-            title: "How long a review takes",
-            description: "The API server waits for 5 s, and then lets the pod start without the proxy.",
+            title: "Duration of reviews",
+            description: "The API server times out after 5 s, and then lets the pod start without the sidecar.",
             kind: Lines,
             unit: Seconds,
             lines: &[
                 line(
                     "histogram_quantile(0.99, sum by (le) (rate(podlocal_webhook_review_duration_seconds_bucket[R])))",
-                    "99 of 100",
+                    "99th percentile",
                 ),
                 line(
                     "histogram_quantile(0.5, sum by (le) (rate(podlocal_webhook_review_duration_seconds_bucket[R])))",
-                    "half of them",
+                    "median",
                 ),
             ],
         },
         Panel {
-            title: "The certificate's time left",
-            description: "It is renewed 30 days before its end. After it the API server does not believe the webhook, and pods start without the proxy.",
+            title: "Time until the certificate expires",
+            description: "It is renewed 30 days before it expires. After it has expired, the API server does not trust the webhook, and pods start without the sidecar.",
             kind: Lines,
             unit: Seconds,
             lines: &[line(
                 "min((podlocal_webhook_certificate_expiry_timestamp_seconds > 0) - time())",
-                "the first that ends",
+                "first certificate to expire",
             )],
         },
         Panel {
-            title: "What fails beside the reviews",
-            description: "Calls of the API server by what they are for, Events that were not published, checks of cluster DNS, settings of pods that were ignored.",
+            title: "Failures of background tasks",
+            description: "Failed tasks, Events that were not published, failed checks of cluster DNS, ignored settings of pods, and connections that were closed because of a limit.",
             kind: Lines,
             unit: PerSecond,
             lines: &[
@@ -66,19 +66,19 @@ pub(super) const REVIEWS: Row = Row {
                 line("sum(rate(podlocal_webhook_settings_ignored_total[R]))", "ignored settings"),
                 line(
                     "sum by (reason) (rate(podlocal_webhook_connections_closed_total[R]))",
-                    "closed: too many {{reason}}",
+                    "connections closed: {{reason}}",
                 ),
             ],
         },
         Panel {
             title: "Versions",
-            description: "How many programs run in which version: pods keep theirs until they are created anew. tier addresses: of how many new pods are told.",
+            description: "Number of running programs by version: a pod keeps its version until it is recreated. shared tier addresses: the number that new sidecars get.",
             kind: Lines,
             unit: Count,
             lines: &[
                 line("count by (version, role) (podlocal_dns_build_info)", "{{role}} {{version}}"),
                 line("count by (version) (podlocal_webhook_build_info)", "webhook {{version}}"),
-                line("max(podlocal_webhook_shared_tier_addresses)", "tier addresses"),
+                line("max(podlocal_webhook_shared_tier_addresses)", "shared tier addresses"),
             ],
         },
     ],

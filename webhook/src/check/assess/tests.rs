@@ -59,8 +59,8 @@ fn a_verdict_is_that_of_the_selectors_and_then_that_of_a_review() {
             enabled,
             enabled,
             &plain,
-            Not(Reason::NamespaceLeftOut),
-            Not(Reason::NamespaceLeftOut),
+            Not(Reason::NamespaceExcluded),
+            Not(Reason::NamespaceExcluded),
         ),
         ("web", enabled, None, &host, host_network, host_network),
         ("web", disabled, None, &host, Not(Reason::NotOptedIn), host_network),
@@ -89,8 +89,8 @@ fn a_verdict_is_that_of_the_selectors_and_then_that_of_a_review() {
             enabled,
             None,
             &json!({"containers": null}),
-            Not(Reason::Skipped(Skip::NotAPod)),
-            Not(Reason::Skipped(Skip::NotAPod)),
+            Not(Reason::Skipped(Skip::NoContainers)),
+            Not(Reason::Skipped(Skip::NoContainers)),
         ),
     ] {
         let home = of_namespace.map_or_else(Home::default, home);
