@@ -1,19 +1,20 @@
 //! The oracles of the fuzz targets. `.ci/fuzz` builds and runs them.
 //!
-//! A target that only waits for a panic finds little in code that indexes nothing unchecked. So each one has a
-//! second opinion: hickory-proto's decoder, or [`walk`], which is written apart from the sidecar's own walker.
+//! A target that only waits for a panic finds little in code without unchecked indexing. So each target has
+//! an independent oracle: the decoder of hickory-proto, or [`walk`], which shares no code with the parser of
+//! the sidecar.
 //!
-//! | target | bytes become | what must hold |
+//! | target | input | invariant |
 //! |---|---|---|
-//! | [`query`] | what a client sends | parsed alike, refused for a reason of the table, answered with what decodes |
-//! | [`reply`] | an upstream's answer, and a client | the patched answer says what the original says |
-//! | [`review`] | the body of an admission review | the same is decided about the whole tree, the pod is allowed, memory is bounded |
-//! | [`session`] | what an upstream says in the course of time, and what clients ask | each gets what the upstream said last |
-//! | [`settings`] | the texts of settings | read back as they were read; forward zones as their parts are, each alone |
-//! | [`upstream`] | an upstream's answer, and our question | believed exactly when it answers the question |
-//! | [`work`] | an upstream's answer, repeated to 64 KiB; the same as a query | as many steps as its bytes allow |
+//! | [`query`] | a message from a client | hickory-proto parses it to the same query; a refusal has a reason in the table; every answer decodes |
+//! | [`reply`] | an answer of an upstream, and a client | the patched answer has the content of the original |
+//! | [`review`] | the body of an admission review | the decision is the same as for the complete JSON tree, the pod is allowed, memory is limited |
+//! | [`session`] | a sequence of answers of an upstream and of queries of clients | each client gets the last answer of the upstream |
+//! | [`settings`] | the texts of settings | written settings parse to the same values; forward zones parse as each zone alone |
+//! | [`upstream`] | an answer of an upstream, and a query of the sidecar | the answer is accepted exactly if it answers the query |
+//! | [`work`] | an answer of an upstream, repeated to 64 KiB; the same as a query | the number of parsing steps is limited by the number of bytes |
 //!
-//! Every check is a function of bytes that panics, so a finding can be replayed anywhere.
+//! Every check is a function that takes bytes and panics, so a finding can be replayed anywhere.
 
 pub mod message;
 pub mod query;
@@ -30,14 +31,14 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-/// What hickory-proto makes of the bytes, and how many of them it has read.
+/// The message that hickory-proto decodes, and the number of bytes that it has read.
 pub fn decode(bytes: &[u8]) -> Option<(Message, usize)> {
     let mut decoder = BinDecoder::new(bytes);
     let message = Message::read(&mut decoder).ok()?;
     Some((message, decoder.index()))
 }
 
-/// The question of a decoded message as uncompressed bytes, in the spelling it came in.
+/// The question of a decoded message as uncompressed bytes, in its original letter case.
 pub fn question(message: &Message) -> Option<Vec<u8>> {
     let [question] = &message.queries[..] else { return None };
     let mut bytes = name(question.name());
@@ -46,7 +47,7 @@ pub fn question(message: &Message) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether two questions are the same: names without regard to case, type and class exactly.
+/// Whether two questions are the same: the names without regard to letter case, the type and class exactly.
 pub fn same_question(left: &[u8], right: &[u8]) -> bool {
     let halves = |question: &[u8]| {
         let (name, rest) = question.split_at(question.len().saturating_sub(4));
@@ -55,7 +56,7 @@ pub fn same_question(left: &[u8], right: &[u8]) -> bool {
     halves(left) == halves(right)
 }
 
-/// A query for that question: a header with these flags, and nothing behind it.
+/// A query with this id, these flags and this question, and without any record.
 pub fn bare_query(id: u16, flags: u16, question: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in [id, flags, 1, 0, 0, 0] {
@@ -65,7 +66,8 @@ pub fn bare_query(id: u16, flags: u16, question: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Changes the case of the letters of a question's name that the mask names, from its first byte on.
+/// Changes the case of those letters of a question's name whose bit is set in the mask, beginning with the
+/// first byte.
 pub fn respell(question: &mut [u8], mask: u32) {
     let length = question.len().saturating_sub(4);
     for (at, byte) in question[..length].iter_mut().enumerate() {

@@ -1,11 +1,12 @@
-//! Plausible answers out of arbitrary bytes: names that share suffixes, pointers wherever they may stand, records
-//! of many types, EDNS. An encoder of its own, because hickory-proto's decides for itself what to compress.
+//! Makes plausible answers from arbitrary bytes: names that share suffixes, compression pointers at every
+//! allowed place, records of many types, EDNS. It has its own encoder, because that of hickory-proto decides
+//! itself which names it compresses.
 
 use arbitrary::Arbitrary;
 
 use crate::walk::{HEADER, OPT};
 
-/// A question and what an upstream says to it.
+/// A question and the answer of an upstream.
 #[derive(Debug, Arbitrary)]
 pub struct Answer {
     id: u16,
@@ -32,7 +33,7 @@ struct Record {
     data: Data,
 }
 
-/// The name asked for is the usual owner: it has two thirds of the space.
+/// The owner name of a record. In two thirds of the cases it is the name of the question.
 #[derive(Debug, Arbitrary)]
 enum Owner {
     Asked,
@@ -44,7 +45,7 @@ enum Owner {
 struct Name {
     labels: Vec<Label>,
     suffix: u8,
-    /// Whether a pointer stands for what an earlier name ends with, too.
+    /// Whether a pointer replaces a suffix that an earlier name has.
     compress: bool,
 }
 
@@ -90,7 +91,7 @@ enum Data {
 
 #[derive(Debug, Arbitrary)]
 struct Edns {
-    /// How many additional records stand before it; it should be the last.
+    /// The number of additional records before the OPT record.
     behind: u8,
     payload_size: u16,
     ttl: u32,
@@ -109,7 +110,7 @@ const SUFFIXES: [&[&[u8]]; 6] = [
 const KINDS: [u16; 12] = [1, 28, 5, 15, 33, 16, 6, 12, 2, 65, 255, 97];
 
 impl Answer {
-    /// Its bytes. They may be longer than a message can be: then they are no message.
+    /// The encoded message. It may be longer than the maximum of a message, and is then not valid.
     pub fn bytes(&self) -> Vec<u8> {
         let mut writer = Writer { bytes: vec![0; HEADER], names: Vec::new() };
         let asked = self.question.name.labels();
@@ -146,7 +147,7 @@ impl Answer {
 
 struct Writer {
     bytes: Vec<u8>,
-    /// The names that stand in the message, as labels, and where.
+    /// The names in the message as labels, with their offsets.
     names: Vec<(Vec<Vec<u8>>, usize)>,
 }
 

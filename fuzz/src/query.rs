@@ -1,4 +1,4 @@
-//! What a client sends: [`Query::parse`] against hickory-proto, and the errors that we answer with.
+//! Messages from clients: [`Query::parse`] compared with hickory-proto, and the error answers of the sidecar.
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use podlocal_sidecar::query::{MARKER_OPTION, Marker, Query, Rejected};
@@ -15,15 +15,15 @@ const TSIG: u16 = 250;
 const IXFR: u16 = 251;
 const AXFR: u16 = 252;
 
-/// Takes the bytes as one message from a client.
+/// Checks the bytes as one message from a client.
 pub fn check(bytes: &[u8]) {
     let second = decode(bytes);
     let nobody_to_answer = bytes.len() < HEADER || bytes[2] & 0x80 != 0;
     match Query::parse(bytes) {
         Ok(query) => {
-            assert!(!nobody_to_answer, "a reply passed for a query");
+            assert!(!nobody_to_answer, "a response was parsed as a query");
             if let Some((message, read)) = &second {
-                assert_eq!(*read, bytes.len(), "bytes behind the query");
+                assert_eq!(*read, bytes.len(), "there are bytes after the query");
                 agrees(&query, message);
                 assert!(!reasons(bytes, message, *read).iter().any(|(_, holds)| *holds), "{message:?}");
             }
@@ -81,7 +81,7 @@ fn agrees(query: &Query<'_>, message: &Message) {
     assert_eq!(query.client().understands_authentic_data(), dnssec_ok || metadata.authentic_data);
 }
 
-/// What proxies of our kind put into an option, the last one that it can be.
+/// The data of the EDNS option in which sidecars mark their queries; of several such options, the last one.
 fn markers(bytes: &[u8]) -> Option<&[u8]> {
     let records = walk::walk(bytes)?.records;
     let opt = records.iter().find(|record| record.kind == OPT)?;
@@ -90,8 +90,9 @@ fn markers(bytes: &[u8]) -> Option<&[u8]> {
     markers.map(|(_, data)| *data).find(|data| data.len() % size_of::<Marker>() == 0)
 }
 
-/// The table at the head of the sidecar's `query.rs`, read from the bytes a second time: the reply to a
-/// message that hickory-proto can decode, if it needs one. If no row applies, the message is a query.
+/// The table at the top of `query.rs` in the sidecar, evaluated independently on the bytes: every possible
+/// error for a message that hickory-proto can decode, and whether its condition holds. If no condition holds,
+/// the message is a query.
 fn reasons(bytes: &[u8], message: &Message, read: usize) -> [(Rejected, bool); 13] {
     let metadata = &message.metadata;
     let records = walk::walk(bytes).map(|walk| walk.records).unwrap_or_default();
@@ -112,7 +113,8 @@ fn reasons(bytes: &[u8], message: &Message, read: usize) -> [(Rejected, bool); 1
         (Rejected::Answer(Rcode::BADVERS), message.edns.as_ref().is_some_and(|edns| edns.version() != 0)),
         (notimp, matches!(asked, TKEY | IXFR | AXFR)),
         (notimp, records.iter().any(|record| matches!(record.kind, SIG | TSIG))),
-        // No row of its own: a record of the query that breaks the format, as hickory-proto does not see it.
+        // Not a row of the table: a record of the query that is malformed, which hickory-proto does not
+        // notice.
         (formerr, records.iter().any(|record| walk::points_into_header(bytes, record.start))),
     ]
 }
@@ -124,20 +126,20 @@ fn error_is_sound(query: &Query<'_>, rcode: Rcode) {
     assert_eq!(question(&answer).as_deref(), Some(query.question));
     assert_eq!(answer.metadata.recursion_desired, query.flags.has(0x0100));
     let edns = answer.edns.as_ref().map(|edns| edns.flags().dnssec_ok);
-    assert_eq!(edns, query.edns.map(|edns| edns.dnssec_ok), "EDNS for who speaks it");
+    assert_eq!(edns, query.edns.map(|edns| edns.dnssec_ok), "EDNS for clients that use it");
 }
 
-/// For every zone that the name may be in.
+/// Checks the NXDOMAIN answer for every zone that the name may be in.
 fn missing_is_sound(query: &Query<'_>) {
     let name = query.question.len() - 4;
     let mut zone_at = 0;
     while zone_at < name {
-        // The labels before the zone in the names of the SOA record have to fit, too.
+        // The names of the SOA record have labels before the zone, which must fit, too.
         if name - zone_at <= LONGEST_NAME - "0hostmaster".len() {
             let mut out = Vec::new();
             write_missing(query, zone_at, 30, &mut out);
             assert!(out.len() < 512);
-            let (answer, read) = decode(&out).expect("our own answer decodes");
+            let (answer, read) = decode(&out).expect("the answer of the sidecar decodes");
             assert_eq!(read, out.len());
             assert_eq!(
                 (answer.metadata.id, answer.metadata.response_code),
@@ -156,7 +158,7 @@ fn rejection_is_sound(bytes: &[u8], rejected: Rejected) {
     let mut out = Vec::new();
     let is_written = write_rejection(bytes, rejected, &mut out);
     let Rejected::Answer(rcode) = rejected else {
-        assert!(!is_written && out.is_empty(), "silence is broken");
+        assert!(!is_written && out.is_empty(), "an answer was written although none may be sent");
         return;
     };
     assert!(is_written);
@@ -167,7 +169,7 @@ fn rejection_is_sound(bytes: &[u8], rejected: Rejected) {
         assert_eq!((rcode, edns.flags().dnssec_ok), (Rcode::BADVERS, dnssec_ok), "RFC 3225 section 3");
     }
     assert_eq!(answer.metadata.op_code, OpCode::from_u8(bytes[2] >> 3 & 0xf));
-    // The first question alone: what follows it may be what is wrong.
+    // Only the first question, because the error may follow it.
     let asked = Some(bytes).filter(|bytes| word(bytes, 4) == 1 && walk::question_is_plain(bytes));
     let asked = asked.and_then(|bytes| {
         let mut alone = bytes.to_vec();
@@ -177,13 +179,18 @@ fn rejection_is_sound(bytes: &[u8], rejected: Rejected) {
     assert_eq!(question(&answer), asked, "the question is echoed when it can be read");
 }
 
-/// Our own answer, decoded: the id and RCODE as given, no records, and nobody who would answer it.
+/// Decodes an answer of the sidecar, and checks that it has this id and RCODE, no records, and that no server
+/// answers it.
 fn answer(out: &[u8], id: u16, rcode: Rcode) -> Message {
-    let (answer, read) = decode(out).expect("our own answer decodes");
+    let (answer, read) = decode(out).expect("the answer of the sidecar decodes");
     assert_eq!(read, out.len());
     assert_eq!(answer.metadata.id, id);
     assert_eq!(u16::from(answer.metadata.response_code), u16::from(rcode.0));
     assert!(answer.answers.is_empty() && answer.authorities.is_empty() && answer.additionals.is_empty());
-    assert_eq!(Query::parse(out).err(), Some(Rejected::Silence), "two servers must not talk for ever");
+    assert_eq!(
+        Query::parse(out).err(),
+        Some(Rejected::Silence),
+        "a server that answers responses causes a loop"
+    );
     answer
 }

@@ -1,10 +1,10 @@
-//! What a client gets of an upstream's answer: [`Entry::new`], then [`Entry::write`] or
-//! [`Entry::write_stale`].
+//! The answer that a client gets from a cached answer of an upstream: [`Entry::new`], then [`Entry::write`]
+//! or [`Entry::write_stale`].
 //!
-//! The input: [`Client`] in sixteen bytes, then the answer, as bytes or as what [`crate::message::Answer`]
-//! and a few changes make of it. Two opinions on the patched answer: record by record with [`crate::walk`],
-//! where data must be the same, with names written whole; and hickory-proto's. Addresses of one name may
-//! begin with any of them.
+//! The input: [`Client`] in sixteen bytes, then the answer, either as bytes or from
+//! [`crate::message::Answer`] with a few changes. Two oracles check the patched answer: [`crate::walk`]
+//! compares record by record, and the data must be the same with uncompressed names; and hickory-proto
+//! compares the decoded messages. The addresses of a name may begin with any of them.
 
 use std::time::{Duration, Instant};
 
@@ -26,12 +26,12 @@ const TC: u16 = 0x0200;
 const RD_AND_CD: u16 = 0x0110;
 const OPT_LENGTH: usize = 11;
 
-/// The TTL of an answer that is given after its end (RFC 8767 section 4), and the length of the extended
-/// error that says so (RFC 8914 section 2).
+/// The TTL of an expired answer (RFC 8767 section 4), and the length of the extended error in it (RFC 8914
+/// section 2).
 const STALE_TTL: u32 = 30;
 const ERROR_LENGTH: usize = 6;
 
-/// The client, the time of its query, and the limits of the cache.
+/// The client, the age of the answer, and the limits of TTLs.
 struct Client<'a> {
     query: Query<'a>,
     limit: usize,
@@ -40,14 +40,14 @@ struct Client<'a> {
     limits: Limits,
 }
 
-/// Takes the input apart, keeps the answer, and writes it for the client.
+/// Splits the input, caches the answer, and checks what is written for the client.
 pub fn check(input: &[u8]) {
     let Some((parameters, rest)) = input.split_first_chunk::<16>() else { return };
     let is_built = parameters[0] & 1 == 1;
     let Some(original) = (if is_built { built(rest) } else { Some(rest.to_vec()) }) else { return };
-    // Nothing else comes this far: `Question::judge` sees to it, and a length has sixteen bits.
+    // Other answers do not reach the cache: `Question::judge` rejects them, and the length has sixteen bits.
     let Some(walk) = walk::walk(&original).filter(|_| original.len() <= 65_535) else { return };
-    // Nor does an owner that leads nowhere, or is too much work to follow.
+    // Neither do answers with an owner name that is invalid, or that takes too many steps to parse.
     let reading = wire::Message::new(&original).expect("a header").read();
     let read: usize = reading.counts.into_iter().map(usize::from).sum();
     if read < walk.records.iter().take_while(|record| record.kind != OPT).count() {
@@ -85,12 +85,12 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// The flag, where that bit is set of what the client speaks.
+/// The flag, if this bit is set in the parameters of the client.
 fn bit(parameters: &[u8; 16], at: u8, flag: u16) -> u16 {
     if parameters[1] >> at & 1 == 1 { flag } else { 0 }
 }
 
-/// The query for that question, in the client's spelling and with what it speaks.
+/// The query for this question, in the letter case and with the EDNS of the client.
 fn asked(parameters: &[u8; 16], question: &[u8]) -> Vec<u8> {
     let bit = |at, flag| bit(parameters, at, flag);
     let mut asked = question.to_vec();
@@ -126,9 +126,9 @@ struct Expected<'a> {
     original: &'a [u8],
     walk: &'a Walk,
     client: &'a Client<'a>,
-    /// The records before the OPT record, with the TTLs that they should have by now.
+    /// The records before the OPT record, with their expected TTLs.
     records: Vec<(walk::Record, u32)>,
-    /// Whether all of them fit even as they came.
+    /// Whether all records fit even without compression.
     is_whole: bool,
     /// Without TC.
     flags: u16,
@@ -148,8 +148,8 @@ impl<'a> Expected<'a> {
         if !client.query.flags.has(AD) && client.query.edns.is_none_or(|edns| !edns.dnssec_ok) {
             flags &= !AD;
         }
-        // The upper bits of the RCODE (RFC 6891 section 6.1.3) concern our own hop; the lower ones alone
-        // would be another code.
+        // The upper bits of the RCODE (RFC 6891 section 6.1.3) apply to the hop to the upstream only, and the
+        // lower bits alone would be another RCODE.
         let opt = walk.records.iter().find(|record| record.kind == OPT);
         if opt.is_some_and(|record| record.ttl >> 24 != 0) {
             flags = flags & !0xf | 2;
@@ -180,46 +180,49 @@ impl<'a> Expected<'a> {
                 of_section.map(what).collect()
             };
             let (found, expected) = (of(&found, out), of(&self.records, self.original));
-            // Without names it is not known where a run ends.
+            // Without the names, the end of a run is not known.
             let is_run = |one: &Plain, other: &Plain| {
                 let owner = |plain: &Plain| plain.3.as_ref().map(|(owner, _)| owner.clone());
                 (one.0, one.1, owner(one)) == (other.0, other.1, owner(other)) && matches!(one.0, 1 | 28)
             };
             assert!(is_beginning(&found, &expected, is_run, is_stable), "{found:?} of {expected:?}");
         }
-        self.is_truncated_rightly(word(out, 2), &found);
+        self.check_truncation(word(out, 2), &found);
         if let Some(edns) = query.edns {
             let opt = written.records.last().expect("an OPT record");
             let ttl = u32::from(edns.dnssec_ok) << 15;
             assert_eq!((opt.section, opt.kind, opt.class, opt.ttl), (2, OPT, PAYLOAD_SIZE, ttl));
             let error = if self.flags & 0xf == 3 { 19 } else { 3_u8 };
-            // The remark goes before any record does (RFC 8914 section 3).
+            // The extended error is left out before any record is (RFC 8914 section 3).
             let has_room = out.len() - opt.rdata.len() + ERROR_LENGTH <= self.client.limit;
             let options = if self.client.is_stale && has_room { &[0, 15, 0, 2, 0, error][..] } else { &[] };
             assert_eq!(&out[opt.rdata.clone()], options);
         }
     }
 
-    /// Only records at the end are left out, and TC is set where it must be.
-    fn is_truncated_rightly(&self, flags: u16, found: &[(walk::Record, u32)]) {
+    /// Only records at the end may be missing, and TC must be set if they are required.
+    fn check_truncation(&self, flags: u16, found: &[(walk::Record, u32)]) {
         let count = |records: &[(walk::Record, u32)], section| {
             records.iter().filter(|(record, _)| record.section == section).count()
         };
         let cut = (0..3).find(|section| count(found, *section) < count(&self.records, *section));
-        assert!(!self.is_whole || cut.is_none(), "fits, and is not there");
+        assert!(!self.is_whole || cut.is_none(), "a record fits, and is missing");
         let dnssec_ok = self.client.query.edns.is_some_and(|edns| edns.dnssec_ok);
         let is_required = |cut: usize| cut == 0 || count(&self.records, 0) == 0 || cut == 1 && dnssec_ok;
         let expected = self.flags | if cut.is_some_and(is_required) { TC } else { 0 };
-        // A flag of the upstream's that is no business of ours stays, TC included.
+        // Other flags of the upstream, including TC, are passed on.
         let upstreams = word(self.original, 2) & TC;
         assert_eq!(flags, expected | upstreams, "flags: {flags:#06x}");
         if let Some(cut) = cut {
-            assert!((cut + 1..3).all(|section| count(found, section) == 0), "behind what is left out");
+            assert!(
+                (cut + 1..3).all(|section| count(found, section) == 0),
+                "a section after the truncated one has records"
+            );
         }
     }
 
     fn holds_decoded(&self, out: &[u8], original: &Message) {
-        let (written, read) = decode(out).expect("what hickory-proto reads, it reads after us");
+        let (written, read) = decode(out).expect("an answer that hickory-proto decodes stays decodable");
         assert_eq!(read, out.len());
         let asked = self.client.query.question;
         assert!(question(&written).is_some_and(|question| same_question(&question, asked)));
@@ -232,7 +235,7 @@ impl<'a> Expected<'a> {
             ("authorities", &written.authorities, &original.authorities),
             ("additionals", &written.additionals, &original.additionals),
         ] {
-            // Equality of records says nothing of TTLs (RFC 2136 section 1.1.1).
+            // Two records can be equal with different TTLs (RFC 2136 section 1.1.1).
             let found: Vec<_> = written.iter().map(|record| (known(record), record.ttl)).collect();
             let expected: Vec<_> =
                 original.iter().map(known).zip(ttls.by_ref().take(original.len())).collect();
@@ -245,8 +248,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether the names in the original's data stay the same when the header and the TTLs change. A pointer
-    /// into those reads as whatever stands there; changed bytes have such pointers, servers do not.
+    /// Whether the names in the data stay the same when the header and the TTLs change. Fuzzed messages have
+    /// pointers into the header and the TTLs, messages of servers do not.
     fn is_stable(&self) -> bool {
         let data = self.walk.records.iter().flat_map(|record| self.original[record.rdata.clone()].windows(2));
         let into_header = data.clone().any(|pair| pair[0] == 0xc0 && usize::from(pair[1]) < HEADER);
@@ -262,8 +265,8 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// The record as far as hickory-proto understands it. Of data that it does not, names may be compressed in
-/// another way; [`walk::plain`] compares those.
+/// The record, without data that hickory-proto does not understand: names in such data may be compressed in
+/// another way, and [`walk::plain`] compares them.
 fn known(record: &Record) -> Record {
     let mut record = record.clone();
     if let RData::Unknown { code, .. } = record.data
@@ -274,11 +277,11 @@ fn known(record: &Record) -> Record {
     record
 }
 
-/// Kind, class, TTL, and owner and data without compression.
+/// Type, class, TTL, and the uncompressed owner name and data.
 type Plain = (u16, u16, u32, Option<(Vec<u8>, Vec<u8>)>);
 
-/// Whether what was found are the first of what is expected, where the members of one run may begin with any
-/// of them, or, unless it is one run for certain, be in any order.
+/// Whether `found` is the beginning of `expected`. A run may begin with any of its members; if its end is not
+/// certain, its members may be in any order.
 fn is_beginning<T: PartialEq + Clone>(
     mut found: &[T],
     mut expected: &[T],
@@ -309,9 +312,10 @@ impl Client<'_> {
     }
 }
 
-/// The TTL with which a record is stored: within the limits where it bounds the answer, never above them.
+/// The TTL with which a record is stored: within the limits if it decides the lifetime of the answer,
+/// otherwise at most the maximum.
 fn ttl(record: &walk::Record, lifetime: Lifetime, limits: &Limits) -> u32 {
-    // RFC 2181 section 8: the highest bit makes it zero.
+    // RFC 2181 section 8: a TTL with the highest bit set counts as zero.
     let ttl = if record.ttl >> 31 == 1 { 0 } else { record.ttl };
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).expect("a setting");
     match lifetime {

@@ -1,8 +1,8 @@
-//! The body of a review: [`admission::review`], which reads only the fields that it needs, in a limited
-//! amount of memory.
+//! The body of an admission review: [`admission::review`], which reads only the fields that it needs, in a
+//! limited amount of memory.
 //!
-//! The second implementation is serde_json's whole tree: it leads to the same decision and to the same patch.
-//! For any bytes, the answer allows the pod, and the webhook allocates no more memory than its limit.
+//! The oracle is the complete JSON tree of serde_json: the decision about it must be the same, with the same
+//! patch. For any input, the answer allows the pod, and takes no more memory than was reserved.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,7 +13,7 @@ use podlocal_webhook::mutate::{Policy, mutate};
 use podlocal_webhook::names;
 use serde_json::{Map, Value};
 
-/// Has the body reviewed.
+/// Reviews the body and checks the answer.
 pub fn check(body: &[u8]) {
     let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
     let cluster = Cluster::new(&flags, "");
@@ -29,7 +29,7 @@ pub fn check(body: &[u8]) {
     let answer: Value = serde_json::from_slice(&reviewed.body).expect("the answer is JSON");
     let response = &answer["response"];
     assert_eq!(response["allowed"], true);
-    // Escapes may make six bytes of one.
+    // An escape may turn one byte into six.
     assert!(reviewed.body.len() <= 6 * LARGEST_ANSWER + 1_000);
     for name in [&reviewed.namespace, &reviewed.name] {
         assert!(name.is_empty() || names::prefix(name).is_some(), "{name:?}");
@@ -39,12 +39,13 @@ pub fn check(body: &[u8]) {
             is_decided_alike(&reviewed, response, &whole, &cluster, &policy);
         }
         Ok(_) => {}
-        // A part that is skipped may be deeper than serde_json goes, or a number that it does not hold.
+        // A part that the review skips may be nested too deeply for serde_json, or have a number out of its
+        // range.
         Err(_) => assert!(response["uid"].is_string()),
     }
 }
 
-/// Holds the answer against what becomes of the whole tree.
+/// Compares the answer with the decision about the complete tree.
 fn is_decided_alike(
     reviewed: &Reviewed,
     response: &Value,

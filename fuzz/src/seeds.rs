@@ -1,5 +1,6 @@
-//! Where the fuzzers begin: messages as clients, CoreDNS and attackers send them, one file each. Committed, so that
-//! what a fuzzer has found can stand beside them; made here, so that a reader sees what they are.
+//! The seeds of the fuzzers: messages as clients, CoreDNS and attackers send them, one file each. The files
+//! are committed, so that findings of a fuzzer can be added to them; this code makes them, so that a reader
+//! can see their contents.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -8,11 +9,12 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-/// One seed: the target, the name of its file, its bytes.
+/// One seed: the target, the file name, the bytes.
 type Seed = (&'static str, String, Vec<u8>);
 
-/// Writes them into the directory that `SEEDS` names, if it does, and ends the program: a directory for each target.
-/// Every fuzz program does this first, since a program without libFuzzer cannot have its instrumentation.
+/// If the variable `SEEDS` names a directory, writes the seeds into one directory per target there, and ends
+/// the program. Every fuzz program calls this first, because a program without libFuzzer cannot be linked
+/// with its instrumentation.
 pub fn write_if_asked() {
     let Some(directory) = env::var_os("SEEDS").map(PathBuf::from) else { return };
     for (target, name, bytes) in all() {
@@ -29,11 +31,11 @@ fn all() -> Vec<Seed> {
         seeds.push(("query", name.to_owned(), bytes));
     }
     for (name, bytes) in answers() {
-        // A client without EDNS and one with; the whole answer and what fits into little.
+        // A client without EDNS and one with EDNS; the whole answer, and a truncated one.
         for (client, parameters) in [("plain", PLAIN), ("edns", EDNS), ("small", SMALL), ("stale", STALE)] {
             seeds.push(("reply", format!("{name}-{client}"), [&parameters[..], &bytes].concat()));
         }
-        // The answer to what we asked, and to the same name with another type.
+        // The answer to the query of the sidecar, and to one for the same name with another type.
         seeds.push(("upstream", name.to_owned(), [&[0, 0, 0][..], &bytes].concat()));
         let type_at = (bytes.iter().skip(12).position(|byte| *byte == 0).unwrap_or(0) + 2) as u8;
         seeds.push(("upstream", format!("{name}-other-type"), [&[0, type_at, 0x20][..], &bytes].concat()));
@@ -49,7 +51,7 @@ fn all() -> Vec<Seed> {
     for (name, lines) in settings() {
         seeds.push(("settings", name.to_owned(), lines.into_bytes()));
     }
-    // What `Answer` is made of has no form to be read: any bytes do, and the fuzzer takes it from there.
+    // The input for `Answer` has no format: any bytes are valid, and the fuzzer varies them.
     for index in 1..=4_u32 {
         let mut noise = index;
         let bytes: Vec<u8> = std::iter::repeat_with(|| {
@@ -66,7 +68,7 @@ fn all() -> Vec<Seed> {
     seeds
 }
 
-/// The bodies of reviews: as the API server sends them, and as nobody should.
+/// The bodies of reviews, valid ones as the API server sends them, and invalid ones.
 fn reviews() -> Vec<(&'static str, String)> {
     let of = |object: &str| {
         format!(
@@ -113,7 +115,7 @@ fn reviews() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Lines of `NAME=TEXT`, good and bad.
+/// Lines of `NAME=TEXT`, valid and invalid.
 fn settings() -> Vec<(&'static str, String)> {
     let many: Vec<_> = ('a'..='p').map(|zone| format!("{zone}=1.1.1.1+1.1.1.2")).collect();
     let seeds = [
@@ -146,7 +148,8 @@ fn settings() -> Vec<(&'static str, String)> {
     seeds.map(|(name, lines)| (name, lines.to_owned())).into()
 }
 
-/// See `reply`: switches, what the client speaks, its EDNS size, the limit, the age, its spelling, the TTLs.
+/// See `reply`: switches, flags and EDNS of the client, its UDP payload size, the limit, the age, the letter
+/// case, the TTLs.
 const PLAIN: [u8; 16] = [0, 1, 0, 0, 2, 0, 0, 5, 0, 0, 0, 0, 0, 60, 0, 7];
 const EDNS: [u8; 16] = [0, 31, 4, 208, 4, 208, 0, 20, 255, 255, 255, 255, 5, 60, 0, 7];
 const SMALL: [u8; 16] = [0, 9, 0, 0, 0, 80, 0, 1, 85, 85, 85, 85, 0, 1, 0, 7];
@@ -230,7 +233,7 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
     .collect()
 }
 
-/// See `work`: what is there once, and what is repeated. The question takes 29 bytes.
+/// See `work`: a part that is present once, and a part that is repeated. The question takes 29 bytes.
 fn repeated() -> Vec<(&'static str, Vec<u8>)> {
     let deep: Vec<u8> = (0..118).flat_map(|number| [1, b'a' + number % 26]).chain([0]).collect();
     let once = [&deep[..], b"\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x00"].concat();

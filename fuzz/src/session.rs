@@ -1,6 +1,6 @@
-//! What clients get in the course of time: a [`Resolver`] with its cache before an upstream that changes its
-//! mind, fails, and is silent, with the clock held still. The oracle: what a client gets is what the upstream
-//! said last to that very question, or that there is no such name, when it said so to the question for A.
+//! A sequence of queries: a [`Resolver`] with its cache in front of an upstream that changes its answers,
+//! fails, and is silent, with a simulated clock. The oracle: a client gets the last answer of the upstream to
+//! exactly this question, or NXDOMAIN if the upstream last answered NXDOMAIN to the question for A.
 //!
 //! The input is a list of [`Act`]s, three bytes each.
 
@@ -20,27 +20,27 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::walk::{self, OPT};
 use crate::word;
 
-/// Names outside the cluster domain, where nothing is answered by a rule; one is below another.
+/// Names outside the cluster domain, to which no rule applies; one is below another.
 const NAMES: [&[u8]; 3] = [b"\x01a\x07example\x00", b"\x03www\x01a\x07example\x00", b"\x01B\x07example\x00"];
 const KINDS: [u16; 8] = [1, 28, 1, 28, 16, 65, 255, 0];
 
-/// RCODEs that are no answer, and that bring no EDNS of a size of its own.
+/// RCODEs that are failures, and that need no EDNS.
 const FAILURES: [u8; 6] = [1, 2, 4, 5, 9, 6];
 
-/// What TTLs there are, of records and of an SOA record, and how many seconds pass.
+/// The TTLs of records and of SOA records, and the pauses in seconds.
 const TTLS: [u8; 4] = [5, 0, 30, 60];
 const PAUSES: [u64; 4] = [1, 5, 60, 4000];
 
-/// One thing that happens.
+/// One step of the sequence.
 #[derive(Debug)]
 enum Act {
-    /// From now on the upstream says this, to questions for one type or for all, after so many milliseconds.
+    /// Sets the answer of the upstream, for one type or for all, and its delay in milliseconds.
     Says { name: usize, kind: Option<u16>, says: Says, after: u64 },
-    /// A client asks.
+    /// A client sends a query.
     Asks { name: usize, kind: u16, switches: u8 },
-    /// So many seconds pass.
+    /// This number of seconds passes.
     Passes(u64),
-    /// The upstream is known to be down, or up.
+    /// The upstream counts as down, or as up.
     IsDown(bool),
 }
 
@@ -54,7 +54,7 @@ enum Says {
 }
 
 impl Act {
-    /// Any three bytes are one.
+    /// Any three bytes are a valid act.
     fn new([act, what, number]: [u8; 3]) -> Self {
         let name = usize::from(act >> 3) % NAMES.len();
         let kind = KINDS[usize::from(what) % KINDS.len()];
@@ -87,13 +87,13 @@ impl Says {
 
 static SETTINGS: OnceLock<(Settings, Metrics)> = OnceLock::new();
 
-/// Takes the input for acts, and plays them.
+/// Splits the input into acts, and plays them.
 pub fn check(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
         let world = World::default();
         let (settings, metrics) = SETTINGS.get_or_init(|| {
-            // A small cache is soon made.
+            // A small cache is faster to create.
             (Settings { cache_size: 64 << 10, ..Settings::defaults() }, Metrics::new().0)
         });
         let resolver = Resolver::new(settings, 1, world.clone(), metrics.clone());
@@ -103,7 +103,7 @@ pub fn check(input: &[u8]) {
     });
 }
 
-/// The upstream, and what it has said.
+/// The upstream, with its past answers.
 #[derive(Debug, Clone, Default)]
 struct World(Arc<Mutex<State>>);
 
@@ -114,18 +114,18 @@ struct State {
     last_response: Option<Instant>,
     /// The last answer to each question.
     said: HashMap<Key, Statement>,
-    /// The answer before that: it holds until the exchange that brought the last one is over, which may wait
-    /// for another one.
+    /// The previous answer to each question. It stays valid until the exchange of the last answer is over,
+    /// which may wait for another exchange.
     said_before: HashMap<Key, Statement>,
-    /// The queries that failed.
+    /// The questions whose exchanges failed.
     failed: HashMap<Key, HashSet<u8>>,
 }
 
-/// NOERROR or NXDOMAIN.
+/// An answer: NOERROR or NXDOMAIN.
 #[derive(Debug, Clone)]
 struct Statement {
     rcode: u8,
-    /// Their types and data.
+    /// The types and data of the records.
     records: Vec<(u16, Vec<u8>)>,
     ttl: u32,
     at: Instant,
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// As the server does it; what comes out must be what the upstream said.
+    /// Sends a query in the same way as the server, and checks the answer against those of the upstream.
     async fn asks(&self, resolver: &Arc<Resolver<Self>>, name: &[u8], kind: u16, switches: u8) {
         let bytes = query(name, kind, switches);
         let Ok(query) = Query::parse(&bytes) else { return };
@@ -182,7 +182,7 @@ impl World {
     }
 }
 
-/// What a client got.
+/// The answer that a client got.
 #[derive(Debug)]
 struct Answer {
     rcode: u8,
@@ -206,7 +206,7 @@ impl Answer {
         }
         let Some(own) = own else { return false };
         if own.rcode == 3 {
-            // The name has an address of the other type, so it is not missing.
+            // The name has an address of the other type, so it exists.
             return self.records.is_empty();
         }
         let holds = |(kind, data, ttl): &(u16, Vec<u8>, u32)| {
@@ -263,7 +263,7 @@ impl World {
         self.lock().failed.entry(key.clone()).or_default().insert(rcode);
     }
 
-    /// The bytes of what it says, of which note is taken.
+    /// The bytes of the answer, which is recorded.
     fn response(&self, key: &Key, kind: u16, says: Says) -> Vec<u8> {
         let at = Instant::now();
         let (rcode, records, ttl) = match says {
@@ -293,7 +293,7 @@ impl World {
         for (kind, data) in &records {
             push([0xc0, 12], *kind, data);
         }
-        // Without an SOA record where the number is zero.
+        // Without an SOA record if the number is zero.
         if records.is_empty() && ttl > 0 && matches!(rcode, 0 | 3) {
             let numbers = [1, 1, 1, 1, ttl].map(u32::to_be_bytes).concat();
             push([0xc0, 12], 6, &[&[0, 0][..], &numbers].concat());
@@ -310,19 +310,19 @@ impl World {
     }
 }
 
-/// A record for a question of that type, told from others by a number.
+/// A record of this type, with a number that tells it from others.
 fn record(kind: u16, number: u8) -> (u16, Vec<u8>) {
     match kind {
         1 | 255 => (1, vec![10, 0, 0, number]),
         28 => (28, [&[0xfd; 15][..], &[number]].concat()),
         16 => (16, vec![1, number]),
         65 => (65, vec![0, number, 0]),
-        // Of no known form.
+        // A type whose format the sidecar does not know.
         _ => (65_399, vec![number]),
     }
 }
 
-/// RD, CD, EDNS with DO.
+/// A query; the switches set RD, CD and EDNS with DO.
 fn query(name: &[u8], kind: u16, switches: u8) -> Vec<u8> {
     let question = [name, &kind.to_be_bytes(), &[0, 1]].concat();
     let flags = u16::from(switches & 1) << 8 | u16::from(switches >> 1 & 1) << 4;

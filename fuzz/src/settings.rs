@@ -1,14 +1,14 @@
-//! The texts that users give for settings: [`read`], which the webhook calls for annotations and the sidecar
-//! for its environment.
+//! The texts of settings: [`read`], which the webhook calls for annotations and the sidecar for its
+//! environment.
 //!
-//! The input is lines of `NAME=TEXT`. These rules must hold:
+//! The input is lines of `NAME=TEXT`. The invariants:
 //!
-//! - The accepted settings, written for the sidecar, read as the same settings and without a mistake: no pod
+//! - Accepted settings that are written for the sidecar parse to the same settings without an error: no pod
 //!   gets a sidecar that refuses to start.
-//! - Every mistake names who gave what, in few words.
-//! - The second implementation of forward zones reads each part alone. The whole is valid when each part is
-//!   valid and none has the zone of an earlier one; otherwise exactly the invalid ones are named. And the
-//!   sidecar asks a zone's servers for its names, and cluster DNS for those of the cluster.
+//! - Every error names the origin and the text, and is short.
+//! - The oracle for forward zones parses each zone alone: the list is valid if each zone is valid and no zone
+//!   occurs twice; otherwise the errors name exactly the invalid ones. And the sidecar queries the servers of
+//!   a zone for its names, and cluster DNS for the names of the cluster.
 
 use std::collections::BTreeSet;
 
@@ -19,19 +19,19 @@ use podlocal_settings::{Settings, write};
 use podlocal_sidecar::forward::ForwardZones;
 use podlocal_sidecar::wire::{self, NameText};
 
-/// How long a mistake may be that is shown to people, in bytes: two texts of 64 characters, each of which may
-/// be escaped, and a name.
+/// The maximum length of an error message in bytes: two texts of 64 characters, each of which may be escaped,
+/// and a name.
 const LONGEST_MISTAKE: usize = 1800;
 
-/// The most zones, and the most servers of each.
+/// The maximum number of zones, and of servers of each.
 const MOST_ZONES: usize = 16;
 const MOST_SERVERS: usize = 8;
 
-/// Has the settings read.
+/// Parses the settings and checks the result.
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let lines: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
-    // As the webhook gives them: those that an annotation may set, and the cluster domain.
+    // As in the webhook: the settings that an annotation may set, and the cluster domain.
     let is_given = |setting: &Setting| {
         setting.is_for_sidecar() && (setting.is_annotation() || *setting == table::CLUSTER_DOMAIN)
     };
@@ -57,7 +57,7 @@ fn given(origin: &str, text: &str) -> Given {
 
 fn reads_back(accepted: &Read) {
     let (mut written, settings) = (accepted.clone(), &accepted.settings);
-    // Whom the sidecar asks is written by the webhook as it was understood, without the proxy itself.
+    // The webhook writes the parsed servers, without the address of the proxy itself.
     for (setting, servers) in
         [(&table::UPSTREAM, &settings.upstream), (&table::BACKUP_UPSTREAM, &settings.backup_upstream)]
     {
@@ -85,7 +85,7 @@ fn are_read_part_by_part(text: &str, domain: &str) {
             let mut named: Vec<_> = bad.iter().map(|(part, _)| part.as_str()).collect();
             let mut known = BTreeSet::new();
             let is_bad = |part: &&str| match parse(part) {
-                // An empty text is no zone, and an empty part is one that was forgotten.
+                // An empty text means no zones, but an empty part between commas is an error.
                 Ok(zones) => {
                     let is_bad = zones.first().is_none_or(|zone| !known.insert(zone.zone.clone()));
                     are_asked_of_their_servers(zones, domain);
@@ -108,7 +108,7 @@ fn are_read_part_by_part(text: &str, domain: &str) {
     are_asked_of_their_servers(zones, domain);
 }
 
-/// The zone as its writer would have it without blanks, capitals and what is understood.
+/// The zone in its normal form, without spaces, capital letters and defaults.
 fn plain(ForwardZone { zone, servers }: &ForwardZone) -> String {
     assert!((1..=MOST_SERVERS).contains(&servers.len()));
     let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();

@@ -1,7 +1,7 @@
-//! What an upstream sends, and whether it answers our question: [`Question::judge`].
+//! A message of an upstream, and whether it answers the query of the sidecar: [`Question::judge`].
 //!
-//! The input: a byte of switches, two of tampering (where in the question, with what), then the message, as
-//! bytes or as an [`Answer`] and what is changed in it.
+//! The input: a byte of switches, two bytes that change the question (the place and the value), then the
+//! message, either as bytes or as an [`Answer`] with a few changes.
 
 use arbitrary::{Arbitrary, Unstructured};
 use podlocal_sidecar::query::Query;
@@ -13,10 +13,10 @@ use crate::message::Answer;
 use crate::walk::{self, HEADER};
 use crate::{bare_query, decode, question, respell, same_question, word};
 
-/// The question, if the message has none that the sidecar could have asked.
+/// The question of the query if the message has no question that the sidecar could have sent.
 const USUAL: &[u8] = b"\x03api\x07example\x03com\x00\x00\x01\x00\x01";
 
-/// Takes the input apart, asks the question, and judges the message.
+/// Splits the input, makes the query, and judges the message.
 pub fn check(input: &[u8]) {
     let Some(([switches, place, change], rest)) = input.split_first_chunk() else { return };
     let mut message = if switches & 1 == 0 { rest.to_vec() } else { built(rest).unwrap_or_default() };
@@ -24,7 +24,7 @@ pub fn check(input: &[u8]) {
         Some(place) => message[place].to_vec(),
         None => USUAL.to_vec(),
     };
-    // Another question than the one that is answered, most of all one that looks like it.
+    // Another question than the answered one, most often a similar one.
     let place = usize::from(*place) % asked.len();
     asked[place] ^= change;
     let bytes = bare_query(0, 0x0100, &asked);
@@ -33,13 +33,13 @@ pub fn check(input: &[u8]) {
     let ours = Question::new(&query.key, token).expect("the kernel has random bytes");
     let sent = ours.bytes(switches & 2 == 0);
     if message.len() >= HEADER {
-        put_right(&mut message, &sent, *switches);
+        set_id_and_flags(&mut message, &sent, *switches);
     }
     judged(&message, &sent, ours.judge(&message));
 }
 
-/// The id and the flags are not to be guessed: they are put right unless a switch says otherwise.
-fn put_right(message: &mut [u8], sent: &[u8], switches: u8) {
+/// Sets the right id and flags, which a fuzzer cannot guess, unless a switch forbids it.
+fn set_id_and_flags(message: &mut [u8], sent: &[u8], switches: u8) {
     if switches & 4 == 0 {
         message[..2].copy_from_slice(&sent[..2]);
     }
@@ -53,7 +53,7 @@ fn put_right(message: &mut [u8], sent: &[u8], switches: u8) {
     }
 }
 
-/// An answer and a few changed bytes.
+/// An answer with a few changed bytes.
 pub(crate) fn built(rest: &[u8]) -> Option<Vec<u8>> {
     let mut source = Unstructured::new(rest);
     let answer = Answer::arbitrary(&mut source).ok()?;
@@ -77,7 +77,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
     let is_truncated = is_reply && message[2] & 2 != 0;
     let walked = walk::walk(message);
     let is_same = |place: std::ops::Range<usize>| same_question(&message[place], asked);
-    // Nobody needs more than the answer section.
+    // The sidecar needs only the answer section.
     let mut answers = message.to_vec();
     answers.get_mut(8..HEADER).unwrap_or_default().fill(0);
     let is_answered = walk::walk(&answers).is_some_and(|walk| is_same(walk.question));
@@ -88,10 +88,10 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
     let decoded = decode(message);
     match verdict {
         Verdict::Believe(_) => {
-            assert!(is_reply, "believed, and no answer to what we sent");
+            assert!(is_reply, "accepted, but not a response to the query");
             let is_enough =
                 if is_failure { is_about_ours || is_header_alone } else { is_about_ours && is_truncated };
-            assert!(is_answered || is_enough, "believed, and not what we asked, or cut off");
+            assert!(is_answered || is_enough, "accepted, but for another question, or truncated");
             if let Some((decoded, _)) = decoded.as_ref().filter(|_| !is_header_alone) {
                 let question = question(decoded).expect("one question");
                 assert!(

@@ -1,11 +1,11 @@
-//! A second walker of messages, written apart from the sidecar's: it allocates, and knows only where things
-//! stand.
+//! A second parser of messages that shares no code with that of the sidecar: it allocates, and finds only the
+//! offsets of the parts.
 
 use std::ops::Range;
 
 use crate::word;
 
-/// The length of a message's header.
+/// The length of the header of a message, in bytes.
 pub const HEADER: usize = 12;
 
 /// The type of an OPT record.
@@ -14,9 +14,9 @@ pub const OPT: u16 = 41;
 /// A message with one question.
 #[derive(Debug)]
 pub struct Walk {
-    /// Where the question stands.
+    /// The range of the question.
     pub question: Range<usize>,
-    /// Its records, in order.
+    /// The records, in order.
     pub records: Vec<Record>,
 }
 
@@ -25,22 +25,22 @@ pub struct Walk {
 pub struct Record {
     /// 0 answer, 1 authority, 2 additional.
     pub section: usize,
-    /// Where its name begins.
+    /// The offset of the owner name.
     pub start: usize,
-    /// Its type.
+    /// The type.
     pub kind: u16,
-    /// Its class.
+    /// The class.
     pub class: u16,
-    /// Where its TTL stands.
+    /// The offset of the TTL.
     pub ttl_at: usize,
-    /// Its TTL.
+    /// The TTL.
     pub ttl: u32,
-    /// Where its data stands; the next record begins at the end of it.
+    /// The range of the data; the next record begins at its end.
     pub rdata: Range<usize>,
 }
 
-/// The places in a message; `None` when it is cut off or has not one question. Names are passed over, not
-/// read.
+/// Parses a message; `None` if it is cut off or does not have exactly one question. Names are skipped without
+/// following pointers.
 pub fn walk(bytes: &[u8]) -> Option<Walk> {
     if bytes.len() < HEADER || word(bytes, 4) != 1 {
         return None;
@@ -75,13 +75,13 @@ pub fn walk(bytes: &[u8]) -> Option<Walk> {
     Some(Walk { question, records })
 }
 
-/// Where the first question stands, however many there are said to be.
+/// The range of the first question, whatever the count in the header is.
 pub fn first_question(bytes: &[u8]) -> Option<Range<usize>> {
     let end = skip_name(bytes, HEADER)? + 4;
     (end <= bytes.len()).then_some(HEADER..end)
 }
 
-/// The options in the data of an OPT record, code and data; `None` when they do not fill it.
+/// The options in the data of an OPT record, as code and data; `None` if they do not fill it exactly.
 pub fn options(mut data: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     let mut options = Vec::new();
     while !data.is_empty() {
@@ -93,8 +93,7 @@ pub fn options(mut data: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(options)
 }
 
-/// Whether a question's name has its labels in place: the first byte above 63 is a pointer, or no label at
-/// all.
+/// Whether the name of the question is uncompressed: a length byte above 63 is a pointer, or not valid.
 pub fn question_is_plain(bytes: &[u8]) -> bool {
     let mut at = HEADER;
     while let Some(length) = bytes.get(at) {
@@ -107,15 +106,15 @@ pub fn question_is_plain(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether the name at `at` is led into the header by its pointers. hickory-proto follows them there; the
-/// sidecar does not, since nobody's name stands in an id.
+/// Whether the name at `at` has a pointer into the header. hickory-proto follows such a pointer; the sidecar
+/// does not, because there are no names in the header.
 pub fn points_into_header(bytes: &[u8], at: usize) -> bool {
     leads_to(bytes, at, |place| place < HEADER)
 }
 
-/// Whether the name at `at` has a pointer into a TTL, which does not stay the same.
+/// Whether the name at `at` has a pointer into a TTL, which changes with time.
 pub fn points_into_ttl(bytes: &[u8], at: usize, records: &[Record]) -> bool {
-    // A pointer may begin before it.
+    // A compression pointer of two bytes may begin one byte before the TTL.
     let is_ttl =
         |place: usize| records.iter().any(|record| (record.ttl_at..record.ttl_at + 5).contains(&(place + 1)));
     leads_to(bytes, at, is_ttl)
@@ -135,7 +134,7 @@ fn leads_to(bytes: &[u8], mut at: usize, is_there: impl Fn(usize) -> bool) -> bo
     false
 }
 
-/// How many bytes, character strings and names the data of a type begins with.
+/// The numbers of bytes, character strings and names at the beginning of the data of a type.
 fn form(kind: u16) -> (usize, usize, usize) {
     match kind {
         2..=5 | 7..=9 | 12 | 30 | 39 => (0, 0, 1),
@@ -154,8 +153,8 @@ pub fn has_names(kind: u16) -> bool {
     form(kind).2 > 0
 }
 
-/// A record's name without compression, and its data with the names of known types written whole; `None` when
-/// one of them never ends.
+/// The owner name of a record and its data, with the names of known types uncompressed; `None` if a name
+/// never ends.
 pub fn plain(bytes: &[u8], record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
     let (fixed, strings, names) = form(record.kind);
     let mut at = record.rdata.start + fixed;

@@ -1,8 +1,9 @@
-//! How much work a message makes: from [`Question::judge`] to the answers that clients get, counted in steps
-//! ([`podlocal_sidecar::wire::work`]) and held against the bytes of the message.
+//! The cost of a message: from [`Question::judge`] to the answers that clients get, counted in steps
+//! ([`podlocal_sidecar::wire::work`]) and compared with the number of bytes of the message.
 //!
-//! The input: three bytes that say how the rest is repeated, then a question's name ([`USUAL`] where there is
-//! none) and records. A fuzzer makes short inputs; what is dear is the same thing a thousand times.
+//! The input: three bytes that say how the rest is repeated, then the name of a question (or else [`USUAL`])
+//! and records. A fuzzer makes short inputs, but a message is expensive if it repeats a record a thousand
+//! times.
 
 use std::time::{Duration, Instant};
 
@@ -19,17 +20,17 @@ use podlocal_sidecar::wire::{self, Flags};
 use crate::bare_query;
 use crate::walk::HEADER;
 
-/// The question of each query.
+/// The question of the query.
 const USUAL: &[u8] = b"\x03api\x07example\x03com\x00\x00\x01\x00\x01";
 
-/// The bound: from the datagram to the answers of two clients.
+/// The limit of steps: from the datagram to the answers of two clients.
 const STEPS_FOR_EACH_BYTE: usize = 6;
 const MORE_STEPS: usize = 8192;
 
-/// What TCP carries.
+/// The maximum size of a message over TCP.
 const LONGEST: usize = 65_535;
 
-/// Takes the input apart, and counts the steps that the answer, and a query of the same bytes, make.
+/// Splits the input, and counts the steps for the answer, and for a query of the same bytes.
 pub fn check(input: &[u8]) {
     let Some(([shape, split, section], rest)) = input.split_first_chunk() else { return };
     let key = Key::new(USUAL, Flags(Flags::RD), false);
@@ -43,12 +44,12 @@ pub fn check(input: &[u8]) {
         bytes.extend_from_slice(repeated);
     }
     bytes.truncate(LONGEST);
-    // As many records as there can be; the last ones are not there.
+    // The header counts the maximum of records; the last ones are missing.
     let mut counts = [0; 3];
     counts[usize::from(section % 3)] = if shape & 4 == 0 { u16::MAX } else { u16::from(*section) };
     wire::put_counts(&mut bytes, 1, counts);
     if shape & 8 != 0 {
-        wire::set_flag(&mut bytes, Flags::TC); // else only whole answers are believed
+        wire::set_flag(&mut bytes, Flags::TC); // without TC only whole answers are accepted
     }
     let bound = STEPS_FOR_EACH_BYTE * bytes.len() + MORE_STEPS;
     let (steps, ()) = steps_of(|| serve(&key, &ours, &bytes));
