@@ -1,16 +1,17 @@
 //! The contract between the webhook, which writes settings into pods, and the sidecar, which reads them.
 //!
 //! ```text
-//!   table     what settings there are: name, default, bounds, sentence, where each may be given
-//!   read      texts from flags, variables, annotations or a file -> [`Settings`], and every mistake at once
-//!   write     what was given -> the sidecar's environment
-//!   value     one strict parser per kind of value
+//!   table     every setting: name, default, bounds, sentence, where it may be given
+//!   read      texts from flags, variables, annotations or a file -> [`Settings`], and all errors together
+//!   write     the given settings -> the environment of the sidecar
+//!   value     one strict parser for each kind of value
 //!   page      the table as the page in the docs
-//!   program   what `--help`, man page and completions of a program are made of
-//!   names     the fixed names that both programs need: labels, the container, paths, ids
+//!   program   the data of `--help`, man page and completions of a program
+//!   names     fixed names that both programs use: labels, the container, paths, ids
 //! ```
 //!
-//! This crate knows neither DNS packets nor Kubernetes. No other crate spells the name of a setting.
+//! This crate depends neither on DNS packets nor on Kubernetes. No other crate contains the name of a
+//! setting.
 
 pub mod names;
 pub mod page;
@@ -70,7 +71,7 @@ pub struct Settings {
     pub serve_stale: Duration,
     /// Whether the proxy refreshes popular answers before they expire.
     pub refresh_ahead: bool,
-    /// The servers that are asked while the upstream is silent or refuses, and may know other names; empty:
+    /// The servers that are queried while the upstream is silent or refuses, and may know other names; empty:
     /// none.
     pub backup_upstream: Vec<SocketAddr>,
     /// Zones with their own servers; empty: none.
@@ -187,14 +188,14 @@ impl Settings {
         list
     }
 
-    /// Whether a query to that address arrives at this proxy: the proxy listens on it, or it is the unspecified
-    /// address, which the kernel takes for the loopback.
+    /// Whether a query to that address arrives at this proxy: the proxy listens on it, or it is the
+    /// unspecified address, which the kernel takes for the loopback.
     pub fn is_own(&self, address: SocketAddr) -> bool {
         is_own(&self.listen, address)
     }
 
-    /// Whether the proxy listens on that address. A proxy that listens on every address listens on the loopback;
-    /// its other addresses are not known here, and a loop through them is found when it happens.
+    /// Whether the proxy listens on that address. A proxy that listens on every address listens on the
+    /// loopback; its other addresses are not known here, and a loop through them is found when it happens.
     pub fn listens_on(&self, address: SocketAddr) -> bool {
         listens_on(&self.listen, address)
     }
@@ -205,8 +206,8 @@ fn is_own(listen: &[SocketAddr], address: SocketAddr) -> bool {
     listens_on(listen, address) || address.ip().to_canonical().is_unspecified()
 }
 
-/// An IPv4 address that is written as an IPv6 one (RFC 4291 section 2.5.5.2) is the IPv4 address: the kernel
-/// sends there.
+/// An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) counts as the IPv4 address, to which the kernel
+/// sends.
 fn listens_on(listen: &[SocketAddr], address: SocketAddr) -> bool {
     let is_here = |own: IpAddr, other: IpAddr| {
         own == other
@@ -222,7 +223,7 @@ fn listens_on(listen: &[SocketAddr], address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_proxy_tries_domains_of_the_cluster_and_those_that_are_asked_for() {
+    fn completion_has_cluster_domains_and_completion_domains() {
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let settings = Settings {
             search: Some(texts(&[
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_list_is_the_namespaces_unless_one_is_given() {
+    fn the_default_search_list_is_that_of_the_namespace() {
         let list_of = |texts: &[(&str, &str)]| of(texts).search_list();
         assert_eq!(list_of(&[]), Vec::<String>::new());
         assert_eq!(
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_everywhere_may_ask_others_on_the_same_port() {
+    fn a_proxy_on_all_addresses_may_query_others_on_its_port() {
         let settings = of(&[("listen", "0.0.0.0,::")]);
         for (address, is_ours) in [
             ("127.0.0.53:53", true),

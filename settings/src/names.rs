@@ -1,6 +1,6 @@
-//! The fixed names that both programs need. Settings are in [`crate::table`].
+//! Fixed names that both programs use. The settings are in [`crate::table`].
 
-/// The prefix of every label and annotation of ours: `podlocal-dns.io/<setting>`.
+/// The prefix of every label and annotation of this project: `podlocal-dns.io/<setting>`.
 pub const ANNOTATION_PREFIX: &str = "podlocal-dns.io/";
 
 /// The label that opts a namespace or a pod in ([`INJECT_ENABLED`]) or a pod out ([`INJECT_DISABLED`]).
@@ -12,7 +12,8 @@ pub const INJECT_ENABLED: &str = "enabled";
 /// The value of [`INJECT_LABEL`] that opts a pod out.
 pub const INJECT_DISABLED: &str = "disabled";
 
-/// The annotation that the webhook writes: that the pod is injected, and which settings were ignored and why.
+/// The annotation in which the webhook says that the pod is injected, and which settings were ignored and
+/// why.
 pub const STATUS_ANNOTATION: &str = "podlocal-dns.io/status";
 
 /// The label of the Service of a shared tier, by which the webhook finds it; its value is [`SHARED_TIER`].
@@ -24,13 +25,13 @@ pub const SHARED_TIER: &str = "true";
 /// The prefix of the sidecar's environment variables: `PODLOCAL_<SETTING>`.
 pub const VARIABLE_PREFIX: &str = "PODLOCAL_";
 
-/// The name of the injected container, by which it is recognised again.
+/// The name of the injected container, by which the webhook recognizes an injected pod.
 pub const CONTAINER_NAME: &str = "podlocal-dns";
 
 /// The name of the injected container's port for metrics and health, by which monitors find it.
 pub const ADMIN_PORT_NAME: &str = "podlocal-admin";
 
-/// The sidecar's program inside its image, which holds nothing else.
+/// The path of the sidecar's program inside its image, which contains nothing else.
 pub const SIDECAR_PATH: &str = "/podlocal-sidecar";
 
 /// The user and group that the sidecar runs as: the conventional "nonroot" of empty images.

@@ -1,4 +1,4 @@
-//! A program as people meet it, as data: `--help`, the man page and the completions are made of it.
+//! The description of a program, as data: `--help`, the man page and the completions are made from it.
 
 use crate::page::bounds;
 use crate::table::Setting;
@@ -15,34 +15,34 @@ pub use nearest::did_you_mean;
 /// A program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The name by which it is called.
+    /// The name of the executable.
     pub name: &'static str,
-    /// Its version.
+    /// The version.
     pub version: &'static str,
-    /// What it is, without a verb and a full stop.
+    /// What the program is, without a verb and a full stop.
     pub sentence: &'static str,
-    /// What one needs to know first, a paragraph each.
+    /// The paragraphs of the description.
     pub description: Vec<String>,
-    /// Its commands; the first is the one that needs no word.
+    /// Its commands; the first one is the default.
     pub commands: &'static [Command],
-    /// What may be given to them, what is used most first.
+    /// Flags and settings in sections, the most common ones first.
     pub sections: Vec<Section>,
-    /// How every command may end; what else a code means, its command says.
+    /// The exit codes of every command; a command may have further ones.
     pub exit_codes: &'static [(u8, &'static str)],
-    /// Where to read on: places in the repository, or addresses.
+    /// Further documentation: paths in the repository, or URLs.
     pub see_also: &'static [&'static str],
 }
 
-/// Things that may be given, under a title.
+/// A section of flags, settings or names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// The title, without a colon.
     pub title: String,
-    /// What they are, and so where they are given.
+    /// What the rows are, and so where they are given.
     pub kind: Kind,
-    /// Whether they stand in the short help, too.
+    /// Whether the short help has the section, too.
     pub is_brief: bool,
-    /// The things.
+    /// The flags, settings or names.
     pub rows: Vec<Row>,
 }
 
@@ -53,32 +53,31 @@ pub enum Kind {
     Flags,
     /// Settings of the program: flags that every command takes, and variables, too.
     Settings,
-    /// Names that are given elsewhere, in annotations for instance.
+    /// Names that are given elsewhere, for example in annotations.
     Names,
 }
 
-/// One thing that may be given.
+/// One flag, setting or name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The name, without hyphens before it.
+    /// The name, without the hyphens.
     pub name: &'static str,
-    /// The letter that stands for it.
+    /// The short form.
     pub short: Option<char>,
-    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes
-    /// none.
+    /// The placeholder of the value: `FILE`; or all valid words, separated by `|`; empty: no value.
     pub value: String,
     /// Whether it may be given more than once.
     pub may_repeat: bool,
-    /// What a value looks like, and the default; empty where the sentence says it.
+    /// The kind of value and the default; empty if the sentence has them.
     pub remark: String,
-    /// What it does.
+    /// What it does, as a sentence.
     pub sentence: &'static str,
-    /// The commands that take it; empty: every one.
+    /// The commands that accept it; empty: all commands.
     pub commands: &'static [&'static str],
 }
 
 impl Row {
-    /// A flag of a program.
+    /// The row of a flag.
     pub fn of_flag(flag: &Flag) -> Self {
         Self {
             name: flag.name,
@@ -91,7 +90,7 @@ impl Row {
         }
     }
 
-    /// A setting, taken by every command.
+    /// The row of a setting, which every command accepts.
     pub fn of_setting(setting: &Setting) -> Self {
         let default = match (setting.default, setting.default_in(Role::Shared)) {
             ("", _) => String::new(),
@@ -109,21 +108,20 @@ impl Row {
         }
     }
 
-    /// Whether that command takes it.
+    /// Whether the command with this name accepts it.
     pub fn is_for(&self, command: &str) -> bool {
         self.commands.is_empty() || self.commands.contains(&command)
     }
 
-    /// All values that there are, where they are words.
+    /// All valid values, if they are words.
     pub fn choices(&self) -> Vec<&str> {
         if self.value.contains('|') { self.value.split('|').collect() } else { Vec::new() }
     }
 }
 
 impl Section {
-    /// Flags in sections: one for those that every command takes, and one for each set of commands that take
-    /// others, in the order in which they first occur. `is_brief` says whether they stand in the short help
-    /// of the program.
+    /// Groups flags in sections: one for the flags of every command, and one for each set of commands with
+    /// further flags, in order of appearance. `is_brief`: the short help of the program has them, too.
     pub fn of_flags(flags: &[Flag], is_brief: bool) -> Vec<Self> {
         let mut sections: Vec<Self> = Vec::new();
         for flag in flags {
@@ -150,7 +148,7 @@ impl Section {
 }
 
 impl Program {
-    /// The flags, of all sections; settings are flags, too.
+    /// The flags of all sections; settings are flags, too.
     pub fn flags(&self) -> impl Iterator<Item = &Row> {
         let flags = self.sections.iter().filter(|section| section.kind != Kind::Names);
         flags.flat_map(|section| &section.rows)
@@ -161,7 +159,7 @@ impl Program {
         self.commands.iter().flat_map(|command| command.examples)
     }
 
-    /// Every exit code with all that it means; of that command, where one is given.
+    /// Every exit code with its meanings; `of`: only those of this command.
     pub fn exit_codes(&self, of: Option<&Command>) -> Vec<(u8, String)> {
         let of_commands = self.commands.iter().flat_map(|command| command.exit_codes);
         let mut codes: Vec<u8> = of_commands.chain(self.exit_codes).map(|(code, _)| *code).collect();
@@ -171,7 +169,8 @@ impl Program {
         meanings.filter(|(_, meaning)| !meaning.is_empty()).collect()
     }
 
-    /// What a code means: for every command, then for some; commands that mean the same are named together.
+    /// The meanings of a code: those of every command first, then those of some commands. Commands with the
+    /// same meaning are listed together.
     fn meanings(&self, code: u8, of: Option<&Command>) -> Vec<String> {
         let common = self.exit_codes.iter().filter(|(other, _)| *other == code);
         let mut meanings: Vec<String> = common.map(|(_, meaning)| (*meaning).to_owned()).collect();
@@ -196,10 +195,10 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{CACHE_SIZE, ROLE, ALLOWED_SOURCES};
+    use crate::table::{ALLOWED_SOURCES, CACHE_SIZE, ROLE};
 
     #[test]
-    fn an_exit_code_is_told_once_with_the_commands_that_mean_it() {
+    fn an_exit_code_is_listed_once_with_its_commands() {
         const COMMANDS: &[Command] = &[
             Command { name: "serve", exit_codes: &[(0, "drained"), (1, "cannot start")], ..Command::EMPTY },
             Command { name: "ask", exit_codes: &[(1, "nobody there")], ..Command::EMPTY },
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_the_same_commands_stand_together() {
+    fn flags_of_the_same_commands_are_in_one_section() {
         let flags = [
             Flag::new("a", "", &[], ""),
             Flag::new("b", "", &["x"], ""),
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_one_of_a_few_words_lists_them() {
+    fn a_setting_with_few_valid_words_lists_them() {
         assert_eq!(Row::of_setting(&ROLE).choices(), ["pod", "shared"]);
         for other in [&CACHE_SIZE, &ALLOWED_SOURCES] {
             assert_eq!(Row::of_setting(other).choices(), Vec::<&str>::new(), "{}", other.name);

@@ -1,7 +1,7 @@
-//! Texts -> [`Settings`], with every mistake at once.
+//! Parses texts into [`Settings`], and reports all errors together.
 //!
-//! The same function serves both programs, because only what follows from a mistake differs: the sidecar
-//! refuses to start, the webhook keeps the next best value and warns.
+//! Both programs use the same function, because only the consequence of an error differs: the sidecar refuses
+//! to start, and the webhook uses the next given value and warns.
 
 use crate::Settings;
 use crate::table::{self, Setting};
@@ -17,31 +17,31 @@ pub use setting_error::SettingError;
 /// The name of [`SettingError`] in code that has not been changed yet.
 pub type Mistake = SettingError;
 
-/// One text that was given for a setting, and where.
+/// One text for a setting, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// Where it was given, as its writer knows it: `--cache-size`, `annotation podlocal-dns.io/cache-size`.
+    /// The origin, as its author knows it: `--cache-size`, `annotation podlocal-dns.io/cache-size`.
     pub origin: String,
     /// The text.
     pub text: String,
 }
 
-/// What [`read`] found.
+/// The result of [`read`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// The settings; where a value was bad, the next given one or the default.
+    /// The settings. Instead of an invalid value they have the next given one, or the default.
     pub settings: Settings,
-    /// The texts that were accepted, by setting, for handing on.
+    /// The accepted texts by setting, which the webhook passes on to the sidecar.
     pub accepted: Vec<(&'static Setting, String)>,
-    /// Every mistake, in the order of the table.
+    /// All errors, in the order of the table.
     pub mistakes: Vec<SettingError>,
 }
 
-/// Reads every setting. `given` tells the texts for one setting, the one that wins first; settings that a
-/// program does not take are simply never given.
+/// Parses every setting. `given` returns the texts for one setting in order of precedence; for settings that
+/// a program does not accept it returns none.
 pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
     let mut reader = Reader { given, role: Role::Pod, accepted: Vec::new(), mistakes: Vec::new() };
-    // The defaults of all others follow from it.
+    // The role is first, because the defaults of all other settings depend on it.
     reader.role = reader.plain(&table::ROLE, Role::parse);
     let mut settings = Settings {
         role: reader.role,
@@ -104,7 +104,7 @@ struct Reader<G> {
 }
 
 impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
-    /// A value with an order, inside the bounds of the table.
+    /// A value with an order, within the bounds of the table.
     fn ordered<T: PartialOrd>(
         &mut self,
         setting: &'static Setting,
@@ -118,7 +118,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         self.first(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
-    /// A value that need not be there; inside its bounds where the table gives any.
+    /// An optional value, within the bounds of the table if it has any.
     fn optional<T: PartialOrd>(
         &mut self,
         setting: &'static Setting,
@@ -137,9 +137,8 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         })
     }
 
-    /// A list that need not be there. An empty text is an answer, too: nothing of what others gave, and so
-    /// what holds when nothing is given. For any other kind of value it is more likely an accident, and a
-    /// mistake.
+    /// An optional list. An empty text is valid: it overrides the lists that were given elsewhere with the
+    /// default. For any other kind of value an empty text is probably an accident, and so an error.
     fn list<T>(
         &mut self,
         setting: &'static Setting,
@@ -151,8 +150,8 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         given.flatten().or_else(|| (!default.is_empty()).then(|| of_table(default, parse)))
     }
 
-    /// The first given text in which every zone is good, with this cluster domain and these addresses of our
-    /// own. Of the ones before it each bad zone is a mistake of its own.
+    /// The first given text in which every zone is valid, with this cluster domain and these addresses of the
+    /// proxy. Each invalid zone in the texts before it is an error of its own.
     fn forward_zones(&mut self) -> Vec<ForwardZone> {
         let setting = &table::FORWARD_ZONES;
         let domain = self.peek(&table::CLUSTER_DOMAIN, value::domain);
@@ -173,13 +172,13 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         Vec::new()
     }
 
-    /// The value of another setting, whose own mistakes are found in its turn.
+    /// The value of another setting; its errors are reported when that setting is parsed.
     fn peek<T>(&self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
         let given = (self.given)(setting).into_iter().find_map(|given| parse(given.text.trim()).ok());
         given.unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
-    /// The first given text that parses; the ones before it become mistakes.
+    /// The first given text that is valid; each text before it is an error.
     fn first<T>(
         &mut self,
         setting: &'static Setting,
@@ -197,16 +196,16 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         None
     }
 
-    /// Values that are good alone and bad together: the sidecar could not start with them, would be killed,
-    /// or would ask itself. The webhook reads annotations by this function, and so never writes a pod whose
-    /// sidecar refuses them.
+    /// Values that are valid alone and invalid together: the sidecar could not start with them, would be
+    /// killed, or would query itself. The webhook parses annotations with this function, and so never writes
+    /// settings that a sidecar refuses.
     ///
-    /// | together | what holds instead |
+    /// | together | used instead |
     /// |---|---|
     /// | `min-ttl` above `max-ttl`, a request above its limit | the defaults of both |
-    /// | a `memory-limit` that a full cache of `cache-size` does not fit into | the defaults of both |
-    /// | an `admin-port` that DNS is served on | the default |
-    /// | a server that is the proxy itself (`listen`) | the others of the list |
+    /// | a `memory-limit` that is too small for a full cache of `cache-size` | the defaults of both |
+    /// | an `admin-port` that is also a port of `listen` | the default |
+    /// | a server that is the proxy itself (`listen`) | the other servers of the list |
     fn pairs(&mut self, settings: &mut Settings) {
         if settings.min_ttl > settings.max_ttl {
             self.contradiction(&table::MIN_TTL, &table::MAX_TTL);
@@ -256,7 +255,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         }
     }
 
-    /// Makes an accepted value a mistake.
+    /// Turns an accepted value into an error.
     fn reject(&mut self, setting: &'static Setting, expected: Expected) {
         let accepted = self.accepted.iter().position(|(other, _)| *other == setting);
         let text = accepted.map(|index| self.accepted.remove(index).1);
@@ -282,7 +281,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
     }
 }
 
-/// A text of the table itself. A test holds that each parses, so a failure here cannot reach a user.
+/// Parses a text of the table itself. A test checks that each is valid, so users cannot see a failure here.
 fn of_table<T>(text: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> T {
     match parse(text) {
         Ok(value) => value,

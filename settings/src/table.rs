@@ -14,36 +14,36 @@ pub use network::*;
 pub use pod::*;
 pub use shared::*;
 
-/// One setting, as data. Defaults and bounds are written the way a user writes the value.
+/// One setting, as data. Defaults and bounds are written as a user writes the value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The name, in lower case with hyphens: `cache-size`.
     pub name: &'static str,
-    /// What a value looks like, for people: "a duration", "bytes".
+    /// The kind of value in words: "a duration", "bytes".
     pub unit: &'static str,
-    /// The default; empty where the sentence says how it is found. [`Setting::default_in`] tells those of the
-    /// roles.
+    /// The default; empty if the sentence says how it is found. [`Setting::default_in`] has the defaults of
+    /// each role.
     pub default: &'static str,
-    /// The smallest value allowed; empty where there is no order.
+    /// The smallest allowed value; empty for values without an order.
     pub smallest: &'static str,
-    /// The largest value allowed; empty where there is no order.
+    /// The largest allowed value; empty for values without an order.
     pub largest: &'static str,
-    /// What it does.
+    /// What the setting does.
     pub sentence: &'static str,
-    /// Where the default or the bounds come from: an RFC section, a measurement, a reason.
+    /// The source of the default or of the bounds: an RFC section, a measurement, a reason.
     pub source: &'static str,
-    /// Who reads it, and so where it can be given.
+    /// The program that reads it, and so the places where it can be given.
     pub place: Place,
 }
 
 /// Where a setting can be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// To the sidecar only: a flag or a variable. The webhook decides it for injected pods.
+    /// Only to the sidecar: a flag or a variable. For injected pods the webhook sets it.
     Sidecar,
-    /// To the webhook only: an annotation or the webhook's settings file; it shapes the pod.
+    /// Only to the webhook: an annotation or the settings file of the webhook; it changes the pod.
     Pod,
-    /// Both: an annotation that the webhook hands on to the sidecar.
+    /// Both: an annotation that the webhook passes on to the sidecar.
     Both,
 }
 
@@ -63,13 +63,13 @@ impl Setting {
         format!("{ANNOTATION_PREFIX}{}", self.name)
     }
 
-    /// The default of the proxy in that role.
+    /// The default in this role.
     pub fn default_in(&self, role: Role) -> &'static str {
         let of_role = SHARED_DEFAULTS.iter().find(|(setting, _)| role == Role::Shared && *setting == self);
         of_role.map_or(self.default, |(_, default)| default)
     }
 
-    /// Whether it holds several values, with commas between them.
+    /// Whether the value is a list, separated by commas.
     pub fn is_list(&self) -> bool {
         matches!(
             self.unit,
@@ -81,7 +81,7 @@ impl Setting {
         )
     }
 
-    /// Its values, where they are a few words; `None` where they are more than can be listed.
+    /// All valid values, if they are a few words.
     pub fn choices(&self) -> Option<Vec<&'static str>> {
         let is_word = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase());
         let parts: Vec<_> = self.unit.split(", ").flat_map(|part| part.split(" or ")).collect();
@@ -93,13 +93,13 @@ impl Setting {
         matches!(self.place, Place::Sidecar | Place::Both)
     }
 
-    /// Whether pods and namespaces may set it by annotation.
+    /// Whether pods and namespaces may set it with an annotation.
     pub fn is_annotation(&self) -> bool {
         matches!(self.place, Place::Pod | Place::Both)
     }
 }
 
-/// Every setting, in the order in which people read about them.
+/// Every setting, in the order of the documentation.
 pub const TABLE: &[&Setting] = &[
     &NDOTS,
     &LOCAL_NXDOMAIN,
@@ -148,7 +148,7 @@ pub const TABLE: &[&Setting] = &[
     &MAX_MISS_RATE_PER_SOURCE,
 ];
 
-/// The setting of that name, among those for which `wanted` holds.
+/// The setting with this name, among those for which `wanted` is true.
 pub fn find(name: &str, wanted: impl Fn(&Setting) -> bool) -> Option<&'static Setting> {
     TABLE.iter().copied().find(|setting| setting.name == name && wanted(setting))
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_says_what_it_does_and_why_it_is_so() {
+    fn every_setting_has_a_sentence_and_a_source() {
         for setting in TABLE {
             assert!(setting.sentence.ends_with('.'), "{}", setting.name);
             assert!(!setting.source.is_empty() && !setting.unit.is_empty(), "{}", setting.name);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_of_the_shared_role_is_another_one_for_a_setting_of_the_sidecar() {
+    fn defaults_of_the_shared_role_differ_from_those_of_the_pod() {
         for (setting, default) in SHARED_DEFAULTS {
             assert!(setting.is_for_sidecar() && setting.default != *default, "{}", setting.name);
             assert_eq!(setting.default_in(Role::Shared), *default);
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(MAX_TTL.default_in(Role::Shared), MAX_TTL.default);
     }
 
-    /// What a completion offers is what the parser takes.
+    /// The parser accepts every value that a completion offers.
     #[test]
     fn choices_are_values_and_the_default_is_among_them() {
         let with_choices: Vec<_> = TABLE.iter().filter_map(|s| Some((*s, s.choices()?))).collect();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_spellings() {
+    fn a_setting_is_a_flag_a_variable_and_an_annotation() {
         assert_eq!(CACHE_SIZE.flag(), "--cache-size");
         assert_eq!(CACHE_SIZE.variable(), "PODLOCAL_CACHE_SIZE");
         assert_eq!(CACHE_SIZE.annotation(), "podlocal-dns.io/cache-size");

@@ -1,5 +1,5 @@
-//! One strict parser per kind of value. Each takes the text without surrounding blanks and says, when it
-//! refuses, what it expected.
+//! One strict parser for each kind of value. It takes the text without surrounding spaces; the error says
+//! what it expected.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub use sources::*;
 /// What a parser expected instead of the text it got; completes the sentence "expected ...".
 pub type Expected = String;
 
-/// How many addresses one setting may list.
-const MOST_ADDRESSES: usize = 8;
+/// The maximum number of addresses in one setting.
+const MAX_ADDRESSES: usize = 8;
 
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
@@ -45,7 +45,7 @@ pub fn flag(text: &str) -> Result<bool, Expected> {
     }
 }
 
-/// A whole number with a unit, `400ms`, `5s`, `10m`, `1h` or `7d`. A bare number is refused: of what?
+/// A whole number with a unit, `400ms`, `5s`, `10m`, `1h` or `7d`. A number without a unit is refused.
 pub fn duration(text: &str) -> Result<Duration, Expected> {
     let expected = || "a duration such as 400ms, 5s, 10m, 1h or 7d".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -61,7 +61,7 @@ pub fn duration(text: &str) -> Result<Duration, Expected> {
     milliseconds.map(Duration::from_millis).ok_or_else(expected)
 }
 
-/// Bytes: a whole number, bare or with `Ki`, `Mi` or `Gi`.
+/// Bytes: a whole number, without a unit or with `Ki`, `Mi` or `Gi`.
 pub fn bytes(text: &str) -> Result<u64, Expected> {
     let expected = || "bytes such as 65536, 512Ki, 4Mi or 1Gi".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -76,26 +76,26 @@ pub fn bytes(text: &str) -> Result<u64, Expected> {
     count.checked_mul(unit).ok_or_else(expected)
 }
 
-/// IP addresses with commas between them, each with a port or meant for port 53:
+/// IP addresses separated by commas, each with a port, or else for port 53:
 /// `10.96.0.10`, `10.96.0.10:5353`, `fd00::a`, `[fd00::a]:53`.
 pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, Expected> {
-    list(text, MOST_ADDRESSES, address).ok_or_else(|| {
-        format!("1 to {MOST_ADDRESSES} IP addresses with or without port, such as 10.96.0.10 or [fd00::a]:53")
+    list(text, MAX_ADDRESSES, address).ok_or_else(|| {
+        format!("1 to {MAX_ADDRESSES} IP addresses with or without port, such as 10.96.0.10 or [fd00::a]:53")
     })
 }
 
-/// The parts between commas, without blanks around them, once each; `None`: one of them is bad, or there are
-/// more than `most`.
+/// The parts between commas, without surrounding spaces and without duplicates; `None`: a part is invalid, or
+/// there are more than `max`.
 ///
-/// The text may be as long as a pod: nothing is read behind the first part too many.
-fn list<T: PartialEq>(text: &str, most: usize, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+/// The text may be as long as a pod, so parsing stops at the first part over the limit.
+fn list<T: PartialEq>(text: &str, max: usize, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut list = Vec::new();
     for part in text.split(',').map(str::trim) {
         let part = parse(part)?;
         if list.contains(&part) {
             continue;
         }
-        if list.len() == most {
+        if list.len() == max {
             return None;
         }
         list.push(part);
@@ -103,7 +103,7 @@ fn list<T: PartialEq>(text: &str, most: usize, parse: impl Fn(&str) -> Option<T>
     Some(list)
 }
 
-/// A text as people are shown it in a message: cut to 64 characters.
+/// A text as messages show it: cut to 64 characters.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(64).collect();
     if shown.len() < text.len() {
@@ -112,7 +112,7 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// One IP address, with a port or meant for port 53.
+/// One IP address with a port, or else for port 53.
 fn address(text: &str) -> Option<SocketAddr> {
     let with_default_port = |ip| SocketAddr::new(ip, DNS_PORT);
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(with_default_port))
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_up_to_the_first_part_too_many() {
+    fn parsing_a_list_stops_at_the_first_part_over_the_limit() {
         let numbers: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
         let (texts, read) = (numbers.join(","), Cell::new(0));
         let parse = |part: &str| {
@@ -133,7 +133,11 @@ mod tests {
             Some(part.to_owned())
         };
         assert_eq!((list(&texts, 8, parse), read.get()), (None, 9));
-        assert_eq!(list("1, 2,1,2", 2, parse), Some(vec!["1".to_owned(), "2".to_owned()]), "once each");
+        assert_eq!(
+            list("1, 2,1,2", 2, parse),
+            Some(vec!["1".to_owned(), "2".to_owned()]),
+            "without duplicates"
+        );
     }
 
     #[test]

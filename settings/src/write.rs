@@ -1,13 +1,14 @@
-//! What was accepted from annotations -> the environment of the sidecar.
+//! Writes the accepted annotations as the environment of the sidecar.
 
 use crate::read::Read;
 use crate::table;
 
-/// The sidecar's variables, by name, in the order of the table: what was given and differs from the default.
+/// The variables of the sidecar with their values, in the order of the table: only those that were given and
+/// differ from the default.
 ///
-/// Nothing else is written, so that a sidecar image older than the webhook meets as few unknown variables as
-/// possible. The admin port is the exception: a Service named `podlocal-admin` in the pod's namespace would
-/// define the variable of that name (the kubelet's service links), and an explicit one wins over it.
+/// So a sidecar image that is older than the webhook gets as few unknown variables as possible. The admin
+/// port is the exception: a Service named `podlocal-admin` in the pod's namespace would define the variable
+/// of that name (the kubelet's service links), and an explicit one wins over it.
 pub fn variables(read: &Read) -> Vec<(String, String)> {
     let for_sidecar = table::TABLE.iter().filter(|setting| setting.is_for_sidecar());
     let mut variables = Vec::new();
@@ -24,7 +25,7 @@ pub fn variables(read: &Read) -> Vec<(String, String)> {
     variables
 }
 
-/// A search list as a text: `.` where it is empty, because an empty text means that nothing is given.
+/// A search list as a text; `.` for an empty one, because an empty text means that no list is given.
 pub fn search_list(domains: &[String]) -> String {
     if domains.is_empty() { ".".to_owned() } else { domains.join(",") }
 }
@@ -44,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_as_the_same_settings() {
+    fn written_settings_parse_as_the_same_settings() {
         let texts = [
             ("cache-size", "64Ki"),
             ("max-ttl", "7d"),
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_list_reads_back_even_when_it_is_empty() {
+    fn a_written_search_list_parses_as_the_same_list() {
         for domains in [vec![], vec!["a.example".to_owned(), "_b.example".to_owned()]] {
             assert_eq!(value::search_domains(&search_list(&domains)), Ok(domains));
         }

@@ -1,4 +1,5 @@
-//! Arguments and variables -> what to do, or every mistake in them at once.
+//! Parses the arguments and the environment variables into a command with its settings, or reports all errors
+//! together.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,25 +20,25 @@ use commands::COMMANDS;
 mod about;
 pub mod commands;
 
-/// What was expected where there is no such flag.
+/// What is expected instead of an unknown flag.
 const UNKNOWN_FLAG: &str = "a flag of this program, see --help";
 
-/// What the program is asked to do.
+/// A command of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Be the proxy.
+    /// Run the proxy.
     Serve,
-    /// Be the proxy in a child process, and start that again.
+    /// Run the proxy in a child process, and restart it when it crashes.
     Supervise,
     /// Wait until the proxy is ready.
     Await,
-    /// Say whether the proxy is ready.
+    /// Check whether the proxy is ready.
     Health,
     /// Show how a name is resolved.
-    Lookup(lookup::Wanted),
-    /// Show what the proxy has done.
-    Stats(stats::Wanted),
-    /// Print how to use the program, or that command: what is used most, or everything.
+    Lookup(lookup::LookupOptions),
+    /// Show the statistics of the proxy.
+    Stats(stats::StatsOptions),
+    /// Print the help of the program or of one command.
     Help(Option<&'static program::Command>, Length),
     /// Print the version.
     Version,
@@ -46,17 +47,17 @@ pub enum Command {
 /// A command with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
-    /// What to do.
+    /// The command.
     pub command: Command,
-    /// With what.
+    /// Its settings.
     pub settings: Settings,
-    /// Variables with our prefix that this version does not know. A warning, no mistake: the webhook that
-    /// wrote them may be newer than this image, and a pod without DNS is worse than one without a new
-    /// setting.
+    /// Variables with the prefix of the settings that this version does not know. They cause a warning, not
+    /// an error: the webhook that wrote them may be newer than this image, and a pod without DNS is worse
+    /// than a pod without a new setting.
     pub unknown_variables: Vec<String>,
 }
 
-/// Reads everything; a flag wins over a variable. The first argument is the program's own name.
+/// Parses everything; a flag wins over a variable. The first argument is the name of the program.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -94,14 +95,15 @@ pub fn parse(
 #[derive(Debug, Default)]
 struct Flags {
     row: Option<&'static program::Command>,
-    /// The words behind the command, in order.
+    /// The arguments after the command, in order.
     words: Vec<String>,
-    /// The command's own flags, with their values.
+    /// The flags of the command, with their values.
     own: BTreeMap<&'static str, String>,
     wants_help: Option<Length>,
     wants_version: bool,
     is_unknown: bool,
-    /// By the setting's name. Lists are joined, of others the last wins.
+    /// The values by the name of the setting. A list has the values of all its flags; otherwise the last flag
+    /// wins.
     given: BTreeMap<&'static str, String>,
     mistakes: Vec<SettingError>,
 }
@@ -123,7 +125,7 @@ impl Flags {
                     continue;
                 }
                 Ok(Some(Arg::Long(name))) => name.to_owned(),
-                // A value behind a flag that takes none.
+                // A flag without a value has one.
                 Err(error) => {
                     self.mistake("arguments", &error.to_string(), "what --help shows");
                     continue;
@@ -137,7 +139,7 @@ impl Flags {
         }
     }
 
-    /// The command, or a word behind it. Of what stands behind an unknown one nothing can be said.
+    /// The command, or an argument after it. Arguments after an unknown command cannot be checked.
     fn word(&mut self, word: &str) {
         match self.row {
             None if self.is_unknown => {}
@@ -149,15 +151,15 @@ impl Flags {
                     self.mistake("command", word, &format!("{}{meant}", program::names(COMMANDS)));
                 }
             }
-            Some(row) if self.words.len() < row.most_arguments => self.words.push(word.to_owned()),
-            Some(row) if row.most_arguments == 0 => {
-                self.mistake("argument", word, &format!("nothing behind {}", row.name));
+            Some(row) if self.words.len() < row.max_arguments => self.words.push(word.to_owned()),
+            Some(row) if row.max_arguments == 0 => {
+                self.mistake("argument", word, &format!("no argument after {}", row.name));
             }
-            Some(row) => self.mistake("argument", word, &format!("no more than {}", row.arguments)),
+            Some(row) => self.mistake("argument", word, &format!("at most {}", row.arguments)),
         }
     }
 
-    /// What is to be done; `None` when mistakes leave that open.
+    /// The command; `None` if errors leave it open.
     fn command(&mut self) -> Option<Command> {
         if let Some(length) = self.wants_help {
             return Some(Command::Help(self.row, length));
@@ -168,19 +170,19 @@ impl Flags {
         let row = self.row.or_else(|| COMMANDS.first().filter(|_| !self.is_unknown))?;
         for flag in self.own.keys().filter_map(|name| commands::find_flag(name)) {
             if !flag.is_for(row.name) {
-                let expected = format!("with {}, not with {}", flag.commands.join(" or "), row.name);
+                let expected = format!("only with {}, not with {}", flag.commands.join(" or "), row.name);
                 self.mistakes.push(SettingError::about(format!("--{}", flag.name), expected));
             }
         }
-        let wanted = match row.name {
+        let command = match row.name {
             "supervise" => Ok(Command::Supervise),
             "await" => Ok(Command::Await),
             "health" => Ok(Command::Health),
-            "lookup" => lookup::Wanted::read(&self.words, &self.own).map(Command::Lookup),
-            "stats" => Ok(Command::Stats(stats::Wanted::read(&self.own))),
+            "lookup" => lookup::LookupOptions::parse(&self.words, &self.own).map(Command::Lookup),
+            "stats" => Ok(Command::Stats(stats::StatsOptions::parse(&self.own))),
             _ => Ok(Command::Serve),
         };
-        wanted.map_err(|mistakes| self.mistakes.extend(mistakes)).ok()
+        command.map_err(|mistakes| self.mistakes.extend(mistakes)).ok()
     }
 
     /// A flag of a command, or a setting.
@@ -193,7 +195,7 @@ impl Flags {
             };
         }
         let Some(setting) = table::find(name, Setting::is_for_sidecar) else {
-            // Its value, if it has one behind "=", is not an argument of its own.
+            // A value after "=" belongs to the unknown flag, and is not an argument of its own.
             let value = parser.optional_value();
             let program = about();
             let expected =
@@ -215,7 +217,7 @@ impl Flags {
         }
     }
 
-    /// A mistake without a value.
+    /// An error without a value.
     fn about(&mut self, origin: &str, expected: &str) {
         self.mistakes.push(SettingError::about(origin, expected));
     }
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_in_one_message_whatever_its_kind() {
+    fn errors_of_every_kind_are_reported_together() {
         let arguments = [
             "sreve",
             "--cache-size",
@@ -281,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_with_our_prefix_is_a_warning() {
+    fn an_unknown_variable_with_the_prefix_is_a_warning() {
         let invocation = parsed(&["await"], &[("PODLOCAL_FUTURE", "1"), ("PATH", "/")]).expect("good");
         assert_eq!(invocation.command, Command::Await);
         assert_eq!(invocation.unknown_variables, ["PODLOCAL_FUTURE"]);
     }
 
     #[test]
-    fn every_command_of_the_table_is_one() {
+    fn every_command_of_the_table_is_parsed() {
         for command in COMMANDS {
             let required = command.arguments.split_whitespace().filter(|word| !word.starts_with('['));
             let arguments: Vec<_> = std::iter::once(command.name).chain(required).collect();
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_given_even_among_mistakes() {
+    fn help_is_printed_in_spite_of_errors() {
         let command = |arguments: &[&str]| parsed(arguments, &[]).expect("help").command;
         let lookup = program::find(COMMANDS, "lookup");
         for (flag, length) in [("--help", Length::Whole), ("-h", Length::Brief)] {
@@ -307,28 +309,28 @@ mod tests {
     }
 
     #[test]
-    fn words_and_flags_of_a_command_are_read_wherever_they_stand() {
+    fn flags_of_a_command_may_be_anywhere() {
         let invocation = parsed(&["--json", "lookup", "--admin-port=9399", "db", "--trace", "srv"], &[]);
-        let Command::Lookup(wanted) = invocation.expect("good").command else { panic!("a look-up") };
-        assert_eq!((wanted.name.as_str(), wanted.kinds.as_slice()), ("db", &[33][..]));
-        assert!(wanted.json && wanted.trace);
+        let Command::Lookup(options) = invocation.expect("good").command else { panic!("a lookup") };
+        assert_eq!((options.name.as_str(), options.rtypes.as_slice()), ("db", &[33][..]));
+        assert!(options.json && options.trace);
         let stats = parsed(&["stats", "--watch"], &[]).expect("good").command;
-        assert_eq!(stats, Command::Stats(stats::Wanted { watch: true, names: false, json: false }));
+        assert_eq!(stats, Command::Stats(stats::StatsOptions { watch: true, names: false, json: false }));
     }
 
     #[test]
-    fn what_is_wrong_about_words_and_flags_is_said_together() {
+    fn errors_in_arguments_and_flags_are_reported_together() {
         for (arguments, parts) in [
             (vec!["lookup"], vec!["NAME"]),
-            (
-                vec!["lookup", "a..b", "AA", "c"],
-                vec!["a..b", "AA", "\"c\": expected no more than NAME [TYPE]"],
-            ),
+            (vec!["lookup", "a..b", "AA", "c"], vec!["a..b", "AA", "\"c\": expected at most NAME [TYPE]"]),
             (
                 vec!["stats", "x", "--trace"],
-                vec!["\"x\": expected nothing behind stats", "--trace: expected with lookup, not with stats"],
+                vec![
+                    "\"x\": expected no argument after stats",
+                    "--trace: expected only with lookup, not with stats",
+                ],
             ),
-            (vec!["--watch"], vec!["with stats, not with serve"]),
+            (vec!["--watch"], vec!["only with stats, not with serve"]),
             (vec!["lokup", "db", "A"], vec!["or stats; did you mean lookup?"]),
             (
                 vec!["--trce"],

@@ -26,7 +26,7 @@ fn command(program: &Program) -> Command {
         Command::new(command.name)
             .about(command.sentence)
             .args(flags(command.name))
-            .args(command.arguments.split_whitespace().take(command.most_arguments).map(argument))
+            .args(command.arguments.split_whitespace().take(command.max_arguments).map(argument))
     };
     let first = program.commands.first().map(|command| command.name).unwrap_or_default();
     Command::new(program.name)

@@ -7,8 +7,8 @@ pub struct Command {
     pub name: &'static str,
     /// Its arguments besides settings and flags, as in a synopsis: `NAME [TYPE]`.
     pub arguments: &'static str,
-    /// The most arguments that are not flags.
-    pub most_arguments: usize,
+    /// The maximum number of arguments that are not flags.
+    pub max_arguments: usize,
     /// What it does, in lower case and without a full stop.
     pub sentence: &'static str,
     /// Further paragraphs of its help.
@@ -24,7 +24,7 @@ pub struct Command {
 pub struct Example {
     /// What it does, without a full stop.
     pub purpose: &'static str,
-    /// The line, as a shell takes it.
+    /// The command line for a shell.
     pub line: &'static str,
 }
 
@@ -33,14 +33,13 @@ pub struct Example {
 pub struct Flag {
     /// The name, without the hyphens.
     pub name: &'static str,
-    /// The letter that stands for it.
+    /// The short form.
     pub short: Option<char>,
-    /// What stands for the value: `FILE`; words with `|` between them are all that there are; empty: it takes
-    /// none.
+    /// The placeholder of the value: `FILE`; or all valid words, separated by `|`; empty: no value.
     pub value: &'static str,
     /// Whether it may be given more than once.
     pub may_repeat: bool,
-    /// The commands that take it; empty: every one.
+    /// The commands that accept it; empty: all commands.
     pub commands: &'static [&'static str],
     /// What it does, with the default in brackets, without a full stop.
     pub sentence: &'static str,
@@ -54,18 +53,18 @@ pub const SERVE_EXIT_CODES: &[(u8, &str)] = &[
 ];
 
 impl Command {
-    /// One that says nothing: what a row of a table leaves out.
+    /// A command with empty fields, for the fields that a row of a table leaves out.
     pub const EMPTY: Self = Self {
         name: "",
         arguments: "",
-        most_arguments: 0,
+        max_arguments: 0,
         sentence: "",
         description: &[],
         examples: &[],
         exit_codes: &[],
     };
 
-    /// The word with what stands behind it: `lookup NAME [TYPE]`.
+    /// The name with the arguments: `lookup NAME [TYPE]`.
     pub fn usage(&self) -> String {
         format!("{} {}", self.name, self.arguments).trim_end().to_owned()
     }
@@ -82,30 +81,30 @@ impl Flag {
         Self { name, short: None, value, may_repeat: false, commands, sentence }
     }
 
-    /// The same, for a letter, too.
+    /// The same flag with a short form.
     #[must_use]
     pub const fn with_letter(self, letter: char) -> Self {
         Self { short: Some(letter), ..self }
     }
 
-    /// The same, given as often as one likes.
+    /// The same flag, which may be given several times.
     #[must_use]
     pub const fn repeatable(self) -> Self {
         Self { may_repeat: true, ..self }
     }
 
-    /// Whether that command takes it.
+    /// Whether the command with this name accepts it.
     pub fn is_for(&self, command: &str) -> bool {
         self.commands.is_empty() || self.commands.contains(&command)
     }
 }
 
-/// The command of that name.
+/// The command with this name.
 pub fn find<'a>(commands: &'a [Command], name: &str) -> Option<&'a Command> {
     commands.iter().find(|command| command.name == name)
 }
 
-/// The names of the commands, as an error lists what it expected: `serve, await or health`.
+/// The names of the commands for an error message: `serve, await or health`.
 pub fn names(commands: &[Command]) -> String {
     let names: Vec<_> = commands.iter().map(|command| command.name).collect();
     match names.split_last() {
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_listed_as_in_a_sentence() {
+    fn names_are_listed_with_commas_and_or() {
         let of = |names: &[&'static str]| {
             let command = |name: &&'static str| Command { name, ..Command::EMPTY };
             super::names(&names.iter().map(command).collect::<Vec<_>>())

@@ -21,8 +21,8 @@ const CODE_COLUMN: usize = 5;
 const WIDTH: usize = 100;
 
 impl Program {
-    /// The help: what it is, the commands, an example of each, what may be given, exit codes, where to read
-    /// on.
+    /// The help of the program: its purpose, the commands, an example of each, flags and settings, exit
+    /// codes, further documentation.
     pub fn help(&self, length: Length) -> String {
         let mut text = format!("{} {}: {}\n\n", self.name, self.version, self.sentence);
         text.push_str(&format!("Usage: {} [COMMAND] [FLAG]...\n\nCommands:\n", self.name));
@@ -49,7 +49,7 @@ impl Program {
         text
     }
 
-    /// The help of one command: its flags and examples. One without flags of its own is told of by
+    /// The help of one command: its flags and examples. For a command without flags of its own it is
     /// [`Self::help`].
     pub fn help_of(&self, command: &Command, length: Length) -> String {
         let is_own = |row: &Row| row.commands.contains(&command.name);
@@ -91,7 +91,7 @@ fn examples<'a>(examples: impl Iterator<Item = &'a Example>) -> String {
     if lines.is_empty() { String::new() } else { format!("\nExamples:\n{}", lines.concat()) }
 }
 
-/// A section with those of its rows; nothing where it has none.
+/// A section with the selected rows; an empty text if there are none.
 fn rows(section: &Section, is_shown: impl Fn(&Row) -> bool) -> String {
     let mut text = String::new();
     for row in section.rows.iter().filter(|row| is_shown(row)) {
@@ -102,7 +102,7 @@ fn rows(section: &Section, is_shown: impl Fn(&Row) -> bool) -> String {
     if text.is_empty() { text } else { format!("\n{}:\n{text}", section.title) }
 }
 
-/// How a row is spelled where it is given; settings say in their remark what a value looks like.
+/// The flag with its short form and its value; for settings, the remark describes the value.
 fn spelled(kind: Kind, row: &Row) -> String {
     let hyphens = if kind == Kind::Names { "" } else { "--" };
     let short = row.short.map(|letter| format!("-{letter}, ")).unwrap_or_default();
@@ -110,7 +110,7 @@ fn spelled(kind: Kind, row: &Row) -> String {
     format!("{short}{hyphens}{} {value}", row.name).trim_end().to_owned()
 }
 
-/// A term and its explanation beside it, or below where the term is long.
+/// A term with its explanation beside it, or below it if the term is long.
 fn entry(term: &str, remark: &str, sentence: &str) -> String {
     let sentence = wrapped(sentence, COLUMN);
     if !remark.is_empty() {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_help_has_every_row_and_the_short_one_what_is_used_most() {
+    fn the_whole_help_has_every_row_and_the_short_one_some() {
         let rows = TABLE.iter().copied().filter(|setting| setting.is_for_sidecar()).map(Row::of_setting);
         let program = program(rows.collect());
         let [brief, whole] = [Length::Brief, Length::Whole].map(|length| program.help(length));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_command_has_what_it_has_of_its_own() {
+    fn the_help_of_a_command_has_its_flags_and_examples() {
         let program = program(Vec::new());
         let command = find(COMMANDS, "look").expect("a command");
         assert_eq!(
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_longer_than_the_width_but_for_a_long_default() {
+    fn only_long_defaults_exceed_the_width() {
         let rows = TABLE.iter().copied().map(Row::of_setting);
         let help = program(rows.collect()).help(Length::Whole);
         assert!(help.lines().all(|line| line.chars().count() <= WIDTH + 10), "{help}");

@@ -1,26 +1,27 @@
-//! What somebody meant who mistyped a word. Pure.
+//! Suggestions for mistyped words. Pure.
 
-/// `; did you mean --trace?` where one of `known` is near to `word`, else nothing; `prefix` stands before it.
+/// `; did you mean --trace?` if one of `known` is similar to `word`, otherwise an empty text; `prefix` is put
+/// before it.
 pub fn did_you_mean<'a>(word: &str, prefix: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map(|name| format!("; did you mean {prefix}{name}?")).unwrap_or_default()
 }
 
-/// The known word that is nearest to `word`, when at most one letter in three differs, and one in short
-/// words.
+/// The known word that is most similar to `word`, if at most a third of its letters differ, or one letter of
+/// a short word.
 fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1);
+    let max = (word.chars().count() / 3).max(1);
     let distances = known.into_iter().map(|name| (distance(word, name), name));
     distances
-        .filter(|(distance, _)| *distance <= most)
+        .filter(|(distance, _)| *distance <= max)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
-/// How many letters have to be put in, taken out, replaced or swapped with the next (optimal string
-/// alignment).
+/// The number of letters that must be inserted, deleted, replaced or swapped with the next one (optimal
+/// string alignment).
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
+    let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=other.len()).collect();
     for i in 0..one.len() {
         let mut row = vec![i + 1];
@@ -28,11 +29,11 @@ fn distance(one: &str, other: &str) -> usize {
             let replaced = last[j] + usize::from(one[i] != other[j]);
             let mut least = replaced.min(last[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && one[i] == other[j - 1] && one[i - 1] == other[j] {
-                least = least.min(before[j - 1] + 1);
+                least = least.min(before_last[j - 1] + 1);
             }
             row.push(least);
         }
-        before = std::mem::replace(&mut last, row);
+        before_last = std::mem::replace(&mut last, row);
     }
     last[other.len()]
 }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_put_in_taken_out_replaced_and_swapped_are_counted() {
+    fn the_distance_counts_edits_of_letters() {
         for (one, other, expected) in [
             ("trace", "trace", 0),
             ("trce", "trace", 1),
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_near_to_no_other_is_not_guessed() {
+    fn a_word_without_a_similar_one_has_no_suggestion() {
         let known = ["serve", "check", "inject"];
         assert_eq!(did_you_mean("chekc", "", known), "; did you mean check?");
         assert_eq!(did_you_mean("injct", "--", known), "; did you mean --inject?");

@@ -19,14 +19,14 @@ fn every_default_and_bound_of_the_table_parses() {
     });
     assert_eq!((shared.settings.cache_size, shared.mistakes), (64 << 20, Vec::new()));
     assert_eq!(shared.settings.search_list(), Vec::<String>::new());
-    // A second text per setting that is refused makes `read` parse every bound, too.
+    // A second, invalid text for each setting makes `read` parse every bound, too.
     let refused = read(|setting| vec![Given { origin: setting.flag(), text: "? ?".to_owned() }]);
     assert_eq!(refused.mistakes.len(), table::TABLE.len());
     assert_eq!(refused.settings, settings);
 }
 
 #[test]
-fn the_first_given_wins_and_is_handed_on() {
+fn the_first_given_value_wins_and_is_passed_on() {
     let read = read(given(&[("cache-size", " 8Mi "), ("cache-size", "1Mi")]));
     assert_eq!(read.settings.cache_size, 8 << 20);
     assert_eq!(read.accepted, [(&table::CACHE_SIZE, "8Mi".to_owned())]);
@@ -34,14 +34,14 @@ fn the_first_given_wins_and_is_handed_on() {
 }
 
 #[test]
-fn a_bad_value_falls_back_to_the_next_given_one() {
+fn an_invalid_value_falls_back_to_the_next_given_one() {
     let read = read(given(&[("ndots", "many"), ("ndots", "3")]));
     assert_eq!(read.settings.ndots, 3);
     assert_eq!(read.mistakes[0].to_string(), "--ndots: invalid value \"many\": expected a whole number");
 }
 
 #[test]
-fn an_empty_list_takes_back_what_others_gave() {
+fn an_empty_list_overrides_other_lists() {
     let read = read(given(&[
         ("wait-for-names", " "),
         ("wait-for-names", "*.workers"),
@@ -56,7 +56,7 @@ fn an_empty_list_takes_back_what_others_gave() {
 }
 
 #[test]
-fn only_lists_that_need_not_be_there_may_be_empty() {
+fn only_optional_lists_may_be_empty() {
     for setting in table::TABLE {
         let empty = Given { origin: setting.flag(), text: String::new() };
         let read = read(|other| Vec::from_iter((other == *setting).then(|| empty.clone())));
@@ -66,7 +66,7 @@ fn only_lists_that_need_not_be_there_may_be_empty() {
 }
 
 #[test]
-fn every_mistake_is_reported_at_once() {
+fn all_errors_are_reported_together() {
     let read = read(given(&[
         ("ndots", "16"),
         ("cache-size", "4MB"),
@@ -81,7 +81,7 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
-fn dns_and_admin_port_are_not_the_same() {
+fn the_admin_port_differs_from_the_ports_of_dns() {
     let read = read(given(&[("admin-port", "53")]));
     let expected = "--admin-port: invalid value \"53\": expected a port that DNS is not served on";
     assert_eq!((read.settings.admin_port, read.mistakes[0].to_string().as_str()), (9353, expected));
@@ -105,7 +105,7 @@ fn a_limit_has_room_for_a_full_cache() {
 }
 
 #[test]
-fn the_proxy_is_not_asked_by_itself() {
+fn the_proxy_does_not_query_itself() {
     for name in ["upstream", "backup-upstream", "shared-tier"] {
         let given = |setting: &Setting| {
             let text = "127.0.0.1,192.0.2.53,0.0.0.0,[::1]:53,::ffff:127.0.0.1,::ffff:0.0.0.0,127.0.0.1:5353"
@@ -122,7 +122,7 @@ fn the_proxy_is_not_asked_by_itself() {
 }
 
 #[test]
-fn every_bad_forward_zone_is_named_and_the_next_given_zones_hold() {
+fn invalid_forward_zones_fall_back_to_the_next_given_ones() {
     let read = read(given(&[
         ("forward-zones", "a..b=10.0.0.1, x.k8s.example=10.0.0.1,consul=127.0.0.1:5353"),
         ("forward-zones", "consul=10.0.0.53"),
@@ -146,7 +146,7 @@ fn every_bad_forward_zone_is_named_and_the_next_given_zones_hold() {
 }
 
 #[test]
-fn values_that_contradict_each_other_are_a_mistake_of_both() {
+fn contradicting_values_are_errors_of_both() {
     let read = read(given(&[
         ("min-ttl", "30m"),
         ("max-ttl", "5m"),

@@ -1,4 +1,4 @@
-//! Settings of what is answered: search, patience, the cache.
+//! Settings for answers: search, waiting, the cache.
 
 use super::{Place, Setting};
 

@@ -1,4 +1,4 @@
-//! Settings of who is asked, and where we listen.
+//! Settings for upstream servers and listening addresses.
 
 use super::{Place, Setting};
 

@@ -1,4 +1,4 @@
-//! Settings of the pod and of the process in it.
+//! Settings for the pod and for the process in it.
 
 use super::{Place, Setting};
 

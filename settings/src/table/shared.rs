@@ -1,8 +1,8 @@
-//! Settings of the shared tier, from both sides, and what the role changes: defaults and nothing else.
+//! Settings for the shared tier and its clients, and the defaults of the role `shared`.
 
 use super::{CACHE_SIZE, LISTEN, LOCAL_NXDOMAIN, Place, SEARCH, Setting};
 
-/// The defaults of the shared role, where they are not those of the pod: all that the role changes.
+/// The defaults of the role `shared` that differ from those of the role `pod`. The role changes nothing else.
 pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
     (&LISTEN, "0.0.0.0:53,[::]:53"),
     (&WORKERS, "auto"),

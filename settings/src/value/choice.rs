@@ -73,11 +73,11 @@ impl LocalNxdomain {
 /// The transport of upstream queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamTransport {
-    /// UDP first, TCP when UDP does not answer soon.
+    /// UDP first, then also TCP if no answer over UDP arrives soon.
     Auto,
-    /// UDP; TCP for what was truncated.
+    /// UDP, and TCP only after a truncated answer.
     Udp,
-    /// TCP alone.
+    /// Only TCP.
     Tcp,
 }
 
@@ -113,7 +113,7 @@ impl Role {
         }
     }
 
-    /// The text that [`Self::parse`] reads.
+    /// The name, as written in a setting.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pod => "pod",
@@ -122,25 +122,25 @@ impl Role {
     }
 }
 
-/// How many threads serve.
+/// The number of worker threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
     /// One for each core that the process may use.
     Auto,
-    /// So many.
+    /// This number.
     Fixed(u16),
 }
 
 impl Workers {
-    /// How many there are at most.
-    pub const MOST: u16 = 64;
+    /// The maximum.
+    pub const MAX: u16 = 64;
 
     /// `auto`, or a number from 1 to 64.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         match super::number::<u16>(text) {
             _ if text == "auto" => Ok(Self::Auto),
-            Ok(count @ 1..=Self::MOST) => Ok(Self::Fixed(count)),
-            _ => Err(format!("auto, or a number of threads from 1 to {}", Self::MOST)),
+            Ok(count @ 1..=Self::MAX) => Ok(Self::Fixed(count)),
+            _ => Err(format!("auto, or a number of threads from 1 to {}", Self::MAX)),
         }
     }
 }

@@ -1,56 +1,56 @@
-//! Zones that are asked of servers of their own.
+//! Forward zones: zones with their own servers.
 
 use std::net::SocketAddr;
 
 use super::names::{is_name, without_dot};
-use super::{Expected, MOST_ADDRESSES, address, shown};
+use super::{Expected, MAX_ADDRESSES, address, shown};
 
 /// How many zones one setting may list: a company's domain, its reverse zones and a service registry or two.
 /// Each is an upstream with a state, sockets and metrics of its own.
-const MOST_ZONES: usize = 16;
+const MAX_ZONES: usize = 16;
 
-/// The last label of names that are short for names of the cluster: `db.prod.svc`.
-const SHORT_FOR_CLUSTER: &str = "svc";
+/// The last label of abbreviated names of the cluster: `db.prod.svc`.
+const SHORT_CLUSTER_SUFFIX: &str = "svc";
 
-/// A zone, and the servers that are asked for its names.
+/// A zone, and the servers for its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardZone {
-    /// The zone, lower case, without the final dot.
+    /// The zone, in lower case, without the final dot.
     pub zone: String,
-    /// Its servers, in order of preference; one at least.
+    /// Its servers, in order of preference; at least one.
     pub servers: Vec<SocketAddr>,
 }
 
-/// A part of the text that is bad, and what was expected instead.
-pub type BadZone = (String, Expected);
+/// An invalid part of the text, and what was expected instead.
+pub type InvalidZone = (String, Expected);
 
-/// Zones with commas between them, each with its servers behind `=` and `+` between these:
-/// `consul=10.0.0.53,corp.example=10.1.0.1+[fd00::a]:5353`. An empty text is no zone.
+/// Zones separated by commas, each with `=` and its servers, which are separated by `+`:
+/// `consul=10.0.0.53,corp.example=10.1.0.1+[fd00::a]:5353`. An empty text means no zones.
 ///
 /// `cluster_domain` is that of the cluster, without the final dot; `is_own` tells the addresses of the proxy
 /// itself.
 ///
-/// | zone | taken | why |
+/// | zone | valid | reason |
 /// |---|---|---|
-/// | any name but those below | yes | |
-/// | the root | no | that is what `upstream` sets |
-/// | the cluster domain, or inside of it | no | it would hide names of the cluster |
-/// | above the cluster domain | yes | names in the cluster domain still belong to the cluster's DNS |
-/// | `svc`, or inside of it | no | `db.prod.svc` is short for a name of the cluster |
-/// | twice | no | which servers are meant? |
+/// | any name except those below | yes | |
+/// | the root | no | `upstream` sets its servers |
+/// | the cluster domain, or a domain inside it | no | it would hide names of the cluster |
+/// | above the cluster domain | yes | names in the cluster domain still belong to cluster DNS |
+/// | `svc`, or a domain inside it | no | `db.prod.svc` is an abbreviated name of the cluster |
+/// | a zone that occurs twice | no | its servers would be ambiguous |
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it; of more zones than there may be, that alone.
+/// Every invalid part; if there are too many zones, only that.
 pub fn forward_zones(
     text: &str,
     cluster_domain: &str,
     is_own: impl Fn(SocketAddr) -> bool,
-) -> Result<Vec<ForwardZone>, Vec<BadZone>> {
+) -> Result<Vec<ForwardZone>, Vec<InvalidZone>> {
     let (mut zones, mut bad) = (Vec::<ForwardZone>::new(), Vec::new());
-    // The text may be as long as a pod, and each of its parts bad.
-    if text.split(',').count() > MOST_ZONES {
-        return Err(vec![(text.to_owned(), format!("at most {MOST_ZONES} zones"))]);
+    // The text may be as long as a pod, and every part invalid.
+    if text.split(',').count() > MAX_ZONES {
+        return Err(vec![(text.to_owned(), format!("at most {MAX_ZONES} zones"))]);
     }
     for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
         let mut refuse = |expected: Expected| bad.push((part.to_owned(), expected));
@@ -73,7 +73,7 @@ pub fn forward_zones(
     if bad.is_empty() { Ok(zones) } else { Err(bad) }
 }
 
-/// A zone that may have servers of its own: the table above [`forward_zones`].
+/// Parses a zone; see the table at [`forward_zones`].
 fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
     let zone = without_dot(text).to_ascii_lowercase();
     let is_inside =
@@ -88,9 +88,9 @@ fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
         Err(format!(
             "a zone outside the cluster domain, {cluster_domain}: it would hide names of the cluster"
         ))
-    } else if is_inside(SHORT_FOR_CLUSTER) {
+    } else if is_inside(SHORT_CLUSTER_SUFFIX) {
         Err(format!(
-            "a zone outside {SHORT_FOR_CLUSTER}: names that end so are short for names of the cluster"
+            "a zone outside {SHORT_CLUSTER_SUFFIX}: names with this ending are abbreviated names of the cluster"
         ))
     } else {
         Ok(zone)
@@ -98,14 +98,14 @@ fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
 }
 
 fn servers(text: &str, is_own: impl Fn(SocketAddr) -> bool) -> Result<Vec<SocketAddr>, Expected> {
-    if text.split('+').count() > MOST_ADDRESSES {
-        return Err(format!("at most {MOST_ADDRESSES} servers for a zone"));
+    if text.split('+').count() > MAX_ADDRESSES {
+        return Err(format!("at most {MAX_ADDRESSES} servers for a zone"));
     }
     let mut servers = Vec::new();
     for part in text.split('+').map(str::trim) {
         let Some(server) = address(part).filter(|server| server.port() != 0) else {
             return Err(format!(
-                "IP addresses with or without port behind the =, such as 10.1.0.1+[fd00::a]:53; {:?} is none",
+                "IP addresses with or without port after the =, such as 10.1.0.1+[fd00::a]:53; {:?} is not one",
                 shown(part)
             ));
         };
@@ -113,7 +113,7 @@ fn servers(text: &str, is_own: impl Fn(SocketAddr) -> bool) -> Result<Vec<Socket
             return Err(format!("servers other than the proxy itself, which is {server}"));
         }
         if servers.contains(&server) {
-            return Err(format!("each server of a zone once; {server} is there twice"));
+            return Err(format!("each server of a zone once; {server} occurs twice"));
         }
         servers.push(server);
     }
@@ -124,7 +124,7 @@ fn servers(text: &str, is_own: impl Fn(SocketAddr) -> bool) -> Result<Vec<Socket
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Vec<ForwardZone>, Vec<BadZone>> {
+    fn parsed(text: &str) -> Result<Vec<ForwardZone>, Vec<InvalidZone>> {
         let own: SocketAddr = "127.0.0.1:53".parse().expect("an address");
         forward_zones(text, "k8s.corp.example", |server| server == own)
     }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_beside_above_and_like_the_cluster_domain_are_taken() {
+    fn zones_outside_and_above_the_cluster_domain_are_valid() {
         for zone in [
             "example",
             "corp.example",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_zone_says_what_was_expected() {
+    fn the_error_of_an_invalid_zone_says_what_is_expected() {
         let servers = |count: usize| (0..count).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>().join("+");
         assert!(parsed(&format!("a={}", servers(8))).is_ok());
         for (text, expected) in [
@@ -180,12 +180,12 @@ mod tests {
             ("x.K8S.corp.example.=10.0.0.1", "a zone outside the cluster domain, k8s.corp.example"),
             ("svc=10.0.0.1", "a zone outside svc"),
             ("prod.svc=10.0.0.1", "a zone outside svc"),
-            ("a=", "IP addresses with or without port behind the ="),
-            ("a=dns.example", "\"dns.example\" is none"),
-            ("a=10.0.0.256", "\"10.0.0.256\" is none"),
-            ("a=10.0.0.1+", "\"\" is none"),
-            ("a=10.0.0.1:0", "\"10.0.0.1:0\" is none"),
-            ("a=10.0.0.1=b", "\"10.0.0.1=b\" is none"),
+            ("a=", "IP addresses with or without port after the ="),
+            ("a=dns.example", "\"dns.example\" is not one"),
+            ("a=10.0.0.256", "\"10.0.0.256\" is not one"),
+            ("a=10.0.0.1+", "\"\" is not one"),
+            ("a=10.0.0.1:0", "\"10.0.0.1:0\" is not one"),
+            ("a=10.0.0.1=b", "\"10.0.0.1=b\" is not one"),
             ("a=127.0.0.1", "servers other than the proxy itself"),
             ("a=10.0.0.1+10.0.0.1:53", "each server of a zone once"),
             (&format!("a={}", servers(9)), "at most 8 servers"),
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn all_invalid_zones_are_reported_together() {
         let bad = parsed("a..b=x,ok=10.0.0.1,svc=10.0.0.1,ok=10.0.0.2").expect_err("bad");
         let texts: Vec<_> = bad.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["a..b=x", "a..b=x", "svc=10.0.0.1", "ok=10.0.0.2"]);
     }
 
     #[test]
-    fn what_is_told_of_a_long_text_is_short() {
+    fn errors_about_a_long_text_are_short() {
         for text in ["a,".repeat(1000), format!("a={}", "x".repeat(1000)), format!("a={}", "x+".repeat(1000))]
         {
             let bad = parsed(&text).expect_err(&text);

@@ -1,8 +1,9 @@
-//! References to images.
+//! References to container images.
 
 use super::Expected;
 
-/// The longest name of a repository (`RepositoryNameTotalLengthMax` in `distribution/reference`).
+/// The maximum length of the name of a repository (`RepositoryNameTotalLengthMax` in
+/// `distribution/reference`).
 const LONGEST_NAME: usize = 255;
 
 /// A reference to an image, `registry.example:5000/team/sidecar:1.0@sha256:...`, in the grammar of
@@ -12,7 +13,7 @@ pub fn image(text: &str) -> Result<String, Expected> {
         Some((rest, digest)) => (rest, Some(digest)),
         None => (text, None),
     };
-    // A colon before the last slash is that of a port.
+    // A colon before the last slash belongs to a port.
     let (name, tag) = match rest.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (rest, None),
@@ -32,7 +33,7 @@ pub fn image(text: &str) -> Result<String, Expected> {
     }
 }
 
-/// What a first part must have to be a registry and not a part of the path.
+/// Whether the first part is a registry, and not a part of the path.
 fn is_domain(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -90,9 +91,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_one_that_a_kubelet_takes() {
+    fn references_are_valid_if_a_kubelet_accepts_them() {
         let digest = format!("sha256:{}", "0".repeat(64));
-        let taken = [
+        let valid = [
             "sidecar",
             "sidecar:1.0",
             "Registry.example/sidecar",
@@ -102,7 +103,7 @@ mod tests {
             &format!("ghcr.io/podlocal-dns/sidecar:0.1.0@{digest}"),
             &format!("sidecar@{digest}"),
         ];
-        for text in taken {
+        for text in valid {
             assert_eq!(image(text).as_deref(), Ok(text));
         }
         let refused = [

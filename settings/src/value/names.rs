@@ -1,9 +1,9 @@
-//! Values that are names of the DNS, alone or in lists.
+//! Values that are DNS names, alone or in lists.
 
 use super::Expected;
 
-/// How many names one setting may list (for the search list: `MaxDNSSearchPaths` of Kubernetes).
-const MOST_NAMES: usize = 32;
+/// The maximum number of names in one setting (for the search list: `MaxDNSSearchPaths` of Kubernetes).
+const MAX_NAMES: usize = 32;
 
 /// A domain name in host name syntax (RFC 1123 section 2.1), lower-cased, without the final dot.
 pub fn domain(text: &str) -> Result<String, Expected> {
@@ -22,21 +22,21 @@ pub fn domain(text: &str) -> Result<String, Expected> {
     }
 }
 
-/// A namespace: one label (RFC 1123 section 2.1), as Kubernetes has it.
+/// A namespace: one label (RFC 1123 section 2.1), as in Kubernetes.
 pub fn namespace(text: &str) -> Result<String, Expected> {
     let is_label = !text.contains('.') && text.bytes().all(|byte| !byte.is_ascii_uppercase());
     domain(text).ok().filter(|_| is_label).ok_or_else(|| "the name of a namespace".to_owned())
 }
 
-/// Domain names with commas between them, lower-cased; a final dot is kept, because it says that the name is
-/// whole. Underscores are allowed: Kubernetes allows them in search lists, and SRV names have them.
+/// Domain names separated by commas, lower-cased; a final dot is kept, because it marks an absolute name.
+/// Underscores are allowed: Kubernetes allows them in search lists, and SRV names have them.
 pub fn names(text: &str) -> Result<Vec<String>, Expected> {
     list(text, "1 to 32 domain names such as db.prod or www.example.com", |name| {
         is_name(without_dot(name)).then(|| name.to_owned())
     })
 }
 
-/// Names, or `*.` and a suffix, with commas between them, lower-cased and without a final dot.
+/// Names, or `*.` and a suffix, separated by commas, lower-cased and without a final dot.
 pub fn patterns(text: &str) -> Result<Vec<String>, Expected> {
     list(text, "1 to 32 names or *.suffixes such as rank-0.workers or *.workers", |pattern| {
         let pattern = without_dot(pattern);
@@ -62,9 +62,9 @@ pub fn search_domain(text: &str) -> Result<String, Expected> {
     if is_name(&domain) { Ok(domain) } else { Err("a search domain such as corp.example".to_owned()) }
 }
 
-/// The names that `parse` takes, lower-cased, once each.
+/// The names that `parse` accepts, lower-cased and without duplicates.
 fn list(text: &str, expected: &str, parse: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Expected> {
-    let names = super::list(text, MOST_NAMES, |part| parse(&part.to_ascii_lowercase()));
+    let names = super::list(text, MAX_NAMES, |part| parse(&part.to_ascii_lowercase()));
     names.ok_or_else(|| expected.to_owned())
 }
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn names_keep_the_final_dot_that_says_they_are_whole() {
+    fn names_keep_the_final_dot_of_an_absolute_name() {
         assert_eq!(
             names("db.prod, WWW.example.com.,db.prod"),
             Ok(vec!["db.prod".into(), "www.example.com.".into()])
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_may_begin_with_a_star_and_nowhere_else() {
+    fn a_pattern_may_only_begin_with_a_star() {
         assert_eq!(patterns("*.workers,rank-0.ps."), Ok(vec!["*.workers".into(), "rank-0.ps".into()]));
         for refused in ["*", "*.", "a.*.b", "*a.b", "*.*.a"] {
             assert!(patterns(refused).is_err(), "{refused}");
         }
     }
     #[test]
-    fn a_search_domain_is_whole_with_and_without_its_final_dot() {
+    fn a_search_domain_may_have_a_final_dot() {
         assert_eq!(
             search_domains("Corp.Example., corp.example,_x.example"),
             Ok(vec!["corp.example".into(), "_x.example".into()])

@@ -1,4 +1,4 @@
-//! Amounts of resources, as Kubernetes writes them.
+//! Resource quantities of Kubernetes.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Parses a quantity; negative ones are refused, no resource here has them.
+    /// Parses a quantity. Negative ones are refused, because requests and limits are never negative.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         let expected = || "a Kubernetes quantity such as 10m, 0.5, 16Mi or 1Gi".to_owned();
         let unsigned = text.strip_prefix('+').unwrap_or(text);
@@ -26,7 +26,7 @@ impl Quantity {
         nano.map(|nano| Self { text: text.to_owned(), nano }).ok_or_else(expected)
     }
 
-    /// A whole number of bytes, written in `Mi` where it is a multiple of that.
+    /// A whole number of bytes, written in `Mi` if possible.
     pub fn of_bytes(bytes: u64) -> Self {
         let text =
             if bytes.is_multiple_of(1 << 20) { format!("{}Mi", bytes >> 20) } else { bytes.to_string() };
@@ -39,12 +39,12 @@ impl Quantity {
         self.nano == 0
     }
 
-    /// The value in thousandths, rounded up, as far as it fits.
+    /// The value in thousandths, rounded up; `u64::MAX` if it is larger.
     pub fn millis(&self) -> u64 {
         self.in_units_of(NANO / 1000)
     }
 
-    /// The value, rounded up, as far as it fits.
+    /// The value, rounded up; `u64::MAX` if it is larger.
     pub fn whole(&self) -> u64 {
         self.in_units_of(NANO)
     }
@@ -60,10 +60,10 @@ impl Quantity {
     }
 }
 
-/// How many of our units one whole unit has.
+/// The number of internal units of 10^-9 in one unit.
 const NANO: i128 = 1_000_000_000;
 
-/// The factor and the divisor that a suffix means.
+/// The factor and the divisor of a suffix.
 fn multiplier(suffix: &str) -> Option<(i128, i128)> {
     Some(match suffix {
         "" => (1, 1),
@@ -90,8 +90,8 @@ fn multiplier(suffix: &str) -> Option<(i128, i128)> {
     })
 }
 
-/// `number` times `factor` divided by `divisor`, in units of 10^-9, rounded up; `None` when it is no number
-/// or does not fit.
+/// `number` times `factor` divided by `divisor`, in units of 10^-9, rounded up; `None` if it is not a
+/// number or does not fit.
 fn nanos(number: &str, factor: i128, divisor: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() + fraction.len() == 0 || fraction.contains('.') || whole.len() > 18 || fraction.len() > 18

@@ -1,20 +1,20 @@
-//! Who is answered.
+//! The sources of queries that a proxy answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Expected;
 
-/// How many networks one setting may list.
-const MOST_NETWORKS: usize = 64;
+/// The maximum number of networks in one setting.
+const MAX_NETWORKS: usize = 64;
 
-/// The addresses that are answered.
+/// The addresses whose queries are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedSources {
     any: bool,
     networks: Vec<Network>,
 }
 
-/// An address and how many of its first bits count.
+/// A network: an address and the length of its prefix in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Network {
     address: IpAddr,
@@ -44,10 +44,10 @@ const fn v6(address: Ipv6Addr, length: u8) -> Network {
 }
 
 impl AllowedSources {
-    /// `private`, `any`, and networks such as `203.0.113.0/24`, with commas between them.
+    /// `private`, `any`, and networks such as `203.0.113.0/24`, separated by commas.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         let expected = || {
-            format!("private, any, or 1 to {MOST_NETWORKS} networks such as 203.0.113.0/24 or 2001:db8::/48")
+            format!("private, any, or 1 to {MAX_NETWORKS} networks such as 203.0.113.0/24 or 2001:db8::/48")
         };
         let mut sources = Self { any: false, networks: Vec::new() };
         let mut count = 0;
@@ -59,11 +59,11 @@ impl AllowedSources {
                 other => sources.networks.push(Network::parse(other).ok_or_else(expected)?),
             }
         }
-        if count > MOST_NETWORKS { Err(expected()) } else { Ok(sources) }
+        if count > MAX_NETWORKS { Err(expected()) } else { Ok(sources) }
     }
 
-    /// Whether that address is answered. An IPv4 address that a socket of both families shows as an IPv6 one
-    /// (RFC 4291 section 2.5.5.2) is the IPv4 address.
+    /// Whether queries from this address are answered. An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2)
+    /// counts as the IPv4 address.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.any || self.networks.iter().any(|network| network.contains(address))
@@ -77,9 +77,9 @@ impl Network {
         let (address, length) =
             text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
         let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let length = length
-            .map_or(Some(most), |length| super::number(length).ok().filter(|length| *length <= most))?;
+        let max = if address.is_ipv4() { 32 } else { 128 };
+        let length =
+            length.map_or(Some(max), |length| super::number(length).ok().filter(|length| *length <= max))?;
         let network = Self { address, length };
         (bits(address) & !network.mask() == 0).then_some(network)
     }
@@ -88,13 +88,13 @@ impl Network {
         self.address.is_ipv4() == address.is_ipv4() && bits(address) & self.mask() == bits(self.address)
     }
 
-    /// Ones where the bits count, aligned as [`bits`] aligns an address.
+    /// Ones for the bits of the prefix, aligned like [`bits`].
     fn mask(&self) -> u128 {
         u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0)
     }
 }
 
-/// An address with its first bit at the top.
+/// The address, with its first bit as the most significant one.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn private_is_what_no_router_of_the_internet_carries() {
+    fn private_has_the_addresses_that_the_internet_does_not_route() {
         let inside = "127.0.0.1 10.244.1.2 172.31.255.255 192.168.0.1 100.127.0.1 169.254.20.10 ::1 fd00::1 fe80::1 \
                       ::ffff:10.0.0.1";
         let inside = inside.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_networks_are_refused() {
         for refused in
             ["", "public", "10.0.0.0/33", "10.0.0.1/8", "2001:db8::/129", "10.0.0.0/", "private,,any"]
         {

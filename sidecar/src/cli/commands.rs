@@ -2,8 +2,8 @@
 
 use podlocal_settings::program::{Command, Example, Flag, SERVE_EXIT_CODES};
 
-/// Flags of `lookup` and `stats`, by which they are found again.
-#[allow(missing_docs, reason = "the table says what each is")]
+/// The names of the flags of `lookup` and `stats`.
+#[allow(missing_docs, reason = "the table FLAGS describes them")]
 pub mod flag {
     pub const TRACE: &str = "trace";
     pub const JSON: &str = "json";
@@ -15,7 +15,7 @@ pub mod flag {
 const LOOKUP: &str = "lookup";
 const STATS: &str = "stats";
 
-/// Every command; the first is what the program does without one.
+/// Every command; the first one is the default.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "serve",
@@ -66,7 +66,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: LOOKUP,
         arguments: "NAME [TYPE]",
-        most_arguments: 2,
+        max_arguments: 2,
         sentence: "show how a name is resolved in this pod, and where the answer comes from",
         description: &[
             "Sends the queries of a C library to the running proxy, which it finds by admin-port: the name as it stands, \
@@ -132,7 +132,7 @@ pub const FLAGS: &[Flag] = &[
     ),
 ];
 
-/// The flag of that name.
+/// The flag with this name, without the dashes.
 pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.name == name)
 }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flag_is_of_commands_that_there_are_and_no_setting() {
+    fn flags_belong_to_existing_commands_and_differ_from_settings() {
         for flag in FLAGS {
             assert!(
                 flag.commands.iter().all(|name| program::find(COMMANDS, name).is_some()),

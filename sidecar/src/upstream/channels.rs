@@ -1,6 +1,7 @@
 //! The sockets that are shared by the questions to a server that is asked often.
 //!
-//! A socket for each question costs more than all else about the question: a port, a connection, and the runtime told of it twice.
+//! A socket for each question costs more than all else about the question: a port, a connection, and the
+//! runtime told of it twice.
 //!
 //! | | a question goes on |
 //! |---|---|
@@ -9,8 +10,8 @@
 //! | the place among [`limits::UPSTREAM_SOCKETS`] that chance picks has a socket that lives | that socket |
 //! | it has none | a new socket, which takes the place once it has been answered, unless a near miss came to it ([`super::doubt`]) |
 //!
-//! So a socket is shared once an answer has come over it. Until then a NAT on the path does not know its flow, and of
-//! two datagrams that pass it at the same instant the kernel's conntrack drops one.
+//! So a socket is shared once an answer has come over it. Until then a NAT on the path does not know its
+//! flow, and of two datagrams that pass it at the same instant the kernel's conntrack drops one.
 //!
 //! Each worker has sockets of its own, so that what arrives wakes the thread that waits for it.
 
@@ -60,7 +61,7 @@ impl Channels {
     /// None yet, to so many servers.
     pub fn new(servers: usize, metrics: &Metrics) -> Self {
         let none = || Mutex::new(std::iter::repeat_with(Server::default).take(servers).collect());
-        let workers = std::iter::repeat_with(none).take(usize::from(Workers::MOST)).collect();
+        let workers = std::iter::repeat_with(none).take(usize::from(Workers::MAX)).collect();
         Self { workers, buffer: Arc::default(), metrics: metrics.clone() }
     }
 
@@ -89,7 +90,8 @@ impl Channels {
         Ok(Place::New(Some(index)))
     }
 
-    /// Shares a socket over which the server has answered the question with that id, unless another one has the place meanwhile.
+    /// Shares a socket over which the server has answered the question with that id, unless another one has
+    /// the place meanwhile.
     pub fn share(&self, server: usize, place: u8, socket: UdpSocket, id: u16, now: Instant) {
         let mut servers = self.lock();
         let place = servers.get_mut(server).and_then(|server| server.places.get_mut(usize::from(place)));
