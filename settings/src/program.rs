@@ -201,8 +201,8 @@ mod tests {
     fn an_exit_code_is_listed_once_with_its_commands() {
         const COMMANDS: &[Command] = &[
             Command { name: "serve", exit_codes: &[(0, "drained"), (1, "cannot start")], ..Command::EMPTY },
-            Command { name: "ask", exit_codes: &[(1, "nobody there")], ..Command::EMPTY },
-            Command { name: "look", exit_codes: &[(1, "nobody there"), (2, "nothing")], ..Command::EMPTY },
+            Command { name: "ask", exit_codes: &[(1, "no answer")], ..Command::EMPTY },
+            Command { name: "look", exit_codes: &[(1, "no answer"), (2, "nothing")], ..Command::EMPTY },
         ];
         let program = Program {
             name: "",
@@ -220,11 +220,11 @@ mod tests {
         };
         let all = [
             "0 done; `serve`: drained",
-            "1 `serve`: cannot start; `ask`, `look`: nobody there",
+            "1 `serve`: cannot start; `ask`, `look`: no answer",
             "2 `look`: nothing",
         ];
         assert_eq!(of(None), [all.as_slice(), &["64 bad"]].concat());
-        assert_eq!(of(find(COMMANDS, "ask")), ["0 done", "1 nobody there", "64 bad"]);
+        assert_eq!(of(find(COMMANDS, "ask")), ["0 done", "1 no answer", "64 bad"]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! What it costs that several threads share a cache: `cargo bench --package podlocal-sidecar --bench sharing`.
+//! The cost of a cache that several threads share:
+//! `cargo bench --package podlocal-sidecar --bench sharing`.
 //!
-//! Each thread looks hot names up and writes their answers, as a worker does for a hit, without sockets. Beside the forms of
-//! the cache: a cache of each thread's own, which no form can beat, and handing the question to the thread that owns its
-//! key, which is what a cache partitioned by key costs.
+//! Each thread looks up hot names and writes their answers, as a worker does for a hit, but without sockets.
+//! Two other designs are measured for comparison: one cache for each thread, which is the optimum, and
+//! passing the question to the thread that owns its key, which is the cost of a cache partitioned by key.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +47,7 @@ fn main() {
     );
 }
 
-/// An address record, as CoreDNS answers.
+/// An answer with an address record, in the form of CoreDNS.
 fn message(number: usize, is_answer: bool) -> Vec<u8> {
     let mut bytes = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     bytes.extend_from_slice(format!("\x0aname{number:06}\x07example\x03com\x00\x00\x01\x00\x01").as_bytes());
@@ -57,7 +58,7 @@ fn message(number: usize, is_answer: bool) -> Vec<u8> {
     bytes
 }
 
-/// One that lives as long as the program.
+/// A query with a static lifetime.
 fn query(number: usize) -> Query<'static> {
     Query::parse(message(number, false).leak()).expect("a query")
 }
@@ -73,7 +74,7 @@ fn filled(shards: usize, queries: &[Query<'_>]) -> Arc<Cache> {
     Arc::new(cache)
 }
 
-/// Every thread looks up what it can in one round.
+/// All threads look up names for one round.
 fn hits(queries: &Arc<Vec<Query<'static>>>, caches: &[Arc<Cache>], metrics: &[Metrics]) -> f64 {
     let (is_over, start) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(caches.len() + 1)));
     let threads: Vec<_> = (caches.iter().zip(metrics).enumerate())
@@ -85,7 +86,7 @@ fn hits(queries: &Arc<Vec<Query<'static>>>, caches: &[Arc<Cache>], metrics: &[Me
                 start.wait();
                 let begin = Instant::now();
                 while !is_over.load(Ordering::Relaxed) {
-                    // Each thread in an order of its own.
+                    // Each thread has its own order.
                     let query = &queries[(count * (7 + 2 * number)) % NAMES];
                     metrics.query(Transport::Udp);
                     let entry = cache.get(&query.key, now).expect("a hit");
@@ -105,13 +106,13 @@ fn hits(queries: &Arc<Vec<Query<'static>>>, caches: &[Arc<Cache>], metrics: &[Me
     times.iter().sum::<f64>() / times.len() as f64
 }
 
-/// A question to another thread and its answer back, both through a queue.
+/// Sends a question to another thread and receives the answer, both through a queue.
 fn handed_over() -> f64 {
     let (to_owner, questions) = mpsc::sync_channel::<usize>(1024);
     let (to_asker, answers) = mpsc::sync_channel(1024);
     let owner = thread::spawn(move || questions.into_iter().try_for_each(|number| to_asker.send(number)));
     let (begin, mut count) = (Instant::now(), 0);
-    // As many under way as a batch of datagrams has.
+    // As many questions in flight as a batch has datagrams.
     while begin.elapsed() < ROUND {
         (0..32).for_each(|number| to_owner.send(number).expect("the owner listens"));
         (0..32).for_each(|_| assert!(black_box(answers.recv()).is_ok()));

@@ -1,4 +1,5 @@
-//! `/livez`, `/readyz` and `/metrics` over plain HTTP, for probes and scrapes; `/lookup` and `/stats` for the pod itself.
+//! The admin port, over plain HTTP: `/livez`, `/readyz` and `/metrics` for probes and scrapes, `/lookup` and
+//! `/stats` for the pod itself.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,23 +25,29 @@ use crate::limits;
 use crate::metrics::{Limit, Metrics};
 use crate::report::target::{LOOKUP, STATS};
 
-use people::People;
+use introspection::Introspection;
 
-pub mod people;
-mod tell;
+pub mod introspection;
+mod trace;
 
-/// Serves until it is dropped: probes are answered during the drain, too.
+/// The names under which `app` imports [`introspection`].
+pub mod people {
+    pub use super::introspection::{Introspection as People, ProxyInfo as About};
+}
+
+/// Serves until the future is dropped, so that probes are also answered during the drain.
 ///
-/// A probe is never refused: when there is no place, the connection that has been idle longest makes room, one of the same source
-/// if that has its share. Idle is every connection whose request is not being answered at this moment.
+/// A probe is never refused. At the limit, the connection that has been idle longest is closed; if the source
+/// of the probe is at its own limit, one of that source. A connection is idle while no request of it is being
+/// answered.
 pub async fn serve(
     listener: TcpListener,
     registry: Registry,
     readiness: Readiness,
     metrics: Metrics,
-    people: People,
+    introspection: Introspection,
 ) {
-    let state = Arc::new(State { registry, readiness, people });
+    let state = Arc::new(State { registry, readiness, introspection });
     let bounds = Bounds {
         most: (limits::ADMIN_CONNECTIONS, Limit::AdminConnections),
         of_source: (limits::ADMIN_CONNECTIONS_OF_SOURCE, Limit::AdminConnections),
@@ -56,7 +63,7 @@ pub async fn serve(
                 sleep(Duration::from_millis(50)).await;
             }
         }
-        // A new connection is read before others can take its place.
+        // Lets the new connection read its request before another one can close it.
         tokio::task::yield_now().await;
     }
 }
@@ -66,19 +73,19 @@ fn admit(stream: TcpStream, source: IpAddr, connections: &Arc<Connections>, stat
     let (state, served) = (Arc::clone(state), Arc::clone(&seat));
     let task = tokio::spawn(async move {
         if timeout(limits::ADMIN_CONNECTION, answer(stream, &state, &served)).await.is_err() {
-            tracing::debug!(%source, "an admin connection took too long");
+            tracing::debug!(%source, "an admin connection timed out");
         }
     });
     seat.is_served_by(task.abort_handle());
 }
 
-/// Answers one request.
+/// Answers one request, then closes the connection.
 async fn answer(stream: TcpStream, state: &State, seat: &Seat) {
-    let is_from_here = people::is_from_here(stream.peer_addr().ok(), stream.local_addr().ok());
+    let is_from_this_pod = introspection::is_from_this_pod(stream.peer_addr().ok(), stream.local_addr().ok());
     let service = service_fn(|request| {
         Box::pin(async move {
             seat.busy();
-            let response = respond(&request, state, is_from_here).await;
+            let response = respond(&request, state, is_from_this_pod).await;
             seat.idle_since(Instant::now().into_std());
             Ok::<_, Infallible>(response)
         })
@@ -99,13 +106,17 @@ async fn answer(stream: TcpStream, state: &State, seat: &Seat) {
 struct State {
     registry: Registry,
     readiness: Readiness,
-    people: People,
+    introspection: Introspection,
 }
 
-async fn respond(request: &Request<Incoming>, state: &State, is_from_here: bool) -> Response<Full<Bytes>> {
-    let State { registry, readiness, people } = state;
+async fn respond(
+    request: &Request<Incoming>,
+    state: &State,
+    is_from_this_pod: bool,
+) -> Response<Full<Bytes>> {
+    let State { registry, readiness, introspection } = state;
     if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned());
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n".to_owned());
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
@@ -124,23 +135,24 @@ async fn respond(request: &Request<Incoming>, state: &State, is_from_here: bool)
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             }
         }
-        // A stranger in the cluster must neither read what a pod looks for nor make it ask.
-        LOOKUP | STATS if !(is_from_here && request.headers().contains_key(OWN_HEADER)) => text(
+        // Others in the cluster must neither read which names a pod looks up nor make it send queries.
+        LOOKUP | STATS if !(is_from_this_pod && request.headers().contains_key(OWN_HEADER)) => text(
             StatusCode::FORBIDDEN,
             format!(
-                "only the pod itself is answered here, and who sends the header {OWN_HEADER}: kubectl exec into its \
-                 sidecar and use lookup or stats\n"
+                "only requests from the pod itself with the header {OWN_HEADER} are allowed: use kubectl exec to run \
+                 lookup or stats in the sidecar\n"
             ),
         ),
-        LOOKUP => json(people.lookup(request.uri().query()).await),
-        STATS => json(people.stats(request.uri().query())),
-        _ => {
-            text(StatusCode::NOT_FOUND, format!("here are /livez, /readyz, /metrics, {LOOKUP} and {STATS}\n"))
-        }
+        LOOKUP => json(introspection.lookup(request.uri().query()).await),
+        STATS => json(introspection.stats(request.uri().query())),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            format!("not found; the paths are /livez, /readyz, /metrics, {LOOKUP} and {STATS}\n"),
+        ),
     }
 }
 
-/// Prometheus' text format: whatever scrapes takes it, whatever it says that it would rather have.
+/// The text format of Prometheus: every scraper accepts it, whatever its `Accept` header prefers.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
@@ -150,7 +162,7 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     response
 }
 
-fn json((status, body): people::Reply) -> Response<Full<Bytes>> {
+fn json((status, body): introspection::Reply) -> Response<Full<Bytes>> {
     let mut response = text(status, body);
     if status == StatusCode::OK {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -158,23 +170,23 @@ fn json((status, body): people::Reply) -> Response<Full<Bytes>> {
     response
 }
 
-/// What is missing for the proxy to be ready. It is ready when every [`Latch`] is dropped, so it cannot be
-/// said to be ready by mistake.
+/// The conditions that are missing for the proxy to be ready. It is ready when every [`Latch`] is dropped, so
+/// an error path cannot report it as ready.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
 
-/// Something that must happen first; drop it when it has.
+/// A condition for being ready; drop it when the condition is met.
 #[derive(Debug)]
 pub struct Latch {
     readiness: Readiness,
-    what: &'static str,
+    condition: &'static str,
 }
 
 impl Readiness {
-    /// Not ready until the latch is dropped.
-    pub fn latch(&self, what: &'static str) -> Latch {
-        self.lock().push(what);
-        Latch { readiness: self.clone(), what }
+    /// Not ready until the latch is dropped; `/readyz` names the condition.
+    pub fn latch(&self, condition: &'static str) -> Latch {
+        self.lock().push(condition);
+        Latch { readiness: self.clone(), condition }
     }
 
     fn missing(&self) -> Vec<&'static str> {
@@ -189,8 +201,8 @@ impl Readiness {
 impl Drop for Latch {
     fn drop(&mut self) {
         let mut missing = self.readiness.lock();
-        if let Some(place) = missing.iter().position(|what| *what == self.what) {
-            missing.remove(place);
+        if let Some(index) = missing.iter().position(|condition| *condition == self.condition) {
+            missing.remove(index);
         }
     }
 }
@@ -200,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_is_when_every_latch_is_dropped_and_missing_ones_are_named() {
+    fn readiness_names_the_latches_that_are_not_dropped() {
         let readiness = Readiness::default();
         let (listeners, names) = (readiness.latch("listeners"), readiness.latch("names"));
         drop(listeners);

@@ -1,16 +1,17 @@
-//! The connections of clients to one port: how many there may be, what memory they hold together, and which of them makes
-//! room for another one. The time is passed in.
+//! The connections of clients to one port: the limits of their number and memory, and which connection is
+//! closed at a limit. The caller passes the time.
 //!
 //! | when | the connection that is closed |
 //! |---|---|
-//! | a new one comes, and its source has as many as it may | the one of that source that has been idle longest |
-//! | a new one comes, and there are as many as there may be | the one that has been idle longest |
-//! | a new one comes, and none of those is idle | the new one |
-//! | one needs memory, and there is none | the idle one that holds most, and of several the one that has been idle longest |
-//! | one needs memory, and it would hold most itself | that one |
+//! | a new connection arrives, and its source is at its limit | the connection of that source that has been idle longest |
+//! | a new connection arrives, and the port is at its limit | the connection that has been idle longest |
+//! | a new connection arrives, and none of those is idle | the new connection |
+//! | a connection needs memory, and the memory is at its limit | the idle connection that holds most; of several, the one that has been idle longest |
+//! | a connection needs memory, and would then hold more than any idle one | that connection |
 //!
-//! A connection is idle while no whole request of it is under way: between requests, while one is half sent, and while the
-//! client does not read its answers (RFC 7766 section 6.2.3 lets a server close idle connections when it has too many).
+//! A connection is idle while the server works on no complete request of it: between requests, while a
+//! request is incomplete, and while the client does not read its answers. RFC 7766 section 6.2.3 lets a
+//! server close idle connections when it has too many.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,19 +26,19 @@ use tokio::time::sleep;
 
 use crate::metrics::{Limit, Metrics};
 
-/// A bound, and what is counted when it is reached.
+/// A limit, and its label in the metrics.
 pub type Bound = (usize, Limit);
 
-/// What connections may take.
+/// The limits of the connections to one port.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many there may be.
+    /// The number of connections.
     pub most: Bound,
-    /// How many of one source; 0 for no limit.
+    /// The number of connections of one source; 0: no limit.
     pub of_source: Bound,
-    /// The memory that all of them may hold together, in bytes.
+    /// The memory of all connections together, in bytes.
     pub bytes: Bound,
-    /// The memory that each of them holds, whatever it does.
+    /// The memory that an open connection always holds, in bytes.
     pub bytes_of_each: usize,
 }
 
@@ -47,18 +48,18 @@ pub struct Connections {
     bounds: Bounds,
     metrics: Metrics,
     start: Instant,
-    /// By place, beside the table, so that a connection that is used takes no lock: since when it has been idle, in
-    /// nanoseconds from the start, or [`BUSY`].
+    /// For each place: since when the connection has been idle, in nanoseconds from `start`, or [`BUSY`]. It
+    /// is outside the table, so that a connection that is used takes no lock.
     idle_since: Box<[AtomicU64]>,
     table: Mutex<Table>,
 }
 
-/// A request is under way, or the place is free.
+/// A request is being answered, or the place is free.
 const BUSY: u64 = u64::MAX;
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By place.
+    /// The open connections, by place.
     open: Vec<Option<Open>>,
     free: Vec<usize>,
     of_source: HashMap<IpAddr, usize>,
@@ -74,25 +75,25 @@ struct Open {
     task: Option<AbortHandle>,
 }
 
-/// The place of one connection, free again when this is dropped.
+/// The place of one connection; dropping it frees the place.
 #[derive(Debug)]
 pub struct Seat {
     connections: Arc<Connections>,
     place: usize,
-    /// Another connection may have been given the place meanwhile.
+    /// Tells this connection from a later one at the same place.
     id: u64,
 }
 
-/// Memory that a connection holds until this is dropped.
+/// Memory that a connection holds; dropping it releases the memory.
 #[derive(Debug)]
 pub struct Held {
     seat: Arc<Seat>,
-    /// How much, in bytes.
+    /// The amount in bytes.
     pub bytes: usize,
 }
 
 impl Connections {
-    /// None yet.
+    /// Without connections.
     pub fn new(bounds: Bounds, metrics: Metrics, now: Instant) -> Arc<Self> {
         let most = bounds.most.0;
         let table = Table { free: (0..most).rev().collect(), ..Table::default() };
@@ -100,7 +101,8 @@ impl Connections {
         Arc::new(Self { bounds, metrics, start: now, idle_since, table: Mutex::new(table) })
     }
 
-    /// A place for a new connection, at the expense of an idle one if need be; `None`: it is to be closed.
+    /// A place for a new connection. At a limit, an idle connection is closed; `None`: the new connection
+    /// must be closed.
     pub fn admit(self: &Arc<Self>, source: IpAddr, now: Instant) -> Option<Arc<Seat>> {
         let source = source.to_canonical();
         let Bounds { most: (_, most), of_source: (most_of_source, of_source), bytes_of_each, .. } =
@@ -109,11 +111,11 @@ impl Connections {
         let has = table.of_source.get(&source).copied().unwrap_or_default();
         if most_of_source > 0 && has >= most_of_source {
             self.metrics.limit_reached(of_source);
-            let victim = self.idle_longest(|place| table.source(place) == Some(source))?;
+            let victim = self.longest_idle(|place| table.source(place) == Some(source))?;
             self.close(&mut table, victim);
         } else if table.free.is_empty() {
             self.metrics.limit_reached(most);
-            let victim = self.idle_longest(|_| true)?;
+            let victim = self.longest_idle(|_| true)?;
             self.close(&mut table, victim);
         }
         let id = table.next_id;
@@ -134,14 +136,15 @@ impl Connections {
         Some(Arc::new(seat))
     }
 
-    /// The connection that has been idle longest, of those that `concerns` accepts.
-    fn idle_longest(&self, concerns: impl Fn(usize) -> bool) -> Option<usize> {
+    /// The connection that has been idle longest, among those that `is_eligible` accepts.
+    fn longest_idle(&self, is_eligible: impl Fn(usize) -> bool) -> Option<usize> {
         let idle = self.idle_since.iter().map(|since| since.load(Ordering::Relaxed)).enumerate();
-        let idle = idle.filter(|(place, since)| *since != BUSY && concerns(*place));
+        let idle = idle.filter(|(place, since)| *since != BUSY && is_eligible(*place));
         idle.min_by_key(|(_, since)| *since).map(|(place, _)| place)
     }
 
-    /// Closes idle connections until `more` bytes are free for that one, which holds `own`; `false`: it would hold most.
+    /// Closes idle connections until `more` bytes are free for the connection `id`, which holds `own` bytes.
+    /// `false`: it would hold more than any idle one.
     fn make_room(&self, table: &mut Table, id: u64, own: usize, more: usize) -> bool {
         let (most, limit) = self.bounds.bytes;
         let mut is_counted = false;
@@ -162,7 +165,7 @@ impl Connections {
         true
     }
 
-    /// Ends a connection's task, and with it the connection.
+    /// Aborts the task of a connection, and so closes the connection.
     fn close(&self, table: &mut Table, place: usize) {
         if let Some(task) = self.free(table, place).and_then(|open| open.task) {
             task.abort();
@@ -184,7 +187,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic while it is held costs a place at most.
+        // A panic under the lock costs at most one place.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,46 +197,47 @@ impl Table {
         Some(self.open.get(place)?.as_ref()?.source)
     }
 
-    /// That place, unless it is another connection's by now.
-    fn of(&mut self, seat: &Seat) -> Option<&mut Open> {
+    /// The entry of this connection, unless the place belongs to another connection by now.
+    fn entry(&mut self, seat: &Seat) -> Option<&mut Open> {
         self.open.get_mut(seat.place)?.as_mut().filter(|open| open.id == seat.id)
     }
 }
 
 impl Seat {
-    /// The task that serves the connection, by which it can be closed.
+    /// Sets the task that serves the connection; aborting it closes the connection.
     pub fn is_served_by(&self, task: AbortHandle) {
-        match self.connections.lock().of(self) {
+        match self.connections.lock().entry(self) {
             Some(open) => open.task = Some(task),
             None => task.abort(),
         }
     }
 
-    /// It has been idle since then.
+    /// Marks the connection as idle since then.
     pub fn idle_since(&self, since: Instant) {
         let since = since.saturating_duration_since(self.connections.start).as_nanos();
-        self.note(u64::try_from(since).unwrap_or(BUSY - 1));
+        self.store(u64::try_from(since).unwrap_or(BUSY - 1));
     }
 
-    /// A request of it is under way.
+    /// Marks the connection as busy: a request of it is being answered.
     pub fn busy(&self) {
-        self.note(BUSY);
+        self.store(BUSY);
     }
 
-    fn note(&self, since: u64) {
-        // Right after it was closed this may be the next one's place, which notes its own soon.
+    fn store(&self, since: u64) {
+        // If this connection was closed, the place may belong to the next one, which soon stores its own
+        // time.
         self.connections.idle_since[self.place].store(since, Ordering::Relaxed);
     }
 
-    /// Takes memory, at the expense of idle connections if need be; `None`: this one is closed.
+    /// Reserves memory, and closes idle connections if necessary; `None`: this connection is closed instead.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let mut table = self.connections.lock();
-        let own = table.of(self)?.bytes;
+        let own = table.entry(self)?.bytes;
         if !self.connections.make_room(&mut table, self.id, own, bytes) {
             self.connections.close(&mut table, self.place);
             return None;
         }
-        table.of(self)?.bytes += bytes;
+        table.entry(self)?.bytes += bytes;
         table.bytes += bytes;
         Some(Held { seat: Arc::clone(self), bytes })
     }
@@ -242,7 +246,7 @@ impl Seat {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut table = self.seat.connections.lock();
-        if let Some(open) = table.of(&self.seat) {
+        if let Some(open) = table.entry(&self.seat) {
             open.bytes -= self.bytes;
             table.bytes -= self.bytes;
         }
@@ -252,26 +256,27 @@ impl Drop for Held {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
-        if table.of(self).is_some() {
+        if table.entry(self).is_some() {
             self.connections.free(&mut table, self.place);
         }
     }
 }
 
-/// Ends a connection whose answers are all written, when the client has received them, or after a second. What it has not
-/// received by then is thrown away; the kernel would keep it for minutes.
+/// Closes a connection whose answers are all written, as soon as the client has received them, but at most
+/// after a second. Answers that it has not received by then are discarded; the kernel would keep them for
+/// minutes.
 pub async fn part(mut stream: TcpStream) {
-    let _ = stream.shutdown().await; // fails when the client was first
+    let _ = stream.shutdown().await; // fails if the client has closed the connection
     let mut pause = Duration::from_millis(1);
-    // The kernel knows no peer any more when both sides have ended and everything is acknowledged.
-    while stream.peer_addr().is_ok() && pause < PARTING {
+    // The socket has no peer any more when both sides are closed and everything is acknowledged.
+    while stream.peer_addr().is_ok() && pause < MAX_CLOSING_PAUSE {
         sleep(pause).await;
         pause *= 2;
     }
 }
 
-/// The pauses up to this one are a second together.
-const PARTING: Duration = Duration::from_secs(1);
+/// The pauses shorter than this add up to a second.
+const MAX_CLOSING_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

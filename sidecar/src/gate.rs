@@ -1,4 +1,4 @@
-//! `await` and `health`: asking the running proxy whether it is ready, from inside its container.
+//! `await` and `health`: check from inside the container whether the running proxy is ready.
 
 use std::io;
 use std::time::Duration;
@@ -7,60 +7,61 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::client::{self, Answer};
 
-/// Why the proxy is not known to be ready.
+/// Why the proxy is not ready, or why that is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// Nobody listens on the admin port, or the connection broke.
-    #[error("nobody answers on the admin port {port}: {source}")]
-    NobodyThere {
-        /// The port that was asked.
+    /// No program listens on the admin port, or the connection failed.
+    #[error("no connection to the admin port {port}: {source}")]
+    NoConnection {
+        /// The admin port.
         port: u16,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The proxy says so itself, and what is missing.
+    /// The proxy answers that it is not ready, and what is missing.
     #[error("{0}")]
-    Missing(String),
-    /// No whole answer in time.
-    #[error("no answer on the admin port {port} in time")]
-    Silent {
-        /// The port that was asked.
+    NotReady(String),
+    /// The time-out for the answer is over.
+    #[error("the admin port {port} did not answer in time")]
+    TimedOut {
+        /// The admin port.
         port: u16,
     },
 }
 
-/// How long one question to the admin port may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The time-out of one request to the admin port.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The first pause between two questions; each is twice the one before, up to [`LONGEST_PAUSE`]. The proxy
-/// starts in a few milliseconds, and every pod waits here.
+/// The first pause between two requests; the pause doubles up to [`MAX_PAUSE`]. It is short, because the
+/// proxy starts in a few milliseconds, and every pod waits here.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// Waits until the proxy is ready, for `longest` at most; then the last reason why it is not.
-pub async fn wait(port: u16, longest: Duration) -> Result<(), NotReady> {
-    let deadline = Instant::now() + longest;
+/// Waits until the proxy is ready; the error after `max_wait` is the last reason why it is not.
+pub async fn wait(port: u16, max_wait: Duration) -> Result<(), NotReady> {
+    let deadline = Instant::now() + max_wait;
     let mut pause = FIRST_PAUSE;
     loop {
         let reason = match timeout_at(deadline, check(port)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(reason)) => reason,
-            Err(_) => NotReady::Silent { port },
+            Err(_) => NotReady::TimedOut { port },
         };
         if Instant::now() + pause >= deadline {
             return Err(reason);
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// Asks once.
+/// Sends one request.
 pub async fn check(port: u16) -> Result<(), NotReady> {
-    let answer =
-        timeout(PATIENCE, client::get(port, "/readyz")).await.map_err(|_| NotReady::Silent { port })?;
-    match answer.map_err(|source| NotReady::NobodyThere { port, source })? {
+    let answer = timeout(REQUEST_TIMEOUT, client::get(port, "/readyz"))
+        .await
+        .map_err(|_| NotReady::TimedOut { port })?;
+    match answer.map_err(|source| NotReady::NoConnection { port, source })? {
         Answer { status: Some(200), .. } => Ok(()),
-        Answer { body, .. } => Err(NotReady::Missing(body.trim().to_owned())),
+        Answer { body, .. } => Err(NotReady::NotReady(body.trim().to_owned())),
     }
 }

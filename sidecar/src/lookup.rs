@@ -1,10 +1,10 @@
-//! `lookup`: what a program in this pod would experience, asked of the running proxy and shown.
+//! `lookup`: shows how the running proxy resolves a name for a program in this pod.
 //!
 //! ```text
-//!   the proxy's figures    is it there, which version, its search list where resolv.conf leads elsewhere
-//!   resolv.conf            search list and ndots of this pod            source, ladder (pure)
-//!   each candidate         A and AAAA together, as getaddrinfo asks, or the one TYPE, until one exists
-//!   the whole              as text (pure) or JSON
+//!   /stats of the proxy    its version, and its search list in case resolv.conf names another server
+//!   resolv.conf            search list and ndots of this pod: search_config, expansion (pure)
+//!   each candidate         queries for A and AAAA, as getaddrinfo does, or for TYPE, until one exists
+//!   result                 as text (pure) or JSON
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,81 +20,86 @@ use crate::cli::commands::flag;
 use crate::client::{self, Failure};
 use crate::paint::Paint;
 use crate::report::Report;
-use crate::report::figures::Figures;
+use crate::report::stats::Stats;
 use crate::report::target;
 use crate::wire::{self, TYPE_A, TYPE_AAAA};
 
-use ladder::Brought;
-use source::Source;
+use expansion::CandidateResult;
+use search_config::SearchConfig;
 
-pub mod ladder;
-mod source;
+pub mod expansion;
+mod search_config;
 pub mod text;
 
-/// What is to be looked up, and how it is shown.
+/// The arguments of `lookup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The name, as a program would give it.
+pub struct LookupOptions {
+    /// The name, as a program would pass it to getaddrinfo(3).
     pub name: String,
-    /// The types; A and AAAA when none was given.
-    pub kinds: Vec<u16>,
-    /// Whether every step is shown.
+    /// The record types; A and AAAA if none is given.
+    pub rtypes: Vec<u16>,
+    /// Whether to show every step.
     pub trace: bool,
-    /// Whether JSON is printed.
+    /// Whether to print JSON.
     pub json: bool,
     /// The file to read instead of `/etc/resolv.conf`.
     pub resolv_conf: Option<String>,
 }
 
-impl Wanted {
-    /// Reads the words behind the command and its flags, or says all that is wrong with them.
-    pub fn read(words: &[String], flags: &BTreeMap<&'static str, String>) -> Result<Self, Vec<SettingError>> {
+impl LookupOptions {
+    /// Parses the arguments of the command and its flags; the error has every invalid one.
+    pub fn parse(
+        words: &[String],
+        flags: &BTreeMap<&'static str, String>,
+    ) -> Result<Self, Vec<SettingError>> {
         let mut mistakes = Vec::new();
         let name = words.first().map_or("", String::as_str);
-        if let Some(expected) = wrong_name(name) {
+        if let Some(expected) = expected_name(name) {
             mistakes.push(SettingError::new("NAME", name, expected));
         }
-        let kinds = match words.get(1).map(|text| target::kind_from_text(text)) {
+        let rtypes = match words.get(1).map(|text| target::rtype_from_text(text)) {
             None => vec![TYPE_A, TYPE_AAAA],
-            Some(Some(kind)) => vec![kind],
+            Some(Some(rtype)) => vec![rtype],
             Some(None) => {
                 let expected = "a record type such as A, AAAA, SRV, TXT, PTR or TYPE65";
                 mistakes.push(SettingError::new("TYPE", words.get(1).map_or("", String::as_str), expected));
                 Vec::new()
             }
         };
-        let wanted = Self {
+        let options = Self {
             name: name.to_owned(),
-            kinds,
+            rtypes,
             trace: flags.contains_key(flag::TRACE),
             json: flags.contains_key(flag::JSON),
             resolv_conf: flags.get(flag::RESOLV_CONF).cloned(),
         };
-        if mistakes.is_empty() { Ok(wanted) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(options) } else { Err(mistakes) }
     }
 }
 
-/// What was expected instead of what is no name to look up.
-fn wrong_name(name: &str) -> Option<String> {
+/// What is expected instead, if the name cannot be looked up.
+fn expected_name(name: &str) -> Option<String> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Some(format!(
-            "a name; no program asks DNS for an address. Its name: lookup {} PTR",
-            reverse(address)
+            "a name, because programs do not query DNS for an address. For the name of this address: lookup {} PTR",
+            reverse_name(address)
         ));
     }
     if name.is_empty() {
         return Some("the name to look up, such as api.example.com".to_owned());
     }
     if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Some("ASCII without blanks; of an internationalised name its xn-- form".to_owned());
+        return Some(
+            "ASCII characters without spaces; for an internationalized name, its xn-- form".to_owned(),
+        );
     }
-    wire::name_from_text(name)
-        .is_none()
-        .then(|| "labels of 1 to 63 characters with dots between them, 253 characters in all".to_owned())
+    wire::name_from_text(name).is_none().then(|| {
+        "labels of 1 to 63 characters, separated by dots, with at most 253 characters in total".to_owned()
+    })
 }
 
-/// The name under which an address has its name (RFC 1035 section 3.5, RFC 3596 section 2.5).
-fn reverse(address: IpAddr) -> String {
+/// The owner name of the PTR record of an address (RFC 1035 section 3.5, RFC 3596 section 2.5).
+fn reverse_name(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => {
             let octets: Vec<_> = address.octets().iter().rev().map(ToString::to_string).collect();
@@ -108,142 +113,146 @@ fn reverse(address: IpAddr) -> String {
     }
 }
 
-/// Everything that was found out.
+/// The document that `lookup` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
-    /// The name, as it was given.
+    /// The requested name.
     pub name: String,
-    /// The types that were asked for.
+    /// The requested record types.
     pub types: Vec<String>,
-    /// The proxy's version.
+    /// The version of the running proxy.
     pub version: String,
-    /// The search list that the ladder was made with.
+    /// The search list that gave the candidates.
     pub search: Vec<String>,
-    /// The `ndots` that it was made with.
+    /// The `ndots` that gave the candidates.
     pub ndots: usize,
-    /// Where these come from: a file, or the proxy's own settings.
-    pub from: String,
-    /// What is unusual about that, as sentences.
+    /// Their source: a file, or the settings of the proxy.
+    pub source: String,
+    /// Anything unusual, as sentences.
     pub notes: Vec<String>,
-    /// The ladder, tried in order.
+    /// The candidates that were queried, in order.
     pub candidates: Vec<Candidate>,
-    /// The candidates behind the one that ended the ladder.
-    pub not_asked: Vec<String>,
-    /// What a program is told in the end.
-    pub end: End,
+    /// The candidates after the one that ended the search.
+    pub not_tried: Vec<String>,
+    /// The result that a program gets.
+    pub result: LookupResult,
 }
 
-/// One step of the ladder.
+/// One name of the search expansion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Candidate {
-    /// The name, from the root on.
+    /// The absolute name.
     pub name: String,
-    /// What became of its questions.
-    pub questions: Vec<Report>,
+    /// One report for each record type.
+    pub queries: Vec<Report>,
 }
 
-/// What a program is told in the end.
+/// The result that a program gets from getaddrinfo(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum End {
+pub enum LookupResult {
     /// The records of the last candidate.
     Found,
-    /// The name exists without such a record: EAI_NODATA of getaddrinfo(3).
+    /// The name exists, but has no record of this type: EAI_NODATA.
     NoData,
-    /// There is no such name: EAI_NONAME.
+    /// The name does not exist: EAI_NONAME.
     NoName,
-    /// No answer for now: EAI_AGAIN.
+    /// A temporary failure: EAI_AGAIN.
     TryAgain,
-    /// The C library gives up: EAI_FAIL.
-    Refused,
+    /// A failure after which the C library does not retry: EAI_FAIL.
+    Failed,
 }
 
-impl From<Brought> for End {
-    fn from(brought: Brought) -> Self {
-        match brought {
-            Brought::Record => Self::Found,
-            Brought::NoData => Self::NoData,
-            Brought::NoName => Self::NoName,
-            Brought::Failure => Self::TryAgain,
-            Brought::Refusal => Self::Refused,
+impl From<CandidateResult> for LookupResult {
+    fn from(result: CandidateResult) -> Self {
+        match result {
+            CandidateResult::Record => Self::Found,
+            CandidateResult::NoData => Self::NoData,
+            CandidateResult::NoName => Self::NoName,
+            CandidateResult::Failure => Self::TryAgain,
+            CandidateResult::Refusal => Self::Failed,
         }
     }
 }
 
-/// The exit code when the name does not exist, or the answer failed.
+/// The exit code if the name does not exist, or the query failed.
 const NOT_FOUND: u8 = 2;
 
-/// Bad arguments (sysexits.h, EX_USAGE).
+/// The exit code for invalid arguments (EX_USAGE of sysexits.h).
 const BAD_ARGUMENTS: u8 = 64;
 
-/// Looks up, prints, and says how it ended.
-pub async fn run(wanted: &Wanted, settings: &Settings) -> ExitCode {
-    let file = match wanted.resolv_conf.as_deref().map(|path| (path, std::fs::read_to_string(path))) {
+/// Looks up the name, prints the result, and returns the exit code.
+pub async fn run(options: &LookupOptions, settings: &Settings) -> ExitCode {
+    let file = match options.resolv_conf.as_deref().map(|path| (path, std::fs::read_to_string(path))) {
         None => None,
         Some((path, Ok(text))) => Some((path, text)),
         Some((path, Err(error))) => {
             eprintln!(
                 "podlocal-sidecar: --{} {path}: {error}; expected a file like {}",
                 flag::RESOLV_CONF,
-                source::FILE
+                search_config::RESOLV_CONF
             );
             return ExitCode::from(BAD_ARGUMENTS);
         }
     };
     let file = file.as_ref().map(|(path, text)| (*path, text.as_str()));
-    let document = match look_up(wanted, file, settings.admin_port).await {
+    let document = match look_up(options, file, settings.admin_port).await {
         Ok(document) => document,
         Err(failure) => {
             eprintln!("podlocal-sidecar: {failure}");
             return ExitCode::FAILURE;
         }
     };
-    let page = if wanted.json {
+    let page = if options.json {
         serde_json::to_string(&document).unwrap_or_default() + "\n"
     } else {
-        text::page(&document, wanted.trace, Paint::of(std::io::stdout().is_terminal()))
+        text::page(&document, options.trace, Paint::for_terminal(std::io::stdout().is_terminal()))
     };
-    let _ = std::io::stdout().write_all(page.as_bytes()); // fails when who reads has gone: there is nobody to tell
-    if document.end == End::Found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) }
+    let _ = std::io::stdout().write_all(page.as_bytes()); // fails if the reader has closed the pipe
+    if document.result == LookupResult::Found { ExitCode::SUCCESS } else { ExitCode::from(NOT_FOUND) }
 }
 
-async fn look_up(wanted: &Wanted, file: Option<(&str, &str)>, port: u16) -> Result<Document, Failure> {
-    let figures: Figures = client::document(port, &target::stats(false)).await?;
-    let own = std::fs::read_to_string(source::FILE);
-    let Source { search, ndots, from, notes } = Source::new(file, own, &figures);
-    let mut left = ladder::candidates(&wanted.name, &search, ndots);
-    let as_it_is = format!("{}.", wanted.name.trim_end_matches('.'));
-    let is_first = left.first() == Some(&as_it_is);
-    let kinds: Vec<_> = wanted.kinds.iter().map(|kind| target::kind_text(*kind)).collect();
-    let (mut candidates, mut brought, mut not_asked) = (Vec::new(), Vec::new(), Vec::new());
-    while !left.is_empty() {
-        let name = left.remove(0);
-        let questions = ask(port, &name, &kinds).await?;
-        let of = |report: &Report| Brought::of(&report.rcode, has_records(report));
-        let together = ladder::together(&questions.iter().map(of).collect::<Vec<_>>());
-        let (still, not) = ladder::onwards(together, &name, &as_it_is, left);
-        left = still;
-        not_asked.extend(not);
-        brought.push(together);
-        candidates.push(Candidate { name, questions });
+async fn look_up(
+    options: &LookupOptions,
+    file: Option<(&str, &str)>,
+    port: u16,
+) -> Result<Document, Failure> {
+    let stats: Stats = client::document(port, &target::stats(false)).await?;
+    let own = std::fs::read_to_string(search_config::RESOLV_CONF);
+    let SearchConfig { search, ndots, source, notes } = SearchConfig::new(file, own, &stats);
+    let mut remaining = expansion::candidates(&options.name, &search, ndots);
+    let as_it_stands = format!("{}.", options.name.trim_end_matches('.'));
+    let is_first = remaining.first() == Some(&as_it_stands);
+    let rtypes: Vec<_> = options.rtypes.iter().map(|rtype| target::rtype_text(*rtype)).collect();
+    let (mut candidates, mut results, mut not_tried) = (Vec::new(), Vec::new(), Vec::new());
+    while !remaining.is_empty() {
+        let name = remaining.remove(0);
+        let queries = query(port, &name, &rtypes).await?;
+        let result_of = |report: &Report| CandidateResult::of(&report.rcode, has_records(report));
+        let result = expansion::merge(&queries.iter().map(result_of).collect::<Vec<_>>());
+        let (tried, skipped) = expansion::continue_with(result, &name, &as_it_stands, remaining);
+        remaining = tried;
+        not_tried.extend(skipped);
+        results.push(result);
+        candidates.push(Candidate { name, queries });
     }
     Ok(Document {
-        name: wanted.name.clone(),
-        types: kinds,
-        version: figures.version,
+        name: options.name.clone(),
+        types: rtypes,
+        version: stats.version,
         search,
         ndots,
-        from,
+        source,
         notes,
         candidates,
-        not_asked,
-        end: ladder::end(&brought, is_first).into(),
+        not_tried,
+        result: expansion::final_result(&results, is_first).into(),
     })
 }
 
-/// All of a candidate's questions together, as getaddrinfo asks them.
-async fn ask(port: u16, name: &str, kinds: &[String]) -> Result<Vec<Report>, Failure> {
-    let targets: Vec<_> = kinds.iter().map(|kind| target::lookup(name, kind)).collect();
+/// Queries one candidate for all record types at the same time, as getaddrinfo does.
+async fn query(port: u16, name: &str, rtypes: &[String]) -> Result<Vec<Report>, Failure> {
+    let targets: Vec<_> = rtypes.iter().map(|rtype| target::lookup(name, rtype)).collect();
     match targets.as_slice() {
         [one, other] => {
             let (one, other) = tokio::join!(client::document(port, one), client::document(port, other));
@@ -254,10 +263,10 @@ async fn ask(port: u16, name: &str, kinds: &[String]) -> Result<Vec<Report>, Fai
     }
 }
 
-/// Whether the answer holds a record that was asked for: an alias that leads to none is no address.
+/// Whether the answer has a record of the requested type. An alias without an address does not count.
 fn has_records(report: &Report) -> bool {
     report.more_answers > 0
-        || report.answers.iter().any(|answer| answer.kind == report.kind || report.kind == "ANY")
+        || report.answers.iter().any(|answer| answer.rtype == report.rtype || report.rtype == "ANY")
 }
 
 #[cfg(test)]
@@ -265,20 +274,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_name_is_told_with_what_to_give_instead() {
+    fn invalid_names_are_explained() {
         for (name, part) in [
             ("", "such as api.example.com"),
             ("a..b", "1 to 63 characters"),
             ("10.0.0.1", "lookup 1.0.0.10.in-addr.arpa. PTR"),
             ("fd00::1", "0.0.0.0.0.0.0.d.f.ip6.arpa. PTR"),
             ("b\u{fc}cher.example", "xn--"),
-            ("a b", "without blanks"),
+            ("a b", "without spaces"),
         ] {
-            let expected = wrong_name(name).unwrap_or_default();
+            let expected = expected_name(name).unwrap_or_default();
             assert!(expected.contains(part), "{name}: {expected}");
         }
         for name in ["db", "db.", "_grpc._tcp.db", "0/25.2.0.192.in-addr.arpa", "10.0.0"] {
-            assert_eq!(wrong_name(name), None, "{name}");
+            assert_eq!(expected_name(name), None, "{name}");
         }
     }
 }

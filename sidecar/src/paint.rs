@@ -1,14 +1,14 @@
-//! Colours for people: on a terminal, unless `NO_COLOR` is set (no-color.org).
+//! Colours, durations and counts in the texts of `lookup` and `stats`.
 
 use std::fmt::Display;
 
-/// Whether there are colours.
+/// Whether to print colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paint(bool);
 
-/// What a text stands for.
+/// The meaning of a text, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are complete")]
 pub enum Tone {
     Good,
     Doubtful,
@@ -18,16 +18,16 @@ pub enum Tone {
 }
 
 impl Paint {
-    /// None, whatever happens.
+    /// No colours.
     pub const NONE: Self = Self(false);
 
-    /// On a terminal, unless they are unwanted.
-    pub fn of(is_terminal: bool) -> Self {
+    /// Colours on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+    pub fn for_terminal(is_terminal: bool) -> Self {
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
         Self(is_terminal && !is_unwanted)
     }
 
-    /// The text in the colour of what it stands for (ECMA-48, SGR).
+    /// The text in the colour of its tone (ECMA-48, SGR).
     pub fn put(self, tone: Tone, text: impl Display) -> String {
         let code = match tone {
             Tone::Good => 32,
@@ -40,7 +40,7 @@ impl Paint {
     }
 }
 
-/// A time as people say it: `0.4 ms`, `12 ms`, `1.3 s`.
+/// A duration for people: `0.4 ms`, `12 ms`, `1.3 s`.
 pub fn duration(micros: u64) -> String {
     match micros {
         0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
@@ -49,9 +49,13 @@ pub fn duration(micros: u64) -> String {
     }
 }
 
-/// A number and its noun: `1 attempt`, `2 attempts`.
+/// A number with its noun: `1 attempt`, `2 attempts`.
 pub fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("{count} {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -59,19 +63,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_codes_around_the_text_or_nothing() {
+    fn without_colours_a_text_is_unchanged() {
         assert_eq!(Paint(true).put(Tone::Bad, "no"), "\x1b[31mno\x1b[0m");
-        assert_eq!((Paint::NONE.put(Tone::Bad, "no"), Paint::of(false)), ("no".to_owned(), Paint::NONE));
+        assert_eq!(
+            (Paint::NONE.put(Tone::Bad, "no"), Paint::for_terminal(false)),
+            ("no".to_owned(), Paint::NONE)
+        );
     }
 
     #[test]
-    fn times_have_two_digits_that_matter() {
+    fn durations_have_two_significant_digits() {
         let table =
             [(40, "0.0 ms"), (1234, "1.2 ms"), (12_345, "12 ms"), (999_999, "999 ms"), (4_012_345, "4.0 s")];
         assert!(table.into_iter().all(|(micros, text)| duration(micros) == text));
         assert_eq!(
-            (counted(1, "attempt"), counted(2, "attempt")),
-            ("1 attempt".to_owned(), "2 attempts".to_owned())
+            [counted(1, "attempt"), counted(2, "attempt"), counted(1, "query"), counted(0, "query")],
+            ["1 attempt", "2 attempts", "1 query", "0 queries"]
         );
     }
 }

@@ -1,145 +1,146 @@
-//! What the proxy tells the commands `lookup` and `stats` about itself, over the admin port: JSON documents,
-//! whose fields `docs/lookup.md` explains. Times are whole microseconds (`_us`) or seconds (`_s`).
+//! The JSON documents that the admin port sends to the commands `lookup` and `stats`. `docs/lookup.md`
+//! describes their fields. Times are whole microseconds (`_us`) or seconds (`_s`).
 
 use serde::Serialize;
 
-pub mod figures;
 pub mod read;
+pub mod stats;
 pub mod target;
 
-/// What became of one question.
+/// How one query was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The name that was asked for, with its final dot.
+    /// The queried name, with its final dot.
     pub name: String,
-    /// The type of the question.
+    /// The queried record type.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// The answer's RCODE.
+    pub rtype: String,
+    /// The RCODE of the answer, or `none` if there was no answer.
     pub rcode: String,
-    /// The records of the answer, the first ones of many.
+    /// The first records of the answer, at most [`REPORTED_RECORDS`](crate::limits::REPORTED_RECORDS).
     pub answers: Vec<Answer>,
-    /// How many more there are.
+    /// The number of records that are not in `answers`.
     pub more_answers: usize,
-    /// How the query was counted: the label of `podlocal_dns_query_outcomes_total`.
+    /// How the query was counted: the label `outcome` of the metrics.
     pub outcome: String,
-    /// Who answered.
-    pub by: By,
-    /// From the question to the answer.
-    pub took_us: u64,
-    /// What was asked of the upstream for it meanwhile, in order.
+    /// The source of the answer.
+    pub answered_by: AnsweredBy,
+    /// The time from the query to the answer.
+    pub duration_us: u64,
+    /// The exchanges with the upstream that this query may depend on, in order.
     pub exchanges: Vec<Exchange>,
-    /// What was done, in order.
+    /// Every step towards the answer, in order.
     pub steps: Vec<Step>,
 }
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// Its name.
+    /// The owner name.
     pub name: String,
-    /// How long a client may keep it.
+    /// The TTL that a client receives.
     pub ttl_s: u32,
-    /// Its type.
+    /// The record type.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// Its data as master files write it.
+    pub rtype: String,
+    /// The data in the presentation format of master files.
     pub data: String,
 }
 
-/// Who answered.
+/// The source of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum By {
-    /// A rule of the proxy; nobody was asked, or only about a name above.
+pub enum AnsweredBy {
+    /// A rule of the sidecar. No server was queried, or only for a parent of the name.
     Rule {
         /// R1 to R5, or `probe`.
         rule: String,
         /// What the rule says.
-        because: String,
+        reason: String,
     },
     /// The cache.
     Cache {
-        /// How long ago the answer came.
+        /// The time since the answer arrived.
         age_s: u32,
-        /// How long it may still be given.
+        /// The time until the answer expires.
         remaining_s: u32,
-        /// What it is an answer to.
-        place: Place,
+        /// What the cached answer applies to.
+        cached_for: CachedFor,
     },
-    /// An answer whose life is over.
+    /// An expired answer from the cache.
     Expired {
-        /// How long ago it came.
+        /// The time since the answer arrived.
         age_s: u32,
-        /// How long ago its life was over.
+        /// The time since the answer expired.
         expired_for_s: u32,
-        /// Why it is given all the same.
-        because: String,
+        /// Why an expired answer was sent.
+        reason: String,
     },
     /// A server.
     Upstream(Exchange),
-    /// The search list, tried in the proxy: the answer is that of another name.
+    /// The search expansion in the sidecar: the answer is that of another name.
     SearchList {
-        /// That name.
+        /// That other name.
         name: String,
-        /// Whether another client's walk through the list was waited for.
+        /// Whether the query waited for a search expansion that another client had started.
         is_coalesced: bool,
     },
-    /// An answer that another question brought meanwhile.
+    /// The answer to another query, which arrived while this query waited.
     ConcurrentQuery {
-        /// Whether another client's question was waited for.
+        /// Whether the query waited for an exchange that another client had started.
         is_coalesced: bool,
     },
-    /// Nobody.
+    /// There was no answer, or an error.
     None {
         /// Why.
-        because: String,
+        reason: String,
     },
 }
 
-/// What a cached answer is an answer to.
+/// What a cached answer applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// This question.
+pub enum CachedFor {
+    /// Exactly this question.
     Question,
-    /// Any type of this name: there is no such name.
+    /// Every record type of the name: NXDOMAIN.
     EveryType,
-    /// What the search list made of this question.
+    /// This question, as the result of a search expansion.
     SearchList,
 }
 
 /// One exchange with the upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exchange {
-    /// The name that was asked for.
+    /// The queried name.
     pub name: String,
-    /// The type.
+    /// The queried record type.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// The server that decided it: who answered, or who was tried last.
+    pub rtype: String,
+    /// The server whose attempt decided the exchange: the one that answered, or the last one that was
+    /// queried.
     pub server: String,
     /// `udp` or `tcp`.
     pub transport: String,
-    /// Whether that server is of the shared tier.
+    /// Whether that server belongs to the shared tier.
     pub is_shared_tier: bool,
-    /// The forward zone whose server it is, if it is one.
+    /// The forward zone of that server, if it has one.
     pub zone: Option<String>,
-    /// How its attempt ended: the label of `podlocal_dns_upstream_attempts_total`, or `in_flight`.
+    /// The result of that attempt: the label `result` of the metrics, or `in_flight`.
     pub result: String,
-    /// How many attempts there were, at all servers.
+    /// The number of attempts at all servers.
     pub attempts: u32,
-    /// From the first attempt to the end.
-    pub took_us: u64,
-    /// Whether it had been started for another client.
+    /// The time from the first attempt to the end.
+    pub duration_us: u64,
+    /// Whether another client had started the exchange.
     pub is_coalesced: bool,
 }
 
-/// Something that was done for an answer.
+/// One step towards an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// How long after the question.
+    /// The time since the query.
     pub at_us: u64,
-    /// What, in words.
-    pub what: String,
+    /// The step in words, which may change with any version.
+    pub text: String,
 }

@@ -1,4 +1,5 @@
-//! What both transports share: a message in; an answer, silence, or a wait for the upstream out.
+//! The part that UDP and TCP share: for each message, decides between an answer, silence, and waiting for the
+//! upstream.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,50 +21,51 @@ use crate::upstream::Upstream;
 use crate::upstream::source::asking_for;
 use crate::wire::{self, Flags, Rcode};
 
-use notice::Notice;
+use query_recorder::QueryRecorder;
 
-mod crowd;
 pub mod datagrams;
 pub mod explain;
-mod notice;
+mod pending;
+mod query_recorder;
 pub mod tcp;
 pub mod udp;
 
-/// How many times as long as its question an answer is that is counted for its source: shorter ones are of no use to who wants a
-/// flood of them sent to a forged address, and nearly all are shorter.
-const LONG_ANSWER: usize = 4;
+/// An answer over UDP that is more than this many times as long as its query counts towards the limit of its
+/// source. Shorter ones do not help an attacker who wants a flood sent to a forged address, and nearly all
+/// answers are shorter.
+const LONG_ANSWER_FACTOR: usize = 4;
 
-/// Serves queries with one resolver, whatever they came by.
+/// Answers messages with one resolver, over UDP and TCP.
 #[derive(Debug)]
 pub struct Service<U> {
     resolver: Arc<Resolver<U>>,
     metrics: Metrics,
     sources: Sources,
-    notice: Notice,
+    recorder: QueryRecorder,
     max_udp_size: usize,
     max_waiters: usize,
     max_waiters_per_query: usize,
     waiting: Arc<AtomicUsize>,
-    /// TCP connections of all listeners.
+    /// The TCP connections of all listeners.
     connections: Arc<Connections>,
 }
 
-/// What to do next about a message.
+/// The next step for a message.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// Send what was written; how that was counted.
+    /// Send the answer that was written; it is counted with this outcome.
     Answer(Outcome),
-    /// Send nothing; how that was counted.
+    /// Send nothing; the message is counted with this outcome.
     Silence(Outcome),
-    /// Await [`Service::resolve`] and send what is written of it; the places are held until then.
+    /// Await [`Service::resolve`], and send the answer that its result writes. Keep the places until then.
     Wait(Box<Query<'a>>, Places),
 }
 
-/// What a query holds while it waits: one of all places, and one of its source's.
+/// The places that a query holds while it waits: one of all, and one of its source.
 #[derive(Debug)]
 pub struct Places {
     waiting: Arc<AtomicUsize>,
-    /// When it began to wait.
+    /// When the query began to wait.
     since: Instant,
     _of_source: Place,
 }
@@ -75,7 +77,7 @@ impl Drop for Places {
 }
 
 impl<U: Upstream> Service<U> {
-    /// A service on that resolver, within the bounds of the settings.
+    /// A service with this resolver and the limits of the settings.
     pub fn new(settings: &Settings, resolver: Arc<Resolver<U>>, metrics: Metrics, now: Instant) -> Arc<Self> {
         let bounds = tcp::bounds(settings.max_tcp_connections, settings.max_tcp_connections_per_source);
         Arc::new(Self {
@@ -83,7 +85,7 @@ impl<U: Upstream> Service<U> {
             connections: Connections::new(bounds, metrics.clone(), now),
             metrics,
             sources: Sources::new(settings, now),
-            notice: Notice::new(settings.query_log),
+            recorder: QueryRecorder::new(settings.query_log),
             max_udp_size: settings.max_udp_size,
             max_waiters: settings.max_waiters,
             max_waiters_per_query: settings.max_waiters_per_query,
@@ -91,7 +93,8 @@ impl<U: Upstream> Service<U> {
         })
     }
 
-    /// Answers what can be answered at once: hits, messages that are no query, and misses of a source that has its share.
+    /// Answers what can be answered immediately: hits, messages that are not valid queries, and misses over a
+    /// limit.
     pub fn step<'a>(
         &self,
         bytes: &'a [u8],
@@ -115,7 +118,7 @@ impl<U: Upstream> Service<U> {
                 self.end(&client, transport, Outcome::RateLimited);
                 return Step::Silence(Outcome::RateLimited);
             }
-            let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER * bytes.len();
+            let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER_FACTOR * bytes.len();
             if is_long && !self.sources.may_have_long_answer(source, now) {
                 return self.truncate(&query, Limit::LargeAnswersPerSource, out);
             }
@@ -144,35 +147,35 @@ impl<U: Upstream> Service<U> {
         Step::Answer(refused)
     }
 
-    /// What is to be said to all who wait for the answer to that question, the first of whom came from that source.
+    /// Resolves a question for all queries that wait for its answer; `source` sent the first of them.
     pub async fn resolve(&self, key: &Arc<Key>, source: IpAddr) -> Resolution {
         asking_for(self.sources.number(source), self.resolver.miss(key)).await
     }
 
-    /// How many clients wait for an answer.
+    /// The number of clients that wait for an answer.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// What answers them.
+    /// The resolver, for introspection.
     pub fn resolver(&self) -> &Resolver<U> {
         &self.resolver
     }
 
-    /// The most frequent names, which are counted from now on if they were not; see [`TopNames`].
+    /// The most frequent names; the first call starts counting. See [`TopNames`].
     pub fn top_names(&self) -> TopNames {
-        self.notice.top_names()
+        self.recorder.top_names()
     }
 
-    /// Whether a miss by UDP must wait until its source has come over TCP. Those for which others wait already cost nothing: the
-    /// pods of a gang are all new, and ask the same.
+    /// Whether the source of a miss over UDP must prove its address over TCP first. A query for a question in
+    /// flight costs nothing and is allowed: the pods of a gang are all new, and send the same queries.
     fn is_too_new(&self, key: &Key, source: IpAddr, now: Instant) -> bool {
         self.sources.is_new(source, now)
             && !self.resolver.is_being_asked(key)
             && (self.resolver.is_half_full(key) || !self.sources.may_ask_as_new(now))
     }
 
-    /// Answers with TC, in no more bytes than the question has: a client that is really there comes over TCP.
+    /// Answers with TC, in no more bytes than the query: a client with a genuine address retries over TCP.
     fn truncate(&self, query: &Query<'_>, limit: Limit, out: &mut Vec<u8>) -> Step<'static> {
         self.metrics.limit_reached(limit);
         reply::write_error(query, Rcode::NO_ERROR, out);
@@ -181,17 +184,18 @@ impl<U: Upstream> Service<U> {
         Step::Answer(Outcome::Truncated)
     }
 
-    /// Takes a place to wait in.
+    /// Reserves the places for a query that waits.
     fn places(&self, key: &Key, source: IpAddr, now: Instant) -> Result<Places, Refused> {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let free = self.max_waiters.saturating_sub(waiting);
         if free == 0 {
             return Err(self.sources.refuse(source, Limit::Waiters, now));
         }
-        // Who waits may have a flight of its own, of which there are fewer.
+        // A query that waits may need a flight of its own, and there are fewer flights than places.
         let free = || free.min(self.resolver.free_flights(key).saturating_mul(4).max(1));
         let of_source = self.sources.miss(source, free, now)?;
-        // Several workers may take the last one together: the bound is on memory, not on a count.
+        // Several workers may take the last place at the same time: the limit protects memory and need not be
+        // exact.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(Places { waiting: Arc::clone(&self.waiting), since: now, _of_source: of_source })
     }
@@ -206,12 +210,12 @@ impl<U: Upstream> Service<U> {
         }
     }
 
-    /// The largest answer that this client takes.
+    /// The maximum size of an answer to this client, in bytes.
     ///
-    /// | it came by | it says | it gets at most |
+    /// | query over | the client sends | maximum |
     /// |---|---|---|
     /// | UDP | no EDNS | 512 (RFC 1035 section 4.2.1) |
-    /// | UDP | EDNS | its payload size, at least 512 (RFC 6891 section 6.2.3), at most `max-udp-size` |
+    /// | UDP | EDNS | its UDP payload size, at least 512 (RFC 6891 section 6.2.3), at most `max-udp-size` |
     /// | TCP | anything | 65,535 |
     fn limit(&self, client: &Client<'_>, transport: Transport) -> usize {
         match (transport, client.edns) {
@@ -225,8 +229,8 @@ impl<U: Upstream> Service<U> {
 
     fn end(&self, client: &Client<'_>, transport: Transport, outcome: Outcome) {
         self.metrics.outcome(outcome);
-        if self.notice.is_wanted() {
-            self.notice.take(client, transport, outcome);
+        if self.recorder.is_enabled() {
+            self.recorder.record(client, transport, outcome);
         }
     }
 }
@@ -237,7 +241,7 @@ impl<U: Upstream + std::fmt::Debug> Gauges for Service<U> {
     }
 }
 
-/// A client whose answer is not written yet: counted as failed when its task is dropped or panics.
+/// A client whose answer is not written yet. It is counted as failed if its task is dropped or panics.
 struct Ending<'a, U: Upstream> {
     service: &'a Service<U>,
     client: Client<'a>,
@@ -250,7 +254,7 @@ impl<'a, U: Upstream> Ending<'a, U> {
         Self { service, client: client.into(), transport, is_counted: false }
     }
 
-    /// Writes the answer, and says how it ended. `is_first` when nobody else has been told of it.
+    /// Writes the answer and returns its outcome. `is_first`: no other client has received this answer.
     fn write(mut self, resolution: &Resolution, is_first: bool, out: &mut Vec<u8>) -> Outcome {
         let limit = self.service.limit(&self.client, self.transport);
         let outcome = match resolution.write(self.client, limit, out) {

@@ -1,4 +1,4 @@
-//! Signals, and the drain that the first of them begins.
+//! Signals, and the drain that the first signal starts.
 
 use std::convert::Infallible;
 use std::io;
@@ -6,8 +6,8 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// SIGTERM and SIGINT, in the order in which they come. As process 1 of a container we get only the signals
-/// that we ask for.
+/// SIGTERM and SIGINT, in the order in which they arrive. As process 1 of a container, the program only gets
+/// signals for which it has installed a handler.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -15,12 +15,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen.
+    /// Installs the handlers; an error of sigaction(2).
     pub fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The next signal's name.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -29,21 +29,22 @@ impl Signals {
     }
 }
 
-/// Begins the drain and waits for its end.
+/// Starts the drain and waits for its end.
 #[derive(Debug)]
 pub struct Drainer {
     begun: watch::Sender<bool>,
     done: mpsc::Receiver<Infallible>,
 }
 
-/// Held by everything that the drain must wait for; tells it when the drain begins.
+/// A handle that everything holds for which the drain must wait; the holder can wait for the start of the
+/// drain.
 #[derive(Debug, Clone)]
 pub struct Drain {
     begun: watch::Receiver<bool>,
     _held: mpsc::Sender<Infallible>,
 }
 
-/// A drain that has not begun.
+/// Makes a drain that has not started.
 pub fn drain() -> (Drainer, Drain) {
     let (begin, begun) = watch::channel(false);
     let (held, done) = mpsc::channel(1);
@@ -51,9 +52,9 @@ pub fn drain() -> (Drainer, Drain) {
 }
 
 impl Drainer {
-    /// Begins the drain; returns when the last [`Drain`] is dropped.
+    /// Starts the drain; returns when the last [`Drain`] is dropped.
     pub async fn drain(mut self) {
-        let _ = self.begun.send(true); // fails when nobody is left to be told
+        let _ = self.begun.send(true); // fails if no Drain is left
         while self.done.recv().await.is_some() {}
     }
 }
@@ -61,7 +62,7 @@ impl Drainer {
 impl Drain {
     /// Returns when the drain begins.
     pub async fn begun(&mut self) {
-        let _ = self.begun.wait_for(|begun| *begun).await; // fails when the drainer is gone: then we end, too
+        let _ = self.begun.wait_for(|begun| *begun).await; // fails if the drainer is dropped: then the process ends
     }
 }
 
@@ -72,7 +73,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     #[tokio::test(start_paused = true)]
-    async fn the_drain_waits_for_everyone_who_holds_it() {
+    async fn the_drain_ends_when_the_last_handle_is_dropped() {
         let (drainer, mut drain) = drain();
         let held = drain.clone();
         tokio::spawn(async move {

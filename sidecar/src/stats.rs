@@ -1,4 +1,4 @@
-//! `stats`: one page of what the running proxy has done, and how it is.
+//! `stats`: one page with the counters and the state of the running proxy.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -11,63 +11,62 @@ use tokio::time::{Instant, sleep_until};
 use crate::cli::commands::flag;
 use crate::client;
 use crate::paint::Paint;
-use crate::report::figures::Figures;
+use crate::report::stats::Stats;
 use crate::report::target;
 
 pub mod text;
 
-/// How the page is shown.
+/// The flags of `stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// Whether it is shown again and again.
+pub struct StatsOptions {
+    /// Whether to repeat the page until interrupted.
     pub watch: bool,
-    /// Whether the most frequent names are shown.
+    /// Whether to show the most frequent names.
     pub names: bool,
-    /// Whether JSON is printed.
+    /// Whether to print JSON.
     pub json: bool,
 }
 
-impl Wanted {
-    /// Reads the command's flags.
-    pub fn read(flags: &BTreeMap<&'static str, String>) -> Self {
+impl StatsOptions {
+    /// Parses the flags of the command.
+    pub fn parse(flags: &BTreeMap<&'static str, String>) -> Self {
         let is_given = |name: &str| flags.contains_key(name);
         Self { watch: is_given(flag::WATCH), names: is_given(flag::NAMES), json: is_given(flag::JSON) }
     }
 }
 
 /// The time between two pages of `--watch`.
-const PAUSE: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What clears a terminal and begins at its top (ECMA-48: CUP, ED).
-const TOP: &str = "\x1b[H\x1b[2J";
+/// Clears a terminal and moves the cursor to the top (ECMA-48: CUP, ED).
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Prints the page, once or until interrupted.
-pub async fn run(wanted: Wanted, settings: &Settings) -> ExitCode {
+pub async fn run(options: StatsOptions, settings: &Settings) -> ExitCode {
     let is_terminal = std::io::stdout().is_terminal();
-    let mut before: Option<Figures> = None;
+    let mut previous: Option<Stats> = None;
     loop {
-        let next_at = Instant::now() + PAUSE;
-        let figures: Figures = match client::document(settings.admin_port, &target::stats(wanted.names)).await
-        {
-            Ok(figures) => figures,
+        let next_at = Instant::now() + INTERVAL;
+        let stats: Stats = match client::document(settings.admin_port, &target::stats(options.names)).await {
+            Ok(stats) => stats,
             Err(failure) => {
                 eprintln!("podlocal-sidecar: {failure}");
                 return ExitCode::FAILURE;
             }
         };
-        let page = if wanted.json {
-            serde_json::to_string(&figures).unwrap_or_default() + "\n"
+        let page = if options.json {
+            serde_json::to_string(&stats).unwrap_or_default() + "\n"
         } else {
-            let begin = if wanted.watch && is_terminal { TOP } else { "" };
-            format!("{begin}{}", text::page(&figures, before.as_ref(), Paint::of(is_terminal)))
+            let begin = if options.watch && is_terminal { CLEAR } else { "" };
+            format!("{begin}{}", text::page(&stats, previous.as_ref(), Paint::for_terminal(is_terminal)))
         };
         let mut out = std::io::stdout().lock();
-        // Who reads has gone: there is nobody to tell.
-        if out.write_all(page.as_bytes()).and_then(|()| out.flush()).is_err() || !wanted.watch {
+        // Writing fails if the reader has closed the pipe.
+        if out.write_all(page.as_bytes()).and_then(|()| out.flush()).is_err() || !options.watch {
             return ExitCode::SUCCESS;
         }
         drop(out);
-        before = Some(figures);
+        previous = Some(stats);
         sleep_until(next_at).await;
     }
 }

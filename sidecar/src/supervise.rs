@@ -1,8 +1,8 @@
-//! A panic must not take a pod's DNS away: it costs one query, and the loop that it ends is started again.
+//! Panics must not stop the DNS of a pod: a panic costs one query, and the loop that it ends is restarted.
 
 use crate::metrics::Metrics;
 
-/// Logs and counts every panic of this process, in whatever task; tokio ends that task and goes on.
+/// Installs a hook that logs and counts every panic of the process. tokio ends only the task that panicked.
 pub fn watch_panics(metrics: Metrics) {
     std::panic::set_hook(Box::new(move |panic| {
         metrics.panicked();
@@ -12,14 +12,14 @@ pub fn watch_panics(metrics: Metrics) {
     }));
 }
 
-/// Runs what `start` makes until it returns; when it panics, again. A loop that serves a socket loses the one
-/// message that it panicked on, so it cannot panic on the same one for ever.
-pub async fn supervised<F>(what: &'static str, start: impl Fn() -> F)
+/// Runs the future that `start` makes until it returns, and again after each panic. A loop that serves a
+/// socket loses the message that caused the panic, so the same message cannot cause panics for ever.
+pub async fn supervised<F>(task: &'static str, start: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     while tokio::spawn(start()).await.is_err() {
-        tracing::error!(what, "restarted after a panic");
+        tracing::error!(task, "task panicked; restarted");
     }
 }
 
@@ -30,7 +30,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test]
-    async fn a_loop_that_panics_is_started_again() {
+    async fn a_loop_that_panics_is_restarted() {
         let starts = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&starts);
         let start = move || {

@@ -1,9 +1,9 @@
-//! The log: plain lines on standard error.
+//! The log: plain text lines on standard error.
 
 use podlocal_settings::value::LogLevel;
 use tracing::level_filters::LevelFilter;
 
-/// Begins to log at that level. Call it once.
+/// Starts logging at this level. A second call panics.
 pub fn init(level: LogLevel) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,

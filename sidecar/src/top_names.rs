@@ -1,49 +1,50 @@
-//! The most frequent names, in bounded memory: the space-saving algorithm (Metwally, Agrawal and El Abbadi, "Efficient
-//! computation of frequent and top-k elements in data streams", 2005). Pure: the time is passed in.
+//! The most frequent names, in bounded memory: the space-saving algorithm (Metwally, Agrawal and El Abbadi,
+//! "Efficient computation of frequent and top-k elements in data streams", 2005). Pure: the caller passes the
+//! time.
 //!
-//! | a name comes | what happens |
+//! | a name arrives | what happens |
 //! |---|---|
-//! | it is in the table | its count grows |
-//! | there is room | it is taken in, with a count of one |
-//! | the table is full | it takes the place of the least frequent one and its count, which may be too high by that much |
+//! | it is in the table | its count grows by one |
+//! | the table has room | it is added with a count of one |
+//! | the table is full | it replaces the least frequent name and takes over its count plus one; the old count is the possible error |
 //!
-//! So a name that makes up more than a 64th of all queries is in the table for certain.
+//! So the table always contains a name that makes up more than a 64th of all queries.
 
 use tokio::time::Instant;
 
 use crate::limits;
 use crate::wire;
 
-/// Counts of names since some time.
+/// The counts of names since a point in time.
 #[derive(Debug, Clone)]
 pub struct TopNames {
     since: Instant,
-    names: Vec<Counted>,
+    names: Vec<NameCount>,
 }
 
 /// A name with its count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
-    /// On the wire, in lower case.
+pub struct NameCount {
+    /// In wire format and lower case.
     pub name: Box<[u8]>,
-    /// How often it came, at most.
+    /// The number of queries; too high by at most `error`, never too low.
     pub count: u64,
-    /// By how much that may be too high.
+    /// The maximum error of `count`.
     pub error: u64,
 }
 
 impl TopNames {
-    /// None yet.
+    /// An empty table.
     pub fn new(now: Instant) -> Self {
         Self { since: now, names: Vec::new() }
     }
 
-    /// Since when names have been counted.
+    /// When counting began.
     pub fn since(&self) -> Instant {
         self.since
     }
 
-    /// Counts a name on the wire, in whatever case.
+    /// Counts a name in wire format, without regard to letter case.
     pub fn count(&mut self, name: &[u8]) {
         if let Some(known) = self.names.iter_mut().find(|known| known.name.eq_ignore_ascii_case(name)) {
             known.count += 1;
@@ -52,17 +53,17 @@ impl TopNames {
         let mut lower: Box<[u8]> = name.into();
         wire::lower_case(&mut lower);
         if self.names.len() < limits::NAMES_COUNTED {
-            self.names.push(Counted { name: lower, count: 1, error: 0 });
+            self.names.push(NameCount { name: lower, count: 1, error: 0 });
         } else if let Some(least) = self.names.iter_mut().min_by_key(|known| known.count) {
-            *least = Counted { name: lower, count: least.count + 1, error: least.count };
+            *least = NameCount { name: lower, count: least.count + 1, error: least.count };
         }
     }
 
-    /// So many of them, the most frequent first.
-    pub fn most_frequent(&self, most: usize) -> Vec<Counted> {
+    /// At most `max` names, the most frequent first.
+    pub fn most_frequent(&self, max: usize) -> Vec<NameCount> {
         let mut names = self.names.clone();
         names.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.name.cmp(&other.name)));
-        names.truncate(most);
+        names.truncate(max);
         names
     }
 }
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frequent_name_is_found_among_a_hundred_thousand_others_in_bounded_memory() {
+    fn a_frequent_name_is_found_among_100000_others() {
         let mut names = TopNames::new(Instant::now());
         for number in 0..100_000 {
             names.count(&name(number));
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn while_there_is_room_counts_are_exact_and_equal_ones_are_in_order() {
+    fn counts_are_exact_while_the_table_has_room() {
         let mut names = TopNames::new(Instant::now());
         for number in [3, 1, 2, 3, 3, 1] {
             names.count(&name(number));

@@ -1,4 +1,5 @@
-//! The threads that serve: each has its own sockets and its own runtime; cache, flights and bounds are common to all.
+//! The worker threads: each has its own sockets and its own runtime; all share the cache, the flights and the
+//! limits.
 
 use std::io;
 use std::sync::Arc;
@@ -11,38 +12,38 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::listen::Pair;
-use crate::server::datagrams::Socket;
+use crate::server::datagrams::BatchSocket;
 use crate::server::{Service, tcp, udp};
 use crate::shutdown::Drain;
 use crate::supervise::supervised;
 use crate::upstream::Upstream;
 
-/// How many threads serve.
+/// The number of worker threads, at least 1.
 pub fn count(workers: value::Workers) -> usize {
-    let most = usize::from(value::Workers::MOST);
+    let max = usize::from(value::Workers::MAX);
     match workers {
         value::Workers::Fixed(count) => usize::from(count),
-        // The cores that affinity and the cgroup's quota leave us.
-        value::Workers::Auto => thread::available_parallelism().map_or(1, usize::from).min(most),
+        // The cores that the CPU affinity and the quota of the cgroup allow.
+        value::Workers::Auto => thread::available_parallelism().map_or(1, usize::from).min(max),
     }
 }
 
-/// The runtime of one thread. Work is never taken from one thread to another: what a socket brings is done where it
-/// arrives.
+/// The runtime of one worker. Work never moves to another thread: a query is answered where it arrives.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Lets the process have as many descriptors as it may: every flight has a socket, and whatever starts us may give 1,024.
+/// Raises the soft limit of open files to the hard limit: every flight has a socket, and the soft limit is
+/// often 1,024.
 pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "cannot raise the number of descriptors");
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 
-/// The workers beside the first, which is the thread that calls.
+/// All workers but the first, which runs on the calling thread.
 #[derive(Debug)]
 pub struct Others {
     stop: watch::Sender<()>,
@@ -67,8 +68,9 @@ impl Others {
                         tracing::error!(%error, number, "worker cannot serve");
                     }
                     drop((service, drain));
-                    // Sockets of exchanges that others wait for belong to this runtime, so it goes on to the end.
-                    let _ = stopped.changed().await; // fails when the sender is gone: that is the end
+                    // Sockets of exchanges that other workers wait for belong to this runtime, so it runs
+                    // until `stop`.
+                    let _ = stopped.changed().await; // fails when the sender is dropped: `stop` was called
                 });
             };
             threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(run)?);
@@ -76,20 +78,20 @@ impl Others {
         Ok(Self { stop, threads })
     }
 
-    /// Ends them, whatever they are doing.
+    /// Stops the workers and waits for their threads; work in progress is dropped.
     pub fn stop(self) {
         drop(self.stop);
         for thread in self.threads {
-            // A panic was logged and counted when it happened.
+            // The panic hook has already logged and counted a panic.
             let _ = thread.join();
         }
     }
 }
 
-/// Serves a worker's sockets on the runtime that calls, until the drain begins.
+/// Serves the sockets of a worker on the calling runtime, until the drain begins.
 pub fn serve<U: Upstream>(pairs: Vec<Pair>, service: &Arc<Service<U>>, drain: &Drain) -> io::Result<()> {
     for Pair { udp, tcp } in pairs {
-        let (socket, listener) = (Arc::new(Socket::new(udp)?), Arc::new(TcpListener::from_std(tcp)?));
+        let (socket, listener) = (Arc::new(BatchSocket::new(udp)?), Arc::new(TcpListener::from_std(tcp)?));
         let (by_udp, by_tcp) = ((Arc::clone(service), drain.clone()), (Arc::clone(service), drain.clone()));
         let udp = move || udp::serve(Arc::clone(&socket), Arc::clone(&by_udp.0), by_udp.1.clone());
         let tcp = move || tcp::serve(Arc::clone(&listener), Arc::clone(&by_tcp.0), by_tcp.1.clone());

@@ -97,7 +97,7 @@ async fn names_of_a_zone_go_to_its_servers_and_others_to_cluster_dns() {
         ("forward_zone_attempts_total{zone=\"corp.example\",transport=\"udp\",result=\"answer\"}", 1),
         ("forward_zone_attempt_duration_seconds_count{zone=\"lab.corp.example\"}", 2),
         ("upstream_responses_total{server=\"upstream\",rcode=\"noerror\"}", 2),
-        ("forward_down{zone=\"consul\"}", 0),
+        ("forward_zone_unavailable{zone=\"consul\"}", 0),
         (&format!("forward_zone_server_healthy{{zone=\"consul\",address=\"{}\"}}", consul.server.address), 1),
     ] {
         assert_eq!(proxy.metric(&format!("podlocal_dns_{series}")).await, count, "{series}");
@@ -154,7 +154,8 @@ async fn a_dead_cluster_dns_does_not_concern_a_zone() {
     assert_eq!(proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await, 0);
 }
 
-/// Asks for so many names of that ending at once, which nobody answers, and waits until the rest of them are refused.
+/// Asks for so many names of that ending at once, which nobody answers, and waits until the rest of them are
+/// refused.
 async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     for number in 0..count {
@@ -224,7 +225,8 @@ async fn the_second_server_of_a_zone_answers_while_the_first_cannot() {
     assert_eq!(cluster.asked(), [""; 0]);
 }
 
-/// The tier belongs to the cluster: it does not know the zone, and what its probes are about is no name of it.
+/// The tier belongs to the cluster: it does not know the zone, and what its probes are about is no name of
+/// it.
 #[tokio::test]
 async fn neither_the_tier_nor_the_backup_is_asked_for_names_of_a_zone() {
     let [tier, cluster, backup] =
@@ -269,8 +271,8 @@ async fn lookup_and_stats_tell_which_zone_answered() {
     let document: Value =
         serde_json::from_str(&run(&["lookup", "--json", "--trace", "web.service.consul.", "A"]).await)
             .expect("JSON");
-    let question = &document["candidates"][0]["questions"][0];
-    let by = &question["by"]["upstream"];
+    let question = &document["candidates"][0]["queries"][0];
+    let by = &question["answered_by"]["upstream"];
     let address = consul.server.address.to_string();
     assert_eq!(
         (by["zone"].as_str(), by["server"].as_str()),
@@ -278,14 +280,14 @@ async fn lookup_and_stats_tell_which_zone_answered() {
         "{by}"
     );
     assert!(
-        question["steps"].to_string().contains(&format!("asks forward zone consul. {address}")),
+        question["steps"].to_string().contains(&format!("queries forward zone consul. {address}")),
         "{question}"
     );
     let page = run(&["lookup", "api.service.consul.", "A"]).await;
-    assert!(page.contains(&format!("forward zone consul. {address} by UDP")), "{page}");
+    assert!(page.contains(&format!("forward zone consul. {address} over UDP")), "{page}");
     let page = run(&["stats"]).await;
-    assert!(page.contains("forward    consul. up; 2 attempts: answer 2"), "{page}");
-    assert!(page.contains("upstream   up; 0 attempts"), "{page}");
+    assert!(page.contains("forward    consul. available; 2 attempts: answer 2"), "{page}");
+    assert!(page.contains("upstream   available; 0 attempts"), "{page}");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use podlocal_sidecar::client::OWN_HEADER;
 use support::{PATIENCE, Proxy, Script, Upstream, ask, program, query, reply};
 
-/// An upstream with an address for `there.example`, which lives for that many seconds, and for `db` in its namespace; no
-/// other name exists.
+/// An upstream with an address for `there.example`, which lives for that many seconds, and for `db` in its
+/// namespace; no other name exists.
 fn world(ttl: u32) -> impl Fn(&Message, bool) -> Script + Send + Sync {
     move |query, _| Script::Send(vec![answer(query, ttl)])
 }
@@ -68,7 +68,7 @@ async fn look_up(proxy: &Proxy, arguments: &[&str]) -> (Value, i32) {
 /// Who answered the first question of a look-up of an absolute name.
 async fn answered_by(proxy: &Proxy, name: &str) -> Value {
     let (document, _) = look_up(proxy, &[name, "A"]).await;
-    document["candidates"][0]["questions"][0]["by"].clone()
+    document["candidates"][0]["queries"][0]["answered_by"].clone()
 }
 
 fn resolv_conf(name: &str, text: &str) -> PathBuf {
@@ -92,17 +92,17 @@ async fn the_ladder_is_that_of_resolv_conf_and_each_candidate_tells_who_answered
     let expected = ["own.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", ""];
     let expected: Vec<_> = expected.iter().map(|domain| format!("api.there.example.{domain}")).collect();
     assert_eq!(names, expected.iter().map(|name| Some(name.as_str())).collect::<Vec<_>>());
-    let by = |candidate: usize| &document["candidates"][candidate]["questions"][0]["by"];
+    let by = |candidate: usize| &document["candidates"][candidate]["queries"][0]["answered_by"];
     assert_eq!((by(0)["rule"]["rule"].as_str(), by(2)["rule"]["rule"].as_str()), (Some("R3"), Some("R1")));
     assert!(by(3)["upstream"]["server"].is_string(), "{document}");
-    assert_eq!((document["end"].as_str(), code), (Some("no_name"), 2));
+    assert_eq!((document["result"].as_str(), code), (Some("no_name"), 2));
 
     let (document, code) = look_up(&proxy, &["db", "--resolv-conf", path]).await;
-    assert_eq!((document["end"].as_str(), code), (Some("found"), 0));
+    assert_eq!((document["result"].as_str(), code), (Some("found"), 0));
     assert_eq!(document["candidates"].as_array().map(Vec::len), Some(1));
-    assert_eq!(document["candidates"][0]["questions"][0]["answers"][0]["data"], "10.0.0.1");
-    assert_eq!(document["candidates"][0]["questions"][1]["rcode"], "NOERROR");
-    assert_eq!(document["not_asked"].as_array().map(Vec::len), Some(3));
+    assert_eq!(document["candidates"][0]["queries"][0]["answers"][0]["data"], "10.0.0.1");
+    assert_eq!(document["candidates"][0]["queries"][1]["rcode"], "NOERROR");
+    assert_eq!(document["not_tried"].as_array().map(Vec::len), Some(3));
     std::fs::remove_file(file).expect("removes");
 }
 
@@ -120,7 +120,7 @@ async fn a_look_up_is_a_query_like_any_other_and_the_cache_tells_its_age() {
     let by = answered_by(&proxy, "there.example.").await;
     let cache = &by["cache"];
     let sum = cache["age_s"].as_u64().expect("a number") + cache["remaining_s"].as_u64().expect("a number");
-    assert!(sum == 60 && cache["place"] == "question", "{by}");
+    assert!(sum == 60 && cache["cached_for"] == "question", "{by}");
     ask(proxy.dns, &query("there.example.", RecordType::A, 1, None)).await;
     assert_eq!(upstream.asked(), 1);
     for (series, count) in
@@ -136,20 +136,20 @@ async fn one_nxdomain_for_all_types_and_the_search_list_tried_here_are_told() {
     let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
     assert!(answered_by(&proxy, "nowhere.example.").await["upstream"].is_object());
     let (document, _) = look_up(&proxy, &["nowhere.example.", "TXT"]).await;
-    assert_eq!(document["candidates"][0]["questions"][0]["by"]["cache"]["place"], "every_type");
+    assert_eq!(document["candidates"][0]["queries"][0]["answered_by"]["cache"]["cached_for"], "every_type");
     let (document, _) = look_up(&proxy, &["db.own.svc.", "A", "--trace"]).await;
-    let question = &document["candidates"][0]["questions"][0];
-    assert_eq!(question["by"]["search_list"]["name"], "db.own.svc.cluster.local.", "{question}");
+    let question = &document["candidates"][0]["queries"][0];
+    assert_eq!(question["answered_by"]["search_list"]["name"], "db.own.svc.cluster.local.", "{question}");
     let steps = question["steps"].to_string();
     assert!(steps.contains("search list: db.own.svc.own.svc.cluster.local.: rule R3"), "{steps}");
     let by = answered_by(&proxy, "db.own.svc.").await;
-    assert_eq!(by["cache"]["place"], "search_list");
+    assert_eq!(by["cache"]["cached_for"], "search_list");
     let told = async || {
         let (document, _) = look_up(&proxy, &["db.own.svc.", "TXT"]).await;
-        document["candidates"][0]["questions"][0]["by"].clone()
+        document["candidates"][0]["queries"][0]["answered_by"].clone()
     };
     assert!(told().await["search_list"].is_object(), "it exists without such a record");
-    assert_eq!(told().await["cache"]["place"], "search_list");
+    assert_eq!(told().await["cache"]["cached_for"], "search_list");
 }
 
 #[tokio::test]
@@ -193,7 +193,10 @@ async fn who_comes_while_the_question_is_under_way_joins_and_is_told_so() {
     }
     let by = answered_by(&proxy, "there.example.").await;
     assert_eq!(by["upstream"]["is_coalesced"].as_bool(), Some(true), "{by}");
-    assert!(by["upstream"]["took_us"].as_u64().expect("a number") >= 2_500_000, "the whole exchange: {by}");
+    assert!(
+        by["upstream"]["duration_us"].as_u64().expect("a number") >= 2_500_000,
+        "the whole exchange: {by}"
+    );
     first.await.expect("asked");
     assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"coalesced\"}").await, 1);
 }
@@ -218,21 +221,21 @@ async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
         }
     };
     let by = tokio::time::timeout(PATIENCE, expired).await.expect("its life ends");
-    assert_eq!(by["expired"]["because"], "the upstream did not answer within 400 ms", "{by}");
+    assert_eq!(by["expired"]["reason"], "the upstream did not answer within 400 ms", "{by}");
     assert!(by["expired"]["age_s"].as_u64() >= Some(1), "{by}");
     let is_down = async {
-        while answered_by(&proxy, "there.example.").await["expired"]["because"]
+        while answered_by(&proxy, "there.example.").await["expired"]["reason"]
             != "no upstream is known to answer"
         {}
     };
     tokio::time::timeout(PATIENCE, is_down).await.expect("it is known to be silent after 2 s");
 
     let (document, code) = look_up(&proxy, &["other.example.", "A"]).await;
-    let because = document["candidates"][0]["questions"][0]["by"]["none"]["because"].to_string();
-    assert!(because.contains("no server answered in time") && because.contains("attempts"), "{because}");
-    assert_eq!((document["end"].as_str(), code), (Some("try_again"), 2));
-    let because = answered_by(&proxy, "other.example.").await["none"]["because"].to_string();
-    assert!(because.contains("failed less than 2 s ago"), "{because}");
+    let reason = document["candidates"][0]["queries"][0]["answered_by"]["none"]["reason"].to_string();
+    assert!(reason.contains("no server answered in time") && reason.contains("attempts"), "{reason}");
+    assert_eq!((document["result"].as_str(), code), (Some("try_again"), 2));
+    let reason = answered_by(&proxy, "other.example.").await["none"]["reason"].to_string();
+    assert!(reason.contains("failed less than 2 s ago"), "{reason}");
 
     let page = run(&proxy, &["stats"]).await;
     let page = String::from_utf8(page.stdout).expect("text");
@@ -273,7 +276,7 @@ async fn where_resolv_conf_leads_elsewhere_that_is_said_and_the_proxys_search_li
     // No proxy on a free port is in any resolv.conf.
     assert!(document["notes"][0].as_str().expect("a note").contains("/etc/resolv.conf"), "{document}");
     assert_eq!((document["candidates"][0]["name"].as_str(), code), (Some("db.own.svc.cluster.local."), 0));
-    assert_eq!(document["from"], "the proxy's settings");
+    assert_eq!(document["source"], "the settings of the proxy");
 }
 
 #[tokio::test]
@@ -328,7 +331,10 @@ async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
         stream.write_all(request.as_bytes()).await.expect("sends");
         let mut said = String::new();
         stream.read_to_string(&mut said).await.expect("reads");
-        assert!(said.starts_with("HTTP/1.1 403") && said.contains("only the pod itself"), "{said}");
+        assert!(
+            said.starts_with("HTTP/1.1 403") && said.contains("only requests from the pod itself"),
+            "{said}"
+        );
     }
     // As an application of the pod can be made to ask, by whoever gives it an address to fetch.
     for target in ["/lookup?name=there.example.&type=A", "/stats"] {
@@ -337,9 +343,9 @@ async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
     }
     assert_eq!(upstream.asked(), 0);
     for (target, part) in [
-        ("/lookup", "name=: expected a domain name"),
-        ("/lookup?name=a..b&type=A", "name=a..b"),
-        ("/lookup?name=a.b&type=AA", "type=AA: expected a record type"),
+        ("/lookup", "name: invalid value \"\": expected a domain name"),
+        ("/lookup?name=a..b&type=A", "name: invalid value \"a..b\""),
+        ("/lookup?name=a.b&type=AA", "type: invalid value \"AA\": expected a record type"),
     ] {
         let said = proxy.http(target).await;
         assert!(said.starts_with("HTTP/1.1 400") && said.contains(part), "{said}");
@@ -366,7 +372,7 @@ async fn no_more_than_four_look_ups_are_under_way() {
         tokio::task::yield_now().await;
     }
     let said = proxy.http("/lookup?name=another.example.&type=A").await;
-    assert!(said.starts_with("HTTP/1.1 503") && said.contains("ask again in a moment"), "{said}");
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("try again in a moment"), "{said}");
     for waiting in waiting {
         let said = waiting.await.expect("asked");
         assert!(said.contains("\"rcode\":\"SERVFAIL\""), "{said}");

@@ -93,8 +93,8 @@ impl UpstreamTransport {
     }
 }
 
-/// Whom the proxy serves. It changes the defaults of settings ([`crate::table::SHARED_DEFAULTS`]) and nothing
-/// else.
+/// The clients of the proxy. The role changes only the defaults of settings
+/// ([`crate::table::SHARED_DEFAULTS`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// One pod, over its loopback.

@@ -71,8 +71,8 @@ impl AllowedSources {
 }
 
 impl Network {
-    /// `address/length`; an address alone is one address. Bits behind the length must be 0: who writes them
-    /// means something else.
+    /// `address/length`; an address alone is one address. Bits after the prefix must be 0; other
+    /// values are probably a mistake.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) =
             text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));

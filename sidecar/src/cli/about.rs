@@ -1,4 +1,4 @@
-//! The data of `--help`, of the man page and of the completions.
+//! The description of the program, from which `--help`, the man page and the completions are made.
 
 use podlocal_settings::program::{Kind, Program, Row, Section};
 use podlocal_settings::table::{
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_of_the_sidecar_and_every_flag_of_a_command_is_a_flag_once() {
+    fn every_setting_and_every_command_flag_is_listed_once() {
         let program = about();
         let mut flags: Vec<_> = program.flags().map(|row| row.name).collect();
         let settings = TABLE.iter().filter(|setting| setting.is_for_sidecar()).map(|setting| setting.name);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn every_example_is_taken_by_the_program() {
+    fn every_example_is_accepted() {
         for example in about().examples() {
             let (before, arguments) = example.line.split_once("podlocal-sidecar ").expect("the program");
             assert!(before.is_empty() || before.contains(names::CONTAINER_NAME), "{}", example.line);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_command_has_its_flags_and_no_setting() {
+    fn the_help_of_a_command_has_its_own_flags_only() {
         let program = about();
         for command in COMMANDS {
             let help = program.help_of(command, Length::Whole);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_help_fits_on_a_screen_or_two() {
+    fn the_short_help_has_fewer_than_80_lines() {
         let lines = about().help(Length::Brief).lines().count();
         assert!(lines < 80, "{lines} lines");
     }

@@ -22,7 +22,7 @@ impl Connection {
 struct Port(Arc<Connections>, Instant);
 
 impl Port {
-    /// Three connections, two of one source, 100 bytes, of which each connection takes 10.
+    /// Limits: three connections, two of one source, 100 bytes, of which each connection takes 10.
     fn new() -> Self {
         let bounds = Bounds {
             most: (3, Limit::TcpConnections),
@@ -34,7 +34,7 @@ impl Port {
         Self(Connections::new(bounds, Metrics::new().0, now), now)
     }
 
-    /// Opens one that is idle from that millisecond on.
+    /// Opens a connection that is idle from this millisecond on.
     fn open(&self, source: IpAddr, milliseconds: u64) -> Option<Connection> {
         let seat = self.0.admit(source, self.1 + Duration::from_millis(milliseconds))?;
         let task = tokio::spawn(pending());
@@ -58,14 +58,14 @@ async fn a_full_port_closes_the_connection_that_has_been_idle_longest() {
     let port = Port::new();
     let [first, second, third] =
         [(ONE, 0), (ONE, 1), (OTHER, 2)].map(|(source, at)| port.open(source, at).expect("a place"));
-    first.seat.idle_since(port.1 + Duration::from_millis(3)); // it has been used meanwhile
+    first.seat.idle_since(port.1 + Duration::from_millis(3)); // it has been used since
     let fourth = port.open(THIRD, 4).expect("a place");
     assert!(second.is_closed().await);
     assert!(!first.is_closed().await && !third.is_closed().await && !fourth.is_closed().await);
 }
 
 #[tokio::test]
-async fn connections_with_a_request_under_way_are_never_closed_for_others() {
+async fn busy_connections_are_never_closed_for_others() {
     let port = Port::new();
     let open: Vec<_> =
         [ONE, ONE, OTHER].into_iter().map(|source| port.open(source, 0).expect("a place")).collect();
@@ -74,13 +74,13 @@ async fn connections_with_a_request_under_way_are_never_closed_for_others() {
     }
     assert!(port.open(ONE, 1).is_none() && port.open(THIRD, 1).is_none());
     open[2].seat.idle_since(port.1);
-    assert!(port.open(ONE, 2).is_none(), "not at the expense of another source");
+    assert!(port.open(ONE, 2).is_none(), "connections of another source stay open");
     assert!(port.open(THIRD, 2).is_some());
     assert!(open[2].is_closed().await && !open[0].is_closed().await);
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_leaves_its_place_and_memory_to_others() {
+async fn a_closed_connection_frees_its_place_and_memory() {
     let port = Port::new();
     let first = port.open(ONE, 0).expect("a place");
     let held = first.seat.hold(60).expect("memory");
@@ -92,7 +92,7 @@ async fn a_connection_that_ends_leaves_its_place_and_memory_to_others() {
 }
 
 #[tokio::test]
-async fn when_memory_is_short_the_idle_connection_that_holds_most_is_closed() {
+async fn the_idle_connection_with_most_memory_is_closed_first() {
     let port = Port::new();
     let [idle, slow, busy] =
         [(ONE, 0), (ONE, 1), (OTHER, 2)].map(|(source, at)| port.open(source, at).expect("a place"));
@@ -101,12 +101,12 @@ async fn when_memory_is_short_the_idle_connection_that_holds_most_is_closed() {
     busy.seat.busy();
     assert!(idle.seat.hold(20).is_some());
     assert!(slow.is_closed().await && !idle.is_closed().await && !busy.is_closed().await);
-    assert!(idle.seat.hold(60).is_none(), "nobody who is idle holds as much");
+    assert!(idle.seat.hold(60).is_none(), "no idle connection holds as much");
     assert!(!busy.is_closed().await && idle.is_closed().await);
 }
 
 #[tokio::test]
-async fn what_a_closed_connection_still_drops_is_not_its_successors() {
+async fn late_drops_of_a_closed_connection_do_not_affect_its_successor() {
     let port = Port::new();
     let closed = port.open(ONE, 0).expect("a place");
     let held = closed.seat.hold(20).expect("memory");

@@ -1,12 +1,12 @@
-//! The document of `lookup` as text. Pure.
+//! A lookup as text. Pure.
 
-use super::{Candidate, Document, End};
+use super::{Candidate, Document, LookupResult};
 use crate::paint::{Paint, Tone, counted, duration};
-use crate::report::{By, Exchange, Place, Report};
+use crate::report::{AnsweredBy, CachedFor, Exchange, Report};
 
-/// The whole page, with every step if `trace`.
+/// The whole page; `trace` adds every step.
 pub fn page(document: &Document, trace: bool, paint: Paint) -> String {
-    let Document { name, types, search, ndots, from, notes, candidates, not_asked, .. } = document;
+    let Document { name, types, search, ndots, source, notes, candidates, not_tried, .. } = document;
     let mut out = String::new();
     for note in notes {
         out.push_str(&format!("{} {note}\n\n", paint.put(Tone::Doubtful, "note:")));
@@ -16,116 +16,122 @@ pub fn page(document: &Document, trace: bool, paint: Paint) -> String {
     let head = paint.put(Tone::Strong, format!("{name} {}", types.join(" ")));
     out.push_str(&format!(
         "{head}  {}\n\n",
-        paint.put(Tone::Faint, format!("({search}; ndots {ndots}; from {from})"))
+        paint.put(Tone::Faint, format!("({search}; ndots {ndots}; from {source})"))
     ));
-    for (number, Candidate { name, questions }) in (1..).zip(candidates) {
+    for (number, Candidate { name, queries }) in (1..).zip(candidates) {
         out.push_str(&format!("{number}. {}\n", paint.put(Tone::Strong, name)));
-        for report in questions {
-            question(report, trace, paint, &mut out);
+        for report in queries {
+            push_report(report, trace, paint, &mut out);
         }
     }
-    if !not_asked.is_empty() {
-        let line = format!("not asked: {}", not_asked.join(" "));
+    if !not_tried.is_empty() {
+        let line = format!("not tried: {}", not_tried.join(" "));
         out.push_str(&format!("   {}\n", paint.put(Tone::Faint, line)));
     }
-    out.push_str(&format!("\n{}\n", end(document, paint)));
+    out.push_str(&format!("\n{}\n", result_line(document, paint)));
     out
 }
 
-/// One query: its answer and the source of the answer; the records; the steps.
-fn question(report: &Report, trace: bool, paint: Paint, out: &mut String) {
-    let Report { kind, rcode, answers, more_answers, by, steps, .. } = report;
+/// Appends one query: the answer with its source, the records, the steps.
+fn push_report(report: &Report, trace: bool, paint: Paint, out: &mut String) {
+    let Report { rtype, rcode, answers, more_answers, answered_by, steps, .. } = report;
     let has_records = !answers.is_empty() || *more_answers > 0;
-    let (said, tone) = match (rcode.as_str(), has_records) {
+    let (status, tone) = match (rcode.as_str(), has_records) {
         ("NOERROR", true) => ("NOERROR", Tone::Good),
         ("NOERROR", false) => ("NODATA", Tone::Doubtful),
         ("NXDOMAIN", _) => ("NXDOMAIN", Tone::Doubtful),
         (rcode, _) => (rcode, Tone::Bad),
     };
-    out.push_str(&format!("   {kind:<6}{}{}\n", paint.put(tone, format!("{said:<10}")), source(by)));
+    let status = paint.put(tone, format!("{status:<10}"));
+    out.push_str(&format!("   {rtype:<6}{status}{}\n", answered_by_text(answered_by)));
     for answer in answers {
-        let is_other = answer.kind != *kind;
-        let data = if is_other { format!("{} {}", answer.kind, answer.data) } else { answer.data.clone() };
+        let is_other = answer.rtype != *rtype;
+        let data = if is_other { format!("{} {}", answer.rtype, answer.data) } else { answer.data.clone() };
         out.push_str(&format!("         {data}, TTL {}\n", answer.ttl_s));
     }
     if *more_answers > 0 {
         out.push_str(&format!("         and {more_answers} more\n"));
     }
     for step in steps.iter().filter(|_| trace) {
-        let line = format!("{:>9}  {}", format!("+{}", duration(step.at_us)), step.what);
+        let line = format!("{:>9}  {}", format!("+{}", duration(step.at_us)), step.text);
         out.push_str(&format!("         {}\n", paint.put(Tone::Faint, line)));
     }
 }
 
-/// The source of the answer, as a phrase.
-fn source(by: &By) -> String {
-    let behind =
-        |is_coalesced: &bool| if *is_coalesced { "; coalesced with another client's query" } else { "" };
-    match by {
-        By::Rule { rule, because } => format!("rule {rule}: {because}"),
-        By::Cache { age_s, remaining_s, place } => {
-            let of = match place {
-                Place::Question => "",
-                Place::EveryType => ", holds for every type",
-                Place::SearchList => ", result of the search list",
+/// The source of an answer as a phrase.
+fn answered_by_text(answered_by: &AnsweredBy) -> String {
+    match answered_by {
+        AnsweredBy::Rule { rule, reason } => format!("rule {rule}: {reason}"),
+        AnsweredBy::Cache { age_s, remaining_s, cached_for } => {
+            let scope = match cached_for {
+                CachedFor::Question => "",
+                CachedFor::EveryType => ", for every record type",
+                CachedFor::SearchList => ", result of the search list",
             };
-            format!("cache, {age_s} s old, good for {remaining_s} s{of}")
+            format!("cache, {age_s} s old, expires in {remaining_s} s{scope}")
         }
-        By::Expired { age_s, expired_for_s, because } => {
-            format!("expired answer, {age_s} s old, expired {expired_for_s} s ago: {because}")
+        AnsweredBy::Expired { age_s, expired_for_s, reason } => {
+            format!("expired answer, {age_s} s old, expired {expired_for_s} s ago: {reason}")
         }
-        By::Upstream(exchange) => upstream(exchange),
-        By::SearchList { name, is_coalesced } => {
-            format!("search list, tried by the sidecar: {name}{}", behind(is_coalesced))
+        AnsweredBy::Upstream(exchange) => upstream_text(exchange),
+        AnsweredBy::SearchList { name, is_coalesced } => {
+            format!("search list, tried by the sidecar: {name}{}", coalesced_text(*is_coalesced))
         }
-        By::ConcurrentQuery { is_coalesced } => {
-            format!("answer of another query that was in flight{}", behind(is_coalesced))
+        AnsweredBy::ConcurrentQuery { is_coalesced } => {
+            format!("answer of another query that was in flight{}", coalesced_text(*is_coalesced))
         }
-        By::None { because } => format!("no answer: {because}"),
+        AnsweredBy::None { reason } => format!("no answer: {reason}"),
     }
 }
 
-fn upstream(exchange: &Exchange) -> String {
-    let Exchange { server, transport, is_shared_tier, zone, attempts, took_us, is_coalesced, .. } = exchange;
-    let whose = match zone {
+fn coalesced_text(is_coalesced: bool) -> &'static str {
+    if is_coalesced { "; coalesced with another client's query" } else { "" }
+}
+
+fn upstream_text(exchange: &Exchange) -> String {
+    let Exchange { server, transport, is_shared_tier, zone, attempts, duration_us, is_coalesced, .. } =
+        exchange;
+    let group = match zone {
         Some(zone) => format!("forward zone {zone}"),
         None if *is_shared_tier => "shared tier".to_owned(),
         None => "upstream".to_owned(),
     };
     format!(
-        "{whose} {server} over {}, {}, {}{}",
+        "{group} {server} over {}, {}, {}{}",
         transport.to_uppercase(),
         counted((*attempts).into(), "attempt"),
-        duration(*took_us),
-        if *is_coalesced { "; coalesced with another client's query" } else { "" }
+        duration(*duration_us),
+        coalesced_text(*is_coalesced)
     )
 }
 
-/// The result that a program gets.
-fn end(document: &Document, paint: Paint) -> String {
-    let Document { name, candidates, end, .. } = document;
-    let questions: usize = candidates.iter().map(|candidate| candidate.questions.len()).sum();
-    let took: u64 = candidates
+/// The last line: the result that a program gets.
+fn result_line(document: &Document, paint: Paint) -> String {
+    let Document { name, candidates, result, .. } = document;
+    let queries: usize = candidates.iter().map(|candidate| candidate.queries.len()).sum();
+    let total_us: u64 = candidates
         .iter()
-        .map(|candidate| candidate.questions.iter().map(|report| report.took_us).max().unwrap_or_default())
+        .map(|candidate| candidate.queries.iter().map(|report| report.duration_us).max().unwrap_or_default())
         .sum();
     let cost = format!(
         "{}, {}, {}",
         counted(candidates.len() as u64, "candidate"),
-        if questions == 1 { "1 query".to_owned() } else { format!("{questions} queries") },
-        duration(took)
+        counted(queries as u64, "query"),
+        duration(total_us)
     );
-    let (said, tone) = match end {
-        End::Found => {
+    let (text, tone) = match result {
+        LookupResult::Found => {
             let found = candidates.last().map_or("", |candidate| candidate.name.as_str());
             (format!("found as {found}"), Tone::Good)
         }
-        End::NoData => ("exists, but has no record of this type (EAI_NODATA)".to_owned(), Tone::Doubtful),
-        End::NoName => ("does not exist (EAI_NONAME)".to_owned(), Tone::Bad),
-        End::TryAgain => ("no answer for now (EAI_AGAIN)".to_owned(), Tone::Bad),
-        End::Refused => ("the C library gives up (EAI_FAIL)".to_owned(), Tone::Bad),
+        LookupResult::NoData => {
+            ("exists, but has no record of this type (EAI_NODATA)".to_owned(), Tone::Doubtful)
+        }
+        LookupResult::NoName => ("does not exist (EAI_NONAME)".to_owned(), Tone::Bad),
+        LookupResult::TryAgain => ("no answer for now (EAI_AGAIN)".to_owned(), Tone::Bad),
+        LookupResult::Failed => ("the C library gives up (EAI_FAIL)".to_owned(), Tone::Bad),
     };
-    format!("{name}: {} after {cost}", paint.put(tone, said))
+    format!("{name}: {} after {cost}", paint.put(tone, text))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A counter as Prometheus' text format 0.0.4 shows it.
+//! A counter in the text format 0.0.4 of Prometheus.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,8 +7,8 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// A counter, registered by its full name. prometheus-client writes OpenMetrics, where a counter's `_total`
-/// is no part of the name that its help and type stand under; in the text format it is.
+/// A counter that is registered with its full name. prometheus-client writes OpenMetrics, where the lines
+/// `HELP` and `TYPE` of a counter have its name without `_total`; in the text format they have the full name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Count(Counter);
 
@@ -25,7 +25,7 @@ impl TypedMetric for Count {
 }
 
 impl EncodeMetric for Count {
-    /// As a gauge: that is a name, its labels and a value.
+    /// Encoded as a gauge, which is written as a name, labels and a value.
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         encoder.encode_gauge(&self.0.get())
     }

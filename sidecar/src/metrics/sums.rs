@@ -1,4 +1,4 @@
-//! The counts of now, for a page that people read.
+//! The present values of the counters, for `stats`.
 
 use super::{AttemptResult, BackgroundQuery, Limit, Metrics, Outcome, Transport};
 
@@ -10,7 +10,7 @@ pub struct Sums {
     pub outcomes: Vec<(&'static str, u64)>,
     pub background_queries: Vec<(&'static str, u64)>,
     pub limits: Vec<(&'static str, u64)>,
-    /// Over both transports.
+    /// The sums over both transports.
     pub attempts: Vec<(&'static str, u64)>,
     pub retransmissions: u64,
     pub budget_exhausted: u64,
@@ -18,7 +18,7 @@ pub struct Sums {
 }
 
 impl Metrics {
-    /// What has been counted so far.
+    /// Reads the counters.
     pub fn sums(&self) -> Sums {
         let of_attempts = |result: &AttemptResult| {
             let sum = self.attempts.iter().filter_map(|counters| counters.get(*result as usize));

@@ -1,14 +1,14 @@
-//! JSON -> the documents, by hand: what serde derives for it weighs 130 KiB, and every pod would pay for
-//! that.
+//! Parses the JSON documents with hand-written code: code derived by serde would add 130 KiB to the program,
+//! and every pod would pay for that.
 
 use serde_json::Value;
 
-use super::figures::{Cache, Counts, Figures, ForwardZone, Memory, Name, Names, Server, Upstream};
-use super::{Answer, By, Exchange, Place, Report, Step};
+use super::stats::{Cache, Counts, ForwardZone, Memory, Name, Names, Server, Stats, Upstream};
+use super::{Answer, AnsweredBy, CachedFor, Exchange, Report, Step};
 
-/// A document, or a part of one, that can be read; `None`: it is not what this version writes.
+/// A document, or a part of one, that can be parsed.
 pub trait Read: Sized {
-    /// Reads it.
+    /// Parses the value; `None` if this version does not write such a value.
     fn read(value: &Value) -> Option<Self>;
 }
 
@@ -16,13 +16,13 @@ impl Read for Report {
     fn read(value: &Value) -> Option<Self> {
         Some(Self {
             name: text(value, "name")?,
-            kind: text(value, "type")?,
+            rtype: text(value, "type")?,
             rcode: text(value, "rcode")?,
             answers: list(value, "answers")?,
             more_answers: number(value, "more_answers")?,
             outcome: text(value, "outcome")?,
-            by: By::read(value.get("by")?)?,
-            took_us: number(value, "took_us")?,
+            answered_by: AnsweredBy::read(value.get("answered_by")?)?,
+            duration_us: number(value, "duration_us")?,
             exchanges: list(value, "exchanges")?,
             steps: list(value, "steps")?,
         })
@@ -32,37 +32,37 @@ impl Read for Report {
 impl Read for Answer {
     fn read(value: &Value) -> Option<Self> {
         let (name, data) = (text(value, "name")?, text(value, "data")?);
-        Some(Self { name, ttl_s: number(value, "ttl_s")?, kind: text(value, "type")?, data })
+        Some(Self { name, ttl_s: number(value, "ttl_s")?, rtype: text(value, "type")?, data })
     }
 }
 
-impl Read for By {
+impl Read for AnsweredBy {
     fn read(value: &Value) -> Option<Self> {
-        let (way, value) = value.as_object()?.iter().next()?;
-        let because = || text(value, "because");
+        let (source, value) = value.as_object()?.iter().next()?;
+        let reason = || text(value, "reason");
         let is_coalesced = || flag(value, "is_coalesced");
-        Some(match way.as_str() {
-            "rule" => Self::Rule { rule: text(value, "rule")?, because: because()? },
+        Some(match source.as_str() {
+            "rule" => Self::Rule { rule: text(value, "rule")?, reason: reason()? },
             "cache" => Self::Cache {
                 age_s: number(value, "age_s")?,
                 remaining_s: number(value, "remaining_s")?,
-                place: Place::read(value.get("place")?)?,
+                cached_for: CachedFor::read(value.get("cached_for")?)?,
             },
             "expired" => Self::Expired {
                 age_s: number(value, "age_s")?,
                 expired_for_s: number(value, "expired_for_s")?,
-                because: because()?,
+                reason: reason()?,
             },
             "upstream" => Self::Upstream(Exchange::read(value)?),
             "search_list" => Self::SearchList { name: text(value, "name")?, is_coalesced: is_coalesced()? },
             "concurrent_query" => Self::ConcurrentQuery { is_coalesced: is_coalesced()? },
-            "none" => Self::None { because: because()? },
+            "none" => Self::None { reason: reason()? },
             _ => return None,
         })
     }
 }
 
-impl Read for Place {
+impl Read for CachedFor {
     fn read(value: &Value) -> Option<Self> {
         match value.as_str()? {
             "question" => Some(Self::Question),
@@ -77,14 +77,14 @@ impl Read for Exchange {
     fn read(value: &Value) -> Option<Self> {
         Some(Self {
             name: text(value, "name")?,
-            kind: text(value, "type")?,
+            rtype: text(value, "type")?,
             server: text(value, "server")?,
             transport: text(value, "transport")?,
             is_shared_tier: flag(value, "is_shared_tier")?,
             zone: text(value, "zone"),
             result: text(value, "result")?,
             attempts: number(value, "attempts")?,
-            took_us: number(value, "took_us")?,
+            duration_us: number(value, "duration_us")?,
             is_coalesced: flag(value, "is_coalesced")?,
         })
     }
@@ -92,11 +92,11 @@ impl Read for Exchange {
 
 impl Read for Step {
     fn read(value: &Value) -> Option<Self> {
-        Some(Self { at_us: number(value, "at_us")?, what: text(value, "what")? })
+        Some(Self { at_us: number(value, "at_us")?, text: text(value, "text")? })
     }
 }
 
-impl Read for Figures {
+impl Read for Stats {
     fn read(value: &Value) -> Option<Self> {
         let cache = value.get("cache")?;
         Some(Self {
@@ -214,67 +214,67 @@ mod tests {
     use super::*;
     use serde::Serialize;
 
-    fn again<T: Serialize + Read>(document: &T) -> Option<T> {
+    fn write_and_parse<T: Serialize + Read>(document: &T) -> Option<T> {
         T::read(&serde_json::from_str(&serde_json::to_string(document).expect("writes")).expect("JSON"))
     }
 
     #[test]
-    fn what_is_written_is_read_again_whoever_answered() {
-        let because = || "so".to_owned();
+    fn every_report_is_parsed_as_it_was_written() {
+        let reason = || "so".to_owned();
         let exchange = Exchange {
             name: "a.".to_owned(),
-            kind: "A".to_owned(),
+            rtype: "A".to_owned(),
             server: "10.96.0.10:53".to_owned(),
             transport: "tcp".to_owned(),
             is_shared_tier: true,
             zone: Some("b.".to_owned()),
             result: "answer".to_owned(),
             attempts: 2,
-            took_us: 3,
+            duration_us: 3,
             is_coalesced: true,
         };
-        let ways = [
-            By::Rule { rule: "R1".to_owned(), because: because() },
-            By::Cache { age_s: 1, remaining_s: 2, place: Place::Question },
-            By::Cache { age_s: 1, remaining_s: 2, place: Place::EveryType },
-            By::Cache { age_s: 1, remaining_s: 2, place: Place::SearchList },
-            By::Expired { age_s: 3, expired_for_s: 1, because: because() },
-            By::Upstream(exchange.clone()),
-            By::SearchList { name: "b.".to_owned(), is_coalesced: true },
-            By::ConcurrentQuery { is_coalesced: false },
-            By::None { because: because() },
+        let sources = [
+            AnsweredBy::Rule { rule: "R1".to_owned(), reason: reason() },
+            AnsweredBy::Cache { age_s: 1, remaining_s: 2, cached_for: CachedFor::Question },
+            AnsweredBy::Cache { age_s: 1, remaining_s: 2, cached_for: CachedFor::EveryType },
+            AnsweredBy::Cache { age_s: 1, remaining_s: 2, cached_for: CachedFor::SearchList },
+            AnsweredBy::Expired { age_s: 3, expired_for_s: 1, reason: reason() },
+            AnsweredBy::Upstream(exchange.clone()),
+            AnsweredBy::SearchList { name: "b.".to_owned(), is_coalesced: true },
+            AnsweredBy::ConcurrentQuery { is_coalesced: false },
+            AnsweredBy::None { reason: reason() },
         ];
-        for by in ways {
+        for answered_by in sources {
             let report = Report {
                 name: "a.".to_owned(),
-                kind: "A".to_owned(),
+                rtype: "A".to_owned(),
                 rcode: "NOERROR".to_owned(),
                 answers: vec![Answer {
                     name: "a.".to_owned(),
                     ttl_s: 30,
-                    kind: "A".to_owned(),
-                    data: because(),
+                    rtype: "A".to_owned(),
+                    data: reason(),
                 }],
                 more_answers: 4,
                 outcome: "miss".to_owned(),
-                by,
-                took_us: 5,
+                answered_by,
+                duration_us: 5,
                 exchanges: vec![exchange.clone()],
-                steps: vec![Step { at_us: 6, what: because() }],
+                steps: vec![Step { at_us: 6, text: reason() }],
             };
-            assert_eq!(again(&report), Some(report));
+            assert_eq!(write_and_parse(&report), Some(report));
         }
     }
 
     #[test]
-    fn figures_are_read_again_with_and_without_what_may_be_missing() {
+    fn stats_are_parsed_with_and_without_optional_fields() {
         let top = vec![Name { name: "a.".to_owned(), count: 2, error: 1 }];
-        let figures = crate::stats::text::tests::figures();
-        let named = Figures { names: Some(Names { counted_for_s: 1, top }), ..figures.clone() };
-        let without = Figures { memory: None, ..figures.clone() };
-        for figures in [figures, named, without] {
-            assert_eq!(again(&figures), Some(figures));
+        let stats = crate::stats::text::tests::stats();
+        let named = Stats { names: Some(Names { counted_for_s: 1, top }), ..stats.clone() };
+        let without = Stats { memory: None, ..stats.clone() };
+        for stats in [stats, named, without] {
+            assert_eq!(write_and_parse(&stats), Some(stats));
         }
-        assert_eq!(Figures::read(&Value::Null), None);
+        assert_eq!(Stats::read(&Value::Null), None);
     }
 }

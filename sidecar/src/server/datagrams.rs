@@ -1,7 +1,9 @@
-//! Datagrams by the batch: one recvmmsg(2) for those that wait, one sendmmsg(2) for their answers.
+//! Datagrams in batches: one recvmmsg(2) for the queries in the receive buffer, one sendmmsg(2) for their
+//! answers.
 //!
-//! Under load the kernel's part of an answer is seven eighths of its CPU, and a system call for each datagram a fifth of
-//! that. The buffers belong to the thread, not to a socket: a batch is taken, answered and sent without an await between.
+//! Under load, seven eighths of the CPU of an answer are spent in the kernel, and a fifth of that on one
+//! system call for each datagram. The buffers belong to the thread, not to a socket: a batch is received,
+//! answered and sent without an await in between.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -18,80 +20,81 @@ use tokio::net::UdpSocket;
 
 use crate::limits;
 
-/// The largest query that is read; what is longer is cut off and so gets FORMERR. Padded queries have 128 bytes, or a
-/// multiple (RFC 8467 section 4.1).
-const LARGEST_QUERY: usize = 2048;
+/// The maximum size of a query. A longer one is cut off and therefore answered FORMERR. Padded queries have
+/// 128 bytes or a multiple of that (RFC 8467 section 4.1).
+const MAX_QUERY_BYTES: usize = 2048;
 
-/// Twice what is used, so that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and pages
-/// that no datagram has touched take no memory.
-const ROOM: usize = 2 * limits::BATCH * LARGEST_QUERY;
+/// Twice the size that is used, so that the C library maps it separately (mallopt(3), `M_MMAP_THRESHOLD`),
+/// and pages that no datagram has touched take no memory.
+const RECEIVE_BYTES: usize = 2 * limits::BATCH * MAX_QUERY_BYTES;
 
-/// The largest buffer that is kept for the next answer; a large answer is written whole before it is cut to what its client
-/// takes.
-const LARGEST_KEPT: usize = 4096;
+/// The maximum size of a buffer that is kept for the next answer. A large answer is first written whole, then
+/// truncated to the size that the client accepts.
+const MAX_KEPT_BYTES: usize = 4096;
 
-/// A socket that is served.
+/// A UDP socket that receives queries and sends answers in batches.
 #[derive(Debug)]
-pub struct Socket {
+pub struct BatchSocket {
     socket: UdpSocket,
     is_ipv6: bool,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Whether there may be more of it.
+    /// Whether the batch was full, so that more datagrams may follow.
     pub(super) is_full: bool,
-    /// What found no room; it is to be sent before there is more.
+    /// The answers for which the send buffer had no room; the caller sends them before the next batch.
     pub(super) unsent: Vec<(Vec<u8>, SocketAddr)>,
 }
 
-impl Socket {
-    /// Needs a runtime; the socket must be non-blocking.
+impl BatchSocket {
+    /// Must be called in a runtime; the socket must be non-blocking.
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let is_ipv6 = socket.local_addr()?.is_ipv6();
         Ok(Self { socket: UdpSocket::from_std(socket)?, is_ipv6 })
     }
 
-    /// Waits until something has arrived, at once when the last batch was full.
+    /// Waits until a datagram has arrived; returns immediately if the last batch was full.
     pub(super) async fn readable(&self) {
         if let Err(error) = self.socket.readable().await {
-            // The runtime ends.
+            // The runtime is shutting down.
             tracing::debug!(%error, "cannot wait for datagrams");
         }
     }
 
-    /// Takes what is there, up to [`limits::BATCH`]. `answer` gets each datagram, and writes what is to be sent back, if
-    /// anything is: `true`.
-    pub(super) fn answer(
+    /// Receives up to [`limits::BATCH`] datagrams. `answer` gets each one, and returns `true` if it has
+    /// written an answer.
+    pub(super) fn receive_and_answer(
         &self,
         mut answer: impl FnMut(&[u8], SocketAddr, &mut Vec<u8>) -> bool,
     ) -> io::Result<Batch> {
         BUFFERS.with_borrow_mut(|buffers| {
             let Buffers { received, answers, headers: [ipv4, ipv6, sending] } = buffers;
             let headers = if self.is_ipv6 { ipv6 } else { ipv4 };
-            let taken = match received.fill(&self.socket, headers) {
-                Ok(taken) => taken,
-                // An earlier answer met a closed port; the client is gone, and that is its business.
+            let count = match received.receive(&self.socket, headers) {
+                Ok(count) => count,
+                // The port of the client of an earlier answer is closed: the client is gone.
                 Err(Errno::ECONNREFUSED) => return Ok(Batch { is_full: true, unsent: Vec::new() }),
                 Err(Errno::EAGAIN) => 0,
                 Err(error) => return Err(error.into()),
             };
-            if taken < limits::BATCH {
-                self.forget_readiness();
+            if count < limits::BATCH {
+                self.clear_readiness();
             }
-            answers.count = 0; // what a panic left behind
-            for (bytes, client) in received.datagrams(taken) {
+            answers.count = 0; // after a panic there may be answers left
+            for (bytes, client) in received.datagrams(count) {
                 answers.push(client, |client, out| {
-                    // The defect of one query must not take the others of its batch along.
+                    // A panic for one query must not affect the other queries of the batch.
                     catch_unwind(AssertUnwindSafe(|| answer(bytes, client, out))).unwrap_or(false)
                 });
             }
-            Ok(Batch { is_full: taken == limits::BATCH, unsent: answers.send(&self.socket, sending) })
+            Ok(Batch { is_full: count == limits::BATCH, unsent: answers.send(&self.socket, sending) })
         })
     }
 
-    /// Sends up to [`limits::BATCH`] answers. `next` writes each and says whom it is for, or that there are no more.
+    /// Sends up to [`limits::BATCH`] answers. `next` writes each answer and returns its client; `None`: there
+    /// are no more.
     pub(super) fn send(&self, mut next: impl FnMut(&mut Vec<u8>) -> Option<SocketAddr>) -> Batch {
         BUFFERS.with_borrow_mut(|Buffers { answers, headers: [_, _, sending], .. }| {
             answers.count = 0;
@@ -102,20 +105,22 @@ impl Socket {
         })
     }
 
-    /// Sends what found no room when there is some. The loopback has room always: what is sent there has arrived.
-    pub(super) async fn send_late(&self, unsent: Vec<(Vec<u8>, SocketAddr)>) {
+    /// Sends the answers for which there was no room, as soon as there is room. The loopback always has room,
+    /// because a datagram arrives there when it is sent.
+    pub(super) async fn send_unsent(&self, unsent: Vec<(Vec<u8>, SocketAddr)>) {
         for (answer, client) in unsent {
             if let Err(error) = self.socket.send_to(&answer, client).await {
-                not_sent(error, client);
+                log_send_error(error, client);
             }
         }
     }
 
-    /// Fewer came than were asked for, so there are no more: the next one wakes us (epoll(7), "edge-triggered"). Nothing is lost
-    /// between, because a worker's runtime has one thread: it looks at epoll after this.
-    fn forget_readiness(&self) {
+    /// The batch was not full, so the receive buffer is empty, and the next datagram wakes this task
+    /// (epoll(7), "edge-triggered"). No datagram is lost in between: the runtime of a worker has one thread,
+    /// which polls epoll after this.
+    fn clear_readiness(&self) {
         let none = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = self.socket.try_io(Interest::READABLE, none); // the same error
+        let _ = self.socket.try_io(Interest::READABLE, none); // returns the same error
     }
 }
 
@@ -123,19 +128,19 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::new());
 }
 
-/// What the sockets of a thread take turns with.
+/// The buffers that the sockets of a thread use in turn.
 struct Buffers {
     received: Received,
     answers: Answers,
-    /// To receive over IPv4, over IPv6 (the kernel notes how long an address was, and reads that as how long it may be
-    /// the next time), and to send.
+    /// For receiving over IPv4, for receiving over IPv6, and for sending. Receiving needs two, because the
+    /// kernel writes the length of the address, and reads it the next time as the maximum.
     headers: [MultiHeaders<SockaddrStorage>; 3],
 }
 
 impl Buffers {
     fn new() -> Self {
         Self {
-            received: Received { bytes: vec![0; ROOM], places: [(0, None); _] },
+            received: Received { bytes: vec![0; RECEIVE_BYTES], metadata: [(0, None); _] },
             answers: Answers { messages: [const { Vec::new() }; _], clients: [None; _], count: 0 },
             headers: [(); 3].map(|()| MultiHeaders::preallocate(limits::BATCH, None)),
         }
@@ -144,30 +149,30 @@ impl Buffers {
 
 struct Received {
     bytes: Vec<u8>,
-    /// The length and the sender of each.
-    places: [(usize, Option<SockaddrStorage>); limits::BATCH],
+    /// The length and the sender of each datagram.
+    metadata: [(usize, Option<SockaddrStorage>); limits::BATCH],
 }
 
 impl Received {
-    fn fill(
+    fn receive(
         &mut self,
         socket: &UdpSocket,
         headers: &mut MultiHeaders<SockaddrStorage>,
     ) -> Result<usize, Errno> {
-        let mut buffers = self.bytes.chunks_exact_mut(LARGEST_QUERY);
+        let mut buffers = self.bytes.chunks_exact_mut(MAX_QUERY_BYTES);
         let mut slices: [_; limits::BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
         let messages = recvmmsg(socket.as_raw_fd(), headers, &mut slices, MsgFlags::MSG_DONTWAIT, None)?;
-        let mut taken = 0;
-        for (place, message) in self.places.iter_mut().zip(messages) {
+        let mut count = 0;
+        for (place, message) in self.metadata.iter_mut().zip(messages) {
             *place = (message.bytes, message.address);
-            taken += 1;
+            count += 1;
         }
-        Ok(taken)
+        Ok(count)
     }
 
-    fn datagrams(&self, taken: usize) -> impl Iterator<Item = (&[u8], &SockaddrStorage)> {
-        let buffers = self.bytes.chunks_exact(LARGEST_QUERY).zip(&self.places).take(taken);
+    fn datagrams(&self, count: usize) -> impl Iterator<Item = (&[u8], &SockaddrStorage)> {
+        let buffers = self.bytes.chunks_exact(MAX_QUERY_BYTES).zip(&self.metadata).take(count);
         buffers.filter_map(|(buffer, (length, client))| Some((buffer.get(..*length)?, client.as_ref()?)))
     }
 }
@@ -179,7 +184,7 @@ struct Answers {
 }
 
 impl Answers {
-    /// Adds what `write` writes to the client, if it does.
+    /// Adds the answer to this client, if `write` writes one.
     fn push(&mut self, client: &SockaddrStorage, write: impl FnOnce(SocketAddr, &mut Vec<u8>) -> bool) {
         let place = self.messages.get_mut(self.count).zip(self.clients.get_mut(self.count));
         let Some(((message, place), address)) = place.zip(address(client)) else { return };
@@ -189,7 +194,7 @@ impl Answers {
         }
     }
 
-    /// The same where whoever writes knows the client.
+    /// Adds the answer that `next` writes to the client that it returns.
     fn push_next(&mut self, next: impl FnOnce(&mut Vec<u8>) -> Option<SocketAddr>) -> bool {
         let Some((message, place)) = self.messages.get_mut(self.count).zip(self.clients.get_mut(self.count))
         else {
@@ -201,8 +206,8 @@ impl Answers {
         true
     }
 
-    /// Sends what was added, and returns what found no room. A client whose port is closed does not get its answer: UDP
-    /// promises no more.
+    /// Sends the added answers, and returns those for which there was no room. A client whose port is closed
+    /// does not get its answer.
     fn send(
         &mut self,
         socket: &UdpSocket,
@@ -210,7 +215,7 @@ impl Answers {
     ) -> Vec<(Vec<u8>, SocketAddr)> {
         let count = std::mem::take(&mut self.count);
         let unsent = Self::send_all(&self.messages[..count], &self.clients[..count], socket, headers);
-        for message in self.messages.iter_mut().filter(|message| message.capacity() > LARGEST_KEPT) {
+        for message in self.messages.iter_mut().filter(|message| message.capacity() > MAX_KEPT_BYTES) {
             *message = Vec::new();
         }
         unsent
@@ -239,9 +244,9 @@ impl Answers {
                         .collect();
                 }
                 Err(error) => {
-                    // It is about the first of them.
+                    // The error concerns the first message.
                     if let Some(client) = clients.first().and_then(|client| address(client.as_ref()?)) {
-                        not_sent(error, client);
+                        log_send_error(error, client);
                     }
                     sent += 1;
                 }
@@ -251,7 +256,7 @@ impl Answers {
     }
 }
 
-fn not_sent(error: impl Display, client: SocketAddr) {
+fn log_send_error(error: impl Display, client: SocketAddr) {
     tracing::debug!(%error, %client, "cannot send");
 }
 

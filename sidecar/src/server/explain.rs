@@ -1,4 +1,5 @@
-//! A query that a person asks and wants explained: the same way as any other, and what is learnt on it.
+//! Answers a query of the command `lookup` in the same way as any other query, and returns how it was
+//! answered.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -15,40 +16,41 @@ use crate::resolver::Resolution;
 use crate::resolver::explain::Standing;
 use crate::upstream::Upstream;
 
-/// What became of a query.
+/// How a query was answered.
 #[derive(Debug)]
-pub struct Explained {
-    /// How it ended, as it was counted.
+pub struct ExplainedQuery {
+    /// The outcome, as the metrics count it.
     pub outcome: Outcome,
-    /// The answer as a client gets it by TCP; empty: silence.
+    /// The answer that a client receives over TCP; empty if the sidecar sends none.
     pub answer: Vec<u8>,
-    /// What was known of the question when it came; `None`: it was no query that we answer.
+    /// What was known about the question when the query arrived; `None` if the sidecar does not answer such a
+    /// query.
     pub standing: Option<Standing>,
-    /// How the answer came, where it was not known.
-    pub waited: Option<Waited>,
-    /// When the query came.
-    pub begun: Instant,
-    /// From then to the answer.
-    pub took: Duration,
+    /// The result of the wait, if the answer was not known immediately.
+    pub waited: Option<WaitResult>,
+    /// The arrival of the query.
+    pub started: Instant,
+    /// The time from then to the answer.
+    pub duration: Duration,
 }
 
-/// How an answer came that was waited for.
+/// The result of waiting for an answer.
 #[derive(Debug)]
-pub enum Waited {
-    /// By an exchange that this query started or found under way.
+pub enum WaitResult {
+    /// A fresh answer, from an exchange that this query started or that was in flight already.
     Fresh(Role),
-    /// An expired one was given instead.
+    /// An expired answer.
     Stale(Entry),
-    /// None came.
-    InVain,
+    /// None.
+    NoAnswer,
 }
 
 impl<U: Upstream> Service<U> {
-    /// Answers a query and tells how: the same way as one that comes by TCP from the pod itself, so it is counted, may wait
-    /// for the upstream, warms the cache and takes its place among those who wait.
-    pub async fn explain(&self, bytes: &[u8]) -> Explained {
-        let begun = Instant::now();
-        let now = begun.into_std();
+    /// Answers a query as if the pod had sent it over TCP, and returns how. So the query is counted, may wait
+    /// for the upstream, fills the cache, and counts towards the limits of waiting queries.
+    pub async fn explain(&self, bytes: &[u8]) -> ExplainedQuery {
+        let started = Instant::now();
+        let now = started.into_std();
         let mut answer = Vec::new();
         let standing = Query::parse(bytes).ok().map(|query| self.resolver.standing(&query.key, now));
         let (outcome, waited) = match self.step(bytes, SOURCE, Transport::Tcp, now, &mut answer) {
@@ -60,24 +62,24 @@ impl<U: Upstream> Service<U> {
             Step::Wait(query, _places) => {
                 let ending = Ending::of(self, &*query, Transport::Tcp);
                 let resolution = self.resolve(&Arc::new(query.key.clone()), SOURCE).await;
-                self.metrics.waited(begun.elapsed());
+                self.metrics.waited(started.elapsed());
                 let outcome = ending.write(&resolution, true, &mut answer);
                 (outcome, Some(resolution.into()))
             }
         };
-        Explained { outcome, answer, standing, waited, begun, took: begun.elapsed() }
+        ExplainedQuery { outcome, answer, standing, waited, started, duration: started.elapsed() }
     }
 }
 
-/// Where the query would have come from.
+/// The source that the query is counted for.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-impl From<Resolution> for Waited {
+impl From<Resolution> for WaitResult {
     fn from(resolution: Resolution) -> Self {
         match resolution {
             Resolution::Fresh(_, role) => Self::Fresh(role),
             Resolution::Stale(entry) => Self::Stale(entry),
-            Resolution::Overload | Resolution::Failed(_) => Self::InVain,
+            Resolution::Overload | Resolution::Failed(_) => Self::NoAnswer,
         }
     }
 }

@@ -1,15 +1,14 @@
-//! The document of `stats` as text. Pure. Bars are plain ASCII, because people read the page in logs and
-//! chats, too.
+//! The statistics as text. Pure. Bars are plain ASCII, because people paste pages into logs and chats.
 
 use crate::paint::{Paint, Tone, counted, duration};
-use crate::report::figures::{Counts, Figures, ForwardZone, Names, Server, Upstream};
+use crate::report::stats::{Counts, ForwardZone, Names, Server, Stats, Upstream};
 
-/// How long the bar of all queries is.
-const BAR: u64 = 40;
+/// The length of the bar that stands for all queries.
+const BAR_LENGTH: u64 = 40;
 
-/// The page; with rates where an earlier one is there.
-pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String {
-    let Figures { version, uptime_s, role, listen, workers, cache, memory, panics, .. } = figures;
+/// The page; with a rate if there is a previous page.
+pub fn page(stats: &Stats, previous: Option<&Stats>, paint: Paint) -> String {
+    let Stats { version, uptime_s, role, listen, workers, cache, memory, panics, .. } = stats;
     let mut out = String::new();
     let mut line = |label: &str, text: String| {
         out.push_str(&format!("{}{text}\n", paint.put(Tone::Strong, format!("{label:<11}"))));
@@ -19,18 +18,18 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
         format!("sidecar {version}, {role}, {}, up {}", counted(*workers as u64, "thread"), time(*uptime_s)),
     );
     line("listening", listen.join(" "));
-    line("queries", format!("{}{}", sum(&figures.queries), rate(figures, before)));
-    for (outcome, count) in sorted(&figures.outcomes) {
+    line("queries", format!("{}{}", sum(&stats.queries), rate(stats, previous)));
+    for (outcome, count) in sorted(&stats.outcomes) {
         let tone = if BAD.contains(&outcome) { Tone::Bad } else { Tone::Good };
-        line("", outcome_line(outcome, count, sum(&figures.outcomes), tone, paint));
+        line("", outcome_line(outcome, count, sum(&stats.outcomes), tone, paint));
     }
-    line("hit rate", hit_rate(&figures.outcomes));
+    line("hit rate", hit_rate(&stats.outcomes));
     line(
         "waiting",
         format!(
             "{}, {} in flight",
-            counted(figures.queries_waiting as u64, "client"),
-            counted(figures.queries_in_flight as u64, "upstream exchange")
+            counted(stats.queries_waiting as u64, "client"),
+            counted(stats.queries_in_flight as u64, "upstream exchange")
         ),
     );
     line(
@@ -48,51 +47,52 @@ pub fn page(figures: &Figures, before: Option<&Figures>, paint: Paint) -> String
             format!("{}, at most {}", bytes(memory.resident_bytes), bytes(memory.peak_resident_bytes)),
         );
     }
-    line("upstream", upstream(&figures.upstream, paint));
-    for server in &figures.upstream.servers {
+    line("upstream", upstream(&stats.upstream, paint));
+    for server in &stats.upstream.servers {
         line("", server_line(server, paint));
     }
-    for ForwardZone { zone, upstream: servers } in &figures.forward_zones {
+    for ForwardZone { zone, upstream: servers } in &stats.forward_zones {
         line("forward", format!("{zone} {}", upstream(servers, paint)));
         for server in &servers.servers {
             line("", server_line(server, paint));
         }
     }
-    line("background", list(&figures.background_queries));
-    line("limits", list(&figures.limits_reached));
+    line("background", list(&stats.background_queries));
+    line("limits", list(&stats.limits_reached));
     if *panics > 0 {
         line("panics", paint.put(Tone::Bad, format!("{panics}; please report the lines in the log")));
     }
-    if let Some(names) = &figures.names {
+    if let Some(names) = &stats.names {
         line("names", format!("counted for {}", time(names.counted_for_s)));
         out.push_str(&top(names));
     }
     out
 }
 
-/// Outcomes after which the client has no answer.
+/// Outcomes that are failures for the client.
 const BAD: [&str; 5] = ["loop", "over_limit", "rate_limited", "source_not_allowed", "upstream_failed"];
 
 fn outcome_line(outcome: &str, count: u64, all: u64, tone: Tone, paint: Paint) -> String {
-    // One mark at least: what happened at all is seen.
-    let marks = (count * BAR).div_ceil(all.max(1)) as usize;
+    // At least one mark, so that rare outcomes are visible.
+    let marks = (count * BAR_LENGTH).div_ceil(all.max(1)) as usize;
     format!("{outcome:<18}{count:>10}  {:>5} %  {}", share(count, all), paint.put(tone, "#".repeat(marks)))
 }
 
-/// Of the queries that a cache can know the answer to.
+/// The hits among the queries that the cache can answer, and the queries that were answered without a query
+/// to a server.
 fn hit_rate(outcomes: &Counts) -> String {
-    let of = |names: &[&str]| names.iter().filter_map(|name| outcomes.get(*name)).sum::<u64>();
-    let hits = of(&["hit"]);
-    let known = hits + of(&["miss", "coalesced", "stale", "upstream_failed", "over_limit"]);
-    let here = hits + of(&["impossible_name", "nxdomain_cut", "stale"]);
-    let all = known + of(&["impossible_name", "nxdomain_cut"]);
+    let sum_of = |names: &[&str]| names.iter().filter_map(|name| outcomes.get(*name)).sum::<u64>();
+    let hits = sum_of(&["hit"]);
+    let cacheable = hits + sum_of(&["miss", "coalesced", "stale", "upstream_failed", "over_limit"]);
+    let local = hits + sum_of(&["impossible_name", "nxdomain_cut", "stale"]);
+    let all = cacheable + sum_of(&["impossible_name", "nxdomain_cut"]);
     if all == 0 {
         return "no queries yet".to_owned();
     }
     format!(
         "{} % from the cache, {} % answered without an upstream query",
-        share(hits, known),
-        share(here, all)
+        share(hits, cacheable),
+        share(local, all)
     )
 }
 
@@ -130,8 +130,8 @@ fn server_line(server: &Server, paint: Paint) -> String {
     if let Some(ago) = server.last_response_s {
         text.push_str(&format!(", last response {} ago", time(ago)));
     }
-    if let (Some(ago), Some(what)) = (server.last_failure_s, &server.last_failure) {
-        text.push_str(&format!(", last failure {} ago ({what})", time(ago)));
+    if let (Some(ago), Some(result)) = (server.last_failure_s, &server.last_failure) {
+        text.push_str(&format!(", last failure {} ago ({result})", time(ago)));
     }
     text
 }
@@ -142,18 +142,19 @@ fn top(names: &Names) -> String {
     }
     let mut out = String::new();
     for name in &names.top {
-        let error = if name.error > 0 { format!(" (up to {} fewer)", name.error) } else { String::new() };
+        let error =
+            if name.error > 0 { format!(" (at most {} too high)", name.error) } else { String::new() };
         out.push_str(&format!("{:<11}{:>10}  {}{error}\n", "", name.count, name.name));
     }
     out
 }
 
-/// Queries a second since the earlier page.
-fn rate(figures: &Figures, before: Option<&Figures>) -> String {
-    let Some(before) = before else { return String::new() };
-    let seconds = figures.uptime_s.saturating_sub(before.uptime_s).max(1);
-    let more = sum(&figures.queries).saturating_sub(sum(&before.queries));
-    format!(", {} a second", more / seconds)
+/// Queries per second since the previous page.
+fn rate(stats: &Stats, previous: Option<&Stats>) -> String {
+    let Some(previous) = previous else { return String::new() };
+    let seconds = stats.uptime_s.saturating_sub(previous.uptime_s).max(1);
+    let more = sum(&stats.queries).saturating_sub(sum(&previous.queries));
+    format!(", {} per second", more / seconds)
 }
 
 fn list(counts: &Counts) -> String {
@@ -161,7 +162,7 @@ fn list(counts: &Counts) -> String {
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
-/// Those that happened, the most frequent first.
+/// The counts above zero, the highest first.
 fn sorted(counts: &Counts) -> Vec<(&str, u64)> {
     let mut counts: Vec<_> = counts
         .iter()
@@ -176,7 +177,7 @@ fn sum(counts: &Counts) -> u64 {
     counts.values().sum()
 }
 
-/// A share as per cent with one digit behind the point.
+/// A share in per cent, with one decimal digit.
 fn share(part: u64, whole: u64) -> String {
     let tenths = (part * 1000 + whole / 2) / whole.max(1);
     format!("{}.{}", tenths / 10, tenths % 10)

@@ -1,26 +1,26 @@
 use super::*;
 use crate::report::{Answer, Step};
 
-fn report(kind: &str, rcode: &str, data: &[&str], by: By) -> Report {
+fn report(rtype: &str, rcode: &str, data: &[&str], answered_by: AnsweredBy) -> Report {
     let answer = |data: &&str| Answer {
         name: "db.n.svc.k.".to_owned(),
         ttl_s: 30,
-        kind: if data.ends_with('.') { "CNAME".to_owned() } else { kind.to_owned() },
+        rtype: if data.ends_with('.') { "CNAME".to_owned() } else { rtype.to_owned() },
         data: (*data).to_owned(),
     };
     Report {
         name: "db.n.svc.k.".to_owned(),
-        kind: kind.to_owned(),
+        rtype: rtype.to_owned(),
         rcode: rcode.to_owned(),
         answers: data.iter().map(answer).collect(),
         more_answers: 0,
         outcome: "miss".to_owned(),
-        by,
-        took_us: 1250,
+        answered_by,
+        duration_us: 1250,
         exchanges: Vec::new(),
         steps: vec![
-            Step { at_us: 0, what: "cache: nothing".to_owned() },
-            Step { at_us: 12_345, what: "ends as miss".to_owned() },
+            Step { at_us: 0, text: "cache: nothing".to_owned() },
+            Step { at_us: 12_345, text: "outcome: miss".to_owned() },
         ],
     }
 }
@@ -28,41 +28,52 @@ fn report(kind: &str, rcode: &str, data: &[&str], by: By) -> Report {
 fn exchange(is_shared_tier: bool, attempts: u32, is_coalesced: bool) -> Exchange {
     Exchange {
         name: "db.n.svc.k.".to_owned(),
-        kind: "A".to_owned(),
+        rtype: "A".to_owned(),
         server: "10.96.0.10:53".to_owned(),
         transport: "tcp".to_owned(),
         is_shared_tier,
         zone: None,
         result: "answer".to_owned(),
         attempts,
-        took_us: 301_200,
+        duration_us: 301_200,
         is_coalesced,
     }
 }
 
-fn document(candidates: Vec<Candidate>, end: End) -> Document {
+fn document(candidates: Vec<Candidate>, result: LookupResult) -> Document {
     Document {
         name: "db".to_owned(),
         types: vec!["A".to_owned(), "AAAA".to_owned()],
         version: "0.1.0".to_owned(),
         search: vec!["n.svc.k".to_owned(), "svc.k".to_owned()],
         ndots: 2,
-        from: "/etc/resolv.conf".to_owned(),
+        source: "/etc/resolv.conf".to_owned(),
         notes: Vec::new(),
         candidates,
-        not_asked: Vec::new(),
-        end,
+        not_tried: Vec::new(),
+        result,
     }
 }
 
 #[test]
-fn a_found_name_shows_its_source_and_untried_candidates() {
-    let questions = vec![
-        report("A", "NOERROR", &["other.n.svc.k.", "10.96.0.1"], By::Upstream(exchange(true, 2, true))),
-        report("AAAA", "NOERROR", &[], By::Cache { age_s: 3, remaining_s: 27, place: Place::Question }),
+fn a_found_name_shows_its_source_and_the_candidates_not_tried() {
+    let queries = vec![
+        report(
+            "A",
+            "NOERROR",
+            &["other.n.svc.k.", "10.96.0.1"],
+            AnsweredBy::Upstream(exchange(true, 2, true)),
+        ),
+        report(
+            "AAAA",
+            "NOERROR",
+            &[],
+            AnsweredBy::Cache { age_s: 3, remaining_s: 27, cached_for: CachedFor::Question },
+        ),
     ];
-    let mut document = document(vec![Candidate { name: "db.n.svc.k.".to_owned(), questions }], End::Found);
-    document.not_asked = vec!["db.svc.k.".to_owned(), "db.".to_owned()];
+    let mut document =
+        document(vec![Candidate { name: "db.n.svc.k.".to_owned(), queries }], LookupResult::Found);
+    document.not_tried = vec!["db.svc.k.".to_owned(), "db.".to_owned()];
     let expected = "\
 db A AAAA  (search n.svc.k svc.k; ndots 2; from /etc/resolv.conf)
 
@@ -70,8 +81,8 @@ db A AAAA  (search n.svc.k svc.k; ndots 2; from /etc/resolv.conf)
    A     NOERROR   shared tier 10.96.0.10:53 over TCP, 2 attempts, 301 ms; coalesced with another client's query
          CNAME other.n.svc.k., TTL 30
          10.96.0.1, TTL 30
-   AAAA  NODATA    cache, 3 s old, good for 27 s
-   not asked: db.svc.k. db.
+   AAAA  NODATA    cache, 3 s old, expires in 27 s
+   not tried: db.svc.k. db.
 
 db: found as db.n.svc.k. after 1 candidate, 2 queries, 1.2 ms
 ";
@@ -79,54 +90,57 @@ db: found as db.n.svc.k. after 1 candidate, 2 queries, 1.2 ms
 }
 
 #[test]
-fn every_way_to_an_answer_has_its_phrase() {
+fn every_source_of_an_answer_has_a_phrase() {
     let table = [
-        (By::Rule { rule: "R1".to_owned(), because: "so".to_owned() }, "rule R1: so"),
+        (AnsweredBy::Rule { rule: "R1".to_owned(), reason: "so".to_owned() }, "rule R1: so"),
         (
-            By::Cache { age_s: 1, remaining_s: 2, place: Place::EveryType },
-            "cache, 1 s old, good for 2 s, holds for every type",
+            AnsweredBy::Cache { age_s: 1, remaining_s: 2, cached_for: CachedFor::EveryType },
+            "cache, 1 s old, expires in 2 s, for every record type",
         ),
         (
-            By::Cache { age_s: 1, remaining_s: 2, place: Place::SearchList },
-            "cache, 1 s old, good for 2 s, result of the search list",
+            AnsweredBy::Cache { age_s: 1, remaining_s: 2, cached_for: CachedFor::SearchList },
+            "cache, 1 s old, expires in 2 s, result of the search list",
         ),
         (
-            By::Expired { age_s: 62, expired_for_s: 2, because: "so".to_owned() },
+            AnsweredBy::Expired { age_s: 62, expired_for_s: 2, reason: "so".to_owned() },
             "expired answer, 62 s old, expired 2 s ago: so",
         ),
-        (By::Upstream(exchange(false, 1, false)), "upstream 10.96.0.10:53 over TCP, 1 attempt, 301 ms"),
         (
-            By::SearchList { name: "a.k.".to_owned(), is_coalesced: false },
+            AnsweredBy::Upstream(exchange(false, 1, false)),
+            "upstream 10.96.0.10:53 over TCP, 1 attempt, 301 ms",
+        ),
+        (
+            AnsweredBy::SearchList { name: "a.k.".to_owned(), is_coalesced: false },
             "search list, tried by the sidecar: a.k.",
         ),
         (
-            By::ConcurrentQuery { is_coalesced: true },
+            AnsweredBy::ConcurrentQuery { is_coalesced: true },
             "answer of another query that was in flight; coalesced with another client's query",
         ),
-        (By::None { because: "so".to_owned() }, "no answer: so"),
+        (AnsweredBy::None { reason: "so".to_owned() }, "no answer: so"),
     ];
-    for (by, phrase) in table {
-        assert_eq!(source(&by), phrase);
+    for (answered_by, phrase) in table {
+        assert_eq!(answered_by_text(&answered_by), phrase);
     }
 }
 
 #[test]
-fn results_are_those_of_getaddrinfo() {
-    for (end, phrase) in [
-        (End::NoName, "db: does not exist (EAI_NONAME) after 0 candidates, 0 queries, 0.0 ms\n"),
-        (End::NoData, "db: exists, but has no record of this type (EAI_NODATA) after"),
-        (End::TryAgain, "db: no answer for now (EAI_AGAIN) after"),
-        (End::Refused, "db: the C library gives up (EAI_FAIL) after"),
+fn the_result_is_that_of_getaddrinfo() {
+    for (result, phrase) in [
+        (LookupResult::NoName, "db: does not exist (EAI_NONAME) after 0 candidates, 0 queries, 0.0 ms\n"),
+        (LookupResult::NoData, "db: exists, but has no record of this type (EAI_NODATA) after"),
+        (LookupResult::TryAgain, "db: no answer for now (EAI_AGAIN) after"),
+        (LookupResult::Failed, "db: the C library gives up (EAI_FAIL) after"),
     ] {
-        assert!(page(&document(Vec::new(), end), false, Paint::NONE).contains(phrase), "{phrase}");
+        assert!(page(&document(Vec::new(), result), false, Paint::NONE).contains(phrase), "{phrase}");
     }
 }
 
 #[test]
-fn a_trace_shows_every_step_and_notes_stand_first() {
-    let failed = report("A", "SERVFAIL", &[], By::None { because: "so".to_owned() });
+fn a_trace_shows_every_step_and_begins_with_the_notes() {
+    let failed = report("A", "SERVFAIL", &[], AnsweredBy::None { reason: "so".to_owned() });
     let mut document =
-        document(vec![Candidate { name: "db.".to_owned(), questions: vec![failed] }], End::TryAgain);
+        document(vec![Candidate { name: "db.".to_owned(), queries: vec![failed] }], LookupResult::TryAgain);
     document.notes = vec!["something is unusual".to_owned()];
     document.search = Vec::new();
     let expected = "\
@@ -137,7 +151,7 @@ db A AAAA  (no search list; ndots 2; from /etc/resolv.conf)
 1. db.
    A     SERVFAIL  no answer: so
            +0.0 ms  cache: nothing
-            +12 ms  ends as miss
+            +12 ms  outcome: miss
 
 db: no answer for now (EAI_AGAIN) after 1 candidate, 1 query, 1.2 ms
 ";

@@ -1,11 +1,11 @@
 use super::*;
 use std::time::Duration;
 
-fn served(address: &str) -> (Socket, SocketAddr) {
+fn bind_socket(address: &str) -> (BatchSocket, SocketAddr) {
     let socket = std::net::UdpSocket::bind(address).expect("binds");
     socket.set_nonblocking(true).expect("non-blocking");
     let address = socket.local_addr().expect("an address");
-    (Socket::new(socket).expect("a runtime"), address)
+    (BatchSocket::new(socket).expect("a runtime"), address)
 }
 
 fn client_of(server: SocketAddr) -> std::net::UdpSocket {
@@ -21,12 +21,12 @@ fn received(client: &std::net::UdpSocket) -> Vec<u8> {
     buffer[..length].to_vec()
 }
 
-/// Sends each back to whom it came from, with a mark in front.
-fn echo(socket: &Socket) -> Batch {
+/// Sends each datagram back to its sender, with a mark in front.
+fn echo(socket: &BatchSocket) -> Batch {
     echo_to(socket, &mut Vec::new())
 }
 
-fn echo_to(socket: &Socket, clients: &mut Vec<SocketAddr>) -> Batch {
+fn echo_to(socket: &BatchSocket, clients: &mut Vec<SocketAddr>) -> Batch {
     let answer = |bytes: &[u8], client: SocketAddr, out: &mut Vec<u8>| {
         clients.push(client);
         out.clear();
@@ -34,14 +34,14 @@ fn echo_to(socket: &Socket, clients: &mut Vec<SocketAddr>) -> Batch {
         out.extend_from_slice(bytes);
         true
     };
-    socket.answer(answer).expect("receives")
+    socket.receive_and_answer(answer).expect("receives")
 }
 
 #[tokio::test]
-async fn every_client_gets_its_own_answer_over_ipv4_and_ipv6_in_turn() {
-    let mut all = vec![served("127.0.0.1:0")];
+async fn every_client_gets_its_own_answer_over_ipv4_and_ipv6() {
+    let mut all = vec![bind_socket("127.0.0.1:0")];
     if std::net::UdpSocket::bind("[::1]:0").is_ok() {
-        all.push(served("[::1]:0"));
+        all.push(bind_socket("[::1]:0"));
     }
     for round in 0..3 {
         for (socket, address) in &all {
@@ -62,15 +62,15 @@ async fn every_client_gets_its_own_answer_over_ipv4_and_ipv6_in_turn() {
 }
 
 #[tokio::test]
-async fn what_a_batch_does_not_hold_is_in_the_next() {
-    let (socket, address) = served("127.0.0.1:0");
+async fn datagrams_beyond_a_batch_are_in_the_next_one() {
+    let (socket, address) = bind_socket("127.0.0.1:0");
     let client = client_of(address);
     for number in 0..=limits::BATCH {
         client.send(&[number as u8]).expect("sends");
     }
     socket.readable().await;
     assert!(echo(&socket).is_full);
-    socket.readable().await; // at once
+    socket.readable().await; // returns immediately
     assert!(!echo(&socket).is_full);
     for number in 0..=limits::BATCH {
         assert_eq!(received(&client), [b'>', number as u8]);
@@ -78,21 +78,21 @@ async fn what_a_batch_does_not_hold_is_in_the_next() {
 }
 
 #[tokio::test]
-async fn a_datagram_that_is_too_long_is_cut_off_and_hurts_no_other() {
-    let (socket, address) = served("127.0.0.1:0");
+async fn a_datagram_that_is_too_long_is_cut_off() {
+    let (socket, address) = bind_socket("127.0.0.1:0");
     let client = client_of(address);
-    for message in [vec![1; LARGEST_QUERY + 1], vec![2; LARGEST_QUERY], vec![]] {
+    for message in [vec![1; MAX_QUERY_BYTES + 1], vec![2; MAX_QUERY_BYTES], vec![]] {
         client.send(&message).expect("sends");
     }
     socket.readable().await;
     echo(&socket);
     let lengths = [(); 3].map(|()| received(&client).len());
-    assert_eq!(lengths, [LARGEST_QUERY + 1, LARGEST_QUERY + 1, 1]);
+    assert_eq!(lengths, [MAX_QUERY_BYTES + 1, MAX_QUERY_BYTES + 1, 1]);
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_sent_keeps_no_other_back() {
-    let (socket, address) = served("127.0.0.1:0");
+async fn an_answer_that_cannot_be_sent_delays_no_other() {
+    let (socket, address) = bind_socket("127.0.0.1:0");
     let client = client_of(address);
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let here = client.local_addr().expect("an address");
@@ -103,6 +103,6 @@ async fn an_answer_that_cannot_be_sent_keeps_no_other_back() {
         to.next()
     });
     assert!(!batch.is_full && batch.unsent.is_empty());
-    socket.send_late(vec![(vec![b'y'], nowhere), (vec![b'z'], here)]).await;
+    socket.send_unsent(vec![(vec![b'y'], nowhere), (vec![b'z'], here)]).await;
     assert_eq!([(); 3].map(|()| received(&client)), [b"x", b"x", b"z"]);
 }

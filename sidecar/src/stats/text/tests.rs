@@ -1,11 +1,11 @@
 use super::*;
-use crate::report::figures::{Cache, Memory, Name};
+use crate::report::stats::{Cache, Memory, Name};
 
 fn counts(of: &[(&str, u64)]) -> Counts {
     of.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect()
 }
 
-pub(crate) fn figures() -> Figures {
+pub(crate) fn stats() -> Stats {
     let server = |address: &str, is_shared_tier: bool, failures: u32| Server {
         address: address.to_owned(),
         is_shared_tier,
@@ -17,7 +17,7 @@ pub(crate) fn figures() -> Figures {
         last_failure_s: Some(190),
         last_failure: Some("timeout".to_owned()),
     };
-    Figures {
+    Stats {
         version: "0.1.0".to_owned(),
         uptime_s: 11_530,
         role: "pod".to_owned(),
@@ -85,21 +85,21 @@ forward    consul. unavailable; 4 attempts: timeout 4; 2 retransmissions; retry 
 background refresh 12
 limits     none
 ";
-    assert_eq!(page(&figures(), None, Paint::NONE), expected);
+    assert_eq!(page(&stats(), None, Paint::NONE), expected);
 }
 
 #[test]
-fn rates_need_an_earlier_page_and_names_a_request() {
-    let before = Figures { uptime_s: 11_528, queries: counts(&[("udp", 1900)]), ..figures() };
+fn the_page_shows_a_rate_and_the_requested_names() {
+    let previous = Stats { uptime_s: 11_528, queries: counts(&[("udp", 1900)]), ..stats() };
     let name = |name: &str, count, error| Name { name: name.to_owned(), count, error };
     let top = vec![name("db.n.svc.k.", 40, 0), name("api.example.com.", 9, 3)];
-    let after = Figures { names: Some(Names { counted_for_s: 61, top }), panics: 1, ..figures() };
-    let page = page(&after, Some(&before), Paint::NONE);
+    let after = Stats { names: Some(Names { counted_for_s: 61, top }), panics: 1, ..stats() };
+    let page = page(&after, Some(&previous), Paint::NONE);
     for line in [
-        "queries    2000, 50 a second",
+        "queries    2000, 50 per second",
         "names      counted for 1 m 1 s",
         "                   40  db.n.svc.k.",
-        "                    9  api.example.com. (up to 3 fewer)",
+        "                    9  api.example.com. (at most 3 too high)",
         "panics     1; please report the lines in the log",
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is missing in\n{page}");
@@ -107,10 +107,10 @@ fn rates_need_an_earlier_page_and_names_a_request() {
 }
 
 #[test]
-fn a_proxy_without_queries_shows_no_shares() {
-    let idle = Figures { queries: Counts::new(), outcomes: Counts::new(), ..figures() };
-    let idle = Figures { names: Some(Names { counted_for_s: 0, top: Vec::new() }), ..idle };
+fn the_page_of_an_idle_proxy_is_complete() {
+    let idle = Stats { queries: Counts::new(), outcomes: Counts::new(), ..stats() };
+    let idle = Stats { names: Some(Names { counted_for_s: 0, top: Vec::new() }), ..idle };
     let page = page(&idle, Some(&idle), Paint::NONE);
-    assert!(page.contains("queries    0, 0 a second\nhit rate   no queries yet\n"), "{page}");
+    assert!(page.contains("queries    0, 0 per second\nhit rate   no queries yet\n"), "{page}");
     assert!(page.contains("none yet: run stats again, or use --watch"), "{page}");
 }

@@ -1,4 +1,5 @@
-//! What was learnt on the way of a query -> a [`Report`]. Pure: the servers' addresses are looked up by a function.
+//! Turns the trace of a lookup into a [`Report`]. Pure: the caller passes a function that knows the addresses
+//! of the servers.
 
 use std::net::SocketAddr;
 
@@ -10,10 +11,10 @@ use crate::cache::key::Key;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{AttemptResult, Outcome};
-use crate::report::target::kind_text;
-use crate::report::{Answer, By, Exchange, Place, Report};
+use crate::report::target::rtype_text;
+use crate::report::{Answer, AnsweredBy, CachedFor, Exchange, Report};
 use crate::resolver::explain::{self, Found, Standing};
-use crate::server::explain::{Explained, Waited};
+use crate::server::explain::{ExplainedQuery, WaitResult};
 use crate::upstream::observers::Noted;
 use crate::wire::{Message, NameText, Rcode, Section};
 
@@ -21,128 +22,131 @@ use history::{exchanges, steps};
 
 mod history;
 
-/// What there is to tell from.
+/// Everything that was observed while a query was answered.
 #[derive(Debug)]
-pub(super) struct Learnt<'a> {
-    /// What was asked.
+pub(super) struct LookupTrace<'a> {
+    /// The question.
     pub(super) key: &'a Key,
-    /// What became of it.
-    pub(super) explained: &'a Explained,
-    /// What exchanges did meanwhile, those for other questions included.
+    /// How the query was answered.
+    pub(super) explained: &'a ExplainedQuery,
+    /// The events of all exchanges in that time, including those for other questions.
     pub(super) noted: &'a [Noted],
-    /// The questions on which this one may depend.
+    /// The questions whose answers this answer may depend on.
     pub(super) related: &'a [Key],
-    /// What is known of the question now.
+    /// What is known about the question after the query.
     pub(super) after: &'a Standing,
-    /// What is known now of the names that the search list makes of it, in order, where that was tried.
+    /// What is known after the query about the names of the search expansion, in order, if the sidecar did
+    /// one.
     pub(super) walked: &'a [(Key, Standing)],
 }
 
-/// A server that was asked.
+/// A server that was queried.
 #[derive(Debug, Clone)]
-pub(super) struct Server {
-    /// Its address.
+pub(super) struct QueriedServer {
     pub(super) address: SocketAddr,
-    /// Whether it is of the shared tier.
-    pub(super) tier: bool,
-    /// The forward zone whose server it is, if it is one.
+    /// Whether the server belongs to the shared tier.
+    pub(super) is_shared_tier: bool,
+    /// The forward zone of the server, if it has one.
     pub(super) zone: Option<String>,
 }
 
-/// Tells it; `server` knows the servers that are asked a question, by their place.
-pub(super) fn tell(learnt: &Learnt<'_>, server: impl Fn(&Key, usize) -> Option<Server>) -> Report {
-    let Learnt { key, explained, .. } = learnt;
-    let (kind, _) = key.type_and_class();
-    let exchanges = exchanges(learnt, &server);
+/// Makes the report. `server` returns the server with that index among the servers for a question.
+pub(super) fn build_report(
+    trace: &LookupTrace<'_>,
+    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
+) -> Report {
+    let LookupTrace { key, explained, .. } = trace;
+    let (rtype, _) = key.type_and_class();
+    let exchanges = exchanges(trace, &server);
     let mut report = Report {
         name: NameText(key.name()).to_string(),
-        kind: kind_text(kind),
+        rtype: rtype_text(rtype),
         rcode: rcode_text(&explained.answer),
         answers: Vec::new(),
         more_answers: 0,
         outcome: explained.outcome.name().to_owned(),
-        by: By::ConcurrentQuery { is_coalesced: false },
-        took_us: micros(explained.took),
-        steps: steps(learnt, &server),
+        answered_by: AnsweredBy::ConcurrentQuery { is_coalesced: false },
+        duration_us: micros(explained.duration),
+        steps: steps(trace, &server),
         exchanges,
     };
     let decoded = Decoded::from_vec(&explained.answer).ok();
     let records = decoded.as_ref().map_or(&[][..], |message| &message.answers);
     report.answers = records.iter().take(limits::REPORTED_RECORDS).map(answer).collect();
-    report.more_answers = answer_count(&explained.answer, key).saturating_sub(report.answers.len());
-    report.by = by(learnt, records, &report.exchanges);
+    report.more_answers = count_answers(&explained.answer, key).saturating_sub(report.answers.len());
+    report.answered_by = answered_by(trace, records, &report.exchanges);
     report
 }
 
-fn by(learnt: &Learnt<'_>, records: &[Record], exchanges: &[Exchange]) -> By {
-    let Learnt { key, explained, after, .. } = learnt;
-    let now = explained.begun.into_std();
+fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchange]) -> AnsweredBy {
+    let LookupTrace { key, explained, after, .. } = trace;
+    let now = explained.started.into_std();
     let found = explained.standing.as_ref().and_then(|standing| standing.found.as_ref());
     match (&explained.waited, found) {
-        (None, Some(Found::Cached(entry, place))) => By::Cache {
+        (None, Some(Found::Cached(entry, place))) => AnsweredBy::Cache {
             age_s: entry.age(now),
             remaining_s: entry.seconds().saturating_sub(entry.age(now)),
-            place: place_of(*place),
+            cached_for: cached_for(*place),
         },
         (None, Some(Found::Ruled(rule))) => {
-            By::Rule { rule: rule.to_string(), because: rule.because().to_owned() }
+            AnsweredBy::Rule { rule: rule.to_string(), reason: rule.because().to_owned() }
         }
         (None, None) => match explained.outcome {
             Outcome::Hit | Outcome::ImpossibleName | Outcome::NxdomainCut => {
-                By::ConcurrentQuery { is_coalesced: false }
+                AnsweredBy::ConcurrentQuery { is_coalesced: false }
             }
-            outcome => By::None { because: refusal(outcome).to_owned() },
+            outcome => AnsweredBy::None { reason: refusal_reason(outcome).to_owned() },
         },
-        (Some(Waited::Fresh(role)), _) => {
+        (Some(WaitResult::Fresh(role)), _) => {
             let is_coalesced = *role == Role::Joined;
             let name = NameText(key.name()).to_string();
-            let kind = kind_text(key.type_and_class().0);
-            let own = exchanges.iter().rfind(|exchange| exchange.name == name && exchange.kind == kind);
-            if let Some(name) = completed(learnt, records) {
-                By::SearchList { name, is_coalesced }
+            let rtype = rtype_text(key.type_and_class().0);
+            let own = exchanges.iter().rfind(|exchange| exchange.name == name && exchange.rtype == rtype);
+            if let Some(name) = expanded_name(trace, records) {
+                AnsweredBy::SearchList { name, is_coalesced }
             } else if let Some(own) = own {
-                By::Upstream(own.clone())
+                AnsweredBy::Upstream(own.clone())
             } else if let Some(Found::Ruled(rule)) = &after.found {
-                By::Rule { rule: rule.to_string(), because: rule.because().to_owned() }
+                AnsweredBy::Rule { rule: rule.to_string(), reason: rule.because().to_owned() }
             } else {
-                By::ConcurrentQuery { is_coalesced }
+                AnsweredBy::ConcurrentQuery { is_coalesced }
             }
         }
-        (Some(Waited::Stale(entry)), _) => {
+        (Some(WaitResult::Stale(entry)), _) => {
             let age_s = entry.age(now);
             let expired_for_s = age_s.saturating_sub(entry.seconds());
-            By::Expired { age_s, expired_for_s, because: lateness(explained).to_owned() }
+            AnsweredBy::Expired { age_s, expired_for_s, reason: stale_reason(explained).to_owned() }
         }
-        (Some(Waited::InVain), _) => By::None { because: failure(explained, exchanges) },
+        (Some(WaitResult::NoAnswer), _) => AnsweredBy::None { reason: failure_reason(explained, exchanges) },
     }
 }
 
-/// The name that the search list made of this one, when the answer is that name's.
-fn completed(learnt: &Learnt<'_>, records: &[Record]) -> Option<String> {
+/// The name from the search expansion that gave the answer, if one did.
+fn expanded_name(trace: &LookupTrace<'_>, records: &[Record]) -> Option<String> {
     let text = |(key, _): &(Key, Standing)| NameText(key.name()).to_string();
     let target = match records.first().map(|record| &record.data) {
         Some(RData::CNAME(target)) => target.0.to_ascii(),
         Some(_) => return None,
-        // It exists without a record of this type.
-        None => return learnt.walked.last().filter(|(_, standing)| standing.exists()).map(text),
+        // NODATA: the name exists, but has no record of this type.
+        None => return trace.walked.last().filter(|(_, standing)| standing.exists()).map(text),
     };
-    let mut others = learnt.walked.iter().map(text);
+    let mut others = trace.walked.iter().map(text);
     others.find(|name| name.trim_end_matches('.').eq_ignore_ascii_case(target.trim_end_matches('.')))
 }
 
-fn place_of(place: explain::Place) -> Place {
+fn cached_for(place: explain::Place) -> CachedFor {
     match place {
-        explain::Place::Question => Place::Question,
-        explain::Place::EveryType => Place::EveryType,
-        explain::Place::SearchList => Place::SearchList,
+        explain::Place::Question => CachedFor::Question,
+        explain::Place::EveryType => CachedFor::EveryType,
+        explain::Place::SearchList => CachedFor::SearchList,
     }
 }
 
-fn lateness(explained: &Explained) -> &'static str {
+fn stale_reason(explained: &ExplainedQuery) -> &'static str {
     let standing = explained.standing.as_ref();
     if standing.is_some_and(|standing| standing.is_upstream_down) {
         "no upstream is known to answer"
-    } else if explained.took >= limits::STALE_AFTER {
+    } else if explained.duration >= limits::STALE_AFTER {
         "the upstream did not answer within 400 ms"
     } else if standing.is_some_and(|standing| standing.is_under_way) {
         "the answer of an exchange in flight is late"
@@ -151,7 +155,7 @@ fn lateness(explained: &Explained) -> &'static str {
     }
 }
 
-fn refusal(outcome: Outcome) -> &'static str {
+fn refusal_reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Loop => "the proxy received its own query: the upstream leads back to the proxy",
         Outcome::OverLimit => "a limit was reached; `stats` shows which one",
@@ -160,9 +164,9 @@ fn refusal(outcome: Outcome) -> &'static str {
     }
 }
 
-fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
+fn failure_reason(explained: &ExplainedQuery, exchanges: &[Exchange]) -> String {
     if explained.outcome == Outcome::OverLimit {
-        return refusal(Outcome::OverLimit).to_owned();
+        return refusal_reason(Outcome::OverLimit).to_owned();
     }
     match exchanges.last() {
         Some(exchange) if exchange.result == AttemptResult::Failure.name() => {
@@ -170,7 +174,8 @@ fn failure(explained: &Explained, exchanges: &[Exchange]) -> String {
         }
         Some(exchange) if exchange.result == AttemptResult::NegativeIgnored.name() => {
             format!(
-                "the upstream does not respond, and the answer of the backup server {} that the name does not exist is ignored",
+                "the upstream does not respond, and the answer of the backup server {} that the name does not exist is \
+                 ignored",
                 exchange.server
             )
         }
@@ -191,18 +196,18 @@ fn answer(record: &Record) -> Answer {
     Answer {
         name: name(&record.name),
         ttl_s: record.ttl,
-        kind: kind_text(record.record_type().into()),
+        rtype: rtype_text(record.record_type().into()),
         data: data(&record.data),
     }
 }
 
-/// A name with what is no printable ASCII escaped (RFC 1035 section 5.1), and punycode left as it is: what whoever controls
-/// a zone writes there must not steer the terminal of who looks.
+/// A name with everything escaped that is not printable ASCII (RFC 1035 section 5.1), and with punycode as it
+/// is: the owner of a zone must not be able to control the operator's terminal.
 fn name(name: &Name) -> String {
     NameText(&name.to_bytes().unwrap_or_default()).to_string()
 }
 
-/// A text in quotes, escaped like a name (RFC 1035 section 5.1).
+/// A character string in quotes, escaped like a name (RFC 1035 section 5.1).
 fn quoted(text: &[u8]) -> String {
     let escaped = text.iter().map(|byte| match byte {
         b'"' | b'\\' => format!("\\{}", char::from(*byte)),
@@ -212,8 +217,9 @@ fn quoted(text: &[u8]) -> String {
     format!("\"{}\"", escaped.collect::<String>())
 }
 
-/// The data of the types that people look for as master files write it; of others as the type's number of bytes and they
-/// (RFC 3597 section 5): every type's own form would weigh more than it is worth here.
+/// The data in the presentation format of master files for the usual types, and in the generic format of RFC
+/// 3597 section 5 for all others: code for the format of every type would make the program larger than that
+/// is worth.
 fn data(data: &RData) -> String {
     match data {
         RData::A(data) => data.to_string(),
@@ -245,14 +251,14 @@ fn data(data: &RData) -> String {
     }
 }
 
-/// How many records the answer section holds.
-fn answer_count(answer: &[u8], key: &Key) -> usize {
+/// The number of records in the answer section.
+fn count_answers(answer: &[u8], key: &Key) -> usize {
     let Some(message) = Message::new(answer) else { return 0 };
     let records = message.records(key.question().len()).map_while(Result::ok);
     records.filter(|record| record.section == Section::Answer).count()
 }
 
-/// The RCODE by its name in IANA's registry.
+/// The name of the RCODE in the registry of IANA.
 fn rcode_text(answer: &[u8]) -> String {
     let Some(message) = Message::new(answer) else { return "none".to_owned() };
     match message.flags().rcode() {
@@ -276,7 +282,7 @@ mod tests {
     use hickory_proto::rr::rdata::{A, CNAME, NULL, TXT};
 
     #[test]
-    fn what_a_zone_says_does_not_steer_a_terminal() {
+    fn control_characters_of_a_zone_are_escaped() {
         let hostile = b"a\"\\ \x1b]0;t\x07\r\n\xc2\x9b\x7f".as_slice();
         let shown = data(&RData::TXT(TXT::from_bytes(vec![hostile, b"b"])));
         assert_eq!(shown, r#""a\"\\ \027]0;t\007\013\010\194\155\127" "b""#);
@@ -285,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3597_5_data_of_a_type_that_few_look_for_is_shown_as_bytes() {
+    fn rfc3597_5_data_of_rare_types_is_shown_as_bytes() {
         assert_eq!(data(&RData::A(A::new(10, 0, 0, 1))), "10.0.0.1");
         assert_eq!(data(&RData::NULL(NULL::with(vec![0xff, 0, 7]))), "\\# 3 ff0007");
     }

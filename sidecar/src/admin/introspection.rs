@@ -1,4 +1,5 @@
-//! What people ask the running proxy by `lookup` and `stats`: answered to this pod alone, and bounded.
+//! Introspection: the endpoints behind the commands `lookup` and `stats`. They answer only their own pod, and
+//! at most [`limits::LOOKUPS`] lookups run at a time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::tell::{self, Learnt, tell};
+use super::trace::{LookupTrace, QueriedServer, build_report};
 use crate::limits;
 use crate::metrics::{AttemptResult, Metrics, Sums};
-use crate::report::figures::{Cache, Counts, Figures, ForwardZone, Memory, Name, Names, Server, Upstream};
+use crate::report::stats::{Cache, Counts, ForwardZone, Memory, Name, Names, Server, Stats, Upstream};
 use crate::report::target;
 use crate::resolver::Load;
 use crate::server::Service;
@@ -23,38 +24,38 @@ use crate::upstream::observers::Observation;
 use crate::upstream::{Servers, Upstream as _};
 use crate::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 
-/// The names that a page of figures shows at most.
-const NAMES_SHOWN: usize = 20;
+/// The maximum number of names in the statistics.
+const MAX_NAMES: usize = 20;
 
-/// What answers them.
+/// Answers `/lookup` and `/stats`.
 #[derive(Debug)]
-pub struct People {
+pub struct Introspection {
     service: Arc<Service<Servers>>,
     metrics: Metrics,
-    about: About,
+    info: ProxyInfo,
     started: Instant,
     lookups: Semaphore,
 }
 
-/// What does not change while the proxy runs.
+/// The part of the statistics that does not change while the proxy runs.
 #[derive(Debug)]
-pub struct About {
-    /// Whom it serves.
+pub struct ProxyInfo {
+    /// One pod, or many.
     pub role: Role,
-    /// Where it serves DNS.
+    /// The addresses on which the proxy serves DNS.
     pub listen: Vec<SocketAddr>,
-    /// How many threads serve.
+    /// The number of threads that serve.
     pub workers: usize,
     /// The search list.
     pub search: Vec<String>,
-    /// From how many dots on a name is asked as it is first.
+    /// The number of dots from which on a name is first queried as it stands.
     pub ndots: u8,
-    /// The bound of the cache, in bytes.
+    /// The limit of the cache, in bytes.
     pub cache_size: u64,
 }
 
-impl About {
-    /// What the settings say, and where it serves.
+impl ProxyInfo {
+    /// From the settings, and the addresses that were bound.
     pub fn new(settings: &Settings, listen: Vec<SocketAddr>, workers: usize) -> Self {
         Self {
             role: settings.role,
@@ -67,38 +68,38 @@ impl About {
     }
 }
 
-/// A status and a body: JSON, or a sentence.
+/// A status and a body: JSON, or a message for people.
 pub(super) type Reply = (StatusCode, String);
 
-impl People {
-    /// For a proxy that starts now.
-    pub fn new(service: Arc<Service<Servers>>, metrics: Metrics, about: About) -> Self {
+impl Introspection {
+    /// The uptime counts from this call.
+    pub fn new(service: Arc<Service<Servers>>, metrics: Metrics, info: ProxyInfo) -> Self {
         let lookups = Semaphore::new(limits::LOOKUPS);
-        Self { service, metrics, about, started: Instant::now(), lookups }
+        Self { service, metrics, info, started: Instant::now(), lookups }
     }
 
-    /// Asks what a client would ask, and tells what came of it.
+    /// Sends the query that a client would send, and reports how it was answered.
     pub(super) async fn lookup(&self, query: Option<&str>) -> Reply {
-        let target::Asked { name, kind } = match target::asked(query) {
-            Ok(asked) => asked,
-            Err(mistake) => return (StatusCode::BAD_REQUEST, format!("{mistake}\n")),
+        let target::LookupTarget { name, rtype } = match target::parse_lookup(query) {
+            Ok(target) => target,
+            Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")),
         };
-        let Ok(_place) = self.lookups.try_acquire() else {
-            let sentence = "too many look-ups are under way; ask again in a moment\n";
-            return (StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned());
+        let Ok(_permit) = self.lookups.try_acquire() else {
+            let message = format!("{} lookups are running already; try again in a moment\n", limits::LOOKUPS);
+            return (StatusCode::SERVICE_UNAVAILABLE, message);
         };
-        let question = wire::question(&name, kind, CLASS_IN);
+        let question = wire::question(&name, rtype, CLASS_IN);
         let key = crate::cache::key::Key::new(&question, Flags(Flags::RD), false);
         let resolver = self.service.resolver();
         let forward = resolver.forward_upstreams().map(|(_, servers)| servers);
-        let all = std::iter::once(resolver.cluster_upstream()).chain(forward);
-        let observations: Vec<_> = all.map(Servers::observe).collect();
-        let explained = self.service.explain(&message(&question)).await;
+        let upstreams = std::iter::once(resolver.cluster_upstream()).chain(forward);
+        let observations: Vec<_> = upstreams.map(Servers::observe).collect();
+        let explained = self.service.explain(&query_message(&question)).await;
         let now = Instant::now().into_std();
         let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
         let mut noted: Vec<_> = observations.iter().flat_map(Observation::noted).collect();
         noted.sort_by_key(|noted| noted.at);
-        let learnt = Learnt {
+        let trace = LookupTrace {
             key: &key,
             explained: &explained,
             noted: &noted,
@@ -106,31 +107,31 @@ impl People {
             after: &resolver.standing(&key, now),
             walked: &walked,
         };
-        json(&tell(&learnt, |key, server| {
-            let (address, tier) = resolver.upstream(key).server(server)?;
-            Some(tell::Server { address, tier, zone: resolver.forward_zone(key) })
+        json(&build_report(&trace, |key, index| {
+            let (address, is_shared_tier) = resolver.upstream(key).server(index)?;
+            Some(QueriedServer { address, is_shared_tier, zone: resolver.forward_zone(key) })
         }))
     }
 
-    /// What the proxy has done, and how it is.
+    /// The counters since the start, and the present state.
     pub(super) fn stats(&self, query: Option<&str>) -> Reply {
         let now = Instant::now();
         let Sums { queries, outcomes, background_queries, limits, panics, .. } = self.metrics.sums();
         let resolver = self.service.resolver();
         let Load { entries, bytes, flights } = resolver.load();
-        let names = target::wants_names(query).then(|| named(&self.service.top_names(), now));
+        let names = target::wants_names(query).then(|| top_names(&self.service.top_names(), now));
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        json(&Figures {
+        json(&Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: (now - self.started).as_secs(),
-            role: match self.about.role {
+            role: match self.info.role {
                 Role::Pod => "pod".to_owned(),
                 Role::Shared => "shared".to_owned(),
             },
-            listen: self.about.listen.iter().map(ToString::to_string).collect(),
-            workers: self.about.workers,
-            search: self.about.search.clone(),
-            ndots: self.about.ndots.into(),
+            listen: self.info.listen.iter().map(ToString::to_string).collect(),
+            workers: self.info.workers,
+            search: self.info.search.clone(),
+            ndots: self.info.ndots.into(),
             queries: counts(queries),
             outcomes: counts(outcomes),
             background_queries: counts(background_queries),
@@ -138,7 +139,7 @@ impl People {
             panics,
             queries_waiting: self.service.waiting(),
             queries_in_flight: flights,
-            cache: Cache { entries, bytes, max_bytes: self.about.cache_size },
+            cache: Cache { entries, bytes, max_bytes: self.info.cache_size },
             upstream: upstream(resolver.cluster_upstream(), now),
             forward_zones: resolver
                 .forward_upstreams()
@@ -153,9 +154,10 @@ impl People {
     }
 }
 
-/// Whether a connection comes from this pod: both its ends are the loopback's own address. A mesh's proxy passes what
-/// comes from other pods on from 127.0.0.6 (Istio's `InboundPassthroughCluster`), or to the pod's address.
-pub(super) fn is_from_here(peer: Option<SocketAddr>, local: Option<SocketAddr>) -> bool {
+/// Whether a connection comes from this pod: both its ends are `127.0.0.1` or `::1`. The proxy of a service
+/// mesh forwards connections of other pods from 127.0.0.6 (`InboundPassthroughCluster` of Istio), or to the
+/// address of the pod.
+pub(super) fn is_from_this_pod(peer: Option<SocketAddr>, local: Option<SocketAddr>) -> bool {
     let is_own = |address: SocketAddr| {
         [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
             .contains(&address.ip().to_canonical())
@@ -163,8 +165,8 @@ pub(super) fn is_from_here(peer: Option<SocketAddr>, local: Option<SocketAddr>) 
     peer.is_some_and(is_own) && local.is_some_and(is_own)
 }
 
-/// What a C library sends: RD, no EDNS.
-fn message(question: &[u8]) -> Vec<u8> {
+/// The query that a C library sends: with RD, without EDNS.
+fn query_message(question: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_LENGTH];
     wire::put_header(&mut bytes, 0, Flags(Flags::RD));
     wire::put_counts(&mut bytes, 1, [0; 3]);
@@ -172,8 +174,8 @@ fn message(question: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn named(names: &TopNames, now: Instant) -> Names {
-    let top = names.most_frequent(NAMES_SHOWN).into_iter().map(|counted| Name {
+fn top_names(names: &TopNames, now: Instant) -> Names {
+    let top = names.most_frequent(MAX_NAMES).into_iter().map(|counted| Name {
         name: NameText(&counted.name).to_string(),
         count: counted.count,
         error: counted.error,
@@ -192,8 +194,8 @@ fn upstream(servers: &Servers, now: Instant) -> Upstream {
         retry_budget_exhausted: budget_exhausted,
         servers: standings
             .map(|(index, (address, standing, failure))| {
-                let is_of_tier = servers.server(index).is_some_and(|(_, tier)| tier);
-                server(address, is_of_tier, standing, failure, now)
+                let is_shared_tier = servers.server(index).is_some_and(|(_, is_shared_tier)| is_shared_tier);
+                server(address, is_shared_tier, standing, failure, now)
             })
             .collect(),
     }
@@ -201,7 +203,7 @@ fn upstream(servers: &Servers, now: Instant) -> Upstream {
 
 fn server(
     address: SocketAddr,
-    tier: bool,
+    is_shared_tier: bool,
     standing: Standing,
     last_failure: Option<(Instant, AttemptResult)>,
     now: Instant,
@@ -212,7 +214,7 @@ fn server(
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Server {
         address: address.to_string(),
-        is_shared_tier: tier,
+        is_shared_tier,
         is_ejected,
         failures,
         srtt_us: round_trip.map(|(mean, _)| micros(mean)),
@@ -239,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_connection_of_the_loopback_to_the_loopback_is_from_here() {
+    fn only_loopback_connections_come_from_this_pod() {
         let table = [
             ("127.0.0.1:4000", "127.0.0.1:9353", true),
             ("[::1]:4000", "[::1]:9353", true),
@@ -252,8 +254,8 @@ mod tests {
         ];
         for (peer, local, expected) in table {
             let [peer, local] = [peer, local].map(|text| Some(text.parse().expect("an address")));
-            assert_eq!(is_from_here(peer, local), expected, "{peer:?} {local:?}");
+            assert_eq!(is_from_this_pod(peer, local), expected, "{peer:?} {local:?}");
         }
-        assert!(!is_from_here(None, "127.0.0.1:1".parse().ok()));
+        assert!(!is_from_this_pod(None, "127.0.0.1:1".parse().ok()));
     }
 }

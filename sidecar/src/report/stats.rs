@@ -1,47 +1,47 @@
-//! The document of `stats`: counters since the start, and the current state.
+//! The document of `stats`: the counters since the start, and the present state.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// The document of `stats`.
+/// Everything that `stats` shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// The proxy's version.
+pub struct Stats {
+    /// The version of the running proxy.
     pub version: String,
-    /// How long it has been running.
+    /// The time since the start.
     pub uptime_s: u64,
     /// `pod` or `shared`.
     pub role: String,
-    /// Where it serves DNS.
+    /// The addresses on which the proxy serves DNS.
     pub listen: Vec<String>,
-    /// How many threads serve.
+    /// The number of threads that serve.
     pub workers: usize,
-    /// The search list that it was told of.
+    /// The search list in the settings of the proxy.
     pub search: Vec<String>,
-    /// The `ndots` that it was told of.
+    /// The `ndots` in the settings of the proxy.
     pub ndots: usize,
     /// Messages from clients, by transport.
     pub queries: Counts,
-    /// How they ended.
+    /// Messages from clients, by outcome.
     pub outcomes: Counts,
-    /// Searches and queries that the sidecar started itself, by reason.
+    /// Searches and queries that the proxy started in addition to those of clients, by reason.
     pub background_queries: Counts,
     /// How often each limit was reached.
     pub limits_reached: Counts,
     /// Panics of tasks, after which the process continued.
     pub panics: u64,
-    /// Queries of clients that wait for an answer now.
+    /// Clients that wait for an answer now.
     pub queries_waiting: usize,
-    /// Queries sent upstream that are not answered yet.
+    /// Exchanges with the upstream that are in flight now.
     pub queries_in_flight: usize,
     /// The cache.
     pub cache: Cache,
     /// The shared tier and the upstream.
     pub upstream: Upstream,
-    /// The forward zones and their servers.
+    /// The forward zones with their servers.
     pub forward_zones: Vec<ForwardZone>,
-    /// Its memory; `None` where there is no `/proc`.
+    /// The memory of the process; `None` without `/proc`.
     pub memory: Option<Memory>,
     /// The most frequent names, if they were requested.
     pub names: Option<Names>,
@@ -50,97 +50,97 @@ pub struct Figures {
 /// Numbers by label.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What is in the cache.
+/// The contents of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cache {
-    /// Answers, fresh or expired.
+    /// The number of answers, expired ones included.
     pub entries: usize,
-    /// Memory that they use.
+    /// The memory of the answers.
     pub bytes: u64,
-    /// Memory that they may use at most.
+    /// The limit of that memory.
     pub max_bytes: u64,
 }
 
-/// A zone with servers of its own.
+/// A forward zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForwardZone {
-    /// Its name, with the final dot.
+    /// The name of the zone, with the final dot.
     pub zone: String,
     /// Its servers.
     pub upstream: Upstream,
 }
 
-/// The servers, and what asking them has cost.
+/// A group of servers, and the attempts at them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Upstream {
-    /// Whether no server is known to answer.
+    /// Whether every server is known to fail or to be silent.
     pub is_unavailable: bool,
-    /// Retransmissions that the retry budget allows now.
+    /// The number of retransmissions that the retry budget allows now.
     pub retry_budget: u32,
     /// Attempts, by result.
     pub attempts: Counts,
     /// Attempts after the first one of an exchange.
     pub retransmissions: u64,
-    /// Retries that were not sent because the retry budget was empty.
+    /// Retransmissions that were not sent because the retry budget was empty.
     pub retry_budget_exhausted: u64,
-    /// The shared tier, then the others, in order of preference.
+    /// The servers of the shared tier, then the others, in order of preference.
     pub servers: Vec<Server>,
 }
 
 /// One server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
-    /// Its address.
+    /// Its address and port.
     pub address: String,
     /// Whether it belongs to the shared tier.
     pub is_shared_tier: bool,
-    /// Whether it is ejected: asked only after the healthy servers.
+    /// Whether it is queried only after the healthy servers, because it failed several times in a row.
     pub is_ejected: bool,
-    /// Consecutive failures.
+    /// The number of failures in a row.
     pub failures: u32,
-    /// Smoothed round-trip time (SRTT of RFC 6298); `None` before the first answer.
+    /// The smoothed round-trip time (SRTT of RFC 6298); `None` before the first response.
     pub srtt_us: Option<u64>,
-    /// Variation of the round-trip time (RTTVAR of RFC 6298).
+    /// The variation of the round-trip time (RTTVAR of RFC 6298).
     pub rttvar_us: Option<u64>,
-    /// Time since its last response of any kind.
+    /// The time since the last response, whatever its RCODE was.
     pub last_response_s: Option<u64>,
-    /// Time since its last failed attempt.
+    /// The time since the last attempt that failed or timed out.
     pub last_failure_s: Option<u64>,
-    /// The result of that attempt: the label of `podlocal_dns_upstream_attempts_total`.
+    /// The result of that attempt: the label `result` of the metrics.
     pub last_failure: Option<String>,
 }
 
 /// The memory of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Now (VmRSS of proc(5)).
+    /// The resident memory now (VmRSS of proc(5)).
     pub resident_bytes: u64,
-    /// At most (VmHWM).
+    /// The peak of the resident memory (VmHWM of proc(5)).
     pub peak_resident_bytes: u64,
 }
 
 /// The most frequent names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Names {
-    /// For how long they have been counted.
+    /// The time since counting began.
     pub counted_for_s: u64,
-    /// The most frequent first.
+    /// The names, the most frequent one first.
     pub top: Vec<Name>,
 }
 
-/// A name and how often it was asked for.
+/// A name with its number of queries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Name {
     /// The name, with its final dot.
     pub name: String,
-    /// How often, at most.
+    /// The number of queries; it may be too high by `error`, and is never too low.
     pub count: u64,
-    /// By how much that may be too high.
+    /// The maximum error of `count`.
     pub error: u64,
 }
 
 impl Memory {
-    /// Reads the text of `/proc/self/status` (proc(5)).
+    /// Parses the text of `/proc/self/status` (proc(5)).
     pub fn parse(status: &str) -> Option<Self> {
         let bytes = |label: &str| {
             let rest = status.lines().find_map(|line| line.strip_prefix(label))?;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_from_proc_status() {
+    fn memory_is_parsed_from_proc_self_status() {
         let status = "Name:\tx\nVmHWM:\t    3100 kB\nVmRSS:\t    2988 kB\n";
         let memory = Memory { resident_bytes: 2988 << 10, peak_resident_bytes: 3100 << 10 };
         assert_eq!(Memory::parse(status), Some(memory));

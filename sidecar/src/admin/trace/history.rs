@@ -1,0 +1,204 @@
+//! The exchanges of a lookup, and its steps in order.
+
+use std::time::Instant;
+
+use super::{LookupTrace, QueriedServer, micros};
+use crate::cache::key::Key;
+use podlocal_dns::upstream::Step as Attempt;
+
+use crate::limits;
+use crate::metrics::AttemptResult;
+use crate::paint::{counted, duration};
+use crate::report::target::rtype_text;
+use crate::report::{Exchange, Step};
+use crate::resolver::explain::{Found, Place, Standing};
+use crate::upstream::observers::{Event, Noted};
+use crate::wire::NameText;
+
+/// The exchanges with the upstream that the query may depend on.
+pub(super) fn exchanges(
+    trace: &LookupTrace<'_>,
+    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
+) -> Vec<Exchange> {
+    let mut finished: Vec<Exchange> = Vec::new();
+    let mut open: Vec<OpenExchange<'_>> = Vec::new();
+    for Noted { at, key, event } in related_events(trace) {
+        let index = open.iter().position(|other| other.key == key).unwrap_or_else(|| {
+            // The start of an exchange that is older than the observation is not known: it starts here with
+            // its end.
+            let is_coalesced = !matches!(event, Event::Asked { .. });
+            open.push(OpenExchange { key, started: *at, rank: 0, exchange: new_exchange(key, is_coalesced) });
+            open.len() - 1
+        });
+        let Some(OpenExchange { started, rank, exchange, .. }) = open.get_mut(index) else { continue };
+        exchange.duration_us = micros(at.saturating_duration_since(*started));
+        let mut set_deciding_attempt = |attempt: &Attempt, result: &str| {
+            result.clone_into(&mut exchange.result);
+            attempt.transport.name().clone_into(&mut exchange.transport);
+            if let Some(QueriedServer { address, is_shared_tier, zone }) = server(key, attempt.server) {
+                exchange.server = address.to_string();
+                (exchange.is_shared_tier, exchange.zone) = (is_shared_tier, zone);
+            }
+        };
+        match event {
+            Event::Asked { step } => {
+                if *rank == 0 {
+                    set_deciding_attempt(step, IN_FLIGHT);
+                }
+                exchange.attempts += 1;
+            }
+            Event::Ended { step, result, .. } if rank_of(*result) >= *rank => {
+                *rank = rank_of(*result);
+                set_deciding_attempt(step, result.name());
+            }
+            Event::Ended { .. } => {}
+            Event::Over { attempts, took } => {
+                (exchange.attempts, exchange.duration_us) = (u32::from(*attempts), micros(*took));
+                exchange.is_coalesced |= at.saturating_duration_since(trace.explained.started) < *took;
+                finished.push(open.swap_remove(index).exchange);
+            }
+        }
+    }
+    finished.extend(open.into_iter().map(|open| open.exchange));
+    finished
+}
+
+/// An exchange whose end has not been observed yet.
+struct OpenExchange<'a> {
+    key: &'a Key,
+    started: tokio::time::Instant,
+    /// The rank of the attempt that decides the exchange so far.
+    rank: u8,
+    exchange: Exchange,
+}
+
+fn new_exchange(key: &Key, is_coalesced: bool) -> Exchange {
+    Exchange {
+        name: NameText(key.name()).to_string(),
+        rtype: rtype_text(key.type_and_class().0),
+        server: String::new(),
+        transport: String::new(),
+        is_shared_tier: false,
+        zone: None,
+        result: IN_FLIGHT.to_owned(),
+        attempts: 0,
+        duration_us: 0,
+        is_coalesced,
+    }
+}
+
+const IN_FLIGHT: &str = "in_flight";
+
+/// Of several attempts, the one with the highest rank decides the exchange.
+fn rank_of(result: AttemptResult) -> u8 {
+    match result {
+        AttemptResult::Answer => 6,
+        AttemptResult::Truncated => 5,
+        AttemptResult::Failure => 4,
+        AttemptResult::NegativeIgnored => 3,
+        AttemptResult::Unreachable => 2,
+        AttemptResult::Timeout => 1,
+        AttemptResult::Superseded => 0,
+    }
+}
+
+/// The steps of the lookup in words.
+pub(super) fn steps(
+    trace: &LookupTrace<'_>,
+    server: impl Fn(&Key, usize) -> Option<QueriedServer>,
+) -> Vec<Step> {
+    let LookupTrace { explained, walked, .. } = trace;
+    let mut steps = Vec::new();
+    let mut add = |at_us, text: String| steps.push(Step { at_us, text });
+    if let Some(standing) = &explained.standing {
+        for text in describe_before(standing, explained.started.into_std()) {
+            add(0, text);
+        }
+    }
+    let destination = |key: &Key, attempt: &Attempt| {
+        let server = match server(key, attempt.server) {
+            Some(QueriedServer { address, zone: Some(zone), .. }) => format!("forward zone {zone} {address}"),
+            Some(QueriedServer { address, is_shared_tier: true, .. }) => format!("shared tier {address}"),
+            Some(QueriedServer { address, .. }) => address.to_string(),
+            None => String::new(),
+        };
+        format!("{server} over {}", attempt.transport.name().to_uppercase())
+    };
+    for Noted { at, key, event } in related_events(trace) {
+        let question = format!("{} {}", NameText(key.name()), rtype_text(key.type_and_class().0));
+        let text = match event {
+            Event::Asked { step } => format!("queries {} for {question}", destination(key, step)),
+            Event::Ended { step, result, took } => {
+                format!("{}: {} after {}", destination(key, step), result.name(), duration(micros(*took)))
+            }
+            Event::Over { attempts, took } => {
+                let attempts = counted((*attempts).into(), "attempt");
+                format!("exchange for {question} ended: {attempts}, {}", duration(micros(*took)))
+            }
+        };
+        add(micros(at.saturating_duration_since(explained.started)), text);
+    }
+    let end = micros(explained.duration);
+    let now = explained.started.into_std() + explained.duration;
+    for (key, standing) in *walked {
+        add(end, format!("search list: {}: {}", NameText(key.name()), describe_found(standing, now)));
+    }
+    add(end, format!("outcome: {}", explained.outcome.name()));
+    steps
+}
+
+/// What the sidecar knew when the query arrived, as far as it decided the next steps.
+fn describe_before(standing: &Standing, now: Instant) -> Vec<String> {
+    let mut known = vec![format!("cache: {}", describe_cached(standing, now))];
+    if !matches!(standing.found, Some(Found::Cached(_, Place::Question))) {
+        known.push(standing.reasoning.clone());
+    }
+    if standing.found.is_some() {
+        return known;
+    }
+    if let Some(zone) = &standing.forward_zone {
+        known.push(format!("forward zone {zone}: only its servers are queried for the name as it stands"));
+    }
+    if standing.has_failed_lately {
+        let seconds = limits::FAILURE_MEMORY.as_secs();
+        known.push(format!("failures: an upstream query failed less than {seconds} s ago"));
+    }
+    if standing.is_upstream_down {
+        known.push("upstream: every server is down".to_owned());
+    }
+    if standing.is_under_way {
+        known.push("in flight: the same query was already sent upstream".to_owned());
+    }
+    known
+}
+
+fn describe_found(standing: &Standing, now: Instant) -> String {
+    match &standing.found {
+        Some(Found::Ruled(rule)) => format!("rule {rule}: {}", rule.because()),
+        _ => describe_cached(standing, now),
+    }
+}
+
+fn describe_cached(standing: &Standing, now: Instant) -> String {
+    match (&standing.found, &standing.expired) {
+        (Some(Found::Cached(entry, place)), _) => {
+            let content = match (place, entry.is_nxdomain()) {
+                (Place::EveryType, _) => "the name does not exist, for any type",
+                (Place::SearchList, _) => "the result of the search list",
+                (Place::Question, true) => "the name does not exist",
+                (Place::Question, false) => "an answer",
+            };
+            let (age, seconds) = (entry.age(now), entry.seconds());
+            format!("{content}, {age} s old, expires in {} s", seconds.saturating_sub(age))
+        }
+        (_, Some(entry)) => {
+            format!("an answer that expired {} s ago", entry.age(now).saturating_sub(entry.seconds()))
+        }
+        _ => "nothing".to_owned(),
+    }
+}
+
+fn related_events<'a>(trace: &LookupTrace<'a>) -> impl Iterator<Item = &'a Noted> {
+    let (noted, related) = (trace.noted, trace.related);
+    noted.iter().filter(move |noted| related.contains(&noted.key))
+}

@@ -1,0 +1,126 @@
+//! Queries over UDP that wait for the same answer: one task for all of them.
+//!
+//! The pods of a gang query the shared tier for the same name at the same instant. A task for each of
+//! thousands of queries would cost more than the answers do. So a query that arrives while the same question
+//! is in flight only stores what its answer needs, some 200 bytes, and the one task sends all answers.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use quick_cache::DefaultHashBuilder;
+
+use super::Places;
+use crate::cache::key::Key;
+use crate::query::{Client, StoredClient};
+
+/// The queries that wait at one socket, by question.
+#[derive(Debug, Default)]
+pub(super) struct PendingQueries(Mutex<WaitersByQuestion>);
+
+type WaitersByQuestion = HashMap<Arc<Key>, Vec<Waiter>, DefaultHashBuilder>;
+
+/// A client that waits: everything that its answer needs.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) address: SocketAddr,
+    /// The id, flags, EDNS and spelling for its answer.
+    pub(super) client: StoredClient,
+    places: Places,
+}
+
+/// Whether a client may wait, and for which exchange.
+#[derive(Debug)]
+pub(super) enum JoinResult {
+    /// No other client waits for this answer: the caller starts an exchange for this key.
+    First(Arc<Key>),
+    /// The client waits for an exchange that is in flight.
+    Coalesced,
+    /// Too many other clients wait for this answer.
+    Full,
+}
+
+impl PendingQueries {
+    /// Adds a client to those that wait for this answer, of which there may be `max`.
+    pub(super) fn join(&self, key: &Key, waiter: Waiter, max: usize) -> JoinResult {
+        let mut pending = self.lock();
+        match pending.get_mut(key) {
+            Some(waiters) if waiters.len() >= max => JoinResult::Full,
+            Some(waiters) => {
+                waiters.push(waiter);
+                JoinResult::Coalesced
+            }
+            None => {
+                let key = Arc::new(key.clone());
+                pending.insert(Arc::clone(&key), vec![waiter]);
+                JoinResult::First(key)
+            }
+        }
+    }
+
+    /// Removes all clients that wait for this answer. Clients that come later start another exchange.
+    pub(super) fn remove(&self, key: &Key) -> Vec<Waiter> {
+        self.lock().remove(key).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WaitersByQuestion> {
+        // A panic under the lock cannot leave the map half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    pub(super) fn new(client: &Client<'_>, address: SocketAddr, places: Places) -> Self {
+        Self { address, client: client.stored(), places }
+    }
+
+    /// The time since the query arrived.
+    pub(super) fn waited_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.places.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+    use crate::query::tests::query_bytes;
+    use crate::sources::Place;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiter {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Arc::clone(waiting);
+        let places = Places { waiting, since: Instant::now(), _of_source: Place::default() };
+        Waiter::new(&query.client(), SocketAddr::from(([127, 0, 0, 1], 1)), places)
+    }
+
+    /// The freed memory of a waiter is reused for an answer. With 24 bytes more it does not fit, and the
+    /// allocator takes a MiB more for the same ten thousand names.
+    #[test]
+    fn a_waiter_fits_into_the_allocation_of_an_answer() {
+        assert!(size_of::<Waiter>() <= 104, "{}", size_of::<Waiter>());
+    }
+
+    #[test]
+    fn the_first_client_starts_an_exchange_and_others_coalesce() {
+        let (pending, count) = (PendingQueries::default(), Arc::default());
+        let bytes = ["a.b", "c.d", "A.b"].map(|name| query_bytes(name, 0, &[]));
+        let [one, other, upper] = bytes.each_ref().map(|bytes| Query::parse(bytes).expect("a query"));
+        let join = |query: &Query<'_>| pending.join(&query.key, waiting(query, &count), 3);
+        assert!(matches!([join(&one), join(&other)], [JoinResult::First(_), JoinResult::First(_)]));
+        assert!(matches!(
+            [join(&upper), join(&one), join(&one)],
+            [JoinResult::Coalesced, JoinResult::Coalesced, JoinResult::Full]
+        ));
+        let waiters = pending.remove(&one.key);
+        let names: Vec<_> =
+            waiters.iter().map(|waiting| Client::from(&waiting.client).name().to_vec()).collect();
+        assert_eq!(names, [&b"\x01a\x01b\x00"[..], b"\x01A\x01b\x00", b"\x01a\x01b\x00"]);
+        assert_eq!(count.load(Ordering::Relaxed), 4, "a client that is refused does not wait");
+        drop(waiters);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        assert!(matches!(join(&one), JoinResult::First(_)));
+    }
+}
