@@ -29,7 +29,7 @@ pub(super) const SAVED: Row = Row {
             ],
         },
         Panel {
-            title: "Queries of clients, and attempts upstream",
+            title: "Client queries and upstream attempts",
             description: "Queries that the proxies receive, and attempts that they make. Those of a shared tier are included.",
             kind: Lines,
             unit: PerSecond,
