@@ -1,99 +1,99 @@
-# The entry for people; the same steps that CI runs. `just` alone lists them.
+# The commands of this repository; CI runs the same steps. `just` without arguments lists them.
 
 default:
     @just --list
 
-# Everything that CI runs, in its order
+# Runs all steps of CI, in order
 ci:
     .ci/run
 
-# Steps of CI: setup, format, scripts, prose, lint, docs, dependencies, test, ordinary-user, schema, monitoring, fuzz, images, gang, instructions, cluster
+# Runs steps of CI: setup, format, scripts, prose, lint, docs, dependencies, test, ordinary-user, schema, monitoring, fuzz, images, gang, instructions, cluster
 step +NAMES:
     .ci/run {{NAMES}}
 
-# The experiment: a gang of pods with and without injection
+# Runs the gang experiment: pods of a Job with and without injection
 gang *ARGUMENTS:
     cargo run --release --bin gang -- {{ARGUMENTS}}
 
-# What the start of an injected pod costs a node, on the cluster of KUBECONFIG
+# Measures the cost of starting an injected pod for a node, on the cluster of KUBECONFIG
 start *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin start -- {{ARGUMENTS}}
 
-# Whether a lookup fails that an application makes as soon as it runs, on the cluster of KUBECONFIG
+# Tests whether the first lookup of a starting application fails, on the cluster of KUBECONFIG
 first-lookups *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin first-lookups -- {{ARGUMENTS}}
 
-# What a hostile neighbour costs other pods, on the cluster of KUBECONFIG; the node's root attacks
+# Measures the effect of a hostile neighbour on other pods, on the cluster of KUBECONFIG; needs root on the node
 attacks *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin attacks -- {{ARGUMENTS}}
 
-# What the sidecar does when things go wrong, measured: loss, outage, slowness, memory, abuse, late peers
+# Measures the sidecar during faults: loss, outages, a slow upstream, memory, abuse, late peers
 faults *ARGUMENTS:
     cargo run --release --bin faults -- {{ARGUMENTS}}
 
-# What a tier that sidecars share does, measured: cold gangs, hot answers, outages, hostile sources
+# Measures the shared tier: cold gangs, hits, outages, hostile sources
 shared-tier *ARGUMENTS:
     cargo run --release --bin shared-tier -- {{ARGUMENTS}}
 
-# How fast and how small the sidecar is, beside a bare echo and other forwarders
+# Measures speed and size of the sidecar, a bare echo and other forwarders
 bench *ARGUMENTS:
     cargo run --release --bin bench -- {{ARGUMENTS}}
 
-# How long the webhook takes for reviews, and what it takes for them
+# Measures latency, CPU time and memory of the webhook
 reviews *ARGUMENTS:
     cargo run --release --bin reviews -- {{ARGUMENTS}}
 
-# All tests
+# Runs all tests
 test:
     cargo test --workspace
 
-# Fuzzes what comes from the network, each target for that long: all targets, or those named
+# Fuzzes the parsers of network input, each target for SECONDS: all targets, or the named ones
 fuzz SECONDS="60" *TARGETS:
     .ci/fuzz {{SECONDS}} {{TARGETS}}
 
-# Prints the page of settings from the table
+# Generates the page of settings from the table
 settings-page:
     cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
 
-# Rewrites the output of the commands in documents; read the difference before you commit it
+# Updates the output of commands in the documents; review the diff before you commit it
 outputs:
     UPDATE=1 cargo test -p podlocal-tests --test documented_commands
 
-# Rewrites the dashboard and the table of metrics in the docs from the code
+# Generates the dashboard, and the table of metrics in the documentation
 monitoring:
     cargo run --bin monitoring -- write
 
-# Rewrites the golden pods with the output of the webhook; read the difference before you commit it
+# Updates the golden pods with the current output of the webhook; review the diff before you commit it
 golden:
     UPDATE=1 cargo test -p podlocal-webhook --test golden
 
-# Both images
+# Builds both images
 images TAG="dev":
     docker build -f Dockerfile.sidecar -t podlocal-dns/sidecar:{{TAG}} .
     docker build -f Dockerfile.webhook -t podlocal-dns/webhook:{{TAG}} .
 
-# Everything that a release consists of, into dist
+# Builds all files of a release into dist
 release:
     .ci/release
 
-# Builds programs twice, in two places, and compares the bytes: both, or those named
+# Builds programs twice, in two directories, and compares the bytes: both programs, or the named ones
 reproducible *PACKAGES:
     .ci/reproducible {{PACKAGES}}
 
-# Man pages and completions, into target/pages
+# Generates man pages and completions into target/pages
 pages:
     cargo run -q -p podlocal-release --example pages -- target/pages
 
-# A real Kubernetes node on this machine, for the tests: up, load, down, env, exec, collect (.ci/cluster/README.md)
+# Manages a real Kubernetes node on this machine for tests: up, load, down, env, exec, collect (.ci/cluster/README.md)
 [positional-arguments]
 cluster +ARGUMENTS:
     @.ci/cluster/cluster "$@"
 
-# What the product promises, held against the cluster of KUBECONFIG; with a filter only some of it
+# Runs the end-to-end tests on the cluster of KUBECONFIG; a filter selects tests
 cluster-test *FILTER:
     cargo test -p podlocal-cluster-tests --test cluster -- {{FILTER}}
 
-# Kubernetes' own end-to-end tests, in namespaces that are opted in: [FOCUS], compare [FOCUS], build
+# Runs Kubernetes' end-to-end tests in namespaces that are opted in: [FOCUS], compare [FOCUS], build
 [positional-arguments]
 conformance *ARGUMENTS:
     @.ci/cluster/conformance/run "$@"

@@ -12,7 +12,7 @@ import yaml
 
 OLDEST = "1.29"
 
-# Kinds of others, whose schemas are not those of Kubernetes. The overlays' own test looks at them.
+# Kinds of other projects, which are not in the schema of Kubernetes. The test of the overlays checks them.
 OTHERS = ("cert-manager.io/", "monitoring.coreos.com/")
 
 

@@ -1,4 +1,4 @@
-# Builds what the node consists of, from Go modules and Debian's packages, and the images; sourced by `cluster`.
+# Builds the programs of the node from Go modules and Debian packages, and the images; sourced by `cluster`.
 # shellcheck shell=bash disable=SC2154
 
 build() {
@@ -19,7 +19,7 @@ build() {
         cd "$here"
         export GOFLAGS=-mod=readonly
         CGO_ENABLED=0 go build -trimpath -tags no_btrfs,no_devmapper,no_zfs -ldflags "$flags" -o "$home/bin/" "${programs[@]}" ./coredns ./pause
-        CGO_ENABLED=1 go build -trimpath -tags seccomp -ldflags '-s -w' -o "$home/bin/" github.com/opencontainers/runc # its first steps are C
+        CGO_ENABLED=1 go build -trimpath -tags seccomp -ldflags '-s -w' -o "$home/bin/" github.com/opencontainers/runc # its first part is C code
     )
     mv "$home/bin/server" "$home/bin/etcd"
     ln -sf /bin/busybox "$home/bin/busybox"
@@ -56,7 +56,8 @@ client_images() {
     rm -r "$root"
 }
 
-# Both programs as the Dockerfiles build them, under the names of the manifests, and under a second tag for upgrades.
+# Builds images of both programs as the Dockerfiles do, with the names in the manifests, and with a second tag
+# for upgrades.
 product_images() {
     local package component version images=$repository/target/images
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$repository/Cargo.toml" | head -1)

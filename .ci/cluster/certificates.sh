@@ -24,8 +24,9 @@ certificates() {
     cd - >/dev/null
 }
 
-# The API server shows this client certificate to every webhook that asks for one, as docs/security.md tells operators to
-# configure it. How a webhook is reached is in its configuration. The path must be absolute.
+# The API server presents this client certificate to every webhook that requests one, as docs/security.md
+# tells operators to configure it. The address of a webhook is in its configuration. The path must be
+# absolute.
 webhook_caller() {
     cat >webhooks.conf <<CONFIG
 apiVersion: v1

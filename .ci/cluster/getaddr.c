@@ -1,7 +1,7 @@
-// Resolves names as an application does: waits for a common start, then calls getaddrinfo(3) for each name, one after the
-// other, and prints one JSON object per name: {"name", "at", "ms", "error", "addresses"}.
+// Resolves names as an application does: waits for a common start, then calls getaddrinfo(3) for each name, one
+// after the other, and prints one JSON object per name: {"name", "at", "ms", "error", "addresses"}.
 // Usage: getaddr START NAME...                  START in seconds since 1970; 0 for now
-//        getaddr --every MILLISECONDS NAME...   again and again until SIGTERM, with so much time from one begin to the next
+//        getaddr --every MILLISECONDS NAME...   repeats until SIGTERM, with MILLISECONDS from start to start
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <signal.h>

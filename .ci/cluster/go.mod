@@ -22,7 +22,7 @@ tool (
 	k8s.io/kubernetes/cmd/kubelet
 )
 
-// Kubernetes' own modules name no versions of one another.
+// The modules of Kubernetes do not specify versions of each other.
 replace (
 	k8s.io/api => k8s.io/api v0.37.2
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.37.2

@@ -10,7 +10,7 @@ build() {
     mkdir -p "$programs/images"
     build_programs
     build_images
-    # On a node that is up there may be older ones.
+    # A running node may have older images.
     rm -f "$programs/loaded"
     echo "$stamp" >"$programs/built"
 }
@@ -37,7 +37,7 @@ version_in() {
     (cd "$1" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
 }
 
-# A Debian with dig and a shell plays both images that the tests of DNS use: agnhost and the one with glibc.
+# A Debian image with dig and a shell replaces both images of the DNS tests: agnhost and the image with glibc.
 build_images() {
     local root sources
     "$here/../../packages" debian-archive-keyring debootstrap
@@ -47,7 +47,8 @@ build_images() {
         bookworm "$root" >"$programs/debootstrap.log"
     rm -rf "${root:?}"/{var/cache,var/lib/apt,usr/share/doc,usr/share/man,usr/share/locale,etc/resolv.conf}
     find "$root/dev" -mindepth 1 -delete
-    # As in agnhost's Dockerfile: tests run CoreDNS from it, fetch these files, write to /uploads, and know this user.
+    # As in agnhost's Dockerfile: tests run CoreDNS from it, fetch these files, write to /uploads, and know
+    # this user.
     sources=$(cd "$here" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
     install -m 644 "$sources"/test/images/agnhost/porter/localhost.{crt,key} "$root/"
     cp "$programs/agnhost" "$home/bin/coredns" "$root/"
@@ -63,7 +64,7 @@ build_images() {
     rm -r "$root"
 }
 
-# names_of PART: the images that the tests ask for and whose names have that part
+# names_of PART: the images of the tests whose names contain PART
 names_of() {
     "$programs/e2e.test" --list-images 2>/dev/null | grep -F "$1"
 }

@@ -29,7 +29,7 @@ def main():
     options = parser.parse_args()
     expected = tomllib.loads(EXPECTED.read_text())
     if options.expected is not None:
-        # Go's patterns know no escaped spaces.
+        # Go's regular expressions do not allow escaped spaces.
         selected = [name for name in expected if re.search(options.expected, name)]
         print("".join(f"{re.escape(name)}\n".replace("\\ ", " ") for name in selected), end="")
         return 0

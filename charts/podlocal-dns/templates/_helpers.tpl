@@ -1,4 +1,4 @@
-{{- /* The reference of an image: its digest, its tag, or the chart's appVersion. */}}
+{{- /* The reference of an image with its digest, its tag, or the chart's appVersion. */}}
 {{- define "podlocal-dns.image" -}}
 {{- $image := .image -}}
 {{- if $image.digest -}}
@@ -56,7 +56,7 @@ data:
     {{- $_ := set $pod "volumes" (append ($pod.volumes | default list) $volume) -}}
     {{- $mount := dict "name" "settings" "mountPath" "/settings" "readOnly" true -}}
     {{- $_ := set $container "volumeMounts" (append ($container.volumeMounts | default list) $mount) -}}
-    {{- /* The file is read at the start: other settings are another pod. */ -}}
+    {{- /* The program reads the file at startup, so new settings need a new pod. */ -}}
     {{- $sum := include "podlocal-dns.settings" .root | sha256sum -}}
     {{- $_ := set .object.spec.template.metadata "annotations" (dict "podlocal-dns.io/settings" $sum) -}}
   {{- end -}}
