@@ -1,7 +1,7 @@
-//! Whether a lookup fails that an application makes as soon as it runs.
+//! Tests whether the first lookup of a starting application fails.
 //!
-//! Injected pods start in groups on a busy node: an init container resolves a name as its first act, then the application does. They
-//! are BestEffort, beside a Guaranteed pod that uses the CPU of its limit.
+//! Injected pods start in groups on a busy node: an init container resolves a name immediately, then the
+//! application does. The pods are BestEffort; a Guaranteed pod uses the CPU up to its limit.
 
 use std::ops::Range;
 
@@ -10,54 +10,56 @@ use podlocal_harness::cluster::client::{Libc, Lookup, container, pod};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::container_status;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::table::percentile;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What each container resolves as its first act: a name of the cluster.
+/// The name that each container resolves immediately: a name of the cluster.
 const NAME: &str = "kubernetes.default";
 
 /// The containers that resolve it, in the order in which they run.
 const CONTAINERS: [&str; 2] = ["first", "client"];
 
-/// What is run.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many pods in all.
+    /// The number of pods.
     pub pods: usize,
-    /// How many are created at once; the next group follows when all of them have ended.
+    /// The number of pods that are created at the same time. The next group starts when all of them have
+    /// ended.
     pub group: usize,
-    /// The CPU that the Guaranteed pod uses, as Kubernetes writes it; none where that is `None`.
+    /// The CPU that the Guaranteed pod uses, as a Kubernetes quantity; without such a pod `None`.
     pub load: Option<String>,
 }
 
-/// What became of the lookups.
+/// The results of the lookups.
 #[derive(Debug, Clone, Default)]
 pub struct Lookups {
-    /// How long each took, in milliseconds.
+    /// The duration of each, in milliseconds.
     pub ms: Vec<f64>,
-    /// The errors of those that found nothing.
+    /// A description of each failed lookup.
     pub errors: Vec<String>,
 }
 
 impl Lookups {
-    /// One line for people.
+    /// A summary in one line.
     pub fn summary(&self) -> String {
         let mut ms = self.ms.clone();
         ms.sort_by(f64::total_cmp);
         let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| percentile(&ms, share));
         let (count, failed) = (ms.len(), self.errors.len());
-        format!("{count} first lookups, {failed} failed; ms at p50, p99, most: {p50:.1}, {p99:.1}, {most:.1}")
+        format!("{count} first lookups, {failed} failed; ms at p50, p99, max: {p50:.1}, {p99:.1}, {most:.1}")
     }
 }
 
-/// Starts the pods, and adds each group's lookups as soon as they are there.
+/// Starts the pods, and adds the lookups of each group as soon as the group has ended.
 pub async fn run(options: &Options, lookups: &mut Lookups) -> Result<(), Failure> {
     let cluster = Cluster::connect().await?;
     product::install(&cluster).await?;
-    let mut terminated = signal(SignalKind::terminate()).tried(|| "listening for SIGTERM".to_owned())?;
+    let mut terminated =
+        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
     let namespace = Namespace::create(&cluster, "first-lookups", labels, &json!({})).await?;
     let result = tokio::select! {
@@ -71,7 +73,7 @@ pub async fn run(options: &Options, lookups: &mut Lookups) -> Result<(), Failure
 async fn groups(options: &Options, namespace: &Namespace, lookups: &mut Lookups) -> Result<(), Failure> {
     if let Some(cpu) = &options.load {
         namespace.apply(load(cpu)).await?;
-        namespace.ready("load").await?;
+        namespace.wait_until_ready("load").await?;
     }
     for begin in (0..options.pods).step_by(options.group) {
         group(begin..options.pods.min(begin + options.group), namespace, lookups).await?;
@@ -84,7 +86,7 @@ async fn group(numbers: Range<usize>, namespace: &Namespace, lookups: &mut Looku
     let names: Vec<String> = numbers.map(|number| format!("pod-{number}")).collect();
     try_join_all(names.iter().map(|name| namespace.apply(resolving(name)))).await?;
     for name in &names {
-        let pod = namespace.finished(name).await?;
+        let pod = namespace.wait_until_finished(name).await?;
         if container_status(&pod, CONTAINER_NAME).is_none() {
             return Err(Failure::new(format!(
                 "pod {name} is not injected: it has no container {CONTAINER_NAME}"
@@ -107,15 +109,15 @@ async fn group(numbers: Range<usize>, namespace: &Namespace, lookups: &mut Looku
     try_join_all(names.iter().map(|name| namespace.delete_pod(name))).await.map(drop)
 }
 
-/// What one needs to find the cause: when the lookup was, for how long, how the containers of the pod ran, and what the
-/// sidecar said.
+/// A report for finding the cause: the time and duration of the lookup, the states of the containers, and the
+/// log of the sidecar.
 fn failure(pod: &Value, container: &str, lookup: &Lookup, log: &str) -> String {
     let states = [CONTAINER_NAME, container].map(|name| {
         let status = container_status(pod, name).unwrap_or_default();
         format!("{name}: {} restarts, {}", status["restartCount"], status["state"])
     });
     format!(
-        "pod {}, container {container}: {} after {:.1} ms, asked {:.3} s after 1970\n  {}\n  log of the sidecar:\n{log}",
+        "pod {}, container {container}: {} after {:.1} ms, started at Unix time {:.3}\n  {}\n  log of the sidecar:\n{log}",
         pod["metadata"]["name"],
         lookup.error,
         lookup.ms,
@@ -125,7 +127,7 @@ fn failure(pod: &Value, container: &str, lookup: &Lookup, log: &str) -> String {
 }
 
 fn resolving(name: &str) -> Value {
-    // An init container that fails would end the pod before the application.
+    // A failing init container would end the pod before the application starts.
     let words = ["sh", "-c", &format!("getaddr 0 {NAME} || true")];
     let [first, client] = CONTAINERS;
     let mut pod = pod(name, Libc::Glibc, &words);
@@ -134,7 +136,7 @@ fn resolving(name: &str) -> Value {
     pod
 }
 
-/// A Guaranteed pod that uses its limit of the CPU.
+/// A Guaranteed pod that uses CPU up to its limit.
 fn load(cpu: &str) -> Value {
     let mut pod = pod(
         "load",
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_comes_with_what_ran_when() {
+    fn a_failure_comes_with_the_states_of_the_containers() {
         let status = |name| json!({ "name": name, "restartCount": 1, "state": { "terminated": { "startedAt": "t" } } });
         let pod = json!({
             "metadata": { "name": "pod-1" },
@@ -169,9 +171,14 @@ mod tests {
         let lookup = r#"{"name":"n","at":12.5,"ms":3.25,"error":"it failed","addresses":[]}"#;
         let lookup = Lookup::read_all(lookup).pop().expect("a lookup");
         let sentence = failure(&pod, "first", &lookup, "log line");
-        for part in
-            ["pod-1", "first: 1 restarts", "it failed after 3.2 ms", "12.500 s", "startedAt", "log line"]
-        {
+        for part in [
+            "pod-1",
+            "first: 1 restarts",
+            "it failed after 3.2 ms",
+            "Unix time 12.500",
+            "startedAt",
+            "log line",
+        ] {
             assert!(sentence.contains(part), "{part} in {sentence}");
         }
     }
@@ -179,6 +186,6 @@ mod tests {
     #[test]
     fn failures_are_counted() {
         let lookups = Lookups { ms: vec![1.0, 3.0], errors: vec!["e".to_owned()] };
-        assert_eq!(lookups.summary(), "2 first lookups, 1 failed; ms at p50, p99, most: 1.0, 3.0, 3.0");
+        assert_eq!(lookups.summary(), "2 first lookups, 1 failed; ms at p50, p99, max: 1.0, 3.0, 3.0");
     }
 }

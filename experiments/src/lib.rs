@@ -1,9 +1,9 @@
-//! Experiments on a real cluster: what they run, measure and print. Each has a program of its name.
+//! Experiments on a real cluster. Each has a program with the same name.
 //!
 //! ```text
-//!   attacks        what a hostile neighbour costs others
-//!   first_lookups  whether a lookup fails that an application makes as soon as it runs
-//!   start          what the start of an injected pod costs a node
+//!   attacks        the effect of a hostile neighbour on other pods
+//!   first_lookups  whether the first lookup of a starting application fails
+//!   start          the cost for a node of starting an injected pod
 //! ```
 
 pub mod attacks;

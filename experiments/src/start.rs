@@ -1,9 +1,10 @@
-//! What injection costs a node when pods start: the arms in turn, in each N pods that are created at once.
+//! The cost of injection for a node when pods start. The arms run in turn; each creates N pods at the same
+//! time.
 //!
 //! ```text
-//!   arm      the ways in which the pods are made
-//!   round    one arm, once: pods created, all ready -> time and CPU
-//!   table    the rounds -> what is printed
+//!   arm      the kinds of pods that are compared
+//!   round    one run of one arm: create pods, wait until all are ready -> time and CPU
+//!   table    the rounds -> the printed table
 //! ```
 
 pub mod arm;
@@ -12,7 +13,7 @@ pub mod table;
 
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,18 +21,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::arm::Arm;
 use self::round::Round;
 
-/// What is run.
+/// The options of a run.
 #[derive(Debug)]
 pub struct Options {
-    /// How many pods start at once.
+    /// The number of pods that start at the same time.
     pub pods: usize,
-    /// How often each arm is run.
+    /// The number of rounds for each arm.
     pub rounds: usize,
-    /// The node; the first one that pods can be scheduled on where that is `None`.
+    /// The node; `None` selects the first schedulable one.
     pub node: Option<String>,
 }
 
-/// Runs all arms in turn, as often as is asked for, and adds each result to `rounds` as soon as it is there.
+/// Runs all arms in turn, and adds each result to `rounds` as soon as it is known.
 pub async fn run(options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> {
     let cluster = Cluster::connect().await?;
     let node = match &options.node {
@@ -40,31 +41,32 @@ pub async fn run(options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failu
     };
     let was_installed = product::is_installed(&cluster).await?;
     product::install(&cluster).await?;
-    let mut terminated = signal(SignalKind::terminate()).tried(|| "listening for SIGTERM".to_owned())?;
+    let mut terminated =
+        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     let plain = Namespace::create(&cluster, "start", json!({}), &json!({})).await?;
     let opted_in =
         Namespace::create(&cluster, "start", json!({ INJECT_LABEL: INJECT_ENABLED }), &json!({})).await?;
-    let bed = Bed { node, plain, opted_in };
+    let runner = ArmRunner { node, plain, opted_in };
     let result = tokio::select! {
-        result = bed.run(options, rounds) => result,
+        result = runner.run(options, rounds) => result,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
         _ = terminated.recv() => Err(Failure::new("terminated")),
     };
-    let mut removed = vec![bed.plain.delete_and_wait().await, bed.opted_in.delete_and_wait().await];
+    let mut removed = vec![runner.plain.delete_and_wait().await, runner.opted_in.delete_and_wait().await];
     if !was_installed {
         removed.push(product::remove(product::BASE).await);
     }
     removed.into_iter().fold(result, Result::and)
 }
 
-/// What the arms run in.
-struct Bed {
+/// The node and the namespaces in which the arms run.
+struct ArmRunner {
     node: String,
     plain: Namespace,
     opted_in: Namespace,
 }
 
-impl Bed {
+impl ArmRunner {
     async fn run(&self, options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> {
         for number in 1..=options.rounds {
             for arm in Arm::ALL {
@@ -89,7 +91,7 @@ async fn first_node(cluster: &Cluster) -> Result<String, Failure> {
     let node =
         nodes.iter().find(|node| is_schedulable(node)).and_then(|node| node["metadata"]["name"].as_str());
     node.map(str::to_owned).ok_or_else(|| {
-        Failure::new("the cluster has no node that takes pods (ready, without taints); name one with --node")
+        Failure::new("the cluster has no schedulable node (ready, without taints); name a node with --node")
     })
 }
 

@@ -25,14 +25,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::repository::root;
 
-/// Names a command that runs its arguments on the cluster's node, for faults of the node itself: `just cluster env`
-/// sets it; on kind it is `docker exec kind-control-plane`.
+/// The environment variable with the command that runs its arguments on the cluster's node, for faults of the
+/// node itself. `just cluster env` sets it; on kind it is `docker exec kind-control-plane`.
 pub const NODE_EXEC_VARIABLE: &str = "CLUSTER_NODE_EXEC";
 
-/// How long a condition may take to come true. Far above what it takes on two busy cores.
+/// The time-out for a condition. It is far above the usual time on two busy cores.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A connection to the cluster.
@@ -42,7 +42,7 @@ pub struct Cluster {
     pub client: Client,
 }
 
-/// An object as the API server stored it, and the admission warnings that came with it.
+/// An object as the API server stored it, and the admission warnings of the response.
 #[derive(Debug)]
 pub struct Created {
     /// The stored object.
@@ -52,7 +52,8 @@ pub struct Created {
 }
 
 impl Cluster {
-    /// Connects to the cluster of `KUBECONFIG`; never to kubectl's default, which may be somebody's production.
+    /// Connects to the cluster of `KUBECONFIG`; never to kubectl's default cluster, which may be in
+    /// production.
     pub async fn connect() -> Result<Self, Failure> {
         if env::var_os("KUBECONFIG").is_none() {
             return Err(Failure::new(
@@ -60,14 +61,18 @@ impl Cluster {
                  start one with `just cluster up` and run: eval \"$(just cluster env)\"",
             ));
         }
-        // Fails only where the program has installed it already.
+        // Fails only when the program has already installed a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::try_default().await.tried(|| "reading KUBECONFIG".to_owned())?;
-        client.apiserver_version().await.tried(|| "asking the API server for its version".to_owned())?;
+        let client = Client::try_default().await.with_context(|| "reading KUBECONFIG".to_owned())?;
+        client
+            .apiserver_version()
+            .await
+            .with_context(|| "asking the API server for its version".to_owned())?;
         Ok(Self { client })
     }
 
-    /// The objects of one kind, `apps/v1` `Deployment`, in a namespace, or in the whole cluster where that is `None`.
+    /// The objects of one kind, for example `apps/v1` `Deployment`, in a namespace, or in the whole cluster
+    /// when that is `None`.
     pub fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -77,9 +82,9 @@ impl Cluster {
         }
     }
 
-    /// Creates an object, without a typed round trip.
+    /// Creates an object. It is sent as untyped JSON, so that no field is lost.
     ///
-    /// `query` stands behind the path, for example `dryRun=All`; empty for none.
+    /// `query` is the query string of the URL, for example `dryRun=All`, or empty.
     pub async fn create(&self, object: &Value, query: &str) -> Result<Created, Failure> {
         let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -90,12 +95,12 @@ impl Cluster {
         let path = format!("{root}/{api_version}{place}/{}?{query}", resource.plural);
         let creating = || format!("creating {kind} {}", name_of(object));
         let request = http::Request::post(path).header(http::header::CONTENT_TYPE, "application/json");
-        let request = request.body(object.to_string().into_bytes().into()).tried(creating)?;
-        let response = self.client.send(request).await.tried(creating)?;
+        let request = request.body(object.to_string().into_bytes().into()).with_context(creating)?;
+        let response = self.client.send(request).await.with_context(creating)?;
         let status = response.status();
         let warnings = response.headers().get_all(http::header::WARNING).iter().filter_map(warning).collect();
-        let body = response.into_body().collect().await.tried(creating)?.to_bytes();
-        let body: Value = serde_json::from_slice(&body).tried(creating)?;
+        let body = response.into_body().collect().await.with_context(creating)?.to_bytes();
+        let body: Value = serde_json::from_slice(&body).with_context(creating)?;
         if status.is_success() {
             return Ok(Created { object: body, warnings });
         }
@@ -104,16 +109,17 @@ impl Cluster {
 
     /// Reads an object.
     pub async fn get(&self, api: &Api<DynamicObject>, name: &str) -> Result<Value, Failure> {
-        let object = api.get(name).await.tried(|| format!("reading {name}"))?;
-        serde_json::to_value(object).tried(|| format!("reading {name}"))
+        let object = api.get(name).await.with_context(|| format!("reading {name}"))?;
+        serde_json::to_value(object).with_context(|| format!("reading {name}"))
     }
 
-    /// Reads the objects whose labels match the selector; all of them where that is empty.
+    /// Reads the objects whose labels match the selector; an empty selector matches all.
     pub async fn list(&self, api: &Api<DynamicObject>, labels: &str) -> Result<Vec<Value>, Failure> {
         let parameters = ListParams::default().labels(labels);
-        let listed = api.list(&parameters).await.tried(|| format!("listing objects with {labels:?}"))?;
+        let listed =
+            api.list(&parameters).await.with_context(|| format!("listing objects with {labels:?}"))?;
         let values = listed.items.into_iter().map(serde_json::to_value);
-        values.collect::<Result<_, _>>().tried(|| format!("listing objects with {labels:?}"))
+        values.collect::<Result<_, _>>().with_context(|| format!("listing objects with {labels:?}"))
     }
 
     /// Applies a JSON merge patch (RFC 7396).
@@ -121,30 +127,30 @@ impl Cluster {
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .map(drop)
-            .tried(|| format!("patching {name}"))
+            .with_context(|| format!("patching {name}"))
     }
 }
 
-/// Runs kubectl, for what an operator does with it, and returns its standard output.
+/// Runs kubectl as an operator does, and returns its standard output.
 pub async fn kubectl(arguments: &[&str]) -> Result<String, Failure> {
     kubectl_with_input(arguments, "").await
 }
 
-/// The same with a text on standard input.
+/// Runs kubectl with a text on standard input.
 pub async fn kubectl_with_input(arguments: &[&str], input: &str) -> Result<String, Failure> {
     let mut command = Command::new("kubectl");
     command.args(arguments).current_dir(root());
     run(command, input).await
 }
 
-/// Runs Helm, likewise.
+/// Runs Helm, and returns its standard output.
 pub async fn helm(arguments: &[&str]) -> Result<String, Failure> {
     let mut command = Command::new("helm");
     command.args(arguments).current_dir(root());
     run(command, "").await
 }
 
-/// Runs a command on the node; `None` where [`NODE_EXEC_VARIABLE`] is not set.
+/// Runs a command on the node; `None` when [`NODE_EXEC_VARIABLE`] is not set.
 pub async fn on_node(arguments: &[&str]) -> Option<Result<String, Failure>> {
     let prefix = env::var(NODE_EXEC_VARIABLE).ok()?;
     let mut words = prefix.split_whitespace();
@@ -158,12 +164,12 @@ pub fn has_node_access() -> bool {
     env::var_os(NODE_EXEC_VARIABLE).is_some()
 }
 
-/// The context of `KUBECONFIG` that is in use, by which people know a cluster.
+/// The current context of `KUBECONFIG`.
 pub async fn context() -> Result<String, Failure> {
     Ok(kubectl(&["config", "current-context"]).await?.trim().to_owned())
 }
 
-/// Waits until `check` returns a value, at most [`DEADLINE`]; `what` is waited for, for people.
+/// Waits until `check` returns a value, at most [`DEADLINE`]. `what` names the condition in the error.
 pub async fn eventually<T>(
     what: &str,
     mut check: impl AsyncFnMut() -> Result<Option<T>, Failure>,
@@ -177,7 +183,10 @@ pub async fn eventually<T>(
         };
         if Instant::now() > end {
             let why = last.map_or_else(String::new, |failure| format!("; at last: {failure}"));
-            return Err(Failure::new(format!("after {} s still not: {what}{why}", DEADLINE.as_secs())));
+            return Err(Failure::new(format!(
+                "timed out after {} s waiting for: {what}{why}",
+                DEADLINE.as_secs()
+            )));
         }
         sleep(Duration::from_millis(100)).await;
     }
@@ -192,13 +201,13 @@ pub fn name_of(object: &Value) -> &str {
 async fn run(mut command: Command, input: &str) -> Result<String, Failure> {
     let described = format!("{:?}", command.as_std());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().tried(|| format!("starting {described}"))?;
+    let mut child = command.spawn().with_context(|| format!("starting {described}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read its input may be gone already; its exit code tells.
+        // A command that does not read its input may have ended already; its exit code is checked below.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let Output { status, stdout, stderr } =
-        child.wait_with_output().await.tried(|| format!("running {described}"))?;
+        child.wait_with_output().await.with_context(|| format!("running {described}"))?;
     if status.success() {
         return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }

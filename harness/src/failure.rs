@@ -1,25 +1,25 @@
-//! The one error of tests and experiments: what was tried, and why it did not work.
+//! The only error type of tests and experiments: the operation that failed, and the cause.
 
 use std::error::Error;
 use std::fmt;
 
-/// What was tried, and the cause. Printed as one line, causes included, for people.
+/// The operation that failed, and the cause. It is printed as one line with all causes.
 #[derive(Debug)]
 pub struct Failure {
-    tried: String,
+    operation: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
-    /// A failure without a cause below it; `sentence` says what is wrong and what to do.
+    /// A failure without a cause; `sentence` says what is wrong and what to do.
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self { tried: sentence.into(), cause: None }
+        Self { operation: sentence.into(), cause: None }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.tried)?;
+        formatter.write_str(&self.operation)?;
         let mut cause = self.cause.as_deref().map(|cause| cause as &dyn Error);
         while let Some(error) = cause {
             write!(formatter, ": {error}")?;
@@ -36,15 +36,15 @@ impl Error for Failure {
     }
 }
 
-/// Names what was tried where a `Result` fails.
-pub trait Tried<T> {
-    /// The failure reads "`what`: cause", so `what` is written like "writing /etc/hosts".
-    fn tried(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
+/// Adds the name of the failed operation to the error of a `Result`.
+pub trait WithContext<T> {
+    /// The failure reads "`operation`: cause", so `operation` is written like "writing /etc/hosts".
+    fn with_context(self, operation: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 
-impl<T, E: Into<Box<dyn Error + Send + Sync>>> Tried<T> for Result<T, E> {
-    fn tried(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|cause| Failure { tried: what(), cause: Some(cause.into()) })
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> WithContext<T> for Result<T, E> {
+    fn with_context(self, operation: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|cause| Failure { operation: operation(), cause: Some(cause.into()) })
     }
 }
 
@@ -56,8 +56,8 @@ mod tests {
     #[test]
     fn a_failure_prints_every_cause_once() {
         let inner: Result<(), Failure> =
-            Err::<(), _>(io::Error::other("no space")).tried(|| "writing hosts".to_owned());
-        let outer = inner.tried(|| "making the pod".to_owned()).unwrap_err();
+            Err::<(), _>(io::Error::other("no space")).with_context(|| "writing hosts".to_owned());
+        let outer = inner.with_context(|| "making the pod".to_owned()).unwrap_err();
         assert_eq!(outer.to_string(), "making the pod: writing hosts: no space");
     }
 }

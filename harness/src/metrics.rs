@@ -1,9 +1,9 @@
-//! Pages of metrics in Prometheus' text format 0.0.4, read.
+//! Reads pages of metrics in Prometheus' text format 0.0.4.
 
 /// A line with a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<'a> {
-    /// The name with its labels, as the line has it.
+    /// The name with its labels, as in the line.
     pub series: &'a str,
     /// The name without labels.
     pub name: &'a str,
@@ -14,7 +14,7 @@ pub struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// Reads a line; `None`: it is a comment, or not of the format. Escapes in a label's value stay what they are.
+    /// Reads a line; `None` for a comment or another format. Escapes in a label's value are not decoded.
     pub fn read(line: &'a str) -> Option<Self> {
         let (series, value) = line.rsplit_once(' ')?;
         let value = value.parse().ok().filter(|_| !line.starts_with('#'))?;
@@ -33,12 +33,12 @@ pub fn samples(page: &str) -> impl Iterator<Item = Sample<'_>> {
     page.lines().filter_map(Sample::read)
 }
 
-/// The sum of the series of a metric that have these labels, whatever others they have; 0 where there is none.
+/// The sum of the series of a metric that have at least these labels; 0 when there is none.
 pub fn sum(page: &str, metric: &str, labels: &[(&str, &str)]) -> f64 {
     let is_meant = |sample: &Sample<'_>| {
         sample.name == metric && labels.iter().all(|label| sample.labels.contains(label))
     };
-    // The sum of nothing is -0.0.
+    // The sum of an empty iterator is -0.0.
     samples(page).filter(is_meant).map(|sample| sample.value).sum::<f64>() + 0.0
 }
 

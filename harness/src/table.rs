@@ -1,6 +1,7 @@
-//! Tables for people, and the percentiles in them.
+//! Printed tables, and the percentiles in them.
 
-/// Rows of one length, with each column as wide as its widest cell. The first column holds words, the others figures.
+/// Aligns rows of equal length: each column is as wide as its widest cell. The first column holds text, the
+/// others numbers.
 pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let cells = || rows.iter().map(AsRef::as_ref);
     let width =
@@ -19,9 +20,10 @@ pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     text
 }
 
-/// The smallest value that at least `share` of the ascending values do not exceed (nearest rank); 0 of none.
+/// The smallest value that at least `share` of the ascending values do not exceed (nearest rank); 0 for no
+/// values.
 pub fn percentile(ascending: &[f64], share: f64) -> f64 {
-    // A rank is a small whole number; the cast rounds nothing that `ceil` has not.
+    // A rank is a small whole number, so the cast after `ceil` is exact.
     #[expect(clippy::cast_sign_loss, reason = "shares and lengths are not negative")]
     let rank = (ascending.len() as f64 * share).ceil() as usize;
     ascending.get(rank.max(1) - 1).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The wall clock: the times of pods, kernels and lookups are compared with each other by it.
+//! The wall clock, which makes the times of pods, kernels and lookups comparable.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ pub fn since_1970() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
-/// The same in seconds, as the lookups of a pod have it.
+/// The time since 1970 in seconds, as in the lookups of a pod.
 pub fn now() -> f64 {
     since_1970().as_secs_f64()
 }

@@ -1,6 +1,6 @@
 /**
- * Lookup KIND NAME [KIND NAME]... by Java's InetAddress. For each prints a line for each answer, or `missing`, or `failed` and
- * why; then `--`.
+ * Lookup KIND NAME [KIND NAME]... with Java's InetAddress. For each name, prints one line per answer, or
+ * `missing`, or `failed` and the reason; then `--`.
  */
 import java.net.InetAddress;
 import java.net.UnknownHostException;
@@ -24,7 +24,7 @@ public final class Lookup {
                 System.out.println(address.getHostAddress());
             }
         } catch (UnknownHostException error) {
-            // "Temporary failure" is no answer; all else is that there is none.
+            // "Temporary failure" means no answer; any other error means that the name does not exist.
             String why = String.valueOf(error.getMessage());
             System.out.println(why.contains("Temporary") ? "failed " + why : "missing");
         }

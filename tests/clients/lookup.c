@@ -1,6 +1,6 @@
-/* lookup KIND NAME [KIND NAME]... by the C library: `address` is getaddrinfo, `reverse` getnameinfo, and a record type
-   res_search. For each prints a line for each answer, or `missing`, or `empty` where the name exists without such records,
-   or `failed` and why; then `--`. Built with glibc's and with musl's compiler. */
+/* lookup KIND NAME [KIND NAME]... with the C library: `address` uses getaddrinfo, `reverse` getnameinfo, and a
+   record type res_search. For each name, prints one line per answer, or `missing`, or `empty` when the name exists without
+   such records, or `failed` and the reason; then `--`. Built with glibc's and with musl's compiler. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
@@ -56,7 +56,7 @@ static void reverse(const char *ip)
 		puts(text);
 }
 
-/* The type, the data in hexadecimal up to a name that may be compressed, and that name. */
+/* Prints the type, the data in hexadecimal up to a name that may be compressed, and that name. */
 static void print(ns_msg *message, ns_rr *record)
 {
 	int type = ns_rr_type(*record);

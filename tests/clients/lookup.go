@@ -1,5 +1,5 @@
-// lookup KIND NAME [KIND NAME]... by Go's own resolver. For each prints a line for each answer, or `missing`, or `failed`
-// and why; then `--`.
+// lookup KIND NAME [KIND NAME]... with Go's resolver. For each name, prints one line per answer, or
+// `missing`, or `failed` and the reason; then `--`.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// lookup.js lookup|resolve KIND NAME [KIND NAME]... by Node: `lookup` is the C library, `resolve` is c-ares. For each prints
-// a line for each answer, or `missing`, or `empty` where the name exists without such records, or `failed` and why; then `--`.
+// lookup.js lookup|resolve KIND NAME [KIND NAME]... with Node: `lookup` uses the C library, `resolve` uses
+// c-ares. For each name, prints one line per answer, or `missing`, or `empty` when the name exists without
+// such records, or `failed` and the reason; then `--`.
 const dns = require('node:dns').promises;
 
 const NO_ANSWER = { ENOTFOUND: 'missing', ENODATA: 'empty' };

@@ -1,5 +1,5 @@
-"""lookup.py KIND NAME [KIND NAME]... by Python's socket module. For each prints a line for each answer, or `missing`, or
-`empty` where the name exists without such records, or `failed` and why; then `--`."""
+"""lookup.py KIND NAME [KIND NAME]... with Python's socket module. For each name, prints one line per answer, or
+`missing`, or `empty` when the name exists without such records, or `failed` and the reason; then `--`."""
 import socket
 import sys
 

@@ -1,7 +1,7 @@
-//! Attacks of a hostile neighbour, as `just attacks` runs them, under the limits of the manifests. What takes time is measured
-//! there and not asserted here.
+//! Attacks of a hostile neighbour, as `just attacks` runs them, with the limits of the manifests. Goals that
+//! depend on time are measured there and not asserted here.
 
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_tests::programs::Programs;
 use tokio::process::Command;
 
@@ -17,7 +17,8 @@ pub(crate) fn tests() -> Vec<Test> {
 async fn no_attack_restarts_anything_or_fails_a_lookup_of_another_pod(_: Context) -> Result<(), Failure> {
     let running = || "running attacks".to_owned();
     let mut attacks = Command::new(Programs::build_attacks()?);
-    let output = attacks.args(["--seconds", SECONDS]).kill_on_drop(true).output().await.tried(running)?;
+    let output =
+        attacks.args(["--seconds", SECONDS]).kill_on_drop(true).output().await.with_context(running)?;
     let [table, progress] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     eprint!("{table}");
     assert!(output.status.success(), "{progress}\n{table}");

@@ -1,7 +1,8 @@
-//! `podlocal-webhook check` and `inject`, the built program, against what the cluster stores.
+//! Compares `podlocal-webhook check` and `inject` of the built program with the objects that the cluster
+//! stores.
 //!
-//! Pods here have a scheduler that does not exist: what counts is what the API server made of them, and a pod that
-//! never starts costs a node nothing.
+//! The pods name a scheduler that does not exist: these tests need only the objects in the API server, and a
+//! pod that never starts costs a node nothing.
 
 mod installation;
 mod verdicts;
@@ -11,7 +12,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_tests::programs::Programs;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -23,47 +24,48 @@ pub(crate) fn tests() -> Vec<Test> {
     [installation::tests(), verdicts::tests()].into_iter().flatten().collect()
 }
 
-/// What the program printed, and its exit code.
+/// The output of the program, and its exit code.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct Output {
     pub stdout: String,
     pub stderr: String,
     pub code: Option<i32>,
 }
 
 /// Runs `podlocal-webhook` in the cluster of `KUBECONFIG`.
-pub(crate) async fn run(arguments: &[&str]) -> Result<Ran, Failure> {
+pub(crate) async fn run(arguments: &[&str]) -> Result<Output, Failure> {
     run_with_input(arguments, "").await
 }
 
-/// The same with a text on standard input.
-pub(crate) async fn run_with_input(arguments: &[&str], input: &str) -> Result<Ran, Failure> {
+/// Runs `podlocal-webhook` with a text on standard input.
+pub(crate) async fn run_with_input(arguments: &[&str], input: &str) -> Result<Output, Failure> {
     let what = || format!("running podlocal-webhook {}", arguments.join(" "));
     let mut command = Command::new(program()?);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().tried(what)?;
+    let mut child = command.kill_on_drop(true).spawn().with_context(what)?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await.tried(what)?;
+        stdin.write_all(input.as_bytes()).await.with_context(what)?;
     }
-    let output = child.wait_with_output().await.tried(what)?;
+    let output = child.wait_with_output().await.with_context(what)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code() })
+    Ok(Output { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code() })
 }
 
-/// `podlocal-webhook`, built when it is needed first.
+/// The path of `podlocal-webhook`, which is built on first use.
 pub(crate) fn program() -> Result<PathBuf, Failure> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = PROGRAM.get_or_init(|| Programs::build_webhook().map_err(|failure| failure.to_string()));
     built.clone().map_err(Failure::new)
 }
 
-/// The document that `check --json` prints.
+/// The JSON document that `check --json` prints.
 async fn report(arguments: &[&str]) -> Result<Value, Failure> {
     let ran = run(&[&["check", "--json"], arguments].concat()).await?;
-    serde_json::from_str(&ran.stdout).tried(|| format!("reading what check {arguments:?} printed: {ran:?}"))
+    serde_json::from_str(&ran.stdout)
+        .with_context(|| format!("reading what check {arguments:?} printed: {ran:?}"))
 }
 
-/// A pod that nobody schedules.
+/// A pod that no scheduler places on a node.
 fn pending_pod(name: &str) -> Value {
     let mut pod = pod(name, Libc::Musl, &SLEEP);
     pod["spec"]["schedulerName"] = json!("nobody");

@@ -1,4 +1,4 @@
-//! Pods that are created one after the other while something happens to the webhook, and whether each was injected.
+//! Creates pods one after the other while a fault affects the webhook, and records whether each was injected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use podlocal_harness::cluster::client::unscheduled_pod;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{name_of, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::time::now;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// Two pods at a time, with this pause behind each.
+/// Two pods are created at a time, with this pause after each.
 const CREATORS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -34,7 +34,7 @@ struct Creation {
 #[derive(Default)]
 pub(crate) struct Summary {
     pub(crate) pods: usize,
-    /// Those that were not injected, each with the time of its creation in seconds from the first.
+    /// The pods that were not injected, each with the time of its creation in seconds after the first.
     pub(crate) missed: Vec<String>,
     /// The slowest answer of the API server.
     pub(crate) slowest_ms: f64,
@@ -47,12 +47,12 @@ impl Creations {
         Self { creators: creators.collect(), is_over }
     }
 
-    /// Ends it, and tells what became of the pods.
+    /// Stops the creations, and returns their summary.
     pub(crate) async fn finish(self) -> Result<Summary, Failure> {
         self.is_over.store(true, Ordering::SeqCst);
         let mut creations = Vec::new();
         for creator in self.creators {
-            creations.extend(creator.await.tried(|| "creating pods".to_owned())??);
+            creations.extend(creator.await.with_context(|| "creating pods".to_owned())??);
         }
         let first = creations.iter().map(|creation| creation.begin).fold(f64::INFINITY, f64::min);
         let missed = creations.iter().filter(|creation| !creation.is_injected);

@@ -1,8 +1,9 @@
-//! The commands that the documents show for a cluster, run as a reader would: page by page in the order of
-//! docs/README.md, block by block with `sh -eu`, in a directory that has what the root of the repository has.
+//! Runs the commands of the documents for a cluster as a reader would: page by page in the order of
+//! docs/README.md, block by block with `sh -eu`. The directory has links to all files in the root of the
+//! repository.
 //!
-//! A block that fails does not end the run: the others are tried, too, and all failures are reported. Images of busybox
-//! are replaced by the client's ([`Libc::image`]), which has busybox and needs no Internet.
+//! A failed block does not end the run: all blocks are run, and all failures are reported. Images of busybox
+//! are replaced by the client's image ([`Libc::image`]), which has busybox and needs no Internet.
 
 use std::env;
 use std::fs::read_dir;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use podlocal_harness::cluster::client::Libc;
 use podlocal_harness::cluster::{kubectl, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::repository::root;
 use podlocal_tests::documents::{Document, Kind};
 use tokio::process::Command;
@@ -22,13 +23,14 @@ use tokio::time::timeout;
 use crate::check;
 use crate::runner::{Context, Test, exclusive};
 
-/// The namespaces that the pages use. `my-jobs` is the reader's own and taken for granted; the example brings its own.
+/// The namespaces that the pages use. The pages assume that `my-jobs` exists; the example creates its own
+/// namespace.
 const NAMESPACES: [&str; 2] = ["my-jobs", "podlocal-dns-example"];
 
-/// What the pages install in place of `manifests/base`.
+/// The overlays that the pages install instead of `manifests/base`.
 const OVERLAYS: [&str; 2] = ["manifests/overlays/shared-daemonset", "manifests/overlays/shared-autoscaling"];
 
-/// How long one block may take: some wait for a rollout of the webhook.
+/// The time-out of one block; some blocks wait for a rollout of the webhook.
 const LONGEST: Duration = Duration::from_secs(120);
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -56,12 +58,13 @@ async fn commands_of_the_documents_for_a_cluster_run(context: Context) -> Result
     Ok(())
 }
 
-/// Runs every block, and returns what failed, one text for each.
+/// Runs every block, and returns one text for each failure.
 async fn run_all() -> Result<Vec<String>, Failure> {
-    let folder = tempfile::tempdir().tried(|| "creating a directory".to_owned())?;
-    for entry in read_dir(root()).tried(|| "reading the root of the repository".to_owned())?.flatten() {
+    let folder = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
+    for entry in read_dir(root()).with_context(|| "reading the root of the repository".to_owned())?.flatten()
+    {
         let link = folder.path().join(entry.file_name());
-        symlink(entry.path(), &link).tried(|| format!("linking {}", link.display()))?;
+        symlink(entry.path(), &link).with_context(|| format!("linking {}", link.display()))?;
     }
     let mut failures = Vec::new();
     for document in Document::in_reading_order(Document::all()?) {
@@ -79,8 +82,8 @@ async fn run(block: &str, folder: &Path) -> Result<(), Failure> {
     let program = check::program()?;
     let own = program.parent().map(Path::to_owned);
     let path = env::var_os("PATH").unwrap_or_default();
-    let path =
-        env::join_paths(own.into_iter().chain(env::split_paths(&path))).tried(|| "making PATH".to_owned())?;
+    let path = env::join_paths(own.into_iter().chain(env::split_paths(&path)))
+        .with_context(|| "making PATH".to_owned())?;
     let mut command = Command::new("sh");
     command
         .args(["-euc", &block])
@@ -88,8 +91,9 @@ async fn run(block: &str, folder: &Path) -> Result<(), Failure> {
         .env("PATH", path)
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = timeout(LONGEST, command.output()).await.tried(|| format!("{block}within {LONGEST:?}"))?;
-    let output = output.tried(|| "running sh".to_owned())?;
+    let output =
+        timeout(LONGEST, command.output()).await.with_context(|| format!("{block}within {LONGEST:?}"))?;
+    let output = output.with_context(|| "running sh".to_owned())?;
     if output.status.success() {
         return Ok(());
     }

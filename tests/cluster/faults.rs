@@ -1,16 +1,16 @@
-//! Faults under a steady load of lookups. Each test prints how the lookups fared while the fault lasted, and asserts what the
-//! product promises:
+//! Faults under a steady load of lookups. Each test prints the results of the lookups during the fault, and
+//! asserts the promises of the product:
 //!
 //! ```text
 //!   NAME: lookups N, failed N, slowest N ms
 //! ```
 //!
-//! | module | what fails | why it runs beside others |
+//! | module | fault | why it can run in parallel with others |
 //! |---|---|---|
-//! | `dns` | cluster DNS | it breaks a CoreDNS of its own |
-//! | `tier` | the shared tier | it breaks a tier of its own |
+//! | `dns` | cluster DNS | it breaks a separate CoreDNS |
+//! | `tier` | the shared tier | it breaks a separate tier |
 //! | `sidecar` | one sidecar, one pod | it breaks its own pod |
-//! | `webhook` | the webhook | nobody notices; what pods do without it, `install/overlays.rs` shows before it removes it |
+//! | `webhook` | the webhook | no pod notices; `install/overlays.rs` tests pods without it, before it removes it |
 //! | `node` | containerd | it runs alone |
 
 mod dns;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::runner::Test;
 
-/// Names of the cluster and of the outside, which every load resolves in turn.
+/// Names in the cluster and outside, which every load resolves in turn.
 pub(crate) const NAMES: [&str; 4] =
     ["kubernetes.default", "kube-dns.kube-system", "www.example.com", "example.org"];
 
@@ -33,9 +33,9 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.into_iter().flatten().collect()
 }
 
-/// A pod whose sidecar keeps nothing for longer than a second and never gives an expired answer, so that most lookups reach
-/// the upstream.
-pub(crate) fn that_asks_upstream(mut pod: Value) -> Value {
+/// A pod whose sidecar caches answers for one second at most and never sends an expired answer, so that most
+/// lookups reach the upstream.
+pub(crate) fn with_short_cache_ttl(mut pod: Value) -> Value {
     annotate(&mut pod, "max-ttl", "1s");
     annotate(&mut pod, "serve-stale", "0s");
     pod
@@ -46,7 +46,7 @@ fn annotate(pod: &mut Value, setting: &str, value: &str) {
     pod["metadata"]["annotations"][format!("podlocal-dns.io/{setting}")] = json!(value);
 }
 
-/// Prints how the lookups fared, and fails when one of them failed.
+/// Prints the results of the lookups, and fails when one of them failed.
 pub(crate) fn assert_none_failed(fault: &str, summary: Summary) {
     eprintln!("{fault}: {summary}");
     assert_eq!(summary.failed, 0, "{fault}: {summary}");

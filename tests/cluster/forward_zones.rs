@@ -1,11 +1,12 @@
-//! A zone with a server of its own: whom the sidecar asks for its names, and what becomes of them while that server is gone.
+//! A forward zone: which server the sidecar asks for its names, and how these names resolve while that server
+//! is down.
 //!
-//! Cluster DNS of the test has the zone, too, with another address: so it is seen in the answer when it is asked, and it counts
-//! the questions.
+//! The cluster DNS of the test has the zone as well, with another address. So the answer shows which server
+//! was asked, and both count their queries.
 //!
 //! ```text
-//!   pod --- all other names ---> cluster DNS of the test, to which every name of the zone is 203.0.113.1
-//!       \-- names of the zone -> the zone's server, to which they are 203.0.113.2
+//!   pod --- all other names ---> cluster DNS of the test, which answers 203.0.113.1 for names of the zone
+//!       \-- names of the zone -> the server of the zone, which answers 203.0.113.2
 //! ```
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
@@ -21,11 +22,11 @@ use serde_json::json;
 use crate::injection::assert_injected;
 use crate::runner::{Context, Test, tests};
 
-/// The zone as its server has it, and as cluster DNS does. Its answers expire early in the outage.
+/// The zone on its server and on cluster DNS. Its answers expire early in the outage.
 const ZONE: Zone<'_> = Zone { name: "corp.test", ttl: 2, addresses: &["203.0.113.2"] };
 const IN_CLUSTER_DNS: Zone<'_> = Zone { addresses: &["203.0.113.1"], ..ZONE };
 
-/// Names of the cluster: one is resolved before the outage, the other in it.
+/// Names of the cluster: one is resolved before the outage, the other during it.
 const IN_CLUSTER: [&str; 2] =
     ["kubernetes.default.svc.cluster.local", "kube-dns.kube-system.svc.cluster.local"];
 
@@ -41,7 +42,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     let elsewhere = context.namespace_with(json!({}), json!({})).await?;
     let (cluster_dns, server) =
         tokio::try_join!(OwnDns::start(namespace, IN_CLUSTER_DNS), OwnDns::start(&elsewhere, ZONE))?;
-    // musl gives up after 5 s, and searches for no name of two dots.
+    // musl gives up after 5 s, and does not use the search list for a name with two dots.
     let mut client = pod("client", Libc::Musl, &SLEEP);
     client["metadata"]["annotations"] = json!({
         UPSTREAM.annotation(): cluster_dns.address,
@@ -60,7 +61,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     assert!(of_zone(namespace, &client, "forward_zone_server_healthy").await? > 0.0);
 
     server.stop().await?;
-    // A server that was stopped may answer a few questions more.
+    // A server that was stopped may still answer a few queries.
     let mut names = (0..).map(|number| format!("name-{number}.{}", ZONE.name));
     let mut look_up_new = async || {
         let name = names.next().unwrap_or_default();
@@ -84,7 +85,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     let lookups = namespace.look_up(&client, &IN_CLUSTER).await?;
     assert!(lookups.iter().all(|lookup| !lookup.is_failure()), "{lookups:?}");
 
-    server.start_again(ZONE).await?;
+    server.start_stopped(ZONE).await?;
     eventually("names of the zone resolve again", async || {
         let lookup = look_up_new().await?;
         let is_down = of_zone(namespace, &client, "forward_down").await? > 0.0;
@@ -95,7 +96,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     Ok(())
 }
 
-/// A metric of the sidecar about the zone.
+/// The value of a sidecar's metric for the zone.
 async fn of_zone(namespace: &Namespace, pod: &str, metric: &str) -> Result<f64, Failure> {
     let page = namespace.cluster.scrape(&namespace.name, pod, SIDECAR_PORT).await?;
     Ok(sum(&page, &format!("podlocal_dns_{metric}"), &[("zone", ZONE.name)]))

@@ -1,7 +1,7 @@
-//! Injection: what the API server stores, and that the pods run and resolve names.
+//! Injection: tests the objects that the API server stores, and that the pods run and resolve names.
 //!
-//! Most pods resolve [`NAMES`] before they do anything else, so that their logs show whether DNS works from the first
-//! instruction on.
+//! Most pods resolve [`NAMES`] immediately after their start, so that their logs show whether DNS works from
+//! the first instruction.
 
 mod injectors;
 mod left_alone;
@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 
 use crate::runner::Test;
 
-/// A name of the search list, the same one in full, and an external one.
+/// A name that needs the search list, the same name in full, and an external one.
 const NAMES: [&str; 3] = ["kubernetes.default", "kubernetes.default.svc.cluster.local", "www.example.com"];
 
 /// A command that resolves [`NAMES`] and ends.
 const RESOLVE: [&str; 5] = ["getaddr", "0", NAMES[0], NAMES[1], NAMES[2]];
 
-/// A command that resolves [`NAMES`] and then waits for its end.
+/// A command that resolves [`NAMES`] and then sleeps.
 const RESOLVE_AND_SLEEP: [&str; 3] = [
     "sh",
     "-c",
@@ -40,12 +40,13 @@ pub(crate) fn tests() -> Vec<Test> {
         .collect()
 }
 
-/// A pod that resolves [`NAMES`] and sleeps. musl: its resolver is the one that needs the sidecar's completion.
+/// A pod that resolves [`NAMES`] and sleeps. It uses musl, because that resolver needs the sidecar's
+/// completion.
 fn resolving_pod(name: &str) -> Value {
     pod(name, Libc::Musl, &RESOLVE_AND_SLEEP)
 }
 
-/// Fails unless the API server stored the pod as an injected one.
+/// Fails unless the stored pod is injected.
 pub(crate) fn assert_injected(pod: &Value) {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     let shown = essence(pod);
@@ -59,7 +60,7 @@ pub(crate) fn assert_injected(pod: &Value) {
     assert!(status.starts_with("injected"), "{STATUS_ANNOTATION} is {status:?} in {shown}");
 }
 
-/// Fails unless the pod was stored without any trace of us.
+/// Fails unless the stored pod has no trace of the product.
 fn assert_left_alone(pod: &Value) {
     let shown = essence(pod);
     assert!(pod["metadata"]["name"].is_string(), "not a pod: {shown}");
@@ -68,7 +69,7 @@ fn assert_left_alone(pod: &Value) {
     assert_ne!(pod["spec"]["dnsConfig"]["nameservers"], json!(["127.0.0.1"]), "{shown}");
 }
 
-/// What injection changes in a pod; all of it is too long for the message of a failure.
+/// The fields that injection changes in a pod; the whole pod is too long for an error message.
 fn essence(pod: &Value) -> Value {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     json!({
@@ -84,12 +85,12 @@ fn container_names(pod: &Value) -> Vec<String> {
     containers.filter_map(|container| container["name"].as_str()).map(str::to_owned).collect()
 }
 
-/// A variable of the sidecar.
+/// An environment variable of the sidecar.
 fn variable<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
     product::variable(product::sidecar(pod)?, name)
 }
 
-/// Waits until a container has resolved [`NAMES`], and fails unless it found all of them.
+/// Waits until a container has looked up [`NAMES`], and fails unless it found all of them.
 async fn assert_resolves(namespace: &Namespace, pod: &str, container: &str) -> Result<(), Failure> {
     let lookups = eventually(&format!("{pod}/{container} prints {} lookups", NAMES.len()), async || {
         let lookups = Lookup::read_all(&namespace.log(pod, container).await?);
@@ -100,7 +101,8 @@ async fn assert_resolves(namespace: &Namespace, pod: &str, container: &str) -> R
     Ok(())
 }
 
-/// Creates a pod of [`resolving_pod`], and fails unless it is injected, runs and resolves names. Returns it as it runs.
+/// Creates a pod of [`resolving_pod`], and fails unless it is injected, runs and resolves names. Returns the
+/// running pod.
 async fn run_injected(namespace: &Namespace, pod: Value) -> Result<Value, Failure> {
     let name = namespace.run(pod).await?;
     let stored = namespace.pod(&name).await?;
@@ -109,8 +111,8 @@ async fn run_injected(namespace: &Namespace, pod: Value) -> Result<Value, Failur
     Ok(stored)
 }
 
-/// Waits until each pod with these labels is ready or has succeeded, and there is at least one.
-async fn settled(namespace: &Namespace, labels: &str) -> Result<Vec<Value>, Failure> {
+/// Waits until at least one pod has these labels, and each such pod is ready or has succeeded.
+async fn wait_until_settled(namespace: &Namespace, labels: &str) -> Result<Vec<Value>, Failure> {
     eventually(&format!("pods with {labels} are ready or have succeeded"), async || {
         let pods = namespace.pods(labels).await?;
         let is_settled = |pod: &Value| is_ready(pod) || phase(pod) == "Succeeded";
@@ -119,8 +121,9 @@ async fn settled(namespace: &Namespace, labels: &str) -> Result<Vec<Value>, Fail
     .await
 }
 
-/// The owner references of a pod whose controller is a new object, which does nothing itself: Events about the pod go
-/// there. One for each pod, as Events about one object for one reason are counted in the first of them.
+/// The owner references for a pod with a new, inactive object as controller, which gets the Events about the
+/// pod. Each pod needs its own controller, because Kubernetes aggregates Events about one object with one
+/// reason into the first.
 async fn controlled(namespace: &Namespace, pod: &str) -> Result<Value, Failure> {
     let name = format!("controller-of-{pod}");
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });

@@ -1,12 +1,13 @@
-//! What applications in injected pods resolve, with glibc and musl: the same names and addresses as without us.
+//! Applications in injected pods resolve the same names to the same addresses as without injection, with
+//! glibc and musl.
 //!
-//! Each C library runs twice in one namespace, injected and opted out by the pod's label, so that both have the same search
-//! list and the same neighbours:
+//! Each C library runs twice in one namespace, once injected and once opted out by the pod's label, so that
+//! both have the same search list and the same peers:
 //!
 //! ```text
 //! glibc                StatefulSet ranks, whose pod is the peer ranks-0.ranks       injected
 //! musl                 pod with a hostname below the headless Service peers         injected
-//! glibc-direct, musl-direct                                                         as without us
+//! glibc-direct, musl-direct                                                         not injected
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ use crate::runner::{Context, Test, tests};
 
 /// Names that exist. `NS` stands for the namespace.
 const PRESENT: [&str; 21] = [
-    // A Service of the own namespace, and of another one.
+    // A Service of the pod's namespace, and one of another namespace.
     "web",
     "web.NS",
     "web.NS.svc",
@@ -32,7 +33,7 @@ const PRESENT: [&str; 21] = [
     "kubernetes.default",
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
-    // Headless peers: all of them, one by its hostname, one of a StatefulSet.
+    // A headless Service: all pods, one by its hostname, one of a StatefulSet.
     "peers",
     "peers.NS.svc.cluster.local",
     "musl.peers",
@@ -41,7 +42,7 @@ const PRESENT: [&str; 21] = [
     "musl.peers.NS.svc.cluster.local",
     "ranks-0.ranks",
     "ranks-0.ranks.NS.svc.cluster.local",
-    // External names, also behind a Service of type ExternalName.
+    // External names, including one behind a Service of type ExternalName.
     "outside",
     "outside.NS.svc",
     "www.example.com",
@@ -49,7 +50,7 @@ const PRESENT: [&str; 21] = [
     "www.example.com.",
 ];
 
-/// Names that do not exist, in the same places.
+/// Names that do not exist, in the same domains.
 const ABSENT: [&str; 8] = [
     "absent",
     "absent.NS",
@@ -62,13 +63,13 @@ const ABSENT: [&str; 8] = [
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![glibc_and_musl_resolve_what_they_resolve_without_us, srv_records_of_a_service_are_passed_on]
+    tests![glibc_and_musl_resolve_the_same_names_as_without_injection, srv_records_of_a_service_are_passed_on]
 }
 
-/// What a lookup found: the error, and the addresses in no order.
+/// The result of a lookup: the error, and the addresses without order.
 type Outcome = (String, BTreeSet<String>);
 
-async fn glibc_and_musl_resolve_what_they_resolve_without_us(context: Context) -> Result<(), Failure> {
+async fn glibc_and_musl_resolve_the_same_names_as_without_injection(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     create_services(namespace).await?;
     namespace.apply(ranks()).await?;
@@ -83,7 +84,7 @@ async fn glibc_and_musl_resolve_what_they_resolve_without_us(context: Context) -
         namespace.apply(pod).await?;
     }
     for name in ["ranks-0", "musl", "glibc-direct", "musl-direct"] {
-        let pod = namespace.ready(name).await?;
+        let pod = namespace.wait_until_ready(name).await?;
         if !name.ends_with("direct") {
             assert_injected(&pod);
         }
@@ -100,9 +101,13 @@ async fn glibc_and_musl_resolve_what_they_resolve_without_us(context: Context) -
     for (injected, direct) in [("ranks-0", "glibc-direct"), ("musl", "musl-direct")] {
         let direct = look_up(namespace, direct, &names).await?;
         for (name, (error, _)) in &direct {
-            assert_eq!(error.is_empty(), PRESENT.contains(&name.as_str()), "{name}, without us: {error}");
+            assert_eq!(
+                error.is_empty(),
+                PRESENT.contains(&name.as_str()),
+                "{name}, without injection: {error}"
+            );
         }
-        // From the upstream, and then from the cache.
+        // The first lookup goes to the upstream, the second is a hit.
         for round in ["first", "second"] {
             let injected_found = look_up(namespace, injected, &names).await?;
             assert_eq!(injected_found, direct, "{injected}, {round} lookup");
@@ -111,7 +116,7 @@ async fn glibc_and_musl_resolve_what_they_resolve_without_us(context: Context) -
     Ok(())
 }
 
-/// As a client asks that sends no search list: nslookup of busybox.
+/// Uses nslookup of busybox, a client that does not use the search list.
 async fn srv_records_of_a_service_are_passed_on(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     create_services(namespace).await?;
@@ -124,7 +129,7 @@ async fn srv_records_of_a_service_are_passed_on(context: Context) -> Result<(), 
     Ok(())
 }
 
-/// Resolves names with `NS` in them, and returns the outcome of each.
+/// Resolves names that contain `NS`, and returns the outcome of each.
 async fn look_up(
     namespace: &Namespace,
     pod: &str,
@@ -153,7 +158,7 @@ async fn create_services(namespace: &Namespace) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A StatefulSet with one pod, an injected glibc.
+/// A StatefulSet with one injected pod that uses glibc.
 fn ranks() -> Value {
     let labels = json!({ "app": "ranks" });
     let mut spec = pod_spec(Libc::Glibc, &SLEEP);

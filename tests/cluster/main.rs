@@ -1,4 +1,4 @@
-//! What the product promises, held against the cluster that `KUBECONFIG` names: README.md.
+//! Tests the promises of the product on the cluster of `KUBECONFIG`; see README.md.
 
 mod attacks;
 mod check;

@@ -1,6 +1,6 @@
-//! The home-made models of tests without a cluster, held against the real cluster.
+//! Compares the models that are used by tests without a cluster with the real cluster.
 //!
-//! | the model | where it is used | compared here |
+//! | model | used by | compared |
 //! |---|---|---|
 //! | kubelet and node (`tests/src/pod`, `tests/src/node`) | `cargo test`, `gang` | resolv.conf, hosts, lookups, queries |
 //! | API server of pods (`tests/src/admission`) | the same | every field that it stores, warnings |
@@ -17,7 +17,7 @@ use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, name_of};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::metrics::sum;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use podlocal_tests::comparison::{DNS, Outcome, POD, PodScenario, Scenario, lookup_result};
@@ -29,14 +29,14 @@ use tokio::time::sleep;
 
 use crate::runner::{Context, Test, tests};
 
-/// The CoreDNS of the test serves it, and nobody asks for its names.
+/// The zone of the separate CoreDNS. No client asks for its names.
 const UNUSED: Zone<'_> = Zone { name: "models.test", ttl: 30, addresses: &["203.0.113.7"] };
 
-/// A name outside the cluster. The model says of it what the real cluster DNS said.
+/// A name outside the cluster. The model gives the answer of the real cluster DNS.
 const OUTSIDE: &str = "www.example.com";
 
-/// Names for which the number of queries does not depend on how fast cluster DNS is: the sidecar asks for both families at once,
-/// or, for the one that does not exist, for none.
+/// Names for which the number of queries does not depend on the speed of cluster DNS. The sidecar asks for
+/// both address families at the same time, or, for the name that does not exist, for none.
 const NAMES: [&str; 5] = [
     "web",
     OUTSIDE,
@@ -45,14 +45,14 @@ const NAMES: [&str; 5] = [
     OUTSIDE,
 ];
 
-/// The port of CoreDNS's metrics, in every distribution's Corefile.
+/// The port of CoreDNS's metrics in the Corefile of every distribution.
 const COREDNS_METRICS: u16 = 9153;
 
-/// How often both are run before a different number of queries is a failure: on a busy machine an answer may take so long that
-/// the sidecar asks again.
+/// The number of runs before a different number of queries is a failure: on a busy machine an answer may take
+/// so long that the sidecar retransmits.
 const ATTEMPTS: u32 = 3;
 
-/// How long the counters of CoreDNS must stay as they are.
+/// The time for which the counters of CoreDNS must not change.
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -75,7 +75,8 @@ async fn pods_do_the_same_on_the_model_and_on_a_real_node(context: Context) -> R
     Ok(())
 }
 
-/// Fails where anything but the number of queries differs; `Some`: that does, perhaps because the cluster was busy.
+/// Fails when anything except the number of queries differs. Returns `Some` when only that number differs,
+/// perhaps because the cluster was busy.
 async fn compare(namespace: &Namespace) -> Result<Option<String>, Failure> {
     let dns = OwnDns::start(namespace, UNUSED).await?;
     let mut scenario = scenario(namespace).await?;
@@ -97,9 +98,7 @@ async fn compare(namespace: &Namespace) -> Result<Option<String>, Failure> {
         eprintln!("{numbers}");
         differences.extend((real.queries != model.queries).then_some(numbers));
         if let Some(difference) = difference("", &stored(&model), &stored(&real)) {
-            return Err(Failure::new(format!(
-                "{name} is stored otherwise than the model says: {difference}"
-            )));
+            return Err(Failure::new(format!("{name} is stored differently from the model: {difference}")));
         }
         let compared = |outcome: Outcome| Outcome { stored: Value::Null, queries: 0, ..outcome };
         assert_eq!(compared(model), compared(real), "{name}: the model, and the real node");
@@ -107,7 +106,8 @@ async fn compare(namespace: &Namespace) -> Result<Option<String>, Failure> {
     Ok((!differences.is_empty()).then(|| differences.join("; ")))
 }
 
-/// A pod as kubelets set it up, one that asks the CoreDNS of the test as it is, and one that asks it through the sidecar.
+/// A pod with the default DNS configuration, one that asks the separate CoreDNS directly, and one that asks
+/// it through the sidecar.
 async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 80 }] },
@@ -136,7 +136,8 @@ async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
         "options": [{ "name": "ndots", "value": "5" }],
     });
     let mut injected = pod("injected", Libc::Glibc, &SLEEP);
-    // The webhook has asked the cluster's DNS what may be concluded, and not this one.
+    // The webhook has probed cluster DNS for the properties that the sidecar may rely on, and not this
+    // server.
     injected["metadata"]["annotations"] =
         json!({ "podlocal-dns.io/upstream": DNS, "podlocal-dns.io/local-nxdomain": "full" });
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -153,7 +154,7 @@ async fn scenario(namespace: &Namespace) -> Result<Scenario, Failure> {
     })
 }
 
-/// The search domains of the node: a pod with dnsPolicy Default has no others.
+/// The search domains of the node, read from a pod with dnsPolicy Default, which has no others.
 async fn node_searches(namespace: &Namespace) -> Result<Vec<String>, Failure> {
     let mut pod = pod("node", Libc::Glibc, &SLEEP);
     pod["spec"]["dnsPolicy"] = json!("Default");
@@ -165,20 +166,20 @@ async fn node_searches(namespace: &Namespace) -> Result<Vec<String>, Failure> {
 
 async fn run_on_model(scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
     let program = tokio::task::spawn_blocking(Programs::build_model_node);
-    let program = program.await.tried(|| "building model-node".to_owned())??;
+    let program = program.await.with_context(|| "building model-node".to_owned())??;
     let running = || format!("running {}", program.display());
     let mut command = Command::new(&program);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().tried(running)?;
+    let mut child = command.spawn().with_context(running)?;
     if let Some(mut stdin) = child.stdin.take() {
-        let scenario = serde_json::to_vec(scenario).tried(running)?;
-        stdin.write_all(&scenario).await.tried(running)?;
+        let scenario = serde_json::to_vec(scenario).with_context(running)?;
+        stdin.write_all(&scenario).await.with_context(running)?;
     }
-    let output = child.wait_with_output().await.tried(running)?;
+    let output = child.wait_with_output().await.with_context(running)?;
     if !output.status.success() {
-        return Err(Failure::new(format!("{}: {}; its output says why", running(), output.status)));
+        return Err(Failure::new(format!("{}: {}; see its output", running(), output.status)));
     }
-    serde_json::from_slice(&output.stdout).tried(running)
+    serde_json::from_slice(&output.stdout).with_context(running)
 }
 
 async fn run_on_cluster(
@@ -190,9 +191,10 @@ async fn run_on_cluster(
     let mut outcomes = Vec::new();
     for PodScenario { pod, names } in &scenario.pods {
         let pod = pod.to_string().replace(DNS, &dns.address);
-        let created = namespace.apply(serde_json::from_str(&pod).tried(|| format!("reading {pod}"))?).await?;
+        let created =
+            namespace.apply(serde_json::from_str(&pod).with_context(|| format!("reading {pod}"))?).await?;
         let name = name_of(&created.object).to_owned();
-        let ready = namespace.ready(&name).await?;
+        let ready = namespace.wait_until_ready(&name).await?;
         let address = ready["status"]["podIP"].as_str().unwrap_or_default();
         let anonymous =
             |text: String| text.replace(&dns.address, DNS).replace(&cluster_dns, DNS).replace(address, POD);
@@ -205,20 +207,20 @@ async fn run_on_cluster(
             for lookup in namespace.look_up(&name, &names).await? {
                 let addresses = lookup.addresses.iter().map(|address| address.parse());
                 let addresses =
-                    addresses.collect::<Result<_, _>>().tried(|| format!("reading {lookup:?}"))?;
+                    addresses.collect::<Result<_, _>>().with_context(|| format!("reading {lookup:?}"))?;
                 lookups.push((lookup.name, lookup_result(&lookup.error, addresses)));
             }
         }
         let queries = settled_queries(namespace).await? - before;
         let stored = anonymous(created.object.to_string());
-        let stored = serde_json::from_str(&stored).tried(|| format!("reading {stored}"))?;
+        let stored = serde_json::from_str(&stored).with_context(|| format!("reading {stored}"))?;
         outcomes.push(Outcome { stored, warnings: created.warnings, resolv_conf, hosts, lookups, queries });
     }
     Ok(outcomes)
 }
 
-/// The A and AAAA queries that the CoreDNS of the test has received, when no more come: the sidecar may ask for something
-/// behind an answer.
+/// The number of A and AAAA queries that the separate CoreDNS has received, after the number no longer
+/// changes: the sidecar may send queries after its answer.
 async fn settled_queries(namespace: &Namespace) -> Result<u64, Failure> {
     let read = async || {
         let mut metrics = String::new();
@@ -235,7 +237,7 @@ async fn settled_queries(namespace: &Namespace) -> Result<u64, Failure> {
         Ok::<_, Failure>((of_type("A") + of_type("AAAA")) as u64)
     };
     let mut last = read().await?;
-    eventually(&format!("CoreDNS of {} is not asked any more", namespace.name), async || {
+    eventually(&format!("no more queries to the CoreDNS of {}", namespace.name), async || {
         sleep(SETTLE).await;
         let former = std::mem::replace(&mut last, read().await?);
         Ok((former == last).then_some(last))
@@ -243,7 +245,7 @@ async fn settled_queries(namespace: &Namespace) -> Result<u64, Failure> {
     .await
 }
 
-/// The pod that was stored, without the one thing that must differ: which build of the sidecar runs.
+/// The stored pod, without the one field that must differ: the build of the sidecar.
 fn stored(outcome: &Outcome) -> Value {
     let mut stored = outcome.stored.clone();
     for container in stored["spec"]["initContainers"].as_array_mut().into_iter().flatten() {
@@ -254,7 +256,8 @@ fn stored(outcome: &Outcome) -> Value {
     stored
 }
 
-/// What the model says and the API server does not; the API server may say more, such as uids and times.
+/// The first field of the model that the API server does not have. The API server may have more, such as uids
+/// and times.
 fn difference(path: &str, model: &Value, real: &Value) -> Option<String> {
     match (model, real) {
         (Value::Object(model), Value::Object(_)) => {

@@ -1,6 +1,7 @@
-//! Ranks of a gang that look each other up before all of them are ready.
+//! Ranks of a gang look each other up before all of them are ready.
 //!
-//! The peers are endpoints of a headless Service that the test writes itself, so that it knows when each becomes ready.
+//! The peers are endpoints of a headless Service that the test itself writes, so that it knows when each
+//! becomes ready.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures_util::future::try_join_all;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::dns::{OwnDns, Zone};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::ANNOTATION_PREFIX;
 use podlocal_settings::table::{UPSTREAM, WAIT_FOR_NAMES};
 use serde_json::{Value, json};
@@ -18,14 +19,14 @@ use crate::runner::{Context, Test, tests};
 
 const RANKS: usize = 6;
 
-/// From one rank's readiness to the next. All are ready within the patience of 4 s.
+/// The time from one rank's readiness to the next. All are ready within the wait time-out of 4 s.
 const INTERVAL: Duration = Duration::from_millis(400);
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![a_patient_lookup_waits_for_a_peer_that_is_not_ready_yet]
+    tests![a_lookup_waits_for_a_peer_that_is_not_ready_yet]
 }
 
-async fn a_patient_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Context) -> Result<(), Failure> {
+async fn a_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let dns =
         OwnDns::start(namespace, Zone { name: "ranks.test", ttl: 5, addresses: &["203.0.113.1"] }).await?;
@@ -52,7 +53,7 @@ async fn a_patient_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Contex
     .await?;
 
     let lookups = try_join_all(pods.iter().map(|pod| look_up_all(namespace, pod)));
-    let (lookups, appeared) = tokio::join!(lookups, appear(namespace));
+    let (lookups, appeared) = tokio::join!(lookups, make_ranks_ready(namespace));
     appeared?;
     let [glibc, musl, impatient] = &lookups?[..] else {
         return Err(Failure::new("three pods look names up"));
@@ -63,13 +64,13 @@ async fn a_patient_lookup_waits_for_a_peer_that_is_not_ready_yet(context: Contex
     }
     let slowest = glibc.iter().chain(musl).map(|lookup| lookup.ms).fold(0.0, f64::max);
     eprintln!("patient lookups of late peers: {} found, slowest {slowest:.0} ms", 2 * RANKS);
-    // No peer was ready when all of them were asked for.
+    // No peer was ready when the lookups started.
     assert!(impatient.iter().any(Lookup::is_failure), "{impatient:?}");
     Ok(())
 }
 
-/// Has the CoreDNS of the test keep no denials of the cluster's names, as kubeadm configures it; whether
-/// that was not so.
+/// Configures the separate CoreDNS, as kubeadm does, not to cache negative answers for names of the cluster.
+/// Returns whether the configuration changed.
 async fn keep_no_denials(namespace: &Namespace) -> Result<bool, Failure> {
     let config = namespace.get("v1", "ConfigMap", "coredns").await?;
     let corefile = config["data"]["Corefile"].as_str().unwrap_or_default();
@@ -85,15 +86,15 @@ async fn keep_no_denials(namespace: &Namespace) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Looks every rank up, all at one instant.
+/// Looks up every rank at the same time.
 async fn look_up_all(namespace: &Namespace, pod: &str) -> Result<Vec<Lookup>, Failure> {
     let script = format!("for rank in $(seq 0 {}); do getaddr 0 rank-$rank.workers & done; wait", RANKS - 1);
     let executed = namespace.exec(pod, "client", &["sh", "-c", &script]).await;
-    Ok(Lookup::read_all(&executed.tried(|| format!("looking up every rank in {pod}"))?.stdout))
+    Ok(Lookup::read_all(&executed.with_context(|| format!("looking up every rank in {pod}"))?.stdout))
 }
 
-/// The ranks become ready, one after another.
-async fn appear(namespace: &Namespace) -> Result<(), Failure> {
+/// Makes the ranks ready, one after another.
+async fn make_ranks_ready(namespace: &Namespace) -> Result<(), Failure> {
     for ready in 1..=RANKS {
         sleep(INTERVAL).await;
         namespace.patch("discovery.k8s.io/v1", "EndpointSlice", "workers", &endpoints(ready)).await?;
@@ -101,7 +102,7 @@ async fn appear(namespace: &Namespace) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The endpoints of the Service `workers` with so many ready ranks.
+/// The endpoints of the Service `workers`, of which the first `ready` are ready.
 fn endpoints(ready: usize) -> Value {
     let endpoint = |rank: usize| {
         json!({

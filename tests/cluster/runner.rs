@@ -1,12 +1,13 @@
-//! Runs the tests in parallel: each in a namespace of its own, and those that change the installation alone.
+//! Runs the tests in parallel, each in a separate namespace. Tests that change the installation run alone.
 //!
-//! | a test | runs beside | needs |
+//! | test | runs in parallel with | needs |
 //! |---|---|---|
 //! | `tests![..]` | all others, until it calls [`Context::release_installation`]; from then on also `exclusive!` | the product, installed from `manifests/base` |
 //! | `exclusive![..]` | tests that have released the installation; it leaves `manifests/base` installed | nothing: it may install and remove |
 //! | `exclusive![..].breaks_the_node()` | none | the same |
 //!
-//! They begin in this order: a long test that soon releases the installation costs no time of its own.
+//! The tests start in this order, so that a long test that releases the installation early does not prolong
+//! the run.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -19,21 +20,21 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use podlocal_harness::cluster::load;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, NODE_EXEC_VARIABLE, has_node_access, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-/// So many tests run at once: most of them wait for a kubelet with two cores.
+/// The number of tests that run in parallel. Most of them wait for a kubelet with two cores.
 const PARALLEL: usize = 12;
 
-/// What a test gets.
+/// The arguments of a test.
 #[derive(Clone)]
 pub(crate) struct Context {
     /// The cluster.
     pub cluster: Cluster,
-    /// A namespace of the test's own, which is opted in.
+    /// A separate namespace for the test, which is opted in.
     pub namespace: Namespace,
     name: &'static str,
     others: Arc<Mutex<Vec<Namespace>>>,
@@ -41,8 +42,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Says that the rest of the test creates no pod that must be injected: exclusive tests may begin. What runs already
-    /// needs no webhook.
+    /// Declares that the rest of the test creates no pod that must be injected, so that exclusive tests may
+    /// start. Running pods need no webhook.
     pub(crate) fn release_installation(&self) {
         self.installation.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -64,12 +65,12 @@ impl Context {
     }
 }
 
-/// What becomes of a test.
+/// The future of a test.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
-/// What a test runs beside. They begin in this order.
+/// The isolation that a test needs. The tests start in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Isolation {
     Shared,
     Exclusive,
     BreaksNode,
@@ -79,30 +80,31 @@ enum Place {
 pub(crate) struct Test {
     name: &'static str,
     body: fn(Context) -> Outcome,
-    place: Place,
+    place: Isolation,
     needs_node: bool,
 }
 
 impl Test {
     pub(crate) fn new(name: &'static str, body: fn(Context) -> Outcome, is_exclusive: bool) -> Self {
-        let place = if is_exclusive { Place::Exclusive } else { Place::Shared };
+        let place = if is_exclusive { Isolation::Exclusive } else { Isolation::Shared };
         Self { name, body, place, needs_node: false }
     }
 
-    /// It runs commands on the node, and is ignored where nothing says how.
+    /// Marks a test that runs commands on the node. It is ignored when [`NODE_EXEC_VARIABLE`] is not set.
     pub(crate) fn on_the_node(mut self) -> Self {
         self.needs_node = true;
         self
     }
 
-    /// It breaks what every running pod needs, and runs when all others are over.
+    /// Marks a test that breaks a part of the node that every pod needs. It runs after all others.
     pub(crate) fn breaks_the_node(mut self) -> Self {
-        self.place = Place::BreaksNode;
+        self.place = Isolation::BreaksNode;
         self.on_the_node()
     }
 }
 
-/// Makes [`Test`]s of async functions that take a [`Context`] and run beside others; each is named after its function.
+/// Makes [`Test`]s of async functions that take a [`Context`] and run beside others; each is named after its
+/// function.
 macro_rules! tests {
     ($($test:ident $(.$mark:ident())*),+ $(,)?) => {
         vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), false)
@@ -110,7 +112,7 @@ macro_rules! tests {
     };
 }
 
-/// The same for tests that run alone.
+/// Makes [`Test`]s that run alone.
 macro_rules! exclusive {
     ($($test:ident $(.$mark:ident())*),+ $(,)?) => {
         vec![$($crate::runner::Test::new(stringify!($test), |context| Box::pin($test(context)), true)
@@ -124,32 +126,32 @@ pub(crate) use {exclusive, tests};
 pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL);
-    let bed = if arguments.list { None } else { Some(prepare()) };
-    let bed = match bed.transpose() {
-        Ok(bed) => bed.map(Arc::new),
+    let fixture = if arguments.list { None } else { Some(prepare()) };
+    let fixture = match fixture.transpose() {
+        Ok(fixture) => fixture.map(Arc::new),
         Err(failure) => {
             eprintln!("the tests cannot run: {failure}");
             return ExitCode::FAILURE;
         }
     };
-    // The place of an assertion that fails, without a backtrace through the runtime.
+    // Prints the location of a failed assertion, without a backtrace through the runtime.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let mut tests = tests;
     tests.sort_by_key(|test| test.place);
     let trials = tests.into_iter().map(|test| {
-        let bed = bed.clone();
-        Trial::ignorable_test(test.name, move || match &bed {
+        let fixture = fixture.clone();
+        Trial::ignorable_test(test.name, move || match &fixture {
             Some(_) if test.needs_node && !has_node_access() => Ok(Completion::ignored_with(format!(
-                "{NODE_EXEC_VARIABLE} does not say how to reach the node"
+                "{NODE_EXEC_VARIABLE} is not set: it is the command that runs commands on the node"
             ))),
-            Some(bed) => bed.runtime.block_on(bed.run(&test)).map(|()| Completion::Completed),
+            Some(fixture) => fixture.runtime.block_on(fixture.run(&test)).map(|()| Completion::Completed),
             None => Ok(Completion::ignored()),
         })
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-struct Bed {
+struct Fixture {
     runtime: Runtime,
     cluster: Cluster,
     /// Held for reading by tests that need the installation, for writing by those that change it.
@@ -158,25 +160,25 @@ struct Bed {
     node: RwLock<()>,
 }
 
-fn prepare() -> Result<Bed, Failure> {
-    let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
+fn prepare() -> Result<Fixture, Failure> {
+    let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
     let cluster = runtime.block_on(async {
         let cluster = Cluster::connect().await?;
         product::install(&cluster).await?;
         Ok::<_, Failure>(cluster)
     })?;
-    Ok(Bed { runtime, cluster, installation: Arc::default(), node: RwLock::default() })
+    Ok(Fixture { runtime, cluster, installation: Arc::default(), node: RwLock::default() })
 }
 
-impl Bed {
+impl Fixture {
     async fn run(&self, test: &Test) -> Result<(), Failed> {
         let (_node, _broken) = match test.place {
-            Place::BreaksNode => (None, Some(self.node.write().await)),
-            Place::Shared | Place::Exclusive => (Some(self.node.read().await), None),
+            Isolation::BreaksNode => (None, Some(self.node.write().await)),
+            Isolation::Shared | Isolation::Exclusive => (Some(self.node.read().await), None),
         };
         let (shared, _alone) = match test.place {
-            Place::Shared => (Some(Arc::clone(&self.installation).read_owned().await), None),
-            Place::Exclusive | Place::BreaksNode => (None, Some(self.installation.write().await)),
+            Isolation::Shared => (Some(Arc::clone(&self.installation).read_owned().await), None),
+            Isolation::Exclusive | Isolation::BreaksNode => (None, Some(self.installation.write().await)),
         };
         let begin = Instant::now();
         let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
@@ -186,18 +188,18 @@ impl Bed {
         let installation = Arc::new(Mutex::new(shared));
         let context =
             Context { cluster: self.cluster.clone(), namespace, name: test.name, others, installation };
-        // An assertion that fails is a failure like any other: it has diagnostics.
+        // A failed assertion is reported with diagnostics, like any other failure.
         let outcome = AssertUnwindSafe((test.body)(context.clone())).catch_unwind().await;
         let failure = match outcome {
             Ok(result) => result.err().map(|failure| failure.to_string()),
             Err(panic) => Some(text_of(panic.as_ref())),
         };
-        if test.place != Place::Shared {
-            eprintln!("{}: kept others from running for {:.1} s", test.name, begin.elapsed().as_secs_f64());
+        if test.place != Isolation::Shared {
+            eprintln!("{}: blocked other tests for {:.1} s", test.name, begin.elapsed().as_secs_f64());
         }
         let verdict = failure.map_or(Ok(()), |failure| Err(Failed::from(failure)));
-        if verdict.is_err() && test.place != Place::Shared {
-            // What it has left half installed is not the fault of the next test.
+        if verdict.is_err() && test.place != Isolation::Shared {
+            // A partial installation that it left behind must not fail the next test.
             let restored = product::install(&self.cluster).await;
             restored.unwrap_or_else(|failure| eprintln!("after {}: {failure}", test.name));
         }

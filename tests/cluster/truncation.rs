@@ -1,5 +1,5 @@
-//! Truncation, held against the CoreDNS of the cluster: a client gets from the sidecar at least the records that CoreDNS
-//! would have sent it, and TC only where CoreDNS sets it, too.
+//! Compares truncation with the CoreDNS of the cluster: a client gets from the sidecar at least the records
+//! that CoreDNS would have sent, and TC only when CoreDNS sets it as well.
 //!
 //! ```text
 //! four-N, six-N     headless Services with N endpoints, IPv4 or IPv6, and a named port
@@ -7,8 +7,9 @@
 //! chain-N           ExternalName of alias-N
 //! ```
 //!
-//! The endpoints are EndpointSlices without pods. The client is the `dig` of this machine, which is copied into one injected
-//! pod together with its libraries, because no client image can send EDNS. It asks cluster DNS first, and then the sidecar.
+//! The endpoints are EndpointSlices without pods. The client is the `dig` of this machine, which is copied
+//! into an injected pod together with its libraries, because no client image can send EDNS. It asks cluster
+//! DNS first, and then the sidecar.
 
 use std::process::Stdio;
 
@@ -16,17 +17,17 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, kubectl_with_input};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::injection::assert_injected;
 use crate::runner::{Context, Test, tests};
 
-/// The numbers of endpoints are those from 1 to this.
+/// The largest number of endpoints; every number from 1 is tested.
 const MOST: usize = 60;
 
-/// Record type, the labels before the number, and the CNAME records that the answer begins with.
+/// Record type, the labels before the number, and the number of CNAME records at the start of the answer.
 const QUESTIONS: [(&str, &str, usize); 6] = [
     ("A", "four-", 0),
     ("AAAA", "six-", 0),
@@ -36,7 +37,7 @@ const QUESTIONS: [(&str, &str, usize); 6] = [
     ("A", "chain-", 2),
 ];
 
-/// What a client can take, as flags of dig: 512 bytes without EDNS, and sizes with it.
+/// The UDP size of the client, as flags of dig: 512 bytes without EDNS, and other sizes with it.
 const SIZES: [&str; 4] = ["+noedns", "+bufsize=512", "+bufsize=1232", "+bufsize=4096"];
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -62,7 +63,7 @@ async fn no_answer_has_fewer_records_than_from_cluster_dns(context: Context) -> 
     })
     .await?;
 
-    // The first size of a name is not answered from the cache: each size is the first in its turn.
+    // The first query for a name is a miss, so each size is the first in turn.
     let questions: Vec<_> = (1..=MOST)
         .flat_map(|number| {
             let mut sizes = SIZES;
@@ -80,12 +81,12 @@ async fn no_answer_has_fewer_records_than_from_cluster_dns(context: Context) -> 
     }
     let truncated = direct.iter().filter(|reply| reply.is_truncated).count();
     eprintln!("{} answers compared, of which cluster DNS truncates {truncated}", questions.len());
-    assert!(truncated > 0 && truncated < questions.len(), "the sweep shows nothing");
+    assert!(truncated > 0 && truncated < questions.len(), "the test compares nothing");
     assert!(worse.is_empty(), "{} answers are worse:\n{}", worse.len(), worse.join("\n"));
     Ok(())
 }
 
-/// What dig is asked.
+/// A question for dig.
 #[derive(Debug, Clone, Copy)]
 struct Question {
     rtype: &'static str,
@@ -103,13 +104,13 @@ impl Question {
         QUESTIONS.iter().flat_map(of).collect()
     }
 
-    /// How many records the answer section has when it is whole.
+    /// The number of records in the complete answer section.
     fn answers(&self) -> usize {
         self.aliases + self.number
     }
 }
 
-/// What dig says of a reply.
+/// The properties of a reply in the output of dig.
 #[derive(Debug, PartialEq, Eq)]
 struct Reply {
     is_truncated: bool,
@@ -119,7 +120,7 @@ struct Reply {
 }
 
 impl Reply {
-    /// Reads what follows `->>HEADER<<-`.
+    /// Reads the text after `->>HEADER<<-`.
     fn read(text: &str) -> Option<Self> {
         let (flags, counts) = text.split_once(";; flags: ")?.1.lines().next()?.split_once("; QUERY: ")?;
         let count = |section: &str| -> Option<usize> {
@@ -153,14 +154,14 @@ impl Dig {
         let program = on_this_machine("command -v dig").await?;
         let pack = "cp -L \"$1\" $(ldd \"$1\" | grep -o '/[^ ]*') \"$2\" && cd \"$2\" && mv ld-linux* loader \
              && tar c . | gzip -1 | base64 -w 0";
-        let folder = tempfile::tempdir().tried(|| "creating a folder".to_owned())?;
+        let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
         let folder = folder.path().to_string_lossy();
         let archive = on_this_machine(&format!("set -- {} {folder}; {pack}", program.trim())).await?;
         dig.shell("mkdir /tmp/dig && base64 -d | tar xz -C /tmp/dig", &archive).await?;
         Ok(dig)
     }
 
-    /// Asks one after the other. In a batch dig takes `+tcp` from the command line alone.
+    /// Sends the questions one after the other. In batch mode dig accepts `+tcp` only on the command line.
     async fn ask(
         &self,
         transport: &str,
@@ -194,7 +195,7 @@ impl Dig {
 async fn on_this_machine(command: &str) -> Result<String, Failure> {
     let mut shell = Command::new("sh");
     let shell = shell.args(["-ec", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = shell.output().await.tried(|| "running sh".to_owned())?;
+    let output = shell.output().await.with_context(|| "running sh".to_owned())?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

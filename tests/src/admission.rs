@@ -1,9 +1,10 @@
-//! The home-made API server of pods: defaults, the admission review, the patch, the name.
+//! A model of the API server for pods: defaults, the admission review, the patch, the generated name.
 //!
-//! It exists so that `cargo test` and `gang` have pods injected by the real webhook without a cluster. Left out: selectors and
-//! match conditions of the webhook configuration (every pod is reviewed), validation, quotas, LimitRanges, Pod Security, other
-//! webhooks and reinvocation, and objects other than pods. `tests/cluster/injection.rs` tests all that in a real cluster, and
-//! `tests/cluster/models.rs` compares every field that is stored here with what the real API server stores.
+//! With it, the real webhook injects the pods of `cargo test` and `gang` without a cluster. The model does
+//! not have: selectors and match conditions of the webhook configuration (every pod is reviewed), validation,
+//! quotas, LimitRanges, Pod Security, other webhooks and reinvocation, and objects other than pods.
+//! `tests/cluster/injection.rs` tests all of these in a real cluster, and `tests/cluster/models.rs` compares
+//! every field that the model stores with the real API server.
 
 mod client;
 mod webhook;
@@ -15,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
 /// The characters of generated names: `alphanums` of k8s.io/apimachinery/pkg/util/rand, no vowels.
 const NAME_CHARACTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -28,14 +29,15 @@ const SUFFIX: u32 = 5;
 pub struct Admitted {
     /// The pod as it would be stored.
     pub pod: Value,
-    /// What `kubectl` would show.
+    /// The admission warnings, as `kubectl` would show them.
     pub warnings: Vec<String>,
 }
 
 /// The pod with the fields that the API server fills in before admission.
 ///
-/// Those of `SetDefaults_Pod*` in pkg/apis/core/v1/defaults.go and of the admission plugins ServiceAccount and
-/// DefaultTolerationSeconds; without the volume of the service account's token, which nothing here could mount.
+/// These are the defaults of `SetDefaults_Pod*` in pkg/apis/core/v1/defaults.go and of the admission plugins
+/// ServiceAccount and DefaultTolerationSeconds, without the volume of the service account's token, which the
+/// model of a node cannot mount.
 #[must_use]
 pub fn defaulted(mut pod: Value) -> Value {
     set_absent(&mut pod, "apiVersion", json!("v1"));
@@ -68,7 +70,7 @@ pub fn defaulted(mut pod: Value) -> Value {
             set_absent(container, "terminationMessagePolicy", json!("File"));
         }
     }
-    // Indexing above leaves null where there was nothing.
+    // The indexing above creates null for absent fields.
     if let Some(spec) = pod["spec"].as_object_mut() {
         spec.retain(|_, value| !value.is_null());
     }
@@ -108,11 +110,11 @@ pub fn review(pod: &Value, namespace: &str, uid: &str) -> Value {
     })
 }
 
-/// What the API server makes of the answer to a review.
+/// Applies the response to a review as the API server does.
 pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure> {
     let response = &answer["response"];
     if answer["apiVersion"] != "admission.k8s.io/v1" || answer["kind"] != "AdmissionReview" {
-        return Err(Failure::new(format!("the webhook's answer is no AdmissionReview: {answer}")));
+        return Err(Failure::new(format!("the webhook's answer is not an AdmissionReview: {answer}")));
     }
     if response["uid"] != uid {
         return Err(Failure::new(format!("the answer is for {}, the review was {uid}", response["uid"])));
@@ -125,18 +127,18 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
         if response["patchType"] != "JSONPatch" {
             return Err(Failure::new(format!("patchType is {}, not JSONPatch", response["patchType"])));
         }
-        let patch = STANDARD.decode(patch).tried(|| "decoding the patch".to_owned())?;
+        let patch = STANDARD.decode(patch).with_context(|| "decoding the patch".to_owned())?;
         let patch: json_patch::Patch =
-            serde_json::from_slice(&patch).tried(|| "understanding the patch".to_owned())?;
-        json_patch::patch(&mut pod, &patch).tried(|| "applying the patch".to_owned())?;
+            serde_json::from_slice(&patch).with_context(|| "parsing the patch".to_owned())?;
+        json_patch::patch(&mut pod, &patch).with_context(|| "applying the patch".to_owned())?;
     }
     let warnings = response["warnings"].as_array().into_iter().flatten();
     let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
     Ok(Admitted { pod, warnings })
 }
 
-/// The pod with a name, which one with `generateName` gets after admission: `SimpleNameGenerator` of the
-/// API server's pkg/storage/names, with `number` in place of chance.
+/// Gives a pod with `generateName` its name, as the API server does after admission: `SimpleNameGenerator` of
+/// pkg/storage/names, with `number` instead of a random value.
 #[must_use]
 pub fn named(mut pod: Value, namespace: &str, number: u32) -> Value {
     pod["metadata"]["namespace"] = json!(namespace);
@@ -148,7 +150,8 @@ pub fn named(mut pod: Value, namespace: &str, number: u32) -> Value {
 }
 
 fn suffix(number: u32) -> String {
-    // Odd, so that it reaches every remainder: neighbours look different, and no two numbers alike.
+    // The factor is odd, so the multiplication maps different numbers to different names, and neighbours look
+    // different.
     let count = u32::try_from(NAME_CHARACTERS.len()).unwrap_or(27);
     let mut rest = number.wrapping_mul(7_368_787) % count.pow(SUFFIX);
     let mut next = || {
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_that_adds_below_an_absent_parent_is_an_error_as_in_the_api_server() {
+    fn a_patch_below_an_absent_parent_is_an_error() {
         let patch = json!([{ "op": "add", "path": "/spec/dnsConfig/options", "value": [] }]);
         assert!(apply(&json!({ "spec": {} }), "1", &answer("1", &patch)).is_err());
     }

@@ -1,19 +1,19 @@
-//! How fast and how small the sidecar is, measured in one run beside a bare echo and other forwarders of Debian.
-//! `cargo run --release --bin bench` prints a table.
+//! Measures the speed and the size of the sidecar, together with a bare echo server and other forwarders of
+//! Debian, in one run. `cargo run --release --bin bench` prints a table.
 //!
 //! ```text
-//!   rows        what is measured, with its goals
+//!   rows        the measured quantities, with their goals
 //!     measure     each row of one subject
-//!   subject     who is measured: a process on a core of its own
+//!   subject     a measured program: a process on a separate core
 //!     peers       other forwarders, and their configurations
-//!     echo        the limit: what the kernel lets a server do that does nothing
-//!   upstream    answers at once whatever subjects ask
-//!   report      medians, ratios, what holds; the table
-//!   chart       the same as bars
+//!     echo        the upper limit: a server that only receives and sends
+//!   upstream    answers every query of the subjects immediately
+//!   report      medians, ratios, goals that are met; the table
+//!   chart       the report as bar charts
 //! ```
 //!
-//! Subjects take turns, so that what else the machine does meets all of them. Each has one core, who asks has the other,
-//! and the upstream shares that one. Everything travels over the loopback.
+//! Subjects take turns, so that other work of the machine affects all of them alike. Each subject has one
+//! core; the load generator and the upstream share another. All traffic uses the loopback.
 
 pub mod chart;
 pub mod echo;
@@ -36,29 +36,29 @@ use rows::{ROWS, Row};
 use subject::Subject;
 use upstream::Upstream;
 
-/// What to measure, and for how long.
+/// The selection of measurements and their duration.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Names of rows; none: all.
+    /// Names of rows; empty for all.
     pub only: Vec<String>,
-    /// How often each subject has its turn.
+    /// The number of turns of each subject.
     pub rounds: usize,
-    /// How long one turn takes, for what takes as long as one likes.
+    /// The duration of one turn, for rows whose duration can be chosen.
     pub turn: Duration,
-    /// Whether a million names are asked for, too.
+    /// Whether a million names are looked up as well.
     pub million: bool,
 }
 
-/// Measures. What could not be measured is a note of the report.
+/// Runs the measurements. A failed measurement becomes a note in the report.
 pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
     let rows: Vec<&Row> = ROWS.iter().filter(|row| row.is_chosen(&plan.only)).collect();
     let (cores, mut report) = (cores()?, Report::new(subjects));
     let (Some(server), Some(asker)) = (cores.first().copied(), cores.last().copied()) else {
-        return Err(Failure::new("no core may be used"));
+        return Err(Failure::new("this process may not use any core"));
     };
     report.place(server, asker);
     let machine = Machine::now()?;
-    // Threads that are started from here on, the upstream's among them, stay on that core.
+    // Threads that start from here on, including those of the upstream, stay on that core.
     let pinned = Pinned::to(asker)?;
     let stage = Stage { upstream: Upstream::start()?, core: server, turn: plan.turn, million: plan.million };
     let progress = Progress::new(&rows, plan.rounds, subjects);
@@ -67,7 +67,7 @@ pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
         let concerned: Vec<&Subject> = subjects.iter().filter(|subject| row.concerns(subject)).collect();
         for round in 0..row.rounds(plan.rounds) {
             for subject in &concerned {
-                progress.tell(row, round, subject);
+                progress.report(row, round, subject);
                 match (row.measure)(&stage, subject) {
                     Ok(values) => measured.push(Measured { round, subject: subject.name, values }),
                     Err(failure) => report.note(format!("{}, {}: {failure}", row.name, subject.name)),
@@ -79,13 +79,13 @@ pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
     }
     progress.bar.finish_and_clear();
     drop(pinned);
-    // Subjects have ended, and count as this process's own.
+    // The subjects have ended, so their CPU time counts as that of this process.
     let others = machine.share_of_others(0.0)?;
-    report.note(format!("other programs took {:.0} % of the machine meanwhile", others * 100.0));
+    report.note(format!("other programs used {:.0} % of the machine during the run", others * 100.0));
     Ok(report)
 }
 
-/// A bar on a terminal, else a line for each row.
+/// A progress bar on a terminal, otherwise one line for each row.
 struct Progress {
     bar: ProgressBar,
 }
@@ -100,7 +100,7 @@ impl Progress {
         Self { bar }
     }
 
-    fn tell(&self, row: &Row, round: usize, subject: &Subject) {
+    fn report(&self, row: &Row, round: usize, subject: &Subject) {
         let message = format!("{}, round {}: {}", row.name, round + 1, subject.name);
         if self.bar.is_hidden() {
             eprintln!("bench: {message}");

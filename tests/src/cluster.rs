@@ -1,9 +1,9 @@
-//! The home-made cluster for one test, or for one arm of an experiment: a cluster DNS of its own, the webhook if it is
-//! wanted, and pods.
+//! A model of a cluster for one test, or for one arm of an experiment: a separate cluster DNS, optionally the
+//! webhook, and pods.
 //!
-//! It exists so that `cargo test` and `gang` run without root and without a cluster. Left out is whatever keeps a cluster as it
-//! should be: controllers, a scheduler, more than one node, Services whose address leads elsewhere. `tests/cluster` tests the
-//! product in a real one, and `tests/cluster/models.rs` compares both.
+//! With it, `cargo test` and `gang` run without root and without a cluster. The model does not have
+//! controllers, a scheduler, more than one node, or Services whose address is translated. `tests/cluster`
+//! tests the product in a real cluster, and `tests/cluster/models.rs` compares both.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,24 +21,24 @@ use crate::programs::Programs;
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
 
-/// What stands between the pods and the cluster DNS.
+/// The way of a query from a pod to cluster DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Between {
-    /// Nothing.
-    Nothing,
+pub enum DnsPath {
+    /// The pod sends queries to cluster DNS itself.
+    Direct,
     /// The webhook, and a sidecar in each pod.
     Sidecars,
-    /// The same, and one cache that all sidecars ask first.
+    /// The same, and a shared tier that all sidecars ask first.
     SidecarsAndTier,
 }
 
-/// A cluster on a node. Several can share a node: each has addresses of its own, so that what one asks is not
-/// counted in another.
+/// A cluster on a node. Several clusters can share a node: each has separate addresses, so that queries in
+/// one are not counted in another.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The cluster DNS: what it was asked, and what goes wrong with it.
+    /// Cluster DNS: the queries that it received, and its faults.
     pub dns: ClusterDns,
-    /// What the kubelet is told about DNS.
+    /// The DNS settings of the kubelet.
     pub names: ClusterNames,
     /// The programs under test.
     pub programs: Programs,
@@ -51,17 +51,17 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster without the webhook.
     pub async fn start(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
-        Self::start_with(Between::Nothing, node, programs, world).await
+        Self::start_with(DnsPath::Direct, node, programs, world).await
     }
 
     /// A cluster with the real webhook.
     pub async fn start_with_webhook(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
-        Self::start_with(Between::Sidecars, node, programs, world).await
+        Self::start_with(DnsPath::Sidecars, node, programs, world).await
     }
 
-    /// A cluster with what stands between.
+    /// A cluster with this way to cluster DNS.
     pub async fn start_with(
-        between: Between,
+        dns_path: DnsPath,
         node: &Node,
         programs: &Programs,
         world: World,
@@ -72,10 +72,10 @@ impl Cluster {
         let world = world.dns_address(names.dns);
         let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
         let (mut webhook, mut shared_tier) = (None, None);
-        match between {
-            Between::Nothing => {}
-            Between::Sidecars | Between::SidecarsAndTier => {
-                if between == Between::SidecarsAndTier {
+        match dns_path {
+            DnsPath::Direct => {}
+            DnsPath::Sidecars | DnsPath::SidecarsAndTier => {
+                if dns_path == DnsPath::SidecarsAndTier {
                     let address = place.shared_tier;
                     let started = ClusterTier::start(&programs.sidecar, address, &names, &place.directory);
                     shared_tier = Some(started.await?);
@@ -91,7 +91,7 @@ impl Cluster {
         Ok(Self { dns, names, programs, webhook, shared_tier, node, pods })
     }
 
-    /// What the API server makes of a new pod: defaults, the webhook's patch, a name.
+    /// Admits a new pod as the API server does: defaults, the webhook's patch, a generated name.
     pub async fn admit(&self, pod: Value, namespace: &str) -> Result<Admitted, Failure> {
         let pod = defaulted(pod);
         let mut admitted = match &self.webhook {
@@ -103,7 +103,7 @@ impl Cluster {
         Ok(admitted)
     }
 
-    /// The pod as it is to be run, after [`Self::admit`].
+    /// The specification for running a pod, after [`Self::admit`].
     pub fn spec(&self, admitted: Admitted, namespace: &str) -> PodSpec {
         PodSpec::new(admitted.pod, namespace, self.names.clone())
     }
@@ -119,12 +119,12 @@ impl Cluster {
         self.run(self.spec(admitted, namespace))
     }
 
-    /// The client that sends reviews to the webhook, where there is one.
+    /// The webhook, if the cluster has one.
     pub fn webhook(&self) -> Option<&Webhook> {
         self.webhook.as_ref()
     }
 
-    /// The cache that all sidecars ask first, where there is one.
+    /// The shared tier, if the cluster has one.
     pub fn shared_tier(&self) -> Option<&ClusterTier> {
         self.shared_tier.as_ref()
     }

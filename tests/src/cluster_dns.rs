@@ -1,19 +1,20 @@
-//! A cluster DNS for experiments: CoreDNS's semantics for the cluster's names, a table for the rest of the
-//! world, and a count of everything that it is asked.
+//! A model of cluster DNS for experiments: CoreDNS's semantics for names of the cluster, a table for outside
+//! names, and a count of all queries.
 //!
-//! It exists because tests and the embedded `gang` need no cluster, count every question by its name, and have faults on
-//! request. Left out: CoreDNS's cache, its CPU and its probes: of overload there is only a [`Capacity`]. `tests/cluster/models.rs`
-//! compares results and the number of queries with a real CoreDNS, and `gang --cluster` shows a real one that is overloaded.
+//! With it, tests and the embedded `gang` need no cluster, can count every query by name, and can inject
+//! faults. The model does not have CoreDNS's cache, its CPU time and its probes; overload is only a
+//! [`Capacity`]. `tests/cluster/models.rs` compares results and the number of queries with a real CoreDNS,
+//! and `gang --cluster` measures a real one under overload.
 //!
 //! ```text
-//!   world     what there is: namespaces, Services, endpoints, names outside; plain data with a builder
-//!   answer    (world, query) -> response; pure. In the cluster's zone by services, elsewhere by outside
-//!   server    UDP and TCP; fails on request
+//!   world     the existing names: namespaces, Services, endpoints, outside names; plain data with a builder
+//!   answer    (world, query) -> response; pure. `services` for the cluster domain, `outside` for other names
+//!   server    UDP and TCP; injects faults
 //!   capacity  a service rate and a bounded queue; pure
-//!   counts    what it was asked, in all and over time
+//!   counts    the received queries, in total and over time
 //! ```
 //!
-//! It works on any address, with or without a node: `ClusterDns::start(world, "127.0.0.1:0".parse()?)`.
+//! It serves any address, with or without a node: `ClusterDns::start(world, "127.0.0.1:0".parse()?)`.
 
 mod answer;
 mod capacity;

@@ -1,5 +1,5 @@
-//! The shared tier of a cluster: the real sidecar, as a process on the node, between the sidecars of all pods and the
-//! cluster DNS.
+//! The shared tier of a cluster: the real sidecar program as a process on the node, between the sidecars of
+//! all pods and the cluster DNS.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,19 +16,19 @@ use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::pod::ClusterNames;
 
 /// The port of DNS.
 const PORT: u16 = 53;
 
-/// How long the tier may take to serve.
+/// The time-out for the start of the tier.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often it is asked meanwhile.
+/// The interval at which it is polled during the start.
 const POLL: Duration = Duration::from_millis(10);
 
-/// A running tier of one process; killed when dropped.
+/// A running shared tier with one process; killed when dropped.
 #[derive(Debug)]
 pub struct ClusterTier {
     address: Ipv4Addr,
@@ -37,7 +37,8 @@ pub struct ClusterTier {
 }
 
 impl ClusterTier {
-    /// Starts it on an address of the node, in front of the cluster DNS of that cluster; returns when it serves.
+    /// Starts it on an address of the node, in front of the cluster DNS of that cluster. Returns when it
+    /// serves.
     pub async fn start(
         program: &Path,
         address: Ipv4Addr,
@@ -45,7 +46,7 @@ impl ClusterTier {
         directory: &Path,
     ) -> Result<Self, Failure> {
         let log = directory.join("shared-tier.log");
-        let log_file = File::create(&log).tried(|| format!("making {}", log.display()))?;
+        let log_file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let process = Command::new(program)
             .arg("serve")
             .args([&ROLE.flag(), "shared"])
@@ -59,39 +60,39 @@ impl ClusterTier {
             .stderr(log_file)
             .kill_on_drop(true)
             .spawn()
-            .tried(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {}", program.display()))?;
         let mut tier = Self { address, log, process };
-        tier.wait_until_it_answers(&cluster.zone).await.tried(|| tier.describe())?;
+        tier.wait_until_it_answers(&cluster.zone).await.with_context(|| tier.describe())?;
         Ok(tier)
     }
 
-    /// What the webhook is told of it.
+    /// Its address, as in the settings of the webhook.
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
 
-    /// Whether the sidecar of that pod is told of it.
+    /// Whether the settings of that pod's sidecar name it.
     pub fn is_known_to(&self, pod: &Value) -> bool {
         is_told_to(pod, self.address)
     }
 
-    /// What it has logged, for people who have to find out what went wrong.
+    /// Its log, for the diagnosis of a failure.
     pub fn describe(&self) -> String {
         format!("the shared tier's log:\n{}", fs::read_to_string(&self.log).unwrap_or_default())
     }
 
-    /// Asks for a name that cannot exist: that it answers by itself, and the cluster DNS is not asked.
+    /// Sends a query for a name that cannot exist, which it answers without cluster DNS.
     async fn wait_until_it_answers(&mut self, zone: &str) -> Result<(), Failure> {
         let asking = || "asking the shared tier".to_owned();
         let mut question = Message::query();
-        let name = Name::from_ascii(format!("ready.{zone}.")).tried(asking)?;
+        let name = Name::from_ascii(format!("ready.{zone}.")).with_context(asking)?;
         question.add_query(Query::query(name, RecordType::A));
-        let question = question.to_vec().tried(asking)?;
-        let socket = UdpSocket::bind("0.0.0.0:0").await.tried(asking)?;
-        socket.connect((self.address, PORT)).await.tried(asking)?;
+        let question = question.to_vec().with_context(asking)?;
+        let socket = UdpSocket::bind("0.0.0.0:0").await.with_context(asking)?;
+        socket.connect((self.address, PORT)).await.with_context(asking)?;
         let start = Instant::now();
         loop {
-            // Refused as long as nobody listens.
+            // The query is refused as long as no process listens.
             let answered = match socket.send(&question).await {
                 Ok(_) => timeout(POLL, socket.recv(&mut [0; 512])).await,
                 Err(error) => Ok(Err(error)),
@@ -99,11 +100,15 @@ impl ClusterTier {
             if matches!(answered, Ok(Ok(_))) {
                 return Ok(());
             }
-            if let Some(status) = self.process.try_wait().tried(|| "watching the shared tier".to_owned())? {
+            if let Some(status) =
+                self.process.try_wait().with_context(|| "watching the shared tier".to_owned())?
+            {
                 return Err(Failure::new(format!("the shared tier has ended with {status}")));
             }
             if start.elapsed() > DEADLINE {
-                return Err(Failure::new(format!("the shared tier does not serve after {DEADLINE:?}")));
+                return Err(Failure::new(format!(
+                    "the shared tier does not serve {DEADLINE:?} after its start"
+                )));
             }
             sleep(POLL).await;
         }
@@ -115,7 +120,7 @@ fn is_told_to(pod: &Value, address: Ipv4Addr) -> bool {
     let sidecars = containers.filter(|container| container["name"] == names::CONTAINER_NAME);
     let mut variables = sidecars.flat_map(|sidecar| sidecar["env"].as_array().into_iter().flatten());
     variables.any(|variable| {
-        // With or without a port.
+        // The setting may have a port.
         let is_it = |one: &str| one.split(':').next() == Some(&address.to_string());
         variable["name"] == SHARED_TIER.variable().as_str()
             && variable["value"].as_str().is_some_and(|value| value.split(',').any(is_it))

@@ -1,7 +1,7 @@
-//! The same pods on the home-made node and on a real one: what is run, and what is compared.
+//! Runs the same pods on the model of a node and on a real node, and compares the results.
 //!
-//! `tests/cluster/models.rs` runs a [`Scenario`] on a real cluster, has the program `model-node` run it here, and compares
-//! both [`Outcome`]s of each pod.
+//! `tests/cluster/models.rs` runs a [`Scenario`] on a real cluster, runs it here with the program
+//! `model-node`, and compares both [`Outcome`]s of each pod.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use tokio::time::sleep;
 
 use crate::cluster::Cluster;
 use crate::cluster_dns::{Service, World};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::gang::Lookup;
 use crate::node::Node;
 use crate::pod::Running;
 use crate::programs::Programs;
 
-/// Stands in the pods of a scenario and in outcomes for the address of the DNS server that counts.
+/// The placeholder in pods and outcomes for the address of the DNS server that counts queries.
 pub const DNS: &str = "192.0.2.53";
 
-/// Stands in outcomes for the address of a pod.
+/// The placeholder in outcomes for the address of a pod.
 pub const POD: &str = "192.0.2.2";
 
-/// How long queries that follow an answer are waited for.
+/// The time to wait for queries that follow an answer.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// What is run.
+/// The pods to run, and their environment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scenario {
     /// The namespace of the pods.
@@ -38,7 +38,7 @@ pub struct Scenario {
     pub node_searches: Vec<String>,
     /// Services: name, namespace, address.
     pub services: Vec<(String, String, String)>,
-    /// Names outside the cluster, with one of their addresses.
+    /// Outside names, with one of their addresses.
     pub outside: Vec<(String, IpAddr)>,
     /// The pods, one after the other.
     pub pods: Vec<PodScenario>,
@@ -47,13 +47,13 @@ pub struct Scenario {
 /// A pod of a scenario.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PodScenario {
-    /// The pod as it is sent to the API server; its container `client` waits for commands.
+    /// The manifest of the pod; its container `client` waits for commands.
     pub pod: Value,
-    /// What `client` looks up.
+    /// The names that `client` looks up.
     pub names: Vec<String>,
 }
 
-/// What became of a pod.
+/// The results of a pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The pod that the API server stored.
@@ -66,7 +66,7 @@ pub struct Outcome {
     pub hosts: String,
     /// Each name with its addresses, sorted, or the error.
     pub lookups: Vec<(String, Result<Vec<IpAddr>, String>)>,
-    /// A and AAAA queries at cluster DNS during the lookups.
+    /// A and AAAA queries to cluster DNS during the lookups.
     pub queries: u64,
 }
 
@@ -77,7 +77,7 @@ pub fn lookup_result(error: &str, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAd
     if error.is_empty() { Ok(addresses) } else { Err(error.to_owned()) }
 }
 
-/// Runs a scenario on the home-made node.
+/// Runs a scenario on the model of a node.
 pub async fn run(scenario: &Scenario, node: &Node, programs: &Programs) -> Result<Vec<Outcome>, Failure> {
     let mut world = World::empty("cluster.local");
     for (name, namespace, address) in &scenario.services {
@@ -105,10 +105,10 @@ pub async fn run(scenario: &Scenario, node: &Node, programs: &Programs) -> Resul
 async fn run_pod(scenario: &PodScenario, namespace: &str, cluster: &Cluster) -> Result<Outcome, Failure> {
     let dns = cluster.names.dns.to_string();
     let pod = scenario.pod.to_string().replace(DNS, &dns);
-    let pod = serde_json::from_str(&pod).tried(|| format!("reading the pod {pod}"))?;
+    let pod = serde_json::from_str(&pod).with_context(|| format!("reading the pod {pod}"))?;
     let admitted = cluster.admit(pod, namespace).await?;
     let running = cluster.run(cluster.spec(admitted.clone(), namespace))?;
-    running.started("client").await?;
+    running.wait_until_started("client").await?;
     let (resolv_conf, hosts) =
         (file(&running, "/etc/resolv.conf").await?, file(&running, "/etc/hosts").await?);
     cluster.dns.reset_counts();
@@ -127,7 +127,7 @@ async fn run_pod(scenario: &PodScenario, namespace: &str, cluster: &Cluster) -> 
     let anonymous = |text: String| text.replace(&dns, DNS).replace(&running.address().to_string(), POD);
     let stored = anonymous(admitted.pod.to_string());
     Ok(Outcome {
-        stored: serde_json::from_str(&stored).tried(|| format!("reading the stored pod {stored}"))?,
+        stored: serde_json::from_str(&stored).with_context(|| format!("reading the stored pod {stored}"))?,
         warnings: admitted.warnings,
         resolv_conf: anonymous(resolv_conf),
         hosts: anonymous(hosts),

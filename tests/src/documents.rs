@@ -1,16 +1,16 @@
-//! The Markdown files of the repository, and what stands in them that can be wrong: commands, links, headings.
+//! Checks the Markdown files of the repository: commands, links, headings.
 //!
-//! | info string of a fenced block | what it is |
+//! | info string of a fenced block | contents |
 //! |---|---|
 //! | `sh` | commands that a test runs, from the root of the repository |
 //! | `sh cluster` | commands that need a cluster; `tests/cluster/documents.rs` runs them |
 //! | `sh online` | commands that need a cluster with images from the Internet, which a test cluster may not have |
-//! | `sh ci=STEP,STEP` | commands that these steps of `.ci/run` give |
-//! | `sh long` | commands that take minutes; a test looks whether their programs and flags are there |
-//! | a language and `output` | exactly what the `sh` block before it prints |
+//! | `sh ci=STEP,STEP` | commands that these steps of `.ci/run` run |
+//! | `sh long` | commands that take minutes; a test checks that their programs and flags exist |
+//! | a language and `output` | the exact output of the `sh` block before it |
 //! | any other language, or none | no commands |
 //!
-//! What is marked in another way is a mistake, as is a prompt: who copies a block must be able to paste it.
+//! Any other mark is an error, and so is a prompt, because readers copy and paste whole blocks.
 
 pub mod command;
 mod links;
@@ -21,12 +21,13 @@ use std::path::PathBuf;
 use podlocal_harness::repository::root;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Folders that hold no documents of ours.
+/// Folders without documents of this repository.
 const FOREIGN: [&str; 3] = ["target", "node_modules", "findings"];
 
-/// What a line of a block without commands does not begin with. Most of what programs print does not begin so, either.
+/// Beginnings of lines that show a command. A block without commands must not have them; the output of
+/// programs rarely does.
 const COMMANDS: [&str; 6] = ["kubectl ", "cargo ", "curl ", "dig ", "docker ", "sudo "];
 
 /// One Markdown file.
@@ -36,11 +37,11 @@ pub struct Document {
     pub path: String,
     /// The fenced blocks, in their order.
     pub blocks: Vec<Block>,
-    /// Code inside of a sentence or a table: the line, and the code.
+    /// Code spans in sentences and tables: the line number, and the code.
     pub spans: Vec<(usize, String)>,
-    /// The line, and where a link or an image leads.
+    /// Links and images: the line number, and the target.
     pub links: Vec<(usize, String)>,
-    /// What `#` may name: the headings, as GitHub spells them.
+    /// The anchors of the headings, as GitHub spells them.
     pub anchors: BTreeSet<String>,
 }
 
@@ -49,13 +50,13 @@ pub struct Document {
 pub struct Block {
     /// The line of its fence, from 1.
     pub line: usize,
-    /// What it is, or why that cannot be said.
+    /// Its kind, or the error in its info string.
     pub kind: Result<Kind, String>,
-    /// What stands in it.
+    /// Its contents.
     pub text: String,
 }
 
-/// What a block is; see the table above.
+/// The kind of a block; see the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table says what each is")]
 pub enum Kind {
@@ -69,12 +70,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of an info string; or what is wrong with it.
+    /// The kind for an info string, or the error in it.
     fn of(info: &str) -> Result<Self, String> {
         let mut words = info.split_whitespace();
         let (language, mark) = (words.next().unwrap_or_default(), words.next());
         if words.next().is_some() {
-            return Err(format!("{info:?}: expected a language and one word at most"));
+            return Err(format!("{info:?}: expected a language and at most one word"));
         }
         match (language, mark) {
             ("bash" | "shell" | "console" | "zsh" | "sh-session" | "shell-session", _) => Err(format!(
@@ -86,11 +87,11 @@ impl Kind {
             ("sh", Some("long")) => Ok(Self::Long),
             ("sh", Some(mark)) => match mark.strip_prefix("ci=") {
                 Some(steps) => Ok(Self::Ci(steps.split(',').map(str::to_owned).collect())),
-                None => Err(format!("{mark:?} behind sh: expected cluster, online, long or ci=STEP")),
+                None => Err(format!("{mark:?} after sh: expected cluster, online, long or ci=STEP")),
             },
             (_, Some("output")) => Ok(Self::Output),
             (_, None) => Ok(Self::Text),
-            (_, Some(mark)) => Err(format!("{mark:?} behind {language}: expected output, or nothing")),
+            (_, Some(mark)) => Err(format!("{mark:?} after {language}: expected output, or nothing")),
         }
     }
 }
@@ -102,8 +103,8 @@ impl Document {
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             let entries = std::fs::read_dir(root().join(&folder));
-            for entry in entries.tried(|| format!("reading the folder {}", folder.display()))? {
-                let entry = entry.tried(|| format!("reading the folder {}", folder.display()))?;
+            for entry in entries.with_context(|| format!("reading the folder {}", folder.display()))? {
+                let entry = entry.with_context(|| format!("reading the folder {}", folder.display()))?;
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = folder.join(&name);
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -112,7 +113,7 @@ impl Document {
                     folders.push(path);
                 } else if !is_folder && path.extension().is_some_and(|ending| ending == "md") {
                     let text = std::fs::read_to_string(root().join(&path));
-                    let text = text.tried(|| format!("reading {}", path.display()))?;
+                    let text = text.with_context(|| format!("reading {}", path.display()))?;
                     documents.push(Self::of(&path.to_string_lossy(), &text));
                 }
             }
@@ -121,7 +122,7 @@ impl Document {
         Ok(documents)
     }
 
-    /// The document with that text.
+    /// Parses the text of a document.
     pub fn of(path: &str, text: &str) -> Self {
         let mut document = Self { path: path.to_owned(), ..Self::default() };
         let line = |at: usize| text[..at].matches('\n').count() + 1;
@@ -163,7 +164,7 @@ impl Document {
         document
     }
 
-    /// The README, and then the pages in the order of docs/README.md, each once: as a reader follows them.
+    /// The README, and then the pages in the order of docs/README.md, each once.
     pub fn in_reading_order(mut all: Vec<Self>) -> Vec<Self> {
         let index = all.iter().find(|document| document.path == "docs/README.md");
         let links = index.into_iter().flat_map(|index| &index.links);
@@ -184,7 +185,8 @@ impl Document {
         self.blocks.iter().filter(move |block| block.kind.as_ref().is_ok_and(&is_wanted))
     }
 
-    /// Blocks that do not say where their commands run, hold a prompt, or are the output of nothing; a line each.
+    /// One line for each block that does not say where its commands run, contains a prompt, or is the output
+    /// of no block.
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         let mut last_commands = None;
@@ -193,7 +195,7 @@ impl Document {
             match &block.kind {
                 Err(what) => mistake(what),
                 Ok(Kind::Output) if last_commands != Some(&Kind::Run) => {
-                    mistake("output of what? the block with commands before it is not run here");
+                    mistake("output without a preceding sh block that a test runs");
                 }
                 Ok(Kind::Output | Kind::Text) => {}
                 Ok(kind) => last_commands = Some(kind),
@@ -201,11 +203,13 @@ impl Document {
             let is_command = |line: &str| COMMANDS.iter().any(|command| line.starts_with(command));
             if block.kind == Ok(Kind::Text) && block.text.lines().any(is_command) {
                 mistake(
-                    "a command in a block of text: mark it sh, sh cluster, sh online, sh ci=STEP or sh long",
+                    "a command in a text block: mark the block sh, sh cluster, sh online, sh ci=STEP or sh long",
                 );
             }
             if block.text.lines().any(|line| line.trim_start().starts_with("$ ")) {
-                mistake("a prompt: commands go into a block marked sh, what they print into one marked text");
+                mistake(
+                    "a prompt: put commands into a block marked sh, and their output into one marked text",
+                );
             }
         }
         mistakes
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_what_its_info_string_says() {
+    fn the_info_string_decides_the_kind_of_a_block() {
         let cases = [
             ("sh", Kind::Run),
             ("sh cluster", Kind::Cluster),
@@ -244,15 +248,18 @@ mod tests {
     fn a_prompt_and_output_of_nothing_are_mistakes_with_their_line() {
         let mistakes = |text: &str| Document::of("x.md", text).mistakes();
         assert_eq!(mistakes("```sh\ntrue\n```\n\nIt prints:\n\n```text output\n```\n"), [""; 0]);
-        assert!(mistakes("```text\nkubectl get pods\n```\n")[0].starts_with("x.md:1: a command in a block"));
+        assert!(
+            mistakes("```text\nkubectl get pods\n```\n")[0].starts_with("x.md:1: a command in a text block")
+        );
         assert!(mistakes("a\n\n```\n$ true\n```\n")[0].starts_with("x.md:3: a prompt"));
         assert!(
-            mistakes("```sh cluster\ntrue\n```\n```text output\n```\n")[0].starts_with("x.md:4: output of")
+            mistakes("```sh cluster\ntrue\n```\n```text output\n```\n")[0]
+                .starts_with("x.md:4: output without")
         );
     }
 
     #[test]
-    fn links_spans_and_headings_are_found_with_their_lines_but_not_inside_of_blocks() {
+    fn links_spans_and_headings_are_found_outside_blocks_only() {
         let text =
             "# The `sh` blocks, in full\n\n[a](b.md#c) `true` ![i](i.svg)\n\n```text\n# no [x](y)\n```\n";
         let document = Document::of("x.md", text);

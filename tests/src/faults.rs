@@ -1,12 +1,13 @@
-//! What the sidecar does when things go wrong, measured: the real program on a loopback, in front of an upstream that
-//! loses, delays, dies and returns. `cargo run --release --bin faults` prints a row for each promise.
+//! Measures how the sidecar behaves during faults: the real program on the loopback, in front of an upstream
+//! that drops queries, delays answers, stops and returns. `cargo run --release --bin faults` prints a row for
+//! each promise.
 //!
 //! ```text
-//!   rows        the promises: each sets the stage, measures, and compares with its goal
-//!   upstream    a DNS server that misbehaves as told, and counts
+//!   rows        the promises: each prepares the programs, measures, and compares the result with its goal
+//!   upstream    a DNS server with injected faults, which counts its queries
 //!   proxy       the sidecar as a process: its addresses, metrics and memory
-//!   client      one question and how long it took
-//!   hostile     packets and connections that mean harm
+//!   client      one query and the time until its response
+//!   hostile     hostile packets and connections
 //! ```
 
 pub mod client;

@@ -7,14 +7,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The next message of a connection.
+/// Reads the next message of a connection.
 pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut message = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut message).await?;
     Ok(message)
 }
 
-/// Sends a message, in one segment where it fits.
+/// Sends a message, in one segment if it fits.
 pub(crate) async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes()[..], message].concat()).await
@@ -29,7 +29,7 @@ where
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let connection = serve_connection(stream);
-        // Ends with an error or with the client; neither is anybody's concern here.
+        // An error ends the connection only.
         connections.spawn(async move { connection.await.ok() });
         while connections.try_join_next().is_some() {}
     }

@@ -1,15 +1,16 @@
-//! The gang experiment: the pods of a Job start together and look names up at one instant; when one of them fails, all
-//! start again. Run one way after the other: as they are, and with what is meant to help.
+//! The gang experiment: the pods of a Job start together and look up names at the same time; when one of them
+//! fails, all are restarted. The arms of the experiment run one after the other: unchanged pods, and pods
+//! with a remedy.
 //!
 //! ```text
 //!   job        a Job manifest -> the pods that the Job controller would make; pure
-//!   arm        the ways to run them
-//!   names      names to look up -> a world that has them; pure
-//!   run        one way: a cluster of its own, all pods, a start signal, again when one failed -> figures
-//!   figures    what came of it
-//!   law        figures -> what is worse than without us; pure
-//!   table      figures -> what is printed
-//!   charts     figures -> what is drawn
+//!   arm        the arms of the experiment
+//!   names      names to look up -> a world that contains them; pure
+//!   run        one arm: a separate cluster, all pods, a start signal, restarts after a failure -> figures
+//!   figures    the results of an arm
+//!   law        figures -> regressions compared with pods that are not injected; pure
+//!   table      figures -> the printed table
+//!   charts     figures -> the plots
 //!   cluster    the same arms on a real cluster
 //! ```
 
@@ -30,35 +31,35 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::cluster_dns::{STEP, Step};
 
-/// Names the FIFO that the program `lookup` waits at before it begins.
+/// The environment variable with the FIFO at which the program `lookup` waits before it starts.
 pub const BARRIER_VARIABLE: &str = "LOOKUP_START_BARRIER";
 
-/// What `lookup` prints before it waits.
+/// The line that `lookup` prints before it waits.
 pub const WAITING: &str = "waiting for the start";
 
-/// What came of one look-up; a line of the output of the program `lookup`.
+/// The result of one lookup: a line of the output of the program `lookup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lookup {
     /// The name as the application asked for it.
     pub name: String,
-    /// How long getaddrinfo took, in milliseconds.
+    /// The duration of getaddrinfo, in milliseconds.
     pub milliseconds: f64,
-    /// What it found.
+    /// The addresses that were found.
     pub addresses: Vec<IpAddr>,
-    /// Its error, where it found nothing.
+    /// The error, if no address was found.
     pub error: Option<String>,
-    /// Whether that is what the application expected.
+    /// Whether the application expected this result.
     pub as_expected: bool,
 }
 
 impl Lookup {
-    /// Reads what `lookup` has printed; other lines are passed over.
+    /// Reads the output of `lookup`; other lines are ignored.
     pub fn read_all(output: &str) -> Vec<Self> {
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 }
 
-/// Steps as columns, with their length.
+/// Serializes the steps as columns, with the length of a step.
 fn steps_as_json<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
     let column = |of: fn(&Step) -> u64| steps.iter().map(of).collect::<Vec<_>>();
     serde_json::json!({

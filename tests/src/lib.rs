@@ -1,34 +1,34 @@
-//! Runs whole programs the way a cluster runs them, on one machine and without one.
+//! Runs whole programs as a cluster runs them, on one machine and without a cluster.
 //!
 //! ```text
-//!   node          the process moves into namespaces of its own: a "node" with a bridge for pods
-//!   pod           one pod on it, as the kubelet runs one: resolv.conf, sysctls, sidecars, hooks, containers
-//!   cluster_dns   a cluster DNS with CoreDNS's zone semantics, which counts what it is asked
-//!   cluster_tier  the shared tier, between the sidecars and the cluster DNS
-//!   admission     the API server's part: defaults, the review over HTTPS, the patch applied
-//!   cluster       these together, for one test or one arm of an experiment
-//!   comparison    the same pods here and on a real node, compared by tests/cluster/models.rs
-//!   bench         how fast and how small the sidecar is, beside an echo and other forwarders, measured
-//!   documents     the commands and links of the Markdown files
-//!   faults        what the sidecar does when things go wrong, measured
-//!   framing       messages over TCP
-//!   gang          the experiment: a Job's pods, with and without injection
-//!   load          one source that asks as fast as it is answered
-//!   monitoring    the dashboard, the alerts, and the metrics that they ask for
+//!   node          a model of a node: the process moves into new namespaces with a bridge for pods
+//!   pod           a model of the kubelet: resolv.conf, sysctls, sidecars, hooks, containers of a pod
+//!   cluster_dns   a model of cluster DNS with CoreDNS's zone semantics, which counts its queries
+//!   cluster_tier  the shared tier between the sidecars and cluster DNS
+//!   admission     a model of the API server: defaults, the review over HTTPS, applying the patch
+//!   cluster       all of these together, for one test or one arm of an experiment
+//!   comparison    the same pods on the model and on a real node, compared by tests/cluster/models.rs
+//!   bench         measures speed and size of the sidecar, an echo and other forwarders
+//!   documents     checks the commands and links of the Markdown files
+//!   faults        measures how the sidecar behaves during faults
+//!   framing       DNS messages over TCP
+//!   gang          the gang experiment: the pods of a Job, with and without injection
+//!   load          a load generator for DNS queries
+//!   monitoring    the dashboard, the alerts, and the metrics that they use
 //!   plot          line and bar charts as SVG and PNG
-//!   resolvers     what real resolvers get in pods, and what they ask for it
-//!   reviews       how long the webhook takes, and what it takes for that, measured
-//!   simulation    the same experiment in virtual time, for large gangs
-//!   shared_tier   what the tier between sidecars and cluster DNS does, measured
-//!   soak          mixed load and faults for as long as one likes
+//!   resolvers     the answers and queries of real resolvers in pods
+//!   reviews       measures latency, CPU time and memory of the webhook
+//!   simulation    the gang experiment in virtual time, for large gangs
+//!   shared_tier   measures the shared tier between sidecars and cluster DNS
+//!   soak          mixed load and faults for a chosen time
 //!   testbed       runs integration tests on a node
 //!   promises      programs that measure rows and compare them with goals
-//!   process       what the kernel says of a process
-//!   programs      where the programs under test come from
+//!   process       CPU time and memory of a process, from the kernel
+//!   programs      finds and builds the programs under test
 //! ```
 //!
-//! Nothing here links the sidecar or the webhook: they are run as programs, and spoken to
-//! in DNS, HTTP and JSON. The settings crate gives the names that both sides need.
+//! This crate does not link the sidecar or the webhook: it runs them as programs, and talks to them in DNS,
+//! HTTP and JSON. The settings crate has the names that both sides need.
 
 pub mod admission;
 pub mod bench;

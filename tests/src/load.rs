@@ -1,13 +1,14 @@
-//! One source that asks a DNS server, and takes less of the machine than what it asks.
+//! A load generator for one DNS server, which uses less CPU time than the server.
 //!
 //! ```text
-//!   datagrams   as many questions as are answered, by UDP
-//!   streams     the same by TCP
-//!   paced       so many questions a second, and how long each answer took
-//!   batch       datagrams by the dozen: sendmmsg(2), recvmmsg(2), UDP_SEGMENT
+//!   datagrams   queries over UDP, as fast as they are answered
+//!   streams     the same over TCP
+//!   paced       queries at a fixed rate, and the latency of each answer
+//!   batch       datagrams in batches: sendmmsg(2), recvmmsg(2), UDP_SEGMENT
 //! ```
 //!
-//! Whoever measures says how much of a core asking took: a server that is slower than that was measured, not the asker.
+//! The result has the share of a core that the load generator used. When it is near 1.0, the generator was
+//! measured, not the server.
 
 pub(crate) mod batch;
 pub(crate) mod datagrams;
@@ -18,25 +19,25 @@ use hickory_proto::rr::RecordType;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// What came of asking.
+/// The results of a load.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Figures {
-    /// Answers a second, those that failed left out.
+    /// Successful answers per second.
     pub(crate) per_second: f64,
-    /// Answers, those that failed left out.
+    /// Successful answers.
     pub(crate) answered: u64,
-    /// Answers other than NOERROR, and those without a record.
+    /// Answers with another RCODE than NOERROR, or without a record.
     pub(crate) failed: u64,
-    /// Questions that got no answer.
+    /// Queries without an answer.
     pub(crate) lost: u64,
-    /// The share of a core that asking took: with 1.0 it is the asker that was measured.
+    /// The share of a core that the load generator used; with 1.0 the generator was measured, not the server.
     pub(crate) busy: f64,
 }
 
 impl Figures {
-    /// Counts an answer to a question of that many bytes. A server that answers says more than it was asked.
+    /// Counts an answer to a query of `question` bytes. A successful answer is longer than the query.
     fn count(&mut self, answer: &[u8], question: usize) {
         let is_good = batch::rcode(answer) == Some(0) && answer.len() > question;
         self.answered += u64::from(is_good);
@@ -44,11 +45,11 @@ impl Figures {
     }
 }
 
-/// Questions for the A records of so many names, as a sidecar or a C library asks them. All have one length, and their
-/// ids are their numbers.
+/// Queries for the A records of `names` names, as a sidecar or a C library sends them. All have the same
+/// length, and their ids are their numbers.
 pub(crate) fn questions(prefix: &str, names: usize) -> Result<Vec<Vec<u8>>, Failure> {
     let first = batch::question(0, &name(prefix, 0), RecordType::A)?;
-    // Behind the header and the length of the label.
+    // After the header and the length of the label.
     let at = 12 + 1;
     let of = |number: usize| {
         let (mut question, label) = (first.clone(), label(prefix, number));
@@ -64,14 +65,15 @@ pub(crate) fn name(prefix: &str, number: usize) -> String {
     label(prefix, number) + ".example.com"
 }
 
-/// Different for ten million numbers, and in no order.
+/// The label for a number: different for ten million numbers, and in random order.
 fn label(prefix: &str, number: usize) -> String {
     format!("{prefix}-{:07}", number * 7_654_321 % 10_000_000)
 }
 
-/// User and system time of this thread, in seconds.
+/// The user and system time of this thread, in seconds.
 fn thread_time() -> Result<f64, Failure> {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).tried(|| "reading this thread's time".to_owned())?;
+    let usage =
+        getrusage(UsageWho::RUSAGE_THREAD).with_context(|| "reading this thread's time".to_owned())?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     Ok(micros as f64 / 1e6)
 }

@@ -1,15 +1,14 @@
-//! What is watched, and with what: the dashboard and the alerts over the metrics that the programs really
-//! expose.
+//! Monitoring: the dashboard and the alerts, based on the metrics that the programs expose.
 //!
 //! ```text
-//!   exposition   a page of metrics, read: families with their labels
-//!   expression   which metrics and labels a PromQL expression names
+//!   exposition   reads a page of metrics: families with their labels
+//!   expression   the metrics and labels in a PromQL expression
 //!   panels       the dashboard as a table: rows, panels, expressions
 //!   grafana      that table as Grafana's JSON
-//!   rules        the alerts of the manifests, and every expression as rules that promtool reads
-//!   reference    the metrics as a table of the docs
+//!   rules        the alerts of the manifests, and every expression as rules for promtool
+//!   reference    the table of metrics in the documentation
 //!   stage        sidecars, a shared tier, a webhook and a Prometheus that scrapes them, with an outage
-//!   prometheus   Prometheus as a process, and its answers
+//!   prometheus   a Prometheus process, and queries to it
 //! ```
 
 pub mod exposition;
@@ -25,13 +24,13 @@ use std::path::PathBuf;
 
 use podlocal_harness::repository::root;
 
-/// The place of a file of this repository.
+/// The path of a file in this repository.
 pub fn in_repository(path: &str) -> PathBuf {
     root().join(path)
 }
 
-/// The labels that Prometheus adds to what it scrapes, by the monitors of the manifests.
-pub const OF_TARGETS: [&str; 5] = ["namespace", "pod", "workload", "instance", "job"];
+/// The target labels that Prometheus adds according to the monitors in the manifests.
+pub const TARGET_LABELS: [&str; 5] = ["namespace", "pod", "workload", "instance", "job"];
 
 /// The file of the dashboard.
 pub const DASHBOARD: &str = "manifests/overlays/prometheus-operator/dashboard.json";

@@ -10,13 +10,13 @@ use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Any locally administered hardware address will do: there is one bridge in a network namespace.
+/// Any locally administered hardware address works, because a network namespace has only one bridge.
 const BRIDGE_ADDRESS: [u8; 6] = [0x02, 0, 0x0a, 0xf4, 0, 0x01];
 
 /// A netlink socket. It acts on the network namespace in which it was opened, also after the process has
-/// moved to another one; that is how a pod gets a link to its node.
+/// moved to another; that is how a pod gets a link to its node.
 #[derive(Debug)]
 pub struct Network {
     handle: Handle,
@@ -24,7 +24,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Opens a socket in the calling thread's network namespace; needs a tokio runtime.
+    /// Opens a socket in the network namespace of the calling thread. Needs a tokio runtime.
     pub fn open() -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         Ok(Self { handle, connection: tokio::spawn(connection) })
@@ -33,27 +33,32 @@ impl Network {
     /// Brings a link up.
     pub async fn bring_up(&self, link: &str) -> Result<(), Failure> {
         let message = LinkUnspec::new_with_name(link).up().build();
-        self.handle.link().set(message).execute().await.tried(|| format!("bringing the link {link} up"))
+        self.handle
+            .link()
+            .set(message)
+            .execute()
+            .await
+            .with_context(|| format!("bringing the link {link} up"))
     }
 
-    /// Gives a link an address. On a loopback link the whole prefix becomes local, as 127.0.0.0/8 is.
+    /// Adds an address to a link. On a loopback link the whole prefix becomes local, like 127.0.0.0/8.
     pub async fn add_address(&self, link: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Failure> {
         let index = self.index_of(link).await?;
         let request = self.handle.address().add(index, address.into(), prefix);
-        request.execute().await.tried(|| format!("giving {link} the address {address}/{prefix}"))
+        request.execute().await.with_context(|| format!("giving {link} the address {address}/{prefix}"))
     }
 
-    /// Makes a bridge with a hardware address of its own.
+    /// Creates a bridge with a fixed hardware address.
     ///
-    /// Without one it has that of one of its ports, and another one when that port goes: the pods that are
-    /// left would go on sending to the old one, until their neighbour entry times out.
+    /// Otherwise the bridge has the address of one of its ports, and the address changes when that port is
+    /// removed. The remaining pods would then send to the old address until their neighbour entries time out.
     pub async fn add_bridge(&self, name: &str) -> Result<(), Failure> {
         let bridge = LinkBridge::new(name).address(BRIDGE_ADDRESS.to_vec()).build();
         let request = self.handle.link().add(bridge);
-        request.execute().await.tried(|| format!("making the bridge {name}"))
+        request.execute().await.with_context(|| format!("creating the bridge {name}"))
     }
 
-    /// Makes a veth pair: `name` here, attached to `bridge` and up; `peer` in the other network namespace.
+    /// Creates a veth pair: `name` here, attached to `bridge` and up; `peer` in the other network namespace.
     pub async fn add_veth(
         &self,
         name: &str,
@@ -63,18 +68,23 @@ impl Network {
     ) -> Result<(), Failure> {
         let controller = self.index_of(bridge).await?;
         let message = veth(name, controller, peer, peer_namespace);
-        self.handle.link().add(message).execute().await.tried(|| format!("making the veth pair {name}"))
+        self.handle
+            .link()
+            .add(message)
+            .execute()
+            .await
+            .with_context(|| format!("creating the veth pair {name}"))
     }
 
-    /// Routes everything that is not on a link through `gateway`.
+    /// Adds a default route through `gateway`.
     pub async fn add_default_route(&self, gateway: Ipv4Addr) -> Result<(), Failure> {
         let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
-        self.handle.route().add(route).execute().await.tried(|| format!("routing through {gateway}"))
+        self.handle.route().add(route).execute().await.with_context(|| format!("routing through {gateway}"))
     }
 
     async fn index_of(&self, link: &str) -> Result<u32, Failure> {
         let mut links = self.handle.link().get().match_name(link.to_owned()).execute();
-        let found = links.try_next().await.tried(|| format!("looking for the link {link}"))?;
+        let found = links.try_next().await.with_context(|| format!("looking for the link {link}"))?;
         found.map(|link| link.header.index).ok_or_else(|| Failure::new(format!("there is no link {link}")))
     }
 }

@@ -1,4 +1,5 @@
-//! Line and bar charts on a page, written as SVG and as PNG; the font comes along, so that a machine needs none.
+//! Line and bar charts on a page, written as SVG and as PNG. The font is included, so that the machine needs
+//! none.
 
 mod axis;
 mod bars;
@@ -15,13 +16,13 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontTransform, register_font};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::programs::target_directory;
 
-/// DejaVu Sans, its ASCII glyphs; the licence stands beside it.
+/// The ASCII glyphs of DejaVu Sans; the licence is in the same folder.
 const FONT: &[u8] = include_bytes!("plot/DejaVuSans.ttf");
 
-/// The name that the font is registered by, and that a viewer of the SVG has a font for.
+/// The registered name of the font; viewers of the SVG have a font for it.
 const FAMILY: &str = "sans-serif";
 
 /// The size of one chart, in pixels.
@@ -30,7 +31,7 @@ const CHART: (u32, u32) = (620, 380);
 /// The height of the line above the charts, in pixels.
 const TITLE: u32 = 40;
 
-/// Colours that people with any colour vision tell apart (Okabe and Ito).
+/// Colours that people with any colour vision can distinguish (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xe6, 0x9f, 0x00),
@@ -40,21 +41,21 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(0xcc, 0x79, 0xa7),
 ];
 
-/// The flag by which a program is told where to draw.
+/// The flag with the path of the plot.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlotFlag {
-    /// Where the plot is written: PREFIX.svg and PREFIX.png; default: the program's name in cargo's target directory.
+    /// Write the plot to PREFIX.svg and PREFIX.png; default: the program's name in cargo's target directory.
     #[arg(long, value_name = "PREFIX")]
     plot: Option<PathBuf>,
 }
 
 impl PlotFlag {
-    /// Whether a place was named.
+    /// Whether the flag was given.
     pub fn is_given(&self) -> bool {
         self.plot.is_some()
     }
 
-    /// Writes a picture there, else by that name in cargo's target directory, and says where.
+    /// Writes a page to that path, by default under `name` in cargo's target directory, and prints the paths.
     pub fn write(&self, page: &Page<impl Panel>, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
         let [svg, png] = page.write(&prefix)?;
@@ -66,16 +67,16 @@ impl PlotFlag {
 /// Charts of one kind, two beside each other.
 #[derive(Debug, Clone)]
 pub struct Page<P = Chart> {
-    /// What stands above all.
+    /// The title above the charts.
     pub title: String,
-    /// Row by row.
+    /// The charts, row by row.
     pub charts: Vec<P>,
 }
 
-/// What a page has several of.
+/// A chart on a page.
 pub trait Panel {
-    /// Draws itself; `by_pieces`: a bitmap's thick line is drawn far beyond a sharp corner, so each piece of a line is one
-    /// of its own.
+    /// Draws the chart. With `by_pieces` each piece of a line is drawn separately, because a bitmap draws a
+    /// thick line far beyond a sharp corner.
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
@@ -86,7 +87,7 @@ pub trait Panel {
 /// Lines over two axes.
 #[derive(Debug, Clone)]
 pub struct Chart {
-    /// What is shown.
+    /// The title.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,
@@ -99,16 +100,16 @@ pub struct Chart {
 /// A line through points.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// What it stands for.
+    /// The name in the legend.
     pub name: String,
-    /// Which of six colours; the same on every chart of a page for the same thing.
+    /// The index of one of six colours; the same on every chart of a page for the same subject.
     pub colour: usize,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
 }
 
 impl<P: Panel> Page<P> {
-    /// Writes `<prefix>.svg` and `<prefix>.png`; the files.
+    /// Writes `<prefix>.svg` and `<prefix>.png`, and returns the paths.
     pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
         let with = |extension: &str| {
             let mut name = prefix.as_os_str().to_owned();
@@ -117,23 +118,23 @@ impl<P: Panel> Page<P> {
         };
         let files = [with("svg"), with("png")];
         if let Some(directory) = prefix.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).tried(|| format!("making {}", directory.display()))?;
+            fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
         }
         for (file, bytes) in files.iter().zip([self.svg()?.into_bytes(), self.png()?]) {
             fs::write(file, bytes)
-                .tried(|| format!("writing {}; --plot names another place", file.display()))?;
+                .with_context(|| format!("writing {}; use --plot for another path", file.display()))?;
         }
         Ok(files)
     }
 
-    /// As SVG.
+    /// The page as SVG.
     fn svg(&self) -> Result<String, Failure> {
         let mut text = String::new();
         self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
         Ok(text)
     }
 
-    /// As PNG.
+    /// The page as PNG.
     fn png(&self) -> Result<Vec<u8>, Failure> {
         let (width, height) = self.size();
         let mut pixels = vec![0; width as usize * height as usize * 3];
@@ -142,7 +143,7 @@ impl<P: Panel> Page<P> {
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
         encoder.set_color(png::ColorType::Rgb);
         let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-        written.tried(|| "writing a PNG".to_owned())?;
+        written.with_context(|| "writing a PNG".to_owned())?;
         Ok(bytes)
     }
 
@@ -152,11 +153,11 @@ impl<P: Panel> Page<P> {
         (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
     }
 
-    /// Draws itself onto a white ground; `by_pieces` as for a [`Panel`].
+    /// Draws the page on a white background; `by_pieces` as for a [`Panel`].
     fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
         static REGISTERED: Once = Once::new();
         REGISTERED.call_once(|| {
-            // An error would show as text that cannot be drawn, below.
+            // An error would appear below, as text that cannot be drawn.
             let _ = register_font(FAMILY, FontStyle::Normal, FONT);
         });
         let (title, charts) = root.split_vertically(TITLE);
@@ -211,7 +212,7 @@ impl Panel for Chart {
 }
 
 impl Chart {
-    /// In the corner that the lines leave most free.
+    /// The position of the legend: the corner with the fewest lines.
     fn legend(&self, x: &Range<f64>, y: &Range<f64>) -> SeriesLabelPosition {
         let share = |value: f64, of: &Range<f64>| (value - of.start) / (of.end - of.start);
         let place = |&(one, other): &(f64, f64)| (share(self.x.place(one), x), share(self.y.place(other), y));
@@ -242,11 +243,12 @@ impl Chart {
     }
 }
 
-/// The share of a chart that the legend of five lines covers, and as how many places a piece of a line counts.
+/// The share of a chart that a legend with five lines covers, and the number of sample points per piece of a
+/// line.
 const LEGEND: (f64, f64) = (0.37, 0.36);
 const STEPS: u32 = 20;
 
-/// The points without those within a level piece.
+/// The points without those inside a level piece.
 fn bends(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let level = |one: &(f64, f64), other: &(f64, f64)| (one.1 - other.1).abs() < f64::EPSILON;
     let is_bend = |index: usize| {
@@ -258,7 +260,7 @@ fn bends(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     (0..points.len()).filter(|index| is_bend(*index)).map(|index| points[index]).collect()
 }
 
-/// The share of values up to each value: from `(first, 0)` to `(last, most)`.
+/// The cumulative distribution of values: from `(first, 0)` to `(last, most)`.
 pub fn distribution(ascending: &[f64], most: f64) -> Vec<(f64, f64)> {
     let count = ascending.len().max(1) as f64;
     let begin = ascending.first().map(|first| (*first, 0.0));
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_level_is_drawn_from_its_beginning_to_its_end() {
+    fn a_level_line_is_drawn_over_its_full_length() {
         let points = [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 0.0].into_iter().enumerate();
         let points: Vec<_> = points.map(|(x, y)| (x as f64, y)).collect();
         assert_eq!(bends(&points), [(0.0, 1.0), (3.0, 1.0), (4.0, 5.0), (5.0, 5.0), (6.0, 0.0)]);

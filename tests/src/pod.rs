@@ -1,16 +1,18 @@
-//! The home-made kubelet: a pod, run as the kubelet runs one.
+//! A model of the kubelet, which runs a pod.
 //!
-//! It exists so that `cargo test` and `gang` run without root and without a cluster. A pod has network, mount, process, IPC
-//! and host name namespaces of its own, a link to the node's bridge, the resolv.conf and hosts files that the kubelet would
-//! write, its sysctls, the sidecar beside the application, and each container the user that its manifest names.
+//! With it, `cargo test` and `gang` run without root and without a cluster. A pod has separate network,
+//! mount, process, IPC and host name namespaces, a link to the node's bridge, and the resolv.conf and hosts
+//! files that the kubelet would write. It also has its sysctls, and the sidecar next to the application. Each
+//! container runs as the user in its manifest.
 //!
-//! Left out: images (containers run programs of the machine and see its files), cgroups, probes, restarts, graceful
-//! termination, volumes, ephemeral containers, and pods in the node's network. Those are tested on a real node
-//! (`tests/cluster`). `tests/cluster/models.rs` runs the same pods here and there and compares what is stored, resolv.conf,
-//! the results of lookups and the number of queries at cluster DNS.
+//! The model does not have images (containers run programs of the machine and see its files), cgroups,
+//! probes, restarts, graceful termination, volumes, ephemeral containers, and pods in the node's network.
+//! These are tested on a real node (`tests/cluster`). `tests/cluster/models.rs` runs the same pods on the
+//! model and on a real node, and compares the stored pods, resolv.conf, the results of lookups and the number
+//! of queries to cluster DNS.
 //!
 //! ```text
-//!   node.run(spec) -> Running          wait_for(..), execute(..), finished(); dropping it kills the pod
+//!   node.run(spec) -> Running          wait_for(..), execute(..), ...; dropping it kills the pod
 //!                        | lines of JSON (protocol)
 //!                     pod-sandbox      namespaces, files, sysctls (sandbox); order of containers (kubelet)
 //!                        |
@@ -42,28 +44,28 @@ use crate::node::Node;
 use crate::programs::Programs;
 use protocol::Sandbox;
 
-/// A pod that is to be run, and what the node has to know besides.
+/// The specification of a pod to run.
 #[derive(Debug, Clone)]
 pub struct PodSpec {
-    /// The pod, after admission.
+    /// The admitted pod.
     pub pod: Value,
     /// Its namespace.
     pub namespace: String,
-    /// What the kubelet knows about DNS.
+    /// The DNS settings of the kubelet.
     pub cluster: ClusterNames,
-    /// Variables that every container gets besides its own.
+    /// Additional environment variables for every container.
     pub environment: BTreeMap<String, String>,
 }
 
 impl PodSpec {
-    /// A pod with nothing special about it.
+    /// A pod without additional variables.
     pub fn new(pod: Value, namespace: &str, cluster: ClusterNames) -> Self {
         Self { pod, namespace: namespace.to_owned(), cluster, environment: BTreeMap::new() }
     }
 }
 
 impl Node {
-    /// Starts a pod. What becomes of it is seen in what this returns; dropping that ends the pod.
+    /// Starts a pod. The returned value shows its status; dropping the value ends the pod.
     pub fn run(&self, spec: PodSpec, programs: &Programs) -> Result<Running, Failure> {
         if spec.pod["spec"]["hostNetwork"] == true {
             return Err(Failure::new(
@@ -87,7 +89,7 @@ impl Node {
     }
 }
 
-/// The names by which containers ask for programs that are not the machine's.
+/// The programs that containers can run in addition to those of the machine, by name.
 fn programs_by_name(programs: &Programs) -> BTreeMap<String, PathBuf> {
     BTreeMap::from([
         (names::SIDECAR_PATH.to_owned(), programs.sidecar.clone()),

@@ -1,4 +1,4 @@
-//! What the kernel says of a process, and the cores that it may use.
+//! CPU time, memory and cores of a process, from the kernel.
 
 use std::fs;
 use std::time::Instant;
@@ -6,28 +6,28 @@ use std::time::Instant;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// What a process has taken.
+/// The resources that a process has used.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// User and system time, that of children which have ended included, in seconds.
+    /// User and system time, including that of ended children, in seconds.
     pub cpu: f64,
     /// Resident memory, in MiB.
     pub resident: f64,
-    /// The most resident memory so far, in MiB.
+    /// The peak resident memory so far, in MiB.
     pub most_resident: f64,
 }
 
-/// What that process has taken by now.
+/// The resources that the process has used so far.
 pub fn usage(id: u32) -> Result<Usage, Failure> {
     let read = |name: &str| {
         let file = format!("/proc/{id}/{name}");
-        fs::read_to_string(&file).tried(|| format!("reading {file}"))
+        fs::read_to_string(&file).with_context(|| format!("reading {file}"))
     };
     let (stat, status) = (read("stat")?, read("status")?);
-    // The name in parentheses may hold blanks; user and system time are fields 14 to 17 (proc_pid_stat(5)), in
-    // hundredths of a second on every architecture that we build for.
+    // The name in parentheses may contain blanks; user and system time are fields 14 to 17
+    // (proc_pid_stat(5)), in hundredths of a second on every supported architecture.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
     let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
     let mebibytes = |field: &str| {
@@ -37,7 +37,7 @@ pub fn usage(id: u32) -> Result<Usage, Failure> {
     Ok(Usage { cpu: ticks as f64 / 100.0, resident: mebibytes("VmRSS:"), most_resident: mebibytes("VmHWM:") })
 }
 
-/// What the whole machine has taken by a moment, and what this process has.
+/// A sample of the CPU time that the whole machine and this process have used.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     at: Instant,
@@ -46,10 +46,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Now.
+    /// Takes a sample.
     pub fn now() -> Result<Self, Failure> {
-        let stat = fs::read_to_string("/proc/stat").tried(|| "reading /proc/stat".to_owned())?;
-        // All cores together, in hundredths of a second: user, nice, system, idle, iowait, irq, softirq, steal.
+        let stat = fs::read_to_string("/proc/stat").with_context(|| "reading /proc/stat".to_owned())?;
+        // The sums over all cores, in hundredths of a second: user, nice, system, idle, iowait, irq, softirq,
+        // steal.
         let line = stat.lines().next().unwrap_or_default();
         let fields: Vec<u64> =
             line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
@@ -57,7 +58,8 @@ impl Machine {
         Ok(Self { at: Instant::now(), busy: busy as f64 / 100.0, own: usage(std::process::id())?.cpu })
     }
 
-    /// The share of the machine that others have taken since then: all but this process and who took `cpu` seconds.
+    /// The share of the machine that other programs have used since the sample: all CPU time except that of
+    /// this process and `cpu` seconds.
     pub fn share_of_others(&self, cpu: f64) -> Result<f64, Failure> {
         let now = Self::now()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
@@ -66,9 +68,9 @@ impl Machine {
     }
 }
 
-/// Datagrams that the sockets of a local port had no room for, by IPv4 (proc_pid_net(5), `udp`).
+/// The number of datagrams that the IPv4 sockets of a local port dropped (proc_pid_net(5), `udp`).
 pub fn datagrams_dropped(port: u16) -> Result<u64, Failure> {
-    let text = fs::read_to_string("/proc/net/udp").tried(|| "reading /proc/net/udp".to_owned())?;
+    let text = fs::read_to_string("/proc/net/udp").with_context(|| "reading /proc/net/udp".to_owned())?;
     let ending = format!(":{port:04X}");
     let of_port = |line: &&str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&ending));
     let lines = text.lines().filter(of_port);
@@ -78,21 +80,23 @@ pub fn datagrams_dropped(port: u16) -> Result<u64, Failure> {
 /// The cores that this thread may use.
 pub fn cores() -> Result<Vec<usize>, Failure> {
     let allowed =
-        sched_getaffinity(Pid::from_raw(0)).tried(|| "reading which cores may be used".to_owned())?;
+        sched_getaffinity(Pid::from_raw(0)).with_context(|| "reading the allowed cores".to_owned())?;
     Ok((0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect())
 }
 
-/// The thread runs on that core alone until this is dropped; so does a process that it starts meanwhile, for ever.
+/// Pins the thread to one core until this is dropped. A process that the thread starts in the meantime stays
+/// pinned.
 #[derive(Debug)]
 pub struct Pinned(CpuSet);
 
 impl Pinned {
-    /// Pins this thread. Nothing may be awaited before it is dropped.
+    /// Pins this thread. Do not await anything before it is dropped, because the task could move to another
+    /// thread.
     pub fn to(core: usize) -> Result<Self, Failure> {
         let pinning = || format!("pinning a thread to core {core}");
-        let before = sched_getaffinity(Pid::from_raw(0)).tried(pinning)?;
-        let cores = alone(core).tried(pinning)?;
-        sched_setaffinity(Pid::from_raw(0), &cores).tried(pinning)?;
+        let before = sched_getaffinity(Pid::from_raw(0)).with_context(pinning)?;
+        let cores = alone(core).with_context(pinning)?;
+        sched_setaffinity(Pid::from_raw(0), &cores).with_context(pinning)?;
         Ok(Self(before))
     }
 }
@@ -109,16 +113,16 @@ fn alone(core: usize) -> nix::Result<CpuSet> {
     Ok(cores)
 }
 
-/// Every thread of this process runs on that core until this is dropped.
+/// Pins every thread of this process to one core until this is dropped.
 #[derive(Debug)]
 pub struct Confined(CpuSet);
 
 impl Confined {
-    /// Confines those that there are, and so those that they start.
+    /// Pins the existing threads, and so the threads that they start.
     pub fn to(core: usize) -> Result<Self, Failure> {
         let confining = || format!("confining this process to core {core}");
-        let before = sched_getaffinity(Pid::from_raw(0)).tried(confining)?;
-        confine(&alone(core).tried(confining)?)?;
+        let before = sched_getaffinity(Pid::from_raw(0)).with_context(confining)?;
+        confine(&alone(core).with_context(confining)?)?;
         Ok(Self(before))
     }
 }
@@ -130,10 +134,10 @@ impl Drop for Confined {
 }
 
 fn confine(cores: &CpuSet) -> Result<(), Failure> {
-    let threads = fs::read_dir("/proc/self/task").tried(|| "reading /proc/self/task".to_owned())?;
+    let threads = fs::read_dir("/proc/self/task").with_context(|| "reading /proc/self/task".to_owned())?;
     let ids = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
     for id in ids {
-        // A thread that has ended meanwhile needs no core.
+        // A thread may have ended in the meantime.
         let _ = sched_setaffinity(Pid::from_raw(id), cores);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Where the programs come from: those under test, and our own tools.
+//! Finds and builds the programs: those under test, and the tools of the tests.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,18 +7,18 @@ use std::process::Command;
 
 use podlocal_harness::repository::root;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Names a `podlocal-sidecar` to use instead of the workspace's.
+/// The environment variable with the path of a `podlocal-sidecar` to use instead of that of the workspace.
 pub const SIDECAR_VARIABLE: &str = "SIDECAR_UNDER_TEST";
 
-/// Names a `podlocal-webhook` to use instead of the workspace's.
+/// The environment variable with the path of a `podlocal-webhook` to use instead of that of the workspace.
 pub const WEBHOOK_VARIABLE: &str = "WEBHOOK_UNDER_TEST";
 
-/// Runs pods on the home-made node, to be compared with a real one.
+/// The program that runs pods on the model of a node, for the comparison with a real one.
 const MODEL_NODE: &str = "model-node";
 
-/// The programs that an experiment starts.
+/// The paths of the programs that an experiment starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
     /// `podlocal-sidecar`
@@ -32,16 +32,16 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds with cargo what the variables [`SIDECAR_VARIABLE`] and [`WEBHOOK_VARIABLE`] do not name, in the
-    /// profile and target directory that this program itself was built in. Cargo shows its own progress.
+    /// Builds with cargo the programs that the variables [`SIDECAR_VARIABLE`] and [`WEBHOOK_VARIABLE`] do not
+    /// name, in the profile and the target directory of this program. Cargo shows its progress.
     ///
-    /// To be called before the process enters a node, where there is neither network nor DNS. The process
-    /// inside builds nothing: see [`Self::built`].
+    /// Call it before the process enters a node, which has neither network nor DNS. The process inside builds
+    /// nothing: see [`Self::built`].
     pub fn build() -> Result<Self, Failure> {
         Self::build_and(&[])
     }
 
-    /// The same, and `model-node`; its path.
+    /// Builds the same and `model-node`, and returns the path of `model-node`.
     pub fn build_model_node() -> Result<PathBuf, Failure> {
         Self::build_and(&[MODEL_NODE])?;
         existing(&own_directory()?.join(MODEL_NODE))
@@ -56,7 +56,7 @@ impl Programs {
         Self::built()
     }
 
-    /// The sidecar alone: the one that [`SIDECAR_VARIABLE`] names, or built like [`Self::build`] does.
+    /// Builds only the sidecar, unless [`SIDECAR_VARIABLE`] names one.
     pub fn build_sidecar() -> Result<PathBuf, Failure> {
         let directory = own_directory()?;
         if env::var_os(SIDECAR_VARIABLE).is_none() {
@@ -65,7 +65,7 @@ impl Programs {
         program(&directory, SIDECAR_VARIABLE, "podlocal-sidecar")
     }
 
-    /// The webhook alone, likewise.
+    /// Builds only the webhook, unless [`WEBHOOK_VARIABLE`] names one.
     pub fn build_webhook() -> Result<PathBuf, Failure> {
         let directory = own_directory()?;
         if env::var_os(WEBHOOK_VARIABLE).is_none() {
@@ -74,28 +74,28 @@ impl Programs {
         program(&directory, WEBHOOK_VARIABLE, "podlocal-webhook")
     }
 
-    /// The program that attacks a cluster; it needs neither of the others here.
+    /// Builds only the program `attacks`.
     pub fn build_attacks() -> Result<PathBuf, Failure> {
         let directory = own_directory()?;
         run_cargo(&directory, &["attacks"])?;
         existing(&directory.join("attacks"))
     }
 
-    /// The sidecar as it is built for the image: static, small, and slowly.
+    /// Builds the sidecar as for the image: static and small; this takes longer.
     pub fn build_image_sidecar() -> Result<PathBuf, Failure> {
         let root = root();
         let target = target_directory()?;
         let built = target.join("images/podlocal-sidecar");
         let mut build = Command::new(root.join(".ci/static"));
         build.current_dir(&root).arg("podlocal-sidecar").arg(&built).env("CARGO_TARGET_DIR", &target);
-        let status = build.status().tried(|| "running .ci/static".to_owned())?;
+        let status = build.status().with_context(|| "running .ci/static".to_owned())?;
         if !status.success() {
-            return Err(Failure::new(".ci/static could not build the sidecar; its output says why"));
+            return Err(Failure::new(".ci/static failed to build the sidecar; see its output"));
         }
         existing(&built.join("podlocal-sidecar"))
     }
 
-    /// The programs as [`Self::build`] leaves them.
+    /// The programs that [`Self::build`] has built.
     pub fn built() -> Result<Self, Failure> {
         let directory = own_directory()?;
         Ok(Self {
@@ -107,32 +107,32 @@ impl Programs {
     }
 }
 
-/// The program that the variable names, else the one of that name in the directory.
+/// The program that the variable names, otherwise the one with this name in the directory.
 fn program(directory: &Path, variable: &str, name: &str) -> Result<PathBuf, Failure> {
     env::var_os(variable).map_or_else(|| existing(&directory.join(name)), |path| existing(Path::new(&path)))
 }
 
-/// The directory that cargo puts programs in: this one's, or for a test the one above `deps`.
+/// The directory of cargo's programs: that of this program, or for a test the one above `deps`.
 fn own_directory() -> Result<PathBuf, Failure> {
-    let program = env::current_exe().tried(|| "finding this program".to_owned())?;
+    let program = env::current_exe().with_context(|| "finding this program".to_owned())?;
     let directory = program.parent().unwrap_or(Path::new("/"));
     let is_test = directory.file_name() == Some(OsStr::new("deps"));
     Ok(if is_test { directory.parent().unwrap_or(directory) } else { directory }.to_owned())
 }
 
-/// The target directory of cargo that this program was built in.
+/// Cargo's target directory of this program.
 pub fn target_directory() -> Result<PathBuf, Failure> {
     let own = own_directory()?;
     Ok(own.parent().map_or_else(|| own.clone(), Path::to_owned))
 }
 
-/// The whole workspace is selected, as it is for `cargo run` in it: another selection would turn on other
-/// features of the dependencies, and build them again.
+/// Runs cargo for the whole workspace, like `cargo run` there: another selection would enable other features
+/// of the dependencies, and rebuild them.
 fn run_cargo(directory: &Path, names: &[&str]) -> Result<(), Failure> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    // What `cargo run` and `cargo test` tell this program about its own package. A build script that looks at one of them
-    // (ring's does) would run again, and half of the dependencies with it.
+    // Removes the variables that `cargo run` and `cargo test` set for this program. A build script that
+    // depends on one of them (ring's does) would run again, and half of the dependencies would be rebuilt.
     let ours = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in ours.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
         build.env_remove(name);
@@ -141,20 +141,20 @@ fn run_cargo(directory: &Path, names: &[&str]) -> Result<(), Failure> {
     build.args(names.iter().flat_map(|name| ["--bin", name]));
     build.args(["--profile", profile_of(directory)]);
     build.arg("--target-dir").arg(directory.parent().unwrap_or(directory));
-    let status = build.status().tried(|| {
+    let status = build.status().with_context(|| {
         format!(
-            "running cargo to build {}; {SIDECAR_VARIABLE} and {WEBHOOK_VARIABLE} can name programs",
+            "running cargo to build {}; set {SIDECAR_VARIABLE} and {WEBHOOK_VARIABLE} to use existing programs",
             names.join(", ")
         )
     })?;
     if status.success() {
         Ok(())
     } else {
-        Err(Failure::new("cargo could not build the programs; its output says why"))
+        Err(Failure::new("cargo failed to build the programs; see its output"))
     }
 }
 
-/// The directory of cargo's profile `dev` is called `debug`; all others are called as the profile is.
+/// Cargo's directory for the profile `dev` is named `debug`; other directories have the name of the profile.
 fn profile_of(directory: &Path) -> &str {
     match directory.file_name().and_then(OsStr::to_str) {
         None | Some("debug") => "dev",
@@ -162,9 +162,9 @@ fn profile_of(directory: &Path) -> &str {
     }
 }
 
-/// Absolute, because containers have working directories of their own.
+/// The absolute path, because containers have other working directories.
 fn existing(path: &Path) -> Result<PathBuf, Failure> {
-    path.canonicalize().tried(|| format!("looking for the program {}", path.display()))
+    path.canonicalize().with_context(|| format!("looking for the program {}", path.display()))
 }
 
 #[cfg(test)]

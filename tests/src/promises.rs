@@ -1,4 +1,4 @@
-//! Promises that are measured: a program measures one row after the other, and prints each beside its goal.
+//! Promises that are measured: a program measures one row after the other, and prints each with its goal.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,43 +6,43 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::programs::Programs;
 
-/// One promise: what was measured, and whether it holds.
+/// One promise: the measurement, and whether the goal is met.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The name, as `--only` takes it.
+    /// The name, as in `--only`.
     pub name: &'static str,
-    /// What was done.
+    /// The setup of the measurement.
     pub what: String,
-    /// What came of it.
+    /// The measured values.
     pub result: String,
-    /// What is promised.
+    /// The goal.
     pub goal: &'static str,
-    /// Whether it holds; none: a figure without a goal.
+    /// Whether the goal is met; `None` for a measurement without a goal.
     pub holds: Option<bool>,
 }
 
-/// What such a program takes.
+/// The command-line options of such a program.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Measure these rows alone; may be repeated.
+    /// Measure only these rows; may be repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// The sidecar to measure; default: the one of this workspace.
+    /// Sidecar to measure; default: that of this workspace.
     #[arg(long, value_name = "FILE")]
     sidecar: Option<PathBuf>,
-    /// Decides what is left to chance.
+    /// Seed for random decisions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Print JSON in place of the table.
+    /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
 }
 
-/// Measures the rows that are asked for, with the sidecar and the seed, and prints them. Exit code 1: a promise does not
-/// hold, or nothing could be measured.
+/// Measures the selected rows with the sidecar and the seed, and prints them. Exit code 1: a goal is missed,
+/// or nothing could be measured.
 pub async fn main<Measure>(
     program: &str,
     names: &[&'static str],
@@ -62,7 +62,8 @@ where
     }
 }
 
-/// Whether every promise holds. A row that could not be measured is not held: those behind it are measured all the same.
+/// Returns whether every goal is met. A failed measurement counts as a missed goal; the rows after it are
+/// still measured.
 async fn run<Measure>(
     program: &str,
     names: &[&'static str],
@@ -92,24 +93,24 @@ where
         }));
     }
     let text = if json {
-        serde_json::to_string_pretty(&measured).tried(|| "writing JSON".to_owned())? + "\n"
+        serde_json::to_string_pretty(&measured).with_context(|| "writing JSON".to_owned())? + "\n"
     } else {
         table(&measured)
     };
-    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the table".to_owned())?;
+    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
     let missed: Vec<_> = measured.iter().filter(|row| row.holds == Some(false)).map(|row| row.name).collect();
     if !missed.is_empty() {
-        eprintln!("{program}: not held: {}", missed.join(", "));
+        eprintln!("{program}: missed goals: {}", missed.join(", "));
     }
     Ok(missed.is_empty())
 }
 
-/// What to say when a row is asked for that does not exist.
+/// The error for an unknown row.
 pub fn no_such_row(name: &str, names: &[&str]) -> Failure {
-    Failure::new(format!("no row {name:?}; there are: {}", names.join(", ")))
+    Failure::new(format!("unknown row {name:?}; the rows are: {}", names.join(", ")))
 }
 
-/// The rows as a table for people.
+/// The rows as a printed table.
 pub fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max(11);
     let mut text = String::new();

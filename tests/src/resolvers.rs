@@ -1,10 +1,10 @@
-//! What real resolvers get in pods, with and without injection, and what they ask for it.
+//! The answers and queries of real resolvers in pods, with and without injection.
 //!
 //! ```text
-//!   clients     the resolvers: how each is built, called and understood
-//!   questions   what is asked, and what is the right answer; and the world that has it
-//!   matrix      one cell: a client, a question, both ways -> answers and upstream queries; all cells as a table
-//!   differential   many names and types in pods of every `ndots`, both ways
+//!   clients     the resolvers: how each is built, called and parsed
+//!   questions   the questions with the correct answers, and the world that has them
+//!   matrix      one cell: a client and a question, direct and injected -> answers and queries; the table
+//!   differential   many names and types in pods with every `ndots`, direct and injected
 //! ```
 
 pub mod clients;

@@ -1,4 +1,4 @@
-//! How long the webhook takes for reviews, and what it takes for them, over HTTPS.
+//! Measures the latency of reviews over HTTPS, and the CPU time and memory of the webhook.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -13,42 +13,42 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admission::{Webhook, defaulted, review};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::gang::job::Job;
 use crate::pod::ClusterNames;
 use crate::process::usage;
 
-/// Where it listens: on the loopback, away from what else may be there.
+/// The listen address of the webhook: an unusual one on the loopback, to avoid conflicts.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 89, 53, 1);
 
-/// How reviews are sent.
+/// The load of reviews.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// How many connections there are; each has one review under way at most.
+    /// The number of connections; each has at most one review in flight.
     pub concurrent: usize,
-    /// How many reviews are sent in all.
+    /// The number of reviews.
     pub reviews: usize,
-    /// How many a second, spread evenly over the connections; `None`: each connection sends the next one when it has
-    /// the answer to the last, so that the time of one is that of all the others.
+    /// Reviews per second, spread evenly; `None`: each connection sends the next review after the answer to
+    /// the last, so that the latency includes the queue of the other connections.
     pub rate: Option<f64>,
 }
 
-/// What was measured.
+/// The results.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// Connections.
+    /// The number of connections.
     pub concurrent: usize,
     /// Reviews that were answered with a patch.
     pub answered: usize,
-    /// Reviews that were not.
+    /// Reviews without a patch.
     pub failed: usize,
-    /// How many a second.
+    /// Reviews per second.
     pub per_second: f64,
-    /// From the request to its answer: half of them, 99 of 100, all, in milliseconds.
+    /// The latency at p50, p99 and the maximum, in milliseconds.
     pub milliseconds: [f64; 3],
     /// CPU time of the webhook per review, in microseconds.
     pub cpu_microseconds: f64,
-    /// Resident memory of the webhook before, and the most, in MiB.
+    /// Resident memory of the webhook before the load, and the peak, in MiB.
     pub mebibytes: [f64; 2],
 }
 
@@ -60,9 +60,9 @@ pub async fn measure(
     progress: &ProgressBar,
 ) -> Result<Figures, Failure> {
     let folder = std::env::temp_dir().join(format!("podlocal-reviews-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).tried(|| format!("making {}", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let figures = run(program, &folder, job, load, progress).await;
-    std::fs::remove_dir_all(&folder).tried(|| format!("removing {}", folder.display()))?;
+    std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
     figures
 }
 
@@ -89,18 +89,18 @@ async fn run(
         let (client, body) = (&webhook.client, body.clone());
         let (sent, progress) = (sent.clone(), progress.clone());
         async move {
-            let (mut took, mut failures) = (Vec::new(), Vec::new());
+            let (mut durations, mut failures) = (Vec::new(), Vec::new());
             loop {
                 let number = sent.fetch_add(1, Ordering::Relaxed);
                 if number >= load.reviews {
-                    return (took, failures);
+                    return (durations, failures);
                 }
                 if let Some(rate) = load.rate {
                     sleep_until(begin + Duration::from_secs_f64(number as f64 / rate)).await;
                 }
                 let asked = Instant::now();
                 match client.post(body.clone()).await {
-                    Ok(answer) if contains(&answer, b"\"patch\"") => took.push(asked.elapsed()),
+                    Ok(answer) if contains(&answer, b"\"patch\"") => durations.push(asked.elapsed()),
                     Ok(answer) => failures.push(Failure::new(String::from_utf8_lossy(&answer))),
                     Err(failure) => failures.push(failure),
                 }
@@ -113,29 +113,29 @@ async fn run(
     let after = usage(webhook.id())?;
     webhook.stop().await?;
 
-    let (took, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+    let (durations, failures): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     let failures: Vec<_> = failures.into_iter().flatten().collect();
     if let Some(failure) = failures.first() {
-        progress.println(format!("reviews: the first that failed: {failure}"));
+        progress.println(format!("reviews: the first failure: {failure}"));
     }
-    let mut took: Vec<f64> =
-        took.into_iter().flatten().map(|took: Duration| took.as_secs_f64() * 1e3).collect();
-    took.sort_by(f64::total_cmp);
+    let mut durations: Vec<f64> =
+        durations.into_iter().flatten().map(|duration: Duration| duration.as_secs_f64() * 1e3).collect();
+    durations.sort_by(f64::total_cmp);
     Ok(Figures {
         concurrent: load.concurrent,
-        answered: took.len(),
+        answered: durations.len(),
         failed: failures.len(),
-        per_second: took.len() as f64 / elapsed.as_secs_f64(),
-        milliseconds: [0.5, 0.99, 1.0].map(|share| percentile(&took, share)),
-        cpu_microseconds: (after.cpu - before.cpu) * 1e6 / took.len().max(1) as f64,
+        per_second: durations.len() as f64 / elapsed.as_secs_f64(),
+        milliseconds: [0.5, 0.99, 1.0].map(|share| percentile(&durations, share)),
+        cpu_microseconds: (after.cpu - before.cpu) * 1e6 / durations.len().max(1) as f64,
         mebibytes: [before.resident, after.most_resident],
     })
 }
 
-/// The figures as a table.
+/// The results as a table.
 pub fn table(rows: &[Figures]) -> String {
     let mut text =
-        "connections  answered  failed  per second  p50 ms  p99 ms  max ms  CPU us  before MiB  most MiB\n"
+        "connections  answered  failed  per second  p50 ms  p99 ms  max ms  CPU us  before MiB  peak MiB\n"
             .to_owned();
     for row in rows {
         let [p50, p99, max] = row.milliseconds;

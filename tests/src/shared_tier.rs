@@ -1,21 +1,21 @@
-//! What a tier between the pods' sidecars and cluster DNS does, measured: the real program in both roles, on a loopback.
-//! `cargo run --release --bin shared-tier` prints a row for each promise.
+//! Measures the shared tier between the sidecars of pods and cluster DNS: the real program in both roles, on
+//! the loopback. `cargo run --release --bin shared-tier` prints a row for each promise.
 //!
 //! ```text
-//!   stage     a tier, and sidecars before it
-//!   gang      a cold start: many sidecars ask the same at the same instant
-//!   outage    a tier that dies, hangs or fails, and a cluster DNS that is slow
-//!   rolling   the replicas of a tier are replaced, one after the other
-//!     service   what stands before them in a cluster
-//!   hot       answers from the tier's cache, and what they cost
-//!   hostile   one source asks for what nobody has, and others go on
-//!     flood     that source
-//!   memory    what the tier takes
-//!     burst     many askers that ask once, together
-//!     steady    look-ups at a steady rate
+//!   stage     a shared tier, and sidecars in front of it
+//!   gang      a cold start: many sidecars send the same queries at the same time
+//!   outage    a tier that is killed, hangs or fails, and a slow cluster DNS
+//!   rolling   replaces the replicas of a tier, one after the other
+//!     service   a model of the Service in front of the replicas
+//!   hot       hits in the tier's cache, and their CPU time
+//!   hostile   one source floods the tier with misses next to a well-behaved source
+//!     flood     the flooding source
+//!   memory    the memory of the tier
+//!     burst     many clients that send each query once, at the same time
+//!     steady    lookups at a steady rate
 //! ```
 //!
-//! Everything travels over 127.0.0.0/8, where each source can have an address of its own.
+//! All traffic uses 127.0.0.0/8, where each source can have a separate address.
 
 mod burst;
 mod flood;
@@ -35,7 +35,7 @@ use self::outage::End;
 use crate::failure::Failure;
 use crate::promises::{Row, no_such_row};
 
-/// The rows that there are, in the order in which they are run.
+/// The names of all rows, in the order in which they run.
 pub const NAMES: [&str; 17] = [
     "gang-100",
     "gang-2000",
@@ -61,10 +61,10 @@ pub async fn measure(name: &str, program: &Path, seed: u64) -> Result<Row, Failu
     match name {
         "gang-100" => gang::of_sidecars(program).await,
         "gang-2000" => gang::of_simulated_sidecars(program).await,
-        "killed" => outage::gone("killed", program, seed, End::Killed, 1).await,
-        "killed-20" => outage::gone("killed-20", program, seed, End::Killed, 20).await,
-        "stopped" => outage::gone("stopped", program, seed, End::Stopped, 1).await,
-        "stopped-20" => outage::gone("stopped-20", program, seed, End::Stopped, 20).await,
+        "killed" => outage::run_outage("killed", program, seed, End::Killed, 1).await,
+        "killed-20" => outage::run_outage("killed-20", program, seed, End::Killed, 20).await,
+        "stopped" => outage::run_outage("stopped", program, seed, End::Stopped, 1).await,
+        "stopped-20" => outage::run_outage("stopped-20", program, seed, End::Stopped, 20).await,
         "servfail" => outage::refusing("servfail", program, seed, 2).await,
         "refused" => outage::refusing("refused", program, seed, 5).await,
         "slow-cluster-dns" => outage::slow_cluster_dns(program).await,

@@ -1,31 +1,34 @@
-//! The gang experiment in virtual time, for gangs that no one machine can run, with the upstream policy that the sidecar
-//! has ([`podlocal_dns::upstream`]).
+//! The gang experiment in virtual time, for gangs that are too large for one machine, with the upstream
+//! policy of the sidecar ([`podlocal_dns::upstream`]).
 //!
 //! ```text
-//!   plan     an arm -> the questions that leave a pod for its three names, step by step; pure
-//!   stub     glibc's stub resolver in one pod: answers and time-outs -> what it sends next; pure
+//!   plan     an arm -> the queries that a pod sends for its three names, step by step; pure
+//!   stub     glibc's stub resolver in one pod: answers and time-outs -> the next queries; pure
 //!   proxy    sidecar, tier: the policy, or a fixed schedule
 //!   server   CoreDNS under a CPU limit, a replica of the tier; pure
-//!   gang     what is simulated, and what came of it
-//!   model    events in order of time -> an outcome
-//!   measured what the real cluster did
+//!   gang     the simulated gang, and its outcome
+//!   model    processes events in order of time -> an outcome
+//!   measured the measurements on a real cluster
 //!   report   outcomes -> table and charts
 //! ```
 //!
 //! # How well it fits
 //!
-//! `measured` holds what the real cluster did, and a test compares: no failure in either, the queries within a fifth, the time of
-//! the pods (p99) within a factor of two, at each CPU limit; but for the time behind the tier. Two numbers are fitted, to the direct arm: the CPU time of a query,
-//! 103 us, and what a limited CoreDNS loses in each period, 380 us.
+//! `measured` has the measurements on a real cluster, and a test compares them with the simulation at each
+//! CPU limit. Neither has failures, the queries agree within a fifth, and the time of the pods (p99) within a
+//! factor of two, except for the time behind the tier. Two numbers are fitted to the direct arm: the CPU time
+//! of a query, 103 us, and the CPU time that a limited CoreDNS loses in each period, 380 us.
 //!
-//! Without a limit, and behind the tier, the machine of the pods is what they wait for, and not CoreDNS: there the simulation is
-//! too quick (0.1 s, really 0.4 s). It is too kind to the old sidecars near the knee: a real CoreDNS, in order by and large, delays a few queries
-//! much more than their neighbours. The tests therefore hold the law in both orders.
+//! Without a limit, and behind the tier, the pods wait for their machine and not for CoreDNS; there the
+//! simulation is too fast (0.1 s instead of 0.4 s). Near the knee it is too favourable for the old sidecars:
+//! a real CoreDNS mostly keeps the order of queries, but delays a few much more than their neighbours.
+//! Therefore the tests check the law with both orders.
 //!
-//! **Left out:** a cache on each node, as NodeLocal DNSCache is: a model of it failed nobody, while the real one failed 80 to 160
-//! of 240 lookups; the CPU time of pods and nodes; the tier's bounds, and its work for those that wait; CoreDNS's liveness
-//! probe and restart; more than one socket of cluster DNS; conntrack; lost TCP segments; a network that is slower under load;
-//! what a sidecar asks about more than the plan says; the restart of a gang after a failure.
+//! **Not simulated:** a cache on each node such as NodeLocal DNSCache. In a model of it no lookup failed,
+//! while with the real one 80 to 160 of 240 lookups failed. Also not simulated: the CPU time of pods and
+//! nodes; the tier's limits, and its work for waiting clients; CoreDNS's liveness probe and restart; more
+//! than one socket of cluster DNS. Nor are conntrack, lost TCP segments, a network that is slower under load,
+//! queries of a sidecar beyond the plan, and the restart of a gang after a failure.
 
 pub mod gang;
 #[cfg(test)]
@@ -39,30 +42,30 @@ mod stub;
 
 use crate::gang::arm::Arm as Plan;
 
-/// How the pods resolve.
+/// The DNS configuration of the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
-    /// As they are: `ndots:5`, straight to cluster DNS.
+    /// Unchanged pods: `ndots:5`, queries go directly to cluster DNS.
     Direct,
     /// The same with `ndots:2`.
     Ndots2,
-    /// Through sidecars that hedge, probe, and give up after 4 s, as they were first built.
+    /// Through sidecars of the first design, which hedge, probe, and give up after 4 s.
     OldSidecars,
     /// Through sidecars.
     Sidecars,
     /// Through sidecars and the shared tier.
     Tier,
-    /// Through sidecars that ask each question once and wait for ever: what the others are held against.
+    /// Through sidecars that send each query once and wait without limit: the reference for the other arms.
     Once,
 }
 
 impl Arm {
-    /// The arms, in the order in which they are run and printed.
+    /// All arms, in the order in which they run and are printed.
     pub const ALL: [Self; 6] =
         [Self::Direct, Self::Ndots2, Self::OldSidecars, Self::Sidecars, Self::Tier, Self::Once];
 
-    /// What people call it.
+    /// Its name in tables and charts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct, ndots:5",

@@ -1,4 +1,5 @@
-//! Mixed load and faults for as long as one likes, with the sidecar's memory and descriptors sampled: flat, or not.
+//! Mixed load and faults for a chosen time; samples the sidecar's memory and file descriptors, and checks
+//! whether they grow.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,15 +20,15 @@ use crate::faults::proxy::Proxy;
 use crate::faults::upstream::Upstream;
 use crate::plot::{Axis, Chart, Line, Page};
 
-/// How long each of the [`Weather`]s lasts.
-const SPELL: Duration = Duration::from_secs(15);
+/// The duration of each [`UpstreamState`].
+const STATE_DURATION: Duration = Duration::from_secs(15);
 
-/// Names that are asked again and again.
+/// The number of hot names.
 const HOT: u64 = 50;
 
-/// What the upstream does.
+/// The state of the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weather {
+enum UpstreamState {
     Fine,
     Lossy,
     Slow,
@@ -35,32 +36,32 @@ enum Weather {
     Gone,
 }
 
-/// One after the other, with fine weather between.
-const WEATHERS: [Weather; 8] = [
-    Weather::Fine,
-    Weather::Lossy,
-    Weather::Fine,
-    Weather::Slow,
-    Weather::Fine,
-    Weather::Silent,
-    Weather::Fine,
-    Weather::Gone,
+/// The sequence of states; each fault is followed by a state without faults.
+const UPSTREAM_STATES: [UpstreamState; 8] = [
+    UpstreamState::Fine,
+    UpstreamState::Lossy,
+    UpstreamState::Fine,
+    UpstreamState::Slow,
+    UpstreamState::Fine,
+    UpstreamState::Silent,
+    UpstreamState::Fine,
+    UpstreamState::Gone,
 ];
 
-/// The state of the sidecar at one moment, and what its clients saw since the one before.
+/// The state of the sidecar at one moment, and the results of its clients since the previous sample.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Sample {
-    /// Since the start.
+    /// The time since the start.
     pub seconds: f64,
-    /// Resident memory.
+    /// Resident memory, in MiB.
     pub mebibytes: f64,
     /// Open descriptors.
     pub descriptors: usize,
-    /// Questions that were answered, SERVFAIL not included.
+    /// Answered queries, without SERVFAIL.
     pub answered: u64,
-    /// Questions that got SERVFAIL.
+    /// Queries that got SERVFAIL.
     pub failed: u64,
-    /// Questions that got nothing within 5 s.
+    /// Queries without an answer within 5 s.
     pub silent: u64,
 }
 
@@ -69,12 +70,12 @@ struct Counters {
     answered: AtomicU64,
     failed: AtomicU64,
     silent: AtomicU64,
-    /// How many names that nobody asked before have been.
+    /// The number of new names so far.
     cold: AtomicU64,
     is_over: AtomicBool,
 }
 
-/// Loads a sidecar for a time; a sample for each second.
+/// Loads a sidecar for a time, and returns a sample for each second.
 pub async fn run(
     program: &Path,
     duration: Duration,
@@ -82,25 +83,25 @@ pub async fn run(
     progress: &ProgressBar,
 ) -> Result<Vec<Sample>, Failure> {
     let mut upstream = Upstream::start(seed).await?;
-    upstream.change(|manner| manner.ttl = 30);
+    upstream.change(|behaviour| behaviour.ttl = 30);
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     let counters = Arc::new(Counters::default());
     let mut load = JoinSet::new();
     for worker in 0..16 {
         load.spawn(look_up(proxy.dns, worker, Arc::clone(&counters)));
     }
-    load.spawn(harass(proxy.dns, Arc::clone(&counters)));
+    load.spawn(send_hostile_traffic(proxy.dns, Arc::clone(&counters)));
 
-    let (start, mut samples, mut weather) = (Instant::now(), Vec::new(), Weather::Fine);
+    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), UpstreamState::Fine);
     let mut beat = interval(Duration::from_secs(1));
     progress.set_length(duration.as_secs());
     while start.elapsed() < duration {
         beat.tick().await;
-        let spell = start.elapsed().as_secs() / SPELL.as_secs();
-        let next = WEATHERS[usize::try_from(spell).unwrap_or_default() % WEATHERS.len()];
-        if next != weather {
-            change(&mut upstream, weather, next).await?;
-            weather = next;
+        let spell = start.elapsed().as_secs() / STATE_DURATION.as_secs();
+        let next = UPSTREAM_STATES[usize::try_from(spell).unwrap_or_default() % UPSTREAM_STATES.len()];
+        if next != state {
+            change(&mut upstream, state, next).await?;
+            state = next;
             progress.set_message(format!("upstream: {next:?}"));
         }
         let [mebibytes, _] = proxy.memory()?;
@@ -119,27 +120,27 @@ pub async fn run(
     while load.join_next().await.is_some() {}
     let panics = proxy.metric("podlocal_dns_panics_total", &[]).await?;
     if panics > 0 {
-        return Err(Failure::new(format!("the sidecar has survived {panics} panics")));
+        return Err(Failure::new(format!("the sidecar had {panics} panics")));
     }
     Ok(samples)
 }
 
-async fn change(upstream: &mut Upstream, before: Weather, next: Weather) -> Result<(), Failure> {
-    if before == Weather::Gone {
+async fn change(upstream: &mut Upstream, before: UpstreamState, next: UpstreamState) -> Result<(), Failure> {
+    if before == UpstreamState::Gone {
         upstream.open().await?;
     }
-    upstream.change(|manner| {
-        manner.loss = if next == Weather::Lossy { [160, 160] } else { [0, 0] };
-        manner.delay = Duration::from_millis(if next == Weather::Slow { 200 } else { 0 });
-        manner.is_silent = next == Weather::Silent;
+    upstream.change(|behaviour| {
+        behaviour.loss = if next == UpstreamState::Lossy { [160, 160] } else { [0, 0] };
+        behaviour.delay = Duration::from_millis(if next == UpstreamState::Slow { 200 } else { 0 });
+        behaviour.is_silent = next == UpstreamState::Silent;
     });
-    if next == Weather::Gone {
+    if next == UpstreamState::Gone {
         upstream.close().await;
     }
     Ok(())
 }
 
-/// Two known names, then one that nobody has asked for, and so on, 50 times a second.
+/// Looks up two hot names, then a new one, and so on, 50 times per second.
 async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
     let mut beat = steady(Duration::from_millis(20));
     let mut number = worker;
@@ -160,21 +161,21 @@ async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
     }
 }
 
-/// A client that had to wait does not make up for it: that would be a flood at the end of each outage.
+/// Ticks that a waiting client has missed are skipped, otherwise each outage would end with a flood.
 fn steady(period: Duration) -> Interval {
     let mut beat = interval(period);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat
 }
 
-/// Packets and connections that mean harm.
-async fn harass(dns: SocketAddr, counters: Arc<Counters>) {
+/// Sends hostile packets and opens hostile connections.
+async fn send_hostile_traffic(dns: SocketAddr, counters: Arc<Counters>) {
     let mut beat = steady(Duration::from_millis(500));
     let mut number = 0;
     while !counters.is_over.load(Ordering::Relaxed) {
         beat.tick().await;
         number += 1;
-        // What it does to the sidecar is what is sampled.
+        // The effect on the sidecar appears in the samples.
         let _ = hostile::flood(dns, 20).await;
         tokio::time::timeout(Duration::from_secs(2), hostile::connect(dns, number)).await.ok();
     }
@@ -189,14 +190,14 @@ pub const MEBIBYTES: Quantity = |sample| sample.mebibytes;
 /// Open descriptors.
 pub const DESCRIPTORS: Quantity = |sample| sample.descriptors as f64;
 
-/// The most of the first half of the time and of the second.
+/// The maxima in the first and in the second half of the time.
 pub fn most_of_halves(samples: &[Sample], quantity: Quantity) -> [f64; 2] {
     let (first, second) = samples.split_at(samples.len() / 2);
     [first, second].map(|half| half.iter().map(quantity).fold(0.0, f64::max))
 }
 
-/// Whether neither memory nor descriptors grew: the most of the second half is not above that of the first, but for a
-/// twentieth.
+/// Whether neither memory nor descriptors grew: the maximum of the second half exceeds that of the first by
+/// at most a twentieth.
 pub fn is_flat(samples: &[Sample]) -> bool {
     [MEBIBYTES, DESCRIPTORS].into_iter().all(|quantity| {
         let [first, second] = most_of_halves(samples, quantity);
@@ -204,7 +205,7 @@ pub fn is_flat(samples: &[Sample]) -> bool {
     })
 }
 
-/// Memory, descriptors and what clients saw, over time.
+/// Charts of memory, descriptors and the results of clients over time.
 pub fn page(samples: &[Sample]) -> Page {
     let line = |name: &str, colour, value: &dyn Fn(&Sample) -> f64| Line {
         name: name.to_owned(),
@@ -230,7 +231,7 @@ pub fn page(samples: &[Sample]) -> Page {
             ],
         ),
     ];
-    let title = "A sidecar under mixed load; its upstream loses, delays, is silent and goes away in turn";
+    let title = "A sidecar under mixed load; its upstream in turn drops, delays, is silent and is down";
     Page { title: title.to_owned(), charts }
 }
 
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grows_in_the_second_half_is_not_flat() {
+    fn growth_in_the_second_half_is_not_flat() {
         let samples = |last: f64, descriptors: usize| -> Vec<Sample> {
             let sample = |mebibytes, descriptors| Sample {
                 seconds: 0.0,

@@ -1,5 +1,5 @@
-//! What integration tests with pods run on: a node, and a runner that reports them as ignored, with the reason,
-//! where the machine does not let the program make one.
+//! The environment of integration tests with pods: a node, and a runner that reports the tests as ignored,
+//! with the reason, when the machine does not allow a node.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use tokio::runtime::Runtime;
 
 use crate::cluster::Cluster;
 use crate::cluster_dns::World;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::node::{self, Node, Refused};
 use crate::programs::Programs;
 
-/// What a test gets.
+/// The arguments of a test.
 #[derive(Debug, Clone)]
 pub struct Testbed {
     /// The node, which all tests of a program share.
@@ -25,18 +25,18 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// A cluster of the test's own with the example world, without the webhook.
+    /// A separate cluster for the test with the example world, without the webhook.
     pub async fn cluster(&self) -> Result<Cluster, Failure> {
         Cluster::start(&self.node, &self.programs, World::example()).await
     }
 
-    /// The same with the real webhook: its pods are injected.
+    /// A separate cluster for the test with the real webhook, so that its pods are injected.
     pub async fn cluster_with_webhook(&self) -> Result<Cluster, Failure> {
         Cluster::start_with_webhook(&self.node, &self.programs, World::example()).await
     }
 }
 
-/// What becomes of a test.
+/// The future of a test.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// A test on a node.
@@ -47,7 +47,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// A test; with a reason it is reported as ignored.
+    /// A test. With a reason it is reported as ignored.
     pub fn new(
         name: impl Into<String>,
         ignored: Option<String>,
@@ -65,64 +65,64 @@ macro_rules! tests {
     };
 }
 
-/// Whether the tests are only to be listed.
+/// Whether the command line only asks for the list of tests.
 pub fn is_listing() -> bool {
     Arguments::from_args().list
 }
 
-/// Runs the tests in parallel, as `cargo test` does. To be called first in `main`, before any thread starts.
+/// Runs the tests in parallel, as `cargo test` does. Call it first in `main`, before any thread starts.
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(tests, &Arc::new(Bed::Listed))).exit_code();
+        return libtest_mimic::run(&arguments, trials(tests, &Arc::new(Prepared::Listed))).exit_code();
     }
-    let bed = match prepare() {
-        Ok(bed) => bed,
+    let prepared = match prepare() {
+        Ok(prepared) => prepared,
         Err(failure) => {
             eprintln!("the tests cannot run: {failure}");
             return ExitCode::FAILURE;
         }
     };
-    libtest_mimic::run(&arguments, trials(tests, &Arc::new(bed))).exit_code()
+    libtest_mimic::run(&arguments, trials(tests, &Arc::new(prepared))).exit_code()
 }
 
-enum Bed {
+enum Prepared {
     Ready {
         testbed: Testbed,
         runtime: Runtime,
     },
     Refused(Refused),
-    /// Nothing is run, only listed.
+    /// Tests are only listed, not run.
     Listed,
 }
 
-/// Builds outside, where cargo can work, and goes on inside.
-fn prepare() -> Result<Bed, Failure> {
+/// Builds the programs outside the node, where cargo can work, and enters the node.
+fn prepare() -> Result<Prepared, Failure> {
     if !node::is_inside() {
         Programs::build()?;
     }
     let node = match node::enter() {
         Ok(node) => node,
-        Err(refused) => return Ok(Bed::Refused(refused)),
+        Err(refused) => return Ok(Prepared::Refused(refused)),
     };
     let testbed = Testbed { node, programs: Programs::built()? };
-    let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
-    Ok(Bed::Ready { testbed, runtime })
+    let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
+    Ok(Prepared::Ready { testbed, runtime })
 }
 
-fn trials(tests: Vec<Test>, bed: &Arc<Bed>) -> Vec<Trial> {
+fn trials(tests: Vec<Test>, prepared: &Arc<Prepared>) -> Vec<Trial> {
     let trial = |test: Test| {
-        let bed = Arc::clone(bed);
-        Trial::ignorable_test(test.name, move || match &*bed {
-            Bed::Ready { .. } if test.ignored.is_some() => {
+        let prepared = Arc::clone(prepared);
+        Trial::ignorable_test(test.name, move || match &*prepared {
+            Prepared::Ready { .. } if test.ignored.is_some() => {
                 Ok(Completion::ignored_with(test.ignored.unwrap_or_default()))
             }
-            Bed::Ready { testbed, runtime } => match runtime.block_on((test.body)(testbed.clone())) {
+            Prepared::Ready { testbed, runtime } => match runtime.block_on((test.body)(testbed.clone())) {
                 Ok(()) => Ok(Completion::Completed),
                 Err(failure) => Err(Failed::from(failure.to_string())),
             },
-            Bed::Refused(refused) => Ok(Completion::ignored_with(refused)),
-            Bed::Listed => Ok(Completion::ignored()),
+            Prepared::Refused(refused) => Ok(Completion::ignored_with(refused)),
+            Prepared::Listed => Ok(Completion::ignored()),
         })
     };
     tests.into_iter().map(trial).collect()

@@ -1,5 +1,5 @@
-//! The program `bench` itself: it measures the sidecar and the echo and prints what it has measured. Its figures are for
-//! people.
+//! Tests the program `bench`: it measures the sidecar and the echo and prints the results. The values are not
+//! asserted.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use podlocal_tests::bench::peers::PEERS;
 use podlocal_tests::programs::{Programs, SIDECAR_VARIABLE};
 use serde_json::Value;
 
-/// Runs it with the sidecar and the echo alone.
+/// Runs it with only the sidecar and the echo.
 fn bench(arguments: &[&str]) -> Output {
     let sidecar = Programs::build_sidecar().expect("the sidecar is built");
     let folder = tempfile::tempdir().expect("a folder");
@@ -29,7 +29,8 @@ fn a_table_has_a_line_for_everything_that_was_measured() {
     assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
     let columns: Vec<_> = table.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(columns, ["sidecar", "echo", "goal"], "{table}");
-    for line in ["hot UDP, answers a second", "of the echo's", "CPU for one, us", "p99.9, us", "hot TCP"] {
+    for line in ["hot UDP, answers a second", "ratio to the echo", "CPU for one, us", "p99.9, us", "hot TCP"]
+    {
         assert!(table.lines().any(|text| text.trim_start().starts_with(line)), "{line} is not in\n{table}");
     }
 }
@@ -60,7 +61,7 @@ fn json_has_every_round_and_says_what_is_promised() {
 }
 
 #[test]
-fn what_does_not_exist_is_refused_with_what_does() {
+fn unknown_names_are_refused_with_the_list_of_known_ones() {
     for (flag, unknown, known) in [("--only", "upd", "udp"), ("--subject", "bind", "unbound")] {
         let output = bench(&[flag, unknown]);
         let sentence = String::from_utf8(output.stderr).expect("text");
@@ -72,7 +73,7 @@ fn what_does_not_exist_is_refused_with_what_does() {
 }
 
 #[test]
-fn a_peer_is_told_where_to_listen_and_whom_to_ask_and_nothing_is_left_open() {
+fn every_peer_gets_a_complete_configuration() {
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     for peer in PEERS {
         let text = peer.configuration(address(5301), address(5302), Path::new("/somewhere"));

@@ -1,4 +1,4 @@
-//! The cluster DNS answers as CoreDNS does; without a node, on a port of the loopback.
+//! Tests that the model of cluster DNS answers as CoreDNS does; without a node, on a port of the loopback.
 
 #![expect(clippy::unwrap_used, reason = "the functions beside a test are part of it")]
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-/// Ample for an exchange on the loopback.
+/// A time-out that is ample for an exchange on the loopback.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 fn query(name: &str, record_type: RecordType) -> Message {
@@ -22,7 +22,7 @@ fn query(name: &str, record_type: RecordType) -> Message {
     query
 }
 
-/// One line for an answer: the code, and the records of the answer section.
+/// The answer in one line: the RCODE, and the records of the answer section.
 fn ask(world: &World, name: &str, record_type: RecordType) -> String {
     let response = answer(world, &query(name, record_type));
     let records: Vec<_> = response.answers.iter().map(|record| record.data.to_string()).collect();
@@ -82,7 +82,7 @@ fn names_of_the_cluster_are_answered_as_coredns_answers_them() {
         ("store.default.svc.cluster.local.", CNAME, "db.example.com."),
         ("store.default.svc.cluster.local.", SRV, "NODATA"),
         ("x.store.default.svc.cluster.local.", A, "NXDOMAIN"),
-        // Pods: the name is believed
+        // Pods: the address is taken from the name
         ("10-244-0-9.default.pod.cluster.local.", A, "10.244.0.9"),
         ("x.10-244-0-9.default.pod.cluster.local.", A, "10.244.0.9"),
         ("nonsense.default.pod.cluster.local.", A, "NXDOMAIN"),

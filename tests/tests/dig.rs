@@ -1,17 +1,17 @@
-//! `dig`, straight at a cluster DNS and through the proxy, in every way of asking: the same answer.
+//! `dig` gets the same answer from cluster DNS directly and through the proxy, with all its flags.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use podlocal_tests::cluster_dns::{ClusterDns, World};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::programs::Programs;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
 use tokio::runtime::Runtime;
 
-/// What is asked: name, type.
+/// The questions: name, type.
 const QUESTIONS: [(&str, &str); 11] = [
     ("www.example.com", "A"),
     ("www.example.com", "AAAA"),
@@ -26,7 +26,7 @@ const QUESTIONS: [(&str, &str); 11] = [
     ("nobody.default.svc.cluster.local", "A"),
 ];
 
-/// How it is asked.
+/// The flags of dig.
 const WAYS: [&[&str]; 7] = [
     &[],
     &["+tcp"],
@@ -39,27 +39,29 @@ const WAYS: [&[&str]; 7] = [
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let bed = if arguments.list { Ok(None) } else { Bed::prepare() };
-    let bed = match bed {
-        Ok(bed) => Arc::new(bed),
+    let fixture = if arguments.list { Ok(None) } else { Fixture::prepare() };
+    let fixture = match fixture {
+        Ok(fixture) => Arc::new(fixture),
         Err(failure) => {
             eprintln!("the tests cannot run: {failure}");
             return ExitCode::FAILURE;
         }
     };
     let trial = |way: &'static [&'static str]| {
-        let bed = Arc::clone(&bed);
+        let fixture = Arc::clone(&fixture);
         let name = format!("dig_through_the_proxy_gets_what_the_upstream_has {}", way.join(" "));
-        Trial::ignorable_test(name.trim_end(), move || match &*bed {
-            Some(bed) => bed.compare(way).map(|()| Completion::Completed),
-            None => Ok(Completion::ignored_with("there is no dig; install Debian's bind9-dnsutils")),
+        Trial::ignorable_test(name.trim_end(), move || match &*fixture {
+            Some(fixture) => fixture.compare(way).map(|()| Completion::Completed),
+            None => Ok(Completion::ignored_with(
+                "dig is not installed; it is in the Debian package bind9-dnsutils",
+            )),
         })
     };
     libtest_mimic::run(&arguments, WAYS.into_iter().map(trial).collect()).exit_code()
 }
 
 /// A cluster DNS, and a proxy in front of it.
-struct Bed {
+struct Fixture {
     /// Keeps both sockets served.
     _runtime: Runtime,
     upstream: ClusterDns,
@@ -67,21 +69,21 @@ struct Bed {
     _child: Child,
 }
 
-impl Bed {
-    /// `None`: there is no dig.
+impl Fixture {
+    /// `None` when dig is not installed.
     fn prepare() -> Result<Option<Self>, Failure> {
         if Command::new("dig").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             return Ok(None);
         }
         let programs = Programs::build()?;
-        let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
-        let anywhere = "127.0.0.1:0".parse().tried(|| "an address".to_owned())?;
+        let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
+        let anywhere = "127.0.0.1:0".parse().with_context(|| "an address".to_owned())?;
         let upstream = runtime.block_on(ClusterDns::start(World::example(), anywhere))?;
         let (child, proxy) = runtime.block_on(start(&programs, &upstream))?;
         Ok(Some(Self { _runtime: runtime, upstream, proxy, _child: child }))
     }
 
-    /// Every question, asked that way, of both.
+    /// Sends every question with these flags to both, and compares the answers.
     fn compare(&self, way: &[&str]) -> Result<(), Failed> {
         for (name, kind) in QUESTIONS {
             let direct = dig(self.upstream.address().port(), name, kind, way)?;
@@ -97,16 +99,16 @@ impl Bed {
     }
 }
 
-/// Starts a proxy on a free port; the port.
+/// Starts a proxy on a free port, and returns the port.
 async fn start(programs: &Programs, upstream: &ClusterDns) -> Result<(Child, u16), Failure> {
     let mut command = AsyncCommand::new(&programs.sidecar);
     command.args(["--listen", "127.0.0.1:0", "--admin-port", "0"]);
     command.args(["--upstream", &upstream.address().to_string()]).env_clear();
     command.stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().tried(|| "starting the proxy".to_owned())?;
+    let mut child = command.spawn().with_context(|| "starting the proxy".to_owned())?;
     let log = child.stderr.take().ok_or_else(|| Failure::new("the proxy has no log"))?;
     let mut lines = BufReader::new(log).lines();
-    while let Some(line) = lines.next_line().await.tried(|| "reading the proxy's log".to_owned())? {
+    while let Some(line) = lines.next_line().await.with_context(|| "reading the proxy's log".to_owned())? {
         let port =
             line.split_once("dns=[127.0.0.1:").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
         if let Some(port) = port {
@@ -116,8 +118,8 @@ async fn start(programs: &Programs, upstream: &ClusterDns) -> Result<(Child, u16
     Err(Failure::new("the proxy ended without saying where it listens"))
 }
 
-/// What dig shows of the answer, without what may differ from one time to the next: ids, times, TTLs (a cache
-/// ages them), the order of records (servers rotate them), the EDNS size (it concerns one hop).
+/// The output of dig without the parts that may differ: ids, times, TTLs (a cache decreases them), the order
+/// of records (servers rotate them), the EDNS size (it applies to one hop).
 fn dig(port: u16, name: &str, kind: &str, way: &[&str]) -> Result<String, Failed> {
     let port = port.to_string();
     let output = Command::new("dig")

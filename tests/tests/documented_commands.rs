@@ -1,7 +1,9 @@
-//! The commands of the Markdown files, run as a reader would: block by block, from the root of the repository, with our
-//! programs on the path. What a document says that they print, they print. `UPDATE=1` writes it anew.
+//! Runs the commands of the Markdown files as a reader would: block by block, from the root of the
+//! repository, with the programs of the workspace on the path. The output must match the document; `UPDATE=1`
+//! updates the document.
 //!
-//! They run on a node (`testbed`), so that fixed ports disturb nobody, and what a block leaves behind is gone with it.
+//! They run on a model of a node (`testbed`), so that fixed ports cause no conflicts, and processes that a
+//! block leaves behind end with the node.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -15,18 +17,18 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use podlocal_harness::repository::root;
-use podlocal_tests::documents::command::{self, Seen};
+use podlocal_tests::documents::command::{self, FlagCheck};
 use podlocal_tests::documents::{Block, Document, Kind};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::programs::Programs;
 use podlocal_tests::testbed::{self, Test, Testbed};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-/// How long one block may take.
+/// The time-out of one block.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Tools that blocks call, with the Debian package that has them.
+/// Tools that blocks call, with their Debian packages.
 const TOOLS: [(&str, &str); 2] = [("dig", "bind9-dnsutils"), ("curl", "curl")];
 
 fn main() -> ExitCode {
@@ -37,19 +39,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // One page at a time: all of them may use the same ports.
+    // One page runs at a time, because all pages may use the same ports.
     let turn = Arc::new(Mutex::new(()));
     let mut tests = Vec::new();
     for document in documents.into_iter().map(Arc::new) {
         let (looked_at, path) = (Arc::clone(&document), document.path.clone());
-        tests.push(Test::new(
-            format!("{path} names programs and flags that there are"),
-            None,
-            move |testbed| {
-                let document = Arc::clone(&looked_at);
-                Box::pin(async move { look(&document, &testbed).await })
-            },
-        ));
+        tests.push(Test::new(format!("{path} names existing programs and flags"), None, move |testbed| {
+            let document = Arc::clone(&looked_at);
+            Box::pin(async move { check_only(&document, &testbed).await })
+        }));
         if document.blocks_of(|kind| *kind == Kind::Run).next().is_some() {
             let (turn, missing) = (Arc::clone(&turn), missing_tool(&document));
             tests.push(Test::new(format!("{path} can be followed"), missing, move |testbed| {
@@ -64,7 +62,7 @@ fn main() -> ExitCode {
     testbed::run(tests)
 }
 
-/// Why the document cannot be followed here.
+/// The reason when the document cannot be followed on this machine.
 fn missing_tool(document: &Document) -> Option<String> {
     let text: String =
         document.blocks_of(|kind| *kind == Kind::Run).map(|block| block.text.as_str()).collect();
@@ -73,7 +71,7 @@ fn missing_tool(document: &Document) -> Option<String> {
     let missing = TOOLS
         .iter()
         .find(|(tool, _)| text.split_whitespace().any(|word| word == *tool) && !is_installed(tool));
-    missing.map(|(tool, package)| format!("there is no {tool}; install Debian's {package}"))
+    missing.map(|(tool, package)| format!("{tool} is not installed; it is in the Debian package {package}"))
 }
 
 /// Runs the blocks of a document one after the other, in one directory.
@@ -86,7 +84,7 @@ async fn follow(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
         match &block.kind {
             Ok(Kind::Run) => {
                 let place = format!("{}:{}", document.path, block.line);
-                printed = run(block, &directory, &path, &mut left).await.tried(|| place)?;
+                printed = run(block, &directory, &path, &mut left).await.with_context(|| place)?;
             }
             Ok(Kind::Output) if printed != block.text => differs(document, index, &printed)?,
             _ => {}
@@ -95,29 +93,30 @@ async fn follow(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The process groups of blocks: what they leave running is there for the blocks after them, and ends with the page.
+/// The process groups of blocks: processes that a block leaves running are available to later blocks, and end
+/// with the page.
 #[derive(Default)]
 struct Left(Vec<Pid>);
 
 impl Drop for Left {
     fn drop(&mut self) {
         for group in &self.0 {
-            // Most have nobody left.
+            // Most groups have no processes left.
             let _ = killpg(*group, Signal::SIGKILL);
         }
     }
 }
 
-/// What a block prints on standard output.
+/// Runs a block, and returns its standard output.
 async fn run(block: &Block, directory: &Path, path: &str, left: &mut Left) -> Result<String, Failure> {
     let mut shell = Command::new("sh");
     shell.args(["-euc", &block.text]).current_dir(directory).env("PATH", path).env_remove("KUBECONFIG");
     shell.stdin(Stdio::null()).process_group(0);
     // Files, not pipes: a program that a block leaves running would keep a pipe open.
     let (out, error) = (directory.join(".out"), directory.join(".error"));
-    let file = |path: &PathBuf| fs::File::create(path).tried(|| format!("making {}", path.display()));
+    let file = |path: &PathBuf| fs::File::create(path).with_context(|| format!("making {}", path.display()));
     shell.stdout(file(&out)?).stderr(file(&error)?);
-    let mut child = shell.spawn().tried(|| "starting sh".to_owned())?;
+    let mut child = shell.spawn().with_context(|| "starting sh".to_owned())?;
     left.0.extend(child.id().and_then(|id| id.try_into().ok()).map(Pid::from_raw));
     let ended = tokio::time::timeout(LONGEST, child.wait()).await;
     let (out, error) =
@@ -126,7 +125,7 @@ async fn run(block: &Block, directory: &Path, path: &str, left: &mut Left) -> Re
         Ok(Ok(status)) if status.success() => return Ok(out),
         Ok(Ok(status)) => format!("ended with {status}"),
         Ok(Err(failure)) => failure.to_string(),
-        Err(_) => format!("was not done after {} s", LONGEST.as_secs()),
+        Err(_) => format!("timed out after {} s", LONGEST.as_secs()),
     };
     Err(Failure::new(format!(
         "the block {what}\n{}--- standard output\n{out}--- standard error\n{error}",
@@ -134,17 +133,17 @@ async fn run(block: &Block, directory: &Path, path: &str, left: &mut Left) -> Re
     )))
 }
 
-/// The document says something else than what was printed: corrects it, or says so.
+/// Handles output that differs from the document: updates the document, or returns an error.
 fn differs(document: &Document, index: usize, printed: &str) -> Result<(), Failure> {
     if env::var_os("UPDATE").is_none() {
         return Err(Failure::new(format!(
-            "{}:{} is not what the commands before it print; UPDATE=1 writes it anew. They print:\n{printed}",
+            "{}:{} differs from the output of the commands before it; UPDATE=1 updates it. Their output:\n{printed}",
             document.path, document.blocks[index].line
         )));
     }
     let file = root().join(&document.path);
-    let text = fs::read_to_string(&file).tried(|| format!("reading {}", document.path))?;
-    // Blocks before it may have changed its place.
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", document.path))?;
+    // Updates of earlier blocks may have moved it.
     let block = &Document::of(&document.path, &text).blocks[index];
     let mut lines: Vec<_> = text.split_inclusive('\n').collect();
     let fence = lines[block.line - 1];
@@ -152,23 +151,24 @@ fn differs(document: &Document, index: usize, printed: &str) -> Result<(), Failu
     let printed: Vec<_> = printed.lines().map(|line| format!("{indentation}{line}\n")).collect();
     let old = block.line..block.line + block.text.lines().count();
     lines.splice(old, printed.iter().map(String::as_str));
-    fs::write(&file, lines.concat()).tried(|| format!("writing {}", document.path))
+    fs::write(&file, lines.concat()).with_context(|| format!("writing {}", document.path))
 }
 
-/// The top of the repository, so that what a block writes into its directory is not written there.
+/// Links the files in the root of the repository into a directory, so that a block does not write into the
+/// repository.
 fn link_repository(directory: &Path) -> Result<(), Failure> {
-    let root = root().canonicalize().tried(|| "finding the repository".to_owned())?;
-    for entry in fs::read_dir(&root).tried(|| "reading the repository".to_owned())? {
-        let entry = entry.tried(|| "reading the repository".to_owned())?;
+    let root = root().canonicalize().with_context(|| "finding the repository".to_owned())?;
+    for entry in fs::read_dir(&root).with_context(|| "reading the repository".to_owned())? {
+        let entry = entry.with_context(|| "reading the repository".to_owned())?;
         if entry.file_name() != "target" && entry.file_name() != ".git" {
             let link = directory.join(entry.file_name());
-            symlink(entry.path(), &link).tried(|| format!("linking {}", link.display()))?;
+            symlink(entry.path(), &link).with_context(|| format!("linking {}", link.display()))?;
         }
     }
     Ok(())
 }
 
-/// A path on which our programs come first: those under test, and those of the tests.
+/// A PATH with the programs of the workspace first: those under test, and those of the tests.
 fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
     let of_tests = Path::new(env!("CARGO_BIN_EXE_cluster-dns"));
     for (name, program) in [
@@ -178,15 +178,15 @@ fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
     ] {
         let link = directory.join(name);
         if !link.exists() {
-            symlink(program, &link).tried(|| format!("linking {}", link.display()))?;
+            symlink(program, &link).with_context(|| format!("linking {}", link.display()))?;
         }
     }
     let path = env::var("PATH").unwrap_or_default();
     Ok(format!("{}:{path}", directory.display()))
 }
 
-/// Looks at the commands that are not run here: those that take minutes, and those inside of sentences.
-async fn look(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
+/// Checks the commands that are not run here: those that take minutes, and those in sentences.
+async fn check_only(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
     let mut mistakes = Vec::new();
     let mut asked = BTreeSet::new();
     let long = document.blocks_of(|kind| *kind == Kind::Long);
@@ -195,10 +195,10 @@ async fn look(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
     let spans = document.spans.iter().map(|(line, code)| (*line, command::words(code), false));
     for (line, words, must_be_known) in long.chain(spans) {
         let is_setting_up = words.first().is_some_and(|word| word == "export");
-        let mistake = match command::look(&words) {
-            Ok(Some(seen)) if asked.insert(format!("{seen:?}")) => ask(&seen, testbed).await.err(),
+        let mistake = match command::check_command(&words) {
+            Ok(Some(check)) if asked.insert(format!("{check:?}")) => run_check(&check, testbed).await.err(),
             Ok(None) if must_be_known && !is_setting_up => {
-                Some(format!("{}: not known here", words.join(" ")))
+                Some(format!("{}: unknown command", words.join(" ")))
             }
             Ok(_) => None,
             Err(mistake) => Some(mistake),
@@ -208,14 +208,14 @@ async fn look(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
     if mistakes.is_empty() { Ok(()) } else { Err(Failure::new(mistakes.join("\n"))) }
 }
 
-/// Whether a program takes the flags.
-async fn ask(seen: &Seen, testbed: &Testbed) -> Result<(), String> {
-    match seen {
-        Seen::Nothing => Ok(()),
-        Seen::Program(name, arguments) => {
+/// Checks that a program accepts the flags.
+async fn run_check(check: &FlagCheck, testbed: &Testbed) -> Result<(), String> {
+    match check {
+        FlagCheck::Nothing => Ok(()),
+        FlagCheck::Program(name, arguments) => {
             help(&Path::new(env!("CARGO_BIN_EXE_gang")).with_file_name(name), arguments).await.map(drop)
         }
-        Seen::Flags { program, command, flags } => {
+        FlagCheck::Flags { program, command, flags } => {
             let of_sidecar = program == "podlocal-sidecar";
             let path = if of_sidecar { &testbed.programs.sidecar } else { &testbed.programs.webhook };
             let mut named = help(path, &[]).await?;
@@ -232,7 +232,7 @@ async fn ask(seen: &Seen, testbed: &Testbed) -> Result<(), String> {
     }
 }
 
-/// What a program prints when it is asked for help behind the arguments; or its complaint about them.
+/// The help text of a program for the arguments with `--help`, or its error message.
 async fn help(program: &Path, arguments: &[String]) -> Result<String, String> {
     let output = Command::new(program).args(arguments).arg("--help").output().await;
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;

@@ -1,5 +1,5 @@
-//! The Markdown files: every command says where it is run, and is; every link leads somewhere. What blocks marked `sh` do
-//! when they are run is `documented_commands.rs`.
+//! Checks the Markdown files: every command says where it runs, and every link has a target.
+//! `documented_commands.rs` runs the blocks marked `sh`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +39,8 @@ fn the_index_has_every_page() {
     none(&missing);
 }
 
-/// The page says "line by line": what the webhook puts into a pod, key by key, stands in code somewhere on it.
+/// The page explains the injected lines one by one, so every key that the webhook adds must occur as code on
+/// it.
 #[test]
 fn every_injected_line_is_explained() {
     let all = all();
@@ -65,9 +66,9 @@ fn every_injected_line_is_explained() {
     none(&lines.iter().filter(is_missing).cloned().collect::<Vec<_>>());
 }
 
-/// So that the words "CI runs it" are true: the step begins with the command that the document shows.
+/// Checks that a step of CI really starts with the command that the document shows for it.
 #[test]
-fn what_ci_is_said_to_run_it_runs() {
+fn ci_runs_the_commands_that_documents_attribute_to_it() {
     let ci = fs::read_to_string(root().join(".ci/run")).expect("a script");
     let mut mistakes = Vec::new();
     for document in all() {
@@ -80,7 +81,7 @@ fn what_ci_is_said_to_run_it_runs() {
                 match step {
                     Some(step) => drop(used.insert(step)),
                     None => mistakes.push(format!(
-                        "{}:{}: none of the steps {} of .ci/run gives: {}",
+                        "{}:{}: none of the steps {} of .ci/run runs: {}",
                         document.path,
                         block.line,
                         steps.join(", "),
@@ -97,7 +98,7 @@ fn what_ci_is_said_to_run_it_runs() {
     none(&mistakes);
 }
 
-/// The commands of one step; `--locked` is CI's own care.
+/// The commands of one step, without `--locked`.
 fn step_of(ci: &str, step: &str) -> Vec<Vec<String>> {
     let body = ci.split_once(&format!("\nstep_{step}() ")).map_or("", |(_, rest)| rest);
     let body = body.split_once('\n').map_or("", |(_, rest)| rest);
@@ -109,9 +110,9 @@ fn step_of(ci: &str, step: &str) -> Vec<Vec<String>> {
     lines
 }
 
-/// A page that the index does not name is never run.
+/// The commands of a page that is not in the index would never run.
 #[test]
-fn blocks_for_a_cluster_stand_on_pages_of_the_index() {
+fn cluster_blocks_are_on_indexed_pages_only() {
     let is_for_cluster =
         |document: &&Document| document.blocks_of(|kind| *kind == Kind::Cluster).next().is_some();
     let run: Vec<_> = Document::in_reading_order(all()).into_iter().map(|document| document.path).collect();
@@ -122,20 +123,24 @@ fn blocks_for_a_cluster_stand_on_pages_of_the_index() {
     assert!(place("README.md") < place("docs/opt-in.md"), "{run:?}");
     let last =
         run.iter().rposition(|path| all.iter().filter(is_for_cluster).any(|document| document.path == *path));
-    assert_eq!(last, place("docs/upgrade.md"), "it removes what the others need: {run:?}");
+    assert_eq!(
+        last,
+        place("docs/upgrade.md"),
+        "docs/upgrade.md must be last, because it removes the installation: {run:?}"
+    );
 }
 
-/// What they apply and read is there, and they are what a shell can read.
+/// The files that they use exist, and they have valid shell syntax.
 #[test]
-fn blocks_for_a_cluster_are_a_shells() {
+fn cluster_blocks_are_valid_shell_and_name_existing_files() {
     let mut mistakes = Vec::new();
     for document in all() {
         for block in document.blocks_of(|kind| matches!(kind, Kind::Cluster | Kind::Online)) {
-            // Folders of a reader's own are made by the block.
+            // The block itself creates the folders of the reader.
             let of_repository =
                 |words: &&Vec<String>| words.iter().any(|word| word.starts_with("manifests/"));
             for words in command::lines(&block.text).iter().filter(of_repository) {
-                mistakes.extend(command::look(words).err());
+                mistakes.extend(command::check_command(words).err());
             }
             let checked = Command::new("sh").args(["-n", "-c", &block.text]).output().expect("a shell");
             if !checked.status.success() {
@@ -155,7 +160,8 @@ fn a_step_of_ci_is_read_to_its_end_and_no_further() {
     assert!(step_of(ci, "three").is_empty());
 }
 
-/// The table of threats names the tests and attacks that show what it says. A row without one says so itself: nothing stops it.
+/// The table of threats names the tests and attacks that prove its claims. A row without one must say that
+/// nothing prevents the threat.
 #[test]
 fn every_test_that_the_threats_name_is_there() {
     let page = fs::read_to_string(root().join("docs/security.md")).expect("a page");
@@ -175,13 +181,13 @@ fn every_test_that_the_threats_name_is_there() {
     for row in rows {
         let names: Vec<_> = row[4].split('`').skip(1).step_by(2).collect();
         if names.is_empty() && !row[3].trim_start().starts_with("nothing:") {
-            mistakes.push(format!("no test shows that this holds: {}", row[3]));
+            mistakes.push(format!("no test proves this claim: {}", row[3]));
         }
         for name in names {
             let is_test = sources.iter().any(|source| source.contains(&format!("fn {name}(")));
             let is_attack = name.contains('-') && attacks.contains(&format!("{},", name.replace('-', "")));
             if !is_test && !is_attack {
-                mistakes.push(format!("there is no test and no attack {name}"));
+                mistakes.push(format!("there is neither a test nor an attack {name}"));
             }
         }
     }

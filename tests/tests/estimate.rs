@@ -1,4 +1,4 @@
-//! The model of `podlocal-webhook check`, held against a cluster DNS that counts and the real proxy.
+//! Compares the model of `podlocal-webhook check` with the real proxy and a cluster DNS that counts queries.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use podlocal_settings::table;
 use podlocal_settings::value::LocalNxdomain;
 use podlocal_tests::cluster_dns::{ClusterDns, World};
 use podlocal_tests::failure::Failure;
-use podlocal_tests::faults::client::{Seen, ask_from};
+use podlocal_tests::faults::client::{LookupResult, ask_from};
 use podlocal_tests::faults::proxy::Proxy;
 use podlocal_tests::programs::Programs;
 use podlocal_tests::shared_tier::stage::FREE;
@@ -16,24 +16,24 @@ use podlocal_webhook::check::estimate::{Cost, EXAMPLE, cost};
 use podlocal_webhook::dns::Expansion;
 use tokio::time::{Duration, Instant, sleep};
 
-const USUAL: [&str; 3] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];
-const OF_A_NODE: [&str; 4] =
+const CLUSTER_SEARCH: [&str; 3] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+const CLUSTER_AND_NODE_SEARCH: [&str; 4] =
     ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
 
-/// How long what is asked behind an answer may take to arrive.
+/// The time-out for queries that the proxy sends after an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
+async fn a_cold_lookup_costs_the_number_of_queries_in_the_model() -> Result<(), Failure> {
     use LocalNxdomain::{Full, Impossible, Off};
     let program = Programs::build_sidecar()?;
     for (search, ndots, local_nxdomain, expected) in [
-        (&USUAL[..], 5, Full, Cost { direct: 8, proxied: 4 }),
-        (&USUAL, 2, Full, Cost { direct: 2, proxied: 3 }),
-        (&USUAL, 5, Impossible, Cost { direct: 8, proxied: 4 }),
-        (&USUAL, 5, Off, Cost { direct: 8, proxied: 8 }),
-        (&OF_A_NODE, 5, Full, Cost { direct: 10, proxied: 6 }),
-        (&OF_A_NODE, 2, Full, Cost { direct: 2, proxied: 3 }),
+        (&CLUSTER_SEARCH[..], 5, Full, Cost { direct: 8, proxied: 4 }),
+        (&CLUSTER_SEARCH, 2, Full, Cost { direct: 2, proxied: 3 }),
+        (&CLUSTER_SEARCH, 5, Impossible, Cost { direct: 8, proxied: 4 }),
+        (&CLUSTER_SEARCH, 5, Off, Cost { direct: 8, proxied: 8 }),
+        (&CLUSTER_AND_NODE_SEARCH, 5, Full, Cost { direct: 10, proxied: 6 }),
+        (&CLUSTER_AND_NODE_SEARCH, 2, Full, Cost { direct: 2, proxied: 3 }),
     ] {
         let case = format!("{search:?} ndots:{ndots} {local_nxdomain:?}");
         let list: Vec<_> = search.iter().map(|domain| (*domain).to_owned()).collect();
@@ -62,14 +62,16 @@ async fn a_cold_look_up_costs_what_the_model_says() -> Result<(), Failure> {
         let proxy = Proxy::start(&program, dns.address(), &flags).await?;
         look_up(proxy.dns, &list, ndots).await?;
         let asked = settled(&dns, model.proxied).await;
-        // The model is a bound: where the first type's NXDOMAIN is back before the second is asked for, it answers both.
+        // The model is an upper bound: when the NXDOMAIN for the first type arrives before the query for the
+        // second, it answers both.
         assert!(asked <= model.proxied, "{case}: {asked}: {}", dns.counts());
         assert!(2 * asked >= model.proxied, "{case}: the model is too high: {asked}: {}", dns.counts());
     }
     Ok(())
 }
 
-/// As a C library looks a name up (resolv.conf(5)): candidate by candidate, A and AAAA at once, to the first that is there.
+/// Looks up a name like a C library (resolv.conf(5)): candidate by candidate, A and AAAA at the same time,
+/// until the first that exists.
 async fn look_up(server: SocketAddr, search: &[String], ndots: u8) -> Result<(), Failure> {
     let mut candidates: Vec<_> = search.iter().map(|domain| format!("{EXAMPLE}.{domain}")).collect();
     let is_first = EXAMPLE.matches('.').count() >= usize::from(ndots);
@@ -77,14 +79,15 @@ async fn look_up(server: SocketAddr, search: &[String], ndots: u8) -> Result<(),
     for name in candidates {
         let ask = |record_type| ask_from([127, 0, 0, 1].into(), server, &name, record_type);
         let (v4, v6) = tokio::try_join!(ask(RecordType::A), ask(RecordType::AAAA))?;
-        if [v4, v6].iter().any(Seen::is_answered) {
+        if [v4, v6].iter().any(LookupResult::is_answered) {
             return Ok(());
         }
     }
-    panic!("{EXAMPLE} is there");
+    panic!("{EXAMPLE} must exist");
 }
 
-/// How many questions have arrived when as many have as are expected: the proxy asks for a namespace behind the answer.
+/// Waits for the expected number of queries, and returns the number: the proxy asks about a namespace after
+/// its answer.
 async fn settled(dns: &ClusterDns, expected: u64) -> u64 {
     let end = Instant::now() + DEADLINE;
     while dns.counts().total() < expected && Instant::now() < end {

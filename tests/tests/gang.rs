@@ -1,4 +1,4 @@
-//! The program `gang`, end to end, as a newcomer runs it; and what is left of it afterwards.
+//! Tests the program `gang` end to end, and that it leaves nothing behind.
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,22 +15,22 @@ use podlocal_tests::node::EXIT_REFUSED;
 use podlocal_tests::simulation::plan::questions;
 use serde_json::Value;
 
-/// Far above what anything here takes.
+/// A time-out far above the usual time.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// How often a gang is run until one is not slow.
+/// The number of runs until one is not slow.
 const ATTEMPTS: u32 = 5;
 
-/// It enters a node itself, so these tests run outside.
+/// `gang` enters a node itself, so these tests run outside of one.
 fn main() -> ExitCode {
     let tests = vec![
         Trial::ignorable_test(
             "every_lookup_is_answered_and_cluster_dns_is_asked_less",
-            answered_and_asked_less,
+            injection_answers_all_lookups_with_fewer_queries,
         ),
         Trial::ignorable_test(
             "behind_the_tier_cluster_dns_is_asked_once_for_each_name_and_type",
-            asked_once_for_each_name_and_type,
+            cluster_dns_is_queried_once_for_each_question,
         ),
         Trial::ignorable_test("a_slow_cluster_dns_gets_less_and_fails_nobody", slow_cluster_dns),
         Trial::ignorable_test("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
@@ -60,13 +60,13 @@ fn gang(arguments: &[&str]) -> Command {
     command
 }
 
-/// Where the machine refuses namespaces, `gang` says so, and that is the reason for not testing.
+/// The reason for ignoring the test when the machine does not allow namespaces.
 fn refusal(code: Option<i32>, error: &[u8]) -> Option<Completion> {
     let reason = String::from_utf8_lossy(error).lines().last().unwrap_or_default().to_owned();
     (code == Some(i32::from(EXIT_REFUSED))).then(|| Completion::ignored_with(reason))
 }
 
-fn answered_and_asked_less() -> Result<Completion, Failed> {
+fn injection_answers_all_lookups_with_fewer_queries() -> Result<Completion, Failed> {
     let arguments = ["--pods", "5", "--unlimited", "--arms", "direct,injected", "--json", "-"];
     let output = gang(&arguments).output()?;
     if let Some(ignored) = refusal(output.status.code(), &output.stderr) {
@@ -79,7 +79,8 @@ fn answered_and_asked_less() -> Result<Completion, Failed> {
     assert_eq!((of(0, "answered"), of(1, "answered")), (15, 15), "{figures}");
     // kubernetes.default: 2 candidates; api.example.com and missing.example.com: 4 each; each A and AAAA.
     assert_eq!(of(0, "queries_udp"), 5 * 20, "{figures}");
-    // What the simulation believes of both. A namespace may be asked about once more or less, as things happen to meet.
+    // The simulation assumes these numbers. Depending on timing, a query about a namespace may be sent once
+    // more or less.
     let planned = |arm| 5 * questions(arm) as u64;
     assert_eq!(of(0, "queries_udp"), planned(Arm::Direct));
     let injected = of(1, "queries_udp") + of(1, "queries_tcp");
@@ -87,11 +88,11 @@ fn answered_and_asked_less() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// Not only for what the applications look up, but for what their sidecars want to know beside: namespaces, candidates of
-/// the search list.
+/// This includes the names that the applications look up and the queries of their sidecars: namespaces,
+/// candidates of the search list.
 ///
-/// Who waits for 150 ms is asked for again, by the tier at the cluster DNS; a machine that is so busy is given more time.
-fn asked_once_for_each_name_and_type() -> Result<Completion, Failed> {
+/// The tier retransmits a query to cluster DNS after 150 ms, so a busy machine gets more attempts.
+fn cluster_dns_is_queried_once_for_each_question() -> Result<Completion, Failed> {
     let mut figures = Value::Null;
     for _ in 0..ATTEMPTS {
         let output = gang(&["--pods", "10", "--unlimited", "--arms", "shared", "--json", "-"]).output()?;
@@ -116,7 +117,8 @@ fn asked_once_for_each_name_and_type() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// A cluster DNS that needs some seconds for what the pods send: nobody fails, and it gets less.
+/// A cluster DNS that needs some seconds for the queries of the pods: no pod fails, and injection sends fewer
+/// queries.
 fn slow_cluster_dns() -> Result<Completion, Failed> {
     let folder = tempfile::tempdir()?;
     let plot = folder.path().join("plot");
@@ -152,8 +154,8 @@ fn nothing_is_left_after_the_end() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// Everything that `gang` starts is in its process group; containers have groups of their own, but die with
-/// the first process of the node. So a process is told by its program's directory and by its namespace.
+/// All processes of `gang` are in its process group; containers have separate groups, but end with the first
+/// process of the node. So processes are found by the directory of their program and by their namespace.
 fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
     let temporary = tempfile::tempdir()?;
     let mut child = gang(&["--pods", "20"])
@@ -163,14 +165,14 @@ fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
         .spawn()?;
     let outside = child.id();
     let start = Instant::now();
-    // Its namespace is another one as soon as it has entered the node; then some pods.
+    // Its namespace changes when it enters the node; then it creates pods.
     let namespace = loop {
         if let Some(status) = child.try_wait()? {
             return Ok(refusal(status.code(), b"the machine refuses the namespaces").unwrap_or_else(|| {
-                panic!("gang has ended before it had pods: {:?} {:?}", status.code(), status.signal())
+                panic!("gang ended before it created pods: {:?} {:?}", status.code(), status.signal())
             }));
         }
-        assert!(start.elapsed() < DEADLINE, "gang has made no pods");
+        assert!(start.elapsed() < DEADLINE, "gang created no pods");
         let namespace = fs::read_link(format!("/proc/{outside}/ns/user"))?;
         if namespace != fs::read_link("/proc/self/ns/user")? && processes_in(&namespace) > 10 {
             break namespace;
@@ -187,8 +189,8 @@ fn nothing_is_left_after_a_kill() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// The processes whose user namespace is that one. Containers may have namespaces below it, but no process
-/// of them outlives process 1 of the node, which is one of these.
+/// The number of processes in this user namespace. Containers may have nested namespaces, but their processes
+/// never outlive process 1 of the node, which is in this one.
 fn processes_in(namespace: &Path) -> usize {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let namespaces = entries.filter_map(|entry| fs::read_link(entry.path().join("ns/user")).ok());

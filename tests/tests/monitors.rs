@@ -1,5 +1,5 @@
-//! The metrics, and what is made of them: monitors find their ports; the dashboard, the alerts and the docs name what the
-//! running programs expose; and no traffic makes a series.
+//! The metrics and their users: monitors find their ports; the dashboard, the alerts and the documentation
+//! use metrics that the running programs expose; and traffic creates no new series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use podlocal_tests::gang::job::{DEFAULT_MANIFEST, Job};
 use podlocal_tests::monitoring::exposition::{self, Families};
 use podlocal_tests::monitoring::expression::{mistakes, names, shown};
 use podlocal_tests::monitoring::{
-    DASHBOARD, DOCUMENT, OF_TARGETS, grafana, in_repository, panels, reference, rules, stage,
+    DASHBOARD, DOCUMENT, TARGET_LABELS, grafana, in_repository, panels, reference, rules, stage,
 };
 use podlocal_tests::programs::Programs;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn each_monitor_finds_the_pods_and_the_port_by_name() {
 }
 
 #[tokio::test]
-async fn every_expression_names_what_the_programs_expose() {
+async fn every_expression_uses_metrics_that_the_programs_expose() {
     let families = exposed().await;
     let alerts = rules::alerts().expect("alerts").into_iter();
     let alerts = alerts.map(|alert| (text(&alert["alert"]), text(&alert["expr"])));
@@ -50,7 +50,8 @@ async fn every_expression_names_what_the_programs_expose() {
         assert!(mistakes.is_empty(), "{place}: {}: {expression}", mistakes.join("; "));
         seen.extend(names(&expression).metrics.into_iter().map(|(metric, _)| metric));
     }
-    // What nobody looks at need not be exposed; what is left out is for people who look closer.
+    // A metric that neither the dashboard nor an alert uses should not be exposed; the exceptions are for
+    // manual diagnosis.
     let closer = ["upstream_tcp", "ejected_servers", "cache_entries", "process_cpu", "process_max"];
     for (name, family) in &families {
         let is_seen = family.samples.iter().any(|sample| seen.contains(sample));
@@ -75,9 +76,10 @@ async fn names_follow_prometheus_conventions() {
     }
 }
 
-/// Whatever is asked for, and whoever's pods are reviewed: a label that took anything of it would be a series for each.
+/// Queries and reviews must not create series: a label with a value from them would create one series for
+/// each value.
 #[tokio::test]
-async fn no_traffic_makes_a_series() {
+async fn traffic_creates_no_new_series() {
     let programs = Programs::build().expect("programs");
     let upstream = Upstream::start(1).await.expect("an upstream");
     let proxy = Proxy::start(&programs.sidecar, upstream.address, &[]).await.expect("a sidecar");
@@ -104,7 +106,7 @@ async fn no_traffic_makes_a_series() {
     assert_eq!(before, series(webhook.admin).await);
 }
 
-/// The series of a page, without their values.
+/// The series of a page without their values.
 async fn series(admin: std::net::SocketAddr) -> BTreeSet<String> {
     let answer = get(admin, "/metrics").await.expect("a page");
     let ours = samples(&answer).filter(|sample| sample.name.starts_with("podlocal_"));
@@ -114,16 +116,16 @@ async fn series(admin: std::net::SocketAddr) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_dashboard_is_what_its_table_says() {
+fn dashboard_json_is_up_to_date() {
     let expected = format!("{:#}\n", grafana::dashboard());
     let written = fs::read_to_string(in_repository(DASHBOARD)).expect("a dashboard");
     assert!(expected == written, "run: cargo run --bin monitoring -- write");
 }
 
 #[tokio::test]
-async fn the_docs_have_every_metric_panel_and_alert() {
+async fn docs_describe_every_metric_panel_and_alert() {
     let document = fs::read_to_string(in_repository(DOCUMENT)).expect("a document");
-    let written = reference::written(&document, &exposed().await).expect("marks");
+    let written = reference::updated_document(&document, &exposed().await).expect("marks");
     assert!(written == document, "run: cargo run --bin monitoring -- write");
     for row in &panels::ROWS {
         for panel in row.panels {
@@ -131,7 +133,7 @@ async fn the_docs_have_every_metric_panel_and_alert() {
             assert!(!panel.lines.is_empty(), "{} shows nothing", panel.title);
         }
     }
-    // A panel that the docs speak of must be there.
+    // A panel that the documentation names must exist.
     let table = document.split("\n## ").find(|part| part.starts_with("The dashboard")).expect("a section");
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
     let named = rows.filter_map(|row| row.split('|').nth(2)).flat_map(|cell| cell.split(", "));
@@ -143,7 +145,7 @@ async fn the_docs_have_every_metric_panel_and_alert() {
 }
 
 #[test]
-fn every_alert_says_what_to_do_and_is_tried_out() {
+fn every_alert_is_documented_and_tested() {
     let document = fs::read_to_string(in_repository(DOCUMENT)).expect("a document");
     let tried = tried_out();
     let alerts = rules::alerts().expect("alerts");
@@ -173,7 +175,7 @@ fn every_alert_says_what_to_do_and_is_tried_out() {
     assert_eq!(document.matches("\n### ").count(), alerts.len(), "a section of no alert");
 }
 
-/// Whether each alert is expected to be silent, and to fire, in the tests of the alerts.
+/// Whether the tests of the alerts have a case in which each alert is silent, and one in which it fires.
 fn tried_out() -> BTreeMap<String, [bool; 2]> {
     let tests = read("tests/monitoring/alerts.yaml");
     let mut tried: BTreeMap<String, [bool; 2]> = BTreeMap::new();
@@ -211,7 +213,8 @@ async fn texts_and_legends_show_only_labels_that_their_expression_keeps() {
     }
 }
 
-/// Whether the result has the label: the first aggregation names it, or there is none and the metric has it.
+/// Whether the result has the label: the first aggregation keeps it, or there is no aggregation and the
+/// metric has it.
 fn is_kept(label: &str, expression: &str, families: &Families) -> bool {
     if let Some((_, rest)) = expression.split_once(" by (") {
         return rest.split(')').next().expect("labels").split(", ").any(|kept| kept == label);
@@ -222,11 +225,11 @@ fn is_kept(label: &str, expression: &str, families: &Families) -> bool {
         let family = families.get(metric);
         family.is_some_and(|family| family.labels.contains_key(label))
     };
-    !is_aggregated && (OF_TARGETS.contains(&label) || names(expression).metrics.iter().any(has))
+    !is_aggregated && (TARGET_LABELS.contains(&label) || names(expression).metrics.iter().any(has))
 }
 
 async fn exposed() -> Families {
-    exposition::of_programs(&Programs::build().expect("programs")).await.expect("metrics")
+    exposition::families_of_programs(&Programs::build().expect("programs")).await.expect("metrics")
 }
 
 fn text(value: &Value) -> String {

@@ -1,4 +1,4 @@
-//! Life and death around a sidecar: its upstream restarts or is gone, time jumps, descriptors run out.
+//! Faults around a sidecar: its upstream restarts or is down, time jumps, file descriptors run out.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use hickory_proto::op::ResponseCode;
 use indicatif::ProgressBar;
 use nix::sys::signal::Signal;
-use podlocal_tests::failure::{Failure, Tried};
-use podlocal_tests::faults::client::{Seen, ask};
+use podlocal_tests::failure::{Failure, WithContext};
+use podlocal_tests::faults::client::{LookupResult, ask};
 use podlocal_tests::faults::proxy::Proxy;
 use podlocal_tests::faults::upstream::Upstream;
 use podlocal_tests::programs::Programs;
@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 #[tokio::test]
-async fn an_upstream_that_is_restarted_under_load_costs_no_look_up() -> Result<(), Failure> {
+async fn no_lookup_fails_while_the_upstream_restarts_under_load() -> Result<(), Failure> {
     let (mut upstream, proxy) = stage(3600).await?;
     let dns = proxy.dns;
-    let look_ups = (0..200_u64).map(|number| async move {
+    let lookups = (0..200_u64).map(|number| async move {
         sleep(Duration::from_millis(number * 5)).await;
         ask(dns, &format!("name-{number}.example.com")).await
     });
@@ -31,17 +31,16 @@ async fn an_upstream_that_is_restarted_under_load_costs_no_look_up() -> Result<(
         sleep(Duration::from_millis(400)).await;
         upstream.open().await
     };
-    let (seen, restarted) = tokio::join!(join_all(look_ups), restart);
+    let (seen, restarted) = tokio::join!(join_all(lookups), restart);
     restarted?;
-    let seen: Vec<Seen> = seen.into_iter().collect::<Result<_, _>>()?;
+    let seen: Vec<LookupResult> = seen.into_iter().collect::<Result<_, _>>()?;
     let failed: Vec<_> = seen.iter().enumerate().filter(|(_, seen)| !seen.is_answered()).collect();
     assert!(failed.is_empty(), "{failed:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn while_the_upstreams_address_is_gone_known_names_are_answered_and_new_ones_fail_in_time()
--> Result<(), Failure> {
+async fn without_an_upstream_known_names_resolve_and_new_ones_fail_in_time() -> Result<(), Failure> {
     let (mut upstream, proxy) = stage(1).await?;
     assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
     upstream.close().await;
@@ -50,7 +49,7 @@ async fn while_the_upstreams_address_is_gone_known_names_are_answered_and_new_on
         ask(proxy.dns, "known.example.com").await?.is_answered(),
         "an expired answer is better than none"
     );
-    // Within the 5 s that glibc waits, so that it is told.
+    // Within the 5 s of glibc's time-out, so that the client gets the SERVFAIL.
     let code = ask(proxy.dns, "new.example.com").await?.response.map(|seen| seen.metadata.response_code);
     assert_eq!(code, Some(ResponseCode::ServFail));
     upstream.open().await?;
@@ -62,10 +61,10 @@ async fn while_the_upstreams_address_is_gone_known_names_are_answered_and_new_on
     Ok(())
 }
 
-/// To a process that was stopped the clock jumps: a suspended machine, a frozen cgroup, a debugger. The wall clock is not
-/// read at all (`tests/repository.rs`).
+/// For a stopped process the clock jumps: a suspended machine, a frozen cgroup, a debugger. The wall clock is
+/// not read at all (`tests/repository.rs`).
 #[tokio::test]
-async fn when_time_has_jumped_what_has_expired_is_asked_anew() -> Result<(), Failure> {
+async fn expired_answers_are_refetched_after_a_clock_jump() -> Result<(), Failure> {
     let (upstream, proxy) = stage(2).await?;
     assert!(ask(proxy.dns, "www.example.com").await?.is_answered());
     proxy.signal(Signal::SIGSTOP)?;
@@ -87,13 +86,12 @@ async fn when_time_has_jumped_what_has_expired_is_asked_anew() -> Result<(), Fai
 }
 
 #[tokio::test]
-async fn without_descriptors_known_names_are_answered_and_new_ones_when_there_are_some_again()
--> Result<(), Failure> {
-    let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
+async fn without_descriptors_known_names_resolve_and_new_ones_resolve_later() -> Result<(), Failure> {
+    let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
     let script = folder.path().join("sidecar");
     let text = format!("#!/bin/sh\nulimit -n 24\nexec {} \"$@\"\n", Programs::build()?.sidecar.display());
-    fs::write(&script, text).tried(|| "writing a script".to_owned())?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).tried(|| "its mode".to_owned())?;
+    fs::write(&script, text).with_context(|| "writing a script".to_owned())?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).with_context(|| "its mode".to_owned())?;
     let upstream = Upstream::start(1).await?;
     let proxy = Proxy::start(&script, upstream.address, &[]).await?;
     assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
@@ -108,7 +106,7 @@ async fn without_descriptors_known_names_are_answered_and_new_ones_when_there_ar
     assert!(ask(proxy.dns, "known.example.com").await?.is_answered());
     assert!(
         ask(proxy.dns, "new.example.com").await?.response.is_some(),
-        "answered or told that it cannot be"
+        "answered, or refused with SERVFAIL"
     );
     drop(connections);
     let mut attempts = 0;
@@ -119,10 +117,10 @@ async fn without_descriptors_known_names_are_answered_and_new_ones_when_there_ar
     Ok(())
 }
 
-/// An upstream whose answers live for so many seconds, and a proxy before it.
+/// An upstream whose answers have this TTL in seconds, and a proxy in front of it.
 async fn stage(ttl: u32) -> Result<(Upstream, Proxy), Failure> {
     let upstream = Upstream::start(1).await?;
-    upstream.change(|manner| manner.ttl = ttl);
+    upstream.change(|behaviour| behaviour.ttl = ttl);
     let proxy = Proxy::start(&Programs::build()?.sidecar, upstream.address, &[]).await?;
     Ok((upstream, proxy))
 }

@@ -1,6 +1,7 @@
-//! Injected pods without a cluster: what they resolve, and what they ask cluster DNS for it, counted.
+//! Injected pods without a cluster: their lookups, and the number of their queries to cluster DNS.
 //!
-//! The order of containers, restarts and the end of a pod belong to the kubelet: `tests/cluster` tests them on a real node.
+//! The order of containers, restarts and the end of a pod belong to the kubelet: `tests/cluster` tests them
+//! on a real node.
 
 use std::process::ExitCode;
 
@@ -14,29 +15,27 @@ use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     testbed::run(tests![
-        an_injected_pod_resolves_what_it_resolved_before_and_asks_less,
+        an_injected_pod_resolves_the_same_names_with_fewer_queries,
         an_injected_pod_asks_only_its_sidecar,
-        with_its_own_ndots_5_a_pod_asks_four_questions_then_two_then_none,
+        with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none,
         port_53_needs_the_sysctl_and_nothing_else,
-        with_an_admin_port_that_cannot_be_had_a_pod_starts_with_the_default,
+        a_pod_with_an_unusable_admin_port_starts_with_the_default,
     ])
 }
 
-/// The settings of a namespace are its owner's, and its pods start whatever they say.
-async fn with_an_admin_port_that_cannot_be_had_a_pod_starts_with_the_default(
-    testbed: Testbed,
-) -> Result<(), Failure> {
+/// The owner of a namespace may choose any settings, and its pods must start nevertheless.
+async fn a_pod_with_an_unusable_admin_port_starts_with_the_default(testbed: Testbed) -> Result<(), Failure> {
     let cluster = testbed.cluster_with_webhook().await?;
     let mut pod = sleeping_pod();
     pod["metadata"]["annotations"] = json!({ table::ADMIN_PORT.annotation(): "53" });
     let running = cluster.create(pod, "default").await?;
-    running.started("app").await?;
+    running.wait_until_started("app").await?;
     let lookups = look_up(&running, &["web"]).await?;
     assert_eq!(lookups.len(), 1, "{}", running.status().describe());
     Ok(())
 }
 
-/// A pod that does nothing, for long enough.
+/// A pod that sleeps.
 fn sleeping_pod() -> Value {
     json!({
         "metadata": { "name": "app" },
@@ -55,9 +54,7 @@ async fn look_up(running: &Running, words: &[&str]) -> Result<Vec<Lookup>, Failu
     Ok(lookups)
 }
 
-async fn an_injected_pod_resolves_what_it_resolved_before_and_asks_less(
-    testbed: Testbed,
-) -> Result<(), Failure> {
+async fn an_injected_pod_resolves_the_same_names_with_fewer_queries(testbed: Testbed) -> Result<(), Failure> {
     let words = [
         "kubernetes.default",
         "web",
@@ -80,7 +77,7 @@ async fn an_injected_pod_resolves_what_it_resolved_before_and_asks_less(
     let mut answers = Vec::new();
     for cluster in [&direct, &injected] {
         let running = cluster.create(sleeping_pod(), "default").await?;
-        running.started("app").await?;
+        running.wait_until_started("app").await?;
         let lookups = look_up(&running, &words).await?;
         let addresses: Vec<_> = lookups
             .into_iter()
@@ -101,25 +98,25 @@ async fn an_injected_pod_resolves_what_it_resolved_before_and_asks_less(
 async fn an_injected_pod_asks_only_its_sidecar(testbed: Testbed) -> Result<(), Failure> {
     let cluster = testbed.cluster_with_webhook().await?;
     let running = cluster.create(sleeping_pod(), "default").await?;
-    running.started("app").await?;
+    running.wait_until_started("app").await?;
     let resolv_conf = running.execute("app", &["cat", "/etc/resolv.conf"]).await?.output;
     let nameservers: Vec<_> = resolv_conf.lines().filter(|line| line.starts_with("nameserver")).collect();
     assert_eq!(nameservers, ["nameserver 127.0.0.1"], "{resolv_conf}");
     look_up(&running, &["www.example.com"]).await?;
     let once = cluster.dns.counts();
     look_up(&running, &["www.example.com", "www.example.com"]).await?;
-    assert_eq!(cluster.dns.counts(), once, "what is cached is not asked again");
+    assert_eq!(cluster.dns.counts(), once, "cached answers cause no query");
     Ok(())
 }
 
-async fn with_its_own_ndots_5_a_pod_asks_four_questions_then_two_then_none(
+async fn with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none(
     testbed: Testbed,
 ) -> Result<(), Failure> {
     let cluster = testbed.cluster_with_webhook().await?;
     let mut pod = sleeping_pod();
     pod["spec"]["dnsConfig"] = json!({ "options": [{ "name": "ndots", "value": "5" }] });
     let running = cluster.create(pod, "default").await?;
-    running.started("app").await?;
+    running.wait_until_started("app").await?;
     for (name, most) in [("api.example.com", 4), ("www.example.com", 2), ("api.example.com", 0)] {
         cluster.dns.reset_counts();
         look_up(&running, &[name]).await?;
@@ -129,13 +126,14 @@ async fn with_its_own_ndots_5_a_pod_asks_four_questions_then_two_then_none(
     Ok(())
 }
 
-/// The same pod with the sysctl taken out again: the sidecar, uid 65532 without capabilities, is refused.
+/// Removes the sysctl from the pod: then the sidecar, which has uid 65532 and no capabilities, cannot bind
+/// the port.
 async fn port_53_needs_the_sysctl_and_nothing_else(testbed: Testbed) -> Result<(), Failure> {
     let cluster = testbed.cluster_with_webhook().await?;
     let admitted = cluster.admit(sleeping_pod(), "default").await?;
 
     let with = cluster.run(cluster.spec(admitted.clone(), "default"))?;
-    with.started("app").await?;
+    with.wait_until_started("app").await?;
     let identity = with.execute(names::CONTAINER_NAME, &["cat", "/proc/self/status"]).await?.output;
     assert_eq!(line_of(&identity, "Uid:"), ["65532"; 4], "{identity}");
     assert_eq!(line_of(&identity, "CapEff:"), ["0000000000000000"], "{identity}");

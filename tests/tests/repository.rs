@@ -1,4 +1,5 @@
-//! The repository itself: what ARCHITECTURE.md says is absent is absent, and files that must agree do.
+//! Rules for the repository: dependencies that ARCHITECTURE.md excludes are absent, and files that must agree
+//! do agree.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,7 @@ fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file with that ending under `folder`, by its path from the root, with its text.
+/// Every file with this ending under `folder`: its path from the root, and its text.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
@@ -48,7 +49,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Asserts that none of `words` stands in the code of the files for which `concerns` holds.
+/// Asserts that none of `words` occurs in the code of the files for which `concerns` is true.
 fn absent(folder: &str, concerns: impl Fn(&str) -> bool, words: &[&str]) {
     let concerned: Vec<_> = sources(folder).into_iter().filter(|(path, _)| concerns(path)).collect();
     assert!(!concerned.is_empty(), "the rule concerns no file any more");
@@ -80,7 +81,7 @@ fn only_wire_knows_packet_offsets() {
 }
 
 #[test]
-fn pure_parts_of_the_sidecar_read_no_clock() {
+fn pure_modules_of_the_sidecar_read_no_clock() {
     let pure = [
         "cache.rs",
         "key.rs",
@@ -109,14 +110,14 @@ fn the_dns_crate_reads_no_clock_and_knows_no_runtime() {
     absent("dns", |_| true, &["Instant::now", "SystemTime", "tokio", "std::net::UdpSocket", "std::thread"]);
 }
 
-/// So that a wall clock that is set, forwards or back, changes nothing.
+/// A change of the wall clock must not affect the sidecar.
 #[test]
 fn the_sidecar_never_reads_the_wall_clock() {
     absent("sidecar", |_| true, &["SystemTime"]);
 }
 
 #[test]
-fn flight_and_wire_use_nothing_of_ours() {
+fn flight_and_wire_depend_on_no_other_module() {
     let concerns = |path: &str| path.ends_with("flight.rs") || path.contains("/wire");
     absent("sidecar", concerns, &["crate::", "hickory"]);
 }
@@ -167,7 +168,7 @@ fn decide_inject_and_patch_are_functions_of_their_arguments() {
 }
 
 #[test]
-fn what_our_failure_means_for_a_pod_is_said_in_one_place() {
+fn the_failure_policy_is_defined_in_one_place() {
     absent(
         "webhook",
         |path| !path.ends_with("admission.rs"),
@@ -189,7 +190,7 @@ fn no_setting_is_spelled_outside_the_settings_crate() {
 }
 
 #[test]
-fn nothing_is_left_to_do_in_the_sources() {
+fn the_sources_have_no_todo_comments() {
     for folder in ["settings", "sidecar", "webhook", "tests", "release"] {
         absent(folder, |_| true, &["todo!(", "unimplemented!(", "TODO", "FIXME"]);
     }
@@ -221,7 +222,7 @@ fn the_toolchain_is_the_same_everywhere() {
     assert!(version.starts_with(minimum.trim_matches('"')), "{version} and {minimum}");
 }
 
-/// Who installs a commit's manifests gets the images of its version.
+/// The manifests of a commit must install the images of its version.
 #[test]
 fn every_image_of_ours_has_the_version_of_the_workspace() {
     const OURS: &str = "ghcr.io/podlocal-dns/";
@@ -229,7 +230,7 @@ fn every_image_of_ours_has_the_version_of_the_workspace() {
     let mut found = 0;
     let documents = [files("manifests", ".yaml"), files("charts", "Chart.yaml"), files("docs", ".md")];
     for (path, text) in documents.into_iter().flatten() {
-        // Without a tag the kustomization beside it has one.
+        // An image without a tag gets its tag from the kustomization in the same folder.
         let references = text.split(OURS).skip(1).map(|rest| rest.split(['\n', '}', ' ', '`', '|']).next());
         let tags = references.filter_map(|reference| Some(reference?.split_once(':')?.1));
         let tags = tags.filter(|tag| tag.starts_with(char::is_alphanumeric));
@@ -242,7 +243,7 @@ fn every_image_of_ours_has_the_version_of_the_workspace() {
             found += 1;
         }
     }
-    // The base names both, each shape of the shared tier one.
+    // The base names both images, each variant of the shared tier one.
     assert!(found >= 4, "{found}");
 }
 

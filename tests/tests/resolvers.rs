@@ -1,11 +1,12 @@
-//! Every real resolver gets from an injected pod what it gets without injection, or what is right; and wherever it went
-//! through the search list, cluster DNS is asked less. The matrix is printed, and left in cargo's target directory. In pods of
-//! every `ndots`, names of every length, type and place are found as without injection.
+//! Every real resolver gets the same answer in an injected pod as without injection, or the correct one; and
+//! for each search expansion cluster DNS receives fewer queries. The matrix is printed, and written to
+//! cargo's target directory. In pods with every `ndots`, names of every length, type and domain are found as
+//! without injection.
 
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use podlocal_tests::cluster::{Between, Cluster};
+use podlocal_tests::cluster::{Cluster, DnsPath};
 use podlocal_tests::failure::Failure;
 use podlocal_tests::node;
 use podlocal_tests::programs::target_directory;
@@ -24,17 +25,17 @@ fn main() -> ExitCode {
     if !cells.is_empty() {
         let text = table(&questions(), &cells);
         println!(
-            "queries at cluster DNS, directly > injected\n+ only the injected answer is right; = neither is, and both are the same\n\n{text}"
+            "queries to cluster DNS, direct > injected\n+ only the injected answer is correct; = neither is correct, and both are the same\n\n{text}"
         );
         if let Ok(target) = target_directory() {
-            // The text has been printed; the file is for who writes documents.
+            // The table was printed; the file is for updating the documentation.
             let _ = std::fs::write(target.join("resolvers.md"), text);
         }
     }
     let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|outcome| Client::ALL.iter().position(|client| *client == outcome.client));
     if !outcomes.is_empty() {
-        println!("pods of every ndots, directly and injected\n\n{}", differential::table(&outcomes));
+        println!("pods with every ndots, direct and injected\n\n{}", differential::table(&outcomes));
     }
     code
 }
@@ -49,7 +50,7 @@ fn tests(client: Client) -> [Test; 2] {
         Test::new(test("no_answer_is_worse_and_no_search_is_longer"), reason.clone(), move |testbed| {
             Box::pin(compare(client, testbed))
         }),
-        Test::new(test("no_ndots_changes_what_is_found"), reason, move |testbed| {
+        Test::new(test("injection_finds_the_same_names_for_every_ndots"), reason, move |testbed| {
             Box::pin(compare_ndots(client, testbed))
         }),
     ]
@@ -58,7 +59,7 @@ fn tests(client: Client) -> [Test; 2] {
 async fn compare_ndots(client: Client, testbed: Testbed) -> Result<(), Failure> {
     let world = differential::world();
     let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world.clone());
-    let (direct, injected) = (start(Between::Nothing).await?, start(Between::Sidecars).await?);
+    let (direct, injected) = (start(DnsPath::Direct).await?, start(DnsPath::Sidecars).await?);
     let outcome = differential::compare(client, [&direct, &injected]).await?;
     let faults = outcome.faults.clone();
     OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
@@ -66,8 +67,8 @@ async fn compare_ndots(client: Client, testbed: Testbed) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A and AAAA of one look-up that reach a sidecar more than 5 ms apart are both asked of cluster DNS, so on a busy machine a
-/// search may not be shorter the first time.
+/// When A and AAAA queries of one lookup reach a sidecar more than 5 ms apart, both go to cluster DNS, so on
+/// a busy machine the first attempt may not shorten the search.
 async fn try_cell(client: Client, question: &Question, ways: [&Cluster; 2]) -> Result<Option<Cell>, Failure> {
     let mut cell = Cell::try_it(client, question, ways).await?;
     for _ in 0..2 {
@@ -81,7 +82,7 @@ async fn try_cell(client: Client, question: &Question, ways: [&Cluster; 2]) -> R
 
 async fn compare(client: Client, testbed: Testbed) -> Result<(), Failure> {
     let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
-    let (direct, injected) = (start(Between::Nothing).await?, start(Between::Sidecars).await?);
+    let (direct, injected) = (start(DnsPath::Direct).await?, start(DnsPath::Sidecars).await?);
     let mut faults = Vec::new();
     let mut tried = 0;
     for question in questions() {

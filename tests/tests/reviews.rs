@@ -1,4 +1,4 @@
-//! The program `reviews` itself: every review is answered with a patch. Its figures are for people.
+//! The program `reviews` itself: every review is answered with a patch. Its figures are.
 
 use indicatif::ProgressBar;
 use podlocal_tests::programs::Programs;
@@ -7,7 +7,7 @@ use podlocal_tests::reviews::{Load, measure, table};
 const JOB: &str = include_str!("../manifests/gang-job.yaml");
 
 #[tokio::test]
-async fn every_review_over_many_connections_is_answered_with_a_patch_twice_in_a_row() {
+async fn every_review_over_many_connections_is_answered_with_a_patch() {
     let webhook = Programs::build().expect("the webhook is built").webhook;
     for rate in [None, Some(400.0)] {
         let load = Load { concurrent: 20, reviews: 200, rate };

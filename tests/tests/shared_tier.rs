@@ -1,5 +1,5 @@
-//! The same program as a tier between sidecars and cluster DNS: one cold cache for all, bounds for each source, and a way
-//! to leave. How fast it does that is what the program `shared-tier` measures.
+//! The sidecar program as a shared tier between sidecars and cluster DNS: one cache for all, limits per
+//! source, and a fallback. The program `shared-tier` measures its speed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
 use podlocal_tests::cluster_dns::{ClusterDns, World};
-use podlocal_tests::failure::{Failure, Tried};
-use podlocal_tests::faults::client::{Seen, ask, ask_from, connect_from, exchange, question};
+use podlocal_tests::failure::{Failure, WithContext};
+use podlocal_tests::faults::client::{LookupResult, ask, ask_from, connect_from, exchange, question};
 use podlocal_tests::faults::proxy::Proxy;
 use podlocal_tests::faults::upstream::Upstream;
 use podlocal_tests::programs::Programs;
@@ -19,7 +19,7 @@ use podlocal_tests::shared_tier::stage::{FREE, ONE_SOURCE, sidecars, tier};
 use podlocal_tests::shared_tier::{NAMES, measure};
 use tokio::time::{interval, timeout};
 
-/// Two pods, by their addresses.
+/// The addresses of two pods.
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
 
@@ -27,7 +27,7 @@ fn program() -> Result<PathBuf, Failure> {
     Ok(Programs::build()?.sidecar)
 }
 
-/// An upstream of any name, and a tier with these flags before it.
+/// An upstream that answers every name, and a tier with these flags in front of it.
 async fn stage(flags: &[&str]) -> Result<(Upstream, Proxy), Failure> {
     let upstream = Upstream::start(1).await?;
     let tier = tier(&program()?, FREE, upstream.address, flags, None).await?;
@@ -40,10 +40,10 @@ async fn rcode(source: Ipv4Addr, server: SocketAddr, name: &str) -> Result<Optio
 }
 
 #[tokio::test]
-async fn twenty_cold_sidecars_cost_cluster_dns_one_query_for_each_name_and_type() -> Result<(), Failure> {
+async fn twenty_cold_sidecars_cost_one_query_for_each_question() -> Result<(), Failure> {
     const NAMES: [&str; 3] =
         ["www.example.com", "web.default.svc.cluster.local", "gone.default.svc.cluster.local"];
-    // The namespace in which `www.example` would be a name of the cluster.
+    // The namespace that `www.example.com` would have as a name of the cluster.
     const NAMESPACE: &str = "com.svc.cluster.local";
     let [behind, around] =
         [ClusterDns::start(World::example(), FREE).await?, ClusterDns::start(World::example(), FREE).await?];
@@ -55,11 +55,11 @@ async fn twenty_cold_sidecars_cost_cluster_dns_one_query_for_each_name_and_type(
         sidecars.push(Proxy::start(&program, around.address(), &flags).await?);
     }
     let types = [RecordType::A, RecordType::AAAA];
-    let look_ups = sidecars.iter().flat_map(|sidecar| {
+    let lookups = sidecars.iter().flat_map(|sidecar| {
         let questions = NAMES.into_iter().flat_map(|name| types.map(|record_type| (name, record_type)));
         questions.map(|(name, record_type)| ask_from(ONE, sidecar.dns, name, record_type))
     });
-    let seen = try_join_all(look_ups).await?;
+    let seen = try_join_all(lookups).await?;
     let missing = seen.iter().filter(|seen| seen.is_missing()).count();
     let addresses = seen.iter().filter(|seen| seen.is_answered()).count();
     assert_eq!((missing, addresses), (40, 80));
@@ -71,29 +71,31 @@ async fn twenty_cold_sidecars_cost_cluster_dns_one_query_for_each_name_and_type(
 }
 
 #[tokio::test]
-async fn a_tier_that_is_killed_or_stopped_costs_no_look_up() -> Result<(), Failure> {
+async fn no_lookup_fails_while_a_tier_is_killed_or_stopped() -> Result<(), Failure> {
     for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
         let (upstream, mut tier) = stage(&ONE_SOURCE).await?;
         let sidecar = sidecars(&program()?, 1, tier.dns, upstream.address).await?.remove(0);
         assert!(ask(sidecar.dns, "before.example.com").await?.is_answered());
-        assert!(tier.metric("podlocal_dns_queries_total", &[]).await? > 0, "it is asked while it is well");
+        assert!(
+            tier.metric("podlocal_dns_queries_total", &[]).await? > 0,
+            "the tier receives queries while it is healthy"
+        );
         tier.signal(signal)?;
         if signal == Signal::SIGKILL {
-            tier.ended().await?;
+            tier.wait_for_exit().await?;
         }
-        let look_ups = (0..30).map(|number| {
+        let lookups = (0..30).map(|number| {
             let name = format!("after-{number}.example.com");
             async move { ask(sidecar.dns, &name).await }
         });
-        let seen: Vec<Seen> = try_join_all(look_ups).await?;
-        assert!(seen.iter().all(Seen::is_answered), "{signal}: {seen:?}");
+        let seen: Vec<LookupResult> = try_join_all(lookups).await?;
+        assert!(seen.iter().all(LookupResult::is_answered), "{signal}: {seen:?}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn after_sigterm_a_tier_answers_while_it_is_ready_no_more_and_then_ends_with_0() -> Result<(), Failure>
-{
+async fn after_sigterm_a_tier_is_unready_drains_and_exits_with_0() -> Result<(), Failure> {
     let (_upstream, mut tier) = stage(&["--lame-duck", "3s"]).await?;
     assert!(tier.is_ready().await);
     tier.signal(Signal::SIGTERM)?;
@@ -103,17 +105,18 @@ async fn after_sigterm_a_tier_answers_while_it_is_ready_no_more_and_then_ends_wi
             beat.tick().await;
         }
     };
-    timeout(Duration::from_secs(2), is_unready).await.tried(|| "waiting for /readyz".to_owned())?;
-    assert!(ask(tier.dns, "cold.example.com").await?.is_answered(), "by UDP");
-    let mut connection = connect_from(ONE, tier.dns).await.tried(|| "connecting".to_owned())?;
-    let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
-    exchange(&mut connection, &message).await.tried(|| "asking by TCP".to_owned())?;
-    assert_eq!(tier.ended().await?, Some(0));
+    timeout(Duration::from_secs(2), is_unready).await.with_context(|| "waiting for /readyz".to_owned())?;
+    assert!(ask(tier.dns, "cold.example.com").await?.is_answered(), "over UDP");
+    let mut connection = connect_from(ONE, tier.dns).await.with_context(|| "connecting".to_owned())?;
+    let message =
+        question("www.example.com", RecordType::A)?.to_vec().with_context(|| "a question".to_owned())?;
+    exchange(&mut connection, &message).await.with_context(|| "sending a query over TCP".to_owned())?;
+    assert_eq!(tier.wait_for_exit().await?, Some(0));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_source_that_is_not_allowed_gets_silence() -> Result<(), Failure> {
+async fn a_source_outside_the_allowed_networks_gets_no_answer() -> Result<(), Failure> {
     let (upstream, tier) = stage(&["--allowed-sources", "127.0.1.1/32"]).await?;
     assert_eq!(rcode(ONE, tier.dns, "www.example.com").await?, Some(ResponseCode::NoError));
     let asked = upstream.asked();
@@ -126,38 +129,42 @@ async fn a_source_that_is_not_allowed_gets_silence() -> Result<(), Failure> {
 }
 
 #[tokio::test]
-async fn a_source_has_so_many_tcp_connections_and_others_have_theirs() -> Result<(), Failure> {
+async fn tcp_connections_are_limited_per_source() -> Result<(), Failure> {
     let (_upstream, tier) = stage(&["--max-tcp-connections-per-source", "2"]).await?;
-    let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
+    let message =
+        question("www.example.com", RecordType::A)?.to_vec().with_context(|| "a question".to_owned())?;
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut connection = connect_from(ONE, tier.dns).await.tried(|| "connecting".to_owned())?;
-        exchange(&mut connection, &message).await.tried(|| "asking by TCP".to_owned())?;
+        let mut connection = connect_from(ONE, tier.dns).await.with_context(|| "connecting".to_owned())?;
+        exchange(&mut connection, &message).await.with_context(|| "sending a query over TCP".to_owned())?;
         held.push(connection);
     }
     assert!(!is_closed(OTHER, tier.dns).await?);
     let [first, second] = &mut held[..] else { return Err(Failure::new("two connections are held")) };
-    assert!(!is_closed(ONE, tier.dns).await?, "it takes the place of the one that has been idle longest");
+    assert!(!is_closed(ONE, tier.dns).await?, "it replaces the connection that has been idle longest");
     assert!(exchange(first, &message).await.is_err());
-    exchange(second, &message).await.tried(|| "asking over the other one".to_owned())?;
+    exchange(second, &message)
+        .await
+        .with_context(|| "sending a query over the other connection".to_owned())?;
     Ok(())
 }
 
-/// Whether a new connection of that source is closed, in place of an answer.
+/// Whether the tier closes a new connection from this source instead of sending an answer.
 async fn is_closed(source: Ipv4Addr, server: SocketAddr) -> Result<bool, Failure> {
-    let message = question("www.example.com", RecordType::A)?.to_vec().tried(|| "a question".to_owned())?;
+    let message =
+        question("www.example.com", RecordType::A)?.to_vec().with_context(|| "a question".to_owned())?;
     let Ok(mut connection) = connect_from(source, server).await else { return Ok(true) };
     let answer = timeout(Duration::from_secs(5), exchange(&mut connection, &message)).await;
-    Ok(answer.tried(|| "asking by TCP".to_owned())?.is_err())
+    Ok(answer.with_context(|| "sending a query over TCP".to_owned())?.is_err())
 }
 
 #[tokio::test]
-async fn a_source_that_has_too_many_questions_under_way_fails_and_others_wait() -> Result<(), Failure> {
+async fn queries_in_flight_are_limited_per_source() -> Result<(), Failure> {
     let (upstream, tier) = stage(&["--max-misses-per-source", "2"]).await?;
-    upstream.change(|manner| manner.is_silent = true);
+    upstream.change(|behaviour| behaviour.is_silent = true);
     let ask_one = |source, name: &'static str| rcode(source, tier.dns, name);
     let mut waiting = Box::pin(join_all([ask_one(ONE, "a.example.com"), ask_one(ONE, "b.example.com")]));
-    // Polled first, so those two are asked first; they wait, since the upstream says nothing.
+    // These two are polled first, so they are sent first; they wait, since the upstream is silent.
     assert!(timeout(Duration::from_millis(200), &mut waiting).await.is_err());
     assert_eq!(ask_one(ONE, "c.example.com").await?, Some(ResponseCode::ServFail));
     let other = timeout(Duration::from_millis(200), ask_one(OTHER, "d.example.com")).await;
@@ -167,7 +174,7 @@ async fn a_source_that_has_too_many_questions_under_way_fails_and_others_wait() 
 }
 
 #[tokio::test]
-async fn a_source_that_asks_for_too_much_that_is_new_gets_what_is_known() -> Result<(), Failure> {
+async fn a_source_over_its_miss_limit_still_gets_cached_answers() -> Result<(), Failure> {
     let (_upstream, tier) = stage(&["--max-miss-rate-per-source", "1"]).await?;
     assert_eq!(rcode(OTHER, tier.dns, "known.example.com").await?, Some(ResponseCode::NoError));
     let mut codes = Vec::new();
@@ -181,11 +188,11 @@ async fn a_source_that_asks_for_too_much_that_is_new_gets_what_is_known() -> Res
 }
 
 #[tokio::test]
-async fn what_one_worker_has_learnt_all_of_them_know() -> Result<(), Failure> {
+async fn workers_share_one_cache() -> Result<(), Failure> {
     let (upstream, tier) = stage(&[&["--workers", "4"][..], &ONE_SOURCE].concat()).await?;
     assert!(ask(tier.dns, "www.example.com").await?.is_answered());
     let asked = upstream.asked();
-    // Each from a new port, by which the kernel chooses the worker.
+    // Each query has a new port, by which the kernel chooses the worker.
     for seen in join_all((0..64).map(|_| ask(tier.dns, "www.example.com"))).await {
         assert!(seen?.is_answered());
     }
@@ -194,8 +201,8 @@ async fn what_one_worker_has_learnt_all_of_them_know() -> Result<(), Failure> {
 }
 
 #[tokio::test]
-async fn a_row_that_does_not_exist_is_refused_with_those_that_do() {
+async fn an_unknown_row_is_refused_with_the_list_of_rows() {
     let refused = measure("gang-5", std::path::Path::new("/nowhere"), 1).await;
-    let sentence = refused.expect_err("there is no such row").to_string();
+    let sentence = refused.expect_err("the row is unknown").to_string();
     assert!(sentence.contains("gang-5") && NAMES.iter().all(|name| sentence.contains(name)), "{sentence}");
 }

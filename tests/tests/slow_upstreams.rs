@@ -1,12 +1,12 @@
-//! An upstream that always takes its time: each real resolver gets from an injected pod what it gets directly, or the right
-//! answer where it gets none directly. How many packets that takes is held by the simulation, in virtual time.
+//! A slow upstream: each real resolver gets the same answer in an injected pod as directly, or the correct
+//! answer when it gets none directly. The simulation tests the number of packets, in virtual time.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use podlocal_tests::cluster::{Between, Cluster};
+use podlocal_tests::cluster::{Cluster, DnsPath};
 use podlocal_tests::cluster_dns::Faults;
 use podlocal_tests::failure::Failure;
 use podlocal_tests::node;
@@ -15,10 +15,10 @@ use podlocal_tests::resolvers::matrix::Cell;
 use podlocal_tests::resolvers::questions::{Question, questions, world};
 use podlocal_tests::testbed::{self, Test, Testbed};
 
-/// How long the upstream takes, in milliseconds; glibc asks again after 5 s and gives up after 10.
+/// The delays of the upstream, in milliseconds. glibc retransmits after 5 s and gives up after 10 s.
 const DELAYS: [u64; 6] = [1000, 3000, 4500, 6000, 8000, 9500];
 
-/// Delays that are tried at the same time, with twenty pods each.
+/// The number of delays that are tested at the same time, with twenty pods each.
 const AT_ONCE: usize = 2;
 
 fn main() -> ExitCode {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 async fn clusters(testbed: &Testbed, delay: u64) -> Result<[Cluster; 2], Failure> {
     let start = |between| Cluster::start_with(between, &testbed.node, &testbed.programs, world());
-    let clusters = [start(Between::Nothing).await?, start(Between::Sidecars).await?];
+    let clusters = [start(DnsPath::Direct).await?, start(DnsPath::Sidecars).await?];
     for cluster in &clusters {
         cluster.dns.set_faults(Faults { delay: Duration::from_millis(delay), ..Faults::default() });
     }

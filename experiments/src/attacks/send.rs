@@ -1,8 +1,8 @@
 //! The attacker: a process that attacks until it is stopped.
 //!
 //! ```text
-//!   streams   TCP connections that are kept, not read, or not finished
-//!   queries   queries at a rate, and datagrams with forged addresses
+//!   streams   TCP connections that stay open, unread or unfinished
+//!   queries   queries at a fixed rate, and datagrams with forged addresses
 //!   reviews   requests to the webhook
 //! ```
 
@@ -16,13 +16,13 @@ use podlocal_harness::failure::Failure;
 
 use super::attack::Attack;
 
-/// A word in every text of the attacker's, by which it is found again.
+/// A word in every text of the attacker, by which the experiment finds its Events.
 pub const ATTACKER: &str = "attackers-text";
 
 /// The port of the webhook.
 const WEBHOOK_PORT: u16 = 8443;
 
-/// Attacks these addresses, for ever.
+/// Attacks these addresses until the process is killed.
 pub async fn attack(attack: Attack, targets: &[Ipv4Addr]) -> Result<(), Failure> {
     let Some(&target) = targets.first() else {
         return Err(Failure::new("expected the address of a target"));
@@ -33,12 +33,12 @@ pub async fn attack(attack: Attack, targets: &[Ipv4Addr]) -> Result<(), Failure>
         Attack::TcpUnread => streams::unread_answers(target, 64, 32).await,
         Attack::SidecarTcpUnread => streams::unread_answers(Ipv4Addr::LOCALHOST, 1, 100).await,
         Attack::TcpUnfinished => streams::unfinished_queries(target, 64, 64).await,
-        Attack::CostlyAnswers => queries::names_of(target, "costly.test").await,
-        Attack::UnansweredNames => queries::names_of(target, "silent.test").await,
+        Attack::CostlyAnswers => queries::query_names(target, "costly.test").await,
+        Attack::UnansweredNames => queries::query_names(target, "silent.test").await,
         Attack::ForgedSources => queries::forged_sources(target).await,
         Attack::ForgedAnswers => queries::forged_answers(target).await,
-        Attack::ReviewBodies => reviews::of_sizes(targets).await,
-        Attack::ReviewElements => reviews::of_many_elements(targets).await,
+        Attack::ReviewBodies => reviews::large_bodies(targets).await,
+        Attack::ReviewElements => reviews::many_elements(targets).await,
         Attack::ReviewUnfinished => reviews::unfinished(targets).await,
         Attack::ReviewForged => reviews::forged(targets).await,
     }

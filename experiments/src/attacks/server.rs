@@ -1,10 +1,9 @@
 //! The upstream of the attacked tier: a DNS server on an address of the node.
-//!
-//! | below | it |
+//! | zone | behaviour |
 //! |---|---|
-//! | `victim.test` | answers at once; of the names that begin with `lossy` every first datagram is lost |
+//! | `victim.test` | answers immediately; for names that begin with `lossy` the first datagram is lost |
 //! | `large.test` | answers with 1,000 bytes |
-//! | `costly.test` | refers to TCP, and returns 64 KiB that are costly to read |
+//! | `costly.test` | sets TC over UDP, and returns 64 KiB over TCP that are costly to parse |
 //! | `silent.test` | never answers |
 
 use std::collections::HashSet;
@@ -12,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -27,7 +26,7 @@ pub struct Server {
     queries: Arc<AtomicU64>,
 }
 
-/// What is done with a query.
+/// The reaction to a query.
 #[derive(Debug, PartialEq)]
 enum Response {
     Silence,
@@ -38,8 +37,8 @@ impl Server {
     /// Starts it on UDP and TCP.
     pub async fn start(address: Ipv4Addr) -> Result<Self, Failure> {
         let binding = || format!("binding {address}:{PORT}");
-        let udp = UdpSocket::bind((address, PORT)).await.tried(binding)?;
-        let tcp = TcpListener::bind((address, PORT)).await.tried(binding)?;
+        let udp = UdpSocket::bind((address, PORT)).await.with_context(binding)?;
+        let tcp = TcpListener::bind((address, PORT)).await.with_context(binding)?;
         let queries = Arc::new(AtomicU64::new(0));
         tokio::spawn(serve_datagrams(udp, Arc::clone(&queries)));
         tokio::spawn(accept(tcp, Arc::clone(&queries)));
@@ -55,7 +54,7 @@ impl Server {
 async fn serve_datagrams(socket: UdpSocket, queries: Arc<AtomicU64>) {
     let (mut buffer, mut lost) = ([0; 1500], HashSet::new());
     loop {
-        // An ICMP error of a client that is gone is no reason to end.
+        // An ICMP error from a client that has ended must not stop the server.
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
         queries.fetch_add(1, Ordering::Relaxed);
         let Some(query) = buffer.get(..length) else { continue };

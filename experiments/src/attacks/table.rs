@@ -1,44 +1,44 @@
-//! The results -> the table for people, and which promises are broken.
+//! The results -> the printed table, and the broken promises.
 
 use podlocal_harness::table::align;
 use serde::Serialize;
 
-use super::attack::{Aim, Attack};
-use super::target::Watched;
-use super::victim::Measured;
+use super::attack::{Attack, TargetKind};
+use super::target::TargetStats;
+use super::victim::VictimStats;
 
-/// The least share of its hits that a victim keeps.
+/// The smallest share of its hits that a victim must keep.
 const LEAST_RATE: f64 = 0.9;
 
-/// The most milliseconds that 99 of 100 hits take.
+/// The goal for the 99th percentile of a hit, in milliseconds.
 const MOST_P99: f64 = 5.0;
 
-/// What an attack did.
+/// The result of an attack.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// The attack.
     pub attack: Attack,
     /// The victim before it.
-    pub before: Measured,
+    pub before: VictimStats,
     /// The victim during it.
-    pub during: Measured,
+    pub during: VictimStats,
     /// The attacked pods.
-    pub watched: Watched,
-    /// Queries to the upstream in a second.
+    pub watched: TargetStats,
+    /// Queries to the upstream per second.
     pub upstream: f64,
-    /// Events in `kube-system` with the attacker's text.
+    /// The number of Events in `kube-system` that contain the attacker's text.
     pub events: usize,
 }
 
 impl Outcome {
-    /// Promises that no clock is needed for, and that are broken.
-    pub fn broken(&self) -> Vec<String> {
+    /// The broken promises that do not depend on time.
+    pub fn broken_promises(&self) -> Vec<String> {
         let Self { during, watched, events, .. } = self;
         [
             (during.failed as u64, "hits failed"),
             (during.misses_failed as u64, "misses failed"),
             (watched.restarts, "restarts"),
-            (watched.not_ready.into(), "times not ready"),
+            (watched.not_ready.into(), "samples not ready"),
             (*events as u64, "Events of the attacker"),
         ]
         .into_iter()
@@ -47,15 +47,16 @@ impl Outcome {
         .collect()
     }
 
-    /// Goals in time that are missed. A machine with two cores that runs everything may miss them without a fault.
-    pub fn missed(&self) -> Vec<String> {
+    /// The missed goals that depend on time. A machine with two cores that runs everything may miss them
+    /// without a defect.
+    pub fn missed_goals(&self) -> Vec<String> {
         let mut missed = Vec::new();
         let kept = self.during.rate / self.before.rate;
         if kept < LEAST_RATE {
             missed.push(format!("{:.0} % of the hits", kept * 100.0));
         }
-        // A creation of a pod takes longer without an attack.
-        if self.attack.aim() != Aim::Webhook && self.during.p99 > MOST_P99 {
+        // A creation of a pod takes longer than this goal even without an attack.
+        if self.attack.target_kind() != TargetKind::Webhook && self.during.p99 > MOST_P99 {
             missed.push(format!("p99 {:.1} ms", self.during.p99));
         }
         missed
@@ -63,7 +64,7 @@ impl Outcome {
 
     fn row(&self) -> Vec<String> {
         let Self { attack, before, during, watched, upstream, events } = self;
-        let mut verdict = [self.broken(), self.missed()].concat().join(", ");
+        let mut verdict = [self.broken_promises(), self.missed_goals()].concat().join(", ");
         if verdict.is_empty() {
             verdict.push_str("holds");
         }
@@ -88,7 +89,7 @@ impl Outcome {
     }
 }
 
-/// The table, one line per attack.
+/// The table, with one line per attack.
 pub fn table(outcomes: &[Outcome]) -> String {
     let header = [
         "attack",
@@ -118,24 +119,24 @@ mod tests {
     use super::*;
 
     fn outcome() -> Outcome {
-        let measured = Measured { rate: 500.0, p50: 0.1, p99: 1.0, misses: 20, ..Measured::default() };
-        let (before, during, watched) = (measured.clone(), measured, Watched::default());
+        let measured = VictimStats { rate: 500.0, p50: 0.1, p99: 1.0, misses: 20, ..VictimStats::default() };
+        let (before, during, watched) = (measured.clone(), measured, TargetStats::default());
         Outcome { attack: Attack::AdminIdle, before, during, watched, upstream: 0.0, events: 0 }
     }
 
     #[test]
-    fn what_is_broken_is_named() {
+    fn broken_promises_are_named() {
         let mut outcome = outcome();
         assert!(table(&[outcome.clone()]).contains("holds"));
         outcome.during.rate = 440.0;
         outcome.during.p99 = 7.0;
-        assert_eq!(outcome.missed(), ["88 % of the hits", "p99 7.0 ms"]);
+        assert_eq!(outcome.missed_goals(), ["88 % of the hits", "p99 7.0 ms"]);
         outcome.attack = Attack::ReviewBodies;
-        assert_eq!(outcome.missed(), ["88 % of the hits"]);
-        assert!(outcome.broken().is_empty());
+        assert_eq!(outcome.missed_goals(), ["88 % of the hits"]);
+        assert!(outcome.broken_promises().is_empty());
         outcome.watched.restarts = 1;
         outcome.events = 2;
-        assert_eq!(outcome.broken(), ["1 restarts", "2 Events of the attacker"]);
+        assert_eq!(outcome.broken_promises(), ["1 restarts", "2 Events of the attacker"]);
         assert!(table(&[outcome]).contains("1 restarts"));
     }
 }

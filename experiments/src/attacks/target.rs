@@ -1,4 +1,5 @@
-//! What is attacked: a fresh tier or pod of the experiment, or the installed webhook; and what becomes of it.
+//! The target: a fresh tier or pod of the experiment, or the installed webhook; and its state during the
+//! attack.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -16,18 +17,18 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::UPSTREAM;
-use super::attack::Aim;
+use super::attack::TargetKind;
 use super::send::ATTACKER;
 
-/// How often its pods are looked at.
+/// The interval at which the state of its pods is read.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is attacked.
+/// The target of an attack.
 pub struct Target {
     /// The namespace of its pods, and the label that selects them.
     namespace: Namespace,
     label: &'static str,
-    /// The addresses of its pods: one, or those of both replicas of the webhook.
+    /// The addresses of its pods: one, or two for the replicas of the webhook.
     pub addresses: Vec<Ipv4Addr>,
     /// A process in the network namespace of the first pod.
     pub process: Option<u32>,
@@ -35,33 +36,33 @@ pub struct Target {
     pub load: Option<Load>,
 }
 
-/// What became of it.
+/// The state of a target during an attack.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Watched {
-    /// How often a container was started again.
+pub struct TargetStats {
+    /// How often a container was restarted.
     pub restarts: u64,
-    /// How often a pod was seen that was not ready, every half second.
+    /// The number of half-second samples in which a pod was not ready.
     pub not_ready: u32,
-    /// The most memory that one process has ever held (VmHWM of proc_pid_status(5)), in MiB.
+    /// The peak resident memory of one process (VmHWM of proc_pid_status(5)), in MiB.
     pub peak_mib: f64,
-    /// The limit of its container, as the manifests write it.
+    /// The memory limit of its container, in the notation of the manifest.
     pub limit: String,
 }
 
 impl Target {
-    /// Starts it in a namespace of its own, where it is no part of the installation.
-    pub async fn start(aim: Aim, namespace: &Namespace) -> Result<Self, Failure> {
-        let mut target = match aim {
-            Aim::Tier => {
+    /// Starts the target in a separate namespace, so that the installation stays as it is.
+    pub async fn start(target_kind: TargetKind, namespace: &Namespace) -> Result<Self, Failure> {
+        let mut target = match target_kind {
+            TargetKind::Tier => {
                 let variable = (UPSTREAM_SETTING.variable(), UPSTREAM.to_string());
                 tier::start(namespace, 1, Some(variable)).await?;
                 Self::of(namespace.clone(), tier::LABEL)
             }
-            Aim::Sidecar => {
+            TargetKind::Sidecar => {
                 let load = Load::start(namespace, load::pod(Libc::Glibc, &["kubernetes.default"])).await?;
                 Self { load: Some(load), ..Self::of(namespace.clone(), "") }
             }
-            Aim::Webhook => Self::of(
+            TargetKind::Webhook => Self::of(
                 product::namespace(&namespace.cluster),
                 "app.kubernetes.io/name=podlocal-dns-webhook",
             ),
@@ -82,10 +83,10 @@ impl Target {
     }
 
     /// Watches its pods for this long.
-    pub async fn watch(&self, length: Duration) -> Result<Watched, Failure> {
+    pub async fn watch(&self, length: Duration) -> Result<TargetStats, Failure> {
         let end = Instant::now() + length;
         let before = restarts(&self.pods().await?);
-        let mut watched = Watched::default();
+        let mut watched = TargetStats::default();
         while Instant::now() < end {
             sleep(INTERVAL).await;
             let pods = self.pods().await?;
@@ -98,7 +99,7 @@ impl Target {
         Ok(watched)
     }
 
-    /// How many Events in `kube-system` have a text of the attacker's.
+    /// The number of Events in `kube-system` that contain the attacker's text.
     pub async fn events_of_attackers(&self) -> Result<usize, Failure> {
         let cluster = &self.namespace.cluster;
         let events = cluster.list(&cluster.api("events.k8s.io/v1", "Event", Some("kube-system")), "").await?;
@@ -123,8 +124,8 @@ fn limit(pod: &Value) -> String {
     container["resources"]["limits"]["memory"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The product's processes in a pod: those of its control group (`/kubepods/.../pod<UID>/...`, with `_` in place of `-`
-/// where systemd manages groups).
+/// The product's processes in a pod: those of its control group (`/kubepods/.../pod<UID>/...`, with `_` in
+/// place of `-` where systemd manages groups).
 fn processes_of(pod: &Value) -> Vec<u32> {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or("?");
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);

@@ -1,12 +1,12 @@
-//! The victim: another pod that asks the attacked tier, the application of an attacked pod, or pods that are created while
-//! the webhook is attacked.
+//! The victim: another pod that sends queries to the attacked tier, the application of an attacked pod, or
+//! pods that are created while the webhook is attacked.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use podlocal_harness::cluster::load::Load;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::table::percentile;
 use podlocal_harness::time::now;
 use serde::Serialize;
@@ -15,67 +15,68 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{VICTIM, message};
 
-/// From the begin of one hit to that of the next: 500 a second.
+/// The time from the start of one hit to the start of the next: 500 per second.
 const HIT_INTERVAL: Duration = Duration::from_millis(2);
 
-/// From the begin of one miss to that of the next; one does not wait for the other.
+/// The time from the start of one miss to the start of the next. Misses do not wait for each other.
 const MISS_INTERVAL: Duration = Duration::from_millis(50);
 
-/// From the begin of one creation to that of the next.
+/// The time from the start of one creation to the start of the next.
 const CREATION_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a hit and a miss are waited for; glibc's timeout, without its second attempt.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time-out of a hit and of a miss: that of glibc, without its second attempt.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Who is measured.
+/// The victim that is measured.
 pub enum Victim {
-    /// A pod that asks a tier with this address.
-    OfTier(Ipv4Addr),
-    /// The application of a pod.
-    OfPod(Load),
-    /// Creations of pods.
-    OfWebhook(Cluster),
+    /// A pod that sends queries to a tier at this address.
+    TierClient(Ipv4Addr),
+    /// The application in a pod.
+    Application(Load),
+    /// Creations of pods, which pass the webhook.
+    PodCreations(Cluster),
 }
 
-/// How it fared.
+/// The measurements of a victim.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Measured {
-    /// Hits, lookups of the pod, or creations of pods: how many succeeded in a second.
+pub struct VictimStats {
+    /// Successful hits, lookups of the pod, or creations of pods, per second.
     pub rate: f64,
-    /// How long they took at the median, in milliseconds.
+    /// Their median duration, in milliseconds.
     pub p50: f64,
-    /// The same for 99 of 100.
+    /// The 99th percentile of the same.
     pub p99: f64,
     /// How many failed.
     pub failed: usize,
-    /// Misses of a tier: how many there were.
+    /// The number of misses of a tier client.
     pub misses: usize,
-    /// How many of them failed.
+    /// The number of failed misses.
     pub misses_failed: usize,
-    /// How long 90 of 100 took, in milliseconds. Every fourth loses its first datagram on the way to the upstream.
+    /// The 90th percentile of a miss, in milliseconds. Every fourth miss loses its first datagram on the way
+    /// to the upstream.
     pub miss_p90: f64,
 }
 
 impl Victim {
-    /// Measures it for this long.
-    pub async fn measure(&self, length: Duration) -> Result<Measured, Failure> {
+    /// Measures the victim for this time.
+    pub async fn measure(&self, length: Duration) -> Result<VictimStats, Failure> {
         match self {
-            Self::OfTier(address) => of_tier((*address, 53).into(), length).await,
-            Self::OfPod(load) => {
+            Self::TierClient(address) => measure_tier_client((*address, 53).into(), length).await,
+            Self::Application(load) => {
                 let from = now();
                 sleep(length).await;
                 let lookups = load.lookups().await?;
                 let lookups = lookups.iter().filter(|lookup| lookup.at >= from);
                 let taken = lookups.map(|lookup| (lookup.ms, !lookup.is_failure())).collect();
-                Ok(Measured::of(taken, length))
+                Ok(VictimStats::of(taken, length))
             }
-            Self::OfWebhook(cluster) => of_webhook(cluster, length).await,
+            Self::PodCreations(cluster) => measure_pod_creations(cluster, length).await,
         }
     }
 }
 
-impl Measured {
-    /// Of what every hit took, in milliseconds, and whether it succeeded.
+impl VictimStats {
+    /// Summarises the duration of every hit in milliseconds, and whether it succeeded.
     fn of(taken: Vec<(f64, bool)>, length: Duration) -> Self {
         let failed = taken.iter().filter(|(_, succeeded)| !succeeded).count();
         let (rate, mut ms) = ((taken.len() - failed) as f64 / length.as_secs_f64(), Vec::new());
@@ -86,23 +87,23 @@ impl Measured {
     }
 }
 
-async fn of_tier(tier: SocketAddr, length: Duration) -> Result<Measured, Failure> {
+async fn measure_tier_client(tier: SocketAddr, length: Duration) -> Result<VictimStats, Failure> {
     let (hits, misses) = tokio::join!(hits(tier, length), misses(tier, length));
     let (hits, mut misses) = (hits?, misses?);
     misses.sort_by(|a, b| a.0.total_cmp(&b.0));
     let ms: Vec<f64> = misses.iter().map(|(ms, _)| *ms).collect();
-    Ok(Measured {
+    Ok(VictimStats {
         misses: misses.len(),
         misses_failed: misses.iter().filter(|(_, succeeded)| !succeeded).count(),
         miss_p90: percentile(&ms, 0.9),
-        ..Measured::of(hits, length)
+        ..VictimStats::of(hits, length)
     })
 }
 
 async fn hits(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, Failure> {
     let socket = connected(tier).await?;
     let (end, mut ticks, mut taken) = (Instant::now() + length, interval(HIT_INTERVAL), Vec::new());
-    // One that was late is followed by the next at once, so that a delay costs no more than itself.
+    // After a late answer the next query follows immediately, so that one delay does not count twice.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while Instant::now() < end {
         ticks.tick().await;
@@ -121,19 +122,19 @@ async fn misses(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, 
     }
     let mut taken = Vec::new();
     for task in asked {
-        taken.push(task.await.tried(|| "asking for a name".to_owned())??);
+        taken.push(task.await.with_context(|| "asking for a name".to_owned())??);
     }
     Ok(taken)
 }
 
 async fn connected(tier: SocketAddr) -> Result<UdpSocket, Failure> {
     let connecting = || format!("asking {tier} from {VICTIM}");
-    let socket = UdpSocket::bind((VICTIM, 0)).await.tried(connecting)?;
-    socket.connect(tier).await.tried(connecting)?;
+    let socket = UdpSocket::bind((VICTIM, 0)).await.with_context(connecting)?;
+    socket.connect(tier).await.with_context(connecting)?;
     Ok(socket)
 }
 
-/// How long a query took, in milliseconds, and whether it got an address.
+/// The duration of a query in milliseconds, and whether it got an address.
 async fn ask(socket: &UdpSocket, name: &str, id: u16) -> (f64, bool) {
     let begin = Instant::now();
     let query = message::query(id, name, message::A);
@@ -148,11 +149,11 @@ async fn ask(socket: &UdpSocket, name: &str, id: u16) -> (f64, bool) {
             }
         }
     };
-    let succeeded = matches!(timeout(PATIENCE, exchange).await, Ok(Ok(true)));
+    let succeeded = matches!(timeout(ANSWER_TIMEOUT, exchange).await, Ok(Ok(true)));
     (begin.elapsed().as_secs_f64() * 1e3, succeeded)
 }
 
-async fn of_webhook(cluster: &Cluster, length: Duration) -> Result<Measured, Failure> {
+async fn measure_pod_creations(cluster: &Cluster, length: Duration) -> Result<VictimStats, Failure> {
     let (end, mut ticks, mut taken) = (Instant::now() + length, interval(CREATION_INTERVAL), Vec::new());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while Instant::now() < end {
@@ -161,5 +162,5 @@ async fn of_webhook(cluster: &Cluster, length: Duration) -> Result<Measured, Fai
         let pod = product::dry_run(cluster).await?;
         taken.push((begin.elapsed().as_secs_f64() * 1e3, product::sidecar(&pod).is_some()));
     }
-    Ok(Measured::of(taken, length))
+    Ok(VictimStats::of(taken, length))
 }

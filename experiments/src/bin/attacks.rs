@@ -1,4 +1,4 @@
-//! What a hostile neighbour costs others; see `podlocal_experiments::attacks`.
+//! Measures the effect of a hostile neighbour; see `podlocal_experiments::attacks`.
 
 use std::env;
 use std::fs;
@@ -11,31 +11,33 @@ use podlocal_experiments::attacks::attack::Attack;
 use podlocal_experiments::attacks::table::{Outcome, table};
 use podlocal_experiments::attacks::{self, Options, send};
 use podlocal_harness::cluster::NODE_EXEC_VARIABLE;
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::json;
 use tokio::process::Command;
 
-/// Names the process that was started on the node.
+/// Marks the process that was started on the node.
 const ON_NODE: &str = "PODLOCAL_ATTACKS_ON_NODE";
 
-/// Attacks a shared tier, a sidecar and the webhook on the cluster that KUBECONFIG names, and measures another pod meanwhile:
-/// how many of its hits are answered, how fast, whether its misses succeed; and the memory and restarts of what is attacked.
+/// Attacks a shared tier, a sidecar and the webhook on the cluster of KUBECONFIG, and measures another pod
+/// during each attack: how many of its hits are answered, how fast, and whether its misses succeed. It also
+/// measures the memory and the restarts of the target.
 ///
-/// It needs root on the node: CLUSTER_NODE_EXEC says how to run commands there, and this program runs itself so. On the test
-/// cluster: `just cluster up`, `just cluster load`, eval "$(just cluster env)". The webhook is installed where it is not. Exits
-/// with 1 when a promise is broken; goals in time are only printed.
+/// The program needs root on the node: CLUSTER_NODE_EXEC is the command that runs commands there, and this
+/// program uses it to start itself. On the test cluster: `just cluster up`, `just cluster load`, eval "$(just
+/// cluster env)". The webhook is installed when it is missing. Exits with 1 when a promise is broken; missed
+/// goals that depend on time are only printed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The attacks; default: all.
+    /// The attacks to run; default: all.
     #[arg(value_enum)]
     attacks: Vec<Attack>,
-    /// How long each lasts; the victim is measured as long before it.
+    /// Duration of each attack in seconds; the victim is measured for the same time before it.
     #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
-    /// Write the figures as JSON to a file, or with `-` to standard output in place of the table.
+    /// Write the results as JSON to a file, or with `-` to standard output instead of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Be the attacker of these addresses, and nothing else.
+    /// Run only the attacker, against these addresses.
     #[arg(long, hide = true, num_args = 2.., value_names = ["ATTACK", "ADDRESS"])]
     attacker: Vec<String>,
 }
@@ -44,7 +46,7 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = if !arguments.attacker.is_empty() {
-        be_attacker(&arguments.attacker).await.map(|()| ExitCode::SUCCESS)
+        run_attacker(&arguments.attacker).await.map(|()| ExitCode::SUCCESS)
     } else if env::var_os(ON_NODE).is_none() {
         on_node().await
     } else {
@@ -56,11 +58,11 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn be_attacker(words: &[String]) -> Result<(), Failure> {
+async fn run_attacker(words: &[String]) -> Result<(), Failure> {
     let (attack, addresses) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let attack = Attack::from_str(attack, false).map_err(Failure::new)?;
     let addresses: Result<Vec<Ipv4Addr>, _> = addresses.iter().map(|word| word.parse()).collect();
-    send::attack(attack, &addresses.tried(|| "reading the addresses of the targets".to_owned())?).await
+    send::attack(attack, &addresses.with_context(|| "reading the addresses of the targets".to_owned())?).await
 }
 
 /// Runs this program with the same arguments on the node.
@@ -68,14 +70,14 @@ async fn on_node() -> Result<ExitCode, Failure> {
     let words = env::var(NODE_EXEC_VARIABLE).ok().filter(|words| !words.trim().is_empty());
     let words = words.ok_or_else(|| {
         Failure::new(format!(
-            "{NODE_EXEC_VARIABLE} does not say how to run commands on the node: eval \"$(just cluster env)\" sets it"
+            "{NODE_EXEC_VARIABLE} is not set: it is the command that runs commands on the node; set it with: eval \"$(just cluster env)\""
         ))
     })?;
     let mut words = words.split_whitespace();
-    let program = env::current_exe().tried(|| "finding this program".to_owned())?;
+    let program = env::current_exe().with_context(|| "finding this program".to_owned())?;
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).arg(program).args(env::args_os().skip(1)).env(ON_NODE, "1");
-    let status = command.status().await.tried(|| "running this program on the node".to_owned())?;
+    let status = command.status().await.with_context(|| "running this program on the node".to_owned())?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -84,17 +86,17 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let attacks = if arguments.attacks.is_empty() { all } else { arguments.attacks.clone() };
     let mut outcomes = Vec::new();
     let result = attacks::run(&Options { attacks, seconds: arguments.seconds }, &mut outcomes).await;
-    // What was measured before a failure is printed, too.
+    // After a failure, the results so far are printed as well.
     let figures = format!("{:#}\n", json!({ "outcomes": outcomes }));
     match arguments.json.as_deref() {
         Some(file) if file == Path::new("-") => print!("{figures}"),
         Some(file) => {
             print!("{}", table(&outcomes));
-            fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
+            fs::write(file, figures).with_context(|| format!("writing {}", file.display()))?;
         }
         None => print!("{}", table(&outcomes)),
     }
     result?;
-    let holds = outcomes.iter().all(|outcome: &Outcome| outcome.broken().is_empty());
+    let holds = outcomes.iter().all(|outcome: &Outcome| outcome.broken_promises().is_empty());
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

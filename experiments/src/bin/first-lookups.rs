@@ -1,21 +1,22 @@
-//! Whether a lookup fails that an application makes as soon as it runs; see `podlocal_experiments::first_lookups`.
+//! Tests whether the first lookup of a starting application fails; see `podlocal_experiments::first_lookups`.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use podlocal_experiments::first_lookups::{self, Lookups, Options};
 
-/// Starts injected pods on the cluster that KUBECONFIG names, `just cluster up` starts one, whose init container and
-/// application resolve a name as their first act, beside a pod that uses the CPU. Exits with 1 when a lookup failed.
+/// Starts injected pods on the cluster of KUBECONFIG (`just cluster up` starts one). The init container and
+/// the application of each pod resolve a name immediately, while another pod uses the CPU. Exits with 1 when
+/// a lookup failed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How many pods in all.
+    /// Number of pods.
     #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
     pods: u16,
-    /// How many are created at once.
+    /// Number of pods that are created at the same time.
     #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=500))]
     group: u16,
-    /// The CPU that a Guaranteed pod uses meanwhile; "" for none.
+    /// CPU that a Guaranteed pod uses in the meantime; "" for none.
     #[arg(long, value_name = "QUANTITY", default_value = "1")]
     load: String,
 }

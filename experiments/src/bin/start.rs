@@ -1,4 +1,4 @@
-//! What injection costs a node when pods start; see `podlocal_experiments::start`.
+//! Measures the cost of injection for a node when pods start; see `podlocal_experiments::start`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,28 +7,30 @@ use std::process::ExitCode;
 use clap::Parser;
 use podlocal_experiments::start::table::table;
 use podlocal_experiments::start::{self, Options};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::json;
 
-/// Measures what injection costs a node when pods start, on the cluster that KUBECONFIG names: `just cluster up` starts one.
-/// Creates pods at once and waits until all are ready; plain, with an empty second container, injected, and injected with a
-/// hook that waits for the proxy, in turn. Prints the node's time and CPU time for each pod.
+/// Measures the cost of injection for a node when pods start, on the cluster of KUBECONFIG (`just cluster up`
+/// starts one). Creates pods at the same time and waits until all are ready: plain, with an empty second
+/// container, injected, and injected with a hook that waits for the proxy. Prints the node's time and CPU
+/// time for each pod.
 ///
-/// The CPU time is the node's as the kubelet reports it, whatever else runs there: let nothing else run. Where
-/// CLUSTER_NODE_EXEC says how to run commands on the node, the CPU time of its processes is read, too: when the node is a
-/// container, that leaves out the rest of the machine. The webhook is installed where it is not, and then removed again.
+/// The CPU time is that of the whole node, as the kubelet reports it: nothing else should run there. When
+/// CLUSTER_NODE_EXEC is set, the CPU time of the node's processes is read as well; for a node that is a
+/// container, that excludes the rest of the machine. The webhook is installed when it is missing, and then
+/// removed again.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How many pods start at once.
+    /// Number of pods that start at the same time.
     #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pods: u16,
-    /// How often each arm is run.
+    /// Number of rounds for each arm.
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// The node; default: the first one that takes pods.
+    /// The node; default: the first schedulable one.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Write the figures as JSON to a file, or with `-` to standard output in place of the table.
+    /// Write the results as JSON to a file, or with `-` to standard output instead of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
 }
@@ -53,13 +55,13 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut rounds = Vec::new();
     let result = start::run(&options, &mut rounds).await;
-    // What was measured before a failure is printed, too.
+    // After a failure, the results so far are printed as well.
     let figures = format!("{:#}\n", json!({ "rounds": rounds }));
     match arguments.json.as_deref() {
         Some(file) if file == Path::new("-") => print!("{figures}"),
         Some(file) => {
             print!("{}", table(&rounds));
-            fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
+            fs::write(file, figures).with_context(|| format!("writing {}", file.display()))?;
         }
         None => print!("{}", table(&rounds)),
     }

@@ -1,26 +1,26 @@
-//! The ways in which the pods are made.
+//! The kinds of pods that are compared.
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, container, pod};
 use podlocal_settings::table::READY_TIMEOUT;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// How the pods are made. All of them run the same application, which sleeps.
+/// A kind of pod. All pods run the same application, which sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
     /// One container.
     Plain,
-    /// A native sidecar besides, which runs `sleep` from the same image: what any second container costs.
+    /// With a native sidecar that runs `sleep` from the same image: the cost of any second container.
     EmptySidecar,
     /// Injected by the webhook.
     Injected,
-    /// The same, and the other containers wait until the proxy answers: `ready-timeout`, a `postStart` hook.
+    /// Injected, and the other containers wait until the proxy answers: `ready-timeout`, a `postStart` hook.
     Waiting,
 }
 
 impl Arm {
-    /// The arms, in the order in which they are run and printed.
+    /// All arms, in the order in which they run and are printed.
     pub const ALL: [Self; 4] = [Self::Plain, Self::EmptySidecar, Self::Injected, Self::Waiting];
 
     /// Its name in the table.
@@ -38,7 +38,7 @@ impl Arm {
         matches!(self, Self::Injected | Self::Waiting)
     }
 
-    /// The pod as its owner would create it for this node.
+    /// The manifest of the pod for this node, before injection.
     pub(super) fn pod(self, node: &str) -> Value {
         let mut pod = pod("", Libc::Glibc, &SLEEP);
         pod["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": node });

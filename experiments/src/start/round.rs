@@ -1,4 +1,4 @@
-//! One arm, once: pods that are created together, until all are ready.
+//! One run of one arm: pods are created at the same time, until all are ready.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use podlocal_harness::cluster::eventually;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::node::{CpuTime, cpu_of_processes};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -16,26 +16,27 @@ use super::arm::Arm;
 /// The label of the pods.
 const LABEL: (&str, &str) = ("app", "start");
 
-/// What N pods cost.
+/// The cost of N pods.
 #[derive(Debug, Clone, Serialize)]
 pub struct Round {
-    /// How the pods were made.
+    /// The kind of the pods.
     pub arm: Arm,
-    /// How many.
+    /// The number of pods.
     pub pods: usize,
-    /// From the creation of all to the readiness of all, in milliseconds, divided by their number.
+    /// The time from the creation of all pods until all are ready, in milliseconds, divided by their number.
     pub node_ms: f64,
-    /// The CPU time that the node used for that, in milliseconds, divided by their number; from the kubelet's statistics.
+    /// The CPU time that the node used in that time, in milliseconds, divided by the number of pods; from the
+    /// kubelet's statistics.
     pub cpu_ms: f64,
-    /// The same of the node's processes alone, where commands can be run on the node: without the rest of the machine, when
-    /// the node is a container.
+    /// The CPU time of the node's processes alone, when commands can be run on the node. For a node that is a
+    /// container, it excludes the rest of the machine.
     pub process_ms: Option<f64>,
-    /// The cores that the node used just before, for whatever else it runs.
+    /// The cores that the node used just before, without the pods.
     pub idle_cores: f64,
 }
 
 impl Round {
-    /// One line for people.
+    /// A summary in one line.
     pub fn summary(&self) -> String {
         let processes =
             self.process_ms.map_or_else(String::new, |ms| format!(" ({ms:.0} of the node's processes)"));
@@ -49,16 +50,18 @@ impl Round {
     }
 }
 
-/// Creates the pods at once, measures until all are ready, and deletes them.
+/// Creates the pods at the same time, measures until all are ready, and deletes them.
 pub(super) async fn run(arm: Arm, namespace: &Namespace, node: &str, pods: usize) -> Result<Round, Failure> {
-    // The kubelet's statistics are up to 15 s old: idle time between two of them, then the start, then idle time again.
+    // The kubelet's statistics are up to 15 s old: idle time between two of them, then the start, then idle
+    // time again.
     let idle = fresh(namespace, node, None).await?;
     let before = fresh(namespace, node, None).await?;
     let processes_before = cpu_of_processes().await?;
     let begin = Instant::now();
     let selector = format!("{}={}", LABEL.0, LABEL.1);
     let creations = (0..pods).map(|number| namespace.apply(numbered(arm.pod(node), number)));
-    let (created, ready) = tokio::join!(try_join_all(creations), namespace.all_ready(&selector, pods));
+    let (created, ready) =
+        tokio::join!(try_join_all(creations), namespace.wait_until_all_ready(&selector, pods));
     created?;
     ready?;
     let took = begin.elapsed().as_secs_f64();
@@ -83,7 +86,7 @@ pub(super) async fn run(arm: Arm, namespace: &Namespace, node: &str, pods: usize
     })
 }
 
-/// Waits for statistics that the kubelet has just gathered; with `not_before` for those of a later time.
+/// Waits until the kubelet has new statistics; with `not_before`, until they are from a later time.
 async fn fresh(namespace: &Namespace, node: &str, not_before: Option<f64>) -> Result<CpuTime, Failure> {
     let first = namespace.cluster.node_cpu(node).await?;
     let after = not_before.unwrap_or(first.at);
@@ -92,7 +95,7 @@ async fn fresh(namespace: &Namespace, node: &str, not_before: Option<f64>) -> Re
         if sample.at > after {
             return Ok(Some(sample));
         }
-        // Each question costs the node something, too.
+        // Each request uses CPU of the node as well.
         sleep(Duration::from_millis(900)).await;
         Ok(None)
     })
@@ -115,7 +118,7 @@ async fn delete_all(namespace: &Namespace, selector: &str) -> Result<(), Failure
     .await
 }
 
-/// A pod that is not what its arm says would be measured as if it were.
+/// Fails when a pod does not match its arm, because its cost would be counted for the wrong arm.
 fn check(arm: Arm, pod: &Value) -> Result<(), Failure> {
     let init_containers = pod["spec"]["initContainers"].as_array().map_or(0, Vec::len);
     let expected = usize::from(arm != Arm::Plain);
@@ -124,8 +127,8 @@ fn check(arm: Arm, pod: &Value) -> Result<(), Failure> {
         return Ok(());
     }
     let found = format!("{init_containers} init containers, hook {hook}");
-    Err(Failure::new(format!("expected {expected} init containers and the hook of the arm; found {found}")))
-        .tried(|| format!("pods of the arm {:?}", arm.name()))
+    Err(Failure::new(format!("expected {expected} init containers and the hook of the arm, found {found}")))
+        .with_context(|| format!("pods of the arm {:?}", arm.name()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The rounds -> the table for people: the median of each arm, and its ratio to the empty second container.
+//! The rounds -> the printed table: the median of each arm, and its ratio to the empty second container.
 
 use podlocal_harness::table::{align, percentile};
 
 use super::arm::Arm;
 use super::round::Round;
 
-/// The table, one line per arm that was run.
+/// The table, with one line per arm that was run.
 pub fn table(rounds: &[Round]) -> String {
     let has_processes = rounds.iter().all(|round| round.process_ms.is_some());
     let mut header = vec![
@@ -37,7 +37,7 @@ pub fn table(rounds: &[Round]) -> String {
     align(&rows)
 }
 
-/// The median, the smallest (what else the node does only adds), and the ratio of the medians.
+/// The median, the minimum (other work of the node can only add to it), and the ratio of the medians.
 fn figures(rounds: &[Round], arm: Arm, value: impl Fn(&Round) -> f64) -> [String; 3] {
     let ascending = |arm: Arm| {
         let mut values: Vec<f64> = rounds.iter().filter(|round| round.arm == arm).map(&value).collect();

@@ -1,4 +1,5 @@
-//! Pods that resolve names as applications do, with the `getaddrinfo` of glibc or musl, and what they print.
+//! Pods that resolve names with the `getaddrinfo` of glibc or musl, as applications do, and the output of
+//! these pods.
 
 use std::env;
 
@@ -6,14 +7,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::namespace::Namespace;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The C libraries whose resolvers are tried.
+/// The C libraries whose resolvers are tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Libc {
-    /// glibc: the whole search list, A and AAAA from one socket, 5 s time-out.
+    /// glibc: uses the whole search list, sends A and AAAA from one socket, and times out after 5 s.
     Glibc,
-    /// musl: no search for a name with `ndots` dots.
+    /// musl: does not use the search list for a name with `ndots` dots or more.
     Musl,
 }
 
@@ -21,7 +22,8 @@ impl Libc {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Glibc, Self::Musl];
 
-    /// An image with busybox and `getaddr`, which a variable may name; `just cluster images` makes archives of them.
+    /// An image with busybox and `getaddr`. An environment variable may name another image; `just cluster
+    /// images` writes archives of the default ones.
     pub fn image(self) -> String {
         let (variable, default) = match self {
             Self::Glibc => ("CLIENT_IMAGE_GLIBC", "localhost/podlocal-dns/glibc:test"),
@@ -33,7 +35,7 @@ impl Libc {
 
 /// A pod with one container, `client`, that runs `words` once.
 ///
-/// It is ready for Pod Security "restricted", and ends one second after SIGTERM at the latest.
+/// The pod complies with the Pod Security Standard "restricted", and ends within one second after SIGTERM.
 pub fn pod(name: &str, libc: Libc, words: &[&str]) -> Value {
     json!({
         "apiVersion": "v1",
@@ -57,7 +59,8 @@ pub fn pod_spec(libc: Libc, words: &[&str]) -> Value {
     })
 }
 
-/// A pod that the API server stores and nothing schedules, so that a thousand of them cost the node nothing.
+/// A pod that the API server stores and no scheduler places on a node, so that a thousand of them cost the
+/// node nothing.
 pub fn unscheduled_pod() -> Value {
     let mut pod = pod("", Libc::Glibc, &SLEEP);
     pod["metadata"] = json!({ "generateName": "unscheduled-" });
@@ -76,26 +79,26 @@ pub fn container(name: &str, libc: Libc, words: &[&str]) -> Value {
     })
 }
 
-/// What a pod runs that only waits for commands.
+/// The command of a pod that only waits for `exec`.
 pub const SLEEP: [&str; 2] = ["sleep", "3600"];
 
-/// One lookup, a line of the output of `getaddr`.
+/// One lookup: a line of the output of `getaddr`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Lookup {
     /// The name as the application asked for it.
     pub name: String,
-    /// When it began, in seconds since 1970.
+    /// The start, in seconds since 1970.
     pub at: f64,
-    /// How long `getaddrinfo` took, in milliseconds.
+    /// The duration of `getaddrinfo`, in milliseconds.
     pub ms: f64,
-    /// Its error as `gai_strerror` puts it; empty when it found an address.
+    /// The text of `gai_strerror`; empty when an address was found.
     pub error: String,
-    /// What it found.
+    /// The addresses that were found.
     pub addresses: Vec<String>,
 }
 
 impl Lookup {
-    /// Reads what `getaddr` has printed; other lines are passed over.
+    /// Reads the output of `getaddr`; other lines are ignored.
     pub fn read_all(output: &str) -> Vec<Self> {
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -122,7 +125,7 @@ impl Namespace {
     pub async fn run(&self, pod: Value) -> Result<String, Failure> {
         let created = self.apply(pod).await?;
         let name = super::name_of(&created.object).to_owned();
-        self.ready(&name).await.tried(|| format!("starting pod {name}"))?;
+        self.wait_until_ready(&name).await.with_context(|| format!("starting pod {name}"))?;
         Ok(name)
     }
 }

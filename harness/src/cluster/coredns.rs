@@ -1,31 +1,31 @@
-//! The cluster's DNS server, CoreDNS: its CPU limit, its restarts, and the queries that it has received.
+//! The CoreDNS of cluster DNS: its CPU limit, its restarts, and the queries that it has received.
 //!
-//! What is changed is saved in an annotation of its Deployment, so that [`CoreDns::restore`] finds it even where the
-//! process that changed it was killed.
+//! The original state is saved in an annotation of its Deployment, so that [`CoreDns::restore`] finds it even
+//! when the process that changed it was killed.
 
 use serde_json::{Value, json};
 
 use super::pods::{container_status, restarts};
 use super::{Cluster, eventually, kubectl, name_of};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::metrics::sum;
 use crate::time::since_1970;
 
-/// The namespace of the cluster's DNS.
+/// The namespace of cluster DNS.
 pub const NAMESPACE: &str = "kube-system";
 
-/// The label of the Deployment, its pods and its Service, whatever the server is.
+/// The label of the Deployment, its pods and its Service, whatever DNS server the cluster uses.
 const LABEL: &str = "k8s-app=kube-dns";
 
 const CONTAINER: &str = "coredns";
 
-/// The port of its metrics, in every distribution's Corefile.
+/// The port of its metrics in the Corefile of every distribution.
 pub(super) const METRICS: u16 = 9153;
 
-/// Holds `replicas` and `containers` as they were before the first change.
+/// The annotation that holds `replicas` and `containers` as they were before the first change.
 const SAVED: &str = "podlocal-dns.io/before-experiment";
 
-/// A template with another value of it has new pods.
+/// The annotation of the pod template whose change replaces the pods.
 const RESTARTED: &str = "podlocal-dns.io/restarted-at";
 
 /// The Deployment of CoreDNS.
@@ -34,18 +34,18 @@ pub struct CoreDns {
     cluster: Cluster,
     /// Its name.
     pub deployment: String,
-    /// The address of its Service, which pods have as nameserver.
+    /// The address of its Service, which is the nameserver of pods.
     pub address: String,
-    /// Its image, and how the node gets it, `imagePullPolicy`.
+    /// Its image, and the `imagePullPolicy`.
     pub image: (String, String),
 }
 
 impl CoreDns {
-    /// Finds it by its label.
+    /// Finds the Deployment by its label.
     pub async fn find(cluster: &Cluster) -> Result<Self, Failure> {
-        let finding = || format!("looking for the cluster's DNS in {NAMESPACE}");
+        let finding = || format!("looking for cluster DNS in {NAMESPACE}");
         let deployments = cluster.api("apps/v1", "Deployment", Some(NAMESPACE));
-        let deployments = cluster.list(&deployments, LABEL).await.tried(finding)?;
+        let deployments = cluster.list(&deployments, LABEL).await.with_context(finding)?;
         let [deployment] = &deployments[..] else {
             let found = deployments.len();
             return Err(Failure::new(format!(
@@ -61,7 +61,7 @@ impl CoreDns {
             )));
         };
         let services = cluster.api("v1", "Service", Some(NAMESPACE));
-        let services = cluster.list(&services, LABEL).await.tried(finding)?;
+        let services = cluster.list(&services, LABEL).await.with_context(finding)?;
         let address = services.iter().find_map(|service| service["spec"]["clusterIP"].as_str());
         let address =
             address.ok_or_else(|| Failure::new(format!("no Service with {LABEL} in {NAMESPACE}")))?;
@@ -74,10 +74,11 @@ impl CoreDns {
         })
     }
 
-    /// Starts it anew, with cold caches: one replica with this CPU limit (`10m`), or with none. Waits until it is
-    /// ready.
+    /// Restarts it with a cold cache: one replica with this CPU limit (for example `10m`), or with none.
+    /// Waits until it is ready.
     ///
-    /// The limit is set in place when it is ready (Kubernetes 1.33): with 10 millicores it would take a minute to start.
+    /// The limit is set in place after the start (Kubernetes 1.33), because with 10 millicores the start
+    /// would take a minute.
     pub async fn restart(&self, cpu: Option<&str>) -> Result<(), Failure> {
         let deployment = self.read().await?;
         let saved = saved(&deployment).unwrap_or_else(|| original(&deployment));
@@ -102,8 +103,8 @@ impl CoreDns {
         }
     }
 
-    /// Gives it back the replicas and resources that it had before the first [`Self::restart`], and waits until it is
-    /// ready. Does nothing where nothing was changed.
+    /// Restores the replicas and resources from before the first [`Self::restart`], and waits until it is
+    /// ready. Does nothing when nothing was changed.
     pub async fn restore(&self) -> Result<(), Failure> {
         let Some(saved) = saved(&self.read().await?) else { return Ok(()) };
         self.patch(&json!({
@@ -116,8 +117,8 @@ impl CoreDns {
         .await
     }
 
-    /// How many queries its pods have received from clients since they were started: the counter of each is lost when its
-    /// container restarts. CoreDNS counts a query when it has answered it.
+    /// The number of queries that its pods have received from clients since they started. The counter is lost
+    /// when the container restarts. CoreDNS counts a query when it has answered it.
     pub async fn queries(&self) -> Result<u64, Failure> {
         let mut queries = 0;
         for pod in self.pods().await? {
@@ -126,7 +127,7 @@ impl CoreDns {
         Ok(queries)
     }
 
-    /// How often the kubelet has restarted its containers, since [`Self::restart`].
+    /// How often the kubelet has restarted its containers since [`Self::restart`].
     pub async fn restarts(&self) -> Result<u64, Failure> {
         Ok(self.pods().await?.iter().map(|pod| restarts(pod, CONTAINER)).sum())
     }
@@ -142,7 +143,7 @@ impl CoreDns {
         self.cluster.get(&self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE)), &self.deployment).await
     }
 
-    /// Limits the CPU of the pods that are there, and waits until the kubelet has done so.
+    /// Limits the CPU of the existing pods, and waits until the kubelet has applied the limit.
     async fn limit(&self, cpu: &str) -> Result<(), Failure> {
         let resources = json!({ "requests": { "cpu": cpu }, "limits": { "cpu": cpu } });
         let patch =
@@ -163,7 +164,7 @@ impl CoreDns {
         .await
     }
 
-    /// Patches the Deployment and waits until only pods of the new template are there, and ready.
+    /// Patches the Deployment, and waits until only pods of the new template exist and are ready.
     async fn patch(&self, patch: &Value) -> Result<(), Failure> {
         let deployments = self.cluster.api("apps/v1", "Deployment", Some(NAMESPACE));
         self.cluster.patch(&deployments, &self.deployment, patch).await?;
@@ -177,7 +178,7 @@ impl CoreDns {
     }
 }
 
-/// The queries that came to port 53: a Corefile may have servers of its own beside.
+/// The queries to port 53, since a Corefile may define other servers as well.
 fn received(metrics: &str) -> u64 {
     let queries = sum(metrics, "coredns_dns_requests_total", &[("server", "dns://:53")]);
     #[expect(clippy::cast_sign_loss, reason = "counters are whole and not negative")]
@@ -185,7 +186,7 @@ fn received(metrics: &str) -> u64 {
     queries
 }
 
-/// What [`SAVED`] holds.
+/// The value of the annotation [`SAVED`].
 fn original(deployment: &Value) -> Value {
     let spec = &deployment["spec"];
     json!({ "replicas": spec["replicas"], "containers": spec["template"]["spec"]["containers"] })
@@ -195,7 +196,7 @@ fn saved(deployment: &Value) -> Option<Value> {
     serde_json::from_str(deployment["metadata"]["annotations"][SAVED].as_str()?).ok()
 }
 
-/// Removes the CPU limit of a container, and its request, which may be above the limit that follows.
+/// Removes the CPU limit of a container, and its request, which may exceed the new limit.
 fn remove_cpu(container: &mut Value) {
     for part in ["/resources/limits", "/resources/requests"] {
         if let Some(Value::Object(resources)) = container.pointer_mut(part) {
@@ -233,7 +234,7 @@ coredns_dns_responses_total{server="dns://:53"} 7
     }
 
     #[test]
-    fn what_is_saved_is_read_back_from_the_annotation() {
+    fn the_saved_state_is_read_back_from_the_annotation() {
         let deployment = json!({ "spec": { "replicas": 2, "template": { "spec": { "containers": [{ "name": "coredns" }] } } } });
         assert_eq!(saved(&deployment), None);
         let original = original(&deployment);

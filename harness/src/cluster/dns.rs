@@ -1,7 +1,8 @@
-//! A CoreDNS of a test's own, which it may break while other tests use the cluster's.
+//! A separate CoreDNS for one test, which the test may break while other tests use cluster DNS.
 //!
-//! It is a copy of the cluster's: the Deployment and the ConfigMap `coredns` and the Service `kube-dns` of `kube-system`, as
-//! kubeadm names them. A pod asks it that has its address in the annotation `podlocal-dns.io/upstream`.
+//! It is a copy of cluster DNS: the Deployment and the ConfigMap `coredns` and the Service `kube-dns` of
+//! `kube-system`, as kubeadm names them. A pod uses it when the annotation `podlocal-dns.io/upstream` has its
+//! address.
 
 use std::fmt::Write as _;
 
@@ -16,7 +17,7 @@ use crate::metrics::sum;
 
 const NAME: &str = "coredns";
 
-/// A CoreDNS.
+/// A separate CoreDNS in the namespace of a test.
 #[derive(Clone)]
 pub struct OwnDns {
     namespace: Namespace,
@@ -28,16 +29,17 @@ pub struct OwnDns {
 /// A zone in which every name has the same addresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Zone<'a> {
-    /// Its name, without a dot at the end.
+    /// Its name, without the final dot.
     pub name: &'a str,
-    /// How long its answers live, in seconds.
+    /// The TTL of its answers, in seconds.
     pub ttl: u32,
-    /// IPv4 addresses: at least one.
+    /// At least one IPv4 address.
     pub addresses: &'a [&'a str],
 }
 
 impl OwnDns {
-    /// Copies the cluster's CoreDNS into a namespace, one replica that serves this zone as well, and waits until it answers.
+    /// Copies the cluster's CoreDNS into a namespace, one replica that serves this zone as well, and waits
+    /// until it answers.
     pub async fn start(namespace: &Namespace, zone: Zone<'_>) -> Result<Self, Failure> {
         let cluster = &namespace.cluster;
         let read = async |api_version: &str, kind: &str, name: &str| {
@@ -67,7 +69,7 @@ impl OwnDns {
         Ok(dns)
     }
 
-    /// Ends it at once, without its graceful shutdown, and starts no other.
+    /// Stops it immediately, without graceful shutdown, and starts no replacement.
     pub async fn stop(&self) -> Result<(), Failure> {
         self.scale(0).await?;
         let pods = self.pods().await?;
@@ -78,8 +80,8 @@ impl OwnDns {
         Ok(())
     }
 
-    /// Starts it again, with this zone, and waits until it answers.
-    pub async fn start_again(&self, zone: Zone<'_>) -> Result<(), Failure> {
+    /// Starts the stopped server with this zone, and waits until it answers.
+    pub async fn start_stopped(&self, zone: Zone<'_>) -> Result<(), Failure> {
         let data = json!({ "data": { "Corefile": corefile_with(&self.corefile, zone) } });
         self.namespace.patch("v1", "ConfigMap", NAME, &data).await?;
         self.scale(1).await?;
@@ -92,7 +94,7 @@ impl OwnDns {
         self.is_ready().await
     }
 
-    /// Limits the CPU of the running pod, `10m`, without a restart.
+    /// Limits the CPU of the running pod (for example to `10m`) without a restart.
     pub async fn limit_cpu(&self, limit: &str) -> Result<(), Failure> {
         let resources = json!({ "requests": { "cpu": "1m" }, "limits": { "cpu": limit } });
         let patch =
@@ -118,8 +120,8 @@ impl OwnDns {
         Ok(())
     }
 
-    /// The questions for IPv4 addresses that it has answered since it was started: for names of its [`Zone`], whose name this
-    /// is, or for all others, with `.`.
+    /// The number of A queries that it has answered since its start. `zone` selects the queries: the name of
+    /// its [`Zone`], or `.` for all other names.
     pub async fn queries(&self, zone: &str) -> Result<u64, Failure> {
         let zone = format!("{}.", zone.trim_end_matches('.'));
         let labels = [("server", "dns://:53"), ("type", "A"), ("zone", zone.as_str())];
@@ -136,7 +138,7 @@ impl OwnDns {
         Ok(queries as u64)
     }
 
-    /// How often its container was started again.
+    /// How often its container was restarted.
     pub async fn restarts(&self) -> Result<u64, Failure> {
         Ok(self.pods().await?.iter().map(|pod| super::pods::restarts(pod, NAME)).sum())
     }
@@ -152,8 +154,8 @@ impl OwnDns {
     }
 
     async fn is_ready(&self) -> Result<(), Failure> {
-        self.namespace.rolled_out(&format!("deployment/{NAME}")).await?;
-        // The address of the Service leads to a pod only when it is an endpoint.
+        self.namespace.wait_for_rollout(&format!("deployment/{NAME}")).await?;
+        // The address of the Service leads to a pod only when the pod is an endpoint.
         eventually("an endpoint of the CoreDNS of the test", async || {
             let api = self.namespace.cluster.api(
                 "discovery.k8s.io/v1",
@@ -169,7 +171,7 @@ impl OwnDns {
     }
 }
 
-/// Lets it watch Services and pods.
+/// The role binding that lets it watch Services and pods.
 fn role_binding(namespace: &Namespace) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -185,7 +187,7 @@ fn deployment_like(deployment: &Value) -> Value {
     spec["replicas"] = json!(1);
     spec["template"]["metadata"]["labels"][INJECT_LABEL] = json!(INJECT_DISABLED);
     if let Some(pod) = spec["template"]["spec"].as_object_mut() {
-        // Some clusters allow it in kube-system only.
+        // Some clusters allow this priority class in kube-system only.
         pod.remove("priorityClassName");
     }
     json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME }, "spec": spec })
@@ -195,7 +197,7 @@ fn corefile_with(corefile: &str, zone: Zone<'_>) -> String {
     let Zone { name, ttl, addresses } = zone;
     let mut block = format!("\n{name}:53 {{\n    prometheus :{METRICS}\n    template IN A {{\n");
     for address in addresses {
-        // A `String` takes every write.
+        // A write to a `String` does not fail.
         let _ = writeln!(block, "        answer \"{{{{ .Name }}}} {ttl} IN A {address}\"");
     }
     block += "    }\n    template IN AAAA {\n";

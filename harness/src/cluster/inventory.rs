@@ -1,4 +1,5 @@
-//! Every object of the cluster by name, to compare what was there before an installation and after its removal.
+//! Every object of the cluster by name, to compare the state before an installation with the state after its
+//! removal.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,16 +11,16 @@ use kube::discovery::{Discovery, verbs};
 
 use super::Cluster;
 use super::namespace::TEST_LABEL;
-use crate::failure::{Failure, Tried as _};
+use crate::failure::{Failure, WithContext as _};
 
-/// Kinds whose objects come and go by themselves.
-const RESTLESS: [&str; 6] =
+/// Kinds whose objects controllers create and delete at any time.
+const VOLATILE_KINDS: [&str; 6] =
     ["Event", "Lease", "Endpoints", "EndpointSlice", "ControllerRevision", "CertificateSigningRequest"];
 
-/// So many lists are read at a time.
+/// The number of lists that are read in parallel.
 const PARALLEL: usize = 8;
 
-/// An object: what is printed of it says where it is.
+/// An object. Its display form names its kind and namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Item {
     kind: String,
@@ -36,14 +37,16 @@ impl fmt::Display for Item {
 }
 
 impl Cluster {
-    /// The objects of every kind that can be listed, without those of tests, which run meanwhile, and those of kinds
-    /// that come and go by themselves.
+    /// The objects of every kind that can be listed, except those of other running tests, and those of
+    /// [`VOLATILE_KINDS`].
     pub async fn inventory(&self) -> Result<BTreeSet<Item>, Failure> {
-        let discovery =
-            Discovery::new(self.client.clone()).run().await.tried(|| "discovering the kinds".to_owned())?;
+        let discovery = Discovery::new(self.client.clone())
+            .run()
+            .await
+            .with_context(|| "discovering the kinds".to_owned())?;
         let kinds = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
         let kinds = kinds.filter(|(kind, capabilities)| {
-            capabilities.supports_operation(verbs::LIST) && !RESTLESS.contains(&kind.kind.as_str())
+            capabilities.supports_operation(verbs::LIST) && !VOLATILE_KINDS.contains(&kind.kind.as_str())
         });
         let kinds: Vec<_> = kinds.map(|(kind, _)| kind).collect();
         let lists = stream::iter(kinds).map(|kind| self.objects_of(kind)).buffer_unordered(PARALLEL);
@@ -66,7 +69,7 @@ impl Cluster {
     async fn objects_of(&self, kind: ApiResource) -> Result<Vec<(Item, bool)>, Failure> {
         let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
         let listed = objects.list_metadata(&ListParams::default()).await;
-        let listed = listed.tried(|| format!("listing {}", kind.plural))?;
+        let listed = listed.with_context(|| format!("listing {}", kind.plural))?;
         let item = |object: PartialObjectMeta<DynamicObject>| {
             let metadata = object.metadata;
             let has_label = metadata.labels.is_some_and(|labels| labels.contains_key(TEST_LABEL));

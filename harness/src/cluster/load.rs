@@ -1,7 +1,7 @@
-//! A steady load of lookups in an injected pod, and how it fared between two times.
+//! A steady load of lookups in an injected pod, and its results between two times.
 //!
-//! The pod resolves its names in turn, one lookup every 50 ms and never two at a time, and logs each: [`Lookup`]. Nothing
-//! of the test is in its way, so what it logs is what an application gets.
+//! The pod resolves its names in turn, one lookup every 50 ms and never two at a time, and logs each as a
+//! [`Lookup`]. It uses the DNS of the pod directly, so the log shows what an application gets.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use super::pods::container_status;
 use super::{eventually, kubectl};
 use crate::failure::Failure;
 
-/// The milliseconds from the begin of one lookup to that of the next.
+/// The milliseconds from the start of one lookup to the start of the next.
 const INTERVAL: &str = "50";
 
 /// The name of the pod.
@@ -29,16 +29,17 @@ pub struct Load {
     pub pod: String,
 }
 
-/// How lookups fared.
+/// The results of lookups.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Summary {
-    /// How many there were.
+    /// The number of lookups.
     pub lookups: usize,
-    /// How many found no address.
+    /// The number of lookups that found no address.
     pub failed: usize,
-    /// How long the slowest took.
+    /// The duration of the slowest.
     pub slowest_ms: f64,
-    /// The longest time without a success: from the begin of a failed lookup to the end of the next one that succeeded.
+    /// The longest time without a success: from the start of a failed lookup to the end of the next
+    /// successful one.
     pub outage_ms: f64,
 }
 
@@ -47,7 +48,7 @@ pub fn pod(libc: Libc, names: &[&str]) -> Value {
     client::pod(POD, libc, &[&["getaddr", "--every", INTERVAL], names].concat())
 }
 
-/// Deletes the load of a namespace that is kept, if there is one: it would slow down whatever is tested next.
+/// Deletes the load of a namespace that is kept, if there is one, because it would slow down the next tests.
 pub async fn stop(namespace: &Namespace) -> Result<(), Failure> {
     let words = ["--namespace", &namespace.name, "delete", "pod", POD, "--ignore-not-found", "--wait=false"];
     kubectl(&words).await.map(drop)
@@ -73,18 +74,18 @@ impl Load {
         Ok(load)
     }
 
-    /// Every lookup until now.
+    /// Every lookup so far.
     pub async fn lookups(&self) -> Result<Vec<Lookup>, Failure> {
         Ok(Lookup::read_all(&self.namespace.log(&self.pod, "client").await?))
     }
 
-    /// What the sidecar of the pod exports to Prometheus.
+    /// The metrics of the pod's sidecar.
     pub async fn scrape(&self) -> Result<String, Failure> {
         self.namespace.cluster.scrape(&self.namespace.name, &self.pod, SIDECAR_PORT).await
     }
 
-    /// The lookups that were under way between two times, in seconds since 1970. It waits until the last of them
-    /// has ended.
+    /// The results of the lookups that were in flight between two times, in seconds since 1970. Waits until
+    /// the last of them has ended.
     pub async fn between(&self, from: f64, to: f64) -> Result<Summary, Failure> {
         let lookups = eventually("the load goes on", async || {
             let lookups = self.lookups().await?;
@@ -96,7 +97,8 @@ impl Load {
 }
 
 impl Summary {
-    /// How those of `lookups` fared, in the order of their begin, that were under way between two times.
+    /// The results of those `lookups` that were in flight between two times. `lookups` are in the order of
+    /// their start.
     pub fn between(lookups: &[Lookup], from: f64, to: f64) -> Self {
         let mut summary = Self::default();
         let mut failing_since = None;

@@ -9,7 +9,7 @@ use crate::metrics::sum;
 pub const SIDECAR_PORT: u16 = 9353;
 
 impl Cluster {
-    /// Everything that a pod exports on this port, in Prometheus's text format.
+    /// The metrics of a pod on this port, in Prometheus's text format.
     pub async fn scrape(&self, namespace: &str, pod: &str, port: u16) -> Result<String, Failure> {
         kubectl(&["get", "--raw", &format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics")])
             .await

@@ -1,12 +1,12 @@
-//! A namespace of its own for each test, with everything that a test does to the objects in it.
+//! A separate namespace for each test, and the operations of a test on the objects in it.
 
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::{Cluster, Created, eventually, kubectl, name_of};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The label of every namespace that tests create; a namespace that a failed test left behind is found by it.
+/// The label of every namespace that tests create. It finds the namespaces that failed tests left behind.
 pub const TEST_LABEL: &str = "podlocal-dns.io/test";
 
 /// A namespace.
@@ -14,7 +14,7 @@ pub const TEST_LABEL: &str = "podlocal-dns.io/test";
 pub struct Namespace {
     /// The cluster that it is in.
     pub cluster: Cluster,
-    /// Its name, which the API server made of the test's.
+    /// Its name, which the API server generated from the name of the test.
     pub name: String,
 }
 
@@ -28,7 +28,7 @@ impl Namespace {
     ) -> Result<Self, Failure> {
         let mut labels = labels;
         labels[TEST_LABEL] = json!("true");
-        // Kubernetes adds five characters to generateName, and 63 are allowed.
+        // Kubernetes appends five characters to generateName, and allows 63 in all.
         let prefix: String = prefix.replace('_', "-").chars().take(50).collect();
         let namespace = json!({
             "apiVersion": "v1",
@@ -37,10 +37,10 @@ impl Namespace {
         });
         let created = cluster.create(&namespace, "").await?;
         let namespace = Self { cluster: cluster.clone(), name: name_of(&created.object).to_owned() };
-        // Pods are refused until the controller has made it.
+        // The API server refuses pods until the controller has created it.
         eventually("the default service account", async || {
             let api = cluster.api("v1", "ServiceAccount", Some(&namespace.name));
-            api.get_opt("default").await.tried(|| "reading the service account".to_owned())
+            api.get_opt("default").await.with_context(|| "reading the service account".to_owned())
         })
         .await?;
         Ok(namespace)
@@ -51,13 +51,13 @@ impl Namespace {
         self.apply_with(object, "").await
     }
 
-    /// The same with a query, `dryRun=All`.
+    /// Creates an object in this namespace, with a query string such as `dryRun=All`.
     pub async fn apply_with(&self, mut object: Value, query: &str) -> Result<Created, Failure> {
         object["metadata"]["namespace"] = json!(self.name);
         self.cluster.create(&object, query).await
     }
 
-    /// Creates an object of the whole cluster, which Kubernetes deletes with this namespace.
+    /// Creates a cluster-scoped object, which Kubernetes deletes together with this namespace.
     pub async fn apply_to_cluster(&self, mut object: Value) -> Result<Created, Failure> {
         let namespace = self.cluster.get(&self.cluster.api("v1", "Namespace", None), &self.name).await?;
         object["metadata"]["ownerReferences"] = json!([{
@@ -82,37 +82,39 @@ impl Namespace {
         self.cluster.patch(&self.cluster.api(api_version, kind, Some(&self.name)), name, patch).await
     }
 
-    /// Waits until every replica of a Deployment, StatefulSet or DaemonSet is ready: `deployment/web`.
-    pub async fn rolled_out(&self, workload: &str) -> Result<(), Failure> {
+    /// Waits until every replica of a Deployment, StatefulSet or DaemonSet is ready. `workload` is for
+    /// example `deployment/web`.
+    pub async fn wait_for_rollout(&self, workload: &str) -> Result<(), Failure> {
         kubectl(&["--namespace", &self.name, "rollout", "status", workload, "--timeout=120s"]).await.map(drop)
     }
 
-    /// Deletes the namespace and everything in it, without waiting for the end of that.
+    /// Starts to delete the namespace and everything in it, and does not wait for the end.
     pub async fn delete(&self) -> Result<(), Failure> {
         let api = self.cluster.api("v1", "Namespace", None);
         api.delete(&self.name, &DeleteParams::background())
             .await
             .map(drop)
-            .tried(|| format!("deleting namespace {}", self.name))
+            .with_context(|| format!("deleting namespace {}", self.name))
     }
 
-    /// The same, and waits until nothing of it is left.
+    /// Deletes the namespace, and waits until nothing of it is left.
     pub async fn delete_and_wait(&self) -> Result<(), Failure> {
         self.delete().await?;
-        self.is_gone().await
+        self.wait_until_gone().await
     }
 
     /// Waits until nothing of a deleted namespace is left.
-    pub async fn is_gone(&self) -> Result<(), Failure> {
+    pub async fn wait_until_gone(&self) -> Result<(), Failure> {
         let api = self.cluster.api("v1", "Namespace", None);
         eventually(&format!("namespace {} is gone", self.name), async || {
-            let namespace = api.get_opt(&self.name).await.tried(|| "reading the namespace".to_owned())?;
+            let namespace =
+                api.get_opt(&self.name).await.with_context(|| "reading the namespace".to_owned())?;
             Ok(namespace.is_none().then_some(()))
         })
         .await
     }
 
-    /// What explains a failure: pods, events, and the last lines of every log.
+    /// The diagnostics for a failure: pods, events, and the last lines of every log.
     pub async fn describe(&self) -> String {
         let flag = ["--namespace", self.name.as_str()];
         let mut text = String::new();

@@ -4,47 +4,48 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::{Cluster, kubectl, on_node};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The CPU time that a node had used at some time.
+/// A sample of the CPU time that a node has used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CpuTime {
     /// When it was measured, in seconds since 1970.
     pub at: f64,
-    /// CPU time of everything that runs on the node, in seconds of one core.
+    /// CPU time of all processes on the node, in seconds of one core.
     pub used: f64,
 }
 
 impl CpuTime {
-    /// How many cores were busy since an earlier sample.
+    /// The average number of busy cores since an earlier sample.
     pub fn cores_since(self, earlier: Self) -> f64 {
         (self.used - earlier.used) / (self.at - earlier.at)
     }
 }
 
 impl Cluster {
-    /// The node's CPU time by the kubelet's statistics, which it gathers every 10 to 15 s.
+    /// The node's CPU time from the kubelet's statistics, which the kubelet updates every 10 to 15 s.
     pub async fn node_cpu(&self, node: &str) -> Result<CpuTime, Failure> {
         let path = format!("/api/v1/nodes/{node}/proxy/stats/summary?only_cpu_and_memory=true");
         let summary = kubectl(&["get", "--raw", &path]).await?;
         let summary: Value =
-            serde_json::from_str(&summary).tried(|| format!("reading the statistics of {node}"))?;
-        read_summary(&summary).tried(|| format!("the statistics of the kubelet of {node}"))
+            serde_json::from_str(&summary).with_context(|| format!("reading the statistics of {node}"))?;
+        read_summary(&summary).with_context(|| format!("the statistics of the kubelet of {node}"))
     }
 }
 
 fn read_summary(summary: &Value) -> Result<CpuTime, Failure> {
     let cpu = &summary["node"]["cpu"];
-    let at: Time = serde_json::from_value(cpu["time"].clone()).tried(|| "node.cpu.time".to_owned())?;
+    let at: Time = serde_json::from_value(cpu["time"].clone()).with_context(|| "node.cpu.time".to_owned())?;
     let used = cpu["usageCoreNanoSeconds"].as_f64();
     let used = used.ok_or_else(|| Failure::new("node.cpu.usageCoreNanoSeconds: expected a number"))?;
     Ok(CpuTime { at: at.0.as_millisecond() as f64 / 1e3, used: used / 1e9 })
 }
 
-/// The CPU time of the node's processes, and of those that they have waited for, in seconds of one core; `None` where
-/// commands cannot be run on the node. It leaves out what a machine does beside the node, and the kernel's own threads.
+/// The CPU time of the node's processes, and of the children that they have waited for, in seconds of one
+/// core; `None` when commands cannot be run on the node. It excludes other work of the machine, and the
+/// kernel's own threads.
 pub async fn cpu_of_processes() -> Result<Option<f64>, Failure> {
-    // Some end meanwhile.
+    // Some processes end while this runs.
     let command = ["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true"];
     match on_node(&command).await {
         Some(text) => Ok(Some(text?.lines().filter_map(read_stat).sum())),
@@ -52,8 +53,8 @@ pub async fn cpu_of_processes() -> Result<Option<f64>, Failure> {
     }
 }
 
-/// utime, stime, cutime and cstime of a line of proc_pid_stat(5), in seconds; a tick is 10 ms. The name, in parentheses,
-/// may contain anything.
+/// The sum of utime, stime, cutime and cstime in a line of proc_pid_stat(5), in seconds; a tick is 10 ms. The
+/// program name in parentheses may contain any character.
 fn read_stat(line: &str) -> Option<f64> {
     let (_, fields) = line.rsplit_once(") ")?;
     let ticks = fields.split(' ').skip(11).take(4).map(|field| field.parse::<f64>().ok());

@@ -10,9 +10,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::eventually;
 use super::namespace::Namespace;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// What a command in a container printed.
+/// The output and the exit status of a command in a container.
 #[derive(Debug)]
 pub struct Executed {
     /// Standard output.
@@ -24,7 +24,7 @@ pub struct Executed {
 }
 
 impl Namespace {
-    /// The pods whose labels match the selector; all where that is empty.
+    /// The pods whose labels match the selector; an empty selector matches all.
     pub async fn pods(&self, labels: &str) -> Result<Vec<Value>, Failure> {
         self.cluster.list(&self.cluster.api("v1", "Pod", Some(&self.name)), labels).await
     }
@@ -34,7 +34,7 @@ impl Namespace {
         self.get("v1", "Pod", name).await
     }
 
-    /// Waits until a condition holds for a pod; `what` it is, for people.
+    /// Waits until a condition holds for a pod. `what` names the condition in the error.
     pub async fn wait_for(
         &self,
         name: &str,
@@ -49,25 +49,25 @@ impl Namespace {
     }
 
     /// Waits until every container of a pod is ready.
-    pub async fn ready(&self, name: &str) -> Result<Value, Failure> {
+    pub async fn wait_until_ready(&self, name: &str) -> Result<Value, Failure> {
         self.wait_for(name, "ready", is_ready).await
     }
 
-    /// Waits until a pod has ended, well or not.
-    pub async fn finished(&self, name: &str) -> Result<Value, Failure> {
+    /// Waits until a pod has ended, whether it succeeded or failed.
+    pub async fn wait_until_finished(&self, name: &str) -> Result<Value, Failure> {
         let has_ended = |pod: &Value| matches!(phase(pod), "Succeeded" | "Failed");
         self.wait_for(name, "ended", has_ended).await
     }
 
-    /// Waits until so many pods with these labels are ready. A watch costs the API server less than polling, and ends at
-    /// the instant.
-    pub async fn all_ready(&self, labels: &str, count: usize) -> Result<(), Failure> {
-        // The API server ends the watch.
+    /// Waits until `count` pods with these labels are ready. A watch costs the API server less than polling,
+    /// and reports without delay.
+    pub async fn wait_until_all_ready(&self, labels: &str, count: usize) -> Result<(), Failure> {
+        // The API server may end the watch.
         let seconds = 290;
         let watching = || format!("watching pods with {labels}");
         let parameters = WatchParams::default().labels(labels).timeout(seconds);
         let pods = self.cluster.api("v1", "Pod", Some(&self.name));
-        let mut events = std::pin::pin!(pods.watch(&parameters, "0").await.tried(watching)?);
+        let mut events = std::pin::pin!(pods.watch(&parameters, "0").await.with_context(watching)?);
         let mut ready = BTreeSet::new();
         while ready.len() < count {
             let event = events.next().await;
@@ -77,9 +77,9 @@ impl Namespace {
                     "after {seconds} s {found} of {count} pods with {labels} are ready"
                 )));
             };
-            if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event.tried(watching)? {
+            if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event.with_context(watching)? {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                if is_ready(&serde_json::to_value(pod).tried(watching)?) {
+                if is_ready(&serde_json::to_value(pod).with_context(watching)?) {
                     ready.insert(name);
                 }
             }
@@ -87,30 +87,31 @@ impl Namespace {
         Ok(())
     }
 
-    /// What a container has written by now.
+    /// The log of a container so far.
     pub async fn log(&self, pod: &str, container: &str) -> Result<String, Failure> {
         let parameters = LogParams { container: Some(container.to_owned()), ..LogParams::default() };
         self.typed_pods()
             .logs(pod, &parameters)
             .await
-            .tried(|| format!("reading the log of {pod}/{container}"))
+            .with_context(|| format!("reading the log of {pod}/{container}"))
     }
 
     /// Runs a command in a container, as `kubectl exec` does.
     pub async fn exec(&self, pod: &str, container: &str, words: &[&str]) -> Result<Executed, Failure> {
         let what = || format!("running {words:?} in {pod}/{container}");
         let parameters = AttachParams::default().container(container).stdin(false);
-        let attached = self.typed_pods().exec(pod, words.iter().copied(), &parameters).await.tried(what)?;
-        finish(attached).await.tried(what)
+        let attached =
+            self.typed_pods().exec(pod, words.iter().copied(), &parameters).await.with_context(what)?;
+        finish(attached).await.with_context(what)
     }
 
     /// Deletes a pod, with the grace period of its manifest.
     pub async fn delete_pod(&self, name: &str) -> Result<(), Failure> {
         let deleted = self.typed_pods().delete(name, &DeleteParams::default()).await;
-        deleted.map(drop).tried(|| format!("deleting pod {name}"))
+        deleted.map(drop).with_context(|| format!("deleting pod {name}"))
     }
 
-    /// Subresources need the type.
+    /// A typed API, which subresources such as `log` and `exec` need.
     fn typed_pods(&self) -> Api<Pod> {
         Api::namespaced(self.cluster.client.clone(), &self.name)
     }
@@ -135,7 +136,7 @@ pub fn container_status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value
     statuses.find(|status| status["name"] == container)
 }
 
-/// How often a container was started again.
+/// How often a container was restarted.
 pub fn restarts(pod: &Value, container: &str) -> u64 {
     container_status(pod, container).and_then(|status| status["restartCount"].as_u64()).unwrap_or_default()
 }
@@ -156,12 +157,12 @@ async fn finish(mut attached: AttachedProcess) -> Result<Executed, Failure> {
         }
         Ok::<_, std::io::Error>(())
     };
-    tokio::try_join!(read_stdout, read_stderr).tried(|| "reading its output".to_owned())?;
+    tokio::try_join!(read_stdout, read_stderr).with_context(|| "reading its output".to_owned())?;
     let status = match status {
         Some(status) => status.await,
         None => None,
     };
-    attached.join().await.tried(|| "closing the connection".to_owned())?;
+    attached.join().await.with_context(|| "closing the connection".to_owned())?;
     let is_success = status.is_some_and(|status| status.status.as_deref() == Some("Success"));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Executed { stdout: text(stdout), stderr: text(stderr), is_success })

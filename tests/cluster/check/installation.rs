@@ -1,21 +1,22 @@
-//! The first part of the page: whether the webhook is installed and works.
+//! The first part of the report: whether the webhook is installed and works.
 //!
-//! What is wrong is shown in a configuration and Services of a test's own, which `--webhook-configuration` names: the
-//! installation of the other tests stays as it is. Two problems need another cluster: a Kubernetes older than 1.29, and
-//! a cluster DNS without its Service.
+//! Each problem is created in a separate configuration and in separate Services, which
+//! `--webhook-configuration` names, so that the installation of the other tests stays as it is. Two problems
+//! need another cluster and are not tested: a Kubernetes older than 1.29, and cluster DNS without its
+//! Service.
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, kubectl};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use serde_json::{Value, json};
 
 use super::{report, run};
 use crate::runner::{Context, Test, tests};
 
-/// The name of the Service and of the Deployment of a test's own.
-const OURS: &str = "copy";
+/// The name of the separate Service and Deployment.
+const COPY: &str = "copy";
 
 pub(super) fn tests() -> Vec<Test> {
     tests![
@@ -66,7 +67,7 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
     copy["webhooks"] = json!([harmless(&installed["webhooks"][0], name)]);
     context.cluster.patch(&api, name, &json!({ "webhooks": copy["webhooks"] })).await?;
     let labels = json!({ SHARED_TIER_LABEL: SHARED_TIER });
-    // A tier needs TCP, too.
+    // A shared tier needs TCP as well.
     let ports = json!([{ "name": "dns", "port": 53, "protocol": "UDP" }]);
     namespace.apply(service("half", &labels, &ports)).await?;
     let rows = [
@@ -78,7 +79,7 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
     ];
     assert_rows(namespace, &rows).await?;
 
-    // Two mistakes of an operator that would keep a webhook from starting.
+    // Two errors of an operator that would keep a webhook from starting.
     namespace.apply(deployment(&["serve", "--sidecar-image=x", "--shutdown-delay=soon"])).await?;
     assert_rows(namespace, &["problem the webhook's settings: bad settings"]).await?;
     let volumes = json!([{ "name": "settings", "configMap": { "name": "gone" } }]);
@@ -87,32 +88,33 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
     template["volumes"] = volumes;
     template["containers"][0]["volumeMounts"] = mounts;
     let patch = json!({ "spec": { "template": { "spec": template } } });
-    namespace.patch("apps/v1", "Deployment", OURS, &patch).await?;
+    namespace.patch("apps/v1", "Deployment", COPY, &patch).await?;
     assert_rows(namespace, &["problem the webhook's settings: there is no ConfigMap gone"]).await?;
 
     let ports = json!([
         { "name": "dns", "port": 53, "protocol": "UDP" }, { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
     ]);
     namespace.apply(service("whole", &labels, &ports)).await?;
-    // Nobody answers there.
+    // No server answers at that address.
     assert_rows(namespace, &["problem the shared tier: Service whole, "]).await
 }
 
-/// A user without rights, and then with the one right that makes `check` look further.
+/// Runs `check` as a user without permissions, and then with the one permission that `check` needs to
+/// continue.
 async fn check_names_the_right_that_is_missing(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let name = namespace.name.as_str();
-    let folder = tempfile::tempdir().tried(|| "creating a directory".to_owned())?;
+    let folder = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
     let file = folder.path().join("kubeconfig");
     let mut kubeconfig =
         kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"]).await?;
     kubeconfig = {
         let mut parsed: Value =
-            serde_json::from_str(&kubeconfig).tried(|| "reading KUBECONFIG".to_owned())?;
+            serde_json::from_str(&kubeconfig).with_context(|| "reading KUBECONFIG".to_owned())?;
         parsed["users"][0]["user"]["as"] = json!(format!("system:serviceaccount:{name}:default"));
         parsed.to_string()
     };
-    std::fs::write(&file, kubeconfig).tried(|| format!("writing {}", file.display()))?;
+    std::fs::write(&file, kubeconfig).with_context(|| format!("writing {}", file.display()))?;
     let file = file.to_string_lossy().into_owned();
     let forbidden = async || run(&["check", "--kubeconfig", &file]).await;
 
@@ -161,8 +163,8 @@ fn assert_names_right(page: &str, right: &str) {
     assert!(page.contains(&line), "{line}is missing in\n{page}");
 }
 
-/// Looks at the configuration with the namespace's name. Each row is a state and how its text begins; `NAME` stands for
-/// that name.
+/// Checks the configuration that has the namespace's name. Each row is a state and the beginning of its text;
+/// `NAME` stands for that name.
 async fn assert_rows(namespace: &Namespace, rows: &[&str]) -> Result<(), Failure> {
     let name = namespace.name.as_str();
     let found = report(&["--namespace", name, "--webhook-configuration", name]).await?;
@@ -179,10 +181,11 @@ async fn assert_rows(namespace: &Namespace, rows: &[&str]) -> Result<(), Failure
     Ok(())
 }
 
-/// An entry that selects no pod, without `caBundle`, with a match condition that is not ours, for a Service of the namespace.
+/// An entry that selects no pod, without `caBundle`, with a match condition that the product does not have,
+/// for a Service of the namespace.
 fn harmless(entry: &Value, namespace: &str) -> Value {
     let mut entry = entry.clone();
-    entry["clientConfig"] = json!({ "service": { "namespace": namespace, "name": OURS, "path": "/mutate" } });
+    entry["clientConfig"] = json!({ "service": { "namespace": namespace, "name": COPY, "path": "/mutate" } });
     entry["namespaceSelector"] = json!({ "matchLabels": { "kubernetes.io/metadata.name": "nowhere" } });
     entry["matchConditions"] = json!([{ "name": "nothing", "expression": "false" }]);
     entry
@@ -196,12 +199,12 @@ fn service(name: &str, labels: &Value, ports: &Value) -> Value {
 
 /// A Deployment without pods.
 fn deployment(arguments: &[&str]) -> Value {
-    let labels = json!({ "app": OURS });
+    let labels = json!({ "app": COPY });
     let container = json!({ "name": "webhook", "image": "nobody/pulls:this", "args": arguments });
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": { "name": OURS },
+        "metadata": { "name": COPY },
         "spec": {
             "replicas": 0,
             "selector": { "matchLabels": labels },

@@ -1,5 +1,5 @@
-//! The second part of the page: what it says about workloads is what the API server does with them. And `inject` prints
-//! the pod that the API server stores.
+//! The second part of the report: its verdicts about workloads match what the API server does. And `inject`
+//! prints the pod that the API server stores.
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
 use podlocal_harness::cluster::namespace::Namespace;
@@ -19,12 +19,13 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Changes a pod into one that is injected, or is not for a reason.
+/// Changes a pod into one that is injected, or into one that is skipped for a reason.
 type Change = fn(&mut Value);
 
-/// Pods, and the reason why each is not injected; `None` for one that is.
+/// Pods, and the reason why each is not injected; `None` for an injected pod.
 ///
-/// The API server refuses pods for the other reasons: more than three nameservers, an unknown dnsPolicy, no container.
+/// The API server itself refuses pods that would have the other reasons: more than three nameservers, an
+/// unknown dnsPolicy, no container.
 const PODS: [(&str, Option<&str>, Change); 16] = [
     ("plain", None, |_| {}),
     ("own-ndots", None, |pod| {
@@ -79,8 +80,8 @@ const PODS: [(&str, Option<&str>, Change); 16] = [
     }),
 ];
 
-/// The same pods in a namespace that is not opted in and in one that is. `check` foretells of the former what the API
-/// server does in the latter.
+/// Creates the same pods in a namespace that is not opted in and in one that is. `check` predicts for the
+/// first what the API server does in the second.
 async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context) -> Result<(), Failure> {
     let before = context.namespace_with(json!({}), json!({})).await?;
     let after = &context.namespace;
@@ -95,12 +96,12 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
             "{name} has init containers: {}",
             stored["spec"]["initContainers"]
         );
-        // Here the label alone would inject it; it stands for the namespace's.
+        // In this namespace the pod's label alone would inject it; it replaces the label of the namespace.
         if pod["metadata"]["labels"][INJECT_LABEL] != INJECT_ENABLED {
             before.apply(pod).await?;
         }
     }
-    let foretold = report(&["--namespace", &before.name, "--as-if-enabled"]).await?;
+    let predicted = report(&["--namespace", &before.name, "--as-if-enabled"]).await?;
     let seen = report(&["--namespace", &after.name]).await?;
     for (name, reason, _) in PODS {
         let verdict =
@@ -108,7 +109,7 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
         assert_eq!(verdict_of(&seen, "Pod", name), verdict("already"), "{name} after its creation");
         if name != "own-servers" {
             assert_eq!(
-                verdict_of(&foretold, "Pod", name),
+                verdict_of(&predicted, "Pod", name),
                 verdict("injected"),
                 "{name} before it is opted in"
             );
@@ -119,7 +120,8 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
     let system = report(&["--namespace", "kube-system", "--as-if-enabled"]).await?;
     assert_eq!(system["workloads"][0]["reason"]["label"], "namespace_excluded", "{system}");
 
-    // For people: the row of the table, what each reason means, and that something is not as it was asked for.
+    // In the printed report: the row of the table, the meaning of each reason, and a warning about ignored
+    // settings.
     let page = run(&["check", "--namespace", &after.name, "--strict"]).await?;
     for text in
         ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nSettings that are ignored\n"]
@@ -130,14 +132,14 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
     Ok(())
 }
 
-/// Controllers make pods, and `check` counts them as their controllers' workloads.
+/// Pods of controllers: `check` counts them under the workload of their controller.
 async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Result<(), Failure> {
     let namespace = context.namespace_with(json!({}), json!({})).await?;
     create_workloads(&namespace).await?;
-    // The Job of the CronJob is its own work; a DaemonSet has one pod on each node.
+    // The Job of the CronJob counts as the CronJob's workload; a DaemonSet has one pod on each node.
     let kinds = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
     let arguments = ["--namespace", &namespace.name, "--as-if-enabled"];
-    let foretold = eventually("every workload has a pod", async || {
+    let predicted = eventually("every workload has a pod", async || {
         let report = report(&arguments).await?;
         let rows = report["workloads"].as_array().map_or(0, Vec::len);
         Ok((rows >= kinds.len()).then_some(report))
@@ -145,13 +147,13 @@ async fn verdicts_about_workloads_follow_their_injection(context: Context) -> Re
     .await?;
     for kind in kinds {
         assert_eq!(
-            verdict_of(&foretold, kind, &kind.to_lowercase()),
+            verdict_of(&predicted, kind, &kind.to_lowercase()),
             json!(["injected", null]),
-            "{foretold}"
+            "{predicted}"
         );
     }
     let nodes = context.cluster.list(&context.cluster.api("v1", "Node", None), "").await?.len();
-    assert_eq!(foretold["summary"]["injected"]["pods"], 2 + 1 + nodes + 1 + 1, "{foretold}");
+    assert_eq!(predicted["summary"]["injected"]["pods"], 2 + 1 + nodes + 1 + 1, "{predicted}");
 
     kubectl(&["label", "namespace", &namespace.name, &format!("{INJECT_LABEL}={INJECT_ENABLED}")]).await?;
     kubectl(&["--namespace", &namespace.name, "delete", "pods", "--all", "--wait=false"]).await?;
@@ -175,13 +177,14 @@ async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> R
     for (name, reason, change) in PODS {
         let mut pod = pending_pod(name);
         change(&mut pod);
-        // The webhook has asked the cluster's DNS what may be concluded; `inject` asks nobody.
+        // The webhook has probed cluster DNS for the properties that the sidecar may rely on; `inject` sends
+        // no query.
         pod["metadata"]["annotations"]["podlocal-dns.io/local-nxdomain"] = json!("full");
         let printed = run_with_input(&arguments, &pod.to_string()).await?;
         let injected: Value = serde_json::from_str(&printed.stdout).unwrap_or_default();
         let said = reason.map_or_else(|| "injected".to_owned(), |reason| format!("({reason})"));
         assert!(injected["spec"].is_object() && printed.stderr.contains(&said), "{said}: {printed:?}");
-        // Both get the defaults of the API server. The webhook leaves alone what has the sidecar.
+        // Both get the defaults of the API server. The webhook skips a pod that already has the sidecar.
         let stored = namespace.apply_with(pod, "dryRun=All").await?.object;
         let printed = namespace.apply_with(injected, "dryRun=All").await?.object;
         for part in ["/spec", "/metadata/annotations", "/metadata/labels"] {
@@ -191,14 +194,15 @@ async fn inject_prints_the_pod_that_the_api_server_stores(context: Context) -> R
     Ok(())
 }
 
-/// The verdict about a workload and the label of its reason.
+/// The verdict about a workload, and its reason.
 fn verdict_of(report: &Value, kind: &str, name: &str) -> Value {
     let workloads = report["workloads"].as_array().into_iter().flatten();
     let found = workloads.into_iter().find(|one| one["kind"] == kind && one["name"] == name);
     found.map_or(Value::Null, |one| json!([one["verdict"], one["reason"]["label"]]))
 }
 
-/// One of each kind, named after it, with pods that nobody schedules; the Deployment has two.
+/// Creates one workload of each kind, named after its kind, with pods that no scheduler places on a node; the
+/// Deployment has two.
 async fn create_workloads(namespace: &Namespace) -> Result<(), Failure> {
     let mut spec = pod_spec(Libc::Musl, &SLEEP);
     spec["schedulerName"] = json!("nobody");
@@ -216,7 +220,7 @@ async fn create_workloads(namespace: &Namespace) -> Result<(), Failure> {
     create(namespace, "batch/v1", "Job", job.clone()).await?;
     let cron = json!({ "schedule": "0 0 30 2 *", "jobTemplate": { "spec": job } });
     create(namespace, "batch/v1", "CronJob", cron).await?;
-    // Named as the CronJob's controller names its Jobs: after the minute in which they are due.
+    // The name follows the CronJob controller, which names a Job after the minute in which it is due.
     kubectl(&["--namespace", &namespace.name, "create", "job", "cronjob-29000000", "--from=cronjob/cronjob"])
         .await
         .map(drop)

@@ -1,4 +1,4 @@
-//! Cluster DNS restarts, is gone, or is too slow for its clients.
+//! Cluster DNS restarts, is down, or is too slow for its clients.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use tokio::time::{Instant, sleep};
 use super::{NAMES, annotate, assert_none_failed};
 use crate::runner::{Context, Test, tests};
 
-/// How long CoreDNS is gone.
+/// The duration of the outage of CoreDNS.
 const OUTAGE: Duration = Duration::from_secs(45);
 
-/// Nobody believes sooner that it is gone.
+/// The earliest time after which a sidecar considers CoreDNS down.
 const SILENCE_NOTICED: Duration = Duration::from_secs(4);
 
-/// How soon after its return its answers are used.
+/// The time in seconds after its return within which its answers are used.
 const FRESH_WITHIN: f64 = 4.0;
 
-/// The zone before the fault and after it. Its answers expire early in every fault.
+/// The zone before and after the fault. Its answers expire early in every fault.
 const BEFORE: Zone<'_> = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.113.1"] };
 const AFTER: Zone<'_> = Zone { addresses: &["203.0.113.2"], ..BEFORE };
 
-/// A gang of pods that start together: each resolves so many names of its own.
+/// A gang of pods that start together; each resolves this number of different names.
 const PODS: usize = 4;
 const NAMES_OF_A_POD: usize = 60;
 
 pub(super) fn tests() -> Vec<Test> {
     tests![
-        cached_names_resolve_while_coredns_is_gone_for_45_seconds,
+        cached_names_resolve_during_a_45_second_outage_of_coredns,
         no_lookup_fails_while_coredns_restarts,
         no_lookup_fails_while_coredns_has_10_millicores,
     ]
 }
 
-async fn cached_names_resolve_while_coredns_is_gone_for_45_seconds(context: Context) -> Result<(), Failure> {
+async fn cached_names_resolve_during_a_45_second_outage_of_coredns(context: Context) -> Result<(), Failure> {
     let (dns, load) = stage(&context).await?;
     context.release_installation();
     let begin = now();
@@ -48,21 +48,21 @@ async fn cached_names_resolve_while_coredns_is_gone_for_45_seconds(context: Cont
     let (sent, counting) = (transmissions(&load).await?, Instant::now());
     sleep(OUTAGE.saturating_sub(SILENCE_NOTICED)).await;
     let (sent, seconds) = (transmissions(&load).await? - sent, counting.elapsed().as_secs_f64());
-    dns.start_again(AFTER).await?;
+    dns.start_stopped(AFTER).await?;
     let back = now();
     sleep(Duration::from_secs_f64(FRESH_WITHIN)).await;
     let summary = load.between(begin, now()).await?;
-    assert_none_failed("CoreDNS gone for 45 s", summary);
-    eprintln!("CoreDNS gone for 45 s: the sidecar sent {sent} queries in {seconds:.1} s");
+    assert_none_failed("CoreDNS down for 45 s", summary);
+    eprintln!("CoreDNS down for 45 s: the sidecar sent {sent} queries in {seconds:.1} s");
     assert!(
         sent <= seconds,
-        "more than one query a second to a server that is gone: {sent} in {seconds:.1} s"
+        "more than one query per second to a server that is down: {sent} in {seconds:.1} s"
     );
 
     let lookups = load.lookups().await?;
     let fresh = lookups.iter().find(|lookup| lookup.addresses == AFTER.addresses);
     let after = fresh.map(|lookup| lookup.at + lookup.ms / 1e3 - back);
-    eprintln!("CoreDNS gone for 45 s: the first fresh answer {after:.3?} s after its return");
+    eprintln!("CoreDNS down for 45 s: the first fresh answer {after:.3?} s after its return");
     assert!(after.is_some_and(|after| after < FRESH_WITHIN), "{after:?}");
     let newest = lookups.iter().rev().find(|lookup| lookup.name == "name.fault.test");
     assert_eq!(newest.map(|lookup| &lookup.addresses[..]), Some(&["203.0.113.2".to_owned()][..]));
@@ -111,13 +111,13 @@ async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Re
     Ok(())
 }
 
-/// How often the sidecar of the load has sent a question upstream; questions that still wait are not counted.
+/// The number of queries that the sidecar of the load has sent upstream; queries in flight are not counted.
 async fn transmissions(load: &Load) -> Result<f64, Failure> {
     let text = load.scrape().await?;
     Ok(sum(&text, "podlocal_dns_upstream_attempts_total", &[]))
 }
 
-/// A CoreDNS of the test's own, and a load that asks it.
+/// A separate CoreDNS, and a load that uses it.
 async fn stage(context: &Context) -> Result<(OwnDns, Load), Failure> {
     let dns = OwnDns::start(&context.namespace, BEFORE).await?;
     let mut pod = load::pod(Libc::Glibc, &[&NAMES[..], &["name.fault.test"]].concat());

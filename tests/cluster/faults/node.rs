@@ -9,7 +9,7 @@ use podlocal_harness::failure::Failure;
 use podlocal_harness::time::now;
 use tokio::time::sleep;
 
-use super::{NAMES, assert_none_failed, that_asks_upstream};
+use super::{NAMES, assert_none_failed, with_short_cache_ttl};
 use crate::runner::{Context, Test, exclusive};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -18,7 +18,7 @@ pub(super) fn tests() -> Vec<Test> {
 
 async fn pods_resolve_and_start_while_containerd_restarts(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
-    let load = Load::start(namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let load = Load::start(namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let begin = now();
     let containerd = async || run_on_node(&["pidof", "containerd"]).await;
     let before = containerd().await?;

@@ -17,21 +17,22 @@ use tokio::time::sleep;
 use super::{NAMES, annotate, assert_none_failed};
 use crate::runner::{Context, Test, tests};
 
-/// How long a pod may be without DNS when its whole sidecar was killed. It takes the kubelet half a second, more on two busy
-/// cores, and resolvers wait for five seconds.
+/// The time in which a pod may be without DNS after its whole sidecar was killed. The kubelet restarts it in
+/// half a second, or later on two busy cores, and resolvers wait for five seconds.
 const RESTART_MS: f64 = 5_000.0;
 
-/// The same when its proxy crashed, which its supervisor starts again.
+/// The same time after a crash of the proxy alone, which its supervisor restarts.
 const CRASH_MS: f64 = 1_000.0;
 
-/// Kills the proxy, which is the newer one of two processes.
+/// Kills the proxy, which is the newer of the two processes.
 const CRASH: &str = "kill -9 $(pidof podlocal-sidecar | tr ' ' '\\n' | sort -n | tail -n 1)";
 
-/// Kills both, and so the container.
+/// Kills both processes, and so the container.
 const KILL: &str = "kill -9 $(pidof podlocal-sidecar)";
 
-/// Allocates memory in the container with this id until the kernel kills the sidecar there, whose `oom_score_adj` is far above
-/// that of a process of the node; then it is killed itself. `tail` keeps a line without an end in memory.
+/// Allocates memory in the container with this id until the kernel kills the sidecar there, whose
+/// `oom_score_adj` is far above that of a process of the node; then the kernel kills this script. `tail`
+/// keeps an endless line in memory.
 const EXHAUST_MEMORY: &str = r#"
     pid=$(ctr --namespace k8s.io task ls | awk -v id="$1" '$1 == id { print $2 }')
     path=$(grep -E ':memory:|^0::' "/proc/$pid/cgroup" | head -n 1 | cut -d : -f 3)
@@ -55,8 +56,8 @@ async fn lookups_succeed_soon_after_the_sidecar_is_killed(context: Context) -> R
     context.release_installation();
     let begin = now();
     kill(&context.namespace, &load, KILL).await?;
-    runs_again(&context.namespace, &load, 1).await?;
-    let summary = answers_again(&load, begin).await?;
+    wait_until_sidecar_restarted(&context.namespace, &load, 1).await?;
+    let summary = wait_until_lookups_succeed(&load, begin).await?;
     eprintln!("sidecar killed: {summary}");
     assert!(summary.outage_ms < RESTART_MS, "{summary}");
     Ok(())
@@ -69,21 +70,21 @@ async fn lookups_succeed_at_once_after_the_proxy_crashes_twice(context: Context)
     let begin = now();
     for crashes in [1.0, 2.0] {
         kill(namespace, &load, CRASH).await?;
-        is_started_again(&load, crashes).await?;
+        wait_until_proxy_restarted(&load, crashes).await?;
     }
-    let summary = answers_again(&load, begin).await?;
+    let summary = wait_until_lookups_succeed(&load, begin).await?;
     eprintln!("proxy crashed twice: {summary}");
     assert!(summary.outage_ms < CRASH_MS, "{summary}");
-    assert_eq!(restarts(&namespace.pod(&load.pod).await?, CONTAINER_NAME), 0, "the container goes on");
+    assert_eq!(restarts(&namespace.pod(&load.pod).await?, CONTAINER_NAME), 0, "the container keeps running");
     Ok(())
 }
 
-/// Where the kernel kills the proxy alone (cgroup v1) it is started again; where the kubelet lets it kill the whole container
-/// (cgroup v2, memory.oom.group), the container is.
+/// With cgroup v1 the kernel kills the proxy alone, and the supervisor restarts it. With cgroup v2
+/// (memory.oom.group) the kernel kills the whole container, and the kubelet restarts it.
 async fn lookups_succeed_soon_after_the_sidecar_ran_out_of_memory(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let mut pod = load::pod(Libc::Glibc, &NAMES);
-    // A sidecar has limits where its pod has resources: they leave it in its QoS class.
+    // A sidecar has limits only when its pod has resources, so that the pod keeps its QoS class.
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "5m", "memory": "8Mi" } });
     let load = Load::start(namespace, pod).await?;
     context.release_installation();
@@ -93,20 +94,20 @@ async fn lookups_succeed_soon_after_the_sidecar_ran_out_of_memory(context: Conte
     let begin = now();
     let exhausted = on_node(&["sh", "-c", EXHAUST_MEMORY, "sh", id]).await;
     exhausted.unwrap_or_else(|| Err(Failure::new("no access to the node")))?;
-    eventually("the proxy or its container was started again", async || {
+    eventually("the restart of the proxy or its container", async || {
         let pod = namespace.pod(&load.pod).await?;
         let container = restarts(&pod, CONTAINER_NAME) as f64;
         let proxy = if is_running(&pod, CONTAINER_NAME) { crashes(&load).await? } else { 0.0 };
         Ok((container + proxy > 0.0).then_some(()))
     })
     .await?;
-    let summary = answers_again(&load, begin).await?;
+    let summary = wait_until_lookups_succeed(&load, begin).await?;
     eprintln!("sidecar out of memory: {summary}");
     assert!(summary.outage_ms < RESTART_MS, "{summary}");
     Ok(())
 }
 
-/// The application goes on for a while after SIGTERM, as one does that finishes its work.
+/// The application runs for a while after SIGTERM, like one that finishes its work.
 async fn a_deleted_pod_resolves_names_until_it_ends(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let script = format!(
@@ -118,7 +119,7 @@ async fn a_deleted_pod_resolves_names_until_it_ends(context: Context) -> Result<
     annotate(&mut pod, "max-ttl", "1s");
     let name = namespace.run(pod).await?;
     context.release_installation();
-    // The log goes with the pod.
+    // The log is deleted with the pod.
     let follow = ["-n", &namespace.name, "logs", "--follow", &name, "--container=client"];
     let (log, deleted) = tokio::join!(kubectl(&follow), async {
         sleep(Duration::from_secs(1)).await;
@@ -126,14 +127,14 @@ async fn a_deleted_pod_resolves_names_until_it_ends(context: Context) -> Result<
         namespace.delete_pod(&name).await.map(|()| begin)
     });
     let (log, deleted) = (log?, deleted?);
-    assert!(log.ends_with("ended\n"), "the application was not left to end: {log}");
+    assert!(log.ends_with("ended\n"), "the application did not end by itself: {log}");
     let summary = Summary::between(&Lookup::read_all(&log), deleted, now());
     assert!(summary.lookups > 50, "{summary}");
     assert_none_failed("pod deleted", summary);
     Ok(())
 }
 
-/// Adds a container that may kill the sidecar: they share a process namespace and a user.
+/// Adds a container that may kill the sidecar, because both share a process namespace and a user.
 fn with_killer(mut pod: Value) -> Value {
     let mut killer = container("killer", Libc::Glibc, &SLEEP);
     killer["securityContext"]["runAsUser"] = json!(SIDECAR_USER);
@@ -150,24 +151,28 @@ async fn kill(namespace: &Namespace, load: &Load, command: &str) -> Result<(), F
     Ok(())
 }
 
-/// Waits until the proxy was started again so many times.
-async fn is_started_again(load: &Load, times: f64) -> Result<(), Failure> {
-    eventually("the proxy is started again", async || Ok((crashes(load).await? >= times).then_some(()))).await
+/// Waits until the proxy was restarted this number of times.
+async fn wait_until_proxy_restarted(load: &Load, times: f64) -> Result<(), Failure> {
+    eventually("the restart of the proxy", async || Ok((crashes(load).await? >= times).then_some(()))).await
 }
 
 async fn crashes(load: &Load) -> Result<f64, Failure> {
     Ok(sum(&load.scrape().await?, "podlocal_dns_process_restarts_total", &[]))
 }
 
-/// Waits until the sidecar was restarted so many times, and runs.
-async fn runs_again(namespace: &Namespace, load: &Load, restarted: u64) -> Result<Value, Failure> {
+/// Waits until the sidecar was restarted this number of times, and runs.
+async fn wait_until_sidecar_restarted(
+    namespace: &Namespace,
+    load: &Load,
+    restarted: u64,
+) -> Result<Value, Failure> {
     let has_restarted =
         |pod: &Value| restarts(pod, CONTAINER_NAME) >= restarted && is_running(pod, CONTAINER_NAME);
-    namespace.wait_for(&load.pod, "its sidecar runs again", has_restarted).await
+    namespace.wait_for(&load.pod, "the restart of its sidecar", has_restarted).await
 }
 
-/// Waits until lookups succeed again, and tells how they fared since `begin`.
-async fn answers_again(load: &Load, begin: f64) -> Result<Summary, Failure> {
+/// Waits until lookups succeed again, and returns the results since `begin`.
+async fn wait_until_lookups_succeed(load: &Load, begin: f64) -> Result<Summary, Failure> {
     eventually("lookups succeed again", async || {
         let lookups = load.lookups().await?;
         Ok(lookups.last().is_some_and(|last| last.at > begin && !last.is_failure()).then_some(()))

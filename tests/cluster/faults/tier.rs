@@ -12,10 +12,10 @@ use podlocal_harness::time::now;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{NAMES, annotate, assert_none_failed, that_asks_upstream};
+use super::{NAMES, annotate, assert_none_failed, with_short_cache_ttl};
 use crate::runner::{Context, Test, tests};
 
-/// How long each fault is watched.
+/// The time for which each fault is observed.
 const WATCHED: Duration = Duration::from_secs(4);
 
 pub(super) fn tests() -> Vec<Test> {
@@ -27,7 +27,7 @@ async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
 ) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let address = tier::start(namespace, 2, None).await?;
-    let mut pod = that_asks_upstream(load::pod(Libc::Glibc, &NAMES));
+    let mut pod = with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES));
     annotate(&mut pod, "shared-tier", &address);
     let load = Load::start(namespace, pod).await?;
     context.release_installation();
@@ -42,15 +42,15 @@ async fn no_lookup_fails_while_the_tier_is_killed_restarted_and_gone(
     let killed = now();
     assert_none_failed("tier's pod killed", load.between(begin, killed).await?);
 
-    namespace.rolled_out(&format!("deployment/{NAME}")).await?;
+    namespace.wait_for_rollout(&format!("deployment/{NAME}")).await?;
     kubectl(&["-n", &namespace.name, "rollout", "restart", &format!("deployment/{NAME}")]).await?;
-    namespace.rolled_out(&format!("deployment/{NAME}")).await?;
+    namespace.wait_for_rollout(&format!("deployment/{NAME}")).await?;
     sleep(WATCHED).await;
     let restarted = now();
     assert_none_failed("tier restarted", load.between(killed, restarted).await?);
 
     namespace.patch("apps/v1", "Deployment", NAME, &json!({ "spec": { "replicas": 0 } })).await?;
-    // Its pods go on answering for a while after SIGTERM; the fault is that they are gone.
+    // Its pods answer for a while after SIGTERM (lame duck); the fault begins when they are gone.
     kubectl(&["-n", &namespace.name, "delete", "pod", "-l", LABEL, "--grace-period=0", "--force"]).await?;
     sleep(WATCHED).await;
     assert_none_failed("tier scaled to zero", load.between(restarted, now()).await?);

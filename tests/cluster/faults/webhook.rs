@@ -1,4 +1,4 @@
-//! The webhook is gone, restarts, or gets another certificate, while pods are created.
+//! The webhook is down, restarts, or gets another certificate, while pods are created.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,26 +7,26 @@ use base64::prelude::BASE64_STANDARD;
 use podlocal_harness::cluster::client::{Libc, Lookup, SLEEP, pod};
 use podlocal_harness::cluster::load::{self, Load};
 use podlocal_harness::cluster::namespace::Namespace;
-use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, webhook_is_rolled_out};
+use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, wait_for_webhook_rollout};
 use podlocal_harness::cluster::{Cluster, eventually, kubectl};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::time::now;
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::{NAMES, assert_none_failed, that_asks_upstream};
+use super::{NAMES, assert_none_failed, with_short_cache_ttl};
 use crate::creations::Creations;
 use crate::runner::{Context, Test, tests};
 
 /// The Secret in which the replicas share the certificate.
 const SECRET: &str = "podlocal-dns-webhook-certificate";
 
-/// The longest that the API server waits for the webhook (`timeoutSeconds`), and some.
+/// The time-out of the API server for the webhook (`timeoutSeconds`), plus a reserve.
 const LONGEST_CREATION_MS: f64 = 6_000.0;
 
-/// Two tests restart the webhook, which is to be noticed by nobody; each sees its own restart.
+/// Two tests restart the webhook. The lock lets each test observe only its own restart.
 static RESTARTS: Mutex<()> = Mutex::const_new(());
 
 pub(super) fn tests() -> Vec<Test> {
@@ -36,7 +36,8 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Takes every replica of the webhook away: pods start without injection, and soon, and those that run notice nothing.
+/// Removes every replica of the webhook: new pods start without injection and without a long delay, and
+/// running pods are not affected.
 pub(crate) async fn pods_start_without_it(namespace: &Namespace, load: &Load) -> Result<(), Failure> {
     let begin = now();
     let deployment = format!("deployment/{WEBHOOK}");
@@ -55,17 +56,17 @@ pub(crate) async fn pods_start_without_it(namespace: &Namespace, load: &Load) ->
         slowest_ms = slowest_ms.max((now() - creating) * 1e3);
         assert_eq!(product::sidecar(&pod), None, "the webhook is still there");
     }
-    namespace.ready("without-0").await?;
+    namespace.wait_until_ready("without-0").await?;
     let lookups = namespace.look_up("without-0", &NAMES).await?;
     assert!(!lookups.iter().any(Lookup::is_failure), "{lookups:?}");
-    eprintln!("webhook gone: the slowest of 3 pods was created within {slowest_ms:.0} ms");
+    eprintln!("webhook down: the slowest of 3 pods was created within {slowest_ms:.0} ms");
     assert!(slowest_ms < LONGEST_CREATION_MS, "{slowest_ms} ms");
     assert_none_failed("webhook gone", load.between(begin, now()).await?);
     Ok(())
 }
 
 async fn every_pod_is_injected_while_the_webhook_restarts(context: Context) -> Result<(), Failure> {
-    let load = Load::start(&context.namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let load = Load::start(&context.namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let _only = RESTARTS.lock().await;
     let begin = now();
     let creations = Creations::start(&context.namespace);
@@ -77,12 +78,12 @@ async fn every_pod_is_injected_while_the_webhook_restarts(context: Context) -> R
 
 async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context) -> Result<(), Failure> {
     let cluster = &context.cluster;
-    let load = Load::start(&context.namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let load = Load::start(&context.namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let _only = RESTARTS.lock().await;
     let begin = now();
     let creations = Creations::start(&context.namespace);
     let due = replace_certificate(cluster).await?;
-    // A replica that starts looks at the certificate; those that run do once in a minute.
+    // A replica checks the certificate at startup, and then once per minute.
     restart(cluster).await?;
     eventually("the certificate is renewed", async || Ok((certificate(cluster).await? != due).then_some(())))
         .await?;
@@ -91,34 +92,34 @@ async fn every_pod_is_injected_while_the_certificate_is_renewed(context: Context
     Ok(())
 }
 
-/// Replaces both replicas, and waits until the old ones are gone.
+/// Replaces both replicas, and waits until the old ones have ended.
 async fn restart(cluster: &Cluster) -> Result<(), Failure> {
     kubectl(&["-n", product::NAMESPACE, "rollout", "restart", &format!("deployment/{WEBHOOK}")]).await?;
-    webhook_is_rolled_out(cluster).await?;
-    // The old replicas take reviews for so long, `--shutdown-delay`.
+    wait_for_webhook_rollout(cluster).await?;
+    // The old replicas still answer reviews for this time (`--shutdown-delay`).
     sleep(Duration::from_secs(6)).await;
     Ok(())
 }
 
-/// Puts a certificate into the Secret that the webhook's own CA has signed and that ends within a week, so that it is to be
-/// renewed. Returns it as the Secret has it.
+/// Replaces the certificate in the Secret by one that the webhook's own CA has signed and that expires within
+/// a week, so that the webhook renews it. Returns it as stored in the Secret.
 async fn replace_certificate(cluster: &Cluster) -> Result<Value, Failure> {
     let signing = || "signing a certificate that ends soon".to_owned();
     let secrets = cluster.api("v1", "Secret", Some(product::NAMESPACE));
     let data = cluster.get(&secrets, SECRET).await?["data"].clone();
     let part = |name: &str| {
-        let bytes = BASE64_STANDARD.decode(data[name].as_str().unwrap_or_default()).tried(signing)?;
-        String::from_utf8(bytes).tried(signing)
+        let bytes = BASE64_STANDARD.decode(data[name].as_str().unwrap_or_default()).with_context(signing)?;
+        String::from_utf8(bytes).with_context(signing)
     };
-    let key = KeyPair::from_pem(&part("ca.key")?).tried(signing)?;
-    let authority = Issuer::from_ca_cert_pem(&part("ca.crt")?, key).tried(signing)?;
+    let key = KeyPair::from_pem(&part("ca.key")?).with_context(signing)?;
+    let authority = Issuer::from_ca_cert_pem(&part("ca.crt")?, key).with_context(signing)?;
     let name = format!("{WEBHOOK}.{}.svc", product::NAMESPACE);
-    let mut parameters = CertificateParams::new([name]).tried(signing)?;
+    let mut parameters = CertificateParams::new([name]).with_context(signing)?;
     let day = Duration::from_hours(24);
     parameters.not_before = (SystemTime::now() - day).into();
     parameters.not_after = (SystemTime::now() + 7 * day).into();
-    let key = KeyPair::generate().tried(signing)?;
-    let certificate = parameters.signed_by(&key, &authority).tried(signing)?.pem();
+    let key = KeyPair::generate().with_context(signing)?;
+    let certificate = parameters.signed_by(&key, &authority).with_context(signing)?.pem();
     let certificate = BASE64_STANDARD.encode(certificate);
     let key = BASE64_STANDARD.encode(key.serialize_pem());
     let patch = json!({ "data": { "tls.crt": certificate, "tls.key": key } });

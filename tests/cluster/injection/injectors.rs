@@ -1,13 +1,14 @@
-//! Other programs that put containers in front of ours.
+//! Other injectors that insert containers before the sidecar.
 //!
-//! The other injectors are `MutatingAdmissionPolicies` (`admissionregistration.k8s.io/v1`), which need no server and no
-//! certificate, so that they work on any cluster that has them. The API server calls policies before webhooks and calls
-//! both again when one of them has changed the pod (`reinvocationPolicy: IfNeeded`); so one kind shows both orders:
+//! The other injectors are `MutatingAdmissionPolicies` (`admissionregistration.k8s.io/v1`), which need no
+//! server and no certificate, so that they work on any cluster that supports them. The API server calls
+//! policies before webhooks, and calls both again when one of them has changed the pod (`reinvocationPolicy:
+//! IfNeeded`). So this one kind of injector tests both orders:
 //!
 //! | injector | first round | second round |
 //! |---|---|---|
-//! | `before` | puts its container first, then our webhook is called | both find their containers |
-//! | `after` | writes an annotation only; our webhook injects | puts its container before ours; our webhook is called again |
+//! | `before` | inserts its container first, then the webhook is called | both find their containers |
+//! | `after` | writes an annotation only; the webhook injects | inserts its container before the sidecar; the webhook is called again |
 //!
 //! A policy that does not match in the first round is not called in the second, hence the annotation.
 
@@ -21,33 +22,35 @@ use serde_json::{Value, json};
 use super::{container_names, resolving_pod, run_injected};
 use crate::runner::{Context, Test, tests};
 
-/// A CEL condition: this container is in the pod.
+/// A CEL condition: the pod has this container.
 const HAS_OTHER: &str =
     "has(object.spec.initContainers) && object.spec.initContainers.exists(one, one.name == 'other')";
 
 pub(super) fn tests() -> Vec<Test> {
     tests![
-        the_sidecar_goes_before_what_an_earlier_injector_put_first,
-        the_sidecar_moves_before_what_a_later_injector_put_first,
+        the_sidecar_goes_before_the_container_of_an_earlier_injector,
+        the_sidecar_moves_before_the_container_of_a_later_injector,
     ]
 }
 
-async fn the_sidecar_goes_before_what_an_earlier_injector_put_first(context: Context) -> Result<(), Failure> {
+async fn the_sidecar_goes_before_the_container_of_an_earlier_injector(
+    context: Context,
+) -> Result<(), Failure> {
     let insertion = format!("{HAS_OTHER} ? [] : [{}]", insertion("/spec/initContainers"));
-    pod_is_injected_beside(&context.namespace, &insertion).await
+    assert_pod_is_injected_beside(&context.namespace, &insertion).await
 }
 
-async fn the_sidecar_moves_before_what_a_later_injector_put_first(context: Context) -> Result<(), Failure> {
+async fn the_sidecar_moves_before_the_container_of_a_later_injector(context: Context) -> Result<(), Failure> {
     let has_ours = format!(
         "has(object.spec.initContainers) && object.spec.initContainers.exists(one, one.name == '{CONTAINER_NAME}')"
     );
     let annotation = "JSONPatch{op: 'add', path: '/metadata/annotations', value: {'other': 'was here'}}";
     let insertion = insertion("/spec/initContainers/0");
     let mutation = format!("{HAS_OTHER} ? [] : {has_ours} ? [{insertion}] : [{annotation}]");
-    pod_is_injected_beside(&context.namespace, &mutation).await
+    assert_pod_is_injected_beside(&context.namespace, &mutation).await
 }
 
-/// A CEL expression that adds an init container which needs DNS: as the whole list, or at a place in it.
+/// A CEL expression that adds an init container which needs DNS: as a new list, or at an index of the list.
 fn insertion(path: &str) -> String {
     let image = Libc::Musl.image();
     let container = format!(
@@ -57,14 +60,15 @@ fn insertion(path: &str) -> String {
     format!("JSONPatch{{op: 'add', path: '{path}', value: {value}}}")
 }
 
-async fn pod_is_injected_beside(namespace: &Namespace, mutation: &str) -> Result<(), Failure> {
+async fn assert_pod_is_injected_beside(namespace: &Namespace, mutation: &str) -> Result<(), Failure> {
     install_injector(namespace, mutation).await?;
     let pod = run_injected(namespace, resolving_pod("client")).await?;
     assert_eq!(container_names(&pod), [CONTAINER_NAME, "other", "client"]);
     Ok(())
 }
 
-/// Creates a policy that applies to the pods of this namespace and is deleted with it, and waits until it applies.
+/// Creates a policy for the pods of this namespace, which is deleted together with the namespace, and waits
+/// until it is in effect.
 async fn install_injector(namespace: &Namespace, mutation: &str) -> Result<(), Failure> {
     let policy = |kind: &str, spec: Value| {
         json!({

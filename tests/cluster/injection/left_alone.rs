@@ -1,4 +1,4 @@
-//! Pods that are not injected, and pods that are because their own label asks for it.
+//! Pods that are not injected, and pods that opt in with their own label.
 
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::phase;
@@ -14,19 +14,19 @@ use crate::runner::{Context, Test, tests};
 
 pub(super) fn tests() -> Vec<Test> {
     tests![
-        pods_that_stay_as_they_are_run_as_before_and_say_why,
-        a_pods_label_opts_it_in_in_any_namespace,
+        pods_that_are_not_injected_run_unchanged_and_get_an_event,
+        a_pod_label_opts_in_in_any_namespace,
         no_label_injects_pods_of_the_system_or_of_the_webhook,
     ]
 }
 
-/// | pod | resolves with | its controller gets an Event |
+/// | pod | resolves through | its controller gets an Event |
 /// |---|---|---|
-/// | opted out | cluster DNS | no, as it asked for that |
-/// | dnsPolicy `None` | the servers that it names | yes |
+/// | opted out | cluster DNS | no, because it was requested |
+/// | dnsPolicy `None` | the servers of its dnsConfig | yes |
 /// | dnsPolicy `Default` | its node's DNS | yes |
 /// | hostNetwork | its node's DNS | no, the webhook is not even called |
-async fn pods_that_stay_as_they_are_run_as_before_and_say_why(context: Context) -> Result<(), Failure> {
+async fn pods_that_are_not_injected_run_unchanged_and_get_an_event(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let mut pods = ["opted-out", "policy-none", "policy-default", "host-network"].map(resolving_pod);
     pods[0]["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
@@ -67,7 +67,7 @@ async fn pods_that_stay_as_they_are_run_as_before_and_say_why(context: Context) 
     Ok(())
 }
 
-async fn a_pods_label_opts_it_in_in_any_namespace(context: Context) -> Result<(), Failure> {
+async fn a_pod_label_opts_in_in_any_namespace(context: Context) -> Result<(), Failure> {
     let namespace = context.namespace_with(json!({}), json!({})).await?;
     let unlabelled = namespace.apply_with(resolving_pod("unlabelled"), "dryRun=All").await?;
     assert_left_alone(&unlabelled.object);
@@ -77,7 +77,7 @@ async fn a_pods_label_opts_it_in_in_any_namespace(context: Context) -> Result<()
     labelled["metadata"]["labels"] = labels.clone();
     run_injected(&namespace, labelled).await?;
 
-    // A pod that names its own servers: the sidecar asks those, and the search list stays.
+    // A pod with its own servers: the sidecar asks those, and the search list stays the same.
     let mut own = resolving_pod("own-servers");
     own["metadata"]["labels"] = labels;
     own["spec"]["dnsPolicy"] = json!("None");
@@ -89,7 +89,8 @@ async fn a_pods_label_opts_it_in_in_any_namespace(context: Context) -> Result<()
     Ok(())
 }
 
-/// The cluster must be able to start without the webhook, and the webhook without itself.
+/// The cluster must be able to start without the webhook, and the webhook must be able to start while no
+/// webhook runs.
 async fn no_label_injects_pods_of_the_system_or_of_the_webhook(context: Context) -> Result<(), Failure> {
     for name in ["kube-system", product::NAMESPACE] {
         let namespace = Namespace { cluster: context.cluster.clone(), name: name.to_owned() };
@@ -100,10 +101,10 @@ async fn no_label_injects_pods_of_the_system_or_of_the_webhook(context: Context)
     Ok(())
 }
 
-/// A `dnsConfig` that names cluster DNS itself.
+/// A `dnsConfig` whose nameserver is cluster DNS.
 async fn own_dns(cluster: &Cluster, search: &str) -> Result<Value, Failure> {
     let service = cluster.get(&cluster.api("v1", "Service", Some("kube-system")), "kube-dns").await?;
-    // Without `ndots`, musl searches for no name with a dot.
+    // Without `ndots`, musl does not use the search list for a name with a dot.
     let options = [json!({ "name": "ndots", "value": "2" })];
     Ok(json!({ "nameservers": [service["spec"]["clusterIP"]], "searches": [search], "options": options }))
 }

@@ -17,8 +17,8 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The quota refuses a pod with a container that lacks one of these four. What has no resources at all, and stays
-/// BestEffort, are the pods of workloads.rs.
+/// The quota refuses a pod with a container that lacks one of these four values. Pods without any resources,
+/// which stay BestEffort, are tested in workloads.rs.
 async fn pods_keep_their_qos_class_under_a_quota_that_demands_limits(
     context: Context,
 ) -> Result<(), Failure> {
@@ -48,7 +48,7 @@ async fn pods_keep_the_class_that_a_limit_range_gives_them(context: Context) -> 
     let defaults = json!({ "cpu": "100m", "memory": "64Mi" });
     let limits = json!([{ "type": "Container", "default": defaults, "defaultRequest": defaults }]);
     namespace.apply(object("LimitRange", &json!({ "limits": limits }))).await?;
-    // The same pod without us says what the class is.
+    // The same pod without injection shows the expected class.
     let mut direct = pod("direct", Libc::Musl, &SLEEP);
     direct["metadata"]["labels"] = json!({ INJECT_LABEL: INJECT_DISABLED });
     let class = eventually("the limit range applies", async || {
@@ -62,7 +62,8 @@ async fn pods_keep_the_class_that_a_limit_range_gives_them(context: Context) -> 
     Ok(())
 }
 
-/// A minimum above what the sidecar requests: either the pod is admitted, or `check` names the limit range beforehand.
+/// A minimum above the sidecar's requests: either the pod is admitted, or `check` names the limit range
+/// beforehand.
 async fn the_sidecar_meets_the_minimum_of_a_limit_range(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let minimum = json!({ "cpu": "50m", "memory": "48Mi" });
@@ -71,7 +72,7 @@ async fn the_sidecar_meets_the_minimum_of_a_limit_range(context: Context) -> Res
     let mut pod = pod("minimal", Libc::Musl, &SLEEP);
     pod["spec"]["containers"][0]["resources"] = json!({ "requests": minimum });
     pod["spec"]["schedulerName"] = json!("nobody");
-    // The webhook learns of the LimitRange a moment later.
+    // The webhook learns of the LimitRange from a watch, a moment later.
     eventually("a pod within the minimum is created", async || namespace.apply(pod.clone()).await.map(Some))
         .await
         .map(drop)

@@ -1,9 +1,9 @@
-//! Pods without a controller, and what stands in them: other containers, annotations.
+//! Pods without a controller: their other containers and their annotations.
 
 use podlocal_harness::cluster::client::{Libc, container};
 use podlocal_harness::cluster::pods::container_status;
 use podlocal_harness::cluster::{eventually, kubectl, name_of};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_ENABLED, INJECT_LABEL, STATUS_ANNOTATION};
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A pod with `generateName` has no name, and no namespace of its own, when the webhook sees it.
+/// A pod with `generateName` has neither a name nor a namespace in its metadata when the webhook sees it.
 async fn a_generated_name_and_an_ephemeral_container_resolve_names(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let mut pod = resolving_pod("");
@@ -48,7 +48,8 @@ async fn a_generated_name_and_an_ephemeral_container_resolve_names(context: Cont
     assert_resolves(namespace, name, "later").await
 }
 
-/// Kubernetes refuses what violates `restricted`, and warns: so there must be no warning, either.
+/// Kubernetes refuses pods that violate `restricted`, and warns about pod templates, so the response must
+/// have no warning.
 async fn sidecars_and_init_containers_of_a_restricted_pod_resolve_names(
     context: Context,
 ) -> Result<(), Failure> {
@@ -66,7 +67,7 @@ async fn sidecars_and_init_containers_of_a_restricted_pod_resolve_names(
     assert_eq!(created.warnings, [""; 0]);
     assert_injected(&created.object);
     assert_eq!(container_names(&created.object), [CONTAINER_NAME, "sidecar", "init", "client"]);
-    namespace.ready("restricted").await?;
+    namespace.wait_until_ready("restricted").await?;
     for container in ["sidecar", "init", "client"] {
         assert_resolves(&namespace, "restricted", container).await?;
     }
@@ -84,7 +85,7 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
     pod["metadata"]["annotations"] =
         json!({ "podlocal-dns.io/ndots": "many", "podlocal-dns.io/cache-size": "8Mi" });
     pod["metadata"]["ownerReferences"] = controlled(&namespace, "tuned").await?;
-    // The webhook learns a namespace's annotations from a watch, a moment after the namespace is there.
+    // The webhook learns a namespace's annotations from a watch, a moment after the namespace was created.
     eventually("the webhook knows the annotation of the namespace", async || {
         let shown = namespace.apply_with(pod.clone(), "dryRun=All").await?.object;
         Ok((variable(&shown, "PODLOCAL_SERVE_STALE") == Some("2h")).then_some(()))
@@ -105,18 +106,21 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
         Ok(notes.iter().any(|note| note.contains("ignored: ndots;")).then_some(()))
     })
     .await?;
-    namespace.ready("tuned").await.tried(|| format!("starting a pod that resolves {NAMES:?}"))?;
+    namespace
+        .wait_until_ready("tuned")
+        .await
+        .with_context(|| format!("starting a pod that resolves {NAMES:?}"))?;
     assert_resolves(&namespace, "tuned", "client").await
 }
 
-/// The Event of a pod that is created afterwards proves that the one of the dry run would have been there by then.
+/// The Event of a pod that is created afterwards proves that an Event of the dry run would exist by then.
 async fn a_dry_run_returns_the_injected_pod_and_leaves_no_trace(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let tuned = async |name: &str, setting: &str| {
         let mut pod = resolving_pod(name);
         pod["metadata"]["annotations"] = json!({ format!("podlocal-dns.io/{setting}"): "nonsense" });
         pod["metadata"]["ownerReferences"] = controlled(namespace, name).await?;
-        // Nobody schedules it: what is looked at is its admission.
+        // No scheduler places it on a node, because only its admission is tested.
         pod["spec"]["schedulerName"] = json!("nobody");
         Ok::<_, Failure>(pod)
     };

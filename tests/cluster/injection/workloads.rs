@@ -1,4 +1,4 @@
-//! Pods that controllers make.
+//! Pods that controllers create.
 
 use podlocal_harness::cluster::client::{Libc, pod_spec};
 use podlocal_harness::cluster::namespace::Namespace;
@@ -6,7 +6,7 @@ use podlocal_harness::cluster::{eventually, kubectl, name_of};
 use podlocal_harness::failure::Failure;
 use serde_json::{Value, json};
 
-use super::{RESOLVE, RESOLVE_AND_SLEEP, assert_injected, assert_resolves, settled};
+use super::{RESOLVE, RESOLVE_AND_SLEEP, assert_injected, assert_resolves, wait_until_settled};
 use crate::runner::{Context, Test, tests};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -30,8 +30,8 @@ async fn deployments_statefulsets_and_daemonsets_are_injected(context: Context) 
     Ok(())
 }
 
-/// A Job of its own and one that a CronJob's template makes: `kubectl create job --from` does what the CronJob's
-/// controller does each time it is due.
+/// A plain Job, and a Job from the template of a CronJob: `kubectl create job --from` does what the CronJob
+/// controller does each time the CronJob is due.
 async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let job = json!({ "backoffLimit": 0, "template": { "spec": pod_spec(Libc::Musl, &RESOLVE) } });
@@ -52,18 +52,18 @@ async fn jobs_complete_beside_their_sidecar(context: Context) -> Result<(), Fail
     Ok(())
 }
 
-/// An object that is named after its kind.
+/// A workload that is named after its kind.
 fn workload(api_version: &str, kind: &str, spec: &Value) -> Value {
     let name = kind.to_lowercase();
     json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name }, "spec": spec })
 }
 
 async fn assert_pods_are_injected(namespace: &Namespace, labels: &str) -> Result<(), Failure> {
-    for pod in settled(namespace, labels).await? {
+    for pod in wait_until_settled(namespace, labels).await? {
         assert_injected(&pod);
         let search = format!("{}.svc.cluster.local", namespace.name);
         assert_eq!(pod["spec"]["dnsConfig"]["searches"][0], search, "{labels}");
-        // Without resources before, without resources now.
+        // The pods have no resources with or without injection.
         assert_eq!(pod["status"]["qosClass"], "BestEffort", "{labels}");
         assert_resolves(namespace, name_of(&pod), "client").await?;
     }

@@ -1,27 +1,28 @@
-//! With `--client-ca-file` the webhook answers the API server, which shows a client certificate, and nobody else.
+//! With `--client-ca-file` the webhook answers only the API server, which presents a client certificate.
 
 use podlocal_harness::cluster::pods::is_ready;
-use podlocal_harness::cluster::product::{self, WEBHOOK, webhook_injects, webhook_is_rolled_out};
+use podlocal_harness::cluster::product::{
+    self, WEBHOOK, wait_for_webhook_rollout, wait_until_webhook_injects,
+};
 use podlocal_harness::cluster::{kubectl, on_node};
 use podlocal_harness::failure::Failure;
 use serde_json::{Value, json};
 
 use crate::runner::{Context, Test, exclusive};
 
-/// The name in the client certificate of the test cluster's API server (.ci/cluster/certificates.sh). Any other client of
-/// that CA, an administrator for example, is refused.
+/// The name in the client certificate of the test cluster's API server (.ci/cluster/certificates.sh). Any
+/// other client of that CA, an administrator for example, is refused.
 const API_SERVER: &str = "kube-apiserver-webhook-client";
 
-/// Calls the webhook without a certificate; busybox has no TLS that would do.
+/// Calls the webhook without a client certificate. It uses openssl, because the TLS of busybox is not
+/// sufficient.
 const CALL: &str = "openssl s_client -connect $1:8443 -quiet </dev/null 2>&1 | tail -n 5; true";
 
 pub(super) fn tests() -> Vec<Test> {
-    exclusive![the_webhook_answers_the_api_server_alone_when_it_asks_for_certificates.on_the_node()]
+    exclusive![with_a_client_ca_the_webhook_answers_only_the_api_server.on_the_node()]
 }
 
-async fn the_webhook_answers_the_api_server_alone_when_it_asks_for_certificates(
-    context: Context,
-) -> Result<(), Failure> {
+async fn with_a_client_ca_the_webhook_answers_only_the_api_server(context: Context) -> Result<(), Failure> {
     let cluster = &context.cluster;
     assert!(!call(&context).await?.contains("certificate required"), "it asks for no certificate yet");
     let arguments = ["--client-ca-file=/clients/ca.crt", &format!("--client-allowed-names={API_SERVER}")];
@@ -37,17 +38,17 @@ async fn the_webhook_answers_the_api_server_alone_when_it_asks_for_certificates(
     );
     let patch = Value::from(patch).to_string();
     kubectl(&["-n", product::NAMESPACE, "patch", "deployment", WEBHOOK, "--type=json", "-p", &patch]).await?;
-    webhook_is_rolled_out(cluster).await?;
-    webhook_injects(cluster).await?;
+    wait_for_webhook_rollout(cluster).await?;
+    wait_until_webhook_injects(cluster).await?;
     let refused = call(&context).await?;
     assert!(refused.contains("certificate required"), "{refused}");
 
     kubectl(&["-n", product::NAMESPACE, "rollout", "undo", &format!("deployment/{WEBHOOK}")]).await?;
-    webhook_is_rolled_out(cluster).await?;
+    wait_for_webhook_rollout(cluster).await?;
     product::install(cluster).await
 }
 
-/// What a client without a certificate is told.
+/// The reaction of the webhook to a client without a certificate.
 async fn call(context: &Context) -> Result<String, Failure> {
     let label = format!("app.kubernetes.io/name={WEBHOOK}");
     let pods = product::namespace(&context.cluster).pods(&label).await?;

@@ -1,49 +1,54 @@
-//! The overlay `cert-manager`. The test does what cert-manager would do: it signs what the overlay's Certificates ask for,
-//! keeps it in their Secrets, and writes the CA into the webhook configuration that names one of them.
+//! The overlay `cert-manager`. The test does the work of cert-manager: it signs the certificates that the
+//! overlay's Certificates request, stores them in their Secrets, and writes the CA into the webhook
+//! configuration that names one of them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use podlocal_harness::cluster::Cluster;
-use podlocal_harness::cluster::product::{self, WEBHOOK, webhook_injects, webhook_is_rolled_out};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::cluster::product::{
+    self, WEBHOOK, wait_for_webhook_rollout, wait_until_webhook_injects,
+};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 
 pub(super) const OVERLAY: &str = "manifests/overlays/cert-manager";
 
-/// Installs the overlay over what is installed, and waits until the webhook serves the certificate that this test has signed.
+/// Installs the overlay over the existing installation, and waits until the webhook serves the certificate
+/// that this test has signed.
 pub(super) async fn install(cluster: &Cluster) -> Result<(), Failure> {
     product::apply(OVERLAY).await?;
     let authority = issue(cluster).await?;
-    webhook_is_rolled_out(cluster).await?;
+    wait_for_webhook_rollout(cluster).await?;
     publish(cluster, &authority).await?;
-    // The API server trusts no other CA: what it reaches has a certificate of this one.
-    webhook_injects(cluster).await
+    // The API server trusts no other CA, so an injected pod proves that the webhook serves a certificate of
+    // this one.
+    wait_until_webhook_injects(cluster).await
 }
 
 /// Fills the Secrets of the Certificates in the product's namespace. Returns the CA, in PEM.
 async fn issue(cluster: &Cluster) -> Result<String, Failure> {
-    let signing = || "signing what the Certificates ask for".to_owned();
+    let signing = || "signing the requested certificates".to_owned();
     let certificates = cluster.api("cert-manager.io/v1", "Certificate", Some(product::NAMESPACE));
     let certificates = cluster.list(&certificates, "").await?;
     let is_authority = |certificate: &&Value| certificate["spec"]["isCA"] == true;
     let wanted = |value: Option<&Value>| {
         value
             .map(|value| value["spec"].clone())
-            .ok_or_else(|| Failure::new("the overlay asks for no CA or no certificate"))
+            .ok_or_else(|| Failure::new("the overlay requests no CA or no certificate"))
     };
     let of_authority = wanted(certificates.iter().find(is_authority))?;
     let of_webhook = wanted(certificates.iter().find(|certificate| !is_authority(certificate)))?;
 
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority =
-        CertifiedIssuer::self_signed(parameters, KeyPair::generate().tried(signing)?).tried(signing)?;
+    let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().with_context(signing)?)
+        .with_context(signing)?;
     let names = of_webhook["dnsNames"].as_array().into_iter().flatten();
     let names: Vec<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
-    let key = KeyPair::generate().tried(signing)?;
-    let parameters = CertificateParams::new(names).tried(signing)?;
-    let certificate = parameters.signed_by(&key, &authority).tried(signing)?;
+    let key = KeyPair::generate().with_context(signing)?;
+    let parameters = CertificateParams::new(names).with_context(signing)?;
+    let certificate = parameters.signed_by(&key, &authority).with_context(signing)?;
 
     for (spec, certificate, key) in [
         (&of_authority, authority.pem(), authority.key().serialize_pem()),

@@ -1,17 +1,18 @@
-//! CustomResourceDefinitions of others, which the overlays need, on a cluster that lacks them.
+//! CustomResourceDefinitions of other projects, which the overlays need, on a cluster that lacks them.
 
 use podlocal_harness::cluster::{Cluster, eventually, kubectl};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 
-/// The kinds of one project.
+/// The CustomResourceDefinitions of one project.
 pub(super) struct Definitions {
-    /// Those that the test has created, and removes.
+    /// The definitions that the test has created and will remove.
     created: Vec<String>,
 }
 
 impl Definitions {
-    /// Creates those of `kinds` (singular, as in `PodMonitor`) that the cluster lacks. They take objects of every form.
+    /// Creates those of `kinds` (singular, as in `PodMonitor`) that the cluster lacks. Their schemas accept
+    /// any object.
     pub(super) async fn create(
         cluster: &Cluster,
         group: &str,
@@ -23,7 +24,7 @@ impl Definitions {
         for kind in kinds {
             let definition = definition(group, version, kind);
             let name = definition["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            if api.get_opt(&name).await.tried(|| format!("looking for {name}"))?.is_some() {
+            if api.get_opt(&name).await.with_context(|| format!("looking for {name}"))?.is_some() {
                 continue;
             }
             cluster.create(&definition, "").await?;
@@ -41,7 +42,7 @@ impl Definitions {
         Ok(Self { created })
     }
 
-    /// Removes what [`Self::create`] has created, with all objects of these kinds.
+    /// Removes the definitions that [`Self::create`] has created, with all objects of these kinds.
     pub(super) async fn remove(&self) -> Result<(), Failure> {
         for name in &self.created {
             kubectl(&["delete", "customresourcedefinition", name, "--wait=true"]).await?;

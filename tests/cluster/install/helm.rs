@@ -1,11 +1,14 @@
-//! The chart creates the objects of `manifests/base`, and is installed, upgraded, rolled back and uninstalled.
+//! The Helm chart: it creates the objects of `manifests/base`, and can be installed, upgraded, rolled back
+//! and uninstalled.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, sidecar, variable, webhook_injects};
+use podlocal_harness::cluster::product::{
+    self, WEBHOOK, dry_run, sidecar, variable, wait_until_webhook_injects,
+};
 use podlocal_harness::cluster::{eventually, helm, kubectl, kubectl_with_input};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_settings::table::CACHE_SIZE;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,7 +18,7 @@ use crate::runner::{Context, Test, exclusive, tests};
 const CHART: &str = "charts/podlocal-dns";
 const RELEASE: &str = "podlocal-dns";
 
-/// Versions of Kubernetes that the chart is rendered for: the oldest that it allows, and later ones.
+/// The Kubernetes versions for which the chart is rendered: the oldest supported one, and later ones.
 const VERSIONS: [&str; 4] = ["1.29.0", "1.31.4", "1.34.1-eks-1", "1.37.2"];
 
 pub(super) fn tests() -> Vec<Test> {
@@ -68,27 +71,27 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled(
     product::remove(product::BASE).await?;
     let before = cluster.inventory().await?;
 
-    // As from a registry: the archive holds the objects that the folder links to.
-    let folder = TempDir::new().tried(|| "making a folder".to_owned())?;
+    // Packaged as for a registry: the archive contains the files to which the folder has links.
+    let folder = TempDir::new().with_context(|| "creating a folder".to_owned())?;
     let path = folder.path().display().to_string();
     helm(&["package", CHART, "--destination", &path]).await?;
-    let mut archives = fs::read_dir(&path).tried(|| format!("listing {path}"))?.filter_map(Result::ok);
+    let mut archives = fs::read_dir(&path).with_context(|| format!("listing {path}"))?.filter_map(Result::ok);
     let archive = archives.next().map(|archive| archive.path().display().to_string()).unwrap_or_default();
     let in_namespace = ["--namespace", product::NAMESPACE];
     let waits = ["--wait", "--timeout", "120s"];
     helm(&[&["install", RELEASE, &archive, "--create-namespace"][..], &in_namespace, &waits].concat())
         .await?;
-    webhook_injects(cluster).await?;
+    wait_until_webhook_injects(cluster).await?;
 
     let values = ["--set", "webhook.replicas=1", "--set", "settings.cache-size=8Mi"];
     helm(&[&["upgrade", RELEASE, &archive][..], &values, &in_namespace, &waits].concat()).await?;
-    new_pods_have_cache_size(&context, Some("8Mi")).await?;
+    wait_for_cache_size_of_new_pods(&context, Some("8Mi")).await?;
     let deployment = product::namespace(cluster).get("apps/v1", "Deployment", WEBHOOK).await?;
     assert_eq!(deployment["spec"]["replicas"], 1);
 
     helm(&[&["rollback", RELEASE, "1"][..], &in_namespace, &waits].concat()).await?;
-    new_pods_have_cache_size(&context, None).await?;
-    webhook_injects(cluster).await?;
+    wait_for_cache_size_of_new_pods(&context, None).await?;
+    wait_until_webhook_injects(cluster).await?;
 
     helm(&[&["uninstall", RELEASE, "--wait"][..], &in_namespace].concat()).await?;
     kubectl(&["delete", "namespace", product::NAMESPACE, "--wait=true"]).await?;
@@ -97,8 +100,9 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled(
     product::install(cluster).await
 }
 
-/// Waits until the sidecars of new pods have this cache size; a replica that ends answers for some seconds more.
-async fn new_pods_have_cache_size(context: &Context, expected: Option<&str>) -> Result<(), Failure> {
+/// Waits until the sidecars of new pods have this cache size. A replica that shuts down still answers for
+/// some seconds.
+async fn wait_for_cache_size_of_new_pods(context: &Context, expected: Option<&str>) -> Result<(), Failure> {
     eventually(&format!("new pods have the cache size {expected:?}"), async || {
         let pod = dry_run(&context.cluster).await?;
         let size = sidecar(&pod).map(|sidecar| variable(sidecar, &CACHE_SIZE.variable()));
@@ -109,12 +113,12 @@ async fn new_pods_have_cache_size(context: &Context, expected: Option<&str>) -> 
 
 /// The objects of a stream of YAML documents, by kind and name.
 async fn objects(yaml: &str) -> Result<BTreeMap<String, Value>, Failure> {
-    // kubectl reads YAML; a dry run of the client asks the API server for nothing but the kinds.
+    // kubectl parses the YAML; a client-side dry run asks the API server only for the kinds.
     let json = kubectl_with_input(&["create", "--dry-run=client", "-o", "json", "-f", "-"], yaml).await?;
     let documents = serde_json::Deserializer::from_str(&json).into_iter::<Value>();
     let mut objects = BTreeMap::new();
     for document in documents {
-        let document = document.tried(|| "reading what kubectl printed".to_owned())?;
+        let document = document.with_context(|| "reading what kubectl printed".to_owned())?;
         for object in document["items"].as_array().cloned().unwrap_or_else(|| vec![document]) {
             let name = &object["metadata"]["name"];
             let kind = &object["kind"];

@@ -1,9 +1,9 @@
-//! Every overlay is installed, and everything is removed as docs/upgrade.md says. One test shows it all, because an
-//! installation takes longer than what is shown with it:
+//! Every overlay is installed, and everything is removed as docs/upgrade.md says. It is one test, because an
+//! installation takes longer than the checks after it:
 //!
 //! ```text
-//!   base with its tier -> a tier on each node -> without a tier -> base
-//!        -> cert-manager's certificate -> monitoring beside it -> no webhook any more -> nothing any more -> base
+//!   base with the shared tier -> a tier on each node -> without a tier -> base
+//!        -> certificate of cert-manager -> with monitoring -> webhook removed -> everything removed -> base
 //! ```
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use podlocal_harness::time::now;
 
 use super::cert_manager;
 use super::definitions::Definitions;
-use crate::faults::{NAMES, assert_none_failed, that_asks_upstream, webhook};
+use crate::faults::{NAMES, assert_none_failed, webhook, with_short_cache_ttl};
 use crate::runner::{Context, Test, exclusive};
 
 const MONITORING: &str = "manifests/overlays/prometheus-operator";
@@ -35,7 +35,7 @@ pub(super) fn tests() -> Vec<Test> {
 async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) -> Result<(), Failure> {
     let cluster = &context.cluster;
     let namespace = &context.namespace;
-    let load = Load::start(namespace, that_asks_upstream(load::pod(Libc::Glibc, &NAMES))).await?;
+    let load = Load::start(namespace, with_short_cache_ttl(load::pod(Libc::Glibc, &NAMES))).await?;
     let definitions = [
         Definitions::create(cluster, "cert-manager.io", "v1", &["Issuer", "Certificate"]).await?,
         Definitions::create(cluster, "monitoring.coreos.com", "v1", &["PodMonitor", "PrometheusRule"])
@@ -44,14 +44,14 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     let before = cluster.inventory().await?;
     let begin = now();
 
-    let mut told = vec![tier_answers(&context, "deployment", "podlocal-dns-shared").await?];
+    let mut told = vec![assert_tier_answers(&context, "deployment", "podlocal-dns-shared").await?];
     product::apply(DAEMONSET).await?;
-    told.push(tier_answers(&context, "daemonset", "podlocal-dns-shared-node").await?);
+    told.push(assert_tier_answers(&context, "daemonset", "podlocal-dns-shared-node").await?);
     product::apply(WITHOUT_TIER).await?;
     let tier = "deployment,daemonset,service,poddisruptionbudget,networkpolicy,serviceaccount";
     let label = "app.kubernetes.io/component=shared-tier";
     kubectl(&["-n", product::NAMESPACE, "delete", tier, "-l", label]).await?;
-    eventually("new pods are told of no tier", async || {
+    eventually("new pods without a shared tier", async || {
         let pod = dry_run(cluster).await?;
         Ok((product::sidecar(&pod).is_some() && tier_of(&pod).is_none()).then_some(()))
     })
@@ -66,7 +66,7 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     for overlay in [MONITORING, DAEMONSET, cert_manager::OVERLAY, product::BASE] {
         product::remove(overlay).await?;
     }
-    let left = left_behind(&before, &cluster.inventory().await?);
+    let left = leftovers(&before, &cluster.inventory().await?);
     assert!(left.is_empty(), "left behind: {left:?}");
     for pod in told {
         assert_resolves(namespace, &pod, &["api.example.net", "kubernetes.default"]).await?;
@@ -78,28 +78,30 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     product::install(cluster).await
 }
 
-/// What is there now and was not before, and what was there before and is ours: the base was installed already.
-fn left_behind(before: &BTreeSet<Item>, after: &BTreeSet<Item>) -> Vec<String> {
+/// The objects that exist now and did not exist before, and the product's objects from before that still
+/// exist (the base was installed at the start).
+fn leftovers(before: &BTreeSet<Item>, after: &BTreeSet<Item>) -> Vec<String> {
     let ours = after.iter().map(Item::to_string).filter(|item| item.contains("podlocal-dns"));
     let new = after.difference(before).map(Item::to_string);
     new.chain(ours).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// A new pod is told of the tier, and its lookups reach the tier. Returns the pod.
-async fn tier_answers(context: &Context, workload: &str, service: &str) -> Result<String, Failure> {
+/// Fails unless a new pod's sidecar knows the tier, and its lookups reach the tier. Returns the pod.
+async fn assert_tier_answers(context: &Context, workload: &str, service: &str) -> Result<String, Failure> {
     let cluster = &context.cluster;
     let tier = product::namespace(cluster);
-    tier.rolled_out(&format!("{workload}/{service}")).await?;
+    tier.wait_for_rollout(&format!("{workload}/{service}")).await?;
     let address = tier.get("v1", "Service", service).await?["spec"]["clusterIP"].clone();
     let address = address.as_str().unwrap_or_default();
-    eventually("new pods are told of the tier", async || {
+    eventually("new pods with the shared tier", async || {
         Ok((tier_of(&dry_run(cluster).await?) == Some(address)).then_some(()))
     })
     .await?;
     let pod = context.namespace.run(pod(workload, Libc::Glibc, &SLEEP)).await?;
     assert_eq!(tier_of(&context.namespace.pod(&pod).await?), Some(address));
     assert_resolves(&context.namespace, &pod, &["www.example.net", "kubernetes.default"]).await?;
-    // kube-proxy learns of the tier's pods a moment after they are ready; until then cluster DNS answers alone.
+    // kube-proxy learns of the tier's pods a moment after they are ready; until then only cluster DNS
+    // answers.
     let before = queries(&tier, service).await?;
     let mut uncached = (0..).map(|number| format!("not-cached-{number}.example.net"));
     eventually("a query of the new pod reaches the tier", async || {

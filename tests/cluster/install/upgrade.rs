@@ -1,19 +1,19 @@
-//! Another version comes and goes while pods are created.
+//! Upgrade to another version and rollback while pods are created.
 
 use std::fs;
 
 use podlocal_harness::cluster::client::Libc;
 use podlocal_harness::cluster::load::{self, Load};
-use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, webhook_is_rolled_out};
+use podlocal_harness::cluster::product::{self, WEBHOOK, dry_run, wait_for_webhook_rollout};
 use podlocal_harness::cluster::{Cluster, eventually, kubectl};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::repository::root;
 use podlocal_harness::time::now;
 
 use crate::creations::Creations;
 use crate::runner::{Context, Test, exclusive};
 
-/// The tag of the version that the cluster is upgraded to. `just cluster load` loads the same programs under it.
+/// The tag of the new version. `just cluster load` loads the same programs under this tag.
 const TAG: &str = "upgrade";
 
 pub(super) fn tests() -> Vec<Test> {
@@ -31,17 +31,17 @@ async fn upgrade_and_rollback_inject_every_pod(context: Context) -> Result<(), F
 
     let folder = write_kustomization(&installed)?;
     product::apply(&folder).await?;
-    webhook_is_rolled_out(cluster).await?;
+    wait_for_webhook_rollout(cluster).await?;
     let upgraded = Images {
         webhook: format!("{}:{TAG}", name(&installed.webhook)),
         sidecar: format!("{}:{TAG}", name(&installed.sidecar)),
     };
     assert_ne!(upgraded, installed);
-    upgraded.are_used(cluster).await?;
+    upgraded.wait_until_used(cluster).await?;
 
     let deployment = format!("deployment/{WEBHOOK}");
     kubectl(&["-n", product::NAMESPACE, "rollout", "undo", &deployment]).await?;
-    webhook_is_rolled_out(cluster).await?;
+    wait_for_webhook_rollout(cluster).await?;
     assert_eq!(webhook_image(cluster).await?, installed.webhook);
 
     creations.finish().await?.assert_all_injected("upgrade and rollback");
@@ -51,7 +51,7 @@ async fn upgrade_and_rollback_inject_every_pod(context: Context) -> Result<(), F
     product::install(cluster).await
 }
 
-/// The images that are in use.
+/// The images of the webhook and the sidecar.
 #[derive(Debug, PartialEq)]
 struct Images {
     webhook: String,
@@ -65,10 +65,10 @@ impl Images {
         Ok(Self { webhook: webhook_image(cluster).await?, sidecar: sidecar.unwrap_or_default().to_owned() })
     }
 
-    /// Waits until new pods have this sidecar. A replica that ends answers for some seconds more.
-    async fn are_used(&self, cluster: &Cluster) -> Result<(), Failure> {
-        let are_used = async || Ok((Self::read(cluster).await? == *self).then_some(()));
-        eventually(&format!("{self:?} are in use"), are_used).await
+    /// Waits until new pods have this sidecar. A replica that shuts down still answers for some seconds.
+    async fn wait_until_used(&self, cluster: &Cluster) -> Result<(), Failure> {
+        let wait_until_used = async || Ok((Self::read(cluster).await? == *self).then_some(()));
+        eventually(&format!("{self:?} are in use"), wait_until_used).await
     }
 }
 
@@ -79,11 +79,11 @@ async fn webhook_image(cluster: &Cluster) -> Result<String, Failure> {
     Ok(image.unwrap_or_default().to_owned())
 }
 
-/// A kustomization of the operator's own, as docs/install.md has it, with the other version.
+/// Writes an operator's kustomization, as in docs/install.md, with the other version.
 fn write_kustomization(images: &Images) -> Result<String, Failure> {
     let folder = root().join("target/cluster-tests/upgrade");
     let writing = || format!("writing {}", folder.display());
-    fs::create_dir_all(&folder).tried(writing)?;
+    fs::create_dir_all(&folder).with_context(writing)?;
     let (webhook, sidecar) = (name(&images.webhook), name(&images.sidecar));
     let text = format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1
@@ -100,7 +100,7 @@ patches:
       value: --sidecar-image={sidecar}:{TAG}
 "
     );
-    fs::write(folder.join("kustomization.yaml"), text).tried(writing)?;
+    fs::write(folder.join("kustomization.yaml"), text).with_context(writing)?;
     Ok(folder.display().to_string())
 }
 

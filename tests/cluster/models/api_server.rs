@@ -1,5 +1,6 @@
-//! The API server that the webhook's tests keep in memory answers a conversation as the real one does: how replicas agree on
-//! one certificate, how a CA is written into the webhook configuration, how pods are listed page by page and Services watched.
+//! The in-memory API server of the webhook's tests gives the same answers as the real one. The cases:
+//! replicas agree on one certificate, a CA is written into the webhook configuration, pods are listed in
+//! pages, Services are watched.
 
 #[path = "../../../webhook/tests/common/api_server.rs"]
 mod model;
@@ -9,7 +10,7 @@ use std::pin::pin;
 use futures_util::StreamExt as _;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use podlocal_harness::cluster::Cluster;
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use serde_json::{Value, json};
 
 use crate::runner::{Context, Test, tests};
@@ -43,7 +44,7 @@ async fn the_webhooks_test_api_server_answers_as_the_real_one(context: Context) 
     Ok(())
 }
 
-/// Creates, creates again, replaces, and replaces what somebody else has replaced meanwhile.
+/// Creates a Secret, creates it again, replaces it, and replaces it after another client has replaced it.
 async fn agree_on_a_secret(
     cluster: &Cluster,
     namespace: &str,
@@ -74,11 +75,11 @@ async fn agree_on_a_secret(
     Ok(())
 }
 
-/// Patches one webhook of two: the list is merged by name.
+/// Patches one of two webhooks; the list is merged by name.
 async fn write_the_ca(cluster: &Cluster, name: &str, answers: &mut Vec<String>) -> Result<(), Failure> {
     let configurations = cluster.api("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None);
     let read = || format!("reading the configuration {name}");
-    let version = configurations.get(name).await.tried(read)?.metadata.resource_version;
+    let version = configurations.get(name).await.with_context(read)?.metadata.resource_version;
     for what in ["patch what was read", "patch what was patched meanwhile"] {
         let patch = json!({
             "metadata": { "resourceVersion": version },
@@ -105,7 +106,8 @@ async fn write_the_ca(cluster: &Cluster, name: &str, answers: &mut Vec<String>) 
     Ok(())
 }
 
-/// Lists in pages, all and some; then watches those with a label while they get it, change and lose it.
+/// Lists all Services and labelled Services in pages; then watches the labelled ones while Services get the
+/// label, change and lose it.
 async fn list_and_watch(
     cluster: &Cluster,
     namespace: &str,
@@ -121,7 +123,7 @@ async fn list_and_watch(
         services
             .create(&PostParams::default(), &service)
             .await
-            .tried(|| format!("creating the Service {name}"))?;
+            .with_context(|| format!("creating the Service {name}"))?;
     }
     let label = "podlocal-dns.io/models=true";
     for (what, parameters) in
@@ -130,7 +132,8 @@ async fn list_and_watch(
         pages(&services, what, parameters.limit(2), answers).await?;
     }
 
-    let listed = services.list(&ListParams::default()).await.tried(|| "listing Services".to_owned())?;
+    let listed =
+        services.list(&ListParams::default()).await.with_context(|| "listing Services".to_owned())?;
     let version = listed.metadata.resource_version.unwrap_or_default();
     for labels in [
         json!({ "more": "true" }),
@@ -141,10 +144,10 @@ async fn list_and_watch(
         services
             .patch("two", &PatchParams::default(), &patch)
             .await
-            .tried(|| "patching a Service".to_owned())?;
+            .with_context(|| "patching a Service".to_owned())?;
     }
     let watched = services.watch(&WatchParams::default().labels(label), &version).await;
-    let mut watched = pin!(watched.tried(|| "watching Services".to_owned())?);
+    let mut watched = pin!(watched.with_context(|| "watching Services".to_owned())?);
     for _ in 0..3 {
         let event = loop {
             match watched.next().await {
@@ -170,7 +173,7 @@ async fn pages(
     answers: &mut Vec<String>,
 ) -> Result<(), Failure> {
     loop {
-        let page = services.list(&parameters).await.tried(|| format!("listing Services, {what}"))?;
+        let page = services.list(&parameters).await.with_context(|| format!("listing Services, {what}"))?;
         let names: Vec<_> =
             page.items.iter().filter_map(|service| service.metadata.name.as_deref()).collect();
         let remaining = page.metadata.remaining_item_count;
@@ -182,7 +185,7 @@ async fn pages(
     }
 }
 
-/// A configuration with two webhooks that no object reaches.
+/// A configuration with two webhooks that match no object.
 fn configuration(name: &str) -> Value {
     let webhook = |webhook: &str| {
         json!({
@@ -209,7 +212,7 @@ fn described(
 }
 
 fn object(value: &Value) -> Result<DynamicObject, Failure> {
-    serde_json::from_value(value.clone()).tried(|| format!("reading {value}"))
+    serde_json::from_value(value.clone()).with_context(|| format!("reading {value}"))
 }
 
 fn named(object: &DynamicObject, name: &str) -> DynamicObject {

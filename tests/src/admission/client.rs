@@ -20,15 +20,15 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Admitted, apply, review};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The name that the certificate has to be for: the Service of the manifests.
+/// The name in the certificate: that of the Service in the manifests.
 const SERVER_NAME: &str = "podlocal-dns-webhook.podlocal-dns.svc";
 
-/// `timeoutSeconds` of the manifests.
+/// `timeoutSeconds` in the manifests.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client for one webhook; keeps connections open, as the API server does.
+/// A client for one webhook. It keeps connections open, as the API server does.
 #[derive(Debug)]
 pub struct ReviewClient {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -37,20 +37,21 @@ pub struct ReviewClient {
 }
 
 impl ReviewClient {
-    /// Connects to `address`, and believes who shows a certificate of the authority in the PEM file `ca`.
+    /// A client for the webhook at `address` that trusts the CA in the PEM file `ca`.
     pub fn new(address: SocketAddr, ca: &Path) -> Result<Self, Failure> {
         let mut roots = RootCertStore::empty();
         let reading = || format!("reading the certificate authority from {}", ca.display());
-        for certificate in CertificateDer::pem_file_iter(ca).tried(reading)? {
-            roots.add(certificate.tried(reading)?).tried(reading)?;
+        for certificate in CertificateDer::pem_file_iter(ca).with_context(reading)? {
+            roots.add(certificate.with_context(reading)?).with_context(reading)?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .tried(|| "setting TLS up".to_owned())?
+            .with_context(|| "setting TLS up".to_owned())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let server_name = ServerName::try_from(SERVER_NAME).tried(|| "naming the webhook".to_owned())?;
+        let server_name = ServerName::try_from(SERVER_NAME)
+            .with_context(|| "reading the server name of the webhook".to_owned())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_only()
@@ -64,17 +65,17 @@ impl ReviewClient {
         })
     }
 
-    /// Has a pod reviewed, and applies the patch.
+    /// Sends a pod for review, and applies the patch.
     pub async fn admit(&self, pod: &Value, namespace: &str) -> Result<Admitted, Failure> {
         let number = self.reviews.fetch_add(1, Ordering::Relaxed);
         let uid = format!("00000000-0000-4000-8000-{number:012x}");
         let answer = self.post(review(pod, namespace, &uid).to_string()).await?;
         let answer =
-            serde_json::from_slice(&answer).tried(|| "understanding the webhook's answer".to_owned())?;
+            serde_json::from_slice(&answer).with_context(|| "parsing the webhook's response".to_owned())?;
         apply(pod, &uid, &answer)
     }
 
-    /// Sends a body to the webhook, whatever it is, and returns the body of the answer.
+    /// Sends any body to the webhook, and returns the body of the response.
     pub async fn post(&self, body: String) -> Result<Bytes, Failure> {
         let request = Request::builder()
             .method(Method::POST)
@@ -82,12 +83,13 @@ impl ReviewClient {
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, */*")
             .body(Full::new(Bytes::from(body)))
-            .tried(|| format!("a request to {}", self.url))?;
+            .with_context(|| format!("a request to {}", self.url))?;
         let exchange = async {
-            let response = self.http.request(request).await.tried(|| format!("asking {}", self.url))?;
+            let response =
+                self.http.request(request).await.with_context(|| format!("asking {}", self.url))?;
             let status = response.status();
             let body = response.into_body().collect().await;
-            let body = body.tried(|| format!("reading the answer of {}", self.url))?.to_bytes();
+            let body = body.with_context(|| format!("reading the answer of {}", self.url))?.to_bytes();
             if status.is_success() {
                 Ok(body)
             } else {
@@ -97,6 +99,6 @@ impl ReviewClient {
                 )))
             }
         };
-        timeout(TIMEOUT, exchange).await.tried(|| format!("waiting for {}", self.url))?
+        timeout(TIMEOUT, exchange).await.with_context(|| format!("waiting for {}", self.url))?
     }
 }

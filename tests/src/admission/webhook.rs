@@ -10,19 +10,19 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ReviewClient;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::pod::ClusterNames;
 
 /// The port of the manifests.
 const PORT: u16 = 8443;
 
-/// The image that injected pods name. Nothing pulls it.
+/// The image in injected pods. It is never pulled.
 const SIDECAR_IMAGE: &str = "registry.example/podlocal-sidecar:test";
 
-/// How long the webhook may take to serve.
+/// The time-out for the start of the webhook.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often its CA file is looked for meanwhile.
+/// The interval at which its CA file is polled during the start.
 const POLL: Duration = Duration::from_millis(10);
 
 /// A running `podlocal-webhook`; killed when dropped.
@@ -30,15 +30,15 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct Webhook {
     /// Sends reviews to it.
     pub client: ReviewClient,
-    /// Where it tells what it has counted.
+    /// The address of its metrics.
     pub admin: SocketAddr,
     log: PathBuf,
     process: Child,
 }
 
 impl Webhook {
-    /// Starts it on an address of the node, for a cluster, and tells it of the shared tier if there is one; returns
-    /// when it serves.
+    /// Starts it on an address of the node, for a cluster, with the address of the shared tier if there is
+    /// one. Returns when it serves.
     pub async fn start(
         program: &Path,
         address: Ipv4Addr,
@@ -49,7 +49,7 @@ impl Webhook {
         Self::start_at(program, SocketAddr::from((address, PORT)), cluster, shared_tier, directory).await
     }
 
-    /// The same with a port; 0 is any that is free.
+    /// Starts it on this port; 0 selects a free one.
     pub async fn start_at(
         program: &Path,
         listen: SocketAddr,
@@ -58,7 +58,7 @@ impl Webhook {
         directory: &Path,
     ) -> Result<Self, Failure> {
         let (ca, log) = (directory.join("ca.pem"), directory.join("webhook.log"));
-        let log_file = File::create(&log).tried(|| format!("making {}", log.display()))?;
+        let log_file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut process = Command::new(program)
             .arg("serve")
             .args(["--listen", &listen.to_string(), "--admin-listen", "127.0.0.1:0"])
@@ -72,16 +72,16 @@ impl Webhook {
             .stderr(log_file)
             .kill_on_drop(true)
             .spawn()
-            .tried(|| format!("starting {}", program.display()))?;
-        wait_for_certificate(&mut process, &ca).await.tried(|| describe(&log))?;
+            .with_context(|| format!("starting {}", program.display()))?;
+        wait_for_certificate(&mut process, &ca).await.with_context(|| describe(&log))?;
         let listen = logged_address(&log, "serving reviews")?;
         let admin = logged_address(&log, "serving health and metrics")?;
         Ok(Self { client: ReviewClient::new(listen, &ca)?, admin, log, process })
     }
 
-    /// Ends it, and waits until it is gone and its address is free.
+    /// Stops it, and waits until the process has ended and its address is free.
     pub async fn stop(mut self) -> Result<(), Failure> {
-        self.process.kill().await.tried(|| "ending the webhook".to_owned())
+        self.process.kill().await.with_context(|| "ending the webhook".to_owned())
     }
 
     /// The id of its process.
@@ -89,36 +89,36 @@ impl Webhook {
         self.process.id().unwrap_or_default()
     }
 
-    /// What it has logged, for people who have to find out what went wrong.
+    /// Its log, for the diagnosis of a failure.
     pub fn describe(&self) -> String {
         describe(&self.log)
     }
 }
 
-/// The file is written when the webhook listens.
+/// Waits for the CA file, which the webhook writes when it listens.
 async fn wait_for_certificate(process: &mut Child, ca: &Path) -> Result<(), Failure> {
     let start = Instant::now();
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !fs::read_to_string(ca).is_ok_and(|text| text.contains("END CERTIFICATE")) {
-        if let Some(status) = process.try_wait().tried(|| "watching the webhook".to_owned())? {
+        if let Some(status) = process.try_wait().with_context(|| "watching the webhook".to_owned())? {
             return Err(Failure::new(format!("the webhook has ended with {status}")));
         }
         if start.elapsed() > DEADLINE {
-            return Err(Failure::new(format!("the webhook does not serve after {DEADLINE:?}")));
+            return Err(Failure::new(format!("the webhook does not serve {DEADLINE:?} after its start")));
         }
         ticks.tick().await;
     }
     Ok(())
 }
 
-/// The address in the line of the log that says so.
+/// The address in the log line that contains `what`.
 fn logged_address(log: &Path, what: &str) -> Result<SocketAddr, Failure> {
-    let text = fs::read_to_string(log).tried(|| format!("reading {}", log.display()))?;
+    let text = fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
     let line = text.lines().find(|line| line.contains(what));
     let address = line.and_then(|line| line.split_once("address=\"")?.1.split_once('"')?.0.parse().ok());
     address.ok_or_else(|| {
-        Failure::new(format!("the webhook does not say {what:?} and where; {}", describe(log)))
+        Failure::new(format!("the webhook's log has no line {what:?} with an address; {}", describe(log)))
     })
 }
 

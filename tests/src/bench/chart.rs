@@ -1,9 +1,9 @@
-//! The report as bars.
+//! The report as bar charts.
 
 use super::report::Report;
 use crate::plot::{Bar, BarChart, Page};
 
-/// A chart for each line that has one; a subject has one colour on all of them.
+/// One chart for each line that has a title; a subject has the same colour on all of them.
 pub fn page(report: &Report) -> Page<BarChart> {
     let charted = report.lines.iter().filter_map(|line| Some((line, line.line.chart?)));
     let charts = charted.map(|(line, title)| {
@@ -22,7 +22,7 @@ pub fn page(report: &Report) -> Page<BarChart> {
         }
     });
     Page {
-        title: "The sidecar beside a bare echo and other forwarders, on one core".to_owned(),
+        title: "The sidecar, a bare echo and other forwarders, on one core".to_owned(),
         charts: charts.collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! Each row of one subject: it is started, asked, and ended.
+//! Measures each row for one subject: starts it, sends queries, and stops it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,37 +8,37 @@ use std::time::{Duration, Instant};
 use super::peers::find;
 use super::subject::{Running, Subject};
 use super::upstream::Upstream;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::load::datagrams::{Load, SILENCE};
 use crate::load::{Figures, name, paced, questions, streams};
 use podlocal_harness::table::percentile;
 
-/// Names that are asked for again and again.
+/// The number of hot names, which are looked up repeatedly.
 const HOT_NAMES: usize = 1000;
 
-/// What they begin with.
+/// The prefix of the hot names.
 const HOT: &str = "hot";
 
-/// How often a second, for the time that an answer takes.
+/// Queries per second while the latency is measured.
 const PACE: f64 = 2000.0;
 
-/// More misses a second than anybody answers.
+/// More misses per second than any subject can answer.
 const MOST_MISSES: f64 = 200_000.0;
 
-/// How long any number of names may take, a million included.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The time-out for looking up any number of names, even a million.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What all subjects find.
+/// The common environment of all subjects.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) upstream: Upstream,
-    /// The subject's.
+    /// The core of the subject.
     pub(super) core: usize,
     pub(super) turn: Duration,
     pub(super) million: bool,
 }
 
-/// One for each line of the row that is measured; none: this subject, or this run, has no such figure.
+/// One value for each measured line of the row; `None` when this subject or this run has no such value.
 pub(super) type Values = Result<Vec<Option<f64>>, Failure>;
 
 impl Stage {
@@ -46,11 +46,11 @@ impl Stage {
         Running::start(subject, self.upstream.address, self.core)
     }
 
-    /// It has the hot names in its cache.
+    /// Starts a subject and fills its cache with the hot names.
     fn start_hot(&self, subject: &Subject) -> Result<(Running, Load), Failure> {
         let running = self.start(subject)?;
         let load = load(running.address, HOT, HOT_NAMES)?;
-        ask_all(&load)?;
+        warm_up(&load)?;
         Ok((running, load))
     }
 }
@@ -65,10 +65,10 @@ pub(super) fn udp(stage: &Stage, subject: &Subject) -> Values {
 pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
     let Some(program) = find("dnsperf") else { return Ok(vec![None, None]) };
     let (running, load) = stage.start_hot(subject)?;
-    let directory = tempfile::tempdir().tried(|| "making a directory".to_owned())?;
+    let directory = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
     let names: String = (0..load.questions.len()).map(|number| name(HOT, number) + " A\n").collect();
     let file = directory.path().join("names");
-    fs::write(&file, names).tried(|| "writing names for dnsperf".to_owned())?;
+    fs::write(&file, names).with_context(|| "writing names for dnsperf".to_owned())?;
     let mut command = Command::new(program);
     let seconds = stage.turn.as_secs_f64().ceil().to_string();
     let port = running.address.port().to_string();
@@ -90,7 +90,7 @@ pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
     ]);
     command.arg(&file).stdin(Stdio::null()).stderr(Stdio::null());
     let turn = timed(&running, || {
-        let output = command.output().tried(|| "running dnsperf".to_owned())?;
+        let output = command.output().with_context(|| "running dnsperf".to_owned())?;
         let text = String::from_utf8_lossy(&output.stdout);
         let per_second = figure(&text, "Queries per second:");
         let per_second = per_second.ok_or_else(|| Failure::new(format!("dnsperf has no figure: {text}")))?;
@@ -133,10 +133,10 @@ pub(super) fn memory(stage: &Stage, subject: &Subject) -> Values {
     let running = stage.start(subject)?;
     let resident = || Ok(Some(running.usage()?.resident));
     let idle = resident()?;
-    ask_all(&load(running.address, "some", 10_000)?)?;
+    warm_up(&load(running.address, "some", 10_000)?)?;
     let with_names = resident()?;
-    // Some peers are not through with so many in any time that one likes to wait.
-    let are_asked = stage.million && ask_all(&load(running.address, "more", MANY)?).is_ok();
+    // Some peers do not finish a million names within any reasonable time.
+    let are_asked = stage.million && warm_up(&load(running.address, "more", MANY)?).is_ok();
     Ok(vec![idle, with_names, if are_asked { resident()? } else { None }])
 }
 
@@ -163,20 +163,21 @@ fn load(server: SocketAddr, prefix: &str, names: usize) -> Result<Load, Failure>
     Ok(Load { server, source, questions, silence: SILENCE })
 }
 
-/// Asks for every name once; nearly all must be answered, or what follows would measure something else.
-fn ask_all(load: &Load) -> Result<(), Failure> {
-    let Figures { answered, failed, lost, .. } = load.once(PATIENCE)?;
+/// Looks up every name once. Nearly all must be answered, otherwise the next measurement would be about
+/// another state.
+fn warm_up(load: &Load) -> Result<(), Failure> {
+    let Figures { answered, failed, lost, .. } = load.once(WARM_UP_TIMEOUT)?;
     let names = load.questions.len() as u64;
     if answered < names - names / 100 {
         let sentence = format!(
-            "of {names} names {answered} were answered, {failed} without an address, {lost} not at all"
+            "of {names} names, {answered} were answered, {failed} had no address, {lost} got no answer"
         );
         return Err(Failure::new(sentence));
     }
     Ok(())
 }
 
-/// What asking came to, and what the subject took meanwhile.
+/// The result of a turn, and the resources that the subject used.
 struct Turn {
     figures: Figures,
     /// In seconds.
@@ -185,12 +186,12 @@ struct Turn {
 }
 
 impl Turn {
-    /// CPU for one answer, in microseconds.
+    /// CPU time per answer, in microseconds.
     fn cost(&self) -> Option<f64> {
         (self.figures.answered > 0).then(|| self.cpu * 1e6 / self.figures.answered as f64)
     }
 
-    /// The share of its core that the subject took.
+    /// The share of its core that the subject used.
     fn busy(&self) -> f64 {
         self.cpu / self.elapsed
     }
@@ -202,7 +203,7 @@ fn timed(running: &Running, ask: impl FnOnce() -> Result<Figures, Failure>) -> R
     Ok(Turn { figures, elapsed: start.elapsed().as_secs_f64(), cpu: running.usage()?.cpu - before })
 }
 
-/// The number behind that word in what a program has written.
+/// The number after that word in the output of a program.
 fn figure(text: &str, word: &str) -> Option<f64> {
     text.lines().find_map(|line| line.trim().strip_prefix(word)?.split_whitespace().next()?.parse().ok())
 }

@@ -1,30 +1,31 @@
-//! Other caching forwarders of Debian, each configured like a sidecar: one thread, a cache, one upstream, no validation.
+//! Other caching forwarders of Debian, each configured like a sidecar: one thread, a cache, one upstream, no
+//! DNSSEC validation.
 //!
-//! Their configurations are the files in `bench/peers`; what stands there in braces is filled in.
+//! Their configurations are the files in `bench/peers`; the placeholders in braces are filled in.
 
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// One of them.
+/// A forwarder.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Its name here.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// The Debian package that has it.
+    /// The Debian package that contains it.
     pub package: &'static str,
     /// The name of its program.
     program: &'static str,
-    /// The name of its configuration, and the text.
+    /// The file name of its configuration, and the template.
     configuration: [&'static str; 2],
-    /// Its arguments.
+    /// The arguments of its program.
     arguments: &'static [&'static str],
 }
 
-/// All of them.
+/// All forwarders.
 pub const PEERS: [Peer; 5] = [
     Peer {
         name: "dnsdist",
@@ -64,12 +65,12 @@ pub const PEERS: [Peer; 5] = [
 ];
 
 impl Peer {
-    /// Where its program is, if it is installed.
+    /// The path of its program, if it is installed.
     pub fn installed(&self) -> Option<PathBuf> {
         find(self.program)
     }
 
-    /// Its configuration, to listen there and to ask that upstream.
+    /// Its configuration for this listen address and this upstream.
     pub fn configuration(&self, address: SocketAddr, upstream: SocketAddr, directory: &Path) -> String {
         let [_, text] = self.configuration;
         text.replace("{port}", &address.port().to_string())
@@ -77,7 +78,7 @@ impl Peer {
             .replace("{directory}", &directory.display().to_string())
     }
 
-    /// Writes its configuration; its arguments.
+    /// Writes its configuration, and returns its arguments.
     pub(super) fn prepare(
         &self,
         address: SocketAddr,
@@ -86,18 +87,18 @@ impl Peer {
     ) -> Result<Vec<String>, Failure> {
         let file = directory.join(self.configuration[0]);
         let written = fs::write(&file, self.configuration(address, upstream, directory));
-        written.tried(|| format!("writing {}", file.display()))?;
+        written.with_context(|| format!("writing {}", file.display()))?;
         let filled = |argument: &&str| argument.replace("{directory}", &directory.display().to_string());
         Ok(self.arguments.iter().map(filled).collect())
     }
 }
 
-/// Whether there is a second opinion of how many answers a second there are.
+/// Whether dnsperf is installed, which measures the answers per second independently.
 pub fn has_dnsperf() -> bool {
     find("dnsperf").is_some()
 }
 
-/// A program of the machine: an ordinary user's PATH lacks those of root.
+/// The path of an installed program, including the directories for root that the PATH of other users lacks.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);

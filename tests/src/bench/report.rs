@@ -1,4 +1,4 @@
-//! Medians, ratios and what holds; the table for people.
+//! Medians, ratios, and goals that are met; the table.
 
 use serde::Serialize;
 
@@ -7,53 +7,53 @@ use super::rows::{Goal, Kind, Line, Row};
 use super::subject::{ECHO, SIDECAR, Subject};
 use podlocal_harness::table::{align, percentile};
 
-/// One turn of one subject.
+/// The values of one turn of one subject.
 #[derive(Debug, Clone)]
 pub struct Measured {
-    /// In which round.
+    /// The number of the round.
     pub round: usize,
-    /// Whose.
+    /// The name of the subject.
     pub subject: &'static str,
-    /// For each measured line of the row.
+    /// One value for each measured line of the row.
     pub values: Vec<Option<f64>>,
 }
 
-/// All that was measured.
+/// All results.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Who was measured, in the order of the columns.
+    /// The subjects, in the order of the columns.
     pub subjects: Vec<&'static str>,
-    /// What was measured.
+    /// The lines of the table.
     pub lines: Vec<Figures>,
-    /// What to know beside it, and what could not be measured.
+    /// Remarks, and failed measurements.
     pub notes: Vec<String>,
 }
 
 /// One line of the table.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// The row that it belongs to.
+    /// The row of the line.
     pub row: &'static str,
     /// Quantity and unit.
     pub what: &'static str,
-    /// One for each subject that has it.
+    /// One value for each subject that has it.
     pub figures: Vec<Figure>,
-    /// What is promised of the sidecar's.
+    /// The goal for the sidecar, in words.
     pub goal: Option<String>,
-    /// Whether it holds; none: nothing is promised, or it was not measured.
+    /// Whether the goal is met; `None` without a goal or a measurement.
     pub holds: Option<bool>,
     #[serde(skip)]
     pub(super) line: &'static Line,
 }
 
-/// What was measured of one subject.
+/// The value of one subject.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {
-    /// Whose.
+    /// The name of the subject.
     pub subject: &'static str,
-    /// Of the rounds.
+    /// The median of the rounds.
     pub median: f64,
-    /// Each round.
+    /// The value of each round.
     pub rounds: Vec<f64>,
 }
 
@@ -72,9 +72,9 @@ impl Report {
 
     pub(super) fn place(&mut self, server: usize, asker: usize) {
         self.note(if server == asker {
-            "there is one core: who asks takes its time from what is measured".to_owned()
+            "there is only one core: the load generator takes CPU time from the measured program".to_owned()
         } else {
-            format!("what is measured has core {server}; who asks and the upstream share core {asker}")
+            format!("the measured program has core {server}; the load generator and the upstream share core {asker}")
         });
     }
 
@@ -82,12 +82,12 @@ impl Report {
         self.lines.extend(lines(row, measured).into_iter().filter(|line| !line.figures.is_empty()));
     }
 
-    /// The lines whose goal is missed.
+    /// The lines with a missed goal.
     pub fn missed(&self) -> Vec<&Figures> {
         self.lines.iter().filter(|line| line.holds == Some(false)).collect()
     }
 
-    /// The table for people.
+    /// The printed table.
     pub fn table(&self) -> String {
         let header = [""].into_iter().chain(self.subjects.iter().copied()).chain(["goal", ""]);
         let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).collect()];
@@ -114,7 +114,7 @@ impl Report {
 }
 
 impl Figures {
-    /// Of one subject.
+    /// The value of one subject.
     pub fn figure(&self, subject: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.subject == subject)
     }
@@ -124,11 +124,11 @@ impl Figures {
     }
 }
 
-/// The lines of a row, with the medians of its rounds.
+/// The lines of a row, with the medians over its rounds.
 fn lines(row: &'static Row, measured: &[Measured]) -> Vec<Figures> {
     let (mut lines, mut column) = (Vec::new(), 0);
     for line in row.lines {
-        // A line of ratios stands behind what it compares.
+        // A line of ratios follows the line whose values it compares.
         column += usize::from(line.kind == Kind::Measured);
         let value = |turn: &Measured| turn.values.get(column - 1).copied().flatten();
         let echo =
@@ -153,8 +153,8 @@ fn lines(row: &'static Row, measured: &[Measured]) -> Vec<Figures> {
         lines.push(Figures {
             row: row.name,
             what: line.what,
-            holds: line.goal.and_then(|goal| holds(goal, &figures)),
-            goal: line.goal.map(in_words),
+            holds: line.goal.and_then(|goal| is_met(goal, &figures)),
+            goal: line.goal.map(describe),
             figures,
             line,
         });
@@ -162,8 +162,8 @@ fn lines(row: &'static Row, measured: &[Measured]) -> Vec<Figures> {
     lines
 }
 
-/// Whether the sidecar's figure is as promised.
-fn holds(goal: Goal, figures: &[Figure]) -> Option<bool> {
+/// Whether the value of the sidecar meets the goal.
+fn is_met(goal: Goal, figures: &[Figure]) -> Option<bool> {
     let of = |name: &str| figures.iter().find(|figure| figure.subject == name).map(|figure| figure.median);
     let own = of(SIDECAR)?;
     match goal {
@@ -176,7 +176,7 @@ fn holds(goal: Goal, figures: &[Figure]) -> Option<bool> {
     }
 }
 
-fn in_words(goal: Goal) -> String {
+fn describe(goal: Goal) -> String {
     match goal {
         Goal::AtLeast(least) => format!(">= {least}"),
         Goal::AtMost(most) => format!("<= {most}"),
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_ratio_is_that_of_one_round_and_its_median_that_of_all() {
         let row = ROWS.iter().find(|row| row.name == "udp").unwrap();
-        // The machine is half as fast in the second round: the ratios do not see it.
+        // The machine is half as fast in the second round, which does not change the ratios.
         let rounds = [(0, 1.0), (1, 0.5), (2, 1.0)].map(|(round, speed)| {
             let costs = |answers: f64, cpu: f64| [answers * speed, cpu / speed, 100.0, 50.0];
             [turn(round, SIDECAR, &costs(96.0, 12.0)), turn(round, ECHO, &costs(100.0, 10.0))]
@@ -212,15 +212,15 @@ mod tests {
     fn the_most_is_more_than_every_peer_and_without_peers_nobody_can_say() {
         let figure = |subject, median| Figure { subject, median, rounds: Vec::new() };
         let mut figures = vec![figure(SIDECAR, 10.0), figure(ECHO, 99.0)];
-        assert_eq!(holds(Goal::AbovePeers, &figures), None);
+        assert_eq!(is_met(Goal::AbovePeers, &figures), None);
         figures.push(figure("unbound", 9.0));
-        assert_eq!(holds(Goal::AbovePeers, &figures), Some(true));
+        assert_eq!(is_met(Goal::AbovePeers, &figures), Some(true));
         figures.push(figure("dnsmasq", 11.0));
-        assert_eq!(holds(Goal::AbovePeers, &figures), Some(false));
+        assert_eq!(is_met(Goal::AbovePeers, &figures), Some(false));
     }
 
     #[test]
-    fn the_table_has_a_column_for_everybody_and_a_dash_where_nothing_was_measured() {
+    fn the_table_shows_a_dash_for_a_value_that_was_not_measured() {
         let mut report = Report { subjects: vec![SIDECAR, ECHO], lines: Vec::new(), notes: Vec::new() };
         let row = ROWS.iter().find(|row| row.name == "start").unwrap();
         report.add(row, &[turn(0, SIDECAR, &[4.25])]);

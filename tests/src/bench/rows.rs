@@ -1,22 +1,22 @@
-//! What is measured, with its goals.
+//! The measured quantities, with their goals.
 
 use super::measure::{self, Stage, Values};
 use super::subject::Subject;
 use crate::failure::Failure;
 use crate::promises::no_such_row;
 
-/// What is measured of one running subject: a line of the table, or several.
+/// A measurement of one running subject: one or more lines of the table.
 #[derive(Debug)]
 pub struct Row {
-    /// The name, as `--only` takes it.
+    /// The name, as in `--only`.
     pub name: &'static str,
-    /// What comes of it.
+    /// The lines of the table.
     pub lines: &'static [Line],
-    /// Whether an echo has it, too.
+    /// Whether the echo is measured as well.
     has_echo: bool,
-    /// Whether it is the same in every round.
+    /// Whether the value is the same in every round.
     is_constant: bool,
-    /// Measures it of one subject: a value for each line that is [`Kind::Measured`], in their order.
+    /// Measures one subject. Returns a value for each [`Kind::Measured`] line, in order.
     pub(super) measure: fn(&Stage, &Subject) -> Values,
 }
 
@@ -25,33 +25,33 @@ pub struct Row {
 pub struct Line {
     /// Quantity and unit.
     pub what: &'static str,
-    /// How many decimals are printed.
+    /// The number of printed decimals.
     pub decimals: usize,
-    /// Where its figures come from.
+    /// The origin of its values.
     pub kind: Kind,
-    /// What is promised of the sidecar's.
+    /// The goal for the sidecar.
     pub goal: Option<Goal>,
-    /// Its bar chart's title, if it has one.
+    /// The title of its bar chart, if it has one.
     pub chart: Option<&'static str>,
 }
 
-/// Where figures come from.
+/// The origin of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// They are measured.
+    /// Measured values.
     Measured,
-    /// Those of the line before it, divided by the echo's of the same round.
+    /// The values of the line before it, divided by that of the echo in the same round.
     OfEcho,
 }
 
-/// A promise.
+/// A goal for the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// So much or more.
+    /// At least this value.
     AtLeast(f64),
-    /// So much or less.
+    /// At most this value.
     AtMost(f64),
-    /// More than any other forwarder.
+    /// More than every other forwarder.
     AbovePeers,
 }
 
@@ -60,12 +60,12 @@ pub const ROWS: [Row; 8] = [
     Row {
         name: "udp",
         lines: &[
-            measured("hot UDP, answers a second", 0).charted("Hot answers a second by UDP"),
-            of_echo("  of the echo's", Goal::AtLeast(0.95)),
-            measured("  CPU for one, us", 2).charted("CPU for a hot answer by UDP, in microseconds"),
-            of_echo("  of the echo's", Goal::AtMost(1.15)),
+            measured("hot UDP, answers a second", 0).charted("Hot answers a second over UDP"),
+            of_echo("  ratio to the echo", Goal::AtLeast(0.95)),
+            measured("  CPU for one, us", 2).charted("CPU for a hot answer over UDP, in microseconds"),
+            of_echo("  ratio to the echo", Goal::AtMost(1.15)),
             measured("  its core busy, %", 0),
-            measured("  the asker busy, %", 0),
+            measured("  load generator busy, %", 0),
         ],
         has_echo: true,
         is_constant: false,
@@ -75,7 +75,7 @@ pub const ROWS: [Row; 8] = [
         name: "dnsperf",
         lines: &[
             measured("hot UDP by dnsperf", 0),
-            Line { goal: None, ..of_echo("  of the echo's", Goal::AbovePeers) },
+            Line { goal: None, ..of_echo("  ratio to the echo", Goal::AbovePeers) },
             measured("  its core busy, %", 0),
         ],
         has_echo: true,
@@ -86,7 +86,7 @@ pub const ROWS: [Row; 8] = [
         name: "latency",
         lines: &[
             measured("at 2,000 a second: p50, us", 0),
-            measured("  p99, us", 0).charted("The slowest of 100 answers at 2,000 a second, in microseconds"),
+            measured("  p99, us", 0).charted("p99 of answers at 2,000 a second, in microseconds"),
             measured("  p99.9, us", 0),
             measured("  CPU for one, us", 2),
             measured("  without an answer", 0),
@@ -100,9 +100,9 @@ pub const ROWS: [Row; 8] = [
         lines: &[
             measured("hot TCP, answers a second", 0)
                 .promised(Goal::AbovePeers)
-                .charted("Hot answers a second by TCP"),
+                .charted("Hot answers a second over TCP"),
             measured("  CPU for one, us", 2),
-            measured("  the asker busy, %", 0),
+            measured("  load generator busy, %", 0),
         ],
         has_echo: false,
         is_constant: false,
@@ -111,7 +111,7 @@ pub const ROWS: [Row; 8] = [
     Row {
         name: "cold",
         lines: &[
-            measured("misses a second", 0).charted("Misses a second, the upstream at once"),
+            measured("misses a second", 0).charted("Misses a second, with an immediate upstream"),
             measured("  CPU for one, us", 2),
             measured("  without an answer", 0),
         ],
@@ -154,11 +154,11 @@ pub const ROWS: [Row; 8] = [
 ];
 
 impl Row {
-    /// Refuses names that no row has.
+    /// Refuses unknown names of rows.
     ///
     /// # Errors
     ///
-    /// Such a name, and those that there are.
+    /// The unknown name, and the list of known ones.
     pub fn check(names: &[String]) -> Result<(), Failure> {
         let all = ROWS.map(|row| row.name);
         match names.iter().find(|name| !all.contains(&name.as_str())) {

@@ -1,4 +1,4 @@
-//! Who is measured, and one of them as a running process: on a core of its own, ended by its id.
+//! The measured programs, and a measured program as a running process on a separate core.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,23 +11,23 @@ use hickory_proto::rr::RecordType;
 use tempfile::TempDir;
 
 use super::peers::{PEERS, Peer};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::load::batch::{self, rcode};
 use crate::process::{Pinned, Usage, usage};
 
 /// The name of the sidecar among the subjects.
 pub const SIDECAR: &str = "sidecar";
 
-/// The name of the limit among the subjects.
+/// The name of the echo, the upper limit, among the subjects.
 pub const ECHO: &str = "echo";
 
-/// The limit when datagrams go by the dozen; measured when it is asked for.
+/// The upper limit with datagrams in batches; measured on request only.
 pub const ECHO_IN_BATCHES: &str = "echo-batches";
 
-/// Something that answers questions.
+/// A program that answers queries.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// Its name, as `--subject` takes it.
+    /// Its name, as in `--subject`.
     pub name: &'static str,
     program: PathBuf,
     kind: Kind,
@@ -41,13 +41,16 @@ enum Kind {
 }
 
 impl Subject {
-    /// Those of the names, or all but [`ECHO_IN_BATCHES`]; and the peers that are not installed. `ours` is the program that
-    /// has the echo.
+    /// The subjects with these names, or by default all except [`ECHO_IN_BATCHES`]; and the peers that are
+    /// not installed. `ours` is the program that contains the echo.
     pub fn choose(names: &[String], sidecar: &Path, ours: &Path) -> Result<(Vec<Self>, Vec<Peer>), Failure> {
         let all = [SIDECAR, ECHO, ECHO_IN_BATCHES].into_iter().chain(PEERS.iter().map(|peer| peer.name));
         if let Some(unknown) = names.iter().find(|name| !all.clone().any(|one| one == *name)) {
             let all: Vec<_> = all.collect();
-            return Err(Failure::new(format!("no subject {unknown:?}; there are: {}", all.join(", "))));
+            return Err(Failure::new(format!(
+                "unknown subject {unknown:?}; the subjects are: {}",
+                all.join(", ")
+            )));
         }
         let is_chosen = |name: &str| match names {
             [] => name != ECHO_IN_BATCHES,
@@ -71,7 +74,7 @@ impl Subject {
         Ok((subjects, missing))
     }
 
-    /// Whether it sends back what comes, and knows no DNS.
+    /// Whether it only echoes datagrams and does not implement DNS.
     pub fn is_echo(&self) -> bool {
         matches!(self.kind, Kind::Echo)
     }
@@ -97,39 +100,39 @@ impl Subject {
 /// A subject that answers; killed when dropped.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Where it serves DNS, by UDP and TCP.
+    /// Its address for DNS over UDP and TCP.
     pub(super) address: SocketAddr,
-    /// From its start to its first answer.
+    /// The time from its start to its first answer.
     pub(super) started_in: Duration,
     child: Child,
     directory: TempDir,
 }
 
-/// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time-out for the first answer.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// After so long without an answer the question is sent again.
-const AGAIN: Duration = Duration::from_millis(20);
+/// The time after which a query without an answer is sent again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long to wait where nobody listens yet.
-const PAUSE: Duration = Duration::from_micros(50);
+/// The pause after a refused query, while the program does not listen yet.
+const REFUSED_PAUSE: Duration = Duration::from_micros(50);
 
 impl Running {
-    /// Starts it on that core, and asks until it answers.
+    /// Starts it on that core, and sends queries until it answers.
     pub(super) fn start(subject: &Subject, upstream: SocketAddr, core: usize) -> Result<Self, Failure> {
         let starting = || format!("starting {}", subject.name);
-        let directory = tempfile::tempdir().tried(starting)?;
-        let address = free_port().tried(starting)?;
+        let directory = tempfile::tempdir().with_context(starting)?;
+        let address = free_port().with_context(starting)?;
         let mut command = subject.command(address, upstream, directory.path())?;
-        let log = File::create(directory.path().join(LOG)).tried(starting)?;
-        command.stdout(log.try_clone().tried(starting)?).stderr(log);
+        let log = File::create(directory.path().join(LOG)).with_context(starting)?;
+        command.stdout(log.try_clone().with_context(starting)?).stderr(log);
         let question = batch::question(1, "first.example.com", RecordType::A)?;
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).tried(starting)?;
-        socket.connect(address).tried(starting)?;
-        socket.set_read_timeout(Some(AGAIN)).tried(starting)?;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).with_context(starting)?;
+        socket.connect(address).with_context(starting)?;
+        socket.set_read_timeout(Some(RETRY_INTERVAL)).with_context(starting)?;
         let pinned = Pinned::to(core)?;
         let start = Instant::now();
-        let child = command.spawn().tried(|| format!("starting {}", subject.program.display()))?;
+        let child = command.spawn().with_context(|| format!("starting {}", subject.program.display()))?;
         drop(pinned);
         let mut running = Self { address, started_in: Duration::ZERO, child, directory };
         let mut buffer = [0; 512];
@@ -139,29 +142,30 @@ impl Running {
                 running.started_in = start.elapsed();
                 return Ok(running);
             }
-            if start.elapsed() > PATIENCE || running.child.try_wait().tried(starting)?.is_some() {
+            if start.elapsed() > START_TIMEOUT || running.child.try_wait().with_context(starting)?.is_some() {
                 return Err(running.silent(subject));
             }
-            std::thread::park_timeout(PAUSE);
+            std::thread::park_timeout(REFUSED_PAUSE);
         }
     }
 
-    /// What it has taken by now.
+    /// The CPU time and memory that it has used so far.
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
         usage(self.child.id())
     }
 
-    /// The sizes of its program and of the libraries that it has loaded, in bytes; a program without any is static.
+    /// The sizes of its program and of its loaded libraries, in bytes; a static program has no libraries.
     pub(super) fn sizes(&self) -> Result<Vec<u64>, Failure> {
         let file = format!("/proc/{}/maps", self.child.id());
-        let text = fs::read_to_string(&file).tried(|| format!("reading {file}"))?;
-        // Address, rights, offset, device, inode, path (proc_pid_maps(5)).
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        // The fields are address, permissions, offset, device, inode, path (proc_pid_maps(5)).
         let code = text.lines().filter(|line| line.split_whitespace().nth(1) == Some("r-xp"));
         let mut files: Vec<_> = code.filter_map(|line| line.split_whitespace().nth(5)).collect();
         files.retain(|path| path.starts_with('/'));
         files.dedup();
-        let size =
-            |path: &&str| fs::metadata(path).map(|data| data.len()).tried(|| format!("looking at {path}"));
+        let size = |path: &&str| {
+            fs::metadata(path).map(|data| data.len()).with_context(|| format!("reading the size of {path}"))
+        };
         files.iter().map(size).collect()
     }
 
@@ -169,22 +173,22 @@ impl Running {
         let log = fs::read_to_string(self.directory.path().join(LOG)).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(5)..].join(" | ");
-        Failure::new(format!("{} gave no answer; it wrote: {last}", subject.name))
+        Failure::new(format!("{} did not answer; its output: {last}", subject.name))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already, at worst.
+        // An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What it writes goes there.
+/// The file for its output.
 const LOG: &str = "log";
 
-/// A port of the loopback that is free, for UDP and TCP, at this moment.
+/// A port of the loopback that is currently free for UDP and TCP.
 pub(super) fn free_port() -> io::Result<SocketAddr> {
     loop {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -1,4 +1,4 @@
-//! The upstream of all that is measured: it has an address for every name, at once.
+//! The upstream of all subjects: it answers every name with an address, without delay.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -8,9 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::subject::free_port;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Threads that answer by UDP and TCP, on the cores of the thread that has started them; they end after this is dropped.
+/// Threads that answer over UDP and TCP, on the cores of the thread that has started them. They end after
+/// this value is dropped.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
@@ -18,19 +19,21 @@ pub(super) struct Upstream {
     by_udp: Option<JoinHandle<()>>,
 }
 
-/// How often it looks whether it shall end.
-const BEAT: Duration = Duration::from_millis(100);
+/// The interval at which it checks whether to end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Longer than anything is measured.
+/// A TTL in seconds that is longer than any measurement.
 const TTL: u32 = 3600;
 
 impl Upstream {
     pub(super) fn start() -> Result<Self, Failure> {
         let starting = || "starting the upstream".to_owned();
-        let address = free_port().tried(starting)?;
-        let (socket, listener) =
-            (UdpSocket::bind(address).tried(starting)?, TcpListener::bind(address).tried(starting)?);
-        socket.set_read_timeout(Some(BEAT)).tried(starting)?;
+        let address = free_port().with_context(starting)?;
+        let (socket, listener) = (
+            UdpSocket::bind(address).with_context(starting)?,
+            TcpListener::bind(address).with_context(starting)?,
+        );
+        socket.set_read_timeout(Some(POLL_INTERVAL)).with_context(starting)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let by_udp = {
             let is_over = Arc::clone(&is_over);
@@ -45,7 +48,7 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        // Who accepts connections sees it with the next one.
+        // The accepting thread notices it with the next connection.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.by_udp.take() {
             let _ = thread.join();
@@ -56,7 +59,7 @@ impl Drop for Upstream {
 fn datagrams(socket: &UdpSocket, is_over: &AtomicBool) {
     let (mut question, mut out) = ([0; 4096], Vec::with_capacity(4096));
     while !is_over.load(Ordering::Relaxed) {
-        // Nothing came, or an answer met a closed port.
+        // The receive timed out, or an answer was sent to a closed port.
         let Ok((length, client)) = socket.recv_from(&mut question) else { continue };
         if answer(&question[..length], &mut out).is_ok() {
             let _ = socket.send_to(&out, client);
@@ -64,7 +67,7 @@ fn datagrams(socket: &UdpSocket, is_over: &AtomicBool) {
     }
 }
 
-/// Each in a thread of its own, which ends with the client.
+/// Serves each connection in a separate thread, which ends with the client.
 fn connections(listener: &TcpListener, is_over: &AtomicBool) {
     for stream in listener.incoming() {
         if is_over.load(Ordering::Relaxed) {
@@ -89,8 +92,8 @@ fn connection(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Writes the answer: the address 10.0.0.1 to a question for an address, no record to any other; with EDNS where it was
-/// asked with it.
+/// Writes the answer: the address 10.0.0.1 for an A query, no record for any other type; with EDNS when the
+/// query has EDNS.
 fn answer(question: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     let cut_off = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let mut at = 12;
@@ -102,7 +105,7 @@ fn answer(question: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     out.extend_from_slice(question.get(..end).ok_or_else(cut_off)?);
     let is_address = out[at + 1..at + 3] == [0, 1];
     let has_edns = question[11] == 1;
-    // A response, recursion desired and available, NOERROR; the counts of RFC 1035 section 4.1.1.
+    // QR, RD and RA are set, RCODE is NOERROR; then the counts (RFC 1035 section 4.1.1).
     out[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_address), 0, 0, 0, u8::from(has_edns)]);
     if is_address {
         out.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_gets_nothing() {
+    fn a_malformed_query_gets_no_answer() {
         let question = question(7, "www.example.com", RecordType::A).unwrap();
         assert!((0..33).all(|length| answer(&question[..length], &mut Vec::new()).is_err()));
     }

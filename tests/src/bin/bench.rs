@@ -1,4 +1,4 @@
-//! Measures how fast and how small the sidecar is; see `podlocal_tests::bench`.
+//! Measures the speed and the size of the sidecar; see `podlocal_tests::bench`.
 
 use std::env;
 use std::io::Write;
@@ -10,50 +10,51 @@ use clap::{Parser, Subcommand};
 use podlocal_tests::bench::rows::Row;
 use podlocal_tests::bench::subject::Subject;
 use podlocal_tests::bench::{Plan, chart, echo, peers, report, run};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::programs::Programs;
 
-/// Runs the real sidecar, a bare UDP echo and the forwarders of Debian that are installed in turn, each on one core, and
-/// prints what they answer, what that costs, and how large they are, beside what is promised of the sidecar.
+/// Runs the real sidecar, a bare UDP echo and the installed forwarders of Debian in turn, each on one core.
+/// Prints their speed, their CPU time and their size, together with the goals for the sidecar.
 ///
-/// Build it with --release: the figures of an unoptimised program mean nothing. The variable SIDECAR_UNDER_TEST names
-/// another sidecar.
+/// Build it with --release: measurements of an unoptimised program mean nothing. The environment variable
+/// SIDECAR_UNDER_TEST names another sidecar to measure.
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Arguments {
-    /// Measure these rows alone; may be repeated: udp, dnsperf, latency, tcp, cold, memory, start, size.
+    /// Measure only these rows; may be repeated: udp, dnsperf, latency, tcp, cold, memory, start, size.
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
-    /// Measure these alone; may be repeated: sidecar, echo, echo-batches, dnsdist, recursor, unbound, dnsmasq, knot.
+    /// Measure only these programs; may be repeated: sidecar, echo, echo-batches, dnsdist, recursor, unbound,
+    /// dnsmasq, knot.
     #[arg(long, value_name = "NAME")]
     subject: Vec<String>,
-    /// How often each has its turn; the figures are medians.
+    /// Number of turns of each program; the table shows medians.
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     rounds: usize,
-    /// How long a turn takes.
+    /// Duration of a turn, in seconds.
     #[arg(long, value_name = "NUMBER", default_value_t = 2.0)]
     seconds: f64,
-    /// Do not ask for a million names, which takes a minute or two for each.
+    /// Do not look up a million names, which takes a minute or two for each program.
     #[arg(long)]
     no_million: bool,
-    /// Build the sidecar as it is built for its image, and measure that one.
+    /// Build the sidecar as for its image, and measure that build.
     #[arg(long)]
     image: bool,
-    /// Print JSON, with every round, in place of the table.
+    /// Print JSON with every round instead of the table.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     plot: PlotFlag,
-    /// Exit code 1 when a goal is missed.
+    /// Exit with 1 when a goal is missed.
     #[arg(long)]
     check: bool,
     #[command(subcommand)]
     ours: Option<Ours>,
 }
 
-/// What this program starts of itself.
+/// The roles in which this program starts itself again.
 #[derive(Debug, Subcommand)]
 enum Ours {
     #[command(hide = true)]
@@ -81,9 +82,9 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     }
     Row::check(&arguments.only)?;
     if !(arguments.seconds > 0.0 && arguments.seconds <= 30.0) || arguments.rounds == 0 {
-        return Err(Failure::new("expected one round at least, and above 0 and at most 30 seconds"));
+        return Err(Failure::new("expected at least 1 round, and a duration above 0 and at most 30 seconds"));
     }
-    let ours = env::current_exe().tried(|| "finding this program".to_owned())?;
+    let ours = env::current_exe().with_context(|| "finding this program".to_owned())?;
     let sidecar = if arguments.image { Programs::build_image_sidecar() } else { Programs::build_sidecar() }?;
     let (subjects, missing) = Subject::choose(&arguments.subject, &sidecar, &ours)?;
     let plan = Plan {
@@ -93,18 +94,18 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         million: !arguments.no_million,
     };
     let mut report = run(&plan, &subjects)?;
-    tell_missing(&missing, &mut report);
+    report_missing(&missing, &mut report);
     let text = if arguments.json {
-        serde_json::to_string_pretty(&report).tried(|| "writing JSON".to_owned())? + "\n"
+        serde_json::to_string_pretty(&report).with_context(|| "writing JSON".to_owned())? + "\n"
     } else {
         report.table()
     };
-    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the table".to_owned())?;
+    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
     arguments.plot.write(&chart::page(&report), "bench")?;
     Ok(!arguments.check || report.missed().is_empty())
 }
 
-fn tell_missing(missing: &[peers::Peer], report: &mut report::Report) {
+fn report_missing(missing: &[peers::Peer], report: &mut report::Report) {
     let mut packages: Vec<_> = missing.iter().map(|peer| peer.package).collect();
     packages.extend((!peers::has_dnsperf()).then_some("dnsperf"));
     if !packages.is_empty() {

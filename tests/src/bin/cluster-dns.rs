@@ -1,19 +1,20 @@
-//! A cluster DNS to try things against by hand.
+//! A model of cluster DNS for manual tests.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
 use podlocal_tests::cluster_dns::{ClusterDns, World};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 
-/// Serves a small example cluster with CoreDNS's zone semantics, and prints what it was asked when it is stopped.
+/// Serves a small example cluster with CoreDNS's zone semantics, and prints the received queries when it is
+/// stopped.
 ///
 /// Try: cluster-dns --listen 127.0.0.1:5300, and then
 /// podlocal-sidecar --listen 127.0.0.1:5380 --upstream 127.0.0.1:5300
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where to serve, UDP and TCP.
+    /// Listen address for UDP and TCP.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5300")]
     listen: SocketAddr,
 }
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let dns = ClusterDns::start(World::example(), arguments.listen).await?;
     eprintln!("serving cluster.local and example.com on {}; stop with Ctrl-C", dns.address());
-    tokio::signal::ctrl_c().await.tried(|| "waiting for Ctrl-C".to_owned())?;
+    tokio::signal::ctrl_c().await.with_context(|| "waiting for Ctrl-C".to_owned())?;
     println!("{}", dns.counts());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Measures what the sidecar does when things go wrong; see `podlocal_tests::faults`.
+//! Measures how the sidecar behaves during faults; see `podlocal_tests::faults`.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use clap::Parser;
 use podlocal_tests::faults::rows;
 use podlocal_tests::promises::{self, Options};
 
-/// Runs the real sidecar in front of an upstream that loses, delays, dies and returns, and prints what its clients
-/// see, beside what is promised. Exit code 1: a promise is not held.
+/// Runs the real sidecar in front of an upstream that drops queries, delays answers, stops and returns, and
+/// prints the results for its clients, together with the goals. Exits with 1 when a goal is missed.
 ///
-/// Build it with --release: the figures of an unoptimised program mean nothing.
+/// Build it with --release: measurements of an unoptimised program mean nothing.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(flatten)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::ProgressBar;
 use podlocal_tests::cluster_dns;
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::simulation::Arm;
 use podlocal_tests::simulation::gang::Gang;
@@ -16,50 +16,52 @@ use podlocal_tests::simulation::plan::QUESTIONS_OF_A_SIDECAR;
 use podlocal_tests::simulation::report::{Row, page, table};
 use podlocal_tests::simulation::server::Capacity;
 
-/// Simulates gangs of growing size in each arm of the experiment: what cluster DNS is asked, and how long a pod takes.
+/// Simulates gangs of growing size in each arm of the experiment: the queries that cluster DNS receives, and
+/// the time that a pod takes.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The sizes of the gangs.
+    /// Sizes of the gangs, in pods.
     #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', default_values_t = [100, 1000, 10_000], value_parser = clap::value_parser!(u32).range(1..))]
     pods: Vec<u32>,
-    /// The capacities of cluster DNS: for so many seconds it works on what the gang's sidecars ask when each asks each
-    /// question once. Without sidecars there are more than twice as many questions.
+    /// Capacities of cluster DNS, as the seconds that it needs for the queries of the gang's sidecars when
+    /// each sidecar asks each question once. Without sidecars there are more than twice as many queries.
     #[arg(long, value_name = "SECONDS,..", value_delimiter = ',', default_values_t = [1.0, 4.0, 8.0], value_parser = parse_seconds)]
     work: Vec<f64>,
-    /// The capacities of cluster DNS as CPU limits, in their place.
+    /// Capacities of cluster DNS as CPU limits in millicores, instead of seconds of work.
     #[arg(long, value_name = "NUMBER,..", value_delimiter = ',', conflicts_with = "work", value_parser = clap::value_parser!(u32).range(1..))]
     millicores: Vec<u32>,
-    /// Cluster DNS answers what waits in any order, not in the order of arrival.
+    /// Cluster DNS answers waiting queries in random order, not in the order of arrival.
     #[arg(long)]
     any_order: bool,
-    /// Datagrams that the socket of cluster DNS holds while the CPU limit stops it; more are lost.
+    /// Datagrams that the socket of cluster DNS holds while the CPU limit throttles it; more are lost.
     #[arg(long, value_name = "NUMBER", default_value_t = Capacity::CORE_DNS.buffer)]
     queue: usize,
-    /// The share of datagrams that is lost on the way, in each direction.
+    /// Share of datagrams that are lost on the network, in each direction.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = cluster_dns::Capacity::parse_loss)]
     loss: f64,
-    /// How many pods share a node, and with `--tier-replicas 0` its process of the shared tier.
+    /// Pods per node; with `--tier-replicas 0` they share the node's process of the shared tier.
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pods_per_node: u32,
-    /// Processes of the shared tier, behind one Service; 0: one on each node, for the pods of that node.
+    /// Processes of the shared tier behind one Service; 0: one process on each node, for the pods of that
+    /// node.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     tier_replicas: usize,
-    /// The cores of each.
+    /// Cores of each process of the shared tier.
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     tier_cores: u32,
-    /// Answers that each of these cores gives in a second.
+    /// Answers per second of each of these cores.
     #[arg(long, value_name = "NUMBER", default_value = "200000", value_parser = cluster_dns::Capacity::parse_rate)]
     tier_rate: f64,
-    /// Datagrams that wait for each of these cores; more are lost.
+    /// Datagrams that can wait for each of these cores; more are lost.
     #[arg(long, value_name = "NUMBER", default_value_t = 540)]
     tier_queue: usize,
-    /// Over how many milliseconds the pods send their first question.
+    /// Milliseconds over which the first queries of the pods are spread.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
     spread: u64,
-    /// Which datagrams are lost, and the rest of chance.
+    /// Seed for the lost datagrams and other random decisions.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// Write the figures as JSON to a file.
+    /// Write the results as JSON to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -104,8 +106,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     bar.finish_and_clear();
     print!("{}", table(&rows));
     if let Some(file) = &arguments.json {
-        let text = serde_json::to_string_pretty(&rows).tried(|| "writing the figures".to_owned())?;
-        std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
+        let text = serde_json::to_string_pretty(&rows).with_context(|| "writing the figures".to_owned())?;
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
     let order = if arguments.any_order { "any order" } else { "order of arrival" };
     let title = format!(
@@ -116,7 +118,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.plot.write(&page(title, &rows), "gang-simulation")
 }
 
-/// What cluster DNS can do.
+/// The capacity of cluster DNS.
 #[derive(Debug, Clone, Copy)]
 enum Limit {
     Work(f64),

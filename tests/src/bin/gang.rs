@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use podlocal_tests::cluster_dns::{Capacity, World};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::gang::arm::Arm;
 use podlocal_tests::gang::charts;
 use podlocal_tests::gang::cluster::{self, parse_limit};
@@ -22,83 +22,87 @@ use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::programs::Programs;
 use serde_json::{Value, json};
 
-/// Runs the pods of a Job on this machine: as they are, with ndots:2, through the real webhook with the real sidecar, and the
-/// same with the shared tier. All look their names up at the same instant, with
-/// the real libc, at a cluster DNS that serves so many queries a second. When one pod fails, all are started again. Prints
-/// what the cluster DNS was asked and what the applications saw, and draws it.
+/// Runs the pods of a Job on this machine: unchanged, with ndots:2, injected by the real webhook with the
+/// real sidecar, and the same with the shared tier. All pods look up their names at the same time, with the
+/// real libc, at a cluster DNS that serves a fixed number of queries per second. When one pod fails, all are
+/// restarted. Prints and plots the queries that cluster DNS received and the results of the applications.
 ///
-/// The cluster DNS of this experiment is a model of CoreDNS with a CPU limit of 10 millicores: it accepts every query and
-/// becomes slow. With --cluster it is the real one.
+/// The cluster DNS of this experiment is a model of CoreDNS with a CPU limit of 10 millicores: it accepts every
+/// query and becomes slow. With --cluster it is a real CoreDNS.
 ///
-/// Needs no cluster, no root and no Internet, but namespaces of the kernel. Exit code 1: a lookup failed in an injected pod, or
-/// an injected arm was worse than the arm `direct` (more failed lookups, more queries at the cluster DNS, a larger p50 or p99
-/// of the time until a pod is served; the median of the runs); 69: this machine refuses the namespaces.
+/// Needs no cluster, no root and no Internet, but kernel namespaces. Exit code 1: a lookup failed in an
+/// injected pod, or an injected arm was worse than the arm `direct`. Worse means, as medians of the runs:
+/// more failed lookups, more queries to cluster DNS, or a larger p50 or p99 of the time until a pod has its
+/// answers. Exit code 69: this machine does not allow the namespaces.
 ///
-/// With --cluster it runs the same arms, and one more behind NodeLocal DNSCache, on the test cluster that KUBECONFIG names, with real pods and the cluster's own
-/// CoreDNS, whose CPU it limits. Afterwards CoreDNS gets back what it had. Exit code 1: an injected arm was worse than the arm
-/// `direct`.
+/// With --cluster it runs the same arms, and one with NodeLocal DNSCache, on the test cluster of KUBECONFIG,
+/// with real pods and the CoreDNS of that cluster, whose CPU it limits. Afterwards the settings of CoreDNS
+/// are restored. Exit code 1: an injected arm was worse than the arm `direct`.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The manifest of a Job; default: one that comes with the program, 100 pods with 3 names each.
+    /// Manifest of a Job; default: a built-in one with 100 pods and 3 names each.
     #[arg(long, value_name = "FILE")]
     job: Option<PathBuf>,
-    /// How many pods; default: the Job's parallelism.
+    /// Number of pods; default: the Job's parallelism.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pods: Option<u16>,
-    /// What the pods look up, in place of the Job's own; a name that the experiment's world does not have is added to it.
+    /// Names that the pods look up, instead of those of the Job; a name that the experiment does not know is
+    /// added to its DNS.
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     names: Vec<String>,
-    /// Names that the pods look up beside those of --names, and that must not be found.
+    /// Names that the pods look up in addition to --names, and that must not exist.
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', requires = "names")]
     missing: Vec<String>,
-    /// Run on the cluster that KUBECONFIG names, 80 pods by default: `just cluster up` starts one.
+    /// Run on the cluster of KUBECONFIG, with 80 pods by default; `just cluster up` starts one.
     #[arg(long, conflicts_with_all = ["job", "service_rate", "queue", "loss", "seed", "unlimited", "restarts", "plot"])]
     cluster: bool,
-    /// The CPU limits of CoreDNS, one after the other: `none` for no limit.
+    /// CPU limits of CoreDNS, which are used in turn; `none` for no limit.
     #[arg(
         long, value_name = "LIMIT,..", value_delimiter = ',', default_value = "10m", requires = "cluster",
         value_parser = |text: &str| parse_limit(text).map(Limit)
     )]
     coredns_cpu: Vec<Limit>,
-    /// A context of KUBECONFIG whose CoreDNS may be limited, though it is neither the test cluster's nor kind's.
+    /// Context of KUBECONFIG whose CoreDNS may be limited, although it is neither the test cluster nor kind.
     #[arg(long, value_name = "NAME", requires = "cluster")]
     allow_context: Option<String>,
-    /// Queries that the cluster DNS answers in a second.
+    /// Queries per second that cluster DNS answers.
     #[arg(long, value_name = "NUMBER", default_value = "60", value_parser = Capacity::parse_rate)]
     service_rate: f64,
-    /// Datagrams that wait at the cluster DNS; more are dropped. Default: without limit, as the real one does.
+    /// Datagrams that can wait at cluster DNS; more are dropped. Default: no limit, as with the real CoreDNS.
     #[arg(long, value_name = "NUMBER")]
     queue: Option<usize>,
-    /// The share of datagrams that is lost on the way, in each direction.
+    /// Share of datagrams that are lost on the network, in each direction.
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = Capacity::parse_loss)]
     loss: f64,
-    /// Which datagrams are lost.
+    /// Seed for the lost datagrams.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// A cluster DNS that answers at once and loses nothing, in place of the four above; without --plot nothing is drawn.
+    /// Use a cluster DNS that answers immediately and loses nothing, instead of the four options above;
+    /// without --plot nothing is drawn.
     #[arg(long)]
     unlimited: bool,
-    /// How often a gang is started again after one of its pods has failed.
+    /// Number of restarts of a gang after one of its pods has failed.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     restarts: u32,
-    /// Which ways to run it; default: all, `node-local` only with --cluster.
+    /// Arms to run; default: all, `node-local` only with --cluster.
     #[arg(long, value_name = "ARM,..", value_enum, value_delimiter = ',')]
     arms: Vec<Arm>,
-    /// How often to run each arm; the arms are run in turn.
+    /// Number of runs of each arm; the arms run in turn.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
     runs: u32,
-    /// Write the figures as JSON to a file, or with `-` to standard output in place of the table.
+    /// Write the results as JSON to a file, or with `-` to standard output instead of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
     #[command(flatten)]
     plot: PlotFlag,
 }
 
-/// `None` for no limit; a type of its own, since clap takes `Option` for an argument that may be absent.
+/// A CPU limit, `None` for no limit. It is a separate type, since clap reads `Option` as an optional
+/// argument.
 #[derive(Debug, Clone)]
 struct Limit(Option<String>);
 
-/// Before threads start: building and entering the node need a process with only one.
+/// Runs before any thread starts, because entering the node needs a process with a single thread.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.cluster {
@@ -134,10 +138,11 @@ struct Prepared {
     programs: Programs,
 }
 
-/// The process outside the node builds; the one inside, which runs this again, finds everything built.
+/// Builds the programs. The process outside the node builds them; the process inside runs this function again
+/// and finds them built.
 fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
     let job = match &arguments.job {
-        Some(file) => fs::read_to_string(file).tried(|| format!("reading {}", file.display()))?,
+        Some(file) => fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?,
         None => DEFAULT_MANIFEST.to_owned(),
     };
     let mut job = Job::read(&job)?;
@@ -150,7 +155,7 @@ fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
     Ok(Prepared { arms, job, world, programs: programs? })
 }
 
-/// Whether every lookup of the injected pods gave what it should, and injection made nothing worse.
+/// Returns whether every lookup of the injected pods gave the expected result, and no injected arm was worse.
 #[tokio::main]
 async fn run(
     arguments: &Arguments,
@@ -180,7 +185,7 @@ async fn run(
     let mut is_success = true;
     for failed in injected.filter(|figures| !figures.is_success()) {
         is_success = false;
-        let first = failed.first_failure.as_deref().unwrap_or("no pod has failed");
+        let first = failed.first_failure.as_deref().unwrap_or("no pod failed");
         let arm = failed.arm.name();
         eprintln!("gang: {arm}: a lookup failed in an injected pod. The first pod that failed:\n{first}");
     }
@@ -192,7 +197,7 @@ async fn run(
     Ok(report(&law::breaches(&costs)) && is_success)
 }
 
-/// Prints what is worse with injection than without. Whether nothing is.
+/// Prints the regressions of injection. Returns whether there are none.
 fn report(breaches: &[String]) -> bool {
     for breach in breaches {
         eprintln!("gang: worse than without injection: {breach}");
@@ -200,7 +205,7 @@ fn report(breaches: &[String]) -> bool {
     breaches.is_empty()
 }
 
-/// Whether no injected arm is worse than the arm `direct` with the same limit.
+/// Runs on the cluster. Returns whether no injected arm is worse than the arm `direct` with the same limit.
 #[tokio::main]
 async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
     let or = |names: &[String], default: &[&str]| {
@@ -221,7 +226,7 @@ async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
     };
     let mut arms = Vec::new();
     let result = cluster::run(&options, &mut arms).await;
-    // What was measured before a failure is printed, too.
+    // After a failure, the results so far are printed as well.
     if !arms.is_empty() {
         let json = json!({ "names": options.names, "missing": options.missing, "arms": arms });
         write(arguments.json.as_deref(), &json, || cluster::table::table(&arms))?;
@@ -230,7 +235,7 @@ async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
     Ok(report(&cluster::breaches(&arms)))
 }
 
-/// The figures first: whatever becomes of the files, they were not run for nothing.
+/// Prints the results before it writes the files, so that they are not lost when writing fails.
 fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Result<(), Failure> {
     let figures = json!({
         "job": experiment.job.name(),
@@ -245,14 +250,15 @@ fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Re
     arguments.plot.write(&charts::page(title(experiment), arms), "gang")
 }
 
-/// The table to standard output, or the figures where `json` is `-`; the figures to the file that it names otherwise.
+/// Writes the table to standard output, or the JSON when `json` is `-`; otherwise writes the JSON also to the
+/// file `json`.
 fn write(json: Option<&Path>, figures: &Value, table: impl Fn() -> String) -> Result<(), Failure> {
     let figures = format!("{figures:#}\n");
     let is_json = json == Some(Path::new("-"));
     let text = if is_json { figures.clone() } else { table() };
-    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the figures".to_owned())?;
+    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the figures".to_owned())?;
     if let Some(file) = json.filter(|_| !is_json) {
-        fs::write(file, figures).tried(|| format!("writing {}", file.display()))?;
+        fs::write(file, figures).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(())
 }
@@ -260,9 +266,9 @@ fn write(json: Option<&Path>, figures: &Value, table: impl Fn() -> String) -> Re
 fn title(experiment: &Experiment) -> String {
     let pods = experiment.pods;
     match experiment.capacity {
-        None => format!("{pods} pods start at one instant"),
+        None => format!("{pods} pods start at the same time"),
         Some(Capacity { per_second, loss, .. }) => format!(
-            "{pods} pods start at one instant; cluster DNS: {per_second} queries/s, {} % loss",
+            "{pods} pods start at the same time; cluster DNS: {per_second} queries/s, {} % loss",
             loss * 100.0
         ),
     }

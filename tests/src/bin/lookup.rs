@@ -1,4 +1,4 @@
-//! Looks names up with the real libc's `getaddrinfo`, as an application would, and prints what it got.
+//! Looks up names with `getaddrinfo` of the real libc, as an application does, and prints the results.
 
 use std::fs::File;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -9,17 +9,17 @@ use std::time::Instant;
 use clap::Parser;
 use podlocal_tests::gang::{BARRIER_VARIABLE, Lookup, WAITING};
 
-/// Looks names up with libc's getaddrinfo, one after the other, and prints one line of JSON for each.
+/// Looks up names with getaddrinfo of the libc, one after the other, and prints one line of JSON for each.
 ///
-/// Exit code 1 when a name was not found, or one that should not exist was.
+/// Exits with 1 when a name was not found, or when a name was found that must not exist.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Names that must be found.
+    /// Names that must exist.
     names: Vec<String>,
-    /// A name that must not be found; may be given again.
+    /// Name that must not exist; may be repeated.
     #[arg(long, value_name = "NAME")]
     expect_missing: Vec<String>,
-    /// Wait until someone opens this FIFO for writing, so that many programs start at one instant.
+    /// Wait until someone opens this FIFO for writing, so that many programs start at the same instant.
     #[arg(long, value_name = "FIFO", env = BARRIER_VARIABLE)]
     start_barrier: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!all_as_expected))
 }
 
-/// Opening a FIFO for reading waits until it is opened for writing: fifo(7).
+/// Waits at the barrier: opening a FIFO for reading blocks until it is opened for writing (fifo(7)).
 fn wait_at(barrier: &Path) -> std::io::Result<()> {
     eprintln!("{WAITING}");
     File::open(barrier).map(drop)
@@ -51,14 +51,15 @@ fn wait_at(barrier: &Path) -> std::io::Result<()> {
 
 fn look_up(name: &str, is_expected: bool) -> Lookup {
     let start = Instant::now();
-    // std calls getaddrinfo with AF_UNSPEC: A and AAAA are asked at once, and the search list is tried.
+    // std calls getaddrinfo with AF_UNSPEC: A and AAAA are queried at the same time, and the search list is
+    // used.
     let found = (name, 0).to_socket_addrs();
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
     let (addresses, error): (Vec<IpAddr>, Option<String>) = match found {
         Ok(addresses) => (addresses.map(|address| address.ip()).collect(), None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    // "Try again" (EAI_AGAIN) is no answer: the name may exist or not.
+    // EAI_AGAIN means that there was no answer: the name may or may not exist.
     let is_missing =
         error.as_deref().is_some_and(|error| error.contains("not known") || error.contains("No address"));
     let as_expected = if is_expected { error.is_none() } else { is_missing };

@@ -1,10 +1,10 @@
-//! Runs a scenario on the home-made node, for `tests/cluster/models.rs`; see `podlocal_tests::comparison`.
+//! Runs a scenario on the model of a node, for `tests/cluster/models.rs`; see `podlocal_tests::comparison`.
 
 use std::io::stdin;
 use std::process::ExitCode;
 
 use podlocal_tests::comparison::{Scenario, run};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::node::{self, EXIT_REFUSED, Node};
 use podlocal_tests::programs::Programs;
 use tokio::runtime::Runtime;
@@ -31,9 +31,9 @@ fn main() -> ExitCode {
 }
 
 fn run_scenario(node: &Node) -> Result<String, Failure> {
-    let scenario: Scenario =
-        serde_json::from_reader(stdin()).tried(|| "reading the scenario from standard input".to_owned())?;
-    let runtime = Runtime::new().tried(|| "starting a tokio runtime".to_owned())?;
+    let scenario: Scenario = serde_json::from_reader(stdin())
+        .with_context(|| "reading the scenario from standard input".to_owned())?;
+    let runtime = Runtime::new().with_context(|| "starting a tokio runtime".to_owned())?;
     let outcomes = runtime.block_on(run(&scenario, node, &Programs::built()?))?;
-    serde_json::to_string(&outcomes).tried(|| "writing the outcomes".to_owned())
+    serde_json::to_string(&outcomes).with_context(|| "writing the outcomes".to_owned())
 }

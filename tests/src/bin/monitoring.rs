@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::monitoring::{
     DASHBOARD, DOCUMENT, exposition, grafana, in_repository, reference, rules, stage,
 };
 use podlocal_tests::programs::Programs;
 
-/// Writes and checks what the programs are watched with.
+/// Writes and tests the dashboard and the alerts.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -21,22 +21,24 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print what a program exposes, for `promtool check metrics`.
+    /// Print the metrics of a program, for `promtool check metrics`.
     Metrics {
-        /// Which.
+        /// The program.
         #[arg(value_enum)]
         program: exposition::Program,
     },
-    /// Write the alerts, and the dashboard's expressions as rules, into a folder, for `promtool check rules`.
+    /// Write the alerts, and the expressions of the dashboard as rules, to a folder, for `promtool check
+    /// rules`.
     Rules {
-        /// Where.
+        /// The folder.
         folder: PathBuf,
     },
-    /// Write the dashboard, and the table of metrics in the docs.
+    /// Write the dashboard, and the table of metrics in the documentation.
     Write,
-    /// Run the programs with an outage, and have Prometheus scrape them. Exit code 1: a panel of the dashboard is empty.
+    /// Run the programs with an outage while Prometheus scrapes them. Exits with 1 when a panel of the
+    /// dashboard is empty.
     Outage {
-        /// For how long.
+        /// Duration of the run, in seconds.
         #[arg(long, value_name = "NUMBER", default_value_t = 24)]
         seconds: u64,
     },
@@ -60,13 +62,14 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Rules { folder } => {
-            fs::create_dir_all(&folder).tried(|| format!("making {}", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
             for (name, rules) in
-                [("alerts.json", rules::groups()?), ("dashboard.json", rules::of_dashboard())]
+                [("alerts.json", rules::groups()?), ("dashboard.json", rules::dashboard_rules())]
             {
                 // YAML, of which JSON is a part.
                 let file = folder.join(name);
-                fs::write(&file, format!("{rules:#}\n")).tried(|| format!("writing {}", file.display()))?;
+                fs::write(&file, format!("{rules:#}\n"))
+                    .with_context(|| format!("writing {}", file.display()))?;
             }
             Ok(())
         }
@@ -77,12 +80,14 @@ async fn run(command: Command) -> Result<(), Failure> {
 
 async fn write(programs: &Programs) -> Result<(), Failure> {
     let text = format!("{:#}\n", grafana::dashboard());
-    fs::write(in_repository(DASHBOARD), text).tried(|| format!("writing {DASHBOARD}"))?;
-    let document = fs::read_to_string(in_repository(DOCUMENT)).tried(|| format!("reading {DOCUMENT}"))?;
-    let families = exposition::of_programs(programs).await?;
-    let written = reference::written(&document, &families);
-    let written = written.ok_or_else(|| Failure::new(format!("{DOCUMENT} has no marks for its table")))?;
-    fs::write(in_repository(DOCUMENT), written).tried(|| format!("writing {DOCUMENT}"))
+    fs::write(in_repository(DASHBOARD), text).with_context(|| format!("writing {DASHBOARD}"))?;
+    let document =
+        fs::read_to_string(in_repository(DOCUMENT)).with_context(|| format!("reading {DOCUMENT}"))?;
+    let families = exposition::families_of_programs(programs).await?;
+    let written = reference::updated_document(&document, &families);
+    let written =
+        written.ok_or_else(|| Failure::new(format!("{DOCUMENT} has no markers for the table of metrics")))?;
+    fs::write(in_repository(DOCUMENT), written).with_context(|| format!("writing {DOCUMENT}"))
 }
 
 async fn outage(length: Duration) -> Result<(), Failure> {
@@ -91,5 +96,5 @@ async fn outage(length: Duration) -> Result<(), Failure> {
         return Ok(());
     }
     let titles = empty.into_iter().collect::<Vec<_>>().join(", ");
-    Err(Failure::new(format!("Prometheus has nothing for these panels: {titles}")))
+    Err(Failure::new(format!("Prometheus has no data for these panels: {titles}")))
 }

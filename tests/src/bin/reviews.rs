@@ -6,32 +6,33 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::programs::Programs;
 use podlocal_tests::reviews::{Figures, Load, measure, table};
 
 /// The Job whose pods are reviewed.
 const JOB: &str = include_str!("../../manifests/gang-job.yaml");
 
-/// Sends admission reviews to the real webhook over HTTPS, twice: as fast as answers come, and evenly spread. Prints
-/// what a client sees and what the webhook takes. Exit code 1: a review was not answered with a patch.
+/// Sends admission reviews to the real webhook over HTTPS, first as fast as the webhook answers, then at a
+/// fixed rate. Prints the latency for the client and the CPU time and memory of the webhook. Exits with 1
+/// when a review was not answered with a patch.
 ///
-/// Build it with --release: the figures of an unoptimised program mean nothing.
+/// Build it with --release: measurements of an unoptimised program mean nothing.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Connections, each with one review under way.
+    /// Number of connections, each with one review in flight.
     #[arg(long, default_value_t = 200)]
     concurrent: usize,
-    /// Reviews in all, for each of the two.
+    /// Number of reviews in each of the two measurements.
     #[arg(long, default_value_t = 20_000)]
     reviews: usize,
-    /// Reviews a second when they are spread.
+    /// Reviews per second in the measurement at a fixed rate.
     #[arg(long, default_value_t = 2_000.0)]
     rate: f64,
-    /// The webhook to measure; default: the one of this workspace.
+    /// Webhook to measure; default: that of this workspace.
     #[arg(long, value_name = "FILE")]
     webhook: Option<PathBuf>,
-    /// Print JSON in place of the table.
+    /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
 }
@@ -58,16 +59,17 @@ async fn run(arguments: Arguments) -> Result<Vec<Figures>, Failure> {
         let load = Load { concurrent: arguments.concurrent, reviews: arguments.reviews, rate };
         let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}");
         let progress =
-            ProgressBar::new(load.reviews as u64).with_style(style.tried(|| "the style".to_owned())?);
-        progress.set_message(rate.map_or("together".to_owned(), |rate| format!("{rate} a second")));
+            ProgressBar::new(load.reviews as u64).with_style(style.with_context(|| "the style".to_owned())?);
+        progress
+            .set_message(rate.map_or("as fast as possible".to_owned(), |rate| format!("{rate} a second")));
         rows.push(measure(&webhook, JOB, load, &progress).await?);
         progress.finish_and_clear();
     }
     let text = if arguments.json {
-        serde_json::to_string_pretty(&rows).tried(|| "writing JSON".to_owned())? + "\n"
+        serde_json::to_string_pretty(&rows).with_context(|| "writing JSON".to_owned())? + "\n"
     } else {
         table(&rows)
     };
-    std::io::stdout().write_all(text.as_bytes()).tried(|| "writing the table".to_owned())?;
+    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
     Ok(rows)
 }

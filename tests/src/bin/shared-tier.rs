@@ -1,4 +1,4 @@
-//! Measures what a tier between sidecars and cluster DNS does; see `podlocal_tests::shared_tier`.
+//! Measures the shared tier between sidecars and cluster DNS; see `podlocal_tests::shared_tier`.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,11 @@ use clap::Parser;
 use podlocal_tests::promises::{self, Options};
 use podlocal_tests::shared_tier::{NAMES, measure};
 
-/// Runs the real sidecar as a shared tier, with sidecars in front of it and a cluster DNS behind it, and prints what
-/// gangs, outages and hostile pods come to, beside what is promised. Exit code 1: a promise is not held.
+/// Runs the real sidecar as a shared tier, with sidecars in front of it and a cluster DNS behind it, and
+/// prints the results for gangs, outages and hostile pods, together with the goals. Exits with 1 when a goal
+/// is missed.
 ///
-/// Build it with --release: the figures of an unoptimised program mean nothing.
+/// Build it with --release: measurements of an unoptimised program mean nothing.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Mixed load and faults for as long as one likes; see `podlocal_tests::soak`.
+//! Mixed load and faults for a chosen time; see `podlocal_tests::soak`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use podlocal_tests::failure::{Failure, Tried};
+use podlocal_tests::failure::{Failure, WithContext};
 use podlocal_tests::plot::PlotFlag;
 use podlocal_tests::programs::Programs;
 use podlocal_tests::soak::{DESCRIPTORS, MEBIBYTES, Sample, is_flat, most_of_halves, page, run};
 
-/// Loads a sidecar with known and new names and with hostile packets, while its upstream loses, delays, is silent and
-/// goes away in turn; samples its memory and descriptors every second, and draws them. Exit code 1: they grew.
+/// Loads a sidecar with known and new names and with hostile packets, while its upstream in turn drops
+/// datagrams, delays answers, is silent and is down. Samples its memory and file descriptors every second,
+/// and plots them. Exits with 1 when they grew.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// For how long.
+    /// Duration in minutes.
     #[arg(long, value_name = "NUMBER", default_value_t = 10.0, conflicts_with = "hours")]
     minutes: f64,
-    /// For how many hours instead.
+    /// Duration in hours, instead of --minutes.
     #[arg(long, value_name = "NUMBER")]
     hours: Option<f64>,
-    /// Which datagrams are lost.
+    /// Seed for the lost datagrams.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Write the samples as JSON to a file.
@@ -58,7 +59,9 @@ async fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     for (name, value) in [("MiB", MEBIBYTES), ("descriptors", DESCRIPTORS)] {
         let [first, second] = most_of_halves(&samples, value);
         let begin = samples.first().map_or(0.0, value);
-        println!("{name}: at first {begin:.1}, most in the first half {first:.1}, in the second {second:.1}");
+        println!(
+            "{name}: at the start {begin:.1}, maximum in the first half {first:.1}, in the second half {second:.1}"
+        );
     }
     let sum = |value: fn(&Sample) -> u64| samples.iter().map(value).sum::<u64>();
     println!(
@@ -68,8 +71,8 @@ async fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         sum(|sample| sample.silent)
     );
     if let Some(file) = &arguments.json {
-        let text = serde_json::to_string(&samples).tried(|| "writing the samples".to_owned())?;
-        std::fs::write(file, text).tried(|| format!("writing {}", file.display()))?;
+        let text = serde_json::to_string(&samples).with_context(|| "writing the samples".to_owned())?;
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
     arguments.plot.write(&page(&samples), "soak")?;
     let is_flat = is_flat(&samples);

@@ -1,9 +1,10 @@
-//! A query and a world -> the response that CoreDNS would give.
+//! A query and a world -> the response that CoreDNS would send.
 //!
 //! Follows CoreDNS's plugin/kubernetes (parse.go, kubernetes.go, handler.go, reverse.go) and
-//! plugin/backend_lookup.go, with kubeadm's Corefile: reverse zones are served, and what is not in them falls
-//! through to the world outside. Two differences, for the sake of tests that compare: addresses keep their
-//! order (kubeadm's `loadbalance` turns them), and names outside keep their TTL (`cache 30` shortens it).
+//! plugin/backend_lookup.go, with kubeadm's Corefile: reverse zones are served, and names that are not in
+//! them fall through to the outside names. Two differences help tests that compare answers: addresses keep
+//! their order (kubeadm's `loadbalance` rotates them), and outside names keep their TTL (`cache 30` shortens
+//! it).
 
 use std::net::IpAddr;
 
@@ -15,15 +16,15 @@ use super::outside;
 use super::services::{Request, Target, find, owners_of, parse, pod};
 use super::world::World;
 
-/// What the cluster DNS says it is at `dns-version.<zone>`: version of the specification, and the TTL.
+/// The TXT record of `dns-version.<zone>`: the version of the specification, and the TTL.
 const SPECIFICATION: (&str, u32) = ("1.1.0", 28800);
 
-/// The response to a query, not yet cut to a size; see [`truncate`].
+/// The complete response to a query; [`truncate`] limits its size.
 pub fn answer(world: &World, query: &Message) -> Message {
     let mut response = Message::query();
     response.metadata = Metadata::response_from_request(&query.metadata);
     response.queries.clone_from(&query.queries);
-    // CoreDNS hands the client's own OPT record back, without its options.
+    // CoreDNS returns the client's OPT record without its options.
     response.edns = query.edns.as_ref().map(|edns| {
         let mut own = Edns::new();
         own.set_max_payload(edns.max_payload()).set_dnssec_ok(edns.flags().dnssec_ok);
@@ -36,7 +37,7 @@ pub fn answer(world: &World, query: &Message) -> Message {
     response
 }
 
-/// Drops records from the end until the response fits, and says so by TC: `Truncate` of miekg/dns.
+/// Removes records from the end until the response fits, and then sets TC: `Truncate` of miekg/dns.
 pub fn truncate(response: &mut Message, most_bytes: usize) {
     while response.to_vec().is_ok_and(|bytes| bytes.len() > most_bytes) {
         let dropped = response
@@ -51,7 +52,7 @@ pub fn truncate(response: &mut Message, most_bytes: usize) {
     }
 }
 
-/// What is said about a question.
+/// The records and the RCODE for a question.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) code: Option<ResponseCode>,
@@ -86,7 +87,7 @@ fn in_world(world: &World, question: &Query) -> Answer {
     outside::answer(world, question)
 }
 
-/// The name exists, and these are its records of the type; none: NODATA. Or it does not exist.
+/// The result for a name: it exists and has these records of the type (none: NODATA), or it does not exist.
 enum Found {
     Records { answers: Vec<Record>, additionals: Vec<Record> },
     NameError,
@@ -116,7 +117,7 @@ fn look_up(world: &World, question: &Query, left: &[&str]) -> Found {
             let record = Record::from_rdata(question.name().clone(), SPECIFICATION.1, text);
             Found::Records { answers: vec![record], additionals: Vec::new() }
         }
-        // TXT is not looked up among Services at all: RFC 8020 does not hold here.
+        // TXT is not looked up among Services at all, so RFC 8020 does not hold here.
         (RecordType::TXT, [_]) => Found::NameError,
         (RecordType::TXT, _) => nodata(),
         (RecordType::SOA, []) => Found::Records { answers: vec![soa(world)], additionals: Vec::new() },
@@ -195,7 +196,8 @@ fn targets_of_type(world: &World, question: &Query, targets: &[Target<'_>]) -> F
     Found::Records { answers, additionals }
 }
 
-/// `Reverse`: the Service of a cluster IP, else the endpoints with that address; `None`: fall through.
+/// `Reverse`: the Service with this cluster IP, otherwise the endpoints with this address; `None`: fall
+/// through.
 fn reverse(world: &World, question: &Query, name: &Name) -> Option<Answer> {
     let ip = name.parse_arpa_name().ok().map(|network| network.addr())?;
     // A network such as 96.10.in-addr.arpa is not an address.
@@ -214,7 +216,7 @@ fn reverse(world: &World, question: &Query, name: &Name) -> Option<Answer> {
 /// The SOA of negative answers: backend_lookup.go's `SOA`.
 fn soa(world: &World) -> Record {
     let mail = in_zone(&["hostmaster".to_owned()], &world.zone);
-    // The serial is the time of the last change, which a world here does not have.
+    // The serial is the time of the last change, which a world does not have.
     let data = SOA::new(name_server(world), mail, 1, 7200, 1800, 86400, world.ttl);
     Record::from_rdata(world.zone.clone(), world.ttl.min(300), RData::SOA(data))
 }

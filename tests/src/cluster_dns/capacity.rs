@@ -1,22 +1,24 @@
-//! How much a cluster DNS can do: one server, and one queue in order of arrival. Pure; time is passed in.
+//! The capacity of cluster DNS: one server, and one queue in order of arrival. Pure; the time is an argument.
 //!
-//! A real CoreDNS with a CPU limit accepts every query and becomes slow. Measured with 80 pods and 10 millicores: 1,606 queries in
-//! 27.1 s, some 60 a second, and no lookup fails. A bound on the queue is for experiments.
+//! A real CoreDNS with a CPU limit accepts every query and becomes slow. Measured with 80 pods and 10
+//! millicores: 1,606 queries in 27.1 s, some 60 per second, and no lookup fails. The limit of the queue is
+//! for experiments.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What a cluster DNS and the way to it can do.
+/// The capacity of cluster DNS and of the network to it.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Capacity {
-    /// Queries that it answers in a second.
+    /// Queries that it answers per second.
     pub per_second: f64,
-    /// Datagrams that wait at most; `None`: without limit. What comes when it is full is dropped, as Linux does when the
-    /// socket's receive buffer is full (`UdpRcvbufErrors`). Queries over TCP wait with their clients.
+    /// The largest number of waiting datagrams; `None`: no limit. Datagrams that arrive at a full queue are
+    /// dropped, as by Linux when the socket's receive buffer is full (`UdpRcvbufErrors`). Queries over TCP
+    /// wait at their clients.
     pub queue: Option<usize>,
-    /// The share of datagrams that is lost on the way, in each direction; 0 to 1.
+    /// The share of datagrams that are lost on the network, in each direction; 0 to 1.
     pub loss: f64,
-    /// Which datagrams are lost.
+    /// The seed that decides which datagrams are lost.
     pub seed: u64,
 }
 
@@ -29,7 +31,7 @@ impl Capacity {
         }
     }
 
-    /// Reads a share that is lost from a flag.
+    /// Reads a loss rate from a flag.
     pub fn parse_loss(text: &str) -> Result<f64, String> {
         match text.parse() {
             Ok(number) if (0.0..1.0).contains(&number) => Ok(number),
@@ -38,13 +40,13 @@ impl Capacity {
     }
 }
 
-/// The queue before one server. Times are counted from any one moment.
+/// The queue of one server. Times are measured from a fixed moment.
 #[derive(Debug, Clone)]
 pub struct ServiceQueue {
     service: Duration,
     bound: usize,
     busy_until: Duration,
-    /// When each datagram that waits or is served will be done with, ascending.
+    /// The time at which each waiting datagram will be answered, ascending.
     datagrams: VecDeque<Duration>,
 }
 
@@ -56,7 +58,8 @@ impl ServiceQueue {
         Self { service, bound, busy_until: Duration::ZERO, datagrams: VecDeque::new() }
     }
 
-    /// Takes a query that came in a datagram; when it is answered, or `None`: dropped, the queue is full.
+    /// Accepts a query in a datagram. Returns the time of its answer, or `None` when the queue is full and it
+    /// is dropped.
     pub fn datagram(&mut self, now: Duration) -> Option<Duration> {
         while self.datagrams.front().is_some_and(|done| *done <= now) {
             self.datagrams.pop_front();
@@ -69,7 +72,7 @@ impl ServiceQueue {
         Some(done)
     }
 
-    /// Takes a query that came over TCP; when it is answered.
+    /// Accepts a query over TCP. Returns the time of its answer.
     pub fn stream(&mut self, now: Duration) -> Duration {
         self.busy_until = self.busy_until.max(now) + self.service;
         self.busy_until
@@ -91,7 +94,7 @@ mod tests {
         let mut queue = ServiceQueue::new(&CAPACITY);
         let done: Vec<_> = (0..3).map(|_| queue.datagram(milliseconds(5))).collect();
         assert_eq!(done, [15, 25, 35].map(|at| Some(milliseconds(at))));
-        // An idle server begins at once.
+        // An idle server starts immediately.
         assert_eq!(queue.datagram(milliseconds(100)), Some(milliseconds(110)));
     }
 
@@ -110,6 +113,10 @@ mod tests {
             queue.stream(milliseconds(0));
         }
         assert_eq!(queue.stream(milliseconds(0)), milliseconds(110));
-        assert_eq!(queue.datagram(milliseconds(0)), Some(milliseconds(120)), "the bound is on datagrams");
+        assert_eq!(
+            queue.datagram(milliseconds(0)),
+            Some(milliseconds(120)),
+            "the limit applies to datagrams"
+        );
     }
 }

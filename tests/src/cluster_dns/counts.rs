@@ -1,4 +1,4 @@
-//! What a cluster DNS was asked, in all and over time.
+//! The queries that cluster DNS received, in total and over time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,22 +12,23 @@ use super::server::Transport;
 /// The length of one [`Step`].
 pub const STEP: Duration = Duration::from_millis(50);
 
-/// What was asked, since the start or the last reset.
+/// The received queries since the start or the last reset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     asked: BTreeMap<(String, RecordType, Transport), u64>,
-    /// Queries that came when the queue was full.
+    /// Queries that arrived at a full queue.
     pub dropped: u64,
-    /// Datagrams that were lost on the way, to the server or back. A query that was lost is not among those asked.
+    /// Datagrams that were lost on the network, to the server or back. A lost query does not count as
+    /// received.
     pub lost: u64,
-    /// One after the other; without a capacity none.
+    /// The steps in order; empty without a capacity.
     pub steps: Vec<Step>,
 }
 
-/// What happened within one [`STEP`] of time.
+/// The counts of one [`STEP`] of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Queries that came, those that were dropped included.
+    /// Queries that arrived, including dropped ones.
     pub asked: u64,
     /// Answers that were sent.
     pub answered: u64,
@@ -41,12 +42,12 @@ impl Counts {
         self.asked.values().sum()
     }
 
-    /// Queries that came over one transport.
+    /// Queries over one transport.
     pub fn over(&self, transport: Transport) -> u64 {
         self.sum(|_, _, over| over == transport)
     }
 
-    /// Queries for a name, which is written without the final dot.
+    /// Queries for a name. The name is written without the final dot.
     pub fn of_name(&self, name: &str) -> u64 {
         self.sum(|asked, _, _| asked.eq_ignore_ascii_case(name))
     }
@@ -56,7 +57,7 @@ impl Counts {
         self.sum(|asked, asked_type, _| asked.eq_ignore_ascii_case(name) && asked_type == record_type)
     }
 
-    /// How often each name and type was asked for, as `name type`.
+    /// The number of queries for each name and type, keyed by `name type`.
     pub fn by_question(&self) -> BTreeMap<String, u64> {
         let mut questions = BTreeMap::new();
         for ((name, record_type, _), count) in &self.asked {
@@ -65,12 +66,12 @@ impl Counts {
         questions
     }
 
-    /// The most queries for one name and type, over both transports.
+    /// The largest number of queries for one name and type, over both transports.
     pub fn most_for_one(&self) -> u64 {
         self.asked.keys().map(|(name, record_type, _)| self.of(name, *record_type)).max().unwrap_or_default()
     }
 
-    /// The names that were asked for, without the final dot.
+    /// The queried names, without the final dot.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<_> = self.asked.keys().map(|(name, _, _)| name.as_str()).collect();
         names.dedup();
@@ -81,7 +82,7 @@ impl Counts {
         *self.asked.entry((name, record_type, transport)).or_default() += 1;
     }
 
-    /// The step that a moment, counted from the start of the server, belongs to.
+    /// The step of a moment, measured from the start of the server.
     pub fn step(&mut self, at: Duration) -> &mut Step {
         let index = usize::try_from(at.as_nanos() / STEP.as_nanos()).unwrap_or(usize::MAX);
         if self.steps.len() <= index {
@@ -96,7 +97,7 @@ impl Counts {
     }
 }
 
-/// How many queries waited at the end of each step.
+/// The number of waiting queries at the end of each step.
 pub fn waiting(steps: &[Step]) -> Vec<u64> {
     let mut waiting = 0;
     let after = |step: &Step| {

@@ -1,4 +1,4 @@
-//! The world outside the cluster, as the resolver that CoreDNS forwards to would show it.
+//! Outside names, as the resolver to which CoreDNS forwards would answer them.
 
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
@@ -7,16 +7,16 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::answer::Answer;
 use super::world::World;
 
-/// The longest chain of CNAMEs that is followed.
+/// The length of the longest chain of CNAMEs that is followed.
 const LONGEST_CHAIN: usize = 8;
 
-/// Records from the table; NODATA or NXDOMAIN with the SOA of the zone that would say so.
+/// Records from the table; NODATA or NXDOMAIN with the SOA of the responsible zone.
 pub(super) fn answer(world: &World, question: &Query) -> Answer {
     let mut answer = Answer { recursion_available: true, ..Answer::default() };
     let mut name = question.name().clone();
     for _ in 0..LONGEST_CHAIN {
         let Some(records) = world.outside.get(&name.to_lowercase().to_ascii()) else {
-            // RFC 6604: the code is that of the last name of the chain.
+            // RFC 6604: the RCODE is that of the last name in the chain.
             let is_nothing = !has_names_below(world, &name);
             answer.code = is_nothing.then_some(ResponseCode::NXDomain);
             answer.authorities.push(soa(world, &name));
@@ -44,7 +44,7 @@ pub(super) fn answer(world: &World, question: &Query) -> Answer {
     answer
 }
 
-/// A name without records exists if one below it does (RFC 8020); zones exist too.
+/// A name without records exists if a name below it exists (RFC 8020); zones exist as well.
 fn has_names_below(world: &World, name: &Name) -> bool {
     let is_below = |other: &Name| name.zone_of(other);
     world.outside_zones.iter().any(|(zone, _)| is_below(zone))

@@ -1,4 +1,4 @@
-//! The world, served over UDP and TCP.
+//! Serves the world over UDP and TCP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,19 +15,20 @@ use super::answer::{answer, truncate};
 use super::capacity::{Capacity, ServiceQueue};
 use super::counts::Counts;
 use super::world::World;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::framing;
 
-/// The largest answer over UDP to a client without EDNS (RFC 1035 section 4.2.1), and so the smallest limit.
+/// The largest answer over UDP to a client without EDNS, in bytes (RFC 1035 section 4.2.1); the smallest
+/// limit.
 const SMALLEST_UDP_LIMIT: u16 = 512;
 
 /// The receive buffer for datagrams, in bytes.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// How long an idle TCP connection is kept: CoreDNS's default.
+/// The time-out of an idle TCP connection: CoreDNS's default.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How often two ports are tried to be the same where any free port is wanted.
+/// The number of attempts to find a port that is free for both UDP and TCP.
 const PORT_ATTEMPTS: usize = 20;
 
 /// A cluster DNS that runs until it is dropped.
@@ -35,11 +36,11 @@ const PORT_ATTEMPTS: usize = 20;
 pub struct ClusterDns {
     address: SocketAddr,
     shared: Arc<Shared>,
-    /// Both loops and what they have started; aborted when dropped.
+    /// Both loops and the tasks that they have started; aborted when dropped.
     _tasks: JoinSet<()>,
 }
 
-/// How a query came.
+/// The transport of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// In a datagram.
@@ -48,14 +49,14 @@ pub enum Transport {
     Tcp,
 }
 
-/// What goes wrong, on request. By default nothing.
+/// Injected faults. By default there are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// How long each answer is held back. Answers over one TCP connection wait for each other, as CoreDNS's do.
+    /// The delay of each answer. Answers over one TCP connection wait for each other, as with CoreDNS.
     pub delay: Duration,
-    /// Nothing is answered; queries are counted.
+    /// No query is answered; queries are still counted.
     pub silence: bool,
-    /// Everything is answered SERVFAIL.
+    /// Every query is answered SERVFAIL.
     pub servfail: bool,
 }
 
@@ -72,21 +73,21 @@ struct State {
     limits: Option<Limits>,
 }
 
-/// A capacity, and what it has come to.
+/// A capacity and the state of its queue.
 #[derive(Debug)]
 struct Limits {
     capacity: Capacity,
     queue: ServiceQueue,
     random: fastrand::Rng,
-    /// The moment that times of the queue and of the counts are counted from.
+    /// The moment from which times of the queue and of the counts are measured.
     since: Instant,
 }
 
 impl ClusterDns {
-    /// Serves a world on an address, UDP and TCP on the same port. With port 0: on any free one.
+    /// Serves a world on an address, UDP and TCP on the same port. Port 0 selects a free one.
     pub async fn start(world: World, address: SocketAddr) -> Result<Self, Failure> {
-        let (udp, tcp) = bind(address).await.tried(|| format!("listening on {address} for DNS"))?;
-        let address = udp.local_addr().tried(|| "reading the address back".to_owned())?;
+        let (udp, tcp) = bind(address).await.with_context(|| format!("listening on {address} for DNS"))?;
+        let address = udp.local_addr().with_context(|| "reading the address back".to_owned())?;
         let state = State { world, faults: Faults::default(), counts: Counts::default(), limits: None };
         let shared = Arc::new(Shared { state: Mutex::new(state) });
         enlarge_buffer(&udp);
@@ -96,27 +97,27 @@ impl ClusterDns {
         Ok(Self { address, shared, _tasks: tasks })
     }
 
-    /// Where it is served.
+    /// The address that it serves.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it was asked so far.
+    /// The queries that it received so far.
     pub fn counts(&self) -> Counts {
         self.shared.state().counts.clone()
     }
 
-    /// Begins to count anew.
+    /// Resets the counts.
     pub fn reset_counts(&self) {
         self.shared.state().counts = Counts::default();
     }
 
-    /// Sets what goes wrong from the next query on.
+    /// Sets the faults from the next query on.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.state().faults = faults;
     }
 
-    /// Limits what it can do, from the next query on; the steps of its counts begin now.
+    /// Limits its capacity from the next query on; the steps of its counts start now.
     pub fn set_capacity(&self, capacity: Capacity) {
         self.shared.state().limits = Some(Limits {
             capacity,
@@ -126,7 +127,7 @@ impl ClusterDns {
         });
     }
 
-    /// Changes the world: a Service appears, a name goes away.
+    /// Changes the world, for example adds a Service or removes a name.
     pub fn change(&self, change: impl FnOnce(World) -> World) {
         let mut state = self.shared.state();
         state.world = change(state.world.clone());
@@ -138,11 +139,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a query, and says what to answer and when; `None`: nothing.
+    /// Counts a query, and returns the delay and the bytes of the answer; `None`: no answer.
     fn respond(&self, query: &[u8], transport: Transport) -> Option<(Duration, Vec<u8>)> {
         let query = match Message::from_vec(query) {
             Ok(query) if query.metadata.message_type == MessageType::Query => query,
-            // A response, or what cannot be understood: miekg/dns, which CoreDNS is built on, drops both.
+            // miekg/dns, on which CoreDNS is built, drops responses and messages that it cannot parse.
             _ => return None,
         };
         let mut state = self.state();
@@ -181,7 +182,7 @@ impl Shared {
 }
 
 impl State {
-    /// Whether a datagram is lost on the way.
+    /// Decides whether a datagram is lost on the network.
     fn loses(&mut self, transport: Transport) -> bool {
         let Some(limits) = &mut self.limits else { return false };
         let is_lost = transport == Transport::Udp && limits.random.f64() < limits.capacity.loss;
@@ -189,7 +190,7 @@ impl State {
         is_lost
     }
 
-    /// How long a query waits for its turn and is served; `None`: it is dropped.
+    /// The time that a query waits and is served; `None`: it is dropped.
     fn queue(&mut self, transport: Transport) -> Option<Duration> {
         let Some(limits) = &mut self.limits else { return Some(Duration::ZERO) };
         let now = limits.since.elapsed();
@@ -206,16 +207,16 @@ impl State {
     }
 }
 
-/// Room for a whole gang's first datagrams: what is lost here is meant to be lost on request only.
+/// Makes room for the first datagrams of a whole gang, so that datagrams are lost only by an injected fault.
 ///
-/// The machine's own limit is 208 KiB, some 270 datagrams. It can be passed in a node, where we are root; where
-/// we are not, the limit has to do.
+/// The default limit of the kernel is 208 KiB, some 270 datagrams. Root may exceed it, for example in a node;
+/// other users get the limit.
 fn enlarge_buffer(socket: &UdpSocket) {
     let forced = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
     let _ = forced.or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER));
 }
 
-/// UDP and TCP on one port; the kernel picks one for UDP that may be taken for TCP.
+/// Binds UDP and TCP to one port. A port that the kernel chooses for UDP may be in use for TCP.
 pub(crate) async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut attempt = 0;
     loop {
@@ -236,7 +237,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
         let Some((delay, response)) = shared.respond(&buffer[..length], Transport::Udp) else { continue };
         if delay.is_zero() {
-            // A client that is gone does not get it.
+            // The client may have ended already.
             let _ = socket.send_to(&response, client).await;
             continue;
         }
@@ -253,7 +254,7 @@ async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
     framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
 }
 
-/// One query at a time.
+/// Serves one query at a time.
 async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     loop {
         let Ok(query) = timeout(IDLE, framing::read(&mut stream)).await else { return Ok(()) };

@@ -1,11 +1,11 @@
-//! What a name in the cluster's zone means, and what it leads to: plugin/kubernetes of CoreDNS, without its
+//! The meaning of a name in the cluster domain, and its targets: plugin/kubernetes of CoreDNS, without
 //! records and messages.
 
 use std::net::IpAddr;
 
 use super::world::{Endpoint, PodRecords, Port, Service, World};
 
-/// `recordRequest` of plugin/kubernetes/parse.go: what a name in the cluster's zone means.
+/// `recordRequest` of plugin/kubernetes/parse.go: the meaning of a name in the cluster domain.
 pub(super) enum Request<'a> {
     /// The apex, `svc`, `pod`, and namespaces below them, which are checked by `find` and `pod`.
     Exists,
@@ -21,7 +21,7 @@ pub(super) enum Request<'a> {
     },
 }
 
-/// What stands left of the Service's name.
+/// The labels to the left of the Service's name.
 pub(super) enum Part<'a> {
     Whole,
     Endpoint(&'a str),
@@ -43,7 +43,7 @@ pub(super) fn parse<'a>(left: &[&'a str]) -> Request<'a> {
             Request::Service { namespace, name: Some(name), part }
         }
         [namespace, "pod"] => Request::Pod { namespace, name: None },
-        // Up to two labels left of a pod's name are read and ignored: `findPods` looks at none of them.
+        // Up to two labels to the left of a pod's name are ignored, as by `findPods`.
         [name, namespace, "pod"] | [_, name, namespace, "pod"] | [_, _, name, namespace, "pod"] => {
             Request::Pod { namespace, name: Some(name) }
         }
@@ -51,7 +51,7 @@ pub(super) fn parse<'a>(left: &[&'a str]) -> Request<'a> {
     }
 }
 
-/// `findPods` with `pods insecure`: the address is in the name, and is believed if the namespace exists.
+/// `findPods` with `pods insecure`: the address is taken from the name if the namespace exists.
 ///
 /// A namespace alone exists, and has no address: `Some(None)`.
 #[expect(clippy::option_option, reason = "does it exist, and if so, which address: CoreDNS's two answers")]
@@ -64,13 +64,14 @@ pub(super) fn pod(world: &World, namespace: &str, name: Option<&str>) -> Option<
     name.replace('-', if is_v4 { "." } else { ":" }).parse().ok().map(Some)
 }
 
-/// One thing that a Service's name leads to.
+/// A target of a Service's name.
 pub(super) enum Target<'a> {
     Address { ip: IpAddr, port: Option<&'a Port>, owner: Vec<String> },
     Alias(&'a str),
 }
 
-/// `findServices`: nothing found is "does not exist", but an existing namespace alone is empty.
+/// `findServices`: no match means that the name does not exist, but an existing namespace alone is an empty
+/// result.
 pub(super) fn find<'a>(
     world: &'a World,
     namespace: &str,
@@ -84,7 +85,7 @@ pub(super) fn find<'a>(
     let service =
         world.services.iter().find(|service| service.name == name && service.namespace == namespace)?;
     if let Some(target) = &service.external_name {
-        // An ExternalName has no endpoints, and nothing else to the left of it either.
+        // An ExternalName has no endpoints, and no names to the left of it.
         return matches!(part, Part::Whole).then(|| vec![Target::Alias(target)]);
     }
     let targets = match part {
@@ -120,7 +121,7 @@ fn endpoints<'a>(
     let mut targets = Vec::new();
     for endpoint in service.endpoints.iter().filter(|endpoint| wanted(endpoint)) {
         let owner = vec![endpoint.label(), service.name.clone(), service.namespace.clone(), "svc".to_owned()];
-        // An endpoint without ports has one in CoreDNS's eyes, of no name and number -1.
+        // CoreDNS treats an endpoint without ports as one with an unnamed port of number -1.
         let mut ports: Vec<Option<&Port>> = service.ports.iter().map(Some).collect();
         if ports.is_empty() && part.is_none() {
             ports.push(None);
@@ -134,7 +135,7 @@ fn endpoints<'a>(
     targets
 }
 
-/// `matchPortAndProtocol`: empty matches everything.
+/// `matchPortAndProtocol`: an empty value matches everything.
 fn matches(part: &Part<'_>, port: &Port) -> bool {
     let same = |wanted: &str, is: &str| wanted.is_empty() || wanted.eq_ignore_ascii_case(is);
     match part {
@@ -143,8 +144,8 @@ fn matches(part: &Part<'_>, port: &Port) -> bool {
     }
 }
 
-/// Whom an address belongs to: `serviceRecordForIP` of plugin/kubernetes/reverse.go; a Service's own address
-/// comes before its endpoints'.
+/// The names of an address: `serviceRecordForIP` of plugin/kubernetes/reverse.go. A cluster IP has priority
+/// over endpoints.
 pub(super) fn owners_of(world: &World, ip: IpAddr) -> Vec<Vec<String>> {
     if let Some(service) = world.services.iter().find(|service| service.cluster_ips.contains(&ip)) {
         return vec![vec![service.name.clone(), service.namespace.clone(), "svc".to_owned()]];

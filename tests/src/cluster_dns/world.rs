@@ -1,4 +1,4 @@
-//! What there is to be resolved.
+//! The names that can be resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,33 +6,34 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-/// The TTL that kubeadm's Corefile gives the cluster's names, in seconds. The plugin's own default is 5.
+/// The TTL of the cluster's names in kubeadm's Corefile, in seconds. The plugin's default is 5.
 const KUBEADM_TTL: u32 = 30;
 
-/// The names of a cluster and of the world outside it.
+/// The names of a cluster, and outside names.
 #[derive(Debug, Clone)]
 pub struct World {
     /// The cluster domain.
     pub(super) zone: Name,
     /// The TTL of the cluster's names, in seconds.
     pub(super) ttl: u32,
-    /// The addresses of the cluster DNS itself: `ns.dns.<zone>`.
+    /// The addresses of cluster DNS itself: `ns.dns.<zone>`.
     pub(super) dns: Vec<IpAddr>,
     pub(super) namespaces: BTreeSet<String>,
     pub(super) services: Vec<Service>,
     pub(super) pods: PodRecords,
     /// Records outside the cluster, by lower-case name with the final dot.
     pub(super) outside: BTreeMap<String, Vec<(RData, u32)>>,
-    /// Zones outside the cluster, and how long their names may be remembered not to exist, in seconds.
+    /// Zones outside the cluster, and the TTL of their negative answers, in seconds.
     pub(super) outside_zones: Vec<(Name, u32)>,
 }
 
-/// How names of pods are answered (`pods` of CoreDNS's kubernetes plugin): `10-244-0-2.<namespace>.pod.<zone>`.
+/// The handling of pod names such as `10-244-0-2.<namespace>.pod.<zone>` (`pods` of CoreDNS's kubernetes
+/// plugin).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodRecords {
-    /// Not at all.
+    /// Pod names do not exist.
     Disabled,
-    /// Any address is believed; kubeadm's choice.
+    /// Any address is accepted; the setting of kubeadm.
     Insecure,
 }
 
@@ -51,7 +52,7 @@ pub struct Service {
 /// A ready address behind a Service.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// The pod's `hostname`, where it has one and a `subdomain`.
+    /// The pod's `hostname`, if it has a `hostname` and a `subdomain`.
     pub hostname: Option<String>,
     /// The pod's address.
     pub address: IpAddr,
@@ -69,12 +70,12 @@ pub struct Port {
 }
 
 impl Service {
-    /// A Service with an address of its own.
+    /// A Service with a cluster IP.
     pub fn cluster_ip(name: &str, namespace: &str, address: &str) -> Self {
         Self { cluster_ips: vec![ip(address)], ..Self::headless(name, namespace) }
     }
 
-    /// A Service that stands for its endpoints; without any its name does not exist.
+    /// A headless Service; without endpoints its name does not exist.
     pub fn headless(name: &str, namespace: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -86,12 +87,12 @@ impl Service {
         }
     }
 
-    /// A Service that is a CNAME.
+    /// An ExternalName Service, which is answered with a CNAME.
     pub fn external_name(name: &str, namespace: &str, target: &str) -> Self {
         Self { external_name: Some(target.to_owned()), ..Self::headless(name, namespace) }
     }
 
-    /// Adds an address: a dual-stack Service has two.
+    /// Adds a cluster IP; a dual-stack Service has two.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
         self.cluster_ips.push(ip(address));
@@ -114,7 +115,7 @@ impl Service {
 }
 
 impl World {
-    /// A cluster with nothing in it, and nothing outside.
+    /// A cluster without Services and without outside names.
     pub fn empty(zone: &str) -> Self {
         Self {
             zone: name(zone),
@@ -128,7 +129,7 @@ impl World {
         }
     }
 
-    /// What the tests and the experiment resolve:
+    /// The world of the tests and of the experiment:
     ///
     /// | in the cluster | |
     /// |---|---|
@@ -207,14 +208,14 @@ impl World {
         self
     }
 
-    /// Sets how names of pods are answered.
+    /// Sets the handling of pod names.
     #[must_use]
     pub fn pods(mut self, pods: PodRecords) -> Self {
         self.pods = pods;
         self
     }
 
-    /// Sets the address of the cluster DNS itself.
+    /// Sets the address of cluster DNS itself.
     #[must_use]
     pub fn dns_address(mut self, address: IpAddr) -> Self {
         self.dns = vec![address];
@@ -228,7 +229,7 @@ impl World {
         self
     }
 
-    /// Adds a Service, in place of the one of the same name if there is one.
+    /// Adds a Service, or replaces the one with the same name.
     #[must_use]
     pub fn service(mut self, service: Service) -> Self {
         self.namespaces.insert(service.namespace.clone());
@@ -244,8 +245,8 @@ impl World {
         self
     }
 
-    /// Adds a zone outside the cluster, with the negative TTL of its SOA in seconds. Names in none of them are
-    /// the root's to deny.
+    /// Adds a zone outside the cluster, with the negative TTL of its SOA in seconds. For names in no zone the
+    /// root sends the negative answer.
     #[must_use]
     pub fn outside_zone(mut self, zone: &str, negative_ttl: u32) -> Self {
         self.outside_zones.push((name(zone), negative_ttl));
@@ -254,7 +255,7 @@ impl World {
 }
 
 impl Endpoint {
-    /// The label of the endpoint's own name: its hostname, else its address with dashes.
+    /// The label of the endpoint: its hostname, otherwise its address with dashes.
     pub(super) fn label(&self) -> String {
         let dashed = || self.address.to_string().replace(['.', ':'], "-");
         self.hostname.clone().unwrap_or_else(dashed)
@@ -266,21 +267,21 @@ fn text(bytes: usize) -> RData {
     RData::TXT(TXT::new((0..bytes / 251).map(|number| format!("{number:0>250}")).collect()))
 }
 
-/// A record of a type that nothing knows (RFC 3597).
+/// A record of an unknown type (RFC 3597).
 fn raw(record_type: u16, data: Vec<u8>) -> RData {
     RData::Unknown { code: RecordType::from(record_type), rdata: NULL::with(data) }
 }
 
-/// A name as an absolute one. Worlds are written by hand, so a name that is none is a mistake in the test.
-#[expect(clippy::panic, reason = "a mistake in a test, and there is nobody to handle it")]
+/// Parses an absolute name. Worlds are constants in tests, so an invalid name is a defect of the test.
+#[expect(clippy::panic, reason = "an invalid constant is a defect of the test")]
 fn name(text: &str) -> Name {
     let mut name =
-        Name::from_ascii(text).unwrap_or_else(|error| panic!("{text:?} is no domain name: {error}"));
+        Name::from_ascii(text).unwrap_or_else(|error| panic!("{text:?} is not a domain name: {error}"));
     name.set_fqdn(true);
     name
 }
 
-#[expect(clippy::panic, reason = "a mistake in a test, and there is nobody to handle it")]
+#[expect(clippy::panic, reason = "an invalid constant is a defect of the test")]
 fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap_or_else(|error| panic!("{text:?} is no IP address: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("{text:?} is not an IP address: {error}"))
 }

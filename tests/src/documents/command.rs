@@ -1,9 +1,9 @@
-//! Command lines of documents: what is looked at without running them. Pure, but for the files that it looks for.
+//! Checks command lines of documents without running them. Pure, except that it tests whether files exist.
 //!
-//! | the command | what must be there |
+//! | command | must exist |
 //! |---|---|
-//! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`Seen::Program`]) |
-//! | `podlocal-sidecar`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`Seen::Flags`]) |
+//! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`FlagCheck::Program`]) |
+//! | `podlocal-sidecar`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`FlagCheck::Flags`]) |
 //! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
 //! | `just RECIPE`, `eval "$(just RECIPE)"` | the recipe |
 //! | `.ci/NAME` | the file |
@@ -13,18 +13,18 @@ use std::path::Path;
 
 use super::root;
 
-/// What has to be asked of a program; everything else about a command has been looked at.
+/// The check that needs to run a program; everything else about the command has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// Nothing.
+pub enum FlagCheck {
+    /// No further check.
     Nothing,
-    /// A program of this crate: with these arguments and `--help` behind them it must not complain.
+    /// A program of this crate: it must accept these arguments, followed by `--help`.
     Program(String, Vec<String>),
-    /// A program under test: its `--help`, or that of its command, must name these flags.
+    /// A program under test: its `--help`, or that of its subcommand, must name these flags.
     Flags {
         /// Its name.
         program: String,
-        /// The word behind it, if that is no flag.
+        /// The subcommand, if there is one.
         command: Option<String>,
         /// The flags, without values.
         flags: Vec<String>,
@@ -34,7 +34,7 @@ pub enum Seen {
 /// The programs under test.
 const UNDER_TEST: [&str; 2] = ["podlocal-sidecar", "podlocal-webhook"];
 
-/// The commands of a block, one a line: continued lines are joined, comments are gone.
+/// The commands of a block, one per line: continued lines are joined, comments are removed.
 pub fn lines(text: &str) -> Vec<Vec<String>> {
     let joined = text.replace("\\\n", " ");
     let commands = joined.lines().map(words);
@@ -46,43 +46,45 @@ pub fn words(line: &str) -> Vec<String> {
     line.split_whitespace().take_while(|word| !word.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// Looks at one command. `None`: it is none of those in the table.
-pub fn look(words: &[String]) -> Result<Option<Seen>, String> {
+/// Checks one command. `None`: the command is not in the table.
+pub fn check_command(words: &[String]) -> Result<Option<FlagCheck>, String> {
     let is_assignment = |word: &&String| word.contains('=') && !word.starts_with('-');
     let words: Vec<&str> = words.iter().skip_while(is_assignment).map(String::as_str).collect();
     let Some((program, rest)) = words.split_first() else { return Ok(None) };
     let of_rest = || rest.iter().map(|word| (*word).to_owned());
     match *program {
         "cargo" => cargo(rest),
-        "just" => rest.first().map_or(Ok(Some(Seen::Nothing)), |recipe| {
+        "just" => rest.first().map_or(Ok(Some(FlagCheck::Nothing)), |recipe| {
             let text = std::fs::read_to_string(root().join("justfile")).unwrap_or_default();
             let is_there =
                 text.lines().any(|line| line.split([' ', ':']).next() == Some(recipe) && line.ends_with(':'));
-            if is_there { Ok(Some(Seen::Nothing)) } else { Err(format!("the justfile has no {recipe}")) }
+            if is_there { Ok(Some(FlagCheck::Nothing)) } else { Err(format!("the justfile has no {recipe}")) }
         }),
         "kubectl" => {
             let folders = rest.iter().zip(rest.iter().skip(1)).filter(|(flag, _)| **flag == "-k");
             for (_, folder) in folders {
                 exists(&root().join(folder).join("kustomization.yaml"))?;
             }
-            Ok(Some(Seen::Nothing))
+            Ok(Some(FlagCheck::Nothing))
         }
         program if UNDER_TEST.contains(&program) => {
             let flags = of_rest().filter(|word| word.starts_with("--") && word.len() > 2);
             let names = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned());
             let names = names.filter(|name| name != "--help" && name != "--version");
             let command = rest.first().filter(|word| !word.starts_with('-')).map(|word| (*word).to_owned());
-            Ok(Some(Seen::Flags { program: program.to_owned(), command, flags: names.collect() }))
+            Ok(Some(FlagCheck::Flags { program: program.to_owned(), command, flags: names.collect() }))
         }
-        // What a command prints is run: eval "$(just cluster env)".
-        "eval" => look(&self::words(rest.join(" ").trim_start_matches("\"$(").trim_end_matches(")\""))),
-        path if path.starts_with(".ci/") => exists(&root().join(path)).map(|()| Some(Seen::Nothing)),
-        // `lookup` is a command of the sidecar, too.
+        // The output of a command is run: eval "$(just cluster env)".
+        "eval" => {
+            check_command(&self::words(rest.join(" ").trim_start_matches("\"$(").trim_end_matches(")\"")))
+        }
+        path if path.starts_with(".ci/") => exists(&root().join(path)).map(|()| Some(FlagCheck::Nothing)),
+        // `lookup` is also a command of the sidecar.
         name if is_program_of_tests(name)
             && name != "lookup"
             && rest.first().is_some_and(|word| word.starts_with("--")) =>
         {
-            Ok(Some(Seen::Program(name.to_owned(), of_rest().collect())))
+            Ok(Some(FlagCheck::Program(name.to_owned(), of_rest().collect())))
         }
         _ => Ok(None),
     }
@@ -96,12 +98,12 @@ fn folder_of(package: &str) -> &str {
     package.strip_prefix("podlocal-").unwrap_or(package)
 }
 
-/// The lines of a manifest that say in which file a test is.
+/// The lines of a manifest with the file of a test.
 fn with_a_path(test: &str) -> String {
     format!("[[test]]\nname = \"{test}\"\npath = ")
 }
 
-fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
+fn cargo(words: &[&str]) -> Result<Option<FlagCheck>, String> {
     let ours: Vec<_> = words.iter().copied().take_while(|word| *word != "--").collect();
     let theirs = words.iter().skip(ours.len() + 1).map(|word| (*word).to_owned()).collect();
     let values = |long: &'static str, short: &'static str| {
@@ -136,9 +138,9 @@ fn cargo(words: &[&str]) -> Result<Option<Seen>, String> {
     }
     Ok(match (ours.first(), values("--bin", "").next()) {
         (Some(&"run"), Some(name)) if is_program_of_tests(name) => {
-            Some(Seen::Program(name.to_owned(), theirs))
+            Some(FlagCheck::Program(name.to_owned(), theirs))
         }
-        (Some(&("run" | "build" | "test" | "bench" | "doc" | "update")), _) => Some(Seen::Nothing),
+        (Some(&("run" | "build" | "test" | "bench" | "doc" | "update")), _) => Some(FlagCheck::Nothing),
         _ => None,
     })
 }
@@ -156,8 +158,8 @@ fn exists(path: &Path) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn looked(line: &str) -> Result<Option<Seen>, String> {
-        look(&words(line))
+    fn checked(line: &str) -> Result<Option<FlagCheck>, String> {
+        check_command(&words(line))
     }
 
     #[test]
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_names_must_be_there() {
+    fn everything_that_a_command_names_must_exist() {
         for line in [
             "cargo test --workspace",
             "cargo test -p podlocal-tests --test pods",
@@ -181,7 +183,7 @@ mod tests {
             "KUBECONFIG=x .ci/run cluster",
             "kubectl apply -k manifests/base",
         ] {
-            assert_eq!(looked(line), Ok(Some(Seen::Nothing)), "{line}");
+            assert_eq!(checked(line), Ok(Some(FlagCheck::Nothing)), "{line}");
         }
         for line in [
             "cargo test -p podlocal-tests --test gone",
@@ -196,31 +198,31 @@ mod tests {
             ".ci/gone",
             "kubectl apply -k manifests/gone",
         ] {
-            assert!(looked(line).is_err(), "{line}");
+            assert!(checked(line).is_err(), "{line}");
         }
         for line in ["curl -s localhost", "cargo frobnicate"] {
-            assert_eq!(looked(line), Ok(None), "{line}");
+            assert_eq!(checked(line), Ok(None), "{line}");
         }
     }
 
     #[test]
     fn programs_are_to_be_asked_about_their_flags() {
         let asked = |name: &str, arguments: &[&str]| {
-            Ok(Some(Seen::Program(
+            Ok(Some(FlagCheck::Program(
                 name.to_owned(),
                 arguments.iter().map(|word| (*word).to_owned()).collect(),
             )))
         };
         assert_eq!(
-            looked("cargo run --release --bin gang -- --pods 5 # few"),
+            checked("cargo run --release --bin gang -- --pods 5 # few"),
             asked("gang", &["--pods", "5"])
         );
-        assert_eq!(looked("gang-simulation --pods 5"), asked("gang-simulation", &["--pods", "5"]));
+        assert_eq!(checked("gang-simulation --pods 5"), asked("gang-simulation", &["--pods", "5"]));
         let flags = |command: Option<&str>, flag: &str| {
             let (program, command) = ("podlocal-sidecar".to_owned(), command.map(str::to_owned));
-            Ok(Some(Seen::Flags { program, command, flags: vec![flag.to_owned()] }))
+            Ok(Some(FlagCheck::Flags { program, command, flags: vec![flag.to_owned()] }))
         };
-        assert_eq!(looked("podlocal-sidecar --listen=127.0.0.1:5380"), flags(None, "--listen"));
-        assert_eq!(looked("podlocal-sidecar await --admin-port 1"), flags(Some("await"), "--admin-port"));
+        assert_eq!(checked("podlocal-sidecar --listen=127.0.0.1:5380"), flags(None, "--listen"));
+        assert_eq!(checked("podlocal-sidecar await --admin-port 1"), flags(Some("await"), "--admin-port"));
     }
 }

@@ -1,11 +1,12 @@
-//! Where links lead.
+//! Checks the targets of links.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Document, root};
 
-/// The anchor that GitHub makes of a heading: lower case, blanks as hyphens, no punctuation; one that is taken gets a number.
+/// Adds the anchor that GitHub generates for a heading: lower case, hyphens instead of blanks, no
+/// punctuation; a duplicate gets a number.
 pub(super) fn add_anchor(anchors: &mut BTreeSet<String>, heading: &str) {
     let kept = heading.trim().chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
     let anchor: String =
@@ -16,7 +17,8 @@ pub(super) fn add_anchor(anchors: &mut BTreeSet<String>, heading: &str) {
 }
 
 impl Document {
-    /// The relative links that lead nowhere among `all` documents and the files of the repository; a line each.
+    /// One line for each relative link that leads neither to one of `all` documents nor to a file of the
+    /// repository.
     pub fn dead_links(&self, all: &[Self]) -> Vec<String> {
         let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
         let mut dead = Vec::new();
@@ -34,12 +36,12 @@ impl Document {
     }
 }
 
-/// Links to other hosts are not followed: tests need no Internet.
+/// Links to other hosts are not checked, because tests need no Internet.
 fn is_elsewhere(link: &str) -> bool {
     link.contains("://") || link.starts_with("mailto:")
 }
 
-/// The path without `.` and `..`.
+/// Removes `.` and `..` from a path.
 pub(super) fn normal(path: &Path) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()) {
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_anchor_is_what_github_makes_of_a_heading() {
+    fn anchors_are_spelled_as_github_spells_them() {
         let mut anchors = BTreeSet::new();
         for heading in ["What is lost", "5-second delays, and why", "QoS: `Guaranteed`?", "What is lost"] {
             add_anchor(&mut anchors, heading);

@@ -1,4 +1,4 @@
-//! Packets and connections that mean harm. The same ones every time.
+//! Hostile packets and connections. They are the same in every run.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,9 +7,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{sleep, timeout};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// A packet for every number: cut, looped, overfull, a reply, of another opcode, or plain noise.
+/// A packet for each number: truncated, with a pointer loop, with wrong counts, a response, with another
+/// opcode, or random bytes.
 pub fn packet(number: u32) -> Vec<u8> {
     let mut state = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = move || {
@@ -23,10 +24,10 @@ pub fn packet(number: u32) -> Vec<u8> {
     match number % 8 {
         0 => (0..usize::from(next())).map(|_| next()).collect(),
         1 => query[..usize::from(next()) % query.len()].to_vec(),
-        // A name that points to itself, and one that points forward.
+        // A name with a pointer to itself, and a name with a pointer forward.
         2 => [&query[..12], b"\xc0\x0c\x00\x01\x00\x01".as_slice()].concat(),
         3 => [&query[..12], b"\xc0\x20\x00\x01\x00\x01".as_slice()].concat(),
-        // Counts that promise more than there is.
+        // Counts that exceed the contents.
         4 => {
             query[4..12].copy_from_slice(&[next(), next(), 0xff, 0xff, next(), 0xff, 0xff, next()]);
             query
@@ -47,10 +48,10 @@ pub fn packet(number: u32) -> Vec<u8> {
     }
 }
 
-/// Sends that many packets, as fast as they are taken, and reads what comes back.
+/// Sends this number of packets as fast as possible, and reads the responses.
 pub async fn flood(server: SocketAddr, packets: u32) -> Result<(), Failure> {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.tried(|| "flooding".to_owned())?;
-    socket.connect(server).await.tried(|| "flooding".to_owned())?;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.with_context(|| "flooding".to_owned())?;
+    socket.connect(server).await.with_context(|| "flooding".to_owned())?;
     let mut buffer = [0; 4096];
     for number in 0..packets {
         let _ = socket.send(&packet(number)).await;
@@ -62,8 +63,8 @@ pub async fn flood(server: SocketAddr, packets: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One connection: silent, half a length, half a message, a huge length, noise, or questions whose answers it never
-/// reads.
+/// Opens one connection: it is silent, sends half a length, half a message, a huge length, random bytes, or
+/// queries whose answers it never reads.
 pub async fn connect(server: SocketAddr, number: u32) {
     let Ok(Ok(mut stream)) = timeout(Duration::from_secs(1), TcpStream::connect(server)).await else {
         return;

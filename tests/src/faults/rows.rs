@@ -1,4 +1,4 @@
-//! The promises. Each sets the stage, measures, and compares with its goal.
+//! The promises. Each prepares the programs, measures, and compares the result with its goal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use indicatif::ProgressBar;
 use tokio::time::{interval, sleep};
 
-use super::client::{Seen, ask};
+use super::client::{LookupResult, ask};
 use super::hostile;
 use super::proxy::Proxy;
 use super::upstream::Upstream;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::promises::{Row, no_such_row};
 use podlocal_harness::table::percentile;
 
-/// The rows that there are, in the order in which they are run.
+/// The names of all rows, in the order in which they run.
 pub const NAMES: [&str; 11] = [
     "coalescing",
     "loss",
@@ -53,22 +53,22 @@ pub async fn measure(name: &str, program: &Path, seed: u64) -> Result<Row, Failu
 
 async fn coalescing(program: &Path, seed: u64) -> Result<Row, Failure> {
     let upstream = Upstream::start(seed).await?;
-    upstream.change(|manner| manner.delay = Duration::from_millis(50));
+    upstream.change(|behaviour| behaviour.delay = Duration::from_millis(50));
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     let seen = together(&proxy, (0..200).map(|_| "www.example.com".to_owned())).await?;
     let (answered, asked) = (answered(&seen), upstream.asked());
     Ok(Row {
         name: "coalescing",
-        what: "200 identical cold queries at once".to_owned(),
-        result: format!("{answered} answered, {asked} at the upstream"),
-        goal: "200 answered, 1 at the upstream",
+        what: "200 identical cold queries at the same time".to_owned(),
+        result: format!("{answered} answered, {asked} queries to the upstream"),
+        goal: "200 answered, 1 query to the upstream",
         holds: Some(answered == 200 && asked == 1),
     })
 }
 
 async fn loss(program: &Path, seed: u64, name: &'static str, loss: [u64; 2]) -> Result<Row, Failure> {
     let upstream = Upstream::start(seed).await?;
-    upstream.change(|manner| manner.loss = loss);
+    upstream.change(|behaviour| behaviour.loss = loss);
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     let seen = together(&proxy, (0..50).map(|number| format!("name{number}.example.com"))).await?;
     let (answered, [median, worst]) = (answered(&seen), times(&seen, [0.5, 1.0]));
@@ -76,14 +76,14 @@ async fn loss(program: &Path, seed: u64, name: &'static str, loss: [u64; 2]) -> 
     Ok(Row {
         name,
         what: format!(
-            "30 % of upstream datagrams lost{}, 50 names at once",
+            "30 % of upstream datagrams lost{}, 50 names at the same time",
             if is_both { " each way" } else { "" }
         ),
         result: format!(
-            "{answered} answered, median {median:.1} ms, worst {worst:.0} ms, {} at the upstream",
+            "{answered} answered, median {median:.1} ms, worst {worst:.0} ms, {} queries to the upstream",
             upstream.asked()
         ),
-        // Half of the answers are lost when both ways lose: the median is a matter of luck.
+        // When both directions lose datagrams, half of the answers are lost, so the median depends on chance.
         goal: if is_both {
             "50 answered, worst below 450 ms"
         } else {
@@ -95,24 +95,24 @@ async fn loss(program: &Path, seed: u64, name: &'static str, loss: [u64; 2]) -> 
 
 async fn outage(program: &Path, seed: u64, name: &'static str) -> Result<Row, Failure> {
     let mut upstream = Upstream::start(seed).await?;
-    upstream.change(|manner| manner.ttl = 1);
+    upstream.change(|behaviour| behaviour.ttl = 1);
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     ask(proxy.dns, "www.example.com").await?;
     sleep(Duration::from_millis(1100)).await;
     if name == "closed" {
         upstream.close().await;
     } else {
-        upstream.change(|manner| manner.is_silent = true);
+        upstream.change(|behaviour| behaviour.is_silent = true);
     }
     let first = ask(proxy.dns, "www.example.com").await?;
     let next = ask(proxy.dns, "www.example.com").await?;
     sleep(Duration::from_millis(2300)).await;
-    upstream.change(|manner| (manner.is_silent, manner.ttl) = (false, 60));
+    upstream.change(|behaviour| (behaviour.is_silent, behaviour.ttl) = (false, 60));
     if name == "closed" {
         upstream.open().await?;
     }
     let (back, mut beat) = (Instant::now(), interval(Duration::from_millis(20)));
-    // What comes from the upstream now has a TTL of 60; an expired answer has 30.
+    // A fresh answer now has a TTL of 60, an expired answer has 30.
     while ask(proxy.dns, "www.example.com").await?.ttl().is_none_or(|ttl| ttl <= 30) {
         if back.elapsed() > Duration::from_secs(10) {
             break;
@@ -125,7 +125,7 @@ async fn outage(program: &Path, seed: u64, name: &'static str) -> Result<Row, Fa
     Ok(Row {
         name,
         what: format!(
-            "upstream dead ({}) and the answer expired",
+            "upstream down ({}) and the answer expired",
             if name == "closed" { "port closed" } else { "silent" }
         ),
         result: format!(
@@ -138,7 +138,7 @@ async fn outage(program: &Path, seed: u64, name: &'static str) -> Result<Row, Fa
 
 async fn slow(program: &Path, seed: u64) -> Result<Row, Failure> {
     let upstream = Upstream::start(seed).await?;
-    upstream.change(|manner| manner.delay = Duration::from_secs(2));
+    upstream.change(|behaviour| behaviour.delay = Duration::from_secs(2));
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
     let mut beat = interval(Duration::from_millis(10));
     let mut waiting = FuturesUnordered::new();
@@ -155,7 +155,7 @@ async fn slow(program: &Path, seed: u64) -> Result<Row, Failure> {
     let [worst] = times(&seen, [1.0]);
     Ok(Row {
         name: "slow",
-        what: "upstream takes 2 s, 100 different names a second for 10 s".to_owned(),
+        what: "upstream takes 2 s, 100 different names per second for 10 s".to_owned(),
         result: format!(
             "{answered} of 1000 answered, worst {worst:.0} ms, {ratio:.3} upstream queries per query"
         ),
@@ -170,7 +170,7 @@ async fn ranks(program: &Path, seed: u64) -> Result<Row, Failure> {
     let mut missing = Vec::new();
     for patient in [false, true] {
         let upstream = Upstream::start(seed).await?;
-        upstream.change(|manner| manner.missing = (0..RANKS).map(name).collect());
+        upstream.change(|behaviour| behaviour.missing = (0..RANKS).map(name).collect());
         let mut flags = vec!["--namespace", "web"];
         flags.extend(patient.then_some(["--wait-for-names", "*.workers"]).iter().flatten());
         let mut proxies = Vec::new();
@@ -186,7 +186,7 @@ async fn ranks(program: &Path, seed: u64) -> Result<Row, Failure> {
         let appearing = async {
             for _ in 0..RANKS {
                 sleep(Duration::from_millis(30)).await;
-                upstream.change(|manner| drop(manner.missing.pop()));
+                upstream.change(|behaviour| drop(behaviour.missing.pop()));
             }
         };
         let (seen, ()) = tokio::join!(looked_up, appearing);
@@ -215,9 +215,9 @@ async fn names(program: &Path, seed: u64, name: &'static str, at_once: usize) ->
     let bytes = proxy.metric("podlocal_dns_cache_size_bytes", &[]).await?;
     Ok(Row {
         name,
-        what: format!("memory idle, and with 10,000 names asked {at_once} at a time"),
+        what: format!("memory idle, and with 10,000 names queried {at_once} at a time"),
         result: format!(
-            "{idle:.1} MiB idle, {full:.1} MiB with {answered} names, most {most:.1} MiB, cache {bytes} bytes"
+            "{idle:.1} MiB idle, {full:.1} MiB with {answered} names, peak {most:.1} MiB, cache {bytes} bytes"
         ),
         goal: "",
         holds: None,
@@ -240,7 +240,7 @@ async fn million(program: &Path, seed: u64) -> Result<Row, Failure> {
                 beat.tick().await;
                 let seen = ask(dns, "hot.example.com").await;
                 asked += 1;
-                // From the cache its TTL has fallen; when it was asked for anew it is whole again.
+                // The TTL of a cached answer has decreased; a refetched answer has the full TTL.
                 let is_hit = seen.is_ok_and(|seen| seen.ttl().is_some_and(|ttl| ttl < 3600 || asked < 15));
                 cold.fetch_add(u64::from(!is_hit), Ordering::SeqCst);
             }
@@ -260,10 +260,10 @@ async fn million(program: &Path, seed: u64) -> Result<Row, Failure> {
         name: "million",
         what: "a million different names, 100 at a time, and one hot name every 100 ms".to_owned(),
         result: format!(
-            "{answered} answered; {now:.1} MiB, most {most:.1} MiB; cache {bytes} bytes, {entries} answers; the hot name came from the cache {} of {hot} times",
+            "{answered} answered; {now:.1} MiB, peak {most:.1} MiB; cache {bytes} bytes, {entries} answers; the hot name was a hit {} of {hot} times",
             hot - cold
         ),
-        goal: "below 16 MiB in all, the hot name always from the cache",
+        goal: "below 16 MiB in total, the hot name always a hit",
         holds: Some(most < 16.0 && cold == 0),
     })
 }
@@ -286,7 +286,7 @@ async fn hostile_packets(program: &Path, seed: u64) -> Result<Row, Failure> {
             seen
         })
     };
-    // Buffers grow to their limits once; what grows with every wave is a leak.
+    // Buffers grow to their limits in the first wave; memory that grows with every wave is a leak.
     let mut most = [0.0; 2];
     for wave in &mut most {
         hostile::flood(dns, 10_000).await?;
@@ -307,13 +307,13 @@ async fn hostile_packets(program: &Path, seed: u64) -> Result<Row, Failure> {
              at most {first:.1} MiB in the first wave and {second:.1} MiB in the second",
             seen.len()
         ),
-        goal: "every normal query answered, no panic, the second wave takes no more than the first (within 0.5 MiB)",
+        goal: "every normal query answered, no panic, no more memory after the second wave than after the first (within 0.5 MiB)",
         holds: Some(answered == seen.len() && panics == 0 && second < first + 0.5),
     })
 }
 
-/// Asks for all names at once.
-async fn together(proxy: &Proxy, names: impl Iterator<Item = String>) -> Result<Vec<Seen>, Failure> {
+/// Looks up all names at the same time.
+async fn together(proxy: &Proxy, names: impl Iterator<Item = String>) -> Result<Vec<LookupResult>, Failure> {
     let dns = proxy.dns;
     let tasks: Vec<_> = names.map(|name| tokio::spawn(async move { ask(dns, &name).await })).collect();
     let mut seen = Vec::with_capacity(tasks.len());
@@ -323,7 +323,7 @@ async fn together(proxy: &Proxy, names: impl Iterator<Item = String>) -> Result<
     Ok(seen)
 }
 
-/// Asks for so many different names, some at a time; how many were answered.
+/// Looks up this number of different names, some at a time. Returns the number of answered ones.
 pub(crate) async fn ask_all(
     proxy: &Proxy,
     count: u64,
@@ -333,7 +333,7 @@ pub(crate) async fn ask_all(
     let dns = proxy.dns;
     let mut answered = 0;
     let mut asked = stream::iter(0..count)
-        // Names of twelve digits that follow no order.
+        // Names of twelve digits in random order.
         .map(|number| async move {
             ask(
                 dns,
@@ -349,12 +349,12 @@ pub(crate) async fn ask_all(
     Ok(answered)
 }
 
-fn answered(seen: &[Seen]) -> usize {
+fn answered(seen: &[LookupResult]) -> usize {
     seen.iter().filter(|seen| seen.is_answered()).count()
 }
 
-fn times<const N: usize>(seen: &[Seen], shares: [f64; N]) -> [f64; N] {
-    let mut times: Vec<_> = seen.iter().map(Seen::milliseconds).collect();
+fn times<const N: usize>(seen: &[LookupResult], shares: [f64; N]) -> [f64; N] {
+    let mut times: Vec<_> = seen.iter().map(LookupResult::milliseconds).collect();
     times.sort_by(f64::total_cmp);
     shares.map(|share| percentile(&times, share))
 }

@@ -1,4 +1,4 @@
-//! A DNS server that misbehaves as told, and counts.
+//! A DNS server with injected faults, which counts its queries.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,17 +10,17 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::framing;
 
-/// How it answers; changed while it runs.
+/// The behaviour of the server, which can change while it runs.
 #[derive(Debug, Clone)]
-pub struct Manner {
-    /// Of a thousand datagrams, how many are lost on the way here, and on the way back.
+pub struct Behaviour {
+    /// The numbers of lost datagrams in a thousand: queries, and answers.
     pub loss: [u64; 2],
-    /// Whether it says nothing at all.
+    /// Whether it answers nothing at all.
     pub is_silent: bool,
-    /// How long an answer takes.
+    /// The delay of an answer.
     pub delay: Duration,
     /// The TTL of its answers, in seconds.
     pub ttl: u32,
@@ -28,11 +28,11 @@ pub struct Manner {
     pub missing: Vec<String>,
     /// The address of every other name.
     pub address: Ipv4Addr,
-    /// What it says in place of an answer: 2, SERVFAIL; 5, REFUSED. None: it answers.
+    /// The RCODE that it sends instead of an answer: 2, SERVFAIL; 5, REFUSED. `None`: it answers.
     pub refusal: Option<u8>,
 }
 
-impl Default for Manner {
+impl Default for Behaviour {
     fn default() -> Self {
         Self {
             loss: [0; 2],
@@ -46,10 +46,10 @@ impl Default for Manner {
     }
 }
 
-/// A server of any A record of any name.
+/// A server that has an A record for every name.
 #[derive(Debug)]
 pub struct Upstream {
-    /// UDP and TCP.
+    /// Its address for UDP and TCP.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
@@ -57,17 +57,17 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Shared {
-    manner: Mutex<Manner>,
+    behaviour: Mutex<Behaviour>,
     asked: AtomicU64,
-    /// The state of the sequence that decides what is lost: the same for the same seed.
+    /// The state of the random sequence that decides which datagrams are lost; it depends on the seed only.
     random: AtomicU64,
 }
 
 impl Upstream {
-    /// Starts one on a free port.
+    /// Starts a server on a free port.
     pub async fn start(seed: u64) -> Result<Self, Failure> {
         let shared = Shared {
-            manner: Mutex::default(),
+            behaviour: Mutex::default(),
             asked: AtomicU64::new(0),
             random: AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         };
@@ -80,47 +80,47 @@ impl Upstream {
         Ok(upstream)
     }
 
-    /// Opens its ports again, the same ones.
+    /// Reopens its ports.
     pub async fn open(&mut self) -> Result<(), Failure> {
         let opening = || format!("opening the upstream's port {}", self.address);
         let (udp, tcp) = loop {
-            let udp = UdpSocket::bind(self.address).await.tried(opening)?;
-            let address = udp.local_addr().tried(opening)?;
+            let udp = UdpSocket::bind(self.address).await.with_context(opening)?;
+            let address = udp.local_addr().with_context(opening)?;
             match TcpListener::bind(address).await {
                 Ok(tcp) => break (udp, tcp),
                 // Another program holds the TCP port of that number.
                 Err(_) if self.address.port() == 0 => {}
-                Err(error) => return Err(error).tried(opening),
+                Err(error) => return Err(error).with_context(opening),
             }
         };
-        self.address = udp.local_addr().tried(|| "reading the upstream's address".to_owned())?;
+        self.address = udp.local_addr().with_context(|| "reading the upstream's address".to_owned())?;
         self.tasks.spawn(serve_udp(Arc::new(udp), Arc::clone(&self.shared)));
         self.tasks.spawn(serve_tcp(tcp, Arc::clone(&self.shared)));
         Ok(())
     }
 
-    /// Closes its ports: who asks is told that nobody listens.
+    /// Closes its ports, so that queries are refused by the kernel.
     pub async fn close(&mut self) {
         self.tasks.shutdown().await;
     }
 
-    /// Changes how it answers.
-    pub fn change(&self, change: impl FnOnce(&mut Manner)) {
-        change(&mut self.shared.manner());
+    /// Changes its behaviour.
+    pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.shared.behaviour());
     }
 
-    /// How often it was asked, by UDP or TCP, and what was lost on the way included.
+    /// The number of queries sent to it over UDP or TCP, including lost ones.
     pub fn asked(&self) -> u64 {
         self.shared.asked.load(Ordering::SeqCst)
     }
 }
 
 impl Shared {
-    fn manner(&self) -> std::sync::MutexGuard<'_, Manner> {
-        self.manner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn behaviour(&self) -> std::sync::MutexGuard<'_, Behaviour> {
+        self.behaviour.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the next datagram is lost (xorshift: Marsaglia, "Xorshift RNGs", 2003).
+    /// Decides whether the next datagram is lost (xorshift: Marsaglia, "Xorshift RNGs", 2003).
     fn loses(&self, per_mille: u64) -> bool {
         let mut state = self.random.load(Ordering::SeqCst);
         state ^= state << 13;
@@ -130,20 +130,23 @@ impl Shared {
         (state >> 33) % 1000 < per_mille
     }
 
-    /// What to say to a question, and when; none: nothing.
+    /// The answer to a query, and its delay; `None`: no answer.
     fn answer(&self, question: &[u8]) -> Option<(Vec<u8>, Duration)> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let manner = self.manner();
-        (!manner.is_silent).then(|| answer(question, &manner)).flatten().map(|answer| (answer, manner.delay))
+        let behaviour = self.behaviour();
+        (!behaviour.is_silent)
+            .then(|| answer(question, &behaviour))
+            .flatten()
+            .map(|answer| (answer, behaviour.delay))
     }
 }
 
 async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
     let mut buffer = vec![0; 4096];
     loop {
-        // An answer that met a closed port comes back as an error here.
+        // An answer to a closed port is reported as an error here.
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let loss = shared.manner().loss;
+        let loss = shared.behaviour().loss;
         let Some((answer, delay)) = shared.answer(&buffer[..length]) else { continue };
         if shared.loses(loss[0]) || shared.loses(loss[1]) {
             continue;
@@ -173,8 +176,8 @@ async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Res
     }
 }
 
-/// The question with one address behind it, NXDOMAIN or a refusal; none when it is no question.
-fn answer(question: &[u8], manner: &Manner) -> Option<Vec<u8>> {
+/// The query with one address appended, NXDOMAIN or a refusal; `None` when the message is not a query.
+fn answer(question: &[u8], behaviour: &Behaviour) -> Option<Vec<u8>> {
     let mut labels = Vec::new();
     let mut at = 12;
     loop {
@@ -187,15 +190,15 @@ fn answer(question: &[u8], manner: &Manner) -> Option<Vec<u8>> {
         at += length;
     }
     let mut answer = question.get(..at + 4)?.to_vec();
-    let is_missing = manner.missing.contains(&labels.join("."));
-    let rcode = manner.refusal.unwrap_or(if is_missing { 3 } else { 0 });
+    let is_missing = behaviour.missing.contains(&labels.join("."));
+    let rcode = behaviour.refusal.unwrap_or(if is_missing { 3 } else { 0 });
     let has_address = rcode == 0;
     answer[2..12].copy_from_slice(&[0x81, 0x80 | rcode, 0, 1, 0, u8::from(has_address), 0, 0, 0, 0]);
     if has_address {
         answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
-        answer.extend_from_slice(&manner.ttl.to_be_bytes());
+        answer.extend_from_slice(&behaviour.ttl.to_be_bytes());
         answer.extend_from_slice(&[0, 4]);
-        answer.extend_from_slice(&manner.address.octets());
+        answer.extend_from_slice(&behaviour.address.octets());
     }
     Some(answer)
 }

@@ -1,33 +1,33 @@
-//! The ways in which the gang is run.
+//! The arms of the gang experiment.
 
 use clap::ValueEnum as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cluster::Between;
+use crate::cluster::DnsPath;
 use crate::failure::Failure;
 
-/// How the pods are run.
+/// The DNS configuration of the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
-    /// As they are: dnsPolicy ClusterFirst, `ndots:5`, straight to the cluster DNS.
+    /// Unchanged pods: dnsPolicy ClusterFirst, `ndots:5`, queries go directly to cluster DNS.
     Direct,
     /// The same with `ndots:2` in their dnsConfig.
     Ndots2,
-    /// As they are, behind NodeLocal DNSCache; on a real cluster only.
+    /// Unchanged pods behind NodeLocal DNSCache; on a real cluster only.
     NodeLocal,
-    /// Through the webhook, with the sidecar.
+    /// Injected by the webhook with the sidecar.
     Injected,
-    /// The same, with one shared tier between the sidecars and the cluster DNS.
+    /// The same, with a shared tier between the sidecars and cluster DNS.
     Shared,
 }
 
 impl Arm {
-    /// The arms, in the order in which they are run and printed.
+    /// All arms, in the order in which they run and are printed.
     pub const ALL: [Self; 5] = [Self::Direct, Self::Ndots2, Self::NodeLocal, Self::Injected, Self::Shared];
 
-    /// What people call it.
+    /// Its name in tables and charts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct, ndots:5",
@@ -38,19 +38,20 @@ impl Arm {
         }
     }
 
-    /// What stands between its pods and the model of cluster DNS; `None`: there is no model of it.
-    pub fn between(self) -> Option<Between> {
+    /// The way from its pods to the model of cluster DNS; `None`: this arm has no model.
+    pub fn dns_path(self) -> Option<DnsPath> {
         match self {
-            Self::Direct | Self::Ndots2 => Some(Between::Nothing),
+            Self::Direct | Self::Ndots2 => Some(DnsPath::Direct),
             Self::NodeLocal => None,
-            Self::Injected => Some(Between::Sidecars),
-            Self::Shared => Some(Between::SidecarsAndTier),
+            Self::Injected => Some(DnsPath::Sidecars),
+            Self::Shared => Some(DnsPath::SidecarsAndTier),
         }
     }
 
-    /// The arms to run: those that are wanted, by default all that there are. An error names the one that needs a real cluster.
+    /// The arms to run: the wanted ones, by default all that are possible. The error names an arm that needs
+    /// a real cluster.
     pub fn choose(wanted: &[Self], on_cluster: bool) -> Result<Vec<Self>, Failure> {
-        let is_there = |arm: &Self| on_cluster || arm.between().is_some();
+        let is_there = |arm: &Self| on_cluster || arm.dns_path().is_some();
         if wanted.is_empty() {
             return Ok(Self::ALL.into_iter().filter(is_there).collect());
         }
@@ -66,12 +67,12 @@ impl Arm {
         }
     }
 
-    /// Whether its pods pass through the webhook.
+    /// Whether the webhook injects its pods.
     pub fn is_injected(self) -> bool {
         matches!(self, Self::Injected | Self::Shared)
     }
 
-    /// The pod as its owner would write it for this arm.
+    /// The manifest of the pod for this arm, before injection.
     pub fn pod(self, mut pod: Value) -> Value {
         if self == Self::Ndots2 {
             pod["spec"]["dnsConfig"]["options"] = json!([{ "name": "ndots", "value": "2" }]);
@@ -91,7 +92,7 @@ mod tests {
         assert_eq!(choose(&[], true), Ok(Arm::ALL.to_vec()));
         assert_eq!(choose(&[], false), Ok(vec![Arm::Direct, Arm::Ndots2, Arm::Injected, Arm::Shared]));
         assert_eq!(choose(&[Arm::NodeLocal], true), Ok(vec![Arm::NodeLocal]));
-        let refused = choose(&[Arm::Direct, Arm::NodeLocal], false).expect_err("there is no model");
+        let refused = choose(&[Arm::Direct, Arm::NodeLocal], false).expect_err("the arm has no model");
         assert!(refused.contains("node-local ") && refused.contains("--cluster"), "{refused}");
     }
 }

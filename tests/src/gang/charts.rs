@@ -1,11 +1,11 @@
-//! Figures -> what is drawn: what cluster DNS went through, and what the pods saw of it.
+//! Figures -> plots: the load of cluster DNS, and its effect on the pods.
 
 use super::arm::Arm;
 use super::figures::Figures;
 use crate::cluster_dns::{STEP, waiting};
 use crate::plot::{Axis, Chart, Line, Page, distribution};
 
-/// Four charts: the queue and the answers over time, and how look-ups and pods are spread over time.
+/// Four charts: the queue and the answers over time, and the distributions of lookups and pods over time.
 pub fn page(title: String, arms: &[Figures]) -> Page {
     let queue =
         |figures: &Figures| over_time(waiting(&figures.steps).into_iter().map(|waiting| waiting as f64));
@@ -18,25 +18,25 @@ pub fn page(title: String, arms: &[Figures]) -> Page {
     };
     let charts = vec![
         Chart {
-            title: "Queries that wait at cluster DNS".to_owned(),
+            title: "Waiting queries at cluster DNS".to_owned(),
             x: Axis::linear("seconds since the first start"),
             y: Axis::linear("queries"),
             lines: lines(arms, queue),
         },
         Chart {
-            title: "Answers of cluster DNS so far".to_owned(),
+            title: "Answers of cluster DNS, cumulative".to_owned(),
             x: Axis::linear("seconds since the first start"),
             y: Axis::linear("answers"),
             lines: lines(arms, answers),
         },
         Chart {
-            title: "Look-ups that took no longer than".to_owned(),
+            title: "Lookups by duration, cumulative".to_owned(),
             x: Axis::logarithmic("milliseconds"),
-            y: Axis::linear("% of look-ups"),
+            y: Axis::linear("% of lookups"),
             lines: lines(arms, |figures| distribution(&figures.lookup_milliseconds, 100.0)),
         },
         Chart {
-            title: "Pods that had all their names (none: the gang never started)".to_owned(),
+            title: "Pods with all their names, cumulative (none: the gang never started)".to_owned(),
             x: Axis::logarithmic("seconds since the first start"),
             y: Axis::linear("% of pods"),
             lines: lines(arms, |figures| distribution(&figures.started_seconds, 100.0)),
@@ -54,7 +54,7 @@ fn lines(arms: &[Figures], points: impl Fn(&Figures) -> Vec<(f64, f64)>) -> Vec<
     arms.iter().map(line).collect()
 }
 
-/// The same on every page.
+/// The colour of an arm, the same on every page.
 pub fn colour(arm: Arm) -> usize {
     Arm::ALL.iter().position(|other| *other == arm).unwrap_or_default()
 }

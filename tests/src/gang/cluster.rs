@@ -1,16 +1,17 @@
-//! The gang experiment on a real cluster: the pods of a Job look up their names at one instant, CoreDNS has a CPU limit.
+//! The gang experiment on a real cluster: the pods of a Job look up their names at the same time, while
+//! CoreDNS has a CPU limit.
 //!
 //! ```text
-//!   start       when the pods begin, and whether all of them did
+//!   start       the common start of the pods, and whether all of them kept it
 //!   job         an arm -> the Job
-//!   node_local  NodeLocal DNSCache for the arm that has it
+//!   node_local  NodeLocal DNSCache for its arm
 //!   arm_run     one arm: fresh pods, cold caches, lookups -> figures
 //!   figures     the result of an arm
-//!   table       figures -> what is printed
+//!   table       figures -> the printed table
 //! ```
 //!
-//! It restarts and limits the cluster's CoreDNS, so it runs only on test clusters, and it gives everything back at its
-//! end, also after an error or a signal.
+//! The experiment restarts and limits the CoreDNS of the cluster, so it runs only on test clusters. It
+//! restores everything at its end, also after an error or a signal.
 
 mod arm_run;
 pub mod figures;
@@ -31,37 +32,37 @@ use self::figures::Figures;
 use self::start::Pace;
 use super::arm::Arm;
 use super::law;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// What is run.
+/// The options of a run.
 #[derive(Debug)]
 pub struct Options {
-    /// The arms, in this order for each limit.
+    /// The arms, which run in this order for each limit.
     pub arms: Vec<Arm>,
-    /// How many pods.
+    /// The number of pods.
     pub pods: usize,
-    /// What each pod looks up, one name after the other.
+    /// The names that each pod looks up, one after the other.
     pub names: Vec<String>,
-    /// The same, names that do not exist; after the others.
+    /// Names that do not exist, which each pod looks up after the others.
     pub missing: Vec<String>,
-    /// The CPU limits of CoreDNS, `10m`; `None` for no limit.
+    /// The CPU limits of CoreDNS, for example `10m`; `None` for no limit.
     pub limits: Vec<Option<String>>,
-    /// How often each arm is run with each limit.
+    /// The number of runs of each arm with each limit.
     pub runs: u32,
-    /// A context that is no test cluster's, whose CoreDNS may be limited all the same.
+    /// A context that is not a test cluster, and whose CoreDNS may be limited nevertheless.
     pub allowed: Option<String>,
 }
 
-/// The names that pods look up unless told otherwise: of the Job of the embedded experiment.
+/// The default names that pods look up: those of the Job in the embedded experiment.
 pub const NAMES: [&str; 2] = ["kubernetes.default", "api.example.com"];
 
-/// The same, the name that does not exist.
+/// The default name that does not exist.
 pub const MISSING: [&str; 1] = ["missing.example.com"];
 
-/// How many pods unless told otherwise.
+/// The default number of pods.
 pub const PODS: u16 = 80;
 
-/// Reads a CPU limit of the command line: a quantity of Kubernetes, or `none`.
+/// Parses a CPU limit of the command line: a Kubernetes quantity, or `none`.
 pub fn parse_limit(text: &str) -> Result<Option<String>, String> {
     let is_number = |text: &str| text.parse::<f64>().is_ok_and(|number| number > 0.0);
     match text {
@@ -71,7 +72,7 @@ pub fn parse_limit(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// What breaks the law, for each limit and injected arm, where the arm [`Arm::Direct`] was run with the same limit.
+/// The regressions for each limit and injected arm, if the arm [`Arm::Direct`] was run with the same limit.
 pub fn breaches(runs: &[Figures]) -> Vec<String> {
     let limits: BTreeSet<Option<&str>> = runs.iter().map(|figures| figures.coredns_cpu.as_deref()).collect();
     let of_limit = |limit: Option<&str>| {
@@ -83,7 +84,7 @@ pub fn breaches(runs: &[Figures]) -> Vec<String> {
     limits.into_iter().flat_map(of_limit).collect()
 }
 
-/// Runs every arm with every limit, and adds the figures of each to `figures` as soon as it has ended.
+/// Runs every arm with every limit, and adds the figures of each run to `figures` as soon as it has ended.
 pub async fn run(options: &Options, figures: &mut Vec<Figures>) -> Result<(), Failure> {
     let context = context().await?;
     if !may_be_limited(&context, options.allowed.as_deref()) {
@@ -95,20 +96,24 @@ pub async fn run(options: &Options, figures: &mut Vec<Figures>) -> Result<(), Fa
     }
     let cluster = Cluster::connect().await?;
     let coredns = CoreDns::find(&cluster).await?;
-    // What a run that was killed has left.
+    // Restores the changes of an earlier run that was killed.
     coredns.restore().await?;
     let was_installed = product::is_installed(&cluster).await?;
-    let bed = Bed { cluster, coredns, options, namespace: Mutex::default() };
-    let mut terminated = signal(SignalKind::terminate()).tried(|| "listening for SIGTERM".to_owned())?;
+    let runner = ArmRunner { cluster, coredns, options, namespace: Mutex::default() };
+    let mut terminated =
+        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     let result = tokio::select! {
-        result = bed.run(figures) => result,
+        result = runner.run(figures) => result,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
         _ = terminated.recv() => Err(Failure::new("terminated")),
     };
-    eprintln!("gang: giving CoreDNS back what it had");
-    // Each of them is tried, whatever becomes of the others.
-    let restored =
-        [bed.coredns.restore().await, bed.remove_namespace().await, bed.remove_product(was_installed).await];
+    eprintln!("gang: restoring the settings of CoreDNS");
+    // Every cleanup step is tried, even when another one has failed.
+    let restored = [
+        runner.coredns.restore().await,
+        runner.remove_namespace().await,
+        runner.remove_product(was_installed).await,
+    ];
     restored.into_iter().fold(result, Result::and)
 }
 
@@ -119,22 +124,22 @@ fn may_be_limited(context: &str, allowed: Option<&str>) -> bool {
     context == TEST_CONTEXT || context.starts_with("kind-") || allowed == Some(context)
 }
 
-/// The cluster, while the experiment runs on it.
-struct Bed<'a> {
+/// The cluster during the experiment.
+struct ArmRunner<'a> {
     cluster: Cluster,
     coredns: CoreDns,
     options: &'a Options,
-    /// That of the arm that is running.
+    /// The namespace of the running arm.
     namespace: Mutex<Option<Namespace>>,
 }
 
-impl Bed<'_> {
+impl ArmRunner<'_> {
     async fn run(&self, figures: &mut Vec<Figures>) -> Result<(), Failure> {
         if self.options.arms.iter().any(|arm| arm.is_injected()) {
             product::install(&self.cluster).await?;
         }
         let mut pace = Pace::default();
-        // The arms in turn: what else the machine does changes with the minutes.
+        // The arms run in turn, because the other load of the machine changes over time.
         for run in 1..=self.options.runs {
             if self.options.runs > 1 {
                 eprintln!("gang: run {run} of {}", self.options.runs);
@@ -143,7 +148,7 @@ impl Bed<'_> {
                 for arm in &self.options.arms {
                     let limit = limit.as_deref();
                     let name = format!("{} at {}", arm.name(), limit.unwrap_or("no limit"));
-                    let of_arm = self.run_arm(*arm, limit, &mut pace).await.tried(|| name)?;
+                    let of_arm = self.run_arm(*arm, limit, &mut pace).await.with_context(|| name)?;
                     figures.push(of_arm);
                 }
             }

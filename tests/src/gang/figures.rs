@@ -1,4 +1,4 @@
-//! What came of an arm.
+//! The results of an arm.
 
 use std::collections::BTreeMap;
 
@@ -9,43 +9,44 @@ use super::law::Cost;
 use super::{Lookup, steps_as_json};
 use crate::cluster_dns::{Counts, Step, Transport};
 
-/// What came of an arm, over all its attempts.
+/// The results of an arm over all its attempts.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// How the pods were run.
+    /// The arm.
     pub arm: Arm,
-    /// How many pods.
+    /// The number of pods.
     pub pods: usize,
-    /// How often all pods were started again because one had failed.
+    /// The number of restarts of all pods after one had failed.
     pub restarts: u32,
-    /// When each pod had resolved all its names, in seconds from the first attempt's start signal, ascending; of the
-    /// attempt in which no pod failed. Empty: there was none, the gang never started.
+    /// The time at which each pod had resolved all its names, in seconds from the first attempt's start
+    /// signal, ascending; from the attempt in which no pod failed. Empty when there was none: the gang never
+    /// started.
     pub started_seconds: Vec<f64>,
-    /// Pods whose application did not run to exit code 0; the first of each attempt ends it.
+    /// Pods whose application did not exit with 0; the first one in each attempt ends the attempt.
     pub failed_pods: usize,
-    /// Queries that the cluster DNS got by UDP, those that were dropped included.
+    /// Queries that cluster DNS received over UDP, including dropped ones.
     pub queries_udp: u64,
-    /// Queries that the cluster DNS got by TCP.
+    /// Queries that cluster DNS received over TCP.
     pub queries_tcp: u64,
-    /// How often each name and type was asked for at the cluster DNS.
+    /// The number of queries to cluster DNS for each name and type.
     pub asked: BTreeMap<String, u64>,
-    /// Queries that were dropped before a full queue.
+    /// Queries that were dropped at a full queue.
     pub dropped: u64,
-    /// Datagrams that were lost on the way.
+    /// Datagrams that were lost on the network.
     pub lost: u64,
-    /// How long each look-up took, in milliseconds, ascending; answered or not.
+    /// The duration of each lookup, answered or not, in milliseconds, ascending.
     pub lookup_milliseconds: Vec<f64>,
-    /// Look-ups that gave what the application expected.
+    /// Lookups with the expected result.
     pub answered: usize,
-    /// Look-ups that did not.
+    /// Lookups with another result.
     pub failed: usize,
-    /// From the creation of each pod to the start of its application, in seconds, ascending. Pods are started a few at
-    /// a time.
+    /// The time from the creation of each pod to the start of its application, in seconds, ascending. A few
+    /// pods are started at a time.
     pub creation_seconds: Vec<f64>,
-    /// What the cluster DNS did over time, from the first start signal.
+    /// The activity of cluster DNS over time, from the first start signal.
     #[serde(serialize_with = "steps_as_json")]
     pub steps: Vec<Step>,
-    /// What is known about the first pod that failed.
+    /// The status of the first pod that failed.
     pub first_failure: Option<String>,
 }
 
@@ -71,22 +72,22 @@ impl Figures {
         }
     }
 
-    /// All queries that the cluster DNS got.
+    /// All queries that cluster DNS received.
     pub fn queries(&self) -> u64 {
         self.queries_udp + self.queries_tcp
     }
 
-    /// What the law compares.
+    /// The values that the law compares.
     pub fn cost(&self) -> Cost {
         Cost::new(self.failed, self.queries(), &self.started_seconds, self.pods)
     }
 
-    /// Whether every application ran at the first attempt, and got what it expected.
+    /// Whether every application got the expected results at the first attempt.
     pub fn is_success(&self) -> bool {
         self.failed == 0 && self.failed_pods == 0 && self.has_started()
     }
 
-    /// Whether at last every pod resolved all its names.
+    /// Whether in the end every pod resolved all its names.
     pub fn has_started(&self) -> bool {
         self.pods > 0 && self.started_seconds.len() == self.pods
     }

@@ -1,13 +1,13 @@
-//! A Job manifest -> the pods that the Job controller makes of it.
+//! A Job manifest -> the pods that the Job controller creates for it.
 
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The Job of this repository, used where none is given.
+/// The default Job, from this repository.
 pub const DEFAULT_MANIFEST: &str = include_str!("../../manifests/gang-job.yaml");
 
-/// A uid, as the API server would have given the Job one.
+/// The uid of the Job, which a real API server would assign.
 const UID: &str = "6a6f6221-0000-4000-8000-000000000001";
 
 /// A Job, read from its manifest.
@@ -17,9 +17,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// Reads a manifest in YAML (or JSON, which is YAML).
+    /// Parses a manifest in YAML or JSON.
     pub fn read(yaml: &str) -> Result<Self, Failure> {
-        let manifest: Value = serde_saphyr::from_str(yaml).tried(|| "reading the Job".to_owned())?;
+        let manifest: Value = serde_saphyr::from_str(yaml).with_context(|| "reading the Job".to_owned())?;
         if manifest["kind"] != "Job" || manifest["apiVersion"] != "batch/v1" {
             let kind = format!("{} {}", manifest["apiVersion"], manifest["kind"]);
             return Err(Failure::new(format!("expected one document of kind Job, batch/v1; got {kind}")));
@@ -35,23 +35,23 @@ impl Job {
         self.manifest["metadata"]["name"].as_str().unwrap_or("job")
     }
 
-    /// The namespace that the Job is in.
+    /// The namespace of the Job.
     pub fn namespace(&self) -> &str {
         self.manifest["metadata"]["namespace"].as_str().unwrap_or("default")
     }
 
-    /// How many pods run at once.
+    /// The number of pods that run at the same time.
     pub fn parallelism(&self) -> usize {
         let parallelism = self.manifest["spec"]["parallelism"].as_u64().unwrap_or(1);
         usize::try_from(parallelism).unwrap_or(usize::MAX)
     }
 
-    /// The name of the first application container: its output is the pod's.
+    /// The name of the first application container, whose output counts as that of the pod.
     pub fn application(&self) -> &str {
         self.manifest["spec"]["template"]["spec"]["containers"][0]["name"].as_str().unwrap_or_default()
     }
 
-    /// The same Job, whose application looks these names up; those of the second list must not exist.
+    /// The same Job with an application that looks up these names; those of the second list must not exist.
     #[must_use]
     pub fn looking_up(mut self, names: &[String], missing: &[String]) -> Self {
         let words = ["lookup"].into_iter().chain(names.iter().map(String::as_str));
@@ -63,8 +63,8 @@ impl Job {
 
     /// The pod of one index, as it is sent to the API server.
     ///
-    /// Follows pkg/controller/job (`getNewPod`, `addCompletionIndexAnnotation`, `podGenerateNameWithIndex`) and
-    /// `GetPodFromTemplate` of pkg/controller.
+    /// Follows pkg/controller/job (`getNewPod`, `addCompletionIndexAnnotation`, `podGenerateNameWithIndex`)
+    /// and `GetPodFromTemplate` of pkg/controller.
     pub fn pod(&self, index: usize) -> Value {
         let name = self.name();
         let template = &self.manifest["spec"]["template"];
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_indexed_pod_has_its_index_in_name_host_name_annotation_and_environment() {
+    fn an_indexed_pod_carries_its_index_everywhere_kubernetes_puts_it() {
         let pod = Job::read(DEFAULT_MANIFEST).unwrap().pod(7);
         assert_eq!(pod["metadata"]["generateName"], "gang-7-");
         assert_eq!(pod["spec"]["hostname"], "gang-7");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_job_is_refused_by_its_kind() {
+    fn a_manifest_of_another_kind_is_refused() {
         let failure = Job::read("apiVersion: v1\nkind: Pod\n").unwrap_err();
         assert!(failure.to_string().contains("kind Job"), "{failure}");
     }

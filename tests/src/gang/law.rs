@@ -1,9 +1,10 @@
-//! The law of this project: never worse than without it. Figures -> what breaks it; pure.
+//! The law of this project: a gang with injection is never worse off than without it. Figures -> violations;
+//! pure.
 //!
-//! At whatever capacity of cluster DNS, a gang with injection has no more failed lookups, sends no more queries to cluster DNS,
-//! and is not served later than the same gang without injection.
+//! At any capacity of cluster DNS, a gang with injection has no more failed lookups, sends no more queries to
+//! cluster DNS, and gets its answers no later than the same gang without injection.
 //!
-//! | what is compared, the median of the runs | broken when |
+//! | compared value, the median of the runs | violated when |
 //! |---|---|
 //! | failed lookups | more than direct |
 //! | queries that cluster DNS receives | more than direct |
@@ -15,45 +16,47 @@ use podlocal_harness::table::percentile;
 
 use super::arm::Arm;
 
-/// Two runs of the same arm differ by so much on a machine that runs all pods itself.
+/// The difference between two runs of the same arm, in seconds, on a machine that itself runs all pods.
 const NOISE_SECONDS: f64 = 0.05;
 
-/// What a run of an arm cost.
+/// The cost of a run of an arm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
-    /// Lookups that gave something else than expected.
+    /// Lookups with an unexpected result.
     pub failed: f64,
     /// Queries that cluster DNS received.
     pub queries: f64,
-    /// The median of the seconds until a pod had all its answers; infinite when pods never had them.
+    /// The median of the time until a pod had all its answers, in seconds; infinite when pods never had them.
     pub p50: f64,
     /// The 99th percentile of the same.
     pub p99: f64,
 }
 
-/// One thing that is worse than without us.
+/// One value that is worse with injection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Breach {
-    /// What is worse.
+    /// The name of the value.
     pub what: &'static str,
-    /// How much without us, and how much with us.
+    /// The value without and with injection.
     pub values: [f64; 2],
 }
 
 impl Cost {
-    /// Of counts and the times of `pods` pods, ascending; those of pods that were never served are missing.
+    /// The cost from counts and the ascending times of `pods` pods; pods that never had their answers have no
+    /// time.
     pub fn new(failed: usize, queries: u64, ascending: &[f64], pods: usize) -> Self {
         let at = |share| if ascending.len() < pods { f64::INFINITY } else { percentile(ascending, share) };
         Self { failed: failed as f64, queries: queries as f64, p50: at(0.5), p99: at(0.99) }
     }
 
-    /// The same without its times: those of a cluster DNS that answers at once are the machine's.
+    /// The cost without its times, for a cluster DNS that answers immediately: then the times depend only on
+    /// the machine.
     #[must_use]
     pub fn without_times(self) -> Self {
         Self { p50: 0.0, p99: 0.0, ..self }
     }
 
-    /// The median of each value; of an even number of runs the larger one in the middle.
+    /// The median of each value; for an even number of runs the larger of the two in the middle.
     pub fn median(runs: &[Self]) -> Option<Self> {
         let of = |value: fn(&Self) -> f64| {
             let mut values: Vec<f64> = runs.iter().map(value).collect();
@@ -68,20 +71,21 @@ impl Cost {
         })
     }
 
-    /// What is worse with us than `direct`.
+    /// The values that are worse than those of `direct`.
     pub fn breaches(&self, direct: &Self) -> Vec<Breach> {
         let rows = [
             ("failed lookups", direct.failed, self.failed, 0.0),
-            ("queries at cluster DNS", direct.queries, self.queries, 0.0),
-            ("seconds until half of the pods are served", direct.p50, self.p50, NOISE_SECONDS),
-            ("seconds until 99 % of the pods are served", direct.p99, self.p99, NOISE_SECONDS),
+            ("queries to cluster DNS", direct.queries, self.queries, 0.0),
+            ("seconds until half of the pods have their answers", direct.p50, self.p50, NOISE_SECONDS),
+            ("seconds until 99 % of the pods have their answers", direct.p99, self.p99, NOISE_SECONDS),
         ];
         let worse = rows.into_iter().filter(|(_, without, with, noise)| *with > without + noise);
         worse.map(|(what, without, with, _)| Breach { what, values: [without, with] }).collect()
     }
 }
 
-/// What is worse in each injected arm than in [`Arm::Direct`], where that was run, by the medians of all runs of each.
+/// The values of each injected arm that are worse than those of [`Arm::Direct`], if that was run; compares
+/// the medians of all runs.
 pub fn breaches(runs: &[(Arm, Cost)]) -> Vec<String> {
     let median = |arm| {
         let costs: Vec<_> = runs.iter().filter(|(of, _)| *of == arm).map(|(_, cost)| *cost).collect();
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn whatever_is_worse_than_direct_is_named() {
-        assert!(broken_by(|_| {}).is_empty(), "as good is good enough");
+        assert!(broken_by(|_| {}).is_empty(), "equal values are allowed");
         assert_eq!(broken_by(|cost| cost.failed = 1.0), ["failed lookups: 0 without injection, 1 with it"]);
         assert_eq!(broken_by(|cost| cost.queries += 1.0).len(), 1);
         assert!(broken_by(|cost| cost.p99 += 0.04).is_empty(), "a few milliseconds are noise");

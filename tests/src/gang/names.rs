@@ -1,4 +1,4 @@
-//! Names that somebody wants looked up -> a world that has them.
+//! Names to look up -> a world that contains them.
 
 use std::net::Ipv4Addr;
 
@@ -7,15 +7,15 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::cluster_dns::{Service, World, answer};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The world, with each name that a pod of the namespace would not find added: a name with two dots or more outside the
-/// cluster, another as a Service, `name` or `name.namespace`.
+/// Adds each name that a pod of the namespace would not find to the world: a name with two dots or more as an
+/// outside name, other names as a Service `name` or `name.namespace`.
 pub fn with_names(mut world: World, namespace: &str, names: &[String]) -> Result<World, Failure> {
     for (number, name) in names.iter().enumerate() {
         let absolute = name.strip_suffix('.').unwrap_or(name);
         let parsed = Name::from_ascii(format!("{absolute}."));
-        parsed.tried(|| format!("--names: {name:?}: expected a domain name"))?;
+        parsed.with_context(|| format!("--names: {name:?}: expected a domain name"))?;
         if exists(&world, namespace, absolute) {
             continue;
         }
@@ -33,7 +33,7 @@ fn at(service: &str, namespace: &str, last: u8) -> Service {
     Service::cluster_ip(service, namespace, &format!("10.96.200.{last}")).port("any", "tcp", 80)
 }
 
-/// Whether one of the candidates of the search list is there, as A or as AAAA.
+/// Whether one of the candidates of the search list exists, as A or as AAAA.
 fn exists(world: &World, namespace: &str, name: &str) -> bool {
     let zone = world.zone_name();
     let searches = [String::new(), format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_not_there_is_added_where_its_dots_say() {
+    fn an_unknown_name_is_added_inside_or_outside_the_cluster_by_its_dots() {
         let names = ["kubernetes.default", "api.example.com", "queue", "db.jobs", "s3.eu.example.net"];
         let names = names.map(str::to_owned);
         let before = World::example().namespace("default");

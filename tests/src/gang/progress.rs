@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, else a line per step.
+//! Progress on standard error: a bar on a terminal, otherwise a line per step.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -11,7 +11,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(arm: Arm, attempt: u32, pods: usize) -> Self {
-        // Each pod starts, and ends.
+        // Each pod counts twice: for its start and for its end.
         let bar = ProgressBar::new(2 * pods as u64);
         let style = ProgressStyle::with_template("{prefix:34} {bar:30} {elapsed:>3} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -21,11 +21,11 @@ impl Progress {
         };
         bar.set_prefix(name.clone());
         let progress = Self { name, bar };
-        progress.tell(&format!("starting {pods} pods"));
+        progress.report(&format!("starting {pods} pods"));
         progress
     }
 
-    pub(super) fn tell(&self, step: &str) {
+    pub(super) fn report(&self, step: &str) {
         if self.bar.is_hidden() {
             eprintln!("{}: {step}", self.name);
         }
@@ -37,7 +37,7 @@ impl Progress {
     }
 
     pub(super) fn finish(self, how: &str) {
-        self.tell(how);
+        self.report(how);
         self.bar.abandon();
     }
 }

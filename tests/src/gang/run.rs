@@ -1,4 +1,4 @@
-//! One arm, run: all pods start together, and again when one has failed.
+//! Runs one arm: all pods start together, and are restarted after one has failed.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -20,31 +20,31 @@ use crate::admission::Webhook;
 use crate::cluster::Cluster;
 use crate::cluster_dns::{Capacity, World};
 use crate::cluster_tier::ClusterTier;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::node::Node;
 use crate::pod::{Exit, Running, Status};
 use crate::programs::Programs;
 
-/// How many pods are started at one time for each core: so many that no core waits, so few that the time that
-/// a pod takes to start is not mostly that of the others.
+/// The number of pods that start at the same time per core: enough that no core idles, and few enough that a
+/// pod does not mostly wait for others.
 const STARTS_PER_CORE: usize = 2;
 
-/// What is run in every arm.
+/// The parameters of the experiment, the same in every arm.
 #[derive(Debug)]
 pub struct Experiment {
-    /// Where the pods run.
+    /// The node on which the pods run.
     pub node: Node,
-    /// What they run.
+    /// The programs under test and the tools.
     pub programs: Programs,
     /// The gang's Job.
     pub job: Job,
-    /// How many pods.
+    /// The number of pods.
     pub pods: usize,
-    /// The names that there are.
+    /// The names that exist.
     pub world: World,
-    /// What the cluster DNS can do; `None`: everything, at once.
+    /// The capacity of cluster DNS; `None`: unlimited.
     pub capacity: Option<Capacity>,
-    /// How often the gang is started again.
+    /// The maximum number of restarts of the gang.
     pub restarts: u32,
 }
 
@@ -52,8 +52,8 @@ pub struct Experiment {
 pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> {
     let Experiment { node, programs, job, world, .. } = experiment;
     let world = world.clone().namespace(job.namespace());
-    let between = arm.between().ok_or_else(|| Failure::new(format!("no model of {}", arm.name())))?;
-    let cluster = Cluster::start_with(between, node, programs, world).await?;
+    let dns_path = arm.dns_path().ok_or_else(|| Failure::new(format!("no model of {}", arm.name())))?;
+    let cluster = Cluster::start_with(dns_path, node, programs, world).await?;
     let directory = node.directory(&format!("gang-{arm:?}"))?;
     let mut figures = Figures::new(arm, experiment.pods);
     let mut first_start = None;
@@ -62,17 +62,18 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
         let progress = Progress::new(arm, attempt, experiment.pods);
         let barrier = directory.join(format!("start-{attempt}"));
         mkfifo(&barrier, Mode::from_bits_truncate(0o666))
-            .tried(|| format!("making {}", barrier.display()))?;
+            .with_context(|| format!("making {}", barrier.display()))?;
         let gang = start_all(&cluster, arm, experiment, &barrier, &progress).await?;
         figures.creation_seconds.extend(gang.iter().map(|member| member.creation_seconds));
-        progress.tell("looking up");
+        progress.report("looking up");
         if let (None, Some(capacity)) = (first_start, experiment.capacity) {
             cluster.dns.set_capacity(capacity);
         }
         let start = *first_start.get_or_insert_with(now);
-        // Open for reading and writing: fifo(7), that never waits. It lets every pod at the barrier go.
+        // Opening a FIFO for reading and writing never blocks (fifo(7)). It releases every pod at the
+        // barrier.
         let open = OpenOptions::new().read(true).write(true).open(&barrier);
-        let _open = open.tried(|| format!("opening {}", barrier.display()))?;
+        let _open = open.with_context(|| format!("opening {}", barrier.display()))?;
         let has_started = figures.watch(job.application(), &gang, start, &progress).await;
         progress.finish(if has_started { "started" } else { "failed" });
         if has_started {
@@ -92,9 +93,9 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
 }
 
 impl Figures {
-    /// Waits until every application has ended, or one has failed: then the gang has.
+    /// Waits until every application has ended, or until one has failed, which fails the gang.
     async fn watch(&mut self, application: &str, gang: &[Member], start: f64, progress: &Progress) -> bool {
-        let end = |member: usize| async move { (member, gang[member].running.finished().await) };
+        let end = |member: usize| async move { (member, gang[member].running.wait_until_finished().await) };
         let mut ends: FuturesUnordered<_> = (0..gang.len()).map(end).collect();
         let mut is_counted = vec![false; gang.len()];
         let mut has_failed = false;
@@ -118,7 +119,7 @@ impl Figures {
             break;
         }
         drop(ends);
-        // The others are ended in the middle of it; what they have looked up counts.
+        // The other pods are stopped early; their finished lookups count.
         for (member, _) in gang.iter().zip(is_counted).filter(|(_, is_counted)| !is_counted) {
             let status = member.running.status();
             let output = status.container(application).map_or("", |container| container.output.as_str());
@@ -146,7 +147,7 @@ async fn start_all(
     let start = |index| {
         let starts = Arc::clone(&starts);
         async move {
-            let _permit = starts.acquire_owned().await.tried(|| "waiting for a turn".to_owned())?;
+            let _permit = starts.acquire_owned().await.with_context(|| "waiting for a turn".to_owned())?;
             start(cluster, &experiment.job, arm.pod(experiment.job.pod(index)), barrier).await
         }
     };
@@ -168,7 +169,7 @@ async fn start(
     let created = now();
     let admitted = cluster.admit(pod, job.namespace()).await?;
     if cluster.shared_tier().is_some_and(|tier| !tier.is_known_to(&admitted.pod)) {
-        return Err(Failure::new("the webhook has not told the pod's sidecar of the shared tier"));
+        return Err(Failure::new("the webhook has not configured the shared tier in the pod's sidecar"));
     }
     let mut spec = cluster.spec(admitted, job.namespace());
     spec.environment.insert(BARRIER_VARIABLE.to_owned(), barrier.display().to_string());

@@ -1,10 +1,10 @@
-//! Figures -> the table for people.
+//! Figures -> the table.
 
 use podlocal_harness::table::{align, percentile};
 
 use super::figures::Figures;
 
-/// The table, one line per arm.
+/// The table, with one line per arm.
 pub fn table(arms: &[Figures]) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(arms.iter().map(row));
@@ -15,12 +15,12 @@ const HEADER: [&str; 15] = [
     "arm",
     "pods",
     "queries",
-    "by TCP",
+    "over TCP",
     "dropped",
     "lost",
     "restarts",
-    "failed look-ups",
-    "look-up p50 ms",
+    "failed lookups",
+    "lookup p50 ms",
     "p99 ms",
     "max ms",
     "started",

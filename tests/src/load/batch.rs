@@ -1,4 +1,4 @@
-//! Datagrams by the dozen, so that who measures takes less of the machine than what is measured.
+//! Datagrams in batches, so that the load generator uses less CPU time than the server.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -15,53 +15,55 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::client;
 
-/// Datagrams that go together.
+/// The number of datagrams in a batch.
 pub(crate) const BATCH: usize = 32;
 
-/// The largest answer that is read; the names that are asked for here have small ones.
+/// The size of the receive buffer in bytes; the answers here are smaller.
 const LARGEST: usize = 512;
 
-/// A question as a sidecar asks it: EDNS with 1232 bytes.
+/// A query as a sidecar sends it, with EDNS and a UDP size of 1232 bytes.
 pub(crate) fn question(id: u16, name: &str, record_type: RecordType) -> Result<Vec<u8>, Failure> {
     let mut message = client::question(name, record_type)?;
     message.metadata.id = id;
     let mut edns = Edns::new();
     edns.set_max_payload(1232);
     message.set_edns(edns);
-    message.to_vec().tried(|| format!("asking for {name}"))
+    message.to_vec().with_context(|| format!("asking for {name}"))
 }
 
-/// A socket of that source that speaks to one server, from a new port; it never waits.
+/// A non-blocking socket from this source address to one server, with a new port.
 pub(crate) fn connected(source: Ipv4Addr, server: SocketAddr) -> Result<UdpSocket, Failure> {
     let opening = || format!("opening a socket from {source} to {server}");
-    let socket = UdpSocket::bind((source, 0)).tried(opening)?;
-    socket.connect(server).tried(opening)?;
-    socket.set_nonblocking(true).tried(opening)?;
+    let socket = UdpSocket::bind((source, 0)).with_context(opening)?;
+    socket.connect(server).with_context(opening)?;
+    socket.set_nonblocking(true).with_context(opening)?;
     Ok(socket)
 }
 
-/// Lets the kernel note when datagrams come.
+/// Enables arrival times of datagrams, which the kernel records.
 pub(crate) fn note_arrivals(socket: &UdpSocket) -> Result<(), Failure> {
-    setsockopt(socket, sockopt::ReceiveTimestampns, &true).tried(|| "asking for times of arrival".to_owned())
+    setsockopt(socket, sockopt::ReceiveTimestampns, &true)
+        .with_context(|| "asking for times of arrival".to_owned())
 }
 
-/// A socket that takes questions of that length in a row and sends each as a datagram of its own: they pass the kernel
-/// together, and come out at the other end one by one (udp(7), `UDP_SEGMENT`).
+/// A socket that sends queries of `length` bytes, written together, as separate datagrams: they pass the
+/// kernel as one unit and arrive one by one (udp(7), `UDP_SEGMENT`).
 pub(crate) fn connected_for(
     length: usize,
     source: Ipv4Addr,
     server: SocketAddr,
 ) -> Result<UdpSocket, Failure> {
     let socket = connected(source, server)?;
-    let segments = i32::try_from(length).tried(|| format!("datagrams of {length} bytes"))?;
-    setsockopt(&socket, sockopt::UdpGsoSegment, &segments).tried(|| "sending in segments".to_owned())?;
+    let segments = i32::try_from(length).with_context(|| format!("datagrams of {length} bytes"))?;
+    setsockopt(&socket, sockopt::UdpGsoSegment, &segments)
+        .with_context(|| "sending in segments".to_owned())?;
     Ok(socket)
 }
 
-/// Sends questions in a row; whether they were sent.
+/// Sends concatenated queries. Returns whether they were sent.
 pub(crate) fn send_row(socket: &UdpSocket, row: &[u8]) -> io::Result<bool> {
     match socket.send(row) {
         Ok(_) => Ok(true),
@@ -78,7 +80,7 @@ impl Sender {
         Self(MultiHeaders::preallocate(BATCH, None))
     }
 
-    /// Sends the first [`BATCH`] of these at most; how many were sent, which may be none.
+    /// Sends at most the first [`BATCH`] of these. Returns how many were sent, which may be 0.
     pub(crate) fn send(&mut self, socket: &UdpSocket, datagrams: &[[IoSlice<'_>; 1]]) -> io::Result<usize> {
         const NO_OPTIONS: [ControlMessage<'_>; 0] = [];
         let to = [None::<()>; BATCH];
@@ -88,7 +90,7 @@ impl Sender {
     }
 }
 
-/// Receives.
+/// Receives datagrams in batches.
 pub(crate) struct Receiver {
     headers: MultiHeaders<()>,
     buffers: Box<[[u8; LARGEST]; BATCH]>,
@@ -104,8 +106,8 @@ impl Receiver {
         }
     }
 
-    /// Takes what is there, [`BATCH`] datagrams at most: each with the moment at which it came, since
-    /// 1970, if [`note_arrivals`] asked for that.
+    /// Receives the available datagrams, at most [`BATCH`]: each with its arrival time since 1970, if
+    /// [`note_arrivals`] has enabled that.
     pub(crate) fn receive<'a>(
         &'a mut self,
         socket: &UdpSocket,
@@ -147,7 +149,7 @@ fn or_none(outcome: nix::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// No room, nothing there, or nobody listening: UDP promises no more.
+/// A full buffer, no datagram, or a closed port is not a failure over UDP.
 fn is_no_failure(error: Option<Errno>) -> bool {
     matches!(error, Some(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR | Errno::ENOBUFS))
 }

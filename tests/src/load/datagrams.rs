@@ -1,4 +1,4 @@
-//! Asks by UDP as fast as it is answered.
+//! Sends queries over UDP as fast as they are answered.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -7,48 +7,49 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::batch::{Receiver, connected_for, send_row};
 use super::{Figures, thread_time};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Sockets of a source: the kernel spreads the ports over the threads of a server that has several.
+/// The number of sockets of a source. The kernel spreads the ports over the threads of a server that has
+/// several.
 const SOCKETS: usize = 24;
 
-/// Questions under way on each socket. All together fit into the receive buffer that a socket has by default, some 270
+/// Queries in flight on each socket. All together fit into the default receive buffer of a socket, some 270
 /// datagrams.
 const WINDOW: usize = 8;
 
-/// The silence after which what is under way is taken for lost, where a figure is measured.
+/// The time without an answer after which the queries in flight count as lost, during a measurement.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);
 
-/// What is asked, whom, and from where.
+/// The queries, the server and the source.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) server: SocketAddr,
     pub(crate) source: Ipv4Addr,
-    /// Of one length.
+    /// Queries of the same length.
     pub(crate) questions: Vec<Vec<u8>>,
-    /// After so much of it what is under way is taken for lost.
+    /// The time without an answer after which the queries in flight count as lost.
     pub(crate) silence: Duration,
 }
 
 impl Load {
-    /// Asks all of them again and again, for that long.
+    /// Sends all queries repeatedly, for this time.
     pub(crate) fn again_and_again(&self, duration: Duration) -> Result<Figures, Failure> {
         self.ask(duration, true)
     }
 
-    /// Asks each once; ends when all are answered or lost, after `longest` at most.
+    /// Sends each query once; ends when all are answered or lost, and after `longest` at the latest.
     pub(crate) fn once(&self, longest: Duration) -> Result<Figures, Failure> {
         self.ask(longest, false)
     }
 
     fn ask(&self, duration: Duration, is_endless: bool) -> Result<Figures, Failure> {
         let watching = || "watching sockets".to_owned();
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).with_context(watching)?;
         let mut list = List::new(&self.questions, is_endless);
         let mut flows = Vec::with_capacity(SOCKETS);
         for index in 0..SOCKETS {
             let socket = connected_for(list.length, self.source, self.server)?;
-            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
+            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).with_context(watching)?;
             flows.push(Flow { socket, under_way: 0, heard_at: Instant::now() });
         }
         let (mut receiver, mut figures) = (Receiver::new(), Figures::default());
@@ -59,7 +60,7 @@ impl Load {
             flow.fill(&mut list)?;
         }
         while start.elapsed() < duration {
-            let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).tried(watching)?;
+            let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).with_context(watching)?;
             let now = Instant::now();
             for event in &events[..ready] {
                 let Some(flow) = flows.get_mut(usize::try_from(event.data()).unwrap_or_default()) else {
@@ -87,11 +88,11 @@ impl Load {
     }
 }
 
-/// The questions, and which is next.
+/// The queries, and the position of the next one.
 struct List {
-    /// In a row.
+    /// All queries, concatenated.
     bytes: Vec<u8>,
-    /// Of each question, in bytes.
+    /// The length of each query, in bytes.
     length: usize,
     count: usize,
     next: usize,
@@ -104,7 +105,7 @@ impl List {
         Self { bytes: questions.concat(), length, count, next: 0, is_endless }
     }
 
-    /// The next ones, `most` at most; those at the beginning of the list wait for the next time.
+    /// The next queries, at most `most`; it does not wrap around at the end of the list.
     fn upcoming(&self, most: usize) -> &[u8] {
         let end = (self.next + most).min(self.count);
         &self.bytes[self.next * self.length..end * self.length]
@@ -136,7 +137,7 @@ impl Flow {
         question: usize,
         now: Instant,
     ) -> Result<(), Failure> {
-        for (answer, _) in receiver.receive(&self.socket).tried(|| "receiving".to_owned())? {
+        for (answer, _) in receiver.receive(&self.socket).with_context(|| "receiving".to_owned())? {
             figures.count(answer, question);
             self.under_way = self.under_way.saturating_sub(1);
             self.heard_at = now;
@@ -144,10 +145,10 @@ impl Flow {
         Ok(())
     }
 
-    /// As many questions as the window has room for.
+    /// Sends as many queries as the window has room for.
     fn fill(&mut self, list: &mut List) -> Result<(), Failure> {
         let upcoming = list.upcoming(WINDOW - self.under_way);
-        if upcoming.is_empty() || !send_row(&self.socket, upcoming).tried(|| "sending".to_owned())? {
+        if upcoming.is_empty() || !send_row(&self.socket, upcoming).with_context(|| "sending".to_owned())? {
             return Ok(());
         }
         let sent = upcoming.len() / list.length;
@@ -178,15 +179,15 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_answered_is_counted_and_what_is_refused_apart() -> Result<(), Failure> {
+    async fn answers_and_refusals_are_counted_apart() -> Result<(), Failure> {
         let upstream = Upstream::start(1).await?;
-        // However busy the machine is, nothing is taken for lost.
+        // The time-out is long, so that nothing counts as lost on a busy machine.
         let (silence, source) = (Duration::from_secs(60), Ipv4Addr::LOCALHOST);
         let load = Load { server: upstream.address, source, questions: questions("hot", 10)?, silence };
         let seen = load.again_and_again(Duration::from_millis(500))?;
         assert!(seen.answered > 0 && seen.failed == 0, "{seen:?}");
         assert_eq!(load.once(Duration::from_secs(60))?.answered, 10);
-        upstream.change(|manner| manner.refusal = Some(2));
+        upstream.change(|behaviour| behaviour.refusal = Some(2));
         let seen = load.again_and_again(Duration::from_millis(500))?;
         assert!(seen.answered == 0 && seen.failed > 0, "{seen:?}");
         Ok(())

@@ -1,4 +1,5 @@
-//! Asks by UDP so many times a second, evenly, whether it is answered or not: how long each answer took.
+//! Sends queries over UDP at a fixed rate, whether they are answered or not, and measures the latency of each
+//! answer.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -10,13 +11,13 @@ use nix::sys::time::TimeSpec;
 use podlocal_harness::time::since_1970;
 
 use super::batch::{Receiver, connected, note_arrivals};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// How long the last answers are waited for.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time-out for the last answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// For each question that was answered, from its sending to the arrival of its answer at the asker's socket, in
-/// microseconds, in order of size. The kernel notes the arrival, so that it does not matter when the asker looks.
+/// The latencies of the answered queries in microseconds, ascending: from sending the query to the arrival of
+/// the answer at the socket. The kernel records the arrival, so that a late read does not matter.
 pub(crate) fn ask(
     server: SocketAddr,
     questions: &[Vec<u8>],
@@ -30,7 +31,7 @@ pub(crate) fn ask(
         Waiting { socket, receiver: Receiver::new(), sent_at: Vec::new(), microseconds: Vec::new() };
     let start = Instant::now();
     let mut due = start;
-    // An id has two bytes; so many questions are enough for every percentile that anybody asks for.
+    // An id has two bytes, and this number of queries is enough for every percentile in use.
     for (number, question) in (0..=u16::MAX).zip(questions.iter().cycle()) {
         if due - start >= duration {
             break;
@@ -39,11 +40,11 @@ pub(crate) fn ask(
         let mut message = question.clone();
         message[..2].copy_from_slice(&number.to_be_bytes());
         waiting.sent_at.push(Some(since_1970()));
-        // One that cannot be sent is one that is not answered.
+        // A query that cannot be sent counts as unanswered.
         let _ = waiting.socket.send(&message);
         due += interval;
     }
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + ANSWER_TIMEOUT;
     while waiting.microseconds.len() < waiting.sent_at.len() && Instant::now() < end {
         waiting.until(Instant::now() + interval)?;
     }
@@ -54,16 +55,18 @@ pub(crate) fn ask(
 struct Waiting {
     socket: UdpSocket,
     receiver: Receiver,
-    /// By id; none: it is answered.
+    /// The send time by id; `None` for an answered query.
     sent_at: Vec<Option<Duration>>,
     microseconds: Vec<f64>,
 }
 
 impl Waiting {
-    /// Takes what comes until then.
+    /// Receives answers until `due`.
     fn until(&mut self, due: Instant) -> Result<(), Failure> {
         loop {
-            for (answer, came_at) in self.receiver.receive(&self.socket).tried(|| "receiving".to_owned())? {
+            for (answer, came_at) in
+                self.receiver.receive(&self.socket).with_context(|| "receiving".to_owned())?
+            {
                 let id = answer.first_chunk::<2>().map(|id| usize::from(u16::from_be_bytes(*id)));
                 let sent_at = id.and_then(|id| self.sent_at.get_mut(id)).and_then(Option::take);
                 self.microseconds.extend(sent_at.map(|at| came_at.saturating_sub(at).as_secs_f64() * 1e6));
@@ -75,7 +78,7 @@ impl Waiting {
             let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             match ppoll(&mut watched, Some(TimeSpec::from_duration(left)), None) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error).tried(|| "waiting for answers".to_owned()),
+                Err(error) => return Err(error).with_context(|| "waiting for answers".to_owned()),
             }
         }
     }

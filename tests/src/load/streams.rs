@@ -1,4 +1,5 @@
-//! Asks by TCP as fast as it is answered: several connections, each with several questions under way.
+//! Sends queries over TCP as fast as they are answered: several connections, each with several queries in
+//! flight.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,15 +8,17 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{Figures, thread_time};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// As many as dnsmasq serves; it has a process for each, of which it starts twenty.
+/// The number of connections, which dnsmasq can serve: it starts at most twenty processes, one for each
+/// connection.
 const CONNECTIONS: usize = 16;
 
-/// Questions under way on each.
+/// Queries in flight on each connection.
 const WINDOW: usize = 8;
 
-/// Asks all of them again and again, for that long. A connection that the server ends is opened again, as a client does.
+/// Sends all queries repeatedly, for this time. A connection that the server closes is reopened, as a client
+/// does.
 pub(crate) fn again_and_again(
     server: SocketAddr,
     questions: &[Vec<u8>],
@@ -24,7 +27,7 @@ pub(crate) fn again_and_again(
     let watching = || "watching connections".to_owned();
     let frames: Vec<Vec<u8>> = questions.iter().map(|question| framed(question)).collect();
     let length = questions.first().map_or(0, Vec::len);
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).with_context(watching)?;
     let mut connections = Vec::with_capacity(CONNECTIONS);
     for index in 0..CONNECTIONS {
         let next = index * frames.len() / CONNECTIONS;
@@ -35,10 +38,10 @@ pub(crate) fn again_and_again(
     let mut buffer = vec![0; 16 * 1024];
     let (start, busy) = (Instant::now(), thread_time()?);
     for connection in &mut connections {
-        connection.fill(&frames).tried(|| "sending by TCP".to_owned())?;
+        connection.fill(&frames).with_context(|| "sending over TCP".to_owned())?;
     }
     while start.elapsed() < duration {
-        let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).tried(watching)?;
+        let ready = epoll.wait(&mut events, EpollTimeout::from(20_u8)).with_context(watching)?;
         for event in &events[..ready] {
             let index = usize::try_from(event.data()).unwrap_or_default();
             let Some(connection) = connections.get_mut(index) else { continue };
@@ -46,7 +49,7 @@ pub(crate) fn again_and_again(
             if !is_open || connection.fill(&frames).is_err() {
                 figures.lost += connection.under_way as u64;
                 *connection = Connection::open(server, connection.next, &epoll, index)?;
-                connection.fill(&frames).tried(|| "sending by TCP".to_owned())?;
+                connection.fill(&frames).with_context(|| "sending over TCP".to_owned())?;
             }
         }
     }
@@ -56,31 +59,31 @@ pub(crate) fn again_and_again(
     Ok(figures)
 }
 
-/// Two bytes of length before it (RFC 1035 section 4.2.2).
+/// The message with its length in two bytes before it (RFC 1035 section 4.2.2).
 fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes()[..], message].concat()
 }
 
 struct Connection {
     stream: TcpStream,
-    /// The place of the next question.
+    /// The index of the next query.
     next: usize,
     under_way: usize,
-    /// What has come of an answer whose end has not.
-    begun: Vec<u8>,
+    /// The received part of an incomplete answer.
+    partial: Vec<u8>,
 }
 
 impl Connection {
     fn open(server: SocketAddr, next: usize, epoll: &Epoll, index: usize) -> Result<Self, Failure> {
         let opening = || format!("connecting to {server}");
-        let stream = TcpStream::connect(server).tried(opening)?;
-        stream.set_nodelay(true).tried(opening)?;
-        stream.set_nonblocking(true).tried(opening)?;
-        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(opening)?;
-        Ok(Self { stream, next, under_way: 0, begun: Vec::new() })
+        let stream = TcpStream::connect(server).with_context(opening)?;
+        stream.set_nodelay(true).with_context(opening)?;
+        stream.set_nonblocking(true).with_context(opening)?;
+        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).with_context(opening)?;
+        Ok(Self { stream, next, under_way: 0, partial: Vec::new() })
     }
 
-    /// Takes what is there; whether the server will send more.
+    /// Reads the available bytes. Returns whether the server may send more.
     fn receive(&mut self, buffer: &mut [u8], figures: &mut Figures, question: usize) -> io::Result<bool> {
         let length = match self.stream.read(buffer) {
             Ok(0) => return Ok(false),
@@ -88,22 +91,22 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(error),
         };
-        self.begun.extend_from_slice(&buffer[..length]);
+        self.partial.extend_from_slice(&buffer[..length]);
         let mut taken = 0;
-        while let Some((answer, whole)) = first_frame(&self.begun[taken..]) {
+        while let Some((answer, whole)) = first_frame(&self.partial[taken..]) {
             figures.count(answer, question);
             self.under_way = self.under_way.saturating_sub(1);
             taken += whole;
         }
-        self.begun.drain(..taken);
+        self.partial.drain(..taken);
         Ok(true)
     }
 
-    /// As many questions as the window has room for, in one write.
+    /// Sends as many queries as the window has room for, in one write.
     fn fill(&mut self, frames: &[Vec<u8>]) -> io::Result<()> {
         let end = (self.next + WINDOW - self.under_way).min(frames.len());
         let batch = frames[self.next..end].concat();
-        // The window is far smaller than what a socket has room for, so that this waits for nobody.
+        // The window is far smaller than the socket's send buffer, so this does not block.
         self.stream.write_all(&batch)?;
         self.under_way += end - self.next;
         self.next = end % frames.len();
@@ -111,7 +114,7 @@ impl Connection {
     }
 }
 
-/// The first message of these bytes, if it is whole, and how many of them it takes.
+/// The first message in these bytes, if it is complete, and its length with the prefix.
 fn first_frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));

@@ -1,31 +1,31 @@
-//! A page of metrics in Prometheus' text format 0.0.4, read.
+//! Reads a page of metrics in Prometheus' text format 0.0.4.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use podlocal_harness::metrics::Sample;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::proxy::{Proxy, get};
 use crate::programs::Programs;
 
 use super::stage;
 
-/// What a page exposes, by the name of the family.
+/// The families of a page, by name.
 pub type Families = BTreeMap<String, Family>;
 
-/// Samples of one name; a histogram's have suffixes.
+/// The samples with one name; those of a histogram have suffixes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Family {
     /// `counter`, `gauge` or `histogram`.
     pub kind: String,
-    /// What it is.
+    /// The HELP text.
     pub help: String,
     /// The names of its samples.
     pub samples: BTreeSet<String>,
-    /// Each label with the values that it has. `le` of a histogram is one.
+    /// Each label with its values, including `le` of a histogram.
     pub labels: BTreeMap<String, BTreeSet<String>>,
-    /// How many series there are.
+    /// The number of series.
     pub series: usize,
 }
 
@@ -33,7 +33,7 @@ pub struct Family {
 ///
 /// # Errors
 ///
-/// A line is none of the format, or a sample stands under no family.
+/// A line has another format, or a sample comes before its family.
 pub fn read(page: &str) -> Result<Families, Failure> {
     let mut families = Families::new();
     let mut current = String::new();
@@ -67,7 +67,7 @@ pub fn read(page: &str) -> Result<Families, Failure> {
     Ok(families)
 }
 
-/// What can be asked for its metrics.
+/// A program with metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Program {
     /// A pod's proxy, with a shared tier and a forward zone.
@@ -78,9 +78,9 @@ pub enum Program {
     Webhook,
 }
 
-/// What a program exposes when it has just started.
+/// The metrics of a program just after its start.
 pub async fn page(program: Program, programs: &Programs) -> Result<String, Failure> {
-    // Where nobody listens.
+    // An address where no process listens.
     let nobody = ([127, 0, 0, 1], 9).into();
     let proxy = async |flags: &[&str]| {
         let proxy = Proxy::start(&programs.sidecar, nobody, flags).await?;
@@ -92,19 +92,19 @@ pub async fn page(program: Program, programs: &Programs) -> Result<String, Failu
         }
         Program::Tier => proxy(&["--role", "shared"]).await,
         Program::Webhook => {
-            let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
+            let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
             body(stage::webhook(&programs.webhook, folder.path()).await?.admin).await
         }
     }
 }
 
 async fn body(admin: SocketAddr) -> Result<String, Failure> {
-    let answer = get(admin, "/metrics").await.tried(|| "reading metrics".to_owned())?;
+    let answer = get(admin, "/metrics").await.with_context(|| "reading metrics".to_owned())?;
     Ok(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
 }
 
-/// Everything that the programs expose.
-pub async fn of_programs(programs: &Programs) -> Result<Families, Failure> {
+/// The metrics of all programs.
+pub async fn families_of_programs(programs: &Programs) -> Result<Families, Failure> {
     let mut families = Families::new();
     for program in [Program::Sidecar, Program::Tier, Program::Webhook] {
         for (name, family) in read(&page(program, programs).await?)? {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_format_is_refused() {
+    fn a_page_in_another_format_is_refused() {
         for page in ["a 1\n", "# TYPE a counter\na_total 1\n", "# TYPE a gauge\na one\n"] {
             assert!(read(page).is_err(), "{page}");
         }

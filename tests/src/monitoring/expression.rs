@@ -1,13 +1,12 @@
-//! Which metrics and labels a PromQL expression names
-//! (<https://prometheus.io/docs/prometheus/latest/querying/basics/>). That it is well-formed is promtool's to
-//! say.
+//! Finds the metrics and labels in a PromQL expression
+//! (<https://prometheus.io/docs/prometheus/latest/querying/basics/>). The syntax is checked by promtool.
 
 use std::collections::BTreeSet;
 
-use super::OF_TARGETS;
+use super::TARGET_LABELS;
 use super::exposition::{Families, Family};
 
-/// What an expression names.
+/// The metrics and labels in an expression.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     /// Each metric with its matchers.
@@ -16,7 +15,7 @@ pub struct Names {
     pub grouping: BTreeSet<String>,
 }
 
-/// One label and the value that it is held against.
+/// A label matcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matcher {
     /// The label.
@@ -25,11 +24,11 @@ pub struct Matcher {
     pub values: Vec<String>,
 }
 
-/// Metrics of others that our expressions may name, with their labels.
+/// Metrics of other programs that the expressions may use, with their labels.
 ///
 /// `apiserver_admission_webhook_fail_open_count` is the API server's, of Kubernetes 1.25 and newer
 /// (`k8s.io/apiserver/pkg/admission/metrics`); `ALERTS` is Prometheus' own.
-pub const OF_OTHERS: [(&str, &[&str]); 2] = [
+pub const EXTERNAL_METRICS: [(&str, &[&str]); 2] = [
     ("apiserver_admission_webhook_fail_open_count", &["name", "type"]),
     ("ALERTS", &["alertname", "alertstate", "severity"]),
 ];
@@ -37,7 +36,7 @@ pub const OF_OTHERS: [(&str, &[&str]); 2] = [
 const KEYWORDS: [&str; 8] = ["and", "or", "unless", "bool", "offset", "inf", "nan", "atan2"];
 const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
-/// Reads an expression.
+/// Parses an expression.
 pub fn names(expression: &str) -> Names {
     let mut names = Names::default();
     let mut rest = expression;
@@ -46,7 +45,7 @@ pub fn names(expression: &str) -> Names {
         let word_length = rest.find(|character| !is_of_word(character)).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(word_length);
         if word.is_empty() {
-            // A text, a range in brackets or a sign.
+            // A string, a range in brackets, or an operator.
             let length = match rest.as_bytes()[0] {
                 b'"' => 2 + rest[1..].find('"').unwrap_or(rest.len() - 2),
                 b'[' => 1 + rest.find(']').unwrap_or(rest.len() - 1),
@@ -88,15 +87,14 @@ fn matcher(text: &str) -> Option<Matcher> {
     Some(Matcher { label: label.trim().to_owned(), values: value.split('|').map(str::to_owned).collect() })
 }
 
-/// What is wrong with an expression, for metrics that are so: a metric, a label or a value of a label that
-/// does not exist. A variable (`$namespace`) is any value, and so is a regular expression beyond
-/// alternatives.
+/// The errors in an expression: metrics, labels or label values that `families` does not have. A variable
+/// (`$namespace`) matches any value, and so does a regular expression that is more than alternatives.
 pub fn mistakes(expression: &str, families: &Families) -> Vec<String> {
     let names = names(expression);
     let mut mistakes = Vec::new();
-    let mut known: BTreeSet<&str> = OF_TARGETS.into();
+    let mut known: BTreeSet<&str> = TARGET_LABELS.into();
     for (metric, matchers) in &names.metrics {
-        if let Some((_, labels)) = OF_OTHERS.iter().find(|(name, _)| name == metric) {
+        if let Some((_, labels)) = EXTERNAL_METRICS.iter().find(|(name, _)| name == metric) {
             known.extend(*labels);
             continue;
         }
@@ -116,7 +114,7 @@ pub fn mistakes(expression: &str, families: &Families) -> Vec<String> {
 }
 
 fn wrong(Matcher { label, values }: &Matcher, family: &Family, metric: &str) -> Option<String> {
-    if OF_TARGETS.contains(&label.as_str()) {
+    if TARGET_LABELS.contains(&label.as_str()) {
         return None;
     }
     let Some(known) = family.labels.get(label) else {
@@ -127,8 +125,7 @@ fn wrong(Matcher { label, values }: &Matcher, family: &Family, metric: &str) -> 
     Some(format!("{label} of {metric} is never {unknown:?}"))
 }
 
-/// The labels that the text shows, of those that Prometheus or Grafana puts there: `{{ $labels.pod }}`,
-/// `{{pod}}`.
+/// The labels in a template text of Prometheus or Grafana: `{{ $labels.pod }}`, `{{pod}}`.
 pub fn shown(text: &str) -> Vec<&str> {
     let inside = text.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim()));
     let label = inside.map(|inside| inside.strip_prefix("$labels.").unwrap_or(inside));
@@ -158,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_named() {
+    fn missing_metrics_and_labels_are_named() {
         let families = read(PAGE).unwrap();
         let table = [
             ("sum by (kind, pod) (rate(a_total{kind=\"x\"}[5m]))", ""),

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::panels::{CHOSEN, Kind, Line, Panel, ROWS, TONES, Unit};
+use super::panels::{CHOSEN, Kind, LINE_COLOURS, Line, Panel, ROWS, Unit};
 
-/// How wide the dashboard is, in Grafana's columns.
+/// The width of the dashboard, in Grafana's columns.
 const COLUMNS: usize = 24;
 
-/// What the labels of the variables come from.
+/// The metric whose labels fill the variables.
 const VARIABLES_OF: &str = "podlocal_dns_build_info";
 
 /// The whole dashboard.
@@ -50,17 +50,17 @@ pub fn dashboard() -> Value {
     })
 }
 
-/// Every expression of a dashboard with the title of its panel, or the name of its annotation.
+/// Every expression in a dashboard, with the title of its panel or the name of its annotation.
 #[must_use]
 pub fn expressions(dashboard: &Value) -> Vec<(String, String)> {
     let annotations = dashboard["annotations"]["list"].as_array().into_iter().flatten();
     let annotations = annotations.map(|annotation| (text(&annotation["name"]), text(&annotation["expr"])));
-    of_panels(dashboard).into_iter().chain(annotations).collect()
+    panel_expressions(dashboard).into_iter().chain(annotations).collect()
 }
 
 /// Every expression of a panel, with the panel's title.
 #[must_use]
-pub fn of_panels(dashboard: &Value) -> Vec<(String, String)> {
+pub fn panel_expressions(dashboard: &Value) -> Vec<(String, String)> {
     let panels = dashboard["panels"].as_array().into_iter().flatten();
     let of_panel = |panel: &Value| {
         let title = text(&panel["title"]);
@@ -74,14 +74,14 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The expression as Prometheus takes it: with all proxies, and a range.
+/// The expression with the placeholders replaced: all proxies, and this range.
 #[must_use]
 pub fn filled(expression: &str, range: &str) -> String {
     let filled = expression.replace("$__rate_interval", range);
     ["$namespace", "$workload"].into_iter().fold(filled, |text, variable| text.replace(variable, ".*"))
 }
 
-/// Columns and rows of a panel.
+/// The size of a panel in columns and rows.
 fn size(panel: &Panel) -> [usize; 2] {
     match panel.kind {
         Kind::Stat(_) => [6, 4],
@@ -89,7 +89,7 @@ fn size(panel: &Panel) -> [usize; 2] {
     }
 }
 
-/// The four after the numbers stand in pairs, so that every row is full.
+/// The four panels after the numbers are placed in pairs, so that every row is full.
 fn is_wide(panel: &Panel) -> bool {
     let first = &ROWS[0].panels;
     first.iter().any(|other| other.title == panel.title)
@@ -115,9 +115,9 @@ fn shown(panel: &Panel, id: usize, [x, y, w, h]: [usize; 4]) -> Value {
     })
 }
 
-/// Colours that mean something, where lines are many.
+/// Colours with a meaning, for panels with many lines.
 fn overrides(panel: &Panel) -> Value {
-    let tones = TONES.iter().filter(|_| panel.kind == Kind::Stacked).map(|(names, colour)| {
+    let tones = LINE_COLOURS.iter().filter(|_| panel.kind == Kind::Stacked).map(|(names, colour)| {
         let matcher = json!({"id": "byRegexp", "options": format!("/({})$/", names.join("|"))});
         let colour = json!({"mode": "fixed", "fixedColor": colour});
         json!({"matcher": matcher, "properties": [{"id": "color", "value": colour}]})
@@ -166,7 +166,7 @@ fn source() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }
 
-/// Alerts that fire are marked in every panel.
+/// Annotations that mark firing alerts in every panel.
 fn alerts() -> Value {
     json!({
         "name": "Alerts", "datasource": source(), "enable": true, "iconColor": "red",
@@ -174,8 +174,8 @@ fn alerts() -> Value {
     })
 }
 
-/// Which Prometheus, which namespaces, which workloads. All matches pods that no label tells the workload of,
-/// too.
+/// The variables: the Prometheus, the namespaces, the workloads. `All` also matches pods without a workload
+/// label.
 fn variables() -> Value {
     let query = |label: &str, of: &str| {
         let query = format!("label_values({of}, {label})");

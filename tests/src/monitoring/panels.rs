@@ -1,12 +1,12 @@
-//! The dashboard as a table: what an operator asks in an outage, row by row, and the expressions that answer
-//! it.
+//! The dashboard as a table: the questions of an operator during an outage, row by row, and the expressions
+//! that answer them.
 
 mod dns;
 mod forward;
 mod proxy;
 mod webhook;
 
-/// The rows, from the first question to the last.
+/// The rows, in the order of the questions.
 pub const ROWS: [Row; 7] = [
     dns::QUERIES,
     dns::CLUSTER_DNS,
@@ -17,56 +17,56 @@ pub const ROWS: [Row; 7] = [
     webhook::REVIEWS,
 ];
 
-/// The proxies that the variables of the dashboard choose; stands for `S` below.
+/// The matchers for the proxies that the variables of the dashboard select; they replace `S` below.
 pub const CHOSEN: &str = "namespace=~\"$namespace\",workload=~\"$workload\"";
 
-/// A row: a question with the panels that answer it.
+/// A row: a question and the panels that answer it.
 #[derive(Debug)]
 pub struct Row {
-    /// What is asked.
+    /// The question.
     pub title: &'static str,
-    /// From left to right, and on.
+    /// The panels, from left to right and top to bottom.
     pub panels: &'static [Panel],
 }
 
 /// One panel.
 #[derive(Debug)]
 pub struct Panel {
-    /// What is shown.
+    /// The title.
     pub title: &'static str,
-    /// How it is read.
+    /// How to read the panel.
     pub description: &'static str,
-    /// How.
+    /// The kind of drawing.
     pub kind: Kind,
-    /// In what.
+    /// The unit of its values.
     pub unit: Unit,
-    /// The lines.
+    /// The expressions.
     pub lines: &'static [Line],
 }
 
-/// One expression, of which every series is a line. In it `S` stands for [`CHOSEN`], and `R` for a range that
-/// fits.
+/// One expression, each of whose series is a line. `S` is replaced by [`CHOSEN`], and `R` by a suitable
+/// range.
 #[derive(Debug)]
 pub struct Line {
     /// PromQL.
     pub expression: &'static str,
-    /// What a line is called; `{{label}}` is a label's value.
+    /// The legend of a line; `{{label}}` is a label's value.
     pub legend: &'static str,
 }
 
 /// How a panel is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// The last value, as a number. From the threshold on it is red.
+    /// The last value, as a number. It is red at or above the threshold.
     Stat(Option<f64>),
     /// Lines over time.
     Lines,
-    /// Areas over time, one above the other.
+    /// Stacked areas over time.
     Stacked,
 }
 
-/// What lines stand for that are called so, or end so, and the colour that says it: Grafana's name for it.
-pub const TONES: [(&[&str], &str); 3] = [
+/// Legends, or ends of legends, and their colour in Grafana.
+pub const LINE_COLOURS: [(&[&str], &str); 3] = [
     (&["failed", "failure", "servfail", "refused", "silent"], "red"),
     (&["stale", "overload", "skipped", "truncated"], "orange"),
     (&["hit", "noerror", "answer", "injected"], "green"),

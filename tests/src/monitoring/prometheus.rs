@@ -1,4 +1,4 @@
-//! Prometheus as a process, and its answers.
+//! A Prometheus process, and queries to it.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -11,13 +11,13 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use super::in_repository;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::proxy::get;
 
-/// A program that is scraped.
+/// A scraped program.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where.
+    /// The address of its metrics.
     pub admin: SocketAddr,
     /// Its namespace and its pod, as the Prometheus Operator would label it.
     pub labels: [&'static str; 2],
@@ -32,15 +32,15 @@ pub struct Prometheus {
     _process: Child,
 }
 
-/// How long it may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time-out for its start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Prometheus {
-    /// Starts the one of this machine, which scrapes once a second; returns when it is ready.
+    /// Starts the installed Prometheus, which scrapes once per second. Returns when it is ready.
     pub async fn start(folder: &Path, sidecars: &[Target], webhook: Target) -> Result<Self, Failure> {
-        // Free a moment ago; it takes no port 0.
+        // Prometheus does not accept port 0, so this takes a port that was free a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.tried(|| "looking for a free port".to_owned())?;
+        let address = free.with_context(|| "looking for a free port".to_owned())?;
         let config = folder.join("prometheus.json");
         let job = |name: &str, targets: &[Target], relabelings: Value| {
             let of_target = |target: &Target| {
@@ -59,9 +59,9 @@ impl Prometheus {
             json!({"job_name": name, "static_configs": targets, "relabel_configs": relabelings})
         };
         let jobs = [job("sidecars", sidecars, relabelings()?), job("webhook", &[webhook], json!([]))];
-        // YAML, of which JSON is a part.
+        // JSON is valid YAML.
         let text = json!({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}).to_string();
-        fs::write(&config, text).tried(|| format!("writing {}", config.display()))?;
+        fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
         let mut process = Command::new("prometheus");
         process.arg(format!("--config.file={}", config.display()));
         process.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
@@ -69,27 +69,27 @@ impl Prometheus {
         process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
         let process = process.spawn();
         let process =
-            process.tried(|| "starting prometheus; Debian's package prometheus has it".to_owned())?;
+            process.with_context(|| "starting prometheus; Debian's package prometheus has it".to_owned())?;
         let prometheus = Self { address, _process: process };
         let start = Instant::now();
         while !get(address, "/-/ready").await.is_ok_and(|answer| answer.contains("200 OK")) {
-            if start.elapsed() > PATIENCE {
-                return Err(Failure::new("prometheus is not ready in time; what it says stands above"));
+            if start.elapsed() > START_TIMEOUT {
+                return Err(Failure::new("prometheus was not ready in time; see its output above"));
             }
             sleep(Duration::from_millis(50)).await;
         }
         Ok(prometheus)
     }
 
-    /// Whether an expression has a value at some time of that span, read once a second.
+    /// Whether an expression has a value at any second of that span.
     pub async fn has_values(&self, expression: &str, span: Span) -> Result<bool, Failure> {
         let Span { from, to } = span;
         let query = encoded(expression);
         let path = format!("/api/v1/query_range?query={query}&start={from:.3}&end={to:.3}&step=1");
         let what = || format!("asking Prometheus for {expression}");
-        let answer = get(self.address, &path).await.tried(what)?;
+        let answer = get(self.address, &path).await.with_context(what)?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let answer: Value = serde_json::from_str(body).tried(what)?;
+        let answer: Value = serde_json::from_str(body).with_context(what)?;
         if answer["status"] != "success" {
             return Err(Failure::new(format!("{}: {}", what(), answer["error"])));
         }
@@ -106,18 +106,18 @@ pub struct Span {
     pub to: f64,
 }
 
-/// Whether a series has a value that is a number.
+/// Whether a series has a numeric value.
 fn has_values(series: &Value) -> bool {
     let points = series.as_array().into_iter().flatten().filter_map(|one| one["values"].as_array()).flatten();
     let mut numbers = points.filter_map(|point| point[1].as_str()?.parse::<f64>().ok());
     numbers.any(f64::is_finite)
 }
 
-/// The relabelings of the PodMonitor, in the words of Prometheus' own configuration.
+/// The relabelings of the PodMonitor, in the format of Prometheus' configuration.
 fn relabelings() -> Result<Value, Failure> {
     let file = "manifests/overlays/prometheus-operator/podmonitor-sidecars.yaml";
-    let text = fs::read_to_string(in_repository(file)).tried(|| format!("reading {file}"))?;
-    let monitor: Value = serde_saphyr::from_str(&text).tried(|| format!("understanding {file}"))?;
+    let text = fs::read_to_string(in_repository(file)).with_context(|| format!("reading {file}"))?;
+    let monitor: Value = serde_saphyr::from_str(&text).with_context(|| format!("understanding {file}"))?;
     let relabelings = monitor["spec"]["podMetricsEndpoints"][0]["relabelings"].as_array();
     let in_words_of_prometheus = |relabeling: &Value| {
         let word = |name: &str| match name {
@@ -131,7 +131,7 @@ fn relabelings() -> Result<Value, Failure> {
     Ok(relabelings.into_iter().flatten().map(in_words_of_prometheus).collect())
 }
 
-/// As a part of a URL (RFC 3986 section 2.1).
+/// Percent-encodes a part of a URL (RFC 3986 section 2.1).
 fn encoded(text: &str) -> String {
     let encoded = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),

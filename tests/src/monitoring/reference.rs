@@ -1,24 +1,24 @@
-//! The metrics as a table of the docs, from what the programs expose.
+//! The table of metrics in the documentation, generated from the metrics of the programs.
 
 use std::collections::BTreeSet;
 
 use super::exposition::{Families, Family};
 
-/// Where the table begins and ends in the document.
+/// The markers for the beginning and the end of the table in the document.
 pub const MARKS: [&str; 2] = ["<!-- metrics: `monitoring write` -->\n", "<!-- end of metrics -->"];
 
-/// The document with the table of now.
+/// The document with the current table.
 ///
-/// `None`: a mark is missing.
+/// `None` when a marker is missing.
 #[must_use]
-pub fn written(document: &str, families: &Families) -> Option<String> {
+pub fn updated_document(document: &str, families: &Families) -> Option<String> {
     let [begin, end] = MARKS;
     let (before, rest) = document.split_once(begin)?;
     let (_, after) = rest.split_once(end)?;
     Some(format!("{before}{begin}{}{end}{after}", table(families)))
 }
 
-/// A row for each family.
+/// The table, with one row for each family.
 fn table(families: &Families) -> String {
     let mut text = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
     for (name, family) in families {
@@ -27,7 +27,7 @@ fn table(families: &Families) -> String {
     text
 }
 
-/// Each label with its values; of those whose values an installation has, its name.
+/// Each label with its values; only the name of labels whose values depend on the installation.
 fn labels(family: &Family) -> String {
     let is_open = |label: &str| ["address", "version", "zone"].contains(&label);
     let shown = |(label, values): (&String, &BTreeSet<String>)| {
@@ -48,9 +48,9 @@ mod tests {
         let page = "# HELP a_total How many.\n# TYPE a_total counter\na_total{kind=\"x\"} 1\na_total{kind=\"y\"} 1\n";
         let families = read(page).unwrap();
         let document = format!("before\n{}old\n{}\nafter\n", MARKS[0], MARKS[1]);
-        let new = written(&document, &families).unwrap();
+        let new = updated_document(&document, &families).unwrap();
         assert!(new.starts_with("before\n") && new.ends_with("\nafter\n") && !new.contains("old"), "{new}");
         assert!(new.contains("| `a_total` | counter | kind: `x`, `y` | How many |\n"), "{new}");
-        assert_eq!(written("no marks", &families), None);
+        assert_eq!(updated_document("no marks", &families), None);
     }
 }

@@ -1,21 +1,20 @@
-//! The alerts of the manifests, and every expression of ours as a file of rules, which promtool reads and
-//! Prometheus loads.
+//! The alerts of the manifests, and every expression as a file of rules for promtool and Prometheus.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use super::{grafana, in_repository};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// The PrometheusRule.
+/// The file of the PrometheusRule.
 pub const FILE: &str = "manifests/overlays/prometheus-operator/prometheusrule.yaml";
 
-/// What Prometheus reads of a PrometheusRule: its groups.
+/// The rule groups of the PrometheusRule.
 pub fn groups() -> Result<Value, Failure> {
     let path = in_repository(FILE);
-    let text = fs::read_to_string(&path).tried(|| format!("reading {FILE}"))?;
-    let rule: Value = serde_saphyr::from_str(&text).tried(|| format!("understanding {FILE}"))?;
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {FILE}"))?;
+    let rule: Value = serde_saphyr::from_str(&text).with_context(|| format!("understanding {FILE}"))?;
     Ok(json!({"groups": rule["spec"]["groups"]}))
 }
 
@@ -26,8 +25,8 @@ pub fn alerts() -> Result<Vec<Value>, Failure> {
     Ok(groups.flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default()).collect())
 }
 
-/// The expressions of the dashboard as recording rules, so that promtool says whether they are PromQL.
-pub fn of_dashboard() -> Value {
+/// The expressions of the dashboard as recording rules, so that promtool checks their syntax.
+pub fn dashboard_rules() -> Value {
     let expressions = grafana::expressions(&grafana::dashboard()).into_iter().enumerate();
     let rule = |(number, (_, expression)): (usize, (String, String))| json!({"record": format!("panel:{number}"), "expr": grafana::filled(&expression, "1m")});
     json!({"groups": [{"name": "dashboard", "rules": expressions.map(rule).collect::<Vec<_>>()}]})

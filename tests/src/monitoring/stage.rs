@@ -1,6 +1,6 @@
-//! Real programs with something to watch: sidecars of three workloads, one with a forward zone, a shared
-//! tier, the webhook, load on all of them, and an outage; and a real Prometheus that scrapes them by the
-//! relabelings of the PodMonitor.
+//! Runs the real programs for the dashboard: sidecars of three workloads, one with a forward zone, a shared
+//! tier, the webhook, load on all of them, and an outage. A real Prometheus scrapes them with the relabelings
+//! of the PodMonitor.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use super::grafana;
 use super::prometheus::{Prometheus, Span, Target};
 use crate::admission::{Webhook, defaulted, review};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::client::ask;
 use crate::faults::hostile;
 use crate::faults::proxy::Proxy;
@@ -25,35 +25,35 @@ use crate::gang::job::{DEFAULT_MANIFEST, Job};
 use crate::pod::ClusterNames;
 use crate::programs::Programs;
 
-/// What happens, in hundredths of the whole time: when it begins, and what it is called.
+/// The events: their start in percent of the whole time, and their names.
 const EVENTS: [(u32, &str, Event); 9] = [
     (0, "fine", Event::Fine),
-    (20, "1 of 6 datagrams lost", Event::Lossy),
+    (20, "1 of 6 datagrams is lost", Event::Lossy),
     (34, "fine", Event::Fine),
     (42, "cluster DNS is silent", Event::Silent),
     (58, "fine", Event::Fine),
-    (68, "cluster DNS says REFUSED", Event::Refusing),
+    (68, "cluster DNS answers REFUSED", Event::Refusing),
     (76, "fine", Event::Fine),
-    (84, "the shared tier is gone", Event::NoTier),
+    (84, "the shared tier is down", Event::NoTier),
     (100, "", Event::Fine),
 ];
 
-/// What the servers do.
+/// The state of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// They answer.
+    /// All servers answer.
     Fine,
     /// Datagrams are lost.
     Lossy,
-    /// Nobody answers.
+    /// Cluster DNS answers nothing.
     Silent,
-    /// They cannot.
+    /// Cluster DNS answers REFUSED.
     Refusing,
     /// The tier's process has ended.
     NoTier,
 }
 
-/// Each pod: namespace, name, kind and name of its controller, and whether it has a shared tier.
+/// The pods: namespace, name, kind and name of the controller, and whether the pod uses the shared tier.
 const PODS: [(&str, &str, &str, &str, bool); 8] = [
     ("training", "trainer-0", "Job", "trainer", true),
     ("training", "trainer-1", "Job", "trainer", true),
@@ -68,23 +68,23 @@ const PODS: [(&str, &str, &str, &str, bool); 8] = [
 /// The namespace whose pods have a forward zone, and the zone.
 const ZONE: [&str; 2] = ["web", "consul"];
 
-/// The setting of the last pod that makes a limit worth a look.
+/// The setting that makes pods of the namespace `batch` reach a limit.
 const FEW_FLIGHTS: [&str; 2] = ["--max-in-flight", "20"];
 
-/// How far a rate looks back: so that four scrapes are in it, as Grafana has it.
+/// The range of rates: four scrapes, as in Grafana.
 const RANGE: &str = "4s";
 
-/// Runs all of it for that long, then asks Prometheus for every panel of the dashboard. Returns the titles of
-/// those that have nothing to show.
+/// Runs all programs for this time, then queries Prometheus for every panel of the dashboard. Returns the
+/// titles of the empty panels.
 pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTreeSet<String>, Failure> {
-    let folder = tempfile::tempdir().tried(|| "making a folder".to_owned())?;
+    let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
     let upstream = Upstream::start(1).await?;
-    upstream.change(|manner| {
-        manner.ttl = 5;
-        manner.missing = (0..40).map(|number| format!("missing-{number}.example.com")).collect();
+    upstream.change(|behaviour| {
+        behaviour.ttl = 5;
+        behaviour.missing = (0..40).map(|number| format!("missing-{number}.example.com")).collect();
     });
     let registry = Upstream::start(1).await?;
-    registry.change(|manner| manner.ttl = 5);
+    registry.change(|behaviour| behaviour.ttl = 5);
     let zone_flag = ["--forward-zones".to_owned(), format!("{}={}", ZONE[1], registry.address)];
     let shared = ["--role", "shared", "--workers", "1"];
     let tier = Proxy::start(&programs.sidecar, upstream.address, &shared).await?;
@@ -119,10 +119,10 @@ pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTree
         }
         load.spawn(burst(proxy.dns, number, length / 10));
     }
-    load.spawn(look_up_anew(proxies[PODS.len() - 1].dns, Arc::clone(&cold)));
+    load.spawn(look_up_new_names(proxies[PODS.len() - 1].dns, Arc::clone(&cold)));
     load.spawn(reviews(webhook));
 
-    // A rate needs something to look back on.
+    // A rate needs a history.
     sleep(length / 20 + Duration::from_secs(2)).await;
     let (start, from) = (Instant::now(), now());
     let mut tier = Some(tier);
@@ -131,23 +131,23 @@ pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTree
         if !what.is_empty() {
             eprintln!("monitoring: {what}");
         }
-        upstream.change(|manner| {
-            manner.loss = if event == Event::Lossy { [80, 80] } else { [0, 0] };
-            manner.is_silent = event == Event::Silent;
-            manner.refusal = (event == Event::Refusing).then_some(REFUSED);
+        upstream.change(|behaviour| {
+            behaviour.loss = if event == Event::Lossy { [80, 80] } else { [0, 0] };
+            behaviour.is_silent = event == Event::Silent;
+            behaviour.refusal = (event == Event::Refusing).then_some(REFUSED);
         });
-        // Not at the same time, so that one is seen without the other.
-        registry.change(|manner| manner.is_silent = event == Event::Refusing);
+        // The forward zone fails at another time than cluster DNS, so that each outage is visible alone.
+        registry.change(|behaviour| behaviour.is_silent = event == Event::Refusing);
         if event == Event::NoTier {
             tier = None;
         }
     }
     drop(tier);
     let span = Span { from, to: now() };
-    // What has happened last is scraped, too.
+    // The last event must be scraped as well.
     sleep(Duration::from_secs(2)).await;
     let (mut panels, mut shown) = (BTreeSet::new(), BTreeSet::new());
-    for (panel, expression) in grafana::of_panels(&grafana::dashboard()) {
+    for (panel, expression) in grafana::panel_expressions(&grafana::dashboard()) {
         if prometheus.has_values(&grafana::filled(&expression, RANGE), span).await? {
             shown.insert(panel.clone());
         }
@@ -159,7 +159,7 @@ pub async fn empty_panels(programs: &Programs, length: Duration) -> Result<BTree
 /// RFC 1035 section 4.1.1.
 const REFUSED: u8 = 5;
 
-/// A webhook that reviews pods of a cluster that is not there.
+/// A webhook without a cluster.
 pub async fn webhook(program: &Path, folder: &Path) -> Result<Webhook, Failure> {
     let names = ClusterNames {
         dns: [10, 96, 0, 10].into(),
@@ -169,11 +169,11 @@ pub async fn webhook(program: &Path, folder: &Path) -> Result<Webhook, Failure> 
     Webhook::start_at(program, ([127, 0, 0, 1], 0).into(), &names, None, folder).await
 }
 
-/// A name every 40 ms: mostly one of a few, some that cannot exist or do not, and now and then one that is
-/// new.
+/// Looks up a name every 40 ms: mostly a known one, some that cannot exist or do not exist, and sometimes a
+/// new one.
 async fn look_up(dns: std::net::SocketAddr, client: usize, cold: Arc<AtomicU64>) {
     let mut beat = interval(Duration::from_millis(40));
-    // Who had to wait does not make up for it.
+    // Missed ticks after a slow lookup are skipped.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in client.. {
         beat.tick().await;
@@ -184,13 +184,13 @@ async fn look_up(dns: std::net::SocketAddr, client: usize, cold: Arc<AtomicU64>)
             3 => format!("node-{}.{}", number % 50, ZONE[1]),
             _ => format!("service-{}.training.svc.cluster.local", number % 23),
         };
-        // What it gets is what is watched.
+        // The results appear in the metrics.
         let _ = ask(dns, &name).await;
     }
 }
 
-/// Ten new names every 200 ms, all at once.
-async fn look_up_anew(dns: std::net::SocketAddr, cold: Arc<AtomicU64>) {
+/// Looks up ten new names at the same time, every 200 ms.
+async fn look_up_new_names(dns: std::net::SocketAddr, cold: Arc<AtomicU64>) {
     let mut beat = interval(Duration::from_millis(200));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -202,7 +202,7 @@ async fn look_up_anew(dns: std::net::SocketAddr, cold: Arc<AtomicU64>) {
     }
 }
 
-/// Packets that are no DNS, now and then, for one proxy after the other.
+/// Sends packets that are not DNS at intervals, to one proxy after the other.
 async fn burst(dns: std::net::SocketAddr, number: usize, every: Duration) {
     sleep(every.mul_f64(number as f64 / PODS.len() as f64)).await;
     let mut beat = interval(every);
@@ -212,7 +212,7 @@ async fn burst(dns: std::net::SocketAddr, number: usize, every: Duration) {
     }
 }
 
-/// Five reviews a second: pods that are injected, and some that are not.
+/// Sends five reviews per second: pods that are injected, and some that are not.
 async fn reviews(webhook: Webhook) {
     let Ok(job) = Job::read(DEFAULT_MANIFEST) else { return };
     let mut beat = interval(Duration::from_millis(200));
@@ -228,7 +228,7 @@ async fn reviews(webhook: Webhook) {
         let uid = format!("00000000-0000-4000-8000-{number:012}");
         let body =
             if number % 40 == 39 { "{".to_owned() } else { review(&pod, "training", &uid).to_string() };
-        // Its answer is what is counted.
+        // The webhook counts the review in its metrics.
         let _ = webhook.client.post(body).await;
     }
 }

@@ -1,6 +1,6 @@
-//! The node's own `/etc`, in which `resolv.conf`, `hosts` and `nsswitch.conf` are plain files that a pod can
-//! mount its own over, whatever the machine has there: symbolic links, nothing at all, or a container
-//! runtime's mounts.
+//! A separate `/etc` for the node, in which `resolv.conf`, `hosts` and `nsswitch.conf` are plain files, so
+//! that a pod can mount its files over them. The machine may have symbolic links, nothing, or a container
+//! runtime's mounts there.
 
 use std::fs;
 use std::io;
@@ -9,32 +9,32 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Where glibc's stub resolver finds its servers; without nscd, systemd-resolved or mDNS between it and DNS.
+/// The `nsswitch.conf` that lets glibc's stub resolver use DNS without nscd, systemd-resolved or mDNS.
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n\
                         protocols: files\nservices: files\n";
 
-/// What pods mount their own files over.
+/// The files over which pods mount their files.
 const PLACEHOLDERS: [(&str, &str); 3] = [
     ("resolv.conf", "# the node has no DNS\n"),
     ("hosts", "127.0.0.1 localhost\n"),
     ("nsswitch.conf", NSSWITCH),
 ];
 
-/// The machine's `/etc`, inside ours.
+/// The directory of the machine's `/etc` inside the new one.
 const MACHINE: &str = ".machine";
 
-/// Mounts a small file system over `/etc`: the placeholders, `directory`, and a link to each file of the
+/// Mounts a small file system over `/etc` with the placeholders, `directory`, and a link to each file of the
 /// machine's `/etc`.
 pub(super) fn own_etc(directory: &Path) -> Result<(), Failure> {
-    // It is put together over the directory of temporary files, and then moved, so that no directory is needed
-    // that an ordinary user cannot make.
+    // It is assembled over the directory for temporary files and then moved, because an ordinary user cannot
+    // create another mount point.
     let staging = std::env::temp_dir();
-    build(&staging).tried(|| format!("putting an /etc together in {}", staging.display()))?;
+    build(&staging).with_context(|| format!("assembling an /etc in {}", staging.display()))?;
     mount(Some(&staging), "/etc", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
-        .tried(|| "mounting the node's /etc".to_owned())?;
-    fs::create_dir(directory).tried(|| format!("making {}", directory.display()))?;
+        .with_context(|| "mounting the node's /etc".to_owned())?;
+    fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
     hide_name_service_cache();
     Ok(())
 }
@@ -62,11 +62,11 @@ fn mount_tmpfs(target: &Path) -> io::Result<()> {
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some("mode=755")).map_err(io::Error::from)
 }
 
-/// glibc asks nscd before it asks DNS, through a socket that network namespaces do not separate.
+/// Hides the socket of nscd, which glibc asks before DNS, and which network namespaces do not separate.
 fn hide_name_service_cache() {
     let directory = Path::new("/run/nscd");
     if directory.exists() {
-        // Hidden or not: a machine with nscd whose socket stays visible shows as look-ups nobody counted.
+        // An error is ignored: on a machine with a visible nscd socket, lookups would not be counted.
         let _ = mount_tmpfs(directory);
     }
 }

@@ -1,4 +1,4 @@
-//! The system calls that make namespaces.
+//! The system calls that create namespaces.
 
 use std::fs;
 
@@ -8,9 +8,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{getegid, geteuid};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// Moves the process into new namespaces in which it is root, keeping its rights outside as they are.
+/// Moves the process into new namespaces in which it is root, without changing its permissions outside.
 pub(super) fn unshare_all() -> Result<(), Failure> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     let namespaces = CloneFlags::CLONE_NEWUSER
@@ -19,9 +19,10 @@ pub(super) fn unshare_all() -> Result<(), Failure> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    unshare(namespaces).tried(|| "unshare of the user, network, mount and process namespaces".to_owned())?;
+    unshare(namespaces)
+        .with_context(|| "unshare of the user, network, mount and process namespaces".to_owned())?;
     map_identity(0, user, 0, group)?;
-    make_mounts_private().tried(|| "making the mounts private".to_owned())?;
+    make_mounts_private().with_context(|| "making the mounts private".to_owned())?;
     raise_descriptor_limit();
     Ok(())
 }
@@ -36,22 +37,23 @@ pub(crate) fn map_identity(
     group_outside: u32,
 ) -> Result<(), Failure> {
     let write = |file: &str, text: String| {
-        fs::write(file, &text).tried(|| format!("writing {:?} to {file}", text.trim_end()))
+        fs::write(file, &text).with_context(|| format!("writing {:?} to {file}", text.trim_end()))
     };
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("{user} {user_outside} 1\n"))?;
     write("/proc/self/gid_map", format!("{group} {group_outside} 1\n"))
 }
 
-/// Keeps what is mounted from here on away from the mount namespace that this one was copied from.
+/// Makes later mounts invisible in the original mount namespace.
 fn make_mounts_private() -> Result<(), Errno> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
 }
 
-/// Each pod takes a few descriptors; the soft limit of 1,024 ends at about 250 pods.
+/// Raises the limit of file descriptors: each pod needs a few, and the soft limit of 1,024 is enough for only
+/// about 250 pods.
 fn raise_descriptor_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Not being able to raise it matters only to very large gangs, which then say so themselves.
+        // A failure matters only for very large gangs, which then fail with an error.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

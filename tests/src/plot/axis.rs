@@ -1,17 +1,17 @@
-//! An axis: where values are drawn on it, and what stands beside it.
+//! An axis: the positions of values, and the labels.
 
 use std::ops::Range;
 
-/// An axis. It begins at 0, or with [`Scale::Logarithmic`] at the smallest power of ten below the values.
+/// An axis. It starts at 0, or with [`Scale::Logarithmic`] at the largest power of ten below the values.
 #[derive(Debug, Clone)]
 pub struct Axis {
     /// Quantity and unit.
     pub label: &'static str,
-    /// How values are spread over it.
+    /// Its scale.
     pub scale: Scale,
 }
 
-/// How values are spread over an axis.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub enum Scale {
@@ -23,12 +23,12 @@ pub enum Scale {
 const LEAST: f64 = 0.01;
 
 impl Axis {
-    /// Quantity and unit, from 0.
+    /// A linear axis from 0; the label is quantity and unit.
     pub fn linear(label: &'static str) -> Self {
         Self { label, scale: Scale::Linear }
     }
 
-    /// Quantity and unit, in powers of ten; values below 0.01 are drawn there.
+    /// A logarithmic axis; the label is quantity and unit. Values below 0.01 are drawn at 0.01.
     pub fn logarithmic(label: &'static str) -> Self {
         Self { label, scale: Scale::Logarithmic }
     }
@@ -54,7 +54,7 @@ impl Axis {
     pub(super) fn most_labels(&self, range: &Range<f64>) -> usize {
         match self.scale {
             Scale::Linear => 8,
-            // One for each power of ten. A few small positive numbers; the cast cuts nothing.
+            // One label for each power of ten. The numbers are small and positive, so the cast is exact.
             #[expect(clippy::cast_sign_loss, reason = "an end is not below its beginning")]
             Scale::Logarithmic => (range.end - range.start) as usize + 1,
         }

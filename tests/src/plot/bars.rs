@@ -1,4 +1,4 @@
-//! Bars that lie, each with its name before it and its value behind it.
+//! Horizontal bars, each with its name before it and its value after it.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -7,25 +7,25 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{COLOURS, FAMILY, Panel};
 
-/// Bars over one axis, from 0.
+/// Bars over one axis that starts at 0.
 #[derive(Debug, Clone)]
 pub struct BarChart {
-    /// What is shown, with its unit.
+    /// The title, with the unit.
     pub title: String,
-    /// From top to bottom.
+    /// The bars, from top to bottom.
     pub bars: Vec<Bar>,
 }
 
-/// One value.
+/// One bar.
 #[derive(Debug, Clone)]
 pub struct Bar {
-    /// What it stands for.
+    /// The name before it.
     pub name: String,
-    /// How long it is.
+    /// The length.
     pub value: f64,
-    /// What is written behind it.
+    /// The text after it.
     pub text: String,
-    /// Which of six colours.
+    /// The index of one of six colours.
     pub colour: usize,
 }
 
@@ -36,7 +36,7 @@ impl Panel for BarChart {
         _by_pieces: bool,
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         let most = self.bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
-        // Room for what is written behind the longest.
+        // Room for the text after the longest bar.
         let end = if most > 0.0 { most * 1.18 } else { 1.0 };
         let count = i32::try_from(self.bars.len()).unwrap_or(i32::MAX);
         let name = |place: &SegmentValue<i32>| match place {

@@ -1,4 +1,4 @@
-//! One container: what its manifest says, and a process of it.
+//! One container: its manifest, and a process in it.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::protocol::{Exit, Sandbox, Stream};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// How long output is waited for after a process has ended; a child that it left behind may hold the pipe.
+/// The time-out for output after a process has ended; a child process may keep the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// A container of a pod.
@@ -26,13 +26,13 @@ pub(super) struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// The containers of a list of the pod: `initContainers` or `containers`.
+    /// The containers in a list of the pod: `initContainers` or `containers`.
     pub(super) fn list(sandbox: &'a Sandbox, list: &str) -> Vec<Self> {
         let manifests = sandbox.pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
         manifests.iter().map(|manifest| Self { sandbox, manifest }).collect()
     }
 
-    /// The container of that name.
+    /// The container with this name.
     pub(super) fn find(sandbox: &'a Sandbox, name: &str) -> Option<Self> {
         let mut all = Self::list(sandbox, "containers");
         all.extend(Self::list(sandbox, "initContainers"));
@@ -44,18 +44,18 @@ impl<'a> Container<'a> {
         self.manifest["name"].as_str().unwrap_or_default()
     }
 
-    /// An init container that runs beside the others for as long as they run.
+    /// Whether it is an init container that runs as long as the other containers.
     pub(super) fn is_native_sidecar(&self) -> bool {
         self.manifest["restartPolicy"] == "Always"
     }
 
-    /// The words of the postStart hook, if it is one that executes a program.
+    /// The command of the postStart hook, if it is an exec hook.
     pub(super) fn post_start(&self) -> Option<Vec<String>> {
         let words = texts(&self.manifest["lifecycle"]["postStart"]["exec"]["command"]);
         (!words.is_empty()).then_some(words)
     }
 
-    /// Program and arguments: `command` and `args`. Of all images only the sidecar's is known to have an entry point.
+    /// Program and arguments: `command` and `args`. Only the image of the sidecar has a known entry point.
     pub(super) fn words(&self) -> Vec<String> {
         let mut words = texts(&self.manifest["command"]);
         if words.is_empty() && self.name() == names::CONTAINER_NAME {
@@ -65,8 +65,8 @@ impl<'a> Container<'a> {
         words
     }
 
-    /// How one of its programs is started: as root with its capabilities, or as the user that the manifest names, or names
-    /// by `drop: [ALL]`, without any (`launch`).
+    /// The command for one of its programs: as root with its capabilities; or without capabilities
+    /// (`launch`), when the manifest names a user or has `drop: [ALL]`.
     fn command(&self, words: &[String]) -> Result<Command, Failure> {
         let refuse = |what: &str| Failure::new(format!("container {}: {what}", self.name()));
         let (program, arguments) =
@@ -78,11 +78,11 @@ impl<'a> Container<'a> {
         let id = |key: &str| self.setting(key).as_u64().unwrap_or(0);
         let mut command = match id("runAsUser") {
             0 if self.setting("runAsNonRoot") == true => {
-                return Err(refuse("runAsNonRoot, but no runAsUser says as whom"));
+                return Err(refuse("runAsNonRoot is set without runAsUser"));
             }
             0 if !drops_all => Command::new(program),
             user => {
-                let own = std::env::current_exe().tried(|| "finding this program".to_owned())?;
+                let own = std::env::current_exe().with_context(|| "finding this program".to_owned())?;
                 let mut command = Command::new(own);
                 command.args(["--container", &user.to_string(), &id("runAsGroup").to_string()]).arg(program);
                 command
@@ -92,7 +92,7 @@ impl<'a> Container<'a> {
         Ok(command)
     }
 
-    /// A setting of the container's security context, else of the pod's.
+    /// A setting of the container's security context, otherwise of the pod's.
     fn setting(&self, key: &str) -> &'a Value {
         match &self.manifest["securityContext"][key] {
             Value::Null => &self.sandbox.pod["spec"]["securityContext"][key],
@@ -100,7 +100,7 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// The environment: what a runtime gives every container, the experiment's, the manifest's.
+    /// The environment: the variables of the container runtime, of the experiment, and of the manifest.
     fn environment(&self) -> BTreeMap<String, String> {
         let sandbox = self.sandbox;
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
@@ -118,7 +118,7 @@ impl<'a> Container<'a> {
         environment
     }
 
-    /// The fields of the downward API that a pod here has.
+    /// The fields of the downward API that the model supports.
     fn field(&self, path: &str) -> String {
         let sandbox = self.sandbox;
         match path {
@@ -145,7 +145,7 @@ fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// A running process of a container.
+/// A running process in a container.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
@@ -153,7 +153,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `words` in the container; each line it writes goes to `write`.
+    /// Starts `words` in the container; each line of output is passed to `write`.
     pub(super) fn start(
         container: Container<'_>,
         words: &[String],
@@ -167,7 +167,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .tried(|| format!("starting container {}", container.name()))?;
+            .with_context(|| format!("starting container {}", container.name()))?;
         let mut output = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
             output.spawn(forward(stdout, Stream::Out, write.clone()));
@@ -178,7 +178,7 @@ impl Process {
         Ok(Self { child, output })
     }
 
-    /// Waits until it has ended, and has said everything. Can be cancelled and called again.
+    /// Waits until it has ended and all output is read. Can be cancelled and called again.
     pub(super) async fn wait(&mut self) -> Exit {
         let exit = self.child.wait().await.map_or(Exit::Code(-1), exit_of);
         let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;

@@ -1,14 +1,14 @@
-//! Process 1 of a pod: starts its containers in the order in which the kubelet starts them.
+//! Process 1 of a pod: starts the containers in the same order as the kubelet.
 //!
 //! ```text
 //!   initContainers  one after the other: each must succeed before the next one starts, but a native sidecar
-//!                   (restartPolicy: Always) only has to start, and its postStart hook to succeed. Creating the next
-//!                   container takes a real kubelet longer than the proxy takes to listen; here it is waited for
-//!   containers      all at once; when all have ended, process 1 ends, and the kernel kills the sidecars
+//!                   (restartPolicy: Always) only has to start, and its postStart hook to succeed. The model
+//!                   waits until the sidecar listens; a real kubelet needs longer to create the next container
+//!   containers      all at the same time; when all have ended, process 1 ends, and the kernel kills the sidecars
 //! ```
 //!
-//! A container that ends is not started again, no probe is run, and nothing is terminated gracefully: what the real kubelet
-//! does then is tested on a real node (`tests/cluster/faults/sidecar.rs`, `tests/cluster/injection`).
+//! The model does not restart containers, runs no probes, and does not terminate pods gracefully. These are
+//! tested on a real node (`tests/cluster/faults/sidecar.rs`, `tests/cluster/injection`).
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,20 +26,20 @@ use crate::failure::Failure;
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
 
-/// How long the next container takes at most, where the sidecar does not listen.
+/// The longest wait before the next container, when the sidecar does not listen.
 const CREATION: Duration = Duration::from_secs(1);
 
-/// Runs the pod until its applications have ended; `Some`: why they could not run.
+/// Runs the pod until its applications have ended. Returns the reason when they could not run.
 pub(super) async fn run(sandbox: Sandbox) -> Option<String> {
     let sandbox = Arc::new(sandbox);
-    tokio::spawn(obey(Arc::clone(&sandbox)));
+    tokio::spawn(run_commands(Arc::clone(&sandbox)));
     run_containers(&sandbox).await.err().map(|failure| failure.to_string())
 }
 
 /// Reports an event.
 pub(super) fn emit(event: &Event) {
     if let Ok(line) = serde_json::to_string(event) {
-        // The experiment that would read it may be gone; then the pod is about to be.
+        // The experiment that reads events may have ended; then the pod is about to end as well.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }
@@ -50,7 +50,7 @@ async fn run_containers(sandbox: &Sandbox) -> Result<(), Failure> {
         if container.is_native_sidecar() {
             match container.post_start() {
                 Some(words) => run_post_start(container, &words).await?,
-                None => listens_or_ends(&mut process).await,
+                None => wait_until_listening(&mut process).await,
             }
             tokio::spawn(wait(container.name().to_owned(), process));
         } else {
@@ -78,7 +78,7 @@ fn start(container: Container<'_>) -> Result<Process, Failure> {
     Ok(process)
 }
 
-/// Waits until the process has ended, and reports that.
+/// Waits until the process has ended, and reports the end.
 async fn wait(container: String, mut process: Process) -> Exit {
     let exit = process.wait().await;
     emit(&Event::Exited { container, exit, at: now() });
@@ -86,7 +86,7 @@ async fn wait(container: String, mut process: Process) -> Exit {
 }
 
 /// Waits until something in the pod listens on port 53, or the sidecar has ended, at most [`CREATION`].
-async fn listens_or_ends(process: &mut Process) {
+async fn wait_until_listening(process: &mut Process) {
     let listens = async {
         while !is_bound(DNS_PORT) {
             sleep(Duration::from_millis(1)).await;
@@ -99,7 +99,8 @@ async fn listens_or_ends(process: &mut Process) {
     }
 }
 
-/// Whether a UDP socket of this network namespace has that port (proc_pid_net(5): addresses in hexadecimal).
+/// Whether a UDP socket of this network namespace is bound to the port (proc_pid_net(5): addresses in
+/// hexadecimal).
 fn is_bound(port: u16) -> bool {
     let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(std::fs::read_to_string);
     let suffix = format!(":{port:04X}");
@@ -136,8 +137,8 @@ async fn execute(container: Container<'_>, words: &[String]) -> Executed {
     }
 }
 
-/// Executes commands until the experiment goes away; then the pod has no reason to be.
-async fn obey(sandbox: Arc<Sandbox>) {
+/// Executes commands until the experiment has ended, which also ends the pod.
+async fn run_commands(sandbox: Arc<Sandbox>) {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let Ok(Command { id, container, words }) = serde_json::from_str(&line) else {

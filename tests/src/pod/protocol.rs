@@ -1,5 +1,5 @@
-//! What the experiment and a pod's process say to each other: a [`Sandbox`] in a file to begin with, then
-//! one JSON document per line, [`Command`]s in and [`Event`]s out.
+//! The protocol between the experiment and the process of a pod: first a [`Sandbox`] in a file, then one JSON
+//! document per line, [`Command`]s in and [`Event`]s out.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::resolv_conf::ClusterNames;
 
-/// Everything that a pod's process has to know.
+/// The parameters of a pod's process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Sandbox {
-    /// The pod, after admission.
+    /// The admitted pod.
     pub(super) pod: Value,
     /// Its namespace.
     pub(super) namespace: String,
@@ -21,70 +21,70 @@ pub(super) struct Sandbox {
     pub(super) address: Ipv4Addr,
     /// The name of its link on the node.
     pub(super) link: String,
-    /// What the kubelet knows about DNS.
+    /// The DNS settings of the kubelet.
     pub(super) cluster: ClusterNames,
-    /// Programs by the name that a container's command gives them; other names are the machine's programs.
+    /// Programs by their name in a container's command; other names are programs of the machine.
     pub(super) programs: BTreeMap<String, PathBuf>,
-    /// Variables that every container gets besides its own.
+    /// Additional environment variables for every container.
     pub(super) environment: BTreeMap<String, String>,
     /// A directory for the pod's files.
     pub(super) directory: PathBuf,
 }
 
-/// Asks a running pod to run a program in a container, as `kubectl exec` does.
+/// A request to a running pod to run a program in a container, as `kubectl exec` does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Command {
-    /// Comes back in [`Event::Executed`].
+    /// The id, which [`Event::Executed`] repeats.
     pub(super) id: u64,
-    /// In which container: its user, its environment.
+    /// The container whose user and environment the program gets.
     pub(super) container: String,
     /// Program and arguments.
     pub(super) words: Vec<String>,
 }
 
-/// What a pod reports.
+/// An event in a pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Event {
-    /// A container's process runs.
+    /// The process of a container was started.
     Started {
-        /// Which container.
+        /// The name of the container.
         container: String,
-        /// When, in seconds since 1970.
+        /// The time, in seconds since 1970.
         at: f64,
     },
     /// A container wrote a line.
     Output {
-        /// Which container.
+        /// The name of the container.
         container: String,
-        /// Where to.
+        /// The stream.
         stream: Stream,
-        /// What, without the line break; bytes that are not UTF-8 are replaced.
+        /// The line without the line break; bytes that are not UTF-8 are replaced.
         line: String,
     },
     /// A container's process ended.
     Exited {
-        /// Which container.
+        /// The name of the container.
         container: String,
-        /// How.
+        /// The exit status.
         exit: Exit,
-        /// When, in seconds since 1970.
+        /// The time, in seconds since 1970.
         at: f64,
     },
     /// The answer to a [`Command`].
     Executed {
         id: u64,
-        /// What came of it.
+        /// The result.
         executed: Executed,
     },
     /// The pod has ended; the last event.
     Finished {
-        /// Nothing, or why the pod has failed before its application could run.
+        /// The reason when the pod failed before its application could run.
         failure: Option<String>,
     },
 }
 
-/// Which of the two streams of output.
+/// One of the two streams of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stream {
@@ -94,30 +94,30 @@ pub(super) enum Stream {
     Error,
 }
 
-/// How a process ended: by itself, or by a signal.
+/// The exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// With this exit code.
+    /// It exited with this code.
     Code(i32),
-    /// By this signal.
+    /// It was killed by this signal.
     Signal(i32),
 }
 
 impl Exit {
-    /// Exit code 0.
+    /// Whether the exit code is 0.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
 }
 
-/// What came of a program that was run to its end.
+/// The result of a program that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executed {
-    /// How it ended.
+    /// The exit status.
     pub exit: Exit,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub output: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub error: String,
 }

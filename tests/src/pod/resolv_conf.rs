@@ -1,7 +1,7 @@
-//! The `/etc/resolv.conf` and `/etc/hosts` that the kubelet makes for a pod.
+//! The `/etc/resolv.conf` and `/etc/hosts` that the kubelet writes for a pod.
 //!
-//! Left out: pods in the node's network, and what the kubelet cuts off (nameservers after the third, search domains after
-//! the 32nd). `tests/cluster/models.rs` compares the files with those of a real kubelet.
+//! The model does not have pods in the node's network, nor the kubelet's limits (three nameservers, 32 search
+//! domains). `tests/cluster/models.rs` compares the files with those of a real kubelet.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,22 +9,23 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the kubelet is told about DNS: `clusterDNS`, `clusterDomain`, and the node's own resolv.conf.
+/// The DNS settings of the kubelet: `clusterDNS`, `clusterDomain`, and the node's resolv.conf.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterNames {
-    /// The address of the cluster DNS.
+    /// The address of cluster DNS.
     pub dns: IpAddr,
-    /// The cluster domain: `cluster.local`.
+    /// The cluster domain, for example `cluster.local`.
     pub zone: String,
-    /// The search domains of the node, which pods of dnsPolicy ClusterFirst inherit.
+    /// The search domains of the node, which pods with dnsPolicy ClusterFirst inherit.
     pub node_searches: Vec<String>,
 }
 
 /// The pod's resolv.conf.
 ///
 /// Follows `GetPodDNS` of the kubelet's pkg/kubelet/network/dns/dns.go, and for the order of the lines
-/// `parseDNSOptions` of containerd's CRI. Options keep their order here; the kubelet's come out of a map.
-/// A pod with dnsPolicy Default gets the node's searches and no nameserver: a node here has no DNS of its own.
+/// `parseDNSOptions` of containerd's CRI. Options keep their order here, while the kubelet takes them from a
+/// map. A pod with dnsPolicy Default gets the node's search domains and no nameserver, because the model of a
+/// node has no DNS.
 pub fn resolv_conf(pod: &Value, namespace: &str, cluster: &ClusterNames) -> String {
     let policy = pod["spec"]["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
     let (mut nameservers, mut searches, mut options) = match policy {
@@ -90,7 +91,7 @@ pub fn hosts(pod: &Value, namespace: &str, zone: &str, address: Ipv4Addr) -> Str
                     fe00::2\tip6-allrouters\n"
         .to_owned();
     let name = hostname(pod);
-    // Writing to a string does not fail.
+    // A write to a `String` does not fail.
     let _ = match pod["spec"]["subdomain"].as_str() {
         Some(subdomain) => writeln!(file, "{address}\t{name}.{subdomain}.{namespace}.svc.{zone}\t{name}"),
         None => writeln!(file, "{address}\t{name}"),
@@ -102,7 +103,7 @@ pub fn hosts(pod: &Value, namespace: &str, zone: &str, address: Ipv4Addr) -> Str
     file
 }
 
-/// The pod's host name: `spec.hostname`, else its name.
+/// The pod's host name: `spec.hostname`, otherwise its name.
 pub fn hostname(pod: &Value) -> &str {
     let name = pod["metadata"]["name"].as_str().unwrap_or("pod");
     pod["spec"]["hostname"].as_str().unwrap_or(name)
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn cluster_first_has_the_three_cluster_domains_then_the_nodes_and_ndots_5() {
+    fn cluster_first_has_cluster_domains_then_node_domains_and_ndots_5() {
         assert_eq!(
             of_spec(&json!({ "dnsPolicy": "ClusterFirst" })),
             "search prod.svc.cluster.local svc.cluster.local cluster.local example.internal\n\
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pods_own_dns_config_is_appended_without_duplicates_and_its_options_win() {
+    fn dns_config_of_a_pod_is_merged_and_its_options_win() {
         let spec = json!({ "dnsPolicy": "ClusterFirst", "dnsConfig": {
             "nameservers": ["10.96.0.10", "192.0.2.1"],
             "searches": ["svc.cluster.local", "mine.example"],
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn policy_none_is_only_what_the_pod_says() {
+    fn policy_none_uses_only_dns_config() {
         let spec = json!({ "dnsPolicy": "None", "dnsConfig": {
             "nameservers": ["127.0.0.1"], "searches": ["a", "b"], "options": [{ "name": "ndots", "value": "2" }],
         }});

@@ -1,4 +1,4 @@
-//! A pod as the experiment sees it.
+//! A running pod, and its status.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,33 +15,34 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use super::protocol::{Command, Event, Executed, Exit, Sandbox, Stream};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 
-/// How long anything about a pod is waited for. Far above what it takes; reached only when something is broken.
+/// The time-out for every wait for a pod. It is far above the usual time, and is reached only after a
+/// failure.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is known about a pod.
+/// The status of a pod.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// Its containers that have started, by name.
     pub containers: BTreeMap<String, ContainerStatus>,
     /// Whether it has ended.
     pub finished: bool,
-    /// Why it has failed, where it is not for an application's exit code.
+    /// The reason when it has failed for another cause than an application's exit code.
     pub failure: Option<String>,
     executed: BTreeMap<u64, Executed>,
 }
 
-/// What is known about a container.
+/// The status of a container.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerStatus {
     /// When it was started, in seconds since 1970.
     pub started_at: f64,
-    /// How it ended, and when, in seconds since 1970; nothing while it runs.
+    /// The exit statuses with their times, in seconds since 1970; empty while it runs.
     pub exits: Vec<(Exit, f64)>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub output: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub error: String,
 }
 
@@ -51,12 +52,12 @@ impl Status {
         self.containers.get(name)
     }
 
-    /// How a container ended.
+    /// The exit status of a container.
     pub fn exit(&self, name: &str) -> Option<Exit> {
         self.container(name)?.exits.first().map(|(exit, _)| *exit)
     }
 
-    /// All that is known, for people who have to find out what went wrong.
+    /// The complete status, for the diagnosis of a failure.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         let failure = self.failure.as_deref().unwrap_or("no failure of its own");
@@ -94,14 +95,14 @@ impl Status {
             }
             Event::Finished { failure } => {
                 self.finished = true;
-                // The first reason is the reason.
+                // Only the first reason counts.
                 self.failure = self.failure.take().or(failure);
             }
         }
     }
 }
 
-/// A pod that runs, or has run. Dropping it ends the pod.
+/// A pod that runs or has ended. Dropping it ends the pod.
 #[derive(Debug)]
 pub struct Running {
     address: Ipv4Addr,
@@ -109,7 +110,7 @@ pub struct Running {
     commands: Mutex<ChildStdin>,
     next_id: AtomicU64,
     directory: PathBuf,
-    /// Kills the pod's outermost process when dropped, and the kernel the rest with it.
+    /// Kills the pod's outermost process when dropped; the kernel then kills the other processes.
     _process: Child,
 }
 
@@ -117,15 +118,15 @@ impl Running {
     /// Starts the program `pod-sandbox`.
     pub(super) fn start(sandbox: &Sandbox, program: &Path, directory: PathBuf) -> Result<Self, Failure> {
         let file = directory.join("sandbox.json");
-        let text = serde_json::to_vec(sandbox).tried(|| "writing the pod down".to_owned())?;
-        fs::write(&file, text).tried(|| format!("writing {}", file.display()))?;
+        let text = serde_json::to_vec(sandbox).with_context(|| "writing the pod".to_owned())?;
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let mut process = Program::new(program)
             .arg(&file)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .tried(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {}", program.display()))?;
         let (Some(commands), Some(events)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(Failure::new("the pod's process has no standard input or output"));
         };
@@ -146,12 +147,12 @@ impl Running {
         self.address
     }
 
-    /// What is known now.
+    /// The current status.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
     }
 
-    /// Waits for a condition, for a minute at most. A pod that has ended cannot fulfil it any more.
+    /// Waits for a condition, at most one minute. Fails early when the pod has ended.
     pub async fn wait_for(
         &self,
         what: &str,
@@ -174,12 +175,12 @@ impl Running {
     }
 
     /// Waits until a container has been started.
-    pub async fn started(&self, container: &str) -> Result<Status, Failure> {
+    pub async fn wait_until_started(&self, container: &str) -> Result<Status, Failure> {
         self.wait_for(&format!("container {container}"), |status| status.container(container).is_some()).await
     }
 
     /// Waits until the pod has ended.
-    pub async fn finished(&self) -> Result<Status, Failure> {
+    pub async fn wait_until_finished(&self) -> Result<Status, Failure> {
         self.wait_for("the end of the pod", |status| status.finished).await
     }
 
@@ -190,30 +191,35 @@ impl Running {
         let what = format!("the end of {}", words.join(" "));
         self.send(&Command { id, container: container.to_owned(), words }).await?;
         let mut status = self.wait_for(&what, |status| status.executed.contains_key(&id)).await?;
-        status.executed.remove(&id).ok_or_else(|| Failure::new("the result has gone"))
+        status.executed.remove(&id).ok_or_else(|| Failure::new("the result of the command is missing"))
     }
 
     async fn send(&self, command: &Command) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(command).tried(|| "writing a command".to_owned())?;
+        let mut line = serde_json::to_vec(command).with_context(|| "writing a command".to_owned())?;
         line.push(b'\n');
-        self.commands.lock().await.write_all(&line).await.tried(|| "sending a command to the pod".to_owned())
+        self.commands
+            .lock()
+            .await
+            .write_all(&line)
+            .await
+            .with_context(|| "sending a command to the pod".to_owned())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // What cannot be removed goes with the node.
+        // Remaining files are gone with the node.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Folds the pod's events into its status.
+/// Updates the status with the pod's events.
 async fn collect(events: ChildStdout, status: watch::Sender<Status>) {
     let mut lines = BufReader::new(events).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Event>(&line) {
             Ok(event) => status.send_modify(|status| status.apply(event)),
-            Err(error) => eprintln!("a pod said {line:?}, which is no event: {error}"),
+            Err(error) => eprintln!("a pod printed {line:?}, which is not an event: {error}"),
         }
     }
     status.send_modify(|status| {

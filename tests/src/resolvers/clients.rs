@@ -1,4 +1,4 @@
-//! The resolvers: how each is built, called and understood.
+//! The resolvers: how each is built, called and parsed.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -11,14 +11,14 @@ use std::process::Command;
 use hickory_proto::rr::RecordType;
 
 use super::questions::Kind;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::pod::Executed;
 use crate::programs::target_directory;
 
-/// What stands behind each answer.
+/// The line after each answer.
 const END: &str = "--";
 
-/// A resolver that programs use.
+/// A resolver that applications use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the resolvers' own")]
 pub enum Client {
@@ -34,21 +34,21 @@ pub enum Client {
     Busybox,
 }
 
-/// What a client got.
+/// The answer that a client got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Each once, in order, in lower case, names without the final dot.
+    /// The values without duplicates, sorted, in lower case, names without the final dot.
     Found(Vec<String>),
-    /// That there is none.
+    /// The name does not exist.
     Missing,
-    /// That the name exists, without such records; not every resolver tells it from the above.
+    /// The name exists without such records; not every resolver distinguishes this from [`Self::Missing`].
     Empty,
-    /// Nothing that tells.
+    /// A failure, with its description.
     Failed(String),
 }
 
 impl Client {
-    /// All of them.
+    /// All clients.
     pub const ALL: [Self; 10] = [
         Self::Glibc,
         Self::Getent,
@@ -62,7 +62,7 @@ impl Client {
         Self::Busybox,
     ];
 
-    /// What people call it.
+    /// Its usual name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Glibc => "glibc",
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    /// The program that it needs, and the package of Debian that has it.
+    /// The program that it needs, and the Debian package with the program.
     fn needs(self) -> (&'static str, &'static str) {
         match self {
             Self::Glibc => ("cc", "gcc"),
@@ -93,18 +93,18 @@ impl Client {
         }
     }
 
-    /// Why it cannot be tried on this machine, if so.
+    /// The reason when it cannot be tested on this machine.
     pub fn is_missing(self) -> Option<String> {
         let (program, package) = self.needs();
         let path = env::var_os("PATH").unwrap_or_default();
         let is_there = env::split_paths(&path).any(|directory| directory.join(program).is_file());
-        (!is_there).then(|| format!("there is no {program}; install Debian's {package}"))
+        (!is_there).then(|| format!("{program} is not installed; it is in the Debian package {package}"))
     }
 
-    /// Builds its program, where it has one. To be called before the process enters a node.
+    /// Builds its program, if it has one. Call it before the process enters a node.
     pub fn build(self) -> Result<(), Failure> {
         let out = directory()?;
-        fs::create_dir_all(&out).tried(|| format!("making {}", out.display()))?;
+        fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
         let mut command = Command::new(self.needs().0);
         match self {
             Self::Glibc => {
@@ -122,14 +122,14 @@ impl Client {
             Self::Java => command.arg("-d").arg(&out).arg(source("Lookup.java")),
             _ => return Ok(()),
         };
-        let output = command.output().tried(|| format!("running {}", self.needs().0))?;
+        let output = command.output().with_context(|| format!("running {}", self.needs().0))?;
         if output.status.success() {
             return Ok(());
         }
         Err(Failure::new(format!("{}: {}", self.needs().0, String::from_utf8_lossy(&output.stderr))))
     }
 
-    /// Whether it has a way to ask for that.
+    /// Whether it supports this kind of question.
     pub fn can_ask(self, kind: Kind) -> bool {
         use RecordType::{A, AAAA, HTTPS, MX, SRV, TXT};
         match (self, kind) {
@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    /// The words that ask it all of that, one after the other.
+    /// The command that sends all these questions, one after the other.
     pub fn words(self, asked: &[(Kind, &str)]) -> Result<Vec<String>, Failure> {
         let out = |name: &str| directory().map(|directory| directory.join(name).display().to_string());
         let script = |name: &str| source(name).display().to_string();
@@ -152,7 +152,7 @@ impl Client {
             Self::Glibc => vec![out("glibc")?],
             Self::Musl => vec![out("musl")?],
             Self::Go => vec![out("go")?],
-            // It starts sooner, and resolves as ever.
+            // These flags speed up the start, and do not change the resolver.
             Self::Java => {
                 words(&["java", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", &out("")?, "Lookup"])
             }
@@ -180,8 +180,9 @@ impl Client {
         Ok(program)
     }
 
-    /// What is typed for one question, for those that are no program of this repository. getent asks for no AAAA while the
-    /// pod's link has no IPv6 address, which it gets some time after the start; so it is told not to look.
+    /// The shell command for one question, for clients that are not programs of this repository. getent sends
+    /// no AAAA query while the pod's link has no IPv6 address, which it gets some time after the start;
+    /// `--no-addrconfig` disables that check.
     fn command(self, kind: Kind, name: &str) -> String {
         match (self, kind) {
             (Self::Getent, Kind::Reverse) => format!("getent hosts {name}"),
@@ -193,7 +194,7 @@ impl Client {
         }
     }
 
-    /// What its output says to each of the questions.
+    /// Parses the answer to each question from its output.
     pub fn read(self, asked: &[(Kind, &str)], executed: &Executed) -> Result<Vec<Answer>, Failure> {
         let parts = self.parts(asked.len(), &executed.output);
         if parts.len() != asked.len() {
@@ -208,7 +209,7 @@ impl Client {
         Ok(asked.iter().zip(parts).map(|((kind, _), part)| self.read_one(*kind, &part)).collect())
     }
 
-    /// The output, question by question.
+    /// Splits the output by question.
     fn parts(self, count: usize, output: &str) -> Vec<String> {
         if self == Self::Dig && count == 1 {
             return vec![output.to_owned()];
@@ -258,7 +259,7 @@ impl Client {
             },
         };
         let tidy = |line: String| match kind {
-            // Java writes every group of an IPv6 address.
+            // Java writes IPv6 addresses without `::`, so they are normalized.
             Kind::Address => line.parse::<IpAddr>().map_or(line, |address| address.to_string()),
             Kind::Txt => line.replace(['"', ' '], ""),
             Kind::Srv | Kind::Reverse => line.trim_end_matches('.').to_ascii_lowercase(),
@@ -275,14 +276,14 @@ impl Client {
     }
 }
 
-/// A line of the answer section, without what is not of the type: `name ttl IN type data`.
+/// The data of a line in the answer section, `name ttl IN type data`, if it has the type.
 fn of_dig(kind: Kind, line: &str) -> Option<String> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let data = |from: usize| fields.get(from..).map(|rest| rest.join(" "));
     match (kind, *fields.get(3)?) {
         _ if line.starts_with(';') => None,
         (Kind::Address, "A" | "AAAA") | (Kind::Reverse, "PTR") | (Kind::Txt, "TXT") => data(4),
-        // Priority and weight are left out.
+        // Priority and weight are ignored.
         (Kind::Srv, "SRV") => data(6),
         (Kind::Type(RecordType::ANY), _) => data(3),
         (Kind::Type(rtype), word) if word == rtype.to_string() => data(4),
@@ -290,7 +291,7 @@ fn of_dig(kind: Kind, line: &str) -> Option<String> {
     }
 }
 
-/// What follows the block about the server.
+/// The values after the block about the server.
 fn of_busybox(kind: Kind, output: &str) -> Vec<String> {
     let is_of_type = |line: &&str| kind == Kind::Type(RecordType::ANY) || !line.contains("canonical name = ");
     let answers = output.lines().skip_while(|line| !line.is_empty()).filter(is_of_type);
@@ -310,7 +311,7 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 
-/// Where what is built stands.
+/// The directory for the built programs.
 fn directory() -> Result<PathBuf, Failure> {
     target_directory().map(|target| target.join("resolvers"))
 }

@@ -1,6 +1,6 @@
-//! The same names in pods of every `ndots`, directly and injected: what a client finds must not change.
+//! The same names in pods with every `ndots`, direct and injected: the results of a client must not change.
 //!
-//! Each pod is asked everything, so that later answers come from a proxy that knows the earlier ones.
+//! Each pod looks up all names, so that later answers come from a proxy with a filled cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,10 +19,10 @@ use crate::cluster::Cluster;
 use crate::cluster_dns::{Service, World};
 use crate::failure::Failure;
 
-/// The search list of each pod: the cluster's, and one of its own.
+/// The search list of each pod: that of the cluster, and one more domain.
 const SEARCH: [&str; 4] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
 
-/// Of one to six labels; in the cluster, in the search list, outside, in several of them, or nowhere.
+/// Names of one to six labels: in the cluster, in the search list, outside, in several of these, or nowhere.
 const NAMES: [&str; 53] = [
     "web",
     "store",
@@ -79,7 +79,7 @@ const NAMES: [&str; 53] = [
     "a.b.c.missing.example.org",
 ];
 
-/// Where records of every type are, outside the cluster.
+/// Outside names with records of every type.
 const OUTSIDE: [&str; 15] = [
     "dk",
     "example.org",
@@ -98,8 +98,8 @@ const OUTSIDE: [&str; 15] = [
     "a.b.c.d.wiki.eu.corp.example",
 ];
 
-/// Of a Service, of a pod, outside, of nobody. That of the pod is beyond those that pods of the tests get: a pod finds its own
-/// in `/etc/hosts`.
+/// Addresses of a Service, of a pod, of an outside name, and of no name. The address of the pod is not one
+/// that pods of the tests get, because a pod finds its own address in `/etc/hosts`.
 const ADDRESSES: [&str; 4] = ["10.96.8.8", "10.244.200.10", "203.0.113.1", "192.0.2.1"];
 
 const TYPES: [RecordType; 8] = [
@@ -113,21 +113,21 @@ const TYPES: [RecordType; 8] = [
     RecordType::ANY,
 ];
 
-/// How many pods of one client run at the same time.
+/// The number of pods of one client that run at the same time.
 const AT_ONCE: usize = 2;
 
 /// The `ndots` of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ndots {
-    /// The pod says nothing: 5, and the default when injected.
+    /// The pod does not set it: 5, or the default after injection.
     Usual,
-    /// The pod's own dnsConfig has it.
+    /// The pod's dnsConfig sets it.
     Own(u8),
-    /// The pod says nothing; its annotation has what is injected.
+    /// The pod does not set it; its annotation sets the injected value.
     Annotated(u8),
 }
 
-/// The world: the example, and names of every type in several places.
+/// The example world, with additional names that have records of every type.
 pub fn world() -> World {
     let pods = |name, namespace, host, address| {
         Service::headless(name, namespace).port("mpi", "tcp", 2222).endpoint(Some(host), address)
@@ -174,12 +174,12 @@ impl Ndots {
         Self::Annotated(4),
     ];
 
-    /// What the pod has without injection.
+    /// The value without injection.
     fn original(self) -> u8 {
         if let Self::Own(number) = self { number } else { 5 }
     }
 
-    /// What it has with it.
+    /// The value with injection.
     fn injected(self) -> u8 {
         match self {
             Self::Usual => 2,
@@ -211,40 +211,41 @@ impl fmt::Display for Ndots {
     }
 }
 
-/// What differs where the injection lowers `ndots`, and must. Then the proxy searches, not the client, and does not know how the
-/// client would have: `docs/limits.md`, `docs/resolvers.md`.
+/// The expected differences when injection lowers `ndots`. Then the proxy does the search expansion instead
+/// of the client, and does not know how the client would have done it: `docs/limits.md`, `docs/resolvers.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// On the wire a name with a final dot is as any other: it is searched for, too.
+    /// On the wire a name with a final dot looks like any other, so it is completed as well.
     FinalDot,
-    /// The first candidate that exists ends the search, as with musl; other clients go on to the next one that has the type.
+    /// The first candidate that exists ends the search, as with musl; other clients continue to the next
+    /// candidate that has the type.
     FirstThatExists,
-    /// CoreDNS says NODATA to TXT of names that do not exist; the proxy says that they do not.
+    /// CoreDNS answers TXT queries for names that do not exist with NODATA; the proxy answers NXDOMAIN.
     TxtOfNothing,
-    /// ANY shows the alias that leads to the name that was found.
+    /// The answer to ANY includes the CNAME record to the found name.
     AnyShowsAlias,
 }
 
-/// What came of a client, by cells.
+/// The results of a client, as numbers of cells.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Who asked.
+    /// The client.
     pub client: Client,
-    /// The same answer, directly and injected.
+    /// The answers are the same, direct and injected.
     pub same: usize,
-    /// Only the injected answer is right.
+    /// Only the injected answer is correct.
     pub better: usize,
-    /// It differs for this reason.
+    /// The answers differ for this documented reason.
     pub documented: BTreeMap<Reason, usize>,
-    /// Anything else, a line each.
+    /// One line for each other difference.
     pub faults: Vec<String>,
 }
 
-/// Asks everything that a client can ask, in every pod.
+/// Sends all questions that a client supports, in every pod.
 pub async fn compare(client: Client, [direct, injected]: [&Cluster; 2]) -> Result<Outcome, Failure> {
     let asked = questions(client);
     let names: BTreeSet<String> =
-        NAMES.iter().flat_map(|name| ladder(name.trim_end_matches('.'), 0)).collect();
+        NAMES.iter().flat_map(|name| search_candidates(name.trim_end_matches('.'), 0)).collect();
     let mut absolute: Vec<(Kind, &str)> =
         kinds(client).flat_map(|kind| names.iter().map(move |name| (kind, name.as_str()))).collect();
     absolute.extend(addresses());
@@ -296,31 +297,33 @@ impl Outcome {
     }
 }
 
-/// What a client finds for absolute names.
+/// The answers of a client for absolute names.
 struct Known<'a> {
     client: Client,
     answers: BTreeMap<(Kind, &'a str), Answer>,
 }
 
 impl Known<'_> {
-    /// What it should find if it searched as glibc does: the first candidate with such records.
+    /// The answer that a search like glibc's should find: that of the first candidate with such records.
     fn right(&self, kind: Kind, name: &str, ndots: u8) -> Option<Answer> {
-        let ladder = if kind == Kind::Reverse { vec![name.to_owned()] } else { ladder(name, ndots) };
+        let search_candidates =
+            if kind == Kind::Reverse { vec![name.to_owned()] } else { search_candidates(name, ndots) };
         let answers: Vec<_> =
-            ladder.iter().filter_map(|name| self.answers.get(&(kind, name.as_str()))).collect();
+            search_candidates.iter().filter_map(|name| self.answers.get(&(kind, name.as_str()))).collect();
         let found = answers.iter().find(|answer| matches!(answer, Answer::Found(_)));
         let empty = || answers.iter().find(|answer| ***answer == Answer::Empty);
         found.or_else(empty).or(answers.first()).map(|answer| (*answer).clone())
     }
 
-    /// Why `injected` may be what it is in a pod that has `ndots:5` without the injection.
+    /// The documented reason for the answer `injected` in a pod that has `ndots:5` without injection.
     fn reason(&self, kind: Kind, name: &str, injected: &Answer) -> Option<Reason> {
-        let ladder = ladder(name.trim_end_matches('.'), 5);
+        let search_candidates = search_candidates(name.trim_end_matches('.'), 5);
         let exists = |name: &&String| {
             let found = |kind| matches!(self.answers.get(&(kind, name.as_str())), Some(Answer::Found(_)));
             kinds(self.client).any(found)
         };
-        let first = ladder.iter().find(exists).and_then(|first| self.answers.get(&(kind, first.as_str())));
+        let first =
+            search_candidates.iter().find(exists).and_then(|first| self.answers.get(&(kind, first.as_str())));
         match first {
             _ if first.unwrap_or(&Answer::Missing) == injected => Some(match first {
                 _ if name.ends_with('.') => Reason::FinalDot,
@@ -338,7 +341,8 @@ impl Known<'_> {
     }
 }
 
-/// What the client is asked of names. dig asks for one type at a time; busybox, a process for each question, for three.
+/// The kinds of questions of the client. dig queries one type at a time; busybox runs a process for each
+/// question and queries three types.
 fn kinds(client: Client) -> impl Iterator<Item = Kind> {
     let kinds = TYPES.map(Kind::Type).into_iter().chain([Kind::Address]);
     let is_asked = move |kind: &Kind| match (client, kind) {
@@ -349,7 +353,7 @@ fn kinds(client: Client) -> impl Iterator<Item = Kind> {
     kinds.filter(is_asked)
 }
 
-/// Every name with every kind, and the addresses.
+/// All questions: every name with every kind, and the addresses.
 fn questions(client: Client) -> Vec<(Kind, &'static str)> {
     let names = kinds(client).flat_map(|kind| NAMES.map(|name| (kind, name)));
     names.chain(addresses()).collect()
@@ -359,15 +363,15 @@ fn addresses<'a>() -> [(Kind, &'a str); 4] {
     ADDRESSES.map(|address| (Kind::Reverse, address))
 }
 
-/// What glibc asks for, in order, as absolute names (resolv.conf(5)).
-fn ladder(name: &str, ndots: u8) -> Vec<String> {
+/// The candidates of glibc in order, as absolute names (resolv.conf(5)).
+fn search_candidates(name: &str, ndots: u8) -> Vec<String> {
     if name.ends_with('.') {
         return vec![name.to_owned()];
     }
-    let mut ladder: Vec<_> = SEARCH.iter().map(|domain| format!("{name}.{domain}.")).collect();
+    let mut search_candidates: Vec<_> = SEARCH.iter().map(|domain| format!("{name}.{domain}.")).collect();
     let is_first = name.matches('.').count() >= usize::from(ndots);
-    ladder.insert(if is_first { 0 } else { ladder.len() }, format!("{name}."));
-    ladder
+    search_candidates.insert(if is_first { 0 } else { search_candidates.len() }, format!("{name}."));
+    search_candidates
 }
 
 async fn in_pods(
@@ -396,7 +400,7 @@ async fn answers(
     ask(client, asked, &pod).await
 }
 
-/// A line for each client, in Markdown.
+/// A Markdown table with a line for each client.
 pub fn table(outcomes: &[Outcome]) -> String {
     let reasons = [Reason::FinalDot, Reason::FirstThatExists, Reason::TxtOfNothing, Reason::AnyShowsAlias];
     let mut text = "| resolver | cells | the same | only injected right | final dot | first that exists | TXT of nothing | ANY |\n\

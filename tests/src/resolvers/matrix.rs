@@ -1,4 +1,4 @@
-//! One cell: a client asks a question in a pod that has just started, as it is and injected.
+//! One cell: a client sends a question in a pod that has just started, direct and injected.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::pod::Running;
 
-/// How long queries that follow an answer are waited for.
+/// The time to wait for queries that follow an answer.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// A client and a question, both ways.
+/// A client and a question, direct and injected.
 #[derive(Debug, Clone)]
 pub struct Cell {
-    /// Who asked.
+    /// The client.
     pub client: Client,
-    /// What was asked.
+    /// The question.
     pub question: Question,
-    /// What it got of cluster DNS, with `ndots:5`.
+    /// The result from cluster DNS, with `ndots:5`.
     pub direct: Way,
-    /// What it got of the sidecar.
+    /// The result from the sidecar.
     pub injected: Way,
 }
 
-/// What came of one way.
+/// The result of one way of asking.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// What the client got.
+    /// The answer that the client got.
     pub answer: Answer,
-    /// Queries at cluster DNS.
+    /// Queries to cluster DNS.
     pub queries: u64,
     /// Different names among them.
     pub names: usize,
 }
 
 impl Cell {
-    /// Tries it; `None`: the client cannot ask such a question.
+    /// Runs the cell; `None` when the client does not support the question.
     pub async fn try_it(
         client: Client,
         question: &Question,
@@ -54,7 +54,7 @@ impl Cell {
         Ok(Some(Self { client, question: question.clone(), direct: direct?, injected: injected? }))
     }
 
-    /// What is wrong with it: the answer is worse than that of cluster DNS, or a search was not shortened.
+    /// The defect in the cell: the answer is worse than that of cluster DNS, or a search was not shortened.
     pub fn fault(&self) -> Option<String> {
         let (direct, injected) = (&self.direct, &self.injected);
         let cell = || format!("{}, {} ({})", self.client.name(), self.question.name, self.question.about);
@@ -72,9 +72,9 @@ impl Cell {
 
     /// | directly | injected | as good |
     /// |---|---|---|
-    /// | anything | the same, or what is right | yes |
-    /// | a failure | a failure: what it is called tells the address that was asked | yes |
-    /// | a part of what is right | as many, whichever they are: their order changes from answer to answer | yes |
+    /// | anything | the same, or the correct answer | yes |
+    /// | a failure | a failure; its text contains the address of the server | yes |
+    /// | a part of the correct values | equally many of them; their order changes from answer to answer | yes |
     /// | anything | anything else | no |
     fn is_as_good(&self) -> bool {
         let [direct, injected] = [&self.direct.answer, &self.injected.answer];
@@ -97,7 +97,8 @@ impl Cell {
         }
     }
 
-    /// Queries before and after; `+` where only the injected answer is right, `=` where neither is.
+    /// The numbers of queries, direct and injected; `+` when only the injected answer is correct, `=` when
+    /// neither is.
     fn short(&self) -> String {
         let right = self.right();
         let mark = match (self.direct.answer == right, self.injected.answer == right) {
@@ -120,17 +121,17 @@ async fn try_way(client: Client, question: &Question, cluster: &Cluster) -> Resu
     Ok(Way { answer, queries: counts.total(), names })
 }
 
-/// Runs a pod of the namespace `default` that waits for [`ask`].
+/// Runs a pod in the namespace `default` that waits for [`ask`].
 pub(super) async fn start(cluster: &Cluster, mut pod: Value) -> Result<Running, Failure> {
     pod["spec"]["restartPolicy"] = json!("Never");
     pod["spec"]["containers"] =
         json!([{ "name": "app", "image": "example/app:1", "command": ["sleep", "300"] }]);
     let running = cluster.create(pod, "default").await?;
-    running.started("app").await?;
+    running.wait_until_started("app").await?;
     Ok(running)
 }
 
-/// What a client gets in a pod, question by question.
+/// Sends questions from a client in a pod, and returns the answers.
 pub(super) async fn ask(
     client: Client,
     asked: &[(Kind, &str)],
@@ -141,12 +142,12 @@ pub(super) async fn ask(
     client.read(asked, &pod.execute("app", &words).await?)
 }
 
-/// All cells as a table in Markdown: a line for each question, a column for each client.
+/// A Markdown table of all cells, with a line for each question and a column for each client.
 pub fn table(questions: &[Question], cells: &[Cell]) -> String {
     let clients: Vec<Client> =
         Client::ALL.into_iter().filter(|client| cells.iter().any(|cell| cell.client == *client)).collect();
     let mut text = "| question | name |".to_owned();
-    // Writing to a string does not fail.
+    // A write to a `String` does not fail.
     for client in &clients {
         let _ = write!(text, " {} |", client.name());
     }

@@ -1,4 +1,4 @@
-//! What every client is asked.
+//! The questions for every client.
 
 use std::net::Ipv4Addr;
 
@@ -7,23 +7,23 @@ use hickory_proto::rr::{RData, RecordType};
 
 use crate::cluster_dns::World;
 
-/// What is wanted of a name.
+/// The kind of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Its addresses, of both families.
+    /// The addresses of a name, of both families.
     Address,
     /// The name of an address.
     Reverse,
     /// Ports and targets of a service.
     Srv,
-    /// Its text.
+    /// The TXT records of a name.
     Txt,
-    /// All that its records of this type say.
+    /// The data of all records with this type.
     Type(RecordType),
 }
 
 impl Kind {
-    /// The word that the clients of this repository take.
+    /// The argument for the clients of this repository.
     pub fn word(self) -> String {
         match self {
             Self::Address => "address".to_owned(),
@@ -38,17 +38,17 @@ impl Kind {
 /// A question, asked in a pod of the namespace `default`.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// What about the name it is.
+    /// A description of the case.
     pub about: &'static str,
-    /// What is wanted.
+    /// The kind.
     pub kind: Kind,
-    /// Of what.
+    /// The name or address.
     pub name: &'static str,
-    /// The right answer, as [`super::clients::Answer`] has it; empty: there is none.
+    /// The correct answer, in the form of [`super::clients::Answer`]; empty when the name does not exist.
     pub expected: Vec<String>,
 }
 
-/// How many addresses `huge.example.com` has: 16 bytes each, and more than 4 kB in all.
+/// The number of addresses of `huge.example.com`: 16 bytes each, and more than 4 kB in total.
 const HUGE: u16 = 300;
 
 /// The world of the tests, with a name whose addresses do not fit into 4 kB.
@@ -63,7 +63,7 @@ fn huge_address(number: u16) -> Ipv4Addr {
     Ipv4Addr::new(198, 18, high, low)
 }
 
-/// All of them.
+/// All questions.
 pub fn questions() -> Vec<Question> {
     let ask = |about, kind, name, expected: &[&str]| {
         let mut expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! Many askers that ask the same questions at the same instant, once.
+//! Many clients that send the same queries at the same time, each query once.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -12,108 +12,111 @@ use podlocal_harness::time::since_1970;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::client::{connect_from, exchange};
 use crate::load::batch::{Receiver, Sender, connected, note_arrivals, rcode};
 
-/// One that asks: from where, and whom.
+/// A client: its source address, and its server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asker {
     pub(super) source: Ipv4Addr,
     pub(super) server: SocketAddr,
 }
 
-/// What the askers saw.
+/// The results of a burst.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// How long it took to send all questions.
+pub(super) struct BurstResult {
+    /// The time for sending all queries.
     pub(super) sending: Duration,
-    /// For each question that was answered, from its sending to the arrival of its answer, in order of size.
+    /// The latencies of the answered queries, ascending: from sending the query to the arrival of the answer.
     pub(super) milliseconds: Vec<f64>,
     /// Answers other than NOERROR and NXDOMAIN.
     pub(super) failed: usize,
-    /// Questions that were asked again by TCP.
+    /// Queries that were repeated over TCP.
     pub(super) again: usize,
 }
 
-/// As long as glibc waits for one answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time-out of glibc for one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long nothing is read: longer than the slowest answer may take that is not late.
+/// The time in which no answer is read; longer than the goal for the slowest answer.
 const READ_AFTER: Duration = Duration::from_millis(180);
 
-/// Asks, and waits until every question is answered, 5 s at most. Who has no answer after `again` asks once more, by
-/// TCP, and takes what comes first.
+/// Sends all queries, and waits until each is answered, at most 5 s. A client without an answer after `again`
+/// repeats the query once over TCP, and uses the first answer.
 pub(super) async fn ask(
     askers: Vec<Asker>,
     questions: Vec<Vec<u8>>,
     again: Option<Duration>,
-) -> Result<Seen, Failure> {
+) -> Result<BurstResult, Failure> {
     let runtime = Handle::current();
     let measured = tokio::task::spawn_blocking(move || Burst::new(&askers, questions, runtime)?.run(again));
-    measured.await.tried(|| "measuring".to_owned())?
+    measured.await.with_context(|| "measuring".to_owned())?
 }
 
-/// All that is prepared before the first question is sent.
+/// The state that is prepared before the first query is sent.
 struct Burst {
     askers: Vec<Waiting>,
     questions: Arc<Vec<Vec<u8>>>,
     epoll: Epoll,
     runtime: Handle,
-    /// How many answers are awaited.
+    /// The number of expected answers.
     missing: usize,
-    seen: Seen,
+    seen: BurstResult,
 }
 
 struct Waiting {
     asker: Asker,
     socket: UdpSocket,
-    /// Since 1970, as the kernel's times of arrival are.
+    /// The send time since 1970, like the kernel's arrival times.
     asked_at: Duration,
     is_answered: Vec<bool>,
 }
 
-/// Of an answer over TCP: whose, to which question, its bytes, and when it came.
+/// An answer over TCP: the indexes of the client and of the query, the bytes, and the arrival time.
 type Late = (usize, usize, Vec<u8>, Duration);
 
 impl Burst {
     fn new(askers: &[Asker], questions: Vec<Vec<u8>>, runtime: Handle) -> Result<Self, Failure> {
-        // A socket for each, and a connection for each question that is asked again.
-        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).tried(|| "reading a limit".to_owned())?;
-        setrlimit(Resource::RLIMIT_NOFILE, most, most).tried(|| "raising a limit".to_owned())?;
+        // Each client needs a socket, and each repeated query a connection.
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).with_context(|| "reading a limit".to_owned())?;
+        setrlimit(Resource::RLIMIT_NOFILE, most, most).with_context(|| "raising a limit".to_owned())?;
         let watching = || "watching sockets".to_owned();
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).tried(watching)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).with_context(watching)?;
         let mut waiting = Vec::with_capacity(askers.len());
         for (index, asker) in askers.iter().enumerate() {
             let socket = connected(asker.source, asker.server)?;
             note_arrivals(&socket)?;
-            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).tried(watching)?;
+            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).with_context(watching)?;
             let is_answered = vec![false; questions.len()];
             waiting.push(Waiting { asker: *asker, socket, asked_at: Duration::ZERO, is_answered });
         }
         let missing = askers.len() * questions.len();
-        let seen = Seen { milliseconds: Vec::with_capacity(missing), ..Seen::default() };
+        let seen = BurstResult { milliseconds: Vec::with_capacity(missing), ..BurstResult::default() };
         Ok(Self { askers: waiting, questions: Arc::new(questions), epoll, runtime, missing, seen })
     }
 
-    fn run(mut self, again: Option<Duration>) -> Result<Seen, Failure> {
+    fn run(mut self, again: Option<Duration>) -> Result<BurstResult, Failure> {
         let (mut receiver, (report, late)) = (Receiver::new(), channel());
         let mut events = [EpollEvent::empty(); 512];
         let start = Instant::now();
         self.send()?;
         self.seen.sending = start.elapsed();
-        // From the last question on: the first ones wait a little longer.
+        // The time is measured from the last query, so the first queries wait a little longer.
         let mut again_at = again.map(|after| Instant::now() + after);
-        // The kernel has noted when answers come; reading them meanwhile would take a core from who answers.
+        // The kernel records the arrival times; reading the answers earlier would take a core from the
+        // server.
         self.runtime.block_on(sleep(READ_AFTER));
-        while self.missing > 0 && start.elapsed() < PATIENCE {
-            let ready =
-                self.epoll.wait(&mut events, EpollTimeout::from(5_u8)).tried(|| "waiting".to_owned())?;
+        while self.missing > 0 && start.elapsed() < ANSWER_TIMEOUT {
+            let ready = self
+                .epoll
+                .wait(&mut events, EpollTimeout::from(5_u8))
+                .with_context(|| "waiting".to_owned())?;
             for event in &events[..ready] {
                 self.receive(usize::try_from(event.data()).unwrap_or_default(), &mut receiver)?;
             }
             self.take_late(&late);
-            // Who has an answer that is not read yet does not ask again.
+            // A query with an unread answer is not repeated.
             if ready == 0 && again_at.take_if(|at| Instant::now() >= *at).is_some() {
                 self.ask_again(&report);
             }
@@ -129,7 +132,8 @@ impl Burst {
             waiting.asked_at = since_1970();
             let mut sent = 0;
             while sent < datagrams.len() {
-                sent += sender.send(&waiting.socket, &datagrams[sent..]).tried(|| "sending".to_owned())?;
+                sent +=
+                    sender.send(&waiting.socket, &datagrams[sent..]).with_context(|| "sending".to_owned())?;
             }
         }
         Ok(())
@@ -137,7 +141,7 @@ impl Burst {
 
     fn receive(&mut self, index: usize, receiver: &mut Receiver) -> Result<(), Failure> {
         let Some(waiting) = self.askers.get_mut(index) else { return Ok(()) };
-        for (answer, came_at) in receiver.receive(&waiting.socket).tried(|| "receiving".to_owned())? {
+        for (answer, came_at) in receiver.receive(&waiting.socket).with_context(|| "receiving".to_owned())? {
             if let Some(question) = number_of(answer) {
                 self.missing -= take(waiting, &mut self.seen, question, answer, came_at);
             }
@@ -161,7 +165,7 @@ impl Burst {
                 self.seen.again += 1;
                 self.runtime.spawn(async move {
                     if let Ok(answer) = by_tcp(asker, &questions[question]).await {
-                        // Nobody listens any more when all is over.
+                        // The receiver has ended when the burst is over.
                         let _ = report.send((index, question, answer, since_1970()));
                     }
                 });
@@ -170,8 +174,14 @@ impl Burst {
     }
 }
 
-/// Notes an answer; how many are awaited no longer.
-fn take(waiting: &mut Waiting, seen: &mut Seen, question: usize, answer: &[u8], came_at: Duration) -> usize {
+/// Records an answer. Returns by how many the expected answers decrease.
+fn take(
+    waiting: &mut Waiting,
+    seen: &mut BurstResult,
+    question: usize,
+    answer: &[u8],
+    came_at: Duration,
+) -> usize {
     match waiting.is_answered.get_mut(question) {
         Some(is_answered) if !*is_answered => *is_answered = true,
         _ => return 0,
@@ -181,7 +191,7 @@ fn take(waiting: &mut Waiting, seen: &mut Seen, question: usize, answer: &[u8], 
     1
 }
 
-/// A question's id is its place in the list.
+/// The index of the query for an answer: the id of a query is its index.
 fn number_of(answer: &[u8]) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes([*answer.first()?, *answer.get(1)?])))
 }
@@ -196,7 +206,7 @@ mod tests {
     use crate::faults::upstream::Upstream;
     use crate::shared_tier::gang::questions;
 
-    /// Ten askers, each with an address of its own.
+    /// Ten clients, each with a separate address.
     fn askers(server: SocketAddr) -> Vec<Asker> {
         (1..=10).map(|number| Asker { source: Ipv4Addr::new(127, 1, 0, number), server }).collect()
     }
@@ -212,9 +222,9 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn who_gets_no_datagram_asks_again_by_tcp() -> Result<(), Failure> {
+    async fn a_client_without_an_answer_retries_over_tcp() -> Result<(), Failure> {
         let upstream = Upstream::start(1).await?;
-        upstream.change(|manner| (manner.loss, manner.refusal) = ([1000, 0], Some(2)));
+        upstream.change(|behaviour| (behaviour.loss, behaviour.refusal) = ([1000, 0], Some(2)));
         let again = Some(Duration::from_millis(20));
         let seen = ask(askers(upstream.address), questions()?, again).await?;
         assert_eq!((seen.milliseconds.len(), seen.failed, seen.again), (60, 60, 60));

@@ -1,4 +1,4 @@
-//! One source that asks for names that nobody has asked for, at a given rate, whatever it is answered.
+//! A source that looks up new names at a fixed rate, whether it gets answers or not.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -7,20 +7,21 @@ use hickory_proto::rr::RecordType;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::load::batch::{BATCH, Receiver, connected_for, question, rcode, send_row};
 use crate::process::Pinned;
 
-/// Sockets of the source.
+/// The number of sockets of the source.
 const SOCKETS: usize = 8;
 
-/// What it could not send in time, for want of a core, is not made up for; in microseconds.
+/// The longest delay, in microseconds, that it makes up for. Queries that it could not send earlier, because
+/// it had no core, are skipped.
 const LONGEST_BURST: u64 = 10_000;
 
-/// Where the letters of a name are that change: behind the header and the length of the label.
+/// The offsets of the letters in a query that change: after the header and the length of the label.
 const LETTERS: std::ops::Range<usize> = 13..29;
 
-/// Whom it asks, from where, and how often a second.
+/// The server, the source and the rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flood {
     pub(super) server: SocketAddr,
@@ -30,26 +31,26 @@ pub(super) struct Flood {
     pub(super) seed: u64,
 }
 
-/// What came of it.
+/// The results of a flood.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Figures {
     /// Questions that were sent.
     pub(super) sent: u64,
     /// Answers that were NOERROR.
     pub(super) answered: u64,
-    /// Answers that were SERVFAIL, or anything else.
+    /// Answers that were SERVFAIL or had another RCODE.
     pub(super) shed: u64,
 }
 
 impl Flood {
-    /// Asks for that long, in a thread of its own.
+    /// Sends queries for this time, in a separate thread.
     pub(super) async fn run(self, duration: Duration) -> Result<Figures, Failure> {
         let runtime = Handle::current();
         let measured = tokio::task::spawn_blocking(move || {
             let _pinned = self.core.map(Pinned::to).transpose()?;
             runtime.block_on(self.ask(duration))
         });
-        measured.await.tried(|| "flooding".to_owned())?
+        measured.await.with_context(|| "flooding".to_owned())?
     }
 
     async fn ask(self, duration: Duration) -> Result<Figures, Failure> {
@@ -63,7 +64,7 @@ impl Flood {
         let mut beat = interval(Duration::from_millis(1));
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let start = Instant::now();
-        // In millionths of a question.
+        // The unit is a millionth of a query.
         let (mut owed, mut paid_until, mut turn) = (0_u64, 0, 0);
         while start.elapsed() < duration {
             beat.tick().await;
@@ -75,13 +76,13 @@ impl Flood {
                 let row = &mut row[..count * length];
                 row.chunks_exact_mut(length).for_each(|question| rename(question, random.u64(..)));
                 turn = (turn + 1) % SOCKETS;
-                let is_sent = send_row(&sockets[turn], row).tried(|| "flooding".to_owned())?;
+                let is_sent = send_row(&sockets[turn], row).with_context(|| "flooding".to_owned())?;
                 figures.sent += if is_sent { count as u64 } else { 0 };
                 owed -= count as u64 * 1_000_000;
             }
             figures.take(&sockets, &mut receiver)?;
         }
-        // Answers that are under way, as far as they come soon.
+        // Answers in flight are counted if they arrive soon.
         beat.reset_after(Duration::from_millis(50));
         beat.tick().await;
         figures.take(&sockets, &mut receiver)?;
@@ -90,12 +91,12 @@ impl Flood {
 }
 
 impl Figures {
-    /// Everything that has come.
+    /// Receives all available answers.
     fn take(&mut self, sockets: &[UdpSocket], receiver: &mut Receiver) -> Result<(), Failure> {
         for socket in sockets {
             loop {
                 let mut count = 0;
-                for (answer, _) in receiver.receive(socket).tried(|| "receiving".to_owned())? {
+                for (answer, _) in receiver.receive(socket).with_context(|| "receiving".to_owned())? {
                     let is_good = rcode(answer) == Some(0);
                     self.answered += u64::from(is_good);
                     self.shed += u64::from(!is_good);
@@ -110,7 +111,7 @@ impl Figures {
     }
 }
 
-/// Sixteen letters, from `a` to `p`.
+/// Writes the number as sixteen letters from `a` to `p`.
 fn rename(question: &mut [u8], number: u64) {
     for (place, letter) in question[LETTERS].iter_mut().enumerate() {
         *letter = b'a' + (number >> (place * 4) & 0x0f) as u8;

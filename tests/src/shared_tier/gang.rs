@@ -1,4 +1,4 @@
-//! A cold start: many sidecars ask the same at the same instant, and cluster DNS takes 100 ms.
+//! A cold start: many sidecars send the same queries at the same time, and cluster DNS takes 100 ms.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 
-use super::burst::{Asker, Seen, ask};
+use super::burst::{Asker, BurstResult, ask};
 use super::stage::{FREE, ONE_SOURCE, sidecars, tier};
 use crate::cluster_dns::{ClusterDns, Faults, World};
 use crate::failure::Failure;
@@ -16,20 +16,20 @@ use crate::process::{datagrams_dropped, usage};
 use crate::promises::Row;
 use podlocal_harness::table::percentile;
 
-/// A name outside, a Service, and one that does not exist.
+/// An outside name, a Service, and a name that does not exist.
 pub(super) const NAMES: [&str; 3] =
     ["www.example.com", "web.default.svc.cluster.local", "gone.default.svc.cluster.local"];
 
-/// How long cluster DNS takes for an answer.
+/// The delay of cluster DNS.
 const DELAY: Duration = Duration::from_millis(100);
 
-/// What the slowest answer may take.
+/// The goal for the slowest answer, in milliseconds.
 const SLOWEST: f64 = 150.0;
 
-/// As a sidecar that has no answer asks again.
+/// The retransmission time of a sidecar.
 const HEDGE: Duration = Duration::from_millis(300);
 
-/// 100 sidecars as processes, each asked by its application.
+/// 100 sidecars as processes, each with a client.
 pub(super) async fn of_sidecars(program: &Path) -> Result<Row, Failure> {
     const SIDECARS: usize = 100;
     let mut rounds = Vec::new();
@@ -41,11 +41,11 @@ pub(super) async fn of_sidecars(program: &Path) -> Result<Row, Failure> {
         let seen = ask(sidecars.iter().map(ask_own).collect(), questions()?, None).await?;
         rounds.push(Round::of(seen, &cluster_dns, &tier)?);
     }
-    let what = "100 sidecars with a tier, all cold, are asked for 3 names, A and AAAA, at the same instant";
+    let what = "100 cold sidecars with a cold tier get queries for 3 names, A and AAAA, at the same time";
     Ok(row("gang-100", what, SIDECARS, &rounds))
 }
 
-/// 2,000 sidecars, of which there is no more than their questions.
+/// 2,000 simulated sidecars, of which only the queries exist.
 pub(super) async fn of_simulated_sidecars(program: &Path) -> Result<Row, Failure> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
@@ -53,50 +53,50 @@ pub(super) async fn of_simulated_sidecars(program: &Path) -> Result<Row, Failure
         let tier = tier(program, FREE, cluster_dns.address(), &[], None).await?;
         rounds.push(Round::of(simulated(&tier).await?, &cluster_dns, &tier)?);
     }
-    let what = "2,000 simulated sidecars, each from an address of its own, ask a cold tier for 3 names, A and AAAA, \
-                at the same instant";
+    let what = "2,000 simulated sidecars, each with its own address, query a cold tier for 3 names, A and AAAA, \
+                at the same time";
     Ok(row("gang-2000", what, SIMULATED, &rounds))
 }
 
-/// Each with processes of its own: one that another program of the machine disturbs does not decide.
+/// The number of rounds, each with new processes. The median ignores a round that another program disturbs.
 const ROUNDS: usize = 3;
 
 const SIMULATED: usize = 2000;
 
-/// The questions of 2,000 sidecars, asked as they ask.
-pub(super) async fn simulated(tier: &Proxy) -> Result<Seen, Failure> {
+/// Sends the queries of 2,000 sidecars as they would.
+pub(super) async fn simulated(tier: &Proxy) -> Result<BurstResult, Failure> {
     let own_address = |number: usize| Ipv4Addr::new(127, 1, (number / 250) as u8, (number % 250) as u8 + 1);
     let askers = (0..SIMULATED).map(|number| Asker { source: own_address(number), server: tier.dns });
     ask(askers.collect(), questions()?, Some(HEDGE)).await
 }
 
-/// A cluster DNS that takes its time.
+/// A cluster DNS with a delay.
 pub(super) async fn slow_cluster_dns() -> Result<ClusterDns, Failure> {
     let cluster_dns = ClusterDns::start(World::example(), FREE).await?;
     cluster_dns.set_faults(Faults { delay: DELAY, ..Faults::default() });
     Ok(cluster_dns)
 }
 
-/// A and AAAA of each name; the id of each is its place.
+/// A and AAAA queries for each name; the id of a query is its index.
 pub(super) fn questions() -> Result<Vec<Vec<u8>>, Failure> {
     let types = [RecordType::A, RecordType::AAAA];
     let asked = NAMES.into_iter().flat_map(|name| types.map(|record_type| (name, record_type)));
     (0..).zip(asked).map(|(id, (name, record_type))| question(id, name, record_type)).collect()
 }
 
-/// What one gang saw, and what it cost cluster DNS.
+/// The results of one gang, and the load of cluster DNS.
 struct Round {
-    seen: Seen,
-    /// Queries at cluster DNS, in all and the most for one name and type.
+    seen: BurstResult,
+    /// Queries to cluster DNS: in total, and the maximum for one name and type.
     queries: [u64; 2],
-    /// Datagrams that the tier had no room for.
+    /// Datagrams that the tier's sockets dropped.
     dropped: u64,
-    /// User and system time of the tier from its start, in milliseconds; in steps of ten.
+    /// User and system time of the tier since its start, in milliseconds; the resolution is 10 ms.
     cpu: f64,
 }
 
 impl Round {
-    fn of(seen: Seen, cluster_dns: &ClusterDns, tier: &Proxy) -> Result<Self, Failure> {
+    fn of(seen: BurstResult, cluster_dns: &ClusterDns, tier: &Proxy) -> Result<Self, Failure> {
         let counts = cluster_dns.counts();
         let queries = [counts.total(), counts.most_for_one()];
         let (dropped, cpu) = (datagrams_dropped(tier.dns.port())?, usage(tier.id()?)?.cpu * 1000.0);
@@ -123,8 +123,8 @@ fn row(name: &'static str, what: &str, askers: usize, rounds: &[Round]) -> Row {
         name,
         what: format!("{what}; {} rounds", rounds.len()),
         result: format!(
-            "{} of {expected} answered; p50 {} ms, p99 {} ms, slowest {} ms; {} queries at cluster DNS, at most {} for one name \
-             and type; sent within {} ms, {} asked again by TCP, {} datagrams dropped by the tier, which took {} ms of CPU",
+            "{} of {expected} answered; p50 {} ms, p99 {} ms, slowest {} ms; {} queries to cluster DNS, at most {} for one name \
+             and type; sent within {} ms, {} repeated over TCP, {} datagrams dropped by the tier, which used {} ms of CPU",
             of_each(&|round| answered(round) as f64),
             of_each(&|round| round.at(0.5)),
             of_each(&|round| round.at(0.99)),
@@ -136,7 +136,7 @@ fn row(name: &'static str, what: &str, askers: usize, rounds: &[Round]) -> Row {
             of_each(&|round| round.dropped as f64),
             of_each(&|round| round.cpu),
         ),
-        goal: "cluster DNS is asked once for each name and type, all answered, the slowest within 150 ms (median of the rounds)",
+        goal: "one query to cluster DNS for each name and type, all answered, the slowest within 150 ms (median of the rounds)",
         holds: Some(are_answered && are_asked_once && percentile(&slowest, 0.5) <= SLOWEST),
     }
 }

@@ -1,4 +1,4 @@
-//! One source asks for what nobody has, and a well-behaved one goes on beside it.
+//! One source floods the tier with misses, and a well-behaved source uses it at the same time.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -17,27 +17,28 @@ use crate::process::{Confined, Machine, usage};
 use crate::promises::Row;
 use podlocal_harness::table::percentile;
 
-/// Who asks for hot names, or for a few cold ones.
+/// The source that looks up hot names, or a few cold ones.
 const WELL_BEHAVED: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
-/// Who floods.
+/// The source that floods.
 const HOSTILE: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
 
 /// The tier's core.
 const TIERS: usize = 0;
 
-/// The core of who asks, and of cluster DNS.
+/// The core of the clients and of cluster DNS.
 const OURS: usize = 1;
 
-/// With and without the hostile one in turn, so many times.
+/// The number of rounds with and without the hostile source, in turn.
 const ROUNDS: usize = 5;
 
 const ROUND: Duration = Duration::from_millis(1500);
 
-/// How long the hostile one has asked before its effect is measured: it has spent by then what it may ask at once.
+/// The time between the start of the flood and the measurement, in which the hostile source uses up its burst
+/// allowance.
 const LEAD: Duration = Duration::from_millis(500);
 
-/// What the well-behaved one gets of hot answers beside the hostile one, and without.
+/// Measures the hot answers of the well-behaved source with and without the hostile source.
 pub(super) async fn beside(
     name: &'static str,
     program: &Path,
@@ -76,12 +77,12 @@ pub(super) async fn beside(
     Ok(Row {
         name,
         what: format!(
-            "one source asks for {NAMES} hot names as fast as it can, another for {per_second} names a second that nobody has; \
-             with and without in turn, {ROUNDS} times 1.5 s; a core for the tier, one for both who ask and for cluster DNS"
+            "one source queries {NAMES} hot names as fast as it can, another {per_second} uncached names per second; \
+             with and without it in turn, {ROUNDS} times 1.5 s; one core for the tier, one for both clients and cluster DNS"
         ),
         result: format!(
-            "{beside:.0} hot answers a second beside it, {alone:.0} without: {:.0} %; of the hostile one's {:.0} a second {:.0} \
-             were answered, {:.0} shed, {:.0} got nothing; {:.0} a second at cluster DNS; who asks for hot names took {:.0} % of \
+            "{beside:.0} hot answers per second with it, {alone:.0} without: {:.0} %; of its {:.0} queries per second {:.0} \
+             were answered, {:.0} shed, {:.0} unanswered; {:.0} per second to cluster DNS; the client for hot names used {:.0} % of \
              a core, other programs {:.0} % of the machine",
             beside / alone * 100.0,
             sent as f64 / seconds,
@@ -97,36 +98,36 @@ pub(super) async fn beside(
     })
 }
 
-/// The well-behaved one asks for cold names, too.
+/// Measures the well-behaved source when it looks up cold names.
 pub(super) async fn beside_cold(program: &Path, seed: u64) -> Result<Row, Failure> {
     const FLOOD: u32 = 10_000;
     let (upstream, tier) = stage(program, seed).await?;
     let load = Steady::start(WELL_BEHAVED, vec![tier.dns], 100, "cold");
     let flooded = flood(&tier, FLOOD, seed).run(Duration::from_secs(10)).await?;
-    let look_ups = load.end().await?;
-    let (failed, slowest) = failed_and_slowest(&look_ups);
+    let lookups = load.end().await?;
+    let (failed, slowest) = failed_and_slowest(&lookups);
     Ok(Row {
         name: "hostile-cold",
         what: format!(
-            "one source asks for 100 cold names a second, another for {FLOOD} that nobody has; for 10 s"
+            "one source queries 100 cold names per second, another {FLOOD} uncached names per second; for 10 s"
         ),
         result: format!(
-            "{} look-ups, {failed} failed, slowest {slowest:.0} ms; of the hostile one's {} questions {} were answered, {} shed; \
-             {} at cluster DNS",
-            look_ups.len(),
+            "{} lookups, {failed} failed, slowest {slowest:.0} ms; of {} hostile queries {} were answered, {} shed; \
+             {} to cluster DNS",
+            lookups.len(),
             flooded.sent,
             flooded.answered,
             flooded.shed,
             upstream.asked()
         ),
-        goal: "all look-ups of the well-behaved source are answered",
+        goal: "all lookups of the well-behaved source are answered",
         holds: Some(failed == 0),
     })
 }
 
 async fn stage(program: &Path, seed: u64) -> Result<(Upstream, Proxy), Failure> {
     let upstream = Upstream::start(seed).await?;
-    upstream.change(|manner| manner.delay = Duration::from_millis(1));
+    upstream.change(|behaviour| behaviour.delay = Duration::from_millis(1));
     let tier = tier(program, FREE, upstream.address, &["--workers", "1"], Some(TIERS)).await?;
     Ok((upstream, tier))
 }

@@ -1,4 +1,4 @@
-//! Answers from the tier's cache: how many a second, and what one costs.
+//! Hits in the tier's cache: answers per second, and CPU time per answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -9,7 +9,7 @@ use futures_util::stream;
 use hickory_proto::rr::RecordType;
 
 use super::stage::{FREE, tier};
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::client::ask_from;
 use crate::faults::upstream::Upstream;
 use crate::load::datagrams::{Load, SILENCE};
@@ -17,26 +17,26 @@ use crate::load::{Figures, name, questions};
 use crate::process::{Machine, Pinned, usage};
 use crate::promises::Row;
 
-/// Names that are asked for.
+/// The number of hot names.
 pub(super) const NAMES: usize = 1000;
 
-/// What they begin with.
+/// The prefix of the hot names.
 const PREFIX: &str = "hot";
 
-/// How long one round takes.
+/// The duration of one round.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// One worker alone on one core, what asks on the other.
+/// One worker on one core, the load generator on the other.
 pub(super) async fn on_one_core(program: &Path, seed: u64) -> Result<Row, Failure> {
     hot("hot-1", program, seed, 1, [Some(0), Some(1)]).await
 }
 
-/// Two workers on two cores, which they share with what asks.
+/// Two workers on two cores, which they share with the load generator.
 pub(super) async fn on_two_cores(program: &Path, seed: u64) -> Result<Row, Failure> {
     hot("hot-2", program, seed, 2, [None, None]).await
 }
 
-/// `cores`: of the tier, and of what asks.
+/// `cores`: the core of the tier, and that of the load generator.
 async fn hot(
     name: &'static str,
     program: &Path,
@@ -67,13 +67,13 @@ async fn hot(
         what: format!(
             "{NAMES} hot names, --workers {workers}, {}; 3 rounds of 3 s",
             if cores[0].is_some() {
-                "a core for the tier and one for who asks"
+                "one core for the tier and one for the load generator"
             } else {
-                "on two cores that who asks shares"
+                "on two cores, shared with the load generator"
             }
         ),
         result: format!(
-            "median {:.0} answers a second, best {:.0}; {cost:.2} us of CPU for one; who asks took {:.0} % of a core, other programs {:.0} % \
+            "median {:.0} answers per second, best {:.0}; {cost:.2} us of CPU for one; the load generator used {:.0} % of a core, other programs {:.0} % \
              of the machine; {lost} lost",
             median.per_second,
             best.per_second,
@@ -85,22 +85,22 @@ async fn hot(
     })
 }
 
-/// Who asks for the hot names from that address; they are not hot yet.
+/// A load for the hot names from this source. It does not fill the cache.
 pub(super) fn load(server: SocketAddr, source: Ipv4Addr) -> Result<Load, Failure> {
     Ok(Load { server, source, questions: questions(PREFIX, NAMES)?, silence: SILENCE })
 }
 
-/// Asks for that long, in a thread of its own, on one core or wherever there is room.
+/// Runs a load for this time, in a separate thread, on one core or on any.
 pub(super) async fn ask(load: &Load, core: Option<usize>, duration: Duration) -> Result<Figures, Failure> {
     let load = load.clone();
     let asking = tokio::task::spawn_blocking(move || {
         let _pinned = core.map(Pinned::to).transpose()?;
         load.again_and_again(duration)
     });
-    asking.await.tried(|| "asking".to_owned())?
+    asking.await.with_context(|| "asking".to_owned())?
 }
 
-/// Makes the names hot: asks for each, from several addresses, so that no source asks for too much.
+/// Fills the cache: looks up each name, from several sources, so that no source exceeds its limits.
 pub(super) async fn warm(server: SocketAddr) -> Result<(), Failure> {
     let ask_one = |number: usize| async move {
         let source = Ipv4Addr::new(127, 0, 3, (number % 4) as u8 + 1);

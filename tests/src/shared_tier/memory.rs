@@ -1,4 +1,4 @@
-//! What the tier takes: idle, with many names, and while a gang waits.
+//! The memory of the tier: idle, with many names, and while a gang waits.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::faults::rows::ask_all;
 use crate::faults::upstream::Upstream;
 use crate::promises::Row;
 
-/// With so many workers.
+/// Measures a tier with this number of workers.
 pub(super) async fn of(
     name: &'static str,
     program: &Path,
@@ -36,9 +36,7 @@ pub(super) async fn of(
     let [_, most] = waited_for.memory()?;
     Ok(Row {
         name,
-        what: format!(
-            "memory with --workers {workers}: idle, with 100,000 names, while 12,000 questions wait"
-        ),
+        what: format!("memory with --workers {workers}: idle, with 100,000 names, while 12,000 queries wait"),
         result: format!(
             "{idle:.1} MiB idle, {with_names:.1} MiB with {answered} names, cache {bytes} bytes; at most {most:.1} MiB for a gang \
              with {} answers",

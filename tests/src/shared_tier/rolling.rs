@@ -1,4 +1,4 @@
-//! The replicas of a tier are replaced under load, as a Deployment replaces its pods.
+//! Replaces the replicas of a tier under load, as a Deployment replaces its pods.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::steady::{Steady, failed_and_slowest};
 use crate::failure::Failure;
 use crate::promises::Row;
 
-/// How long a replica still answers after SIGTERM: longer than the Service sends anything to it.
+/// The time in which a replica still answers after SIGTERM, longer than the Service sends queries to it.
 const LAME_DUCK: &str = "3s";
 
-/// Two replicas, one after the other: a new one is ready, an old one is told to end.
+/// Replaces two replicas one after the other: a new one becomes ready, then an old one gets SIGTERM.
 pub(super) async fn replaced(program: &Path, seed: u64) -> Result<Row, Failure> {
     const SIDECARS: usize = 5;
     let [behind, around] = [upstream(seed, BY_TIER).await?, upstream(seed, AROUND).await?];
@@ -37,24 +37,24 @@ pub(super) async fn replaced(program: &Path, seed: u64) -> Result<Row, Failure> 
         let new = tier(program, FREE, behind.address, &flags, None).await?;
         service.add(&new).await?;
         old.signal(Signal::SIGTERM)?;
-        codes.push(old.ended().await?);
+        codes.push(old.wait_for_exit().await?);
         sleep(Duration::from_secs(1)).await;
         *old = new;
     }
     sleep(Duration::from_secs(1)).await;
-    let look_ups = load.end().await?;
-    let (failed, slowest) = failed_and_slowest(&look_ups);
-    let went_around = look_ups.iter().filter(|look_up| look_up.seen.address() == Some(AROUND)).count();
+    let lookups = load.end().await?;
+    let (failed, slowest) = failed_and_slowest(&lookups);
+    let went_around = lookups.iter().filter(|look_up| look_up.seen.address() == Some(AROUND)).count();
     let text = |code: &Option<i32>| code.map_or_else(|| "none".to_owned(), |code| code.to_string());
     Ok(Row {
         name: "rolling",
         what: format!(
-            "two replicas behind a Service, {SIDECARS} sidecars, 200 different names a second; each replica is replaced, \
+            "two replicas behind a Service, {SIDECARS} sidecars, 200 different names per second; each replica is replaced, \
              with a lame duck of {LAME_DUCK}"
         ),
         result: format!(
-            "{} look-ups, {failed} failed, slowest {slowest:.0} ms, {went_around} answered by cluster DNS; exit codes {}",
-            look_ups.len(),
+            "{} lookups, {failed} failed, slowest {slowest:.0} ms, {went_around} answered by cluster DNS; exit codes {}",
+            lookups.len(),
             codes.iter().map(text).collect::<Vec<_>>().join(" and ")
         ),
         goal: "none fails, both replicas end with 0",

@@ -1,7 +1,8 @@
-//! What stands before the replicas of a tier in a cluster: one address for those that are ready.
+//! A model of the Service in front of the replicas of a tier: one address for the ready replicas.
 //!
-//! As in a cluster, a replica that is ready no more is taken out a moment later, when every node knows. Each datagram
-//! is a flow of its own, since a sidecar asks each question from a new port. What goes to a replica that is gone is lost.
+//! As in a cluster, a replica that is no longer ready is removed a moment later, when every node knows. Each
+//! datagram is a separate flow, since a sidecar sends each query from a new port. Datagrams to a replica that
+//! has ended are lost.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,20 +16,20 @@ use tokio::time::{interval, timeout};
 
 use super::stage::FREE;
 use crate::cluster_dns::bind;
-use crate::failure::{Failure, Tried};
+use crate::failure::{Failure, WithContext};
 use crate::faults::proxy::{Proxy, is_ready};
 use crate::framing;
 
-/// How often a replica is asked whether it is ready.
+/// The interval of readiness probes.
 const PROBE: Duration = Duration::from_millis(100);
 
-/// From the moment when a replica is ready no more to the one when every node has taken it out.
+/// The time from the end of a replica's readiness until every node has removed it.
 const PROPAGATION: Duration = Duration::from_secs(1);
 
-/// How long an answer is waited for: longer than any sidecar does.
+/// The time-out for an answer: longer than that of any sidecar.
 const FLOW: Duration = Duration::from_secs(5);
 
-/// Serves until it is dropped.
+/// A Service that runs until it is dropped.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) address: SocketAddr,
@@ -47,10 +48,10 @@ struct Replica {
 }
 
 impl Service {
-    /// Without replicas.
+    /// Starts a Service without replicas.
     pub(super) async fn start() -> Result<Self, Failure> {
-        let (udp, tcp) = bind(FREE).await.tried(|| "opening the Service's port".to_owned())?;
-        let address = udp.local_addr().tried(|| "reading the Service's address".to_owned())?;
+        let (udp, tcp) = bind(FREE).await.with_context(|| "opening the Service's port".to_owned())?;
+        let address = udp.local_addr().with_context(|| "reading the Service's address".to_owned())?;
         let (replicas, mut tasks) = (Replicas::default(), JoinSet::new());
         tasks.spawn(forward_datagrams(Arc::new(udp), Arc::clone(&replicas)));
         tasks.spawn(forward_connections(tcp, Arc::clone(&replicas)));
@@ -58,7 +59,7 @@ impl Service {
         Ok(Self { address, replicas, _tasks: tasks })
     }
 
-    /// Adds a replica, and waits until it is in.
+    /// Adds a replica, and waits until it is ready.
     pub(super) async fn add(&self, replica: &Proxy) -> Result<(), Failure> {
         let (dns, admin) = (replica.dns, replica.admin);
         lock(&self.replicas).push(Replica { dns, admin, is_in: false, unready_since: None });
@@ -68,7 +69,7 @@ impl Service {
                 beat.tick().await;
             }
         };
-        timeout(FLOW, is_in).await.tried(|| format!("waiting for the replica at {dns} to be ready"))
+        timeout(FLOW, is_in).await.with_context(|| format!("waiting for the replica at {dns} to be ready"))
     }
 }
 
@@ -76,7 +77,7 @@ fn lock(replicas: &Replicas) -> std::sync::MutexGuard<'_, Vec<Replica>> {
     replicas.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One of those that are in, each as likely.
+/// Picks one of the ready replicas with equal probability.
 fn pick(replicas: &Replicas) -> Option<SocketAddr> {
     let replicas = lock(replicas);
     let those_in: Vec<_> = replicas.iter().filter(|replica| replica.is_in).collect();
@@ -115,7 +116,7 @@ async fn forward_datagrams(front: Arc<UdpSocket>, replicas: Replicas) {
         let Some(replica) = pick(&replicas) else { continue };
         let (front, question) = (Arc::clone(&front), buffer[..length].to_vec());
         flows.spawn(async move {
-            // What fails is lost.
+            // A failed exchange counts as a lost datagram.
             if let Ok(Ok(answer)) = timeout(FLOW, exchange(replica, &question)).await {
                 let _ = front.send_to(&answer, client).await;
             }

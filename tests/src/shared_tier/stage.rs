@@ -1,4 +1,4 @@
-//! A tier, and sidecars before it.
+//! A shared tier, and sidecars in front of it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -9,17 +9,12 @@ use crate::faults::proxy::Proxy;
 /// Any free port of the loopback.
 pub const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Sidecars as processes all ask from 127.0.0.1: to a tier with its bounds for one source they would be one pod.
-pub const ONE_SOURCE: [&str; 6] = [
-    "--max-misses-per-source",
-    "0",
-    "--max-miss-rate-per-source",
-    "0",
-    "--max-tcp-connections-per-source",
-    "0",
-];
+/// Flags that disable the limits per source: sidecars as processes all send from 127.0.0.1, so the tier would
+/// treat them as one pod.
+pub const ONE_SOURCE: [&str; 6] =
+    ["--max-misses-per-source", "0", "--max-miss-rate-per-source", "0", "--max-tcp-connections-per-source", "0"];
 
-/// A tier at that address, on one core or on all, before an upstream.
+/// Starts a tier at this address, on one core or on all, in front of an upstream.
 pub async fn tier(
     program: &Path,
     address: SocketAddr,
@@ -32,7 +27,7 @@ pub async fn tier(
     Proxy::launch(program, &[&ours, flags].concat(), core).await
 }
 
-/// Sidecars of pods in the namespace `default`, with a tier, and cluster DNS as the fallback.
+/// Starts sidecars of pods in the namespace `default`, with a tier, and with cluster DNS as the fallback.
 pub async fn sidecars(
     program: &Path,
     count: usize,
@@ -47,12 +42,12 @@ pub async fn sidecars(
     Ok(sidecars)
 }
 
-/// A free port that the kernel gives to nobody who asks for any: it stays free while the tier that had it is dead.
+/// A free port outside the kernel's range of ephemeral ports, so that it stays free while the tier is down.
 pub fn own_port(seed: u64) -> Result<SocketAddr, Failure> {
     let mut random = fastrand::Rng::with_seed(seed ^ u64::from(std::process::id()));
-    // The kernel's own begin at 32,768 (net.ipv4.ip_local_port_range).
+    // Ephemeral ports start at 32,768 (net.ipv4.ip_local_port_range).
     let candidates =
         std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], random.u16(20_000..30_000))));
     let is_free = |address: &SocketAddr| UdpSocket::bind(address).is_ok();
-    candidates.take(100).find(is_free).ok_or_else(|| Failure::new("no free port of 100 that were tried"))
+    candidates.take(100).find(is_free).ok_or_else(|| Failure::new("found no free port in 100 attempts"))
 }

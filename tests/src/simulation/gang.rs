@@ -1,4 +1,4 @@
-//! What is simulated, and what came of it.
+//! The simulated gang, and its outcome.
 
 use std::time::Duration;
 
@@ -6,31 +6,31 @@ use super::Arm;
 use super::server::Capacity;
 use super::stub::Stub;
 
-/// What is simulated.
+/// A simulated gang.
 #[derive(Debug, Clone, Copy)]
 pub struct Gang {
-    /// How the pods resolve.
+    /// The DNS configuration of the pods.
     pub arm: Arm,
-    /// How many.
+    /// The number of pods.
     pub pods: usize,
-    /// How many share a node, and in one shape of the tier its replica.
+    /// The number of pods on a node; with a tier on each node, they share its replica.
     pub pods_per_node: usize,
-    /// Over how long a time they send their first question.
+    /// The time over which the first queries of the pods are spread.
     pub spread: Duration,
-    /// Cluster DNS.
+    /// The capacity of cluster DNS.
     pub cluster_dns: Capacity,
-    /// Each replica of the shared tier, in the arm that has one.
+    /// The capacity of each replica of the shared tier, in the arm with a tier.
     pub tier: Capacity,
-    /// How many there are; 0: one on each node, for the pods of that node.
+    /// The number of replicas; 0: one on each node, for the pods of that node.
     pub tier_replicas: usize,
-    /// The share of datagrams that is lost on the way, in each direction.
+    /// The share of datagrams that are lost on the network, in each direction.
     pub loss: f64,
-    /// Which datagrams are lost, and the rest of chance.
+    /// The seed for lost datagrams and other random decisions.
     pub seed: u64,
 }
 
 impl Gang {
-    /// A gang that begins within 50 ms, before that cluster DNS, without loss.
+    /// A gang that starts within 50 ms, with this cluster DNS, without loss.
     pub fn new(arm: Arm, pods: usize, cluster_dns: Capacity) -> Self {
         Self {
             arm,
@@ -45,7 +45,7 @@ impl Gang {
         }
     }
 
-    /// What is never sent again must not be lost.
+    /// Disables loss in the arm without retransmissions.
     pub(super) fn lossless_if_once(self) -> Self {
         if self.arm != Arm::Once {
             return self;
@@ -54,37 +54,38 @@ impl Gang {
     }
 }
 
-/// What came of it.
+/// The outcome of a gang.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Outcome {
-    /// Queries that came to cluster DNS, those included that its socket lost.
+    /// Queries that arrived at cluster DNS, including those that its socket dropped.
     pub queries: u64,
-    /// Queries that a proxy sent there again, probes included.
+    /// Retransmissions to cluster DNS by proxies, including probes.
     pub again: u64,
-    /// Datagrams that its socket lost.
+    /// Datagrams that its socket dropped.
     pub dropped: u64,
-    /// Queries that came to the shared tier.
+    /// Queries that arrived at the shared tier.
     pub tier_queries: u64,
     /// Lookups that failed.
     pub failed: u64,
-    /// How long each lookup took, in seconds, ascending; infinite: it failed.
+    /// The duration of each lookup, in seconds, ascending; infinite for a failed one.
     pub lookup_seconds: Vec<f64>,
-    /// How long each pod took for its names, in seconds, ascending; infinite: a lookup failed.
+    /// The duration of all lookups of each pod, in seconds, ascending; infinite when one failed.
     pub pod_seconds: Vec<f64>,
 }
 
 impl Outcome {
-    /// A pod is through with its names.
-    pub(super) fn record(&mut self, stub: &Stub, took: Duration) {
-        let seconds = |took: Duration, failed| if failed > 0 { f64::INFINITY } else { took.as_secs_f64() };
-        let lookups = stub.lookups.iter().map(|(took, has_failed)| (*took, u64::from(*has_failed)));
+    /// Records a pod that has finished its lookups.
+    pub(super) fn record(&mut self, stub: &Stub, elapsed: Duration) {
+        let seconds =
+            |elapsed: Duration, failed| if failed > 0 { f64::INFINITY } else { elapsed.as_secs_f64() };
+        let lookups = stub.lookups.iter().map(|(elapsed, has_failed)| (*elapsed, u64::from(*has_failed)));
         let failed = lookups.clone().map(|(_, failed)| failed).sum();
         self.failed += failed;
-        self.lookup_seconds.extend(lookups.map(|(took, failed)| seconds(took, failed)));
-        self.pod_seconds.push(seconds(took, failed));
+        self.lookup_seconds.extend(lookups.map(|(elapsed, failed)| seconds(elapsed, failed)));
+        self.pod_seconds.push(seconds(elapsed, failed));
     }
 
-    /// All pods are through.
+    /// Sorts the durations, after all pods have finished.
     pub(super) fn sorted(mut self) -> Self {
         self.lookup_seconds.sort_by(f64::total_cmp);
         self.pod_seconds.sort_by(f64::total_cmp);

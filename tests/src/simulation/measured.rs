@@ -1,4 +1,5 @@
-//! What the real cluster did (`gang --cluster`, 80 pods, one run), and that the simulation agrees with it.
+//! The measurements on a real cluster (`gang --cluster`, 80 pods, one run), and a test that the simulation
+//! agrees with them.
 
 use podlocal_harness::table::percentile;
 
@@ -13,7 +14,7 @@ struct Measured {
     /// The CPU limit of CoreDNS.
     millicores: u32,
     queries: f64,
-    /// When 99 % of the pods had all their answers, in seconds.
+    /// The time until 99 % of the pods had all their answers, in seconds.
     p99: f64,
 }
 
@@ -21,7 +22,7 @@ const fn measured(arm: Arm, millicores: u32, queries: f64, p99: f64) -> Measured
     Measured { arm, millicores, queries, p99 }
 }
 
-/// Without a limit the pods' machine is what they wait for, which the simulation leaves out.
+/// Without a limit the pods wait for their machine, which is not simulated.
 const MEASURED: [Measured; 12] = [
     measured(Arm::Direct, 10, 1606.0, 27.08),
     measured(Arm::Sidecars, 10, 787.0, 16.55),
@@ -42,7 +43,7 @@ fn run(measured: &Measured) -> Outcome {
 }
 
 #[test]
-fn it_agrees_with_the_real_cluster_on_failures_queries_and_times() {
+fn the_simulation_agrees_with_the_real_cluster() {
     let mut wrong = Vec::new();
     for real in &MEASURED {
         let model = run(real);
@@ -53,7 +54,7 @@ fn it_agrees_with_the_real_cluster_on_failures_queries_and_times() {
         );
         println!("{case}");
         let as_many = (queries / real.queries - 1.0).abs() <= 0.2;
-        // Behind the tier, too, the machine of the pods is what they wait for.
+        // Behind the tier the pods also wait for their machine.
         let as_long = real.arm == Arm::Tier || (0.5..=2.0).contains(&(p99 / real.p99));
         if !as_many || !as_long || model.failed > 0 {
             wrong.push(case);

@@ -1,4 +1,4 @@
-//! Pods, proxies and servers: events in order of time.
+//! Simulates pods, proxies and servers: processes events in order of time.
 
 mod exchange;
 mod old;
@@ -14,10 +14,10 @@ use super::proxy::{DIRECT, Exchange, OLD_SIDECAR, ONCE, Proxy, Waiter};
 use super::server::Server;
 use super::stub::{self, Stub};
 
-/// The way from a pod to a server, or from a server to another.
+/// The network delay from a pod to a server, or between two servers.
 const WAY: Duration = Duration::from_micros(250);
 
-/// Simulates a gang until every pod is through with its names.
+/// Simulates a gang until every pod has finished its lookups.
 pub fn simulate(gang: &Gang) -> Outcome {
     let start = Instant::now();
     let gang = gang.lossless_if_once();
@@ -59,26 +59,26 @@ pub fn simulate(gang: &Gang) -> Outcome {
     model.outcome.sorted()
 }
 
-/// What happens at a moment. Everything is known by its index.
+/// An event. All objects are identified by their index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// The pod sends its first question.
+    /// The pod sends its first query.
     Begin { pod: usize },
     /// The pod's resolver has waited for 5 s.
     TimeOut { pod: usize, timer: u32 },
     /// The pod's proxy answers one of its questions.
     Answer { pod: usize, to: (u32, usize), is_good: bool },
-    /// A query comes to its server.
+    /// A query arrives at its server.
     Arrive { query: usize },
-    /// A server has done some work.
+    /// A server has finished some work.
     Worked { server: usize },
-    /// An answer comes back.
+    /// An answer arrives.
     Reply { query: usize, is_good: bool },
-    /// Something may be due in an exchange.
+    /// The timer of an exchange has expired.
     Wake { exchange: usize, wakes: u32 },
-    /// The time for a check of the tier that began then is over.
+    /// The time-out of a check of the tier that began at this time.
     CheckEnds { proxy: usize, began: Instant },
-    /// The old sidecars: a silent server may have to be probed.
+    /// For the old sidecars: a silent server may have to be probed.
     Probe { proxy: usize },
 }
 
@@ -91,7 +91,7 @@ struct Model {
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     sequence: u64,
     pods: Vec<(Instant, Stub)>,
-    /// Sidecars by their pod, then the tier.
+    /// Sidecars in the order of their pods, then the tier.
     proxies: Vec<Proxy>,
     /// Cluster DNS, then the tier.
     servers: Vec<Server>,
@@ -100,7 +100,7 @@ struct Model {
     outcome: Outcome,
 }
 
-/// A question on its way to a server.
+/// A query to a server.
 #[derive(Debug, Clone, Copy)]
 struct Query {
     origin: Origin,
@@ -111,12 +111,12 @@ struct Query {
     sent_at: Instant,
 }
 
-/// Whom the answer to a query is for.
+/// The recipient of the answer to a query.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
-    /// An exchange; and the server's place in the settings of its proxy.
+    /// An exchange, and the index of the server in the settings of its proxy.
     Exchange { exchange: usize, place: usize },
-    /// It only tells the proxy that the server is there.
+    /// A check of the server by the proxy.
     Check(usize),
 }
 
@@ -127,16 +127,16 @@ impl Model {
             self.pods.push((start, Stub::new(start)));
             self.schedule(start, Event::Begin { pod });
         }
-        // What is left when all are through concerns nobody.
+        // Events after the end of all pods are ignored.
         while self.outcome.pod_seconds.len() < self.gang.pods
             && let Some(Reverse((at, _, event))) = self.events.pop()
         {
             self.now = at;
-            self.happen(event);
+            self.handle(event);
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
             Event::Begin { pod } => self.step(pod, |stub, plan, _| stub.begin(plan)),
             Event::TimeOut { pod, timer } => {
@@ -164,7 +164,7 @@ impl Model {
         self.events.push(Reverse((at, self.sequence, event)));
     }
 
-    /// Something happens to a pod's resolver: what it sends.
+    /// Applies an event to a pod's resolver, and sends the resulting queries.
     fn step(&mut self, pod: usize, act: impl FnOnce(&mut Stub, &[Vec<Step>], Instant) -> Vec<usize>) {
         let (began, stub) = &mut self.pods[pod];
         let (timer, was_done) = (stub.timer, stub.is_done);
@@ -217,7 +217,8 @@ impl Model {
         }
     }
 
-    /// A server has done its work for a query: cluster DNS answers, the tier may have to ask.
+    /// A server has finished its work for a query: cluster DNS answers, the tier may have to send a query
+    /// itself.
     fn served(&mut self, server: usize, query: usize) {
         let Query { origin, question, .. } = self.queries[query];
         match (server.checked_sub(1), origin) {

@@ -1,38 +1,38 @@
-//! What leaves a pod, in which order, for the three names of the experiment's Job.
+//! The queries that a pod sends for the three names of the experiment's Job, in order.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::gang::arm::Arm;
 
-/// One query, known by its number: which name and type it is for.
+/// A question: name and type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The name, numbered over all look-ups.
+    /// The number of the name, unique over all lookups.
     pub name: u8,
-    /// AAAA, else A.
+    /// Whether the type is AAAA; otherwise A.
     pub is_aaaa: bool,
-    /// In the cluster's zone.
+    /// Whether the name is in the cluster domain.
     pub in_cluster: bool,
-    /// NXDOMAIN or NODATA is the answer.
+    /// Whether the answer is NXDOMAIN or NODATA.
     pub is_negative: bool,
 }
 
 impl Question {
-    /// How long a sidecar keeps its answer: 5 s where it is negative and the cluster's, else the 30 s of CoreDNS's `ttl 30`
-    /// and `cache 30`.
-    pub fn life(self) -> Duration {
+    /// The time for which a sidecar caches the answer: 5 s for a negative answer in the cluster domain,
+    /// otherwise the 30 s of CoreDNS's `ttl 30` and `cache 30`.
+    pub fn ttl(self) -> Duration {
         Duration::from_secs(if self.is_negative && self.in_cluster { 5 } else { 30 })
     }
 }
 
-/// The questions that are asked at one time; the next step follows when all are answered.
+/// The queries that are sent at the same time; the next step follows when all are answered.
 pub type Step = Vec<Question>;
 
-/// How many questions a sidecar asks for the three names.
+/// The number of queries that a sidecar sends for the three names.
 pub const QUESTIONS_OF_A_SIDECAR: u32 = 8;
 
-/// The steps of each look-up, one look-up after the other.
+/// The steps of each lookup, one lookup after the other.
 ///
 /// | arm | `kubernetes.default` | `api.example.com` | `missing.example.com` | in all |
 /// |---|---|---|---|---|
@@ -40,8 +40,8 @@ pub const QUESTIONS_OF_A_SIDECAR: u32 = 8;
 /// | `ndots:2` | 2 candidates | itself | itself, and 3 | 14 |
 /// | sidecar, with or without the tier | one question for the first, 2 for the second | the namespace `com`, and 2 | 2; the namespace is in the cache | 8 |
 ///
-/// A sidecar asks about the namespace first and for the name itself after 200 ms at the latest; here it does both at once, as
-/// it does while cluster DNS is slow.
+/// A sidecar asks about the namespace first, and for the name itself after 200 ms at the latest. Here it
+/// sends both at the same time, as it does while cluster DNS is slow.
 pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
     let mut name = 0;
     let mut both = |in_cluster: bool, exists: [bool; 2]| {
@@ -67,7 +67,7 @@ pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
         }
         Arm::Ndots2 => vec![service, vec![outside], [vec![missing], missing_search].concat()],
         Arm::Injected | Arm::Shared => {
-            // Of the search only names in the namespace `com` can exist.
+            // Of the search candidates only names in the namespace `com` can exist.
             let namespace = vec![missing_search[1][0]];
             vec![
                 vec![first_only(&service[0]), service[1].clone()],
@@ -78,7 +78,7 @@ pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
     }
 }
 
-/// How many questions that is, each counted once.
+/// The number of different questions in the plan.
 pub fn questions(arm: Arm) -> usize {
     plan(arm).iter().flatten().flatten().collect::<HashSet<_>>().len()
 }

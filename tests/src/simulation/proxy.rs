@@ -1,5 +1,5 @@
-//! What asks cluster DNS for a pod: its resolver itself, a sidecar, a replica of the shared tier; and when it sends a
-//! question again. Pure.
+//! The clients of cluster DNS: a pod's resolver, a sidecar, or a replica of the shared tier; and the times of
+//! their retransmissions. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,37 +12,37 @@ use podlocal_settings::value::UpstreamTransport;
 
 use super::plan::Question;
 
-/// How long a failure is remembered (RFC 9520).
+/// The time for which a failure is cached (RFC 9520).
 const FAILURE_MEMORY: Duration = ms(2000);
 
-/// Later than every deadline.
+/// A duration that is longer than every deadline.
 const NEVER: Duration = ms(3_600_000);
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// A fixed schedule, for what does not have the policy.
+/// A fixed schedule, for clients without the policy.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// When a question is sent, and over what.
+    /// The times of the transmissions, with their transports.
     transmissions: &'static [(Duration, Transport)],
-    /// When the exchange fails.
+    /// The time after which the exchange fails.
     deadline: Duration,
-    /// Whether a question is not asked that has been answered or is under way.
+    /// Whether answers are cached and queries in flight are coalesced.
     is_cache: bool,
-    /// Whether retransmissions take a token, and a silent server is probed.
+    /// Whether retransmissions need a token, and a silent server is probed.
     pub(super) probes: bool,
 }
 
-/// The resolver asks cluster DNS itself, and retransmits itself.
+/// A resolver that sends queries to cluster DNS and retransmits itself.
 pub(super) static DIRECT: Schedule =
     Schedule { transmissions: &[(ms(0), Transport::Udp)], deadline: NEVER, is_cache: false, probes: false };
 
-/// Each question once, however long it takes.
+/// Sends each query once, and waits without limit.
 pub(super) static ONCE: Schedule = Schedule { is_cache: true, ..DIRECT };
 
-/// The sidecar as it was first built.
+/// The first design of the sidecar.
 pub(super) static OLD_SIDECAR: Schedule = Schedule {
     transmissions: &[
         (ms(0), Transport::Udp),
@@ -55,7 +55,7 @@ pub(super) static OLD_SIDECAR: Schedule = Schedule {
     ..ONCE
 };
 
-/// How a proxy decides when to send.
+/// The rule by which a proxy decides when to send.
 #[derive(Debug)]
 pub(super) enum Control {
     Policy(Box<Policy>),
@@ -67,50 +67,50 @@ pub(super) enum Control {
 pub(super) struct Proxy {
     pub(super) control: Control,
     pub(super) liveness: Liveness,
-    /// The check of the tier that is under way: when it began, and how many of its questions are answered.
+    /// The check of the tier in flight: its start, and the number of its answered queries.
     pub(super) check: Option<(Instant, usize)>,
-    /// Answers and failures, and until when they are known.
+    /// Cached answers and failures, with their expiry.
     known: HashMap<Question, (Instant, bool)>,
-    /// Exchanges under way, by their index.
+    /// Exchanges in flight, by their index.
     flights: HashMap<Question, usize>,
-    /// The old sidecar: since when the server has answered nothing, and how often it was probed.
+    /// For the old sidecar: the time since which the server has answered nothing, and the number of probes.
     pub(super) waiting_since: Option<Instant>,
     pub(super) probes: u32,
 }
 
-/// A question that a proxy asks.
+/// An exchange of a proxy for a question.
 #[derive(Debug)]
 pub(super) struct Exchange {
     /// The proxy, by its index.
     pub(super) proxy: usize,
     pub(super) question: Question,
     pub(super) waiters: Vec<Waiter>,
-    pub(super) asking: Asking,
-    /// The transmissions whose answers are listened to.
+    pub(super) asking: ExchangeState,
+    /// The transmissions whose answers are accepted.
     pub(super) listening: Vec<usize>,
-    /// Which wake-up counts.
+    /// The number of the current timer; older timers are ignored.
     pub(super) wakes: u32,
     pub(super) is_done: bool,
 }
 
-/// How far an exchange is.
+/// The state of an exchange.
 #[derive(Debug)]
-pub(super) enum Asking {
+pub(super) enum ExchangeState {
     Policy(upstream::Exchange, Option<Guard>),
     Schedule { start: Instant, sent: usize },
 }
 
-/// Whom an answer is for.
+/// The recipient of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Waiter {
-    /// A resolver: the pod, its socket, and which question of its step.
+    /// A resolver: the pod, its socket, and the index of the question in its step.
     Stub { pod: usize, socket: u32, index: usize },
-    /// A sidecar that has sent that query to the tier.
+    /// A sidecar that has sent this query to the tier.
     Query(usize),
 }
 
 impl Proxy {
-    /// A proxy with the policy of `podlocal-dns`; its first server is the tier, if it has one.
+    /// A proxy with the policy of `podlocal-dns`. Its first server is the tier, if it has one.
     pub(super) fn with_policy(has_tier: bool) -> Self {
         let tier = usize::from(has_tier);
         let setup = Setup { servers: tier + 1, tier, backup: 0, transport: UpstreamTransport::Auto };
@@ -127,12 +127,12 @@ impl Proxy {
         Self { control, liveness, check: None, known, flights, waiting_since: None, probes: 0 }
     }
 
-    /// What is known of a question: an answer or, `false`, a failure.
+    /// The cached result for a question: `true` for an answer, `false` for a failure.
     pub(super) fn known(&self, question: Question, now: Instant) -> Option<bool> {
         self.known.get(&question).filter(|(until, _)| *until > now).map(|(_, is_good)| *is_good)
     }
 
-    /// The exchange that a question joins.
+    /// The exchange in flight for a question, with which a new query is coalesced.
     pub(super) fn flight(&self, question: Question) -> Option<usize> {
         self.flights.get(&question).copied().filter(|_| self.is_cache())
     }
@@ -144,40 +144,43 @@ impl Proxy {
         }
     }
 
-    /// All exchanges under way, in their order.
+    /// All exchanges in flight, in their order.
     pub(super) fn flights(&self) -> Vec<usize> {
         let mut flights: Vec<_> = self.flights.values().copied().collect();
         flights.sort_unstable();
         flights
     }
 
-    /// A question is asked by that exchange: its first transmission.
+    /// Starts an exchange for a question. Returns its first transmission.
     pub(super) fn begin(
         &mut self,
         question: Question,
         exchange: usize,
         now: Instant,
         chance: u16,
-    ) -> (Asking, Transmission) {
+    ) -> (ExchangeState, Transmission) {
         self.flights.insert(question, exchange);
         match &mut self.control {
             Control::Policy(policy) => {
                 let (exchange, first) = policy.begin(now, chance);
-                (Asking::Policy(exchange, None), first)
+                (ExchangeState::Policy(exchange, None), first)
             }
             Control::Schedule(_, budget) => {
                 budget.first_attempt();
                 let step = Step { server: 0, transport: Transport::Udp };
-                (Asking::Schedule { start: now, sent: 1 }, Transmission { step, reason: Reason::First })
+                (
+                    ExchangeState::Schedule { start: now, sent: 1 },
+                    Transmission { step, reason: Reason::First },
+                )
             }
         }
     }
 
     /// The transmission that is due now.
-    pub(super) fn due(&mut self, asking: &mut Asking, now: Instant) -> Option<Transmission> {
+    pub(super) fn due(&mut self, asking: &mut ExchangeState, now: Instant) -> Option<Transmission> {
         match (&mut self.control, asking) {
-            (Control::Policy(policy), Asking::Policy(exchange, _)) => policy.due(exchange, now),
-            (Control::Schedule(schedule, budget), Asking::Schedule { start, sent }) => {
+            (Control::Policy(policy), ExchangeState::Policy(exchange, _)) => policy.due(exchange, now),
+            (Control::Schedule(schedule, budget), ExchangeState::Schedule { start, sent }) => {
                 let (at, transport) = *schedule.transmissions.get(*sent)?;
                 let is_due = now >= *start + at;
                 *sent += usize::from(is_due);
@@ -189,15 +192,15 @@ impl Proxy {
         }
     }
 
-    /// When to look next, and the deadline.
-    pub(super) fn wakes_at(&self, asking: &Asking) -> [Option<Instant>; 2] {
+    /// The time of the next transmission, and the deadline.
+    pub(super) fn wakes_at(&self, asking: &ExchangeState) -> [Option<Instant>; 2] {
         match (&self.control, asking) {
-            (Control::Policy(policy), Asking::Policy(exchange, guard)) => {
+            (Control::Policy(policy), ExchangeState::Policy(exchange, guard)) => {
                 let policy_at = policy.wakes_at(exchange);
                 let at = guard.as_ref().map_or(policy_at, |guard| guard.wakes_at().min(policy_at));
                 [Some(at), Some(policy.deadline(exchange))]
             }
-            (Control::Schedule(schedule, _), Asking::Schedule { start, sent }) => {
+            (Control::Schedule(schedule, _), ExchangeState::Schedule { start, sent }) => {
                 let deadline = (schedule.deadline < NEVER).then_some(*start + schedule.deadline);
                 [schedule.transmissions.get(*sent).map(|(at, _)| *start + *at).or(deadline), deadline]
             }
@@ -205,16 +208,16 @@ impl Proxy {
         }
     }
 
-    /// The question is answered, or has failed.
+    /// Ends the exchange of a question with an answer or a failure.
     pub(super) fn end(&mut self, question: Question, is_good: bool, now: Instant) {
         self.flights.remove(&question);
         if self.is_cache() {
-            let life = if is_good { question.life() } else { FAILURE_MEMORY };
+            let life = if is_good { question.ttl() } else { FAILURE_MEMORY };
             self.known.insert(question, (now + life, is_good));
         }
     }
 
-    /// Whether it says that it cannot answer: a tier whose cluster DNS is silent.
+    /// Whether it answers SERVFAIL: a tier whose cluster DNS is silent.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
         matches!(&self.control, Control::Policy(policy) if policy.condition(now).is_dead)
     }

@@ -6,21 +6,21 @@ use super::Arm;
 use super::gang::Outcome;
 use crate::plot::{Axis, Chart, Line, Page};
 
-/// One gang, simulated.
+/// One simulated gang.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Row {
-    /// How its pods resolve.
+    /// The DNS configuration of its pods.
     pub arm: Arm,
-    /// How many.
+    /// The number of pods.
     pub pods: usize,
-    /// What cluster DNS can do, in words.
+    /// The capacity of cluster DNS, in words.
     pub cluster_dns: String,
-    /// What came of it.
+    /// The result.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// A line for each gang.
+/// The table, with one line for each gang.
 pub fn table(rows: &[Row]) -> String {
     let header =
         ["arm", "cluster DNS", "pods", "queries", "per pod", "dropped", "failed", "p50 s", "p99 s", "max s"];
@@ -46,7 +46,8 @@ pub fn table(rows: &[Row]) -> String {
     align(&lines)
 }
 
-/// For each capacity, how many queries a pod costs cluster DNS and when the last pod is through, by the gang's size.
+/// For each capacity, the queries to cluster DNS per pod and the time of the last pod, by the size of the
+/// gang.
 pub fn page(title: String, rows: &[Row]) -> Page {
     let mut capacities: Vec<_> = rows.iter().map(|row| &row.cluster_dns).collect();
     capacities.dedup();

@@ -1,8 +1,8 @@
-//! A server under a CPU limit. Pure: the time is passed in.
+//! A server under a CPU limit. Pure: the time is an argument.
 //!
-//! CoreDNS reads every datagram as soon as it may run and starts a goroutine for each: it drops nothing and becomes slow. A
-//! CPU limit lets it work for a part of every 100 ms (`cpu.max`) and stops it for the rest; only then does the socket's
-//! buffer fill, and overflow.
+//! CoreDNS reads every datagram as soon as it may run, and starts a goroutine for each: it drops nothing and
+//! becomes slow. A CPU limit lets it work for a part of every 100 ms (`cpu.max`) and throttles it for the
+//! rest; only then the socket's buffer fills and overflows.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,28 +10,28 @@ use std::time::{Duration, Instant};
 /// The period of the kernel's CPU bandwidth control, as the kubelet sets it.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// What a server can do.
+/// The capacity of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
-    /// The CPU time that it may use in each period of 100 ms, all cores together; `None`: all of it.
+    /// The CPU time that it may use in each period of 100 ms, over all cores; `None`: no limit.
     pub quota: Option<Duration>,
-    /// Its cores.
+    /// The number of its cores.
     pub cores: u32,
     /// The CPU time of one query over UDP.
     pub work: Duration,
-    /// The CPU time that a server with a limit loses in each period, to being stopped and woken.
+    /// The CPU time that a limited server loses in each period, because it is throttled and woken.
     pub overhead: Duration,
-    /// The datagrams that its socket holds; what comes when it is full is lost.
+    /// The datagrams that its socket holds; more are dropped.
     pub buffer: usize,
-    /// Whether it reads its socket whenever it may run, or one query after the other.
+    /// Whether it reads all datagrams whenever it may run; otherwise one query after the other.
     pub reads_ahead: bool,
-    /// Whether queries are answered in the order of their arrival, or in any order.
+    /// Whether queries are answered in the order of arrival; otherwise in random order.
     pub is_fifo: bool,
 }
 
 impl Capacity {
-    /// CoreDNS without a limit. The kernel's default buffer of 208 KiB (`net.core.rmem_default`) holds 277 small queries,
-    /// each of which it counts as 768 bytes.
+    /// CoreDNS without a limit. The kernel's default buffer of 208 KiB (`net.core.rmem_default`) holds 277
+    /// small queries, each of which it counts as 768 bytes.
     pub const CORE_DNS: Self = Self {
         quota: None,
         cores: 2,
@@ -42,8 +42,8 @@ impl Capacity {
         is_fifo: true,
     };
 
-    /// A replica of the shared tier: two cores that answer 200,000 queries a second each, from sockets that hold 540
-    /// datagrams each.
+    /// A replica of the shared tier: two cores that answer 200,000 queries a second each, from sockets that
+    /// hold 540 datagrams each.
     pub const TIER: Self = Self {
         quota: None,
         cores: 2,
@@ -59,7 +59,7 @@ impl Capacity {
         Self::with_quota(PERIOD * millicores / 1000)
     }
 
-    /// CoreDNS with the limit at which it works for so long on so many queries.
+    /// CoreDNS with the limit at which it needs `time` for `queries` queries.
     pub fn that_answers(queries: u32, time: Duration) -> Self {
         let work = (Self::CORE_DNS.work * queries).mul_f64(PERIOD.as_secs_f64() / time.as_secs_f64());
         Self::with_quota(work + Self::CORE_DNS.overhead)
@@ -67,21 +67,21 @@ impl Capacity {
 
     fn with_quota(quota: Duration) -> Self {
         let mut capacity = Self { quota: Some(quota), ..Self::CORE_DNS };
-        // A larger limit is that of several replicas.
+        // A limit above one core means several replicas.
         while PERIOD * capacity.cores < quota {
             capacity.cores += 1;
         }
         capacity
     }
 
-    /// What is left of the quota for queries.
+    /// The part of the quota that is left for queries.
     fn usable(&self) -> Duration {
         let all = PERIOD * self.cores;
         self.quota.map_or(all, |quota| quota.min(all).saturating_sub(self.overhead).max(LEAST_USABLE))
     }
 }
 
-/// Even the smallest limit leaves that much of a period for queries.
+/// The CPU time for queries in a period that even the smallest limit leaves.
 const LEAST_USABLE: Duration = Duration::from_micros(50);
 
 /// One server and the queries that wait there.
@@ -89,17 +89,17 @@ const LEAST_USABLE: Duration = Duration::from_micros(50);
 pub(super) struct Server {
     capacity: Capacity,
     start: Instant,
-    /// The period in which it last worked, and the CPU time that is left of it.
+    /// The period in which it last worked, and the CPU time that is left in it.
     period: u32,
     left: Duration,
-    /// It may not run from the first to the second.
+    /// The interval in which it is throttled.
     pause: [Instant; 2],
     /// Whether it is working, or waits for the end of the pause.
     is_busy: bool,
     under_way: Option<usize>,
-    /// Read, and not yet answered: queries, and how often the work of one over UDP each costs.
+    /// Queries that are read and not yet answered, each with its cost in multiples of a query over UDP.
     waiting: VecDeque<(usize, u32)>,
-    /// In the socket.
+    /// Queries in the socket.
     unread: VecDeque<(usize, u32)>,
 }
 
@@ -110,14 +110,14 @@ impl Server {
         Self { capacity, start, period: 0, left, pause, is_busy: false, under_way: None, waiting, unread }
     }
 
-    /// A query comes. `false`: a datagram that is lost.
+    /// A query arrives. Returns `false` when the datagram is dropped.
     pub(super) fn arrive(&mut self, query: usize, weight: u32, is_tcp: bool, now: Instant) -> bool {
         if self.capacity.reads_ahead && !self.is_paused(now) {
             self.read();
             self.waiting.push_back((query, weight));
             return true;
         }
-        // What comes over a connection waits with the client.
+        // A query over a connection waits at the client.
         let is_kept = is_tcp || self.unread.len() < self.capacity.buffer;
         if is_kept {
             self.unread.push_back((query, weight));
@@ -125,7 +125,7 @@ impl Server {
         is_kept
     }
 
-    /// Goes on working, if it is idle and has work: when to call [`Server::end`].
+    /// Starts the next work if it is idle. Returns the time at which to call [`Server::end`].
     pub(super) fn begin(&mut self, now: Instant, random: &mut fastrand::Rng) -> Option<Instant> {
         if self.is_busy || (self.waiting.is_empty() && self.unread.is_empty()) {
             return None;
@@ -141,13 +141,13 @@ impl Server {
         Some(self.work(self.capacity.work * weight, now))
     }
 
-    /// It has worked, or the pause is over: the query that is answered.
+    /// Ends the work or the pause. Returns the answered query.
     pub(super) fn end(&mut self) -> Option<usize> {
         self.is_busy = false;
         self.under_way.take()
     }
 
-    /// When so much CPU time has been used.
+    /// The time at which this amount of CPU time has been used.
     fn work(&mut self, mut work: Duration, now: Instant) -> Instant {
         let period = u32::try_from((now - self.start).as_nanos() / PERIOD.as_nanos()).unwrap_or(u32::MAX);
         if period > self.period {
@@ -188,7 +188,7 @@ mod tests {
         is_fifo: true,
     };
 
-    /// When each query is answered, in milliseconds.
+    /// The time of each answer, in milliseconds.
     fn answered(server: &mut Server, start: Instant) -> Vec<(usize, u128)> {
         let (mut random, mut now, mut answered) = (fastrand::Rng::with_seed(1), start, Vec::new());
         while let Some(at) = server.begin(now, &mut random) {

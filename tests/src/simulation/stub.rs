@@ -1,11 +1,11 @@
-//! glibc's stub resolver in one pod: answers and time-outs in, which questions it sends out. Pure.
+//! glibc's stub resolver in one pod: answers and time-outs -> the queries that it sends. Pure.
 //!
 //! `send_dg` of resolv/res_send.c sends A and AAAA from one socket and waits for 5 s (`RES_TIMEOUT`):
 //!
-//! | what came within 5 s | and before | then |
+//! | received within 5 s | mode | next step |
 //! |---|---|---|
-//! | nothing | | both again, over the same socket: an answer to the first attempt is taken, too; twice in all |
-//! | one answer | both were sent together | one after the other, over the same socket; from now on always |
+//! | nothing | | both again over the same socket, so that an answer to the first attempt still counts; two attempts |
+//! | one answer | both sent together | one after the other over the same socket, also for later lookups |
 //! | one answer | one after the other | the same over a new socket |
 //! | one answer | the same over a new socket | it is the answer |
 
@@ -16,26 +16,27 @@ use super::plan::{Question, Step};
 /// `RES_TIMEOUT`.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `RES_DFLRETRY`: how often questions are sent when nothing is answered.
+/// `RES_DFLRETRY`: the number of attempts without an answer.
 const ATTEMPTS: u8 = 2;
 
-/// An application that looks its names up one after the other, and its resolver.
+/// An application that looks up its names one after the other, and its resolver.
 #[derive(Debug)]
 pub(super) struct Stub {
     lookup: usize,
     step: usize,
     attempt: u8,
     mode: Mode,
-    /// The socket; an answer that comes to another one is lost.
+    /// The current socket; an answer to another socket is lost.
     pub(super) socket: u32,
-    /// Which time-out counts; changes when one begins.
+    /// The number of the current timer; it changes with each new one.
     pub(super) timer: u32,
-    /// What came for each question of the step; `false`: SERVFAIL.
+    /// The results for the questions of the step; `false`: SERVFAIL.
     answered: Vec<Option<bool>>,
-    /// A candidate of the search list ended with SERVFAIL: unless a later one exists, the lookup fails.
+    /// Whether a candidate of the search list ended with SERVFAIL. Then the lookup fails unless a later
+    /// candidate exists.
     has_servfail: bool,
     lookup_began: Instant,
-    /// How long each lookup took, and whether it failed.
+    /// The duration of each lookup, and whether it failed.
     pub(super) lookups: Vec<(Duration, bool)>,
     pub(super) is_done: bool,
 }
@@ -48,7 +49,7 @@ enum Mode {
 }
 
 impl Stub {
-    /// Its first lookup begins at that time.
+    /// A resolver whose first lookup starts at this time.
     pub(super) fn new(start: Instant) -> Self {
         Self {
             lookup: 0,
@@ -69,14 +70,16 @@ impl Stub {
         plan[self.lookup][self.step][index]
     }
 
-    /// Begins a step over a new socket. Here and below: the questions of the step that are sent.
+    /// Starts a step over a new socket. This and the next functions return the indexes of the questions to
+    /// send.
     pub(super) fn begin(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
         self.socket += 1;
         self.attempt = 1;
         self.send(plan)
     }
 
-    /// A question of the step, known by its socket and its place in the step, is answered; not `is_good`: by SERVFAIL.
+    /// A question of the step, identified by its socket and its index, is answered; when `is_good` is false,
+    /// with SERVFAIL.
     pub(super) fn answer(
         &mut self,
         plan: &[Vec<Step>],
@@ -102,7 +105,8 @@ impl Stub {
             return Vec::new();
         }
         if self.answered.iter().all(Option::is_none) {
-            // After the last attempt the lookup fails without the rest of the search list (`res_search`: `done`).
+            // After the last attempt the lookup fails without the remaining search list (`res_search`:
+            // `done`).
             return if self.attempt == ATTEMPTS {
                 self.end_lookup(plan, true, now)
             } else {
@@ -156,7 +160,7 @@ mod tests {
     use crate::gang::arm::Arm;
 
     #[test]
-    fn a_late_answer_to_the_first_attempt_is_taken_and_one_to_an_earlier_step_is_not() {
+    fn late_answers_count_within_a_step_but_not_across_steps() {
         let (plan, now) = (plan(Arm::Ndots2), Instant::now());
         let mut stub = Stub::new(now);
         assert_eq!(stub.begin(&plan), [0, 1]);
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn two_attempts_without_an_answer_fail_the_lookup_and_the_next_one_begins() {
+    fn a_lookup_fails_after_two_attempts_without_an_answer() {
         let (plan, now) = (plan(Arm::Ndots2), Instant::now());
         let mut stub = Stub::new(now);
         stub.begin(&plan);
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn servfail_leads_to_the_next_candidate_and_fails_the_lookup_unless_one_exists() {
+    fn servfail_fails_the_lookup_unless_a_later_candidate_exists() {
         let (plan, now) = (plan(Arm::Direct), Instant::now());
         let mut stub = Stub::new(now);
         stub.begin(&plan);

@@ -1,4 +1,4 @@
-//! The law that the policy is held to, on gangs around the knee of cluster DNS.
+//! Tests the law for the policy, with gangs around the knee of cluster DNS.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::model::simulate;
 use super::plan::QUESTIONS_OF_A_SIDECAR;
 use super::server::Capacity;
 
-/// A cluster DNS that works for so many seconds on the questions that the gang's sidecars ask once.
+/// A cluster DNS that needs this number of seconds for the queries of the gang's sidecars, each sent once.
 fn cluster_dns(pods: usize, seconds: f64) -> Capacity {
     let questions = u32::try_from(pods).expect("small") * QUESTIONS_OF_A_SIDECAR;
     Capacity::that_answers(questions, Duration::from_secs_f64(seconds))
 }
 
-/// Its socket loses nothing.
+/// The same capacity with a socket that drops nothing.
 const fn without_loss(capacity: Capacity) -> Capacity {
     Capacity { buffer: usize::MAX, ..capacity }
 }
@@ -61,7 +61,7 @@ fn with_the_policy_a_gang_is_never_worse_off_than_direct() {
                     let [_, _, half, nearly_all] = percentiles(outcome);
                     [half, nearly_all]
                 });
-                // A hop over the loopback, or to the tier and back, is no delay that anybody minds.
+                // A hop over the loopback, or to the tier and back, is a negligible delay.
                 let is_as_quick = ours.iter().zip(&direct).all(|(ours, direct)| *ours <= direct + 0.002);
                 assert!(is_as_quick, "{case}: {ours:?}, direct {direct:?}");
             }
@@ -70,28 +70,28 @@ fn with_the_policy_a_gang_is_never_worse_off_than_direct() {
 }
 
 #[test]
-fn a_gang_is_served_in_the_time_that_its_questions_need_once() {
+fn a_gang_takes_no_longer_than_one_pass_over_its_questions() {
     for (pods, seconds) in grid() {
         let capacity = without_loss(cluster_dns(pods, seconds));
         let once = run(Arm::Once, pods, capacity);
         assert_eq!(once.queries, pods as u64 * u64::from(QUESTIONS_OF_A_SIDECAR));
         let ours = run(Arm::Sidecars, pods, capacity);
-        let [took, needed] = [&ours, &once].map(last);
-        println!("{pods} pods, {seconds} s: {took:.2} s, {needed:.2} s needed, {} again", ours.again);
-        assert!(took <= needed * 1.1, "{pods} pods, {seconds} s: {took} s, needed: {needed} s");
+        let [elapsed, needed] = [&ours, &once].map(last);
+        println!("{pods} pods, {seconds} s: {elapsed:.2} s, {needed:.2} s needed, {} again", ours.again);
+        assert!(elapsed <= needed * 1.1, "{pods} pods, {seconds} s: {elapsed} s, needed: {needed} s");
         assert_eq!(ours.failed, 0);
     }
 }
 
 #[test]
-fn what_the_socket_loses_in_the_first_burst_costs_one_timer() {
+fn datagrams_lost_in_the_first_burst_cost_one_timer() {
     for (pods, seconds) in [(1000, 2.0), (1000, 4.0)] {
         let capacity = cluster_dns(pods, seconds);
         let [ours, once] = [run(Arm::Sidecars, pods, capacity), run(Arm::Once, pods, capacity)];
         assert!(ours.dropped > 100, "{}", ours.dropped);
-        let [took, needed] = [&ours, &once].map(last);
-        println!("{pods} pods, {seconds} s: {took:.2} s, {needed:.2} s needed, {} dropped", ours.dropped);
-        assert!(took <= needed * 1.1 + 1.1, "{pods} pods, {seconds} s: {took} s, needed: {needed} s");
+        let [elapsed, needed] = [&ours, &once].map(last);
+        println!("{pods} pods, {seconds} s: {elapsed:.2} s, {needed:.2} s needed, {} dropped", ours.dropped);
+        assert!(elapsed <= needed * 1.1 + 1.1, "{pods} pods, {seconds} s: {elapsed} s, needed: {needed} s");
     }
 }
 
@@ -115,7 +115,7 @@ fn each_arm_asks_what_its_plan_says_and_the_tier_once_for_each_replica() {
 }
 
 #[test]
-fn lost_datagrams_are_repaired_by_sidecars_long_before_a_resolver_does() {
+fn sidecars_retransmit_lost_datagrams_long_before_resolvers_do() {
     let with_loss = |arm| simulate(&Gang { loss: 0.1, ..Gang::new(arm, 100, Capacity::CORE_DNS) });
     let [direct, ours, tier] = [Arm::Direct, Arm::Sidecars, Arm::Tier].map(with_loss);
     assert!(direct.failed >= 10, "{}", direct.failed);
@@ -127,7 +127,7 @@ fn lost_datagrams_are_repaired_by_sidecars_long_before_a_resolver_does() {
 }
 
 #[test]
-fn a_tier_that_reads_nothing_is_left_for_cluster_dns() {
+fn sidecars_bypass_an_unresponsive_tier() {
     let deaf = Capacity { buffer: 0, ..Capacity::TIER };
     let outcome = simulate(&Gang { tier: deaf, ..Gang::new(Arm::Tier, 50, Capacity::CORE_DNS) });
     assert_eq!((outcome.failed, outcome.queries), (0, 400));

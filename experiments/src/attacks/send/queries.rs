@@ -1,9 +1,9 @@
-//! Queries at a rate, and datagrams whose source is forged.
+//! Queries at a fixed rate, and datagrams whose source is forged.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::interval;
@@ -11,26 +11,26 @@ use tokio::time::interval;
 use super::super::{UPSTREAM, message};
 use super::source;
 
-/// Datagrams are sent in groups, so many a second.
+/// The number of groups per second in which datagrams are sent.
 const GROUPS: u64 = 100;
 
-/// Asks for 100 names of a zone in a second.
-pub(super) async fn names_of(target: Ipv4Addr, zone: &str) -> Result<(), Failure> {
+/// Sends queries for 100 names of a zone per second.
+pub(super) async fn query_names(target: Ipv4Addr, zone: &str) -> Result<(), Failure> {
     let asking = || format!("asking {target}");
-    let socket = UdpSocket::bind((source(1), 0)).await.tried(asking)?;
-    socket.connect((target, 53)).await.tried(asking)?;
+    let socket = UdpSocket::bind((source(1), 0)).await.with_context(asking)?;
+    socket.connect((target, 53)).await.with_context(asking)?;
     let mut ticks = interval(Duration::from_millis(10));
     for number in 0_u64.. {
         ticks.tick().await;
         let query =
             message::query(number as u16, &format!("n{number}-{}.{zone}", std::process::id()), message::A);
-        // What is refused is sent again under another name.
+        // After a refusal the next query has another name.
         let _ = socket.send(&query).await;
     }
     Ok(())
 }
 
-/// 5,000 queries a second, each from another address; every tenth for a name that nobody has asked for.
+/// 5,000 queries per second, each from another address; every tenth query is for a new name.
 pub(super) async fn forged_sources(target: Ipv4Addr) -> Result<(), Failure> {
     let target = SocketAddrV4::new(target, 53);
     forge(5_000, |number| {
@@ -45,12 +45,12 @@ pub(super) async fn forged_sources(target: Ipv4Addr) -> Result<(), Failure> {
     .await
 }
 
-/// Asks for a name that nobody answers, and sends 20,000 responses a second that could be the answer, to all ports and with
+/// Sends a query for a name that no server answers, and 20,000 forged responses per second to all ports with
 /// all ids.
 pub(super) async fn forged_answers(target: Ipv4Addr) -> Result<(), Failure> {
     let upstream = SocketAddrV4::new(UPSTREAM, 53);
     tokio::try_join!(
-        names_of(target, "silent.test"),
+        query_names(target, "silent.test"),
         forge(20_000, |number| {
             let random = (number as u32).wrapping_mul(2_654_435_761);
             let (port, id) = ((random >> 16) as u16, random as u16);
@@ -62,14 +62,15 @@ pub(super) async fn forged_answers(target: Ipv4Addr) -> Result<(), Failure> {
     .map(drop)
 }
 
-/// Sends so many datagrams a second: source, destination, and contents of the n-th.
+/// Sends datagrams at a fixed rate per second. The function returns the source, the destination and the
+/// contents of the n-th datagram.
 async fn forge(
     rate: u64,
     datagram: impl Fn(u64) -> (SocketAddrV4, SocketAddrV4, Vec<u8>),
 ) -> Result<(), Failure> {
-    // IPPROTO_RAW, raw(7): the header is part of what is sent, and the kernel fills in lengths and checksum.
+    // IPPROTO_RAW, raw(7): the caller supplies the IP header, and the kernel fills in lengths and checksum.
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)));
-    let socket = socket.tried(|| "opening a raw socket".to_owned())?;
+    let socket = socket.with_context(|| "opening a raw socket".to_owned())?;
     let mut ticks = interval(Duration::from_millis(1000 / GROUPS));
     let mut number = 0;
     loop {
@@ -77,7 +78,9 @@ async fn forge(
         for _ in 0..rate / GROUPS {
             let (from, to, contents) = datagram(number);
             let packet = packet(from, to, &contents);
-            socket.send_to(&packet, &SocketAddr::from(to).into()).tried(|| format!("sending to {to}"))?;
+            socket
+                .send_to(&packet, &SocketAddr::from(to).into())
+                .with_context(|| format!("sending to {to}"))?;
             number += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! Requests to the webhook, from whoever reaches its port.
+//! Requests to the webhook from a client that is not the API server.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, Tried as _};
+use podlocal_harness::failure::{Failure, WithContext as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -25,11 +25,11 @@ use super::{ATTACKER, WEBHOOK_PORT};
 /// The name in the webhook's certificate.
 const NAME: &str = "podlocal-dns-webhook.podlocal-dns.svc";
 
-/// The sizes of bodies: what the API server takes, and less.
+/// The sizes of bodies in bytes: the largest that the API server accepts, and smaller ones.
 const SIZES: [usize; 4] = [(4 << 20) - 1, (3 << 20) - 1, 2 << 20, 1400 << 10];
 
-/// Bodies that are full of the smallest JSON objects.
-pub(super) async fn of_sizes(targets: &[Ipv4Addr]) -> Result<(), Failure> {
+/// Sends bodies that consist of the smallest JSON objects.
+pub(super) async fn large_bodies(targets: &[Ipv4Addr]) -> Result<(), Failure> {
     let bodies = SIZES.map(|size| {
         let (head, tail) = (
             r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","object":["#,
@@ -37,17 +37,17 @@ pub(super) async fn of_sizes(targets: &[Ipv4Addr]) -> Result<(), Failure> {
         );
         [head, &"{},".repeat((size - head.len() - tail.len()) / 3), tail].concat()
     });
-    in_turn(targets, bodies.to_vec()).await
+    send_in_turn(targets, bodies.to_vec()).await
 }
 
-/// A Pod of 1 MB that has 349,000 variables without a name.
-pub(super) async fn of_many_elements(targets: &[Ipv4Addr]) -> Result<(), Failure> {
+/// Sends a Pod of 1 MB that has 349,000 variables without a name.
+pub(super) async fn many_elements(targets: &[Ipv4Addr]) -> Result<(), Failure> {
     let mut review = review("elements", &json!({}));
     review["request"]["object"]["spec"]["containers"][0]["env"] = json!(vec![json!({}); 349_000]);
-    in_turn(targets, vec![review.to_string(); 4]).await
+    send_in_turn(targets, vec![review.to_string(); 4]).await
 }
 
-/// Requests whose last byte never comes.
+/// Sends requests whose last byte is missing.
 pub(super) async fn unfinished(targets: &[Ipv4Addr]) -> Result<(), Failure> {
     let connector = connector().await?;
     let mut requests = JoinSet::new();
@@ -55,7 +55,7 @@ pub(super) async fn unfinished(targets: &[Ipv4Addr]) -> Result<(), Failure> {
         let (connector, target) = (connector.clone(), targets[number % targets.len()]);
         requests.spawn(async move {
             loop {
-                // That it is closed is what is waited for.
+                // Waits until the server closes the connection.
                 let _ = unfinished_request(&connector, target).await;
                 sleep(Duration::from_millis(50)).await;
             }
@@ -73,7 +73,8 @@ async fn unfinished_request(connector: &TlsConnector, target: Ipv4Addr) -> io::R
     stream.read_to_end(&mut Vec::new()).await.map(drop)
 }
 
-/// 50 reviews a second of pods in `kube-system`, each of another owner who has to learn of a mistake.
+/// Sends 50 reviews per second of pods in `kube-system`, each with another owner and with an invalid
+/// annotation, so that the webhook would write an Event for each.
 pub(super) async fn forged(targets: &[Ipv4Addr]) -> Result<(), Failure> {
     let connector = connector().await?;
     let mut ticks = interval(Duration::from_millis(20));
@@ -102,8 +103,8 @@ fn review(name: &str, annotations: &serde_json::Value) -> serde_json::Value {
     })
 }
 
-/// Each body on a connection of its own, again and again.
-async fn in_turn(targets: &[Ipv4Addr], bodies: Vec<String>) -> Result<(), Failure> {
+/// Sends each body on a separate connection, in an endless loop.
+async fn send_in_turn(targets: &[Ipv4Addr], bodies: Vec<String>) -> Result<(), Failure> {
     let connector = connector().await?;
     let mut senders = JoinSet::new();
     for (number, body) in bodies.into_iter().enumerate() {
@@ -122,7 +123,7 @@ async fn in_turn(targets: &[Ipv4Addr], bodies: Vec<String>) -> Result<(), Failur
 async fn exchange(connector: &TlsConnector, target: Ipv4Addr, body: &str) -> io::Result<()> {
     let mut stream = connect(connector, target).await?;
     stream.write_all(&request(body)).await?;
-    // The response ends the connection, as is asked for.
+    // The server closes the connection after the response (`Connection: close`).
     stream.read_to_end(&mut Vec::new()).await.map(drop)
 }
 
@@ -139,15 +140,15 @@ async fn connect(connector: &TlsConnector, target: Ipv4Addr) -> io::Result<TlsSt
     connector.connect(name, TcpStream::connect((target, WEBHOOK_PORT)).await?).await
 }
 
-/// Trusts the CA that everybody can read in the webhook configuration.
+/// Trusts the CA in the webhook configuration, which every client can read.
 async fn connector() -> Result<TlsConnector, Failure> {
     let cluster = Cluster::connect().await?;
     let configuration = cluster.get(&product::configurations(&cluster), product::WEBHOOK).await?;
     let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
     let reading = || "reading the CA of the webhook".to_owned();
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&BASE64.decode(bundle).tried(reading)?) {
-        roots.add(certificate.tried(reading)?).tried(reading)?;
+    for certificate in CertificateDer::pem_slice_iter(&BASE64.decode(bundle).with_context(reading)?) {
+        roots.add(certificate.with_context(reading)?).with_context(reading)?;
     }
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))

@@ -1,4 +1,4 @@
-//! TCP connections that cost whoever accepts them.
+//! TCP connections that cost the server memory or time.
 
 use std::future::Future;
 use std::io;
@@ -15,16 +15,16 @@ use tokio::time::sleep;
 use super::super::message;
 use super::source;
 
-/// How long an attacker waits before it opens a connection again that was closed.
+/// The pause before the attacker reopens a connection that the server closed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The kernel's buffer for what is not read, in bytes: as small as it can be.
+/// The size of the socket's receive buffer in bytes: the smallest that the kernel allows.
 const RECEIVE_BUFFER: u32 = 4096;
 
-/// A name that has a large answer.
+/// A name with a large answer.
 const LARGE: &str = "hit.large.test";
 
-/// Keeps 200 connections to the admin port.
+/// Keeps 200 idle connections to the admin port open.
 pub(super) async fn idle(target: Ipv4Addr) -> Result<(), Failure> {
     keep(1, 200, (target, SIDECAR_PORT).into(), async |mut stream| {
         stream.read_to_end(&mut Vec::new()).await.map(drop)
@@ -32,7 +32,7 @@ pub(super) async fn idle(target: Ipv4Addr) -> Result<(), Failure> {
     .await
 }
 
-/// Requests the metrics again and again.
+/// Requests the metrics in an endless loop and reads no response.
 pub(super) async fn unread_metrics(target: Ipv4Addr) -> Result<(), Failure> {
     keep(1, 200, (target, SIDECAR_PORT).into(), async |stream| {
         write_for_ever(stream, b"GET /metrics HTTP/1.1\r\nHost: tier\r\n\r\n").await
@@ -40,7 +40,7 @@ pub(super) async fn unread_metrics(target: Ipv4Addr) -> Result<(), Failure> {
     .await
 }
 
-/// Asks again and again, and reads nothing.
+/// Sends queries in an endless loop and reads no answer.
 pub(super) async fn unread_answers(target: Ipv4Addr, sources: u16, each: u16) -> Result<(), Failure> {
     let query = framed(&message::query(1, LARGE, 16));
     keep(sources, each, (target, 53).into(), move |stream| {
@@ -50,7 +50,7 @@ pub(super) async fn unread_answers(target: Ipv4Addr, sources: u16, each: u16) ->
     .await
 }
 
-/// Sends two bytes: the length of a query.
+/// Sends only the two bytes with the length of a query.
 pub(super) async fn unfinished_queries(target: Ipv4Addr, sources: u16, each: u16) -> Result<(), Failure> {
     keep(sources, each, (target, 53).into(), async |mut stream| {
         stream.write_all(&u16::MAX.to_be_bytes()).await?;
@@ -71,7 +71,8 @@ fn framed(message: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// So many connections of so many sources: each is used as told, and opened again when it ends.
+/// Keeps `each` connections open from each of `sources` addresses. `using` runs on each connection; a
+/// connection that ends is reopened.
 async fn keep<Using, Used>(sources: u16, each: u16, target: SocketAddr, using: Using) -> Result<(), Failure>
 where
     Using: Fn(TcpStream) -> Used + Clone + Send + Sync + 'static,
@@ -80,12 +81,12 @@ where
     let mut connections = JoinSet::new();
     for number in 0..sources * each {
         let using = using.clone();
-        // Within a pod there is one address.
+        // An attacker inside a pod has only one address.
         let source = if target.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { source(number % sources) };
         connections.spawn(async move {
             loop {
                 if let Ok(stream) = connect(source, target).await {
-                    // That it is closed is what is waited for.
+                    // Waits until the server closes the connection.
                     let _ = using(stream).await;
                 }
                 sleep(PAUSE).await;

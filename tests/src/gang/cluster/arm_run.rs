@@ -1,4 +1,4 @@
-//! One arm: fresh pods, cold caches, one start.
+//! One run of an arm: fresh pods, cold caches, a common start.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -18,26 +18,27 @@ use tokio::time::{Instant, sleep};
 use super::super::arm::Arm;
 use super::figures::Figures;
 use super::start::{Pace, late, sleep_until};
-use super::{Bed, job, node_local};
+use super::{ArmRunner, job, node_local};
 use crate::failure::Failure;
 
-/// How often the pods are started before the run is given up.
+/// The number of attempts before the run fails.
 const STARTS: u32 = 4;
 
-/// How long the pods have for their lookups. Three lookups of glibc whose every attempt times out take a minute.
+/// The time-out for the lookups of the pods, in seconds. Three lookups of glibc take a minute when every
+/// attempt times out.
 const RUN: f64 = 150.0;
 
-/// How often the count of CoreDNS is read again while it grows, every two seconds.
+/// The maximum number of reads of CoreDNS's counter while it grows, one every two seconds.
 const SETTLE: usize = 30;
 
-/// More queries a second than these are somebody's load, and not what the parts of a cluster ask now and then.
+/// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
 pub(super) const QUIET: f64 = 1.0;
 
-/// So many logs and metrics are read at once: two cores have pods to run.
+/// The number of logs and metrics that are read in parallel, because two cores also run the pods.
 const READERS: usize = 4;
 
-impl Bed<'_> {
-    /// Runs an arm, again while its pods are not ready at the common start.
+impl ArmRunner<'_> {
+    /// Runs an arm, and repeats it while its pods are not ready at the common start.
     pub(super) async fn run_arm(
         &self,
         arm: Arm,
@@ -49,7 +50,7 @@ impl Bed<'_> {
         };
         for late_starts in 0..STARTS {
             if arm.is_injected() {
-                // Also where the arm has a tier: it starts with an empty cache.
+                // Also in an arm with a tier, so that the tier starts with an empty cache.
                 product::remove(product::SHARED_TIER).await?;
             }
             if arm == Arm::Shared {
@@ -76,11 +77,11 @@ impl Bed<'_> {
             pace.slow_down();
         }
         Err(Failure::new(format!(
-            "in none of {STARTS} starts all pods were running in time: is the node busy with other things?"
+            "not all pods were running in time in any of {STARTS} starts: is the node busy with other work?"
         )))
     }
 
-    /// `None`: a pod was not ready at the common start.
+    /// Returns `None` when a pod was not ready at the common start.
     async fn start(
         &self,
         arm: Arm,
@@ -103,14 +104,17 @@ impl Bed<'_> {
         namespace.apply(job).await?;
         let running = running_by(namespace, options.pods, start - 1.0).await?;
         if running < options.pods {
-            progress(&format!("{running} of {} pods are running: again, later", options.pods));
+            progress(&format!(
+                "{running} of {} pods are running: repeating with a later start",
+                options.pods
+            ));
             return Ok(None);
         }
         progress(&format!("all pods are running, lookups in {:.0} s", start - now()));
         let others = self.others(start - 1.0).await?;
         if others > QUIET {
             progress(&format!(
-                "CoreDNS receives {others:.1} queries a second of others; they are subtracted, but slow it down"
+                "CoreDNS receives {others:.1} other queries per second; they are subtracted, but slow it down"
             ));
         }
         sleep_until(start).await;
@@ -118,7 +122,10 @@ impl Bed<'_> {
         match late(start, &pods) {
             0 => {}
             late => {
-                progress(&format!("{late} of {} pods began late: again, later", options.pods));
+                progress(&format!(
+                    "{late} of {} pods started late: repeating with a later start",
+                    options.pods
+                ));
                 return Ok(None);
             }
         }
@@ -138,14 +145,15 @@ impl Bed<'_> {
         Ok(Some(figures))
     }
 
-    /// CoreDNS may be slow to answer for its metrics, too, or just being restarted.
+    /// Reads the counter with retries, because CoreDNS may be slow to serve its metrics, or may be
+    /// restarting.
     async fn queries(&self) -> Result<u64, Failure> {
         eventually("the metrics of CoreDNS", async || self.coredns.queries().await.map(Some)).await
     }
 
-    /// Queries a second until then, while no pod of the gang asks anything.
+    /// Queries per second of other programs until `end`, while no pod of the gang sends a query.
     async fn others(&self, end: f64) -> Result<f64, Failure> {
-        // Sidecars that have just started may ask something.
+        // Sidecars that have just started may send queries.
         sleep(Duration::from_secs(1)).await;
         let (first, at) = (self.queries().await?, now());
         sleep_until(end).await;
@@ -153,7 +161,8 @@ impl Bed<'_> {
         Ok(queries as f64 / (now() - at).max(1.0))
     }
 
-    /// CoreDNS counts what it has answered, and goes on answering pods that wait no longer.
+    /// Waits until the counter is stable: CoreDNS counts answered queries, and still answers queries of pods
+    /// that have given up.
     async fn settled_queries(&self, others: f64) -> Result<u64, Failure> {
         let (mut last, mut at) = (self.queries().await?, now());
         for _ in 0..SETTLE {
@@ -169,7 +178,7 @@ impl Bed<'_> {
     }
 }
 
-/// Waits until new pods would get what the arm is about: a sidecar, and the shared tier or none.
+/// Waits until new pods would get the configuration of the arm: a sidecar, with or without the shared tier.
 async fn webhook_knows(namespace: &Namespace, arm: Arm) -> Result<(), Failure> {
     let expects_tier = arm == Arm::Shared;
     let what = if expects_tier {
@@ -186,7 +195,7 @@ async fn webhook_knows(namespace: &Namespace, arm: Arm) -> Result<(), Failure> {
     .await
 }
 
-/// How many pods of the Job are running at that time; returns as soon as all are.
+/// The number of pods of the Job that are running at the deadline; returns early when all are.
 async fn running_by(namespace: &Namespace, pods: usize, deadline: f64) -> Result<usize, Failure> {
     loop {
         let status = namespace.get("batch/v1", "Job", job::NAME).await?;
@@ -198,13 +207,13 @@ async fn running_by(namespace: &Namespace, pods: usize, deadline: f64) -> Result
     }
 }
 
-/// The lookups of each pod, when all pods have made all of theirs or at the deadline.
+/// The lookups of each pod; returns when all pods have finished, or at the deadline.
 async fn lookups(namespace: &Namespace, names: usize, deadline: f64) -> Result<Vec<Vec<Lookup>>, Failure> {
     let pods = namespace.pods(&format!("app={}", job::NAME)).await?;
     let mut lookups: BTreeMap<&str, Vec<Lookup>> =
         pods.iter().map(|pod| (name_of(pod), Vec::new())).collect();
     loop {
-        // Each reading takes time of the node that the pods use, too.
+        // Each read uses CPU time of the node that the pods need as well.
         sleep(Duration::from_secs(2)).await;
         let unfinished = lookups.iter().filter(|(_, made)| made.len() < names).map(|(pod, _)| *pod);
         let unfinished: Vec<&str> = unfinished.collect();
@@ -221,7 +230,7 @@ async fn lookups(namespace: &Namespace, names: usize, deadline: f64) -> Result<V
     Ok(lookups.into_values().collect())
 }
 
-/// The sums of the counters about upstreams, over all sidecars.
+/// The sums of the counters about upstreams over all sidecars.
 async fn sidecars(namespace: &Namespace) -> Result<BTreeMap<String, f64>, Failure> {
     let pods = namespace.pods(&format!("app={}", job::NAME)).await?;
     let read =

@@ -10,43 +10,43 @@ use super::super::arm::Arm;
 use super::super::law::Cost;
 use super::arm_run::QUIET;
 
-/// The errors of a name that does not exist, as `gai_strerror` of glibc and musl puts EAI_NONAME.
+/// The texts of EAI_NONAME, a name that does not exist, in `gai_strerror` of glibc and musl.
 const NOT_FOUND: [&str; 2] = ["Name or service not known", "Name does not resolve"];
 
 /// The result of an arm.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// How the pods were run.
+    /// The arm.
     pub arm: Arm,
     /// The CPU limit of CoreDNS; `None` without one.
     pub coredns_cpu: Option<String>,
-    /// How many pods.
+    /// The number of pods.
     pub pods: usize,
-    /// How many lookups the pods made, or should have made.
+    /// The number of lookups that the pods made or should have made.
     pub lookups: usize,
-    /// Those that gave something else than expected, or nothing until the end of the run.
+    /// The number of lookups with an unexpected result, or with none until the end of the run.
     pub failed: usize,
-    /// The errors of those, and how many had each.
+    /// The errors of the failed lookups, with their numbers.
     pub errors: BTreeMap<String, usize>,
-    /// How long each lookup took, in seconds, ascending.
+    /// The duration of each lookup, in seconds, ascending.
     pub lookup_seconds: Vec<f64>,
-    /// When each pod had tried all its names, in seconds from the common start, ascending.
+    /// The time at which each pod had looked up all its names, in seconds from the common start, ascending.
     pub pod_seconds: Vec<f64>,
-    /// Queries that CoreDNS received from the creation of the pods on, without those of others.
+    /// Queries that CoreDNS received since the creation of the pods, without those of other programs.
     pub queries: u64,
-    /// What CoreDNS received each second just before the common start, and so not from the gang.
+    /// Queries per second that CoreDNS received just before the common start, so from other programs.
     pub queries_of_others_per_second: f64,
-    /// How often CoreDNS was restarted meanwhile. Its counter begins anew then, and `queries` are those since the last
-    /// restart.
+    /// The number of restarts of CoreDNS during the run. A restart resets its counter, so `queries` are those
+    /// since the last restart.
     pub coredns_restarts: u64,
-    /// How often the pods were started in vain, because some were not ready at the common start.
+    /// The number of discarded starts, in which some pods were not ready at the common start.
     pub late_starts: u32,
-    /// The counters about upstreams of all sidecars together.
+    /// The counters about upstreams, summed over all sidecars.
     pub sidecars: BTreeMap<String, f64>,
 }
 
 impl Figures {
-    /// Of the lookups of each pod. `missing` are the names that do not exist.
+    /// Summarises the lookups of each pod. `missing` are the names that do not exist.
     pub(super) fn of(
         arm: Arm,
         limit: Option<&str>,
@@ -65,7 +65,7 @@ impl Figures {
         let lookups = pods.len() * names;
         let without_end = lookups - printed.clone().count();
         if without_end > 0 {
-            errors.insert("no end until the end of the run".to_owned(), without_end);
+            errors.insert("not finished at the end of the run".to_owned(), without_end);
         }
         let ends = pods.iter().filter(|lookups| lookups.len() == names).filter_map(|lookups| lookups.last());
         let mut figures = Self {
@@ -90,7 +90,8 @@ impl Figures {
 }
 
 impl Figures {
-    /// Sets the queries from CoreDNS's counter before and after; a restart of CoreDNS has set that to 0.
+    /// Sets the queries from CoreDNS's counter before and after the run; a restart of CoreDNS resets the
+    /// counter.
     pub(super) fn count(&mut self, before: u64, after: u64, between: Duration) {
         if self.coredns_restarts > 0 {
             self.queries = after;
@@ -102,18 +103,18 @@ impl Figures {
         self.queries = (after - before).saturating_sub(others);
     }
 
-    /// What the law compares.
+    /// The values that the law compares.
     pub fn cost(&self) -> Cost {
         Cost::new(self.failed, self.queries, &self.pod_seconds, self.pods)
     }
 
-    /// Whether CoreDNS had so much to do beside the gang that its figures are not the gang's alone.
+    /// Whether other programs put so much load on CoreDNS that the figures are not only those of the gang.
     pub fn is_disturbed(&self) -> bool {
         self.queries_of_others_per_second > QUIET
     }
 }
 
-/// EAI_AGAIN, a time-out or SERVFAIL, is a failure for every name; that a name is missing, for those that exist.
+/// EAI_AGAIN (a time-out or SERVFAIL) is unexpected for every name; EAI_NONAME only for names that exist.
 fn is_expected(lookup: &Lookup, missing: &[String]) -> bool {
     if missing.contains(&lookup.name) {
         NOT_FOUND.contains(&lookup.error.as_str())

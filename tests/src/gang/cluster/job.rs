@@ -9,12 +9,13 @@ use super::node_local::ZONE;
 /// The Job's name, and the value of the label `app` of its pods.
 pub(super) const NAME: &str = "gang";
 
-/// Resolves names at a common start, and stays: its sidecar is asked afterwards what it has sent.
+/// Resolves names at a common start, and then sleeps, so that the metrics of its sidecar can be read
+/// afterwards.
 const SCRIPT: &str = "getaddr \"$@\"; exec sleep 3600";
 
 /// The Job whose pods look up `names` at `start`, in seconds since 1970.
 ///
-/// `cache` is the nameserver of the arm that has one of its own.
+/// `cache` is the nameserver, in the arm that has a separate one.
 pub(super) fn job(
     arm: Arm,
     pods: usize,
@@ -28,7 +29,7 @@ pub(super) fn job(
     let words: Vec<&str> = words.into_iter().chain(names.iter().map(String::as_str)).collect();
     let mut pod = json!({ "metadata": { "labels": { "app": NAME } }, "spec": pod_spec(Libc::Glibc, &words) });
     if let Some(cache) = cache {
-        // What ClusterFirst gives, but for the nameserver.
+        // The configuration of ClusterFirst, except for the nameserver.
         pod["spec"]["dnsPolicy"] = json!("None");
         pod["spec"]["dnsConfig"] = json!({
             "nameservers": [cache],

@@ -1,11 +1,11 @@
 //! NodeLocal DNSCache: CoreDNS on each node, with the Corefile of kubernetes/cluster/addons/dns/nodelocaldns.
 //!
-//! | | there | here |
+//! | | original | here |
 //! |---|---|---|
 //! | the program | CoreDNS with few plugins | the cluster's own CoreDNS image |
 //! | how pods reach it | a link-local address of the node, without connection tracking | a Service that stays on the node (`internalTrafficPolicy: Local`), with connection tracking |
 //! | the cluster's zones | forwarded to cluster DNS over TCP | the same |
-//! | other zones | forwarded to the nameservers of the node's resolv.conf | like the cluster's: a test cluster has nobody else who knows them, and every query is counted |
+//! | other zones | forwarded to the nameservers of the node's resolv.conf | like the cluster domain, because a test cluster has no other server for them, and to count every query |
 
 use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
@@ -13,21 +13,22 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// The zone of the cluster, as nearly every cluster has it.
+/// The usual cluster domain.
 pub(super) const ZONE: &str = "cluster.local";
 
 const NAME: &str = "node-local-dns";
 
-/// Starts it on every node, and returns the address that pods have as nameserver.
+/// Starts it on every node, and returns the nameserver address for pods.
 pub(super) async fn start(namespace: &Namespace, coredns: &CoreDns) -> Result<String, Failure> {
     namespace.apply(config(&coredns.address)).await?;
     namespace.apply(daemon_set(&coredns.image)).await?;
     let service = namespace.apply(service()).await?.object;
-    namespace.rolled_out(&format!("daemonset/{NAME}")).await?;
+    namespace.wait_for_rollout(&format!("daemonset/{NAME}")).await?;
     Ok(service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The cluster zone's block of nodelocaldns.yaml, for every zone, with `bind` to the pod's address in place of the node's.
+/// The cluster zone's block of nodelocaldns.yaml, for every zone, with `bind` to the pod's address in place
+/// of the node's.
 fn config(cluster_dns: &str) -> Value {
     let corefile = format!(
         ".:53 {{

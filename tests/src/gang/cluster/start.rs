@@ -1,32 +1,32 @@
-//! When the pods of a gang begin, and whether all of them did.
+//! The common start of the pods of a gang, and whether all of them kept it.
 
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::Lookup;
 use podlocal_harness::time::now;
 
-/// What a start takes beside its pods: creating the Job, and what the controllers batch.
+/// The fixed part of the time for a start, in seconds: creating the Job, and batching in the controllers.
 const BASE: f64 = 10.0;
 
-/// Pods whose first lookup began this long after the start, in seconds, were not ready at the start; two cores wake 80
-/// processes within a few milliseconds.
+/// Pods whose first lookup started later than this after the common start, in seconds, were not ready then.
+/// Two cores wake 80 processes within a few milliseconds.
 pub(super) const TOLERANCE: f64 = 0.5;
 
-/// How much time the pods get from the creation of their Job to the common start; longer once it was too short.
+/// The time from the creation of the Job to the common start. It grows after a start that was too early.
 #[derive(Debug)]
 pub(super) struct Pace {
     seconds_per_pod: f64,
 }
 
 impl Default for Pace {
-    /// Nearly twice what a pod takes on two cores, without injection.
+    /// Nearly twice the time that a pod without injection needs on two cores.
     fn default() -> Self {
         Self { seconds_per_pod: 0.45 }
     }
 }
 
 impl Pace {
-    /// The start for pods that are created at `now`; both in whole seconds since 1970.
+    /// The common start for pods that are created at `now`; both in whole seconds since 1970.
     pub(super) fn start(&self, now: f64, pods: usize) -> f64 {
         (now + BASE + self.seconds_per_pod * pods as f64).ceil()
     }
@@ -37,7 +37,7 @@ impl Pace {
     }
 }
 
-/// The pods, by their lookups, that began too late for the common start.
+/// The number of pods whose first lookup was too late for the common start.
 pub(super) fn late(start: f64, pods: &[Vec<Lookup>]) -> usize {
     let is_late = |lookups: &&Vec<Lookup>| lookups.first().is_some_and(|first| first.at - start > TOLERANCE);
     pods.iter().filter(is_late).count()

@@ -1,10 +1,10 @@
-//! Figures -> the table for people.
+//! Figures -> the table.
 
 use podlocal_harness::table::{align, percentile};
 
 use super::figures::Figures;
 
-/// The table, one line per arm and limit.
+/// The table, with one line per arm and limit.
 pub fn table(arms: &[Figures]) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(arms.iter().map(row));
@@ -31,7 +31,7 @@ fn row(figures: &Figures) -> [String; 12] {
         [] => "-".to_owned(),
         _ => format!("{:.2}", percentile(ascending, share)),
     };
-    // The counter begins anew at a restart; what others asked is an estimate.
+    // A restart resets the counter, and the number of other queries is an estimate.
     let about = match figures.coredns_restarts {
         0 if figures.is_disturbed() => "~",
         0 => "",

@@ -1,4 +1,5 @@
-//! What proxies do: with the policy, what the sidecar's `upstream/race.rs` and `upstream/check.rs` do.
+//! The behaviour of proxies; with the policy, that of the sidecar's `upstream/race.rs` and
+//! `upstream/check.rs`.
 
 use std::time::Instant;
 
@@ -8,19 +9,19 @@ use podlocal_dns::upstream::{Policy, Reason, Recovery, Transmission, Transport};
 
 use super::{Event, Model, Origin, Query};
 use crate::simulation::plan::Question;
-use crate::simulation::proxy::{Asking, Control, Exchange, Proxy, Waiter};
+use crate::simulation::proxy::{Control, Exchange, ExchangeState, Proxy, Waiter};
 
-/// The questions by which a silent tier is checked.
+/// The number of queries in a check of a silent tier.
 const CHECKS: usize = 5;
 
-/// How many times the work of a query over UDP one over a new TCP connection is.
+/// The cost of a query over a new TCP connection, in multiples of a query over UDP.
 const TCP_WEIGHT: u32 = 3;
 
-/// The transmissions of one exchange that are listened to.
+/// The number of transmissions of one exchange whose answers are accepted.
 const LISTENING: usize = 6;
 
 impl Model {
-    /// A question comes to a proxy.
+    /// A proxy receives a query.
     pub(super) fn ask(&mut self, proxy: usize, question: Question, waiter: Waiter) {
         if let Some(is_good) = self.proxies[proxy].known(question, self.now) {
             return self.answer(waiter, is_good);
@@ -70,7 +71,7 @@ impl Model {
         }
     }
 
-    /// Sends the question of an exchange.
+    /// Sends the query of an exchange.
     pub(super) fn transmit(&mut self, exchange: usize, Transmission { step, reason }: Transmission) {
         let (now, chance) = (self.now, self.chance());
         let Exchange { proxy, question, asking, .. } = &mut self.exchanges[exchange];
@@ -79,7 +80,7 @@ impl Model {
             Control::Policy(policy) => policy.is_of_tier(step.server),
             Control::Schedule(..) => false,
         };
-        if let Asking::Policy(_, guard @ None) = asking
+        if let ExchangeState::Policy(_, guard @ None) = asking
             && is_of_tier
         {
             *guard = Some(Guard::new(step.server, FIRST_PAUSE, now, chance));
@@ -98,7 +99,8 @@ impl Model {
         self.expect_answer(proxy);
     }
 
-    /// Which process of the tier gets a datagram: one of several replicas by chance, as each datagram has a port of its own.
+    /// The replica of the tier that gets a datagram: a random one, because each datagram has a different
+    /// port.
     fn tier_server(&mut self, sidecar: usize) -> usize {
         match self.gang.tier_replicas {
             0 => 1 + sidecar / self.gang.pods_per_node,
@@ -106,7 +108,7 @@ impl Model {
         }
     }
 
-    /// Wakes the exchange when something may be due.
+    /// Schedules the next timer of an exchange.
     fn sleep(&mut self, exchange: usize) {
         let state = &mut self.exchanges[exchange];
         let [at, _] = self.proxies[state.proxy].wakes_at(&state.asking);
@@ -150,7 +152,7 @@ impl Model {
             return self.old_response(proxy, now - sent_at);
         };
         let recovery = policy.responded(place, sent_at, now);
-        if is_good && let Asking::Policy(of, _) = &self.exchanges[exchange].asking {
+        if is_good && let ExchangeState::Policy(of, _) = &self.exchanges[exchange].asking {
             policy.answered(of, now - sent_at);
         }
         if let Some(recovery) = recovery {
@@ -165,10 +167,10 @@ impl Model {
         }
     }
 
-    /// A server was silent: every exchange of the proxy learns that it has answered.
+    /// A silent server has answered again: informs every exchange of the proxy.
     fn recovered(&mut self, proxy: usize, recovery: Recovery) {
         for flight in self.proxies[proxy].flights() {
-            if let Asking::Policy(exchange, _) = &mut self.exchanges[flight].asking {
+            if let ExchangeState::Policy(exchange, _) = &mut self.exchanges[flight].asking {
                 exchange.recovered(recovery, self.now);
             }
             self.sleep(flight);
@@ -181,11 +183,11 @@ impl Model {
         Some((policy, exchange))
     }
 
-    /// The exchange asks that server no more.
+    /// The exchange stops using that server.
     fn leave(&mut self, exchange: usize, server: usize) {
         let now = self.now;
         let Some((policy, state)) = self.policy(exchange) else { return };
-        let Asking::Policy(asking, guard) = &mut state.asking else { return };
+        let ExchangeState::Policy(asking, guard) = &mut state.asking else { return };
         guard.take_if(|guard| guard.server() == server);
         if let Some(transmission) = policy.leave(asking, server, now) {
             self.transmit(exchange, transmission);
@@ -194,10 +196,11 @@ impl Model {
         }
     }
 
-    /// Does what is due about a silent tier. Whether another server is asked in its place.
+    /// Handles a silent tier. Returns whether another server is used instead.
     fn check_tier(&mut self, exchange: usize) -> bool {
         let (now, chance) = (self.now, self.chance());
-        let Exchange { proxy, asking: Asking::Policy(_, Some(guard)), .. } = &mut self.exchanges[exchange]
+        let Exchange { proxy, asking: ExchangeState::Policy(_, Some(guard)), .. } =
+            &mut self.exchanges[exchange]
         else {
             return false;
         };
@@ -222,7 +225,7 @@ impl Model {
         false
     }
 
-    /// Checks the tier, if that is wanted and no check is under way.
+    /// Starts a check of the tier, if it is needed and none is in flight.
     fn begin_check(&mut self, proxy: usize) {
         let (now, state) = (self.now, &mut self.proxies[proxy]);
         if state.check.is_some() || state.liveness.begin(now).is_none() {
@@ -236,9 +239,9 @@ impl Model {
         self.schedule(now + CHECK_PATIENCE, Event::CheckEnds { proxy, began: now });
     }
 
-    /// Asks whether a server is there.
+    /// Sends a check query to a server.
     pub(super) fn send_check(&mut self, proxy: usize, server: usize, is_tcp: bool) {
-        // The name matters to nobody.
+        // The name does not matter.
         let question = self.plan[0][0][0];
         let weight = if is_tcp { TCP_WEIGHT } else { 1 };
         self.send(Query {

@@ -1,4 +1,5 @@
-//! What the old sidecars did beside their hedges: they probed a silent server, and asked everything again when it answered.
+//! The old sidecars, apart from their hedges: they probed a silent server, and sent all queries again when it
+//! answered.
 
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use podlocal_dns::upstream::{Reason, Step, Transmission, Transport, round_trip, 
 use super::{Event, Model};
 use crate::simulation::proxy::{Control, Schedule};
 
-/// A server that has answered nothing for so long is silent.
+/// The time without an answer after which a server counts as silent.
 const SILENCE: Duration = Duration::from_millis(400);
 
-/// How often it is probed.
+/// The interval of probes.
 const PROBES: Duration = Duration::from_millis(500);
 
 impl Model {
-    /// A question is sent.
+    /// A query was sent.
     pub(super) fn expect_answer(&mut self, proxy: usize) {
         let state = &mut self.proxies[proxy];
         let probes = matches!(state.control, Control::Schedule(Schedule { probes: true, .. }, _));
@@ -37,11 +38,11 @@ impl Model {
         }
     }
 
-    /// A server has answered a question or a probe.
-    pub(super) fn old_response(&mut self, proxy: usize, took: Duration) {
+    /// A server has answered a query or a probe.
+    pub(super) fn old_response(&mut self, proxy: usize, elapsed: Duration) {
         let state = &mut self.proxies[proxy];
         if let Control::Schedule(_, budget) = &mut state.control
-            && took <= round_trip::NO_SAMPLE
+            && elapsed <= round_trip::NO_SAMPLE
         {
             budget.quick_answer();
         }
