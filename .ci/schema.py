@@ -1,7 +1,7 @@
 """Validates manifests and pods against the schemas of Kubernetes: schema.py FILE|DIRECTORY ...
 
 Each document must be valid, unknown fields included, in the newest version that the validator knows, and valid in
-the oldest that we support. Golden cases whose name says "unknown" hold fields of no version and are not held to that.
+the oldest supported one. Golden cases with "unknown" in their name have fields of no version and are exempt.
 """
 
 import pathlib

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Says which of Kubernetes' own tests injection breaks, from the reports of ginkgo.
+"""Reports which of Kubernetes' tests injection breaks, from the reports of ginkgo.
 
 | without injection | with injection | in expected-failures.toml | verdict |
 |---|---|---|---|
 | not run, or passed | passed | no | fine |
 | not run, or passed | failed | yes | fine |
 | not run, or passed | failed | no | wrong: injection breaks it |
-| any | passed | yes | wrong: the entry must go |
+| any | passed | yes | wrong: remove the entry |
 | failed | any | no | fine: the node lacks something, such as an image |
 | failed | not run | any | wrong: it was the only run |
 """
