@@ -10,12 +10,12 @@ pub fn markdown() -> String {
          The setting `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, or of its namespace as the \
          default of all pods there. It is also the sidecar's flag `--cache-size` and its variable \
          `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\
-         For an injected pod, each setting comes from the first of these that has it: the annotation of the pod, the \
-         annotation of its namespace, the cluster-wide settings file of the webhook, the default on this page. See \
+         For an injected pod, the first of these that has the setting wins: the annotation of the pod, that of its \
+         namespace, the settings file of the webhook, the default here. The file is for the whole cluster: see \
          [defaults for all pods](install.md#defaults-for-all-pods).\n\n\
          In the column \"where\", `annotation` means an annotation or a line of that file, and `sidecar` means a flag or a \
          variable of the proxy. Settings with `sidecar` alone are for operators who run the proxy by hand or as a shared \
-         tier: the owner of a pod cannot set them, and an operator can with an image of their own; see \
+         tier. The owner of a pod cannot set them, and an operator can with an image of their own; see \
          [what no annotation sets](install.md#what-no-annotation-sets).\n\n\
          Commas separate the elements of a list. A list without a default may be empty, \
          `podlocal-dns.io/wait-for-names: \"\"`: so a pod can remove a list that is set for all pods. An empty value of any \

@@ -11,7 +11,7 @@ pub struct SettingError {
     pub origin: String,
     /// The value, cut to 64 characters.
     pub text: String,
-    /// What was expected instead.
+    /// The expected value.
     pub expected: Expected,
     /// Whether the message leaves the value out, because there is none or because the name is wrong.
     is_bare: bool,

@@ -207,9 +207,9 @@ pub const MAX_MISS_RATE_PER_SOURCE: Setting = Setting {
     largest: "1000000",
     sentence: "Queries per second of one address that are not in the cache, with bursts of twice as many. \
                Queries over the limit are answered SERVFAIL; those over four times the limit are dropped. \
-               All addresses that have not used TCP lately may together start ten times as many exchanges, \
-               and one address may have as many UDP answers that are more than four times as long as their \
-               queries; over these limits the answer is empty and has TC, so that the client uses TCP.",
+               All addresses that have not used TCP lately may together start ten times as many exchanges. \
+               One address may have as many UDP answers that are more than four times as long as their \
+               queries. Over these limits the answer is empty and has TC, so that the client uses TCP.",
     source: "a miss costs fifty times as much as a hit; a pod that starts looks up a few dozen names",
     place: Place::Sidecar,
 };
