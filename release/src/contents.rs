@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn depths_become_edges_and_a_crate_that_was_printed_before_keeps_its_own() {
+    fn cargo_tree_depths_become_dependency_edges() {
         let tree = "0a v1.0.0 (/somewhere)\n1b v1.0.0\n2c v1.0.0\n1c v1.0.0 (*)\n";
         let (root, needs) = edges(tree);
         assert_eq!(root, id("a"));

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_differ_in_blanks_are_one_and_name_all_who_have_it() {
+    fn license_texts_that_differ_in_whitespace_are_merged() {
         let mut texts = Texts::default();
         for (text, of) in [("Do as\r\n you like.\n", "a 1"), ("  Do as you like.", "b 2"), ("Do not.", "b 2")]
         {

@@ -53,7 +53,7 @@ fn every_crate_of_the_sbom_has_its_licence_in_the_text_and_its_checksum() {
 /// Features are those of the program alone: with those of the workspace the sidecar would have HTTP/2 and
 /// TLS.
 #[test]
-fn an_sbom_has_what_is_in_the_program_and_nothing_else() {
+fn sbom_lists_exactly_the_contents_of_the_program() {
     let (sbom, _) = written("podlocal-sidecar");
     let sbom: Value = serde_json::from_str(&sbom).expect("JSON");
     let names: BTreeSet<_> = components(&sbom).into_iter().map(|(name, ..)| name).collect();
@@ -81,7 +81,7 @@ fn an_sbom_has_what_is_in_the_program_and_nothing_else() {
 }
 
 #[test]
-fn what_is_written_is_the_same_twice_and_knows_no_path_of_this_machine() {
+fn output_is_reproducible_and_contains_no_local_path() {
     let (first, second) = (written("podlocal-webhook"), written("podlocal-webhook"));
     assert_eq!(first, second);
     let workspace =
@@ -116,7 +116,7 @@ fn a_crate_that_was_compiled_and_is_not_listed_is_a_failure() {
 }
 
 #[test]
-fn bad_usage_and_unknown_packages_say_so() {
+fn invalid_usage_and_unknown_packages_are_reported() {
     assert_eq!(notices(&[]).status.code(), Some(64));
     let unknown = notices(&["no-such-package", "/nowhere"]);
     assert_eq!(unknown.status.code(), Some(1));

@@ -76,7 +76,7 @@ mod tests {
     const OF_WEB: [&str; 3] = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 
     #[test]
-    fn a_container_that_was_told_the_same_is_right() {
+    fn sidecar_with_matching_settings_needs_no_correction() {
         let ours = container(&[(&table::NAMESPACE, "web")]);
         assert_eq!(corrections(&spec(&OF_WEB, "2"), &ours), []);
         let ours = container(&[(&table::SEARCH, "a.example,b.example"), (&table::NDOTS, "1")]);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_ndots_or_search_list_is_told() {
+    fn changed_ndots_or_search_list_is_corrected() {
         let ours = container(&[(&table::NDOTS, "3"), (&table::NAMESPACE, "web")]);
         let expected = [&table::NDOTS, &table::ORIGINAL_NDOTS].map(|setting| (setting, "1".to_owned()));
         assert_eq!(corrections(&spec(&OF_WEB, "1"), &ours), expected);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_does_not_ask_the_proxy_any_more_is_left_to_whoever_changed_it() {
+    fn pod_that_bypasses_the_sidecar_is_not_corrected() {
         let ours = container(&[(&table::NAMESPACE, "web")]);
         let mut other = spec(&OF_WEB, "5");
         other["dnsConfig"]["nameservers"] = json!(["169.254.20.10"]);

@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn without_either_only_the_default_domain_is_known() {
+    fn without_flags_and_resolv_conf_only_the_default_domain_is_known() {
         let cluster = Cluster::new(&ClusterFlags::default(), "nameserver 192.168.1.1\n");
         assert_eq!((cluster.dns.len(), cluster.domain.as_str()), (0, "cluster.local"));
     }
 
     #[test]
-    fn underscores_in_a_nodes_search_domain_need_an_api_server_that_takes_them() {
+    fn underscore_search_domains_need_kubernetes_1_34() {
         let text = OF_A_POD.replace("node.example", "node.example _dc.example");
         let mut cluster = Cluster::new(&ClusterFlags::default(), &text);
         for (minor, is_kept) in [(None, false), (Some(33), false), (Some(34), true), (Some(35), true)] {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_that_may_hide_names_of_the_clusters_dns_is_not_told() {
+    fn tier_that_may_hide_names_of_cluster_dns_is_not_used() {
         let address = "10.96.0.53:53".parse().expect("valid");
         let flags = ClusterFlags { shared_tier: vec![address], ..ClusterFlags::default() };
         let mut cluster = Cluster::new(&flags, OF_A_POD);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_a_server_may_violate_hold_only_for_servers_that_were_seen_to_keep_them() {
+    fn search_assist_is_full_only_for_verified_servers() {
         let own: SocketAddr = "8.8.8.8:53".parse().expect("valid");
         let mut cluster = Cluster::new(&ClusterFlags::default(), OF_A_POD);
         let dns = cluster.dns[0];

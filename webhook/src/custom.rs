@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_another_group_is_another_kind() {
+    fn kinds_are_matched_with_their_group() {
         assert_eq!(known("x/v1", "PyTorchJob"), None);
         assert_eq!(known("v1", "Service"), None);
         assert!(matches!(known("serving.knative.dev/v1", "Service"), Some(Known::NoTemplate(_))));

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_published_only_where_whoever_calls_may_have_them_published() {
+    fn events_are_published_only_where_the_caller_may_publish() {
         use Callers::{Anyone, Authenticated};
         use Standing::{Enabled, NotEnabled, Terminating, Unknown};
         for (is_never_ours, standing, authenticated, anyone) in [

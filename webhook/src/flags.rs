@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_command_names_its_flags_and_no_others_and_its_examples_use_its_flags() {
+    fn command_help_lists_exactly_the_flags_of_the_command() {
         for command in COMMANDS {
             let help = about().help_of(command, Length::Whole);
             for flag in FLAGS {

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dns_that_answers_for_impossible_names_turns_the_judging_off_and_one_that_denies_them_on() {
+    async fn answers_for_impossible_names_disable_local_nxdomain() {
         let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
         for (code, check, expected) in [
             (ResponseCode::NXDomain, DnsCheck::NxDomain, false),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_such_names_are_served_pods_are_told_of_a_tier_that_serves_them_too() {
+    async fn tier_is_used_only_if_it_also_serves_impossible_names() {
         let mut cluster = Cluster::new(&ClusterFlags::default(), "");
         cluster.dns = vec![server(ResponseCode::NoError).await];
         let denying = Tier::at(vec![server(ResponseCode::NXDomain).await]);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_tier_is_not_noted_of_another_one() {
+    fn check_result_of_a_replaced_tier_is_discarded() {
         let tier = Tier::at(vec![SocketAddr::from(([10, 96, 0, 53], 53))]);
         let flags = ClusterFlags { shared_tier: tier.addresses.clone(), ..ClusterFlags::default() };
         let (cluster, known) = watch::channel(Cluster::new(&flags, ""));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_that_is_admitted_turns_the_rule_on_and_one_that_is_denied_off() {
+    async fn namespace_rule_follows_the_answer_for_default() {
         let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
         assert!(!known.borrow().admits_namespaces, "nobody has seen it");
         for (code, admits, expected) in [
@@ -326,14 +326,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_fails_is_passed_over() {
+    async fn failing_server_is_skipped() {
         let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NXDomain).await];
         assert_eq!(check(&servers, "corp.internal").await, DnsCheck::NxDomain);
         assert_eq!(check(&[], "corp.internal").await, DnsCheck::Failed);
     }
 
     #[test]
-    fn one_answer_alone_does_not_clear_the_cluster() {
+    fn one_nxdomain_alone_is_inconclusive() {
         let (nx, no) = (Some(ResponseCode::NXDomain), Some(ResponseCode::NoError));
         assert_eq!(
             [judge([nx, None]), judge([None, no]), judge([no, nx])],

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_are_moved_between_the_bounds() {
+    fn resources_are_clamped_to_the_limits() {
         for (bounds, expected) in [
             (json!({}), burstable()),
             (
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guaranteed_container_stays_one() {
+    fn guaranteed_container_stays_guaranteed() {
         let ours = json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}});
         for bounds in [
             json!({"min": {"cpu": "200m", "memory": "64Mi"}}),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_fit_is_not_injected() {
+    fn container_that_exceeds_limits_is_not_injected() {
         assert_eq!(fitted(&container(&json!({"max": {"memory": "8Mi"}})), &burstable()), Err(Exceeded));
         let item = json!({"type": "Pod", "max": {"memory": "100Mi"}});
         let bounds = Bounds::of(&json!({"spec": {"limits": [item]}}));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_the_narrower_holds() {
+    fn strictest_of_several_limit_ranges_applies() {
         let range = |item: Value| json!({"metadata": {"namespace": "web"}, "spec": {"limits": [item]}});
         let ranges = [
             range(json!({"type": "Container", "min": {"cpu": "10m"}, "max": {"memory": "1Gi"}})),

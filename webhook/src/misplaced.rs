@@ -49,7 +49,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_stands_on_the_workload_and_not_in_its_template_does_nothing() {
+    fn metadata_on_the_workload_only_is_reported() {
         let ours = json!({"labels": {INJECT_LABEL: "enabled", "app": "x"}, "annotations": {table::NDOTS.annotation(): "1"}});
         let plain = json!({"labels": {"app": "x"}, "annotations": {STATUS_ANNOTATION: "injected", "a": "b"}});
         for (kind, own, of_jobs, of_pod, expected) in [
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_where_it_belongs() {
+    fn misplaced_metadata_error_names_the_right_place() {
         let object = json!({"kind": "Deployment", "metadata": {"labels": {INJECT_LABEL: "enabled"}}});
         let found = |path| misplaced(&object, &json!({}), path)[0].to_string();
         assert_eq!(

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_kubernetes_are_names_and_other_texts_are_not() {
+    fn kubernetes_names_are_accepted_and_other_texts_rejected() {
         type Check = fn(&str) -> Option<&str>;
         let longest = "a".repeat(63);
         let rows: [(Check, &[&str], &[&str]); 6] = [

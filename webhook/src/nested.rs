@@ -42,7 +42,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn programs_that_run_others_are_known_by_their_usual_names() {
+    fn nested_runtimes_are_detected_by_image_name() {
         for (image, is_privileged, expected) in [
             ("docker:27-dind", true, true),
             ("docker:27-dind-rootless", false, true),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_learns_why_its_pod_was_left_alone_unless_that_was_asked_for() {
+    fn controller_is_notified_of_a_skip_unless_the_pod_opted_out() {
         let of = |skip: Skip| Notice::of(&metadata(), "team-a", &mutation(Outcome::Skipped(skip), &[]));
         let notice = of(Skip::DnsPolicyDefault).expect("a notice");
         assert_eq!((notice.owner.kind.as_str(), notice.owner.namespace.as_str()), ("ReplicaSet", "team-a"));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_learns_which_settings_were_ignored_and_nothing_that_the_author_wrote() {
+    fn notice_names_ignored_settings_but_not_their_values() {
         assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
         let evil = "call 555-0100 to claim your prize";
         let mistakes = [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_with_a_field_that_is_no_valid_name_gets_no_event() {
+    fn owner_with_an_invalid_name_gets_no_event() {
         let skipped = mutation(Outcome::Skipped(Skip::DnsPolicyDefault), &[]);
         for key in ["apiVersion", "kind", "name", "uid"] {
             let mut metadata = metadata();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_a_controller_or_with_a_strange_one_has_nobody_to_tell() {
+    fn pod_without_a_valid_controller_yields_no_notice() {
         let skipped = mutation(Outcome::Skipped(Skip::HostNetwork), &[]);
         for metadata in [json!({}), json!({"ownerReferences": [{"controller": true, "kind": 7}]}), json!([])]
         {

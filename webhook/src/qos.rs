@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_class_is_the_same_with_ours() {
+    fn qos_class_is_unchanged_by_the_sidecar() {
         let limits = |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "1Gi"}});
         for containers in [
             vec![json!({})],
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_every_container_limits_is_limited_on_ours() {
+    fn resource_limited_on_every_container_is_limited_on_the_sidecar() {
         let resources = json!({
             "requests": {"cpu": "500m"},
             "limits": {"cpu": "1", "ephemeral-storage": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "2Mi"},
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_with_resources_as_a_whole_gets_none_of_ours() {
+    fn pod_level_resources_leave_the_sidecar_without_its_own() {
         let mut spec = pod(&[json!({})]);
         spec["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         assert_eq!(class(&spec), Class::Guaranteed);

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_ready_when_the_last_latch_is_gone_and_names_the_others_until_then() {
+    fn readiness_names_missing_latches_until_all_are_dropped() {
         let readiness = Readiness::default();
         let (first, second) = (readiness.latch("certificate"), readiness.latch("address"));
         assert_eq!(readiness.missing(), ["address", "certificate"]);

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kubelets_file_gives_servers_domain_and_the_nodes_own_search_domains() {
+    fn cluster_first_file_yields_servers_domain_and_node_search() {
         let text = "search podlocal-dns.svc.cluster.local svc.cluster.local cluster.local corp.example _x.example .\n\
                     nameserver 10.96.0.10\nnameserver fd00::a\noptions ndots:5\n";
         assert_eq!(
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_of_a_cluster_says_nothing_about_one() {
+    fn file_without_cluster_search_list_is_ignored() {
         for text in [
             "",
             "nameserver 192.168.1.1\nsearch home.example\n",

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_numbers_and_booleans_are_taken_as_they_are_written() {
+    fn bare_numbers_and_booleans_are_accepted_literally() {
         let (ndots, fallback) = (table::NDOTS.name, table::FALLBACK_NAMESERVER.name);
         let (defaults, mistakes) = of(&format!("{ndots}: 3\n{fallback}: true\n")).expect("reads");
         let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_yaml_is_a_list_of_ours_and_of_nothing_else() {
+    fn yaml_list_is_accepted_only_for_list_settings() {
         let (prefetch, patient) = (table::PREFETCH_NAMES.name, table::WAIT_FOR_NAMES.name);
         let text = format!("{prefetch}: [db.prod, www.example.com]\n{patient}:\n- '*.workers'\n");
         let (defaults, mistakes) = of(&text).expect("reads");
@@ -85,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_nothing_behind_it_is_an_empty_list_or_a_mistake() {
+    fn key_without_value_is_an_empty_list_or_an_error() {
         assert_eq!(of(&format!("{}:\n", table::WAIT_FOR_NAMES.name)).expect("reads").1, [""; 0]);
         assert_eq!(of(&format!("{}:\n", table::WAIT_TIMEOUT.name)).expect("reads").1.len(), 1);
     }
 
     #[test]
-    fn every_mistake_is_named_with_file_and_setting() {
+    fn setting_errors_name_file_and_setting() {
         let (_, mistakes) =
             of(&format!("{}: many\n{}: a.b\n", table::NDOTS.name, table::CLUSTER_DOMAIN.name))
                 .expect("reads");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_no_settings_and_a_list_is_none() {
+    fn empty_file_is_valid_and_top_level_list_is_not() {
         assert_eq!(of("# nothing\n"), Ok((Vec::new(), Vec::new())));
         assert!(of("- a\n").is_err() && of("a: 1\n---\nb: 2\n").is_err());
     }

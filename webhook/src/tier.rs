@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_of_the_family_of_the_clusters_dns_where_there_is_one() {
+    fn tier_address_has_the_family_of_cluster_dns() {
         let dual = service("tier", &json!({"spec": {"clusterIPs": ["10.96.0.53", "fd00::53"]}}));
         let single = service("tier", &json!({"spec": {"clusterIPs": ["fd00::53"]}}));
         for (service, dns, expected) in [
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tier_of_the_node_is_used_before_others_and_the_first_by_name_otherwise() {
+    fn node_local_tier_is_preferred_then_first_by_name() {
         let local = json!({"spec": {"internalTrafficPolicy": "Local"}});
         let headless = json!({"spec": {"clusterIPs": ["None"], "internalTrafficPolicy": "Local"}});
         let gone = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});

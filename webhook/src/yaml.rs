@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_stays_whole() {
+    fn long_lines_are_not_folded() {
         let text = "word ".repeat(100) + "end";
         assert!(write(&json!({"a": text})).expect("writes").contains(&text));
     }

@@ -12,7 +12,7 @@ use podlocal_webhook::server::LARGEST_REVIEW;
 use serde_json::Map;
 
 #[test]
-fn a_review_takes_no_more_memory_than_is_set_aside_for_it() {
+fn review_stays_within_its_memory_budget() {
     for length in [500, 5_000, 20_000, 100_000, 1_000_000, LARGEST_REVIEW] {
         for (what, body) in bodies(length) {
             let (_, peak) = reviewed(&body);
@@ -23,7 +23,7 @@ fn a_review_takes_no_more_memory_than_is_set_aside_for_it() {
 }
 
 #[test]
-fn a_usual_review_takes_a_small_part_of_it_and_is_injected() {
+fn typical_review_uses_little_memory() {
     let mut body = review_of(&pod());
     body["request"]["object"]["spec"]["containers"][0]["env"] = (0..100).map(|_| pod()).collect();
     let body = body.to_string();

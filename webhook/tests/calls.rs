@@ -19,7 +19,7 @@ const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows_pod"];
 const FOUND_OUT: [&str; 2] = ["skip-windows-by-affinity", "skip-windows-by-options"];
 
 #[test]
-fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
+fn match_conditions_exclude_exactly_uninjectable_pods() {
     let mut kept_away = BTreeSet::new();
     for case in cases() {
         let reason = case.review(&case.input).summary["reason"].as_str().expect("a reason").to_owned();
@@ -35,7 +35,7 @@ fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
 }
 
 #[test]
-fn a_match_condition_holds_for_the_smallest_pod_and_names_itself() {
+fn match_conditions_have_unique_names_and_accept_minimal_pods() {
     for entry in entries() {
         let conditions = entry["matchConditions"].as_array().expect("conditions");
         let names: BTreeSet<_> = conditions.iter().map(|condition| condition["name"].as_str()).collect();
@@ -60,7 +60,7 @@ fn both_entries_have_the_same_match_conditions() {
 }
 
 #[test]
-fn a_pod_is_sent_once_at_most_and_as_the_labels_say() {
+fn pod_is_sent_at_most_once_according_to_labels() {
     let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
     for (namespace, of_namespace, of_pod, expected) in [
         ("web", enabled, None, Some(0)),

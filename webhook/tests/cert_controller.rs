@@ -22,7 +22,7 @@ const WEBHOOK: &str = "podlocal-dns-webhook";
 /// As on a new cluster: two controllers, which a rolling update would have, fill the empty Secret and the configuration of
 /// the manifests; the webhook serves what the kubelet mounts of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_certificate_of_the_controller_is_served_and_trusted_with_the_rights_of_the_manifests() {
+async fn controller_certificate_is_served_and_trusted_with_manifest_rbac() {
     let cluster = TestCluster::start(CONTROLLER).await;
     let mut controllers = [cluster.controller(), cluster.controller()];
     for controller in &controllers {
@@ -63,7 +63,7 @@ async fn the_certificate_of_the_controller_is_served_and_trusted_with_the_rights
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_webhook_asks_for_what_it_may_and_for_nothing_else() {
+async fn webhook_uses_exactly_its_rbac_permissions() {
     let cluster = TestCluster::start(WEBHOOK).await;
     let webhook = Webhook::start(&["--kubeconfig", &cluster.kubeconfig()]);
     let mut left_alone = pod();

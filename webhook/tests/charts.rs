@@ -56,7 +56,7 @@ fn every_workload_is_injected_or_not_for_the_reason_that_is_expected() {
 }
 
 #[test]
-fn outside_of_what_the_proxy_needs_nothing_changes() {
+fn injection_changes_only_expected_fields() {
     for (name, expected) in EXPECTED {
         let file = charts().join(name);
         let text = std::fs::read_to_string(&file).expect("reads");

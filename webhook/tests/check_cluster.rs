@@ -21,7 +21,7 @@ const SETTINGS: &str = "/api/v1/namespaces/podlocal-dns/configmaps/settings";
 const INSTALLED: &str = include_str!("../../manifests/base/mutatingwebhookconfiguration.yaml");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change() {
+async fn workload_row_shows_cluster_defaults_and_shared_tier() {
     let cluster = TestCluster::installed().await;
     let output = cluster.check(&["--strict"]);
     let page = page(&output);
@@ -44,7 +44,7 @@ async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cert_controller_that_is_not_ready_is_a_problem_and_none_is_cert_managers_work() {
+async fn unready_cert_controller_is_a_problem_absent_one_is_not() {
     let cluster = TestCluster::installed().await;
     let line = "  problem  Deployment podlocal-dns/podlocal-dns-cert-controller is not ready: ";
     assert!(!page(&cluster.check(&[])).contains(line), "there is none");
@@ -56,7 +56,7 @@ async fn a_cert_controller_that_is_not_ready_is_a_problem_and_none_is_cert_manag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
+async fn limit_range_of_the_namespace_adjusts_sidecar_requests() {
     let cluster = TestCluster::installed().await;
     cluster.pod(
         "jobs",
@@ -86,7 +86,7 @@ async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_know_no_native_sidecars_are_a_problem() {
+async fn nodes_without_native_sidecars_are_a_problem() {
     let cluster = TestCluster::installed().await;
     let node = |name: &str, version: &str| {
         let info = json!({"nodeInfo": {"kubeletVersion": version}});
@@ -107,7 +107,7 @@ async fn nodes_that_know_no_native_sidecars_are_a_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kube_dns_is_named_with_what_follows_from_it() {
+async fn kube_dns_is_reported_with_its_consequence() {
     let cluster = TestCluster::installed().await;
     let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";
     assert!(!page(&cluster.check(&[])).contains(line));
@@ -124,7 +124,7 @@ async fn kube_dns_is_named_with_what_follows_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and_without() {
+async fn pods_are_paged_and_grouped_by_workload_and_sidecar() {
     let cluster = TestCluster::installed().await;
     for index in 0..1_200 {
         cluster.pod("jobs", &format!("train-{index}"), "Job", "train", &json!({}));
@@ -152,7 +152,7 @@ async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_fails_is_asked_for_again_and_what_is_forbidden_is_not() {
+async fn failed_page_is_retried_and_forbidden_one_is_not() {
     let cluster = TestCluster::installed().await;
     let pods = Resource { group: "", plural: "pods", namespace: Some("jobs"), name: None };
     let client = cluster.api.client();
@@ -169,7 +169,7 @@ async fn a_page_that_fails_is_asked_for_again_and_what_is_forbidden_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_kubernetes_is_a_problem_and_a_cluster_dns_without_service_unknown() {
+async fn old_kubernetes_is_a_problem_and_missing_dns_service_is_unknown() {
     let cluster = TestCluster::start().await;
     cluster.api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.9"}));
     cluster.pod("jobs", "alone", "", "", &json!({}));
@@ -185,7 +185,7 @@ async fn an_old_kubernetes_is_a_problem_and_a_cluster_dns_without_service_unknow
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_rest_goes_on_without_a_right() {
+async fn check_continues_without_permissions() {
     let cluster = TestCluster::installed().await;
     cluster.api.forbid(NAMESPACES);
     let output = cluster.check(&[]);
@@ -204,7 +204,7 @@ async fn the_rest_goes_on_without_a_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_not_there_is_one_error_with_a_next_step() {
+async fn unreachable_cluster_is_one_error_with_a_next_step() {
     let cluster = TestCluster::start().await;
     cluster.api.set_down(true);
     for output in [

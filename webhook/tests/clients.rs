@@ -17,7 +17,7 @@ use rustls::time_provider::DefaultTimeProvider;
 type Own = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 #[test]
-fn a_client_with_a_certificate_of_the_authority_is_answered_and_others_are_refused() {
+fn only_clients_with_a_trusted_certificate_are_answered() {
     let (trusted, other) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("a folder");
     let file = trusted.write(folder.path());
@@ -36,7 +36,7 @@ fn a_client_with_a_certificate_of_the_authority_is_answered_and_others_are_refus
 }
 
 #[test]
-fn of_the_authoritys_clients_only_those_of_the_names_are_answered() {
+fn only_clients_with_an_allowed_name_are_answered() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().expect("a folder");
     let file = authority.write(folder.path());
@@ -52,7 +52,7 @@ fn of_the_authoritys_clients_only_those_of_the_names_are_answered() {
 }
 
 #[test]
-fn a_changed_file_is_read_again_and_a_bad_one_keeps_the_authorities_before() {
+fn client_ca_file_is_reloaded_and_invalid_file_is_ignored() {
     let (before, after) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("a folder");
     let file = before.write(folder.path());
@@ -67,7 +67,7 @@ fn a_changed_file_is_read_again_and_a_bad_one_keeps_the_authorities_before() {
 }
 
 #[test]
-fn a_file_by_which_no_client_could_be_verified_keeps_it_from_starting_with_every_mistake_at_once() {
+fn unusable_client_ca_file_fails_startup_with_all_errors() {
     let folder = tempfile::tempdir().expect("a folder");
     let bad = folder.path().join("bad.pem");
     std::fs::write(&bad, "nothing").expect("writes");

@@ -11,7 +11,7 @@ use podlocal_settings::table::{self, Setting};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespaces_annotation_is_the_default_of_its_pods_from_the_next_review_on() {
+async fn namespace_annotation_takes_effect_with_the_next_review() {
     let cluster = TestCluster::start().await;
     cluster.annotate("web", "4");
     cluster.annotate("other", "9");
@@ -25,7 +25,7 @@ async fn a_namespaces_annotation_is_the_default_of_its_pods_from_the_next_review
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_go_on_with_what_is_known_while_every_call_to_the_api_server_fails() {
+async fn reviews_use_cached_state_while_the_api_server_is_down() {
     let cluster = TestCluster::start().await;
     cluster.annotate("web", "4");
     let webhook = cluster.launch();
@@ -40,7 +40,7 @@ async fn reviews_go_on_with_what_is_known_while_every_call_to_the_api_server_fai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_pods_are_told_of_the_shared_tier_while_its_service_is_there() {
+async fn new_pods_use_the_shared_tier_while_its_service_exists() {
     let cluster = TestCluster::start().await;
     cluster.tier("tier", "10.96.0.53", "true");
     let webhook = cluster.launch();
@@ -70,7 +70,7 @@ async fn new_pods_are_told_of_the_shared_tier_while_its_service_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shared_tier_that_is_given_by_flag_is_not_looked_for() {
+async fn shared_tier_flag_disables_discovery() {
     let cluster = TestCluster::start().await;
     cluster.api.forbid(SERVICES);
     let flag = table::SHARED_TIER.flag();
@@ -81,7 +81,7 @@ async fn a_shared_tier_that_is_given_by_flag_is_not_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_right_to_see_services_it_is_ready_and_pods_do_without_a_tier() {
+async fn without_service_permission_pods_get_no_shared_tier() {
     let cluster = TestCluster::start().await;
     cluster.tier("tier", "10.96.0.53", "true");
     cluster.api.forbid(SERVICES);
@@ -92,7 +92,7 @@ async fn without_the_right_to_see_services_it_is_ready_and_pods_do_without_a_tie
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_range_is_kept_to_from_the_first_review_on_and_while_it_changes() {
+async fn limit_range_applies_from_the_first_review_and_on_change() {
     let cluster = TestCluster::start().await;
     let range = |minimum: &str| {
         let item = json!({"type": "Container", "min": {"memory": minimum}});
@@ -147,7 +147,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none() {
+async fn skipped_gang_yields_one_event_and_dry_run_none() {
     let cluster = TestCluster::start().await;
     cluster.api.put_labelled_namespace("web", &json!({INJECT_LABEL: INJECT_ENABLED}));
     let webhook = cluster.launch();
@@ -177,7 +177,7 @@ async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none
 
 /// Every review here is a forgery: nobody has shown a certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forged_reviews_make_no_event_outside_of_enabled_namespaces_none_of_their_text_and_few_in_all() {
+async fn forged_reviews_cannot_flood_or_forge_events() {
     let cluster = TestCluster::start().await;
     let enabled = json!({INJECT_LABEL: INJECT_ENABLED});
     for namespace in ["kube-system", "kube-node-lease", "default", "web"] {

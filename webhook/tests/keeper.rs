@@ -41,7 +41,7 @@ async fn controllers_that_start_at_once_agree_on_one_certificate() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_there_is_taken_as_it_is() {
+async fn valid_secret_is_reused() {
     let api = ApiServer::start().await;
     api.put_secret(&BTreeMap::new());
     let (first, _) = keeper(&api).agree(SystemTime::now(), None).await.expect("agrees");
@@ -52,7 +52,7 @@ async fn a_secret_that_is_there_is_taken_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_cannot_be_used_is_replaced_once_whoever_comes() {
+async fn unusable_secret_is_replaced_exactly_once() {
     let two_years_ago = SystemTime::now() - Duration::from_hours(2 * 365 * 24);
     let expired = Identity::make(&names(), two_years_ago).expect("makes").parts();
     let other_name = Identity::make(&["other".to_owned()], SystemTime::now()).expect("makes").parts();
@@ -71,7 +71,7 @@ async fn a_secret_that_cannot_be_used_is_replaced_once_whoever_comes() {
 }
 
 #[tokio::test]
-async fn the_ca_is_written_into_every_entry_that_calls_a_service_and_only_when_it_differs() {
+async fn ca_is_written_to_service_webhooks_only_if_it_differs() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     let keeper = keeper(&api);
@@ -88,7 +88,7 @@ async fn the_ca_is_written_into_every_entry_that_calls_a_service_and_only_when_i
 }
 
 #[tokio::test]
-async fn a_write_of_the_ca_that_another_one_overtook_looks_again() {
+async fn conflicting_ca_write_is_retried() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.overtake_next(2);
@@ -101,7 +101,7 @@ async fn a_write_of_the_ca_that_another_one_overtook_looks_again() {
 
 /// RBAC cannot narrow `create` to one name.
 #[tokio::test]
-async fn a_secret_that_is_not_there_is_not_created() {
+async fn missing_secret_is_not_created() {
     let api = ApiServer::start().await;
     let error = keeper(&api).agree(SystemTime::now(), None).await.expect_err("fails");
     assert!(matches!(error, Error::NoSecret(_)), "{error}");
@@ -109,7 +109,7 @@ async fn a_secret_that_is_not_there_is_not_created() {
 }
 
 #[tokio::test]
-async fn the_ca_is_left_to_the_cainjector_where_that_writes_it() {
+async fn ca_is_left_to_cert_manager_cainjector() {
     for annotation in ["cert-manager.io/inject-ca-from", "cert-manager.io/inject-ca-from-secret"] {
         let api = ApiServer::start().await;
         let mut configuration = configuration();
@@ -129,7 +129,7 @@ async fn a_failing_api_server_is_an_error_that_says_what_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_not_ready_until_the_api_server_trusts_the_certificate() {
+async fn controller_is_ready_once_the_ca_is_published() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.put_secret(&BTreeMap::new());
@@ -144,7 +144,7 @@ async fn it_is_not_ready_until_the_api_server_trusts_the_certificate() {
 }
 
 #[tokio::test]
-async fn the_version_of_the_api_server_becomes_known() {
+async fn version_of_the_api_server_is_read() {
     let api = ApiServer::start().await;
     api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.3"}));
     let (sender, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));

@@ -50,7 +50,7 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
 }
 
 #[test]
-fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
+fn rbac_grants_exactly_what_the_program_needs() {
     let rights = |name: &str| -> Value {
         let rules = object(name)["rules"].clone();
         let rules = rules.as_array().expect("rules").iter();
@@ -71,7 +71,7 @@ fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
 }
 
 #[test]
-fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
+fn role_bindings_match_the_deployment_service_accounts() {
     for (folder, role) in
         [("", "role"), ("", "clusterrole"), ("cert-controller/", "role"), ("cert-controller/", "clusterrole")]
     {
@@ -99,7 +99,7 @@ fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
 
 /// The highest value that is not the system's own (`HighestUserDefinablePriority` in `k8s.io/kubernetes/pkg/apis/scheduling`).
 #[test]
-fn nothing_of_a_user_is_more_important_than_the_webhook() {
+fn webhook_has_the_highest_user_priority() {
     let class = object("priorityclass");
     assert_eq!(class["value"], 1_000_000_000);
     // Anybody may name it.
@@ -108,7 +108,7 @@ fn nothing_of_a_user_is_more_important_than_the_webhook() {
 
 /// What holds the right to patch a webhook configuration is reached by its kubelet and by nobody else.
 #[test]
-fn nobody_calls_the_cert_controller() {
+fn cert_controller_accepts_no_ingress() {
     let deployment = object("cert-controller/deployment");
     let labels = deployment["spec"]["template"]["metadata"]["labels"].clone();
     let policy = object("cert-controller/networkpolicy")["spec"].clone();
@@ -129,14 +129,14 @@ fn nobody_calls_the_cert_controller() {
 
 /// A policy that knew the API server's address would be wrong in the next cluster.
 #[test]
-fn what_the_webhook_may_reach_is_not_limited() {
+fn network_policy_does_not_restrict_egress() {
     let spec = object("networkpolicy")["spec"].clone();
     assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
     assert!(spec["ingress"].as_array().expect("rules").iter().all(|rule| rule.get("from").is_none()));
 }
 
 #[test]
-fn every_webhook_calls_the_service_and_leaves_the_system_and_ourselves_alone() {
+fn webhooks_call_the_service_and_exclude_system_namespaces() {
     let (configuration, service) = (object("mutatingwebhookconfiguration"), object("service"));
     let webhooks = configuration["webhooks"].as_array().expect("webhooks");
     assert_eq!(webhooks.len(), 2);
@@ -180,7 +180,7 @@ fn one_drain_fits_into_the_time_that_a_pod_has_to_end() {
 }
 
 #[test]
-fn what_the_deployment_names_is_there() {
+fn references_of_the_deployment_resolve() {
     let pod = object("deployment")["spec"]["template"].clone();
     assert_eq!(pod["spec"]["serviceAccountName"], object("serviceaccount")["metadata"]["name"]);
     assert_eq!(pod["spec"]["priorityClassName"], object("priorityclass")["metadata"]["name"]);
@@ -216,7 +216,7 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
 
 /// A user in the manifests would keep OpenShift, which gives each namespace users of its own, from starting the pods.
 #[test]
-fn the_images_say_as_whom_our_pods_run() {
+fn images_define_the_user_of_our_pods() {
     for file in [
         "base/deployment",
         "base/cert-controller/deployment",

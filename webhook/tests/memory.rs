@@ -18,7 +18,7 @@ use serde_json::json;
 const MOST: usize = 110;
 
 #[test]
-fn the_largest_bodies_of_every_shape_many_at_a_time() {
+fn memory_is_bounded_with_many_large_bodies() {
     let webhook = Webhook::start(&[]);
     let (address, ca) = (webhook.address, webhook.authority());
     let bodies = bodies(LARGEST_REVIEW - 1_000);
@@ -40,7 +40,7 @@ fn the_largest_bodies_of_every_shape_many_at_a_time() {
 }
 
 #[test]
-fn unfinished_bodies_of_many_connections() {
+fn memory_is_bounded_with_unfinished_bodies() {
     let webhook = Webhook::start(&[]);
     let head = head("POST", "/mutate", "application/json", LARGEST_REVIEW);
     let unfinished: Vec<_> = in_parallel(&webhook, 60, |connection| {
@@ -56,7 +56,7 @@ fn unfinished_bodies_of_many_connections() {
 }
 
 #[test]
-fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() {
+fn memory_is_bounded_with_unfinished_handshakes_and_heads() {
     let webhook = Webhook::start(&[]);
     raise_limit();
     let hello = [&[22, 3, 1, 0x3f, 0xff, 1, 0, 0xff, 0xfb][..], &[0; 16_000]].concat();
@@ -73,7 +73,7 @@ fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() 
 }
 
 #[test]
-fn long_answers_that_nobody_reads() {
+fn memory_is_bounded_with_unread_answers() {
     let webhook = Webhook::start(&[]);
     let mut mistaken = pod();
     let annotations = (0..1_500).map(|number| (format!("podlocal-dns.io/x{number}"), json!("")));
@@ -96,7 +96,7 @@ fn long_answers_that_nobody_reads() {
 
 /// A container is charged for the buffers of its sockets, which grow to megabytes by themselves.
 #[tokio::test]
-async fn the_kernel_buffers_little_of_each_connection() {
+async fn socket_buffers_are_limited() {
     let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
     let client = tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await;
     let (stream, _) = listener.accept().await.expect("accepts");
@@ -110,7 +110,7 @@ async fn the_kernel_buffers_little_of_each_connection() {
 }
 
 #[test]
-fn probes_are_answered_while_others_hold_every_connection_of_the_admin_port() {
+fn probes_are_answered_while_the_admin_port_is_saturated() {
     let webhook = Webhook::start(&[]);
     let part = format!("GET /metrics HTTP/1.1\r\nx: {}", "y".repeat(15_000));
     let held: Vec<_> = (0..ADMIN.connections + 50).map(|_| sent(webhook.admin, part.as_bytes())).collect();

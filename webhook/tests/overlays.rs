@@ -10,7 +10,7 @@ use podlocal_webhook::config::{self, Command};
 use serde_json::{Value, json};
 
 #[test]
-fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
+fn cert_manager_overlay_serves_files_without_cert_controller() {
     let objects = render("overlays/cert-manager");
     let deployment = named(&objects, "Deployment", "podlocal-dns-webhook");
     let pod = &deployment["spec"]["template"]["spec"];
@@ -67,7 +67,7 @@ fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
 }
 
 #[test]
-fn what_is_rendered_has_each_object_once() {
+fn rendered_kustomizations_have_no_duplicate_objects() {
     for folder in [
         "base",
         "example",

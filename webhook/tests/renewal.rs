@@ -87,7 +87,7 @@ async fn a_renewal_under_load_loses_no_review() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_written_keeps_its_good_certificate() {
+async fn failed_renewal_keeps_the_current_certificate() {
     let api = ApiServer::start().await;
     let clock = MovedClock::default();
     let identity = Identity::make(&names(), clock.now()).expect("makes");
@@ -100,7 +100,7 @@ async fn a_secret_that_cannot_be_written_keeps_its_good_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_change_are_served_and_a_half_changed_pair_is_not() {
+async fn changed_tls_files_are_served_once_both_match() {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
     let clock = MovedClock::default();

@@ -46,7 +46,7 @@ fn a_review_that_cannot_be_read_is_answered_allowed_with_a_warning() {
 }
 
 #[test]
-fn what_is_no_review_at_all_gets_an_http_error() {
+fn request_that_is_not_a_review_gets_an_http_error() {
     let webhook = Webhook::start(&[]);
     assert_eq!(webhook.post("/", "application/json", b"{}").status, 404);
     assert_eq!(webhook.post("/mutate", "text/plain", b"{}").status, 415);
@@ -78,7 +78,7 @@ fn a_pod_that_is_too_large_is_allowed_with_a_warning_and_counted() {
 }
 
 #[test]
-fn a_forged_review_writes_no_line_of_its_own_into_the_log_and_no_flood_of_lines() {
+fn forged_review_cannot_inject_log_lines() {
     let webhook = Webhook::start(&[]);
     let mut forged = review_of(&pod());
     forged["request"]["namespace"] = json!("web\n2026 INFO all is well \u{1b}[31m");
@@ -121,7 +121,7 @@ fn each_review_is_counted_and_logged_once_with_its_decision_and_reason() {
 }
 
 #[test]
-fn connections_that_say_nothing_do_not_hold_up_reviews() {
+fn silent_connections_do_not_delay_reviews() {
     let webhook = Webhook::start(&[]);
     let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(webhook.address).expect("connects")).collect();
     assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
@@ -129,7 +129,7 @@ fn connections_that_say_nothing_do_not_hold_up_reviews() {
 }
 
 #[test]
-fn a_review_under_way_is_answered_after_sigterm_and_the_program_ends_well() {
+fn in_flight_review_is_answered_after_sigterm() {
     let mut webhook = Webhook::start(&[]);
     let (connection, rest) = half_a_review(&webhook);
     webhook.signal(Signal::SIGTERM);
@@ -145,7 +145,7 @@ fn a_review_under_way_is_answered_after_sigterm_and_the_program_ends_well() {
 }
 
 #[test]
-fn a_connection_that_waits_for_its_next_review_does_not_hold_up_the_end() {
+fn idle_connection_does_not_delay_shutdown() {
     use std::io::Read as _;
     let mut webhook = Webhook::start(&[]);
     let body = review_of(&pod()).to_string();
@@ -167,7 +167,7 @@ fn a_connection_that_waits_for_its_next_review_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn an_answer_closes_its_connection_only_during_the_drain() {
+fn response_closes_the_connection_only_during_the_drain() {
     let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
     assert!(!answer_closes_connection(&webhook));
     webhook.signal(Signal::SIGTERM);
@@ -195,7 +195,7 @@ fn answer_closes_connection(webhook: &Webhook) -> bool {
 }
 
 #[test]
-fn while_it_drains_it_is_not_ready_and_still_takes_reviews_for_the_delay() {
+fn draining_webhook_is_unready_but_still_answers_reviews() {
     let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
     webhook.signal(Signal::SIGTERM);
     webhook.log_line("draining");
@@ -210,7 +210,7 @@ fn while_it_drains_it_is_not_ready_and_still_takes_reviews_for_the_delay() {
 }
 
 #[test]
-fn a_second_signal_cuts_the_drain() {
+fn second_signal_interrupts_the_drain() {
     let mut webhook = Webhook::start(&[]);
     let _half = half_a_review(&webhook);
     webhook.signal(Signal::SIGTERM);
@@ -232,7 +232,7 @@ fn every_bad_setting_is_in_one_message_with_exit_code_64() {
 }
 
 #[test]
-fn a_program_that_cannot_start_says_why_with_exit_code_1() {
+fn startup_failure_is_reported_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("an address").to_string();
     let output =

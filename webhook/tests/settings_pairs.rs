@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const TAKEN: u16 = 8080;
 
 #[test]
-fn no_pair_of_annotations_makes_a_sidecar_that_cannot_start() {
+fn every_pair_of_annotations_yields_a_startable_sidecar() {
     let annotations: Vec<_> = TABLE.iter().copied().filter(|setting| setting.is_annotation()).collect();
     let values: Vec<_> = annotations.iter().map(|setting| (*setting, values(setting))).collect();
     let mut pairs = 0;

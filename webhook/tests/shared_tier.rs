@@ -61,7 +61,7 @@ fn the_program_takes_the_arguments_and_variables() {
 }
 
 #[test]
-fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
+fn tier_pods_are_restricted_not_injected_and_use_cluster_dns() {
     for template in templates() {
         assert_eq!(rules::pod_security::violations(&template), [""; 0]);
         let spec = &template["spec"];
@@ -79,7 +79,7 @@ fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
 }
 
 #[test]
-fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node() {
+fn webhook_finds_the_service_of_each_tier_shape() {
     let services = ["base", "overlays/shared-daemonset"].map(|folder| {
         let mut service = find(&tier_of(folder), "Service");
         assert_eq!(service["metadata"]["labels"][SHARED_TIER_LABEL], SHARED_TIER);
@@ -96,7 +96,7 @@ fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node()
 }
 
 #[test]
-fn what_a_shape_names_is_there() {
+fn references_within_each_tier_shape_resolve() {
     for (folder, kind) in SHAPES {
         let objects = tier_of(folder);
         let owner = find(&objects, kind);
@@ -141,7 +141,7 @@ fn what_a_shape_names_is_there() {
 
 /// DNS is open, because a rule about pods would leave out what a node masquerades; the tier may reach everything.
 #[test]
-fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
+fn policy_opens_dns_and_restricts_scraping() {
     for (folder, _) in SHAPES {
         let spec = find(&tier_of(folder), "NetworkPolicy")["spec"].clone();
         assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
@@ -153,7 +153,7 @@ fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
 }
 
 #[test]
-fn an_overlay_has_another_tier_than_the_base_or_none() {
+fn overlays_replace_or_remove_the_tier() {
     let without = |folder: &str| render(folder).into_iter().filter(|object| !is_of_tier(object)).collect();
     let kinds = |folder: &str| -> Vec<String> {
         let objects = tier_of(folder);
@@ -181,7 +181,7 @@ fn an_overlay_has_another_tier_than_the_base_or_none() {
 }
 
 #[test]
-fn an_update_never_leaves_fewer_and_no_pod_is_pushed_away_for_a_tier() {
+fn tier_updates_keep_capacity_and_never_preempt() {
     for (folder, kind) in SHAPES {
         let objects = tier_of(folder);
         let owner = find(&objects, kind);

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_shape_keeps_its_kind() {
+    fn value_of_unexpected_type_keeps_its_type() {
         let spec = json!({"containers": {"a": 1}, "os": [1, 2], "affinity": 7, "nodeSelector": "x"});
         let Read { review, result } =
             read(json!({"request": {"object": {"spec": spec}}}).to_string().as_bytes());
@@ -335,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_members_of_one_name_holds() {
+    fn last_duplicate_member_wins() {
         let Read { review, .. } = read(br#"{"kind": {"a": 1}, "apiVersion": "v1", "kind": [2]}"#);
         assert_eq!(review, json!({"kind": [2], "apiVersion": "v1"}));
     }
 
     #[test]
-    fn what_was_stored_before_a_failure_stays() {
+    fn fields_read_before_a_parse_error_are_kept() {
         for rest in ["", "]", r#""namespace": "#] {
             let Read { review, result } = read(format!(r#"{{"request": {{"uid": "u-1", {rest}"#).as_bytes());
             assert!(matches!(result, Err(Error::Json(_))), "{rest}");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_more_than_the_budget_is_too_large_and_what_is_skipped_takes_nothing() {
+    fn memory_budget_covers_only_stored_fields() {
         let of_spec =
             |spec: &str| format!(r#"{{"request": {{"uid": "u-1", "object": {{"spec": {{{spec}}}}}}}}}"#);
         let many = |what: &str| vec![what; 300_000].join(",");

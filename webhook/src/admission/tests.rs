@@ -37,7 +37,7 @@ fn review_of(pod: &Value) -> Value {
 }
 
 #[test]
-fn what_cannot_be_read_is_allowed_with_a_warning_and_its_uid_where_it_has_one() {
+fn unreadable_review_is_allowed_with_warning_and_uid() {
     let no_kind = json!({"request": {"uid": "u-2"}}).to_string();
     let mut service = review_of(&json!({}));
     service["request"]["kind"]["kind"] = json!("Service");
@@ -92,7 +92,7 @@ fn the_annotations_are_those_of_the_namespace_of_the_request() {
 }
 
 #[test]
-fn the_owner_learns_of_a_skip_but_not_from_a_dry_run() {
+fn owner_is_notified_of_a_skip_but_not_in_a_dry_run() {
     let owner =
         json!({"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "u-9", "controller": true});
     let pod = json!({
@@ -110,7 +110,7 @@ fn the_owner_learns_of_a_skip_but_not_from_a_dry_run() {
 }
 
 #[test]
-fn a_skip_has_no_patch_and_says_why_unless_it_was_asked_for() {
+fn skip_has_no_patch_and_a_warning_unless_opted_out() {
     let spec = json!({"containers": [], "hostNetwork": true});
     let (response, _) = answer(review_of(&json!({"metadata": {}, "spec": spec})).to_string().as_bytes());
     assert!(response.get("patch").is_none() && response.get("patchType").is_none());

@@ -77,7 +77,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     #[test]
-    fn the_table() {
+    fn renewal_step_follows_the_table() {
         let fresh = Facts {
             authority_left: Some(AUTHORITY_LIFETIME),
             certificate_left: Some(90 * DAY),

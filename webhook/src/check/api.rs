@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_without_items_may_say_so_by_null_or_not_at_all() {
+    fn list_with_null_or_missing_items_is_empty() {
         for text in [r#"{"metadata": {}, "items": null}"#, r#"{"metadata": {}}"#] {
             let page: Page<Value> = serde_json::from_str(text).expect("a page");
             assert!(page.items.unwrap_or_default().is_empty());

@@ -51,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_goes_and_what_comes_stands_below_its_place() {
+    fn diff_lists_removed_and_added_lines_below_their_path() {
         let pod =
             json!({"spec": {"dnsPolicy": "ClusterFirst", "initContainers": [{"name": "a"}, {"name": "b"}]}});
         let mut builder = Builder::new(&pod);

@@ -108,7 +108,7 @@ mod tests {
         ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
 
     #[test]
-    fn without_the_proxy_every_search_domain_is_tried_below_ndots() {
+    fn without_the_sidecar_every_search_domain_is_tried_below_ndots() {
         for (domains, ndots, expected) in [
             (&USUAL[..], 5, 8),
             (&USUAL, 3, 8),
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_every_pod_times_every_name_and_with_a_tier_one_pod_of_each_workload() {
+    fn total_multiplies_pods_and_names_and_tier_counts_workloads() {
         let (usual, tuned) = (Cost { direct: 8, proxied: 2 }, Cost { direct: 2, proxied: 2 });
         let total = Total::of([(100, usual), (10, tuned), (0, usual)].into_iter(), 3);
         assert_eq!(total, Total { pods: 110, direct: 2400 + 60, proxied: 600 + 60, shared: 12 });
     }
 
     #[test]
-    fn with_the_proxy_only_what_may_exist_is_asked() {
+    fn with_the_sidecar_only_possible_names_are_queried() {
         use LocalNxdomain::{Full, Impossible, Off};
         for (domains, ndots, local_nxdomain, expected) in [
             (&USUAL[..], 2, Full, 3),

@@ -178,7 +178,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_belongs_to_what_made_its_controller() {
+    fn pod_is_assigned_to_the_owner_of_its_controller() {
         for (kind, controller, expected) in [
             ("ReplicaSet", "web-7d9f", "Deployment/web"),
             ("ReplicaSet", "web-other", "ReplicaSet/web-other"),

@@ -80,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_without_resources_requests_nothing() {
+    fn sidecar_without_resources_requests_nothing() {
         assert_eq!(Requests::of(&json!({"name": "podlocal-dns"})), None);
         assert_eq!(requests("10m", "16Mi").expect("two").words(), "+ requests cpu 10m, memory 16Mi");
     }
 
     #[test]
-    fn requests_add_up_over_all_pods_and_are_written_in_the_units_of_people() {
+    fn requests_are_summed_and_formatted_with_units() {
         let (small, large) = (requests("10m", "16Mi").expect("two"), requests("1", "1Gi").expect("two"));
         for (workloads, words) in [
             (&[(Pods::Count(3), &small)][..], "0.03 CPU and 48 MiB"),

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_configuration_sends_what_is_opted_in() {
+    fn default_configuration_selects_opted_in_pods() {
         use Selection::{NamespaceExcluded, NotOptedIn, OptedOut, Sent};
         let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
         let selectors = Selectors::installed();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_ones_own_is_followed() {
+    fn custom_webhook_configuration_is_evaluated() {
         let selectors = Selectors::of(&json!({"webhooks": [{
             "namespaceSelector": {"matchLabels": {"team": "ml"}},
             "matchConditions": [{"name": "mine", "expression": "false"}],

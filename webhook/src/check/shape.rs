@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_api_server_takes_is_named_with_its_place() {
+    fn invalid_fields_are_reported_with_their_path() {
         let (fine, one) =
             (json!({"name": "a", "labels": {"a": "3", "b": null}, "annotations": null}), json!(1));
         for (metadata, replicas, of_pod, expected) in [

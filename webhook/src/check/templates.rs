@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_from_another_object_here_is_not_counted_twice() {
+    fn object_owned_by_another_document_is_not_counted_twice() {
         let owned = |kind: &str, owner: &str| {
             json!({
                 "kind": kind, "metadata": {"name": "x-1", "ownerReferences": [{"kind": owner, "name": "x", "controller": true}]},
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_kubernetes_own_without_a_pod_is_one_that_is_no_pod() {
+    fn built_in_kind_without_pod_template_is_reported() {
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": {}});
         assert_eq!(templates(&[job], "web")[0].pod, Value::Null);
     }

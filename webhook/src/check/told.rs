@@ -59,7 +59,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_counts_when_its_sidecar_was_told_of_that_tier() {
+    fn pod_counts_if_its_sidecar_uses_the_tier() {
         let tier = "10.96.0.53:53".parse().expect("an address");
         let pod = |container: &str, told: &str| {
             let variable = json!({"name": table::SHARED_TIER.variable(), "value": told});

@@ -31,7 +31,7 @@ fn repeatable_flags_add_up_and_commas_list() {
 }
 
 #[test]
-fn every_mistake_is_in_one_message() {
+fn all_argument_errors_are_in_one_message() {
     let arguments = [
         "serve",
         "--listen",
@@ -71,14 +71,14 @@ fn every_mistake_is_in_one_message() {
 }
 
 #[test]
-fn a_command_that_there_is_not_is_named_with_those_that_there_are() {
+fn unknown_command_is_reported_with_suggestions() {
     let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
     let expected = "the command: invalid value \"chekc\": expected serve, cert-controller, inject or check; did you mean check?";
     assert!(message.contains(expected), "{message}");
 }
 
 #[test]
-fn a_file_without_its_flag_is_answered_with_the_flag_where_files_are_taken() {
+fn file_argument_without_flag_suggests_dash_f() {
     for (command, is_answered) in [("check", true), ("inject", true), ("serve", false)] {
         let message = parsed(&[command, "app.yaml"], "").expect_err("mistakes").to_string();
         assert!(message.contains("unexpected argument \"app.yaml\""), "{message}");
@@ -87,7 +87,7 @@ fn a_file_without_its_flag_is_answered_with_the_flag_where_files_are_taken() {
 }
 
 #[test]
-fn help_is_of_the_command_whose_word_stands_before() {
+fn help_applies_to_the_preceding_command() {
     for (arguments, word, length) in [
         (["check", "--help"], Some(word::CHECK), Length::Whole),
         (["inject", "-h"], Some(word::INJECT), Length::Brief),

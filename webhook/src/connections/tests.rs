@@ -25,7 +25,7 @@ fn evicted(table: &Table) -> Vec<u64> {
 }
 
 #[test]
-fn the_source_with_the_most_connections_loses_its_oldest_and_nobody_else_does() {
+fn source_with_most_connections_loses_its_oldest() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut table = table(4, 0);
@@ -44,7 +44,7 @@ fn the_source_with_the_most_connections_loses_its_oldest_and_nobody_else_does() 
 }
 
 #[test]
-fn who_waits_for_our_answer_never_goes() {
+fn connection_waiting_for_an_answer_is_never_evicted() {
     let now = Instant::now();
     let mut table = table(2, 100);
     let ids = [admitted(&mut table, 1, now), admitted(&mut table, 1, now)];
@@ -61,7 +61,7 @@ fn who_waits_for_our_answer_never_goes() {
 }
 
 #[test]
-fn bytes_are_taken_from_whoever_is_unfinished_the_longest() {
+fn bytes_are_reclaimed_from_the_oldest_unfinished_request() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut table = table(10, 100);
@@ -88,7 +88,7 @@ fn bytes_are_taken_from_whoever_is_unfinished_the_longest() {
 }
 
 #[test]
-fn a_large_request_waits_until_the_time_of_another_is_over_and_a_small_one_does_not() {
+fn large_request_waits_for_the_grace_period_small_does_not() {
     let start = Instant::now();
     let mut table = table(10, 4 * SMALL);
     let [first, second, large, small] = [1, 2, 3, 4].map(|source| admitted(&mut table, source, start));
@@ -106,7 +106,7 @@ fn a_large_request_waits_until_the_time_of_another_is_over_and_a_small_one_does_
 }
 
 #[tokio::test]
-async fn who_waits_for_bytes_gets_them_when_somebody_goes_and_is_told_when_it_has_to_go() {
+async fn waiting_request_gets_bytes_after_an_eviction() {
     let limits = Limits { connections: 3, bytes: 100 };
     let connections = Connections::new(limits, Arc::new(Metrics::new()));
     let (old, new) = (connections.admit(client(1)).await, connections.admit(client(2)).await);

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_says_in_many_ways_that_it_is_for_windows() {
+    fn windows_pods_are_detected_in_every_form() {
         let [os, old] = OS_LABELS;
         let process = json!({"securityContext": {"windowsOptions": {"hostProcess": true}}});
         for spec in [

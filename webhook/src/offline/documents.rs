@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_windows_a_byte_order_mark_and_a_missing_last_line_end_are_no_matter() {
+    fn crlf_bom_and_missing_final_newline_are_accepted() {
         let expected = ["a: 1\r\n", "b: 2\n"].map(|text| Some(text.to_owned()));
         assert_eq!(texts("\u{feff}a: 1\r\n---\r\nb: 2"), expected);
         assert_eq!(texts(""), []);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_before_a_document_are_told_from_those_in_it() {
+    fn leading_comments_end_at_the_first_content_line() {
         let text = Text { line: 1, whole: "# one\n\n# two\na: 1\n# three\n".to_owned() };
         assert_eq!(text.leading_comments(), "# one\n\n# two\n");
     }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_body_that_is_too_large_the_beginning_is_kept_and_one_that_never_ends_is_refused() {
+    fn oversized_body_is_truncated_and_endless_body_is_rejected() {
         const CHUNK: &[u8] = &[b' '; 1 << 10];
         let arrived = read_in_chunks(CHUNK, LARGEST_REVIEW / CHUNK.len() + 1);
         assert!(matches!(arrived, Ok(Arrived::TooLarge(beginning)) if beginning.len() == BEGINNING));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_given_little_at_first_and_then_all_that_it_will_need() {
+    fn body_buffer_starts_small_then_grows_to_content_length() {
         let length = 1 << 20;
         for (current, wanted, length, expected) in [
             (0, 100, Some(8_000), 8_000),

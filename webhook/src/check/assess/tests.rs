@@ -36,7 +36,7 @@ fn pod(label: Option<&str>, spec: &Value) -> Value {
 }
 
 #[test]
-fn a_verdict_is_that_of_the_selectors_and_then_that_of_a_review() {
+fn verdict_applies_selectors_before_the_review() {
     use Verdict::{Already, Injected, Not};
     let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
     let ours = json!({"initContainers": [{"name": CONTAINER_NAME, "restartPolicy": "Always"}]});
@@ -103,7 +103,7 @@ fn a_verdict_is_that_of_the_selectors_and_then_that_of_a_review() {
 }
 
 #[test]
-fn changes_are_said_in_short_and_cost_follows_from_what_the_proxy_is_told() {
+fn assessment_summarizes_changes_and_computes_cost() {
     let of =
         |spec: &Value, context: &Context| assess(&pod(None, spec), "web", &home(INJECT_ENABLED), context);
     let usual = of(&json!({}), &context());
@@ -129,7 +129,7 @@ fn changes_are_said_in_short_and_cost_follows_from_what_the_proxy_is_told() {
 }
 
 #[test]
-fn every_mistake_of_a_pod_is_named_whatever_becomes_of_it_and_those_of_its_namespace_once() {
+fn setting_errors_are_reported_even_if_the_pod_is_skipped() {
     let mut of_namespace = home(INJECT_ENABLED);
     of_namespace.annotations.insert(table::CACHE_SIZE.annotation(), json!("lots"));
     let mut bad = pod(Some("maybe"), &json!({}));
@@ -147,7 +147,7 @@ fn every_mistake_of_a_pod_is_named_whatever_becomes_of_it_and_those_of_its_names
 }
 
 #[test]
-fn what_was_injected_stays_so() {
+fn injected_pod_is_assessed_as_already_injected() {
     let injected = mutate(
         &pod(None, &json!({})),
         &Namespace { name: "web".to_owned(), annotations: Map::new() },
