@@ -1,11 +1,12 @@
 //! The bytes of an AdmissionReview -> the bytes of its answer (`admission.k8s.io/v1`).
 //!
-//! **What our own failure means is said here and nowhere else:** nothing. A review that we cannot read, or a pod
-//! that we cannot edit, is answered `allowed`, unchanged, with a warning. The pod then has the DNS that it would have
-//! had without us; `failurePolicy: Ignore` says the same for the time when nobody answers at all.
+//! **What our own failure means is said here and nowhere else:** nothing. A review that we cannot read, or a
+//! pod that we cannot edit, is answered `allowed`, unchanged, with a warning. The pod then has the DNS that
+//! it would have had without us; `failurePolicy: Ignore` says the same for the time when nobody answers at
+//! all.
 //!
-//! Anyone who reaches the port may have written the review. So what it takes in memory has a bound, [`memory`], and what
-//! becomes of it elsewhere than in its own answer are checked names alone.
+//! Anyone who reaches the port may have written the review. So what it takes in memory has a bound,
+//! [`memory`], and what becomes of it elsewhere than in its own answer are checked names alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -29,8 +30,8 @@ const LONGEST_WARNING: usize = 256;
 /// The most warnings of one answer; 4096 characters in all are kept.
 const MOST_WARNINGS: usize = 16;
 
-/// The largest answer, in bytes: a connection may hold it until the client reads. The usual one has 5 KiB, and all settings at
-/// their longest make 40.
+/// The largest answer, in bytes: a connection may hold it until the client reads. The usual one has 5 KiB,
+/// and all settings at their longest make 40.
 pub const LARGEST_ANSWER: usize = 64 << 10;
 
 /// The longest uid. The API server's have 36 characters.
@@ -111,14 +112,15 @@ pub fn review(
 /// The answer to a review that has more than `limit` bytes, of which only the beginning was kept.
 pub fn too_large(beginning: &[u8], limit: usize) -> Reviewed {
     let read::Read { review, .. } = read::read(beginning);
-    let why = format!("its review has more than {} MiB", limit >> 20);
+    let why = format!("its admission review has more than {} MiB", limit >> 20);
     answered(&review["request"], &Err(Failure::TooLarge(why)))
 }
 
 /// The most memory, in bytes, that answering a review of `length` bytes takes beside them.
 ///
-/// A text with escapes is unescaped into a buffer that grows by doubling. What is stored may be the pod's once, the edited one's,
-/// the patch's, and the text's of both; of a pod from elsewhere it is so twice. A body is stored at most a hundredfold: `webhook/tests/memory.rs` looks for worse.
+/// A text with escapes is unescaped into a buffer that grows by doubling. What is stored may be the pod's
+/// once, the edited one's, the patch's, and the text's of both; of a pod from elsewhere it is so twice. A
+/// body is stored at most a hundredfold: `webhook/tests/memory.rs` looks for worse.
 pub fn memory(length: usize) -> usize {
     const COPIES: usize = 8;
     3 * length + COPIES * MOST_STORED.min(100 * length) + 4 * LARGEST_ANSWER
@@ -133,7 +135,7 @@ fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
     };
     let mut mutation = result.as_ref().ok();
     if size(&response) > LARGEST_ANSWER {
-        let failure = Failure::TooLarge(format!("the answer has more than {} KiB", LARGEST_ANSWER >> 10));
+        let failure = Failure::TooLarge(format!("the response has more than {} KiB", LARGEST_ANSWER >> 10));
         // The uid that is as long as that is none.
         let uid = if uid.len() > LONGEST_UID { "" } else { uid };
         response = allowed(uid, &[failure.to_string()]);

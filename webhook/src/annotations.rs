@@ -17,9 +17,9 @@ pub type Defaults = Vec<(&'static Setting, Given)>;
 /// The annotations of one object; `None` where it has none.
 pub type Annotations<'a> = Option<&'a Map<String, Value>>;
 
-/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults; `domain` is the
-/// cluster domain, which forward zones must leave alone.
-/// [`Read::mistakes`] names every value that was ignored, unknown annotations with our prefix included.
+/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults;
+/// `domain` is the cluster domain, which forward zones must leave alone. [`Read::mistakes`] names every value
+/// that was ignored, unknown annotations with our prefix included.
 pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults, domain: &str) -> Read {
     let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
     let annotated = |setting: &Setting| {
@@ -63,8 +63,8 @@ fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     Some(SettingError::of_name(format!("{layer} {key}"), &text(value), expected))
 }
 
-/// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
-/// bare number, which is shown with what it is, and then refused by the API server.
+/// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may
+/// hold a bare number, which is shown with what it is, and then refused by the API server.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -116,12 +116,12 @@ impl App {
             signal = self.signals.next() => signal,
             result = &mut reviews_task => {
                 let result = result.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-                return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("it ended"))));
+                return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("the server task ended"))));
             }
         };
         tracing::info!(signal, "draining");
         // Readiness is false from here on; the Service's endpoints follow a moment later.
-        let _not_ready = self.readiness.latch("nothing: it is draining");
+        let _not_ready = self.readiness.latch("draining");
         draining.begin();
         let drained = async {
             tokio::time::sleep(self.settings.shutdown_delay).await;
@@ -131,7 +131,7 @@ impl App {
         tokio::select! {
             () = drained => Ok(End::Drained),
             signal = self.signals.next() => {
-                tracing::warn!(signal, "the drain was cut");
+                tracing::warn!(signal, "a second signal interrupted the drain");
                 Ok(End::Cut)
             }
         }
@@ -141,16 +141,16 @@ impl App {
         let address = |listener: &TcpListener| {
             listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
         };
-        tracing::info!(address = address(&self.reviews), "serving reviews");
+        tracing::info!(address = address(&self.reviews), "serving admission reviews");
         tracing::info!(address = address(&self.admin), "serving health and metrics");
         let cluster = self.cluster.borrow();
         if cluster.dns.is_empty() {
-            tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
+            tracing::warn!("address of cluster DNS unknown: no pod is injected; set --cluster-dns");
         }
         let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
-        tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
+        tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster settings");
         if !shared_tier.addresses.is_empty() {
-            tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "the shared tier");
+            tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "using the shared tier of --shared-tier");
         }
     }
 
@@ -185,7 +185,8 @@ impl App {
         Ok(())
     }
 
-    /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster, for trying.
+    /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster,
+    /// for trying.
     fn certify(&self) -> Result<(), StartError> {
         let metrics = self.metrics.clone();
         if let Some((certificate, key)) = &self.settings.tls_files {
@@ -194,7 +195,7 @@ impl App {
             return Ok(());
         }
         if in_cluster() {
-            tracing::warn!("the API server does not trust this certificate: give --tls-cert and --tls-key");
+            tracing::warn!("serving a self-made certificate, which the API server does not trust; set --tls-cert and --tls-key");
         }
         let now = SystemTime::now();
         let identity = Identity::make(&self.settings.dns_names, now)?;
@@ -222,8 +223,8 @@ fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// A client with the configuration in `file`, else with the pod's service account; never with a developer's own
-/// configuration that nobody has named.
+/// A client with the configuration in `file`, else with the pod's service account; never with a developer's
+/// own configuration that nobody has named.
 pub(crate) async fn client(file: Option<&std::path::Path>) -> Result<Option<kube::Client>, StartError> {
     let config = match file {
         Some(file) => {

@@ -1,8 +1,8 @@
-//! A CA and a serving certificate of our own: making, renewing and judging them. Pure but for the randomness of keys;
-//! the time is passed in.
+//! A CA and a serving certificate of our own: making, renewing and judging them. Pure but for the randomness
+//! of keys; the time is passed in.
 //!
-//! The CA holds ten years and signs certificates of ninety days, so that what the API server trusts seldom changes. When
-//! it does, the new CA is trusted beside the old one first, and signs later ([`next::step`]).
+//! The CA holds ten years and signs certificates of ninety days, so that what the API server trusts seldom
+//! changes. When it does, the new CA is trusted beside the old one first, and signs later ([`next::step`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -57,22 +57,22 @@ pub struct Usable {
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// A part is not there, or is no text.
-    #[error("it has no {0}")]
+    #[error("{0} is missing")]
     Missing(&'static str),
     /// The certificate or the key cannot be read, or they do not belong together.
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// The certificate cannot be read.
-    #[error("the {0} is no X.509 certificate")]
+    #[error("the {0} is not a valid X.509 certificate")]
     NotX509(&'static str),
     /// It is not in force.
-    #[error("the {0} has expired or is not yet in force")]
+    #[error("the {0} has expired or is not yet valid")]
     NotInForce(&'static str),
     /// The name by which we are called is not in it.
-    #[error("it is not for {0}")]
+    #[error("the certificate is not valid for the name {0}")]
     OtherName(String),
     /// None of the CAs has signed it.
-    #[error("the certificate is signed by none of the CAs")]
+    #[error("the certificate is not signed by any of the CAs")]
     OtherAuthority,
 }
 

@@ -1,7 +1,8 @@
-//! Who may call: clients with a certificate of the authority in `--client-ca-file`, read again when the file changes.
+//! Who may call: clients with a certificate of the authority in `--client-ca-file`, read again when the file
+//! changes.
 //!
-//! The API server shows one when its admission configuration tells it to (docs/install.md). Without the flag anyone
-//! who reaches the port may call.
+//! The API server shows one when its admission configuration tells it to (docs/install.md). Without the flag
+//! anyone who reaches the port may call.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +34,7 @@ pub struct ClientCa {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{file}: {source}")]
-    File {
+    #[error("cannot read {file}: {source}")] File {
         /// Its name.
         file: String,
         /// What the system says.
@@ -57,7 +57,7 @@ pub enum VerifierError {
     #[error(transparent)]
     Pem(#[from] tls::Error),
     /// One of them is not an authority's.
-    #[error("a certificate in it cannot be an authority: {0}")]
+    #[error("a certificate in the file cannot be used as a CA: {0}")]
     Authority(rustls::Error),
     /// They cannot be used.
     #[error(transparent)]
@@ -86,8 +86,8 @@ impl ClientCa {
         Ok((verifier, pem))
     }
 
-    /// Serves with what will be in the file, for ever. A file that cannot be used is complained of once, and the authorities
-    /// before it stay. Connections that are open stay, too.
+    /// Serves with what will be in the file, for ever. A file that cannot be used is complained of once, and
+    /// the authorities before it stay. Connections that are open stay, too.
     pub async fn follow(
         self,
         mut last: String,
@@ -104,7 +104,7 @@ impl ClientCa {
                 Ok((verifier, pem)) => match tls::server_config(served.clone(), Some(verifier)) {
                     Ok(new) => {
                         config.reload_from_config(Arc::new(new));
-                        tracing::info!(file = %self.file.display(), "trusting the new client authorities");
+                        tracing::info!(file = %self.file.display(), "trusting the new client CAs");
                         last = pem;
                         None
                     }
@@ -115,7 +115,7 @@ impl ClientCa {
             if let Some(error) = &error {
                 metrics.failed(Task::Certificate);
                 if complaint.as_ref() != Some(error) {
-                    tracing::warn!(error, "keeping the previous client authorities");
+                    tracing::warn!(error, "keeping the previous client CAs");
                 }
             }
             complaint = error;

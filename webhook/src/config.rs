@@ -153,7 +153,7 @@ pub struct Mistakes(Vec<String>);
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "bad settings; --help tells what there is\n  {}", self.0.join("\n  "))
+        write!(formatter, "invalid arguments or settings; --help lists all of them\n  {}", self.0.join("\n  "))
     }
 }
 
@@ -173,7 +173,7 @@ pub fn parse(
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
             Ok(Some(Arg::Short(letter))) => match flags::by_letter(letter) {
                 Some(flag) => taker.take(flag.name, &mut parser),
-                None => taker.mistakes.push(format!("-{letter}: there is no such flag")),
+                None => taker.mistakes.push(format!("unknown flag -{letter}")),
             },
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
@@ -217,7 +217,8 @@ impl Common {
         format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"))
     }
 
-    /// The text that tells what the flags do not: our own `resolv.conf`, which need not be there, or the file that was named.
+    /// The text that tells what the flags do not: our own `resolv.conf`, which need not be there, or the file
+    /// that was named.
     ///
     /// # Errors
     /// A sentence, when the named file cannot be read; the flags may say it all without it.
@@ -225,7 +226,7 @@ impl Common {
         match &self.resolv_conf {
             None => Ok(std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
             Some(file) => std::fs::read_to_string(file)
-                .map_err(|error| format!("--resolv-conf {}: {error}; it says nothing, then", file.display())),
+                .map_err(|error| format!("cannot read --resolv-conf {}: {error}; continuing without it", file.display())),
         }
     }
 }
@@ -258,7 +259,7 @@ impl Taker {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             _ => {
-                self.mistakes.push("--tls-cert and --tls-key: expected both or none".to_owned());
+                self.mistakes.push("--tls-cert and --tls-key must be set together".to_owned());
                 None
             }
         };
@@ -298,7 +299,7 @@ impl Taker {
         let names = self.many("client-allowed-names", value::domain);
         let file = self.one("client-ca-file", path);
         if file.is_none() && self.has("client-allowed-names") {
-            self.mistakes.push("--client-allowed-names: expected only with --client-ca-file".to_owned());
+            self.mistakes.push("--client-allowed-names needs --client-ca-file".to_owned());
         }
         Some(ClientCa { file: file?, names })
     }
@@ -306,7 +307,7 @@ impl Taker {
     fn inject(&mut self, common: Common) -> Inject {
         let files = self.many("file", path);
         if files.is_empty() {
-            self.mistakes.push("--file: expected at least one; - is standard input".to_owned());
+            self.mistakes.push("--file is required at least once; - is standard input".to_owned());
         }
         let namespace = self.one("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
         let output = self.one("output", |text| match text {
@@ -322,7 +323,7 @@ impl Taker {
         for name in ["kubeconfig", "context", "webhook-configuration"] {
             if !files.is_empty() && self.has(name) {
                 self.mistakes
-                    .push(format!("--{name}: not with --file: documents are looked at, not a cluster"));
+                    .push(format!("--{name} needs a cluster and cannot be combined with --file"));
             }
         }
         Check {

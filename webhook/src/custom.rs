@@ -7,7 +7,8 @@ use serde_json::Value;
 pub enum Known {
     /// Its pod templates are at these JSON pointers, in which `*` stands for every member or item.
     Templates(&'static [&'static str]),
-    /// Its operator makes the pods, from something that is no pod template, or takes no template with `dnsConfig`; this is why.
+    /// Its operator makes the pods, from something that is no pod template, or takes no template with
+    /// `dnsConfig`; this is why.
     NoTemplate(&'static str),
 }
 
@@ -62,10 +63,10 @@ const KINDS: &[(&str, &str, Known)] = &[
     ("serving.knative.dev", "Configuration", KNATIVE),
 ];
 
-const WORKFLOW: Known = Known::NoTemplate("its steps are no pod templates");
-const SPARK: Known = Known::NoTemplate("driver and executor are no pod templates");
+const WORKFLOW: Known = Known::NoTemplate("its steps are not pod templates");
+const SPARK: Known = Known::NoTemplate("its driver and executor are not pod templates");
 const KNATIVE: Known =
-    Known::NoTemplate("Knative takes no dnsPolicy in its template unless a feature flag allows it");
+    Known::NoTemplate("Knative rejects dnsPolicy in its template unless a feature flag allows it");
 
 /// What is known of a kind; `None`: nothing.
 pub fn known(version: &str, kind: &str) -> Option<Known> {

@@ -37,7 +37,7 @@ pub async fn follow_version(
                 VERSION_INTERVAL
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot read the version of the API server");
+                tracing::warn!(%error, "cannot read the version of the API server; retrying");
                 metrics.failed(Task::ServerVersion);
                 RETRY_INTERVAL
             }

@@ -3,8 +3,8 @@
 //! A gang of a thousand pods has one owner and one reason. So notices are gathered for a few seconds, each is
 //! published once, and the recorder counts the ones that come again on the same Event.
 //!
-//! Anyone who reaches the port may ask for one: [`may_publish`] tells where they may, and so many of each namespace and
-//! in all that nobody can hide others among them.
+//! Anyone who reaches the port may ask for one: [`may_publish`] tells where they may, and so many of each
+//! namespace and in all that nobody can hide others among them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +23,8 @@ use crate::rate::{Bucket, PerNamespace, Rate};
 /// How long notices are gathered.
 pub const GATHERED_FOR: Duration = Duration::from_secs(5);
 
-/// The most notices that wait to be gathered, and that are published at a time; above that they are dropped, and
-/// counted. The log has them all.
+/// The most notices that wait to be gathered, and that are published at a time; above that they are dropped,
+/// and counted. The log has them all.
 const MOST_WAITING: usize = 1_000;
 
 /// How many Events a namespace gets: a controller each, of as many as somebody deploys at a time.
@@ -33,7 +33,8 @@ const OF_NAMESPACE: Rate = Rate { burst: 25, interval: Duration::from_secs(10) }
 /// How many there are in all. The API server and etcd keep each for an hour (`--event-ttl`).
 const IN_ALL: Rate = Rate { burst: 200, interval: Duration::from_millis(500) };
 
-/// The namespaces whose pods are never sent to us, whatever their labels say (`manifests/base`); our own is another one.
+/// The namespaces whose pods are never sent to us, whatever their labels say (`manifests/base`); our own is
+/// another one.
 const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
 
 /// How long the API server may take for one.
@@ -75,8 +76,8 @@ pub enum Callers {
 /// | not opted in: the pod has opted in itself | yes | no |
 /// | opted in | yes | yes |
 ///
-/// With a namespace that has not opted in anyone could write into each of them by a review of a pod that says that it
-/// has; its author gets the warning, and the pod has the annotation.
+/// With a namespace that has not opted in anyone could write into each of them by a review of a pod that says
+/// that it has; its author gets the warning, and the pod has the annotation.
 fn may_publish(is_never_ours: bool, standing: Standing, callers: Callers) -> bool {
     match standing {
         _ if is_never_ours => false,
@@ -172,7 +173,7 @@ impl Publisher {
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {DEADLINE:?}"),
+                Err(_) => format!("the API server did not answer within {DEADLINE:?}"),
             };
             failures += 1;
             self.metrics.event(EventResult::Failed);

@@ -114,7 +114,8 @@ const INJECT: &[&str] = &[word::INJECT];
 const OFFLINE: &[&str] = &[word::INJECT, word::CHECK];
 const CHECK: &[&str] = &[word::CHECK];
 
-/// Every flag, in the order of the help. One that may be repeated takes several values with commas between them, too.
+/// Every flag, in the order of the help. One that may be repeated takes several values with commas between
+/// them, too.
 pub(crate) const FLAGS: &[Flag] = &[
     flag("sidecar-image", "IMAGE", PODS, "The image of the sidecar [ghcr.io/podlocal-dns/sidecar:VERSION]"),
     flags("cluster-dns", "ADDR", PODS, "An address of cluster DNS [from resolv.conf]"),
@@ -227,7 +228,7 @@ pub fn about() -> Program {
     let mut sections = Section::of_flags(FLAGS, true);
     sections.push(Section {
         title: format!(
-            "Settings of pods: annotations {ANNOTATION_PREFIX}<name> of a pod or namespace, or lines of --settings"
+            "Pod settings: annotations {ANNOTATION_PREFIX}<name> of a pod or namespace, or lines of --settings"
         ),
         kind: Kind::Names,
         is_brief: false,

@@ -1,15 +1,15 @@
 //! Asks the cluster's DNS now and then for names that cannot exist, and for a namespace that does.
 //!
-//! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS gives
-//! answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So pods that are
-//! made while it does get a sidecar that does not judge names.
+//! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS
+//! gives answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So
+//! pods that are made while it does get a sidecar that does not judge names.
 //!
-//! It also answers NXDOMAIN by itself for what is below a namespace that the cluster's DNS denies. kube-dns, which GKE Standard
-//! runs, denies namespaces that exist, in violation of RFC 8020. So new pods get that rule only when the cluster's DNS
-//! was seen to admit the namespace `default`, which exists in every cluster.
+//! It also answers NXDOMAIN by itself for what is below a namespace that the cluster's DNS denies. kube-dns,
+//! which GKE Standard runs, denies namespaces that exist, in violation of RFC 8020. So new pods get that rule
+//! only when the cluster's DNS was seen to admit the namespace `default`, which exists in every cluster.
 //!
-//! A shared tier judges names as well. So where there are such names, the tier is asked, too, and pods are told only of
-//! one that has them.
+//! A shared tier judges names as well. So where there are such names, the tier is asked, too, and pods are
+//! told only of one that has them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ const ATTEMPT_DEADLINE: Duration = Duration::from_secs(2);
 /// The largest answer that we read. It need not be whole: its header says what we want to know.
 const LARGEST_ANSWER: usize = 4096;
 
-/// Asks for ever, every `interval` and when the shared tier is another one, and puts what they say into `cluster`. While
-/// nobody answers, what was found last holds.
+/// Asks for ever, every `interval` and when the shared tier is another one, and puts what they say into
+/// `cluster`. While nobody answers, what was found last holds.
 pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
     let mut known = cluster.subscribe();
     loop {
@@ -72,10 +72,10 @@ fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
     });
     if is_new && is_served {
         tracing::warn!(
-            "the cluster's DNS answers for names that cannot exist; the sidecars of new pods leave every name to it"
+            "cluster DNS answers queries for impossible names; sidecars of new pods forward every name to it"
         );
     } else if is_new {
-        tracing::info!("the cluster's DNS has no names that cannot exist any more");
+        tracing::info!("cluster DNS no longer answers queries for impossible names");
     }
 }
 
@@ -86,12 +86,12 @@ fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
         .send_if_modified(|cluster| std::mem::replace(&mut cluster.admits_namespaces, admits) != admits);
     if is_new && admits {
         tracing::info!(
-            "the cluster's DNS admits namespaces; the sidecars of new pods deny what is below a missing one"
+            "cluster DNS answers for existing namespaces; sidecars of new pods answer NXDOMAIN below a missing one"
         );
     } else if !admits {
         tracing::warn!(
-            "the cluster's DNS denies the namespace default, as kube-dns does; the sidecars of new pods conclude nothing from a \
-             namespace that it denies"
+            "cluster DNS answers NXDOMAIN for the namespace default, as kube-dns does; sidecars of new pods conclude \
+             nothing from NXDOMAIN for a namespace"
         );
     }
 }
@@ -112,7 +112,7 @@ async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool>
 fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
     let Some(is_served) = is_served(check) else {
         tracing::warn!(
-            "the shared tier does not tell whether it has the names that only the cluster's DNS knows"
+            "the shared tier did not answer the check for impossible names; keeping the previous result"
         );
         return;
     };
@@ -122,14 +122,14 @@ fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: 
     });
     if is_new && is_served {
         tracing::info!(
-            "the shared tier has the names that only the cluster's DNS knows; new pods are told of it"
+            "the shared tier answers queries for impossible names, as cluster DNS does; new pods use it"
         );
     } else if is_new {
         let remedy = format!("{}={}", table::LOCAL_NXDOMAIN.variable(), LocalNxdomain::Off.name());
         tracing::warn!(
             remedy,
-            "the shared tier denies names that the cluster's DNS has; new pods are not told of it until the remedy is \
-             set on the tier"
+            "the shared tier answers NXDOMAIN for names that cluster DNS has; new pods do not use it until the \
+             remedy is set on the shared tier"
         );
     }
 }
@@ -155,9 +155,9 @@ async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
     DnsCheck::Failed
 }
 
-/// Two names that the DNS specification for Kubernetes has no place for: one that is neither below `svc` nor below
-/// `pod`, and one with more labels than a Service's pod has. Their chance makes them new to every cache and every
-/// list; what is found are wildcards.
+/// Two names that the DNS specification for Kubernetes has no place for: one that is neither below `svc` nor
+/// below `pod`, and one with more labels than a Service's pod has. Their chance makes them new to every cache
+/// and every list; what is found are wildcards.
 fn names(chance: u32, domain: &str) -> [String; 2] {
     let label = format!("podlocal-dns-check-{chance:08x}");
     [format!("{label}.{domain}."), format!("a.b.c.d.{label}.svc.{domain}.")]

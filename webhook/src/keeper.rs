@@ -1,9 +1,11 @@
-//! Keeps the certificate: in a Secret that the replicas of the webhook mount, and its CA in the webhook configuration.
+//! Keeps the certificate: in a Secret that the replicas of the webhook mount, and its CA in the webhook
+//! configuration.
 //!
-//! Several of these, as during a rolling update, agree through the API server's optimistic concurrency: the first to write
-//! wins, and the others use what it wrote. The Secret is created by the manifests, empty, because RBAC cannot narrow the verb
-//! `create` to one name, and whoever may create Secrets may have the API server put a token of any ServiceAccount of the
-//! namespace into one. What fails is tried again, without end; the replicas go on with the certificate that they have.
+//! Several of these, as during a rolling update, agree through the API server's optimistic concurrency: the
+//! first to write wins, and the others use what it wrote. The Secret is created by the manifests, empty,
+//! because RBAC cannot narrow the verb `create` to one name, and whoever may create Secrets may have the API
+//! server put a token of any ServiceAccount of the namespace into one. What fails is tried again, without
+//! end; the replicas go on with the certificate that they have.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,16 +68,16 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// There is no Secret to keep it in.
-    #[error("there is no Secret {0}: apply the manifests again, which create it")]
+    #[error("Secret {0} not found: apply the manifests again, which create it")]
     NoSecret(String),
     /// No certificate could be made.
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot create a certificate: {0}")]
     Make(#[from] MakeError),
     /// Others were faster each time.
-    #[error("another writer was faster, {MOST_ROUNDS} times in a row")]
+    #[error("write conflict with another writer, {MOST_ROUNDS} times in a row")]
     NoAgreement,
     /// The API server does not answer.
-    #[error("no answer from the API server within {DEADLINE:?}")]
+    #[error("the API server did not answer within {DEADLINE:?}")]
     Deadline,
 }
 
@@ -91,10 +93,10 @@ impl Keeper {
             let round = async {
                 let (identity, usable) = self.agree((self.clock)(), trusted.as_deref()).await?;
                 if expires.replace(usable.expires) != Some(usable.expires) {
-                    tracing::info!(secret = self.secret, expires = usable.expires, "the certificate");
+                    tracing::info!(secret = self.secret, expires = usable.expires, "using the certificate in the Secret");
                 }
                 if self.publish(&identity.ca).await? {
-                    tracing::info!(configuration = self.configuration, "wrote the CA");
+                    tracing::info!(configuration = self.configuration, "wrote the CA into the webhook configuration");
                 }
                 trusted = Some(identity.ca);
                 latch = None;
@@ -107,7 +109,7 @@ impl Keeper {
                     self.interval
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "will try again");
+                    tracing::warn!(%error, "cannot renew or publish the certificate; retrying");
                     let slept = pause;
                     pause = (pause * 2).min(self.interval);
                     slept
@@ -117,8 +119,8 @@ impl Keeper {
         }
     }
 
-    /// The identity in the Secret, made or renewed where that is needed. `trusted` is what the webhook configuration is known
-    /// to trust.
+    /// The identity in the Secret, made or renewed where that is needed. `trusted` is what the webhook
+    /// configuration is known to trust.
     pub async fn agree(&self, now: SystemTime, trusted: Option<&str>) -> Result<(Identity, Usable), Error> {
         let secrets: Api<Secret> = Api::default_namespaced(self.client.clone());
         for _ in 0..MOST_ROUNDS {
@@ -128,7 +130,7 @@ impl Keeper {
             let identity = identity(&kept)
                 .inspect_err(|error| {
                     if !is_empty {
-                        tracing::warn!(secret = self.secret, %error, "the Secret is unreadable");
+                        tracing::warn!(secret = self.secret, %error, "the Secret holds no valid certificate; creating a new one");
                     }
                 })
                 .ok();
@@ -139,7 +141,7 @@ impl Keeper {
                     let usable = identity.usable(&self.dns_names, now);
                     if step != Step::Keep {
                         let reason = usable.as_ref().err().map(ToString::to_string);
-                        tracing::info!(secret = self.secret, ?step, reason, "renewing");
+                        tracing::info!(secret = self.secret, ?step, reason, "renewing the certificate");
                     }
                     match usable {
                         Ok(usable) if step == Step::Keep => return Ok((identity, usable)),
@@ -150,7 +152,8 @@ impl Keeper {
                     }
                 }
             };
-            // The API server refuses the write when there was another one since: the resourceVersion is that of `kept`.
+            // The API server refuses the write when there was another one since: the resourceVersion is that
+            // of `kept`.
             let data = made.parts().into_iter().map(|(name, bytes)| (name, ByteString(bytes))).collect();
             let made = Secret { data: Some(data), ..kept };
             match secrets.replace(&self.secret, &PostParams::default(), &made).await {
@@ -159,9 +162,7 @@ impl Keeper {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => {
                     let error = failed("write the Secret")(error);
-                    if usable.is_some() {
-                        tracing::warn!(%error, "renewal failed; keeping the current certificate");
-                    }
+                    if let Some((_, Usable { expires, .. })) = &usable { tracing::warn!(%error, expires, "renewal failed; keeping the current certificate"); }
                     return usable.ok_or(error);
                 }
             }
@@ -170,9 +171,9 @@ impl Keeper {
         Err(Error::NoAgreement)
     }
 
-    /// Writes `ca` into every webhook of our configuration that calls a Service, where it differs; tells whether
-    /// it wrote. A configuration with an annotation of cert-manager's belongs to its cainjector: two that write into it
-    /// would undo each other's work without end.
+    /// Writes `ca` into every webhook of our configuration that calls a Service, where it differs; tells
+    /// whether it wrote. A configuration with an annotation of cert-manager's belongs to its cainjector: two
+    /// that write into it would undo each other's work without end.
     pub async fn publish(&self, ca: &str) -> Result<bool, Error> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let bundle = ByteString(ca.as_bytes().to_vec());
@@ -181,7 +182,7 @@ impl Keeper {
             let found = found.map_err(failed("read the webhook configuration"))?;
             let annotations = found.metadata.annotations.iter().flatten();
             if let Some((key, _)) = annotations.into_iter().find(|(key, _)| key.starts_with(CAINJECTOR)) {
-                tracing::info!(configuration = self.configuration, key, "cert-manager writes the CA");
+                tracing::info!(configuration = self.configuration, key, "leaving the CA to cert-manager");
                 return Ok(false);
             }
             let others = found.webhooks.iter().flatten().filter(|webhook| {

@@ -15,10 +15,11 @@ use crate::limits::{Bounds, Limits};
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
-/// Watches for ever, and puts what was found into `cluster`. What fails is tried again, with growing pauses, and what is known
-/// holds. Nothing is kept of them but their bounds.
+/// Watches for ever, and puts what was found into `cluster`. What fails is tried again, with growing pauses,
+/// and what is known holds. Nothing is kept of them but their bounds.
 ///
-/// `latch` is dropped at the first list; and at the first failure, because no right to see them is no reason to inject nothing.
+/// `latch` is dropped at the first list; and at the first failure, because no right to see them is no reason
+/// to inject nothing.
 pub async fn follow(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
@@ -46,7 +47,7 @@ pub async fn follow(
                 known.remove(&key(&range));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot watch the LimitRanges; will try again");
+                tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
                 metrics.failed(Task::Namespaces);
                 drop(latch.take());
                 continue;

@@ -1,14 +1,16 @@
-//! Labels and annotations of ours that stand where they do nothing: on what makes the pods, not on the pod template. Pure.
+//! Labels and annotations of ours that stand where they do nothing: on what makes the pods, not on the pod
+//! template. Pure.
 //!
-//! The API server shows the webhook pods only, and a controller gives a pod the metadata of its template, not its own.
+//! The API server shows the webhook pods only, and a controller gives a pod the metadata of its template, not
+//! its own.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
-/// What stands on `object`, a Deployment for instance, or on the Jobs of a CronJob, and not in `pod`, its template. `path` is
-/// the JSON pointer to the template, where it is known. One that the template repeats, as kustomize does with labels, is no
-/// mistake.
+/// What stands on `object`, a Deployment for instance, or on the Jobs of a CronJob, and not in `pod`, its
+/// template. `path` is the JSON pointer to the template, where it is known. One that the template repeats, as
+/// kustomize does with labels, is no mistake.
 pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
     let kind = object["kind"].as_str().unwrap_or("object");
     if kind == "Pod" {

@@ -1,5 +1,5 @@
-//! The annotations and the label of all namespaces, from a watch: no call per review, and what is known stays known
-//! while the API server does not answer.
+//! The annotations and the label of all namespaces, from a watch: no call per review, and what is known stays
+//! known while the API server does not answer.
 
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use crate::readiness::Latch;
 pub struct Namespaces(Option<Store<PartialObjectMeta<Namespace>>>);
 
 impl Namespaces {
-    /// Watches the namespaces for ever, in a task; drops `latch` when they are known for the first time. What fails
-    /// is tried again, with growing pauses.
+    /// Watches the namespaces for ever, in a task; drops `latch` when they are known for the first time. What
+    /// fails is tried again, with growing pauses.
     ///
-    /// Only metadata is asked for, and only what concerns us is kept: a cluster may have ten thousand namespaces.
+    /// Only metadata is asked for, and only what concerns us is kept: a cluster may have ten thousand
+    /// namespaces.
     pub fn follow(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
         let (known, writer) = reflector::store();
         let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
@@ -35,7 +36,7 @@ impl Namespaces {
             let mut changes = std::pin::pin!(changes);
             while let Some(change) = changes.next().await {
                 if let Err(error) = change {
-                    tracing::warn!(%error, "cannot watch the namespaces; will try again");
+                    tracing::warn!(%error, "cannot watch the namespaces; retrying");
                     metrics.failed(Task::Namespaces);
                 }
             }
@@ -43,7 +44,7 @@ impl Namespaces {
         let first = known.clone();
         tokio::spawn(async move {
             if first.wait_until_ready().await.is_ok() {
-                tracing::info!(namespaces = first.len(), "the namespaces are known");
+                tracing::info!(namespaces = first.len(), "namespaces loaded");
                 drop(latch);
             }
         });

@@ -1,17 +1,18 @@
-//! Pods whose programs run others in a network namespace of their own, with a copy of the pod's `resolv.conf`. Pure.
+//! Pods whose programs run others in a network namespace of their own, with a copy of the pod's
+//! `resolv.conf`. Pure.
 //!
-//! In that namespace 127.0.0.1 is another loopback, where no proxy listens: Docker leaves such an address out and asks 8.8.8.8,
-//! BuildKit does the same, and a virtual machine of KubeVirt gets it by DHCP.
+//! In that namespace 127.0.0.1 is another loopback, where no proxy listens: Docker leaves such an address out
+//! and asks 8.8.8.8, BuildKit does the same, and a virtual machine of KubeVirt gets it by DHCP.
 
 use serde_json::Value;
 
 /// What the person who creates such a pod has to know.
 pub const WARNING: &str = "it seems to run containers or a virtual machine in a network of their own (Docker in Docker, \
-                           BuildKit, KubeVirt), whose copy of resolv.conf leads to no proxy: give those a DNS server, or opt \
-                           the pod out (docs/limits.md)";
+ BuildKit, KubeVirt), where the sidecar is not reachable: configure another DNS server there, or \
+ opt the pod out (docs/limits.md)";
 
-/// Parts of the names and tags of images that hold such a program: `docker:27-dind`, `moby/buildkit`, `kindest/node`,
-/// `quay.io/podman/stable`, `rancher/k3s`.
+/// Parts of the names and tags of images that hold such a program: `docker:27-dind`, `moby/buildkit`,
+/// `kindest/node`, `quay.io/podman/stable`, `rancher/k3s`.
 const IMAGES: [&str; 7] = ["dind", "buildkit", "kindest/node", "virt-launcher", "podman", "buildah", "k3s"];
 
 /// The label of the pods of virtual machines.

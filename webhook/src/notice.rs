@@ -1,10 +1,10 @@
 //! What the owner of a pod has to learn about it. Pure.
 //!
-//! The API server shows an admission warning to whoever creates the pod. For most pods that is a controller, which
-//! shows it to nobody; so its owner gets an Event. A pod without a controller needs none.
+//! The API server shows an admission warning to whoever creates the pod. For most pods that is a controller,
+//! which shows it to nobody; so its owner gets an Event. A pod without a controller needs none.
 //!
-//! Anyone who reaches the port may have written the review, and an Event looks as if we had said it. So the text is made of
-//! our own sentences and the names of our settings, and the owner of names that are valid.
+//! Anyone who reaches the port may have written the review, and an Event looks as if we had said it. So the
+//! text is made of our own sentences and the names of our settings, and the owner of names that are valid.
 
 use podlocal_settings::names::STATUS_ANNOTATION;
 use podlocal_settings::read::SettingError;
@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::mutate::{Mutation, Outcome};
 use crate::names;
 
-/// The most characters of an Event's note (`NoteLengthLimit` in `kubernetes/pkg/apis/core/validation/events.go`).
+/// The most characters of an Event's note (`NoteLengthLimit` in
+/// `kubernetes/pkg/apis/core/validation/events.go`).
 const LONGEST_NOTE: usize = 1024;
 
 /// What one Event says.
@@ -72,10 +73,10 @@ fn ignored(mistakes: &[SettingError]) -> String {
     let others = mistakes.iter().filter(|mistake| !TABLE.iter().any(|setting| is_of(mistake, setting)));
     let others = others.count();
     if others > 0 {
-        what.push(format!("{others} of unknown names"));
+        what.push(format!("{others} unknown"));
     }
     format!(
-        "pod injected, but these settings were ignored: {}; its annotation {STATUS_ANNOTATION} says why",
+        "pod injected, but these settings were ignored: {}; see its annotation {STATUS_ANNOTATION} for the reasons",
         what.join(", ")
     )
 }
@@ -145,8 +146,8 @@ mod tests {
             SettingError::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
         ];
         let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &mistakes)).expect("a notice");
-        let expected = "pod injected, but these settings were ignored: ndots, 1 of unknown names; \
-                        its annotation podlocal-dns.io/status says why";
+        let expected = "pod injected, but these settings were ignored: ndots, 1 unknown; \
+         see its annotation podlocal-dns.io/status for the reasons";
         assert_eq!((notice.kind, notice.note.as_str()), (Kind::SettingsIgnored, expected));
     }
 

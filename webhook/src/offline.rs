@@ -1,8 +1,9 @@
 //! `podlocal-webhook inject`: the same work for YAML documents on disk.
 //!
-//! Pods are injected as they are, workloads in their pod templates, Lists item by item, and so are kinds of others whose
-//! templates are certain ([`custom`]); every other object is printed as it is, and what is no object is refused. The documents given count as opted in unless they say `disabled`; the
-//! annotations of a namespace among them are the defaults of its pods.
+//! Pods are injected as they are, workloads in their pod templates, Lists item by item, and so are kinds of
+//! others whose templates are certain ([`custom`]); every other object is printed as it is, and what is no
+//! object is refused. The documents given count as opted in unless they say `disabled`; the annotations of a
+//! namespace among them are the defaults of its pods.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -97,8 +98,9 @@ struct Injected {
     text: Option<Text>,
 }
 
-/// Unchanged documents are printed as they were written. A changed one keeps the order of its keys and the comments
-/// before it; comments in it are lost, for the YAML library has no place for them in a document of any shape.
+/// Unchanged documents are printed as they were written. A changed one keeps the order of its keys and the
+/// comments before it; comments in it are lost, for the YAML library has no place for them in a document of
+/// any shape.
 fn as_yaml(results: &[Injected]) -> Result<String, String> {
     let mut texts = Vec::new();
     for Injected { value, is_changed, text } in results {
@@ -115,8 +117,8 @@ fn as_yaml(results: &[Injected]) -> Result<String, String> {
     Ok(texts.join("---\n"))
 }
 
-/// One document as it is, several as the items of a List, as `kubectl get -o json` prints them and `kubectl apply` takes
-/// them.
+/// One document as it is, several as the items of a List, as `kubectl get -o json` prints them and
+/// `kubectl apply` takes them.
 fn as_json(results: Vec<Injected>) -> Result<String, String> {
     let mut documents: Vec<_> = results.into_iter().map(|result| result.value).collect();
     let document = match documents.len() {
@@ -196,12 +198,12 @@ impl Injector<'_> {
                 })
             }
             Some(Known::NoTemplate(why)) => {
-                self.remarks.push(format!("{place}: not injected here: {why}; the webhook injects its pods"));
+                self.remarks.push(format!("{place}: not injected by this command: {why}; the webhook injects its pods"));
                 Ok(())
             }
             None if custom::has_containers(object) => {
-                let why = "where a pod template of this kind is, is not certain";
-                self.remarks.push(format!("{place}: not injected here: {why}; the webhook injects its pods"));
+                let why = "the place of the pod template in this kind is unknown";
+                self.remarks.push(format!("{place}: not injected by this command: {why}; the webhook injects its pods"));
                 Ok(())
             }
             None => Ok(()),
@@ -217,7 +219,7 @@ impl Injector<'_> {
         place: &str,
     ) -> Result<(), String> {
         let Some(pod) = object.pointer_mut(path).filter(|pod| pod.is_object()) else {
-            return Err(format!("there is no pod at {path}"));
+            return Err(format!("no pod template at {path}"));
         };
         let before = pod.clone();
         let annotations = self.annotations.get(namespace).cloned().unwrap_or_default();
@@ -246,13 +248,13 @@ fn of_namespace(document: &Document) -> Option<(String, Map<String, Value>)> {
 fn done(outcome: Outcome) -> String {
     match outcome {
         Outcome::Injected => "injected".to_owned(),
-        Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
+        Outcome::Moved => "the sidecar was moved before the other init containers".to_owned(),
         Outcome::Restored => {
-            "the proxy was that of another namespace or cluster, and was injected anew".to_owned()
+            "the sidecar came from another namespace or cluster and was replaced".to_owned()
         }
-        Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
+        Outcome::Corrected => "the sidecar got the changed search list or ndots".to_owned(),
         Outcome::Skipped(Skip::ClusterDnsUnknown) => format!(
-            "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
+            "not injected: {} ({}); set --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
             Skip::ClusterDnsUnknown.sentence(),
             Skip::ClusterDnsUnknown.label()
         ),
@@ -274,15 +276,15 @@ pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Why a document is none that an API server takes: it, or an item of a List, is no object. `Err` names the item and says
-/// what was expected.
+/// Why a document is none that an API server takes: it, or an item of a List, is no object. `Err` names the
+/// item and says what was expected.
 pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
     let wrong = |place: &str, value: &Value| {
         let what = match value {
-            Value::Null => "nothing",
-            Value::Bool(_) => "a truth value",
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
-            Value::String(_) => "a text",
+            Value::String(_) => "a string",
             Value::Array(_) => "a list",
             Value::Object(_) => return Ok(()),
         };

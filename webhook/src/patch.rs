@@ -1,8 +1,8 @@
 //! Records RFC 6902 operations while applying each to a working copy of the document.
 //!
-//! Each edit is applied at once, with the same library that tests use as the receiving side, so what is recorded
-//! is valid in that order; an edit that changes nothing records nothing. The API server answers an `add` whose
-//! parent is missing with an error, so a missing parent comes as part of the value.
+//! Each edit is applied at once, with the same library that tests use as the receiving side, so what is
+//! recorded is valid in that order; an edit that changes nothing records nothing. The API server answers an
+//! `add` whose parent is missing with an error, so a missing parent comes as part of the value.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, MoveOperation, Patch, PatchOperation, ReplaceOperation};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// An edit that the document has no place for: an object or array was expected on the way there.
 #[derive(Debug, thiserror::Error)]
-#[error("the document cannot be edited at {path}: {reason}")]
+#[error("cannot edit the pod at {path}: {reason}")]
 pub struct Error {
     path: String,
     reason: String,

@@ -1,9 +1,10 @@
 //! The two HTTP services: reviews over TLS, and health and metrics in the clear.
 //!
-//! Only what is no review at all gets an HTTP error: another path or method, another content type, a body that no
-//! API server sends, a body that does not arrive. The rest is [`admission::review`]'s to answer.
+//! Only what is no review at all gets an HTTP error: another path or method, another content type, a body
+//! that no API server sends, a body that does not arrive. The rest is [`admission::review`]'s to answer.
 //!
-//! What the memory is spent on, of the 128 MiB of the manifests, whoever asks (`webhook/tests/memory.rs` measures it):
+//! What the memory is spent on, of the 128 MiB of the manifests, whoever asks (`webhook/tests/memory.rs`
+//! measures it):
 //!
 //! | what | at most | bounded by |
 //! |---|---|---|
@@ -46,27 +47,30 @@ mod log;
 use body::Arrived;
 use log::ReviewLog;
 
-/// The largest review that is read, in bytes: what the API server itself takes for a pod (`MaxRequestBodyBytes` in
-/// `k8s.io/apiserver`). A pod that can be stored is smaller, because etcd takes 1.5 MiB. A larger review is answered: its pod
-/// is allowed as it is.
+/// The largest review that is read, in bytes: what the API server itself takes for a pod
+/// (`MaxRequestBodyBytes` in `k8s.io/apiserver`). A pod that can be stored is smaller, because etcd takes 1.5
+/// MiB. A larger review is answered: its pod is allowed as it is.
 pub const LARGEST_REVIEW: usize = 3 << 20;
 
-/// The bounds of the port for reviews. All API servers together send a few hundred at a time: each handles 600 requests
-/// of all kinds at once (`--max-requests-inflight` and `--max-mutating-requests-inflight`), which wait for other things, too.
+/// The bounds of the port for reviews. All API servers together send a few hundred at a time: each handles
+/// 600 requests of all kinds at once (`--max-requests-inflight` and `--max-mutating-requests-inflight`),
+/// which wait for other things, too.
 pub const REVIEWS: Limits = Limits { connections: 400, bytes: 16 << 20 };
 
 /// The bounds of the port for probes and scrapes, which come one by one.
 pub const ADMIN: Limits = Limits { connections: 64, bytes: 0 };
 
-/// The memory that may be used at a time to read and answer reviews, in bytes; further ones wait in order. One of the
-/// largest at a time, or as many usual ones as there are threads.
+/// The memory that may be used at a time to read and answer reviews, in bytes; further ones wait in order.
+/// One of the largest at a time, or as many usual ones as there are threads.
 const READING: usize = 22 << 20;
 
-/// The longest head of a request, in bytes, and what is read from a connection at once. The API server's has less than 1 KiB.
+/// The longest head of a request, in bytes, and what is read from a connection at once. The API server's has
+/// less than 1 KiB.
 const HEAD: usize = 16 << 10;
 
-/// What the kernel keeps of a connection before we read it, and of an answer before the client does, in bytes. The kernel doubles it
-/// (socket(7)), and by itself goes up to 6 MiB. More than a usual review and its answer.
+/// What the kernel keeps of a connection before we read it, and of an answer before the client does, in
+/// bytes. The kernel doubles it (socket(7)), and by itself goes up to 6 MiB. More than a usual review and its
+/// answer.
 const SOCKET_BUFFER: u32 = 16 << 10;
 
 /// How long a request may take, from its head to the last byte of its body; the API server waits 5 s
@@ -76,8 +80,8 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a TLS handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a connection may wait for the head of its next request. Above the 90 s after which Go's client, the
-/// API server, closes an idle connection itself, so that none is closed under a request.
+/// How long a connection may wait for the head of its next request. Above the 90 s after which Go's client,
+/// the API server, closes an idle connection itself, so that none is closed under a request.
 const IDLE_DEADLINE: Duration = Duration::from_mins(2);
 
 /// How many connections may wait to be accepted: a gang's burst arrives within milliseconds.
@@ -116,9 +120,9 @@ impl Context {
     }
 }
 
-/// Whether the program is about to end. From then on every answer closes its connection: a connection that is kept would
-/// be closed by the drain at the moment when the API server sends the next review on it. That review would fail, and its pod
-/// start without the proxy.
+/// Whether the program is about to end. From then on every answer closes its connection: a connection that is
+/// kept would be closed by the drain at the moment when the API server sends the next review on it. That
+/// review would fail, and its pod start without the proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Draining(Arc<AtomicBool>);
 
@@ -156,7 +160,7 @@ pub fn health(readiness: Readiness) -> Router {
             if missing.is_empty() {
                 (StatusCode::OK, "ok\n".to_owned())
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("missing: {}\n", missing.join(", ")))
+                (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
             }
         }
     };
@@ -171,7 +175,7 @@ async fn mutate(
     let (head, body) = request.into_parts();
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected application/json\n").into_response();
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported content type: expected application/json\n").into_response();
     }
     let mut holding = peer.guest.begin();
     match body::read(&head.headers, body, &mut holding).await {
@@ -206,7 +210,7 @@ async fn answer(context: &Context, arrived: &Arrived) -> Response {
 async fn within_deadline(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response(),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "request timed out\n").into_response(),
     }
 }
 

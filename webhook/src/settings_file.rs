@@ -15,12 +15,12 @@ pub fn read(
     read_file: &impl Fn(&Path) -> std::io::Result<String>,
 ) -> Result<(Defaults, Vec<String>), String> {
     let name = file.display();
-    let text = read_file(file).map_err(|error| format!("--settings {name}: {error}"))?;
-    let documents = yaml::read(&text).map_err(|error| format!("--settings {name}: {error}"))?;
+    let text = read_file(file).map_err(|error| format!("cannot read --settings {name}: {error}"))?;
+    let documents = yaml::read(&text).map_err(|error| format!("cannot read --settings {name}: {error}"))?;
     let entries = match documents.as_slice() {
         [] => return Ok((Defaults::new(), Vec::new())),
         [Value::Object(entries)] => entries,
-        _ => return Err(format!("--settings {name}: expected one map of name: value")),
+        _ => return Err(format!("--settings {name}: expected one YAML map of setting names to values")),
     };
     let mut defaults = Defaults::new();
     let mut mistakes = Vec::new();
@@ -35,7 +35,7 @@ pub fn read(
             };
             defaults.push((setting, Given { origin, text }));
         } else {
-            let mistake = SettingError::of_name(origin, &text_of(value), "the name of a setting of pods");
+            let mistake = SettingError::of_name(origin, &text_of(value), "the name of a pod setting");
             mistakes.push(mistake.to_string());
         }
     }
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(
             mistakes,
             [
-                "s.yaml: cluster-domain: expected the name of a setting of pods",
+                "s.yaml: cluster-domain: expected the name of a pod setting",
                 "s.yaml: ndots: invalid value \"many\": expected a whole number",
             ]
         );

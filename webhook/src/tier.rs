@@ -1,8 +1,9 @@
 //! Finds the shared tier: a Service in our own namespace that has the label for it.
 //!
-//! That the Service is there decides, not which endpoints it has at the moment: a pod keeps what it is told for its life,
-//! and its proxy steps over a tier that does not answer. A pod that is made while the tier starts would otherwise never
-//! use it, and one that is told of a tier that is never to come has lost nothing but a pause now and then.
+//! That the Service is there decides, not which endpoints it has at the moment: a pod keeps what it is told
+//! for its life, and its proxy steps over a tier that does not answer. A pod that is made while the tier
+//! starts would otherwise never use it, and one that is told of a tier that is never to come has lost nothing
+//! but a pause now and then.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
@@ -29,11 +30,12 @@ pub struct Found {
     pub unused: Vec<String>,
 }
 
-/// Watches the Services for ever, and puts what they say into `cluster`. What fails is tried again, with growing pauses,
-/// and what is known holds.
+/// Watches the Services for ever, and puts what they say into `cluster`. What fails is tried again, with
+/// growing pauses, and what is known holds.
 ///
-/// `latch` is dropped at the first list, so that a webhook that starts does not take the tier from the first pods; and at
-/// the first failure, because pods do without a tier, and no right to see Services is no reason to inject nothing.
+/// `latch` is dropped at the first list, so that a webhook that starts does not take the tier from the first
+/// pods; and at the first failure, because pods do without a tier, and no right to see Services is no reason
+/// to inject nothing.
 pub async fn follow(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
@@ -59,7 +61,7 @@ pub async fn follow(
                 last = found;
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot watch the Services of the shared tier; will try again");
+                tracing::warn!(%error, "cannot watch the Services of the shared tier; retrying");
                 metrics.failed(Task::SharedTier);
             }
         }
@@ -75,11 +77,11 @@ pub async fn follow(
 /// | is an `ExternalName`, has no cluster IP, or no port for UDP and TCP alike | unused |
 /// | anything else | a tier, at its cluster IP of the family of `dns`, else at its first one |
 ///
-/// The port is the one for UDP that is named `dns`, else the one with the number 53, else the first; and TCP must be there by
-/// the same number: what is truncated or silent is asked again by it.
+/// The port is the one for UDP that is named `dns`, else the one with the number 53, else the first; and TCP
+/// must be there by the same number: what is truncated or silent is asked again by it.
 ///
-/// Of several tiers one is used: one with `internalTrafficPolicy: Local` before all others, because nothing is nearer than
-/// the pod's own node; then the first by name.
+/// Of several tiers one is used: one with `internalTrafficPolicy: Local` before all others, because nothing
+/// is nearer than the pod's own node; then the first by name.
 pub fn choose<'a>(services: impl Iterator<Item = &'a Service>, dns: Option<IpAddr>) -> Found {
     let mut services: Vec<_> =
         services.filter(|service| service.metadata.deletion_timestamp.is_none()).collect();
@@ -121,11 +123,11 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
         if let Some((service, address)) = &found.used {
             tracing::info!(service, %address, "found the shared tier");
         } else {
-            tracing::info!("the shared tier is gone");
+            tracing::info!("the shared tier was removed; new pods do not use it");
         }
     }
     if found.unused != last.unused && !found.unused.is_empty() {
-        tracing::info!(services = ?found.unused, "one Service is the shared tier; these are not used");
+        tracing::info!(services = ?found.unused, "these Services have the label of the shared tier but are not used");
     }
     let addresses: Vec<_> = found.used.iter().map(|(_, address)| *address).collect();
     cluster.send_if_modified(|cluster| {

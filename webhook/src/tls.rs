@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The text is not what it should be.
-    #[error("the {what} is no PEM: {source}")]
+    #[error("the {what} is not valid PEM: {source}")]
     Pem {
         /// "certificate" or "key".
         what: &'static str,
@@ -22,10 +22,10 @@ pub enum Error {
         source: rustls::pki_types::pem::Error,
     },
     /// There is no certificate in the text.
-    #[error("there is no certificate in it")]
+    #[error("the PEM text contains no certificate")]
     Empty,
     /// The key cannot be used, or is not the certificate's.
-    #[error("the key does not serve the certificate: {0}")]
+    #[error("the key does not fit the certificate: {0}")]
     Key(#[from] rustls::Error),
 }
 
@@ -63,9 +63,9 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 /// The server's side of TLS 1.2 and 1.3, for clients that `clients` verifies, or for all.
 ///
-/// Only HTTP/1.1 is announced: the API server speaks nothing else to webhooks, so that its requests spread over
-/// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API server does not, and one
-/// of a client that is not trusted any more must not be.
+/// Only HTTP/1.1 is announced: the API server speaks nothing else to webhooks, so that its requests spread
+/// over the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API
+/// server does not, and one of a client that is not trusted any more must not be.
 pub fn server_config(
     served: Arc<Served>,
     clients: Option<Arc<dyn ClientCertVerifier>>,

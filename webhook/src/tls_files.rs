@@ -1,7 +1,7 @@
 //! The certificate from `--tls-cert` and `--tls-key`, read again when the files change.
 //!
-//! The files are compared every few seconds: a Secret's volume is changed by swapping a symbolic link that notifications
-//! of the file do not see, and two small files are quickly read.
+//! The files are compared every few seconds: a Secret's volume is changed by swapping a symbolic link that
+//! notifications of the file do not see, and two small files are quickly read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct TlsFiles {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// One cannot be read.
-    #[error("{file}: {reason}")]
+    #[error("cannot read {file}: {reason}")]
     File {
         /// Its name.
         file: String,
@@ -47,8 +47,8 @@ impl TlsFiles {
         Ok(files)
     }
 
-    /// Serves what will be in them, for ever. A pair that cannot be served, such as a new certificate beside an old key,
-    /// is complained of once, and the one before goes on.
+    /// Serves what will be in them, for ever. A pair that cannot be served, such as a new certificate beside
+    /// an old key, is complained of once, and the one before goes on.
     pub async fn follow(mut self, served: Arc<Served>, metrics: Arc<Metrics>, interval: Duration) {
         let mut complaint = None;
         loop {
@@ -63,7 +63,7 @@ impl TlsFiles {
                 Err(error) => {
                     metrics.failed(Task::Certificate);
                     if complaint.as_ref() != Some(&error) {
-                        tracing::warn!(%error, "the certificate before goes on");
+                        tracing::warn!(%error, "keeping the previous certificate");
                     }
                     complaint = Some(error);
                 }

@@ -1,8 +1,8 @@
 //! YAML documents as JSON values, and back. Pure.
 //!
-//! Reading follows what `kubectl` does with YAML (version 1.1: `yes` is true, `0755` is 493), because that is how
-//! the file would have been read without us. Writing quotes every string that any reader could take for something
-//! else.
+//! Reading follows what `kubectl` does with YAML (version 1.1: `yes` is true, `0755` is 493), because that is
+//! how the file would have been read without us. Writing quotes every string that any reader could take for
+//! something else.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub fn read(text: &str) -> Result<Vec<Value>, Error> {
 /// What else is to be said where a text cannot be read: that it looks like a template, which is no YAML yet.
 pub fn hint(text: &str) -> &'static str {
     if text.contains("{{") && text.contains("}}") {
-        "; it looks like a template: render it first, such as `helm template . | podlocal-webhook check -f -`"
+        "; it looks like a template: render it first, for example `helm template . | podlocal-webhook check -f -`"
     } else {
         ""
     }

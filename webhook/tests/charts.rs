@@ -1,5 +1,5 @@
-//! The workloads of well-known charts, written down in their public shape, through `podlocal-webhook inject`: it changes
-//! only what it should.
+//! The workloads of well-known charts, written down in their public shape, through `podlocal-webhook inject`:
+//! it changes only what it should.
 
 mod common;
 
@@ -37,8 +37,8 @@ const EXPECTED: [(&str, &[&str]); 3] = [
              be in use and other pods could reach the sidecar (host_network)",
             "Deployment monitoring/state-metrics: injected",
             "Deployment monitoring/dashboards: injected",
-            "Prometheus monitoring/k8s: not injected here: where a pod template of this kind is, is not certain; the \
-             webhook injects its pods",
+            "Prometheus monitoring/k8s: not injected by this command: the place of the pod template in this kind is \
+             unknown; the webhook injects its pods",
         ],
     ),
 ];
@@ -131,8 +131,8 @@ fn is_expected(place: &str, added: &Value) -> bool {
     }
 }
 
-/// The places where `after` differs, with what stands there; members that are gone are null. Our container in front of
-/// others, and a `dnsConfig`, are one difference each.
+/// The places where `after` differs, with what stands there; members that are gone are null. Our container in
+/// front of others, and a `dnsConfig`, are one difference each.
 fn differences(before: &Value, after: &Value, place: String, found: &mut BTreeMap<String, Value>) {
     match (before, after) {
         (Value::Object(one), Value::Object(other)) if !place.ends_with("/dnsConfig") => {

@@ -134,12 +134,12 @@ fn unreadable_input_is_reported_with_a_next_step() {
 #[test]
 fn non_object_documents_are_rejected_with_their_number() {
     for (text, wrong) in [
-        ("just text\n", "document 1: expected an object with apiVersion and kind, found a text"),
+        ("just text\n", "document 1: expected an object with apiVersion and kind, found a string"),
         ("42\n", "document 1: expected an object with apiVersion and kind, found a number"),
         ("a: 1\n---\n[a, b]\n", "document 2: expected an object with apiVersion and kind, found a list"),
         (
             "kind: List\nitems: [{kind: Pod}, text, 3]\n",
-            "document 1: item 2: expected an object with apiVersion and kind, found a text",
+            "document 1: item 2: expected an object with apiVersion and kind, found a string",
         ),
     ] {
         for command in ["check", "inject"] {
@@ -196,8 +196,8 @@ fn estimate_states_its_assumptions() {
     };
     let (one, few, many) = (page_of(1), page_of(1000), page_of(1001));
     for page in [&one, &few, &many] {
-        assert!(page.contains("Nothing is lost and\nnothing asked again in this calculation"), "{page}");
-        assert!(page.contains("Each pod's proxy asks for itself"), "{page}");
+        assert!(page.contains("Not part of the estimate: warm caches, which save\nqueries, and lost queries"), "{page}");
+        assert!(page.contains("Each sidecar queries cluster DNS on its own"), "{page}");
     }
     assert!(one.contains("one pod starts with a cold cache and looks up 3 names"), "{one}");
     assert!(!few.contains("use a shared tier") && many.contains("use a shared tier"), "{many}");
@@ -208,10 +208,10 @@ fn missing_cluster_dns_address_is_requested() {
     let page = String::from_utf8(check(&["-f", "-", "--verbose", "--resolv-conf", "/none"], POD).stdout);
     let page = page.expect("UTF-8");
     assert!(page.contains("inject -f FILE --cluster-dns 10.96.0.10\n"), "{page}");
-    assert!(page.contains("Note: --resolv-conf /none: "), "what was named and is not there is said\n{page}");
+    assert!(page.contains("Note: cannot read --resolv-conf /none: "), "a named file that is missing is reported\n{page}");
     let said = stderr(&piped(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
     assert!(said.contains("--resolv-conf /none: "), "{said}");
-    assert!(said.contains("give --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
+    assert!(said.contains("set --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
 }
 
 #[test]
@@ -234,9 +234,9 @@ fn daemonset_pods_are_counted_per_node() {
     let page = String::from_utf8(output.stdout).expect("UTF-8");
     for line in [
         "host_network, 1 workload (1 pod on each node): ",
-        "Workloads (pods): 3 (1 + 2/node) in all, injected 2 (1 + 1/node), already 0 (0), not 1 (0 + 1/node).",
+        "Workloads (pods): 3 (1 + 2/node) in total: injected 2 (1 + 1/node), already 0 (0), not 1 (0 + 1/node).",
         "(1/node) counts as one pod here",
-        "\ndefault DaemonSet/a, of the pod template\n",
+        "\ndefault DaemonSet/a (pod template)\n",
         "\ndefault Pod/app\n",
     ] {
         assert!(page.contains(line), "{line}: {page}");
@@ -263,7 +263,7 @@ fn sidecar_requests_are_shown_per_workload_and_in_total() {
     );
     let page = String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8");
     assert!(
-        page.contains(&words) && page.contains("Requested for the proxies of 20 pods: 2 CPU and "),
+        page.contains(&words) && page.contains("Resource requests of the sidecars of 20 pods: 2 CPU and "),
         "{page}"
     );
 }
@@ -275,7 +275,7 @@ fn unrendered_template_suggests_helm_template() {
             let output = piped(&[command, "-f", "-"], text);
             assert_eq!(output.status.code(), Some(1));
             assert!(
-                stderr(&output).contains("render it first, such as `helm template . |"),
+                stderr(&output).contains("render it first, for example `helm template . |"),
                 "{}",
                 stderr(&output)
             );
@@ -287,7 +287,7 @@ fn unrendered_template_suggests_helm_template() {
 #[test]
 fn missing_kubeconfig_is_named_without_quotes() {
     let said = stderr(&check(&["--kubeconfig", "/no/such/config"], ""));
-    assert!(said.contains("no cluster to look at: /no/such/config: No such file"), "{said}");
+    assert!(said.contains("cannot connect to a cluster: /no/such/config: No such file"), "{said}");
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn pod_count_saturates_without_panic() {
 fn documents_without_pods_are_reported() {
     let output = check(&["-f", "-"], "apiVersion: v1\nkind: ConfigMap\n");
     let page = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(page.contains("No document has a pod") && page.contains("next: "), "{page}");
+    assert!(page.contains("No document contains a pod") && page.contains("next: "), "{page}");
 }
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";

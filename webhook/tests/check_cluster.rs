@@ -1,6 +1,6 @@
-//! `podlocal-webhook check` of a cluster: the built program and an API server. `tests/cluster/check` has the rest; here is what
-//! a real cluster that tests share does not show: lists of many pages, errors in the middle of them, an old Kubernetes,
-//! two address families, defaults and a tier for all pods.
+//! `podlocal-webhook check` of a cluster: the built program and an API server. `tests/cluster/check` has the
+//! rest; here is what a real cluster that tests share does not show: lists of many pages, errors in the
+//! middle of them, an old Kubernetes, two address families, defaults and a tier for all pods.
 
 mod common;
 
@@ -34,7 +34,7 @@ async fn workload_row_shows_cluster_defaults_and_shared_tier() {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
     let row = page.lines().find(|line| line.contains("Deployment/web")).expect("a row");
-    assert!(row.contains("ndots 5 -> 3, ") && row.contains("asks the shared tier"), "{row}");
+    assert!(row.contains("ndots 5 -> 3, ") && row.contains("uses the shared tier"), "{row}");
     assert!(!page.contains("Deployment/idle"), "what is not opted in is not listed\n{page}");
     assert_eq!(stderr(&output), "", "no bar where there is no terminal");
 
@@ -101,7 +101,7 @@ async fn nodes_without_native_sidecars_are_a_problem() {
     node("behind", "v1.28.9-gke.100");
     let page = page(&cluster.check(&[]));
     assert!(
-        page.contains("  problem  1 nodes have a kubelet older than 1.29, behind (v1.28.9-gke.100)"),
+        page.contains("  problem  1 nodes have a kubelet older than 1.29, for example behind (v1.28.9-gke.100)"),
         "{page}"
     );
 }
@@ -109,7 +109,7 @@ async fn nodes_without_native_sidecars_are_a_problem() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kube_dns_is_reported_with_its_consequence() {
     let cluster = TestCluster::installed().await;
-    let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";
+    let line = "  ok       cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces: ";
     assert!(!page(&cluster.check(&[])).contains(line));
     let variable = format!("name: {}\n", table::LOCAL_NXDOMAIN.variable());
     assert!(!page(&cluster.check(&["--verbose"])).contains(&variable));
@@ -178,7 +178,7 @@ async fn old_kubernetes_is_a_problem_and_missing_dns_service_is_unknown() {
     assert_eq!(output.status.code(), Some(3), "{page}{}", stderr(&output));
     for line in [
         "  problem  Kubernetes 1.28: native sidecars need 1.29\n           next: upgrade the cluster\n",
-        "  unknown  the cluster's DNS: no Service in kube-system has the label",
+        "  unknown  cluster DNS: no Service in kube-system has the label",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }

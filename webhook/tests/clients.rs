@@ -24,7 +24,7 @@ fn only_clients_with_a_trusted_certificate_are_answered() {
     let webhook = Webhook::start(&["--client-ca-file", &file]);
     assert!(is_answered(&webhook, Some(trusted.client("anyone", Times::Now))));
     assert!(!is_answered(&webhook, None), "without a certificate");
-    webhook.log_line("a connection was refused");
+    webhook.log_line("connection rejected");
     assert!(!is_answered(&webhook, Some(other.client("anyone", Times::Now))), "of another authority");
     assert!(!is_answered(&webhook, Some(trusted.client("anyone", Times::Ended))), "that has ended");
     assert!(!is_answered(&webhook, Some(trusted.client("anyone", Times::Coming))), "of tomorrow");
@@ -59,7 +59,7 @@ fn client_ca_file_is_reloaded_and_invalid_file_is_ignored() {
     let webhook = Webhook::start(&["--client-ca-file", &file]);
     assert!(!is_answered(&webhook, Some(after.client("a", Times::Now))));
     std::fs::write(&file, "nothing").expect("writes");
-    webhook.log_line("keeping the previous client authorities");
+    webhook.log_line("keeping the previous client CAs");
     assert!(is_answered(&webhook, Some(before.client("a", Times::Now))));
     after.write(folder.path());
     eventually("the new authority is trusted", || is_answered(&webhook, Some(after.client("a", Times::Now))));
@@ -77,7 +77,7 @@ fn unusable_client_ca_file_fails_startup_with_all_errors() {
     };
     let any = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let bad = bad.to_str().expect("UTF-8");
-    for (file, what) in [("/no/such", "No such file"), (bad, "there is no certificate in it")] {
+    for (file, what) in [("/no/such", "No such file"), (bad, "contains no certificate")] {
         let files = ["--client-ca-file", file, "--tls-cert", "/no/cert", "--tls-key", "/no/key"];
         let (code, message) = run(&[&any[..], &files].concat());
         assert_eq!(code, Some(1), "{message}");
@@ -87,7 +87,7 @@ fn unusable_client_ca_file_fails_startup_with_all_errors() {
     }
     let (code, message) = run(&["--client-allowed-names", "a b,c", "--listen", "nowhere"]);
     assert_eq!(code, Some(64), "{message}");
-    for part in ["\"a b\"", "only with --client-ca-file", "--listen"] {
+    for part in ["\"a b\"", "needs --client-ca-file", "--listen"] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
 }

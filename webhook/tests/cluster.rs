@@ -1,4 +1,5 @@
-//! The built program and an API server: what it learns there, what it leaves there, and that it goes on without.
+//! The built program and an API server: what it learns there, what it leaves there, and that it goes on
+//! without.
 
 mod common;
 
@@ -139,7 +140,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
     eventually("calls fail", || cluster.api.failed() > 2);
     eventually("these are missing, and a shared tier is not", || {
         let page = webhook.admin_page("/readyz");
-        (page.status, page.body.as_str()) == (503, "missing: namespaces\n")
+        (page.status, page.body.as_str()) == (503, "not ready: namespaces\n")
     });
     assert_eq!(webhook.admin_page("/livez").status, 200);
     cluster.api.set_down(false);
@@ -211,7 +212,7 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
     assert!(events.len() < 40, "{} Events", events.len());
     assert!(events.iter().all(|event| !event.to_string().contains(evil)), "{events:?}");
     assert!(
-        events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 of unknown names"))
+        events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 unknown;"))
     );
     let refused = "podlocal_webhook_events_total{result=\"namespace_not_allowed\"} 300\n";
     assert!(webhook.admin_page("/metrics").body.contains(refused));

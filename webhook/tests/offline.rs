@@ -192,7 +192,7 @@ fn a_document_that_cannot_be_read_is_named_and_nothing_is_printed() {
     let empty_job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\nspec: {}\n";
     let output = inject(&["-f", "-"], empty_job);
     assert_eq!(output.status.code(), Some(1));
-    let expected = "standard input: document 1, line 1: there is no pod at /spec/template\n";
+    let expected = "standard input: document 1, line 1: no pod template at /spec/template\n";
     assert_eq!(stderr(&output), expected);
     let output = inject(&["-f", "-"], &format!("{empty_job}---\n{POD}---\n{empty_job}"));
     assert!(output.stdout.is_empty());
@@ -219,7 +219,8 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What `check` finds in any kind, `inject` changes only where the place is certain, and says so of the others.
+/// What `check` finds in any kind, `inject` changes only where the place is certain, and says so of the
+/// others.
 #[test]
 fn known_custom_kinds_are_injected_and_others_are_reported() {
     let template = |indent: &str| {
@@ -243,12 +244,12 @@ fn known_custom_kinds_are_injected_and_others_are_reported() {
     for line in [
         "PyTorchJob default/train, spec/pytorchReplicaSpecs/Master/template: injected\n",
         "PyTorchJob default/train, spec/pytorchReplicaSpecs/Worker/template: injected\n",
-        "SparkApplication default/pi: not injected here: driver and executor are no pod templates",
-        "Odd default/odd: not injected here: where a pod template of this kind is, is not certain",
+        "SparkApplication default/pi: not injected by this command: its driver and executor are not pod templates",
+        "Odd default/odd: not injected by this command: the place of the pod template in this kind is unknown",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
     let checked = piped(&["check", "-f", "-", "--cluster-dns", "10.96.0.10"], &documents.join("---\n"));
     let page = String::from_utf8_lossy(&checked.stdout);
-    assert!(page.contains("default SparkApplication/pi: driver and executor are no pod templates"), "{page}");
+    assert!(page.contains("default SparkApplication/pi: its driver and executor are not pod templates"), "{page}");
 }

@@ -84,7 +84,7 @@ fn forged_review_cannot_inject_log_lines() {
     forged["request"]["namespace"] = json!("web\n2026 INFO all is well \u{1b}[31m");
     forged["request"]["object"]["metadata"] = json!({"name": "a decision=\"injected\""});
     webhook.review(&forged);
-    let line = webhook.log_line("review");
+    let line = webhook.log_line("admission review");
     assert!(line.contains("namespace=\"\" name=\"\""), "{line}");
     let page = webhook.admin_page("/metrics").body;
     assert!(!page.contains("all is well"), "{page}");
@@ -98,11 +98,11 @@ fn each_review_is_counted_and_logged_once_with_its_decision_and_reason() {
     webhook.review(&review_of(&pod()));
     webhook.review(&review_of(&skipped));
 
-    let line = webhook.log_line("review");
+    let line = webhook.log_line("admission review");
     for part in ["namespace=\"web\"", "name=\"app-\"", "decision=\"injected\"", "reason=\"new_pod\""] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
-    assert!(webhook.log_line("review").contains("reason=\"host_network\""));
+    assert!(webhook.log_line("admission review").contains("reason=\"host_network\""));
 
     let page = webhook.admin_page("/metrics").body;
     for line in [
@@ -273,8 +273,8 @@ fn help_and_version_are_printed() {
     }
 }
 
-/// A connection over which the first half of a review was sent, and the other half. The server has read the head:
-/// it asks for the body.
+/// A connection over which the first half of a review was sent, and the other half. The server has read the
+/// head: it asks for the body.
 fn half_a_review(webhook: &Webhook) -> (common::Connection, Vec<u8>) {
     use std::io::Read as _;
     let body = review_of(&pod()).to_string().into_bytes();

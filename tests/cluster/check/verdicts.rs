@@ -1,5 +1,5 @@
-//! The second part of the page: what it says about workloads is what the API server does with them. And `inject` prints
-//! the pod that the API server stores.
+//! The second part of the page: what it says about workloads is what the API server does with them. And
+//! `inject` prints the pod that the API server stores.
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod_spec};
 use podlocal_harness::cluster::namespace::Namespace;
@@ -24,7 +24,8 @@ type Change = fn(&mut Value);
 
 /// Pods, and the reason why each is not injected; `None` for one that is.
 ///
-/// The API server refuses pods for the other reasons: more than three nameservers, an unknown dnsPolicy, no container.
+/// The API server refuses pods for the other reasons: more than three nameservers, an unknown dnsPolicy, no
+/// container.
 const PODS: [(&str, Option<&str>, Change); 16] = [
     ("plain", None, |_| {}),
     ("own-ndots", None, |pod| {
@@ -79,8 +80,8 @@ const PODS: [(&str, Option<&str>, Change); 16] = [
     }),
 ];
 
-/// The same pods in a namespace that is not opted in and in one that is. `check` foretells of the former what the API
-/// server does in the latter.
+/// The same pods in a namespace that is not opted in and in one that is. `check` foretells of the former what
+/// the API server does in the latter.
 async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context) -> Result<(), Failure> {
     let before = context.namespace_with(json!({}), json!({})).await?;
     let after = &context.namespace;
@@ -119,10 +120,11 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
     let system = report(&["--namespace", "kube-system", "--as-if-enabled"]).await?;
     assert_eq!(system["workloads"][0]["reason"]["label"], "namespace_excluded", "{system}");
 
-    // For people: the row of the table, what each reason means, and that something is not as it was asked for.
+    // For people: the row of the table, what each reason means, and that something is not as it was asked
+    // for.
     let page = run(&["check", "--namespace", &after.name, "--strict"]).await?;
     for text in
-        ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nSettings that are ignored\n"]
+        ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nIgnored settings\n"]
     {
         assert!(page.stdout.contains(text), "{text:?} is missing in\n{}", page.stdout);
     }

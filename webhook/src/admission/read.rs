@@ -1,7 +1,7 @@
 //! The bytes of a review -> the fields that decide about its pod, within a bound on memory. Pure.
 //!
-//! A JSON tree takes up to a hundred times the bytes that it was read from. So only the fields below are stored, the
-//! rest is skipped, and what is stored is charged to a budget before it is allocated.
+//! A JSON tree takes up to a hundred times the bytes that it was read from. So only the fields below are
+//! stored, the rest is skipped, and what is stored is charged to a budget before it is allocated.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use serde_json::{Map, Number, Value};
 use crate::decide::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
 use crate::nested::KUBEVIRT_LABEL;
 
-/// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers with
-/// resources, ports and probes takes half of it; a pod of the API server's largest size that is made of nothing but
-/// such fields is not injected.
+/// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers
+/// with resources, ports and probes takes half of it; a pod of the API server's largest size that is made of
+/// nothing but such fields is not injected.
 pub const MOST_STORED: usize = 3 << 19;
 
-/// What a member of an object takes beside its texts, a bucket of the map that keeps the order and its index, at the
-/// moment when the map grows and both the old and the new one exist.
+/// What a member of an object takes beside its texts, a bucket of the map that keeps the order and its index,
+/// at the moment when the map grows and both the old and the new one exist.
 const MEMBER: usize = 512;
 
 /// What an element of an array takes, at that moment.
@@ -28,8 +28,8 @@ const ELEMENT: usize = 3 * size_of::<Value>();
 const CONTAINER: usize = 4 * size_of::<Value>();
 const TEXT: usize = 32;
 
-/// Which parts of a value are stored. Of a value that has another shape than expected, its kind and, if it is a
-/// scalar, the value itself.
+/// Which parts of a value are stored. Of a value that has another shape than expected, its kind and, if it is
+/// a scalar, the value itself.
 enum Stored {
     Whole,
     /// The members of these names.
@@ -42,9 +42,10 @@ enum Stored {
 
 use Stored::{Annotations, Each, Members, Whole};
 
-/// Everything that `admission` and what is below it read. A field that is missing here is absent for them: a test holds
-/// the golden pods against the whole tree, and so does the fuzz target `review`. What a patch may replace as a whole must be
-/// stored as a whole: init containers, the `dnsConfig`, the pod's security context.
+/// Everything that `admission` and what is below it read. A field that is missing here is absent for them: a
+/// test holds the golden pods against the whole tree, and so does the fuzz target `review`. What a patch may
+/// replace as a whole must be stored as a whole: init containers, the `dnsConfig`, the pod's security
+/// context.
 const REVIEW: Stored = Members(&[
     ("apiVersion", Whole),
     ("kind", Whole),
@@ -126,7 +127,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// The fields that have to be stored take more than [`MOST_STORED`].
-    #[error("what decides about it takes more than {} KiB of memory", MOST_STORED >> 10)]
+    #[error("the fields that the webhook needs take more than {} KiB of memory", MOST_STORED >> 10)]
     TooLarge,
 }
 

@@ -14,7 +14,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("{file}: {source}")]
+    #[error("cannot write {file}: {source}")]
     File {
         /// Its name.
         file: String,
@@ -31,10 +31,10 @@ pub enum StartError {
     #[error("{0}; {1}")]
     Both(Box<Self>, Box<Self>),
     /// No certificate could be made.
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot create a certificate: {0}")]
     Make(#[from] certificates::MakeError),
     /// TLS itself.
-    #[error("TLS: {0}")]
+    #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),
     /// The file cannot be read, or is no kubeconfig.
     #[error("--kubeconfig {file}: {source}")]
@@ -48,16 +48,16 @@ pub enum StartError {
     #[error("cannot use the service account: {0}")]
     ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
     /// There is no API server to talk to.
-    #[error("there is no cluster: this is not a pod")]
+    #[error("no API server to connect to: this process does not run in a pod")]
     NoCluster,
     /// Reviews cannot be served any more.
     #[error("cannot serve reviews: {0}")]
     Serve(std::io::Error),
     /// The runtime.
-    #[error("the runtime: {0}")]
+    #[error("cannot start the async runtime: {0}")]
     Runtime(std::io::Error),
     /// Signals cannot be taken.
-    #[error("signals: {0}")]
+    #[error("cannot install the signal handlers: {0}")]
     Signals(std::io::Error),
 }
 
@@ -67,25 +67,25 @@ impl StartError {
         match self {
             Self::Both(first, _) => first.next_step(),
             Self::Bind { .. } => {
-                "end the program that has the port, or give --listen or --admin-listen another one"
+                "stop the program that uses the port, or set --listen or --admin-listen to another address"
             }
-            Self::File { .. } => "give --ca-out a file that can be written",
+            Self::File { .. } => "set --ca-out to a writable file",
             Self::Certificate(_) => {
-                "give --tls-cert and --tls-key a pair that belongs together, or neither: then it makes its own"
+                "set --tls-cert and --tls-key to a certificate and its key, or leave both out: then serve makes its own"
             }
             Self::ClientCa(_) => {
-                "give --client-ca-file the PEM certificates of the authority of the API server's client certificate"
+                "set --client-ca-file to the PEM certificate of the CA that signs the API server's client certificate"
             }
             Self::Make(_) => "correct --dns-names: the names by which the API server calls the webhook",
             Self::Kubeconfig { .. } => {
-                "correct the file, or leave the flag out in a pod: kubectl --kubeconfig FILE version"
+                "correct the file (test: kubectl --kubeconfig FILE version), or leave the flag out in a pod"
             }
             Self::ServiceAccount(_) => {
-                "set automountServiceAccountToken: true in the pod, or give --kubeconfig"
+                "set automountServiceAccountToken: true in the pod, or set --kubeconfig"
             }
-            Self::NoCluster => "run it in the cluster, kubectl apply -k manifests/base, or give --kubeconfig",
+            Self::NoCluster => "run it in the cluster (kubectl apply -k manifests/base), or set --kubeconfig",
             Self::Tls(_) | Self::Serve(_) | Self::Runtime(_) | Self::Signals(_) => {
-                "look at the limits of the process: memory, threads, descriptors"
+                "check the limits of the process: memory, threads, file descriptors"
             }
         }
     }

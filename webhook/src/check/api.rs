@@ -1,4 +1,5 @@
-//! What `check` reads from an API server: single objects, and lists page by page. What may not be read is a value.
+//! What `check` reads from an API server: single objects, and lists page by page. What may not be read is a
+//! value.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use serde_json::Value;
 /// How many objects one page of a list has: 500 pods are some megabytes.
 const PAGE: u32 = 500;
 
-/// How long to wait before each further attempt at a page, because a list of 200 pages must not fail at its last one.
+/// How long to wait before each further attempt at a page, because a list of 200 pages must not fail at its
+/// last one.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// What was seen of something.
@@ -125,11 +127,11 @@ pub async fn get(client: &kube::Client, resource: Resource<'_>) -> Seen<Value> {
     }
 }
 
-/// Reads a list to its end; `each` gets the items of a page, and how many are still to come, where that is known. `labels`
-/// is a label selector.
+/// Reads a list to its end; `each` gets the items of a page, and how many are still to come, where that is
+/// known. `labels` is a label selector.
 ///
-/// The API server keeps the state of a list for some minutes. When that is over it gives a token with which the list goes on
-/// from the state of now (410 Gone, `inconsistentContinue`): good enough for a look at it.
+/// The API server keeps the state of a list for some minutes. When that is over it gives a token with which
+/// the list goes on from the state of now (410 Gone, `inconsistentContinue`): good enough for a look at it.
 pub async fn list<T: DeserializeOwned>(
     client: &kube::Client,
     resource: Resource<'_>,
@@ -193,7 +195,7 @@ fn unseen<T>(error: &kube::Error, resource: &Resource) -> Seen<T> {
 /// An error with what is below it, because "service error" alone tells nothing.
 pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(kube::Error::Api(status)) = error.downcast_ref() {
-        return format!("the API server says {} {}", status.code, status.message);
+        return format!("the API server answered {} {}", status.code, status.message);
     }
     let mut text = error.to_string();
     let mut below = error.source();

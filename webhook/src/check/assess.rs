@@ -1,5 +1,5 @@
-//! What the webhook would do to one pod, and why. Pure: the selectors of its configuration, then the very functions of a
-//! review.
+//! What the webhook would do to one pod, and why. Pure: the selectors of its configuration, then the very
+//! functions of a review.
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::SettingError;
@@ -135,13 +135,14 @@ fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Op
     }
 }
 
-/// What people look for first. That dnsPolicy becomes `None` and the pod asks its own proxy is the same for every pod.
+/// What people look for first. That dnsPolicy becomes `None` and the pod asks its own proxy is the same for
+/// every pod.
 fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> Vec<String> {
     let mut changes = Vec::new();
     match mutation.outcome {
         Outcome::Injected => changes.push(format!("+ {CONTAINER_NAME}")),
-        Outcome::Moved => changes.push("the proxy goes first".to_owned()),
-        Outcome::Corrected => changes.push("the proxy is told the changed dnsConfig".to_owned()),
+        Outcome::Moved => changes.push("the sidecar moves to the front".to_owned()),
+        Outcome::Corrected => changes.push("the sidecar gets the changed dnsConfig".to_owned()),
         // Where it runs it stays so; here the cluster domain may be a guess.
         Outcome::Restored | Outcome::Skipped(_) => return changes,
     }
@@ -150,7 +151,7 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
             dns::expansion_without_proxy(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
         let after = dns::expansion(&mutation.pod["spec"]["dnsConfig"]);
         changes.push(match (before.ndots, after.ndots) {
-            (before, after) if before == after => format!("ndots {after} stays"),
+            (before, after) if before == after => format!("ndots stays {after}"),
             (before, after) => format!("ndots {before} -> {after}"),
         });
         if decide::port_sysctl(&pod["spec"]).is_none() {
@@ -159,7 +160,7 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         let requests = Requests::of(&mutation.pod["spec"]["initContainers"][0]);
         changes.extend(requests.map(|requests| requests.words()));
         if !told(mutation).shared_tier.is_empty() {
-            changes.push("asks the shared tier".to_owned());
+            changes.push("uses the shared tier".to_owned());
         }
         changes.extend(mutation.note().map(|note| format!("warning: {note}")));
     }
@@ -201,7 +202,7 @@ pub fn of_namespace(home: &Home, domain: &str) -> Vec<SettingError> {
     let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new(), domain).mistakes;
     let label = home.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
     if let Some(value) = label.filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(&value.as_str())) {
-        let expected = format!("{INJECT_ENABLED}; anything else does not opt in");
+        let expected = format!("{INJECT_ENABLED}; any other value does not opt in");
         mistakes.push(SettingError::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));
     }
     mistakes

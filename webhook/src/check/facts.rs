@@ -19,7 +19,8 @@ use crate::tier;
 /// Where `manifests/base` puts the webhook; a configuration says it itself.
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
 
-/// The Deployment that keeps the webhook's certificate, in the webhook's namespace; cert-manager stands in for it.
+/// The Deployment that keeps the webhook's certificate, in the webhook's namespace; cert-manager stands in
+/// for it.
 pub const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
 
 /// Reads everything. A server that does not answer at all is the caller's to notice, by the version.
@@ -61,7 +62,7 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
 pub async fn version(client: &kube::Client) -> Seen<Version> {
     match client.apiserver_version().await {
         Ok(info) => Version::parse(&info.major, &info.minor)
-            .map_or_else(|| Seen::Failed(format!("{:?} is no version", info.git_version)), Seen::Is),
+            .map_or_else(|| Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)), Seen::Is),
         Err(error) => Seen::Failed(super::api::sentence(&error)),
     }
 }
@@ -108,8 +109,8 @@ async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {
     })
 }
 
-/// Whether the cluster's DNS is kube-dns, as far as this user may see: its Deployment has a container of that name
-/// (`cluster/addons/dns/kube-dns` of Kubernetes).
+/// Whether the cluster's DNS is kube-dns, as far as this user may see: its Deployment has a container of that
+/// name (`cluster/addons/dns/kube-dns` of Kubernetes).
 async fn is_kube_dns(client: &kube::Client) -> bool {
     let resource = Resource {
         group: "apps",
@@ -123,7 +124,8 @@ async fn is_kube_dns(client: &kube::Client) -> bool {
     containers.as_array().into_iter().flatten().any(|container| container["name"] == "kubedns")
 }
 
-/// The nodes whose kubelets know no native sidecars, as far as this user may see them: the name and version of each.
+/// The nodes whose kubelets know no native sidecars, as far as this user may see them: the name and version
+/// of each.
 async fn old_nodes(client: &kube::Client) -> Vec<(String, String)> {
     let mut old = Vec::new();
     let resource = Resource { group: "", plural: "nodes", namespace: None, name: None };
@@ -151,8 +153,8 @@ fn services_of(namespace: &str) -> Resource<'_> {
     Resource { group: "", plural: "services", namespace: Some(namespace), name: None }
 }
 
-/// The settings that the installed webhook was started with: the arguments of its Deployment, which has the name of its
-/// Service, and the files that a ConfigMap gives it.
+/// The settings that the installed webhook was started with: the arguments of its Deployment, which has the
+/// name of its Service, and the files that a ConfigMap gives it.
 async fn settings(client: &kube::Client, namespace: &str, name: &str) -> Seen<Box<Common>> {
     match given_settings(client, namespace, name).await {
         Ok(common) => Seen::Is(common),
@@ -171,7 +173,7 @@ async fn given_settings(
     let pod = &deployment["spec"]["template"]["spec"];
     let mut containers = pod["containers"].as_array().into_iter().flatten();
     let container = containers.find(|container| container["args"].is_array());
-    let container = container.ok_or_else(|| Seen::Failed("its Deployment has no arguments".to_owned()))?;
+    let container = container.ok_or_else(|| Seen::Failed("its Deployment has no args".to_owned()))?;
     let mut files = BTreeMap::new();
     for (mount, map) in mounts(container, pod) {
         let resource =
@@ -179,7 +181,7 @@ async fn given_settings(
         match get(client, resource).await {
             Seen::Is(map) => files.extend(files_of(&map, mount)),
             Seen::Absent => {
-                return Err(Seen::Failed(format!("there is no ConfigMap {map}, which it mounts")));
+                return Err(Seen::Failed(format!("ConfigMap {map}, which its Deployment mounts, not found")));
             }
             Seen::Forbidden(permission) => return Err(Seen::Forbidden(permission)),
             Seen::Failed(why) => return Err(Seen::Failed(why)),
@@ -218,12 +220,12 @@ fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Com
     let read = |file: &Path| {
         let text = files.get(file).cloned();
         text.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "no ConfigMap that it mounts has this file")
+            io::Error::new(io::ErrorKind::NotFound, "no mounted ConfigMap contains this file")
         })
     };
     match config::parse(arguments, read) {
         Ok(Command::Serve(serve)) => Ok(Box::new(serve.common)),
-        Ok(_) => Err(Seen::Failed("its Deployment does not run serve".to_owned())),
+        Ok(_) => Err(Seen::Failed("its Deployment does not run the command serve".to_owned())),
         Err(mistakes) => Err(Seen::Failed(mistakes.to_string().replace('\n', " "))),
     }
 }

@@ -29,7 +29,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     if cluster.dns.is_empty() {
         cluster.dns.push(SOME_DNS);
         notes.push(format!(
-            "the address of the cluster's DNS is taken for {}; --cluster-dns gives it",
+            "the address of cluster DNS is unknown, assuming {}; set it with --cluster-dns",
             SOME_DNS.ip()
         ));
     }
@@ -78,13 +78,13 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         if let Some(Known::NoTemplate(why)) = custom::known(version, kind) {
             let place = templates::place(object, namespace);
             notes.push(format!(
-                "{place}: {why}; the webhook injects the pods that its operator makes, inject does not"
+                "{place}: {why}; the webhook injects the pods that its operator creates, the command inject does not"
             ));
         }
     }
     if !unknown.is_empty() {
         notes.push(format!(
-            "no document says whether these namespaces are opted in, so they count as if: {}",
+            "no document shows whether these namespaces are opted in, assuming that they are: {}",
             unknown.join(", ")
         ));
     }
@@ -130,7 +130,7 @@ fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
         names.push(name);
     }
     if !unreadable.is_empty() {
-        let next = "correct or leave out what is named, and run the same again";
+        let next = "correct or leave out the files and documents above, then run the command again";
         return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
     }
     Ok((names, documents))

@@ -88,17 +88,17 @@ impl Finding {
     }
 
     pub(super) fn absent_namespace(name: &str) -> Self {
-        Self::problem(format!("namespace {name}: there is none"), "kubectl get namespaces")
+        Self::problem(format!("namespace {name} not found"), "kubectl get namespaces")
     }
 
     /// What could not be seen; `None` where it was.
     pub(super) fn unseen<T>(what: &str, seen: &Seen<T>) -> Option<Self> {
         match seen {
             Seen::Is(_) => None,
-            Seen::Absent => Some(Self::problem(format!("{what}: there is none"), "create it")),
+            Seen::Absent => Some(Self::problem(format!("{what}: not found"), "create it")),
             Seen::Forbidden(permission) => Some(Self::unknown(
-                format!("{what}: this user may not see it"),
-                format!("ask for the right that this asks about: kubectl auth can-i {permission}"),
+                format!("{what}: no permission to read"),
+                format!("ask for this permission: kubectl auth can-i {permission}"),
             )),
             Seen::Failed(why) => Some(Self::unknown(format!("{what}: {why}"), "try again")),
         }
@@ -130,7 +130,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.push(cluster_dns(&facts.cluster_dns));
     if facts.is_kube_dns {
         findings.push(Finding::ok(
-            "the cluster's DNS is kube-dns, which denies namespaces that exist: sidecars conclude nothing from that \
+            "cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces: sidecars conclude nothing from that \
              (local-nxdomain impossible)",
         ));
     }
@@ -153,11 +153,11 @@ fn old_nodes(nodes: &[(String, String)]) -> Option<Finding> {
     let (name, version) = nodes.first()?;
     Some(Finding::problem(
         format!(
-            "{} nodes have a kubelet older than {}, {name} ({version}) for one: an injected pod does not start there",
+            "{} nodes have a kubelet older than {}, for example {name} ({version}): an injected pod does not start there",
             nodes.len(),
             Version::NATIVE_SIDECARS
         ),
-        "upgrade them, or keep the pods of opted-in namespaces away from them by a node selector",
+        "upgrade them, or keep the pods of opted-in namespaces away from them with a node selector",
     ))
 }
 
@@ -166,8 +166,8 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
     let configuration = match seen {
         Seen::Is(configuration) => configuration,
         Seen::Absent => {
-            let next = "kubectl apply -k manifests/base; one with another name: --webhook-configuration";
-            return vec![Finding::problem(format!("{what}: there is none, so no pod is injected"), next)];
+            let next = "kubectl apply -k manifests/base; if it has another name, set --webhook-configuration";
+            return vec![Finding::problem(format!("{what} not found: no pod is injected"), next)];
         }
         other => return vec![unseen(&what, other)],
     };
@@ -176,7 +176,7 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
     let has_ca =
         |entry: &Value| entry["clientConfig"]["caBundle"].as_str().is_some_and(|text| !text.is_empty());
     findings.push(if entries.is_empty() {
-        Finding::problem(format!("{what} has no entry"), "kubectl apply -k manifests/base")
+        Finding::problem(format!("{what} has no webhooks"), "kubectl apply -k manifests/base")
     } else if entries.iter().all(has_ca) {
         Finding::ok(format!("{what} with its caBundle"))
     } else {
@@ -184,7 +184,7 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
             format!(
                 "{what} has no caBundle: the API server does not trust the webhook, so no pod is injected"
             ),
-            "the cert-controller writes it when it runs; its log says why not: kubectl --namespace podlocal-dns logs \
+            "the cert-controller writes it; see its log: kubectl --namespace podlocal-dns logs \
              deployment/podlocal-dns-cert-controller",
         )
     });
@@ -192,12 +192,12 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
         Some(selectors) if selectors.has_our_conditions() => {}
         Some(_) => findings.push(Finding::unknown(
             format!(
-                "{what} has match conditions of its own: pods that they keep away count as injected here"
+                "{what} has custom match conditions, which are not evaluated: this report may count too many pods"
             ),
-            "compare them with manifests/base/mutatingwebhookconfiguration.yaml",
+            "compare it with manifests/base/mutatingwebhookconfiguration.yaml",
         )),
         None => findings.push(Finding::unknown(
-            format!("{what} has selectors that cannot be read: those of manifests/base count here"),
+            format!("{what} has selectors that cannot be read: this report uses those of manifests/base"),
             "kubectl apply -k manifests/base",
         )),
     }
@@ -223,7 +223,7 @@ fn endpoints(service: &str, seen: &Seen<u64>) -> Finding {
             let namespace = service.split('/').next().unwrap_or_default();
             Finding::problem(
                 format!("{what}: no endpoint is ready, so no pod is injected"),
-                format!("kubectl --namespace {namespace} get pods; /readyz of a pod names what is missing"),
+                format!("kubectl --namespace {namespace} get pods; /readyz of a pod lists what it waits for"),
             )
         }
         Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
@@ -247,11 +247,11 @@ fn settings(seen: &Seen<Box<Common>>) -> Finding {
         }
         Seen::Failed(why) => Finding::problem(
             format!("the webhook's settings: {why}"),
-            "correct them; until then those of the command line count here",
+            "correct them; this report uses the settings of the command line instead",
         ),
         Seen::Absent => Finding::unknown(
             "the webhook's settings: no Deployment has the name of the Service",
-            "give this command the flags of serve",
+            "pass the flags of serve to this command",
         ),
         other @ Seen::Forbidden(_) => unseen("the webhook's settings", other),
     }
@@ -260,13 +260,13 @@ fn settings(seen: &Seen<Box<Common>>) -> Finding {
 fn cluster_dns(seen: &Seen<Vec<SocketAddr>>) -> Finding {
     match seen {
         Seen::Is(addresses) if !addresses.is_empty() => {
-            Finding::ok(format!("the cluster's DNS: {}", dns::addresses(addresses)))
+            Finding::ok(format!("cluster DNS: {}", dns::addresses(addresses)))
         }
         Seen::Is(_) | Seen::Absent => Finding::unknown(
-            "the cluster's DNS: no Service in kube-system has the label k8s-app=kube-dns",
-            "give --cluster-dns, which the webhook reads from its own resolv.conf",
+            "cluster DNS: no Service in kube-system has the label k8s-app=kube-dns",
+            "set --cluster-dns; the webhook itself reads the address from its resolv.conf",
         ),
-        other => unseen("the cluster's DNS", other),
+        other => unseen("cluster DNS", other),
     }
 }
 
@@ -277,7 +277,7 @@ fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
             let what = format!("the shared tier: Service {name}, {address}");
             match endpoints {
                 Seen::Is(0) => Finding::problem(
-                    format!("{what}: no endpoint is ready, so every pod asks cluster DNS itself"),
+                    format!("{what}: no endpoint is ready, so every sidecar queries cluster DNS directly"),
                     format!("kubectl get pods --all-namespaces --selector {TIER_LABEL}"),
                 ),
                 Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
@@ -286,13 +286,13 @@ fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
         }
         Seen::Is(Found { used: None, unused }) if !unused.is_empty() => Finding::problem(
             format!(
-                "the shared tier: Services {} have its label, and none has an address for UDP and TCP",
+                "the shared tier: Services {} have its label, but none has a cluster IP and a port for UDP and TCP",
                 unused.join(", ")
             ),
-            format!("kubectl apply -k manifests/base, or --{} of the webhook", table::SHARED_TIER.name),
+            format!("kubectl apply -k manifests/base, or set --{} of the webhook", table::SHARED_TIER.name),
         ),
         Seen::Is(_) | Seen::Absent => {
-            Finding::ok("the shared tier: none, so each pod asks cluster DNS itself")
+            Finding::ok("the shared tier: none, so each sidecar queries cluster DNS directly")
         }
         other => unseen("the shared tier", other),
     }

@@ -26,7 +26,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
     if let Seen::Failed(why) = facts::version(&client).await {
         let next =
-            "kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
+            "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
         return Err(Error { what: format!("{server}: {why}"), next: next.to_owned() });
     }
     let facts = facts::read(&client, &settings.webhook_configuration).await;
@@ -38,7 +38,8 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     installation.extend(unseen_limits);
 
     let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
-    // Where all were seen, one that is not among them came since, and is not opted in as far as anybody knows.
+    // Where all were seen, one that is not among them came since, and is not opted in as far as anybody
+    // knows.
     let unknown = Home { labels: unseen.is_none().then(selectors::Labels::default), ..Home::default() };
     installation.extend(unseen);
     let mut ledger = Ledger::default();
@@ -59,7 +60,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
 
     let zone = Settings::defaults().cluster_domain;
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
-        notes.push(format!("the cluster domain is taken for {zone}; --cluster-domain gives another"));
+        notes.push(format!("assuming the cluster domain {zone}; set another one with --cluster-domain"));
     }
     let has_tier = !context.cluster.told_tier().is_empty();
     Ok(Report {
@@ -86,7 +87,8 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     if flags.shared_tier.is_empty() {
         flags.shared_tier = theirs.shared_tier;
     }
-    // The resolv.conf of this machine says nothing about another cluster; one that was named does, as a flag would.
+    // The resolv.conf of this machine says nothing about another cluster; one that was named does, as a flag
+    // would.
     if ours.resolv_conf.is_none() {
         if flags.dns.is_empty() {
             flags.dns = theirs.dns;
@@ -146,7 +148,7 @@ async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<Stri
         };
         list(client, resource, None, each).await
     };
-    let finding = Finding::unseen("the labels of namespaces, which count as opted in here", &seen);
+    let finding = Finding::unseen("the labels of namespaces (assuming that all are opted in)", &seen);
     let finding = match (&seen, only) {
         (Seen::Absent, Some(name)) => Some(Finding::absent_namespace(name)),
         _ => finding,
@@ -159,7 +161,7 @@ async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Fi
     let mut ranges: Vec<Value> = Vec::new();
     let resource = Resource { group: "", plural: "limitranges", namespace: only, name: None };
     let seen = list(client, resource, None, |page: Vec<Value>, _| ranges.extend(page)).await;
-    (Limits::of(&ranges), Finding::unseen("the LimitRanges, which count as none here", &seen))
+    (Limits::of(&ranges), Finding::unseen("the LimitRanges (assuming that there are none)", &seen))
 }
 
 /// What is kept of a namespace: a cluster may have ten thousand.
@@ -237,9 +239,9 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
         kube::Client::try_from(config).map(|client| (client, server)).map_err(|error| sentence(&error))
     });
     connected.map_err(|why| Error {
-        what: format!("no cluster to look at: {why}"),
+        what: format!("cannot connect to a cluster: {why}"),
         next:
-            "set KUBECONFIG, or give --kubeconfig FILE or --context NAME; to look at documents, give -f FILE"
+            "set KUBECONFIG, --kubeconfig FILE or --context NAME; to check documents, use -f FILE"
                 .to_owned(),
     })
 }

@@ -1,5 +1,5 @@
-//! What an API server refuses in an object, as far as it concerns us: metadata that is none, values that are no strings,
-//! numbers of pods that are none. Pure.
+//! What an API server refuses in an object, as far as it concerns us: metadata that is none, values that are
+//! no strings, numbers of pods that are none. Pure.
 
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
@@ -13,7 +13,8 @@ const MAPS: [&str; 2] = ["labels", "annotations"];
 /// Fields whose number multiplies the pods below them.
 pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
-/// Everything that is refused: in the metadata of the object and of its pod templates, and in the numbers of their pods.
+/// Everything that is refused: in the metadata of the object and of its pod templates, and in the numbers of
+/// their pods.
 pub fn refused(object: &Value) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut mistakes);
@@ -23,7 +24,8 @@ pub fn refused(object: &Value) -> Vec<SettingError> {
     mistakes
 }
 
-/// Looks through `value`; whether there are pods in it. What has none below it may mean anything by these names.
+/// Looks through `value`; whether there are pods in it. What has none below it may mean anything by these
+/// names.
 fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
     match value {
         Value::Object(members) => {
@@ -38,7 +40,7 @@ fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
             for name in MULTIPLIERS.into_iter().filter(|_| has_pods) {
                 let number = &value[name];
                 if !number.is_null() && number.as_u64().is_none() {
-                    let expected = "a whole number, 0 or more; counted as 1";
+                    let expected = "a whole number from 0; counted as 1";
                     mistakes.push(SettingError::new(format!("{place}.{name}"), &text(number), expected));
                 }
             }
@@ -145,19 +147,19 @@ mod tests {
                 &fine,
                 &json!(-1),
                 &fine,
-                "spec.replicas: invalid value \"-1\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"-1\": expected a whole number from 0; counted as 1",
             ),
             (
                 &fine,
                 &json!("3"),
                 &fine,
-                "spec.replicas: invalid value \"3\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"3\": expected a whole number from 0; counted as 1",
             ),
             (
                 &fine,
                 &json!(1.5),
                 &fine,
-                "spec.replicas: invalid value \"1.5\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"1.5\": expected a whole number from 0; counted as 1",
             ),
         ] {
             let found: Vec<_> =

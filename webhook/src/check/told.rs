@@ -40,12 +40,12 @@ impl Told {
     /// | some | some | ok: others have opted out, or are older than the tier |
     pub fn finding(self) -> Option<Finding> {
         let Self { injected, told } = self;
-        let what = format!("injected pods that ask the shared tier first: {told} of {injected}");
+        let what = format!("injected pods that use the shared tier: {told} of {injected}");
         match (injected, told) {
             (0, _) => None,
             (_, 0) => Some(Finding::problem(
                 what,
-                "create them again: kubectl rollout restart; a pod keeps what it was told when it was created",
+                "create them again (kubectl rollout restart): a pod keeps the settings with which it was created",
             )),
             _ => Some(Finding::ok(what)),
         }

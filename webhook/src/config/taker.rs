@@ -22,7 +22,7 @@ impl Taker {
     pub(super) fn take(&mut self, name: &str, parser: &mut Parser) {
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
             let meant = did_you_mean(name, "--", FLAGS.iter().map(|flag| flag.name));
-            self.mistakes.push(format!("--{name}: there is no such flag{meant}"));
+            self.mistakes.push(format!("unknown flag --{name}{meant}"));
             // So that `--flag=value` is one mistake.
             let _ = parser.optional_value();
             return;
@@ -42,7 +42,7 @@ impl Taker {
         }
         match parser.value().and_then(ValueExt::string) {
             Ok(text) if !flag.may_repeat && self.given.iter().any(|(other, _)| other.name == name) => {
-                self.mistakes.push(format!("--{name}: {text:?}: expected only once"));
+                self.mistakes.push(format!("--{name} {text:?}: may be given only once"));
             }
             Ok(text) => self.given.push((flag, text)),
             Err(error) => self.mistakes.push(format!("--{name}: {error}")),
@@ -55,7 +55,7 @@ impl Taker {
         let mistakes: Vec<_> = others
             .map(|(flag, _)| {
                 let takers = flag.commands.join(" or ");
-                format!("--{}: not a flag of this command: {takers} takes it", flag.name)
+                format!("--{} is not a flag of this command, but of {takers}", flag.name)
             })
             .collect();
         self.mistakes.extend(mistakes);
@@ -92,7 +92,7 @@ impl Taker {
 
 /// A file.
 pub(super) fn path(text: &str) -> Result<PathBuf, Expected> {
-    if text.is_empty() { Err("a file".to_owned()) } else { Ok(text.into()) }
+    if text.is_empty() { Err("a file name".to_owned()) } else { Ok(text.into()) }
 }
 
 /// An address with its port.
@@ -110,5 +110,5 @@ pub(super) fn count(text: &str) -> Result<u32, Expected> {
     text.parse()
         .ok()
         .filter(|count| (1..=1000).contains(count))
-        .ok_or_else(|| "a whole number, 1 to 1000".to_owned())
+        .ok_or_else(|| "a whole number from 1 to 1000".to_owned())
 }

@@ -55,14 +55,14 @@ fn all_argument_errors_are_in_one_message() {
     let message = parsed(&arguments, "ndots: many\ncluster-domain: a.b\n").expect_err("mistakes").to_string();
     for part in [
         "--listen: invalid value \"here\": expected an address",
-        "--lisen: there is no such flag; did you mean --listen?",
+        "unknown flag --lisen; did you mean --listen?",
         "--tls-cert and --tls-key",
-        "--namespace: not a flag of this command: inject or check takes it",
+        "--namespace is not a flag of this command, but of inject or check",
         "unexpected argument \"extra\"",
         "s.yaml: ndots: invalid value \"many\": expected a whole number",
         "s.yaml: cluster-domain: expected the name of a setting",
         "--cluster-domain: invalid value \"a_b\": expected a domain name",
-        "--ca-out: \"b\": expected only once",
+        "--ca-out \"b\": may be given only once",
         "--cluster-dns: missing argument",
     ] {
         assert!(message.contains(part), "{part} is not in {message}");
@@ -112,10 +112,10 @@ fn check_takes_documents_or_a_cluster_and_switches_take_no_value() {
         parsed(&["check", "-f", "-", "--context", "x", "--json=yes", "--names", "0", "-o", "json"], "");
     let message = message.expect_err("mistakes").to_string();
     for part in [
-        "--context: not with --file",
+        "--context needs a cluster and cannot be combined with --file",
         "--json: invalid value \"yes\": expected no value",
-        "--names: invalid value \"0\": expected a whole number, 1 to 1000",
-        "--output: not a flag of this command: inject takes it",
+        "--names: invalid value \"0\": expected a whole number from 1 to 1000",
+        "--output is not a flag of this command, but of inject",
     ] {
         assert!(message.contains(part), "{part} is not in {message}");
     }

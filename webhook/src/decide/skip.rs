@@ -82,7 +82,7 @@ impl Skip {
     /// The sentence for people; completes "not injected: ".
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::NoContainers => "the object has no spec with containers",
+            Self::NoContainers => "the object has no spec.containers",
             Self::OptedOut => "the label of the pod opts it out",
             Self::MirrorPod => "it is the mirror pod of a static pod, which the API server cannot change",
             Self::WindowsPod => "it is a Windows pod, and the sidecar needs Linux",

@@ -9,15 +9,15 @@ use http::{StatusCode, header};
 use super::LARGEST_REVIEW;
 use crate::connections::{Evicted, Holding};
 
-/// The most bytes of a body that are taken at all. The API server sends less: etcd stores objects up to 1.5 MiB
-/// (`--max-request-bytes`), as protobuf, and JSON spells one byte of that with six at most (`\u003c`).
+/// The most bytes of a body that are taken at all. The API server sends less: etcd stores objects up to 1.5
+/// MiB (`--max-request-bytes`), as protobuf, and JSON spells one byte of that with six at most (`\u003c`).
 const LONGEST_BODY: usize = 16 << 20;
 
 /// What is kept of a body that is too large, for the answer: the API server writes the uid first.
 const BEGINNING: usize = 4 << 10;
 
-/// What a body gets at first. Then it gets all that it says it will need, so that several that wait for room do not each hold a
-/// half.
+/// What a body gets at first. Then it gets all that it says it will need, so that several that wait for room
+/// do not each hold a half.
 const FIRST: usize = 64 << 10;
 
 /// A body, once it is there.
@@ -74,7 +74,8 @@ pub(super) async fn read(
     Ok(Arrived::Whole(bytes))
 }
 
-/// Takes the rest and keeps nothing: a client that still sends may not read an answer. `size` has come already.
+/// Takes the rest and keeps nothing: a client that still sends may not read an answer. `size` has come
+/// already.
 async fn skip(mut chunks: BodyDataStream, mut size: usize) -> Result<(), Refused> {
     while let Some(chunk) = chunks.next().await {
         size += chunk.map_err(|_| Refused::Broken)?.len();
@@ -100,8 +101,8 @@ impl From<Evicted> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
-            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "no review is that large\n"),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body did not arrive\n"),
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large for an admission review\n"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "cannot read the request body\n"),
             Self::Evicted => (StatusCode::SERVICE_UNAVAILABLE, "too many unfinished requests\n"),
         }
         .into_response()

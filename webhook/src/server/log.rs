@@ -10,8 +10,8 @@ use crate::connections::Peer;
 use crate::namespaces::Namespaces;
 use crate::rate::{Bucket, PerNamespace, Rate};
 
-/// How many reviews of a namespace are logged. A gang of a thousand pods is logged as a whole; all namespaces that are not
-/// known share one allowance.
+/// How many reviews of a namespace are logged. A gang of a thousand pods is logged as a whole; all namespaces
+/// that are not known share one allowance.
 const REVIEWS: Rate = Rate { burst: 1_000, interval: Duration::from_millis(20) };
 
 /// How many refused connections are logged.
@@ -40,12 +40,12 @@ impl ReviewLog {
         let key = if namespaces.knows(namespace) { namespace } else { "" };
         let Some(unlogged) = self.allowed(key) else { return };
         if unlogged > 0 {
-            tracing::warn!(reviews = unlogged, "too many reviews: these were not logged");
+            tracing::warn!(not_logged = unlogged, "too many admission reviews; not all of them were logged");
         }
         let (decision, reason) = verdict.labels();
         match verdict {
-            Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "review"),
-            Verdict::Failed(_) => tracing::warn!(namespace, name, decision, reason, ignored, "review"),
+            Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "admission review"),
+            Verdict::Failed(_) => tracing::warn!(namespace, name, decision, reason, ignored, "admission review"),
         }
     }
 
@@ -60,7 +60,8 @@ impl ReviewLog {
     }
 }
 
-/// Connections that were refused before their first request: without a client certificate that is accepted, for instance.
+/// Connections that were refused before their first request: without a client certificate that is accepted,
+/// for instance.
 #[derive(Debug)]
 pub(super) struct Refusals(Mutex<Bucket>);
 
@@ -77,7 +78,7 @@ impl Refusals {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).try_take(REFUSALS, Instant::now());
         if is_allowed {
             let from = peer.map(|peer| peer.address.ip().to_canonical().to_string());
-            tracing::warn!(from, %error, "a connection was refused");
+            tracing::warn!(from, %error, "connection rejected before its first request");
         }
     }
 }

@@ -83,7 +83,7 @@ impl Webhook {
     pub(crate) fn launch(flags: &[&str]) -> Self {
         let mut webhook =
             Self::spawn("serve", &["--listen", "127.0.0.1:0", "--cluster-dns", "10.96.0.10"], flags);
-        webhook.address = webhook.logged_address("serving reviews");
+        webhook.address = webhook.logged_address("serving admission reviews");
         webhook.admin = webhook.logged_address("serving health and metrics");
         webhook
     }

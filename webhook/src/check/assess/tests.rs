@@ -118,13 +118,13 @@ fn assessment_summarizes_changes_and_computes_cost() {
     let mut with_tier = context();
     with_tier.cluster.shared_tier.addresses.push("10.96.0.53:53".parse().expect("valid"));
     let own = of(&own, &with_tier);
-    assert_eq!(own.changes, ["+ podlocal-dns", "ndots 5 stays", "asks the shared tier"]);
+    assert_eq!(own.changes, ["+ podlocal-dns", "ndots stays 5", "uses the shared tier"]);
     assert_eq!(own.cost, Some(Cost { direct: 10, proxied: 6 }));
 
     let behind =
         json!({"initContainers": [{"name": "a"}, {"name": CONTAINER_NAME, "restartPolicy": "Always"}]});
     let behind = of(&behind, &Context { with_diff: true, ..context() });
-    assert_eq!((behind.changes[0].as_str(), behind.cost), ("the proxy goes first", None));
+    assert_eq!((behind.changes[0].as_str(), behind.cost), ("the sidecar moves to the front", None));
     assert_eq!(behind.diff[0], "~ /spec/initContainers/1 -> /spec/initContainers/0");
 }
 
