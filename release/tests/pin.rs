@@ -1,4 +1,5 @@
-//! The manifests and the chart of a release name every image by the digest of what was built, on all platforms.
+//! The manifests and the chart of a release pin every image by the digest of the built index for all
+//! platforms.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -56,7 +57,7 @@ fn released_manifests_pin_every_image_by_index_digest() {
         let given = image.lines().find_map(|line| line.trim().strip_prefix("digest: "));
         assert_eq!(given, Some(digest.as_str()));
     }
-    // A registry has nothing that a link could lead to.
+    // The chart contains files and not symbolic links, which a registry cannot store.
     assert!(text("objects/base/shared-tier/deployment.yaml").contains("kind: Deployment"));
 }
 
@@ -86,7 +87,7 @@ fn missing_platform_or_wrong_digest_yields_no_manifests() {
     }
 }
 
-/// What `.ci/release` leaves, as far as it counts here.
+/// The output of `.ci/release` that matters here.
 fn dist() -> TempDir {
     let dist = TempDir::new().expect("a folder");
     for name in IMAGES {

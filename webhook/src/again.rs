@@ -1,8 +1,10 @@
-//! A pod that has the proxy already, and what other injectors have changed since. Pure.
+//! A pod that already has the sidecar, and the changes of other webhooks since its injection. Pure.
 //!
-//! The API server asks again when a later webhook has changed the pod (`reinvocationPolicy: IfNeeded`). Two changes matter:
-//! a container in front of ours, and a `dnsConfig` that expands names in another way than our container was told. The proxy
-//! expands what the C library does not, so from a wrong `ndots` it would leave names unexpanded, or expand them twice.
+//! The API server calls the webhook again if a later webhook has changed the pod
+//! (`reinvocationPolicy: IfNeeded`). Two changes matter: a container in front of the sidecar, and a
+//! `dnsConfig` whose search expansion differs from the settings of the sidecar. The sidecar expands the names
+//! that the C library does not expand, so with a wrong `ndots` it would leave names unexpanded, or expand
+//! them twice.
 
 use podlocal_settings::Settings;
 use podlocal_settings::read::{self, Given};
@@ -12,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::dns::{self, Expansion};
 
-/// The variables of our container that do not say what the pod's `dnsConfig` says, with what they have to say. None where
-/// the pod does not ask the proxy any more: who changed that meant it.
+/// The settings of the sidecar that do not match the pod's `dnsConfig`, with their correct values. Empty if
+/// the pod no longer uses the sidecar: that change was intended.
 pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, String)> {
     let config = &spec["dnsConfig"];
     if spec["dnsPolicy"] != "None" || config["nameservers"][0] != dns::PROXY {
@@ -23,7 +25,7 @@ pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, St
     let Expansion { search, ndots } = dns::expansion(config);
     let mut corrections = Vec::new();
     if told.ndots != ndots {
-        // Without us the other injector's would hold, too.
+        // Without the sidecar, the value of the other webhook would apply, too.
         corrections.push((&table::NDOTS, ndots.to_string()));
         corrections.push((&table::ORIGINAL_NDOTS, ndots.to_string()));
     }
@@ -33,7 +35,7 @@ pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, St
     corrections
 }
 
-/// The variables of our container with `corrections` in their places.
+/// The variables of the sidecar, with `corrections` applied.
 pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
     let mut variables = container["env"].as_array().cloned().unwrap_or_default();
     for (setting, text) in corrections {
@@ -44,7 +46,7 @@ pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) 
     Value::Array(variables)
 }
 
-/// What the container's variables tell the proxy.
+/// The settings in the variables of the sidecar.
 pub fn told(container: &Value) -> Settings {
     let variables = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let given = |setting: &Setting| {

@@ -1,25 +1,26 @@
-//! The annotations of a pod and of its namespace -> settings. Pure.
+//! Reads settings from the annotations of a pod and of its namespace. Pure.
 //!
 //! ```text
 //!   the pod's annotation  >  its namespace's  >  the cluster-wide default (settings file)  >  the table's default
 //! ```
 //!
-//! The order holds key by key. A bad value is ignored, so that the next best holds, and it is named.
+//! The order applies to each setting separately. An invalid value is reported and ignored: the next level
+//! applies.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::read::{self, Given, Read, SettingError};
 use podlocal_settings::table::{self, Setting};
 use serde_json::{Map, Value};
 
-/// The cluster-wide defaults for injected pods, already checked.
+/// The validated cluster-wide defaults for injected pods.
 pub type Defaults = Vec<(&'static Setting, Given)>;
 
-/// The annotations of one object; `None` where it has none.
+/// The annotations of one object; `None` if it has none.
 pub type Annotations<'a> = Option<&'a Map<String, Value>>;
 
-/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults;
-/// `domain` is the cluster domain, which forward zones must leave alone. [`Read::mistakes`] names every value
-/// that was ignored, unknown annotations with our prefix included.
+/// Reads the settings of a pod from its annotations, then from those of its namespace, then from the
+/// defaults. `domain` is the cluster domain, which forward zones must not contain. [`Read::mistakes`] lists
+/// every ignored value, including unknown annotations with the prefix of the project.
 pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults, domain: &str) -> Read {
     let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
     let annotated = |setting: &Setting| {
@@ -48,7 +49,7 @@ pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults,
     read
 }
 
-/// The mistake in an annotation with our prefix that is no setting of pods.
+/// The error for an annotation with the prefix of the project that is not a pod setting.
 fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     let name = key.strip_prefix(ANNOTATION_PREFIX)?;
     let expected = match key {
@@ -63,8 +64,8 @@ fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     Some(SettingError::of_name(format!("{layer} {key}"), &text(value), expected))
 }
 
-/// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may
-/// hold a bare number, which is shown with what it is, and then refused by the API server.
+/// The value as its author wrote it. The API server accepts only strings, and null as an empty string. A file
+/// may contain a bare number: it is shown, and the API server rejects it later.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! The wiring of `serve`: bind first, then run until a signal.
+//! The startup of `serve`: bind the ports first, then run until a signal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,15 +31,15 @@ mod start_error;
 
 pub use start_error::StartError;
 
-/// How long reviews that are under way may take after the first signal; within the 30 s that a pod has.
+/// The time that reviews in flight have after the first signal; less than the 30 s that a pod has to end.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Every review that was under way was answered.
+    /// Every review in flight was answered.
     Drained,
-    /// A second signal ended the drain.
+    /// A second signal interrupted the drain.
     Cut,
 }
 
@@ -60,7 +60,7 @@ pub struct App {
 }
 
 impl App {
-    /// Binds the addresses, so that a conflict shows at once and they are known.
+    /// Binds the addresses, so that a conflict is reported at startup and the bound addresses are known.
     pub fn bind(settings: Serve) -> Result<Self, StartError> {
         let signals = Signals::listen().map_err(StartError::Signals)?;
         let reviews = bind("--listen", settings.listen, 8443)?;
@@ -120,7 +120,7 @@ impl App {
             }
         };
         tracing::info!(signal, "draining");
-        // Readiness is false from here on; the Service's endpoints follow a moment later.
+        // The pod is not ready from here on; the endpoints of the Service follow a moment later.
         let _not_ready = self.readiness.latch("draining");
         draining.begin();
         let drained = async {
@@ -154,14 +154,14 @@ impl App {
         }
     }
 
-    /// Starts what learns about the cluster: from its DNS, and from its API server where there is one.
+    /// Starts the tasks that observe the cluster: its DNS, and its API server if there is one.
     fn learn(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
         tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
         let Some(client) = client else {
             return (Namespaces::default(), Events::none(self.metrics.clone()));
         };
         tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
-        // Who gives its addresses does not want it to be found.
+        // An operator who sets the addresses does not want the Service to be looked up.
         if self.settings.common.cluster.shared_tier.is_empty() {
             let latch = self.readiness.latch("shared tier");
             tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
@@ -175,7 +175,7 @@ impl App {
         (namespaces, Events::publish(client, callers, self.metrics.clone(), events::GATHERED_FOR))
     }
 
-    /// Has clients verified, where an authority is named.
+    /// Verifies client certificates if a client CA is set.
     fn verify_clients(&self) -> Result<(), StartError> {
         let Some(client_ca) = self.settings.client_ca.clone() else { return Ok(()) };
         let (verifier, pem) = client_ca.read()?;
@@ -185,8 +185,8 @@ impl App {
         Ok(())
     }
 
-    /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster,
-    /// for trying.
+    /// Serves the certificate of the files, or a self-made one that is never renewed, for tests outside of a
+    /// cluster.
     fn certify(&self) -> Result<(), StartError> {
         let metrics = self.metrics.clone();
         if let Some((certificate, key)) = &self.settings.tls_files {
@@ -209,7 +209,7 @@ impl App {
     }
 }
 
-/// Binds the address that `flag` gives, or `port` of every address.
+/// Binds the address that `flag` sets, or `port` on every address.
 pub(crate) fn bind(flag: &str, address: Option<SocketAddr>, port: u16) -> Result<TcpListener, StartError> {
     server::bind(address, port).map_err(|source| {
         let what =
@@ -218,13 +218,13 @@ pub(crate) fn bind(flag: &str, address: Option<SocketAddr>, port: u16) -> Result
     })
 }
 
-/// Whether this is a pod: the kubelet sets this variable in every container.
+/// Whether this process runs in a pod: the kubelet sets this variable in every container.
 fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// A client with the configuration in `file`, else with the pod's service account; never with a developer's
-/// own configuration that nobody has named.
+/// A client with the kubeconfig in `file`, else with the pod's service account; never with the developer's
+/// own kubeconfig, which nobody has named.
 pub(crate) async fn client(file: Option<&std::path::Path>) -> Result<Option<kube::Client>, StartError> {
     let config = match file {
         Some(file) => {

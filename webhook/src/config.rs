@@ -1,4 +1,4 @@
-//! The webhook's own settings, from flags. Every mistake is reported at once.
+//! Parses the webhook's own settings from flags. All errors are reported together.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -21,76 +21,76 @@ mod taker;
 
 use taker::{Taker, address, count, host, path};
 
-/// The resolv.conf that is read where none is named.
+/// The default resolv.conf.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// What the program is asked to do.
+/// A parsed command line.
 #[derive(Debug)]
 pub enum Command {
-    /// Print how to use the program, or that command: what is used most, or everything.
+    /// Print the brief or the whole help of the program or of a command.
     Help(Option<&'static program::Command>, Length),
     /// Print the version.
     Version,
     /// Answer admission reviews.
     Serve(Box<Serve>),
-    /// Keep the certificate.
+    /// Manage the certificate.
     CertController(Box<CertController>),
     /// Inject documents on disk.
     Inject(Box<Inject>),
-    /// Say what would be done, and why.
+    /// Report what injection would change, and why.
     Check(Box<Check>),
 }
 
 /// The settings of `serve`.
 #[derive(Debug)]
 pub struct Serve {
-    /// What every command takes.
+    /// The settings that all commands share.
     pub common: Common,
-    /// Where reviews are served over TLS; `None`: port 8443 of every address.
+    /// The address for reviews over TLS; `None`: port 8443 on every address.
     pub listen: Option<SocketAddr>,
-    /// Where `/livez`, `/readyz` and `/metrics` are served; `None`: port 8080 of every address.
+    /// The address for `/livez`, `/readyz` and `/metrics`; `None`: port 8080 on every address.
     pub admin_listen: Option<SocketAddr>,
-    /// The certificate and its key in PEM files; `None`: one of our own.
+    /// The certificate and its key in PEM files; `None`: a self-made certificate.
     pub tls_files: Option<(PathBuf, PathBuf)>,
-    /// Whose client certificates are accepted; `None`: anyone may call.
+    /// The CA for client certificates; `None`: every client is accepted.
     pub client_ca: Option<ClientCa>,
-    /// Where the CA certificate of our own certificate is written.
+    /// The file to which the CA of the self-made certificate is written.
     pub ca_out: Option<PathBuf>,
-    /// The names and IP addresses in our own certificate.
+    /// The names and IP addresses in the self-made certificate.
     pub dns_names: Vec<String>,
-    /// How to reach the API server; `None`: with the service account, in a pod; not at all elsewhere.
+    /// The kubeconfig; `None`: the service account in a pod, else no API server.
     pub kubeconfig: Option<PathBuf>,
-    /// How long reviews are still taken after the first signal.
+    /// How long new reviews are answered after the first signal.
     pub shutdown_delay: std::time::Duration,
 }
 
 /// The settings of `cert-controller`.
 #[derive(Debug)]
 pub struct CertController {
-    /// Where `/livez` and `/readyz` are served; `None`: port 8080 of every address.
+    /// The address for `/livez` and `/readyz`; `None`: port 8080 on every address.
     pub admin_listen: Option<SocketAddr>,
     /// The names and IP addresses in the certificate.
     pub dns_names: Vec<String>,
-    /// The Secret that keeps it.
+    /// The name of the Secret that stores the certificate.
     pub certificate_secret: String,
-    /// The MutatingWebhookConfiguration that trusts it.
+    /// The name of the MutatingWebhookConfiguration that gets the CA.
     pub webhook_configuration: String,
-    /// How to reach the API server; `None`: with the service account.
+    /// The kubeconfig; `None`: the service account.
     pub kubeconfig: Option<PathBuf>,
-    /// What is logged.
+    /// The log level.
     pub log_level: LogLevel,
 }
 
 /// The settings of `inject`.
 #[derive(Debug)]
 pub struct Inject {
-    /// What every command takes.
+    /// The settings that all commands share.
     pub common: Common,
     /// The files; `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// The namespace of documents that name none.
+    /// The default namespace of documents.
     pub namespace: String,
-    /// How they are printed.
+    /// The output format.
     pub output: Output,
 }
 
@@ -98,33 +98,33 @@ pub struct Inject {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is the flag of that name")]
 pub struct Check {
-    /// What every command takes.
+    /// The settings that all commands share.
     pub common: Common,
-    /// The documents to look at; none: a cluster.
+    /// The documents to check; empty: a cluster is checked.
     pub files: Vec<PathBuf>,
-    /// Of a cluster the only namespace that is looked at, of documents that of those that name none.
+    /// For a cluster, the only namespace to check; for documents, the default namespace.
     pub namespace: Option<String>,
-    /// How to reach the API server; `None`: as kubectl does.
+    /// The kubeconfig; `None`: the same as kubectl.
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; `None`: its current one.
     pub context: Option<String>,
-    /// The MutatingWebhookConfiguration that sends pods to the webhook.
+    /// The name of the MutatingWebhookConfiguration of the webhook.
     pub webhook_configuration: String,
-    /// Whether every namespace counts as opted in.
+    /// Whether every namespace is treated as opted in.
     pub as_if_enabled: bool,
-    /// Whether workloads are listed that are not opted in.
+    /// Whether workloads that are not opted in are listed.
     pub all: bool,
     /// Whether every change is shown.
     pub verbose: bool,
-    /// How many outside names a pod looks up when it starts.
+    /// The number of outside names that a pod looks up at startup.
     pub names: u32,
-    /// Whether what is not as it was asked for makes an exit code.
+    /// Whether problems cause exit code 3.
     pub strict: bool,
-    /// Whether JSON is printed.
+    /// Whether the report is printed as JSON.
     pub json: bool,
 }
 
-/// How documents are printed.
+/// The output format of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names of the formats")]
 pub enum Output {
@@ -132,22 +132,22 @@ pub enum Output {
     Json,
 }
 
-/// What every command takes.
+/// The settings that all commands share.
 #[derive(Debug)]
 pub struct Common {
-    /// The sidecar's image.
+    /// The image of the sidecar.
     pub image: String,
-    /// What is said about the cluster.
+    /// The flags that describe the cluster.
     pub cluster: ClusterFlags,
-    /// The file that was named to tell what the flags do not.
+    /// The resolv.conf for values that no flag sets; `None`: the default file.
     pub resolv_conf: Option<PathBuf>,
-    /// The cluster-wide defaults of the pods' settings.
+    /// The cluster-wide defaults of the pod settings.
     pub defaults: Defaults,
-    /// What is logged.
+    /// The log level.
     pub log_level: LogLevel,
 }
 
-/// Everything that is wrong with the arguments, a line each.
+/// All errors in the arguments, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Mistakes(Vec<String>);
 
@@ -157,7 +157,7 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// Reads the arguments, without the program's name. `read_file` reads the file of `--settings`.
+/// Parses the arguments without the program name. `read_file` reads the file of `--settings`.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     read_file: impl Fn(&Path) -> std::io::Result<String>,
@@ -189,7 +189,7 @@ pub fn parse(
                 }
             }
             Ok(Some(Arg::Value(text))) => {
-                // Whoever gives a file without its flag has seen kubectl or cat.
+                // Users of kubectl or cat may pass a file without its flag.
                 let takes_files =
                     command.is_some_and(|command| [word::INJECT, word::CHECK].contains(&command.name));
                 let text = text.to_string_lossy();
@@ -212,16 +212,15 @@ pub fn parse(
 }
 
 impl Common {
-    /// The sidecar's image where none is given: the one of our own version.
+    /// The default image of the sidecar: the one with the version of the webhook.
     pub fn own_image() -> String {
         format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"))
     }
 
-    /// The text that tells what the flags do not: our own `resolv.conf`, which need not be there, or the file
-    /// that was named.
+    /// The text of the webhook's own `resolv.conf`, which may be missing, or of the file of `--resolv-conf`.
     ///
     /// # Errors
-    /// A sentence, when the named file cannot be read; the flags may say it all without it.
+    /// A warning if the named file cannot be read; the flags may be sufficient without it.
     pub fn resolv_conf(&self) -> Result<String, String> {
         match &self.resolv_conf {
             None => Ok(std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
@@ -294,7 +293,7 @@ impl Taker {
         if names.is_empty() { vec!["podlocal-dns-webhook.podlocal-dns.svc".to_owned()] } else { names }
     }
 
-    /// The authority of clients, in a file that is read when `serve` starts.
+    /// The client CA; its file is read when `serve` starts.
     fn client_ca(&mut self) -> Option<ClientCa> {
         let names = self.many("client-allowed-names", value::domain);
         let file = self.one("client-ca-file", path);
@@ -347,7 +346,7 @@ impl Taker {
         given.unwrap_or_else(|| "podlocal-dns-webhook".to_owned())
     }
 
-    /// The cluster-wide defaults. Here a bad value is an error: the operator is looking.
+    /// The cluster-wide defaults. Here an invalid value is an error, because the operator sees the message.
     fn defaults(&mut self, file: &Path, read_file: &impl Fn(&Path) -> std::io::Result<String>) -> Defaults {
         match settings_file::read(file, read_file) {
             Ok((defaults, mistakes)) => {

@@ -1,8 +1,8 @@
-//! Who is connected, and how many bytes of their requests are held: both bounded, over all clients.
+//! Limits the number of connections and the bytes of request bodies, over all clients.
 //!
-//! Whoever reaches the port can open connections and leave requests unfinished. When there is no room left, the
-//! connection goes that has been unfinished the longest: a review of the API server arrives within milliseconds, so
-//! it is never that one.
+//! Any client that reaches the port can open connections and leave requests incomplete. When a limit is
+//! reached, the connection that has been incomplete for the longest time is evicted: a review of the API
+//! server arrives within milliseconds, so it is never that one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -20,22 +20,24 @@ mod listener;
 
 pub use listener::{Listener, Peer, Stream};
 
-/// A request that holds no more than this never waits for room: somebody else goes at once. Nearly all reviews are smaller.
+/// A request up to this size, in bytes, never waits for memory: another one is evicted immediately. Nearly
+/// all reviews are smaller.
 const SMALL: usize = 256 << 10;
 
-/// How long a request may be unfinished before it goes for one that is not small. Less than half of the API server's
-/// patience (`timeoutSeconds` in the manifests); many large ones at a time wait for each other.
+/// How long a request may be incomplete before it is evicted for a larger one. It is less than half of the
+/// API server's time-out (`timeoutSeconds` in the manifests); many large requests at the same time wait for
+/// each other.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How often a request that waits for room looks whether another's time is over.
+/// How often a waiting request checks whether the grace period of another one is over.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The bounds of one port.
+/// The limits of one port.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most connections, those in the TLS handshake included.
+    /// The maximum number of connections, including those in the TLS handshake.
     pub connections: usize,
-    /// The most bytes of request bodies.
+    /// The maximum number of bytes of all request bodies.
     pub bytes: usize,
 }
 
@@ -43,12 +45,12 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Connections {
     table: Mutex<Table>,
-    /// A connection or bytes have become free, or a connection was told to go.
+    /// A connection or bytes were released, or a connection was evicted.
     changed: Notify,
     metrics: Arc<Metrics>,
 }
 
-/// A connection's place in the table; it is free again when this is dropped.
+/// The entry of a connection in the table; dropping it removes the entry.
 #[derive(Debug)]
 pub struct Guest {
     id: u64,
@@ -56,15 +58,15 @@ pub struct Guest {
     connections: Arc<Connections>,
 }
 
-/// A request whose bytes are held; they are free again when this is dropped.
+/// The bytes of a request in memory; dropping it releases them.
 #[derive(Debug)]
 pub struct Holding<'a>(&'a Guest);
 
-/// The connection was closed, so that others find room.
+/// The connection was evicted to release its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evicted;
 
-/// How a connection learns that it has to go.
+/// Signals a connection that it is evicted.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
     is_closed: AtomicBool,
@@ -83,7 +85,7 @@ struct Table {
 struct Entry {
     source: IpAddr,
     state: State,
-    /// Since when it is in this state.
+    /// The time of the last change of state.
     since: Instant,
     bytes: usize,
     door: Arc<Door>,
@@ -91,32 +93,33 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// We wait for the client: for its handshake, a request, the rest of one, or until it has read the answer.
+    /// The webhook waits for the client: for its handshake, for a request or the rest of one, or until it has
+    /// read the response.
     Unfinished,
-    /// The client waits for us.
+    /// The client waits for the response.
     Whole,
-    /// It was told to go.
+    /// The connection must close.
     Evicted,
 }
 
-/// What becomes of who asks for room.
+/// The result of a request for a connection or for bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Room<T> {
     Found(T),
-    /// Somebody else will make some soon; this many were told to.
+    /// Others will release some soon; this many were evicted.
     Soon(usize),
-    /// The one that asks has to go itself.
+    /// The requesting connection itself is evicted.
     Evicted,
 }
 
 impl Connections {
-    /// No connections yet.
+    /// An empty table.
     pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         let table = Table { limits, entries: BTreeMap::new(), next: 0, bytes: 0 };
         Arc::new(Self { table: Mutex::new(table), changed: Notify::new(), metrics })
     }
 
-    /// Waits until there is room for a connection of `source`.
+    /// Waits until a connection of `source` is admitted.
     pub(crate) async fn admit(self: &Arc<Self>, source: IpAddr) -> Guest {
         let (id, door) = loop {
             let changed = self.changed.notified();
@@ -133,7 +136,7 @@ impl Connections {
     fn told_to_go(&self, why: Closed, evicted: usize) {
         if evicted > 0 {
             self.metrics.closed(why, evicted);
-            // Who waits for bytes may have been told to go.
+            // A connection that waits for bytes may be among the evicted ones.
             self.changed.notify_waiters();
         }
     }
@@ -144,7 +147,7 @@ impl Connections {
 }
 
 impl Guest {
-    /// A request begins.
+    /// Begins a request.
     pub fn begin(&self) -> Holding<'_> {
         self.set(State::Unfinished);
         Holding(self)
@@ -167,10 +170,10 @@ impl Drop for Guest {
 }
 
 impl Holding<'_> {
-    /// Waits until the request may hold that many bytes more.
+    /// Waits until the request may hold that many additional bytes.
     ///
     /// # Errors
-    /// When it has been unfinished for longer than all others, and there is no room.
+    /// If the request itself is evicted, because it has been incomplete for the longest time.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), Evicted> {
         let connections = &self.0.connections;
         loop {
@@ -188,13 +191,13 @@ impl Holding<'_> {
         }
     }
 
-    /// It holds that many bytes only.
+    /// Releases all but that many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         self.0.connections.table().shrink(self.0.id, bytes);
         self.0.connections.changed.notify_waiters();
     }
 
-    /// The request is whole: it is answered, whatever happens.
+    /// Marks the request as complete: it is never evicted.
     pub fn is_whole(&mut self) {
         self.0.set(State::Whole);
     }
@@ -213,7 +216,7 @@ impl Door {
         self.waker.wake();
     }
 
-    /// Whether the connection has to go; its task is woken when that becomes so.
+    /// Whether the connection must close; wakes the task of the connection when it must.
     fn is_closed(&self, context: &Context<'_>) -> bool {
         self.waker.register(context.waker());
         self.is_closed.load(Ordering::Acquire)
@@ -221,8 +224,8 @@ impl Door {
 }
 
 impl Table {
-    /// Room for a connection. When there is none, the source with the most connections loses the one that has been unfinished the
-    /// longest: it pays for what it takes, and the others do not notice.
+    /// Admits a connection. At the limit, the source with the most connections loses the one that has been
+    /// incomplete for the longest time, so that other sources are not affected.
     fn admit(&mut self, source: IpAddr, now: Instant) -> Room<(u64, Arc<Door>)> {
         if self.entries.len() < self.limits.connections {
             let (id, door) = (self.next, Arc::<Door>::default());
@@ -251,8 +254,9 @@ impl Table {
         }
     }
 
-    /// Room for more bytes of a request. When there is none, those requests go that have been unfinished the longest, until
-    /// there will be enough; for one that is not small only those whose time is over.
+    /// Grants more bytes to a request. At the limit, the requests that have been incomplete for the longest
+    /// time are evicted until there are enough bytes; for a request that is not small, only those whose grace
+    /// period is over.
     fn grow(&mut self, id: u64, bytes: usize, now: Instant) -> Room<()> {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.state != State::Evicted) else {
             return Room::Evicted;
@@ -279,7 +283,7 @@ impl Table {
                     return Room::Evicted;
                 }
                 Some(first) => self.evict(first),
-                // The others are being answered, or have some time left.
+                // The others are complete, or within their grace period.
                 None => return Room::Soon(evicted),
             }
             evicted += 1;
@@ -314,7 +318,7 @@ impl Table {
     }
 }
 
-/// The source of a connection: an IPv4 client of a socket for both families is that IPv4 client.
+/// The source address of a connection: an IPv4-mapped IPv6 address becomes the IPv4 address.
 fn source(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }

@@ -1,18 +1,18 @@
-//! Kinds of others that make pods: where their pod templates are, as far as that is certain. Pure.
+//! Custom kinds that create pods, and the places of their pod templates, if known. Pure.
 
 use serde_json::Value;
 
-/// What is known of the pods of a kind.
+/// How a custom kind defines its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Its pod templates are at these JSON pointers, in which `*` stands for every member or item.
+    /// Pod templates at these JSON pointers, in which `*` matches every member or item.
     Templates(&'static [&'static str]),
-    /// Its operator makes the pods, from something that is no pod template, or takes no template with
-    /// `dnsConfig`; this is why.
+    /// Its operator creates the pods without a pod template, or rejects a template with `dnsConfig`; with the
+    /// reason.
     NoTemplate(&'static str),
 }
 
-/// The kinds, by group, without regard to the version: these paths are the same in all of them.
+/// The kinds, by group: the paths are the same in all versions.
 const KINDS: &[(&str, &str, Known)] = &[
     ("kubeflow.org", "MPIJob", Known::Templates(&["/spec/mpiReplicaSpecs/*/template"])),
     ("kubeflow.org", "PyTorchJob", Known::Templates(&["/spec/pytorchReplicaSpecs/*/template"])),
@@ -68,13 +68,13 @@ const SPARK: Known = Known::NoTemplate("its driver and executor are not pod temp
 const KNATIVE: Known =
     Known::NoTemplate("Knative rejects dnsPolicy in its template unless a feature flag allows it");
 
-/// What is known of a kind; `None`: nothing.
+/// The known definition of a kind; `None` if it is unknown.
 pub fn known(version: &str, kind: &str) -> Option<Known> {
     let (group, _) = version.split_once('/')?;
     KINDS.iter().find(|known| (known.0, known.1) == (group, kind)).map(|known| known.2)
 }
 
-/// The JSON pointers to the pod templates of an object that are there.
+/// The JSON pointers to the existing pod templates of an object.
 pub fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for pattern in patterns {
@@ -84,7 +84,7 @@ pub fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
     found
 }
 
-/// Whether there are containers anywhere in an object: then it seems to make pods.
+/// Whether an object contains containers anywhere: then it seems to create pods.
 pub fn has_containers(value: &Value) -> bool {
     match value {
         Value::Object(members) => {

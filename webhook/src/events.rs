@@ -1,10 +1,10 @@
-//! Events on the owners of pods: why a pod was not injected, which settings were ignored.
+//! Publishes Events on the owners of pods: why a pod was not injected, and which settings were ignored.
 //!
-//! A gang of a thousand pods has one owner and one reason. So notices are gathered for a few seconds, each is
-//! published once, and the recorder counts the ones that come again on the same Event.
+//! A gang of a thousand pods has one owner and one reason. So notices are collected for a few seconds and
+//! each distinct one is published once; the recorder counts repeated ones on the same Event.
 //!
-//! Anyone who reaches the port may ask for one: [`may_publish`] tells where they may, and so many of each
-//! namespace and in all that nobody can hide others among them.
+//! Any client that reaches the port can cause Events. [`may_publish`] restricts the namespaces, and the
+//! number of Events is limited per namespace and in total, so that a flood cannot hide real Events.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,30 +20,30 @@ use crate::namespaces::{Namespaces, Standing};
 use crate::notice::Notice;
 use crate::rate::{Bucket, PerNamespace, Rate};
 
-/// How long notices are gathered.
+/// How long notices are collected before they are published.
 pub const GATHERED_FOR: Duration = Duration::from_secs(5);
 
-/// The most notices that wait to be gathered, and that are published at a time; above that they are dropped,
-/// and counted. The log has them all.
+/// The maximum number of notices that wait, and of one batch; further ones are dropped and counted. The log
+/// contains all of them.
 const MOST_WAITING: usize = 1_000;
 
-/// How many Events a namespace gets: a controller each, of as many as somebody deploys at a time.
+/// The rate of Events per namespace: one for each controller that is deployed at the same time.
 const OF_NAMESPACE: Rate = Rate { burst: 25, interval: Duration::from_secs(10) };
 
-/// How many there are in all. The API server and etcd keep each for an hour (`--event-ttl`).
+/// The rate of Events in total. The API server and etcd keep each one for an hour (`--event-ttl`).
 const IN_ALL: Rate = Rate { burst: 200, interval: Duration::from_millis(500) };
 
-/// The namespaces whose pods are never sent to us, whatever their labels say (`manifests/base`); our own is
-/// another one.
+/// The namespaces whose pods are never sent to the webhook, regardless of labels (`manifests/base`); so is
+/// the webhook's own namespace.
 const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
 
-/// How long the API server may take for one.
+/// The time limit for publishing one Event.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many failures in a row end a round: the API server has other worries.
+/// The number of consecutive failures that end a batch, because the API server is overloaded.
 const MOST_FAILURES: usize = 3;
 
-/// Takes notices without waiting.
+/// Accepts notices without waiting.
 #[derive(Debug, Clone)]
 pub struct Events {
     publisher: Option<Arc<Outbox>>,
@@ -58,26 +58,26 @@ struct Outbox {
     allowance: Mutex<(PerNamespace, Bucket)>,
 }
 
-/// Who can have reviews answered.
+/// Which clients can send reviews.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callers {
-    /// The API server alone: it has shown its certificate.
+    /// Only the API server: it has presented its client certificate.
     Authenticated,
-    /// Anyone who reaches the port.
+    /// Every client that reaches the port.
     Anyone,
 }
 
 /// Whether an Event may be published about an object in a namespace.
 ///
-/// | namespace | the API server alone calls | anyone calls |
+/// | namespace | only the API server can call | every client can call |
 /// |---|---|---|
-/// | one whose pods are never sent to us, or our own | no | no |
+/// | one whose pods are never sent to the webhook, or the webhook's own | no | no |
 /// | unknown, or being deleted | no | no |
-/// | not opted in: the pod has opted in itself | yes | no |
+/// | not opted in: the pod itself is opted in | yes | no |
 /// | opted in | yes | yes |
 ///
-/// With a namespace that has not opted in anyone could write into each of them by a review of a pod that says
-/// that it has; its author gets the warning, and the pod has the annotation.
+/// Otherwise any client could create Events in every namespace with a forged review of an opted-in pod. The
+/// author of a real pod gets the warning, and the pod has the annotation.
 fn may_publish(is_never_ours: bool, standing: Standing, callers: Callers) -> bool {
     match standing {
         _ if is_never_ours => false,
@@ -88,12 +88,12 @@ fn may_publish(is_never_ours: bool, standing: Standing, callers: Callers) -> boo
 }
 
 impl Events {
-    /// Publishes nothing: there is no cluster.
+    /// Publishes nothing, because there is no cluster.
     pub fn none(metrics: Arc<Metrics>) -> Self {
         Self { publisher: None, metrics }
     }
 
-    /// Publishes what it is given and may be published, for ever, in a task.
+    /// Starts a task that publishes allowed notices, forever.
     pub fn publish(
         client: kube::Client,
         callers: Callers,
@@ -112,7 +112,7 @@ impl Events {
         Self { publisher: Some(Arc::new(outbox)), metrics }
     }
 
-    /// Has `notice` published, soon; or drops it when it may not be, or too many wait.
+    /// Queues `notice` for publication; drops it if it is not allowed, or if too many are waiting.
     pub fn tell(&self, notice: Notice, namespaces: &Namespaces) {
         let Some(outbox) = &self.publisher else { return };
         let standing = namespaces.standing(&notice.owner.namespace);

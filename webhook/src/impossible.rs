@@ -1,15 +1,16 @@
-//! Asks the cluster's DNS now and then for names that cannot exist, and for a namespace that does.
+//! Checks cluster DNS periodically with queries for impossible names and for an existing namespace.
 //!
-//! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS
-//! gives answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So
-//! pods that are made while it does get a sidecar that does not judge names.
+//! The sidecar itself answers NXDOMAIN for impossible names, which no Service or pod can have. If cluster DNS
+//! answers queries for such names (CoreDNS's rewrite, hosts, template; multicluster), the sidecar would hide
+//! them. So pods that are created meanwhile get a sidecar that forwards every name.
 //!
-//! It also answers NXDOMAIN by itself for what is below a namespace that the cluster's DNS denies. kube-dns,
-//! which GKE Standard runs, denies namespaces that exist, in violation of RFC 8020. So new pods get that rule
-//! only when the cluster's DNS was seen to admit the namespace `default`, which exists in every cluster.
+//! The sidecar also answers NXDOMAIN for names below a namespace for which cluster DNS answers NXDOMAIN.
+//! kube-dns, which GKE Standard runs, answers NXDOMAIN for existing namespaces, in violation of RFC 8020. So
+//! new pods get this rule only if cluster DNS was seen to answer NOERROR for the namespace `default`, which
+//! exists in every cluster.
 //!
-//! A shared tier judges names as well. So where there are such names, the tier is asked, too, and pods are
-//! told only of one that has them.
+//! A shared tier also answers NXDOMAIN for impossible names. So if cluster DNS answers for them, the tier is
+//! checked, too, and new pods use it only if it answers for them as well.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,21 +27,21 @@ use tokio::sync::watch;
 use crate::cluster::Cluster;
 use crate::metrics::{DnsCheck, Metrics};
 
-/// How often it is asked.
+/// The time between two checks.
 pub const INTERVAL: Duration = Duration::from_mins(10);
 
-/// How long to wait after nobody has answered.
+/// The pause after a check without an answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often a question is sent, and how long each waits for its answer: UDP is lost now and then.
+/// How often a query is sent, and how long each attempt waits for its answer: UDP packets may be lost.
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The largest answer that we read. It need not be whole: its header says what we want to know.
+/// The largest answer that is read, in bytes. It may be truncated: only the header matters.
 const LARGEST_ANSWER: usize = 4096;
 
-/// Asks for ever, every `interval` and when the shared tier is another one, and puts what they say into
-/// `cluster`. While nobody answers, what was found last holds.
+/// Runs the checks forever, every `interval` and whenever the shared tier changes, and stores the results in
+/// `cluster`. Without an answer, the previous result is kept.
 pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
     let mut known = cluster.subscribe();
     loop {
@@ -52,7 +53,7 @@ pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>,
         metrics.dns_check(checks[0]);
         note(&cluster, checks[0]);
         note_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
-        // A tier that denies what the cluster's DNS denies hides nothing.
+        // A tier that answers NXDOMAIN as cluster DNS does hides nothing.
         if cluster.borrow().serves_impossible_names && !tier.is_empty() {
             let check = check(&tier, &domain).await;
             note_tier(&cluster, &tier, check);
@@ -60,7 +61,7 @@ pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>,
         }
         let pause = if checks.contains(&DnsCheck::Failed) { RETRY_INTERVAL.min(interval) } else { interval };
         let is_another = |cluster: &Cluster| cluster.shared_tier.addresses != tier;
-        // It ends early, or when the time is over.
+        // Either the tier has changed or the pause is over.
         let _ = tokio::time::timeout(pause, known.wait_for(is_another)).await;
     }
 }
@@ -79,7 +80,7 @@ fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
     }
 }
 
-/// Notes whether namespaces are admitted; what nobody said leaves what is known.
+/// Stores whether cluster DNS answers for namespaces; `None` keeps the previous result.
 fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
     let Some(admits) = admits else { return };
     let is_new = cluster
@@ -96,7 +97,8 @@ fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
     }
 }
 
-/// Whether the first server that tells anything admits the namespace `default`; `None` when none does.
+/// Whether the first server with a conclusive answer answers NOERROR for the namespace `default`; `None`
+/// without one.
 async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool> {
     for server in servers {
         match ask(*server, &format!("default.svc.{domain}.")).await {
@@ -108,7 +110,7 @@ async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool>
     None
 }
 
-/// Notes what the tier at these addresses says, unless it is another one by now.
+/// Stores the result for the tier at these addresses, unless the tier has changed meanwhile.
 fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
     let Some(is_served) = is_served(check) else {
         tracing::warn!(
@@ -142,7 +144,7 @@ fn is_served(check: DnsCheck) -> Option<bool> {
     }
 }
 
-/// Asks the servers, one after the other, until one of them tells something.
+/// Queries the servers, one after the other, until one of them gives a conclusive answer.
 async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
     let names = names(random(), domain);
     for server in servers {
@@ -155,19 +157,19 @@ async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
     DnsCheck::Failed
 }
 
-/// Two names that the DNS specification for Kubernetes has no place for: one that is neither below `svc` nor
-/// below `pod`, and one with more labels than a Service's pod has. Their chance makes them new to every cache
-/// and every list; what is found are wildcards.
+/// Two names that the DNS specification for Kubernetes excludes: one that is neither below `svc` nor below
+/// `pod`, and one with more labels than a pod of a Service has. The random number makes them unknown to every
+/// cache and every list of names; only wildcards can match.
 fn names(chance: u32, domain: &str) -> [String; 2] {
     let label = format!("podlocal-dns-check-{chance:08x}");
     [format!("{label}.{domain}."), format!("a.b.c.d.{label}.svc.{domain}.")]
 }
 
-/// | the answers | what it means |
+/// | the answers | the result |
 /// |---|---|
-/// | NXDOMAIN to both | no such names |
-/// | NOERROR to one, with or without records | there are |
-/// | anything else | nobody knows |
+/// | NXDOMAIN to both | impossible names do not exist |
+/// | NOERROR to one, with or without records | impossible names are served |
+/// | anything else | unknown |
 fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
     if answers.contains(&Some(ResponseCode::NoError)) {
         DnsCheck::Answered
@@ -178,7 +180,7 @@ fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
     }
 }
 
-/// What `server` says of the addresses of `name`; `None` when it says nothing.
+/// The RCODE that `server` answers for `name` and record type A; `None` without an answer.
 async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
@@ -189,7 +191,7 @@ async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     for _ in 0..ATTEMPTS {
         let exchange = async {
             let socket = UdpSocket::bind(any).await?;
-            // So that nobody else's datagrams arrive, and a closed port is heard of.
+            // A connected socket drops packets from other addresses, and reports a closed port.
             socket.connect(server).await?;
             socket.send(&bytes).await?;
             let mut buffer = vec![0; LARGEST_ANSWER];
@@ -209,7 +211,7 @@ async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     None
 }
 
-/// The code of an answer to that very question.
+/// The RCODE of an answer that matches the query.
 fn answer_to(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
     let answer = Message::from_vec(bytes).ok()?;
     let is_ours = answer.metadata.id == question.metadata.id
@@ -218,10 +220,10 @@ fn answer_to(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
     is_ours.then_some(answer.metadata.response_code)
 }
 
-/// Any number; which one it is need only differ from time to time.
+/// A random number that only needs to differ between checks.
 fn random() -> u32 {
     let mut bytes = [0; 4];
-    // It fails on no system that we run on; the same name twice would be no harm.
+    // It does not fail on Linux; and the same name twice would do no harm.
     let _ = ring::default_provider().secure_random.fill(&mut bytes);
     u32::from_ne_bytes(bytes)
 }

@@ -1,4 +1,4 @@
-//! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
+//! The admission webhook of PodLocal DNS: it injects a caching DNS proxy, the sidecar, into pods.
 //!
 //! ```text
 //!   main -> app -> server -> connections
@@ -14,16 +14,17 @@
 //!   main -> config -> flags, settings_file
 //! ```
 //!
-//! The path of a review:
+//! The path of an admission review:
 //!
-//! 1. [`server`] takes the bytes of `POST /mutate`, within limits; what is no review at all gets an HTTP error.
-//! 2. [`admission`] reads the review and writes the answer. It owns the uid and `allowed`, and it alone says
-//!    what our own failure means for a pod: nothing, the pod is allowed as it is.
-//! 3. [`mutate`] does the work for one pod, from a review or from a file: it asks [`decide`] whether the pod is
-//!    injected and with what, and lets [`inject`] record the edits with [`patch`].
+//! 1. [`server`] reads the bytes of `POST /mutate`, within limits; a request that is not a review gets an
+//!    HTTP error.
+//! 2. [`admission`] reads the review and writes the answer. It owns the uid and `allowed`. It alone decides
+//!    what a failure of the webhook means for a pod: the pod is allowed unchanged.
+//! 3. [`mutate`] handles one pod, from a review or from a file: [`decide`] decides whether the pod is
+//!    injected and with which settings, and [`inject`] records the edits with [`patch`].
 //!
-//! Everything below [`mutate`] is a function of its arguments and never sees a client, a clock or a socket.
-//! Pods stay JSON from end to end: a typed struct would lose the fields it does not know.
+//! Everything below [`mutate`] is a pure function of its arguments, without a client, a clock or a socket.
+//! Pods stay JSON from end to end: a typed struct would lose the fields that it does not know.
 
 pub mod admission;
 pub mod again;

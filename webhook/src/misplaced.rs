@@ -1,16 +1,16 @@
-//! Labels and annotations of ours that stand where they do nothing: on what makes the pods, not on the pod
+//! Finds labels and annotations of the project that have no effect: on the workload and not on its pod
 //! template. Pure.
 //!
-//! The API server shows the webhook pods only, and a controller gives a pod the metadata of its template, not
-//! its own.
+//! The API server sends only pods to the webhook, and a controller gives a pod the metadata of the pod
+//! template, not its own.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
-/// What stands on `object`, a Deployment for instance, or on the Jobs of a CronJob, and not in `pod`, its
-/// template. `path` is the JSON pointer to the template, where it is known. One that the template repeats, as
-/// kustomize does with labels, is no mistake.
+/// The labels and annotations on `object`, for example a Deployment, or on the Jobs of a CronJob, that `pod`,
+/// its template, does not have. `path` is the JSON pointer to the template, if known. It is not an error if
+/// the template repeats them, as kustomize does with labels.
 pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
     let kind = object["kind"].as_str().unwrap_or("object");
     if kind == "Pod" {

@@ -1,4 +1,4 @@
-//! The whole work for one pod, from a review or from a file. Pure.
+//! Decides about one pod and edits it, from a review or from a file. Pure.
 
 use json_patch::Patch;
 use podlocal_settings::read::SettingError;
@@ -11,7 +11,7 @@ use crate::inject;
 use crate::nested;
 use crate::patch::{Builder, Error};
 
-/// What the operator decided for all pods.
+/// What the operator has set for all pods.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// The sidecar's image.
@@ -20,36 +20,36 @@ pub struct Policy {
     pub defaults: Defaults,
 }
 
-/// What became of a pod.
+/// The result for one pod.
 #[derive(Debug)]
 pub struct Mutation {
-    /// What was done.
+    /// Whether and how the pod was changed.
     pub outcome: Outcome,
-    /// The pod afterwards.
+    /// The edited pod.
     pub pod: Value,
-    /// The operations that lead there; empty when nothing changes.
+    /// The operations that lead to it; empty if nothing changes.
     pub patch: Patch,
     /// The settings that were ignored.
     pub ignored: Vec<SettingError>,
 }
 
-/// What was done with a pod.
+/// Whether and how a pod was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It got the proxy.
+    /// The sidecar was added.
     Injected,
-    /// Its proxy went back to the front of the init containers.
+    /// The sidecar was moved back to the front of the init containers.
     Moved,
-    /// Its proxy was told anew how names are expanded.
+    /// The sidecar got the search list and `ndots` that another webhook has changed.
     Corrected,
-    /// Its proxy was that of another place, and is now one of this.
+    /// The sidecar came from another namespace or cluster and was replaced.
     Restored,
-    /// It stays as it is.
+    /// The pod is unchanged.
     Skipped(Skip),
 }
 
-/// Decides about `pod`, which is of `namespace`, and edits it. An error means that it has a shape that no pod has;
-/// it is not edited then.
+/// Decides about `pod` of `namespace`, and edits it. An error means that it is not a valid pod; then it is
+/// not edited.
 pub fn mutate(
     pod: &Value,
     namespace: &Namespace,
@@ -85,13 +85,13 @@ pub fn mutate(
 }
 
 impl Mutation {
-    /// What may not work in the pod with its proxy.
+    /// The warning about what may not work in the injected pod.
     pub fn note(&self) -> Option<&'static str> {
         let has_proxy = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
         (has_proxy && nested::is_likely(&self.pod)).then_some(nested::WARNING)
     }
 
-    /// What the user has to learn, a sentence each.
+    /// The warnings for the user, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let skipped = match self.outcome {
             Outcome::Skipped(skip) if skip.is_a_surprise() => {
@@ -113,7 +113,7 @@ impl Outcome {
             .chain(Skip::ALL.map(Self::Skipped))
     }
 
-    /// The decision and its reason, for machines: labels of a metric, fields of a log line.
+    /// The decision and its reason: labels of a metric, fields of a log line.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Injected => ("injected", "new_pod"),

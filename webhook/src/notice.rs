@@ -1,10 +1,11 @@
-//! What the owner of a pod has to learn about it. Pure.
+//! Notices for the owner of a pod. Pure.
 //!
-//! The API server shows an admission warning to whoever creates the pod. For most pods that is a controller,
-//! which shows it to nobody; so its owner gets an Event. A pod without a controller needs none.
+//! The API server returns an admission warning to the client that creates the pod. For most pods that is a
+//! controller, which discards it; so the owner of the pod gets an Event. A pod without a controller needs
+//! none.
 //!
-//! Anyone who reaches the port may have written the review, and an Event looks as if we had said it. So the
-//! text is made of our own sentences and the names of our settings, and the owner of names that are valid.
+//! Any client that reaches the port may have written the review, and an Event looks like a statement of the
+//! webhook. So the text consists only of fixed sentences and setting names, and the owner of validated names.
 
 use podlocal_settings::names::STATUS_ANNOTATION;
 use podlocal_settings::read::SettingError;
@@ -14,22 +15,22 @@ use serde_json::Value;
 use crate::mutate::{Mutation, Outcome};
 use crate::names;
 
-/// The most characters of an Event's note (`NoteLengthLimit` in
+/// The maximum length of an Event's note, in characters (`NoteLengthLimit` in
 /// `kubernetes/pkg/apis/core/validation/events.go`).
 const LONGEST_NOTE: usize = 1024;
 
-/// What one Event says.
+/// The content of one Event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Notice {
     /// The object that it is about.
     pub owner: Owner,
-    /// What has happened.
+    /// The reason of the Event.
     pub kind: Kind,
-    /// The same for people.
+    /// The text of the Event.
     pub note: String,
 }
 
-/// The controller that made a pod.
+/// The controller that created a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "each is the field of that name in an owner reference")]
 pub struct Owner {
@@ -37,21 +38,21 @@ pub struct Owner {
     pub kind: String,
     pub name: String,
     pub uid: String,
-    /// That of the pod: an owner is never elsewhere.
+    /// The namespace of the pod, which is always that of its owner.
     pub namespace: String,
 }
 
-/// What an owner may have to learn.
+/// The kind of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A pod stays as it is, though it was opted in.
+    /// A pod was not injected, although it was opted in.
     NotInjected,
-    /// A pod was injected, but not with all the settings that were asked for.
+    /// A pod was injected, but some of its settings were ignored.
     SettingsIgnored,
 }
 
 impl Notice {
-    /// What the controller of the pod with this metadata has to learn, if anything.
+    /// The notice for the controller of the pod with this metadata, if there is anything to report.
     pub fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
         let (kind, note) = match mutation.outcome {
             Outcome::Skipped(skip) if skip.is_a_surprise() => {
@@ -65,7 +66,8 @@ impl Notice {
     }
 }
 
-/// Which settings were ignored. Their values are the author's, and stand in the pod's status.
+/// Lists the ignored settings. Their values come from the author, so only the status annotation of the pod
+/// shows them.
 fn ignored(mistakes: &[SettingError]) -> String {
     let is_of = |mistake: &SettingError, setting: &Setting| mistake.origin.ends_with(&setting.annotation());
     let settings = TABLE.iter().filter(|setting| mistakes.iter().any(|mistake| is_of(mistake, setting)));
@@ -82,7 +84,7 @@ fn ignored(mistakes: &[SettingError]) -> String {
 }
 
 impl Owner {
-    /// The controller in the owner references; at most one has that mark.
+    /// The owner reference that is marked as controller; there is at most one.
     fn of(metadata: &Value, namespace: &str) -> Option<Self> {
         let mut references = metadata["ownerReferences"].as_array()?.iter();
         let controller = references.find(|reference| reference["controller"] == true)?;
@@ -102,7 +104,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 2] = [Self::NotInjected, Self::SettingsIgnored];
 
-    /// The reason of the Event. Never changes: people filter by it.
+    /// The reason of the Event. It is stable, because operators filter by it.
     pub fn reason(self) -> &'static str {
         match self {
             Self::NotInjected => "PodLocalDNSNotInjected",

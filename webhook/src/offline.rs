@@ -1,9 +1,9 @@
-//! `podlocal-webhook inject`: the same work for YAML documents on disk.
+//! `podlocal-webhook inject`: injects YAML documents on disk.
 //!
-//! Pods are injected as they are, workloads in their pod templates, Lists item by item, and so are kinds of
-//! others whose templates are certain ([`custom`]); every other object is printed as it is, and what is no
-//! object is refused. The documents given count as opted in unless they say `disabled`; the annotations of a
-//! namespace among them are the defaults of its pods.
+//! Pods are injected directly, workloads in their pod templates, and Lists item by item; so are custom kinds
+//! with known pod templates ([`custom`]). Every other object is printed unchanged, and a document that is not
+//! an object is an error. The documents count as opted in unless they are labelled `disabled`; the
+//! annotations of a namespace among them are the defaults for its pods.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,16 +24,16 @@ mod documents;
 
 use documents::{Document, Text};
 
-/// What is printed.
+/// The output.
 #[derive(Debug, Default)]
 pub struct Printed {
     /// The documents, for standard output.
     pub documents: String,
-    /// What was done with each and why, for standard error.
+    /// What was done with each document and why, for standard error.
     pub remarks: Vec<String>,
 }
 
-/// Every file or document that cannot be read, a line each.
+/// Every file or document that cannot be read, one line each.
 #[derive(Debug, thiserror::Error)]
 pub struct Unreadable(Vec<String>);
 
@@ -43,7 +43,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads the files and injects what is in them. Nothing is printed when one of them cannot be read, so that a
+/// Reads the files and injects their documents. Nothing is printed if one of them cannot be read, so that a
 /// pipe to `kubectl apply` applies all or nothing.
 pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     let mut unreadable = Vec::new();
@@ -91,16 +91,15 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     Ok(Printed { documents: documents.map_err(|error| Unreadable(vec![error]))?, remarks: injector.remarks })
 }
 
-/// A document afterwards, and how it was written, where that is known.
+/// A document after injection, with its original text, if known.
 struct Injected {
     value: Value,
     is_changed: bool,
     text: Option<Text>,
 }
 
-/// Unchanged documents are printed as they were written. A changed one keeps the order of its keys and the
-/// comments before it; comments in it are lost, for the YAML library has no place for them in a document of
-/// any shape.
+/// Unchanged documents are printed with their original text. A changed one keeps the order of its keys and
+/// the comments before it; comments inside it are lost, because the YAML library does not represent them.
 fn as_yaml(results: &[Injected]) -> Result<String, String> {
     let mut texts = Vec::new();
     for Injected { value, is_changed, text } in results {
@@ -117,8 +116,8 @@ fn as_yaml(results: &[Injected]) -> Result<String, String> {
     Ok(texts.join("---\n"))
 }
 
-/// One document as it is, several as the items of a List, as `kubectl get -o json` prints them and
-/// `kubectl apply` takes them.
+/// One document as itself, several as the items of a List, as `kubectl get -o json` prints them and
+/// `kubectl apply` accepts them.
 fn as_json(results: Vec<Injected>) -> Result<String, String> {
     let mut documents: Vec<_> = results.into_iter().map(|result| result.value).collect();
     let document = match documents.len() {
@@ -129,12 +128,12 @@ fn as_json(results: Vec<Injected>) -> Result<String, String> {
     serde_json::to_string_pretty(&document).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
-/// What is the same for all documents.
+/// Injects documents; the state that they share.
 struct Injector<'a> {
     cluster: Cluster,
     policy: Policy,
     namespace: &'a str,
-    /// Those of the namespaces among the documents.
+    /// The annotations of the namespaces among the documents.
     annotations: BTreeMap<String, Map<String, Value>>,
     remarks: Vec<String>,
 }
@@ -235,7 +234,7 @@ impl Injector<'_> {
     }
 }
 
-/// The name and the annotations of a namespace.
+/// The name and the annotations of a Namespace document.
 fn of_namespace(document: &Document) -> Option<(String, Map<String, Value>)> {
     let object = &document.value;
     if object["apiVersion"] != "v1" || object["kind"] != "Namespace" {
@@ -262,7 +261,7 @@ fn done(outcome: Outcome) -> String {
     }
 }
 
-/// Where an object of Kubernetes' own kinds holds a pod; `None` for every other.
+/// The JSON pointer to the pod template in a built-in kind of Kubernetes; `None` for other kinds.
 pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     match (group, kind) {
@@ -276,8 +275,8 @@ pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Why a document is none that an API server takes: it, or an item of a List, is no object. `Err` names the
-/// item and says what was expected.
+/// Checks that a document, and every item of a List, is an object. `Err` names the item and what was
+/// expected.
 pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
     let wrong = |place: &str, value: &Value| {
         let what = match value {
@@ -307,7 +306,7 @@ pub(crate) fn read(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Whether that stands for standard input.
+/// Whether the path means standard input.
 pub(crate) fn is_standard_input(file: &Path) -> bool {
     file == "-"
 }

@@ -1,22 +1,22 @@
-//! What a pod's own `/etc/resolv.conf` says about its cluster. Pure.
+//! Reads cluster settings from a pod's own `/etc/resolv.conf`. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::value;
 
-/// What a `resolv.conf` that the kubelet wrote for `ClusterFirst` says.
+/// The content of a `resolv.conf` that the kubelet wrote for `ClusterFirst`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterFirst {
     /// The cluster's DNS servers.
     pub nameservers: Vec<SocketAddr>,
     /// The cluster domain.
     pub domain: String,
-    /// The search domains behind those of the cluster: the node's own. [`crate::cluster::Cluster::node_search`] tells which of
-    /// them a pod can have.
+    /// The search domains of the node, after those of the cluster. [`crate::cluster::Cluster::node_search`]
+    /// returns those that a dnsConfig may contain.
     pub node_search: Vec<String>,
 }
 
-/// Reads a `resolv.conf`; `None` when it is not the one of a pod with dnsPolicy `ClusterFirst`.
+/// Parses a `resolv.conf`; `None` if it does not belong to a pod with dnsPolicy `ClusterFirst`.
 ///
 /// Such a file is recognised by its search list, `<namespace>.svc.<domain> svc.<domain> <domain>`
 /// (`kubernetes/pkg/kubelet/network/dns/dns.go`, `generateSearchesForDNSClusterFirst`). Any other file, a
@@ -44,7 +44,7 @@ pub fn cluster_first(text: &str) -> Option<ClusterFirst> {
     Some(ClusterFirst { nameservers, domain, node_search })
 }
 
-/// A server that another pod can ask, too: not a loopback address, and no scope.
+/// A server that another pod can query, too: not a loopback address, and without a scope.
 fn nameserver(word: &str) -> Option<SocketAddr> {
     let address: IpAddr = word.parse().ok()?;
     (!address.is_loopback() && !address.is_unspecified()).then(|| SocketAddr::new(address, 53))

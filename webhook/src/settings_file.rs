@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::annotations::Defaults;
 use crate::yaml;
 
-/// The settings of a file, and the mistakes in them; or why the file cannot be read.
+/// The settings in a file and the errors in them, or why the file cannot be read.
 pub fn read(
     file: &Path,
     read_file: &impl Fn(&Path) -> std::io::Result<String>,
@@ -47,7 +47,7 @@ pub fn read(
     Ok((defaults, mistakes))
 }
 
-/// A value as its writer sees it; `key:` with nothing behind it is empty.
+/// A value as its author wrote it; `key:` without a value is empty.
 fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,5 +1,5 @@
-//! What answering a review takes of memory: never more than is set aside for it, whatever the review is. In a process of
-//! its own, because the allocator is the process's.
+//! The memory for answering any review stays within its budget. This test has a process of its own, because
+//! the allocator is shared by the whole process.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn typical_review_uses_little_memory() {
     assert!(peak <= 100_000, "{} bytes take {peak}", body.len());
 }
 
-/// What became of the review, and the most bytes that were allocated meanwhile.
+/// The verdict about the review, and the peak of allocated bytes.
 fn reviewed(body: &[u8]) -> (Verdict, usize) {
     let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
     let cluster = Cluster::new(&flags, "");

@@ -1,5 +1,5 @@
-//! Which pods the API server sends us: the selectors and match conditions of the webhook configuration, evaluated as the
-//! API server does (`k8s.io/apiserver/pkg/admission/plugin/webhook/generic`).
+//! Which pods the API server sends to the webhook: evaluates the selectors and match conditions of the
+//! webhook configuration as the API server does (`k8s.io/apiserver/pkg/admission/plugin/webhook/generic`).
 
 mod common;
 
@@ -12,10 +12,11 @@ use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
-/// The reasons of pods that no label and no setting could make injectable.
+/// The skip reasons that no label and no setting can remove.
 const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows_pod"];
 
-/// Golden pods of which the webhook itself must find out: whoever reads an affinity in CEL reads it at each creation of a pod.
+/// Golden pods that only the webhook recognizes: reading the affinity in CEL would slow down every creation
+/// of a pod.
 const FOUND_OUT: [&str; 2] = ["skip-windows-by-affinity", "skip-windows-by-options"];
 
 #[test]
@@ -94,7 +95,7 @@ fn pod_is_sent_at_most_once_according_to_labels() {
     }
 }
 
-/// A label selector as the API server evaluates it; `NotIn` holds where the label is absent.
+/// Evaluates a label selector as the API server does; `NotIn` matches if the label is absent.
 fn selects(selector: &Value, labels: &[(&str, &str)]) -> bool {
     assert!(selector.get("matchLabels").is_none(), "not known here");
     selector["matchExpressions"].as_array().expect("expressions").iter().all(|expression| {
@@ -109,7 +110,7 @@ fn selects(selector: &Value, labels: &[(&str, &str)]) -> bool {
     })
 }
 
-/// Whether the condition holds; one that fails would be an error for the API server.
+/// Whether the condition is true; a failing evaluation would be an error in the API server.
 fn holds(condition: &str, pod: &Value) -> bool {
     let program = Program::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
     let mut context = Context::default();
@@ -120,7 +121,7 @@ fn holds(condition: &str, pod: &Value) -> bool {
     }
 }
 
-/// The API server decodes a pod into its types first: to it null is absent.
+/// The API server decodes a pod into its types first, so null counts as absent.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

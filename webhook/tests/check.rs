@@ -1,4 +1,4 @@
-//! `podlocal-webhook check` of documents, the built program.
+//! The built program `podlocal-webhook check` with documents.
 
 mod common;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const WORKLOADS: &str = include_str!("check/workloads.yaml");
 
-/// One of every verdict, wrong settings of a pod, a namespace and a label. To write the page anew:
+/// Contains every verdict, and invalid settings of a pod, a namespace and a label. To update the page:
 /// `UPDATE_GOLDEN=1 cargo test -p podlocal-webhook --test check`.
 #[test]
 fn page_with_every_verdict_matches_the_golden_file() {
@@ -66,7 +66,7 @@ fn inject_does_what_check_reports() {
         &without("no-pod", &without("empty", WORKLOADS)),
     );
     let remarks = stderr(&injected);
-    // `inject` has no selectors, and does not know every kind.
+    // `inject` evaluates no selectors, and does not support every kind.
     for workload in document["workloads"].as_array().expect("workloads") {
         let place = format!(
             "{} {}/{}: ",
@@ -314,7 +314,7 @@ fn text_of(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// The documents but the one with that name.
+/// The documents without the one with that name.
 fn without(name: &str, documents: &str) -> String {
     let others: Vec<_> =
         documents.split("---\n").filter(|document| !document.contains(&format!("name: {name},"))).collect();

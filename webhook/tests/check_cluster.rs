@@ -1,6 +1,6 @@
-//! `podlocal-webhook check` of a cluster: the built program and an API server. `tests/cluster/check` has the
-//! rest; here is what a real cluster that tests share does not show: lists of many pages, errors in the
-//! middle of them, an old Kubernetes, two address families, defaults and a tier for all pods.
+//! The built program `podlocal-webhook check` with a fake API server, for cases that the shared cluster of
+//! `tests/cluster/check` does not have: lists of many pages, errors in the middle of them, an old Kubernetes,
+//! two address families, defaults and a tier for all pods.
 
 mod common;
 
@@ -140,7 +140,7 @@ async fn pods_are_paged_and_grouped_by_workload_and_sidecar() {
             &json!({"status": {"phase": "Succeeded"}}),
         );
     }
-    // The state of the list is gone meanwhile.
+    // The state of the list expires meanwhile.
     cluster.api.expire_next(1);
     let document = cluster.json(&[]);
     let workloads = document["workloads"].as_array().expect("workloads");
@@ -220,14 +220,14 @@ async fn unreachable_cluster_is_one_error_with_a_next_step() {
     }
 }
 
-/// An API server, and how to reach it.
+/// A fake API server and its kubeconfig.
 struct TestCluster {
     api: ApiServer,
     folder: tempfile::TempDir,
 }
 
 impl TestCluster {
-    /// One without the webhook.
+    /// A cluster without the webhook.
     async fn start() -> Self {
         let api = ApiServer::start().await;
         api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
@@ -236,7 +236,7 @@ impl TestCluster {
         Self { api, folder }
     }
 
-    /// One where everything is there, with a namespace that is opted in and one that is not.
+    /// A complete installation, with a namespace that is opted in and one that is not.
     async fn installed() -> Self {
         let cluster = Self::start().await;
         let api = &cluster.api;
@@ -273,7 +273,7 @@ impl TestCluster {
         cluster
     }
 
-    /// A pod of that controller, as the API server gives it in a list.
+    /// Adds a pod of that controller, as the API server lists it.
     fn pod(&self, namespace: &str, name: &str, kind: &str, controller: &str, change: &Value) {
         let mut pod = json!({
             "metadata": {"name": name, "namespace": namespace, "labels": {"pod-template-hash": "7d9f"}},
@@ -299,7 +299,7 @@ impl TestCluster {
         self.api.put(&format!("{NAMESPACES}/{namespace}/services/{name}"), service);
     }
 
-    /// The pods of a Service, with what each says about being ready, in a slice for each family of addresses.
+    /// Adds the pods of a Service, with their ready conditions, in one slice for each address family.
     fn slice(&self, service: &str, ready: &[Option<bool>]) {
         for (family, prefix) in [("IPv4", "10.244.1."), ("IPv6", "fd00::")] {
             let endpoint = |(number, ready): (usize, &Option<bool>)| {
@@ -330,7 +330,7 @@ impl TestCluster {
     }
 }
 
-/// Runs it to its end, beside the tasks of the API server.
+/// Runs the command to its end, while the tasks of the API server continue.
 fn run(command: &mut std::process::Command) -> Output {
     let command = command.stdin(Stdio::null());
     tokio::task::block_in_place(|| command.output().expect("starts"))

@@ -1,4 +1,4 @@
-//! The built program with `--client-ca-file`: who is answered, and who is not.
+//! The built program with `--client-ca-file`: which clients are answered.
 
 mod common;
 
@@ -92,13 +92,13 @@ fn unusable_client_ca_file_fails_startup_with_all_errors() {
     }
 }
 
-/// Whether a client that shows that certificate has its review answered.
+/// Whether the review of a client with that certificate is answered.
 fn is_answered(webhook: &Webhook, own: Option<Own>) -> bool {
     let mut connection =
         connect_as(webhook.address, &[webhook.authority()], Arc::new(DefaultTimeProvider), own);
     let body = review_of(&pod()).to_string();
     let head = head("POST", "/mutate", "application/json", body.len());
-    // With TLS 1.3 a client learns that it is refused when it reads.
+    // With TLS 1.3, a client learns of its rejection when it reads.
     let sent = connection.write_all(format!("{head}{body}").as_bytes()).and_then(|()| connection.flush());
     let mut start = [0; 15];
     sent.and_then(|()| connection.read_exact(&mut start)).is_ok() && &start == b"HTTP/1.1 200 OK"

@@ -1,5 +1,5 @@
-//! The built program and an API server: what it learns there, what it leaves there, and that it goes on
-//! without.
+//! The built program with a fake API server: what it reads, which Events it writes, and that it works while
+//! the API server is down.
 
 mod common;
 
@@ -176,7 +176,7 @@ async fn skipped_gang_yields_one_event_and_dry_run_none() {
     eventually("it is counted", || webhook.admin_page("/metrics").body.contains(counted));
 }
 
-/// Every review here is a forgery: nobody has shown a certificate.
+/// Every review here is forged: the client presents no certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_reviews_cannot_flood_or_forge_events() {
     let cluster = TestCluster::start().await;
@@ -199,7 +199,7 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
         review["request"]["namespace"] = json!(namespace);
         webhook.review(&review);
     };
-    // The last namespace's come last: when they are there, the others would be.
+    // Events of the last namespace are published last: once they exist, earlier ones would exist, too.
     for namespace in ["kube-system", "kube-node-lease", "default", "quiet", "no-such", "web"] {
         (0..60).for_each(|number| forge(namespace, number));
     }
@@ -208,7 +208,7 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
         assert_eq!(cluster.api.below(&events_of(namespace)), Vec::<Value>::new(), "{namespace}");
     }
     let events = cluster.api.below(&events_of("web"));
-    // One more in ten seconds, on a slow machine.
+    // On a slow machine, one more Event is allowed every ten seconds.
     assert!(events.len() < 40, "{} Events", events.len());
     assert!(events.iter().all(|event| !event.to_string().contains(evil)), "{events:?}");
     assert!(
@@ -218,7 +218,7 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
     assert!(webhook.admin_page("/metrics").body.contains(refused));
 }
 
-/// An API server, and how to reach it.
+/// A fake API server and its kubeconfig.
 struct TestCluster {
     api: ApiServer,
     folder: tempfile::TempDir,
@@ -246,7 +246,7 @@ impl TestCluster {
         self.api.put_namespace(namespace, &json!({table::NDOTS.annotation(): ndots, "other.example/x": "y"}));
     }
 
-    /// A Service as a tier has it, with the label at that value.
+    /// Adds a Service of a tier, with this value of the label.
     fn tier(&self, name: &str, address: &str, label: &str) {
         let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol});
         let ports = [port("dns", "UDP"), port("dns-tcp", "TCP")];
@@ -255,7 +255,7 @@ impl TestCluster {
     }
 }
 
-/// Where the Events of a namespace are.
+/// The path of the Events of a namespace.
 fn events_of(namespace: &str) -> String {
     format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")
 }
@@ -267,7 +267,7 @@ fn ndots(webhook: &Webhook) -> String {
     option.expect("an option").to_owned()
 }
 
-/// What the proxy of such a pod is told.
+/// The variable of the sidecar in such a pod.
 fn variable(webhook: &Webhook, setting: &Setting) -> Option<String> {
     let injected = injected(webhook);
     let variables = injected.pointer("/spec/initContainers/0/env").and_then(Value::as_array);

@@ -1,4 +1,4 @@
-//! The certificate in the Secret, against a small API server with optimistic concurrency.
+//! The certificate in the Secret, with a fake API server with optimistic concurrency.
 
 mod common;
 
@@ -99,7 +99,7 @@ async fn conflicting_ca_write_is_retried() {
     assert!(matches!(error, Error::NoAgreement), "{error}");
 }
 
-/// RBAC cannot narrow `create` to one name.
+/// RBAC cannot restrict `create` to one name.
 #[tokio::test]
 async fn missing_secret_is_not_created() {
     let api = ApiServer::start().await;

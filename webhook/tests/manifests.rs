@@ -1,4 +1,4 @@
-//! The manifests and the program agree about names.
+//! The manifests and the program use the same names.
 
 use std::ffi::OsString;
 use std::fs;
@@ -36,11 +36,11 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
     let volume = object("deployment")["spec"]["template"]["spec"]["volumes"][0].clone();
     assert_eq!(secret["metadata"]["name"], json!(controller.certificate_secret));
     assert_eq!(volume["secret"]["secretName"], json!(controller.certificate_secret));
-    // Applied again, it keeps what the controller has written; a type cannot be changed.
+    // Applying it again keeps the data that the controller has written; a type cannot be changed.
     assert!(
         secret.get("data").is_none() && secret.get("stringData").is_none() && secret.get("type").is_none()
     );
-    // Not the key of the CA; and not optional, or the pod would start without the files, and end.
+    // Without the key of the CA; and not optional, or the pod would start without the files, and fail.
     let items = json!([{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]);
     assert_eq!((&volume["secret"]["items"], volume["secret"].get("optional")), (&items, None));
     let mount = container()["volumeMounts"][0].clone();
@@ -76,7 +76,7 @@ fn role_bindings_match_the_deployment_service_accounts() {
         [("", "role"), ("", "clusterrole"), ("cert-controller/", "role"), ("cert-controller/", "clusterrole")]
     {
         let account = object(&format!("{folder}serviceaccount"));
-        // A token is mounted by the one pod that needs it, not by whatever else runs with this account.
+        // Only the pod that needs the token mounts it, not every pod with this account.
         assert_eq!(account["automountServiceAccountToken"], false);
         let account = &account["metadata"];
         let spec = object(&format!("{folder}deployment"))["spec"]["template"]["spec"].clone();
@@ -97,16 +97,17 @@ fn role_bindings_match_the_deployment_service_accounts() {
     }
 }
 
-/// The highest value that is not the system's own (`HighestUserDefinablePriority` in `k8s.io/kubernetes/pkg/apis/scheduling`).
+/// The highest value that users may set (`HighestUserDefinablePriority` in
+/// `k8s.io/kubernetes/pkg/apis/scheduling`).
 #[test]
 fn webhook_has_the_highest_user_priority() {
     let class = object("priorityclass");
     assert_eq!(class["value"], 1_000_000_000);
-    // Anybody may name it.
+    // Every pod may use this class.
     assert_eq!(class["preemptionPolicy"], "Never");
 }
 
-/// What holds the right to patch a webhook configuration is reached by its kubelet and by nobody else.
+/// The cert-controller may patch the webhook configuration, so only its kubelet can connect to it.
 #[test]
 fn cert_controller_accepts_no_ingress() {
     let deployment = object("cert-controller/deployment");
@@ -115,7 +116,7 @@ fn cert_controller_accepts_no_ingress() {
     assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&json!(["Ingress"]), &json!([])));
     let selected = policy["podSelector"]["matchLabels"].as_object().expect("labels");
     assert!(selected.iter().all(|(key, value)| labels[key] == *value));
-    // It is in no Service, and all that it has goes with one label (overlays/cert-manager).
+    // No Service selects it, and one label removes all of its objects (overlays/cert-manager).
     let service = object("service")["spec"]["selector"].clone();
     assert!(service.as_object().expect("labels").iter().any(|(key, value)| labels[key] != *value));
     for file in fs::read_dir(manifests().join("base/cert-controller")).expect("the folder") {
@@ -127,7 +128,7 @@ fn cert_controller_accepts_no_ingress() {
     }
 }
 
-/// A policy that knew the API server's address would be wrong in the next cluster.
+/// The address of the API server is different in every cluster.
 #[test]
 fn network_policy_does_not_restrict_egress() {
     let spec = object("networkpolicy")["spec"].clone();
@@ -214,7 +215,7 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
     assert_eq!(example["metadata"]["labels"][INJECT_LABEL], INJECT_ENABLED);
 }
 
-/// A user in the manifests would keep OpenShift, which gives each namespace users of its own, from starting the pods.
+/// OpenShift assigns users to each namespace, and would not start pods with another user from the manifests.
 #[test]
 fn images_define_the_user_of_our_pods() {
     for file in [
@@ -258,7 +259,7 @@ fn every_file_of_the_base_holds_one_object_and_is_applied() {
     }
 }
 
-/// The settings that the Deployment gives the program.
+/// The settings of the program in the Deployment.
 fn serve() -> Serve {
     let container = container();
     let arguments = container["args"].as_array().expect("arguments").iter();
@@ -268,7 +269,7 @@ fn serve() -> Serve {
     }
 }
 
-/// The settings that the Deployment gives the cert-controller.
+/// The settings of the cert-controller in its Deployment.
 fn cert_controller() -> CertController {
     let container = object("cert-controller/deployment")["spec"]["template"]["spec"]["containers"][0].clone();
     let arguments = container["args"].as_array().expect("arguments").iter();

@@ -1,4 +1,4 @@
-//! `podlocal-webhook inject`, the built program.
+//! The built program `podlocal-webhook inject`.
 
 mod common;
 
@@ -219,7 +219,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What `check` finds in any kind, `inject` changes only where the place is certain, and says so of the
+/// `check` finds pod templates in any kind; `inject` changes only those at known paths, and reports the
 /// others.
 #[test]
 fn known_custom_kinds_are_injected_and_others_are_reported() {

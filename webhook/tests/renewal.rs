@@ -1,4 +1,4 @@
-//! Certificates that are renewed while reviews go on; the clock is moved.
+//! Certificate renewal during reviews, with a moved clock.
 
 mod common;
 
@@ -31,9 +31,9 @@ use tokio::sync::watch;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Two controllers, as during a rolling update; two replicas that mount the Secret; and an API server that calls both
-/// replicas all the time: it trusts what is in the configuration when it connects, at the moved time. A CA in its last year
-/// gets a successor, which signs a day later, and again two months later.
+/// Two controllers, as during a rolling update; two replicas that mount the Secret; and an API server that
+/// calls both replicas continuously, and trusts the CAs of the configuration at the moved time. A CA in its
+/// last year gets a successor, which signs a day later, and again two months later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_under_load_loses_no_review() {
     let api = ApiServer::start().await;
@@ -64,7 +64,7 @@ async fn a_renewal_under_load_loses_no_review() {
     for (written, (distance, authorities)) in (1..).zip([(50, 2), (1, 2), (61, 2)]) {
         clock.forward(distance * DAY);
         eventually("the Secret is renewed", || api.written(SECRET) == written);
-        // Within a minute, in a cluster; months come later.
+        // In a cluster this takes a minute, and the next step comes months later.
         let kept = api.object(SECRET)["data"]["tls.crt"].clone();
         let kept = BASE64.decode(kept.as_str().expect("a text")).expect("base64");
         let kept = CertificateDer::from_pem_slice(&kept).expect("a certificate");
@@ -117,7 +117,7 @@ async fn changed_tls_files_are_served_once_both_match() {
     tokio::spawn(files.follow(served.clone(), metrics.clone(), LOOK));
     let replica = Replica::serve(served);
     review(replica.address, &text(&first, "ca.crt"), &clock);
-    // cert-manager writes a Secret at once, a person copies one file after the other.
+    // cert-manager updates a Secret atomically; a person copies one file after the other.
     write(&second, &key, "tls.key");
     for _ in 0..10 {
         review(replica.address, &text(&first, "ca.crt"), &clock);
@@ -129,7 +129,7 @@ async fn changed_tls_files_are_served_once_both_match() {
     assert!(try_review(replica.address, &text(&first, "ca.crt"), &clock).is_err());
 }
 
-/// A volume of the Secret, as the kubelet keeps it: behind what is stored.
+/// A volume of the Secret that lags behind the stored data, as with the kubelet.
 fn mounted(api: &ApiServer) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_owned();
@@ -138,7 +138,7 @@ fn mounted(api: &ApiServer) -> tempfile::TempDir {
         for name in ["tls.crt", "tls.key"] {
             let kept = api.object(SECRET)["data"][name].clone();
             let kept = BASE64.decode(kept.as_str().expect("a text")).expect("base64");
-            // The folder goes away at the end of the test, before this task.
+            // The folder is removed at the end of the test, before this task ends.
             let _ = std::fs::write(path.join(name), kept);
         }
     };
@@ -165,17 +165,17 @@ fn keeper(api: &ApiServer, clock: &MovedClock) -> Keeper {
 
 type Parts = std::collections::BTreeMap<String, Vec<u8>>;
 
-/// How often a replica looks at the API server and at files, here.
+/// How often a replica of this test reads the API server and its files.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A webhook within this process, so that its clock can be moved.
+/// A webhook in this process, so that its clock can be moved.
 struct Replica {
     address: SocketAddr,
     _mounted: Option<tempfile::TempDir>,
 }
 
 impl Replica {
-    /// One that mounts the Secret.
+    /// A replica that mounts the Secret.
     fn start(api: &ApiServer) -> Self {
         let mounted = mounted(api);
         let (served, metrics) = (Arc::new(Served::default()), Arc::new(Metrics::new()));
@@ -229,7 +229,7 @@ impl TimeProvider for MovedClock {
     }
 }
 
-/// What the API server trusts.
+/// The CAs that the API server trusts.
 fn bundle(api: &ApiServer) -> Option<String> {
     let text = api.object(CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"].clone();
     text.as_str().map(|text| String::from_utf8(BASE64.decode(text).expect("base64")).expect("PEM"))
@@ -240,7 +240,7 @@ fn review(address: SocketAddr, ca: &str, clock: &MovedClock) {
     try_review(address, ca, clock).expect("the review is answered");
 }
 
-/// The same; gives back the certificate that was served.
+/// The same; returns the certificate that was served.
 fn try_review(address: SocketAddr, ca: &str, clock: &MovedClock) -> std::io::Result<CertificateDer<'static>> {
     let authorities: Vec<_> =
         CertificateDer::pem_slice_iter(ca.as_bytes()).map(|authority| authority.expect("a CA")).collect();

@@ -1,4 +1,4 @@
-//! The built program over real TLS: reviews, refusals, its end.
+//! The built program over real TLS: reviews, errors, shutdown.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn request_that_is_not_a_review_gets_an_http_error() {
     assert_eq!(get.status, 405);
     let head = head("POST", "/mutate", "application/json", 1 << 30);
     assert_eq!(common::request(webhook.connect(), &head, b"").status, 413);
-    // And it goes on.
+    // The server continues to work.
     assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
 }
 
@@ -162,7 +162,7 @@ fn idle_connection_does_not_delay_shutdown() {
     let before = std::time::Instant::now();
     webhook.signal(Signal::SIGTERM);
     assert_eq!(webhook.ended().code(), Some(0));
-    // The drain would wait 15 s for a connection that is busy.
+    // The drain would wait 15 s for a busy connection.
     assert!(before.elapsed() < std::time::Duration::from_secs(10));
 }
 
@@ -177,7 +177,7 @@ fn response_closes_the_connection_only_during_the_drain() {
     assert_eq!(webhook.ended().code(), Some(2));
 }
 
-/// Sends a review on a connection that is to be kept, and tells whether the answer closes it.
+/// Sends a review on a keep-alive connection, and returns whether the response closes it.
 fn answer_closes_connection(webhook: &Webhook) -> bool {
     use std::io::Read as _;
     let body = review_of(&pod()).to_string();
@@ -273,8 +273,8 @@ fn help_and_version_are_printed() {
     }
 }
 
-/// A connection over which the first half of a review was sent, and the other half. The server has read the
-/// head: it asks for the body.
+/// A connection on which the first half of a review was sent, and the other half. The server has read the
+/// head and requested the body.
 fn half_a_review(webhook: &Webhook) -> (common::Connection, Vec<u8>) {
     use std::io::Read as _;
     let body = review_of(&pod()).to_string().into_bytes();

@@ -1,4 +1,4 @@
-//! Reviews are answered, whatever they are.
+//! Every review is answered, even an invalid one.
 
 use super::*;
 use crate::cluster::Tier;

@@ -1,68 +1,68 @@
-//! Why `serve` cannot start, or go on, and what to do about it.
+//! Why `serve` cannot start or continue, and what to do about it.
 
 use crate::{certificates, client_ca, tls_files};
 
-/// Why the program cannot start, or go on.
+/// Why the program cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address is taken, or not ours.
+    /// An address is in use, or is not an address of this machine.
     #[error("cannot listen on {what}: {source}")]
     Bind {
-        /// The flag, or the default.
+        /// The flag with its address, or the default port.
         what: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file cannot be written.
     #[error("cannot write {file}: {source}")]
     File {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The certificate in the files cannot be served.
     #[error(transparent)]
     Certificate(#[from] tls_files::Error),
-    /// Nobody can be verified by the file.
+    /// The client CA file cannot be used.
     #[error("--client-ca-file: {0}")]
     ClientCa(#[from] client_ca::Error),
-    /// Two at once, so that nobody learns of the second from the next start.
+    /// Two errors at once, so that the second one does not show only at the next start.
     #[error("{0}; {1}")]
     Both(Box<Self>, Box<Self>),
-    /// No certificate could be made.
+    /// No certificate could be created.
     #[error("cannot create a certificate: {0}")]
     Make(#[from] certificates::MakeError),
-    /// TLS itself.
+    /// The TLS configuration is invalid.
     #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The file cannot be read, or is no kubeconfig.
+    /// The file cannot be read, or is not a kubeconfig.
     #[error("--kubeconfig {file}: {source}")]
     Kubeconfig {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What is wrong with it.
+        /// The error of the kubeconfig library.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// We are in a cluster, but without a service account.
+    /// The process runs in a pod without a usable service account.
     #[error("cannot use the service account: {0}")]
     ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
-    /// There is no API server to talk to.
+    /// Neither a kubeconfig nor a service account leads to an API server.
     #[error("no API server to connect to: this process does not run in a pod")]
     NoCluster,
-    /// Reviews cannot be served any more.
+    /// The server for admission reviews has ended.
     #[error("cannot serve reviews: {0}")]
     Serve(std::io::Error),
-    /// The runtime.
+    /// The async runtime cannot start.
     #[error("cannot start the async runtime: {0}")]
     Runtime(std::io::Error),
-    /// Signals cannot be taken.
+    /// The signal handlers cannot be installed.
     #[error("cannot install the signal handlers: {0}")]
     Signals(std::io::Error),
 }
 
 impl StartError {
-    /// What to do about it.
+    /// What the operator can do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::Both(first, _) => first.next_step(),

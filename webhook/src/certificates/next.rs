@@ -1,35 +1,36 @@
-//! What has to be done with an identity, and when. Pure.
+//! Decides which parts of an identity to renew, and when. Pure.
 
 use std::time::Duration;
 
 use super::AUTHORITY_LIFETIME;
 
-/// A CA that ends sooner gets a successor.
+/// A CA that expires sooner gets a successor.
 const AUTHORITY_RENEWED_BEFORE: Duration = Duration::from_hours(365 * 24);
 
-/// A certificate that ends sooner is renewed: in its last third, so that weeks of failing leave it valid.
+/// A certificate that expires sooner is renewed: in the last third of its validity, so that it stays valid
+/// during weeks of failures.
 const CERTIFICATE_RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
 
-/// How long a new CA is trusted before it signs: every API server has to hear of it.
+/// How long a new CA is trusted before it signs: every API server must have received it.
 const SETTLING: Duration = Duration::from_mins(10);
 
-/// What is known of an identity.
+/// The state of an identity.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
-    /// How long the CA that signs still holds; `None` when it cannot sign.
+    /// The remaining validity of the signing CA; `None` if it cannot sign.
     pub(super) authority_left: Option<Duration>,
-    /// How long the certificate still holds; `None` when it cannot be served.
+    /// The remaining validity of the certificate; `None` if it cannot be used.
     pub(super) certificate_left: Option<Duration>,
-    /// Whether that CA has signed it, not an older one.
+    /// Whether the signing CA, and not an older one, has signed the certificate.
     pub(super) is_signed_by_it: bool,
     /// Whether the API server is known to trust the CA.
     pub(super) is_trusted: bool,
 }
 
-/// What has to be done with an identity.
+/// A renewal step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing.
+    /// Change nothing.
     Keep,
     /// A new certificate from the same CA.
     NewCertificate,
@@ -39,7 +40,7 @@ pub enum Step {
     StartOver,
 }
 
-/// The first line that fits holds:
+/// The first matching line applies:
 ///
 /// | the CA that signs | the certificate | step |
 /// |---|---|---|

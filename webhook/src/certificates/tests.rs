@@ -1,4 +1,4 @@
-//! Identities are made, kept, renewed and refused.
+//! Identities are created, stored, renewed and rejected.
 
 use std::time::UNIX_EPOCH;
 
@@ -50,7 +50,7 @@ fn certificates_are_trusted_before_they_are_served_for_20_years() {
     let begin = SystemTime::now();
     let mut identity = Identity::make(&names(), begin).expect("makes");
     let (mut authorities, mut certificates) = (1, 1);
-    // What the API server trusts: what was there five days ago.
+    // The CAs that the API server trusts: those of five days ago.
     let mut trusted = identity.ca.clone();
     for day in (0..20 * 365).step_by(5) {
         let now = begin + day * DAY;

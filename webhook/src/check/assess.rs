@@ -1,5 +1,5 @@
-//! What the webhook would do to one pod, and why. Pure: the selectors of its configuration, then the very
-//! functions of a review.
+//! Determines what the webhook would do to one pod, and why, with the selectors of its configuration and the
+//! functions of a review. Pure.
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::SettingError;
@@ -15,79 +15,79 @@ use crate::dns::{self, Base};
 use crate::mutate::{Mutation, Outcome, Policy, mutate};
 use crate::{again, annotations};
 
-/// What is the same for all pods.
+/// The inputs that all pods share.
 #[derive(Debug)]
 pub struct Context {
-    /// What is known of their cluster.
+    /// The known state of the cluster.
     pub cluster: Cluster,
-    /// What the operator decided for all of them.
+    /// What the operator has set for all pods.
     pub policy: Policy,
-    /// Which of them are sent to the webhook.
+    /// The selectors that decide which pods are sent to the webhook.
     pub selectors: Selectors,
-    /// Whether every namespace counts as opted in.
+    /// Whether every namespace is treated as opted in.
     pub as_if_enabled: bool,
-    /// Whether the changes are wanted line by line.
+    /// Whether to list the changes line by line.
     pub with_diff: bool,
 }
 
-/// What is known of a namespace.
+/// The labels and annotations of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Home {
-    /// Its labels; `None` where nobody knows them: then it counts as opted in.
+    /// Its labels; `None` if they are unknown: then it is treated as opted in.
     pub labels: Option<Labels>,
     /// Its annotations.
     pub annotations: Map<String, Value>,
 }
 
-/// What would become of a pod.
+/// What the webhook would do to a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
-    /// Whether it gets the proxy.
+    /// Whether it gets the sidecar.
     pub verdict: Verdict,
-    /// What changes in it, in a few words each.
+    /// The changes, in a few words each.
     pub changes: Vec<String>,
-    /// The same line by line, where that is wanted.
+    /// The changes line by line, if requested.
     pub diff: Vec<String>,
-    /// Its own settings that are ignored; those of its namespace are not among them.
+    /// The errors in its own settings, without those of its namespace.
     pub mistakes: Vec<SettingError>,
-    /// What its proxy requests of the node, where it is injected and requests anything.
+    /// The resource requests of its sidecar, if it is injected and has any.
     pub requests: Option<Requests>,
-    /// What a look-up costs, where the proxy changes that.
+    /// The cost of one lookup, if the pod is injected.
     pub cost: Option<Cost>,
 }
 
-/// Whether a pod gets the proxy.
+/// Whether a pod gets the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does, when it is created.
+    /// It gets the sidecar when it is created.
     Injected,
-    /// It has it.
+    /// It already has the sidecar.
     Already,
-    /// It does not.
+    /// It does not get the sidecar.
     Not(Reason),
 }
 
-/// Why a pod does not get the proxy.
+/// Why a pod does not get the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Nobody has asked for it.
+    /// Neither the pod nor its namespace is opted in.
     NotOptedIn,
-    /// The webhook's configuration leaves its namespace out.
+    /// The webhook configuration excludes its namespace.
     NamespaceExcluded,
-    /// The webhook leaves it alone.
+    /// The webhook skips it.
     Skipped(Skip),
-    /// It has a shape that no pod has; the webhook allows it as it is.
+    /// It is not a valid pod; the webhook allows it unchanged.
     Malformed,
 }
 
-/// What the webhook would do to `pod`, of the namespace `name`. The first line that fits holds:
+/// Determines what the webhook would do to `pod` of the namespace `name`. The first matching line applies:
 ///
 /// | the pod | the verdict |
 /// |---|---|
-/// | has the proxy | already |
+/// | has the sidecar | already |
 /// | is not sent to the webhook | not, with the reason of the selectors |
 /// | is injected by [`mutate`] | injected |
-/// | is left alone by it | not, with its reason |
+/// | is skipped by it | not, with its reason |
 pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assessment {
     let namespace = Namespace { name: name.to_owned(), annotations: home.annotations.clone() };
     let mutation = mutate(pod, &namespace, &context.cluster, &context.policy).ok();
@@ -135,15 +135,14 @@ fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Op
     }
 }
 
-/// What people look for first. That dnsPolicy becomes `None` and the pod asks its own proxy is the same for
-/// every pod.
+/// The most relevant changes. dnsPolicy `None` and the nameserver 127.0.0.1 are the same for every pod.
 fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> Vec<String> {
     let mut changes = Vec::new();
     match mutation.outcome {
         Outcome::Injected => changes.push(format!("+ {CONTAINER_NAME}")),
         Outcome::Moved => changes.push("the sidecar moves to the front".to_owned()),
         Outcome::Corrected => changes.push("the sidecar gets the changed dnsConfig".to_owned()),
-        // Where it runs it stays so; here the cluster domain may be a guess.
+        // A running pod is not changed; and here the cluster domain may be an assumption.
         Outcome::Restored | Outcome::Skipped(_) => return changes,
     }
     if mutation.outcome == Outcome::Injected {
@@ -176,12 +175,12 @@ fn told(mutation: &Mutation) -> podlocal_settings::Settings {
     again::told(&mutation.pod["spec"]["initContainers"][0])
 }
 
-/// Whose DNS an injected pod had; [`decide`] has refused every other.
+/// The DNS servers of an injected pod without the sidecar; [`decide`] has rejected every other dnsPolicy.
 fn base(pod: &Value) -> Base {
     if pod["spec"]["dnsPolicy"] == "None" { Base::Own } else { Base::Cluster }
 }
 
-/// What is wrong with the pod's own settings, whatever becomes of it.
+/// The errors in the pod's own settings, even if it is not injected.
 fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Vec<SettingError> {
     let domain = &context.cluster.domain;
     let mut mistakes = match mutation {
@@ -197,7 +196,7 @@ fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutat
     mistakes
 }
 
-/// What is wrong with the annotations and the label of a namespace, in a cluster of that domain.
+/// The errors in the annotations and the label of a namespace, in a cluster with that cluster domain.
 pub fn of_namespace(home: &Home, domain: &str) -> Vec<SettingError> {
     let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new(), domain).mistakes;
     let label = home.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));

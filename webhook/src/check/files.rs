@@ -1,4 +1,4 @@
-//! `check -f`: documents.
+//! `check -f`: checks documents.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, offline, yaml};
 
-/// Reads the documents, and says what would become of them.
+/// Reads and checks the documents.
 pub fn run(settings: &Check) -> Result<Report, Error> {
     let (names, documents) = read(settings)?;
     let number = documents.len();
@@ -33,7 +33,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             SOME_DNS.ip()
         ));
     }
-    // One that names no namespace is of the one that the others are of.
+    // An object without a namespace belongs to the default namespace.
     let default_namespace = settings.namespace.as_deref().unwrap_or("default");
     let ranges = objects.iter().filter(|object| object["kind"] == "LimitRange").cloned().map(|mut range| {
         if range["metadata"].is_object() && range["metadata"]["namespace"].is_null() {
@@ -141,7 +141,7 @@ fn values(text: &str) -> Result<Vec<Value>, String> {
     read.map_err(|error| format!("{error}{}", yaml::hint(text)))
 }
 
-/// The name of a namespace, and what its document says.
+/// The name of a Namespace document, with its labels and annotations.
 fn home(object: &Value) -> Option<(String, Home)> {
     if object["kind"] != "Namespace" {
         return None;

@@ -1,4 +1,4 @@
-//! Whether the webhook is installed and well, from what was seen of the cluster. Pure.
+//! Evaluates whether the webhook is installed and healthy. Pure.
 
 use std::net::SocketAddr;
 
@@ -13,58 +13,58 @@ use crate::config::Common;
 use crate::dns;
 use crate::tier::Found;
 
-/// Selects the tier's pods, as the manifests label them.
+/// The label of the pods of the shared tier in the manifests.
 const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";
 
-/// What was seen of a cluster.
+/// The facts that were read from a cluster.
 #[derive(Debug)]
 pub struct Facts {
-    /// The version of its API server.
+    /// The version of the API server.
     pub version: Seen<Version>,
-    /// The name of the MutatingWebhookConfiguration, and that.
+    /// The name of the MutatingWebhookConfiguration, and its content.
     pub configuration: (String, Seen<Value>),
-    /// The Service that it leads to, as `namespace/name`, and how many ready endpoints that has.
+    /// The Service of the webhook as `namespace/name`, and the number of its ready endpoints.
     pub endpoints: (String, Seen<u64>),
-    /// The settings that the installed webhook was started with.
+    /// The settings of the installed webhook.
     pub settings: Seen<Box<Common>>,
-    /// How many replicas of the cert-controller are ready; absent where cert-manager makes the certificate.
+    /// The number of ready replicas of the cert-controller; absent if cert-manager manages the certificate.
     pub cert_controller: Seen<u64>,
-    /// The addresses of the cluster's DNS Service.
+    /// The addresses of the Service of cluster DNS.
     pub cluster_dns: Seen<Vec<SocketAddr>>,
-    /// Whether that is kube-dns, which denies namespaces that exist.
+    /// Whether cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces.
     pub is_kube_dns: bool,
-    /// The names and versions of the nodes whose kubelets know no native sidecars.
+    /// The names and versions of the nodes whose kubelets do not support native sidecars.
     pub old_nodes: Vec<(String, String)>,
-    /// The Services of a shared tier.
+    /// The Services of the shared tier.
     pub tier: Seen<Found>,
-    /// How many ready endpoints the one has that is used.
+    /// The number of ready endpoints of the shared tier that is used.
     pub tier_endpoints: Seen<u64>,
 }
 
-/// One thing that was looked at.
+/// The result for one item of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
+    /// The state of the item.
     pub state: State,
-    /// What it is.
+    /// The item with its details.
     pub what: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub next: Option<String>,
 }
 
-/// How something is.
+/// The state of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// As it should be.
+    /// It is as expected.
     Ok,
-    /// Not as it should be.
+    /// It prevents injection or impairs it.
     Problem,
-    /// Nobody can tell.
+    /// It could not be determined.
     Unknown,
 }
 
 impl State {
-    /// The word for it.
+    /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -91,7 +91,7 @@ impl Finding {
         Self::problem(format!("namespace {name} not found"), "kubectl get namespaces")
     }
 
-    /// What could not be seen; `None` where it was.
+    /// The finding for an item that could not be read; `None` if it was read.
     pub(super) fn unseen<T>(what: &str, seen: &Seen<T>) -> Option<Self> {
         match seen {
             Seen::Is(_) => None,
@@ -105,18 +105,18 @@ impl Finding {
     }
 }
 
-/// The line that each thing gets, in the order in which they depend on each other:
+/// Evaluates each item, in the order of their dependencies:
 ///
-/// | thing | problem |
+/// | item | problem |
 /// |---|---|
 /// | version | older than 1.29 |
 /// | nodes | a kubelet older than 1.29 |
-/// | webhook configuration | absent; an entry without `caBundle`; match conditions that are not ours |
-/// | the cert-controller, where there is one | it is not ready |
-/// | the Service behind it | no endpoint is ready |
-/// | the webhook's own arguments and settings file | it could not start with them |
-/// | the cluster's DNS Service | |
-/// | shared tier | Services with its label, and none that could be one; no endpoint is ready |
+/// | webhook configuration | absent; a webhook without `caBundle`; custom match conditions |
+/// | the cert-controller, if there is one | it is not ready |
+/// | the Service of the webhook | no endpoint is ready |
+/// | the webhook's own arguments and settings file | they are invalid |
+/// | the Service of cluster DNS | |
+/// | shared tier | Services with its label, but none that can be used; no endpoint is ready |
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     findings.extend(old_nodes(&facts.old_nodes));
@@ -204,7 +204,7 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
     findings
 }
 
-/// A line only where it is not ready: then nobody renews the certificate or writes the CA.
+/// A finding only if it is not ready: then nothing renews the certificate or writes the CA.
 fn cert_controller(service: &str, seen: &Seen<u64>) -> Option<Finding> {
     let namespace = service.split('/').next().unwrap_or_default();
     let is_down = matches!(seen, Seen::Is(0));
@@ -270,7 +270,7 @@ fn cluster_dns(seen: &Seen<Vec<SocketAddr>>) -> Finding {
     }
 }
 
-/// That there is none is well; that a Service has its label and cannot be one is a mistake.
+/// A missing tier is fine; a Service with its label that cannot be a tier is a problem.
 fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
     match seen {
         Seen::Is(Found { used: Some((name, address)), .. }) => {

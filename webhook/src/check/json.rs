@@ -1,4 +1,5 @@
-//! A report for machines. Pure. docs/check.md lists the fields; they are added to, and never change.
+//! Formats a report as JSON. Pure. docs/check.md lists the fields; new fields may be added, existing ones do
+//! not change.
 
 use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use super::requests::Requests;
 use super::{Report, text};
 use crate::config::Check;
 
-/// The document; with every workload, whatever the page would list.
+/// The JSON document; it contains every workload, even those that the text report does not list.
 pub fn document(report: &Report, settings: &Check) -> Value {
     let findings = report
         .installation

@@ -1,4 +1,4 @@
-//! `check` of a cluster: what is installed there, and what would become of its pods.
+//! `check` of a cluster: checks the installation and the pods.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, namespaces};
 
-/// Reads the cluster, and says what would become of its pods.
+/// Reads the cluster, and checks its installation and its pods.
 pub async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
     if let Seen::Failed(why) = facts::version(&client).await {
@@ -38,8 +38,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     installation.extend(unseen_limits);
 
     let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
-    // Where all were seen, one that is not among them came since, and is not opted in as far as anybody
-    // knows.
+    // If all namespaces were read, an unknown one was created since, and counts as not opted in.
     let unknown = Home { labels: unseen.is_none().then(selectors::Labels::default), ..Home::default() };
     installation.extend(unseen);
     let mut ledger = Ledger::default();
@@ -78,7 +77,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     })
 }
 
-/// What the installed webhook decides with; the flags of the command line win, one by one.
+/// The inputs of the installed webhook; flags of the command line take precedence, one by one.
 fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context {
     let ours = &settings.common;
     let installed = facts.settings.is();
@@ -87,8 +86,7 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     if flags.shared_tier.is_empty() {
         flags.shared_tier = theirs.shared_tier;
     }
-    // The resolv.conf of this machine says nothing about another cluster; one that was named does, as a flag
-    // would.
+    // The resolv.conf of this machine is not used for another cluster; one that is set explicitly is.
     if ours.resolv_conf.is_none() {
         if flags.dns.is_empty() {
             flags.dns = theirs.dns;
@@ -116,7 +114,7 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
         cluster.shared_tier = Tier::at(vec![address]);
     }
     cluster.version = facts.version.is().copied();
-    // The installed webhook asks that DNS itself.
+    // The installed webhook itself checks cluster DNS.
     cluster.admits_namespaces = !facts.is_kube_dns;
     let own = Common::own_image();
     let image =
@@ -134,7 +132,7 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     }
 }
 
-/// The namespaces, or the one that is wanted, and what could not be seen of them.
+/// The namespaces, or the requested one, and a finding if they could not be read.
 async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<String, Home>, Option<Finding>) {
     let mut homes = BTreeMap::new();
     let resource = Resource { group: "", plural: "namespaces", namespace: None, name: only };
@@ -156,7 +154,7 @@ async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<Stri
     (homes, finding)
 }
 
-/// The LimitRanges, and what could not be seen of them.
+/// The LimitRanges, and a finding if they could not be read.
 async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Finding>) {
     let mut ranges: Vec<Value> = Vec::new();
     let resource = Resource { group: "", plural: "limitranges", namespace: only, name: None };
@@ -164,7 +162,7 @@ async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Fi
     (Limits::of(&ranges), Finding::unseen("the LimitRanges (assuming that there are none)", &seen))
 }
 
-/// What is kept of a namespace: a cluster may have ten thousand.
+/// The relevant metadata of a namespace: a cluster may have ten thousand.
 fn home(metadata: &Value) -> Option<(String, Home)> {
     let annotations = metadata["annotations"].as_object().into_iter().flatten();
     let annotations: Map<_, _> = annotations
@@ -182,7 +180,7 @@ struct Namespace {
     metadata: Value,
 }
 
-/// What is read of a pod: its status is large and tells nothing but whether it is over.
+/// The fields of a pod that are read: of its large status, only the phase.
 #[derive(Deserialize)]
 struct Pod {
     metadata: Value,
@@ -198,7 +196,7 @@ struct Status {
 }
 
 impl Pod {
-    /// Whether it has ended, and only its object is still there.
+    /// Whether the pod has ended and only its object remains.
     fn is_over(&self) -> bool {
         ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
     }
@@ -214,7 +212,7 @@ async fn pods(client: &kube::Client, namespace: Option<&str>, mut each: impl FnM
     .await
 }
 
-/// A client as kubectl would make it, and what it leads to.
+/// A client with the same configuration as kubectl, and the URL of the API server.
 async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
     let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
     let kubeconfig = match &settings.kubeconfig {
@@ -223,11 +221,11 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
     };
     let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let config = match kubeconfig {
-        // In a pod kubectl falls back to the service account, too.
+        // In a pod, kubectl falls back to the service account, too.
         Err(_) if settings.kubeconfig.is_none() && is_pod => {
             kube::Config::incluster().map_err(|error| sentence(&error))
         }
-        // The library writes the path with quotes in quotes.
+        // The message of the library has nested quotes around the path.
         Err(KubeconfigError::ReadConfig(why, path)) => Err(format!("{}: {why}", path.display())),
         Err(error) => Err(sentence(&error)),
         Ok(kubeconfig) => {

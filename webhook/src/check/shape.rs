@@ -1,20 +1,20 @@
-//! What an API server refuses in an object, as far as it concerns us: metadata that is none, values that are
-//! no strings, numbers of pods that are none. Pure.
+//! Finds relevant fields that an API server rejects: invalid metadata, values that are not strings, invalid
+//! numbers of pods. Pure.
 
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
-/// Members of the metadata that are texts.
+/// The metadata fields that are strings.
 const TEXTS: [&str; 3] = ["name", "generateName", "namespace"];
 
-/// Members of the metadata whose values are texts.
+/// The metadata fields that are maps of strings.
 const MAPS: [&str; 2] = ["labels", "annotations"];
 
-/// Fields whose number multiplies the pods below them.
+/// The fields whose number multiplies the pods below them.
 pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
-/// Everything that is refused: in the metadata of the object and of its pod templates, and in the numbers of
-/// their pods.
+/// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
+/// pods.
 pub fn refused(object: &Value) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut mistakes);
@@ -24,8 +24,8 @@ pub fn refused(object: &Value) -> Vec<SettingError> {
     mistakes
 }
 
-/// Looks through `value`; whether there are pods in it. What has none below it may mean anything by these
-/// names.
+/// Walks through `value`; returns whether it contains pod templates. Without a template below them,
+/// `replicas` and `parallelism` may mean anything.
 fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
     match value {
         Value::Object(members) => {

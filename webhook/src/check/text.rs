@@ -1,4 +1,4 @@
-//! A report for people. Pure.
+//! Formats a report as text. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use super::ledger::{Count, Pods, Row, Workload};
 use super::{Report, Source};
 use crate::config::Check;
 
-/// From more pods than this on, a shared tier is worth a hint.
+/// Above this number of pods, the report recommends a shared tier.
 const MANY: u64 = 1000;
 
-/// The page: the installation, a table of workloads, why some are left out, what is wrong, the sum, the
-/// estimate.
+/// The text report: installation, table of workloads, reasons, errors, totals, estimate.
 pub fn page(report: &Report, settings: &Check) -> String {
     let as_if = if report.as_if_enabled { ", as if every namespace were opted in" } else { "" };
     let mut page = format!("Checked {}{as_if}.\n", report.source);
@@ -29,7 +28,7 @@ pub fn page(report: &Report, settings: &Check) -> String {
     printable(&page)
 }
 
-/// The page with its control characters escaped: what documents call things must not steer a terminal.
+/// Escapes control characters: names in documents must not control a terminal.
 fn printable(page: &str) -> String {
     let is_ours = |character: char| !character.is_control() || character == '\n';
     page.chars()
@@ -37,7 +36,7 @@ fn printable(page: &str) -> String {
         .collect()
 }
 
-/// The workloads that are listed: of a cluster, unless all are wanted, not those that nobody has opted in.
+/// Whether a workload is listed: in a cluster, workloads that are not opted in are listed only with `all`.
 fn is_listed(report: &Report, row: &Row, all: bool) -> bool {
     let is_cluster = matches!(report.source, Source::Cluster { .. });
     let is_silent = matches!(row.assessment.verdict, Verdict::Not(reason) if reason.is_not_opted_in());
@@ -98,7 +97,7 @@ fn table(report: &Report, all: bool) -> String {
 fn changes(report: &Report) -> String {
     let mut text = String::new();
     for (workload, row) in report.ledger.rows().filter(|(_, row)| !row.assessment.diff.is_empty()) {
-        // Documents have a template, whose paths these are; of a cluster pods are looked at.
+        // The paths are those of the pod template in documents, and of a pod in a cluster.
         let of = match (&report.source, workload.kind.as_str()) {
             (_, "Pod") => "",
             (Source::Documents { .. }, _) => " (pod template)",
@@ -119,7 +118,7 @@ fn changes(report: &Report) -> String {
     text
 }
 
-/// Every reason once, with what it concerns and what to do.
+/// Every reason once, with the number of workloads and the next step.
 fn reasons(report: &Report) -> String {
     let mut found: BTreeMap<Reason, Count> = BTreeMap::new();
     for (_, row) in report.ledger.rows() {
@@ -225,7 +224,7 @@ fn sum(report: &Report) -> String {
     text
 }
 
-/// What the cold start of everything that would be injected costs the cluster's DNS.
+/// The cost of the cold start of all injected workloads, in queries to cluster DNS.
 fn estimate(report: &Report, names: u32) -> String {
     let total = total(report, names);
     if total.pods == 0 {
@@ -263,7 +262,7 @@ fn estimate(report: &Report, names: u32) -> String {
     text
 }
 
-/// That proxies share nothing; for many pods with what helps.
+/// Whether the sidecars share a cache; for many pods with a recommendation.
 fn each_asks(report: &Report, pods: u64) -> &'static str {
     match pods {
         _ if report.has_tier => "The sidecars share the cache of the shared tier.",
@@ -275,7 +274,7 @@ fn each_asks(report: &Report, pods: u64) -> &'static str {
     }
 }
 
-/// The cost of the cold start of everything that would be injected.
+/// The cost of the cold start of all workloads that would be injected.
 pub(super) fn total(report: &Report, names: u32) -> Total {
     let costs = report.ledger.rows().filter_map(|(_, row)| Some((row.pods.at_least(), row.assessment.cost?)));
     Total::of(costs, names)

@@ -1,4 +1,4 @@
-//! How many injected pods were told of the shared tier. A pod keeps what it was told when it was created.
+//! Counts how many injected pods use the shared tier. A pod keeps the settings with which it was created.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::installation::Finding;
 
-/// Counts the injected pods that run.
+/// The numbers of running injected pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
     injected: u64,
@@ -17,7 +17,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Counts a pod (its `spec`), which counts nothing where it has no sidecar.
+    /// Counts a pod by its `spec`; a pod without the sidecar does not count.
     pub fn add(&mut self, spec: &Value, tier: SocketAddr) {
         let mut containers = spec["initContainers"].as_array().into_iter().flatten();
         let Some(sidecar) = containers.find(|container| container["name"] == CONTAINER_NAME) else { return };
@@ -31,13 +31,13 @@ impl Told {
         self.told += u64::from(addresses.contains(&tier));
     }
 
-    /// The line about it.
+    /// The finding for the report.
     ///
-    /// | injected pods | told | |
+    /// | injected pods | with the shared tier | |
     /// |---|---|---|
-    /// | none | | no line |
-    /// | some | none | problem: the tier is there for nobody |
-    /// | some | some | ok: others have opted out, or are older than the tier |
+    /// | none | | no finding |
+    /// | some | none | problem: no pod uses the tier |
+    /// | some | some | ok: the others have opted out, or are older than the tier |
     pub fn finding(self) -> Option<Finding> {
         let Self { injected, told } = self;
         let what = format!("injected pods that use the shared tier: {told} of {injected}");

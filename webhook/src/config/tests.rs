@@ -1,4 +1,4 @@
-//! Arguments as they are typed.
+//! Command lines as users type them.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The listener and the streams of axum-server, with the bounds of [`Connections`].
+//! The listener and the streams for axum-server, with the limits of [`Connections`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,26 +13,26 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Connections, Guest, source};
 
-/// Accepts connections as long as there is room.
+/// Accepts connections up to the limit.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
     connections: Arc<Connections>,
 }
 
-/// A connection, which ends when somebody else needs its room.
+/// A connection that fails once it is evicted.
 #[derive(Debug)]
 pub struct Stream {
     stream: TcpStream,
     guest: Arc<Guest>,
 }
 
-/// Who is at the other end.
+/// The client of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The client's address.
     pub address: SocketAddr,
-    /// Its place.
+    /// The entry of the connection in the table.
     pub guest: Arc<Guest>,
 }
 
@@ -54,7 +54,7 @@ impl AddrListener<Stream, Peer> for Listener {
         Ok((Stream { stream, guest: guest.clone() }, Peer { address, guest }))
     }
 
-    /// Nobody asks: the address was logged when it was bound.
+    /// Unused: the address is logged when it is bound.
     fn get_local_addr(&self) -> io::Result<Peer> {
         Err(io::ErrorKind::Unsupported.into())
     }

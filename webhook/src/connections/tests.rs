@@ -1,4 +1,4 @@
-//! Who goes when there is no room.
+//! Which connection is evicted at a limit.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn source_with_most_connections_loses_its_oldest() {
     assert_eq!(table.admit(client(3), at(4)).map_found(), Room::Soon(0), "it is on its way out");
     table.remove(flood[0]);
     admitted(&mut table, 3, at(5));
-    // A request that has just begun makes a connection young again.
+    // A new request resets the age of a connection.
     table.set(flood[1], State::Unfinished, at(6));
     table.admit(client(3), at(7));
     assert_eq!(evicted(&table), [flood[2]]);
@@ -73,7 +73,7 @@ fn bytes_are_reclaimed_from_the_oldest_unfinished_request() {
     let new = admitted(&mut table, 3, at(9));
     assert_eq!(table.grow(new, 10, at(9)), Room::Found(()));
     assert_eq!(table.grow(new, 50, at(9)), Room::Soon(2));
-    assert_eq!(evicted(&table), old[..2], "those and no more; not who holds nothing: {silent}");
+    assert_eq!(evicted(&table), old[..2], "only these, and not the connection without bytes: {silent}");
     assert_eq!(table.grow(new, 50, at(9)), Room::Soon(0), "they are on their way out");
     table.remove(old[0]);
     table.remove(old[1]);
@@ -117,7 +117,7 @@ async fn waiting_request_gets_bytes_after_an_eviction() {
         of_new.grow(60).await.expect("it gets them");
     };
     let going = async {
-        // The oldest is told when it asks again, and leaves.
+        // The oldest one learns of its eviction when it asks again, and closes.
         while of_old.grow(0).await.is_ok() {
             tokio::task::yield_now().await;
         }

@@ -53,7 +53,7 @@ impl Skip {
         Self::LimitRangeConflict,
     ];
 
-    /// The name for machines: a metric's label, a log field. Never changes.
+    /// The stable name in metric labels and log fields.
     pub fn label(self) -> &'static str {
         match self {
             Self::NoContainers => "no_containers",
@@ -79,7 +79,7 @@ impl Skip {
         }
     }
 
-    /// The sentence for people; completes "not injected: ".
+    /// The sentence for users; it completes "not injected: ".
     pub fn sentence(self) -> &'static str {
         match self {
             Self::NoContainers => "the object has no spec.containers",

@@ -1,4 +1,4 @@
-//! A file -> its documents, each with its text. Pure.
+//! Splits a file into its documents, each with its text. Pure.
 
 use serde_json::Value;
 
@@ -7,20 +7,20 @@ use crate::yaml;
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Document {
-    /// Its number, from 1; empty ones do not count.
+    /// Its number, from 1; empty documents do not count.
     pub(super) number: usize,
-    /// What it says.
+    /// Its value.
     pub(super) value: Value,
-    /// How it says it, where that is known: with comments, order and all.
+    /// Its original text, if known.
     pub(super) text: Option<Text>,
 }
 
 /// The text of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
-    /// The line that it begins in, from 1.
+    /// The line in which it begins, from 1.
     pub(super) line: usize,
-    /// All of it, with a final line break and without the separator.
+    /// The whole text, with a final line break and without the separator.
     pub(super) whole: String,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, yaml::Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let values = yaml::read(text)?;
     let mut texts: Vec<_> = split(text).into_iter().map(Some).collect();
-    // A directive says something about more than its own line; then only the values are known.
+    // A directive affects more than its own line; then only the values are known.
     if texts.len() != values.len() || text.lines().any(|line| line.starts_with('%')) {
         texts = vec![None; values.len()];
     }
@@ -45,8 +45,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, yaml::Error> {
     Ok(documents.map(|(index, (value, text))| Document { number: index + 1, value, text }).collect())
 }
 
-/// The texts between the separators, without empty ones. `---` and `...` at the begin of a line are separators whatever
-/// stands around them (YAML 1.2 section 9.1.2), inside quotes and block scalars, too.
+/// The texts between the separators, without empty ones. `---` and `...` at the beginning of a line are
+/// always separators (YAML 1.2 section 9.1.2), even inside quotes and block scalars.
 fn split(text: &str) -> Vec<Text> {
     let mut texts = vec![Text { line: 1, whole: String::new() }];
     for (index, line) in text.split_inclusive('\n').enumerate() {

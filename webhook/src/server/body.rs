@@ -1,4 +1,4 @@
-//! The body of a review, within the bytes that all requests may hold.
+//! Reads the body of a review, within the limit on the bytes of all request bodies.
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::HeaderMap;
@@ -9,38 +9,38 @@ use http::{StatusCode, header};
 use super::LARGEST_REVIEW;
 use crate::connections::{Evicted, Holding};
 
-/// The most bytes of a body that are taken at all. The API server sends less: etcd stores objects up to 1.5
-/// MiB (`--max-request-bytes`), as protobuf, and JSON spells one byte of that with six at most (`\u003c`).
+/// The largest body that is accepted at all, in bytes. The API server sends less: etcd stores objects up to
+/// 1.5 MiB (`--max-request-bytes`), as protobuf, and JSON writes one byte of that as at most six (`\u003c`).
 const LONGEST_BODY: usize = 16 << 20;
 
-/// What is kept of a body that is too large, for the answer: the API server writes the uid first.
+/// How many bytes of a body that is too large are kept for the answer: the API server writes the uid first.
 const BEGINNING: usize = 4 << 10;
 
-/// What a body gets at first. Then it gets all that it says it will need, so that several that wait for room
-/// do not each hold a half.
+/// The first allocation for a body, in bytes. The second one is for all of its Content-Length, so that
+/// several waiting requests do not each hold one half of a body.
 const FIRST: usize = 64 << 10;
 
-/// A body, once it is there.
+/// A body that was received.
 #[derive(Debug)]
 pub(super) enum Arrived {
-    /// All of it.
+    /// The complete body.
     Whole(Vec<u8>),
-    /// The beginning of one above [`LARGEST_REVIEW`].
+    /// The beginning of a body above [`LARGEST_REVIEW`].
     TooLarge(Vec<u8>),
 }
 
-/// Why no body arrived.
+/// Why no body was received.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Above [`LONGEST_BODY`].
+    /// The body is longer than [`LONGEST_BODY`].
     TooLong,
-    /// The client has sent something else than it said.
+    /// The client closed the connection or broke the framing of HTTP.
     Broken,
-    /// Others needed the room.
+    /// Other requests needed the memory.
     Evicted,
 }
 
-/// Reads a body to its end; `holding` counts what is held of it.
+/// Reads a body to its end; `holding` accounts for its bytes.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -74,8 +74,8 @@ pub(super) async fn read(
     Ok(Arrived::Whole(bytes))
 }
 
-/// Takes the rest and keeps nothing: a client that still sends may not read an answer. `size` has come
-/// already.
+/// Reads the rest and discards it: a client that is still sending may not read the response. `size` bytes
+/// were read before.
 async fn skip(mut chunks: BodyDataStream, mut size: usize) -> Result<(), Refused> {
     while let Some(chunk) = chunks.next().await {
         size += chunk.map_err(|_| Refused::Broken)?.len();
@@ -86,7 +86,7 @@ async fn skip(mut chunks: BodyDataStream, mut size: usize) -> Result<(), Refused
     Ok(())
 }
 
-/// How much a body is given that has no room for `wanted`.
+/// The new capacity of a body that has no room for `wanted` bytes.
 fn capacity(current: usize, wanted: usize, length: Option<usize>) -> usize {
     let all = length.unwrap_or(LARGEST_REVIEW).min(LARGEST_REVIEW);
     if current == 0 { all.min(FIRST).max(wanted) } else { all.max(wanted) }

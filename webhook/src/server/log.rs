@@ -1,6 +1,6 @@
-//! The lines of the log about reviews and refused connections: a bounded number, with checked names alone.
+//! The log lines about reviews and rejected connections: limited in rate, and with validated names only.
 //!
-//! Whoever reaches the port could otherwise fill the disks of the log, or write lines that look like ours.
+//! Otherwise any client that reaches the port could fill the disk with logs, or forge log lines.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use crate::connections::Peer;
 use crate::namespaces::Namespaces;
 use crate::rate::{Bucket, PerNamespace, Rate};
 
-/// How many reviews of a namespace are logged. A gang of a thousand pods is logged as a whole; all namespaces
-/// that are not known share one allowance.
+/// The rate of logged reviews per namespace. A gang of a thousand pods is logged completely; all unknown
+/// namespaces share one bucket.
 const REVIEWS: Rate = Rate { burst: 1_000, interval: Duration::from_millis(20) };
 
-/// How many refused connections are logged.
+/// The rate of logged connection errors.
 const REFUSALS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
-/// One line per review.
+/// Writes one log line per review.
 #[derive(Debug)]
 pub struct ReviewLog(Mutex<Allowance>);
 
@@ -34,7 +34,7 @@ impl Default for ReviewLog {
 }
 
 impl ReviewLog {
-    /// Writes the line, unless there were too many of the namespace.
+    /// Writes the line, unless the namespace exceeds its rate.
     pub(super) fn write(&self, reviewed: &Reviewed, namespaces: &Namespaces) {
         let Reviewed { verdict, namespace, name, ignored, body: _, notice: _ } = reviewed;
         let key = if namespaces.knows(namespace) { namespace } else { "" };
@@ -49,7 +49,7 @@ impl ReviewLog {
         }
     }
 
-    /// Whether one more may be logged, and how many were not since the last one.
+    /// Whether one more review may be logged, and how many were suppressed since the last one.
     fn allowed(&self, key: &str) -> Option<u64> {
         let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if allowance.buckets.try_take(key, Instant::now()) {
@@ -60,8 +60,8 @@ impl ReviewLog {
     }
 }
 
-/// Connections that were refused before their first request: without a client certificate that is accepted,
-/// for instance.
+/// Logs connections that were rejected before their first request, for example without an accepted client
+/// certificate.
 #[derive(Debug)]
 pub(super) struct Refusals(Mutex<Bucket>);
 
@@ -72,7 +72,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Writes a line, unless there were too many.
+    /// Writes a line, unless the rate is exceeded.
     pub(super) fn write(&self, peer: Option<&Peer>, error: &std::io::Error) {
         let is_allowed =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).try_take(REFUSALS, Instant::now());

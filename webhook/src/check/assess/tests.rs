@@ -1,4 +1,4 @@
-//! The truth table of `assess`, line by line.
+//! The decision table of `assess`, line by line.
 
 use serde_json::json;
 
