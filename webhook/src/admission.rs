@@ -46,7 +46,7 @@ pub struct Reviewed {
     /// The body of the HTTP response.
     pub body: Vec<u8>,
     /// What was done.
-    pub verdict: Verdict,
+    pub outcome: ReviewOutcome,
     /// The number of ignored settings of the pod.
     pub ignored: usize,
     /// The namespace of the pod; empty if it could not be read or is not a valid name.
@@ -59,17 +59,17 @@ pub struct Reviewed {
 
 /// The outcome of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum ReviewOutcome {
     /// A decision was made about the pod.
     Done(Outcome),
     /// The webhook failed; the pod is allowed unchanged.
-    Failed(Reason),
+    Failed(FailureReason),
 }
 
 /// Why the webhook failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "`Failure` has a sentence for each")]
-pub enum Reason {
+pub enum FailureReason {
     InvalidJson,
     InvalidReview,
     UnexpectedRequest,
@@ -77,7 +77,7 @@ pub enum Reason {
     TooLarge,
 }
 
-/// The failures behind [`Reason`], with details for the warning and the log.
+/// The failures behind [`FailureReason`], with details for the warning and the log.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the request body is not valid JSON: {0}")]
@@ -129,9 +129,9 @@ pub fn memory(length: usize) -> usize {
 /// Builds the response and everything else that follows from the result.
 fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
     let uid = text(&request["uid"]);
-    let (mut response, mut verdict) = match result {
-        Ok(mutation) => (done(uid, mutation), Verdict::Done(mutation.outcome)),
-        Err(failure) => (allowed(uid, &[failure.to_string()]), Verdict::Failed(failure.reason())),
+    let (mut response, mut outcome) = match result {
+        Ok(mutation) => (done(uid, mutation), ReviewOutcome::Done(mutation.outcome)),
+        Err(failure) => (allowed(uid, &[failure.to_string()]), ReviewOutcome::Failed(failure.reason())),
     };
     let mut mutation = result.as_ref().ok();
     if size(&response) > LARGEST_ANSWER {
@@ -139,7 +139,7 @@ fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
         // Such a long uid is not a valid one.
         let uid = if uid.len() > LONGEST_UID { "" } else { uid };
         response = allowed(uid, &[failure.to_string()]);
-        (verdict, mutation) = (Verdict::Failed(failure.reason()), None);
+        (outcome, mutation) = (ReviewOutcome::Failed(failure.reason()), None);
     }
     let answer = json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response});
     let names = ["/name", "/object/metadata/name", "/object/metadata/generateName"];
@@ -148,7 +148,7 @@ fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
     let told = mutation.filter(|_| request["dryRun"] != true);
     Reviewed {
         body: answer.to_string().into_bytes(),
-        verdict,
+        outcome,
         ignored: mutation.map_or(0, |mutation| mutation.ignored.len()),
         notice: told.and_then(|told| Notice::of(&request["object"]["metadata"], namespace, told)),
         namespace: namespace.to_owned(),
@@ -226,18 +226,18 @@ impl From<read::Error> for Failure {
 }
 
 impl Failure {
-    fn reason(&self) -> Reason {
+    fn reason(&self) -> FailureReason {
         match self {
-            Self::Json(_) => Reason::InvalidJson,
-            Self::TooLarge(_) => Reason::TooLarge,
-            Self::Review { .. } => Reason::InvalidReview,
-            Self::Request { .. } => Reason::UnexpectedRequest,
-            Self::Edit(_) => Reason::PatchFailed,
+            Self::Json(_) => FailureReason::InvalidJson,
+            Self::TooLarge(_) => FailureReason::TooLarge,
+            Self::Review { .. } => FailureReason::InvalidReview,
+            Self::Request { .. } => FailureReason::UnexpectedRequest,
+            Self::Edit(_) => FailureReason::PatchFailed,
         }
     }
 }
 
-impl Reason {
+impl FailureReason {
     /// Every reason.
     pub const ALL: [Self; 5] =
         [Self::InvalidJson, Self::InvalidReview, Self::UnexpectedRequest, Self::PatchFailed, Self::TooLarge];
@@ -254,10 +254,10 @@ impl Reason {
     }
 }
 
-impl Verdict {
-    /// Every possible verdict.
+impl ReviewOutcome {
+    /// Every possible outcome.
     pub fn all() -> impl Iterator<Item = Self> {
-        Outcome::all().map(Self::Done).chain(Reason::ALL.map(Self::Failed))
+        Outcome::all().map(Self::Done).chain(FailureReason::ALL.map(Self::Failed))
     }
 
     /// The decision and its reason: labels of a metric, fields of a log line.

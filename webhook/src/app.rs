@@ -14,8 +14,8 @@ use crate::certificates::{self, Identity};
 use crate::cluster::Cluster;
 use crate::config::Serve;
 use crate::discovery;
+use crate::dns_checks;
 use crate::events::{self, Callers, Events};
-use crate::impossible;
 use crate::limit_ranges;
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
@@ -24,7 +24,7 @@ use crate::readiness::Readiness;
 use crate::server::{self, Context, Draining};
 use crate::shutdown::Signals;
 use crate::tier;
-use crate::tls::{self, Served};
+use crate::tls::{self, ServingCertificate};
 use crate::tls_files::{self, TlsFiles};
 
 mod start_error;
@@ -36,11 +36,11 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum ShutdownResult {
     /// Every review in flight was answered.
     Drained,
     /// A second signal interrupted the drain.
-    Cut,
+    Interrupted,
 }
 
 /// The bound program, not yet running.
@@ -48,7 +48,7 @@ pub enum End {
 pub struct App {
     reviews: TcpListener,
     admin: TcpListener,
-    served: Arc<Served>,
+    served: Arc<ServingCertificate>,
     tls: RustlsConfig,
     policy: Policy,
     metrics: Arc<Metrics>,
@@ -72,7 +72,7 @@ impl App {
             String::new()
         });
         let (cluster, known) = watch::channel(Cluster::new(&common.cluster, &resolv_conf));
-        let served = Arc::new(Served::default());
+        let served = Arc::new(ServingCertificate::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
         let metrics = Arc::new(Metrics::new());
         let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
@@ -92,15 +92,15 @@ impl App {
     }
 
     /// Serves until the first signal, then drains.
-    pub async fn run(mut self) -> Result<End, StartError> {
-        self.announce();
+    pub async fn run(mut self) -> Result<ShutdownResult, StartError> {
+        self.log_startup();
         let client = client(self.settings.kubeconfig.as_deref()).await?;
-        match (self.certify(), self.verify_clients()) {
+        match (self.load_certificate(), self.verify_clients()) {
             (Err(first), Err(second)) => return Err(StartError::Both(first.into(), second.into())),
             (certified, verified) => certified.and(verified)?,
         }
-        let (namespaces, events) = self.learn(client);
-        tokio::spawn(tier::measure(self.known.clone(), self.metrics.clone()));
+        let (namespaces, events) = self.start_watches(client);
+        tokio::spawn(tier::export_metric(self.known.clone(), self.metrics.clone()));
         let metrics = self.metrics;
         let context = Context::new(self.known, self.policy, namespaces, events, metrics.clone());
 
@@ -129,15 +129,15 @@ impl App {
             let _ = reviews_task.await;
         };
         tokio::select! {
-            () = drained => Ok(End::Drained),
+            () = drained => Ok(ShutdownResult::Drained),
             signal = self.signals.next() => {
                 tracing::warn!(signal, "a second signal interrupted the drain");
-                Ok(End::Cut)
+                Ok(ShutdownResult::Interrupted)
             }
         }
     }
 
-    fn announce(&self) {
+    fn log_startup(&self) {
         let address = |listener: &TcpListener| {
             listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
         };
@@ -150,29 +150,42 @@ impl App {
         let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
         tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster settings");
         if !shared_tier.addresses.is_empty() {
-            tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "using the shared tier of --shared-tier");
+            tracing::info!(
+                addresses = crate::dns::addresses(&shared_tier.addresses),
+                "using the shared tier of --shared-tier"
+            );
         }
     }
 
     /// Starts the tasks that observe the cluster: its DNS, and its API server if there is one.
-    fn learn(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
-        tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
+    fn start_watches(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
+        tokio::spawn(dns_checks::run(self.cluster.clone(), self.metrics.clone(), dns_checks::INTERVAL));
         let Some(client) = client else {
             return (Namespaces::default(), Events::none(self.metrics.clone()));
         };
-        tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
+        tokio::spawn(discovery::poll_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
         // An operator who sets the addresses does not want the Service to be looked up.
         if self.settings.common.cluster.shared_tier.is_empty() {
             let latch = self.readiness.latch("shared tier");
-            tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
+            tokio::spawn(tier::watch_services(
+                client.clone(),
+                self.cluster.clone(),
+                self.metrics.clone(),
+                latch,
+            ));
         }
         let latch = self.readiness.latch("limit ranges");
-        tokio::spawn(limit_ranges::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
+        tokio::spawn(limit_ranges::watch_limit_ranges(
+            client.clone(),
+            self.cluster.clone(),
+            self.metrics.clone(),
+            latch,
+        ));
         let namespaces =
-            Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
+            Namespaces::watch(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
         let callers =
             if self.settings.client_ca.is_some() { Callers::Authenticated } else { Callers::Anyone };
-        (namespaces, Events::publish(client, callers, self.metrics.clone(), events::GATHERED_FOR))
+        (namespaces, Events::start(client, callers, self.metrics.clone(), events::BATCH_INTERVAL))
     }
 
     /// Verifies client certificates if a client CA is set.
@@ -181,26 +194,28 @@ impl App {
         let (verifier, pem) = client_ca.read()?;
         self.tls.reload_from_config(Arc::new(tls::server_config(self.served.clone(), Some(verifier))?));
         let (served, config, metrics) = (self.served.clone(), self.tls.clone(), self.metrics.clone());
-        tokio::spawn(client_ca.follow(pem, served, config, metrics, tls_files::INTERVAL));
+        tokio::spawn(client_ca.reload_on_change(pem, served, config, metrics, tls_files::INTERVAL));
         Ok(())
     }
 
     /// Serves the certificate of the files, or a self-made one that is never renewed, for tests outside of a
     /// cluster.
-    fn certify(&self) -> Result<(), StartError> {
+    fn load_certificate(&self) -> Result<(), StartError> {
         let metrics = self.metrics.clone();
         if let Some((certificate, key)) = &self.settings.tls_files {
-            let files = TlsFiles::serve(certificate, key, &self.served, &metrics)?;
-            tokio::spawn(files.follow(self.served.clone(), metrics, tls_files::INTERVAL));
+            let files = TlsFiles::load(certificate, key, &self.served, &metrics)?;
+            tokio::spawn(files.reload_on_change(self.served.clone(), metrics, tls_files::INTERVAL));
             return Ok(());
         }
         if in_cluster() {
-            tracing::warn!("serving a self-made certificate, which the API server does not trust; set --tls-cert and --tls-key");
+            tracing::warn!(
+                "serving a self-made certificate, which the API server does not trust; set --tls-cert and --tls-key"
+            );
         }
         let now = SystemTime::now();
         let identity = Identity::make(&self.settings.dns_names, now)?;
         let usable = identity.usable(&self.settings.dns_names, now).map_err(certificates::MakeError::from)?;
-        metrics.certificate_expires(usable.expires);
+        metrics.set_certificate_expiry(usable.expires);
         self.served.replace(usable.key);
         if let Some(file) = &self.settings.ca_out {
             std::fs::write(file, &identity.ca).map_err(of_file(file))?;

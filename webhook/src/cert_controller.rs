@@ -14,8 +14,8 @@ use std::time::SystemTime;
 use axum_server::Handle;
 
 use crate::app::{self, StartError};
+use crate::certificate_manager::{self, CertificateManager};
 use crate::config::CertController;
-use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server;
@@ -34,15 +34,15 @@ pub async fn run(settings: CertController) -> Result<(), StartError> {
     let client = app::client(settings.kubeconfig.as_deref()).await?.ok_or(StartError::NoCluster)?;
 
     let readiness = Readiness::default();
-    let keeper = Keeper {
+    let manager = CertificateManager {
         client,
         secret: settings.certificate_secret,
         configuration: settings.webhook_configuration,
         dns_names: settings.dns_names,
         clock: Arc::new(SystemTime::now),
-        interval: keeper::INTERVAL,
+        interval: certificate_manager::INTERVAL,
     };
-    tokio::spawn(keeper.run(readiness.latch("certificate")));
+    tokio::spawn(manager.run(readiness.latch("certificate")));
     let metrics = Arc::new(Metrics::new());
     tokio::spawn(server::serve_plain(admin, server::health(readiness), metrics, Handle::new()));
     let signal = signals.next().await;

@@ -116,7 +116,7 @@ impl Identity {
 
     /// The next renewal step. `is_trusted`: the API server is known to trust all CAs of the identity.
     pub fn next(&self, names: &[String], now: SystemTime, is_trusted: bool) -> Step {
-        next::step(&self.facts(names, now, is_trusted))
+        next::step(&self.state(names, now, is_trusted))
     }
 
     /// Reads an identity from the data of a Secret.
@@ -150,7 +150,7 @@ impl Identity {
         Ok(Usable { key, expires })
     }
 
-    fn facts(&self, names: &[String], now: SystemTime, is_trusted: bool) -> next::Facts {
+    fn state(&self, names: &[String], now: SystemTime, is_trusted: bool) -> next::IdentityState {
         let left = |certificate: &CertificateDer<'_>, what| {
             let until = x509::in_force(what, certificate, now).ok()?;
             (SystemTime::UNIX_EPOCH + Duration::from_secs(until)).duration_since(now).ok()
@@ -163,7 +163,7 @@ impl Identity {
         let is_signed_by_first = |usable: &Usable| {
             signing.is_some_and(|authority| x509::is_signed_by(&usable.key.cert[0], authority))
         };
-        next::Facts {
+        next::IdentityState {
             authority_left: signing.and_then(|authority| left(authority, "CA")),
             is_signed_by_it: usable.as_ref().is_some_and(is_signed_by_first),
             certificate_left: usable.as_ref().and_then(|usable| left(&usable.key.cert[0], "certificate")),

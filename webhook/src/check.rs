@@ -22,6 +22,7 @@ pub mod estimate;
 pub mod facts;
 pub mod files;
 pub mod installation;
+pub mod invalid_fields;
 pub mod json;
 pub mod ledger;
 pub mod live;
@@ -29,13 +30,12 @@ pub mod progress;
 pub mod reason;
 pub mod requests;
 pub mod selectors;
-pub mod shape;
 pub mod templates;
 pub mod text;
-pub mod told;
+pub mod tier_usage;
 
 use crate::config::Check;
-use assess::{Home, Verdict};
+use assess::{NamespaceMetadata, Verdict};
 use installation::{Finding, State};
 use ledger::Ledger;
 use podlocal_settings::read::SettingError;
@@ -59,7 +59,7 @@ pub struct Report {
     /// The fields in documents that an API server rejects, with their object.
     pub refused: Vec<(String, SettingError)>,
     /// The labels and annotations of the namespaces.
-    pub homes: BTreeMap<String, Home>,
+    pub namespaces_metadata: BTreeMap<String, NamespaceMetadata>,
     /// The workloads.
     pub ledger: Ledger,
     /// Whether all workloads were read.
@@ -98,12 +98,14 @@ impl Report {
     /// rejected, and the installation is healthy.
     pub fn is_fine(&self) -> bool {
         let of_workload =
-            |verdict: Verdict| matches!(verdict, Verdict::Not(reason) if reason.is_a_surprise());
+            |verdict: Verdict| matches!(verdict, Verdict::Not(reason) if reason.is_unexpected());
         let is_fine =
             |row: &ledger::Row| !of_workload(row.assessment.verdict) && row.assessment.mistakes.is_empty();
         self.refused.is_empty()
             && self.ledger.rows().all(|(_, row)| is_fine(row))
-            && self.homes.values().all(|home| assess::of_namespace(home, &self.cluster_domain).is_empty())
+            && self.namespaces_metadata.values().all(|namespace_metadata| {
+                assess::of_namespace(namespace_metadata, &self.cluster_domain).is_empty()
+            })
             && self.installation.iter().all(|finding| finding.state != State::Problem)
     }
 }

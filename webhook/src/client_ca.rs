@@ -18,7 +18,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::metrics::{Metrics, Task};
-use crate::tls::{self, Served};
+use crate::tls::{self, ServingCertificate};
 
 /// The settings for client certificates.
 #[derive(Debug, Clone)]
@@ -33,7 +33,8 @@ pub struct ClientCa {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read {file}: {source}")] File {
+    #[error("cannot read {file}: {source}")]
+    File {
         /// The path.
         file: String,
         /// The error of the operating system.
@@ -87,15 +88,15 @@ impl ClientCa {
 
     /// Reloads the file whenever it changes, forever. An unusable file is reported once, and the previous CAs
     /// are kept. Open connections are kept, too.
-    pub async fn follow(
+    pub async fn reload_on_change(
         self,
         mut last: String,
-        served: Arc<Served>,
+        served: Arc<ServingCertificate>,
         config: RustlsConfig,
         metrics: Arc<Metrics>,
         interval: Duration,
     ) {
-        let mut complaint = None;
+        let mut reported = None;
         loop {
             tokio::time::sleep(interval).await;
             let error = match self.read() {
@@ -112,12 +113,12 @@ impl ClientCa {
                 Err(error) => Some(error.to_string()),
             };
             if let Some(error) = &error {
-                metrics.failed(Task::Certificate);
-                if complaint.as_ref() != Some(error) {
+                metrics.record_task_failure(Task::Certificate);
+                if reported.as_ref() != Some(error) {
                     tracing::warn!(error, "keeping the previous client CAs");
                 }
             }
-            complaint = error;
+            reported = error;
         }
     }
 }

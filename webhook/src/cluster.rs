@@ -105,7 +105,7 @@ impl Cluster {
     /// | answers NXDOMAIN for impossible names | | the tier |
     /// | answers for impossible names | answers, too | the tier |
     /// | answers for impossible names | answers NXDOMAIN, or is not checked yet | no tier |
-    pub fn told_tier(&self) -> &[SocketAddr] {
+    pub fn tier_for_new_pods(&self) -> &[SocketAddr] {
         let hides_names =
             self.serves_impossible_names && self.shared_tier.serves_impossible_names != Some(true);
         if hides_names { &[] } else { &self.shared_tier.addresses }
@@ -214,7 +214,7 @@ mod tests {
         ] {
             cluster.serves_impossible_names = of_dns;
             cluster.shared_tier.serves_impossible_names = of_tier;
-            assert_eq!(cluster.told_tier() == [address], is_told, "{of_dns} {of_tier:?}");
+            assert_eq!(cluster.tier_for_new_pods() == [address], is_told, "{of_dns} {of_tier:?}");
         }
     }
 

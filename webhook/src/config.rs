@@ -17,9 +17,9 @@ use crate::cluster::ClusterFlags;
 use crate::flags::{self, word};
 use crate::settings_file;
 
-mod taker;
+mod flag_values;
 
-use taker::{Taker, address, count, host, path};
+use flag_values::{FlagValues, address, count, host, path};
 
 /// The default resolv.conf.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -153,7 +153,11 @@ pub struct Mistakes(Vec<String>);
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "invalid arguments or settings; --help lists all of them\n  {}", self.0.join("\n  "))
+        write!(
+            formatter,
+            "invalid arguments or settings; --help lists all of them\n  {}",
+            self.0.join("\n  ")
+        )
     }
 }
 
@@ -163,7 +167,7 @@ pub fn parse(
     read_file: impl Fn(&Path) -> std::io::Result<String>,
 ) -> Result<Command, Mistakes> {
     let mut parser = Parser::from_args(arguments);
-    let mut taker = Taker::default();
+    let mut given = FlagValues::default();
     let mut command = None;
     loop {
         match parser.next() {
@@ -172,12 +176,12 @@ pub fn parse(
             Ok(Some(Arg::Long("help"))) => return Ok(Command::Help(command, Length::Whole)),
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
             Ok(Some(Arg::Short(letter))) => match flags::by_letter(letter) {
-                Some(flag) => taker.take(flag.name, &mut parser),
-                None => taker.mistakes.push(format!("unknown flag -{letter}")),
+                Some(flag) => given.read(flag.name, &mut parser),
+                None => given.mistakes.push(format!("unknown flag -{letter}")),
             },
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
-                taker.take(&name, &mut parser);
+                given.read(&name, &mut parser);
             }
             Ok(Some(Arg::Value(text))) if command.is_none() => {
                 let text = text.to_string_lossy();
@@ -185,7 +189,7 @@ pub fn parse(
                 if command.is_none() {
                     let meant = did_you_mean(&text, "", flags::COMMANDS.iter().map(|command| command.name));
                     let expected = format!("{}{meant}", program::names(flags::COMMANDS));
-                    taker.mistakes.push(SettingError::new("the command", &text, expected).to_string());
+                    given.mistakes.push(SettingError::new("the command", &text, expected).to_string());
                 }
             }
             Ok(Some(Arg::Value(text))) => {
@@ -194,21 +198,21 @@ pub fn parse(
                     command.is_some_and(|command| [word::INJECT, word::CHECK].contains(&command.name));
                 let text = text.to_string_lossy();
                 let meant = if takes_files { format!("; did you mean -f {text}?") } else { String::new() };
-                taker.mistakes.push(format!("unexpected argument {text:?}{meant}"));
+                given.mistakes.push(format!("unexpected argument {text:?}{meant}"));
             }
-            Err(error) => taker.mistakes.push(error.to_string()),
+            Err(error) => given.mistakes.push(error.to_string()),
         }
     }
     let command = command.map_or(word::SERVE, |command| command.name);
-    taker.refuse_others_than(command);
-    let common = taker.common(&read_file);
+    given.reject_flags_of_other_commands(command);
+    let common = given.common(&read_file);
     let parsed = match command {
-        word::CERT_CONTROLLER => Command::CertController(Box::new(taker.cert_controller(common.log_level))),
-        word::INJECT => Command::Inject(Box::new(taker.inject(common))),
-        word::CHECK => Command::Check(Box::new(taker.check(common))),
-        _ => Command::Serve(Box::new(taker.serve(common))),
+        word::CERT_CONTROLLER => Command::CertController(Box::new(given.cert_controller(common.log_level))),
+        word::INJECT => Command::Inject(Box::new(given.inject(common))),
+        word::CHECK => Command::Check(Box::new(given.check(common))),
+        _ => Command::Serve(Box::new(given.serve(common))),
     };
-    if taker.mistakes.is_empty() { Ok(parsed) } else { Err(Mistakes(taker.mistakes)) }
+    if given.mistakes.is_empty() { Ok(parsed) } else { Err(Mistakes(given.mistakes)) }
 }
 
 impl Common {
@@ -224,36 +228,37 @@ impl Common {
     pub fn resolv_conf(&self) -> Result<String, String> {
         match &self.resolv_conf {
             None => Ok(std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
-            Some(file) => std::fs::read_to_string(file)
-                .map_err(|error| format!("cannot read --resolv-conf {}: {error}; continuing without it", file.display())),
+            Some(file) => std::fs::read_to_string(file).map_err(|error| {
+                format!("cannot read --resolv-conf {}: {error}; continuing without it", file.display())
+            }),
         }
     }
 }
 
-impl Taker {
+impl FlagValues {
     fn common(&mut self, read_file: &impl Fn(&Path) -> std::io::Result<String>) -> Common {
-        let defaults = self.one("settings", path).map(|file| self.defaults(&file, read_file));
+        let defaults = self.value("settings", path).map(|file| self.defaults(&file, read_file));
         Common {
-            image: self.one("sidecar-image", value::image).unwrap_or_else(Common::own_image),
+            image: self.value("sidecar-image", value::image).unwrap_or_else(Common::own_image),
             cluster: ClusterFlags {
-                dns: self.many("cluster-dns", value::addresses).into_iter().flatten().collect(),
-                domain: self.one("cluster-domain", value::domain),
-                extra_search: self.many("extra-search", value::search_domain),
+                dns: self.values("cluster-dns", value::addresses).into_iter().flatten().collect(),
+                domain: self.value("cluster-domain", value::domain),
+                extra_search: self.values("extra-search", value::search_domain),
                 shared_tier: self
-                    .many(table::SHARED_TIER.name, value::addresses)
+                    .values(table::SHARED_TIER.name, value::addresses)
                     .into_iter()
                     .flatten()
                     .collect(),
             },
-            resolv_conf: self.one("resolv-conf", path),
+            resolv_conf: self.value("resolv-conf", path),
             defaults: defaults.unwrap_or_default(),
-            log_level: self.one(table::LOG_LEVEL.name, LogLevel::parse).unwrap_or(LogLevel::Info),
+            log_level: self.value(table::LOG_LEVEL.name, LogLevel::parse).unwrap_or(LogLevel::Info),
         }
     }
 
     fn serve(&mut self, common: Common) -> Serve {
-        let certificate = self.one("tls-cert", path);
-        let key = self.one("tls-key", path);
+        let certificate = self.value("tls-cert", path);
+        let key = self.value("tls-key", path);
         let tls_files = match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -264,52 +269,52 @@ impl Taker {
         };
         Serve {
             common,
-            listen: self.one("listen", address),
-            admin_listen: self.one("admin-listen", address),
+            listen: self.value("listen", address),
+            admin_listen: self.value("admin-listen", address),
             tls_files,
             client_ca: self.client_ca(),
-            ca_out: self.one("ca-out", path),
+            ca_out: self.value("ca-out", path),
             dns_names: self.dns_names(),
-            kubeconfig: self.one("kubeconfig", path),
-            shutdown_delay: self.one("shutdown-delay", value::duration).unwrap_or_default(),
+            kubeconfig: self.value("kubeconfig", path),
+            shutdown_delay: self.value("shutdown-delay", value::duration).unwrap_or_default(),
         }
     }
 
     fn cert_controller(&mut self, log_level: LogLevel) -> CertController {
         CertController {
-            admin_listen: self.one("admin-listen", address),
+            admin_listen: self.value("admin-listen", address),
             dns_names: self.dns_names(),
             certificate_secret: self
-                .one("certificate-secret", value::domain)
+                .value("certificate-secret", value::domain)
                 .unwrap_or_else(|| "podlocal-dns-webhook-certificate".to_owned()),
             webhook_configuration: self.webhook_configuration(),
-            kubeconfig: self.one("kubeconfig", path),
+            kubeconfig: self.value("kubeconfig", path),
             log_level,
         }
     }
 
     fn dns_names(&mut self) -> Vec<String> {
-        let names = self.many("dns-names", host);
+        let names = self.values("dns-names", host);
         if names.is_empty() { vec!["podlocal-dns-webhook.podlocal-dns.svc".to_owned()] } else { names }
     }
 
     /// The client CA; its file is read when `serve` starts.
     fn client_ca(&mut self) -> Option<ClientCa> {
-        let names = self.many("client-allowed-names", value::domain);
-        let file = self.one("client-ca-file", path);
-        if file.is_none() && self.has("client-allowed-names") {
+        let names = self.values("client-allowed-names", value::domain);
+        let file = self.value("client-ca-file", path);
+        if file.is_none() && self.is_given("client-allowed-names") {
             self.mistakes.push("--client-allowed-names needs --client-ca-file".to_owned());
         }
         Some(ClientCa { file: file?, names })
     }
 
     fn inject(&mut self, common: Common) -> Inject {
-        let files = self.many("file", path);
+        let files = self.values("file", path);
         if files.is_empty() {
             self.mistakes.push("--file is required at least once; - is standard input".to_owned());
         }
-        let namespace = self.one("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
-        let output = self.one("output", |text| match text {
+        let namespace = self.value("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
+        let output = self.value("output", |text| match text {
             "yaml" => Ok(Output::Yaml),
             "json" => Ok(Output::Json),
             _ => Err("yaml or json".to_owned()),
@@ -318,31 +323,30 @@ impl Taker {
     }
 
     fn check(&mut self, common: Common) -> Check {
-        let files = self.many("file", path);
+        let files = self.values("file", path);
         for name in ["kubeconfig", "context", "webhook-configuration"] {
-            if !files.is_empty() && self.has(name) {
-                self.mistakes
-                    .push(format!("--{name} needs a cluster and cannot be combined with --file"));
+            if !files.is_empty() && self.is_given(name) {
+                self.mistakes.push(format!("--{name} needs a cluster and cannot be combined with --file"));
             }
         }
         Check {
             common,
             files,
-            namespace: self.one("namespace", value::namespace),
-            kubeconfig: self.one("kubeconfig", path),
-            context: self.one("context", |text| Ok(text.to_owned())),
+            namespace: self.value("namespace", value::namespace),
+            kubeconfig: self.value("kubeconfig", path),
+            context: self.value("context", |text| Ok(text.to_owned())),
             webhook_configuration: self.webhook_configuration(),
-            as_if_enabled: self.has("as-if-enabled"),
-            all: self.has("all"),
-            verbose: self.has("verbose"),
-            names: self.one("names", count).unwrap_or(3),
-            strict: self.has("strict"),
-            json: self.has("json"),
+            as_if_enabled: self.is_given("as-if-enabled"),
+            all: self.is_given("all"),
+            verbose: self.is_given("verbose"),
+            names: self.value("names", count).unwrap_or(3),
+            strict: self.is_given("strict"),
+            json: self.is_given("json"),
         }
     }
 
     fn webhook_configuration(&mut self) -> String {
-        let given = self.one("webhook-configuration", value::domain);
+        let given = self.value("webhook-configuration", value::domain);
         given.unwrap_or_else(|| "podlocal-dns-webhook".to_owned())
     }
 

@@ -7,10 +7,10 @@ use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::LocalNxdomain;
 use serde_json::{Map, Value};
 
-use crate::again;
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
+use crate::reinvocation;
 use crate::{qos, restored};
 
 mod skip;
@@ -25,14 +25,14 @@ pub enum Decision {
     /// Inject the sidecar, as planned.
     Inject(Box<Plan>),
     /// The pod has the sidecar, but another webhook has changed something since.
-    Again {
+    Correct {
         /// The index of the sidecar among the init containers; it is moved back to the front.
         from: usize,
         /// The settings of the sidecar that no longer fit.
         corrections: Vec<(&'static Setting, String)>,
     },
     /// The pod has a sidecar from another namespace or cluster.
-    Restored {
+    Replace {
         /// The index of that sidecar among the init containers.
         from: usize,
         /// The pod without it, about which to decide again.
@@ -137,19 +137,19 @@ fn examine(
         defaults,
         &cluster.domain,
     );
-    if let Some(at) = our_container(spec)? {
+    if let Some(at) = find_sidecar(spec)? {
         let container = &spec["initContainers"][at];
-        let told = again::told(container);
+        let sidecar = reinvocation::sidecar_settings(container);
         let has_upstream = !read.settings.upstream.is_empty();
-        if restored::is_from_elsewhere(spec, &told, namespace, cluster, has_upstream) {
-            let without = Box::new(restored::without_proxy(pod, at, &told));
-            return Ok(Decision::Restored { from: at, without });
+        if restored::is_from_elsewhere(spec, &sidecar, namespace, cluster, has_upstream) {
+            let without = Box::new(restored::without_sidecar(pod, at, &sidecar));
+            return Ok(Decision::Replace { from: at, without });
         }
-        let corrections = again::corrections(spec, container);
+        let corrections = reinvocation::corrections(spec, container);
         if at == 0 && corrections.is_empty() {
             return Err(Skip::AlreadyInjected);
         }
-        return Ok(Decision::Again { from: at, corrections });
+        return Ok(Decision::Correct { from: at, corrections });
     }
     if spec["hostNetwork"] == true {
         return Err(Skip::HostNetwork);
@@ -167,7 +167,7 @@ fn examine(
         return Err(Skip::PrivilegedPortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
-    let mut resources = qos::ours(spec, &read.settings);
+    let mut resources = qos::sidecar_resources(spec, &read.settings);
     if let Some(bounds) = cluster.limits.bounds(&namespace.name) {
         resources =
             bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRangeConflict)?;
@@ -195,7 +195,7 @@ fn is_user_assigned(spec: &Value, namespace: &Namespace) -> bool {
 /// The index of the sidecar among the init containers; `None` if there is none.
 ///
 /// It is recognized by its name and as an init container with restartPolicy `Always`.
-fn our_container(spec: &Value) -> Result<Option<usize>, Skip> {
+fn find_sidecar(spec: &Value) -> Result<Option<usize>, Skip> {
     let has_our_name = |container: &Value| container["name"] == CONTAINER_NAME;
     if spec["containers"].as_array().into_iter().flatten().any(has_our_name) {
         return Err(Skip::ContainerNameTaken);

@@ -17,11 +17,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Reads the version of the API server repeatedly, forever, and stores it in `cluster`.
 ///
 /// While the version is unknown, pods are injected: every maintained version is new enough.
-pub async fn follow_version(
-    client: kube::Client,
-    cluster: Arc<watch::Sender<Cluster>>,
-    metrics: Arc<Metrics>,
-) {
+pub async fn poll_version(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>) {
     loop {
         let pause = match client.apiserver_version().await {
             Ok(info) => {
@@ -38,7 +34,7 @@ pub async fn follow_version(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the version of the API server; retrying");
-                metrics.failed(Task::ServerVersion);
+                metrics.record_task_failure(Task::ServerVersion);
                 RETRY_INTERVAL
             }
         };

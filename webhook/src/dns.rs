@@ -55,7 +55,7 @@ pub struct Dns {
     pub config: Value,
     /// The search expansion that follows from it.
     pub expansion: Expansion,
-    /// The `ndots` that would hold in the pod without the proxy.
+    /// The `ndots` that would apply in the pod without the sidecar.
     pub original_ndots: u8,
     /// The search domains of the pod's own dnsConfig that are valid for the sidecar.
     pub own_search: Vec<String>,
@@ -136,7 +136,7 @@ pub fn configure(
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
-    let original_ndots = expansion_without_proxy(base, own, namespace, cluster).ndots;
+    let original_ndots = expansion_without_sidecar(base, own, namespace, cluster).ndots;
     let wait_timeout = wait_timeout(&config, read, &mut mistakes);
     let own_search = expansion(own).search;
     let expansion = expansion(&config);
@@ -174,7 +174,7 @@ fn wait_timeout(config: &Value, read: &Read, mistakes: &mut Vec<SettingError>) -
 /// The search expansion in a pod of `namespace` with this `dnsConfig` (or `null`) without the sidecar. The
 /// kubelet puts `ndots:5` before the pod's own options (`defaultDNSOptions` in
 /// `kubernetes/pkg/kubelet/network/dns/dns.go`).
-pub fn expansion_without_proxy(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Expansion {
+pub fn expansion_without_sidecar(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Expansion {
     let mut options = Vec::new();
     if base == Base::Cluster {
         options.push(json!({"name": table::NDOTS.name, "value": "5"}));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::decide::{self, Plan};
 use crate::patch::{Builder, Error};
-use crate::{again, dns};
+use crate::{dns, reinvocation};
 
 /// The value of [`STATUS_ANNOTATION`] if no setting was ignored.
 const STATUS: &str = "injected";
@@ -40,7 +40,7 @@ fn configure(pod: &mut Builder, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Moves the sidecar from index `from` back to the front, and corrects its variables.
-pub fn again(
+pub fn correct(
     pod: &mut Builder,
     from: usize,
     corrections: &[(&'static Setting, String)],
@@ -51,7 +51,7 @@ pub fn again(
     if corrections.is_empty() {
         return Ok(());
     }
-    let variables = again::corrected(&pod.document()["spec"]["initContainers"][0], corrections);
+    let variables = reinvocation::corrected_env(&pod.document()["spec"]["initContainers"][0], corrections);
     pod.set(&["spec", "initContainers", "0", "env"], variables)
 }
 

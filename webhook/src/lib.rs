@@ -3,14 +3,14 @@
 //! ```text
 //!   main -> app -> server -> connections
 //!                         -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
-//!                                                -> inject -> again, patch
+//!                                                -> inject -> reinvocation, patch
 //!                           notice -> events -> rate
 //!                  tls_files, client_ca -> tls
-//!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
+//!                  discovery, dns_checks, tier, limit_ranges -> cluster -> resolv_conf, limits
 //!                  names, namespaces, metrics, readiness, shutdown, telemetry
-//!   main -> cert_controller -> keeper -> certificates -> tls
-//!   main -> offline -> mutate, custom, misplaced, yaml
-//!   main -> check -> mutate, misplaced, offline, tier
+//!   main -> cert_controller -> certificate_manager -> certificates -> tls
+//!   main -> offline -> mutate, custom_kinds, misplaced_metadata, yaml
+//!   main -> check -> mutate, misplaced_metadata, offline, tier
 //!   main -> config -> flags, settings_file
 //! ```
 //!
@@ -27,39 +27,39 @@
 //! Pods stay JSON from end to end: a typed struct would lose the fields that it does not know.
 
 pub mod admission;
-pub mod again;
 pub mod annotations;
 pub mod app;
 pub mod cert_controller;
+pub mod certificate_manager;
 pub mod certificates;
 pub mod check;
 pub mod client_ca;
 pub mod cluster;
 pub mod config;
 pub mod connections;
-pub mod custom;
+pub mod custom_kinds;
 pub mod decide;
 pub mod discovery;
 pub mod dns;
+pub mod dns_checks;
 pub mod events;
 pub mod flags;
-pub mod impossible;
 pub mod inject;
-pub mod keeper;
 pub mod limit_ranges;
 pub mod limits;
 pub mod metrics;
-pub mod misplaced;
+pub mod misplaced_metadata;
 pub mod mutate;
 pub mod names;
 pub mod namespaces;
-pub mod nested;
+pub mod nested_runtime;
 pub mod notice;
 pub mod offline;
 pub mod patch;
 pub mod qos;
 pub mod rate;
 pub mod readiness;
+pub mod reinvocation;
 pub mod resolv_conf;
 pub mod restored;
 pub mod server;

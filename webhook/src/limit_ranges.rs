@@ -21,7 +21,7 @@ use crate::readiness::Latch;
 ///
 /// `latch` is dropped after the first list, and after the first failure: a missing permission must not stop
 /// injection.
-pub async fn follow(
+pub async fn watch_limit_ranges(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
     metrics: Arc<Metrics>,
@@ -49,7 +49,7 @@ pub async fn follow(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
-                metrics.failed(Task::Namespaces);
+                metrics.record_task_failure(Task::Namespaces);
                 drop(latch.take());
                 continue;
             }

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::process::ExitCode;
 
-use podlocal_webhook::app::{App, End, StartError};
+use podlocal_webhook::app::{App, ShutdownResult, StartError};
 use podlocal_webhook::config::{self, CertController, Check, Command, Inject, Serve};
 use podlocal_webhook::{cert_controller, check, flags, offline, telemetry};
 
@@ -15,10 +15,10 @@ const MOST_WORKERS: usize = 4;
 const EXIT_FAILED: u8 = 1;
 
 /// Exit code: a second signal interrupted the drain.
-const EXIT_CUT: u8 = 2;
+const EXIT_INTERRUPTED: u8 = 2;
 
 /// Exit code of `check --strict`: the report contains a problem.
-const EXIT_FOUND: u8 = 3;
+const EXIT_PROBLEMS: u8 = 3;
 
 /// Exit code: the arguments or settings are invalid, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
@@ -50,8 +50,8 @@ fn serve(settings: Serve) -> ExitCode {
         .map_err(StartError::Runtime)
         .and_then(|runtime| runtime.block_on(async { App::bind(settings)?.run().await }));
     match ended {
-        Ok(End::Drained) => ExitCode::SUCCESS,
-        Ok(End::Cut) => ExitCode::from(EXIT_CUT),
+        Ok(ShutdownResult::Drained) => ExitCode::SUCCESS,
+        Ok(ShutdownResult::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) => not_started(&error),
     }
 }
@@ -100,7 +100,7 @@ fn check(settings: &Check) -> ExitCode {
     };
     match printed {
         ExitCode::SUCCESS if !report.is_whole => ExitCode::from(EXIT_FAILED),
-        ExitCode::SUCCESS if settings.strict && !report.is_fine() => ExitCode::from(EXIT_FOUND),
+        ExitCode::SUCCESS if settings.strict && !report.is_fine() => ExitCode::from(EXIT_PROBLEMS),
         printed => printed,
     }
 }

@@ -8,7 +8,7 @@ use crate::annotations::Defaults;
 use crate::cluster::Cluster;
 use crate::decide::{self, Decision, Namespace, Skip};
 use crate::inject;
-use crate::nested;
+use crate::nested_runtime;
 use crate::patch::{Builder, Error};
 
 /// What the operator has set for all pods.
@@ -64,11 +64,11 @@ pub fn mutate(
             ignored.extend(inject::ignored(&plan).cloned());
             Outcome::Injected
         }
-        Decision::Again { from, corrections } => {
-            inject::again(&mut builder, from, &corrections)?;
+        Decision::Correct { from, corrections } => {
+            inject::correct(&mut builder, from, &corrections)?;
             if from > 0 { Outcome::Moved } else { Outcome::Corrected }
         }
-        Decision::Restored { from, without } => {
+        Decision::Replace { from, without } => {
             match decide::decide(&without, namespace, cluster, &policy.defaults) {
                 Decision::Inject(plan) => {
                     inject::replace(&mut builder, from, &plan, &policy.image)?;
@@ -86,21 +86,21 @@ pub fn mutate(
 
 impl Mutation {
     /// The warning about what may not work in the injected pod.
-    pub fn note(&self) -> Option<&'static str> {
-        let has_proxy = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
-        (has_proxy && nested::is_likely(&self.pod)).then_some(nested::WARNING)
+    pub fn nested_runtime_warning(&self) -> Option<&'static str> {
+        let has_sidecar = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
+        (has_sidecar && nested_runtime::is_likely(&self.pod)).then_some(nested_runtime::WARNING)
     }
 
     /// The warnings for the user, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let skipped = match self.outcome {
-            Outcome::Skipped(skip) if skip.is_a_surprise() => {
+            Outcome::Skipped(skip) if skip.is_unexpected() => {
                 Some(format!("not injected: {}", skip.sentence()))
             }
             _ => None,
         };
         let ignored = self.ignored.iter().map(|mistake| format!("ignored {mistake}"));
-        let note = self.note().map(ToOwned::to_owned);
+        let note = self.nested_runtime_warning().map(ToOwned::to_owned);
         skipped.into_iter().chain(ignored).chain(note).collect()
     }
 }

@@ -25,7 +25,7 @@ impl Namespaces {
     ///
     /// Only metadata is requested, and only relevant keys are kept: a cluster may have ten thousand
     /// namespaces.
-    pub fn follow(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
+    pub fn watch(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
         let (known, writer) = reflector::store();
         let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
         let changes = watcher(namespaces, watcher::Config::default())
@@ -37,7 +37,7 @@ impl Namespaces {
             while let Some(change) = changes.next().await {
                 if let Err(error) = change {
                     tracing::warn!(%error, "cannot watch the namespaces; retrying");
-                    metrics.failed(Task::Namespaces);
+                    metrics.record_task_failure(Task::Namespaces);
                 }
             }
         });

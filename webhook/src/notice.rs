@@ -55,7 +55,7 @@ impl Notice {
     /// The notice for the controller of the pod with this metadata, if there is anything to report.
     pub fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
         let (kind, note) = match mutation.outcome {
-            Outcome::Skipped(skip) if skip.is_a_surprise() => {
+            Outcome::Skipped(skip) if skip.is_unexpected() => {
                 (Kind::NotInjected, format!("pod not injected: {}", skip.sentence()))
             }
             _ if mutation.ignored.is_empty() => return None,

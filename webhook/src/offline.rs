@@ -1,7 +1,7 @@
 //! `podlocal-webhook inject`: injects YAML documents on disk.
 //!
 //! Pods are injected directly, workloads in their pod templates, and Lists item by item; so are custom kinds
-//! with known pod templates ([`custom`]). Every other object is printed unchanged, and a document that is not
+//! with known pod templates ([`custom_kinds`]). Every other object is printed unchanged, and a document that is not
 //! an object is an error. The documents count as opted in unless they are labelled `disabled`; the
 //! annotations of a namespace among them are the defaults for its pods.
 
@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
-use crate::custom::{self, Known};
+use crate::custom_kinds::{self, PodSource};
 use crate::decide::{Namespace, Skip};
-use crate::misplaced::misplaced;
+use crate::misplaced_metadata::find_misplaced;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
 
@@ -188,21 +188,25 @@ impl Injector<'_> {
         if let Some(path) = pod_path(version, kind) {
             return self.template(object, path, &namespace, &place);
         }
-        match custom::known(version, kind) {
-            Some(Known::Templates(patterns)) => {
-                let pointers = custom::pointers(object, patterns);
+        match custom_kinds::pod_source(version, kind) {
+            Some(PodSource::Templates(patterns)) => {
+                let pointers = custom_kinds::pointers(object, patterns);
                 let mut pointers = pointers.iter();
                 pointers.try_for_each(|path| {
                     self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
                 })
             }
-            Some(Known::NoTemplate(why)) => {
-                self.remarks.push(format!("{place}: not injected by this command: {why}; the webhook injects its pods"));
+            Some(PodSource::NoTemplate(why)) => {
+                self.remarks.push(format!(
+                    "{place}: not injected by this command: {why}; the webhook injects its pods"
+                ));
                 Ok(())
             }
-            None if custom::has_containers(object) => {
+            None if custom_kinds::has_containers(object) => {
                 let why = "the place of the pod template in this kind is unknown";
-                self.remarks.push(format!("{place}: not injected by this command: {why}; the webhook injects its pods"));
+                self.remarks.push(format!(
+                    "{place}: not injected by this command: {why}; the webhook injects its pods"
+                ));
                 Ok(())
             }
             None => Ok(()),
@@ -226,9 +230,9 @@ impl Injector<'_> {
         let mutation =
             mutate(pod, &namespace, &self.cluster, &self.policy).map_err(|error| error.to_string())?;
         self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
-        self.remarks.extend(mutation.note().map(|note| format!("{place}: {note}")));
+        self.remarks.extend(mutation.nested_runtime_warning().map(|note| format!("{place}: {note}")));
         *pod = mutation.pod;
-        let ignored = mutation.ignored.into_iter().chain(misplaced(object, &before, Some(path)));
+        let ignored = mutation.ignored.into_iter().chain(find_misplaced(object, &before, Some(path)));
         self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())
     }
@@ -248,9 +252,7 @@ fn done(outcome: Outcome) -> String {
     match outcome {
         Outcome::Injected => "injected".to_owned(),
         Outcome::Moved => "the sidecar was moved before the other init containers".to_owned(),
-        Outcome::Restored => {
-            "the sidecar came from another namespace or cluster and was replaced".to_owned()
-        }
+        Outcome::Restored => "the sidecar came from another namespace or cluster and was replaced".to_owned(),
         Outcome::Corrected => "the sidecar got the changed search list or ndots".to_owned(),
         Outcome::Skipped(Skip::ClusterDnsUnknown) => format!(
             "not injected: {} ({}); set --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",

@@ -75,7 +75,7 @@ fn holders(spec: &Value) -> Vec<&Value> {
 ///
 /// Ephemeral storage is added if every container limits it: this resource does not determine the class, and a
 /// quota on it rejects a pod in which one container has no limit.
-pub fn ours(spec: &Value, settings: &Settings) -> Option<Value> {
+pub fn sidecar_resources(spec: &Value, settings: &Settings) -> Option<Value> {
     if has_pod_level(spec) {
         return None;
     }
@@ -161,7 +161,7 @@ mod tests {
 
     fn with_ours(spec: &Value, settings: &Settings) -> Value {
         let mut spec = spec.clone();
-        let resources = ours(&spec, settings).unwrap_or_else(|| json!({}));
+        let resources = sidecar_resources(&spec, settings).unwrap_or_else(|| json!({}));
         // Another name, so that it counts.
         spec["initContainers"] = json!([{"name": "proxy", "resources": resources}]);
         spec
@@ -234,7 +234,7 @@ mod tests {
             "requests": {"cpu": "500m"},
             "limits": {"cpu": "1", "ephemeral-storage": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "2Mi"},
         });
-        let ours = ours(&pod(&[resources]), &Settings::defaults()).expect("has resources");
+        let ours = sidecar_resources(&pod(&[resources]), &Settings::defaults()).expect("has resources");
         assert_eq!(
             ours,
             json!({
@@ -249,7 +249,7 @@ mod tests {
         let mut settings = Settings::defaults();
         settings.cpu_request = Quantity::parse("250m").expect("valid");
         let spec = pod(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})]);
-        assert_eq!(ours(&spec, &settings).expect("has resources")["limits"]["cpu"], "250m");
+        assert_eq!(sidecar_resources(&spec, &settings).expect("has resources")["limits"]["cpu"], "250m");
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
         let mut spec = pod(&[json!({})]);
         spec["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         assert_eq!(class(&spec), Class::Guaranteed);
-        assert_eq!(ours(&spec, &Settings::defaults()), None);
+        assert_eq!(sidecar_resources(&spec, &Settings::defaults()), None);
         spec["resources"] = json!({"requests": {}});
         assert_eq!(class(&spec), Class::BestEffort);
     }

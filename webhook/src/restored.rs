@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::decide::Namespace;
 use crate::dns;
 
-/// Whether the settings of the sidecar in `spec`, `told`, are for another namespace or cluster.
+/// Whether the settings of the sidecar in `spec`, `sidecar`, are for another namespace or cluster.
 /// `has_upstream`: the upstream is set explicitly.
 ///
 /// | setting of the sidecar | it is for another place if |
@@ -25,7 +25,7 @@ use crate::dns;
 /// It does not apply if the pod no longer uses the sidecar: that change was intended.
 pub fn is_from_elsewhere(
     spec: &Value,
-    told: &Settings,
+    sidecar: &Settings,
     namespace: &Namespace,
     cluster: &Cluster,
     has_upstream: bool,
@@ -34,50 +34,51 @@ pub fn is_from_elsewhere(
         return false;
     }
     let here = value::namespace(&namespace.name).ok();
-    let is_other_namespace = here.is_some() && told.namespace.is_some() && told.namespace != here;
+    let is_other_namespace = here.is_some() && sidecar.namespace.is_some() && sidecar.namespace != here;
     // Without the address of cluster DNS, the cluster domain is unknown, too.
     let is_known = !cluster.dns.is_empty();
-    let is_other_domain = is_known && told.cluster_domain != cluster.domain;
-    let asks_clusters = !has_upstream && searches_cluster(spec, told);
+    let is_other_domain = is_known && sidecar.cluster_domain != cluster.domain;
+    let uses_cluster_dns = !has_upstream && has_cluster_search_list(spec, sidecar);
     let is_other_dns =
-        is_known && asks_clusters && !told.upstream.iter().any(|server| cluster.dns.contains(server));
+        is_known && uses_cluster_dns && !sidecar.upstream.iter().any(|server| cluster.dns.contains(server));
     is_other_namespace || is_other_domain || is_other_dns
 }
 
-/// The pod without its sidecar, the init container `at` with the settings `told`, as far as the original can
+/// The pod without its sidecar, the init container `at` with the settings `sidecar`, as far as the original can
 /// be restored. The sysctl stays: the pod would get it again.
-pub fn without_proxy(pod: &Value, at: usize, told: &Settings) -> Value {
+pub fn without_sidecar(pod: &Value, at: usize, sidecar: &Settings) -> Value {
     let mut pod = pod.clone();
     if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.retain(|key, _| key != STATUS_ANNOTATION);
     }
-    let is_clusters = searches_cluster(&pod["spec"], told);
+    let is_cluster_first = has_cluster_search_list(&pod["spec"], sidecar);
     let config = pod["spec"]["dnsConfig"].clone();
     if let Some(containers) = pod.pointer_mut("/spec/initContainers").and_then(Value::as_array_mut) {
         debug_assert_eq!(containers[at]["name"], CONTAINER_NAME);
         containers.remove(at);
     }
-    let own = if is_clusters { &told.backup_upstream } else { &told.upstream };
+    let own = if is_cluster_first { &sidecar.backup_upstream } else { &sidecar.upstream };
     let nameservers: Vec<_> = own.iter().map(|server| server.ip().to_string()).collect();
     let mut searches = config["searches"].as_array().cloned().unwrap_or_default();
-    if is_clusters {
+    if is_cluster_first {
         // The search domains of the original nodes do not belong to the pod.
         let is_own = |domain: &Value| {
             domain.as_str().is_some_and(|domain| {
-                told.completion_domains
+                sidecar
+                    .completion_domains
                     .iter()
                     .any(|own| own.eq_ignore_ascii_case(domain.trim_end_matches('.')))
             })
         };
-        searches = searches.into_iter().skip(CLUSTERS).filter(is_own).collect();
+        searches = searches.into_iter().skip(CLUSTER_SEARCH_DOMAINS).filter(is_own).collect();
     }
     let mut options = config["options"].as_array().cloned().unwrap_or_default();
-    if told.ndots != told.original_ndots {
+    if sidecar.ndots != sidecar.original_ndots {
         // This option comes from the webhook: one of the pod itself would be the original value.
         options.retain(|option| option["name"] != table::NDOTS.name);
     }
     let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return pod };
-    spec.insert("dnsPolicy".to_owned(), json!(if is_clusters { "ClusterFirst" } else { "None" }));
+    spec.insert("dnsPolicy".to_owned(), json!(if is_cluster_first { "ClusterFirst" } else { "None" }));
     let mut config = config;
     if let Some(config) = config.as_object_mut() {
         for (key, list) in
@@ -92,14 +93,14 @@ pub fn without_proxy(pod: &Value, at: usize, told: &Settings) -> Value {
 }
 
 /// The number of search domains of the cluster.
-const CLUSTERS: usize = 3;
+const CLUSTER_SEARCH_DOMAINS: usize = 3;
 
 /// Whether the search list begins with the domains of `ClusterFirst` for the namespace in the settings of the
 /// sidecar.
-fn searches_cluster(spec: &Value, told: &Settings) -> bool {
-    let clusters = Settings { search: None, ..told.clone() }.search_list();
+fn has_cluster_search_list(spec: &Value, sidecar: &Settings) -> bool {
+    let clusters = Settings { search: None, ..sidecar.clone() }.search_list();
     let searches = spec["dnsConfig"]["searches"].as_array().map(Vec::as_slice).unwrap_or_default();
-    clusters.len() == CLUSTERS
-        && searches.len() >= CLUSTERS
+    clusters.len() == CLUSTER_SEARCH_DOMAINS
+        && searches.len() >= CLUSTER_SEARCH_DOMAINS
         && clusters.iter().zip(searches).all(|(domain, found)| found == domain.as_str())
 }

@@ -44,7 +44,7 @@ use crate::readiness::Readiness;
 mod body;
 mod log;
 
-use body::Arrived;
+use body::ReceivedBody;
 use log::ReviewLog;
 
 /// The largest review that is read, in bytes: the size that the API server itself accepts for a pod
@@ -175,34 +175,35 @@ async fn mutate(
     let (head, body) = request.into_parts();
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported content type: expected application/json\n").into_response();
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported content type: expected application/json\n")
+            .into_response();
     }
-    let mut holding = peer.guest.begin();
-    match body::read(&head.headers, body, &mut holding).await {
-        Ok(arrived) => answer(&context, &arrived).await,
-        Err(refused) => refused.into_response(),
+    let mut held_bytes = peer.slot.begin_request();
+    match body::read(&head.headers, body, &mut held_bytes).await {
+        Ok(received) => answer(&context, &received).await,
+        Err(error) => error.into_response(),
     }
 }
 
 /// Answers a review as soon as there is memory for reading it.
-async fn answer(context: &Context, arrived: &Arrived) -> Response {
-    let (Arrived::Whole(bytes) | Arrived::TooLarge(bytes)) = arrived;
+async fn answer(context: &Context, received: &ReceivedBody) -> Response {
+    let (ReceivedBody::Complete(bytes) | ReceivedBody::TooLarge(bytes)) = received;
     let memory = u32::try_from(admission::memory(bytes.len()).min(READING)).unwrap_or(u32::MAX);
     // The semaphore is never closed.
     let _memory = context.reading.acquire_many(memory).await;
     let start = Instant::now();
-    let mut reviewed = match arrived {
-        Arrived::Whole(body) => {
+    let mut reviewed = match received {
+        ReceivedBody::Complete(body) => {
             let cluster = context.cluster.borrow().clone();
             let annotations_of = |namespace: &str| context.namespaces.annotations(namespace);
             admission::review(body, annotations_of, &cluster, &context.policy)
         }
-        Arrived::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
+        ReceivedBody::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
     };
-    context.metrics.reviewed(&reviewed, start.elapsed());
+    context.metrics.record_review(&reviewed, start.elapsed());
     context.log.write(&reviewed, &context.namespaces);
     if let Some(notice) = reviewed.notice.take() {
-        context.events.tell(notice, &context.namespaces);
+        context.events.publish(notice, &context.namespaces);
     }
     ([(header::CONTENT_TYPE, "application/json")], reviewed.body).into_response()
 }

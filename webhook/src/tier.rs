@@ -34,7 +34,7 @@ pub struct Found {
 ///
 /// `latch` is dropped after the first list, so that the first pods after a start use the tier, and after the
 /// first failure: pods work without a tier, and a missing permission must not stop injection.
-pub async fn follow(
+pub async fn watch_services(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
     metrics: Arc<Metrics>,
@@ -60,7 +60,7 @@ pub async fn follow(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the Services of the shared tier; retrying");
-                metrics.failed(Task::SharedTier);
+                metrics.record_task_failure(Task::SharedTier);
             }
         }
         drop(latch.take());
@@ -138,10 +138,10 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
 }
 
 /// Updates the metric with the number of addresses for new pods, forever.
-pub async fn measure(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
+pub async fn export_metric(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
     loop {
-        let addresses = known.borrow_and_update().told_tier().len();
-        metrics.shared_tier(addresses);
+        let addresses = known.borrow_and_update().tier_for_new_pods().len();
+        metrics.set_shared_tier_addresses(addresses);
         if known.changed().await.is_err() {
             return;
         }

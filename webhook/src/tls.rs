@@ -31,16 +31,16 @@ pub enum Error {
 
 /// The certificate for new connections. Handshakes fail until there is one.
 #[derive(Debug, Default)]
-pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
+pub struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
-impl Served {
+impl ServingCertificate {
     /// Uses `key` from the next handshake on.
     pub fn replace(&self, key: CertifiedKey) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
     }
 }
 
-impl ResolvesServerCert for Served {
+impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -68,7 +68,7 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
 /// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API server
 /// does not use resumption, and a client that is no longer trusted must not use it.
 pub fn server_config(
-    served: Arc<Served>,
+    served: Arc<ServingCertificate>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::certificates;
 use crate::metrics::{Metrics, Task};
-use crate::tls::{self, Served};
+use crate::tls::{self, ServingCertificate};
 
 /// How often the files are read. The kubelet takes about a minute to update a changed Secret in a pod.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -40,45 +40,55 @@ pub enum Error {
 
 impl TlsFiles {
     /// Loads the files and serves the certificate.
-    pub fn serve(certificate: &Path, key: &Path, served: &Served, metrics: &Metrics) -> Result<Self, Error> {
+    pub fn load(
+        certificate: &Path,
+        key: &Path,
+        served: &ServingCertificate,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
         let mut files =
             Self { certificate: certificate.to_owned(), key: key.to_owned(), texts: Default::default() };
-        files.look(served, metrics)?;
+        files.reload_if_changed(served, metrics)?;
         Ok(files)
     }
 
     /// Reloads the files whenever they change, forever. An unusable pair, such as a new certificate with an
     /// old key, is reported once, and the previous certificate is kept.
-    pub async fn follow(mut self, served: Arc<Served>, metrics: Arc<Metrics>, interval: Duration) {
-        let mut complaint = None;
+    pub async fn reload_on_change(
+        mut self,
+        served: Arc<ServingCertificate>,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) {
+        let mut reported = None;
         loop {
             tokio::time::sleep(interval).await;
-            match self.look(&served, &metrics) {
+            match self.reload_if_changed(&served, &metrics) {
                 Ok(is_new) => {
-                    complaint = None;
+                    reported = None;
                     if is_new {
                         tracing::info!(file = %self.certificate.display(), "serving the new certificate");
                     }
                 }
                 Err(error) => {
-                    metrics.failed(Task::Certificate);
-                    if complaint.as_ref() != Some(&error) {
+                    metrics.record_task_failure(Task::Certificate);
+                    if reported.as_ref() != Some(&error) {
                         tracing::warn!(%error, "keeping the previous certificate");
                     }
-                    complaint = Some(error);
+                    reported = Some(error);
                 }
             }
         }
     }
 
     /// Loads the files if they have changed; returns whether they have.
-    fn look(&mut self, served: &Served, metrics: &Metrics) -> Result<bool, Error> {
+    fn reload_if_changed(&mut self, served: &ServingCertificate, metrics: &Metrics) -> Result<bool, Error> {
         let texts = (read(&self.certificate)?, read(&self.key)?);
         if texts == self.texts {
             return Ok(false);
         }
         let pair = tls::certified_key(&texts.0, &texts.1).map_err(|error| Error::Tls(error.to_string()))?;
-        metrics.certificate_expires(certificates::expiry(&pair.cert[0]).unwrap_or_default());
+        metrics.set_certificate_expiry(certificates::expiry(&pair.cert[0]).unwrap_or_default());
         served.replace(pair);
         self.texts = texts;
         Ok(true)

@@ -5,7 +5,7 @@ mod common;
 
 use common::bodies::bodies;
 use common::{pod, review_of};
-use podlocal_webhook::admission::{self, Verdict};
+use podlocal_webhook::admission::{self, ReviewOutcome};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::mutate::{Outcome, Policy};
 use podlocal_webhook::server::LARGEST_REVIEW;
@@ -27,19 +27,19 @@ fn typical_review_uses_little_memory() {
     let mut body = review_of(&pod());
     body["request"]["object"]["spec"]["containers"][0]["env"] = (0..100).map(|_| pod()).collect();
     let body = body.to_string();
-    let (verdict, peak) = reviewed(body.as_bytes());
-    assert_eq!(verdict, Verdict::Done(Outcome::Injected));
+    let (outcome, peak) = reviewed(body.as_bytes());
+    assert_eq!(outcome, ReviewOutcome::Done(Outcome::Injected));
     assert!(peak <= 100_000, "{} bytes take {peak}", body.len());
 }
 
-/// The verdict about the review, and the peak of allocated bytes.
-fn reviewed(body: &[u8]) -> (Verdict, usize) {
+/// The outcome about the review, and the peak of allocated bytes.
+fn reviewed(body: &[u8]) -> (ReviewOutcome, usize) {
     let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
     let cluster = Cluster::new(&flags, "");
     let policy = Policy { image: "sidecar:test".to_owned(), defaults: Vec::new() };
-    let mut verdict = None;
+    let mut outcome = None;
     let allocations = allocation_counter::measure(|| {
-        verdict = Some(admission::review(body, |_| Map::new(), &cluster, &policy).verdict);
+        outcome = Some(admission::review(body, |_| Map::new(), &cluster, &policy).outcome);
     });
-    (verdict.expect("reviewed"), usize::try_from(allocations.bytes_max).expect("few"))
+    (outcome.expect("reviewed"), usize::try_from(allocations.bytes_max).expect("few"))
 }

@@ -196,7 +196,10 @@ fn estimate_states_its_assumptions() {
     };
     let (one, few, many) = (page_of(1), page_of(1000), page_of(1001));
     for page in [&one, &few, &many] {
-        assert!(page.contains("Not part of the estimate: warm caches, which save\nqueries, and lost queries"), "{page}");
+        assert!(
+            page.contains("Not part of the estimate: warm caches, which save\nqueries, and lost queries"),
+            "{page}"
+        );
         assert!(page.contains("Each sidecar queries cluster DNS on its own"), "{page}");
     }
     assert!(one.contains("one pod starts with a cold cache and looks up 3 names"), "{one}");
@@ -208,7 +211,10 @@ fn missing_cluster_dns_address_is_requested() {
     let page = String::from_utf8(check(&["-f", "-", "--verbose", "--resolv-conf", "/none"], POD).stdout);
     let page = page.expect("UTF-8");
     assert!(page.contains("inject -f FILE --cluster-dns 10.96.0.10\n"), "{page}");
-    assert!(page.contains("Note: cannot read --resolv-conf /none: "), "a named file that is missing is reported\n{page}");
+    assert!(
+        page.contains("Note: cannot read --resolv-conf /none: "),
+        "a named file that is missing is reported\n{page}"
+    );
     let said = stderr(&piped(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
     assert!(said.contains("--resolv-conf /none: "), "{said}");
     assert!(said.contains("set --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");

@@ -101,7 +101,9 @@ async fn nodes_without_native_sidecars_are_a_problem() {
     node("behind", "v1.28.9-gke.100");
     let page = page(&cluster.check(&[]));
     assert!(
-        page.contains("  problem  1 nodes have a kubelet older than 1.29, for example behind (v1.28.9-gke.100)"),
+        page.contains(
+            "  problem  1 nodes have a kubelet older than 1.29, for example behind (v1.28.9-gke.100)"
+        ),
         "{page}"
     );
 }

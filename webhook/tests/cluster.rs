@@ -211,9 +211,7 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
     // On a slow machine, one more Event is allowed every ten seconds.
     assert!(events.len() < 40, "{} Events", events.len());
     assert!(events.iter().all(|event| !event.to_string().contains(evil)), "{events:?}");
-    assert!(
-        events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 unknown;"))
-    );
+    assert!(events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 unknown;")));
     let refused = "podlocal_webhook_events_total{result=\"namespace_not_allowed\"} 300\n";
     assert!(webhook.admin_page("/metrics").body.contains(refused));
 }

@@ -251,5 +251,8 @@ fn known_custom_kinds_are_injected_and_others_are_reported() {
     }
     let checked = piped(&["check", "-f", "-", "--cluster-dns", "10.96.0.10"], &documents.join("---\n"));
     let page = String::from_utf8_lossy(&checked.stdout);
-    assert!(page.contains("default SparkApplication/pi: its driver and executor are not pod templates"), "{page}");
+    assert!(
+        page.contains("default SparkApplication/pi: its driver and executor are not pod templates"),
+        "{page}"
+    );
 }

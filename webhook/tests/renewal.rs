@@ -13,16 +13,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
 use common::{eventually, pod, review_of};
+use podlocal_webhook::certificate_manager::{CertificateManager, Clock};
 use podlocal_webhook::certificates::{Identity, Step};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::events::Events;
-use podlocal_webhook::keeper::{Clock, Keeper};
 use podlocal_webhook::metrics::Metrics;
 use podlocal_webhook::mutate::Policy;
 use podlocal_webhook::namespaces::Namespaces;
 use podlocal_webhook::readiness::Readiness;
 use podlocal_webhook::server::{self, Context};
-use podlocal_webhook::tls::{self, Served};
+use podlocal_webhook::tls::{self, ServingCertificate};
 use podlocal_webhook::tls_files::TlsFiles;
 use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use rustls::time_provider::TimeProvider;
@@ -45,7 +45,7 @@ async fn a_renewal_under_load_loses_no_review() {
     api.put_secret(&old.renewed(Step::NewCertificate, &names(), clock.now()).expect("renews").parts());
     let readiness = Readiness::default();
     for name in ["one controller", "another controller"] {
-        tokio::spawn(keeper(&api, &clock).run(readiness.latch(name)));
+        tokio::spawn(manager(&api, &clock).run(readiness.latch(name)));
     }
     let replicas = [Replica::start(&api), Replica::start(&api)];
     eventually("the API server trusts the certificate", || readiness.missing().is_empty());
@@ -94,7 +94,7 @@ async fn failed_renewal_keeps_the_current_certificate() {
     api.put_secret(&identity.parts());
     clock.forward(61 * DAY);
     api.refuse_writes();
-    let (kept, _) = keeper(&api, &clock).agree(clock.now(), None).await.expect("there is one");
+    let (kept, _) = manager(&api, &clock).ensure_certificate(clock.now(), None).await.expect("there is one");
     assert_eq!(kept.parts(), identity.parts());
     assert_eq!(api.written(SECRET), 0);
 }
@@ -112,9 +112,9 @@ async fn changed_tls_files_are_served_once_both_match() {
     write(&first, &certificate, "tls.crt");
     write(&first, &key, "tls.key");
 
-    let (served, metrics) = (Arc::new(Served::default()), Arc::new(Metrics::new()));
-    let files = TlsFiles::serve(&certificate, &key, &served, &metrics).expect("serves");
-    tokio::spawn(files.follow(served.clone(), metrics.clone(), LOOK));
+    let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::new()));
+    let files = TlsFiles::load(&certificate, &key, &served, &metrics).expect("serves");
+    tokio::spawn(files.reload_on_change(served.clone(), metrics.clone(), LOOK));
     let replica = Replica::serve(served);
     review(replica.address, &text(&first, "ca.crt"), &clock);
     // cert-manager updates a Secret atomically; a person copies one file after the other.
@@ -152,13 +152,13 @@ fn mounted(api: &ApiServer) -> tempfile::TempDir {
     folder
 }
 
-fn keeper(api: &ApiServer, clock: &MovedClock) -> Keeper {
-    Keeper {
+fn manager(api: &ApiServer, clock: &MovedClock) -> CertificateManager {
+    CertificateManager {
         client: api.client(),
         secret: "certificate".to_owned(),
         configuration: "webhook".to_owned(),
         dns_names: names(),
-        clock: clock.for_keeper(),
+        clock: clock.for_manager(),
         interval: LOOK,
     }
 }
@@ -178,14 +178,14 @@ impl Replica {
     /// A replica that mounts the Secret.
     fn start(api: &ApiServer) -> Self {
         let mounted = mounted(api);
-        let (served, metrics) = (Arc::new(Served::default()), Arc::new(Metrics::new()));
+        let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::new()));
         let [certificate, key] = ["tls.crt", "tls.key"].map(|name| mounted.path().join(name));
-        let files = TlsFiles::serve(&certificate, &key, &served, &metrics).expect("serves");
-        tokio::spawn(files.follow(served.clone(), metrics, LOOK));
+        let files = TlsFiles::load(&certificate, &key, &served, &metrics).expect("serves");
+        tokio::spawn(files.reload_on_change(served.clone(), metrics, LOOK));
         Self { _mounted: Some(mounted), ..Self::serve(served) }
     }
 
-    fn serve(served: Arc<Served>) -> Self {
+    fn serve(served: Arc<ServingCertificate>) -> Self {
         let metrics = Arc::new(Metrics::new());
         let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
         let context = Context::new(
@@ -217,7 +217,7 @@ impl MovedClock {
         SystemTime::now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 
-    fn for_keeper(&self) -> Clock {
+    fn for_manager(&self) -> Clock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }

@@ -123,9 +123,7 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
     // For people: the row of the table, what each reason means, and that something is not as it was asked
     // for.
     let page = run(&["check", "--namespace", &after.name, "--strict"]).await?;
-    for text in
-        ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nIgnored settings\n"]
-    {
+    for text in ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nIgnored settings\n"] {
         assert!(page.stdout.contains(text), "{text:?} is missing in\n{}", page.stdout);
     }
     assert_eq!(page.code, Some(3), "--strict: {page:?}");

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 use crate::decide::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
-use crate::nested::KUBEVIRT_LABEL;
+use crate::nested_runtime::KUBEVIRT_LABEL;
 
 /// The memory limit for the stored fields of one review, in bytes. A pod of a hundred containers with
 /// resources, ports and probes takes half of it. A pod of the largest size that consists of nothing but such

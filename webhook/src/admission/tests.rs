@@ -17,13 +17,13 @@ fn cluster() -> Cluster {
     }
 }
 
-fn answer(body: &[u8]) -> (Value, Verdict) {
+fn answer(body: &[u8]) -> (Value, ReviewOutcome) {
     let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
     let reviewed = review(body, |_| Map::new(), &cluster(), &policy);
     let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
     assert_eq!((&answer["apiVersion"], &answer["kind"]), (&json!(API_VERSION), &json!("AdmissionReview")));
     assert_eq!(answer["response"]["allowed"], true);
-    (answer["response"].clone(), reviewed.verdict)
+    (answer["response"].clone(), reviewed.outcome)
 }
 
 fn review_of(pod: &Value) -> Value {
@@ -45,16 +45,16 @@ fn unreadable_review_is_allowed_with_warning_and_uid() {
     update["request"]["operation"] = json!("UPDATE");
     let odd = review_of(&json!({"metadata": [], "spec": {"containers": []}})).to_string();
     for (body, uid, reason) in [
-        ("{".to_owned(), "", Reason::InvalidJson),
-        (String::new(), "", Reason::InvalidJson),
-        ("[1]".to_owned(), "", Reason::InvalidReview),
-        (no_kind, "u-2", Reason::InvalidReview),
-        (service.to_string(), "u-1", Reason::UnexpectedRequest),
-        (update.to_string(), "u-1", Reason::UnexpectedRequest),
-        (odd, "u-1", Reason::PatchFailed),
+        ("{".to_owned(), "", FailureReason::InvalidJson),
+        (String::new(), "", FailureReason::InvalidJson),
+        ("[1]".to_owned(), "", FailureReason::InvalidReview),
+        (no_kind, "u-2", FailureReason::InvalidReview),
+        (service.to_string(), "u-1", FailureReason::UnexpectedRequest),
+        (update.to_string(), "u-1", FailureReason::UnexpectedRequest),
+        (odd, "u-1", FailureReason::PatchFailed),
     ] {
-        let (response, verdict) = answer(body.as_bytes());
-        assert_eq!((&response["uid"], verdict), (&json!(uid), Verdict::Failed(reason)), "{body}");
+        let (response, outcome) = answer(body.as_bytes());
+        assert_eq!((&response["uid"], outcome), (&json!(uid), ReviewOutcome::Failed(reason)), "{body}");
         assert_eq!(response["warnings"].as_array().map(Vec::len), Some(1), "{body}");
         assert!(response.get("patch").is_none(), "{body}");
     }
@@ -63,8 +63,8 @@ fn unreadable_review_is_allowed_with_warning_and_uid() {
 #[test]
 fn the_namespace_is_that_of_the_request_and_never_of_the_pod() {
     let pod = json!({"metadata": {"generateName": "x-", "namespace": "evil"}, "spec": {"containers": []}});
-    let (response, verdict) = answer(review_of(&pod).to_string().as_bytes());
-    assert_eq!(verdict, Verdict::Done(Outcome::Injected));
+    let (response, outcome) = answer(review_of(&pod).to_string().as_bytes());
+    assert_eq!(outcome, ReviewOutcome::Done(Outcome::Injected));
     let patch = BASE64.decode(response["patch"].as_str().expect("a text")).expect("base64");
     let patch = String::from_utf8(patch).expect("UTF-8");
     assert!(patch.contains("web.svc.cluster.local") && !patch.contains("evil"), "{patch}");

@@ -16,7 +16,7 @@ const SETTLING: Duration = Duration::from_mins(10);
 
 /// The state of an identity.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
+pub(super) struct IdentityState {
     /// The remaining validity of the signing CA; `None` if it cannot sign.
     pub(super) authority_left: Option<Duration>,
     /// The remaining validity of the certificate; `None` if it cannot be used.
@@ -50,7 +50,7 @@ pub enum Step {
 /// | can | ends within 30 days, is signed by it | new certificate |
 /// | can, trusted, older than ten minutes | signed by an older CA | new certificate |
 /// | any other | can | keep |
-pub(super) fn step(facts: &Facts) -> Step {
+pub(super) fn step(facts: &IdentityState) -> Step {
     let Some(authority_left) = facts.authority_left else {
         return Step::StartOver;
     };
@@ -79,31 +79,34 @@ mod tests {
 
     #[test]
     fn renewal_step_follows_the_table() {
-        let fresh = Facts {
+        let fresh = IdentityState {
             authority_left: Some(AUTHORITY_LIFETIME),
             certificate_left: Some(90 * DAY),
             is_signed_by_it: true,
             is_trusted: true,
         };
-        let new_authority = Facts { is_signed_by_it: false, ..fresh };
-        let settled = Facts { authority_left: Some(5000 * DAY / 2), ..new_authority };
+        let new_authority = IdentityState { is_signed_by_it: false, ..fresh };
+        let settled = IdentityState { authority_left: Some(5000 * DAY / 2), ..new_authority };
         for (facts, expected) in [
             (fresh, Step::Keep),
-            (Facts { is_trusted: false, ..fresh }, Step::Keep),
-            (Facts { authority_left: None, ..fresh }, Step::StartOver),
-            (Facts { authority_left: None, certificate_left: None, ..fresh }, Step::StartOver),
-            (Facts { certificate_left: None, is_trusted: false, ..new_authority }, Step::NewCertificate),
-            (Facts { certificate_left: Some(31 * DAY), ..fresh }, Step::Keep),
-            (Facts { certificate_left: Some(29 * DAY), ..fresh }, Step::NewCertificate),
-            (Facts { authority_left: Some(364 * DAY), ..fresh }, Step::NewAuthority),
+            (IdentityState { is_trusted: false, ..fresh }, Step::Keep),
+            (IdentityState { authority_left: None, ..fresh }, Step::StartOver),
+            (IdentityState { authority_left: None, certificate_left: None, ..fresh }, Step::StartOver),
             (
-                Facts { authority_left: Some(364 * DAY), certificate_left: Some(DAY), ..fresh },
+                IdentityState { certificate_left: None, is_trusted: false, ..new_authority },
+                Step::NewCertificate,
+            ),
+            (IdentityState { certificate_left: Some(31 * DAY), ..fresh }, Step::Keep),
+            (IdentityState { certificate_left: Some(29 * DAY), ..fresh }, Step::NewCertificate),
+            (IdentityState { authority_left: Some(364 * DAY), ..fresh }, Step::NewAuthority),
+            (
+                IdentityState { authority_left: Some(364 * DAY), certificate_left: Some(DAY), ..fresh },
                 Step::NewAuthority,
             ),
             (new_authority, Step::Keep),
-            (Facts { certificate_left: Some(29 * DAY), ..new_authority }, Step::Keep),
+            (IdentityState { certificate_left: Some(29 * DAY), ..new_authority }, Step::Keep),
             (settled, Step::NewCertificate),
-            (Facts { is_trusted: false, ..settled }, Step::Keep),
+            (IdentityState { is_trusted: false, ..settled }, Step::Keep),
         ] {
             assert_eq!(step(&facts), expected, "{facts:?}");
         }

@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::decide::{self, Namespace, Skip};
 use crate::dns::{self, Base};
 use crate::mutate::{Mutation, Outcome, Policy, mutate};
-use crate::{again, annotations};
+use crate::{annotations, reinvocation};
 
 /// The inputs that all pods share.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Context {
 
 /// The labels and annotations of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Home {
+pub struct NamespaceMetadata {
     /// Its labels; `None` if they are unknown: then it is treated as opted in.
     pub labels: Option<Labels>,
     /// Its annotations.
@@ -88,10 +88,15 @@ pub enum Reason {
 /// | is not sent to the webhook | not, with the reason of the selectors |
 /// | is injected by [`mutate`] | injected |
 /// | is skipped by it | not, with its reason |
-pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assessment {
-    let namespace = Namespace { name: name.to_owned(), annotations: home.annotations.clone() };
+pub fn assess(
+    pod: &Value,
+    name: &str,
+    namespace_metadata: &NamespaceMetadata,
+    context: &Context,
+) -> Assessment {
+    let namespace = Namespace { name: name.to_owned(), annotations: namespace_metadata.annotations.clone() };
     let mutation = mutate(pod, &namespace, &context.cluster, &context.policy).ok();
-    let verdict = verdict(pod, name, home, context, mutation.as_ref());
+    let verdict = verdict(pod, name, namespace_metadata, context, mutation.as_ref());
     let is_changed = verdict == Verdict::Injected || verdict == Verdict::Already;
     let changed = mutation.as_ref().filter(|of| is_changed && of.outcome != Outcome::Restored);
     let injected = changed.filter(|_| verdict == Verdict::Injected);
@@ -103,13 +108,19 @@ pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assess
             .filter(|_| context.with_diff)
             .map(|mutation| diff::lines(pod, &mutation.patch))
             .unwrap_or_default(),
-        mistakes: mistakes(pod, home, context, mutation.as_ref()),
+        mistakes: mistakes(pod, namespace_metadata, context, mutation.as_ref()),
         requests: injected.and_then(|mutation| Requests::of(&mutation.pod["spec"]["initContainers"][0])),
         cost,
     }
 }
 
-fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Verdict {
+fn verdict(
+    pod: &Value,
+    name: &str,
+    namespace_metadata: &NamespaceMetadata,
+    context: &Context,
+    mutation: Option<&Mutation>,
+) -> Verdict {
     let outcome = mutation.map(|mutation| mutation.outcome);
     let has_it = |outcome: Outcome| {
         outcome == Outcome::Skipped(Skip::AlreadyInjected)
@@ -118,8 +129,8 @@ fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Op
     if outcome.is_some_and(has_it) {
         return Verdict::Already;
     }
-    let mut of_namespace = home.labels.clone().unwrap_or_default();
-    if context.as_if_enabled || home.labels.is_none() {
+    let mut of_namespace = namespace_metadata.labels.clone().unwrap_or_default();
+    if context.as_if_enabled || namespace_metadata.labels.is_none() {
         of_namespace.insert(INJECT_LABEL.to_owned(), INJECT_ENABLED.to_owned());
     }
     match context.selectors.selection(name, &of_namespace, &selectors::labels(&pod["metadata"])) {
@@ -147,7 +158,7 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
     }
     if mutation.outcome == Outcome::Injected {
         let before =
-            dns::expansion_without_proxy(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
+            dns::expansion_without_sidecar(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
         let after = dns::expansion(&mutation.pod["spec"]["dnsConfig"]);
         changes.push(match (before.ndots, after.ndots) {
             (before, after) if before == after => format!("ndots stays {after}"),
@@ -158,21 +169,21 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         }
         let requests = Requests::of(&mutation.pod["spec"]["initContainers"][0]);
         changes.extend(requests.map(|requests| requests.words()));
-        if !told(mutation).shared_tier.is_empty() {
+        if !sidecar_settings(mutation).shared_tier.is_empty() {
             changes.push("uses the shared tier".to_owned());
         }
-        changes.extend(mutation.note().map(|note| format!("warning: {note}")));
+        changes.extend(mutation.nested_runtime_warning().map(|note| format!("warning: {note}")));
     }
     changes
 }
 
 fn cost(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> Cost {
-    let before = dns::expansion_without_proxy(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
-    estimate::cost(&before, &told(mutation))
+    let before = dns::expansion_without_sidecar(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
+    estimate::cost(&before, &sidecar_settings(mutation))
 }
 
-fn told(mutation: &Mutation) -> podlocal_settings::Settings {
-    again::told(&mutation.pod["spec"]["initContainers"][0])
+fn sidecar_settings(mutation: &Mutation) -> podlocal_settings::Settings {
+    reinvocation::sidecar_settings(&mutation.pod["spec"]["initContainers"][0])
 }
 
 /// The DNS servers of an injected pod without the sidecar; [`decide`] has rejected every other dnsPolicy.
@@ -181,25 +192,36 @@ fn base(pod: &Value) -> Base {
 }
 
 /// The errors in the pod's own settings, even if it is not injected.
-fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Vec<SettingError> {
+fn mistakes(
+    pod: &Value,
+    namespace_metadata: &NamespaceMetadata,
+    context: &Context,
+    mutation: Option<&Mutation>,
+) -> Vec<SettingError> {
     let domain = &context.cluster.domain;
     let mut mistakes = match mutation {
         Some(mutation) if mutation.outcome == Outcome::Injected => mutation.ignored.clone(),
         _ => {
             let of_pod = pod["metadata"]["annotations"].as_object();
-            let read = annotations::read(of_pod, Some(&home.annotations), &context.policy.defaults, domain);
+            let read = annotations::read(
+                of_pod,
+                Some(&namespace_metadata.annotations),
+                &context.policy.defaults,
+                domain,
+            );
             decide::label_error(pod).into_iter().chain(read.mistakes).collect()
         }
     };
-    let of_namespace = of_namespace(home, domain);
+    let of_namespace = of_namespace(namespace_metadata, domain);
     mistakes.retain(|mistake| !of_namespace.contains(mistake));
     mistakes
 }
 
 /// The errors in the annotations and the label of a namespace, in a cluster with that cluster domain.
-pub fn of_namespace(home: &Home, domain: &str) -> Vec<SettingError> {
-    let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new(), domain).mistakes;
-    let label = home.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
+pub fn of_namespace(namespace_metadata: &NamespaceMetadata, domain: &str) -> Vec<SettingError> {
+    let mut mistakes =
+        annotations::read(None, Some(&namespace_metadata.annotations), &Vec::new(), domain).mistakes;
+    let label = namespace_metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
     if let Some(value) = label.filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(&value.as_str())) {
         let expected = format!("{INJECT_ENABLED}; any other value does not opt in");
         mistakes.push(SettingError::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));

@@ -61,8 +61,10 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
 /// The version of the API server, which every user may read.
 pub async fn version(client: &kube::Client) -> Seen<Version> {
     match client.apiserver_version().await {
-        Ok(info) => Version::parse(&info.major, &info.minor)
-            .map_or_else(|| Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)), Seen::Is),
+        Ok(info) => Version::parse(&info.major, &info.minor).map_or_else(
+            || Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)),
+            Seen::Is,
+        ),
         Err(error) => Seen::Failed(super::api::sentence(&error)),
     }
 }
@@ -219,9 +221,7 @@ fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Com
     let arguments = arguments.map(|argument| OsString::from(argument.as_str().unwrap_or_default()));
     let read = |file: &Path| {
         let text = files.get(file).cloned();
-        text.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "no mounted ConfigMap contains this file")
-        })
+        text.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no mounted ConfigMap contains this file"))
     };
     match config::parse(arguments, read) {
         Ok(Command::Serve(serve)) => Ok(Box::new(serve.common)),

@@ -210,7 +210,7 @@ fn cert_controller(service: &str, seen: &Seen<u64>) -> Option<Finding> {
     let is_down = matches!(seen, Seen::Is(0));
     is_down.then(|| {
         Finding::problem(
-            format!("Deployment {namespace}/{CERT_CONTROLLER} is not ready: nobody renews the webhook's certificate"),
+            format!("Deployment {namespace}/{CERT_CONTROLLER} is not ready: nothing renews the webhook's certificate"),
             format!("kubectl --namespace {namespace} logs deployment/{CERT_CONTROLLER}"),
         )
     })

@@ -17,8 +17,8 @@ pub fn document(report: &Report, settings: &Check) -> Value {
         .installation
         .iter()
         .map(|finding| json!({"state": finding.state.name(), "what": finding.what, "next": finding.next}));
-    let namespaces = report.homes.iter().filter_map(|(name, home)| {
-        let mistakes = assess::of_namespace(home, &report.cluster_domain);
+    let namespaces = report.namespaces_metadata.iter().filter_map(|(name, namespace_metadata)| {
+        let mistakes = assess::of_namespace(namespace_metadata, &report.cluster_domain);
         (!mistakes.is_empty()).then(|| json!({"name": name, "ignored": ignored(&mistakes)}))
     });
     let count = |wanted: &dyn Fn(Verdict) -> bool| {

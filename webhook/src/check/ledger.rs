@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::Value;
 
-use super::assess::{Assessment, Context, Home, Verdict, assess};
+use super::assess::{Assessment, Context, NamespaceMetadata, Verdict, assess};
 use super::requests::Sum;
 
 /// The identity of a workload.
@@ -64,14 +64,14 @@ impl Ledger {
         workload: Workload,
         pods: Pods,
         pod: &Value,
-        home: &Home,
+        namespace_metadata: &NamespaceMetadata,
         context: &Context,
     ) -> &mut Row {
         let namespace = workload.namespace.clone();
         self.rows
-            .entry((workload, has_proxy(pod)))
+            .entry((workload, has_sidecar(pod)))
             .and_modify(|row| row.pods = row.pods.and(pods))
-            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) })
+            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, namespace_metadata, context) })
     }
 
     /// The rows, sorted by namespace, kind and name.
@@ -167,7 +167,7 @@ fn is_minutes(text: &str) -> bool {
     text.len() == 8 && text.parse::<u32>().is_ok_and(|minutes| (26_000_000..48_000_000).contains(&minutes))
 }
 
-fn has_proxy(pod: &Value) -> bool {
+fn has_sidecar(pod: &Value) -> bool {
     let mut containers = pod["spec"]["initContainers"].as_array().into_iter().flatten();
     containers.any(|container| container["name"] == CONTAINER_NAME)
 }

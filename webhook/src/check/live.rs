@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Resource, Seen, get, list, sentence};
-use super::assess::{Context, Home};
+use super::assess::{Context, NamespaceMetadata};
 use super::installation::{Facts, Finding, judge};
 use super::ledger::{Ledger, Pods, workload_of};
 use super::progress::Progress;
 use super::selectors::{self, Selectors};
-use super::told::Told;
+use super::tier_usage::TierUsage;
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{Check, Common};
@@ -25,8 +25,7 @@ use crate::{dns, namespaces};
 pub async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
     if let Seen::Failed(why) = facts::version(&client).await {
-        let next =
-            "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
+        let next = "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
         return Err(Error { what: format!("{server}: {why}"), next: next.to_owned() });
     }
     let facts = facts::read(&client, &settings.webhook_configuration).await;
@@ -37,31 +36,40 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     context.cluster.limits = limits;
     installation.extend(unseen_limits);
 
-    let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
+    let (namespaces_metadata, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
     // If all namespaces were read, an unknown one was created since, and counts as not opted in.
-    let unknown = Home { labels: unseen.is_none().then(selectors::Labels::default), ..Home::default() };
+    let unknown = NamespaceMetadata {
+        labels: unseen.is_none().then(selectors::Labels::default),
+        ..NamespaceMetadata::default()
+    };
     installation.extend(unseen);
     let mut ledger = Ledger::default();
-    let tier = context.cluster.told_tier().first().copied();
-    let mut told = Told::default();
+    let tier = context.cluster.tier_for_new_pods().first().copied();
+    let mut tier_usage = TierUsage::default();
     let pods = pods(&client, settings.namespace.as_deref(), |pod| {
         let workload = workload_of(&pod.metadata);
-        let home = homes.get(&workload.namespace).unwrap_or(&unknown).clone();
+        let namespace_metadata = namespaces_metadata.get(&workload.namespace).unwrap_or(&unknown).clone();
         let count = Pods::Count(u64::from(!pod.is_over()));
         if let (Some(tier), false) = (tier, pod.is_over()) {
-            told.add(&pod.spec, tier);
+            tier_usage.add(&pod.spec, tier);
         }
-        ledger.add(workload, count, &json!({"metadata": pod.metadata, "spec": pod.spec}), &home, &context);
+        ledger.add(
+            workload,
+            count,
+            &json!({"metadata": pod.metadata, "spec": pod.spec}),
+            &namespace_metadata,
+            &context,
+        );
     });
     let pods = pods.await;
     installation.extend(Finding::unseen("the pods", &pods));
-    installation.extend(told.finding());
+    installation.extend(tier_usage.finding());
 
     let zone = Settings::defaults().cluster_domain;
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
         notes.push(format!("assuming the cluster domain {zone}; set another one with --cluster-domain"));
     }
-    let has_tier = !context.cluster.told_tier().is_empty();
+    let has_tier = !context.cluster.tier_for_new_pods().is_empty();
     Ok(Report {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
         installation,
@@ -69,7 +77,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
         cluster_dns: dns::addresses(&context.cluster.dns),
         cluster_domain: context.cluster.domain,
         refused: Vec::new(),
-        homes,
+        namespaces_metadata,
         ledger,
         is_whole: pods.is().is_some(),
         has_tier,
@@ -133,16 +141,22 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
 }
 
 /// The namespaces, or the requested one, and a finding if they could not be read.
-async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<String, Home>, Option<Finding>) {
-    let mut homes = BTreeMap::new();
+async fn namespaces(
+    client: &kube::Client,
+    only: Option<&str>,
+) -> (BTreeMap<String, NamespaceMetadata>, Option<Finding>) {
+    let mut namespaces_metadata = BTreeMap::new();
     let resource = Resource { group: "", plural: "namespaces", namespace: None, name: only };
     let seen = if only.is_some() {
-        get(client, resource).await.map(|namespace| homes.extend(home(&namespace["metadata"])))
+        get(client, resource)
+            .await
+            .map(|namespace| namespaces_metadata.extend(namespace_metadata(&namespace["metadata"])))
     } else {
         let progress = Progress::of("namespaces");
         let each = |page: Vec<Namespace>, still: Option<u64>| {
             progress.page(page.len() as u64, still);
-            homes.extend(page.iter().filter_map(|namespace| home(&namespace.metadata)));
+            namespaces_metadata
+                .extend(page.iter().filter_map(|namespace| namespace_metadata(&namespace.metadata)));
         };
         list(client, resource, None, each).await
     };
@@ -151,7 +165,7 @@ async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<Stri
         (Seen::Absent, Some(name)) => Some(Finding::absent_namespace(name)),
         _ => finding,
     };
-    (homes, finding)
+    (namespaces_metadata, finding)
 }
 
 /// The LimitRanges, and a finding if they could not be read.
@@ -163,7 +177,7 @@ async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Fi
 }
 
 /// The relevant metadata of a namespace: a cluster may have ten thousand.
-fn home(metadata: &Value) -> Option<(String, Home)> {
+fn namespace_metadata(metadata: &Value) -> Option<(String, NamespaceMetadata)> {
     let annotations = metadata["annotations"].as_object().into_iter().flatten();
     let annotations: Map<_, _> = annotations
         .filter(|(key, _)| namespaces::concerns_us(key))
@@ -171,7 +185,7 @@ fn home(metadata: &Value) -> Option<(String, Home)> {
         .collect();
     Some((
         metadata["name"].as_str()?.to_owned(),
-        Home { labels: Some(selectors::labels(metadata)), annotations },
+        NamespaceMetadata { labels: Some(selectors::labels(metadata)), annotations },
     ))
 }
 
@@ -238,8 +252,7 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
     });
     connected.map_err(|why| Error {
         what: format!("cannot connect to a cluster: {why}"),
-        next:
-            "set KUBECONFIG, --kubeconfig FILE or --context NAME; to check documents, use -f FILE"
-                .to_owned(),
+        next: "set KUBECONFIG, --kubeconfig FILE or --context NAME; to check documents, use -f FILE"
+            .to_owned(),
     })
 }

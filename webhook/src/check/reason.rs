@@ -83,10 +83,10 @@ impl Reason {
     }
 
     /// Whether the pod was opted in but is not injected.
-    pub fn is_a_surprise(self) -> bool {
+    pub fn is_unexpected(self) -> bool {
         match self {
             Self::NotOptedIn | Self::NamespaceExcluded => false,
-            Self::Skipped(skip) => skip.is_a_surprise(),
+            Self::Skipped(skip) => skip.is_unexpected(),
             Self::Malformed => true,
         }
     }

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
+use super::invalid_fields::{MULTIPLIERS, is_template};
 use super::ledger::{Pods, Workload};
-use super::shape::{MULTIPLIERS, is_template};
-use crate::misplaced::misplaced;
+use crate::misplaced_metadata::find_misplaced;
 use crate::offline::pod_path;
 
 /// A pod template, and its workload.
@@ -90,7 +90,7 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
             let workload = Workload { namespace: namespace.clone(), kind: kind.clone(), name };
             let pods = if kind == "DaemonSet" { Pods::OneEachNode } else { Pods::Count(pods) };
             let path = pod_path(object["apiVersion"].as_str().unwrap_or_default(), &kind);
-            let misplaced = misplaced(object, &pod, path);
+            let misplaced = find_misplaced(object, &pod, path);
             found.push(Template { workload, pods, pod, misplaced });
         }
     }

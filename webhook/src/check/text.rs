@@ -149,9 +149,9 @@ fn refused(report: &Report) -> String {
 
 fn mistakes(report: &Report) -> String {
     let mut lines = Vec::new();
-    for (namespace, home) in &report.homes {
+    for (namespace, namespace_metadata) in &report.namespaces_metadata {
         lines.extend(
-            assess::of_namespace(home, &report.cluster_domain)
+            assess::of_namespace(namespace_metadata, &report.cluster_domain)
                 .iter()
                 .map(|mistake| format!("  namespace {namespace}: {mistake}\n")),
         );
@@ -187,9 +187,7 @@ fn sum(report: &Report) -> String {
             Source::Documents { .. } => {
                 "\nNo document contains a pod or a pod template.\n  next: pass files that contain workloads"
             }
-            Source::Cluster { .. } => {
-                "\nNo pod found.\n  next: check workloads without pods with -f FILE"
-            }
+            Source::Cluster { .. } => "\nNo pod found.\n  next: check workloads without pods with -f FILE",
         };
         return format!("{next}\n");
     }

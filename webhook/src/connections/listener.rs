@@ -11,7 +11,7 @@ use axum_server::{AddrListener, Address};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Connections, Guest, source};
+use super::{ConnectionSlot, Connections, source};
 
 /// Accepts connections up to the limit.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Stream {
     stream: TcpStream,
-    guest: Arc<Guest>,
+    slot: Arc<ConnectionSlot>,
 }
 
 /// The client of a connection.
@@ -33,7 +33,7 @@ pub struct Peer {
     /// The client's address.
     pub address: SocketAddr,
     /// The entry of the connection in the table.
-    pub guest: Arc<Guest>,
+    pub slot: Arc<ConnectionSlot>,
 }
 
 impl Listener {
@@ -50,8 +50,8 @@ impl AddrListener<Stream, Peer> for Listener {
 
     async fn accept_stream(&self) -> io::Result<(Stream, Peer)> {
         let (stream, address) = self.listener.accept().await?;
-        let guest = Arc::new(self.connections.admit(source(address)).await);
-        Ok((Stream { stream, guest: guest.clone() }, Peer { address, guest }))
+        let slot = Arc::new(self.connections.admit(source(address)).await);
+        Ok((Stream { stream, slot: slot.clone() }, Peer { address, slot }))
     }
 
     /// Unused: the address is logged when it is bound.
@@ -73,7 +73,7 @@ impl Connected<Self> for Peer {
 
 impl Stream {
     fn check(&self, context: &Context<'_>) -> io::Result<()> {
-        if self.guest.door().is_closed(context) {
+        if self.slot.close_signal().is_closed(context) {
             Err(io::ErrorKind::ConnectionAborted.into())
         } else {
             Ok(())

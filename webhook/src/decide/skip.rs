@@ -126,7 +126,7 @@ impl Skip {
     }
 
     /// Whether the owner must be told: not if the pod asks for it, or already has the sidecar.
-    pub fn is_a_surprise(self) -> bool {
+    pub fn is_unexpected(self) -> bool {
         !matches!(self, Self::OptedOut | Self::MirrorPod | Self::AlreadyInjected)
     }
 }

@@ -89,7 +89,7 @@ fn shared_tier(
         _ if !settings.use_shared_tier => Vec::new(),
         _ if !settings.shared_tier.is_empty() => settings.shared_tier.clone(),
         Base::Cluster if !has_chosen_upstream => {
-            let known = cluster.told_tier().iter().copied();
+            let known = cluster.tier_for_new_pods().iter().copied();
             known.filter(|server| !settings.is_own(*server)).collect()
         }
         Base::Cluster | Base::Own => Vec::new(),

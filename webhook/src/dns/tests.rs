@@ -188,7 +188,7 @@ fn dns_config_beyond_api_server_limits_is_not_generated() {
 
 #[test]
 fn expansion_without_the_sidecar_matches_the_kubelet() {
-    let of = |base, own: &Value| expansion_without_proxy(base, own, "web", &cluster());
+    let of = |base, own: &Value| expansion_without_sidecar(base, own, "web", &cluster());
     let usual = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
     assert_eq!(
         of(Base::Cluster, &Value::Null),

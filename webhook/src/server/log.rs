@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admission::{Reviewed, Verdict};
+use crate::admission::{ReviewOutcome, Reviewed};
 use crate::connections::Peer;
 use crate::namespaces::Namespaces;
 use crate::rate::{Bucket, PerNamespace, Rate};
@@ -36,16 +36,20 @@ impl Default for ReviewLog {
 impl ReviewLog {
     /// Writes the line, unless the namespace exceeds its rate.
     pub(super) fn write(&self, reviewed: &Reviewed, namespaces: &Namespaces) {
-        let Reviewed { verdict, namespace, name, ignored, body: _, notice: _ } = reviewed;
+        let Reviewed { outcome, namespace, name, ignored, body: _, notice: _ } = reviewed;
         let key = if namespaces.knows(namespace) { namespace } else { "" };
         let Some(unlogged) = self.allowed(key) else { return };
         if unlogged > 0 {
             tracing::warn!(not_logged = unlogged, "too many admission reviews; not all of them were logged");
         }
-        let (decision, reason) = verdict.labels();
-        match verdict {
-            Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "admission review"),
-            Verdict::Failed(_) => tracing::warn!(namespace, name, decision, reason, ignored, "admission review"),
+        let (decision, reason) = outcome.labels();
+        match outcome {
+            ReviewOutcome::Done(_) => {
+                tracing::info!(namespace, name, decision, reason, ignored, "admission review");
+            }
+            ReviewOutcome::Failed(_) => {
+                tracing::warn!(namespace, name, decision, reason, ignored, "admission review");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_webhook::admission::{self, Verdict};
+use podlocal_webhook::admission::{self, ReviewOutcome};
 use podlocal_webhook::cluster::{Cluster, Tier, Version};
 use podlocal_webhook::decide::Namespace;
 use podlocal_webhook::limits::Limits;
@@ -114,11 +114,11 @@ impl Case {
         let mut patched = pod.clone();
         json_patch::patch(&mut patched, &patch).expect("every operation applies");
 
-        if reviewed.verdict == Verdict::Done(Outcome::Injected) {
+        if reviewed.outcome == ReviewOutcome::Done(Outcome::Injected) {
             assert_sidecar_starts(&patched, &self.name());
         }
 
-        let (decision, reason) = reviewed.verdict.labels();
+        let (decision, reason) = reviewed.outcome.labels();
         let operations: Vec<_> = patch
             .iter()
             .map(|operation| {

@@ -19,8 +19,8 @@ fn context() -> Context {
     }
 }
 
-fn home(label: &str) -> Home {
-    Home {
+fn namespace_metadata(label: &str) -> NamespaceMetadata {
+    NamespaceMetadata {
         labels: Some(Labels::from([(INJECT_LABEL.to_owned(), label.to_owned())])),
         annotations: Map::new(),
     }
@@ -93,10 +93,10 @@ fn verdict_applies_selectors_before_the_review() {
             Not(Reason::Skipped(Skip::NoContainers)),
         ),
     ] {
-        let home = of_namespace.map_or_else(Home::default, home);
+        let namespace_metadata = of_namespace.map_or_else(NamespaceMetadata::default, namespace_metadata);
         for (as_if_enabled, expected) in [(false, expected), (true, as_if)] {
             let context = Context { as_if_enabled, ..context() };
-            let found = assess(&pod(of_pod, spec), name, &home, &context).verdict;
+            let found = assess(&pod(of_pod, spec), name, &namespace_metadata, &context).verdict;
             assert_eq!(found, expected, "{name} {of_namespace:?} {of_pod:?} {spec} {as_if_enabled}");
         }
     }
@@ -104,8 +104,9 @@ fn verdict_applies_selectors_before_the_review() {
 
 #[test]
 fn assessment_summarizes_changes_and_computes_cost() {
-    let of =
-        |spec: &Value, context: &Context| assess(&pod(None, spec), "web", &home(INJECT_ENABLED), context);
+    let of = |spec: &Value, context: &Context| {
+        assess(&pod(None, spec), "web", &namespace_metadata(INJECT_ENABLED), context)
+    };
     let usual = of(&json!({}), &context());
     assert_eq!(usual.changes, ["+ podlocal-dns", "ndots 5 -> 2", "+ sysctl ip_unprivileged_port_start"]);
     assert_eq!(usual.cost, Some(Cost { direct: 8, proxied: 3 }));
@@ -130,7 +131,7 @@ fn assessment_summarizes_changes_and_computes_cost() {
 
 #[test]
 fn setting_errors_are_reported_even_if_the_pod_is_skipped() {
-    let mut of_namespace = home(INJECT_ENABLED);
+    let mut of_namespace = namespace_metadata(INJECT_ENABLED);
     of_namespace.annotations.insert(table::CACHE_SIZE.annotation(), json!("lots"));
     let mut bad = pod(Some("maybe"), &json!({}));
     bad["metadata"]["annotations"] =
@@ -142,8 +143,12 @@ fn setting_errors_are_reported_even_if_the_pod_is_skipped() {
         assert!(mistakes.iter().all(|mistake| !mistake.origin.contains("namespace")), "{mistakes:?}");
     }
     assert_eq!(super::of_namespace(&of_namespace, "cluster.local").len(), 1);
-    assert_eq!(super::of_namespace(&home("true"), "cluster.local").len(), 1, "a label that opts nobody in");
-    assert_eq!(super::of_namespace(&home(INJECT_DISABLED), "cluster.local"), []);
+    assert_eq!(
+        super::of_namespace(&namespace_metadata("true"), "cluster.local").len(),
+        1,
+        "a label that opts nobody in"
+    );
+    assert_eq!(super::of_namespace(&namespace_metadata(INJECT_DISABLED), "cluster.local"), []);
 }
 
 #[test]
@@ -156,6 +161,6 @@ fn injected_pod_is_assessed_as_already_injected() {
     );
     let injected = injected.expect("edits").pod;
     assert_eq!(injected["metadata"]["annotations"][STATUS_ANNOTATION], "injected");
-    let found = assess(&injected, "web", &Home::default(), &context());
+    let found = assess(&injected, "web", &NamespaceMetadata::default(), &context());
     assert_eq!((found.verdict, found.changes.len(), found.mistakes.len()), (Verdict::Already, 0, 0));
 }

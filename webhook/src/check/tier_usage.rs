@@ -11,12 +11,12 @@ use super::installation::Finding;
 
 /// The numbers of running injected pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct TierUsage {
     injected: u64,
-    told: u64,
+    with_tier: u64,
 }
 
-impl Told {
+impl TierUsage {
     /// Counts a pod by its `spec`; a pod without the sidecar does not count.
     pub fn add(&mut self, spec: &Value, tier: SocketAddr) {
         let mut containers = spec["initContainers"].as_array().into_iter().flatten();
@@ -28,7 +28,7 @@ impl Told {
             .find(|given| given["name"] == variable.as_str())
             .and_then(|given| given["value"].as_str());
         let addresses = given.and_then(|text| value::addresses(text).ok()).unwrap_or_default();
-        self.told += u64::from(addresses.contains(&tier));
+        self.with_tier += u64::from(addresses.contains(&tier));
     }
 
     /// The finding for the report.
@@ -39,9 +39,9 @@ impl Told {
     /// | some | none | problem: no pod uses the tier |
     /// | some | some | ok: the others have opted out, or are older than the tier |
     pub fn finding(self) -> Option<Finding> {
-        let Self { injected, told } = self;
-        let what = format!("injected pods that use the shared tier: {told} of {injected}");
-        match (injected, told) {
+        let Self { injected, with_tier } = self;
+        let what = format!("injected pods that use the shared tier: {with_tier} of {injected}");
+        match (injected, with_tier) {
             (0, _) => None,
             (_, 0) => Some(Finding::problem(
                 what,
@@ -65,11 +65,11 @@ mod tests {
             let variable = json!({"name": table::SHARED_TIER.variable(), "value": told});
             json!({"initContainers": [{"name": container, "env": [variable]}]})
         };
-        let mut counts = Told::default();
+        let mut counts = TierUsage::default();
         assert_eq!(counts.finding(), None);
         counts.add(&json!({}), tier);
         counts.add(&pod("another", "10.96.0.53"), tier);
-        assert_eq!(counts, Told::default());
+        assert_eq!(counts, TierUsage::default());
         counts.add(&pod(CONTAINER_NAME, "10.96.0.54"), tier);
         assert_eq!(counts.finding().map(|finding| finding.state), Some(State::Problem));
         counts.add(&pod(CONTAINER_NAME, "10.96.0.53"), tier);

@@ -12,14 +12,14 @@ use crate::flags::FLAGS;
 
 /// The given flags, and all errors in them.
 #[derive(Default)]
-pub(super) struct Taker {
+pub(super) struct FlagValues {
     given: Vec<(&'static Flag, String)>,
     pub(super) mistakes: Vec<String>,
 }
 
-impl Taker {
+impl FlagValues {
     /// Reads the value of the flag `name`.
-    pub(super) fn take(&mut self, name: &str, parser: &mut Parser) {
+    pub(super) fn read(&mut self, name: &str, parser: &mut Parser) {
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
             let meant = did_you_mean(name, "--", FLAGS.iter().map(|flag| flag.name));
             self.mistakes.push(format!("unknown flag --{name}{meant}"));
@@ -50,7 +50,7 @@ impl Taker {
     }
 
     /// Reports every flag of another command as an error.
-    pub(super) fn refuse_others_than(&mut self, command: &str) {
+    pub(super) fn reject_flags_of_other_commands(&mut self, command: &str) {
         let others = self.given.iter().filter(|(flag, _)| !flag.is_for(command));
         let mistakes: Vec<_> = others
             .map(|(flag, _)| {
@@ -62,12 +62,12 @@ impl Taker {
     }
 
     /// Whether a flag without a value was given.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(super) fn is_given(&self, name: &str) -> bool {
         self.given.iter().any(|(flag, _)| flag.name == name)
     }
 
     /// The values of a flag; invalid values become errors.
-    pub(super) fn many<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Vec<T> {
+    pub(super) fn values<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Vec<T> {
         let mut values = Vec::new();
         for (flag, text) in self.given.iter().filter(|(flag, _)| flag.name == name) {
             let parts = if flag.may_repeat { text.split(',').collect() } else { vec![text.as_str()] };
@@ -85,8 +85,8 @@ impl Taker {
     }
 
     /// The value of a flag; the last one if the flag is repeatable.
-    pub(super) fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Option<T> {
-        self.many(name, parse).pop()
+    pub(super) fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Option<T> {
+        self.values(name, parse).pop()
     }
 }
 

@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Manages the certificate in a Secret and its CA in a webhook configuration.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct CertificateManager {
     /// The client, whose default namespace is the webhook's own.
     pub client: kube::Client,
     /// The name of the Secret, in the default namespace of the client.
@@ -81,7 +81,7 @@ pub enum Error {
     Deadline,
 }
 
-impl Keeper {
+impl CertificateManager {
     /// Manages the certificate forever; drops `latch` once the webhook configuration trusts it.
     pub async fn run(self, latch: Latch) {
         let mut latch = Some(latch);
@@ -91,12 +91,19 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         loop {
             let round = async {
-                let (identity, usable) = self.agree((self.clock)(), trusted.as_deref()).await?;
+                let (identity, usable) = self.ensure_certificate((self.clock)(), trusted.as_deref()).await?;
                 if expires.replace(usable.expires) != Some(usable.expires) {
-                    tracing::info!(secret = self.secret, expires = usable.expires, "using the certificate in the Secret");
+                    tracing::info!(
+                        secret = self.secret,
+                        expires = usable.expires,
+                        "using the certificate in the Secret"
+                    );
                 }
-                if self.publish(&identity.ca).await? {
-                    tracing::info!(configuration = self.configuration, "wrote the CA into the webhook configuration");
+                if self.publish_ca(&identity.ca).await? {
+                    tracing::info!(
+                        configuration = self.configuration,
+                        "wrote the CA into the webhook configuration"
+                    );
                 }
                 trusted = Some(identity.ca);
                 latch = None;
@@ -121,7 +128,11 @@ impl Keeper {
 
     /// The identity in the Secret, created or renewed if necessary. `trusted`: the CAs that the webhook
     /// configuration is known to trust.
-    pub async fn agree(&self, now: SystemTime, trusted: Option<&str>) -> Result<(Identity, Usable), Error> {
+    pub async fn ensure_certificate(
+        &self,
+        now: SystemTime,
+        trusted: Option<&str>,
+    ) -> Result<(Identity, Usable), Error> {
         let secrets: Api<Secret> = Api::default_namespaced(self.client.clone());
         for _ in 0..MOST_ROUNDS {
             let kept = secrets.get_opt(&self.secret).await.map_err(failed("read the Secret"))?;
@@ -162,7 +173,9 @@ impl Keeper {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => {
                     let error = failed("write the Secret")(error);
-                    if let Some((_, Usable { expires, .. })) = &usable { tracing::warn!(%error, expires, "renewal failed; keeping the current certificate"); }
+                    if let Some((_, Usable { expires, .. })) = &usable {
+                        tracing::warn!(%error, expires, "renewal failed; keeping the current certificate");
+                    }
                     return usable.ok_or(error);
                 }
             }
@@ -174,7 +187,7 @@ impl Keeper {
     /// Writes `ca` into every webhook of the configuration that calls a Service and has another CA; returns
     /// whether it wrote. A configuration with an annotation of cert-manager belongs to its cainjector: two
     /// writers would overwrite each other forever.
-    pub async fn publish(&self, ca: &str) -> Result<bool, Error> {
+    pub async fn publish_ca(&self, ca: &str) -> Result<bool, Error> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let bundle = ByteString(ca.as_bytes().to_vec());
         for _ in 0..MOST_ROUNDS {

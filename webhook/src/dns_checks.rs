@@ -42,21 +42,21 @@ const LARGEST_ANSWER: usize = 4096;
 
 /// Runs the checks forever, every `interval` and whenever the shared tier changes, and stores the results in
 /// `cluster`. Without an answer, the previous result is kept.
-pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
+pub async fn run(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
     let mut known = cluster.subscribe();
     loop {
         let (servers, domain, tier) = {
             let cluster = cluster.borrow();
             (cluster.dns.clone(), cluster.domain.clone(), cluster.shared_tier.addresses.clone())
         };
-        let mut checks = vec![check(&servers, &domain).await];
-        metrics.dns_check(checks[0]);
-        note(&cluster, checks[0]);
-        note_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
+        let mut checks = vec![check_servers(&servers, &domain).await];
+        metrics.record_dns_check(checks[0]);
+        store_impossible_names(&cluster, checks[0]);
+        store_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
         // A tier that answers NXDOMAIN as cluster DNS does hides nothing.
         if cluster.borrow().serves_impossible_names && !tier.is_empty() {
-            let check = check(&tier, &domain).await;
-            note_tier(&cluster, &tier, check);
+            let check = check_servers(&tier, &domain).await;
+            store_tier(&cluster, &tier, check);
             checks.push(check);
         }
         let pause = if checks.contains(&DnsCheck::Failed) { RETRY_INTERVAL.min(interval) } else { interval };
@@ -66,7 +66,7 @@ pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>,
     }
 }
 
-fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
+fn store_impossible_names(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
     let Some(is_served) = is_served(check) else { return };
     let is_new = cluster.send_if_modified(|cluster| {
         std::mem::replace(&mut cluster.serves_impossible_names, is_served) != is_served
@@ -81,7 +81,7 @@ fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
 }
 
 /// Stores whether cluster DNS answers for namespaces; `None` keeps the previous result.
-fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
+fn store_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
     let Some(admits) = admits else { return };
     let is_new = cluster
         .send_if_modified(|cluster| std::mem::replace(&mut cluster.admits_namespaces, admits) != admits);
@@ -101,7 +101,7 @@ fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
 /// without one.
 async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool> {
     for server in servers {
-        match ask(*server, &format!("default.svc.{domain}.")).await {
+        match query_rcode(*server, &format!("default.svc.{domain}.")).await {
             Some(ResponseCode::NoError) => return Some(true),
             Some(ResponseCode::NXDomain) => return Some(false),
             _ => {}
@@ -111,7 +111,7 @@ async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool>
 }
 
 /// Stores the result for the tier at these addresses, unless the tier has changed meanwhile.
-fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
+fn store_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
     let Some(is_served) = is_served(check) else {
         tracing::warn!(
             "the shared tier did not answer the check for impossible names; keeping the previous result"
@@ -145,11 +145,12 @@ fn is_served(check: DnsCheck) -> Option<bool> {
 }
 
 /// Queries the servers, one after the other, until one of them gives a conclusive answer.
-async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
-    let names = names(random(), domain);
+async fn check_servers(servers: &[SocketAddr], domain: &str) -> DnsCheck {
+    let names = impossible_names(random(), domain);
     for server in servers {
-        let (by_shape, by_depth) = tokio::join!(ask(*server, &names[0]), ask(*server, &names[1]));
-        let check = judge([by_shape, by_depth]);
+        let (by_shape, by_depth) =
+            tokio::join!(query_rcode(*server, &names[0]), query_rcode(*server, &names[1]));
+        let check = evaluate([by_shape, by_depth]);
         if check != DnsCheck::Failed {
             return check;
         }
@@ -160,8 +161,8 @@ async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
 /// Two names that the DNS specification for Kubernetes excludes: one that is neither below `svc` nor below
 /// `pod`, and one with more labels than a pod of a Service has. The random number makes them unknown to every
 /// cache and every list of names; only wildcards can match.
-fn names(chance: u32, domain: &str) -> [String; 2] {
-    let label = format!("podlocal-dns-check-{chance:08x}");
+fn impossible_names(nonce: u32, domain: &str) -> [String; 2] {
+    let label = format!("podlocal-dns-check-{nonce:08x}");
     [format!("{label}.{domain}."), format!("a.b.c.d.{label}.svc.{domain}.")]
 }
 
@@ -170,7 +171,7 @@ fn names(chance: u32, domain: &str) -> [String; 2] {
 /// | NXDOMAIN to both | impossible names do not exist |
 /// | NOERROR to one, with or without records | impossible names are served |
 /// | anything else | unknown |
-fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
+fn evaluate(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
     if answers.contains(&Some(ResponseCode::NoError)) {
         DnsCheck::Answered
     } else if answers == [Some(ResponseCode::NXDomain); 2] {
@@ -181,7 +182,7 @@ fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
 }
 
 /// The RCODE that `server` answers for `name` and record type A; `None` without an answer.
-async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
+async fn query_rcode(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
     question.add_query(Query::query(Name::from_ascii(name).ok()?, RecordType::A));
@@ -197,7 +198,7 @@ async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
             let mut buffer = vec![0; LARGEST_ANSWER];
             loop {
                 let length = socket.recv(&mut buffer).await?;
-                if let Some(code) = answer_to(&question, &buffer[..length]) {
+                if let Some(code) = matching_rcode(&question, &buffer[..length]) {
                     return std::io::Result::Ok(code);
                 }
             }
@@ -212,7 +213,7 @@ async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
 }
 
 /// The RCODE of an answer that matches the query.
-fn answer_to(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
+fn matching_rcode(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
     let answer = Message::from_vec(bytes).ok()?;
     let is_ours = answer.metadata.id == question.metadata.id
         && answer.metadata.message_type == MessageType::Response
@@ -261,9 +262,9 @@ mod tests {
             (ResponseCode::ServFail, DnsCheck::Failed, true),
             (ResponseCode::NXDomain, DnsCheck::NxDomain, false),
         ] {
-            let found = super::check(&[server(code).await], "cluster.local").await;
+            let found = check_servers(&[server(code).await], "cluster.local").await;
             assert_eq!(found, check);
-            note(&cluster, found);
+            store_impossible_names(&cluster, found);
             assert_eq!(known.borrow().serves_impossible_names, expected, "{code}");
         }
     }
@@ -277,7 +278,7 @@ mod tests {
         cluster.shared_tier = denying.clone();
         let (cluster, mut known) = watch::channel(cluster);
         let cluster = Arc::new(cluster);
-        tokio::spawn(follow(cluster.clone(), Arc::new(Metrics::new()), INTERVAL));
+        tokio::spawn(run(cluster.clone(), Arc::new(Metrics::new()), INTERVAL));
         for (tier, serves) in [(&denying, false), (&serving, true), (&denying, false)] {
             cluster.send_modify(|cluster| cluster.shared_tier = tier.clone());
             let is_known = |cluster: &Cluster| {
@@ -285,7 +286,7 @@ mod tests {
             };
             let found = known.wait_for(is_known);
             let found = tokio::time::timeout(Duration::from_secs(20), found).await.expect("asked at once");
-            assert_eq!(found.expect("it runs").told_tier().is_empty(), !serves);
+            assert_eq!(found.expect("it runs").tier_for_new_pods().is_empty(), !serves);
         }
     }
 
@@ -295,7 +296,7 @@ mod tests {
         let flags = ClusterFlags { shared_tier: tier.addresses.clone(), ..ClusterFlags::default() };
         let (cluster, known) = watch::channel(Cluster::new(&flags, ""));
         let says = || known.borrow().shared_tier.serves_impossible_names;
-        note_tier(&cluster, &[], DnsCheck::Answered);
+        store_tier(&cluster, &[], DnsCheck::Answered);
         assert_eq!(says(), None);
         for (check, expected) in [
             (DnsCheck::Answered, Some(true)),
@@ -303,7 +304,7 @@ mod tests {
             (DnsCheck::NxDomain, Some(false)),
             (DnsCheck::Failed, Some(false)),
         ] {
-            note_tier(&cluster, &tier.addresses, check);
+            store_tier(&cluster, &tier.addresses, check);
             assert_eq!(says(), expected, "{check:?}");
         }
     }
@@ -320,7 +321,7 @@ mod tests {
         ] {
             let found = admits_namespaces(&[server(code).await], "cluster.local").await;
             assert_eq!(found, admits);
-            note_namespaces(&cluster, found);
+            store_namespaces(&cluster, found);
             assert_eq!(known.borrow().admits_namespaces, expected, "{code}");
         }
         let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NoError).await];
@@ -330,18 +331,18 @@ mod tests {
     #[tokio::test]
     async fn failing_server_is_skipped() {
         let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NXDomain).await];
-        assert_eq!(check(&servers, "corp.internal").await, DnsCheck::NxDomain);
-        assert_eq!(check(&[], "corp.internal").await, DnsCheck::Failed);
+        assert_eq!(check_servers(&servers, "corp.internal").await, DnsCheck::NxDomain);
+        assert_eq!(check_servers(&[], "corp.internal").await, DnsCheck::Failed);
     }
 
     #[test]
     fn one_nxdomain_alone_is_inconclusive() {
         let (nx, no) = (Some(ResponseCode::NXDomain), Some(ResponseCode::NoError));
         assert_eq!(
-            [judge([nx, None]), judge([None, no]), judge([no, nx])],
+            [evaluate([nx, None]), evaluate([None, no]), evaluate([no, nx])],
             [DnsCheck::Failed, DnsCheck::Answered, DnsCheck::Answered]
         );
-        let names = names(7, "cluster.local");
+        let names = impossible_names(7, "cluster.local");
         assert_eq!(names[1], "a.b.c.d.podlocal-dns-check-00000007.svc.cluster.local.");
         assert!(names.iter().all(|name| Name::from_ascii(name).is_ok()));
     }

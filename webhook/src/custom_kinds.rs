@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// How a custom kind defines its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum PodSource {
     /// Pod templates at these JSON pointers, in which `*` matches every member or item.
     Templates(&'static [&'static str]),
     /// Its operator creates the pods without a pod template, or rejects a template with `dnsConfig`; with the
@@ -13,18 +13,18 @@ pub enum Known {
 }
 
 /// The kinds, by group: the paths are the same in all versions.
-const KINDS: &[(&str, &str, Known)] = &[
-    ("kubeflow.org", "MPIJob", Known::Templates(&["/spec/mpiReplicaSpecs/*/template"])),
-    ("kubeflow.org", "PyTorchJob", Known::Templates(&["/spec/pytorchReplicaSpecs/*/template"])),
-    ("kubeflow.org", "TFJob", Known::Templates(&["/spec/tfReplicaSpecs/*/template"])),
-    ("kubeflow.org", "XGBoostJob", Known::Templates(&["/spec/xgbReplicaSpecs/*/template"])),
-    ("kubeflow.org", "PaddleJob", Known::Templates(&["/spec/paddleReplicaSpecs/*/template"])),
-    ("kubeflow.org", "JAXJob", Known::Templates(&["/spec/jaxReplicaSpecs/*/template"])),
-    ("jobset.x-k8s.io", "JobSet", Known::Templates(&["/spec/replicatedJobs/*/template/spec/template"])),
+const KINDS: &[(&str, &str, PodSource)] = &[
+    ("kubeflow.org", "MPIJob", PodSource::Templates(&["/spec/mpiReplicaSpecs/*/template"])),
+    ("kubeflow.org", "PyTorchJob", PodSource::Templates(&["/spec/pytorchReplicaSpecs/*/template"])),
+    ("kubeflow.org", "TFJob", PodSource::Templates(&["/spec/tfReplicaSpecs/*/template"])),
+    ("kubeflow.org", "XGBoostJob", PodSource::Templates(&["/spec/xgbReplicaSpecs/*/template"])),
+    ("kubeflow.org", "PaddleJob", PodSource::Templates(&["/spec/paddleReplicaSpecs/*/template"])),
+    ("kubeflow.org", "JAXJob", PodSource::Templates(&["/spec/jaxReplicaSpecs/*/template"])),
+    ("jobset.x-k8s.io", "JobSet", PodSource::Templates(&["/spec/replicatedJobs/*/template/spec/template"])),
     (
         "leaderworkerset.x-k8s.io",
         "LeaderWorkerSet",
-        Known::Templates(&[
+        PodSource::Templates(&[
             "/spec/leaderWorkerTemplate/leaderTemplate",
             "/spec/leaderWorkerTemplate/workerTemplate",
         ]),
@@ -32,12 +32,12 @@ const KINDS: &[(&str, &str, Known)] = &[
     (
         "ray.io",
         "RayCluster",
-        Known::Templates(&["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/*/template"]),
+        PodSource::Templates(&["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/*/template"]),
     ),
     (
         "ray.io",
         "RayJob",
-        Known::Templates(&[
+        PodSource::Templates(&[
             "/spec/rayClusterSpec/headGroupSpec/template",
             "/spec/rayClusterSpec/workerGroupSpecs/*/template",
             "/spec/submitterPodTemplate",
@@ -46,13 +46,13 @@ const KINDS: &[(&str, &str, Known)] = &[
     (
         "ray.io",
         "RayService",
-        Known::Templates(&[
+        PodSource::Templates(&[
             "/spec/rayClusterConfig/headGroupSpec/template",
             "/spec/rayClusterConfig/workerGroupSpecs/*/template",
         ]),
     ),
-    ("batch.volcano.sh", "Job", Known::Templates(&["/spec/tasks/*/template"])),
-    ("argoproj.io", "Rollout", Known::Templates(&["/spec/template"])),
+    ("batch.volcano.sh", "Job", PodSource::Templates(&["/spec/tasks/*/template"])),
+    ("argoproj.io", "Rollout", PodSource::Templates(&["/spec/template"])),
     ("argoproj.io", "Workflow", WORKFLOW),
     ("argoproj.io", "CronWorkflow", WORKFLOW),
     ("argoproj.io", "WorkflowTemplate", WORKFLOW),
@@ -63,13 +63,13 @@ const KINDS: &[(&str, &str, Known)] = &[
     ("serving.knative.dev", "Configuration", KNATIVE),
 ];
 
-const WORKFLOW: Known = Known::NoTemplate("its steps are not pod templates");
-const SPARK: Known = Known::NoTemplate("its driver and executor are not pod templates");
-const KNATIVE: Known =
-    Known::NoTemplate("Knative rejects dnsPolicy in its template unless a feature flag allows it");
+const WORKFLOW: PodSource = PodSource::NoTemplate("its steps are not pod templates");
+const SPARK: PodSource = PodSource::NoTemplate("its driver and executor are not pod templates");
+const KNATIVE: PodSource =
+    PodSource::NoTemplate("Knative rejects dnsPolicy in its template unless a feature flag allows it");
 
 /// The known definition of a kind; `None` if it is unknown.
-pub fn known(version: &str, kind: &str) -> Option<Known> {
+pub fn pod_source(version: &str, kind: &str) -> Option<PodSource> {
     let (group, _) = version.split_once('/')?;
     KINDS.iter().find(|known| (known.0, known.1) == (group, kind)).map(|known| known.2)
 }
@@ -130,7 +130,7 @@ mod tests {
         let replicas =
             json!({"Master": {"template": {}}, "a/b": {"template": {}}, "Worker": {"template": "text"}});
         let job = json!({"spec": {"pytorchReplicaSpecs": replicas, "template": {}}});
-        let Some(Known::Templates(patterns)) = known("kubeflow.org/v1", "PyTorchJob") else {
+        let Some(PodSource::Templates(patterns)) = pod_source("kubeflow.org/v1", "PyTorchJob") else {
             panic!("it is known")
         };
         let expected =
@@ -139,7 +139,7 @@ mod tests {
         assert!(expected.iter().all(|path| job.pointer(path).is_some()));
         let ray =
             json!({"spec": {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"template": {}}, 3]}});
-        let Some(Known::Templates(patterns)) = known("ray.io/v1", "RayCluster") else {
+        let Some(PodSource::Templates(patterns)) = pod_source("ray.io/v1", "RayCluster") else {
             panic!("it is known")
         };
         let expected = ["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/0/template"];
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn kinds_are_matched_with_their_group() {
-        assert_eq!(known("x/v1", "PyTorchJob"), None);
-        assert_eq!(known("v1", "Service"), None);
-        assert!(matches!(known("serving.knative.dev/v1", "Service"), Some(Known::NoTemplate(_))));
+        assert_eq!(pod_source("x/v1", "PyTorchJob"), None);
+        assert_eq!(pod_source("v1", "Service"), None);
+        assert!(matches!(pod_source("serving.knative.dev/v1", "Service"), Some(PodSource::NoTemplate(_))));
     }
 }

@@ -29,10 +29,10 @@ pub fn is_likely(pod: &Value) -> bool {
     let spec = &pod["spec"];
     let lists = ["initContainers", "containers"].map(|list| spec[list].as_array().into_iter().flatten());
     pod["metadata"]["labels"][KUBEVIRT_LABEL] == "virt-launcher"
-        || lists.into_iter().flatten().any(runs_others)
+        || lists.into_iter().flatten().any(is_nested_runtime)
 }
 
-fn runs_others(container: &Value) -> bool {
+fn is_nested_runtime(container: &Value) -> bool {
     let image = container["image"].as_str().unwrap_or_default();
     let has_right = container["securityContext"]["privileged"] == true || image.contains("rootless");
     has_right && IMAGES.iter().any(|part| image.contains(part))

@@ -21,22 +21,22 @@ pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, St
     if spec["dnsPolicy"] != "None" || config["nameservers"][0] != dns::PROXY {
         return Vec::new();
     }
-    let told = told(container);
+    let settings = sidecar_settings(container);
     let Expansion { search, ndots } = dns::expansion(config);
     let mut corrections = Vec::new();
-    if told.ndots != ndots {
+    if settings.ndots != ndots {
         // Without the sidecar, the value of the other webhook would apply, too.
         corrections.push((&table::NDOTS, ndots.to_string()));
         corrections.push((&table::ORIGINAL_NDOTS, ndots.to_string()));
     }
-    if told.search_list() != search {
+    if settings.search_list() != search {
         corrections.push((&table::SEARCH, write::search_list(&search)));
     }
     corrections
 }
 
 /// The variables of the sidecar, with `corrections` applied.
-pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
+pub fn corrected_env(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
     let mut variables = container["env"].as_array().cloned().unwrap_or_default();
     for (setting, text) in corrections {
         let name = setting.variable();
@@ -47,7 +47,7 @@ pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) 
 }
 
 /// The settings in the variables of the sidecar.
-pub fn told(container: &Value) -> Settings {
+pub fn sidecar_settings(container: &Value) -> Settings {
     let variables = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let given = |setting: &Setting| {
         let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());
@@ -94,7 +94,7 @@ mod tests {
         let expected = [(&table::SEARCH, "web.svc.cluster.local,corp.example".to_owned())];
         let found = corrections(&more, &ours);
         assert_eq!(found, expected);
-        let ours = json!({"env": corrected(&ours, &found)});
+        let ours = json!({"env": corrected_env(&ours, &found)});
         assert_eq!(corrections(&more, &ours), []);
         assert_eq!(ours["env"][0], json!({"name": table::NDOTS.variable(), "value": "3"}), "the others stay");
     }

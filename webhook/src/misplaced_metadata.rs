@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The labels and annotations on `object`, for example a Deployment, or on the Jobs of a CronJob, that `pod`,
 /// its template, does not have. `path` is the JSON pointer to the template, if known. It is not an error if
 /// the template repeats them, as kustomize does with labels.
-pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
+pub fn find_misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
     let kind = object["kind"].as_str().unwrap_or("object");
     if kind == "Pod" {
         return Vec::new();
@@ -64,7 +64,7 @@ mod tests {
         ] {
             let object =
                 json!({"kind": kind, "metadata": own, "spec": {"jobTemplate": {"metadata": of_jobs}}});
-            let found = misplaced(&object, &json!({"metadata": of_pod}), Some("/spec/template"));
+            let found = find_misplaced(&object, &json!({"metadata": of_pod}), Some("/spec/template"));
             assert_eq!(found.len(), expected, "{object} {found:?}");
         }
     }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn misplaced_metadata_error_names_the_right_place() {
         let object = json!({"kind": "Deployment", "metadata": {"labels": {INJECT_LABEL: "enabled"}}});
-        let found = |path| misplaced(&object, &json!({}), path)[0].to_string();
+        let found = |path| find_misplaced(&object, &json!({}), path)[0].to_string();
         assert_eq!(
             found(Some("/spec/template")),
             "label podlocal-dns.io/inject of the Deployment itself: expected it in spec.template.metadata; here it has \

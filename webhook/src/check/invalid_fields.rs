@@ -15,7 +15,7 @@ pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
 /// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
 /// pods.
-pub fn refused(object: &Value) -> Vec<SettingError> {
+pub fn find_invalid_fields(object: &Value) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut mistakes);
     for part in ["spec", "template"] {
@@ -162,8 +162,10 @@ mod tests {
                 "spec.replicas: invalid value \"1.5\": expected a whole number from 0; counted as 1",
             ),
         ] {
-            let found: Vec<_> =
-                refused(&deployment(metadata, replicas, of_pod)).iter().map(ToString::to_string).collect();
+            let found: Vec<_> = find_invalid_fields(&deployment(metadata, replicas, of_pod))
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(found.join("; "), expected);
         }
     }
@@ -171,6 +173,6 @@ mod tests {
     #[test]
     fn numbers_that_multiply_no_pods_may_be_anything() {
         let other = json!({"kind": "Scaler", "metadata": {}, "spec": {"replicas": "many", "list": [{"parallelism": []}]}});
-        assert_eq!(refused(&other), []);
+        assert_eq!(find_invalid_fields(&other), []);
     }
 }
