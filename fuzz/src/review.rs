@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use podlocal_webhook::admission::{self, LARGEST_ANSWER, FailureReason, Reviewed, ReviewOutcome};
+use podlocal_webhook::admission::{self, FailureReason, LARGEST_ANSWER, ReviewOutcome, Reviewed};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::decide::Namespace;
 use podlocal_webhook::mutate::{Policy, mutate};
@@ -63,9 +63,9 @@ fn is_decided_alike(
     let name = request["namespace"].as_str().unwrap_or_default().to_owned();
     let namespace = Namespace { name, annotations: Map::new() };
     let (outcome, patch) = match mutate(&request["object"], &namespace, cluster, policy) {
-        _ if !is_review => (ReviewOutcome::Failed(FailureReason::NotAReview), None),
-        _ if !is_creation => (ReviewOutcome::Failed(FailureReason::NotAPodRequest), None),
-        Err(_) => (ReviewOutcome::Failed(FailureReason::NotEditable), None),
+        _ if !is_review => (ReviewOutcome::Failed(FailureReason::InvalidReview), None),
+        _ if !is_creation => (ReviewOutcome::Failed(FailureReason::UnexpectedRequest), None),
+        Err(_) => (ReviewOutcome::Failed(FailureReason::PatchFailed), None),
         Ok(mutation) => {
             let patch = (!mutation.patch.is_empty()).then(|| BASE64.encode(mutation.patch.to_string()));
             (ReviewOutcome::Done(mutation.outcome), patch)

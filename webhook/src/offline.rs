@@ -1,8 +1,8 @@
 //! `podlocal-webhook inject`: injects YAML documents on disk.
 //!
 //! Pods are injected directly, workloads in their pod templates, and Lists item by item; so are custom kinds
-//! with known pod templates ([`custom_kinds`]). Every other object is printed unchanged, and a document that is not
-//! an object is an error. The documents count as opted in unless they are labelled `disabled`; the
+//! with known pod templates ([`custom_kinds`]). Every other object is printed unchanged, and a document that
+//! is not an object is an error. The documents count as opted in unless they are labelled `disabled`; the
 //! annotations of a namespace among them are the defaults for its pods.
 
 use std::collections::BTreeMap;

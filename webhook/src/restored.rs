@@ -44,8 +44,8 @@ pub fn is_from_elsewhere(
     is_other_namespace || is_other_domain || is_other_dns
 }
 
-/// The pod without its sidecar, the init container `at` with the settings `sidecar`, as far as the original can
-/// be restored. The sysctl stays: the pod would get it again.
+/// The pod without its sidecar, the init container `at` with the settings `sidecar`, as far as the original
+/// can be restored. The sysctl stays: the pod would get it again.
 pub fn without_sidecar(pod: &Value, at: usize, sidecar: &Settings) -> Value {
     let mut pod = pod.clone();
     if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
