@@ -60,7 +60,7 @@ fn all_argument_errors_are_in_one_message() {
         "--namespace is not a flag of this command, but of inject or check",
         "unexpected argument \"extra\"",
         "s.yaml: ndots: invalid value \"many\": expected a whole number",
-        "s.yaml: cluster-domain: expected the name of a setting",
+        "s.yaml: cluster-domain: expected the name of a pod setting",
         "--cluster-domain: invalid value \"a_b\": expected a domain name",
         "--ca-out \"b\": may be given only once",
         "--cluster-dns: missing argument",
