@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use podlocal_webhook::admission::{self, LARGEST_ANSWER, Reason, Reviewed, Verdict};
+use podlocal_webhook::admission::{self, FailureReason, LARGEST_ANSWER, ReviewOutcome, Reviewed};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::decide::Namespace;
 use podlocal_webhook::mutate::{Policy, mutate};
@@ -35,7 +35,7 @@ pub fn check(body: &[u8]) {
         assert!(name.is_empty() || names::prefix(name).is_some(), "{name:?}");
     }
     match serde_json::from_slice::<Value>(body) {
-        Ok(whole) if reviewed.verdict != Verdict::Failed(Reason::TooLarge) => {
+        Ok(whole) if reviewed.outcome != ReviewOutcome::Failed(FailureReason::TooLarge) => {
             is_decided_alike(&reviewed, response, &whole, &cluster, &policy);
         }
         Ok(_) => {}
@@ -62,15 +62,15 @@ fn is_decided_alike(
         request["operation"] == "CREATE" && request["kind"]["kind"] == "Pod" && request["object"].is_object();
     let name = request["namespace"].as_str().unwrap_or_default().to_owned();
     let namespace = Namespace { name, annotations: Map::new() };
-    let (verdict, patch) = match mutate(&request["object"], &namespace, cluster, policy) {
-        _ if !is_review => (Verdict::Failed(Reason::NotAReview), None),
-        _ if !is_creation => (Verdict::Failed(Reason::NotAPodRequest), None),
-        Err(_) => (Verdict::Failed(Reason::NotEditable), None),
+    let (outcome, patch) = match mutate(&request["object"], &namespace, cluster, policy) {
+        _ if !is_review => (ReviewOutcome::Failed(FailureReason::InvalidReview), None),
+        _ if !is_creation => (ReviewOutcome::Failed(FailureReason::UnexpectedRequest), None),
+        Err(_) => (ReviewOutcome::Failed(FailureReason::PatchFailed), None),
         Ok(mutation) => {
             let patch = (!mutation.patch.is_empty()).then(|| BASE64.encode(mutation.patch.to_string()));
-            (Verdict::Done(mutation.outcome), patch)
+            (ReviewOutcome::Done(mutation.outcome), patch)
         }
     };
-    assert_eq!(reviewed.verdict, verdict);
+    assert_eq!(reviewed.outcome, outcome);
     assert_eq!(response["patch"].as_str(), patch.as_deref());
 }

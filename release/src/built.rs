@@ -1,18 +1,18 @@
-//! What cargo has compiled for a program, held against what we say is in it.
+//! Compares the crates that cargo has compiled for a program with the list of its contents.
 
 use serde::Deserialize;
 
 use crate::contents::Contents;
 
-/// A line of `cargo build --message-format json` that tells of a compiled target.
+/// A line of `cargo build --message-format json` about a compiled target.
 #[derive(Deserialize)]
 struct Artifact {
     package_id: String,
     filenames: Vec<String>,
 }
 
-/// The crates of registries that were compiled for the target of `contents`, and are not in it; `name
-/// version` each. `messages` are the lines of `cargo build --message-format json`. The crates that are
+/// The crates of registries that were compiled for the target of `contents`, and are not in it;
+/// `name version` each. `messages` are the lines of `cargo build --message-format json`. The crates that are
 /// compiled for this machine, procedural macros and build scripts, lie in a folder that is not named after
 /// the target.
 pub(crate) fn unlisted(messages: &str, contents: &Contents) -> Vec<String> {

@@ -1,9 +1,8 @@
 //! The contents of a program: the crates that are linked into it, the standard library, the C library.
 //!
-//! Which crates, `cargo tree` tells, which resolves features for that package alone, as `cargo build
-//! --package` does; `cargo metadata` knows features of the whole workspace only, and would put the webhook's
-//! TLS into the sidecar. Procedural macros and build scripts run where the program is built and are not in
-//! it.
+//! The crates come from `cargo tree`, which resolves features for one package, as `cargo build --package`
+//! does. `cargo metadata` resolves features only for the whole workspace, and would add the webhook's TLS to
+//! the sidecar. Procedural macros and build scripts run on the build machine and are not in the program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use std::{env, fs, io};
 
 use serde::Deserialize;
 
-/// A crate, by its name and version.
+/// The name and version of a crate.
 pub(crate) type Id = (String, String);
 
 /// The contents of a program.
@@ -20,17 +19,17 @@ pub(crate) type Id = (String, String);
 pub(crate) struct Contents {
     /// The program's own package.
     pub(crate) root: Id,
-    /// Every crate, with the program's own.
+    /// All crates, including the program's own.
     pub(crate) crates: BTreeMap<Id, Crate>,
-    /// What each crate needs.
+    /// The dependencies of each crate.
     pub(crate) needs: BTreeMap<Id, BTreeSet<Id>>,
-    /// What it is built for: `x86_64-unknown-linux-gnu`.
+    /// The target triple: `x86_64-unknown-linux-gnu`.
     pub(crate) target: String,
     /// The version of the Rust standard library.
     pub(crate) rust: String,
-    /// The version of the GNU C library, which a static program contains, too.
+    /// The version of the GNU C library, which is linked statically.
     pub(crate) glibc: String,
-    /// Where the workspace is.
+    /// The folder of the workspace.
     pub(crate) workspace: PathBuf,
 }
 
@@ -39,16 +38,16 @@ pub(crate) struct Contents {
 pub(crate) struct Crate {
     name: String,
     version: String,
-    /// The SPDX expression.
+    /// The SPDX expression of the license.
     pub(crate) license: Option<String>,
-    /// A file that says more than the expression, relative to the folder.
+    /// A license file, relative to the folder of the crate.
     pub(crate) license_file: Option<PathBuf>,
     pub(crate) description: Option<String>,
     pub(crate) repository: Option<String>,
-    /// Where it comes from; `None`: this workspace.
+    /// The registry; `None` for crates of this workspace.
     pub(crate) source: Option<String>,
     manifest_path: PathBuf,
-    /// The SHA-256 of the registry's file, from Cargo.lock.
+    /// The SHA-256 of the crate file in the registry, from Cargo.lock.
     #[serde(skip)]
     pub(crate) checksum: Option<String>,
 }
@@ -113,7 +112,7 @@ impl Contents {
         })
     }
 
-    /// The crates of others.
+    /// The third-party crates.
     pub(crate) fn third_party(&self) -> impl Iterator<Item = (&Id, &Crate)> {
         self.crates.iter().filter(|(_, of)| of.source.is_some())
     }
@@ -124,7 +123,7 @@ impl Crate {
         (self.name.clone(), self.version.clone())
     }
 
-    /// Where its sources are.
+    /// The folder of its sources.
     pub(crate) fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("."))
     }
@@ -136,8 +135,8 @@ struct Metadata {
     workspace_root: PathBuf,
 }
 
-/// The root and what each crate needs, from lines such as `2http v1.5.0` that begin with their depth. A crate
-/// that was printed before has none below it.
+/// The root and the dependencies of each crate, from lines such as `2http v1.5.0` that begin with their
+/// depth. A crate that was printed before has no lines below it.
 fn edges(tree: &str) -> (Id, BTreeMap<Id, BTreeSet<Id>>) {
     let mut needs: BTreeMap<Id, BTreeSet<Id>> = BTreeMap::new();
     let mut above: Vec<Id> = Vec::new();
@@ -179,7 +178,7 @@ fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
 }
 
-/// What a program prints; an error if it fails or prints nothing.
+/// The standard output of a program; an error if it fails or prints nothing.
 fn output(command: &mut Command) -> Result<String, Unreadable> {
     let program = format!(
         "{} {}",
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn depths_become_edges_and_a_crate_that_was_printed_before_keeps_its_own() {
+    fn cargo_tree_depths_become_dependency_edges() {
         let tree = "0a v1.0.0 (/somewhere)\n1b v1.0.0\n2c v1.0.0\n1c v1.0.0 (*)\n";
         let (root, needs) = edges(tree);
         assert_eq!(root, id("a"));

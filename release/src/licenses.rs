@@ -7,17 +7,17 @@ use std::path::Path;
 
 use crate::contents::{Contents, Crate, Id};
 
-/// The beginnings of the names of files that hold a licence or a notice, in lower case.
+/// The prefixes of the names of files that contain a licence or a notice, in lower case.
 const FILES: &[&str] = &["license", "licence", "copying", "copyright", "notice", "unlicense"];
 
 /// The licence whose text is ours, too, and is the same for every project: a crate that ships no text of its
 /// own may have it.
 const OURS: &str = "Apache-2.0";
 
-/// Of the C library.
+/// The licence of the C library.
 const LGPL: &str = include_str!("lgpl-2.1.txt");
 
-/// Crates without a text of their licence.
+/// Crates without a licence text.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no text of the licence of {}: expected a file LICENSE in the crate, or the licence {OURS}; ask its authors for one",
@@ -84,7 +84,7 @@ struct Text {
 }
 
 impl Texts {
-    /// Texts are the same that differ in blanks and the breaks of lines alone.
+    /// Texts that differ only in whitespace are the same.
     fn add(&mut self, text: &str, of: &str) {
         let same = |other: &&mut Text| other.text.split_whitespace().eq(text.split_whitespace());
         match self.0.iter_mut().find(same) {
@@ -95,14 +95,14 @@ impl Texts {
     }
 }
 
-/// Without blanks at the ends of lines and empty lines around.
+/// Removes trailing whitespace and surrounding empty lines.
 fn tidy(text: &str) -> String {
     let lines: Vec<_> = text.trim_matches(['\n', '\r']).lines().map(str::trim_end).collect();
     lines.join("\n").trim_end().to_owned()
 }
 
-/// The texts in a crate's sources, those of what it has taken over from others included, in the order of
-/// their paths.
+/// The licence texts in the sources of a crate, including those of vendored code, in the order of their
+/// paths.
 fn in_sources(of: &Crate) -> Vec<String> {
     let mut found = BTreeMap::new();
     let named = of.license_file.as_ref().map(|file| of.folder().join(file));
@@ -119,7 +119,7 @@ fn in_sources(of: &Crate) -> Vec<String> {
     found.into_values().filter(|text| !text.trim().is_empty()).collect()
 }
 
-/// Whether it is called as licences are; sources are called so, too.
+/// Whether a file has the name of a licence; source files with such names do not count.
 fn is_license(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
     let is_text = !Path::new(&name)
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_differ_in_blanks_are_one_and_name_all_who_have_it() {
+    fn license_texts_that_differ_in_whitespace_are_merged() {
         let mut texts = Texts::default();
         for (text, of) in [("Do as\r\n you like.\n", "a 1"), ("  Do as you like.", "b 2"), ("Do not.", "b 2")]
         {

@@ -1,15 +1,15 @@
-//! Writes what must go with a program: its SBOM and the licences of everything in it.
+//! Writes the SBOM of a program and the licences of everything in it.
 //!
 //! ```text
 //! notices PACKAGE DIRECTORY [MESSAGES]      DIRECTORY/sbom.cdx.json and DIRECTORY/licenses.txt
 //!
-//!   contents   what is in the program: cargo's own resolution for it, and the sources of the crates
-//!   built      the check of that against what cargo has compiled, where the MESSAGES of its build are given
-//!   sbom       that, as CycloneDX
-//!   licenses   that, as a text with every licence in full
+//!   contents   the contents of the program: the resolution of cargo for it, and the sources of the crates
+//!   built      compares the contents with the crates that cargo has compiled, if the MESSAGES of its build are given
+//!   sbom       writes the contents as CycloneDX
+//!   licenses   writes the contents as a text with every licence in full
 //! ```
 //!
-//! The same sources give the same bytes: no time, no path of this machine, everything sorted.
+//! The same sources give the same bytes: the output is sorted, and contains no time and no local path.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ mod sbom;
 
 use contents::{Contents, Unreadable};
 
-/// Bad usage: `EX_USAGE` of sysexits(3).
+/// Exit code: invalid usage, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
 
 /// Why nothing was written.
@@ -32,7 +32,7 @@ enum Failure {
     Unreadable(#[from] Unreadable),
     #[error(transparent)]
     Licenses(#[from] licenses::Missing),
-    #[error("compiled into the program, but not among what cargo tree lists: {}", .0.join(", "))]
+    #[error("compiled into the program, but not listed by cargo tree: {}", .0.join(", "))]
     Unlisted(Vec<String>),
     #[error("{}: {error}", .file.display())]
     File { file: PathBuf, error: io::Error },

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::contents::{Contents, Crate, Id};
 
-/// The document. It has no serial number and no time, both of which the specification leaves open: the same
-/// program has the same document.
+/// The SBOM document. It has no serial number and no time, which are optional in the specification, so the
+/// same program has the same document.
 pub(crate) fn json(contents: &Contents) -> String {
     let (root, others): (Vec<_>, Vec<_>) = contents.crates.iter().partition(|(id, _)| **id == contents.root);
     let mut components: Vec<_> = others.into_iter().map(|(id, of)| component(id, of, "library")).collect();
@@ -50,7 +50,7 @@ fn component((name, version): &Id, of: &Crate, kind: &str) -> Value {
     component
 }
 
-/// What every Rust program contains, and every static one.
+/// The Rust standard library and the C library.
 fn runtime(contents: &Contents) -> [Value; 2] {
     let library = |name: &str, version: &str, license: &str| {
         let purl = format!("pkg:generic/{name}@{version}");
@@ -79,7 +79,7 @@ fn purl((name, version): &Id, of: &Crate) -> String {
     }
 }
 
-/// Cargo took a slash for OR before it knew SPDX.
+/// Cargo accepted a slash for OR before it used SPDX.
 fn spdx(license: &str) -> String {
     license.replace('/', " OR ")
 }

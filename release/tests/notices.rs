@@ -21,7 +21,7 @@ fn written(package: &str) -> (String, String) {
     (text("sbom.cdx.json"), text("licenses.txt"))
 }
 
-/// The components, with their names and versions.
+/// The components with their names and versions.
 fn components(sbom: &Value) -> Vec<(String, String, &Value)> {
     let components = sbom["components"].as_array().expect("components");
     let text = |of: &'_ Value, key: &str| of[key].as_str().expect("a text").to_owned();
@@ -33,7 +33,7 @@ fn every_crate_of_the_sbom_has_its_licence_in_the_text_and_its_checksum() {
     for package in ["podlocal-sidecar", "podlocal-webhook"] {
         let (sbom, licenses) = written(package);
         let sbom: Value = serde_json::from_str(&sbom).expect("JSON");
-        // A crate stands in the list and above the text of its licence, at least.
+        // A crate is in the list and above the text of its licence.
         for (name, version, component) in components(&sbom) {
             let purl = component["purl"].as_str().unwrap_or_default();
             assert!(component["licenses"][0]["expression"].is_string(), "{name}");
@@ -50,10 +50,10 @@ fn every_crate_of_the_sbom_has_its_licence_in_the_text_and_its_checksum() {
     }
 }
 
-/// Features are those of the program alone: with those of the workspace the sidecar would have HTTP/2 and
-/// TLS.
+/// Features are resolved for the program alone: with those of the workspace, the sidecar would have HTTP/2
+/// and TLS.
 #[test]
-fn an_sbom_has_what_is_in_the_program_and_nothing_else() {
+fn sbom_lists_exactly_the_contents_of_the_program() {
     let (sbom, _) = written("podlocal-sidecar");
     let sbom: Value = serde_json::from_str(&sbom).expect("JSON");
     let names: BTreeSet<_> = components(&sbom).into_iter().map(|(name, ..)| name).collect();
@@ -81,7 +81,7 @@ fn an_sbom_has_what_is_in_the_program_and_nothing_else() {
 }
 
 #[test]
-fn what_is_written_is_the_same_twice_and_knows_no_path_of_this_machine() {
+fn output_is_reproducible_and_contains_no_local_path() {
     let (first, second) = (written("podlocal-webhook"), written("podlocal-webhook"));
     assert_eq!(first, second);
     let workspace =
@@ -108,7 +108,7 @@ fn a_crate_that_was_compiled_and_is_not_listed_is_a_failure() {
         let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         notices(&["podlocal-sidecar", &path(folder.path()), &path(&messages)])
     };
-    // A procedural macro is compiled for the machine that builds.
+    // A procedural macro is compiled for the build machine.
     assert!(run(artifact("macro", "release")).status.success());
     let refused = run(artifact("smuggled", &target));
     assert_eq!(refused.status.code(), Some(1));
@@ -116,7 +116,7 @@ fn a_crate_that_was_compiled_and_is_not_listed_is_a_failure() {
 }
 
 #[test]
-fn bad_usage_and_unknown_packages_say_so() {
+fn invalid_usage_and_unknown_packages_are_reported() {
     assert_eq!(notices(&[]).status.code(), Some(64));
     let unknown = notices(&["no-such-package", "/nowhere"]);
     assert_eq!(unknown.status.code(), Some(1));

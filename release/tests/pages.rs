@@ -1,4 +1,4 @@
-//! The man pages and the completions: whole, and taken by the programs that read them.
+//! The man pages and the completions are complete, and the programs that read them accept them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use podlocal_settings::program::Program;
 use tempfile::TempDir;
 
-/// What `bash` is asked, behind the name of a program, and what it must offer; what is not offered begins with `!`.
+/// The text typed after the name of a program, and the completions that `bash` must offer; those that it must
+/// not offer begin with `!`.
 const COMPLETED: &[(&str, &str, &[&str])] = &[
     ("podlocal-sidecar", "--cache-", &["--cache-size", "!--listen"]),
     ("podlocal-sidecar", "", &["serve", "await", "health", "lookup", "stats", "--listen", "--help", "!help"]),
@@ -30,7 +31,8 @@ const COMPLETED: &[(&str, &str, &[&str])] = &[
     ("podlocal-webhook", "serve --tls-", &["--tls-cert", "--tls-key"]),
 ];
 
-/// A check of a file by the program that reads it: below the folder, the program, its Debian package, arguments.
+/// Checks of files by the programs that read them: the folder, the program, its Debian package, its
+/// arguments.
 const CHECKS: &[(&str, &str, &str, &[&str])] = &[
     ("man/man1", "man", "man-db", &["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]),
     ("man/man1", "mandoc", "mandoc", &["-Tlint", "-W", "warning"]),
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     let folder = TempDir::new().expect("a folder");
     let pages = folder.path().join("share");
     if !arguments.list {
-        // Built by `cargo test` as all examples are, and here when one test is run alone.
+        // `cargo test` builds all examples; this builds it if the test runs alone.
         let output = run(Command::new(env!("CARGO"))
             .args(["run", "--quiet", "--locked", "--package", "podlocal-release", "--example", "pages", "--"])
             .args([folder.path().as_os_str(), "2026-01-31".as_ref()]));
@@ -119,7 +121,7 @@ fn whole(program: &Program, pages: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Lets bash complete what was typed behind the program's name, as it does when Tab is pressed.
+/// Lets bash complete the text after the program's name, as when Tab is pressed.
 fn completes(pages: &Path, program: &str, typed: &str, offered: &[&str]) -> Result<(), Failed> {
     let script = r#"
         source "$1"; words=($2 $3)
@@ -141,7 +143,7 @@ fn completes(pages: &Path, program: &str, typed: &str, offered: &[&str]) -> Resu
     Ok(())
 }
 
-/// Every file of the folder passes, without a word.
+/// Every file of the folder passes the check without output.
 fn checked(folder: &Path, program: &str, package: &str, flags: &[&str]) -> Result<Completion, Failed> {
     let missing =
         || Ok(Completion::ignored_with(format!("there is no {program}; install Debian's {package}")));
@@ -157,7 +159,7 @@ fn checked(folder: &Path, program: &str, package: &str, flags: &[&str]) -> Resul
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return missing(),
             Err(error) => return Err(error.to_string().into()),
         };
-        // mandoc speaks to standard output; man prints the page there.
+        // mandoc reports to standard output; man prints the page there.
         let remarks = if program == "man" { output.stderr.clone() } else { output.stdout.clone() };
         if !output.status.success() || !remarks.is_empty() {
             return Err(format!("{}: {}", file.display(), text(&output)).into());

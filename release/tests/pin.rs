@@ -1,4 +1,5 @@
-//! The manifests and the chart of a release name every image by the digest of what was built, on all platforms.
+//! The manifests and the chart of a release pin every image by the digest of the built index for all
+//! platforms.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,7 @@ const PLATFORMS: [&str; 2] = ["amd64", "arm64"];
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[test]
-fn every_image_of_the_released_manifests_is_named_by_the_digest_of_its_index() {
+fn released_manifests_pin_every_image_by_index_digest() {
     let dist = dist();
     let output = pin(dist.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -56,12 +57,12 @@ fn every_image_of_the_released_manifests_is_named_by_the_digest_of_its_index() {
         let given = image.lines().find_map(|line| line.trim().strip_prefix("digest: "));
         assert_eq!(given, Some(digest.as_str()));
     }
-    // A registry has nothing that a link could lead to.
+    // The chart contains files and not symbolic links, which a registry cannot store.
     assert!(text("objects/base/shared-tier/deployment.yaml").contains("kind: Deployment"));
 }
 
 #[test]
-fn the_same_images_give_the_same_manifests_and_another_one_gives_others() {
+fn manifests_depend_only_on_the_images() {
     let archive = |dist: &TempDir| {
         assert!(pin(dist.path()).status.success());
         fs::read(dist.path().join(format!("podlocal-dns-{VERSION}-manifests.tar.gz"))).expect("an archive")
@@ -73,7 +74,7 @@ fn the_same_images_give_the_same_manifests_and_another_one_gives_others() {
 }
 
 #[test]
-fn without_a_platform_or_with_an_image_that_is_not_its_digest_there_are_no_manifests() {
+fn missing_platform_or_wrong_digest_yields_no_manifests() {
     let file = format!("podlocal-dns-{VERSION}-manifests.tar.gz");
     let incomplete = dist();
     fs::remove_file(incomplete.path().join(format!("podlocal-webhook-{VERSION}-linux-arm64.oci.tar")))
@@ -86,7 +87,7 @@ fn without_a_platform_or_with_an_image_that_is_not_its_digest_there_are_no_manif
     }
 }
 
-/// What `.ci/release` leaves, as far as it counts here.
+/// The output of `.ci/release` that matters here.
 fn dist() -> TempDir {
     let dist = TempDir::new().expect("a folder");
     for name in IMAGES {

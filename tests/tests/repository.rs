@@ -147,7 +147,7 @@ fn decide_inject_and_patch_are_functions_of_their_arguments() {
         "patch.rs",
         "qos.rs",
         "annotations.rs",
-        "again.rs",
+        "reinvocation.rs",
         "dns.rs",
         "options.rs",
         "mutate.rs",

@@ -1,11 +1,12 @@
-//! The bytes of an AdmissionReview -> the bytes of its answer (`admission.k8s.io/v1`).
+//! Turns the bytes of an AdmissionReview into the bytes of its response (`admission.k8s.io/v1`).
 //!
-//! **What our own failure means is said here and nowhere else:** nothing. A review that we cannot read, or a pod
-//! that we cannot edit, is answered `allowed`, unchanged, with a warning. The pod then has the DNS that it would have
-//! had without us; `failurePolicy: Ignore` says the same for the time when nobody answers at all.
+//! **Only this module decides what a failure of the webhook means for a pod:** the pod is allowed unchanged.
+//! A review that cannot be read, or a pod that cannot be edited, is answered `allowed` with a warning. The
+//! pod then has the DNS that it has without the webhook. `failurePolicy: Ignore` does the same while the
+//! webhook does not answer.
 //!
-//! Anyone who reaches the port may have written the review. So what it takes in memory has a bound, [`memory`], and what
-//! becomes of it elsewhere than in its own answer are checked names alone.
+//! Any client that reaches the port may have written the review. So its memory is limited ([`memory`]), and
+//! only validated names from it appear outside of its own response.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,53 +23,53 @@ mod read;
 
 pub use read::MOST_STORED;
 
-/// The most characters of a warning; the API server cuts longer ones
+/// The maximum length of a warning, in characters; the API server truncates longer ones
 /// (`kubernetes/staging/src/k8s.io/api/admission/v1`, `AdmissionResponse.Warnings`).
 const LONGEST_WARNING: usize = 256;
 
-/// The most warnings of one answer; 4096 characters in all are kept.
+/// The maximum number of warnings in one response; the API server keeps 4096 characters in total.
 const MOST_WARNINGS: usize = 16;
 
-/// The largest answer, in bytes: a connection may hold it until the client reads. The usual one has 5 KiB, and all settings at
-/// their longest make 40.
+/// The largest response, in bytes: a connection may hold it until the client reads it. A typical one has 5
+/// KiB; with every setting at its longest value it has 40 KiB.
 pub const LARGEST_ANSWER: usize = 64 << 10;
 
-/// The longest uid. The API server's have 36 characters.
+/// The longest uid, in bytes. The API server's have 36 characters.
 const LONGEST_UID: usize = 256;
 
-/// The API version that we speak.
+/// The supported API version.
 const API_VERSION: &str = "admission.k8s.io/v1";
 
-/// A review and what became of it.
+/// The result of a review.
 #[derive(Debug)]
 pub struct Reviewed {
-    /// The body of the HTTP answer.
+    /// The body of the HTTP response.
     pub body: Vec<u8>,
     /// What was done.
-    pub verdict: Verdict,
-    /// How many settings of the pod were ignored.
+    pub outcome: ReviewOutcome,
+    /// The number of ignored settings of the pod.
     pub ignored: usize,
-    /// The namespace of the pod, as far as the review could be read and if it is a valid name; else empty.
+    /// The namespace of the pod; empty if it could not be read or is not a valid name.
     pub namespace: String,
-    /// The pod's name, or what its name will start with; the same.
+    /// The pod's name or `generateName`; empty in the same cases.
     pub name: String,
-    /// What the pod's owner has to learn; `None` for a dry run, too, which must leave no trace.
+    /// The notice for the owner of the pod. `None` also for a dry run, which must have no side effects.
     pub notice: Option<Notice>,
 }
 
-/// What was done with a review.
+/// The outcome of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It was answered as it should be.
+pub enum ReviewOutcome {
+    /// A decision was made about the pod.
     Done(Outcome),
-    /// We failed; the pod is allowed as it is.
-    Failed(Reason),
+    /// The webhook failed; the pod is allowed unchanged.
+    Failed(FailureReason),
 }
 
 /// Why the webhook failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "`Failure` has a sentence for each")]
-pub enum Reason {
+pub enum FailureReason {
     InvalidJson,
     InvalidReview,
     UnexpectedRequest,
@@ -76,7 +77,7 @@ pub enum Reason {
     TooLarge,
 }
 
-/// The failures behind [`Reason`], with details for the warning and the log.
+/// The failures behind [`FailureReason`], with details for the warning and the log.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the request body is not valid JSON: {0}")]
@@ -91,7 +92,7 @@ enum Failure {
     Edit(#[from] patch::Error),
 }
 
-/// Answers a review. `annotations_of` tells the annotations of a namespace, as far as they are known.
+/// Answers a review. `annotations_of` returns the known annotations of a namespace.
 pub fn review(
     body: &[u8],
     annotations_of: impl Fn(&str) -> Map<String, Value>,
@@ -108,36 +109,37 @@ pub fn review(
     answered(request, &result)
 }
 
-/// The answer to a review that has more than `limit` bytes, of which only the beginning was kept.
+/// Answers a review of more than `limit` bytes, of which only the beginning was kept.
 pub fn too_large(beginning: &[u8], limit: usize) -> Reviewed {
     let read::Read { review, .. } = read::read(beginning);
-    let why = format!("its review has more than {} MiB", limit >> 20);
+    let why = format!("its admission review has more than {} MiB", limit >> 20);
     answered(&review["request"], &Err(Failure::TooLarge(why)))
 }
 
-/// The most memory, in bytes, that answering a review of `length` bytes takes beside them.
+/// The most memory, in bytes, that answering a review of `length` bytes takes in addition to these bytes.
 ///
-/// A text with escapes is unescaped into a buffer that grows by doubling. What is stored may be the pod's once, the edited one's,
-/// the patch's, and the text's of both; of a pod from elsewhere it is so twice. A body is stored at most a hundredfold: `webhook/tests/memory.rs` looks for worse.
+/// A string with escapes is unescaped into a buffer that grows by doubling. The stored fields may exist in
+/// the pod, in the edited pod, in the patch, and in the text of both; for a replaced sidecar twice. A body
+/// takes at most 100 times its size when it is stored: `webhook/tests/memory.rs` searches for worse cases.
 pub fn memory(length: usize) -> usize {
     const COPIES: usize = 8;
     3 * length + COPIES * MOST_STORED.min(100 * length) + 4 * LARGEST_ANSWER
 }
 
-/// The response, and what else follows from the result.
+/// Builds the response and everything else that follows from the result.
 fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
     let uid = text(&request["uid"]);
-    let (mut response, mut verdict) = match result {
-        Ok(mutation) => (done(uid, mutation), Verdict::Done(mutation.outcome)),
-        Err(failure) => (allowed(uid, &[failure.to_string()]), Verdict::Failed(failure.reason())),
+    let (mut response, mut outcome) = match result {
+        Ok(mutation) => (done(uid, mutation), ReviewOutcome::Done(mutation.outcome)),
+        Err(failure) => (allowed(uid, &[failure.to_string()]), ReviewOutcome::Failed(failure.reason())),
     };
     let mut mutation = result.as_ref().ok();
     if size(&response) > LARGEST_ANSWER {
-        let failure = Failure::TooLarge(format!("the answer has more than {} KiB", LARGEST_ANSWER >> 10));
-        // The uid that is as long as that is none.
+        let failure = Failure::TooLarge(format!("the response has more than {} KiB", LARGEST_ANSWER >> 10));
+        // Such a long uid is not a valid one.
         let uid = if uid.len() > LONGEST_UID { "" } else { uid };
         response = allowed(uid, &[failure.to_string()]);
-        (verdict, mutation) = (Verdict::Failed(failure.reason()), None);
+        (outcome, mutation) = (ReviewOutcome::Failed(failure.reason()), None);
     }
     let answer = json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response});
     let names = ["/name", "/object/metadata/name", "/object/metadata/generateName"];
@@ -146,7 +148,7 @@ fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
     let told = mutation.filter(|_| request["dryRun"] != true);
     Reviewed {
         body: answer.to_string().into_bytes(),
-        verdict,
+        outcome,
         ignored: mutation.map_or(0, |mutation| mutation.ignored.len()),
         notice: told.and_then(|told| Notice::of(&request["object"]["metadata"], namespace, told)),
         namespace: namespace.to_owned(),
@@ -154,7 +156,7 @@ fn answered(request: &Value, result: &Result<Mutation, Failure>) -> Reviewed {
     }
 }
 
-/// The bytes of a response, its texts unescaped.
+/// The number of bytes in the strings of a response, without escapes.
 fn size(response: &Value) -> usize {
     match response {
         Value::String(text) => text.len(),
@@ -168,7 +170,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Whether this is a review that we can answer: the creation of a pod.
+/// Checks that this is a review that the webhook can answer: the creation of a pod.
 fn check(review: &Value) -> Result<(), Failure> {
     let request = &review["request"];
     if review["apiVersion"] != API_VERSION || review["kind"] != "AdmissionReview" || !request.is_object() {
@@ -182,7 +184,7 @@ fn check(review: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The response for a pod that was decided about.
+/// The response for a pod about which a decision was made.
 fn done(uid: &str, mutation: &Mutation) -> Value {
     let mut response = allowed(uid, &mutation.warnings());
     if !mutation.patch.is_empty() {
@@ -192,7 +194,7 @@ fn done(uid: &str, mutation: &Mutation) -> Value {
     response
 }
 
-/// A response that lets the pod through.
+/// A response that allows the pod.
 fn allowed(uid: &str, warnings: &[String]) -> Value {
     let mut response = json!({"uid": uid, "allowed": true});
     if !warnings.is_empty() {
@@ -202,7 +204,7 @@ fn allowed(uid: &str, warnings: &[String]) -> Value {
     response
 }
 
-/// One warning as the API server takes it: one line, with our name, cut to size.
+/// A warning as the API server accepts it: one line, with the prefix `podlocal-dns:`, truncated.
 fn shown_warning(text: &str) -> String {
     let full = format!("podlocal-dns: {text}");
     let printable = full.chars().map(|character| if character.is_control() { ' ' } else { character });
@@ -224,23 +226,23 @@ impl From<read::Error> for Failure {
 }
 
 impl Failure {
-    fn reason(&self) -> Reason {
+    fn reason(&self) -> FailureReason {
         match self {
-            Self::Json(_) => Reason::InvalidJson,
-            Self::TooLarge(_) => Reason::TooLarge,
-            Self::Review { .. } => Reason::InvalidReview,
-            Self::Request { .. } => Reason::UnexpectedRequest,
-            Self::Edit(_) => Reason::PatchFailed,
+            Self::Json(_) => FailureReason::InvalidJson,
+            Self::TooLarge(_) => FailureReason::TooLarge,
+            Self::Review { .. } => FailureReason::InvalidReview,
+            Self::Request { .. } => FailureReason::UnexpectedRequest,
+            Self::Edit(_) => FailureReason::PatchFailed,
         }
     }
 }
 
-impl Reason {
+impl FailureReason {
     /// Every reason.
     pub const ALL: [Self; 5] =
         [Self::InvalidJson, Self::InvalidReview, Self::UnexpectedRequest, Self::PatchFailed, Self::TooLarge];
 
-    /// The name for machines.
+    /// The stable name in metric labels and log fields.
     pub fn label(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
@@ -252,13 +254,13 @@ impl Reason {
     }
 }
 
-impl Verdict {
-    /// Every verdict there is.
+impl ReviewOutcome {
+    /// Every possible outcome.
     pub fn all() -> impl Iterator<Item = Self> {
-        Outcome::all().map(Self::Done).chain(Reason::ALL.map(Self::Failed))
+        Outcome::all().map(Self::Done).chain(FailureReason::ALL.map(Self::Failed))
     }
 
-    /// The decision and its reason, for machines: labels of a metric, fields of a log line.
+    /// The decision and its reason: labels of a metric, fields of a log line.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Done(outcome) => outcome.labels(),

@@ -1,25 +1,26 @@
-//! The annotations of a pod and of its namespace -> settings. Pure.
+//! Reads settings from the annotations of a pod and of its namespace. Pure.
 //!
 //! ```text
 //!   the pod's annotation  >  its namespace's  >  the cluster-wide default (settings file)  >  the table's default
 //! ```
 //!
-//! The order holds key by key. A bad value is ignored, so that the next best holds, and it is named.
+//! The order applies to each setting separately. An invalid value is reported and ignored: the next level
+//! applies.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::read::{self, Given, Read, SettingError};
 use podlocal_settings::table::{self, Setting};
 use serde_json::{Map, Value};
 
-/// The cluster-wide defaults for injected pods, already checked.
+/// The validated cluster-wide defaults for injected pods.
 pub type Defaults = Vec<(&'static Setting, Given)>;
 
-/// The annotations of one object; `None` where it has none.
+/// The annotations of one object; `None` if it has none.
 pub type Annotations<'a> = Option<&'a Map<String, Value>>;
 
-/// Reads the settings of a pod from its annotations, then from its namespace's, then from the defaults; `domain` is the
-/// cluster domain, which forward zones must leave alone.
-/// [`Read::mistakes`] names every value that was ignored, unknown annotations with our prefix included.
+/// Reads the settings of a pod from its annotations, then from those of its namespace, then from the
+/// defaults. `domain` is the cluster domain, which forward zones must not contain. [`Read::mistakes`] lists
+/// every ignored value, including unknown annotations with the prefix of the project.
 pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults, domain: &str) -> Read {
     let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
     let annotated = |setting: &Setting| {
@@ -48,7 +49,7 @@ pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults,
     read
 }
 
-/// The mistake in an annotation with our prefix that is no setting of pods.
+/// The error for an annotation with the prefix of the project that is not a pod setting.
 fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     let name = key.strip_prefix(ANNOTATION_PREFIX)?;
     let expected = match key {
@@ -63,8 +64,8 @@ fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
     Some(SettingError::of_name(format!("{layer} {key}"), &text(value), expected))
 }
 
-/// The value as its writer sees it. The API server takes only strings, and null as an empty one; a file may hold a
-/// bare number, which is shown with what it is, and then refused by the API server.
+/// The value as its author wrote it. The API server accepts only strings, and null as an empty string. A file
+/// may contain a bare number: it is shown, and the API server rejects it later.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pod_wins_over_the_cluster_wide_default_key_by_key() {
+    fn pod_annotation_overrides_the_cluster_wide_default() {
         let defaults = vec![default_of(&table::NDOTS, "3"), default_of(&table::CACHE_SIZE, "8Mi")];
         let read = of(&json!({table::NDOTS.annotation(): "1"}), &defaults);
         assert_eq!((read.settings.ndots, read.settings.cache_size), (1, 8 << 20));
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pod_wins_over_its_namespace_and_that_over_the_cluster_key_by_key() {
+    fn pod_overrides_namespace_overrides_cluster_per_setting() {
         let defaults = vec![
             default_of(&table::NDOTS, "3"),
             default_of(&table::CACHE_SIZE, "8Mi"),
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_of_the_namespace_is_named_as_its_own_and_costs_nothing_that_the_pod_sets() {
+    fn invalid_namespace_annotation_does_not_affect_pod_annotations() {
         let of_namespace =
             json!({table::NDOTS.annotation(): "many", format!("{ANNOTATION_PREFIX}nodts"): "2"});
         let of_pod = json!({table::NDOTS.annotation(): "1"});
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_keeps_the_next_best_one_and_is_named_with_what_was_expected() {
+    fn invalid_value_falls_back_to_the_next_level() {
         let read = of(&json!({table::NDOTS.annotation(): "many"}), &vec![default_of(&table::NDOTS, "3")]);
         assert_eq!(read.settings.ndots, 3);
         assert_eq!(
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_takes_the_cluster_wide_default_back_and_an_empty_duration_does_not() {
+    fn empty_list_overrides_the_default_but_empty_duration_does_not() {
         let defaults =
             vec![default_of(&table::WAIT_FOR_NAMES, "*.workers"), default_of(&table::WAIT_TIMEOUT, "2s")];
         for empty in [json!(""), json!(" "), Value::Null] {
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_element_makes_the_whole_list_a_mistake() {
+    fn one_bad_element_invalidates_the_list() {
         let defaults = vec![default_of(&table::PREFETCH_NAMES, "db.prod")];
         let read = of(&json!({table::PREFETCH_NAMES.annotation(): "a.example, b c"}), &defaults);
         assert_eq!(read.settings.prefetch_names, ["db.prod"]);
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forward_zone_that_would_hide_names_of_the_cluster_is_a_mistake() {
+    fn forward_zone_that_hides_cluster_names_is_rejected() {
         let of_pod = json!({table::FORWARD_ZONES.annotation(): "a.k8s.example=10.0.0.1,b=c"});
         let of_namespace = json!({table::FORWARD_ZONES.annotation(): "cluster.local=10.0.0.1"});
         let read = read(of_pod.as_object(), of_namespace.as_object(), &Vec::new(), "k8s.example");
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_annotation_with_our_prefix_is_named_and_others_are_not_ours() {
+    fn unknown_annotations_are_reported_only_with_our_prefix() {
         let read = of(
             &json!({
                 format!("{ANNOTATION_PREFIX}nodts"): "2",
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_sidecar_takes_is_no_annotation() {
+    fn sidecar_only_setting_is_rejected_as_annotation() {
         let read = of(&json!({table::CLUSTER_DOMAIN.annotation(): "a.b"}), &Vec::new());
         assert_eq!(read.settings.cluster_domain, "cluster.local");
         assert!(read.mistakes[0].to_string().ends_with("the webhook sets it"), "{:?}", read.mistakes);

@@ -1,4 +1,4 @@
-//! The wiring of `serve`: bind first, then run until a signal.
+//! The startup of `serve`: bind the ports first, then run until a signal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::certificates::{self, Identity};
 use crate::cluster::Cluster;
 use crate::config::Serve;
 use crate::discovery;
+use crate::dns_checks;
 use crate::events::{self, Callers, Events};
-use crate::impossible;
 use crate::limit_ranges;
 use crate::metrics::Metrics;
 use crate::mutate::Policy;
@@ -24,23 +24,23 @@ use crate::readiness::Readiness;
 use crate::server::{self, Context, Draining};
 use crate::shutdown::Signals;
 use crate::tier;
-use crate::tls::{self, Served};
+use crate::tls::{self, ServingCertificate};
 use crate::tls_files::{self, TlsFiles};
 
 mod start_error;
 
 pub use start_error::StartError;
 
-/// How long reviews that are under way may take after the first signal; within the 30 s that a pod has.
+/// The time that reviews in flight have after the first signal; less than the 30 s that a pod has to end.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Every review that was under way was answered.
+pub enum ShutdownResult {
+    /// Every review in flight was answered.
     Drained,
-    /// A second signal ended the drain.
-    Cut,
+    /// A second signal interrupted the drain.
+    Interrupted,
 }
 
 /// The bound program, not yet running.
@@ -48,7 +48,7 @@ pub enum End {
 pub struct App {
     reviews: TcpListener,
     admin: TcpListener,
-    served: Arc<Served>,
+    served: Arc<ServingCertificate>,
     tls: RustlsConfig,
     policy: Policy,
     metrics: Arc<Metrics>,
@@ -60,7 +60,7 @@ pub struct App {
 }
 
 impl App {
-    /// Binds the addresses, so that a conflict shows at once and they are known.
+    /// Binds the addresses, so that a conflict is reported at startup and the bound addresses are known.
     pub fn bind(settings: Serve) -> Result<Self, StartError> {
         let signals = Signals::listen().map_err(StartError::Signals)?;
         let reviews = bind("--listen", settings.listen, 8443)?;
@@ -72,7 +72,7 @@ impl App {
             String::new()
         });
         let (cluster, known) = watch::channel(Cluster::new(&common.cluster, &resolv_conf));
-        let served = Arc::new(Served::default());
+        let served = Arc::new(ServingCertificate::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
         let metrics = Arc::new(Metrics::new());
         let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
@@ -92,15 +92,15 @@ impl App {
     }
 
     /// Serves until the first signal, then drains.
-    pub async fn run(mut self) -> Result<End, StartError> {
-        self.announce();
+    pub async fn run(mut self) -> Result<ShutdownResult, StartError> {
+        self.log_startup();
         let client = client(self.settings.kubeconfig.as_deref()).await?;
-        match (self.certify(), self.verify_clients()) {
+        match (self.load_certificate(), self.verify_clients()) {
             (Err(first), Err(second)) => return Err(StartError::Both(first.into(), second.into())),
             (certified, verified) => certified.and(verified)?,
         }
-        let (namespaces, events) = self.learn(client);
-        tokio::spawn(tier::measure(self.known.clone(), self.metrics.clone()));
+        let (namespaces, events) = self.start_watches(client);
+        tokio::spawn(tier::export_metric(self.known.clone(), self.metrics.clone()));
         let metrics = self.metrics;
         let context = Context::new(self.known, self.policy, namespaces, events, metrics.clone());
 
@@ -116,12 +116,12 @@ impl App {
             signal = self.signals.next() => signal,
             result = &mut reviews_task => {
                 let result = result.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-                return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("it ended"))));
+                return Err(StartError::Serve(result.err().unwrap_or_else(|| std::io::Error::other("the server task ended"))));
             }
         };
         tracing::info!(signal, "draining");
-        // Readiness is false from here on; the Service's endpoints follow a moment later.
-        let _not_ready = self.readiness.latch("nothing: it is draining");
+        // The pod is not ready from here on; the endpoints of the Service follow a moment later.
+        let _not_ready = self.readiness.latch("draining");
         draining.begin();
         let drained = async {
             tokio::time::sleep(self.settings.shutdown_delay).await;
@@ -129,77 +129,93 @@ impl App {
             let _ = reviews_task.await;
         };
         tokio::select! {
-            () = drained => Ok(End::Drained),
+            () = drained => Ok(ShutdownResult::Drained),
             signal = self.signals.next() => {
-                tracing::warn!(signal, "the drain was cut");
-                Ok(End::Cut)
+                tracing::warn!(signal, "a second signal interrupted the drain");
+                Ok(ShutdownResult::Interrupted)
             }
         }
     }
 
-    fn announce(&self) {
+    fn log_startup(&self) {
         let address = |listener: &TcpListener| {
             listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
         };
-        tracing::info!(address = address(&self.reviews), "serving reviews");
+        tracing::info!(address = address(&self.reviews), "serving admission reviews");
         tracing::info!(address = address(&self.admin), "serving health and metrics");
         let cluster = self.cluster.borrow();
         if cluster.dns.is_empty() {
-            tracing::warn!("no cluster DNS is known: pods are not injected; give --cluster-dns");
+            tracing::warn!("address of cluster DNS unknown: no pod is injected; set --cluster-dns");
         }
         let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
-        tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster");
+        tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster settings");
         if !shared_tier.addresses.is_empty() {
-            tracing::info!(addresses = crate::dns::addresses(&shared_tier.addresses), "the shared tier");
+            tracing::info!(
+                addresses = crate::dns::addresses(&shared_tier.addresses),
+                "using the shared tier of --shared-tier"
+            );
         }
     }
 
-    /// Starts what learns about the cluster: from its DNS, and from its API server where there is one.
-    fn learn(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
-        tokio::spawn(impossible::follow(self.cluster.clone(), self.metrics.clone(), impossible::INTERVAL));
+    /// Starts the tasks that observe the cluster: its DNS, and its API server if there is one.
+    fn start_watches(&self, client: Option<kube::Client>) -> (Namespaces, Events) {
+        tokio::spawn(dns_checks::run(self.cluster.clone(), self.metrics.clone(), dns_checks::INTERVAL));
         let Some(client) = client else {
             return (Namespaces::default(), Events::none(self.metrics.clone()));
         };
-        tokio::spawn(discovery::follow_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
-        // Who gives its addresses does not want it to be found.
+        tokio::spawn(discovery::poll_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
+        // An operator who sets the addresses does not want the Service to be looked up.
         if self.settings.common.cluster.shared_tier.is_empty() {
             let latch = self.readiness.latch("shared tier");
-            tokio::spawn(tier::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
+            tokio::spawn(tier::watch_services(
+                client.clone(),
+                self.cluster.clone(),
+                self.metrics.clone(),
+                latch,
+            ));
         }
         let latch = self.readiness.latch("limit ranges");
-        tokio::spawn(limit_ranges::follow(client.clone(), self.cluster.clone(), self.metrics.clone(), latch));
+        tokio::spawn(limit_ranges::watch_limit_ranges(
+            client.clone(),
+            self.cluster.clone(),
+            self.metrics.clone(),
+            latch,
+        ));
         let namespaces =
-            Namespaces::follow(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
+            Namespaces::watch(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
         let callers =
             if self.settings.client_ca.is_some() { Callers::Authenticated } else { Callers::Anyone };
-        (namespaces, Events::publish(client, callers, self.metrics.clone(), events::GATHERED_FOR))
+        (namespaces, Events::start(client, callers, self.metrics.clone(), events::BATCH_INTERVAL))
     }
 
-    /// Has clients verified, where an authority is named.
+    /// Verifies client certificates if a client CA is set.
     fn verify_clients(&self) -> Result<(), StartError> {
         let Some(client_ca) = self.settings.client_ca.clone() else { return Ok(()) };
         let (verifier, pem) = client_ca.read()?;
         self.tls.reload_from_config(Arc::new(tls::server_config(self.served.clone(), Some(verifier))?));
         let (served, config, metrics) = (self.served.clone(), self.tls.clone(), self.metrics.clone());
-        tokio::spawn(client_ca.follow(pem, served, config, metrics, tls_files::INTERVAL));
+        tokio::spawn(client_ca.reload_on_change(pem, served, config, metrics, tls_files::INTERVAL));
         Ok(())
     }
 
-    /// Serves the certificate of the files, or one of its own that is never renewed: outside of a cluster, for trying.
-    fn certify(&self) -> Result<(), StartError> {
+    /// Serves the certificate of the files, or a self-made one that is never renewed, for tests outside of a
+    /// cluster.
+    fn load_certificate(&self) -> Result<(), StartError> {
         let metrics = self.metrics.clone();
         if let Some((certificate, key)) = &self.settings.tls_files {
-            let files = TlsFiles::serve(certificate, key, &self.served, &metrics)?;
-            tokio::spawn(files.follow(self.served.clone(), metrics, tls_files::INTERVAL));
+            let files = TlsFiles::load(certificate, key, &self.served, &metrics)?;
+            tokio::spawn(files.reload_on_change(self.served.clone(), metrics, tls_files::INTERVAL));
             return Ok(());
         }
         if in_cluster() {
-            tracing::warn!("the API server does not trust this certificate: give --tls-cert and --tls-key");
+            tracing::warn!(
+                "serving a self-made certificate, which the API server does not trust; set --tls-cert and --tls-key"
+            );
         }
         let now = SystemTime::now();
         let identity = Identity::make(&self.settings.dns_names, now)?;
         let usable = identity.usable(&self.settings.dns_names, now).map_err(certificates::MakeError::from)?;
-        metrics.certificate_expires(usable.expires);
+        metrics.set_certificate_expiry(usable.expires);
         self.served.replace(usable.key);
         if let Some(file) = &self.settings.ca_out {
             std::fs::write(file, &identity.ca).map_err(of_file(file))?;
@@ -208,7 +224,7 @@ impl App {
     }
 }
 
-/// Binds the address that `flag` gives, or `port` of every address.
+/// Binds the address that `flag` sets, or `port` on every address.
 pub(crate) fn bind(flag: &str, address: Option<SocketAddr>, port: u16) -> Result<TcpListener, StartError> {
     server::bind(address, port).map_err(|source| {
         let what =
@@ -217,13 +233,13 @@ pub(crate) fn bind(flag: &str, address: Option<SocketAddr>, port: u16) -> Result
     })
 }
 
-/// Whether this is a pod: the kubelet sets this variable in every container.
+/// Whether this process runs in a pod: the kubelet sets this variable in every container.
 fn in_cluster() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// A client with the configuration in `file`, else with the pod's service account; never with a developer's own
-/// configuration that nobody has named.
+/// A client with the kubeconfig in `file`, else with the pod's service account; never with the developer's
+/// own kubeconfig, which nobody has named.
 pub(crate) async fn client(file: Option<&std::path::Path>) -> Result<Option<kube::Client>, StartError> {
     let config = match file {
         Some(file) => {

@@ -1,10 +1,12 @@
-//! The wiring of `cert-controller`: it keeps the webhook's certificate and writes the CA into the webhook configuration.
+//! The startup of `cert-controller`: it manages the webhook's certificate and writes the CA into the webhook
+//! configuration.
 //!
-//! A program of its own, as cert-manager's cainjector and the cert-controller of External Secrets are: the right to patch a
-//! MutatingWebhookConfiguration is close to that of a cluster administrator, because whoever holds it may send the objects
-//! of the whole cluster to a server of their choice, and RBAC cannot narrow it to one field (admission policies are not
-//! called for webhook configurations). So `serve`, which answers whoever reaches its port, does not hold that right, and
-//! this program, which does, answers nobody but probes.
+//! It is a separate process, like cert-manager's cainjector and the cert-controller of External Secrets. The
+//! permission to patch a MutatingWebhookConfiguration is close to cluster administration, because its holder
+//! can send the objects of the whole cluster to any server, and RBAC cannot restrict it to one field
+//! (admission policies are not called for webhook configurations). So `serve`, which answers every client
+//! that reaches its port, does not have this permission, and `cert-controller`, which has it, answers only
+//! probes.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,18 +14,18 @@ use std::time::SystemTime;
 use axum_server::Handle;
 
 use crate::app::{self, StartError};
+use crate::certificate_manager::{self, CertificateManager};
 use crate::config::CertController;
-use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server;
 use crate::shutdown::Signals;
 
-/// Keeps the certificate until the first signal. There is nothing to drain: a write that is cut short is made by the next
-/// process.
+/// Manages the certificate until the first signal. There is nothing to drain: the next process repeats an
+/// interrupted write.
 ///
 /// # Errors
-/// When the address is taken, or there is no API server to talk to.
+/// If the address is in use, or there is no API server to connect to.
 pub async fn run(settings: CertController) -> Result<(), StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     let admin = app::bind("--admin-listen", settings.admin_listen, 8080)?;
@@ -32,15 +34,15 @@ pub async fn run(settings: CertController) -> Result<(), StartError> {
     let client = app::client(settings.kubeconfig.as_deref()).await?.ok_or(StartError::NoCluster)?;
 
     let readiness = Readiness::default();
-    let keeper = Keeper {
+    let manager = CertificateManager {
         client,
         secret: settings.certificate_secret,
         configuration: settings.webhook_configuration,
         dns_names: settings.dns_names,
         clock: Arc::new(SystemTime::now),
-        interval: keeper::INTERVAL,
+        interval: certificate_manager::INTERVAL,
     };
-    tokio::spawn(keeper.run(readiness.latch("certificate")));
+    tokio::spawn(manager.run(readiness.latch("certificate")));
     let metrics = Arc::new(Metrics::new());
     tokio::spawn(server::serve_plain(admin, server::health(readiness), metrics, Handle::new()));
     let signal = signals.next().await;

@@ -1,8 +1,9 @@
-//! A CA and a serving certificate of our own: making, renewing and judging them. Pure but for the randomness of keys;
-//! the time is passed in.
+//! Creates, renews and validates the self-made CA and serving certificate. Pure except for random keys; the
+//! time is a parameter.
 //!
-//! The CA holds ten years and signs certificates of ninety days, so that what the API server trusts seldom changes. When
-//! it does, the new CA is trusted beside the old one first, and signs later ([`next::step`]).
+//! The CA is valid for ten years and signs certificates for 90 days, so that the trusted CA seldom changes.
+//! When it changes, the API server first trusts the new CA in addition to the old one; the new CA signs later
+//! ([`next::step`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -22,80 +23,80 @@ mod x509;
 pub use next::Step;
 pub use x509::expiry;
 
-/// How long a CA holds.
+/// The validity of a CA.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// How long a serving certificate holds.
+/// The validity of a serving certificate.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
-/// How far they hold into the past, for nodes whose clock is late.
+/// How long before their creation they become valid, for nodes whose clock is behind.
 const CLOCK_SKEW: Duration = Duration::from_hours(1);
 
-/// The names of the parts in a Secret of type `kubernetes.io/tls`, and our two more.
+/// The keys of the Secret: those of type `kubernetes.io/tls`, and two for the CA.
 const PARTS: [&str; 4] = ["ca.crt", "ca.key", "tls.crt", "tls.key"];
 
 /// CAs, the key of the first of them, a serving certificate and its key, in PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// What the API server has to trust: the CA that signs, then older ones.
+    /// The CAs that the API server must trust: the one that signs, then older ones.
     pub ca: String,
     ca_key: String,
     certificate: String,
     key: String,
 }
 
-/// An identity that can be served.
+/// An identity with which TLS connections can be served.
 #[derive(Debug)]
 pub struct Usable {
-    /// For the handshakes.
+    /// The certificate chain and key for handshakes.
     pub key: CertifiedKey,
-    /// When the serving certificate ends, in seconds of Unix time.
+    /// The expiry of the serving certificate, in seconds of Unix time.
     pub expires: u64,
 }
 
-/// Why an identity cannot be served.
+/// Why an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// A part is not there, or is no text.
-    #[error("it has no {0}")]
+    /// A key of the Secret is missing, or is not UTF-8.
+    #[error("{0} is missing")]
     Missing(&'static str),
     /// The certificate or the key cannot be read, or they do not belong together.
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// The certificate cannot be read.
-    #[error("the {0} is no X.509 certificate")]
+    #[error("the {0} is not a valid X.509 certificate")]
     NotX509(&'static str),
-    /// It is not in force.
-    #[error("the {0} has expired or is not yet in force")]
+    /// The current time is outside of its validity.
+    #[error("the {0} has expired or is not yet valid")]
     NotInForce(&'static str),
-    /// The name by which we are called is not in it.
-    #[error("it is not for {0}")]
+    /// The certificate does not contain the name by which the API server calls the webhook.
+    #[error("the certificate is not valid for the name {0}")]
     OtherName(String),
-    /// None of the CAs has signed it.
-    #[error("the certificate is signed by none of the CAs")]
+    /// None of the CAs has signed the certificate.
+    #[error("the certificate is not signed by any of the CAs")]
     OtherAuthority,
 }
 
-/// Why no identity could be made.
+/// Why no identity could be created.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
-    /// The names, or the randomness.
+    /// Invalid names, or no random numbers.
     #[error(transparent)]
     Rcgen(#[from] rcgen::Error),
-    /// What was made cannot be served.
+    /// The created identity cannot be used.
     #[error(transparent)]
     Unusable(#[from] Unusable),
 }
 
 impl Identity {
-    /// Makes a CA and a certificate for `names`, DNS names or IP addresses.
+    /// Creates a CA and a certificate for `names`: DNS names or IP addresses.
     pub fn make(names: &[String], now: SystemTime) -> Result<Self, MakeError> {
         let (ca, ca_key) = authority(now)?;
         let (certificate, key) = certificate(names, now, &ca, &ca_key)?;
         Ok(Self { ca, ca_key, certificate, key })
     }
 
-    /// The identity after `step`. What is not renewed stays; CAs that have ended go.
+    /// The identity after `step`. Parts that are not renewed are kept; expired CAs are removed.
     pub fn renewed(&self, step: Step, names: &[String], now: SystemTime) -> Result<Self, MakeError> {
         let mut renewed = self.clone();
         match step {
@@ -113,12 +114,12 @@ impl Identity {
         Ok(renewed)
     }
 
-    /// What has to be done with it. `is_trusted` tells whether the API server is known to trust all its CAs.
+    /// The next renewal step. `is_trusted`: the API server is known to trust all CAs of the identity.
     pub fn next(&self, names: &[String], now: SystemTime, is_trusted: bool) -> Step {
-        next::step(&self.facts(names, now, is_trusted))
+        next::step(&self.state(names, now, is_trusted))
     }
 
-    /// From the data of a Secret.
+    /// Reads an identity from the data of a Secret.
     pub fn from_parts(part: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Unusable> {
         let text = |name: &'static str| {
             let text = part(name).and_then(|bytes| String::from_utf8(bytes).ok());
@@ -128,13 +129,13 @@ impl Identity {
         Ok(Self { ca: text(ca)?, ca_key: text(ca_key)?, certificate: text(certificate)?, key: text(key)? })
     }
 
-    /// The data of a Secret.
+    /// The data of a Secret with this identity.
     pub fn parts(&self) -> BTreeMap<String, Vec<u8>> {
         let texts = [&self.ca, &self.ca_key, &self.certificate, &self.key];
         PARTS.iter().zip(texts).map(|(name, text)| ((*name).to_owned(), text.clone().into_bytes())).collect()
     }
 
-    /// Whether it can be served now, as one of `names`.
+    /// Checks that the identity can be used now for all of `names`.
     pub fn usable(&self, names: &[String], now: SystemTime) -> Result<Usable, Unusable> {
         let key = tls::certified_key(&self.certificate, &self.key)?;
         let expires = x509::in_force("certificate", &key.cert[0], now)?;
@@ -149,20 +150,20 @@ impl Identity {
         Ok(Usable { key, expires })
     }
 
-    fn facts(&self, names: &[String], now: SystemTime, is_trusted: bool) -> next::Facts {
+    fn state(&self, names: &[String], now: SystemTime, is_trusted: bool) -> next::IdentityState {
         let left = |certificate: &CertificateDer<'_>, what| {
             let until = x509::in_force(what, certificate, now).ok()?;
             (SystemTime::UNIX_EPOCH + Duration::from_secs(until)).duration_since(now).ok()
         };
         let authorities = tls::certificates(&self.ca).unwrap_or_default();
-        // The pair is right when it can make a key for handshakes.
+        // The CA and its key belong together if they form a valid TLS key.
         let has_key = tls::certified_key(&self.ca, &self.ca_key).is_ok();
         let signing = authorities.first().filter(|_| has_key);
         let usable = self.usable(names, now).ok();
         let is_signed_by_first = |usable: &Usable| {
             signing.is_some_and(|authority| x509::is_signed_by(&usable.key.cert[0], authority))
         };
-        next::Facts {
+        next::IdentityState {
             authority_left: signing.and_then(|authority| left(authority, "CA")),
             is_signed_by_it: usable.as_ref().is_some_and(is_signed_by_first),
             certificate_left: usable.as_ref().and_then(|usable| left(&usable.key.cert[0], "certificate")),

@@ -1,13 +1,15 @@
-//! `podlocal-webhook check`: what the webhook would do to workloads, why, and what that saves. Changes nothing.
+//! `podlocal-webhook check`: reports what the webhook would do to workloads, why, and what that saves.
+//! Changes nothing.
 //!
 //! ```text
 //!   files | live -> ledger -> assess -> selectors, crate::mutate   one pod of each workload
-//!           live -> facts -> installation                          is the webhook there, and well?
-//!                            assess -> diff, estimate              what changes, and what a look-up costs
+//!           live -> facts -> installation                          is the webhook installed and healthy?
+//!                            assess -> diff, estimate              what changes, and what a lookup costs
 //!   report -> text | json
 //! ```
 //!
-//! The decisions are those of a review: the label selectors of the webhook's configuration, then [`crate::mutate`].
+//! The decisions are those of a review: the label selectors of the webhook configuration, then
+//! [`crate::mutate`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +22,7 @@ pub mod estimate;
 pub mod facts;
 pub mod files;
 pub mod installation;
+pub mod invalid_fields;
 pub mod json;
 pub mod ledger;
 pub mod live;
@@ -27,48 +30,47 @@ pub mod progress;
 pub mod reason;
 pub mod requests;
 pub mod selectors;
-pub mod shape;
 pub mod templates;
 pub mod text;
-pub mod told;
+pub mod tier_usage;
 
 use crate::config::Check;
-use assess::{Home, Verdict};
+use assess::{NamespaceMetadata, Verdict};
 use installation::{Finding, State};
 use ledger::Ledger;
 use podlocal_settings::read::SettingError;
 
-/// What stands for the address of the cluster's DNS where nobody knows it: kubeadm's. No verdict depends on which it is.
+/// The assumed address of cluster DNS if it is unknown: the default of kubeadm. No verdict depends on it.
 const SOME_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)), 53);
 
-/// Everything that was found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
-    /// Where.
+    /// The source of the workloads.
     pub source: Source,
-    /// Of a cluster: whether the webhook is there, and what could not be seen.
+    /// For a cluster: the state of the installation, and missing permissions.
     pub installation: Vec<Finding>,
-    /// What was assumed.
+    /// The assumptions.
     pub notes: Vec<String>,
-    /// The addresses of the cluster's DNS that the pods were decided with, as `--cluster-dns` takes them.
+    /// The addresses of cluster DNS that were used, in the form of `--cluster-dns`.
     pub cluster_dns: String,
-    /// The cluster domain that they were decided with.
+    /// The cluster domain that was used.
     pub cluster_domain: String,
-    /// What an API server refuses in the documents: of which object, and what.
+    /// The fields in documents that an API server rejects, with their object.
     pub refused: Vec<(String, SettingError)>,
-    /// What is known of the namespaces.
-    pub homes: BTreeMap<String, Home>,
+    /// The labels and annotations of the namespaces.
+    pub namespaces_metadata: BTreeMap<String, NamespaceMetadata>,
     /// The workloads.
     pub ledger: Ledger,
-    /// Whether those are all: not where the pods could not be read.
+    /// Whether all workloads were read.
     pub is_whole: bool,
-    /// Whether new pods are told of a shared tier.
+    /// Whether new pods use a shared tier.
     pub has_tier: bool,
-    /// Whether every namespace counts as opted in.
+    /// Whether every namespace was treated as opted in.
     pub as_if_enabled: bool,
 }
 
-/// What was looked at.
+/// The source of the workloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Source {
@@ -80,28 +82,30 @@ pub enum Source {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
-    /// What could not be read.
+    /// The error.
     pub what: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub next: String,
 }
 
-/// Looks, where the settings say.
+/// Checks the documents or the cluster of the settings.
 pub async fn run(settings: &Check) -> Result<Report, Error> {
     if settings.files.is_empty() { live::run(settings).await } else { files::run(settings) }
 }
 
 impl Report {
-    /// Whether everything is as it was asked for: nothing that is opted in stays as it is, no setting is ignored, no
-    /// document is refused, nothing is wrong with the installation.
+    /// Whether there are no problems: every opted-in pod is injected, no setting is ignored, no document is
+    /// rejected, and the installation is healthy.
     pub fn is_fine(&self) -> bool {
         let of_workload =
-            |verdict: Verdict| matches!(verdict, Verdict::Not(reason) if reason.is_a_surprise());
+            |verdict: Verdict| matches!(verdict, Verdict::Not(reason) if reason.is_unexpected());
         let is_fine =
             |row: &ledger::Row| !of_workload(row.assessment.verdict) && row.assessment.mistakes.is_empty();
         self.refused.is_empty()
             && self.ledger.rows().all(|(_, row)| is_fine(row))
-            && self.homes.values().all(|home| assess::of_namespace(home, &self.cluster_domain).is_empty())
+            && self.namespaces_metadata.values().all(|namespace_metadata| {
+                assess::of_namespace(namespace_metadata, &self.cluster_domain).is_empty()
+            })
             && self.installation.iter().all(|finding| finding.state != State::Problem)
     }
 }

@@ -1,7 +1,7 @@
-//! Who may call: clients with a certificate of the authority in `--client-ca-file`, read again when the file changes.
+//! Verifies clients by the CA in `--client-ca-file`; the file is reloaded when it changes.
 //!
-//! The API server shows one when its admission configuration tells it to (docs/install.md). Without the flag anyone
-//! who reaches the port may call.
+//! The API server presents a client certificate if its admission configuration contains one
+//! (docs/install.md). Without the flag, every client that reaches the port is answered.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,53 +18,53 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::metrics::{Metrics, Task};
-use crate::tls::{self, Served};
+use crate::tls::{self, ServingCertificate};
 
-/// What an operator says of the clients.
+/// The settings for client certificates.
 #[derive(Debug, Clone)]
 pub struct ClientCa {
-    /// The certificates of the authorities, PEM.
+    /// The file with the CA certificates, PEM.
     pub file: PathBuf,
-    /// The common or DNS names that a client's certificate may have; any, when there are none.
+    /// The allowed common or DNS names of a client certificate; empty: all names.
     pub names: Vec<String>,
 }
 
-/// Why no client could be verified.
+/// Why the client CA cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{file}: {source}")]
+    #[error("cannot read {file}: {source}")]
     File {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// No client can be verified by what is in it.
+    /// The content of the file cannot be used.
     #[error("{file}: {source}")]
     Verifier {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What is wrong with it.
+        /// The error in its content.
         source: VerifierError,
     },
 }
 
-/// Why no client could be verified by a text.
+/// Why no verifier could be built from a PEM text.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifierError {
-    /// The text is no certificates.
+    /// The text is not valid PEM, or contains no certificate.
     #[error(transparent)]
     Pem(#[from] tls::Error),
-    /// One of them is not an authority's.
-    #[error("a certificate in it cannot be an authority: {0}")]
+    /// One of the certificates is not a CA.
+    #[error("a certificate in the file cannot be used as a CA: {0}")]
     Authority(rustls::Error),
-    /// They cannot be used.
+    /// The verifier cannot be built.
     #[error(transparent)]
     Build(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Verifies clients by the authorities in `pem` and, if there are any, by `names`.
+/// A verifier for client certificates of the CAs in `pem` and, if there are any, with one of `names`.
 fn verifier(pem: &str, names: &[String]) -> Result<Arc<dyn ClientCertVerifier>, VerifierError> {
     let mut roots = RootCertStore::empty();
     for authority in tls::certificates(pem)? {
@@ -76,7 +76,7 @@ fn verifier(pem: &str, names: &[String]) -> Result<Arc<dyn ClientCertVerifier>, 
 }
 
 impl ClientCa {
-    /// The verifier, and the text that it was made of.
+    /// Reads the file; returns the verifier and the text of the file.
     pub fn read(&self) -> Result<(Arc<dyn ClientCertVerifier>, String), Error> {
         let file = || self.file.display().to_string();
         let pem =
@@ -86,17 +86,17 @@ impl ClientCa {
         Ok((verifier, pem))
     }
 
-    /// Serves with what will be in the file, for ever. A file that cannot be used is complained of once, and the authorities
-    /// before it stay. Connections that are open stay, too.
-    pub async fn follow(
+    /// Reloads the file whenever it changes, forever. An unusable file is reported once, and the previous CAs
+    /// are kept. Open connections are kept, too.
+    pub async fn reload_on_change(
         self,
         mut last: String,
-        served: Arc<Served>,
+        served: Arc<ServingCertificate>,
         config: RustlsConfig,
         metrics: Arc<Metrics>,
         interval: Duration,
     ) {
-        let mut complaint = None;
+        let mut reported = None;
         loop {
             tokio::time::sleep(interval).await;
             let error = match self.read() {
@@ -104,7 +104,7 @@ impl ClientCa {
                 Ok((verifier, pem)) => match tls::server_config(served.clone(), Some(verifier)) {
                     Ok(new) => {
                         config.reload_from_config(Arc::new(new));
-                        tracing::info!(file = %self.file.display(), "trusting the new client authorities");
+                        tracing::info!(file = %self.file.display(), "trusting the new client CAs");
                         last = pem;
                         None
                     }
@@ -113,17 +113,17 @@ impl ClientCa {
                 Err(error) => Some(error.to_string()),
             };
             if let Some(error) = &error {
-                metrics.failed(Task::Certificate);
-                if complaint.as_ref() != Some(error) {
-                    tracing::warn!(error, "keeping the previous client authorities");
+                metrics.record_task_failure(Task::Certificate);
+                if reported.as_ref() != Some(error) {
+                    tracing::warn!(error, "keeping the previous client CAs");
                 }
             }
-            complaint = error;
+            reported = error;
         }
     }
 }
 
-/// What rustls verifies, and the name.
+/// Verifies the certificate chain with rustls, then the name.
 #[derive(Debug)]
 struct ByName {
     by_authority: Arc<dyn ClientCertVerifier>,

@@ -1,4 +1,4 @@
-//! What is known of the cluster that the pods run in. Pure.
+//! The known state of the cluster in which the pods run. Pure.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,40 +8,40 @@ use podlocal_settings::value::{self, LocalNxdomain};
 use crate::limits::Limits;
 use crate::resolv_conf;
 
-/// What is known of the cluster; a part of every decision.
+/// The known state of the cluster, an input of every decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// The cluster's DNS servers, in order of preference; empty when unknown.
+    /// The addresses of cluster DNS, in order of preference; empty if unknown.
     pub dns: Vec<SocketAddr>,
     /// The cluster domain, lower case, without the final dot.
     pub domain: String,
-    /// The search domains that the kubelet would put behind the cluster's own.
+    /// The search domains of the nodes, which the kubelet appends to those of the cluster.
     pub extra_search: Vec<String>,
-    /// The API server's version; `None` while unknown.
+    /// The version of the API server; `None` while it is unknown.
     pub version: Option<Version>,
-    /// Whether the cluster's DNS gives answers for names that cannot exist (rewrite, hosts, template, multicluster):
-    /// then nobody but that DNS can know which names exist.
+    /// Whether cluster DNS answers queries for impossible names (rewrite, hosts, template, multicluster):
+    /// then only cluster DNS knows which names exist.
     pub serves_impossible_names: bool,
-    /// Whether the cluster's DNS was seen not to deny a namespace that exists (kube-dns does): only then is everything
-    /// below a denied namespace denied.
+    /// Whether cluster DNS was seen to answer NOERROR for an existing namespace (kube-dns answers NXDOMAIN):
+    /// only then does NXDOMAIN for a namespace apply to all names below it.
     pub admits_namespaces: bool,
-    /// The shared tier that stands between the pods' proxies and the cluster's DNS.
+    /// The shared tier between the sidecars and cluster DNS.
     pub shared_tier: Tier,
     /// The LimitRanges of the namespaces.
     pub limits: Limits,
 }
 
-/// What is known of the shared tier.
+/// The known state of the shared tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tier {
-    /// Where it is reached; empty when there is none.
+    /// Its addresses; empty if there is none.
     pub addresses: Vec<SocketAddr>,
-    /// Whether it, too, gives answers for names that cannot exist; `None` while nobody knows. It is asked only where the
-    /// cluster's DNS does.
+    /// Whether the shared tier also answers queries for impossible names; `None` while unknown. It is checked
+    /// only if cluster DNS answers them.
     pub serves_impossible_names: Option<bool>,
 }
 
-/// What the flags say about the cluster.
+/// The flags that describe the cluster.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs, reason = "each is the flag of that name")]
 pub struct ClusterFlags {
@@ -54,16 +54,17 @@ pub struct ClusterFlags {
 /// A version of Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// 1 in 1.29.
+    /// The 1 of 1.29.
     pub major: u32,
-    /// 29 in 1.29.
+    /// The 29 of 1.29.
     pub minor: u32,
 }
 
 impl Cluster {
-    /// The cluster as the flags and, where they are silent, the text of our own `resolv.conf` describe it.
+    /// The cluster as described by the flags and, where a flag is not set, by the text of the webhook's own
+    /// `resolv.conf`.
     ///
-    /// The node's search domains are taken from the file as long as no flag gives any.
+    /// The search domains of the node come from the file unless a flag sets them.
     pub fn new(flags: &ClusterFlags, resolv_conf: &str) -> Self {
         let found = resolv_conf::cluster_first(resolv_conf);
         let (dns, domain, node_search) = match found {
@@ -87,23 +88,24 @@ impl Cluster {
         }
     }
 
-    /// The search domains of the nodes that a pod's dnsConfig may have. One with an underscore is refused by an API server
-    /// before 1.34, where `RelaxedDNSSearchValidation` is locked (`kubernetes/pkg/features/kube_features.go`): without
-    /// us the kubelet adds it unseen, and with it no pod could be created.
+    /// The search domains of the nodes that a pod's dnsConfig may contain. An API server before 1.34, where
+    /// `RelaxedDNSSearchValidation` is locked (`kubernetes/pkg/features/kube_features.go`), rejects a domain
+    /// with an underscore: the kubelet adds such a domain without validation, but in a dnsConfig it would
+    /// prevent the creation of the pod.
     pub fn node_search(&self) -> impl Iterator<Item = &String> {
         let is_relaxed = self.version.is_some_and(|version| version >= Version::RELAXED_SEARCH);
         self.extra_search.iter().filter(move |domain| is_relaxed || value::domain(domain).is_ok())
     }
 
-    /// The addresses of the shared tier that new pods are told of. A tier that denies names which the cluster's DNS has
-    /// would hide them, for the life of each pod.
+    /// The addresses of the shared tier for new pods. A tier that answers NXDOMAIN for names of cluster DNS
+    /// would hide them for the whole life of each pod.
     ///
-    /// | the cluster's DNS | the tier | new pods are told |
+    /// | cluster DNS | the tier | new pods use |
     /// |---|---|---|
-    /// | has no names that cannot exist | | of it |
-    /// | has some | has them, too | of it |
-    /// | has some | denies them, or nobody knows yet | of none |
-    pub fn told_tier(&self) -> &[SocketAddr] {
+    /// | answers NXDOMAIN for impossible names | | the tier |
+    /// | answers for impossible names | answers, too | the tier |
+    /// | answers for impossible names | answers NXDOMAIN, or is not checked yet | no tier |
+    pub fn tier_for_new_pods(&self) -> &[SocketAddr] {
         let hides_names =
             self.serves_impossible_names && self.shared_tier.serves_impossible_names != Some(true);
         if hides_names { &[] } else { &self.shared_tier.addresses }
@@ -111,15 +113,16 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// What the proxy of a new pod may decide itself, where the pod does not say; `upstream` is the server that it asks.
+    /// Which names the sidecar of a new pod may answer itself, if the pod does not set it; `upstream` is its
+    /// first server.
     ///
     /// | the cluster's DNS | the pod asks | local-nxdomain |
     /// |---|---|---|
-    /// | has names that cannot exist | the cluster's DNS or what the pod chose | off |
-    /// | has none, and admits namespaces | the cluster's DNS | full |
+    /// | answers for impossible names | cluster DNS or a chosen server | off |
+    /// | answers NXDOMAIN for them, and NOERROR for namespaces | cluster DNS | full |
     /// | anything else | | impossible |
     ///
-    /// `is_own`: the pod has a dnsPolicy `None`, and the cluster's DNS says nothing about its servers.
+    /// `is_own`: the pod has dnsPolicy `None`, so the checks of cluster DNS say nothing about its servers.
     pub fn local_nxdomain(&self, is_own: bool, upstream: Option<&SocketAddr>) -> LocalNxdomain {
         let is_seen = upstream.is_some_and(|server| self.dns.contains(server));
         if self.serves_impossible_names && !is_own {
@@ -133,7 +136,7 @@ impl Cluster {
 }
 
 impl Tier {
-    /// A tier of which nothing else is known yet.
+    /// A tier that is not checked yet.
     pub fn at(addresses: Vec<SocketAddr>) -> Self {
         Self { addresses, serves_impossible_names: None }
     }
@@ -144,10 +147,10 @@ impl Version {
     /// `kubernetes/pkg/features/kube_features.go`).
     pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
 
-    /// The first version that always takes underscores in the search domains of a pod.
+    /// The first version that always accepts underscores in the search domains of a pod.
     pub const RELAXED_SEARCH: Self = Self { major: 1, minor: 34 };
 
-    /// From the texts of `/version`, where some distributions write the minor version as `29+`.
+    /// Parses the strings of `/version`; some distributions write the minor version as `29+`.
     pub fn parse(major: &str, minor: &str) -> Option<Self> {
         let leading_number = |text: &str| {
             let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -181,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn without_either_only_the_default_domain_is_known() {
+    fn without_flags_and_resolv_conf_only_the_default_domain_is_known() {
         let cluster = Cluster::new(&ClusterFlags::default(), "nameserver 192.168.1.1\n");
         assert_eq!((cluster.dns.len(), cluster.domain.as_str()), (0, "cluster.local"));
     }
 
     #[test]
-    fn underscores_in_a_nodes_search_domain_need_an_api_server_that_takes_them() {
+    fn underscore_search_domains_need_kubernetes_1_34() {
         let text = OF_A_POD.replace("node.example", "node.example _dc.example");
         let mut cluster = Cluster::new(&ClusterFlags::default(), &text);
         for (minor, is_kept) in [(None, false), (Some(33), false), (Some(34), true), (Some(35), true)] {
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_that_may_hide_names_of_the_clusters_dns_is_not_told() {
+    fn tier_that_may_hide_names_of_cluster_dns_is_not_used() {
         let address = "10.96.0.53:53".parse().expect("valid");
         let flags = ClusterFlags { shared_tier: vec![address], ..ClusterFlags::default() };
         let mut cluster = Cluster::new(&flags, OF_A_POD);
@@ -211,12 +214,12 @@ mod tests {
         ] {
             cluster.serves_impossible_names = of_dns;
             cluster.shared_tier.serves_impossible_names = of_tier;
-            assert_eq!(cluster.told_tier() == [address], is_told, "{of_dns} {of_tier:?}");
+            assert_eq!(cluster.tier_for_new_pods() == [address], is_told, "{of_dns} {of_tier:?}");
         }
     }
 
     #[test]
-    fn rules_that_a_server_may_violate_hold_only_for_servers_that_were_seen_to_keep_them() {
+    fn search_assist_is_full_only_for_verified_servers() {
         let own: SocketAddr = "8.8.8.8:53".parse().expect("valid");
         let mut cluster = Cluster::new(&ClusterFlags::default(), OF_A_POD);
         let dns = cluster.dns[0];

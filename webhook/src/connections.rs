@@ -1,8 +1,8 @@
-//! Who is connected, and how many bytes of their requests are held: both bounded, over all clients.
+//! Limits the number of connections and the bytes of request bodies, over all clients.
 //!
-//! Whoever reaches the port can open connections and leave requests unfinished. When there is no room left, the
-//! connection goes that has been unfinished the longest: a review of the API server arrives within milliseconds, so
-//! it is never that one.
+//! Any client that reaches the port can open connections and leave requests incomplete. When a limit is
+//! reached, the connection that has been incomplete for the longest time is evicted: a review of the API
+//! server arrives within milliseconds, so it is never that one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -20,22 +20,24 @@ mod listener;
 
 pub use listener::{Listener, Peer, Stream};
 
-/// A request that holds no more than this never waits for room: somebody else goes at once. Nearly all reviews are smaller.
-const SMALL: usize = 256 << 10;
+/// A request up to this size, in bytes, never waits for memory: another one is evicted immediately. Nearly
+/// all reviews are smaller.
+const SMALL_REQUEST: usize = 256 << 10;
 
-/// How long a request may be unfinished before it goes for one that is not small. Less than half of the API server's
-/// patience (`timeoutSeconds` in the manifests); many large ones at a time wait for each other.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a request may be incomplete before it is evicted for a larger one. It is less than half of the
+/// API server's time-out (`timeoutSeconds` in the manifests); many large requests at the same time wait for
+/// each other.
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
 
-/// How often a request that waits for room looks whether another's time is over.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a waiting request checks whether the grace period of another one is over.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The bounds of one port.
+/// The limits of one port.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most connections, those in the TLS handshake included.
+    /// The maximum number of connections, including those in the TLS handshake.
     pub connections: usize,
-    /// The most bytes of request bodies.
+    /// The maximum number of bytes of all request bodies.
     pub bytes: usize,
 }
 
@@ -43,30 +45,30 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Connections {
     table: Mutex<Table>,
-    /// A connection or bytes have become free, or a connection was told to go.
+    /// A connection or bytes were released, or a connection was evicted.
     changed: Notify,
     metrics: Arc<Metrics>,
 }
 
-/// A connection's place in the table; it is free again when this is dropped.
+/// The entry of a connection in the table; dropping it removes the entry.
 #[derive(Debug)]
-pub struct Guest {
+pub struct ConnectionSlot {
     id: u64,
-    door: Arc<Door>,
+    close_signal: Arc<CloseSignal>,
     connections: Arc<Connections>,
 }
 
-/// A request whose bytes are held; they are free again when this is dropped.
+/// The bytes of a request in memory; dropping it releases them.
 #[derive(Debug)]
-pub struct Holding<'a>(&'a Guest);
+pub struct HeldBytes<'a>(&'a ConnectionSlot);
 
-/// The connection was closed, so that others find room.
+/// The connection was evicted to release its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evicted;
 
-/// How a connection learns that it has to go.
+/// Signals a connection that it is evicted.
 #[derive(Debug, Default)]
-pub(crate) struct Door {
+pub(crate) struct CloseSignal {
     is_closed: AtomicBool,
     waker: AtomicWaker,
 }
@@ -83,57 +85,58 @@ struct Table {
 struct Entry {
     source: IpAddr,
     state: State,
-    /// Since when it is in this state.
+    /// The time of the last change of state.
     since: Instant,
     bytes: usize,
-    door: Arc<Door>,
+    close_signal: Arc<CloseSignal>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// We wait for the client: for its handshake, a request, the rest of one, or until it has read the answer.
-    Unfinished,
-    /// The client waits for us.
-    Whole,
-    /// It was told to go.
+    /// The webhook waits for the client: for its handshake, for a request or the rest of one, or until it has
+    /// read the response.
+    Incomplete,
+    /// The client waits for the response.
+    Complete,
+    /// The connection must close.
     Evicted,
 }
 
-/// What becomes of who asks for room.
+/// The result of a request for a connection or for bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Room<T> {
-    Found(T),
-    /// Somebody else will make some soon; this many were told to.
-    Soon(usize),
-    /// The one that asks has to go itself.
+enum Grant<T> {
+    Granted(T),
+    /// Others will release some soon; this many were evicted.
+    Wait(usize),
+    /// The requesting connection itself is evicted.
     Evicted,
 }
 
 impl Connections {
-    /// No connections yet.
+    /// An empty table.
     pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         let table = Table { limits, entries: BTreeMap::new(), next: 0, bytes: 0 };
         Arc::new(Self { table: Mutex::new(table), changed: Notify::new(), metrics })
     }
 
-    /// Waits until there is room for a connection of `source`.
-    pub(crate) async fn admit(self: &Arc<Self>, source: IpAddr) -> Guest {
-        let (id, door) = loop {
+    /// Waits until a connection of `source` is admitted.
+    pub(crate) async fn admit(self: &Arc<Self>, source: IpAddr) -> ConnectionSlot {
+        let (id, close_signal) = loop {
             let changed = self.changed.notified();
             match self.table().admit(source, Instant::now()) {
-                Room::Found(found) => break found,
-                Room::Soon(evicted) => self.told_to_go(Closed::TooManyConnections, evicted),
-                Room::Evicted => {}
+                Grant::Granted(found) => break found,
+                Grant::Wait(evicted) => self.record_evictions(Closed::TooManyConnections, evicted),
+                Grant::Evicted => {}
             }
             changed.await;
         };
-        Guest { id, door, connections: self.clone() }
+        ConnectionSlot { id, close_signal, connections: self.clone() }
     }
 
-    fn told_to_go(&self, why: Closed, evicted: usize) {
+    fn record_evictions(&self, why: Closed, evicted: usize) {
         if evicted > 0 {
-            self.metrics.closed(why, evicted);
-            // Who waits for bytes may have been told to go.
+            self.metrics.record_closed_connections(why, evicted);
+            // A connection that waits for bytes may be among the evicted ones.
             self.changed.notify_waiters();
         }
     }
@@ -143,15 +146,15 @@ impl Connections {
     }
 }
 
-impl Guest {
-    /// A request begins.
-    pub fn begin(&self) -> Holding<'_> {
-        self.set(State::Unfinished);
-        Holding(self)
+impl ConnectionSlot {
+    /// Begins a request.
+    pub fn begin_request(&self) -> HeldBytes<'_> {
+        self.set(State::Incomplete);
+        HeldBytes(self)
     }
 
-    pub(crate) fn door(&self) -> &Door {
-        &self.door
+    pub(crate) fn close_signal(&self) -> &CloseSignal {
+        &self.close_signal
     }
 
     fn set(&self, state: State) {
@@ -159,61 +162,61 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.table().remove(self.id);
         self.connections.changed.notify_waiters();
     }
 }
 
-impl Holding<'_> {
-    /// Waits until the request may hold that many bytes more.
+impl HeldBytes<'_> {
+    /// Waits until the request may hold that many additional bytes.
     ///
     /// # Errors
-    /// When it has been unfinished for longer than all others, and there is no room.
+    /// If the request itself is evicted, because it has been incomplete for the longest time.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), Evicted> {
         let connections = &self.0.connections;
         loop {
             let changed = connections.changed.notified();
-            let room = connections.table().grow(self.0.id, bytes, Instant::now());
-            match room {
-                Room::Found(()) => return Ok(()),
-                Room::Soon(evicted) => connections.told_to_go(Closed::TooManyBytes, evicted),
-                Room::Evicted => {
-                    connections.told_to_go(Closed::TooManyBytes, 1);
+            let grant = connections.table().grow(self.0.id, bytes, Instant::now());
+            match grant {
+                Grant::Granted(()) => return Ok(()),
+                Grant::Wait(evicted) => connections.record_evictions(Closed::TooManyBytes, evicted),
+                Grant::Evicted => {
+                    connections.record_evictions(Closed::TooManyBytes, 1);
                     return Err(Evicted);
                 }
             }
-            let _ = tokio::time::timeout(LOOK, changed).await;
+            let _ = tokio::time::timeout(RECHECK_INTERVAL, changed).await;
         }
     }
 
-    /// It holds that many bytes only.
+    /// Releases all but that many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         self.0.connections.table().shrink(self.0.id, bytes);
         self.0.connections.changed.notify_waiters();
     }
 
-    /// The request is whole: it is answered, whatever happens.
-    pub fn is_whole(&mut self) {
-        self.0.set(State::Whole);
+    /// Marks the request as complete: it is never evicted.
+    pub fn mark_complete(&mut self) {
+        self.0.set(State::Complete);
     }
 }
 
-impl Drop for Holding<'_> {
+impl Drop for HeldBytes<'_> {
     fn drop(&mut self) {
-        self.0.set(State::Unfinished);
+        self.0.set(State::Incomplete);
         self.shrink_to(0);
     }
 }
 
-impl Door {
+impl CloseSignal {
     fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Whether the connection has to go; its task is woken when that becomes so.
+    /// Whether the connection must close; wakes the task of the connection when it must.
     fn is_closed(&self, context: &Context<'_>) -> bool {
         self.waker.register(context.waker());
         self.is_closed.load(Ordering::Acquire)
@@ -221,66 +224,70 @@ impl Door {
 }
 
 impl Table {
-    /// Room for a connection. When there is none, the source with the most connections loses the one that has been unfinished the
-    /// longest: it pays for what it takes, and the others do not notice.
-    fn admit(&mut self, source: IpAddr, now: Instant) -> Room<(u64, Arc<Door>)> {
+    /// Admits a connection. At the limit, the source with the most connections loses the one that has been
+    /// incomplete for the longest time, so that other sources are not affected.
+    fn admit(&mut self, source: IpAddr, now: Instant) -> Grant<(u64, Arc<CloseSignal>)> {
         if self.entries.len() < self.limits.connections {
-            let (id, door) = (self.next, Arc::<Door>::default());
-            let state = State::Unfinished;
-            self.entries.insert(id, Entry { source, state, since: now, bytes: 0, door: door.clone() });
+            let (id, close_signal) = (self.next, Arc::<CloseSignal>::default());
+            let state = State::Incomplete;
+            self.entries.insert(
+                id,
+                Entry { source, state, since: now, bytes: 0, close_signal: close_signal.clone() },
+            );
             self.next += 1;
-            return Room::Found((id, door));
+            return Grant::Granted((id, close_signal));
         }
         let staying = || self.entries.iter().filter(|(_, entry)| entry.state != State::Evicted);
         if staying().count() < self.limits.connections {
-            return Room::Soon(0);
+            return Grant::Wait(0);
         }
         let mut of_source = HashMap::new();
         for (_, entry) in staying() {
             *of_source.entry(entry.source).or_insert(0_usize) += 1;
         }
-        let unfinished = staying().filter(|(_, entry)| entry.state == State::Unfinished);
+        let unfinished = staying().filter(|(_, entry)| entry.state == State::Incomplete);
         let first = unfinished
             .min_by_key(|(_, entry)| (std::cmp::Reverse(of_source.get(&entry.source).copied()), entry.since));
         match first.map(|(id, _)| *id) {
             Some(id) => {
                 self.evict(id);
-                Room::Soon(1)
+                Grant::Wait(1)
             }
-            None => Room::Soon(0),
+            None => Grant::Wait(0),
         }
     }
 
-    /// Room for more bytes of a request. When there is none, those requests go that have been unfinished the longest, until
-    /// there will be enough; for one that is not small only those whose time is over.
-    fn grow(&mut self, id: u64, bytes: usize, now: Instant) -> Room<()> {
+    /// Grants more bytes to a request. At the limit, the requests that have been incomplete for the longest
+    /// time are evicted until there are enough bytes; for a request that is not small, only those whose grace
+    /// period is over.
+    fn grow(&mut self, id: u64, bytes: usize, now: Instant) -> Grant<()> {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.state != State::Evicted) else {
-            return Room::Evicted;
+            return Grant::Evicted;
         };
         if self.bytes + bytes <= self.limits.bytes {
             self.bytes += bytes;
             entry.bytes += bytes;
-            return Room::Found(());
+            return Grant::Granted(());
         }
-        let grace = if entry.bytes + bytes <= SMALL { Duration::ZERO } else { GRACE };
+        let grace = if entry.bytes + bytes <= SMALL_REQUEST { Duration::ZERO } else { GRACE_PERIOD };
         let mut evicted = 0;
         loop {
             let of_evicted = self.entries.values().filter(|entry| entry.state == State::Evicted);
             let leaving: usize = of_evicted.map(|entry| entry.bytes).sum();
             if self.bytes + bytes <= self.limits.bytes + leaving {
-                return Room::Soon(evicted);
+                return Grant::Wait(evicted);
             }
             let unfinished = self.entries.iter().filter(|(_, entry)| {
-                entry.state == State::Unfinished && entry.bytes > 0 && now - entry.since >= grace
+                entry.state == State::Incomplete && entry.bytes > 0 && now - entry.since >= grace
             });
             match unfinished.min_by_key(|(_, entry)| entry.since).map(|(first, _)| *first) {
                 Some(first) if first == id => {
                     self.evict(id);
-                    return Room::Evicted;
+                    return Grant::Evicted;
                 }
                 Some(first) => self.evict(first),
-                // The others are being answered, or have some time left.
-                None => return Room::Soon(evicted),
+                // The others are complete, or within their grace period.
+                None => return Grant::Wait(evicted),
             }
             evicted += 1;
         }
@@ -303,7 +310,7 @@ impl Table {
     fn evict(&mut self, id: u64) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.state = State::Evicted;
-            entry.door.close();
+            entry.close_signal.close();
         }
     }
 
@@ -314,7 +321,7 @@ impl Table {
     }
 }
 
-/// The source of a connection: an IPv4 client of a socket for both families is that IPv4 client.
+/// The source address of a connection: an IPv4-mapped IPv6 address becomes the IPv4 address.
 fn source(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }

@@ -1,4 +1,4 @@
-//! Whether a pod is injected, and with what. Pure.
+//! Decides whether a pod is injected, and with which settings. Pure.
 
 use podlocal_settings::Settings;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
@@ -7,10 +7,10 @@ use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::LocalNxdomain;
 use serde_json::{Map, Value};
 
-use crate::again;
 use crate::annotations::{self, Defaults};
 use crate::cluster::{Cluster, Version};
 use crate::dns::{self, Base, Dns};
+use crate::reinvocation;
 use crate::{qos, restored};
 
 mod skip;
@@ -19,42 +19,42 @@ mod windows;
 pub use skip::Skip;
 pub use windows::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
 
-/// What happens to a pod.
+/// What is done with a pod.
 #[derive(Debug)]
 pub enum Decision {
-    /// It is injected, as planned.
+    /// Inject the sidecar, as planned.
     Inject(Box<Plan>),
-    /// It has our container, but another injector has changed something since.
-    Again {
-        /// Where our container stands among the init containers; it goes back to the front.
+    /// The pod has the sidecar, but another webhook has changed something since.
+    Correct {
+        /// The index of the sidecar among the init containers; it is moved back to the front.
         from: usize,
-        /// What our container has to be told anew.
+        /// The settings of the sidecar that no longer fit.
         corrections: Vec<(&'static Setting, String)>,
     },
-    /// It has our container from another place.
-    Restored {
-        /// Where that stands among the init containers.
+    /// The pod has a sidecar from another namespace or cluster.
+    Replace {
+        /// The index of that sidecar among the init containers.
         from: usize,
-        /// The pod without it, to be decided about anew.
+        /// The pod without it, about which to decide again.
         without: Box<Value>,
     },
-    /// It stays as it is.
+    /// Leave the pod unchanged.
     Skip(Skip),
 }
 
-/// What is known of the namespace of a pod.
+/// The namespace of a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its name, from the review; a pod that a controller makes often has none.
+    /// Its name, from the review; a pod that a controller creates often does not contain it.
     pub name: String,
-    /// Its annotations, which are the defaults of its pods.
+    /// Its annotations, which are the defaults for its pods.
     pub annotations: Map<String, Value>,
 }
 
 /// Everything that [`crate::inject`] needs besides the pod.
 #[derive(Debug)]
 pub struct Plan {
-    /// The pod's settings; the ignored ones are in its mistakes.
+    /// The pod's settings, and the errors in the ignored ones.
     pub read: Read,
     /// The pod's DNS configuration.
     pub dns: Dns,
@@ -62,21 +62,21 @@ pub struct Plan {
     pub zone: String,
     /// The pod's namespace.
     pub namespace: String,
-    /// What the sidecar may decide itself, where the pod does not say.
+    /// Which names the sidecar may answer itself, if the pod does not set it.
     pub local_nxdomain: LocalNxdomain,
-    /// The resources of the container; `None` where it has none.
+    /// The resources of the sidecar; `None` if it has none.
     pub resources: Option<Value>,
-    /// Whether another container may run before ours does, although it was started later.
+    /// Whether another container may run before the sidecar does, although it was started later.
     pub may_starve: bool,
-    /// Whether the platform gives the container its user.
+    /// Whether the platform assigns the user of the container.
     pub is_user_assigned: bool,
 }
 
-/// The annotation by which OpenShift's SecurityContextConstraints give the containers of a namespace their users
-/// (`openshift/apiserver-library-go/pkg/securitycontextconstraints`).
+/// The annotation by which OpenShift's SecurityContextConstraints assign users to the containers of a
+/// namespace (`openshift/apiserver-library-go/pkg/securitycontextconstraints`).
 pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 
-/// Decides about one pod. The first line that fits holds:
+/// Decides about one pod. The first matching line applies:
 ///
 /// | the pod | the decision |
 /// |---|---|
@@ -84,26 +84,26 @@ pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 /// | label `inject: disabled` | skip `opted_out` |
 /// | annotation of mirror pods | skip `mirror_pod` |
 /// | `os.name`, node selector, required affinity or options of Windows ([`windows`]) | skip `windows_pod` |
-/// | our container, told of another namespace, cluster domain or cluster DNS ([`restored`]) | decide about the pod without it |
-/// | our container, first of the init containers, told what the dnsConfig says | skip `already_injected` |
-/// | our container, further behind | move to the front; tell it anew where needed |
-/// | our container, first, told something else than the dnsConfig says | tell it anew |
-/// | another container of that name | skip `container_name_taken` |
+/// | the sidecar, for another namespace, cluster domain or cluster DNS ([`restored`]) | replace it, if the pod without it is injected |
+/// | the sidecar, first of the init containers, with settings that match the dnsConfig | skip `already_injected` |
+/// | the sidecar, not first | move it to the front; correct its settings if necessary |
+/// | the sidecar, first, with settings that do not match the dnsConfig | correct its settings |
+/// | another container with the name of the sidecar | skip `container_name_taken` |
 /// | `hostNetwork` | skip `host_network` |
 /// | the API server is older than 1.29 | skip `kubernetes_too_old` |
 /// | dnsPolicy `Default` | skip `dns_policy_default` |
 /// | dnsPolicy `None`, label not `inject: enabled` | skip `dns_policy_none` |
-/// | a dnsPolicy that we do not know | skip `dns_policy_unknown` |
+/// | an unknown dnsPolicy | skip `dns_policy_unknown` |
 /// | a container declares port 53 | skip `dns_port_taken` |
-/// | a container declares our admin port | the default, where somebody has chosen another one and it is free; else skip `admin_port_taken` |
-/// | a sysctl keeps port 53 for root | skip `privileged_port_sysctl` |
-/// | no server to ask, or a dnsConfig that the API server refuses | skip, with that reason |
-/// | a LimitRange of the namespace would refuse it with the proxy | skip `limit_range_conflict` |
-/// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers |
+/// | a container declares the sidecar's admin port | use the default port if the chosen one is taken and the default is free; else skip `admin_port_taken` |
+/// | a sysctl reserves port 53 for privileged processes | skip `privileged_port_sysctl` |
+/// | no upstream server, or a dnsConfig that the API server would reject | skip, with that reason |
+/// | a LimitRange of the namespace would reject it with the sidecar | skip `limit_range_conflict` |
+/// | dnsPolicy `None`, label `inject: enabled` | inject, with its own servers as upstream |
 /// | `ClusterFirst`, `ClusterFirstWithHostNet` or no dnsPolicy | inject |
 ///
-/// That the pod is opted in at all is known from the selectors of the webhook's configuration; a label with any
-/// other value says nothing, and the namespace's label holds.
+/// The selectors of the webhook configuration ensure that the pod is opted in at all. A label with any other
+/// value has no effect: the label of the namespace decides.
 pub fn decide(pod: &Value, namespace: &Namespace, cluster: &Cluster, defaults: &Defaults) -> Decision {
     match examine(pod, namespace, cluster, defaults) {
         Ok(decision) => decision,
@@ -137,19 +137,19 @@ fn examine(
         defaults,
         &cluster.domain,
     );
-    if let Some(at) = our_container(spec)? {
+    if let Some(at) = find_sidecar(spec)? {
         let container = &spec["initContainers"][at];
-        let told = again::told(container);
+        let sidecar = reinvocation::sidecar_settings(container);
         let has_upstream = !read.settings.upstream.is_empty();
-        if restored::is_from_elsewhere(spec, &told, namespace, cluster, has_upstream) {
-            let without = Box::new(restored::without_proxy(pod, at, &told));
-            return Ok(Decision::Restored { from: at, without });
+        if restored::is_from_elsewhere(spec, &sidecar, namespace, cluster, has_upstream) {
+            let without = Box::new(restored::without_sidecar(pod, at, &sidecar));
+            return Ok(Decision::Replace { from: at, without });
         }
-        let corrections = again::corrections(spec, container);
+        let corrections = reinvocation::corrections(spec, container);
         if at == 0 && corrections.is_empty() {
             return Err(Skip::AlreadyInjected);
         }
-        return Ok(Decision::Again { from: at, corrections });
+        return Ok(Decision::Correct { from: at, corrections });
     }
     if spec["hostNetwork"] == true {
         return Err(Skip::HostNetwork);
@@ -167,7 +167,7 @@ fn examine(
         return Err(Skip::PrivilegedPortSysctl);
     }
     let dns = dns::configure(base, &spec["dnsConfig"], &namespace.name, cluster, &read)?;
-    let mut resources = qos::ours(spec, &read.settings);
+    let mut resources = qos::sidecar_resources(spec, &read.settings);
     if let Some(bounds) = cluster.limits.bounds(&namespace.name) {
         resources =
             bounds.fit(resources, spec, &read.settings).map_err(|_exceeded| Skip::LimitRangeConflict)?;
@@ -184,17 +184,18 @@ fn examine(
     })))
 }
 
-/// Whether our container names no user, because the platform gives it one. On OpenShift the SCC `restricted-v2` refuses any
-/// other than those of its namespace, and gives one to a container that names none. Where the pod says that its containers
-/// run as root, ours must say that it does not; whichever SCC allows that allows our user.
+/// Whether the sidecar names no user, because the platform assigns one. On OpenShift the SCC `restricted-v2`
+/// rejects users outside the range of the namespace, and assigns one to a container that names none. If the
+/// pod runs its containers as root, the sidecar must name its own user; an SCC that allows root allows this
+/// user, too.
 fn is_user_assigned(spec: &Value, namespace: &Namespace) -> bool {
     namespace.annotations.contains_key(UID_RANGE) && spec["securityContext"]["runAsUser"] != 0
 }
 
-/// Where our container stands among the init containers; `None` when there is none.
+/// The index of the sidecar among the init containers; `None` if there is none.
 ///
-/// It is known by its name and its place: an init container that is restarted always.
-fn our_container(spec: &Value) -> Result<Option<usize>, Skip> {
+/// It is recognized by its name and as an init container with restartPolicy `Always`.
+fn find_sidecar(spec: &Value) -> Result<Option<usize>, Skip> {
     let has_our_name = |container: &Value| container["name"] == CONTAINER_NAME;
     if spec["containers"].as_array().into_iter().flatten().any(has_our_name) {
         return Err(Skip::ContainerNameTaken);
@@ -206,8 +207,8 @@ fn our_container(spec: &Value) -> Result<Option<usize>, Skip> {
     }
 }
 
-/// Whose DNS the pod uses. The API server makes an absent policy `ClusterFirst`, and `ClusterFirstWithHostNet`
-/// without a host network is the same.
+/// The DNS servers that the pod uses without the sidecar. The API server defaults an absent policy to
+/// `ClusterFirst`, and `ClusterFirstWithHostNet` without host network is the same.
 fn dns_base(policy: &Value, label: Option<&str>) -> Result<Base, Skip> {
     match policy.as_str() {
         None | Some("ClusterFirst" | "ClusterFirstWithHostNet") => Ok(Base::Cluster),
@@ -218,7 +219,8 @@ fn dns_base(policy: &Value, label: Option<&str>) -> Result<Base, Skip> {
     }
 }
 
-/// Leaves an admin port that no container declares. A namespace's annotation must not take the proxy from its pods.
+/// Falls back to the default admin port if a container declares the chosen one: an annotation of the
+/// namespace must not keep the sidecar out of its pods.
 fn free_admin_port(read: &mut Read, spec: &Value) -> Result<(), Skip> {
     let is_taken = |port: u16| port != 0 && declares_port(spec, port);
     if !is_taken(read.settings.admin_port) {
@@ -242,11 +244,12 @@ fn declares_port(spec: &Value, wanted: u16) -> bool {
     ports.any(|port| port["containerPort"] == wanted)
 }
 
-/// The first port that needs no privilege by the pod's sysctls: the largest, if it is given in both spellings.
+/// The first port that needs no privilege according to the pod's sysctls: the larger one, if both spellings
+/// are set.
 ///
 /// Both spellings are valid and the API server does not see that they are the same
-/// (`kubernetes/pkg/apis/core/validation`, `validateSysctls`). A text that is no number is the API server's to
-/// refuse; it counts as 0.
+/// (`kubernetes/pkg/apis/core/validation`, `validateSysctls`). The API server rejects a value that is not a
+/// number; here it counts as 0.
 pub fn port_sysctl(spec: &Value) -> Option<i64> {
     let sysctls = spec["securityContext"]["sysctls"].as_array().into_iter().flatten();
     let ours = sysctls
@@ -254,7 +257,7 @@ pub fn port_sysctl(spec: &Value) -> Option<i64> {
     ours.map(|sysctl| sysctl["value"].as_str().and_then(|text| text.trim().parse().ok()).unwrap_or(0)).max()
 }
 
-/// The mistake in a pod's label, when its value is none that we know.
+/// The error in a pod's label, if its value is neither enabled nor disabled.
 pub fn label_error(pod: &Value) -> Option<SettingError> {
     let value = pod["metadata"]["labels"].get(INJECT_LABEL)?.as_str()?;
     if [INJECT_ENABLED, INJECT_DISABLED].contains(&value) {

@@ -1,4 +1,4 @@
-//! Asks the cluster about itself, and puts what it says where every review sees it.
+//! Reads the version of the API server, and stores it where every review sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +8,16 @@ use tokio::sync::watch;
 use crate::cluster::{Cluster, Version};
 use crate::metrics::{Metrics, Task};
 
-/// How long the version is believed; a control plane is upgraded once in a while, never back.
+/// How often the version is read; a control plane is upgraded rarely, and never downgraded.
 const VERSION_INTERVAL: Duration = Duration::from_mins(10);
 
-/// How long to wait after a failed attempt.
+/// The pause after a failed attempt.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Asks the API server for its version, for ever, and puts it into `cluster`.
+/// Reads the version of the API server repeatedly, forever, and stores it in `cluster`.
 ///
-/// While the version is unknown pods are injected: every version that is still maintained is new enough.
-pub async fn follow_version(
-    client: kube::Client,
-    cluster: Arc<watch::Sender<Cluster>>,
-    metrics: Arc<Metrics>,
-) {
+/// While the version is unknown, pods are injected: every maintained version is new enough.
+pub async fn poll_version(client: kube::Client, cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>) {
     loop {
         let pause = match client.apiserver_version().await {
             Ok(info) => {
@@ -37,8 +33,8 @@ pub async fn follow_version(
                 VERSION_INTERVAL
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot read the version of the API server");
-                metrics.failed(Task::ServerVersion);
+                tracing::warn!(%error, "cannot read the version of the API server; retrying");
+                metrics.record_task_failure(Task::ServerVersion);
                 RETRY_INTERVAL
             }
         };

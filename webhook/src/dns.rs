@@ -1,7 +1,7 @@
-//! What an injected pod's `resolv.conf` says, and which servers its proxy asks. Pure.
+//! The `resolv.conf` of an injected pod, and the upstream servers of its sidecar. Pure.
 //!
-//! dnsPolicy `ClusterFirst` puts the cluster's servers first whatever the pod's dnsConfig says, so an injected pod
-//! has dnsPolicy `None`, and everything that the kubelet would have added is written out here
+//! dnsPolicy `ClusterFirst` puts cluster DNS first regardless of the pod's dnsConfig. So an injected pod has
+//! dnsPolicy `None`, and its dnsConfig contains everything that the kubelet would have added
 //! (`kubernetes/pkg/kubelet/network/dns/dns.go`, `GetPodDNS` and `appendDNSConfig`).
 
 use std::net::SocketAddr;
@@ -18,57 +18,62 @@ mod servers;
 
 use servers::Servers;
 
-/// The address that the pod asks: its own proxy.
+/// The nameserver of an injected pod: its own sidecar.
 pub const PROXY: &str = "127.0.0.1";
 
-/// The most nameservers that the API server takes (`MaxDNSNameservers` in `kubernetes/pkg/apis/core/validation`).
+/// The maximum number of nameservers in the API server (`MaxDNSNameservers` in
+/// `kubernetes/pkg/apis/core/validation`).
 const MOST_NAMESERVERS: usize = 3;
 
-/// The most search domains that the API server takes (`MaxDNSSearchPaths`).
+/// The maximum number of search domains in the API server (`MaxDNSSearchPaths`).
 const MOST_SEARCHES: usize = 32;
 
-/// The most characters of the search domains with blanks between them (`MaxDNSSearchListChars`).
+/// The maximum length of the search domains with spaces between them, in characters
+/// (`MaxDNSSearchListChars`).
 const MOST_SEARCH_CHARACTERS: usize = 2048;
 
-/// Whose DNS the pod uses without us.
+/// The DNS servers that the pod uses without the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
-    /// dnsPolicy `ClusterFirst`: the cluster's servers, then the pod's own additions.
+    /// dnsPolicy `ClusterFirst`: cluster DNS, with the additions of the pod's dnsConfig.
     Cluster,
-    /// dnsPolicy `None`: what the pod's dnsConfig says and nothing else.
+    /// dnsPolicy `None`: only the pod's dnsConfig.
     Own,
 }
 
 /// The DNS configuration of an injected pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
-    /// The servers that the proxy asks, in order of preference.
+    /// The upstream servers of the sidecar, in order of preference.
     pub upstream: Vec<SocketAddr>,
-    /// The servers that the sidecar asks while those are silent, and that may know other names.
+    /// The backup servers, which the sidecar queries while the upstream does not answer; they may know other
+    /// names.
     pub backup_upstream: Vec<SocketAddr>,
-    /// The shared tier that it asks before them; empty when it knows of none.
+    /// The shared tier, which the sidecar queries first; empty if it uses none.
     pub shared_tier: Vec<SocketAddr>,
     /// The pod's whole new `dnsConfig`.
     pub config: Value,
-    /// How names are expanded by it.
+    /// The search expansion that follows from it.
     pub expansion: Expansion,
-    /// The `ndots` that would hold in the pod without the proxy.
+    /// The `ndots` that would apply in the pod without the sidecar.
     pub original_ndots: u8,
-    /// The search domains that the pod names itself, as far as the sidecar takes them.
+    /// The search domains of the pod's own dnsConfig that are valid for the sidecar.
     pub own_search: Vec<String>,
-    /// How long the look-up of a name of `wait-for-names` is held, where the pod's own time-out is shorter than what is set.
+    /// How long the look-up of a name of `wait-for-names` is held, where the pod's own time-out is shorter
+    /// than what is set.
     pub wait_timeout: Option<Duration>,
-    /// What was asked for and cannot be had.
+    /// The errors in settings that cannot be applied.
     pub mistakes: Vec<SettingError>,
 }
 
-/// How names are expanded in a pod.
+/// The search expansion in a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expansion {
-    /// The search list, as far as the sidecar takes it. The API server takes some domains that are no names, such as `.` or
-    /// a label of 64 letters. The pod keeps them; the sidecar would refuse to start, and nothing can be found below them.
+    /// The search domains that are valid for the sidecar. The API server accepts some invalid domains, such
+    /// as `.` or a label of 64 letters. The pod keeps them; the sidecar would not start with them, and no
+    /// name exists below them.
     pub search: Vec<String>,
-    /// `ndots`, as a resolver takes it.
+    /// `ndots`, as a resolver interprets it.
     pub ndots: u8,
 }
 
@@ -83,7 +88,7 @@ pub enum Unfit {
     SearchListTooLong,
 }
 
-/// The configuration for a pod of `namespace` with this `dnsConfig` (or `null`).
+/// The DNS configuration for a pod of `namespace` with this `dnsConfig` (or `null`).
 pub fn configure(
     base: Base,
     own: &Value,
@@ -121,7 +126,7 @@ pub fn configure(
         return Err(Unfit::SearchListTooLong);
     }
 
-    // On top of the pod's own, which may have fields that we do not know.
+    // Based on the pod's own, which may have unknown fields.
     let mut config = if own.is_object() { own.clone() } else { json!({}) };
     config["nameservers"] = json!(nameservers);
     if !searches.is_empty() {
@@ -131,7 +136,7 @@ pub fn configure(
     if !options.is_empty() {
         config["options"] = Value::Array(options);
     }
-    let original_ndots = expansion_without_proxy(base, own, namespace, cluster).ndots;
+    let original_ndots = expansion_without_sidecar(base, own, namespace, cluster).ndots;
     let wait_timeout = wait_timeout(&config, read, &mut mistakes);
     let own_search = expansion(own).search;
     let expansion = expansion(&config);
@@ -148,8 +153,9 @@ pub fn configure(
     })
 }
 
-/// The bound that the pod's `timeout` sets to `wait-timeout`, where there are names of `wait-for-names` and more is set. Where somebody has
-/// chosen more, that is a mistake: the client would take the absence for a time-out.
+/// The bound that the pod's `timeout` sets to `wait-timeout`, where there are names of `wait-for-names` and
+/// more is set. Where somebody has chosen more, that is a mistake: the client would take the absence for a
+/// time-out.
 fn wait_timeout(config: &Value, read: &Read, mistakes: &mut Vec<SettingError>) -> Option<Duration> {
     let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
     let longest = options::longest_wait(options)?;
@@ -165,9 +171,10 @@ fn wait_timeout(config: &Value, read: &Read, mistakes: &mut Vec<SettingError>) -
     Some(longest)
 }
 
-/// How names are expanded in a pod of `namespace` with this `dnsConfig` (or `null`) while it has no proxy. The kubelet puts
-/// `ndots:5` before the pod's own options (`defaultDNSOptions` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
-pub fn expansion_without_proxy(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Expansion {
+/// The search expansion in a pod of `namespace` with this `dnsConfig` (or `null`) without the sidecar. The
+/// kubelet puts `ndots:5` before the pod's own options (`defaultDNSOptions` in
+/// `kubernetes/pkg/kubelet/network/dns/dns.go`).
+pub fn expansion_without_sidecar(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Expansion {
     let mut options = Vec::new();
     if base == Base::Cluster {
         options.push(json!({"name": table::NDOTS.name, "value": "5"}));
@@ -176,7 +183,7 @@ pub fn expansion_without_proxy(base: Base, own: &Value, namespace: &str, cluster
     expansion(&json!({"searches": search_domains(base, own, namespace, cluster), "options": options}))
 }
 
-/// The search domains: those that `ClusterFirst` gives, the node's own, the pod's own.
+/// The search domains: those of `ClusterFirst`, then those of the node, then the pod's own.
 fn search_domains(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Vec<String> {
     let mut searches = Vec::new();
     if base == Base::Cluster {
@@ -188,7 +195,7 @@ fn search_domains(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -
     without_duplicates(searches)
 }
 
-/// How names are expanded in a pod with this `dnsConfig`.
+/// The search expansion in a pod with this `dnsConfig`.
 pub fn expansion(config: &Value) -> Expansion {
     let searches = strings(&config["searches"]);
     let search = searches.into_iter().filter_map(|domain| value::search_domain(domain).ok()).collect();
@@ -196,7 +203,7 @@ pub fn expansion(config: &Value) -> Expansion {
     Expansion { search: without_duplicates(search), ndots: options::ndots(options) }
 }
 
-/// Addresses as the sidecar's setting takes them: without the port where it is 53.
+/// Formats addresses as the sidecar's settings expect them: without the port if it is 53.
 pub fn addresses(servers: &[SocketAddr]) -> String {
     let text = |server: &SocketAddr| match server.port() {
         53 => server.ip().to_string(),

@@ -1,10 +1,10 @@
-//! Events on the owners of pods: why a pod was not injected, which settings were ignored.
+//! Publishes Events on the owners of pods: why a pod was not injected, and which settings were ignored.
 //!
-//! A gang of a thousand pods has one owner and one reason. So notices are gathered for a few seconds, each is
-//! published once, and the recorder counts the ones that come again on the same Event.
+//! A gang of a thousand pods has one owner and one reason. So notices are collected for a few seconds and
+//! each distinct one is published once; the recorder counts repeated ones on the same Event.
 //!
-//! Anyone who reaches the port may ask for one: [`may_publish`] tells where they may, and so many of each namespace and
-//! in all that nobody can hide others among them.
+//! Any client that reaches the port can cause Events. [`may_publish`] restricts the namespaces, and the
+//! number of Events is limited per namespace and in total, so that a flood cannot hide real Events.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,29 +20,30 @@ use crate::namespaces::{Namespaces, Standing};
 use crate::notice::Notice;
 use crate::rate::{Bucket, PerNamespace, Rate};
 
-/// How long notices are gathered.
-pub const GATHERED_FOR: Duration = Duration::from_secs(5);
+/// How long notices are collected before they are published.
+pub const BATCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The most notices that wait to be gathered, and that are published at a time; above that they are dropped, and
-/// counted. The log has them all.
+/// The maximum number of notices that wait, and of one batch; further ones are dropped and counted. The log
+/// contains all of them.
 const MOST_WAITING: usize = 1_000;
 
-/// How many Events a namespace gets: a controller each, of as many as somebody deploys at a time.
-const OF_NAMESPACE: Rate = Rate { burst: 25, interval: Duration::from_secs(10) };
+/// The rate of Events per namespace: one for each controller that is deployed at the same time.
+const NAMESPACE_RATE: Rate = Rate { burst: 25, interval: Duration::from_secs(10) };
 
-/// How many there are in all. The API server and etcd keep each for an hour (`--event-ttl`).
-const IN_ALL: Rate = Rate { burst: 200, interval: Duration::from_millis(500) };
+/// The rate of Events in total. The API server and etcd keep each one for an hour (`--event-ttl`).
+const TOTAL_RATE: Rate = Rate { burst: 200, interval: Duration::from_millis(500) };
 
-/// The namespaces whose pods are never sent to us, whatever their labels say (`manifests/base`); our own is another one.
-const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
+/// The namespaces whose pods are never sent to the webhook, regardless of labels (`manifests/base`); so is
+/// the webhook's own namespace.
+const EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", "kube-node-lease"];
 
-/// How long the API server may take for one.
+/// The time limit for publishing one Event.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many failures in a row end a round: the API server has other worries.
+/// The number of consecutive failures that end a batch, because the API server is overloaded.
 const MOST_FAILURES: usize = 3;
 
-/// Takes notices without waiting.
+/// Accepts notices without waiting.
 #[derive(Debug, Clone)]
 pub struct Events {
     publisher: Option<Arc<Outbox>>,
@@ -57,29 +58,29 @@ struct Outbox {
     allowance: Mutex<(PerNamespace, Bucket)>,
 }
 
-/// Who can have reviews answered.
+/// Which clients can send reviews.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callers {
-    /// The API server alone: it has shown its certificate.
+    /// Only the API server: it has presented its client certificate.
     Authenticated,
-    /// Anyone who reaches the port.
+    /// Every client that reaches the port.
     Anyone,
 }
 
 /// Whether an Event may be published about an object in a namespace.
 ///
-/// | namespace | the API server alone calls | anyone calls |
+/// | namespace | only the API server can call | every client can call |
 /// |---|---|---|
-/// | one whose pods are never sent to us, or our own | no | no |
+/// | one whose pods are never sent to the webhook, or the webhook's own | no | no |
 /// | unknown, or being deleted | no | no |
-/// | not opted in: the pod has opted in itself | yes | no |
+/// | not opted in: the pod itself is opted in | yes | no |
 /// | opted in | yes | yes |
 ///
-/// With a namespace that has not opted in anyone could write into each of them by a review of a pod that says that it
-/// has; its author gets the warning, and the pod has the annotation.
-fn may_publish(is_never_ours: bool, standing: Standing, callers: Callers) -> bool {
+/// Otherwise any client could create Events in every namespace with a forged review of an opted-in pod. The
+/// author of a real pod gets the warning, and the pod has the annotation.
+fn may_publish(is_excluded: bool, standing: Standing, callers: Callers) -> bool {
     match standing {
-        _ if is_never_ours => false,
+        _ if is_excluded => false,
         Standing::Unknown | Standing::Terminating => false,
         Standing::NotEnabled => callers == Callers::Authenticated,
         Standing::Enabled => true,
@@ -87,38 +88,38 @@ fn may_publish(is_never_ours: bool, standing: Standing, callers: Callers) -> boo
 }
 
 impl Events {
-    /// Publishes nothing: there is no cluster.
+    /// Publishes nothing, because there is no cluster.
     pub fn none(metrics: Arc<Metrics>) -> Self {
         Self { publisher: None, metrics }
     }
 
-    /// Publishes what it is given and may be published, for ever, in a task.
-    pub fn publish(
+    /// Starts a task that publishes allowed notices, forever.
+    pub fn start(
         client: kube::Client,
         callers: Callers,
         metrics: Arc<Metrics>,
-        gathered_for: Duration,
+        batch_interval: Duration,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
-        let allowance = (PerNamespace::new(OF_NAMESPACE), Bucket::full(Now::now()));
+        let allowance = (PerNamespace::new(NAMESPACE_RATE), Bucket::full(Now::now()));
         let own_namespace = client.default_namespace().to_owned();
         let outbox = Outbox { sender, own_namespace, callers, allowance: Mutex::new(allowance) };
         let publisher = Publisher {
             recorder: Recorder::new(client, Reporter::from("podlocal-dns-webhook")),
             metrics: metrics.clone(),
         };
-        tokio::spawn(publisher.run(receiver, gathered_for));
+        tokio::spawn(publisher.run(receiver, batch_interval));
         Self { publisher: Some(Arc::new(outbox)), metrics }
     }
 
-    /// Has `notice` published, soon; or drops it when it may not be, or too many wait.
-    pub fn tell(&self, notice: Notice, namespaces: &Namespaces) {
+    /// Queues `notice` for publication; drops it if it is not allowed, or if too many are waiting.
+    pub fn publish(&self, notice: Notice, namespaces: &Namespaces) {
         let Some(outbox) = &self.publisher else { return };
         let standing = namespaces.standing(&notice.owner.namespace);
         if !outbox.may_publish(&notice, standing) {
-            self.metrics.event(EventResult::NamespaceNotAllowed);
-        } else if !outbox.has_room(&notice, Now::now()) || outbox.sender.try_send(notice).is_err() {
-            self.metrics.event(EventResult::Dropped);
+            self.metrics.record_event(EventResult::NamespaceNotAllowed);
+        } else if !outbox.try_take_tokens(&notice, Now::now()) || outbox.sender.try_send(notice).is_err() {
+            self.metrics.record_event(EventResult::Dropped);
         }
     }
 }
@@ -126,14 +127,14 @@ impl Events {
 impl Outbox {
     fn may_publish(&self, notice: &Notice, standing: Standing) -> bool {
         let namespace = notice.owner.namespace.as_str();
-        let is_never_ours = NEVER.contains(&namespace) || namespace == self.own_namespace;
-        may_publish(is_never_ours, standing, self.callers)
+        let is_excluded = EXCLUDED_NAMESPACES.contains(&namespace) || namespace == self.own_namespace;
+        may_publish(is_excluded, standing, self.callers)
     }
 
-    fn has_room(&self, notice: &Notice, now: Now) -> bool {
+    fn try_take_tokens(&self, notice: &Notice, now: Now) -> bool {
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-        let (per_namespace, in_all) = &mut *allowance;
-        per_namespace.try_take(&notice.owner.namespace, now) && in_all.try_take(IN_ALL, now)
+        let (per_namespace, total) = &mut *allowance;
+        per_namespace.try_take(&notice.owner.namespace, now) && total.try_take(TOTAL_RATE, now)
     }
 }
 
@@ -143,24 +144,24 @@ struct Publisher {
 }
 
 impl Publisher {
-    async fn run(self, mut notices: mpsc::Receiver<Notice>, gathered_for: Duration) {
+    async fn run(self, mut notices: mpsc::Receiver<Notice>, batch_interval: Duration) {
         while let Some(first) = notices.recv().await {
-            let end = Instant::now() + gathered_for;
-            let mut gathered = BTreeSet::from([first]);
-            while gathered.len() < MOST_WAITING
+            let end = Instant::now() + batch_interval;
+            let mut batch = BTreeSet::from([first]);
+            while batch.len() < MOST_WAITING
                 && let Ok(Some(notice)) = tokio::time::timeout_at(end, notices.recv()).await
             {
-                gathered.insert(notice);
+                batch.insert(notice);
             }
-            self.round(gathered).await;
+            self.publish_batch(batch).await;
         }
     }
 
-    async fn round(&self, notices: BTreeSet<Notice>) {
+    async fn publish_batch(&self, notices: BTreeSet<Notice>) {
         let mut failures = 0;
         for notice in notices {
             if failures == MOST_FAILURES {
-                self.metrics.event(EventResult::Dropped);
+                self.metrics.record_event(EventResult::Dropped);
                 continue;
             }
             let (event, owner) = (event(&notice), reference(&notice));
@@ -168,14 +169,14 @@ impl Publisher {
             let error = match published {
                 Ok(Ok(())) => {
                     failures = 0;
-                    self.metrics.event(EventResult::Published);
+                    self.metrics.record_event(EventResult::Published);
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {DEADLINE:?}"),
+                Err(_) => format!("the API server did not answer within {DEADLINE:?}"),
             };
             failures += 1;
-            self.metrics.event(EventResult::Failed);
+            self.metrics.record_event(EventResult::Failed);
             let owner = format!("{} {}/{}", notice.owner.kind, notice.owner.namespace, notice.owner.name);
             tracing::warn!(owner, error, "cannot publish an Event");
         }
@@ -209,10 +210,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_published_only_where_whoever_calls_may_have_them_published() {
+    fn events_are_published_only_where_the_caller_may_publish() {
         use Callers::{Anyone, Authenticated};
         use Standing::{Enabled, NotEnabled, Terminating, Unknown};
-        for (is_never_ours, standing, authenticated, anyone) in [
+        for (is_excluded, standing, authenticated, anyone) in [
             (true, Enabled, false, false),
             (true, NotEnabled, false, false),
             (false, Unknown, false, false),
@@ -220,7 +221,7 @@ mod tests {
             (false, NotEnabled, true, false),
             (false, Enabled, true, true),
         ] {
-            let may = |callers| may_publish(is_never_ours, standing, callers);
+            let may = |callers| may_publish(is_excluded, standing, callers);
             assert_eq!((may(Authenticated), may(Anyone)), (authenticated, anyone), "{standing:?}");
         }
     }

@@ -4,7 +4,7 @@ use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_ENABLED, INJECT_LABEL};
 use podlocal_settings::program::{Command, Example, Flag, Kind, Program, Row, SERVE_EXIT_CODES, Section};
 use podlocal_settings::table::{self, TABLE};
 
-/// The words of the commands, by which they are found again.
+/// The names of the commands.
 #[allow(missing_docs, reason = "the table says what each is")]
 pub mod word {
     pub const SERVE: &str = "serve";
@@ -13,7 +13,7 @@ pub mod word {
     pub const CHECK: &str = "check";
 }
 
-/// Every command; the first is what the program does without one.
+/// All commands; the first one is the default.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: word::SERVE,
@@ -114,7 +114,7 @@ const INJECT: &[&str] = &[word::INJECT];
 const OFFLINE: &[&str] = &[word::INJECT, word::CHECK];
 const CHECK: &[&str] = &[word::CHECK];
 
-/// Every flag, in the order of the help. One that may be repeated takes several values with commas between them, too.
+/// All flags, in the order of the help. A repeatable flag also accepts several values separated by commas.
 pub(crate) const FLAGS: &[Flag] = &[
     flag("sidecar-image", "IMAGE", PODS, "The image of the sidecar [ghcr.io/podlocal-dns/sidecar:VERSION]"),
     flags("cluster-dns", "ADDR", PODS, "An address of cluster DNS [from resolv.conf]"),
@@ -206,7 +206,7 @@ const fn flag(name: &'static str, value: &'static str, commands: Words, sentence
     Flag::new(name, value, commands, sentence)
 }
 
-/// A flag that may be repeated.
+/// A repeatable flag.
 const fn flags(name: &'static str, value: &'static str, commands: Words, sentence: &'static str) -> Flag {
     flag(name, value, commands, sentence).repeatable()
 }
@@ -216,18 +216,18 @@ const fn switch(name: &'static str, commands: Words, sentence: &'static str) -> 
     flag(name, "", commands, sentence)
 }
 
-/// The flag that a letter stands for.
+/// The flag with this letter.
 pub(crate) fn by_letter(letter: char) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.short == Some(letter))
 }
 
-/// The webhook, for its help, its man page and its completions.
+/// The description of the webhook for its help, man page and completions.
 pub fn about() -> Program {
     let settings = TABLE.iter().copied().filter(|setting| setting.is_annotation());
     let mut sections = Section::of_flags(FLAGS, true);
     sections.push(Section {
         title: format!(
-            "Settings of pods: annotations {ANNOTATION_PREFIX}<name> of a pod or namespace, or lines of --settings"
+            "Pod settings: annotations {ANNOTATION_PREFIX}<name> of a pod or namespace, or lines of --settings"
         ),
         kind: Kind::Names,
         is_brief: false,
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_command_names_its_flags_and_no_others_and_its_examples_use_its_flags() {
+    fn command_help_lists_exactly_the_flags_of_the_command() {
         for command in COMMANDS {
             let help = about().help_of(command, Length::Whole);
             for flag in FLAGS {

@@ -1,4 +1,4 @@
-//! A plan -> the edits of the pod. Pure.
+//! Turns a plan into edits of the pod. Pure.
 
 use podlocal_settings::names::{
     ADMIN_PORT_NAME, CONTAINER_NAME, PORT_SYSCTL, SIDECAR_PATH, SIDECAR_USER, STATUS_ANNOTATION,
@@ -10,25 +10,26 @@ use serde_json::{Value, json};
 
 use crate::decide::{self, Plan};
 use crate::patch::{Builder, Error};
-use crate::{again, dns};
+use crate::{dns, reinvocation};
 
-/// The value of [`STATUS_ANNOTATION`] when nothing was ignored.
+/// The value of [`STATUS_ANNOTATION`] if no setting was ignored.
 const STATUS: &str = "injected";
 
-/// The sysctl's value: no port needs a privilege. "53" would take the ports below it away where the runtime's
-/// default is 0, as it is with containerd 2.
+/// The value of the sysctl: no port needs a privilege. "53" would take away the ports below it if the default
+/// of the runtime is 0, as in containerd 2.
 const NO_PRIVILEGED_PORTS: &str = "0";
 
-/// Records what makes the pod an injected one. `image` is the sidecar's, unless the plan names another.
+/// Records the edits that inject the sidecar. `image` is its image, unless the plan names another one.
 pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
     let container = container(plan, image, plan.resources.clone());
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
-    // First of all, so that every other container starts when DNS answers.
+    // In front of all others, so that DNS answers before any other container starts.
     pod.prepend(&["spec", "initContainers"], container)?;
     configure(pod, plan)
 }
 
-/// What the pod needs beside our container: port 53 without a privilege, and a resolv.conf that leads there.
+/// Sets what the pod needs besides the sidecar: port 53 without a privilege, and a resolv.conf that points to
+/// it.
 fn configure(pod: &mut Builder, plan: &Plan) -> Result<(), Error> {
     if decide::port_sysctl(&pod.document()["spec"]).is_none() {
         let sysctl = json!({"name": PORT_SYSCTL, "value": NO_PRIVILEGED_PORTS});
@@ -38,8 +39,8 @@ fn configure(pod: &mut Builder, plan: &Plan) -> Result<(), Error> {
     pod.set(&["spec", "dnsConfig"], plan.dns.config.clone())
 }
 
-/// Moves our container from `from` back before all others, and corrects its variables.
-pub fn again(
+/// Moves the sidecar from index `from` back to the front, and corrects its variables.
+pub fn correct(
     pod: &mut Builder,
     from: usize,
     corrections: &[(&'static Setting, String)],
@@ -50,12 +51,13 @@ pub fn again(
     if corrections.is_empty() {
         return Ok(());
     }
-    let variables = again::corrected(&pod.document()["spec"]["initContainers"][0], corrections);
+    let variables = reinvocation::corrected_env(&pod.document()["spec"]["initContainers"][0], corrections);
     pod.set(&["spec", "initContainers", "0", "env"], variables)
 }
 
-/// Puts a new container in the place of ours, which stands at `from`, and first, with the DNS configuration that belongs to
-/// it. The other containers are moved and not written: only a part of them may be known here.
+/// Replaces the sidecar at index `from` with a new one, moves it to the front, and sets its DNS
+/// configuration. The other containers are moved and not written: only a part of their fields may be known
+/// here.
 pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Result<(), Error> {
     let container = container(plan, image, plan.resources.clone());
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
@@ -66,21 +68,22 @@ pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Resu
     configure(pod, plan)
 }
 
-/// Everything in the pod's settings that was ignored.
+/// The errors in all ignored settings of the pod.
 pub fn ignored(plan: &Plan) -> impl Iterator<Item = &SettingError> {
     plan.read.mistakes.iter().chain(&plan.dns.mistakes)
 }
 
-/// The text of [`STATUS_ANNOTATION`].
+/// The value of [`STATUS_ANNOTATION`].
 fn status(plan: &Plan) -> String {
     let ignored: Vec<_> = ignored(plan).map(ToString::to_string).collect();
     if ignored.is_empty() { STATUS.to_owned() } else { format!("{STATUS}; ignored: {}", ignored.join("; ")) }
 }
 
-/// Our container.
+/// The container of the sidecar.
 ///
-/// A native sidecar is an init container with restartPolicy `Always`: the kubelet creates the next container only after
-/// this one's process runs. No volumes: an `emptyDir` would keep nodes from being scaled down.
+/// A native sidecar is an init container with restartPolicy `Always`: the kubelet creates the next container
+/// only after the process of this one runs. It has no volumes: an `emptyDir` would keep the autoscaler from
+/// removing nodes.
 fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     let settings = &plan.read.settings;
     let mut container = json!({
@@ -91,7 +94,7 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
         "args": ["supervise"],
         "env": environment(plan),
     });
-    // 0 is any free port, which no manifest can name.
+    // 0 means any free port, which no manifest can name.
     if settings.admin_port != 0 {
         container["ports"] =
             json!([{"name": ADMIN_PORT_NAME, "containerPort": settings.admin_port, "protocol": "TCP"}]);
@@ -106,14 +109,14 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
             });
         }
         Gate::Hook => {
-            // The next container starts when the command returns, and the command bounds its own wait.
+            // The next container starts when the command returns; the command limits its own waiting time.
             container["lifecycle"] = json!({"postStart": {"exec": {"command": [SIDECAR_PATH, "await"]}}});
         }
     }
     if let Some(resources) = resources {
         container["resources"] = resources;
     }
-    // What Pod Security "restricted" asks for, said here, because the pod's own securityContext may not say it.
+    // What Pod Security "restricted" requires, set here because the pod's own securityContext may not set it.
     container["securityContext"] = json!({
         "runAsNonRoot": true,
         "runAsUser": SIDECAR_USER,
@@ -132,26 +135,28 @@ fn container(plan: &Plan, image: &str, resources: Option<Value>) -> Value {
     container
 }
 
-/// What the kubelet waits for before it starts the next container, besides our container's process being started.
+/// What the kubelet waits for, after it has started the process of the sidecar, before it starts the next
+/// container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gate {
     /// Nothing. The sockets are bound long before the kubelet has created the next container.
     None,
-    /// A connection to the admin port, which is bound after those for DNS. Costs no CPU, and a second: the kubelet probes
-    /// once a second.
+    /// A connection to the admin port, which is bound after those for DNS. It costs no CPU, but a second: the
+    /// kubelet probes once a second.
     StartupProbe,
-    /// `podlocal-sidecar await`. Costs a node more than the container does.
+    /// `podlocal-sidecar await`, which costs the node more than the container does.
     Hook,
 }
 
-/// How many seconds the proxy may take to bind its sockets before the kubelet restarts it. It needs 2 ms of CPU.
+/// How many seconds the sidecar may take to bind its sockets before the kubelet restarts it. It needs 2 ms of
+/// CPU.
 const STARTUP_PERIODS: u32 = 600;
 
 /// | `ready-timeout` | `prefetch-names` | admin port | may starve ([`crate::qos::may_starve`]) | the gate |
 /// |---|---|---|---|---|
-/// | 0 | any | any | any | none: the pod's owner wants none |
-/// | set, above 0 | any | any | any | hook: the pod's owner asks for it |
-/// | default | some | any | any | hook, which waits for their answers |
+/// | 0 | any | any | any | none: the owner of the pod disables it |
+/// | set, above 0 | any | any | any | hook: the owner of the pod requests it |
+/// | default | some | any | any | hook, which waits for the answers |
 /// | default | none | known | yes | startup probe |
 /// | default | none | any free one | yes | none: there is no port to probe |
 /// | default | none | any | no | none |
@@ -169,7 +174,7 @@ fn gate(read: &Read, may_starve: bool) -> Gate {
     }
 }
 
-/// The settings that the sidecar reads: those that were given, and above them what was decided for this pod.
+/// The variables of the sidecar: the given settings, overridden by those that were decided for this pod.
 fn environment(plan: &Plan) -> Value {
     let mut read: Read = plan.read.clone();
     for (setting, text) in decided(plan) {
@@ -180,12 +185,12 @@ fn environment(plan: &Plan) -> Value {
     variables.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
 }
 
-/// What the sidecar has to know of its pod: the servers to ask, the shared tier before them where there is one, and how
-/// names are expanded there. The search list is written where it is not the one that follows from the namespace. What the
-/// sidecar may decide itself follows from what the cluster's DNS was seen to do, unless somebody has chosen it.
+/// The settings that follow from the pod: the upstream servers, the shared tier if there is one, and the
+/// search expansion. The search list is written only if it does not follow from the namespace. Which names
+/// the sidecar may answer itself follows from the checks of cluster DNS, unless it is set explicitly.
 ///
-/// Every text is one that the sidecar takes: it does not start with a bad value, and a pod without its sidecar has no
-/// DNS. A namespace that is none can stand in a document on disk only; such a pod is never created.
+/// Every value is valid for the sidecar: it does not start with an invalid value, and then the pod has no
+/// DNS. An invalid namespace can only come from a document on disk; such a pod is never created.
 fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
     let mut decided = vec![
         (&table::NDOTS, plan.dns.expansion.ndots.to_string()),

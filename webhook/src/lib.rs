@@ -1,64 +1,65 @@
-//! The admission webhook of PodLocal DNS: it puts a caching DNS proxy into pods.
+//! The admission webhook of PodLocal DNS: it injects a caching DNS proxy, the sidecar, into pods.
 //!
 //! ```text
 //!   main -> app -> server -> connections
 //!                         -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
-//!                                                -> inject -> again, patch
+//!                                                -> inject -> reinvocation, patch
 //!                           notice -> events -> rate
 //!                  tls_files, client_ca -> tls
-//!                  discovery, impossible, tier, limit_ranges -> cluster -> resolv_conf, limits
+//!                  discovery, dns_checks, tier, limit_ranges -> cluster -> resolv_conf, limits
 //!                  names, namespaces, metrics, readiness, shutdown, telemetry
-//!   main -> cert_controller -> keeper -> certificates -> tls
-//!   main -> offline -> mutate, custom, misplaced, yaml
-//!   main -> check -> mutate, misplaced, offline, tier
+//!   main -> cert_controller -> certificate_manager -> certificates -> tls
+//!   main -> offline -> mutate, custom_kinds, misplaced_metadata, yaml
+//!   main -> check -> mutate, misplaced_metadata, offline, tier
 //!   main -> config -> flags, settings_file
 //! ```
 //!
-//! The path of a review:
+//! The path of an admission review:
 //!
-//! 1. [`server`] takes the bytes of `POST /mutate`, within limits; what is no review at all gets an HTTP error.
-//! 2. [`admission`] reads the review and writes the answer. It owns the uid and `allowed`, and it alone says
-//!    what our own failure means for a pod: nothing, the pod is allowed as it is.
-//! 3. [`mutate`] does the work for one pod, from a review or from a file: it asks [`decide`] whether the pod is
-//!    injected and with what, and lets [`inject`] record the edits with [`patch`].
+//! 1. [`server`] reads the bytes of `POST /mutate`, within limits; a request that is not a review gets an
+//!    HTTP error.
+//! 2. [`admission`] reads the review and writes the answer. It owns the uid and `allowed`. It alone decides
+//!    what a failure of the webhook means for a pod: the pod is allowed unchanged.
+//! 3. [`mutate`] handles one pod, from a review or from a file: [`decide`] decides whether the pod is
+//!    injected and with which settings, and [`inject`] records the edits with [`patch`].
 //!
-//! Everything below [`mutate`] is a function of its arguments and never sees a client, a clock or a socket.
-//! Pods stay JSON from end to end: a typed struct would lose the fields it does not know.
+//! Everything below [`mutate`] is a pure function of its arguments, without a client, a clock or a socket.
+//! Pods stay JSON from end to end: a typed struct would lose the fields that it does not know.
 
 pub mod admission;
-pub mod again;
 pub mod annotations;
 pub mod app;
 pub mod cert_controller;
+pub mod certificate_manager;
 pub mod certificates;
 pub mod check;
 pub mod client_ca;
 pub mod cluster;
 pub mod config;
 pub mod connections;
-pub mod custom;
+pub mod custom_kinds;
 pub mod decide;
 pub mod discovery;
 pub mod dns;
+pub mod dns_checks;
 pub mod events;
 pub mod flags;
-pub mod impossible;
 pub mod inject;
-pub mod keeper;
 pub mod limit_ranges;
 pub mod limits;
 pub mod metrics;
-pub mod misplaced;
+pub mod misplaced_metadata;
 pub mod mutate;
 pub mod names;
 pub mod namespaces;
-pub mod nested;
+pub mod nested_runtime;
 pub mod notice;
 pub mod offline;
 pub mod patch;
 pub mod qos;
 pub mod rate;
 pub mod readiness;
+pub mod reinvocation;
 pub mod resolv_conf;
 pub mod restored;
 pub mod server;

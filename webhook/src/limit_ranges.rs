@@ -1,4 +1,5 @@
-//! Watches the LimitRanges of all namespaces, so that no pod is refused for what its proxy requests.
+//! Watches the LimitRanges of all namespaces, so that no pod is rejected because of the resources of its
+//! sidecar.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use crate::limits::{Bounds, Limits};
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
-/// Watches for ever, and puts what was found into `cluster`. What fails is tried again, with growing pauses, and what is known
-/// holds. Nothing is kept of them but their bounds.
+/// Watches forever, and stores the limits in `cluster`. Failures are retried with backoff, and the known
+/// limits are kept. Only the limits of each LimitRange are stored.
 ///
-/// `latch` is dropped at the first list; and at the first failure, because no right to see them is no reason to inject nothing.
-pub async fn follow(
+/// `latch` is dropped after the first list, and after the first failure: a missing permission must not stop
+/// injection.
+pub async fn watch_limit_ranges(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
     metrics: Arc<Metrics>,
@@ -46,8 +48,8 @@ pub async fn follow(
                 known.remove(&key(&range));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot watch the LimitRanges; will try again");
-                metrics.failed(Task::Namespaces);
+                tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
+                metrics.record_task_failure(Task::Namespaces);
                 drop(latch.take());
                 continue;
             }

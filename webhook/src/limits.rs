@@ -1,8 +1,9 @@
-//! The LimitRanges of a namespace, and resources that they let through. Pure.
+//! The LimitRanges of a namespace, and resources that they allow. Pure.
 //!
-//! The API server judges a pod by them after all webhooks (`kubernetes/plugin/pkg/admission/limitranger`), so what we add must
-//! fit, or a pod that could be created cannot be any more. What our container leaves out gets their defaults: the plugin runs
-//! once more after webhooks that have changed something.
+//! The API server validates a pod against them after all webhooks
+//! (`kubernetes/plugin/pkg/admission/limitranger`). So the sidecar must fit, or a valid pod could no longer
+//! be created. Resources that the sidecar does not set get the defaults of the LimitRange: the plugin runs
+//! again after webhooks that have changed the pod.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,16 +12,16 @@ use podlocal_settings::Settings;
 use podlocal_settings::value::Quantity;
 use serde_json::{Value, json};
 
-/// The bounds of each namespace that has a LimitRange.
+/// The limits of each namespace that has a LimitRange.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits(Arc<BTreeMap<String, Bounds>>);
 
-/// What the LimitRanges of a namespace ask for, together.
+/// The combined limits of all LimitRanges of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
-    /// Of each container, by resource.
+    /// The limits per container, by resource.
     container: BTreeMap<String, Bound>,
-    /// The most that all containers of a pod may be limited to, by resource.
+    /// The maximum of the sum of all container limits of a pod, by resource.
     pod_max: BTreeMap<String, Quantity>,
 }
 
@@ -28,21 +29,21 @@ pub struct Bounds {
 struct Bound {
     min: Option<Quantity>,
     max: Option<Quantity>,
-    /// The limit of a container that has none.
+    /// The default limit of a container.
     default: Option<Quantity>,
-    /// Whether the limit may be only so many times the request.
+    /// Whether the ratio of limit to request is restricted.
     has_ratio: bool,
 }
 
-/// The bounds leave our container less than it needs, or the pod more than it may have with us.
+/// The limits leave the sidecar less than it needs, or the pod exceeds its maximum with the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded;
 
-/// The CPU limit where a ratio asks for one and there is none.
+/// The CPU limit if a ratio requires one and none is set.
 const USUAL_CPU_LIMIT: &str = "100m";
 
 impl Limits {
-    /// Of these LimitRanges.
+    /// Combines these LimitRanges.
     pub fn of<'a>(ranges: impl IntoIterator<Item = &'a Value>) -> Self {
         let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
         for range in ranges {
@@ -53,12 +54,12 @@ impl Limits {
         Self(Arc::new(namespaces))
     }
 
-    /// Of a namespace; `None` where there are none.
+    /// The limits of a namespace; `None` if it has no LimitRange.
     pub fn bounds(&self, namespace: &str) -> Option<&Bounds> {
         self.0.get(namespace)
     }
 
-    /// Of namespaces whose LimitRanges were read one by one.
+    /// Combines the limits of LimitRanges that were read one by one.
     pub fn together<'a>(ranges: impl IntoIterator<Item = (&'a str, &'a Bounds)>) -> Self {
         let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
         for (namespace, bounds) in ranges {
@@ -69,7 +70,7 @@ impl Limits {
 }
 
 impl Bounds {
-    /// Of one LimitRange.
+    /// The limits of one LimitRange.
     pub fn of(range: &Value) -> Self {
         let mut bounds = Self::default();
         for item in range["spec"]["limits"].as_array().into_iter().flatten() {
@@ -100,7 +101,7 @@ impl Bounds {
         bounds
     }
 
-    /// With those of another LimitRange: the narrower of both.
+    /// Adds another LimitRange: the stricter limit applies.
     fn add(&mut self, other: &Self) {
         let least =
             |one: Option<Quantity>, other: &Option<Quantity>| one.into_iter().chain(other.clone()).min();
@@ -117,24 +118,25 @@ impl Bounds {
         }
     }
 
-    /// The resources of our container in a pod with this `spec`, so that the API server takes them.
+    /// The resources of the sidecar in a pod with this `spec`, adjusted so that the API server accepts them.
     ///
-    /// | bound of a container | request | limit |
+    /// | limit of a container | request | limit |
     /// |---|---|---|
     /// | `min` | at least | at least |
     /// | `max` | at most | at most |
-    /// | `default`, where we have no limit | at most: it becomes the limit | |
-    /// | `maxLimitRequestRatio` | the limit, which every ratio allows | 100m of CPU where there is none |
+    /// | `default`, if the sidecar has no limit | at most: it becomes the limit | |
+    /// | `maxLimitRequestRatio` | equal to the limit, which every ratio allows | 100m of CPU if there is none |
     ///
     /// # Errors
-    /// When the memory is less than a full cache takes, or a `max` of the whole pod is exceeded with us.
+    /// If the memory limit is less than a full cache takes, or the pod with the sidecar exceeds a `max` of
+    /// the whole pod.
     pub fn fit(
         &self,
         ours: Option<Value>,
         spec: &Value,
         settings: &Settings,
     ) -> Result<Option<Value>, Exceeded> {
-        // Without resources it gets the defaults of the LimitRange, or shares those of the pod.
+        // Without resources, the sidecar gets the defaults of the LimitRange, or shares those of the pod.
         let Some(mut ours) = ours else { return Ok(None) };
         for (resource, bound) in &self.container {
             let amount = |kind: &str| Quantity::parse(ours[kind][resource].as_str()?).ok();
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_are_moved_between_the_bounds() {
+    fn resources_are_clamped_to_the_limits() {
         for (bounds, expected) in [
             (json!({}), burstable()),
             (
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guaranteed_container_stays_one() {
+    fn guaranteed_container_stays_guaranteed() {
         let ours = json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}});
         for bounds in [
             json!({"min": {"cpu": "200m", "memory": "64Mi"}}),
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_fit_is_not_injected() {
+    fn container_that_exceeds_limits_is_not_injected() {
         assert_eq!(fitted(&container(&json!({"max": {"memory": "8Mi"}})), &burstable()), Err(Exceeded));
         let item = json!({"type": "Pod", "max": {"memory": "100Mi"}});
         let bounds = Bounds::of(&json!({"spec": {"limits": [item]}}));
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_the_narrower_holds() {
+    fn strictest_of_several_limit_ranges_applies() {
         let range = |item: Value| json!({"metadata": {"namespace": "web"}, "spec": {"limits": [item]}});
         let ranges = [
             range(json!({"type": "Container", "min": {"cpu": "10m"}, "max": {"memory": "1Gi"}})),

@@ -1,26 +1,26 @@
-//! `podlocal-webhook`: settings, log, bind, run; each ending has its own exit code.
+//! `podlocal-webhook`: settings, log, bind, run; each way to end has its own exit code.
 
 use std::num::NonZero;
 use std::process::ExitCode;
 
-use podlocal_webhook::app::{App, End, StartError};
+use podlocal_webhook::app::{App, ShutdownResult, StartError};
 use podlocal_webhook::config::{self, CertController, Check, Command, Inject, Serve};
 use podlocal_webhook::{cert_controller, check, flags, offline, telemetry};
 
-/// The most threads that answer reviews, however large the node: each costs memory, for its stack and its part of the
-/// allocator.
+/// The maximum number of threads that answer admission reviews, however large the node is: each thread takes
+/// memory for its stack and its part of the allocator.
 const MOST_WORKERS: usize = 4;
 
-/// The program cannot start, or a document cannot be read.
+/// Exit code: the program cannot start, or a document cannot be read.
 const EXIT_FAILED: u8 = 1;
 
-/// A second signal cut the drain.
-const EXIT_CUT: u8 = 2;
+/// Exit code: a second signal interrupted the drain.
+const EXIT_INTERRUPTED: u8 = 2;
 
-/// Something is not as it was asked for, and `check --strict` was to say so.
-const EXIT_FOUND: u8 = 3;
+/// Exit code of `check --strict`: the report contains a problem.
+const EXIT_PROBLEMS: u8 = 3;
 
-/// The settings are bad: `EX_USAGE` of sysexits(3).
+/// Exit code: the arguments or settings are invalid, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers reviews until a signal.
+/// Answers admission reviews until a signal.
 fn serve(settings: Serve) -> ExitCode {
     telemetry::start(settings.common.log_level);
     let ended = tokio::runtime::Builder::new_multi_thread()
@@ -50,13 +50,13 @@ fn serve(settings: Serve) -> ExitCode {
         .map_err(StartError::Runtime)
         .and_then(|runtime| runtime.block_on(async { App::bind(settings)?.run().await }));
     match ended {
-        Ok(End::Drained) => ExitCode::SUCCESS,
-        Ok(End::Cut) => ExitCode::from(EXIT_CUT),
+        Ok(ShutdownResult::Drained) => ExitCode::SUCCESS,
+        Ok(ShutdownResult::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) => not_started(&error),
     }
 }
 
-/// Keeps the webhook's certificate until a signal.
+/// Manages the webhook's certificate until a signal.
 fn cert_controller(settings: CertController) -> ExitCode {
     telemetry::start(settings.log_level);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -69,7 +69,7 @@ fn cert_controller(settings: CertController) -> ExitCode {
     }
 }
 
-/// Injects documents: they go to standard output, the reasons to standard error.
+/// Injects documents: prints them to standard output, and the remarks to standard error.
 fn inject(settings: &Inject) -> ExitCode {
     match offline::run(settings) {
         Ok(printed) => {
@@ -85,7 +85,7 @@ fn inject(settings: &Inject) -> ExitCode {
     }
 }
 
-/// Says what would become of documents, or of the pods of a cluster.
+/// Reports what injection would change in documents or in the pods of a cluster.
 fn check(settings: &Check) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let report = match runtime.map(|runtime| runtime.block_on(check::run(settings))) {
@@ -100,7 +100,7 @@ fn check(settings: &Check) -> ExitCode {
     };
     match printed {
         ExitCode::SUCCESS if !report.is_whole => ExitCode::from(EXIT_FAILED),
-        ExitCode::SUCCESS if settings.strict && !report.is_fine() => ExitCode::from(EXIT_FOUND),
+        ExitCode::SUCCESS if settings.strict && !report.is_fine() => ExitCode::from(EXIT_PROBLEMS),
         printed => printed,
     }
 }
@@ -109,13 +109,13 @@ fn not_started(error: &StartError) -> ExitCode {
     failed(&error.to_string(), error.next_step())
 }
 
-/// Says what is wrong, and what to do about it.
+/// Prints the error and the next step.
 fn failed(what: &str, next: &str) -> ExitCode {
     eprintln!("podlocal-webhook: {what}\nnext: {next}");
     ExitCode::from(EXIT_FAILED)
 }
 
-/// Prints to standard output; a reader that has gone away is an ending like any other.
+/// Prints to standard output; a closed pipe is a failure, not a panic.
 fn print(text: &str) -> ExitCode {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {

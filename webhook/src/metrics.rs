@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::admission::{Reviewed, Verdict};
+use crate::admission::{ReviewOutcome, Reviewed};
 
 mod count;
 
@@ -112,8 +112,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let reviews = Family::default();
         registry.register("reviews_total", "Admission reviews, by decision and reason", reviews.clone());
-        for verdict in Verdict::all() {
-            let _: &Count = &reviews.get_or_create(&ReviewLabels::of(verdict));
+        for outcome in ReviewOutcome::all() {
+            let _: &Count = &reviews.get_or_create(&ReviewLabels::of(outcome));
         }
         let review_duration = Histogram::new(DURATION_BUCKETS);
         registry.register(
@@ -189,39 +189,39 @@ impl Metrics {
     }
 
     /// Counts a review, its duration and its ignored settings.
-    pub fn reviewed(&self, reviewed: &Reviewed, took: Duration) {
-        self.reviews.get_or_create(&ReviewLabels::of(reviewed.verdict)).inc();
+    pub fn record_review(&self, reviewed: &Reviewed, took: Duration) {
+        self.reviews.get_or_create(&ReviewLabels::of(reviewed.outcome)).inc();
         self.review_duration.observe(took.as_secs_f64());
         self.ignored_settings.inc_by(reviewed.ignored as u64);
     }
 
     /// Counts an Event.
-    pub fn event(&self, result: EventResult) {
+    pub fn record_event(&self, result: EventResult) {
         self.events.get_or_create(&result.labels()).inc();
     }
 
     /// Counts a query for names that cannot exist.
-    pub fn dns_check(&self, result: DnsCheck) {
+    pub fn record_dns_check(&self, result: DnsCheck) {
         self.dns_checks.get_or_create(&result.labels()).inc();
     }
 
     /// Sets the number of addresses of the shared tier that new sidecars get.
-    pub fn shared_tier(&self, addresses: usize) {
+    pub fn set_shared_tier_addresses(&self, addresses: usize) {
         self.shared_tier_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
     }
 
     /// Sets the expiry of the serving certificate, in seconds of Unix time.
-    pub fn certificate_expires(&self, at: u64) {
+    pub fn set_certificate_expiry(&self, at: u64) {
         self.certificate_expiry.set(at as f64);
     }
 
     /// Counts a failure of a task.
-    pub fn failed(&self, task: Task) {
+    pub fn record_task_failure(&self, task: Task) {
         self.failures.get_or_create(&task.labels()).inc();
     }
 
     /// Counts connections that were closed because of a limit.
-    pub fn closed(&self, reason: Closed, connections: usize) {
+    pub fn record_closed_connections(&self, reason: Closed, connections: usize) {
         self.closed.get_or_create(&reason.labels()).inc_by(connections as u64);
     }
 
@@ -241,8 +241,8 @@ impl Default for Metrics {
 }
 
 impl ReviewLabels {
-    fn of(verdict: Verdict) -> Self {
-        let (decision, reason) = verdict.labels();
+    fn of(outcome: ReviewOutcome) -> Self {
+        let (decision, reason) = outcome.labels();
         Self { decision, reason }
     }
 }
@@ -305,7 +305,7 @@ mod tests {
         let page = Metrics::new().page();
         let lines = page.lines().filter(|line| line.starts_with("podlocal_webhook_reviews_total{"));
         let lines: std::collections::BTreeSet<_> = lines.collect();
-        assert_eq!(lines.len(), Verdict::all().count(), "{page}");
+        assert_eq!(lines.len(), ReviewOutcome::all().count(), "{page}");
         assert!(lines.iter().all(|line| line.ends_with(" 0")), "{page}");
     }
 

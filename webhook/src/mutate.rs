@@ -1,4 +1,4 @@
-//! The whole work for one pod, from a review or from a file. Pure.
+//! Decides about one pod and edits it, from a review or from a file. Pure.
 
 use json_patch::Patch;
 use podlocal_settings::read::SettingError;
@@ -8,10 +8,10 @@ use crate::annotations::Defaults;
 use crate::cluster::Cluster;
 use crate::decide::{self, Decision, Namespace, Skip};
 use crate::inject;
-use crate::nested;
+use crate::nested_runtime;
 use crate::patch::{Builder, Error};
 
-/// What the operator decided for all pods.
+/// What the operator has set for all pods.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// The sidecar's image.
@@ -20,36 +20,36 @@ pub struct Policy {
     pub defaults: Defaults,
 }
 
-/// What became of a pod.
+/// The result for one pod.
 #[derive(Debug)]
 pub struct Mutation {
-    /// What was done.
+    /// Whether and how the pod was changed.
     pub outcome: Outcome,
-    /// The pod afterwards.
+    /// The edited pod.
     pub pod: Value,
-    /// The operations that lead there; empty when nothing changes.
+    /// The operations that lead to it; empty if nothing changes.
     pub patch: Patch,
     /// The settings that were ignored.
     pub ignored: Vec<SettingError>,
 }
 
-/// What was done with a pod.
+/// Whether and how a pod was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It got the proxy.
+    /// The sidecar was added.
     Injected,
-    /// Its proxy went back to the front of the init containers.
+    /// The sidecar was moved back to the front of the init containers.
     Moved,
-    /// Its proxy was told anew how names are expanded.
+    /// The sidecar got the search list and `ndots` that another webhook has changed.
     Corrected,
-    /// Its proxy was that of another place, and is now one of this.
+    /// The sidecar came from another namespace or cluster and was replaced.
     Restored,
-    /// It stays as it is.
+    /// The pod is unchanged.
     Skipped(Skip),
 }
 
-/// Decides about `pod`, which is of `namespace`, and edits it. An error means that it has a shape that no pod has;
-/// it is not edited then.
+/// Decides about `pod` of `namespace`, and edits it. An error means that it is not a valid pod; then it is
+/// not edited.
 pub fn mutate(
     pod: &Value,
     namespace: &Namespace,
@@ -64,11 +64,11 @@ pub fn mutate(
             ignored.extend(inject::ignored(&plan).cloned());
             Outcome::Injected
         }
-        Decision::Again { from, corrections } => {
-            inject::again(&mut builder, from, &corrections)?;
+        Decision::Correct { from, corrections } => {
+            inject::correct(&mut builder, from, &corrections)?;
             if from > 0 { Outcome::Moved } else { Outcome::Corrected }
         }
-        Decision::Restored { from, without } => {
+        Decision::Replace { from, without } => {
             match decide::decide(&without, namespace, cluster, &policy.defaults) {
                 Decision::Inject(plan) => {
                     inject::replace(&mut builder, from, &plan, &policy.image)?;
@@ -85,22 +85,22 @@ pub fn mutate(
 }
 
 impl Mutation {
-    /// What may not work in the pod with its proxy.
-    pub fn note(&self) -> Option<&'static str> {
-        let has_proxy = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
-        (has_proxy && nested::is_likely(&self.pod)).then_some(nested::WARNING)
+    /// The warning about what may not work in the injected pod.
+    pub fn nested_runtime_warning(&self) -> Option<&'static str> {
+        let has_sidecar = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
+        (has_sidecar && nested_runtime::is_likely(&self.pod)).then_some(nested_runtime::WARNING)
     }
 
-    /// What the user has to learn, a sentence each.
+    /// The warnings for the user, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let skipped = match self.outcome {
-            Outcome::Skipped(skip) if skip.is_a_surprise() => {
+            Outcome::Skipped(skip) if skip.is_unexpected() => {
                 Some(format!("not injected: {}", skip.sentence()))
             }
             _ => None,
         };
         let ignored = self.ignored.iter().map(|mistake| format!("ignored {mistake}"));
-        let note = self.note().map(ToOwned::to_owned);
+        let note = self.nested_runtime_warning().map(ToOwned::to_owned);
         skipped.into_iter().chain(ignored).chain(note).collect()
     }
 }
@@ -113,7 +113,7 @@ impl Outcome {
             .chain(Skip::ALL.map(Self::Skipped))
     }
 
-    /// The decision and its reason, for machines: labels of a metric, fields of a log line.
+    /// The decision and its reason: labels of a metric, fields of a log line.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Injected => ("injected", "new_pod"),

@@ -1,6 +1,6 @@
-//! Names as Kubernetes allows them, in a review that anyone may have written. Pure.
+//! Validates names by the rules of Kubernetes, because any client may have written the review. Pure.
 //!
-//! The API server sends no others, so whatever is none is left out of logs and Events rather than escaped.
+//! The API server sends only valid names, so invalid ones are left out of logs and Events instead of escaped.
 
 /// The name of a namespace: an RFC 1123 label.
 pub fn label(text: &str) -> Option<&str> {
@@ -14,7 +14,7 @@ pub fn subdomain(text: &str) -> Option<&str> {
     (text.len() <= 253 && text.split('.').all(|part| label(part).is_some())).then_some(text)
 }
 
-/// What the name of an object starts with, which may end with `-` or `.`; or a whole name.
+/// A `generateName` prefix, which may end with `-` or `.`, or a whole name.
 pub fn prefix(text: &str) -> Option<&str> {
     subdomain(text.trim_end_matches(['-', '.'])).filter(|name| text.len() - name.len() <= 1).map(|_| text)
 }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_kubernetes_are_names_and_other_texts_are_not() {
+    fn kubernetes_names_are_accepted_and_other_texts_rejected() {
         type Check = fn(&str) -> Option<&str>;
         let longest = "a".repeat(63);
         let rows: [(Check, &[&str], &[&str]); 6] = [

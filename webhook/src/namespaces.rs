@@ -1,5 +1,5 @@
-//! The annotations and the label of all namespaces, from a watch: no call per review, and what is known stays known
-//! while the API server does not answer.
+//! The annotations and the label of all namespaces, from a watch: a review needs no API call, and the known
+//! state is kept while the API server does not answer.
 
 use std::sync::Arc;
 
@@ -15,16 +15,17 @@ use crate::decide::UID_RANGE;
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
-/// The namespaces of the cluster, with the label and those annotations that are ours.
+/// The namespaces of the cluster, with the label and the annotations of the project.
 #[derive(Debug, Clone, Default)]
 pub struct Namespaces(Option<Store<PartialObjectMeta<Namespace>>>);
 
 impl Namespaces {
-    /// Watches the namespaces for ever, in a task; drops `latch` when they are known for the first time. What fails
-    /// is tried again, with growing pauses.
+    /// Starts a task that watches the namespaces forever; drops `latch` after the first list. Failures are
+    /// retried with backoff.
     ///
-    /// Only metadata is asked for, and only what concerns us is kept: a cluster may have ten thousand namespaces.
-    pub fn follow(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
+    /// Only metadata is requested, and only relevant keys are kept: a cluster may have ten thousand
+    /// namespaces.
+    pub fn watch(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
         let (known, writer) = reflector::store();
         let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
         let changes = watcher(namespaces, watcher::Config::default())
@@ -35,27 +36,27 @@ impl Namespaces {
             let mut changes = std::pin::pin!(changes);
             while let Some(change) = changes.next().await {
                 if let Err(error) = change {
-                    tracing::warn!(%error, "cannot watch the namespaces; will try again");
-                    metrics.failed(Task::Namespaces);
+                    tracing::warn!(%error, "cannot watch the namespaces; retrying");
+                    metrics.record_task_failure(Task::Namespaces);
                 }
             }
         });
         let first = known.clone();
         tokio::spawn(async move {
             if first.wait_until_ready().await.is_ok() {
-                tracing::info!(namespaces = first.len(), "the namespaces are known");
+                tracing::info!(namespaces = first.len(), "namespaces loaded");
                 drop(latch);
             }
         });
         Self(Some(known))
     }
 
-    /// Whether there is such a namespace, as far as is known.
+    /// Whether the namespace is known to exist.
     pub fn knows(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    /// What the watch says of a namespace.
+    /// The state of a namespace according to the watch.
     pub fn standing(&self, name: &str) -> Standing {
         self.find(name).map_or(Standing::Unknown, |namespace| standing(&namespace))
     }
@@ -64,28 +65,28 @@ impl Namespaces {
         self.0.as_ref()?.get(&ObjectRef::new(name))
     }
 
-    /// The annotations of a namespace that concern us; none while it is not known.
+    /// The relevant annotations of a namespace; empty while it is unknown.
     pub fn annotations(&self, name: &str) -> Map<String, Value> {
         let annotations = self.find(name).and_then(|namespace| namespace.metadata.annotations.clone());
         annotations.into_iter().flatten().map(|(key, text)| (key, Value::String(text))).collect()
     }
 }
 
-/// Whether an annotation of a namespace is a setting of ours, or one of others that a decision depends on.
+/// Whether a decision depends on this annotation of a namespace: a setting, or the UID range of OpenShift.
 pub fn concerns_us(key: &str) -> bool {
     key.starts_with(ANNOTATION_PREFIX) || key == UID_RANGE
 }
 
-/// What the watch says of a namespace.
+/// The state of a namespace according to the watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// There is none of that name, as far as is known.
+    /// No namespace of that name is known.
     Unknown,
-    /// It is being deleted: the API server takes no new objects there.
+    /// It is being deleted: the API server accepts no new objects in it.
     Terminating,
-    /// It has not opted in.
+    /// It is not opted in.
     NotEnabled,
-    /// It has opted in.
+    /// It is opted in.
     Enabled,
 }
 

@@ -1,10 +1,11 @@
-//! What the owner of a pod has to learn about it. Pure.
+//! Notices for the owner of a pod. Pure.
 //!
-//! The API server shows an admission warning to whoever creates the pod. For most pods that is a controller, which
-//! shows it to nobody; so its owner gets an Event. A pod without a controller needs none.
+//! The API server returns an admission warning to the client that creates the pod. For most pods that is a
+//! controller, which discards it; so the owner of the pod gets an Event. A pod without a controller needs
+//! none.
 //!
-//! Anyone who reaches the port may have written the review, and an Event looks as if we had said it. So the text is made of
-//! our own sentences and the names of our settings, and the owner of names that are valid.
+//! Any client that reaches the port may have written the review, and an Event looks like a statement of the
+//! webhook. So the text consists only of fixed sentences and setting names, and the owner of validated names.
 
 use podlocal_settings::names::STATUS_ANNOTATION;
 use podlocal_settings::read::SettingError;
@@ -14,21 +15,22 @@ use serde_json::Value;
 use crate::mutate::{Mutation, Outcome};
 use crate::names;
 
-/// The most characters of an Event's note (`NoteLengthLimit` in `kubernetes/pkg/apis/core/validation/events.go`).
+/// The maximum length of an Event's note, in characters (`NoteLengthLimit` in
+/// `kubernetes/pkg/apis/core/validation/events.go`).
 const LONGEST_NOTE: usize = 1024;
 
-/// What one Event says.
+/// The content of one Event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Notice {
     /// The object that it is about.
     pub owner: Owner,
-    /// What has happened.
+    /// The reason of the Event.
     pub kind: Kind,
-    /// The same for people.
+    /// The text of the Event.
     pub note: String,
 }
 
-/// The controller that made a pod.
+/// The controller that created a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "each is the field of that name in an owner reference")]
 pub struct Owner {
@@ -36,24 +38,24 @@ pub struct Owner {
     pub kind: String,
     pub name: String,
     pub uid: String,
-    /// That of the pod: an owner is never elsewhere.
+    /// The namespace of the pod, which is always that of its owner.
     pub namespace: String,
 }
 
-/// What an owner may have to learn.
+/// The kind of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A pod stays as it is, though it was opted in.
+    /// A pod was not injected, although it was opted in.
     NotInjected,
-    /// A pod was injected, but not with all the settings that were asked for.
+    /// A pod was injected, but some of its settings were ignored.
     SettingsIgnored,
 }
 
 impl Notice {
-    /// What the controller of the pod with this metadata has to learn, if anything.
+    /// The notice for the controller of the pod with this metadata, if there is anything to report.
     pub fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
         let (kind, note) = match mutation.outcome {
-            Outcome::Skipped(skip) if skip.is_a_surprise() => {
+            Outcome::Skipped(skip) if skip.is_unexpected() => {
                 (Kind::NotInjected, format!("pod not injected: {}", skip.sentence()))
             }
             _ if mutation.ignored.is_empty() => return None,
@@ -64,7 +66,8 @@ impl Notice {
     }
 }
 
-/// Which settings were ignored. Their values are the author's, and stand in the pod's status.
+/// Lists the ignored settings. Their values come from the author, so only the status annotation of the pod
+/// shows them.
 fn ignored(mistakes: &[SettingError]) -> String {
     let is_of = |mistake: &SettingError, setting: &Setting| mistake.origin.ends_with(&setting.annotation());
     let settings = TABLE.iter().filter(|setting| mistakes.iter().any(|mistake| is_of(mistake, setting)));
@@ -72,16 +75,16 @@ fn ignored(mistakes: &[SettingError]) -> String {
     let others = mistakes.iter().filter(|mistake| !TABLE.iter().any(|setting| is_of(mistake, setting)));
     let others = others.count();
     if others > 0 {
-        what.push(format!("{others} of unknown names"));
+        what.push(format!("{others} unknown"));
     }
     format!(
-        "pod injected, but these settings were ignored: {}; its annotation {STATUS_ANNOTATION} says why",
+        "pod injected, but these settings were ignored: {}; see its annotation {STATUS_ANNOTATION} for the reasons",
         what.join(", ")
     )
 }
 
 impl Owner {
-    /// The controller in the owner references; at most one has that mark.
+    /// The owner reference that is marked as controller; there is at most one.
     fn of(metadata: &Value, namespace: &str) -> Option<Self> {
         let mut references = metadata["ownerReferences"].as_array()?.iter();
         let controller = references.find(|reference| reference["controller"] == true)?;
@@ -101,7 +104,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 2] = [Self::NotInjected, Self::SettingsIgnored];
 
-    /// The reason of the Event. Never changes: people filter by it.
+    /// The reason of the Event. It is stable, because operators filter by it.
     pub fn reason(self) -> &'static str {
         match self {
             Self::NotInjected => "PodLocalDNSNotInjected",
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_learns_why_its_pod_was_left_alone_unless_that_was_asked_for() {
+    fn controller_is_notified_of_a_skip_unless_the_pod_opted_out() {
         let of = |skip: Skip| Notice::of(&metadata(), "team-a", &mutation(Outcome::Skipped(skip), &[]));
         let notice = of(Skip::DnsPolicyDefault).expect("a notice");
         assert_eq!((notice.owner.kind.as_str(), notice.owner.namespace.as_str()), ("ReplicaSet", "team-a"));
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_learns_which_settings_were_ignored_and_nothing_that_the_author_wrote() {
+    fn notice_names_ignored_settings_but_not_their_values() {
         assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
         let evil = "call 555-0100 to claim your prize";
         let mistakes = [
@@ -145,13 +148,13 @@ mod tests {
             SettingError::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
         ];
         let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &mistakes)).expect("a notice");
-        let expected = "pod injected, but these settings were ignored: ndots, 1 of unknown names; \
-                        its annotation podlocal-dns.io/status says why";
+        let expected = "pod injected, but these settings were ignored: ndots, 1 unknown; \
+         see its annotation podlocal-dns.io/status for the reasons";
         assert_eq!((notice.kind, notice.note.as_str()), (Kind::SettingsIgnored, expected));
     }
 
     #[test]
-    fn an_owner_with_a_field_that_is_no_valid_name_gets_no_event() {
+    fn owner_with_an_invalid_name_gets_no_event() {
         let skipped = mutation(Outcome::Skipped(Skip::DnsPolicyDefault), &[]);
         for key in ["apiVersion", "kind", "name", "uid"] {
             let mut metadata = metadata();
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_a_controller_or_with_a_strange_one_has_nobody_to_tell() {
+    fn pod_without_a_valid_controller_yields_no_notice() {
         let skipped = mutation(Outcome::Skipped(Skip::HostNetwork), &[]);
         for metadata in [json!({}), json!({"ownerReferences": [{"controller": true, "kind": 7}]}), json!([])]
         {

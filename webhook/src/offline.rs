@@ -1,8 +1,9 @@
-//! `podlocal-webhook inject`: the same work for YAML documents on disk.
+//! `podlocal-webhook inject`: injects YAML documents on disk.
 //!
-//! Pods are injected as they are, workloads in their pod templates, Lists item by item, and so are kinds of others whose
-//! templates are certain ([`custom`]); every other object is printed as it is, and what is no object is refused. The documents given count as opted in unless they say `disabled`; the
-//! annotations of a namespace among them are the defaults of its pods.
+//! Pods are injected directly, workloads in their pod templates, and Lists item by item; so are custom kinds
+//! with known pod templates ([`custom_kinds`]). Every other object is printed unchanged, and a document that
+//! is not an object is an error. The documents count as opted in unless they are labelled `disabled`; the
+//! annotations of a namespace among them are the defaults for its pods.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
-use crate::custom::{self, Known};
+use crate::custom_kinds::{self, PodSource};
 use crate::decide::{Namespace, Skip};
-use crate::misplaced::misplaced;
+use crate::misplaced_metadata::find_misplaced;
 use crate::mutate::{Outcome, Policy, mutate};
 use crate::yaml;
 
@@ -23,16 +24,16 @@ mod documents;
 
 use documents::{Document, Text};
 
-/// What is printed.
+/// The output.
 #[derive(Debug, Default)]
 pub struct Printed {
     /// The documents, for standard output.
     pub documents: String,
-    /// What was done with each and why, for standard error.
+    /// What was done with each document and why, for standard error.
     pub remarks: Vec<String>,
 }
 
-/// Every file or document that cannot be read, a line each.
+/// Every file or document that cannot be read, one line each.
 #[derive(Debug, thiserror::Error)]
 pub struct Unreadable(Vec<String>);
 
@@ -42,7 +43,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads the files and injects what is in them. Nothing is printed when one of them cannot be read, so that a
+/// Reads the files and injects their documents. Nothing is printed if one of them cannot be read, so that a
 /// pipe to `kubectl apply` applies all or nothing.
 pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     let mut unreadable = Vec::new();
@@ -90,15 +91,15 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     Ok(Printed { documents: documents.map_err(|error| Unreadable(vec![error]))?, remarks: injector.remarks })
 }
 
-/// A document afterwards, and how it was written, where that is known.
+/// A document after injection, with its original text, if known.
 struct Injected {
     value: Value,
     is_changed: bool,
     text: Option<Text>,
 }
 
-/// Unchanged documents are printed as they were written. A changed one keeps the order of its keys and the comments
-/// before it; comments in it are lost, for the YAML library has no place for them in a document of any shape.
+/// Unchanged documents are printed with their original text. A changed one keeps the order of its keys and
+/// the comments before it; comments inside it are lost, because the YAML library does not represent them.
 fn as_yaml(results: &[Injected]) -> Result<String, String> {
     let mut texts = Vec::new();
     for Injected { value, is_changed, text } in results {
@@ -115,8 +116,8 @@ fn as_yaml(results: &[Injected]) -> Result<String, String> {
     Ok(texts.join("---\n"))
 }
 
-/// One document as it is, several as the items of a List, as `kubectl get -o json` prints them and `kubectl apply` takes
-/// them.
+/// One document as itself, several as the items of a List, as `kubectl get -o json` prints them and
+/// `kubectl apply` accepts them.
 fn as_json(results: Vec<Injected>) -> Result<String, String> {
     let mut documents: Vec<_> = results.into_iter().map(|result| result.value).collect();
     let document = match documents.len() {
@@ -127,12 +128,12 @@ fn as_json(results: Vec<Injected>) -> Result<String, String> {
     serde_json::to_string_pretty(&document).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
-/// What is the same for all documents.
+/// Injects documents; the state that they share.
 struct Injector<'a> {
     cluster: Cluster,
     policy: Policy,
     namespace: &'a str,
-    /// Those of the namespaces among the documents.
+    /// The annotations of the namespaces among the documents.
     annotations: BTreeMap<String, Map<String, Value>>,
     remarks: Vec<String>,
 }
@@ -187,21 +188,25 @@ impl Injector<'_> {
         if let Some(path) = pod_path(version, kind) {
             return self.template(object, path, &namespace, &place);
         }
-        match custom::known(version, kind) {
-            Some(Known::Templates(patterns)) => {
-                let pointers = custom::pointers(object, patterns);
+        match custom_kinds::pod_source(version, kind) {
+            Some(PodSource::Templates(patterns)) => {
+                let pointers = custom_kinds::pointers(object, patterns);
                 let mut pointers = pointers.iter();
                 pointers.try_for_each(|path| {
                     self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
                 })
             }
-            Some(Known::NoTemplate(why)) => {
-                self.remarks.push(format!("{place}: not injected here: {why}; the webhook injects its pods"));
+            Some(PodSource::NoTemplate(why)) => {
+                self.remarks.push(format!(
+                    "{place}: not injected by this command: {why}; the webhook injects its pods"
+                ));
                 Ok(())
             }
-            None if custom::has_containers(object) => {
-                let why = "where a pod template of this kind is, is not certain";
-                self.remarks.push(format!("{place}: not injected here: {why}; the webhook injects its pods"));
+            None if custom_kinds::has_containers(object) => {
+                let why = "the place of the pod template in this kind is unknown";
+                self.remarks.push(format!(
+                    "{place}: not injected by this command: {why}; the webhook injects its pods"
+                ));
                 Ok(())
             }
             None => Ok(()),
@@ -217,7 +222,7 @@ impl Injector<'_> {
         place: &str,
     ) -> Result<(), String> {
         let Some(pod) = object.pointer_mut(path).filter(|pod| pod.is_object()) else {
-            return Err(format!("there is no pod at {path}"));
+            return Err(format!("no pod template at {path}"));
         };
         let before = pod.clone();
         let annotations = self.annotations.get(namespace).cloned().unwrap_or_default();
@@ -225,15 +230,15 @@ impl Injector<'_> {
         let mutation =
             mutate(pod, &namespace, &self.cluster, &self.policy).map_err(|error| error.to_string())?;
         self.remarks.push(format!("{place}: {}", done(mutation.outcome)));
-        self.remarks.extend(mutation.note().map(|note| format!("{place}: {note}")));
+        self.remarks.extend(mutation.nested_runtime_warning().map(|note| format!("{place}: {note}")));
         *pod = mutation.pod;
-        let ignored = mutation.ignored.into_iter().chain(misplaced(object, &before, Some(path)));
+        let ignored = mutation.ignored.into_iter().chain(find_misplaced(object, &before, Some(path)));
         self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
         Ok(())
     }
 }
 
-/// The name and the annotations of a namespace.
+/// The name and the annotations of a Namespace document.
 fn of_namespace(document: &Document) -> Option<(String, Map<String, Value>)> {
     let object = &document.value;
     if object["apiVersion"] != "v1" || object["kind"] != "Namespace" {
@@ -246,13 +251,11 @@ fn of_namespace(document: &Document) -> Option<(String, Map<String, Value>)> {
 fn done(outcome: Outcome) -> String {
     match outcome {
         Outcome::Injected => "injected".to_owned(),
-        Outcome::Moved => "the proxy was moved before the other init containers".to_owned(),
-        Outcome::Restored => {
-            "the proxy was that of another namespace or cluster, and was injected anew".to_owned()
-        }
-        Outcome::Corrected => "the proxy was told the changed search list or ndots".to_owned(),
+        Outcome::Moved => "the sidecar was moved before the other init containers".to_owned(),
+        Outcome::Restored => "the sidecar came from another namespace or cluster and was replaced".to_owned(),
+        Outcome::Corrected => "the sidecar got the changed search list or ndots".to_owned(),
         Outcome::Skipped(Skip::ClusterDnsUnknown) => format!(
-            "not injected: {} ({}); give --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
+            "not injected: {} ({}); set --cluster-dns ADDRESS: `kubectl -n kube-system get service kube-dns` shows it",
             Skip::ClusterDnsUnknown.sentence(),
             Skip::ClusterDnsUnknown.label()
         ),
@@ -260,7 +263,7 @@ fn done(outcome: Outcome) -> String {
     }
 }
 
-/// Where an object of Kubernetes' own kinds holds a pod; `None` for every other.
+/// The JSON pointer to the pod template in a built-in kind of Kubernetes; `None` for other kinds.
 pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     match (group, kind) {
@@ -274,15 +277,15 @@ pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Why a document is none that an API server takes: it, or an item of a List, is no object. `Err` names the item and says
-/// what was expected.
+/// Checks that a document, and every item of a List, is an object. `Err` names the item and what was
+/// expected.
 pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
     let wrong = |place: &str, value: &Value| {
         let what = match value {
-            Value::Null => "nothing",
-            Value::Bool(_) => "a truth value",
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
-            Value::String(_) => "a text",
+            Value::String(_) => "a string",
             Value::Array(_) => "a list",
             Value::Object(_) => return Ok(()),
         };
@@ -305,7 +308,7 @@ pub(crate) fn read(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Whether that stands for standard input.
+/// Whether the path means standard input.
 pub(crate) fn is_standard_input(file: &Path) -> bool {
     file == "-"
 }

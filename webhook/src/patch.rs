@@ -1,16 +1,16 @@
 //! Records RFC 6902 operations while applying each to a working copy of the document.
 //!
-//! Each edit is applied at once, with the same library that tests use as the receiving side, so what is recorded
-//! is valid in that order; an edit that changes nothing records nothing. The API server answers an `add` whose
-//! parent is missing with an error, so a missing parent comes as part of the value.
+//! Each edit is applied immediately, with the library that the tests use as the receiver, so the recorded
+//! operations are valid in their order; an edit that changes nothing records nothing. The API server rejects
+//! an `add` whose parent is missing, so a missing parent becomes part of the value.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, MoveOperation, Patch, PatchOperation, ReplaceOperation};
 use serde_json::{Map, Value};
 
-/// An edit that the document has no place for: an object or array was expected on the way there.
+/// An edit that is not possible: its path leads through a value that is neither an object nor an array.
 #[derive(Debug, thiserror::Error)]
-#[error("the document cannot be edited at {path}: {reason}")]
+#[error("cannot edit the pod at {path}: {reason}")]
 pub struct Error {
     path: String,
     reason: String,
@@ -39,9 +39,10 @@ impl Builder {
         (self.document, Patch(self.operations))
     }
 
-    /// Sets the member at `path`, whose tokens are names of object members; nothing when it has that value.
+    /// Sets the member at `path`, whose tokens are names of object members; does nothing if it already has
+    /// that value.
     ///
-    /// A `null` on the way counts as absent, as it does for the API server.
+    /// A `null` on the path counts as absent, as it does for the API server.
     pub fn set(&mut self, path: &[&str], value: Value) -> Result<(), Error> {
         let present = self.document.pointer(&pointer(path).to_string());
         if present == Some(&value) {
@@ -54,12 +55,12 @@ impl Builder {
         self.record(PatchOperation::Add(AddOperation { path: pointer(path), value }))
     }
 
-    /// Inserts `item` as the first element of the array at `path`, which is made when absent.
+    /// Inserts `item` as the first element of the array at `path`; creates the array if it is absent.
     pub fn prepend(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
         self.insert(path, "0", item)
     }
 
-    /// Adds `item` behind the last element of the array at `path`, which is made when absent.
+    /// Appends `item` to the array at `path`; creates the array if it is absent.
     pub fn append(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
         self.insert(path, "-", item)
     }
@@ -82,7 +83,8 @@ impl Builder {
         }
     }
 
-    /// The shortest prefix of `path` that is absent or null, and `value` wrapped in what is missing below it.
+    /// The shortest prefix of `path` that is absent or null, and `value` wrapped in the missing objects below
+    /// it.
     fn with_missing_parents<'a>(&self, path: &'a [&'a str], value: Value) -> (&'a [&'a str], Value) {
         let is_there = |prefix: &[&str]| {
             self.document.pointer(&pointer(prefix).to_string()).is_some_and(|found| !found.is_null())

@@ -1,4 +1,4 @@
-//! The pod's QoS class by the kubelet's rules, and the resources of our container that keep it. Pure.
+//! The pod's QoS class by the rules of the kubelet, and resources of the sidecar that preserve it. Pure.
 
 use podlocal_settings::Settings;
 use podlocal_settings::names::CONTAINER_NAME;
@@ -14,24 +14,24 @@ pub enum Class {
     Guaranteed,
 }
 
-/// The resources that count for the class.
+/// The resources that determine the class.
 const COUNTED: [&str; 2] = ["cpu", "memory"];
 
-/// Our CPU limit where the class or a quota needs one and none is set.
+/// The CPU limit of the sidecar if the class or a quota requires one and none is set.
 const NEEDED_CPU_LIMIT: &str = "100m";
 
-/// With this request our container has run for the 2 ms that it needs to bind its sockets within 25 ms, beside one other
-/// that uses the core; the kubelet needs at least 55 ms to create the next container.
+/// With this request our container has run for the 2 ms that it needs to bind its sockets within 25 ms,
+/// beside one other that uses the core; the kubelet needs at least 55 ms to create the next container.
 const ENOUGH_CPU: &str = "100m";
 
-/// A resource of the node that a quota may ask every container to limit. Our container writes nothing but its
-/// log, which counts.
+/// A resource of the node that a quota may require every container to limit. The sidecar writes only its log,
+/// which counts.
 const EPHEMERAL_STORAGE: (&str, &str) = ("ephemeral-storage", "16Mi");
 
 /// The class of a pod with this spec.
 ///
-/// Each container's requests default to its limits, as the API server defaults them; documents on disk are not
-/// defaulted yet. Zero counts as absent. Resources of the pod as a whole win where there are any.
+/// The requests of a container default to its limits, as in the API server; documents on disk are not
+/// defaulted yet. Zero counts as absent. Pod-level resources take precedence.
 pub fn class(spec: &Value) -> Class {
     let holders = holders(spec);
     let requests: Vec<_> = holders.iter().map(|holder| counted(holder, "requests")).collect();
@@ -46,9 +46,10 @@ pub fn class(spec: &Value) -> Class {
     if is_guaranteed { Class::Guaranteed } else { Class::Burstable }
 }
 
-/// Whether the pod's containers may get so little CPU on a busy node that one of them runs before ours does, although it was
-/// started later: none requests [`ENOUGH_CPU`]. A request of N millicores is a weight of about N, beside 1,024 for each
-/// container that uses a core that it requests; a pod without requests has 2 (`MinShares` of the kubelet).
+/// Whether the pod's containers may get so little CPU on a busy node that one of them runs before the sidecar
+/// does, although it was started later: none requests [`ENOUGH_CPU`]. A request of N millicores is a weight
+/// of about N, beside 1,024 for each container that uses a core that it requests; a pod without requests has
+/// 2 (`MinShares` of the kubelet).
 pub fn may_starve(spec: &Value) -> bool {
     let Ok(enough) = Quantity::parse(ENOUGH_CPU) else { return true };
     let requests = holders(spec).into_iter().filter_map(|holder| {
@@ -63,18 +64,18 @@ fn holders(spec: &Value) -> Vec<&Value> {
     if has_pod_level(spec) { vec![spec] } else { containers(spec).collect() }
 }
 
-/// The `resources` of our container in a pod with this spec; `None` where it has none.
+/// The `resources` of the sidecar in a pod with this spec; `None` if it has none.
 ///
 /// | pod | requests | limits |
 /// |---|---|---|
-/// | resources of the pod as a whole | none: ours share them | none |
+/// | pod-level resources | none: the sidecar shares them | none |
 /// | BestEffort | none | none |
 /// | Guaranteed | equal to the limits | CPU and memory |
-/// | Burstable | CPU and memory | memory; CPU where set, or where every container limits it |
+/// | Burstable | CPU and memory | memory; CPU if set, or if every container limits it |
 ///
-/// On top of that comes ephemeral storage where every container limits it: that resource has no part in the
-/// class, and a quota that asks for it refuses a pod in which one container has none.
-pub fn ours(spec: &Value, settings: &Settings) -> Option<Value> {
+/// Ephemeral storage is added if every container limits it: this resource does not determine the class, and a
+/// quota on it rejects a pod in which one container has no limit.
+pub fn sidecar_resources(spec: &Value, settings: &Settings) -> Option<Value> {
     if has_pod_level(spec) {
         return None;
     }
@@ -105,13 +106,13 @@ pub fn ours(spec: &Value, settings: &Settings) -> Option<Value> {
     (!limits.is_empty()).then(|| json!({"requests": requests, "limits": limits}))
 }
 
-/// The CPU limit as set, or the usual one where one is needed; never below the request.
+/// The CPU limit as set, or the default if one is required; never below the request.
 fn cpu_limit(settings: &Settings) -> Quantity {
     let limit = settings.cpu_limit.clone().or_else(|| Quantity::parse(NEEDED_CPU_LIMIT).ok());
     limit.map_or_else(|| settings.cpu_request.clone(), |limit| limit.max(settings.cpu_request.clone()))
 }
 
-/// Whether the pod as a whole has resources (Kubernetes 1.34 and later).
+/// Whether the pod has pod-level resources (Kubernetes 1.34 and later).
 fn has_pod_level(spec: &Value) -> bool {
     let is_given =
         |kind: &str| spec["resources"][kind].as_object().is_some_and(|amounts| !amounts.is_empty());
@@ -122,7 +123,7 @@ fn every_container_limits(spec: &Value, resource: &str) -> bool {
     containers(spec).all(|container| amount(container, "limits", resource).is_some())
 }
 
-/// The containers that count for the class: both kinds, without ours.
+/// The containers that determine the class: both kinds, without the sidecar.
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     let list = |kind: &str| spec[kind].as_array().into_iter().flatten();
     list("initContainers").chain(list("containers")).filter(|container| container["name"] != CONTAINER_NAME)
@@ -137,7 +138,7 @@ fn counted(holder: &Value, kind: &str) -> [Option<Quantity>; 2] {
     })
 }
 
-/// One amount that is there, can be read and is not zero. YAML on disk may hold a bare number.
+/// An amount that is present, valid and not zero. YAML on disk may contain a bare number.
 fn amount(holder: &Value, kind: &str, resource: &str) -> Option<Quantity> {
     let text = match &holder["resources"][kind][resource] {
         Value::String(text) => text.clone(),
@@ -160,7 +161,7 @@ mod tests {
 
     fn with_ours(spec: &Value, settings: &Settings) -> Value {
         let mut spec = spec.clone();
-        let resources = ours(&spec, settings).unwrap_or_else(|| json!({}));
+        let resources = sidecar_resources(&spec, settings).unwrap_or_else(|| json!({}));
         // Another name, so that it counts.
         spec["initContainers"] = json!([{"name": "proxy", "resources": resources}]);
         spec
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_class_is_the_same_with_ours() {
+    fn qos_class_is_unchanged_by_the_sidecar() {
         let limits = |cpu: &str| json!({"limits": {"cpu": cpu, "memory": "1Gi"}});
         for containers in [
             vec![json!({})],
@@ -228,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_every_container_limits_is_limited_on_ours() {
+    fn resource_limited_on_every_container_is_limited_on_the_sidecar() {
         let resources = json!({
             "requests": {"cpu": "500m"},
             "limits": {"cpu": "1", "ephemeral-storage": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "2Mi"},
         });
-        let ours = ours(&pod(&[resources]), &Settings::defaults()).expect("has resources");
+        let ours = sidecar_resources(&pod(&[resources]), &Settings::defaults()).expect("has resources");
         assert_eq!(
             ours,
             json!({
@@ -248,15 +249,15 @@ mod tests {
         let mut settings = Settings::defaults();
         settings.cpu_request = Quantity::parse("250m").expect("valid");
         let spec = pod(&[json!({"limits": {"cpu": "1", "memory": "1Gi"}})]);
-        assert_eq!(ours(&spec, &settings).expect("has resources")["limits"]["cpu"], "250m");
+        assert_eq!(sidecar_resources(&spec, &settings).expect("has resources")["limits"]["cpu"], "250m");
     }
 
     #[test]
-    fn a_pod_with_resources_as_a_whole_gets_none_of_ours() {
+    fn pod_level_resources_leave_the_sidecar_without_its_own() {
         let mut spec = pod(&[json!({})]);
         spec["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         assert_eq!(class(&spec), Class::Guaranteed);
-        assert_eq!(ours(&spec, &Settings::defaults()), None);
+        assert_eq!(sidecar_resources(&spec, &Settings::defaults()), None);
         spec["resources"] = json!({"requests": {}});
         assert_eq!(class(&spec), Class::BestEffort);
     }

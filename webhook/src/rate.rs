@@ -1,17 +1,18 @@
-//! Token buckets: how often something may happen, in all and per namespace. Pure; `now` is an argument.
+//! Token buckets that limit rates, in total and per namespace. Pure; `now` is a parameter.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The most namespaces that have a bucket of their own; the others share one. Full buckets are forgotten first.
+/// The maximum number of namespaces with a bucket of their own; the others share one. Full buckets are
+/// removed first.
 const MOST_NAMESPACES: usize = 1_000;
 
-/// How often something may happen.
+/// The rate of a token bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
-    /// How often at once.
+    /// The number of tokens in a full bucket.
     pub burst: u32,
-    /// How long it takes until it may happen once more.
+    /// The time after which one token is added.
     pub interval: Duration,
 }
 
@@ -20,12 +21,12 @@ pub struct Rate {
 pub struct Bucket(Instant);
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub fn full(now: Instant) -> Self {
         Self(now)
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token if there is one.
     pub fn try_take(&mut self, rate: Rate, now: Instant) -> bool {
         let full_at = self.0.max(now);
         let is_there = full_at - now <= rate.interval * rate.burst.saturating_sub(1);
@@ -44,12 +45,12 @@ pub struct PerNamespace {
 }
 
 impl PerNamespace {
-    /// Full ones.
+    /// All buckets are full.
     pub fn new(rate: Rate) -> Self {
         Self { rate, buckets: HashMap::new() }
     }
 
-    /// Takes a token of that namespace, if there is one.
+    /// Takes a token of that namespace if there is one.
     pub fn try_take(&mut self, namespace: &str, now: Instant) -> bool {
         if !self.buckets.contains_key(namespace) && self.buckets.len() >= MOST_NAMESPACES {
             self.buckets.retain(|_, bucket| bucket.0 > now);
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_namespaces_are_a_thousand_buckets_and_one_more() {
+    fn number_of_buckets_is_limited() {
         let now = Instant::now();
         let mut buckets = PerNamespace::new(RATE);
         let allowed = (0..20_000).filter(|number| buckets.try_take(&format!("n{number}"), now)).count();

@@ -1,13 +1,13 @@
-//! What is still missing before reviews can be answered.
+//! The readiness of the program: the names of the tasks that are not ready yet.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The names of what is missing; ready when there are none.
+/// The names of the tasks that are not ready yet; the program is ready if there are none.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<BTreeSet<&'static str>>>);
 
-/// Held by whatever is not ready yet; dropped once, when it is. So readiness cannot be set wrongly.
+/// Held by a task until it is ready, then dropped. So readiness cannot be set wrongly.
 #[derive(Debug)]
 #[must_use = "dropping it says that the thing is there"]
 pub struct Latch {
@@ -16,13 +16,13 @@ pub struct Latch {
 }
 
 impl Readiness {
-    /// Adds `name` to what is missing, until the latch is dropped.
+    /// Adds `name` to the missing tasks, until the latch is dropped.
     pub fn latch(&self, name: &'static str) -> Latch {
         self.with(|missing| missing.insert(name));
         Latch { name, readiness: self.clone() }
     }
 
-    /// What is missing, in alphabetical order.
+    /// The names of the missing tasks, in alphabetical order.
     pub fn missing(&self) -> Vec<&'static str> {
         self.with(|missing| missing.iter().copied().collect())
     }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_ready_when_the_last_latch_is_gone_and_names_the_others_until_then() {
+    fn readiness_names_missing_latches_until_all_are_dropped() {
         let readiness = Readiness::default();
         let (first, second) = (readiness.latch("certificate"), readiness.latch("address"));
         assert_eq!(readiness.missing(), ["address", "certificate"]);

@@ -1,22 +1,22 @@
-//! What a pod's own `/etc/resolv.conf` says about its cluster. Pure.
+//! Reads cluster settings from a pod's own `/etc/resolv.conf`. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::value;
 
-/// What a `resolv.conf` that the kubelet wrote for `ClusterFirst` says.
+/// The content of a `resolv.conf` that the kubelet wrote for `ClusterFirst`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterFirst {
     /// The cluster's DNS servers.
     pub nameservers: Vec<SocketAddr>,
     /// The cluster domain.
     pub domain: String,
-    /// The search domains behind those of the cluster: the node's own. [`crate::cluster::Cluster::node_search`] tells which of
-    /// them a pod can have.
+    /// The search domains of the node, after those of the cluster. [`crate::cluster::Cluster::node_search`]
+    /// returns those that a dnsConfig may contain.
     pub node_search: Vec<String>,
 }
 
-/// Reads a `resolv.conf`; `None` when it is not the one of a pod with dnsPolicy `ClusterFirst`.
+/// Parses a `resolv.conf`; `None` if it does not belong to a pod with dnsPolicy `ClusterFirst`.
 ///
 /// Such a file is recognised by its search list, `<namespace>.svc.<domain> svc.<domain> <domain>`
 /// (`kubernetes/pkg/kubelet/network/dns/dns.go`, `generateSearchesForDNSClusterFirst`). Any other file, a
@@ -44,7 +44,7 @@ pub fn cluster_first(text: &str) -> Option<ClusterFirst> {
     Some(ClusterFirst { nameservers, domain, node_search })
 }
 
-/// A server that another pod can ask, too: not a loopback address, and no scope.
+/// A server that another pod can query, too: not a loopback address, and without a scope.
 fn nameserver(word: &str) -> Option<SocketAddr> {
     let address: IpAddr = word.parse().ok()?;
     (!address.is_loopback() && !address.is_unspecified()).then(|| SocketAddr::new(address, 53))
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kubelets_file_gives_servers_domain_and_the_nodes_own_search_domains() {
+    fn cluster_first_file_yields_servers_domain_and_node_search() {
         let text = "search podlocal-dns.svc.cluster.local svc.cluster.local cluster.local corp.example _x.example .\n\
                     nameserver 10.96.0.10\nnameserver fd00::a\noptions ndots:5\n";
         assert_eq!(
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_of_a_cluster_says_nothing_about_one() {
+    fn file_without_cluster_search_list_is_ignored() {
         for text in [
             "",
             "nameserver 192.168.1.1\nsearch home.example\n",

@@ -1,15 +1,16 @@
-//! The two HTTP services: reviews over TLS, and health and metrics in the clear.
+//! The two HTTP services: admission reviews over TLS, and health and metrics without TLS.
 //!
-//! Only what is no review at all gets an HTTP error: another path or method, another content type, a body that no
-//! API server sends, a body that does not arrive. The rest is [`admission::review`]'s to answer.
+//! Only a request that is not a review gets an HTTP error: another path or method, another content type, a
+//! body that no API server sends, a body that does not arrive. [`admission::review`] answers everything else.
 //!
-//! What the memory is spent on, of the 128 MiB of the manifests, whoever asks (`webhook/tests/memory.rs` measures it):
+//! The use of memory, out of the 128 MiB of the manifests, for any client (`webhook/tests/memory.rs` measures
+//! it):
 //!
-//! | what | at most | bounded by |
+//! | use | at most | limited by |
 //! |---|---|---|
 //! | connections: TLS, a request's head, an answer | 45 MiB | [`REVIEWS`], `HEAD`, [`admission::LARGEST_ANSWER`] |
-//! | the same in the kernel, which charges the container | 26 MiB | [`REVIEWS`], `SOCKET_BUFFER` |
-//! | bodies, unfinished or waiting | 16 MiB | [`REVIEWS`] |
+//! | socket buffers in the kernel, charged to the container | 26 MiB | [`REVIEWS`], `SOCKET_BUFFER` |
+//! | request bodies, incomplete or waiting | 16 MiB | [`REVIEWS`] |
 //! | reading and answering them | 22 MiB | `READING`, [`admission::memory`] |
 //! | everything else | 10 MiB | |
 
@@ -43,67 +44,70 @@ use crate::readiness::Readiness;
 mod body;
 mod log;
 
-use body::Arrived;
+use body::ReceivedBody;
 use log::ReviewLog;
 
-/// The largest review that is read, in bytes: what the API server itself takes for a pod (`MaxRequestBodyBytes` in
-/// `k8s.io/apiserver`). A pod that can be stored is smaller, because etcd takes 1.5 MiB. A larger review is answered: its pod
-/// is allowed as it is.
+/// The largest review that is read, in bytes: the size that the API server itself accepts for a pod
+/// (`MaxRequestBodyBytes` in `k8s.io/apiserver`). A pod that can be stored is smaller, because etcd accepts
+/// 1.5 MiB. A larger review is answered, too: its pod is allowed unchanged.
 pub const LARGEST_REVIEW: usize = 3 << 20;
 
-/// The bounds of the port for reviews. All API servers together send a few hundred at a time: each handles 600 requests
-/// of all kinds at once (`--max-requests-inflight` and `--max-mutating-requests-inflight`), which wait for other things, too.
+/// The limits of the port for reviews. All API servers together send a few hundred at a time: each handles
+/// 600 requests of all kinds at once (`--max-requests-inflight` and `--max-mutating-requests-inflight`), and
+/// most of these do not wait for the webhook.
 pub const REVIEWS: Limits = Limits { connections: 400, bytes: 16 << 20 };
 
-/// The bounds of the port for probes and scrapes, which come one by one.
+/// The limits of the port for probes and scrapes, which arrive one by one.
 pub const ADMIN: Limits = Limits { connections: 64, bytes: 0 };
 
-/// The memory that may be used at a time to read and answer reviews, in bytes; further ones wait in order. One of the
-/// largest at a time, or as many usual ones as there are threads.
+/// The memory for reading and answering reviews at the same time, in bytes; further reviews wait in order. It
+/// is enough for one review of the largest size, or for as many typical reviews as there are threads.
 const READING: usize = 22 << 20;
 
-/// The longest head of a request, in bytes, and what is read from a connection at once. The API server's has less than 1 KiB.
+/// The largest head of a request, in bytes, and the size of one read from a connection. The API server sends
+/// less than 1 KiB.
 const HEAD: usize = 16 << 10;
 
-/// What the kernel keeps of a connection before we read it, and of an answer before the client does, in bytes. The kernel doubles it
-/// (socket(7)), and by itself goes up to 6 MiB. More than a usual review and its answer.
+/// The size of the receive and of the send buffer of a socket, in bytes. The kernel doubles it (socket(7)),
+/// and would grow it up to 6 MiB by itself. A typical review and its answer are smaller.
 const SOCKET_BUFFER: u32 = 16 << 10;
 
-/// How long a request may take, from its head to the last byte of its body; the API server waits 5 s
+/// The time limit of a request, from its head to the last byte of its body; the API server waits 5 s
 /// (`timeoutSeconds` in the manifests).
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long a TLS handshake may take.
+/// The time limit of a TLS handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a connection may wait for the head of its next request. Above the 90 s after which Go's client, the
-/// API server, closes an idle connection itself, so that none is closed under a request.
+/// How long a connection may be idle before the head of its next request. It is above the 90 s after which
+/// the Go client of the API server closes an idle connection, so that no connection is closed while a request
+/// is on its way.
 const IDLE_DEADLINE: Duration = Duration::from_mins(2);
 
-/// How many connections may wait to be accepted: a gang's burst arrives within milliseconds.
+/// How many connections may wait to be accepted: the burst of a gang arrives within milliseconds.
 const BACKLOG: u32 = 1024;
 
-/// What a review is answered with.
+/// The state with which reviews are answered.
 #[derive(Debug)]
 pub struct Context {
-    /// What is known of the cluster.
+    /// The observed state of the cluster.
     pub cluster: watch::Receiver<Cluster>,
-    /// What the operator decided.
+    /// The image and defaults that the operator has set.
     pub policy: Policy,
-    /// What is known of the namespaces.
+    /// The labels and annotations of the namespaces.
     pub namespaces: Namespaces,
-    /// Who tells the owners of pods.
+    /// Publishes Events on the owners of pods.
     pub events: Events,
-    /// Where reviews are counted.
+    /// Counts the reviews.
     pub metrics: Arc<Metrics>,
-    /// Where they are logged.
+    /// Logs the reviews.
     pub log: ReviewLog,
-    /// The memory for reading them.
+    /// One permit per byte of memory for reading reviews.
     pub reading: Semaphore,
 }
 
 impl Context {
-    /// Of what is known and where it is told.
+    /// With an empty log and all memory for reading available.
     pub fn new(
         cluster: watch::Receiver<Cluster>,
         policy: Policy,
@@ -116,14 +120,14 @@ impl Context {
     }
 }
 
-/// Whether the program is about to end. From then on every answer closes its connection: a connection that is kept would
-/// be closed by the drain at the moment when the API server sends the next review on it. That review would fail, and its pod
-/// start without the proxy.
+/// Whether the program drains. From then on every response closes its connection: otherwise the drain would
+/// close a kept connection at the moment when the API server sends the next review on it. That review would
+/// fail, and its pod would start without the sidecar.
 #[derive(Debug, Clone, Default)]
 pub struct Draining(Arc<AtomicBool>);
 
 impl Draining {
-    /// Begins it.
+    /// Begins the drain.
     pub fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -141,7 +145,7 @@ pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
 /// `GET /livez`, `/readyz`, `/metrics`.
 pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     let metrics = move || async move {
-        // Whatever scrapes takes it, whatever it says that it would rather have.
+        // Every scraper accepts this format, regardless of its `Accept` header.
         let kind = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, kind)], metrics.page())
     };
@@ -156,7 +160,7 @@ pub fn health(readiness: Readiness) -> Router {
             if missing.is_empty() {
                 (StatusCode::OK, "ok\n".to_owned())
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("missing: {}\n", missing.join(", ")))
+                (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
             }
         }
     };
@@ -171,34 +175,35 @@ async fn mutate(
     let (head, body) = request.into_parts();
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected application/json\n").into_response();
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported content type: expected application/json\n")
+            .into_response();
     }
-    let mut holding = peer.guest.begin();
-    match body::read(&head.headers, body, &mut holding).await {
-        Ok(arrived) => answer(&context, &arrived).await,
-        Err(refused) => refused.into_response(),
+    let mut held_bytes = peer.slot.begin_request();
+    match body::read(&head.headers, body, &mut held_bytes).await {
+        Ok(received) => answer(&context, &received).await,
+        Err(error) => error.into_response(),
     }
 }
 
-/// Answers a review when there is memory for reading it.
-async fn answer(context: &Context, arrived: &Arrived) -> Response {
-    let (Arrived::Whole(bytes) | Arrived::TooLarge(bytes)) = arrived;
+/// Answers a review as soon as there is memory for reading it.
+async fn answer(context: &Context, received: &ReceivedBody) -> Response {
+    let (ReceivedBody::Complete(bytes) | ReceivedBody::TooLarge(bytes)) = received;
     let memory = u32::try_from(admission::memory(bytes.len()).min(READING)).unwrap_or(u32::MAX);
-    // It is never closed.
+    // The semaphore is never closed.
     let _memory = context.reading.acquire_many(memory).await;
     let start = Instant::now();
-    let mut reviewed = match arrived {
-        Arrived::Whole(body) => {
+    let mut reviewed = match received {
+        ReceivedBody::Complete(body) => {
             let cluster = context.cluster.borrow().clone();
             let annotations_of = |namespace: &str| context.namespaces.annotations(namespace);
             admission::review(body, annotations_of, &cluster, &context.policy)
         }
-        Arrived::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
+        ReceivedBody::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
     };
-    context.metrics.reviewed(&reviewed, start.elapsed());
+    context.metrics.record_review(&reviewed, start.elapsed());
     context.log.write(&reviewed, &context.namespaces);
     if let Some(notice) = reviewed.notice.take() {
-        context.events.tell(notice, &context.namespaces);
+        context.events.publish(notice, &context.namespaces);
     }
     ([(header::CONTENT_TYPE, "application/json")], reviewed.body).into_response()
 }
@@ -206,7 +211,7 @@ async fn answer(context: &Context, arrived: &Arrived) -> Response {
 async fn within_deadline(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response(),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "request timed out\n").into_response(),
     }
 }
 
@@ -217,7 +222,7 @@ async fn close_when_draining(State(draining): State<Draining>, mut response: Res
     response
 }
 
-/// Binds `address`; without one `port` of every address, both families where there is IPv6.
+/// Binds `address`; without one, `port` on every address, of both families if the host has IPv6.
 pub fn bind(address: Option<SocketAddr>, port: u16) -> std::io::Result<TcpListener> {
     let every_v6 = SocketAddr::from(([0_u16; 8], port));
     let every_v4 = SocketAddr::from(([0_u8; 4], port));
@@ -251,7 +256,7 @@ pub async fn serve_tls(
     server.serve(router.into_make_service_with_connect_info::<Peer>()).await
 }
 
-/// Serves in the clear until `handle` ends it.
+/// Serves without TLS until `handle` ends it.
 pub async fn serve_plain(
     listener: TcpListener,
     router: Router,
@@ -262,7 +267,7 @@ pub async fn serve_plain(
     server.serve(router.into_make_service()).await
 }
 
-/// A server whose connections are bounded in number, and each of them in time and memory.
+/// A server with a limited number of connections, each with limited time and memory.
 fn server(
     listener: TcpListener,
     connections: Arc<Connections>,

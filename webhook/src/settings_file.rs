@@ -9,18 +9,18 @@ use serde_json::Value;
 use crate::annotations::Defaults;
 use crate::yaml;
 
-/// The settings of a file, and the mistakes in them; or why the file cannot be read.
+/// The settings in a file and the errors in them, or why the file cannot be read.
 pub fn read(
     file: &Path,
     read_file: &impl Fn(&Path) -> std::io::Result<String>,
 ) -> Result<(Defaults, Vec<String>), String> {
     let name = file.display();
-    let text = read_file(file).map_err(|error| format!("--settings {name}: {error}"))?;
-    let documents = yaml::read(&text).map_err(|error| format!("--settings {name}: {error}"))?;
+    let text = read_file(file).map_err(|error| format!("cannot read --settings {name}: {error}"))?;
+    let documents = yaml::read(&text).map_err(|error| format!("cannot read --settings {name}: {error}"))?;
     let entries = match documents.as_slice() {
         [] => return Ok((Defaults::new(), Vec::new())),
         [Value::Object(entries)] => entries,
-        _ => return Err(format!("--settings {name}: expected one map of name: value")),
+        _ => return Err(format!("--settings {name}: expected one YAML map of setting names to values")),
     };
     let mut defaults = Defaults::new();
     let mut mistakes = Vec::new();
@@ -35,7 +35,7 @@ pub fn read(
             };
             defaults.push((setting, Given { origin, text }));
         } else {
-            let mistake = SettingError::of_name(origin, &text_of(value), "the name of a setting of pods");
+            let mistake = SettingError::of_name(origin, &text_of(value), "the name of a pod setting");
             mistakes.push(mistake.to_string());
         }
     }
@@ -47,7 +47,7 @@ pub fn read(
     Ok((defaults, mistakes))
 }
 
-/// A value as its writer sees it; `key:` with nothing behind it is empty.
+/// A value as its author wrote it; `key:` without a value is empty.
 fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_numbers_and_booleans_are_taken_as_they_are_written() {
+    fn bare_numbers_and_booleans_are_accepted_literally() {
         let (ndots, fallback) = (table::NDOTS.name, table::FALLBACK_NAMESERVER.name);
         let (defaults, mistakes) = of(&format!("{ndots}: 3\n{fallback}: true\n")).expect("reads");
         let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_yaml_is_a_list_of_ours_and_of_nothing_else() {
+    fn yaml_list_is_accepted_only_for_list_settings() {
         let (prefetch, patient) = (table::PREFETCH_NAMES.name, table::WAIT_FOR_NAMES.name);
         let text = format!("{prefetch}: [db.prod, www.example.com]\n{patient}:\n- '*.workers'\n");
         let (defaults, mistakes) = of(&text).expect("reads");
@@ -85,27 +85,27 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_nothing_behind_it_is_an_empty_list_or_a_mistake() {
+    fn key_without_value_is_an_empty_list_or_an_error() {
         assert_eq!(of(&format!("{}:\n", table::WAIT_FOR_NAMES.name)).expect("reads").1, [""; 0]);
         assert_eq!(of(&format!("{}:\n", table::WAIT_TIMEOUT.name)).expect("reads").1.len(), 1);
     }
 
     #[test]
-    fn every_mistake_is_named_with_file_and_setting() {
+    fn setting_errors_name_file_and_setting() {
         let (_, mistakes) =
             of(&format!("{}: many\n{}: a.b\n", table::NDOTS.name, table::CLUSTER_DOMAIN.name))
                 .expect("reads");
         assert_eq!(
             mistakes,
             [
-                "s.yaml: cluster-domain: expected the name of a setting of pods",
+                "s.yaml: cluster-domain: expected the name of a pod setting",
                 "s.yaml: ndots: invalid value \"many\": expected a whole number",
             ]
         );
     }
 
     #[test]
-    fn an_empty_file_has_no_settings_and_a_list_is_none() {
+    fn empty_file_is_valid_and_top_level_list_is_not() {
         assert_eq!(of("# nothing\n"), Ok((Vec::new(), Vec::new())));
         assert!(of("- a\n").is_err() && of("a: 1\n---\nb: 2\n").is_err());
     }

@@ -1,8 +1,8 @@
-//! SIGTERM and SIGINT: the first asks for a drain, the second ends it.
+//! SIGTERM and SIGINT: the first signal starts the drain, the second one interrupts it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end the program. Made before anything else starts, so that none is missed.
+/// The signals that end the program. Created before anything else starts, so that no signal is missed.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -10,12 +10,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from their default, which is to end the program at once.
+    /// Installs the handlers, which replace the default action: ending the program immediately.
     pub fn listen() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next one and tells its name.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

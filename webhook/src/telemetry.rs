@@ -3,7 +3,7 @@
 use podlocal_settings::value::LogLevel;
 use tracing::Level;
 
-/// Starts logging at `level`. Standard output stays free for what `inject` prints.
+/// Starts logging at `level` to standard error, because `inject` prints documents to standard output.
 pub fn start(level: LogLevel) {
     let level = match level {
         LogLevel::Error => Level::ERROR,

@@ -1,8 +1,8 @@
-//! Finds the shared tier: a Service in our own namespace that has the label for it.
+//! Finds the shared tier: a Service with its label in the webhook's own namespace.
 //!
-//! That the Service is there decides, not which endpoints it has at the moment: a pod keeps what it is told for its life,
-//! and its proxy steps over a tier that does not answer. A pod that is made while the tier starts would otherwise never
-//! use it, and one that is told of a tier that is never to come has lost nothing but a pause now and then.
+//! The existence of the Service decides, not its current endpoints: a pod keeps its settings for its whole
+//! life, and its sidecar skips a tier that does not answer. Otherwise a pod that is created while the tier
+//! starts would never use it. A pod with a tier that never starts only loses a pause from time to time.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
@@ -20,21 +20,21 @@ use crate::cluster::{Cluster, Tier};
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
 
-/// What the Services say about the shared tier.
+/// The Services with the label of the shared tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The name of the Service that is used, and where it is reached.
+    /// The name and the address of the Service that is used.
     pub used: Option<(String, SocketAddr)>,
-    /// The names of the others that have the label.
+    /// The names of the other Services with the label.
     pub unused: Vec<String>,
 }
 
-/// Watches the Services for ever, and puts what they say into `cluster`. What fails is tried again, with growing pauses,
-/// and what is known holds.
+/// Watches the Services forever, and stores the address in `cluster`. Failures are retried with backoff, and
+/// the known address is kept.
 ///
-/// `latch` is dropped at the first list, so that a webhook that starts does not take the tier from the first pods; and at
-/// the first failure, because pods do without a tier, and no right to see Services is no reason to inject nothing.
-pub async fn follow(
+/// `latch` is dropped after the first list, so that the first pods after a start use the tier, and after the
+/// first failure: pods work without a tier, and a missing permission must not stop injection.
+pub async fn watch_services(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
     metrics: Arc<Metrics>,
@@ -50,7 +50,7 @@ pub async fn follow(
     let mut changes = std::pin::pin!(changes);
     while let Some(change) = changes.next().await {
         match change {
-            // A list that is not at its end says nothing yet.
+            // An incomplete list is not used.
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
             Ok(_) => {
                 let dns = cluster.borrow().dns.first().map(SocketAddr::ip);
@@ -59,27 +59,27 @@ pub async fn follow(
                 last = found;
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot watch the Services of the shared tier; will try again");
-                metrics.failed(Task::SharedTier);
+                tracing::warn!(%error, "cannot watch the Services of the shared tier; retrying");
+                metrics.record_task_failure(Task::SharedTier);
             }
         }
         drop(latch.take());
     }
 }
 
-/// Which Service is the tier, and where it is reached.
+/// Selects the Service of the tier, and its address.
 ///
-/// | the Service | it is |
+/// | the Service | the result |
 /// |---|---|
-/// | is being deleted | nothing any more |
+/// | is being deleted | ignored |
 /// | is an `ExternalName`, has no cluster IP, or no port for UDP and TCP alike | unused |
-/// | anything else | a tier, at its cluster IP of the family of `dns`, else at its first one |
+/// | anything else | a tier, at its cluster IP of the address family of `dns`, else at its first one |
 ///
-/// The port is the one for UDP that is named `dns`, else the one with the number 53, else the first; and TCP must be there by
-/// the same number: what is truncated or silent is asked again by it.
+/// The port is the UDP port named `dns`, else port 53, else the first one. A TCP port with the same number
+/// must exist: truncated or unanswered queries are retried over TCP.
 ///
-/// Of several tiers one is used: one with `internalTrafficPolicy: Local` before all others, because nothing is nearer than
-/// the pod's own node; then the first by name.
+/// Only one of several tiers is used: first one with `internalTrafficPolicy: Local`, because the pod's own
+/// node is nearest; then the first by name.
 pub fn choose<'a>(services: impl Iterator<Item = &'a Service>, dns: Option<IpAddr>) -> Found {
     let mut services: Vec<_> =
         services.filter(|service| service.metadata.deletion_timestamp.is_none()).collect();
@@ -97,10 +97,10 @@ fn is_local(service: &Service) -> bool {
     policy == Some("Local")
 }
 
-/// Where the Service is reached; `None` when it is no tier.
+/// The address of the Service; `None` if it cannot be a tier.
 fn address(service: &Service, dns: Option<IpAddr>) -> Option<SocketAddr> {
     let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
-    // `None` is the cluster IP of a headless one.
+    // A headless Service has the cluster IP `None`.
     let ips = spec.cluster_ips.iter().flatten().filter_map(|text| text.parse::<IpAddr>().ok());
     let mut ips: Vec<_> = ips.collect();
     ips.sort_by_key(|ip| dns.is_some_and(|dns| dns.is_ipv4() != ip.is_ipv4()));
@@ -115,17 +115,17 @@ fn address(service: &Service, dns: Option<IpAddr>) -> Option<SocketAddr> {
     Some(SocketAddr::new(*ips.first()?, u16::try_from(port.port).ok()?))
 }
 
-/// Tells new pods of what was found, and people of what has changed.
+/// Stores the address for new pods, and logs changes.
 fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
     if found.used != last.used {
         if let Some((service, address)) = &found.used {
             tracing::info!(service, %address, "found the shared tier");
         } else {
-            tracing::info!("the shared tier is gone");
+            tracing::info!("the shared tier was removed; new pods do not use it");
         }
     }
     if found.unused != last.unused && !found.unused.is_empty() {
-        tracing::info!(services = ?found.unused, "one Service is the shared tier; these are not used");
+        tracing::info!(services = ?found.unused, "these Services have the label of the shared tier but are not used");
     }
     let addresses: Vec<_> = found.used.iter().map(|(_, address)| *address).collect();
     cluster.send_if_modified(|cluster| {
@@ -137,11 +137,11 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
     });
 }
 
-/// Measures what new pods are told, for ever.
-pub async fn measure(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
+/// Updates the metric with the number of addresses for new pods, forever.
+pub async fn export_metric(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
     loop {
-        let addresses = known.borrow_and_update().told_tier().len();
-        metrics.shared_tier(addresses);
+        let addresses = known.borrow_and_update().tier_for_new_pods().len();
+        metrics.set_shared_tier_addresses(addresses);
         if known.changed().await.is_err() {
             return;
         }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// As the API server gives it: with defaults written out.
+    /// A Service as the API server returns it, with defaults.
     fn service(name: &str, change: &Value) -> Service {
         let mut service = json!({
             "metadata": {"name": name},
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_of_the_family_of_the_clusters_dns_where_there_is_one() {
+    fn tier_address_has_the_family_of_cluster_dns() {
         let dual = service("tier", &json!({"spec": {"clusterIPs": ["10.96.0.53", "fd00::53"]}}));
         let single = service("tier", &json!({"spec": {"clusterIPs": ["fd00::53"]}}));
         for (service, dns, expected) in [
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tier_of_the_node_is_used_before_others_and_the_first_by_name_otherwise() {
+    fn node_local_tier_is_preferred_then_first_by_name() {
         let local = json!({"spec": {"internalTrafficPolicy": "Local"}});
         let headless = json!({"spec": {"clusterIPs": ["None"], "internalTrafficPolicy": "Local"}});
         let gone = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});

@@ -1,4 +1,4 @@
-//! TLS: the certificate that is served, replaced without a restart.
+//! TLS with a serving certificate that is replaced without a restart.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,43 +10,43 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// A certificate or key that cannot be served.
+/// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text is not what it should be.
-    #[error("the {what} is no PEM: {source}")]
+    /// The text is not valid PEM.
+    #[error("the {what} is not valid PEM: {source}")]
     Pem {
         /// "certificate" or "key".
         what: &'static str,
-        /// What the parser says.
+        /// The error of the parser.
         source: rustls::pki_types::pem::Error,
     },
     /// There is no certificate in the text.
-    #[error("there is no certificate in it")]
+    #[error("the PEM text contains no certificate")]
     Empty,
-    /// The key cannot be used, or is not the certificate's.
-    #[error("the key does not serve the certificate: {0}")]
+    /// The key cannot be used, or does not belong to the certificate.
+    #[error("the key does not fit the certificate: {0}")]
     Key(#[from] rustls::Error),
 }
 
-/// The certificate that new connections get; none at first, and then handshakes fail.
+/// The certificate for new connections. Handshakes fail until there is one.
 #[derive(Debug, Default)]
-pub struct Served(RwLock<Option<Arc<CertifiedKey>>>);
+pub struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
-impl Served {
-    /// Serves `key` from the next handshake on.
+impl ServingCertificate {
+    /// Uses `key` from the next handshake on.
     pub fn replace(&self, key: CertifiedKey) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
     }
 }
 
-impl ResolvesServerCert for Served {
+impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A chain and its key, proven to belong together.
+/// Parses a chain and its key, and checks that they belong together.
 pub fn certified_key(chain_pem: &str, key_pem: &str) -> Result<CertifiedKey, Error> {
     let chain = certificates(chain_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
@@ -54,20 +54,21 @@ pub fn certified_key(chain_pem: &str, key_pem: &str) -> Result<CertifiedKey, Err
     Ok(CertifiedKey::from_der(chain, key, &ring::default_provider())?)
 }
 
-/// The certificates of a PEM text; at least one.
+/// Parses the certificates of a PEM text; at least one.
 pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let chain = chain.map_err(|source| Error::Pem { what: "certificate", source })?;
     if chain.is_empty() { Err(Error::Empty) } else { Ok(chain) }
 }
 
-/// The server's side of TLS 1.2 and 1.3, for clients that `clients` verifies, or for all.
+/// The server configuration for TLS 1.2 and 1.3; `clients` verifies client certificates, `None` accepts every
+/// client.
 ///
-/// Only HTTP/1.1 is announced: the API server speaks nothing else to webhooks, so that its requests spread over
-/// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API server does not, and one
-/// of a client that is not trusted any more must not be.
+/// ALPN offers only HTTP/1.1: the API server uses nothing else for webhooks, so that its requests spread over
+/// the replicas (`k8s.io/apiserver/pkg/util/webhook/client.go`). Sessions are not resumed: the API server
+/// does not use resumption, and a client that is no longer trusted must not use it.
 pub fn server_config(
-    served: Arc<Served>,
+    served: Arc<ServingCertificate>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));

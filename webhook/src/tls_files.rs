@@ -1,7 +1,7 @@
-//! The certificate from `--tls-cert` and `--tls-key`, read again when the files change.
+//! The certificate from `--tls-cert` and `--tls-key`, reloaded when the files change.
 //!
-//! The files are compared every few seconds: a Secret's volume is changed by swapping a symbolic link that notifications
-//! of the file do not see, and two small files are quickly read.
+//! The files are read and compared every few seconds: a Secret volume is updated by replacing a symbolic
+//! link, which file notifications miss, and reading two small files is cheap.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::certificates;
 use crate::metrics::{Metrics, Task};
-use crate::tls::{self, Served};
+use crate::tls::{self, ServingCertificate};
 
-/// How often the files are looked at. The kubelet takes about a minute to bring a changed Secret into a pod.
+/// How often the files are read. The kubelet takes about a minute to update a changed Secret in a pod.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The two files, and what was found in them last.
+/// The two files, and their last content.
 #[derive(Debug)]
 pub struct TlsFiles {
     certificate: PathBuf,
@@ -22,63 +22,73 @@ pub struct TlsFiles {
     texts: (String, String),
 }
 
-/// Why the files cannot be served.
+/// Why the files cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// One cannot be read.
-    #[error("{file}: {reason}")]
+    /// A file cannot be read.
+    #[error("cannot read {file}: {reason}")]
     File {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What the system says.
+        /// The error of the operating system.
         reason: String,
     },
-    /// They are no certificate and its key.
+    /// They are not a certificate and its key.
     #[error("--tls-cert and --tls-key: {0}")]
     Tls(String),
 }
 
 impl TlsFiles {
-    /// Serves what is in the files now.
-    pub fn serve(certificate: &Path, key: &Path, served: &Served, metrics: &Metrics) -> Result<Self, Error> {
+    /// Loads the files and serves the certificate.
+    pub fn load(
+        certificate: &Path,
+        key: &Path,
+        served: &ServingCertificate,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
         let mut files =
             Self { certificate: certificate.to_owned(), key: key.to_owned(), texts: Default::default() };
-        files.look(served, metrics)?;
+        files.reload_if_changed(served, metrics)?;
         Ok(files)
     }
 
-    /// Serves what will be in them, for ever. A pair that cannot be served, such as a new certificate beside an old key,
-    /// is complained of once, and the one before goes on.
-    pub async fn follow(mut self, served: Arc<Served>, metrics: Arc<Metrics>, interval: Duration) {
-        let mut complaint = None;
+    /// Reloads the files whenever they change, forever. An unusable pair, such as a new certificate with an
+    /// old key, is reported once, and the previous certificate is kept.
+    pub async fn reload_on_change(
+        mut self,
+        served: Arc<ServingCertificate>,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) {
+        let mut reported = None;
         loop {
             tokio::time::sleep(interval).await;
-            match self.look(&served, &metrics) {
+            match self.reload_if_changed(&served, &metrics) {
                 Ok(is_new) => {
-                    complaint = None;
+                    reported = None;
                     if is_new {
                         tracing::info!(file = %self.certificate.display(), "serving the new certificate");
                     }
                 }
                 Err(error) => {
-                    metrics.failed(Task::Certificate);
-                    if complaint.as_ref() != Some(&error) {
-                        tracing::warn!(%error, "the certificate before goes on");
+                    metrics.record_task_failure(Task::Certificate);
+                    if reported.as_ref() != Some(&error) {
+                        tracing::warn!(%error, "keeping the previous certificate");
                     }
-                    complaint = Some(error);
+                    reported = Some(error);
                 }
             }
         }
     }
 
-    /// Serves what is in the files, if that is new; tells whether it was.
-    fn look(&mut self, served: &Served, metrics: &Metrics) -> Result<bool, Error> {
+    /// Loads the files if they have changed; returns whether they have.
+    fn reload_if_changed(&mut self, served: &ServingCertificate, metrics: &Metrics) -> Result<bool, Error> {
         let texts = (read(&self.certificate)?, read(&self.key)?);
         if texts == self.texts {
             return Ok(false);
         }
         let pair = tls::certified_key(&texts.0, &texts.1).map_err(|error| Error::Tls(error.to_string()))?;
-        metrics.certificate_expires(certificates::expiry(&pair.cert[0]).unwrap_or_default());
+        metrics.set_certificate_expiry(certificates::expiry(&pair.cert[0]).unwrap_or_default());
         served.replace(pair);
         self.texts = texts;
         Ok(true)

@@ -1,8 +1,7 @@
-//! YAML documents as JSON values, and back. Pure.
+//! Converts YAML documents to JSON values, and back. Pure.
 //!
-//! Reading follows what `kubectl` does with YAML (version 1.1: `yes` is true, `0755` is 493), because that is how
-//! the file would have been read without us. Writing quotes every string that any reader could take for something
-//! else.
+//! Reading follows `kubectl` (YAML 1.1: `yes` is true, `0755` is 493), because kubectl would read the same
+//! file. Writing quotes every string that a YAML reader could take for another type.
 
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ pub struct Error {
     pub document: usize,
     /// The line in the file, from 1.
     pub line: Option<u64>,
-    /// What is wrong with it.
+    /// The error of the parser.
     pub message: String,
 }
 
@@ -38,10 +37,10 @@ pub fn read(text: &str) -> Result<Vec<Value>, Error> {
     Ok(documents)
 }
 
-/// What else is to be said where a text cannot be read: that it looks like a template, which is no YAML yet.
+/// A hint for a text that cannot be parsed because it looks like a template.
 pub fn hint(text: &str) -> &'static str {
     if text.contains("{{") && text.contains("}}") {
-        "; it looks like a template: render it first, such as `helm template . | podlocal-webhook check -f -`"
+        "; it looks like a template: render it first, for example `helm template . | podlocal-webhook check -f -`"
     } else {
         ""
     }
@@ -49,7 +48,7 @@ pub fn hint(text: &str) -> &'static str {
 
 /// One document, with a final line break and without a separator.
 pub fn write(document: &Value) -> Result<String, Error> {
-    // Long lines stay whole: folded, they are the same text, but nobody finds them any more.
+    // Long lines are not folded, so that they can still be found with grep.
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(document, options).map_err(|error| Error {
         document: 1,
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Texts that some YAML reader takes for a boolean, a number, a null, a date or syntax.
+    /// Strings that some YAML reader takes for a boolean, a number, a null, a date or syntax.
     const MISLEADING: &[&str] = &[
         "yes",
         "no",
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_stays_whole() {
+    fn long_lines_are_not_folded() {
         let text = "word ".repeat(100) + "end";
         assert!(write(&json!({"a": text})).expect("writes").contains(&text));
     }

@@ -1,18 +1,18 @@
-//! What answering a review takes of memory: never more than is set aside for it, whatever the review is. In a process of
-//! its own, because the allocator is the process's.
+//! The memory for answering any review stays within its budget. This test has a process of its own, because
+//! the allocator is shared by the whole process.
 
 mod common;
 
 use common::bodies::bodies;
 use common::{pod, review_of};
-use podlocal_webhook::admission::{self, Verdict};
+use podlocal_webhook::admission::{self, ReviewOutcome};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::mutate::{Outcome, Policy};
 use podlocal_webhook::server::LARGEST_REVIEW;
 use serde_json::Map;
 
 #[test]
-fn a_review_takes_no_more_memory_than_is_set_aside_for_it() {
+fn review_stays_within_its_memory_budget() {
     for length in [500, 5_000, 20_000, 100_000, 1_000_000, LARGEST_REVIEW] {
         for (what, body) in bodies(length) {
             let (_, peak) = reviewed(&body);
@@ -23,23 +23,23 @@ fn a_review_takes_no_more_memory_than_is_set_aside_for_it() {
 }
 
 #[test]
-fn a_usual_review_takes_a_small_part_of_it_and_is_injected() {
+fn typical_review_uses_little_memory() {
     let mut body = review_of(&pod());
     body["request"]["object"]["spec"]["containers"][0]["env"] = (0..100).map(|_| pod()).collect();
     let body = body.to_string();
-    let (verdict, peak) = reviewed(body.as_bytes());
-    assert_eq!(verdict, Verdict::Done(Outcome::Injected));
+    let (outcome, peak) = reviewed(body.as_bytes());
+    assert_eq!(outcome, ReviewOutcome::Done(Outcome::Injected));
     assert!(peak <= 100_000, "{} bytes take {peak}", body.len());
 }
 
-/// What became of the review, and the most bytes that were allocated meanwhile.
-fn reviewed(body: &[u8]) -> (Verdict, usize) {
+/// The outcome about the review, and the peak of allocated bytes.
+fn reviewed(body: &[u8]) -> (ReviewOutcome, usize) {
     let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
     let cluster = Cluster::new(&flags, "");
     let policy = Policy { image: "sidecar:test".to_owned(), defaults: Vec::new() };
-    let mut verdict = None;
+    let mut outcome = None;
     let allocations = allocation_counter::measure(|| {
-        verdict = Some(admission::review(body, |_| Map::new(), &cluster, &policy).verdict);
+        outcome = Some(admission::review(body, |_| Map::new(), &cluster, &policy).outcome);
     });
-    (verdict.expect("reviewed"), usize::try_from(allocations.bytes_max).expect("few"))
+    (outcome.expect("reviewed"), usize::try_from(allocations.bytes_max).expect("few"))
 }

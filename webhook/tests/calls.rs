@@ -1,5 +1,5 @@
-//! Which pods the API server sends us: the selectors and match conditions of the webhook configuration, evaluated as the
-//! API server does (`k8s.io/apiserver/pkg/admission/plugin/webhook/generic`).
+//! Which pods the API server sends to the webhook: evaluates the selectors and match conditions of the
+//! webhook configuration as the API server does (`k8s.io/apiserver/pkg/admission/plugin/webhook/generic`).
 
 mod common;
 
@@ -12,14 +12,15 @@ use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
-/// The reasons of pods that no label and no setting could make injectable.
+/// The skip reasons that no label and no setting can remove.
 const HOPELESS: [&str; 3] = ["host_network", "mirror_pod", "windows_pod"];
 
-/// Golden pods of which the webhook itself must find out: whoever reads an affinity in CEL reads it at each creation of a pod.
+/// Golden pods that only the webhook recognizes: reading the affinity in CEL would slow down every creation
+/// of a pod.
 const FOUND_OUT: [&str; 2] = ["skip-windows-by-affinity", "skip-windows-by-options"];
 
 #[test]
-fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
+fn match_conditions_exclude_exactly_uninjectable_pods() {
     let mut kept_away = BTreeSet::new();
     for case in cases() {
         let reason = case.review(&case.input).summary["reason"].as_str().expect("a reason").to_owned();
@@ -35,7 +36,7 @@ fn hopeless_pods_and_no_others_are_kept_away_by_the_match_conditions() {
 }
 
 #[test]
-fn a_match_condition_holds_for_the_smallest_pod_and_names_itself() {
+fn match_conditions_have_unique_names_and_accept_minimal_pods() {
     for entry in entries() {
         let conditions = entry["matchConditions"].as_array().expect("conditions");
         let names: BTreeSet<_> = conditions.iter().map(|condition| condition["name"].as_str()).collect();
@@ -60,7 +61,7 @@ fn both_entries_have_the_same_match_conditions() {
 }
 
 #[test]
-fn a_pod_is_sent_once_at_most_and_as_the_labels_say() {
+fn pod_is_sent_at_most_once_according_to_labels() {
     let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
     for (namespace, of_namespace, of_pod, expected) in [
         ("web", enabled, None, Some(0)),
@@ -94,7 +95,7 @@ fn a_pod_is_sent_once_at_most_and_as_the_labels_say() {
     }
 }
 
-/// A label selector as the API server evaluates it; `NotIn` holds where the label is absent.
+/// Evaluates a label selector as the API server does; `NotIn` matches if the label is absent.
 fn selects(selector: &Value, labels: &[(&str, &str)]) -> bool {
     assert!(selector.get("matchLabels").is_none(), "not known here");
     selector["matchExpressions"].as_array().expect("expressions").iter().all(|expression| {
@@ -109,7 +110,7 @@ fn selects(selector: &Value, labels: &[(&str, &str)]) -> bool {
     })
 }
 
-/// Whether the condition holds; one that fails would be an error for the API server.
+/// Whether the condition is true; a failing evaluation would be an error in the API server.
 fn holds(condition: &str, pod: &Value) -> bool {
     let program = Program::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
     let mut context = Context::default();
@@ -120,7 +121,7 @@ fn holds(condition: &str, pod: &Value) -> bool {
     }
 }
 
-/// The API server decodes a pod into its types first: to it null is absent.
+/// The API server decodes a pod into its types first, so null counts as absent.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

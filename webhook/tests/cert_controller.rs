@@ -1,5 +1,5 @@
-//! The built programs with the rights that the manifests give them: the certificate gets to where it is served and trusted, and
-//! each program asks for what it may, and for nothing else.
+//! The built programs with the RBAC permissions of the manifests: the certificate is served and trusted, and
+//! each program uses exactly its permissions.
 
 mod common;
 
@@ -19,10 +19,10 @@ const CONFIGURATION: &str =
 const CONTROLLER: &str = "podlocal-dns-cert-controller";
 const WEBHOOK: &str = "podlocal-dns-webhook";
 
-/// As on a new cluster: two controllers, which a rolling update would have, fill the empty Secret and the configuration of
-/// the manifests; the webhook serves what the kubelet mounts of it.
+/// As on a new cluster: two controllers, as during a rolling update, fill the empty Secret and the
+/// configuration of the manifests; the webhook serves the mounted files of the Secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_certificate_of_the_controller_is_served_and_trusted_with_the_rights_of_the_manifests() {
+async fn controller_certificate_is_served_and_trusted_with_manifest_rbac() {
     let cluster = TestCluster::start(CONTROLLER).await;
     let mut controllers = [cluster.controller(), cluster.controller()];
     for controller in &controllers {
@@ -63,7 +63,7 @@ async fn the_certificate_of_the_controller_is_served_and_trusted_with_the_rights
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_webhook_asks_for_what_it_may_and_for_nothing_else() {
+async fn webhook_uses_exactly_its_rbac_permissions() {
     let cluster = TestCluster::start(WEBHOOK).await;
     let webhook = Webhook::start(&["--kubeconfig", &cluster.kubeconfig()]);
     let mut left_alone = pod();
@@ -79,7 +79,8 @@ async fn the_webhook_asks_for_what_it_may_and_for_nothing_else() {
     assert_eq!(cluster.api.differences(), [""; 0]);
 }
 
-/// An API server with what the manifests create, and a caller with the rights of one of their ServiceAccounts.
+/// An API server with the objects of the manifests, and a client with the permissions of one of their
+/// ServiceAccounts.
 struct TestCluster {
     api: ApiServer,
     folder: tempfile::TempDir,

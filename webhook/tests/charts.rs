@@ -1,5 +1,4 @@
-//! The workloads of well-known charts, written down in their public shape, through `podlocal-webhook inject`: it changes
-//! only what it should.
+//! `podlocal-webhook inject` for the workloads of well-known charts: it changes only the expected fields.
 
 mod common;
 
@@ -11,7 +10,7 @@ use podlocal_settings::names::{CONTAINER_NAME, PORT_SYSCTL, STATUS_ANNOTATION};
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
-/// For every file, what is said of each of its pods, in order.
+/// For every file, the expected remarks about its pods, in order.
 const EXPECTED: [(&str, &[&str]); 3] = [
     (
         "continuous-delivery.yaml",
@@ -37,8 +36,8 @@ const EXPECTED: [(&str, &[&str]); 3] = [
              be in use and other pods could reach the sidecar (host_network)",
             "Deployment monitoring/state-metrics: injected",
             "Deployment monitoring/dashboards: injected",
-            "Prometheus monitoring/k8s: not injected here: where a pod template of this kind is, is not certain; the \
-             webhook injects its pods",
+            "Prometheus monitoring/k8s: not injected by this command: the place of the pod template in this kind is \
+             unknown; the webhook injects its pods",
         ],
     ),
 ];
@@ -49,14 +48,14 @@ fn every_workload_is_injected_or_not_for_the_reason_that_is_expected() {
         let (_, remarks) = inject(&charts().join(name));
         let said: Vec<_> =
             remarks.lines().map(|line| line.rsplit_once(": document").expect("a place").1).collect();
-        // The number of the document, and of its item in a List, stand before it.
+        // The number of the document, and of its item in a List, come before it.
         let said: Vec<_> = said.iter().map(|line| line.split_once(": ").expect("a place").1).collect();
         assert_eq!(said, expected, "{name}");
     }
 }
 
 #[test]
-fn outside_of_what_the_proxy_needs_nothing_changes() {
+fn injection_changes_only_expected_fields() {
     for (name, expected) in EXPECTED {
         let file = charts().join(name);
         let text = std::fs::read_to_string(&file).expect("reads");
@@ -113,7 +112,7 @@ fn every_chart_is_used() {
     assert_eq!(files, EXPECTED.map(|(name, _)| name));
 }
 
-/// Whether an injection may make that change at that place of an object.
+/// Whether an injection may make this change at this path of an object.
 fn is_expected(place: &str, added: &Value) -> bool {
     let Some((_, place)) = place.split_once("/template/") else {
         return false;
@@ -131,8 +130,8 @@ fn is_expected(place: &str, added: &Value) -> bool {
     }
 }
 
-/// The places where `after` differs, with what stands there; members that are gone are null. Our container in front of
-/// others, and a `dnsConfig`, are one difference each.
+/// The paths where `after` differs, with the new value; removed members are null. The sidecar in front of
+/// other containers, and a `dnsConfig`, are one difference each.
 fn differences(before: &Value, after: &Value, place: String, found: &mut BTreeMap<String, Value>) {
     match (before, after) {
         (Value::Object(one), Value::Object(other)) if !place.ends_with("/dnsConfig") => {
@@ -150,7 +149,7 @@ fn differences(before: &Value, after: &Value, place: String, found: &mut BTreeMa
     }
 }
 
-/// Every object of a text; the items of a List are objects.
+/// All objects of a text, including the items of a List.
 fn objects(text: &str) -> Vec<Value> {
     let documents = yaml::read(text).expect("reads");
     let items = |document: Value| match document["items"].as_array() {
@@ -160,7 +159,7 @@ fn objects(text: &str) -> Vec<Value> {
     documents.into_iter().flat_map(items).collect()
 }
 
-/// What the program prints, and what it says.
+/// The standard output and the standard error of the program.
 fn inject(file: &Path) -> (String, String) {
     let output =
         program().args(["inject", "--cluster-dns", "10.96.0.10", "-f"]).arg(file).output().expect("runs");

@@ -1,4 +1,4 @@
-//! `podlocal-webhook check` of documents, the built program.
+//! The built program `podlocal-webhook check` with documents.
 
 mod common;
 
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 const WORKLOADS: &str = include_str!("check/workloads.yaml");
 
-/// One of every verdict, wrong settings of a pod, a namespace and a label. To write the page anew:
+/// Contains every verdict, and invalid settings of a pod, a namespace and a label. To update the page:
 /// `UPDATE_GOLDEN=1 cargo test -p podlocal-webhook --test check`.
 #[test]
-fn the_page_of_workloads_with_every_verdict_is_the_golden_one() {
+fn page_with_every_verdict_matches_the_golden_file() {
     let output = check(&["-f", "-", "--cluster-dns", "10.96.0.10"], WORKLOADS);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stderr(&output), "", "no bar where there is no terminal");
@@ -26,7 +26,7 @@ fn the_page_of_workloads_with_every_verdict_is_the_golden_one() {
 }
 
 #[test]
-fn the_page_in_the_docs_is_a_real_one() {
+fn page_in_the_docs_matches_the_output() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let docs = std::fs::read_to_string(root.join("docs/check.md")).expect("reads");
     let file = "tests/manifests/gang-job.yaml";
@@ -41,7 +41,7 @@ fn the_page_in_the_docs_is_a_real_one() {
 }
 
 #[test]
-fn json_says_what_the_page_says() {
+fn json_and_text_report_the_same_verdicts() {
     let document = json_of(&["-f", "-"], WORKLOADS);
     let verdict = |name: &str| {
         let workloads = document["workloads"].as_array().expect("workloads");
@@ -59,14 +59,14 @@ fn json_says_what_the_page_says() {
 }
 
 #[test]
-fn what_inject_does_is_what_check_says() {
+fn inject_does_what_check_reports() {
     let document = json_of(&["-f", "-", "--verbose"], WORKLOADS);
     let injected = piped(
         &["inject", "-f", "-", "--cluster-dns", "10.96.0.10"],
         &without("no-pod", &without("empty", WORKLOADS)),
     );
     let remarks = stderr(&injected);
-    // `inject` has no selectors, and does not know every kind.
+    // `inject` evaluates no selectors, and does not support every kind.
     for workload in document["workloads"].as_array().expect("workloads") {
         let place = format!(
             "{} {}/{}: ",
@@ -97,7 +97,7 @@ fn what_inject_does_is_what_check_says() {
 }
 
 #[test]
-fn as_if_enabled_asks_what_would_become_of_what_is_not_opted_in() {
+fn as_if_enabled_treats_every_namespace_as_opted_in() {
     let of = |flags: &[&str]| {
         json_of(&[&["-f", "-"], flags].concat(), WORKLOADS)["summary"]["injected"]["workloads"].clone()
     };
@@ -105,7 +105,7 @@ fn as_if_enabled_asks_what_would_become_of_what_is_not_opted_in() {
 }
 
 #[test]
-fn strict_has_an_exit_code_for_what_is_not_as_it_was_asked_for() {
+fn strict_exits_with_3_on_problems() {
     let code = |document: &str| check(&["-f", "-", "--strict"], document).status.code();
     assert_eq!(code(WORKLOADS), Some(3));
     assert_eq!(code(POD), Some(0));
@@ -119,7 +119,7 @@ fn strict_has_an_exit_code_for_what_is_not_as_it_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_what_to_do() {
+fn unreadable_input_is_reported_with_a_next_step() {
     let output = check(&["-f", "/no/such/file", "-f", "-"], "a: [\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
@@ -132,14 +132,14 @@ fn what_cannot_be_read_is_named_with_what_to_do() {
 }
 
 #[test]
-fn what_is_no_object_is_named_by_its_number_by_check_and_by_inject() {
+fn non_object_documents_are_rejected_with_their_number() {
     for (text, wrong) in [
-        ("just text\n", "document 1: expected an object with apiVersion and kind, found a text"),
+        ("just text\n", "document 1: expected an object with apiVersion and kind, found a string"),
         ("42\n", "document 1: expected an object with apiVersion and kind, found a number"),
         ("a: 1\n---\n[a, b]\n", "document 2: expected an object with apiVersion and kind, found a list"),
         (
             "kind: List\nitems: [{kind: Pod}, text, 3]\n",
-            "document 1: item 2: expected an object with apiVersion and kind, found a text",
+            "document 1: item 2: expected an object with apiVersion and kind, found a string",
         ),
     ] {
         for command in ["check", "inject"] {
@@ -153,7 +153,7 @@ fn what_is_no_object_is_named_by_its_number_by_check_and_by_inject() {
 }
 
 #[test]
-fn a_label_or_setting_on_the_workload_and_not_on_its_pods_is_named_by_check_and_by_inject() {
+fn misplaced_metadata_is_reported_by_check_and_inject() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  \
                 labels: {podlocal-dns.io/inject: enabled}\n  annotations: {podlocal-dns.io/ndots: '1'}\nspec:\n  \
                 template: {spec: {containers: [{name: app}]}}\n";
@@ -170,7 +170,7 @@ fn a_label_or_setting_on_the_workload_and_not_on_its_pods_is_named_by_check_and_
 }
 
 #[test]
-fn what_the_api_server_refuses_is_named_by_the_page_by_json_and_by_strict() {
+fn fields_that_the_api_server_rejects_are_reported() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: many\n  template:\n    \
                 metadata: {annotations: {podlocal-dns.io/ndots: 3}}\n    spec: {containers: [{name: app}]}\n";
     let output = check(&["-f", "-", "--strict"], text);
@@ -186,7 +186,7 @@ fn what_the_api_server_refuses_is_named_by_the_page_by_json_and_by_strict() {
 }
 
 #[test]
-fn the_estimate_says_that_nothing_is_lost_in_it_and_that_each_proxy_asks_for_itself() {
+fn estimate_states_its_assumptions() {
     let page_of = |replicas: u32| {
         let text = format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
@@ -196,33 +196,39 @@ fn the_estimate_says_that_nothing_is_lost_in_it_and_that_each_proxy_asks_for_its
     };
     let (one, few, many) = (page_of(1), page_of(1000), page_of(1001));
     for page in [&one, &few, &many] {
-        assert!(page.contains("Nothing is lost and\nnothing asked again in this calculation"), "{page}");
-        assert!(page.contains("Each pod's proxy asks for itself"), "{page}");
+        assert!(
+            page.contains("Not part of the estimate: warm caches, which save\nqueries, and lost queries"),
+            "{page}"
+        );
+        assert!(page.contains("Each sidecar queries cluster DNS on its own"), "{page}");
     }
     assert!(one.contains("one pod starts with a cold cache and looks up 3 names"), "{one}");
     assert!(!few.contains("use a shared tier") && many.contains("use a shared tier"), "{many}");
 }
 
 #[test]
-fn the_address_of_the_clusters_dns_is_asked_for_where_inject_needs_it() {
+fn missing_cluster_dns_address_is_requested() {
     let page = String::from_utf8(check(&["-f", "-", "--verbose", "--resolv-conf", "/none"], POD).stdout);
     let page = page.expect("UTF-8");
     assert!(page.contains("inject -f FILE --cluster-dns 10.96.0.10\n"), "{page}");
-    assert!(page.contains("Note: --resolv-conf /none: "), "what was named and is not there is said\n{page}");
+    assert!(
+        page.contains("Note: cannot read --resolv-conf /none: "),
+        "a named file that is missing is reported\n{page}"
+    );
     let said = stderr(&piped(&["inject", "-f", "-", "--resolv-conf", "/none"], POD));
     assert!(said.contains("--resolv-conf /none: "), "{said}");
-    assert!(said.contains("give --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
+    assert!(said.contains("set --cluster-dns ADDRESS") && said.contains("get service kube-dns"), "{said}");
 }
 
 #[test]
-fn what_documents_call_things_does_not_steer_a_terminal() {
+fn control_characters_in_names_are_escaped() {
     let pod = POD.replace("name: app\nspec", "name: \"a\\e[31m\"\nspec");
     let page = String::from_utf8(check(&["-f", "-"], &pod).stdout).expect("UTF-8");
     assert!(page.contains("Pod/a\\u{1b}[31m") && !page.contains('\u{1b}'), "{page}");
 }
 
 #[test]
-fn what_has_a_pod_on_each_node_is_counted_so_everywhere() {
+fn daemonset_pods_are_counted_per_node() {
     let agent = |name: &str, spec: &str| {
         format!(
             "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}}}\nspec:\n  \
@@ -234,9 +240,9 @@ fn what_has_a_pod_on_each_node_is_counted_so_everywhere() {
     let page = String::from_utf8(output.stdout).expect("UTF-8");
     for line in [
         "host_network, 1 workload (1 pod on each node): ",
-        "Workloads (pods): 3 (1 + 2/node) in all, injected 2 (1 + 1/node), already 0 (0), not 1 (0 + 1/node).",
+        "Workloads (pods): 3 (1 + 2/node) in total: injected 2 (1 + 1/node), already 0 (0), not 1 (0 + 1/node).",
         "(1/node) counts as one pod here",
-        "\ndefault DaemonSet/a, of the pod template\n",
+        "\ndefault DaemonSet/a (pod template)\n",
         "\ndefault Pod/app\n",
     ] {
         assert!(page.contains(line), "{line}: {page}");
@@ -244,7 +250,7 @@ fn what_has_a_pod_on_each_node_is_counted_so_everywhere() {
 }
 
 #[test]
-fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
+fn sidecar_requests_are_shown_per_workload_and_in_total() {
     let resources = "resources: {limits: {cpu: '1', memory: 1Gi}}";
     let text = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 20\n  \
@@ -263,19 +269,19 @@ fn what_the_proxies_request_is_shown_for_each_workload_and_summed_up() {
     );
     let page = String::from_utf8(check(&["-f", "-"], &text).stdout).expect("UTF-8");
     assert!(
-        page.contains(&words) && page.contains("Requested for the proxies of 20 pods: 2 CPU and "),
+        page.contains(&words) && page.contains("Resource requests of the sidecars of 20 pods: 2 CPU and "),
         "{page}"
     );
 }
 
 #[test]
-fn a_template_that_was_not_rendered_is_answered_with_how_to() {
+fn unrendered_template_suggests_helm_template() {
     for text in ["kind: {{ .Values.kind }}\n", "a: 1\n---\n{{- if .x }}\nkind: Pod\n{{- end }}\n"] {
         for command in ["check", "inject"] {
             let output = piped(&[command, "-f", "-"], text);
             assert_eq!(output.status.code(), Some(1));
             assert!(
-                stderr(&output).contains("render it first, such as `helm template . |"),
+                stderr(&output).contains("render it first, for example `helm template . |"),
                 "{}",
                 stderr(&output)
             );
@@ -285,13 +291,13 @@ fn a_template_that_was_not_rendered_is_answered_with_how_to() {
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_there_is_named_without_quotes() {
+fn missing_kubeconfig_is_named_without_quotes() {
     let said = stderr(&check(&["--kubeconfig", "/no/such/config"], ""));
-    assert!(said.contains("no cluster to look at: /no/such/config: No such file"), "{said}");
+    assert!(said.contains("cannot connect to a cluster: /no/such/config: No such file"), "{said}");
 }
 
 #[test]
-fn more_pods_than_can_be_counted_are_no_panic() {
+fn pod_count_saturates_without_panic() {
     let many = |name: &str| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
             "replicas": u64::MAX, "template": {"spec": {"hostNetwork": true, "containers": [{"name": "a"}]}},
@@ -302,10 +308,10 @@ fn more_pods_than_can_be_counted_are_no_panic() {
 }
 
 #[test]
-fn documents_without_pods_are_not_taken_for_a_result() {
+fn documents_without_pods_are_reported() {
     let output = check(&["-f", "-"], "apiVersion: v1\nkind: ConfigMap\n");
     let page = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(page.contains("No document has a pod") && page.contains("next: "), "{page}");
+    assert!(page.contains("No document contains a pod") && page.contains("next: "), "{page}");
 }
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: app\nspec:\n  containers:\n  - name: app\n";
@@ -314,7 +320,7 @@ fn text_of(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// The documents but the one with that name.
+/// The documents without the one with that name.
 fn without(name: &str, documents: &str) -> String {
     let others: Vec<_> =
         documents.split("---\n").filter(|document| !document.contains(&format!("name: {name},"))).collect();

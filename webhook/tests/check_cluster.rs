@@ -1,5 +1,5 @@
-//! `podlocal-webhook check` of a cluster: the built program and an API server. `tests/cluster/check` has the rest; here is what
-//! a real cluster that tests share does not show: lists of many pages, errors in the middle of them, an old Kubernetes,
+//! The built program `podlocal-webhook check` with a fake API server, for cases that the shared cluster of
+//! `tests/cluster/check` does not have: lists of many pages, errors in the middle of them, an old Kubernetes,
 //! two address families, defaults and a tier for all pods.
 
 mod common;
@@ -21,7 +21,7 @@ const SETTINGS: &str = "/api/v1/namespaces/podlocal-dns/configmaps/settings";
 const INSTALLED: &str = include_str!("../../manifests/base/mutatingwebhookconfiguration.yaml");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change() {
+async fn workload_row_shows_cluster_defaults_and_shared_tier() {
     let cluster = TestCluster::installed().await;
     let output = cluster.check(&["--strict"]);
     let page = page(&output);
@@ -34,7 +34,7 @@ async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
     let row = page.lines().find(|line| line.contains("Deployment/web")).expect("a row");
-    assert!(row.contains("ndots 5 -> 3, ") && row.contains("asks the shared tier"), "{row}");
+    assert!(row.contains("ndots 5 -> 3, ") && row.contains("uses the shared tier"), "{row}");
     assert!(!page.contains("Deployment/idle"), "what is not opted in is not listed\n{page}");
     assert_eq!(stderr(&output), "", "no bar where there is no terminal");
 
@@ -44,7 +44,7 @@ async fn the_row_of_a_workload_says_what_defaults_and_tier_of_the_cluster_change
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cert_controller_that_is_not_ready_is_a_problem_and_none_is_cert_managers_work() {
+async fn unready_cert_controller_is_a_problem_absent_one_is_not() {
     let cluster = TestCluster::installed().await;
     let line = "  problem  Deployment podlocal-dns/podlocal-dns-cert-controller is not ready: ";
     assert!(!page(&cluster.check(&[])).contains(line), "there is none");
@@ -56,7 +56,7 @@ async fn a_cert_controller_that_is_not_ready_is_a_problem_and_none_is_cert_manag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
+async fn limit_range_of_the_namespace_adjusts_sidecar_requests() {
     let cluster = TestCluster::installed().await;
     cluster.pod(
         "jobs",
@@ -86,7 +86,7 @@ async fn a_limit_range_of_the_namespace_decides_what_the_proxy_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_know_no_native_sidecars_are_a_problem() {
+async fn nodes_without_native_sidecars_are_a_problem() {
     let cluster = TestCluster::installed().await;
     let node = |name: &str, version: &str| {
         let info = json!({"nodeInfo": {"kubeletVersion": version}});
@@ -101,15 +101,17 @@ async fn nodes_that_know_no_native_sidecars_are_a_problem() {
     node("behind", "v1.28.9-gke.100");
     let page = page(&cluster.check(&[]));
     assert!(
-        page.contains("  problem  1 nodes have a kubelet older than 1.29, behind (v1.28.9-gke.100)"),
+        page.contains(
+            "  problem  1 nodes have a kubelet older than 1.29, for example behind (v1.28.9-gke.100)"
+        ),
         "{page}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kube_dns_is_named_with_what_follows_from_it() {
+async fn kube_dns_is_reported_with_its_consequence() {
     let cluster = TestCluster::installed().await;
-    let line = "  ok       the cluster's DNS is kube-dns, which denies namespaces that exist: ";
+    let line = "  ok       cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces: ";
     assert!(!page(&cluster.check(&[])).contains(line));
     let variable = format!("name: {}\n", table::LOCAL_NXDOMAIN.variable());
     assert!(!page(&cluster.check(&["--verbose"])).contains(&variable));
@@ -124,7 +126,7 @@ async fn kube_dns_is_named_with_what_follows_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and_without() {
+async fn pods_are_paged_and_grouped_by_workload_and_sidecar() {
     let cluster = TestCluster::installed().await;
     for index in 0..1_200 {
         cluster.pod("jobs", &format!("train-{index}"), "Job", "train", &json!({}));
@@ -140,7 +142,7 @@ async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and
             &json!({"status": {"phase": "Succeeded"}}),
         );
     }
-    // The state of the list is gone meanwhile.
+    // The state of the list expires meanwhile.
     cluster.api.expire_next(1);
     let document = cluster.json(&[]);
     let workloads = document["workloads"].as_array().expect("workloads");
@@ -152,7 +154,7 @@ async fn pods_are_read_by_pages_and_grouped_by_what_made_them_with_the_proxy_and
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_fails_is_asked_for_again_and_what_is_forbidden_is_not() {
+async fn failed_page_is_retried_and_forbidden_one_is_not() {
     let cluster = TestCluster::installed().await;
     let pods = Resource { group: "", plural: "pods", namespace: Some("jobs"), name: None };
     let client = cluster.api.client();
@@ -169,7 +171,7 @@ async fn a_page_that_fails_is_asked_for_again_and_what_is_forbidden_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_kubernetes_is_a_problem_and_a_cluster_dns_without_service_unknown() {
+async fn old_kubernetes_is_a_problem_and_missing_dns_service_is_unknown() {
     let cluster = TestCluster::start().await;
     cluster.api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.9"}));
     cluster.pod("jobs", "alone", "", "", &json!({}));
@@ -178,14 +180,14 @@ async fn an_old_kubernetes_is_a_problem_and_a_cluster_dns_without_service_unknow
     assert_eq!(output.status.code(), Some(3), "{page}{}", stderr(&output));
     for line in [
         "  problem  Kubernetes 1.28: native sidecars need 1.29\n           next: upgrade the cluster\n",
-        "  unknown  the cluster's DNS: no Service in kube-system has the label",
+        "  unknown  cluster DNS: no Service in kube-system has the label",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_rest_goes_on_without_a_right() {
+async fn check_continues_without_permissions() {
     let cluster = TestCluster::installed().await;
     cluster.api.forbid(NAMESPACES);
     let output = cluster.check(&[]);
@@ -204,7 +206,7 @@ async fn the_rest_goes_on_without_a_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_not_there_is_one_error_with_a_next_step() {
+async fn unreachable_cluster_is_one_error_with_a_next_step() {
     let cluster = TestCluster::start().await;
     cluster.api.set_down(true);
     for output in [
@@ -220,14 +222,14 @@ async fn a_cluster_that_is_not_there_is_one_error_with_a_next_step() {
     }
 }
 
-/// An API server, and how to reach it.
+/// A fake API server and its kubeconfig.
 struct TestCluster {
     api: ApiServer,
     folder: tempfile::TempDir,
 }
 
 impl TestCluster {
-    /// One without the webhook.
+    /// A cluster without the webhook.
     async fn start() -> Self {
         let api = ApiServer::start().await;
         api.put("/version", json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}));
@@ -236,7 +238,7 @@ impl TestCluster {
         Self { api, folder }
     }
 
-    /// One where everything is there, with a namespace that is opted in and one that is not.
+    /// A complete installation, with a namespace that is opted in and one that is not.
     async fn installed() -> Self {
         let cluster = Self::start().await;
         let api = &cluster.api;
@@ -273,7 +275,7 @@ impl TestCluster {
         cluster
     }
 
-    /// A pod of that controller, as the API server gives it in a list.
+    /// Adds a pod of that controller, as the API server lists it.
     fn pod(&self, namespace: &str, name: &str, kind: &str, controller: &str, change: &Value) {
         let mut pod = json!({
             "metadata": {"name": name, "namespace": namespace, "labels": {"pod-template-hash": "7d9f"}},
@@ -299,7 +301,7 @@ impl TestCluster {
         self.api.put(&format!("{NAMESPACES}/{namespace}/services/{name}"), service);
     }
 
-    /// The pods of a Service, with what each says about being ready, in a slice for each family of addresses.
+    /// Adds the pods of a Service, with their ready conditions, in one slice for each address family.
     fn slice(&self, service: &str, ready: &[Option<bool>]) {
         for (family, prefix) in [("IPv4", "10.244.1."), ("IPv6", "fd00::")] {
             let endpoint = |(number, ready): (usize, &Option<bool>)| {
@@ -330,7 +332,7 @@ impl TestCluster {
     }
 }
 
-/// Runs it to its end, beside the tasks of the API server.
+/// Runs the command to its end, while the tasks of the API server continue.
 fn run(command: &mut std::process::Command) -> Output {
     let command = command.stdin(Stdio::null());
     tokio::task::block_in_place(|| command.output().expect("starts"))

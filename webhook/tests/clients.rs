@@ -1,4 +1,4 @@
-//! The built program with `--client-ca-file`: who is answered, and who is not.
+//! The built program with `--client-ca-file`: which clients are answered.
 
 mod common;
 
@@ -17,14 +17,14 @@ use rustls::time_provider::DefaultTimeProvider;
 type Own = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 #[test]
-fn a_client_with_a_certificate_of_the_authority_is_answered_and_others_are_refused() {
+fn only_clients_with_a_trusted_certificate_are_answered() {
     let (trusted, other) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("a folder");
     let file = trusted.write(folder.path());
     let webhook = Webhook::start(&["--client-ca-file", &file]);
     assert!(is_answered(&webhook, Some(trusted.client("anyone", Times::Now))));
     assert!(!is_answered(&webhook, None), "without a certificate");
-    webhook.log_line("a connection was refused");
+    webhook.log_line("connection rejected");
     assert!(!is_answered(&webhook, Some(other.client("anyone", Times::Now))), "of another authority");
     assert!(!is_answered(&webhook, Some(trusted.client("anyone", Times::Ended))), "that has ended");
     assert!(!is_answered(&webhook, Some(trusted.client("anyone", Times::Coming))), "of tomorrow");
@@ -36,7 +36,7 @@ fn a_client_with_a_certificate_of_the_authority_is_answered_and_others_are_refus
 }
 
 #[test]
-fn of_the_authoritys_clients_only_those_of_the_names_are_answered() {
+fn only_clients_with_an_allowed_name_are_answered() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().expect("a folder");
     let file = authority.write(folder.path());
@@ -52,14 +52,14 @@ fn of_the_authoritys_clients_only_those_of_the_names_are_answered() {
 }
 
 #[test]
-fn a_changed_file_is_read_again_and_a_bad_one_keeps_the_authorities_before() {
+fn client_ca_file_is_reloaded_and_invalid_file_is_ignored() {
     let (before, after) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("a folder");
     let file = before.write(folder.path());
     let webhook = Webhook::start(&["--client-ca-file", &file]);
     assert!(!is_answered(&webhook, Some(after.client("a", Times::Now))));
     std::fs::write(&file, "nothing").expect("writes");
-    webhook.log_line("keeping the previous client authorities");
+    webhook.log_line("keeping the previous client CAs");
     assert!(is_answered(&webhook, Some(before.client("a", Times::Now))));
     after.write(folder.path());
     eventually("the new authority is trusted", || is_answered(&webhook, Some(after.client("a", Times::Now))));
@@ -67,7 +67,7 @@ fn a_changed_file_is_read_again_and_a_bad_one_keeps_the_authorities_before() {
 }
 
 #[test]
-fn a_file_by_which_no_client_could_be_verified_keeps_it_from_starting_with_every_mistake_at_once() {
+fn unusable_client_ca_file_fails_startup_with_all_errors() {
     let folder = tempfile::tempdir().expect("a folder");
     let bad = folder.path().join("bad.pem");
     std::fs::write(&bad, "nothing").expect("writes");
@@ -77,7 +77,7 @@ fn a_file_by_which_no_client_could_be_verified_keeps_it_from_starting_with_every
     };
     let any = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let bad = bad.to_str().expect("UTF-8");
-    for (file, what) in [("/no/such", "No such file"), (bad, "there is no certificate in it")] {
+    for (file, what) in [("/no/such", "No such file"), (bad, "contains no certificate")] {
         let files = ["--client-ca-file", file, "--tls-cert", "/no/cert", "--tls-key", "/no/key"];
         let (code, message) = run(&[&any[..], &files].concat());
         assert_eq!(code, Some(1), "{message}");
@@ -87,18 +87,18 @@ fn a_file_by_which_no_client_could_be_verified_keeps_it_from_starting_with_every
     }
     let (code, message) = run(&["--client-allowed-names", "a b,c", "--listen", "nowhere"]);
     assert_eq!(code, Some(64), "{message}");
-    for part in ["\"a b\"", "only with --client-ca-file", "--listen"] {
+    for part in ["\"a b\"", "needs --client-ca-file", "--listen"] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
 }
 
-/// Whether a client that shows that certificate has its review answered.
+/// Whether the review of a client with that certificate is answered.
 fn is_answered(webhook: &Webhook, own: Option<Own>) -> bool {
     let mut connection =
         connect_as(webhook.address, &[webhook.authority()], Arc::new(DefaultTimeProvider), own);
     let body = review_of(&pod()).to_string();
     let head = head("POST", "/mutate", "application/json", body.len());
-    // With TLS 1.3 a client learns that it is refused when it reads.
+    // With TLS 1.3, a client learns of its rejection when it reads.
     let sent = connection.write_all(format!("{head}{body}").as_bytes()).and_then(|()| connection.flush());
     let mut start = [0; 15];
     sent.and_then(|()| connection.read_exact(&mut start)).is_ok() && &start == b"HTTP/1.1 200 OK"

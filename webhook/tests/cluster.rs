@@ -1,4 +1,5 @@
-//! The built program and an API server: what it learns there, what it leaves there, and that it goes on without.
+//! The built program with a fake API server: what it reads, which Events it writes, and that it works while
+//! the API server is down.
 
 mod common;
 
@@ -11,7 +12,7 @@ use podlocal_settings::table::{self, Setting};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespaces_annotation_is_the_default_of_its_pods_from_the_next_review_on() {
+async fn namespace_annotation_takes_effect_with_the_next_review() {
     let cluster = TestCluster::start().await;
     cluster.annotate("web", "4");
     cluster.annotate("other", "9");
@@ -25,7 +26,7 @@ async fn a_namespaces_annotation_is_the_default_of_its_pods_from_the_next_review
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_go_on_with_what_is_known_while_every_call_to_the_api_server_fails() {
+async fn reviews_use_cached_state_while_the_api_server_is_down() {
     let cluster = TestCluster::start().await;
     cluster.annotate("web", "4");
     let webhook = cluster.launch();
@@ -40,7 +41,7 @@ async fn reviews_go_on_with_what_is_known_while_every_call_to_the_api_server_fai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_pods_are_told_of_the_shared_tier_while_its_service_is_there() {
+async fn new_pods_use_the_shared_tier_while_its_service_exists() {
     let cluster = TestCluster::start().await;
     cluster.tier("tier", "10.96.0.53", "true");
     let webhook = cluster.launch();
@@ -70,7 +71,7 @@ async fn new_pods_are_told_of_the_shared_tier_while_its_service_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shared_tier_that_is_given_by_flag_is_not_looked_for() {
+async fn shared_tier_flag_disables_discovery() {
     let cluster = TestCluster::start().await;
     cluster.api.forbid(SERVICES);
     let flag = table::SHARED_TIER.flag();
@@ -81,7 +82,7 @@ async fn a_shared_tier_that_is_given_by_flag_is_not_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_right_to_see_services_it_is_ready_and_pods_do_without_a_tier() {
+async fn without_service_permission_pods_get_no_shared_tier() {
     let cluster = TestCluster::start().await;
     cluster.tier("tier", "10.96.0.53", "true");
     cluster.api.forbid(SERVICES);
@@ -92,7 +93,7 @@ async fn without_the_right_to_see_services_it_is_ready_and_pods_do_without_a_tie
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_range_is_kept_to_from_the_first_review_on_and_while_it_changes() {
+async fn limit_range_applies_from_the_first_review_and_on_change() {
     let cluster = TestCluster::start().await;
     let range = |minimum: &str| {
         let item = json!({"type": "Container", "min": {"memory": minimum}});
@@ -139,7 +140,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
     eventually("calls fail", || cluster.api.failed() > 2);
     eventually("these are missing, and a shared tier is not", || {
         let page = webhook.admin_page("/readyz");
-        (page.status, page.body.as_str()) == (503, "missing: namespaces\n")
+        (page.status, page.body.as_str()) == (503, "not ready: namespaces\n")
     });
     assert_eq!(webhook.admin_page("/livez").status, 200);
     cluster.api.set_down(false);
@@ -147,7 +148,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none() {
+async fn skipped_gang_yields_one_event_and_dry_run_none() {
     let cluster = TestCluster::start().await;
     cluster.api.put_labelled_namespace("web", &json!({INJECT_LABEL: INJECT_ENABLED}));
     let webhook = cluster.launch();
@@ -175,9 +176,9 @@ async fn a_gang_that_is_left_alone_is_one_event_on_its_job_and_a_dry_run_is_none
     eventually("it is counted", || webhook.admin_page("/metrics").body.contains(counted));
 }
 
-/// Every review here is a forgery: nobody has shown a certificate.
+/// Every review here is forged: the client presents no certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forged_reviews_make_no_event_outside_of_enabled_namespaces_none_of_their_text_and_few_in_all() {
+async fn forged_reviews_cannot_flood_or_forge_events() {
     let cluster = TestCluster::start().await;
     let enabled = json!({INJECT_LABEL: INJECT_ENABLED});
     for namespace in ["kube-system", "kube-node-lease", "default", "web"] {
@@ -198,7 +199,7 @@ async fn forged_reviews_make_no_event_outside_of_enabled_namespaces_none_of_thei
         review["request"]["namespace"] = json!(namespace);
         webhook.review(&review);
     };
-    // The last namespace's come last: when they are there, the others would be.
+    // Events of the last namespace are published last: once they exist, earlier ones would exist, too.
     for namespace in ["kube-system", "kube-node-lease", "default", "quiet", "no-such", "web"] {
         (0..60).for_each(|number| forge(namespace, number));
     }
@@ -207,17 +208,15 @@ async fn forged_reviews_make_no_event_outside_of_enabled_namespaces_none_of_thei
         assert_eq!(cluster.api.below(&events_of(namespace)), Vec::<Value>::new(), "{namespace}");
     }
     let events = cluster.api.below(&events_of("web"));
-    // One more in ten seconds, on a slow machine.
+    // On a slow machine, one more Event is allowed every ten seconds.
     assert!(events.len() < 40, "{} Events", events.len());
     assert!(events.iter().all(|event| !event.to_string().contains(evil)), "{events:?}");
-    assert!(
-        events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 of unknown names"))
-    );
+    assert!(events[0]["note"].as_str().is_some_and(|note| note.contains("ignored: ndots, 1 unknown;")));
     let refused = "podlocal_webhook_events_total{result=\"namespace_not_allowed\"} 300\n";
     assert!(webhook.admin_page("/metrics").body.contains(refused));
 }
 
-/// An API server, and how to reach it.
+/// A fake API server and its kubeconfig.
 struct TestCluster {
     api: ApiServer,
     folder: tempfile::TempDir,
@@ -245,7 +244,7 @@ impl TestCluster {
         self.api.put_namespace(namespace, &json!({table::NDOTS.annotation(): ndots, "other.example/x": "y"}));
     }
 
-    /// A Service as a tier has it, with the label at that value.
+    /// Adds a Service of a tier, with this value of the label.
     fn tier(&self, name: &str, address: &str, label: &str) {
         let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol});
         let ports = [port("dns", "UDP"), port("dns-tcp", "TCP")];
@@ -254,7 +253,7 @@ impl TestCluster {
     }
 }
 
-/// Where the Events of a namespace are.
+/// The path of the Events of a namespace.
 fn events_of(namespace: &str) -> String {
     format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")
 }
@@ -266,7 +265,7 @@ fn ndots(webhook: &Webhook) -> String {
     option.expect("an option").to_owned()
 }
 
-/// What the proxy of such a pod is told.
+/// The variable of the sidecar in such a pod.
 fn variable(webhook: &Webhook, setting: &Setting) -> Option<String> {
     let injected = injected(webhook);
     let variables = injected.pointer("/spec/initContainers/0/env").and_then(Value::as_array);

@@ -1,13 +1,13 @@
 //! Golden pods: each folder of `tests/golden` is one pod that goes through a whole review.
 //!
 //! ```text
-//!   input.yaml      the pod; its first line says what the case shows
-//!   setup.yaml      what differs from the usual cluster (optional)
+//!   input.yaml      the pod; its first line describes the case
+//!   setup.yaml      differences from the default cluster (optional)
 //!   answer.yaml     decision, reason, warnings, operations
-//!   expected.yaml   the whole pod afterwards; absent when nothing changes
+//!   expected.yaml   the whole pod after injection; absent if nothing changes
 //! ```
 //!
-//! `UPDATE=1 cargo test -p podlocal-webhook --test golden` writes the last two anew; read the difference.
+//! `UPDATE=1 cargo test -p podlocal-webhook --test golden` updates the last two; review the diff.
 
 mod common;
 
@@ -47,13 +47,14 @@ fn a_review_reads_every_field_that_decides() {
     for case in cases() {
         let once = case.review(&case.input).pod;
         assert_eq!(once, case.mutated_as_a_whole(&case.input), "{}", case.name());
-        // The proxy is there, and another webhook has put a container before it.
+        // The pod has the sidecar, and another webhook has put a container before it.
         let mut later = once;
         if let Some(containers) = later["spec"]["initContainers"].as_array_mut() {
             containers.insert(0, json!({"name": "other", "image": "other", "tty": true}));
         }
         assert_eq!(case.review(&later).pod, case.mutated_as_a_whole(&later), "{}", case.name());
-        // It comes from another namespace, and what is written anew has fields that nobody reads.
+        // The sidecar comes from another namespace, and the replaced fields contain members that a review
+        // does not read.
         let text = later.to_string();
         let mut elsewhere: Value =
             serde_json::from_str(&text.replace("\"team-a\"", "\"elsewhere\"")).expect("JSON");
@@ -73,7 +74,7 @@ fn a_second_review_changes_nothing() {
 }
 
 #[test]
-fn nothing_of_the_input_is_lost_but_what_the_proxy_replaces() {
+fn injection_preserves_all_other_fields() {
     for case in cases() {
         let mut pod = case.review(&case.input).pod;
         let init_containers = pod["spec"]["initContainers"].as_array_mut();
@@ -94,7 +95,7 @@ fn nothing_of_the_input_is_lost_but_what_the_proxy_replaces() {
 }
 
 #[test]
-fn a_pod_with_any_part_of_another_type_is_allowed_and_its_patch_applies_once() {
+fn pod_with_any_field_of_wrong_type_is_allowed() {
     for case in cases() {
         for place in places(&case.input) {
             for other in [json!(null), json!(7), json!("x"), json!([]), json!([{}]), json!({})] {
@@ -116,7 +117,7 @@ fn every_reason_has_a_golden_pod() {
         .collect();
     let missing: Vec<_> =
         Outcome::all().map(|outcome| outcome.labels().1).filter(|label| !shown.contains(*label)).collect();
-    // A review of something that is no pod never gets that far: `admission` has the test.
+    // A review of an object that is not a pod fails earlier: `admission` has the test.
     assert_eq!(missing, [Skip::NoContainers.label()]);
 }
 
@@ -135,7 +136,7 @@ fn every_golden_file_is_used() {
     }
 }
 
-/// The JSON pointers of everything in `value` below its root.
+/// The JSON pointers of all values below the root of `value`.
 fn places(value: &Value) -> Vec<String> {
     let members: Vec<(String, &Value)> = match value {
         Value::Object(members) => {
@@ -156,10 +157,10 @@ fn places(value: &Value) -> Vec<String> {
     members.into_iter().flat_map(below).collect()
 }
 
-/// Asserts that everything of `part` stands in `whole`: members, and the elements of arrays in their order.
+/// Asserts that `whole` contains `part`: its members, and the elements of its arrays in order.
 fn assert_contains(whole: &Value, part: &Value, place: &str) {
     match (whole, part) {
-        // Absent and null are the same to the API server.
+        // Absent and null are the same for the API server.
         (_, Value::Null) => {}
         (Value::Object(whole), Value::Object(part)) => {
             for (key, value) in part {

@@ -1,4 +1,4 @@
-//! The manifests and the program agree about names.
+//! The manifests and the program use the same names.
 
 use std::ffi::OsString;
 use std::fs;
@@ -36,11 +36,11 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
     let volume = object("deployment")["spec"]["template"]["spec"]["volumes"][0].clone();
     assert_eq!(secret["metadata"]["name"], json!(controller.certificate_secret));
     assert_eq!(volume["secret"]["secretName"], json!(controller.certificate_secret));
-    // Applied again, it keeps what the controller has written; a type cannot be changed.
+    // Applying it again keeps the data that the controller has written; a type cannot be changed.
     assert!(
         secret.get("data").is_none() && secret.get("stringData").is_none() && secret.get("type").is_none()
     );
-    // Not the key of the CA; and not optional, or the pod would start without the files, and end.
+    // Without the key of the CA; and not optional, or the pod would start without the files, and fail.
     let items = json!([{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]);
     assert_eq!((&volume["secret"]["items"], volume["secret"].get("optional")), (&items, None));
     let mount = container()["volumeMounts"][0].clone();
@@ -50,7 +50,7 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
 }
 
 #[test]
-fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
+fn rbac_grants_exactly_what_the_program_needs() {
     let rights = |name: &str| -> Value {
         let rules = object(name)["rules"].clone();
         let rules = rules.as_array().expect("rules").iter();
@@ -71,12 +71,12 @@ fn nothing_can_be_read_or_written_beyond_what_the_program_does() {
 }
 
 #[test]
-fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
+fn role_bindings_match_the_deployment_service_accounts() {
     for (folder, role) in
         [("", "role"), ("", "clusterrole"), ("cert-controller/", "role"), ("cert-controller/", "clusterrole")]
     {
         let account = object(&format!("{folder}serviceaccount"));
-        // A token is mounted by the one pod that needs it, not by whatever else runs with this account.
+        // Only the pod that needs the token mounts it, not every pod with this account.
         assert_eq!(account["automountServiceAccountToken"], false);
         let account = &account["metadata"];
         let spec = object(&format!("{folder}deployment"))["spec"]["template"]["spec"].clone();
@@ -97,25 +97,26 @@ fn each_binding_gives_its_role_to_the_account_of_the_deployment() {
     }
 }
 
-/// The highest value that is not the system's own (`HighestUserDefinablePriority` in `k8s.io/kubernetes/pkg/apis/scheduling`).
+/// The highest value that users may set (`HighestUserDefinablePriority` in
+/// `k8s.io/kubernetes/pkg/apis/scheduling`).
 #[test]
-fn nothing_of_a_user_is_more_important_than_the_webhook() {
+fn webhook_has_the_highest_user_priority() {
     let class = object("priorityclass");
     assert_eq!(class["value"], 1_000_000_000);
-    // Anybody may name it.
+    // Every pod may use this class.
     assert_eq!(class["preemptionPolicy"], "Never");
 }
 
-/// What holds the right to patch a webhook configuration is reached by its kubelet and by nobody else.
+/// The cert-controller may patch the webhook configuration, so only its kubelet can connect to it.
 #[test]
-fn nobody_calls_the_cert_controller() {
+fn cert_controller_accepts_no_ingress() {
     let deployment = object("cert-controller/deployment");
     let labels = deployment["spec"]["template"]["metadata"]["labels"].clone();
     let policy = object("cert-controller/networkpolicy")["spec"].clone();
     assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&json!(["Ingress"]), &json!([])));
     let selected = policy["podSelector"]["matchLabels"].as_object().expect("labels");
     assert!(selected.iter().all(|(key, value)| labels[key] == *value));
-    // It is in no Service, and all that it has goes with one label (overlays/cert-manager).
+    // No Service selects it, and one label removes all of its objects (overlays/cert-manager).
     let service = object("service")["spec"]["selector"].clone();
     assert!(service.as_object().expect("labels").iter().any(|(key, value)| labels[key] != *value));
     for file in fs::read_dir(manifests().join("base/cert-controller")).expect("the folder") {
@@ -127,16 +128,16 @@ fn nobody_calls_the_cert_controller() {
     }
 }
 
-/// A policy that knew the API server's address would be wrong in the next cluster.
+/// The address of the API server is different in every cluster.
 #[test]
-fn what_the_webhook_may_reach_is_not_limited() {
+fn network_policy_does_not_restrict_egress() {
     let spec = object("networkpolicy")["spec"].clone();
     assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
     assert!(spec["ingress"].as_array().expect("rules").iter().all(|rule| rule.get("from").is_none()));
 }
 
 #[test]
-fn every_webhook_calls_the_service_and_leaves_the_system_and_ourselves_alone() {
+fn webhooks_call_the_service_and_exclude_system_namespaces() {
     let (configuration, service) = (object("mutatingwebhookconfiguration"), object("service"));
     let webhooks = configuration["webhooks"].as_array().expect("webhooks");
     assert_eq!(webhooks.len(), 2);
@@ -180,7 +181,7 @@ fn one_drain_fits_into_the_time_that_a_pod_has_to_end() {
 }
 
 #[test]
-fn what_the_deployment_names_is_there() {
+fn references_of_the_deployment_resolve() {
     let pod = object("deployment")["spec"]["template"].clone();
     assert_eq!(pod["spec"]["serviceAccountName"], object("serviceaccount")["metadata"]["name"]);
     assert_eq!(pod["spec"]["priorityClassName"], object("priorityclass")["metadata"]["name"]);
@@ -214,9 +215,9 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
     assert_eq!(example["metadata"]["labels"][INJECT_LABEL], INJECT_ENABLED);
 }
 
-/// A user in the manifests would keep OpenShift, which gives each namespace users of its own, from starting the pods.
+/// OpenShift assigns users to each namespace, and would not start pods with another user from the manifests.
 #[test]
-fn the_images_say_as_whom_our_pods_run() {
+fn images_define_the_user_of_our_pods() {
     for file in [
         "base/deployment",
         "base/cert-controller/deployment",
@@ -258,7 +259,7 @@ fn every_file_of_the_base_holds_one_object_and_is_applied() {
     }
 }
 
-/// The settings that the Deployment gives the program.
+/// The settings of the program in the Deployment.
 fn serve() -> Serve {
     let container = container();
     let arguments = container["args"].as_array().expect("arguments").iter();
@@ -268,7 +269,7 @@ fn serve() -> Serve {
     }
 }
 
-/// The settings that the Deployment gives the cert-controller.
+/// The settings of the cert-controller in its Deployment.
 fn cert_controller() -> CertController {
     let container = object("cert-controller/deployment")["spec"]["template"]["spec"]["containers"][0].clone();
     let arguments = container["args"].as_array().expect("arguments").iter();

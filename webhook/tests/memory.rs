@@ -1,5 +1,5 @@
-//! The built program under attack from whoever reaches its ports: its memory stays far below the limit of the manifests, and a
-//! review of the API server is answered meanwhile.
+//! The built program under attack from clients that reach its ports: its memory stays far below the limit of
+//! the manifests, and reviews of the API server are answered meanwhile.
 
 mod common;
 
@@ -13,16 +13,16 @@ use nix::sys::socket::{getsockopt, sockopt};
 use podlocal_webhook::server::{self, ADMIN, LARGEST_REVIEW, REVIEWS};
 use serde_json::json;
 
-/// The most that is allowed here, in MiB, and the limit of the manifests is 128. A program that is built for tests has 13
-/// more than the one in the image, when nobody has asked it anything.
+/// The memory limit of these tests, in MiB; the limit of the manifests is 128. When idle, a program that is
+/// built for tests uses 13 MiB more than the one in the image.
 const MOST: usize = 110;
 
 #[test]
-fn the_largest_bodies_of_every_shape_many_at_a_time() {
+fn memory_is_bounded_with_many_large_bodies() {
     let webhook = Webhook::start(&[]);
     let (address, ca) = (webhook.address, webhook.authority());
     let bodies = bodies(LARGEST_REVIEW - 1_000);
-    // The oldest of more than fit would go after two seconds.
+    // With more requests than fit, the oldest would be evicted after two seconds.
     for bodies in bodies.chunks(5) {
         std::thread::scope(|scope| {
             for (what, body) in bodies {
@@ -40,11 +40,11 @@ fn the_largest_bodies_of_every_shape_many_at_a_time() {
 }
 
 #[test]
-fn unfinished_bodies_of_many_connections() {
+fn memory_is_bounded_with_unfinished_bodies() {
     let webhook = Webhook::start(&[]);
     let head = head("POST", "/mutate", "application/json", LARGEST_REVIEW);
     let unfinished: Vec<_> = in_parallel(&webhook, 60, |connection| {
-        // It may be closed before it has sent everything: then others needed the room.
+        // The connection may be evicted before it has sent everything.
         let _ = connection
             .write_all(head.as_bytes())
             .and_then(|()| connection.write_all(&vec![b' '; LARGEST_REVIEW - 1]));
@@ -56,7 +56,7 @@ fn unfinished_bodies_of_many_connections() {
 }
 
 #[test]
-fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() {
+fn memory_is_bounded_with_unfinished_handshakes_and_heads() {
     let webhook = Webhook::start(&[]);
     raise_limit();
     let hello = [&[22, 3, 1, 0x3f, 0xff, 1, 0, 0xff, 0xfb][..], &[0; 16_000]].concat();
@@ -73,7 +73,7 @@ fn unfinished_handshakes_and_heads_of_more_connections_than_there_is_room_for() 
 }
 
 #[test]
-fn long_answers_that_nobody_reads() {
+fn memory_is_bounded_with_unread_answers() {
     let webhook = Webhook::start(&[]);
     let mut mistaken = pod();
     let annotations = (0..1_500).map(|number| (format!("podlocal-dns.io/x{number}"), json!("")));
@@ -94,9 +94,9 @@ fn long_answers_that_nobody_reads() {
     drop(unread);
 }
 
-/// A container is charged for the buffers of its sockets, which grow to megabytes by themselves.
+/// The kernel charges socket buffers, which grow to megabytes by default, to the container.
 #[tokio::test]
-async fn the_kernel_buffers_little_of_each_connection() {
+async fn socket_buffers_are_limited() {
     let listener = server::bind(Some(([127, 0, 0, 1], 0).into()), 0).expect("binds");
     let client = tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await;
     let (stream, _) = listener.accept().await.expect("accepts");
@@ -110,7 +110,7 @@ async fn the_kernel_buffers_little_of_each_connection() {
 }
 
 #[test]
-fn probes_are_answered_while_others_hold_every_connection_of_the_admin_port() {
+fn probes_are_answered_while_the_admin_port_is_saturated() {
     let webhook = Webhook::start(&[]);
     let part = format!("GET /metrics HTTP/1.1\r\nx: {}", "y".repeat(15_000));
     let held: Vec<_> = (0..ADMIN.connections + 50).map(|_| sent(webhook.admin, part.as_bytes())).collect();
@@ -123,14 +123,14 @@ fn probes_are_answered_while_others_hold_every_connection_of_the_admin_port() {
     drop(held);
 }
 
-/// A review is answered with a patch, and the memory is below its bound.
+/// Asserts that a review is answered with a patch, and that the memory is below its limit.
 fn holds(webhook: &Webhook) {
     assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
     let most = webhook.most_memory();
     assert!(most < MOST, "{most} MiB");
 }
 
-/// That many connections over which something was sent, several at a time.
+/// Opens that many connections and sends on each, several in parallel.
 fn in_parallel(webhook: &Webhook, count: usize, send: impl Fn(&mut Connection) + Sync) -> Vec<Connection> {
     const THREADS: usize = 10;
     let (address, ca) = (webhook.address, webhook.authority());
@@ -147,7 +147,7 @@ fn in_parallel(webhook: &Webhook, count: usize, send: impl Fn(&mut Connection) +
     })
 }
 
-/// A connection over which that was sent.
+/// A connection on which `bytes` were sent.
 fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("connects");
     let _ = stream.write_all(bytes);
@@ -160,7 +160,7 @@ fn counted(webhook: &Webhook, series: &str) -> usize {
     line.unwrap_or_else(|| panic!("{series} is not in {page}"))
 }
 
-/// As many descriptors as this process may have.
+/// Raises the limit of file descriptors to its maximum.
 fn raise_limit() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("raises it");

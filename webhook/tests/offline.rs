@@ -1,4 +1,4 @@
-//! `podlocal-webhook inject`, the built program.
+//! The built program `podlocal-webhook inject`.
 
 mod common;
 
@@ -66,7 +66,7 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
-fn other_documents_keep_their_meaning_and_order() {
+fn other_documents_keep_value_and_order() {
     let input = "apiVersion: v1\nkind: ConfigMap\ndata: {b: 'yes', a: '0755', c: \"x\\ny\\n\"}\n---\n\
                  # only a comment\n---\n\
                  apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nspec: {template: {spec: {containers: []}}}\n---\n\
@@ -81,7 +81,7 @@ fn other_documents_keep_their_meaning_and_order() {
 }
 
 #[test]
-fn what_is_not_injected_is_printed_byte_for_byte_and_the_rest_keeps_its_order_and_the_comments_before_it() {
+fn unchanged_documents_are_printed_byte_for_byte() {
     let untouched = "# a comment\napiVersion: v1\nkind:   ConfigMap # another\ndata: {b: 'x', a: \"y\"}\n";
     let input = format!("{untouched}---\n# the pod\n{POD}---\n{untouched}");
     let output = inject(&["-f", "-"], &input);
@@ -115,7 +115,7 @@ fn as_json_one_document_is_itself_and_several_are_a_list() {
 }
 
 #[test]
-fn a_list_of_one_kind_is_injected_though_its_items_do_not_repeat_the_kind() {
+fn items_of_a_typed_list_are_injected_without_kind() {
     let template = json!({"metadata": {}, "spec": {"containers": [{"name": "app"}]}});
     for (version, kind, item, path) in [
         (
@@ -142,7 +142,7 @@ fn a_list_of_one_kind_is_injected_though_its_items_do_not_repeat_the_kind() {
 }
 
 #[test]
-fn the_annotations_of_a_namespace_among_the_documents_are_the_defaults_of_its_pods() {
+fn namespace_document_provides_defaults_for_its_pods() {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": "web", "annotations": {podlocal_settings::table::NDOTS.annotation(): "4"}},
@@ -156,7 +156,7 @@ fn the_annotations_of_a_namespace_among_the_documents_are_the_defaults_of_its_po
 }
 
 #[test]
-fn the_reason_and_every_warning_stand_on_standard_error() {
+fn reasons_and_warnings_are_printed_to_standard_error() {
     let labelled =
         POD.replace("name: app\n", &format!("name: app\n  labels: {{{INJECT_LABEL}: {INJECT_DISABLED}}}\n"));
     let output = inject(&["-f", "-", "--namespace", "web"], &labelled);
@@ -192,7 +192,7 @@ fn a_document_that_cannot_be_read_is_named_and_nothing_is_printed() {
     let empty_job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\nspec: {}\n";
     let output = inject(&["-f", "-"], empty_job);
     assert_eq!(output.status.code(), Some(1));
-    let expected = "standard input: document 1, line 1: there is no pod at /spec/template\n";
+    let expected = "standard input: document 1, line 1: no pod template at /spec/template\n";
     assert_eq!(stderr(&output), expected);
     let output = inject(&["-f", "-"], &format!("{empty_job}---\n{POD}---\n{empty_job}"));
     assert!(output.stdout.is_empty());
@@ -219,9 +219,10 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What `check` finds in any kind, `inject` changes only where the place is certain, and says so of the others.
+/// `check` finds pod templates in any kind; `inject` changes only those at known paths, and reports the
+/// others.
 #[test]
-fn templates_of_known_kinds_are_injected_and_of_others_it_is_said_that_they_are_not() {
+fn known_custom_kinds_are_injected_and_others_are_reported() {
     let template = |indent: &str| {
         let lines = ["template:", "  spec:", "    containers:", "    - {name: app, image: app}", ""];
         lines.join(&format!("\n{indent}"))
@@ -243,12 +244,15 @@ fn templates_of_known_kinds_are_injected_and_of_others_it_is_said_that_they_are_
     for line in [
         "PyTorchJob default/train, spec/pytorchReplicaSpecs/Master/template: injected\n",
         "PyTorchJob default/train, spec/pytorchReplicaSpecs/Worker/template: injected\n",
-        "SparkApplication default/pi: not injected here: driver and executor are no pod templates",
-        "Odd default/odd: not injected here: where a pod template of this kind is, is not certain",
+        "SparkApplication default/pi: not injected by this command: its driver and executor are not pod templates",
+        "Odd default/odd: not injected by this command: the place of the pod template in this kind is unknown",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
     let checked = piped(&["check", "-f", "-", "--cluster-dns", "10.96.0.10"], &documents.join("---\n"));
     let page = String::from_utf8_lossy(&checked.stdout);
-    assert!(page.contains("default SparkApplication/pi: driver and executor are no pod templates"), "{page}");
+    assert!(
+        page.contains("default SparkApplication/pi: its driver and executor are not pod templates"),
+        "{page}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The overlays, rendered: what comes out is whole, and the program takes it.
+//! The rendered overlays are complete, and the program accepts their arguments.
 
 mod common;
 
@@ -10,7 +10,7 @@ use podlocal_webhook::config::{self, Command};
 use serde_json::{Value, json};
 
 #[test]
-fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
+fn cert_manager_overlay_serves_files_without_cert_controller() {
     let objects = render("overlays/cert-manager");
     let deployment = named(&objects, "Deployment", "podlocal-dns-webhook");
     let pod = &deployment["spec"]["template"]["spec"];
@@ -33,7 +33,7 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     let source = format!("podlocal-dns/{}", issued["metadata"]["name"].as_str().expect("a name"));
     assert_eq!(configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], source);
 
-    // One of each: nothing of the cert-controller's is left.
+    // There is one of each: all objects of the cert-controller are removed.
     for kind in ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"] {
         assert_eq!(find(&objects, kind)["metadata"]["name"], "podlocal-dns-webhook");
     }
@@ -44,8 +44,7 @@ fn with_cert_manager_the_files_are_served_and_nothing_of_our_own_is_written() {
     );
 }
 
-/// A CA that came anew with each certificate would be unknown to the API server, or its certificate to the webhook, until
-/// both have been told.
+/// With a new CA for each certificate, the API server would reject the webhook until both have been updated.
 #[test]
 fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
     let objects = render("overlays/cert-manager");
@@ -62,12 +61,12 @@ fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
         object["spec"][key].as_str().and_then(|text| text.strip_suffix('h')?.parse().ok()).expect("hours")
     };
     assert!(hours(&ca, "duration") - hours(&ca, "renewBefore") > 10 * hours(&leaf, "duration"));
-    // While a renewed CA waits to be trusted, certificates below the one before it are still good.
+    // While a renewed CA is not trusted yet, certificates of the previous CA are still valid.
     assert!(hours(&ca, "renewBefore") > hours(&leaf, "duration"));
 }
 
 #[test]
-fn what_is_rendered_has_each_object_once() {
+fn rendered_kustomizations_have_no_duplicate_objects() {
     for folder in [
         "base",
         "example",
@@ -87,7 +86,7 @@ fn what_is_rendered_has_each_object_once() {
     }
 }
 
-/// The API server takes no object above 1.5 MiB, and a ConfigMap of 1 MiB.
+/// The API server accepts objects up to 1.5 MiB, and ConfigMaps up to 1 MiB.
 #[test]
 fn grafana_finds_the_dashboard_by_its_label() {
     let objects = render("overlays/prometheus-operator");

@@ -1,5 +1,5 @@
-//! What an injected pod still is: its QoS class, its level of Pod Security. Judged by the rules of Kubernetes, written
-//! down here a second time, so that a mistake in the webhook is none here.
+//! An injected pod keeps its QoS class and its Pod Security level. The rules of Kubernetes are implemented
+//! here a second time, so that an error in the webhook does not hide itself.
 
 mod common;
 
@@ -28,11 +28,11 @@ fn an_injected_pod_keeps_its_qos_class_by_the_kubelets_rules() {
 fn an_injected_pod_that_was_restricted_is_restricted() {
     let mut restricted = 0;
     for case in cases() {
-        // As it is, and with everything that "restricted" asks of its containers.
+        // The pod unchanged, and with everything that "restricted" requires of its containers.
         for input in [case.input.clone(), hardened(&case.input)] {
             let (before, after) =
                 (pod_security::violations(&input), pod_security::violations(&case.review(&input).pod));
-            // Nor does any other pod break a rule that it kept.
+            // Injection adds no violation to any other pod, either.
             let new: Vec<_> = after.iter().filter(|violation| !before.contains(violation)).collect();
             assert!(new.is_empty(), "{}: {new:?}", case.name());
             restricted += usize::from(before.is_empty());
@@ -99,7 +99,7 @@ fn the_rules_of_qos_are_those_of_the_kubelet() {
     assert_eq!(qos::class(&spec), qos::Class::Burstable, "the pod's own resources win");
 }
 
-/// The pod with the security context that "restricted" asks for in every container.
+/// The pod with the security context that "restricted" requires in every container.
 fn hardened(pod: &Value) -> Value {
     let mut pod = pod.clone();
     for kind in ["initContainers", "containers"] {

@@ -1,4 +1,4 @@
-//! Certificates that are renewed while reviews go on; the clock is moved.
+//! Certificate renewal during reviews, with a moved clock.
 
 mod common;
 
@@ -13,16 +13,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
 use common::{eventually, pod, review_of};
+use podlocal_webhook::certificate_manager::{CertificateManager, Clock};
 use podlocal_webhook::certificates::{Identity, Step};
 use podlocal_webhook::cluster::{Cluster, ClusterFlags};
 use podlocal_webhook::events::Events;
-use podlocal_webhook::keeper::{Clock, Keeper};
 use podlocal_webhook::metrics::Metrics;
 use podlocal_webhook::mutate::Policy;
 use podlocal_webhook::namespaces::Namespaces;
 use podlocal_webhook::readiness::Readiness;
 use podlocal_webhook::server::{self, Context};
-use podlocal_webhook::tls::{self, Served};
+use podlocal_webhook::tls::{self, ServingCertificate};
 use podlocal_webhook::tls_files::TlsFiles;
 use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use rustls::time_provider::TimeProvider;
@@ -31,9 +31,9 @@ use tokio::sync::watch;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Two controllers, as during a rolling update; two replicas that mount the Secret; and an API server that calls both
-/// replicas all the time: it trusts what is in the configuration when it connects, at the moved time. A CA in its last year
-/// gets a successor, which signs a day later, and again two months later.
+/// Two controllers, as during a rolling update; two replicas that mount the Secret; and an API server that
+/// calls both replicas continuously, and trusts the CAs of the configuration at the moved time. A CA in its
+/// last year gets a successor, which signs a day later, and again two months later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_under_load_loses_no_review() {
     let api = ApiServer::start().await;
@@ -45,7 +45,7 @@ async fn a_renewal_under_load_loses_no_review() {
     api.put_secret(&old.renewed(Step::NewCertificate, &names(), clock.now()).expect("renews").parts());
     let readiness = Readiness::default();
     for name in ["one controller", "another controller"] {
-        tokio::spawn(keeper(&api, &clock).run(readiness.latch(name)));
+        tokio::spawn(manager(&api, &clock).run(readiness.latch(name)));
     }
     let replicas = [Replica::start(&api), Replica::start(&api)];
     eventually("the API server trusts the certificate", || readiness.missing().is_empty());
@@ -64,7 +64,7 @@ async fn a_renewal_under_load_loses_no_review() {
     for (written, (distance, authorities)) in (1..).zip([(50, 2), (1, 2), (61, 2)]) {
         clock.forward(distance * DAY);
         eventually("the Secret is renewed", || api.written(SECRET) == written);
-        // Within a minute, in a cluster; months come later.
+        // In a cluster this takes a minute, and the next step comes months later.
         let kept = api.object(SECRET)["data"]["tls.crt"].clone();
         let kept = BASE64.decode(kept.as_str().expect("a text")).expect("base64");
         let kept = CertificateDer::from_pem_slice(&kept).expect("a certificate");
@@ -87,20 +87,20 @@ async fn a_renewal_under_load_loses_no_review() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_written_keeps_its_good_certificate() {
+async fn failed_renewal_keeps_the_current_certificate() {
     let api = ApiServer::start().await;
     let clock = MovedClock::default();
     let identity = Identity::make(&names(), clock.now()).expect("makes");
     api.put_secret(&identity.parts());
     clock.forward(61 * DAY);
     api.refuse_writes();
-    let (kept, _) = keeper(&api, &clock).agree(clock.now(), None).await.expect("there is one");
+    let (kept, _) = manager(&api, &clock).ensure_certificate(clock.now(), None).await.expect("there is one");
     assert_eq!(kept.parts(), identity.parts());
     assert_eq!(api.written(SECRET), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_change_are_served_and_a_half_changed_pair_is_not() {
+async fn changed_tls_files_are_served_once_both_match() {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
     let clock = MovedClock::default();
@@ -112,12 +112,12 @@ async fn files_that_change_are_served_and_a_half_changed_pair_is_not() {
     write(&first, &certificate, "tls.crt");
     write(&first, &key, "tls.key");
 
-    let (served, metrics) = (Arc::new(Served::default()), Arc::new(Metrics::new()));
-    let files = TlsFiles::serve(&certificate, &key, &served, &metrics).expect("serves");
-    tokio::spawn(files.follow(served.clone(), metrics.clone(), LOOK));
+    let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::new()));
+    let files = TlsFiles::load(&certificate, &key, &served, &metrics).expect("serves");
+    tokio::spawn(files.reload_on_change(served.clone(), metrics.clone(), LOOK));
     let replica = Replica::serve(served);
     review(replica.address, &text(&first, "ca.crt"), &clock);
-    // cert-manager writes a Secret at once, a person copies one file after the other.
+    // cert-manager updates a Secret atomically; a person copies one file after the other.
     write(&second, &key, "tls.key");
     for _ in 0..10 {
         review(replica.address, &text(&first, "ca.crt"), &clock);
@@ -129,7 +129,7 @@ async fn files_that_change_are_served_and_a_half_changed_pair_is_not() {
     assert!(try_review(replica.address, &text(&first, "ca.crt"), &clock).is_err());
 }
 
-/// A volume of the Secret, as the kubelet keeps it: behind what is stored.
+/// A volume of the Secret that lags behind the stored data, as with the kubelet.
 fn mounted(api: &ApiServer) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_owned();
@@ -138,7 +138,7 @@ fn mounted(api: &ApiServer) -> tempfile::TempDir {
         for name in ["tls.crt", "tls.key"] {
             let kept = api.object(SECRET)["data"][name].clone();
             let kept = BASE64.decode(kept.as_str().expect("a text")).expect("base64");
-            // The folder goes away at the end of the test, before this task.
+            // The folder is removed at the end of the test, before this task ends.
             let _ = std::fs::write(path.join(name), kept);
         }
     };
@@ -152,40 +152,40 @@ fn mounted(api: &ApiServer) -> tempfile::TempDir {
     folder
 }
 
-fn keeper(api: &ApiServer, clock: &MovedClock) -> Keeper {
-    Keeper {
+fn manager(api: &ApiServer, clock: &MovedClock) -> CertificateManager {
+    CertificateManager {
         client: api.client(),
         secret: "certificate".to_owned(),
         configuration: "webhook".to_owned(),
         dns_names: names(),
-        clock: clock.for_keeper(),
+        clock: clock.for_manager(),
         interval: LOOK,
     }
 }
 
 type Parts = std::collections::BTreeMap<String, Vec<u8>>;
 
-/// How often a replica looks at the API server and at files, here.
+/// How often a replica of this test reads the API server and its files.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A webhook within this process, so that its clock can be moved.
+/// A webhook in this process, so that its clock can be moved.
 struct Replica {
     address: SocketAddr,
     _mounted: Option<tempfile::TempDir>,
 }
 
 impl Replica {
-    /// One that mounts the Secret.
+    /// A replica that mounts the Secret.
     fn start(api: &ApiServer) -> Self {
         let mounted = mounted(api);
-        let (served, metrics) = (Arc::new(Served::default()), Arc::new(Metrics::new()));
+        let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::new()));
         let [certificate, key] = ["tls.crt", "tls.key"].map(|name| mounted.path().join(name));
-        let files = TlsFiles::serve(&certificate, &key, &served, &metrics).expect("serves");
-        tokio::spawn(files.follow(served.clone(), metrics, LOOK));
+        let files = TlsFiles::load(&certificate, &key, &served, &metrics).expect("serves");
+        tokio::spawn(files.reload_on_change(served.clone(), metrics, LOOK));
         Self { _mounted: Some(mounted), ..Self::serve(served) }
     }
 
-    fn serve(served: Arc<Served>) -> Self {
+    fn serve(served: Arc<ServingCertificate>) -> Self {
         let metrics = Arc::new(Metrics::new());
         let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
         let context = Context::new(
@@ -217,7 +217,7 @@ impl MovedClock {
         SystemTime::now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 
-    fn for_keeper(&self) -> Clock {
+    fn for_manager(&self) -> Clock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }
@@ -229,7 +229,7 @@ impl TimeProvider for MovedClock {
     }
 }
 
-/// What the API server trusts.
+/// The CAs that the API server trusts.
 fn bundle(api: &ApiServer) -> Option<String> {
     let text = api.object(CONFIGURATION)["webhooks"][0]["clientConfig"]["caBundle"].clone();
     text.as_str().map(|text| String::from_utf8(BASE64.decode(text).expect("base64")).expect("PEM"))
@@ -240,7 +240,7 @@ fn review(address: SocketAddr, ca: &str, clock: &MovedClock) {
     try_review(address, ca, clock).expect("the review is answered");
 }
 
-/// The same; gives back the certificate that was served.
+/// The same; returns the certificate that was served.
 fn try_review(address: SocketAddr, ca: &str, clock: &MovedClock) -> std::io::Result<CertificateDer<'static>> {
     let authorities: Vec<_> =
         CertificateDer::pem_slice_iter(ca.as_bytes()).map(|authority| authority.expect("a CA")).collect();

@@ -1,4 +1,4 @@
-//! The built program over real TLS: reviews, refusals, its end.
+//! The built program over real TLS: reviews, errors, shutdown.
 
 mod common;
 
@@ -46,7 +46,7 @@ fn a_review_that_cannot_be_read_is_answered_allowed_with_a_warning() {
 }
 
 #[test]
-fn what_is_no_review_at_all_gets_an_http_error() {
+fn request_that_is_not_a_review_gets_an_http_error() {
     let webhook = Webhook::start(&[]);
     assert_eq!(webhook.post("/", "application/json", b"{}").status, 404);
     assert_eq!(webhook.post("/mutate", "text/plain", b"{}").status, 415);
@@ -54,7 +54,7 @@ fn what_is_no_review_at_all_gets_an_http_error() {
     assert_eq!(get.status, 405);
     let head = head("POST", "/mutate", "application/json", 1 << 30);
     assert_eq!(common::request(webhook.connect(), &head, b"").status, 413);
-    // And it goes on.
+    // The server continues to work.
     assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
 }
 
@@ -78,13 +78,13 @@ fn a_pod_that_is_too_large_is_allowed_with_a_warning_and_counted() {
 }
 
 #[test]
-fn a_forged_review_writes_no_line_of_its_own_into_the_log_and_no_flood_of_lines() {
+fn forged_review_cannot_inject_log_lines() {
     let webhook = Webhook::start(&[]);
     let mut forged = review_of(&pod());
     forged["request"]["namespace"] = json!("web\n2026 INFO all is well \u{1b}[31m");
     forged["request"]["object"]["metadata"] = json!({"name": "a decision=\"injected\""});
     webhook.review(&forged);
-    let line = webhook.log_line("review");
+    let line = webhook.log_line("admission review");
     assert!(line.contains("namespace=\"\" name=\"\""), "{line}");
     let page = webhook.admin_page("/metrics").body;
     assert!(!page.contains("all is well"), "{page}");
@@ -98,11 +98,11 @@ fn each_review_is_counted_and_logged_once_with_its_decision_and_reason() {
     webhook.review(&review_of(&pod()));
     webhook.review(&review_of(&skipped));
 
-    let line = webhook.log_line("review");
+    let line = webhook.log_line("admission review");
     for part in ["namespace=\"web\"", "name=\"app-\"", "decision=\"injected\"", "reason=\"new_pod\""] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
-    assert!(webhook.log_line("review").contains("reason=\"host_network\""));
+    assert!(webhook.log_line("admission review").contains("reason=\"host_network\""));
 
     let page = webhook.admin_page("/metrics").body;
     for line in [
@@ -121,7 +121,7 @@ fn each_review_is_counted_and_logged_once_with_its_decision_and_reason() {
 }
 
 #[test]
-fn connections_that_say_nothing_do_not_hold_up_reviews() {
+fn silent_connections_do_not_delay_reviews() {
     let webhook = Webhook::start(&[]);
     let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(webhook.address).expect("connects")).collect();
     assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
@@ -129,7 +129,7 @@ fn connections_that_say_nothing_do_not_hold_up_reviews() {
 }
 
 #[test]
-fn a_review_under_way_is_answered_after_sigterm_and_the_program_ends_well() {
+fn in_flight_review_is_answered_after_sigterm() {
     let mut webhook = Webhook::start(&[]);
     let (connection, rest) = half_a_review(&webhook);
     webhook.signal(Signal::SIGTERM);
@@ -145,7 +145,7 @@ fn a_review_under_way_is_answered_after_sigterm_and_the_program_ends_well() {
 }
 
 #[test]
-fn a_connection_that_waits_for_its_next_review_does_not_hold_up_the_end() {
+fn idle_connection_does_not_delay_shutdown() {
     use std::io::Read as _;
     let mut webhook = Webhook::start(&[]);
     let body = review_of(&pod()).to_string();
@@ -162,12 +162,12 @@ fn a_connection_that_waits_for_its_next_review_does_not_hold_up_the_end() {
     let before = std::time::Instant::now();
     webhook.signal(Signal::SIGTERM);
     assert_eq!(webhook.ended().code(), Some(0));
-    // The drain would wait 15 s for a connection that is busy.
+    // The drain would wait 15 s for a busy connection.
     assert!(before.elapsed() < std::time::Duration::from_secs(10));
 }
 
 #[test]
-fn an_answer_closes_its_connection_only_during_the_drain() {
+fn response_closes_the_connection_only_during_the_drain() {
     let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
     assert!(!answer_closes_connection(&webhook));
     webhook.signal(Signal::SIGTERM);
@@ -177,7 +177,7 @@ fn an_answer_closes_its_connection_only_during_the_drain() {
     assert_eq!(webhook.ended().code(), Some(2));
 }
 
-/// Sends a review on a connection that is to be kept, and tells whether the answer closes it.
+/// Sends a review on a keep-alive connection, and returns whether the response closes it.
 fn answer_closes_connection(webhook: &Webhook) -> bool {
     use std::io::Read as _;
     let body = review_of(&pod()).to_string();
@@ -195,7 +195,7 @@ fn answer_closes_connection(webhook: &Webhook) -> bool {
 }
 
 #[test]
-fn while_it_drains_it_is_not_ready_and_still_takes_reviews_for_the_delay() {
+fn draining_webhook_is_unready_but_still_answers_reviews() {
     let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
     webhook.signal(Signal::SIGTERM);
     webhook.log_line("draining");
@@ -210,7 +210,7 @@ fn while_it_drains_it_is_not_ready_and_still_takes_reviews_for_the_delay() {
 }
 
 #[test]
-fn a_second_signal_cuts_the_drain() {
+fn second_signal_interrupts_the_drain() {
     let mut webhook = Webhook::start(&[]);
     let _half = half_a_review(&webhook);
     webhook.signal(Signal::SIGTERM);
@@ -232,7 +232,7 @@ fn every_bad_setting_is_in_one_message_with_exit_code_64() {
 }
 
 #[test]
-fn a_program_that_cannot_start_says_why_with_exit_code_1() {
+fn startup_failure_is_reported_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("an address").to_string();
     let output =
@@ -273,8 +273,8 @@ fn help_and_version_are_printed() {
     }
 }
 
-/// A connection over which the first half of a review was sent, and the other half. The server has read the head:
-/// it asks for the body.
+/// A connection on which the first half of a review was sent, and the other half. The server has read the
+/// head and requested the body.
 fn half_a_review(webhook: &Webhook) -> (common::Connection, Vec<u8>) {
     use std::io::Read as _;
     let body = review_of(&pod()).to_string().into_bytes();

@@ -1,5 +1,6 @@
-//! Every pair of annotations at extreme and conflicting values: what the webhook writes is what the sidecar starts with. The
-//! sidecar reads its variables by the same function (`podlocal_settings::read`), and refuses to start where that finds a mistake.
+//! Every pair of annotations with extreme and conflicting values: the sidecar starts with the settings that
+//! the webhook writes. The sidecar reads its variables with the same function (`podlocal_settings::read`),
+//! and does not start if that finds an error.
 
 use podlocal_settings::read::{Given, Read, read};
 use podlocal_settings::table::{Setting, TABLE};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 const TAKEN: u16 = 8080;
 
 #[test]
-fn no_pair_of_annotations_makes_a_sidecar_that_cannot_start() {
+fn every_pair_of_annotations_yields_a_startable_sidecar() {
     let annotations: Vec<_> = TABLE.iter().copied().filter(|setting| setting.is_annotation()).collect();
     let values: Vec<_> = annotations.iter().map(|setting| (*setting, values(setting))).collect();
     let mut pairs = 0;
@@ -30,7 +31,8 @@ fn no_pair_of_annotations_makes_a_sidecar_that_cannot_start() {
     assert!(pairs > 5_000, "{pairs}");
 }
 
-/// Values that parse alone: the bounds, the default, every choice, and those that meet something else in the pod.
+/// Values that are valid on their own: the limits, the default, every choice, and values that conflict with
+/// others in the pod.
 fn values(setting: &'static Setting) -> Vec<String> {
     let mut values: Vec<String> =
         [setting.smallest, setting.largest, setting.default].map(ToOwned::to_owned).into();
@@ -53,7 +55,7 @@ fn values(setting: &'static Setting) -> Vec<String> {
             let given = Given { origin: String::new(), text: text.clone() };
             Vec::from_iter((other == setting).then_some(given))
         };
-        // What is bad beside the defaults of others is what this test is about.
+        // Values that are invalid only in combination with defaults are the subject of this test.
         let mistakes = read(given).mistakes;
         mistakes
             .iter()

@@ -1,5 +1,5 @@
-//! The manifests of the shared tier: the program takes what they say, the webhook finds what they make, and an overlay has
-//! another tier than the base, or none.
+//! The manifests of the shared tier: the program accepts their settings, the webhook finds their Service, and
+//! an overlay replaces or removes the tier of the base.
 
 mod common;
 
@@ -19,7 +19,7 @@ mod rules {
     pub(crate) mod pod_security;
 }
 
-/// Each shape: what is installed, and what makes its pods.
+/// Each shape of the tier: the kustomization, and the kind of its workload.
 const SHAPES: [(&str, &str); 3] = [
     ("base", "Deployment"),
     ("overlays/shared-autoscaling", "Deployment"),
@@ -46,7 +46,7 @@ fn the_program_takes_the_arguments_and_variables() {
         for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
             assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": ADMIN_PORT_NAME}));
         }
-        // The rest is for those who wait for an answer: 4 s at most, and then some.
+        // The rest is for queries in flight: 4 s at most, plus a margin.
         let grace = spec["terminationGracePeriodSeconds"].as_u64().expect("seconds");
         assert!(grace >= settings.lame_duck.as_secs() + 10, "{grace}");
 
@@ -61,7 +61,7 @@ fn the_program_takes_the_arguments_and_variables() {
 }
 
 #[test]
-fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
+fn tier_pods_are_restricted_not_injected_and_use_cluster_dns() {
     for template in templates() {
         assert_eq!(rules::pod_security::violations(&template), [""; 0]);
         let spec = &template["spec"];
@@ -70,7 +70,7 @@ fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
         let sysctl = json!({"name": PORT_SYSCTL, "value": "0"});
         assert_eq!(spec["securityContext"]["sysctls"], json!([sysctl]));
         assert_eq!(spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
-        // Services of the namespace define variables that begin as ours do.
+        // Service links of the namespace would define variables with the prefix of the settings.
         assert_eq!(
             (&spec["enableServiceLinks"], &spec["automountServiceAccountToken"]),
             (&json!(false), &json!(false))
@@ -79,11 +79,11 @@ fn the_pods_are_restricted_not_injected_and_ask_the_clusters_dns() {
 }
 
 #[test]
-fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node() {
+fn webhook_finds_the_service_of_each_tier_shape() {
     let services = ["base", "overlays/shared-daemonset"].map(|folder| {
         let mut service = find(&tier_of(folder), "Service");
         assert_eq!(service["metadata"]["labels"][SHARED_TIER_LABEL], SHARED_TIER);
-        // What the API server adds.
+        // The API server sets this field.
         service["spec"]["clusterIPs"] = json!(["10.96.0.53"]);
         serde_json::from_value::<Service>(service).expect("a Service")
     });
@@ -96,7 +96,7 @@ fn the_webhook_finds_the_service_of_each_shape_and_prefers_the_one_of_the_node()
 }
 
 #[test]
-fn what_a_shape_names_is_there() {
+fn references_within_each_tier_shape_resolve() {
     for (folder, kind) in SHAPES {
         let objects = tier_of(folder);
         let owner = find(&objects, kind);
@@ -120,7 +120,8 @@ fn what_a_shape_names_is_there() {
         if let Some(scaler) = objects.iter().find(|object| object["kind"] == "HorizontalPodAutoscaler") {
             let target = &scaler["spec"]["scaleTargetRef"];
             assert_eq!((&target["kind"], &target["name"]), (&json!(kind), &owner["metadata"]["name"]));
-            // It measures by the request, and its number would be taken back by another one.
+            // The autoscaler measures relative to the request, and `replicas` in the manifest would override
+            // its number.
             assert_eq!(spec["containers"][0]["resources"]["requests"]["cpu"], "250m");
             assert!(owner["spec"].get("replicas").is_none());
         } else if kind == "Deployment" {
@@ -139,9 +140,10 @@ fn what_a_shape_names_is_there() {
     }
 }
 
-/// DNS is open, because a rule about pods would leave out what a node masquerades; the tier may reach everything.
+/// DNS is open, because a rule about pods would exclude traffic that a node masquerades; egress is not
+/// restricted.
 #[test]
-fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
+fn policy_opens_dns_and_restricts_scraping() {
     for (folder, _) in SHAPES {
         let spec = find(&tier_of(folder), "NetworkPolicy")["spec"].clone();
         assert_eq!((&spec["policyTypes"], spec.get("egress")), (&json!(["Ingress"]), None));
@@ -153,7 +155,7 @@ fn the_policy_lets_everybody_ask_and_only_labelled_namespaces_scrape() {
 }
 
 #[test]
-fn an_overlay_has_another_tier_than_the_base_or_none() {
+fn overlays_replace_or_remove_the_tier() {
     let without = |folder: &str| render(folder).into_iter().filter(|object| !is_of_tier(object)).collect();
     let kinds = |folder: &str| -> Vec<String> {
         let objects = tier_of(folder);
@@ -181,7 +183,7 @@ fn an_overlay_has_another_tier_than_the_base_or_none() {
 }
 
 #[test]
-fn an_update_never_leaves_fewer_and_no_pod_is_pushed_away_for_a_tier() {
+fn tier_updates_keep_capacity_and_never_preempt() {
     for (folder, kind) in SHAPES {
         let objects = tier_of(folder);
         let owner = find(&objects, kind);
@@ -200,7 +202,7 @@ fn templates() -> [Value; 3] {
     SHAPES.map(|(folder, kind)| find(&tier_of(folder), kind)["spec"]["template"].clone())
 }
 
-/// The objects of the tier in what is installed from a folder.
+/// The objects of the tier in a kustomization.
 fn tier_of(folder: &str) -> Vec<Value> {
     render(folder).into_iter().filter(is_of_tier).collect()
 }
@@ -209,7 +211,7 @@ fn is_of_tier(object: &Value) -> bool {
     object["metadata"]["labels"]["app.kubernetes.io/component"] == "shared-tier"
 }
 
-/// What the program reads from the container's arguments and variables; each must be a setting of it, with a good value.
+/// The settings in the container's arguments and variables; each one must be a valid setting of the program.
 fn settings(container: &Value) -> Settings {
     let texts = |value: &Value| value.as_str().expect("a text").to_owned();
     let arguments: Vec<_> = container["args"].as_array().expect("arguments").iter().map(texts).collect();

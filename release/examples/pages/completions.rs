@@ -1,22 +1,22 @@
-//! Completions: a program as clap knows programs, from which `clap_complete` writes the scripts of all
-//! shells.
+//! Shell completions: describes a program as a clap command, from which `clap_complete` writes the scripts of
+//! all shells.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 use clap_complete::{Shell, generate};
 use podlocal_settings::program::{self, Program, Row};
 
-/// The script for that shell.
+/// The completion script for a shell.
 pub(crate) fn script(program: &Program, shell: Shell) -> String {
     let mut script = Vec::new();
     generate(shell, &mut command(program), program.name, &mut script);
-    // clap_complete escapes the hyphen of a program's name in two ways, so that bash offers nothing behind a
-    // command (https://github.com/clap-rs/clap/issues/6421); once that is mended this replaces nothing.
+    // clap_complete escapes the hyphen of a program's name in two ways, so that bash completes nothing after
+    // a command (https://github.com/clap-rs/clap/issues/6421); once that is fixed, this replaces nothing.
     let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| program.name.replace('-', hyphen) + "__subcmd__");
     String::from_utf8_lossy(&script).replace(&wrong, &right)
 }
 
-/// The program: without a command it takes what the first one takes.
+/// The program; without a command it accepts the flags of the first one.
 fn command(program: &Program) -> Command {
     let flags = |command: &str| {
         let flags: Vec<_> = program.flags().filter(|row| row.is_for(command)).map(flag).collect();
@@ -37,7 +37,7 @@ fn command(program: &Program) -> Command {
         .subcommands(program.commands.iter().map(subcommand))
 }
 
-/// A flag with its values: none, words, files, or whatever the user types.
+/// A flag with its values: none, choices, files, or any text.
 fn flag(row: &Row) -> Arg {
     let action = match (row.value.is_empty(), row.may_repeat) {
         (true, _) => ArgAction::SetTrue,
@@ -60,7 +60,7 @@ fn flag(row: &Row) -> Arg {
     }
 }
 
-/// A word of a synopsis; what it may be nobody but the user knows.
+/// A positional argument of the synopsis; any value is allowed.
 fn argument(word: &str) -> Arg {
     let bare = word.trim_matches(['[', ']', '.']).to_owned();
     Arg::new(bare).value_hint(ValueHint::Other).required(!word.starts_with('['))

@@ -1,4 +1,4 @@
-//! Writes the man pages and the completions of both programs, from the tables that their `--help` is made of:
+//! Writes the man pages and the completions of both programs, from the tables behind their `--help`:
 //! `cargo run -p podlocal-release --example pages -- DIRECTORY [DATE]`.
 //!
 //! The files lie as below `/usr/local`; the date, such as 2026-01-31, is the one on the man pages. A
@@ -15,7 +15,7 @@ use podlocal_settings::program::Program;
 mod completions;
 mod man;
 
-/// Bad usage: `EX_USAGE` of sysexits(3).
+/// Exit code: invalid usage, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn write(program: &Program, directory: &Path, date: &str) -> io::Result<()> {
     let name = program.name;
-    // Where the shells look below /usr/local: bash-completion, zshcompsys(1), fish-completions(1).
+    // The folders that the shells read below /usr/local: bash-completion, zshcompsys(1), fish-completions(1).
     let files = [
         (format!("share/man/man1/{name}.1"), man::page(program, date)),
         (format!("share/bash-completion/completions/{name}"), completions::script(program, Shell::Bash)),

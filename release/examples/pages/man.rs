@@ -1,4 +1,4 @@
-//! The man page: man(7), which every man program reads.
+//! The man page in man(7), which every man program can read.
 
 use podlocal_settings::program::{Kind, Program, Row, Section};
 use roff::{Inline, Roff, bold, italic, roman};
@@ -33,7 +33,7 @@ pub(crate) fn page(program: &Program, date: &str) -> String {
     for (flags, sentence) in [
         (
             "-h, --help",
-            "Prints what is used most; with two hyphens everything; behind a command what there is to it.",
+            "Prints a brief help; with two hyphens, the whole help; after a command, the help of that command.",
         ),
         ("-V, --version", "Prints the version."),
     ] {
@@ -58,7 +58,7 @@ pub(crate) fn page(program: &Program, date: &str) -> String {
     page.render()
 }
 
-/// The first paragraph of a section needs no macro.
+/// Writes paragraphs; the first one of a section needs no macro.
 fn paragraphs(page: &mut Roff, texts: &[impl AsRef<str>]) {
     for (place, text) in texts.iter().enumerate() {
         if place > 0 {
@@ -81,7 +81,7 @@ fn options(page: &mut Roff, section: &Section) {
     }
 }
 
-/// `-f, --file FILE`, or a bare name where it is no flag.
+/// `-f, --file FILE`, or a bare name if it is not a flag.
 fn term(kind: Kind, row: &Row) -> Vec<Inline> {
     if kind == Kind::Names {
         return vec![bold(row.name)];
@@ -94,7 +94,7 @@ fn term(kind: Kind, row: &Row) -> Vec<Inline> {
     term
 }
 
-/// Text in which what stands between backquotes is bold.
+/// Text with bold words between backquotes.
 fn inlines(text: &str) -> Vec<Inline> {
     let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
     parts.map(|(place, part)| if place % 2 == 1 { bold(part) } else { roman(part) }).collect()

@@ -36,9 +36,9 @@ async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Re
         "  ok       MutatingWebhookConfiguration podlocal-dns-webhook with its caBundle",
         "  ok       Service podlocal-dns/podlocal-dns-webhook: ",
         "  ok       the webhook's settings: image ",
-        "  ok       the cluster's DNS: ",
+        "  ok       cluster DNS: ",
         "  ok       the shared tier: Service podlocal-dns-shared, ",
-        "  ok       injected pods that ask the shared tier first: 1 of 1",
+        "  ok       injected pods that use the shared tier: 1 of 1",
     ];
     assert_eq!(rows.len(), expected.len(), "{ran:?}");
     for (row, expected) in rows.iter().zip(expected) {
@@ -51,7 +51,7 @@ async fn check_finds_nothing_wrong_with_the_installation(context: Context) -> Re
 async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let name = namespace.name.as_str();
-    assert_rows(namespace, &["problem MutatingWebhookConfiguration NAME: there is none"]).await?;
+    assert_rows(namespace, &["problem MutatingWebhookConfiguration NAME not found"]).await?;
 
     let api = context.cluster.api("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None);
     let installed = context.cluster.get(&api, "podlocal-dns-webhook").await?;
@@ -62,7 +62,7 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
         "webhooks": [],
     });
     namespace.apply_to_cluster(copy.clone()).await?;
-    assert_rows(namespace, &["problem MutatingWebhookConfiguration NAME has no entry"]).await?;
+    assert_rows(namespace, &["problem MutatingWebhookConfiguration NAME has no webhooks"]).await?;
 
     copy["webhooks"] = json!([harmless(&installed["webhooks"][0], name)]);
     context.cluster.patch(&api, name, &json!({ "webhooks": copy["webhooks"] })).await?;
@@ -159,7 +159,7 @@ async fn check_names_the_right_that_is_missing(context: Context) -> Result<(), F
 }
 
 fn assert_names_right(page: &str, right: &str) {
-    let line = format!("next: ask for the right that this asks about: kubectl auth can-i {right}\n");
+    let line = format!("next: ask for this permission: kubectl auth can-i {right}\n");
     assert!(page.contains(&line), "{line}is missing in\n{page}");
 }
 

@@ -123,9 +123,7 @@ async fn every_verdict_about_a_pod_is_what_the_api_server_does(context: Context)
     // In the printed report: the row of the table, the meaning of each reason, and a warning about ignored
     // settings.
     let page = run(&["check", "--namespace", &after.name, "--strict"]).await?;
-    for text in
-        ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nSettings that are ignored\n"]
-    {
+    for text in ["Pod/plain", "already", "not: dns_port_taken", "\nNot injected\n", "\nIgnored settings\n"] {
         assert!(page.stdout.contains(text), "{text:?} is missing in\n{}", page.stdout);
     }
     assert_eq!(page.code, Some(3), "--strict: {page:?}");

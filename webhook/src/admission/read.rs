@@ -1,7 +1,7 @@
-//! The bytes of a review -> the fields that decide about its pod, within a bound on memory. Pure.
+//! Reads from a review the fields on which the decision depends, within a memory limit. Pure.
 //!
-//! A JSON tree takes up to a hundred times the bytes that it was read from. So only the fields below are stored, the
-//! rest is skipped, and what is stored is charged to a budget before it is allocated.
+//! A JSON tree takes up to 100 times the bytes from which it was read. So only the fields below are stored,
+//! the rest is skipped, and each stored field is charged to a budget before it is allocated.
 
 use std::fmt;
 
@@ -10,41 +10,42 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 use crate::decide::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
-use crate::nested::KUBEVIRT_LABEL;
+use crate::nested_runtime::KUBEVIRT_LABEL;
 
-/// The most memory that the stored fields of one review may take, in bytes. A pod of a hundred containers with
-/// resources, ports and probes takes half of it; a pod of the API server's largest size that is made of nothing but
-/// such fields is not injected.
+/// The memory limit for the stored fields of one review, in bytes. A pod of a hundred containers with
+/// resources, ports and probes takes half of it. A pod of the largest size that consists of nothing but such
+/// fields is not injected.
 pub const MOST_STORED: usize = 3 << 19;
 
-/// What a member of an object takes beside its texts, a bucket of the map that keeps the order and its index, at the
+/// The bytes of an object member without its strings: a bucket of the ordered map and its index, at the
 /// moment when the map grows and both the old and the new one exist.
 const MEMBER: usize = 512;
 
-/// What an element of an array takes, at that moment.
+/// The bytes of an array element, at that moment.
 const ELEMENT: usize = 3 * size_of::<Value>();
 
-/// What an object or array takes beside its members, and a text beside its characters.
+/// The bytes of an object or array without its members, and of a string without its characters.
 const CONTAINER: usize = 4 * size_of::<Value>();
 const TEXT: usize = 32;
 
-/// Which parts of a value are stored. Of a value that has another shape than expected, its kind and, if it is a
-/// scalar, the value itself.
+/// Which parts of a value are stored. If a value has an unexpected type, its type is stored and, for a
+/// scalar, the value.
 enum Stored {
     Whole,
-    /// The members of these names.
+    /// The members with these names.
     Members(&'static [(&'static str, Stored)]),
-    /// The annotations that this program reads.
+    /// The annotations that the webhook reads.
     Annotations,
-    /// The same of each element.
+    /// These parts of each element.
     Each(&'static Stored),
 }
 
 use Stored::{Annotations, Each, Members, Whole};
 
-/// Everything that `admission` and what is below it read. A field that is missing here is absent for them: a test holds
-/// the golden pods against the whole tree, and so does the fuzz target `review`. What a patch may replace as a whole must be
-/// stored as a whole: init containers, the `dnsConfig`, the pod's security context.
+/// Every field that `admission` and the modules below it read. A field that is missing here is absent for
+/// them: a test compares the golden pods with the whole tree, and so does the fuzz target `review`. A field
+/// that a patch may replace as a whole must be stored as a whole: init containers, the `dnsConfig`, the pod's
+/// security context.
 const REVIEW: Stored = Members(&[
     ("apiVersion", Whole),
     ("kind", Whole),
@@ -110,12 +111,12 @@ const CONTAINER_FIELDS: Stored = Members(&[
     ("securityContext", Members(&[("privileged", Whole), ("windowsOptions", Whole)])),
 ]);
 
-/// What was read of a review.
+/// The result of reading a review.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// The stored fields; after a failure those before it. The API server writes the uid first.
+    /// The stored fields; after a failure, the fields before it. The API server writes the uid first.
     pub(super) review: Value,
-    /// Whether that is all.
+    /// Whether the review was read to its end.
     pub(super) result: Result<(), Error>,
 }
 
@@ -125,8 +126,8 @@ pub(super) enum Error {
     /// It is not valid JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// The fields that have to be stored take more than [`MOST_STORED`].
-    #[error("what decides about it takes more than {} KiB of memory", MOST_STORED >> 10)]
+    /// The fields to be stored take more than [`MOST_STORED`].
+    #[error("the fields that the webhook needs take more than {} KiB of memory", MOST_STORED >> 10)]
     TooLarge,
 }
 
@@ -154,7 +155,7 @@ impl Budget {
     }
 }
 
-/// Where a value goes, so that what was stored before a failure stays.
+/// The destination of a value, so that fields stored before a failure are kept.
 struct Place<'a> {
     stored: &'static Stored,
     into: &'a mut Value,
@@ -238,7 +239,7 @@ impl<'de> Visitor<'de> for Place<'_> {
                 members.next_value::<IgnoredAny>()?;
                 continue;
             };
-            // The last of several members of one name holds, as in every reader that we know.
+            // The last of several members with the same name wins, as in every common JSON reader.
             let into = object.entry(name).or_insert(Value::Null);
             *into = Value::Null;
             members.next_value_seed(Place { stored, into, budget: self.budget })?;
@@ -247,7 +248,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
-/// A member's name, if the member is stored.
+/// Reads the name of a member, if the member is stored.
 struct Name<'a> {
     stored: &'static Stored,
     budget: &'a mut Budget,
@@ -281,7 +282,7 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// The annotation of the mirror of a static pod.
+/// The annotation of the mirror pod of a static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 #[cfg(test)]
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_shape_keeps_its_kind() {
+    fn value_of_unexpected_type_keeps_its_type() {
         let spec = json!({"containers": {"a": 1}, "os": [1, 2], "affinity": 7, "nodeSelector": "x"});
         let Read { review, result } =
             read(json!({"request": {"object": {"spec": spec}}}).to_string().as_bytes());
@@ -335,13 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_members_of_one_name_holds() {
+    fn last_duplicate_member_wins() {
         let Read { review, .. } = read(br#"{"kind": {"a": 1}, "apiVersion": "v1", "kind": [2]}"#);
         assert_eq!(review, json!({"kind": [2], "apiVersion": "v1"}));
     }
 
     #[test]
-    fn what_was_stored_before_a_failure_stays() {
+    fn fields_read_before_a_parse_error_are_kept() {
         for rest in ["", "]", r#""namespace": "#] {
             let Read { review, result } = read(format!(r#"{{"request": {{"uid": "u-1", {rest}"#).as_bytes());
             assert!(matches!(result, Err(Error::Json(_))), "{rest}");
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_more_than_the_budget_is_too_large_and_what_is_skipped_takes_nothing() {
+    fn memory_budget_covers_only_stored_fields() {
         let of_spec =
             |spec: &str| format!(r#"{{"request": {{"uid": "u-1", "object": {{"spec": {{{spec}}}}}}}}}"#);
         let many = |what: &str| vec![what; 300_000].join(",");

@@ -1,4 +1,4 @@
-//! Reviews are answered, whatever they are.
+//! Every review is answered, even an invalid one.
 
 use super::*;
 use crate::cluster::Tier;
@@ -17,13 +17,13 @@ fn cluster() -> Cluster {
     }
 }
 
-fn answer(body: &[u8]) -> (Value, Verdict) {
+fn answer(body: &[u8]) -> (Value, ReviewOutcome) {
     let policy = Policy { image: "sidecar:1".to_owned(), defaults: Vec::new() };
     let reviewed = review(body, |_| Map::new(), &cluster(), &policy);
     let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
     assert_eq!((&answer["apiVersion"], &answer["kind"]), (&json!(API_VERSION), &json!("AdmissionReview")));
     assert_eq!(answer["response"]["allowed"], true);
-    (answer["response"].clone(), reviewed.verdict)
+    (answer["response"].clone(), reviewed.outcome)
 }
 
 fn review_of(pod: &Value) -> Value {
@@ -37,7 +37,7 @@ fn review_of(pod: &Value) -> Value {
 }
 
 #[test]
-fn what_cannot_be_read_is_allowed_with_a_warning_and_its_uid_where_it_has_one() {
+fn unreadable_review_is_allowed_with_warning_and_uid() {
     let no_kind = json!({"request": {"uid": "u-2"}}).to_string();
     let mut service = review_of(&json!({}));
     service["request"]["kind"]["kind"] = json!("Service");
@@ -45,16 +45,16 @@ fn what_cannot_be_read_is_allowed_with_a_warning_and_its_uid_where_it_has_one() 
     update["request"]["operation"] = json!("UPDATE");
     let odd = review_of(&json!({"metadata": [], "spec": {"containers": []}})).to_string();
     for (body, uid, reason) in [
-        ("{".to_owned(), "", Reason::InvalidJson),
-        (String::new(), "", Reason::InvalidJson),
-        ("[1]".to_owned(), "", Reason::InvalidReview),
-        (no_kind, "u-2", Reason::InvalidReview),
-        (service.to_string(), "u-1", Reason::UnexpectedRequest),
-        (update.to_string(), "u-1", Reason::UnexpectedRequest),
-        (odd, "u-1", Reason::PatchFailed),
+        ("{".to_owned(), "", FailureReason::InvalidJson),
+        (String::new(), "", FailureReason::InvalidJson),
+        ("[1]".to_owned(), "", FailureReason::InvalidReview),
+        (no_kind, "u-2", FailureReason::InvalidReview),
+        (service.to_string(), "u-1", FailureReason::UnexpectedRequest),
+        (update.to_string(), "u-1", FailureReason::UnexpectedRequest),
+        (odd, "u-1", FailureReason::PatchFailed),
     ] {
-        let (response, verdict) = answer(body.as_bytes());
-        assert_eq!((&response["uid"], verdict), (&json!(uid), Verdict::Failed(reason)), "{body}");
+        let (response, outcome) = answer(body.as_bytes());
+        assert_eq!((&response["uid"], outcome), (&json!(uid), ReviewOutcome::Failed(reason)), "{body}");
         assert_eq!(response["warnings"].as_array().map(Vec::len), Some(1), "{body}");
         assert!(response.get("patch").is_none(), "{body}");
     }
@@ -63,8 +63,8 @@ fn what_cannot_be_read_is_allowed_with_a_warning_and_its_uid_where_it_has_one() 
 #[test]
 fn the_namespace_is_that_of_the_request_and_never_of_the_pod() {
     let pod = json!({"metadata": {"generateName": "x-", "namespace": "evil"}, "spec": {"containers": []}});
-    let (response, verdict) = answer(review_of(&pod).to_string().as_bytes());
-    assert_eq!(verdict, Verdict::Done(Outcome::Injected));
+    let (response, outcome) = answer(review_of(&pod).to_string().as_bytes());
+    assert_eq!(outcome, ReviewOutcome::Done(Outcome::Injected));
     let patch = BASE64.decode(response["patch"].as_str().expect("a text")).expect("base64");
     let patch = String::from_utf8(patch).expect("UTF-8");
     assert!(patch.contains("web.svc.cluster.local") && !patch.contains("evil"), "{patch}");
@@ -92,7 +92,7 @@ fn the_annotations_are_those_of_the_namespace_of_the_request() {
 }
 
 #[test]
-fn the_owner_learns_of_a_skip_but_not_from_a_dry_run() {
+fn owner_is_notified_of_a_skip_but_not_in_a_dry_run() {
     let owner =
         json!({"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "u-9", "controller": true});
     let pod = json!({
@@ -110,7 +110,7 @@ fn the_owner_learns_of_a_skip_but_not_from_a_dry_run() {
 }
 
 #[test]
-fn a_skip_has_no_patch_and_says_why_unless_it_was_asked_for() {
+fn skip_has_no_patch_and_a_warning_unless_opted_out() {
     let spec = json!({"containers": [], "hostNetwork": true});
     let (response, _) = answer(review_of(&json!({"metadata": {}, "spec": spec})).to_string().as_bytes());
     assert!(response.get("patch").is_none() && response.get("patchType").is_none());

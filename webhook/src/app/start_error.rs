@@ -1,91 +1,91 @@
-//! Why `serve` cannot start, or go on, and what to do about it.
+//! Why `serve` cannot start or continue, and what to do about it.
 
 use crate::{certificates, client_ca, tls_files};
 
-/// Why the program cannot start, or go on.
+/// Why the program cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address is taken, or not ours.
+    /// An address is in use, or is not an address of this machine.
     #[error("cannot listen on {what}: {source}")]
     Bind {
-        /// The flag, or the default.
+        /// The flag with its address, or the default port.
         what: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("{file}: {source}")]
+    #[error("cannot write {file}: {source}")]
     File {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The certificate in the files cannot be served.
     #[error(transparent)]
     Certificate(#[from] tls_files::Error),
-    /// Nobody can be verified by the file.
+    /// The client CA file cannot be used.
     #[error("--client-ca-file: {0}")]
     ClientCa(#[from] client_ca::Error),
-    /// Two at once, so that nobody learns of the second from the next start.
+    /// Two errors at once, so that the second one does not show only at the next start.
     #[error("{0}; {1}")]
     Both(Box<Self>, Box<Self>),
-    /// No certificate could be made.
-    #[error("cannot make a certificate: {0}")]
+    /// No certificate could be created.
+    #[error("cannot create a certificate: {0}")]
     Make(#[from] certificates::MakeError),
-    /// TLS itself.
-    #[error("TLS: {0}")]
+    /// The TLS configuration is invalid.
+    #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The file cannot be read, or is no kubeconfig.
+    /// The file cannot be read, or is not a kubeconfig.
     #[error("--kubeconfig {file}: {source}")]
     Kubeconfig {
-        /// Its name.
+        /// The path.
         file: String,
-        /// What is wrong with it.
+        /// The error of the kubeconfig library.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// We are in a cluster, but without a service account.
+    /// The process runs in a pod without a usable service account.
     #[error("cannot use the service account: {0}")]
     ServiceAccount(Box<dyn std::error::Error + Send + Sync>),
-    /// There is no API server to talk to.
-    #[error("there is no cluster: this is not a pod")]
+    /// Neither a kubeconfig nor a service account leads to an API server.
+    #[error("no API server to connect to: this process does not run in a pod")]
     NoCluster,
-    /// Reviews cannot be served any more.
+    /// The server for admission reviews has ended.
     #[error("cannot serve reviews: {0}")]
     Serve(std::io::Error),
-    /// The runtime.
-    #[error("the runtime: {0}")]
+    /// The async runtime cannot start.
+    #[error("cannot start the async runtime: {0}")]
     Runtime(std::io::Error),
-    /// Signals cannot be taken.
-    #[error("signals: {0}")]
+    /// The signal handlers cannot be installed.
+    #[error("cannot install the signal handlers: {0}")]
     Signals(std::io::Error),
 }
 
 impl StartError {
-    /// What to do about it.
+    /// What the operator can do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::Both(first, _) => first.next_step(),
             Self::Bind { .. } => {
-                "end the program that has the port, or give --listen or --admin-listen another one"
+                "stop the program that uses the port, or set --listen or --admin-listen to another address"
             }
-            Self::File { .. } => "give --ca-out a file that can be written",
+            Self::File { .. } => "set --ca-out to a writable file",
             Self::Certificate(_) => {
-                "give --tls-cert and --tls-key a pair that belongs together, or neither: then it makes its own"
+                "set --tls-cert and --tls-key to a certificate and its key, or leave both out: then serve makes its own"
             }
             Self::ClientCa(_) => {
-                "give --client-ca-file the PEM certificates of the authority of the API server's client certificate"
+                "set --client-ca-file to the PEM certificate of the CA that signs the API server's client certificate"
             }
             Self::Make(_) => "correct --dns-names: the names by which the API server calls the webhook",
             Self::Kubeconfig { .. } => {
-                "correct the file, or leave the flag out in a pod: kubectl --kubeconfig FILE version"
+                "correct the file (test: kubectl --kubeconfig FILE version), or leave the flag out in a pod"
             }
             Self::ServiceAccount(_) => {
-                "set automountServiceAccountToken: true in the pod, or give --kubeconfig"
+                "set automountServiceAccountToken: true in the pod, or set --kubeconfig"
             }
-            Self::NoCluster => "run it in the cluster, kubectl apply -k manifests/base, or give --kubeconfig",
+            Self::NoCluster => "run it in the cluster (kubectl apply -k manifests/base), or set --kubeconfig",
             Self::Tls(_) | Self::Serve(_) | Self::Runtime(_) | Self::Signals(_) => {
-                "look at the limits of the process: memory, threads, descriptors"
+                "check the limits of the process: memory, threads, file descriptors"
             }
         }
     }

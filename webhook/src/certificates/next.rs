@@ -1,35 +1,36 @@
-//! What has to be done with an identity, and when. Pure.
+//! Decides which parts of an identity to renew, and when. Pure.
 
 use std::time::Duration;
 
 use super::AUTHORITY_LIFETIME;
 
-/// A CA that ends sooner gets a successor.
+/// A CA that expires sooner gets a successor.
 const AUTHORITY_RENEWED_BEFORE: Duration = Duration::from_hours(365 * 24);
 
-/// A certificate that ends sooner is renewed: in its last third, so that weeks of failing leave it valid.
+/// A certificate that expires sooner is renewed: in the last third of its validity, so that it stays valid
+/// during weeks of failures.
 const CERTIFICATE_RENEWED_BEFORE: Duration = Duration::from_hours(30 * 24);
 
-/// How long a new CA is trusted before it signs: every API server has to hear of it.
+/// How long a new CA is trusted before it signs: every API server must have received it.
 const SETTLING: Duration = Duration::from_mins(10);
 
-/// What is known of an identity.
+/// The state of an identity.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    /// How long the CA that signs still holds; `None` when it cannot sign.
+pub(super) struct IdentityState {
+    /// The remaining validity of the signing CA; `None` if it cannot sign.
     pub(super) authority_left: Option<Duration>,
-    /// How long the certificate still holds; `None` when it cannot be served.
+    /// The remaining validity of the certificate; `None` if it cannot be used.
     pub(super) certificate_left: Option<Duration>,
-    /// Whether that CA has signed it, not an older one.
+    /// Whether the signing CA, and not an older one, has signed the certificate.
     pub(super) is_signed_by_it: bool,
     /// Whether the API server is known to trust the CA.
     pub(super) is_trusted: bool,
 }
 
-/// What has to be done with an identity.
+/// A renewal step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing.
+    /// Change nothing.
     Keep,
     /// A new certificate from the same CA.
     NewCertificate,
@@ -39,7 +40,7 @@ pub enum Step {
     StartOver,
 }
 
-/// The first line that fits holds:
+/// The first matching line applies:
 ///
 /// | the CA that signs | the certificate | step |
 /// |---|---|---|
@@ -49,7 +50,7 @@ pub enum Step {
 /// | can | ends within 30 days, is signed by it | new certificate |
 /// | can, trusted, older than ten minutes | signed by an older CA | new certificate |
 /// | any other | can | keep |
-pub(super) fn step(facts: &Facts) -> Step {
+pub(super) fn step(facts: &IdentityState) -> Step {
     let Some(authority_left) = facts.authority_left else {
         return Step::StartOver;
     };
@@ -77,32 +78,35 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     #[test]
-    fn the_table() {
-        let fresh = Facts {
+    fn renewal_step_follows_the_table() {
+        let fresh = IdentityState {
             authority_left: Some(AUTHORITY_LIFETIME),
             certificate_left: Some(90 * DAY),
             is_signed_by_it: true,
             is_trusted: true,
         };
-        let new_authority = Facts { is_signed_by_it: false, ..fresh };
-        let settled = Facts { authority_left: Some(5000 * DAY / 2), ..new_authority };
+        let new_authority = IdentityState { is_signed_by_it: false, ..fresh };
+        let settled = IdentityState { authority_left: Some(5000 * DAY / 2), ..new_authority };
         for (facts, expected) in [
             (fresh, Step::Keep),
-            (Facts { is_trusted: false, ..fresh }, Step::Keep),
-            (Facts { authority_left: None, ..fresh }, Step::StartOver),
-            (Facts { authority_left: None, certificate_left: None, ..fresh }, Step::StartOver),
-            (Facts { certificate_left: None, is_trusted: false, ..new_authority }, Step::NewCertificate),
-            (Facts { certificate_left: Some(31 * DAY), ..fresh }, Step::Keep),
-            (Facts { certificate_left: Some(29 * DAY), ..fresh }, Step::NewCertificate),
-            (Facts { authority_left: Some(364 * DAY), ..fresh }, Step::NewAuthority),
+            (IdentityState { is_trusted: false, ..fresh }, Step::Keep),
+            (IdentityState { authority_left: None, ..fresh }, Step::StartOver),
+            (IdentityState { authority_left: None, certificate_left: None, ..fresh }, Step::StartOver),
             (
-                Facts { authority_left: Some(364 * DAY), certificate_left: Some(DAY), ..fresh },
+                IdentityState { certificate_left: None, is_trusted: false, ..new_authority },
+                Step::NewCertificate,
+            ),
+            (IdentityState { certificate_left: Some(31 * DAY), ..fresh }, Step::Keep),
+            (IdentityState { certificate_left: Some(29 * DAY), ..fresh }, Step::NewCertificate),
+            (IdentityState { authority_left: Some(364 * DAY), ..fresh }, Step::NewAuthority),
+            (
+                IdentityState { authority_left: Some(364 * DAY), certificate_left: Some(DAY), ..fresh },
                 Step::NewAuthority,
             ),
             (new_authority, Step::Keep),
-            (Facts { certificate_left: Some(29 * DAY), ..new_authority }, Step::Keep),
+            (IdentityState { certificate_left: Some(29 * DAY), ..new_authority }, Step::Keep),
             (settled, Step::NewCertificate),
-            (Facts { is_trusted: false, ..settled }, Step::Keep),
+            (IdentityState { is_trusted: false, ..settled }, Step::Keep),
         ] {
             assert_eq!(step(&facts), expected, "{facts:?}");
         }

@@ -1,4 +1,4 @@
-//! Identities are made, kept, renewed and refused.
+//! Identities are created, stored, renewed and rejected.
 
 use std::time::UNIX_EPOCH;
 
@@ -9,7 +9,7 @@ fn names() -> Vec<String> {
 }
 
 #[test]
-fn a_made_identity_is_usable_until_it_ends_and_not_after() {
+fn new_identity_is_usable_until_it_expires() {
     let now = SystemTime::now();
     let identity = Identity::make(&names(), now).expect("makes");
     let usable = identity.usable(&names(), now).expect("usable");
@@ -21,7 +21,7 @@ fn a_made_identity_is_usable_until_it_ends_and_not_after() {
 }
 
 #[test]
-fn what_is_kept_in_a_secret_comes_back_the_same() {
+fn identity_survives_a_round_trip_through_a_secret() {
     let identity = Identity::make(&names(), SystemTime::now()).expect("makes");
     let parts = identity.parts();
     assert_eq!(Identity::from_parts(|name| parts.get(name).cloned()).expect("whole"), identity);
@@ -30,7 +30,7 @@ fn what_is_kept_in_a_secret_comes_back_the_same() {
 }
 
 #[test]
-fn a_strange_secret_is_refused() {
+fn inconsistent_secret_is_rejected() {
     let now = SystemTime::now();
     let identity = Identity::make(&names(), now).expect("makes");
     let other = Identity::make(&names(), now).expect("makes");
@@ -45,12 +45,12 @@ fn a_strange_secret_is_refused() {
 }
 
 #[test]
-fn years_of_renewals_end_with_certificates_that_were_trusted_before_they_were_served() {
+fn certificates_are_trusted_before_they_are_served_for_20_years() {
     const DAY: Duration = Duration::from_hours(24);
     let begin = SystemTime::now();
     let mut identity = Identity::make(&names(), begin).expect("makes");
     let (mut authorities, mut certificates) = (1, 1);
-    // What the API server trusts: what was there five days ago.
+    // The CAs that the API server trusts: those of five days ago.
     let mut trusted = identity.ca.clone();
     for day in (0..20 * 365).step_by(5) {
         let now = begin + day * DAY;
@@ -76,7 +76,7 @@ fn years_of_renewals_end_with_certificates_that_were_trusted_before_they_were_se
 }
 
 #[test]
-fn a_certificate_of_a_stranger_is_replaced_by_the_same_ca() {
+fn certificate_of_another_ca_is_replaced_by_the_same_ca() {
     let now = SystemTime::now();
     let identity = Identity::make(&names(), now).expect("makes");
     let other = Identity::make(&names(), now).expect("makes");

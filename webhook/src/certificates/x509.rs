@@ -1,4 +1,4 @@
-//! Questions to certificates in DER. Pure.
+//! Reads certificates in DER. Pure.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,13 +9,13 @@ use x509_parser::prelude::{FromDer as _, GeneralName};
 
 use super::Unusable;
 
-/// When a certificate ends, in seconds of Unix time.
+/// The expiry of a certificate, in seconds of Unix time.
 pub fn expiry(der: &[u8]) -> Option<u64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }
 
-/// When the certificate ends, in seconds of Unix time, provided that it is in force. `what` is its name for people.
+/// The expiry of a certificate that is valid at `now`, in seconds of Unix time. `what` names it in errors.
 pub(super) fn in_force(what: &'static str, der: &[u8], now: SystemTime) -> Result<u64, Unusable> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Unusable::NotX509(what))?;
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -25,7 +25,7 @@ pub(super) fn in_force(what: &'static str, der: &[u8], now: SystemTime) -> Resul
     if (from..until).contains(&now) { Ok(until) } else { Err(Unusable::NotInForce(what)) }
 }
 
-/// Those certificates of a PEM text that have not ended, as they stand there.
+/// The certificates of a PEM text that have not expired, with their original text.
 pub(super) fn in_force_only(pem: &str, now: SystemTime) -> Result<String, Unusable> {
     const END: &str = "-----END CERTIFICATE-----";
     let blocks = pem.split_inclusive(END).filter(|block| block.contains(END));
@@ -53,7 +53,7 @@ pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, authority: &Certifi
         && certificate.verify_signature(Some(authority.public_key())).is_ok()
 }
 
-/// Whether that DNS name or IP address stands in the certificate.
+/// Whether the certificate contains that DNS name or IP address.
 pub(super) fn is_for(der: &[u8], name: &str) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return false;

@@ -1,4 +1,4 @@
-//! What `check` reads from an API server: single objects, and lists page by page. What may not be read is a value.
+//! Reads single objects and lists from an API server. A missing permission is a value, not an error.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// How many objects one page of a list has: 500 pods are some megabytes.
+/// The number of objects in one page of a list: 500 pods are a few megabytes.
 const PAGE: u32 = 500;
 
-/// How long to wait before each further attempt at a page, because a list of 200 pages must not fail at its last one.
+/// The pauses before further attempts at a page, because a list of 200 pages must not fail at its last one.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
-/// What was seen of something.
+/// The result of reading from the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<T> {
-    /// That.
+    /// The value.
     Is(T),
-    /// It is not there.
+    /// It does not exist.
     Absent,
-    /// We may not see it; the permission that is missing, as `kubectl auth can-i` takes it.
+    /// The user lacks this permission, in the form of `kubectl auth can-i`.
     Forbidden(String),
-    /// It could not be read; why.
+    /// It could not be read, for this reason.
     Failed(String),
 }
 
@@ -37,11 +37,11 @@ pub struct Resource<'a> {
     pub name: Option<&'a str>,
 }
 
-/// One page of a list. Fields of the items that their type does not have take no memory.
+/// One page of a list. Unknown fields of the items take no memory.
 #[derive(Debug, Deserialize)]
 struct Page<T> {
     metadata: PageMetadata,
-    /// Nothing, or null, where there are none: Go's empty list may be either.
+    /// Absent or null if the list is empty: Go encodes an empty list as either.
     #[serde(default = "Option::default")]
     items: Option<Vec<T>>,
 }
@@ -56,7 +56,7 @@ struct PageMetadata {
 }
 
 impl<T> Seen<T> {
-    /// What is there.
+    /// The value, if it could be read.
     pub fn is(&self) -> Option<&T> {
         match self {
             Self::Is(value) => Some(value),
@@ -64,7 +64,7 @@ impl<T> Seen<T> {
         }
     }
 
-    /// What is there, or the same for somebody who looks for something else.
+    /// The value, or the same failure with another value type.
     pub fn found<U>(self) -> Result<T, Seen<U>> {
         match self {
             Self::Is(value) => Ok(value),
@@ -74,7 +74,7 @@ impl<T> Seen<T> {
         }
     }
 
-    /// The same, with what is there made something else.
+    /// Applies `change` to the value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Seen<U> {
         match self.found() {
             Ok(value) => Seen::Is(change(value)),
@@ -97,7 +97,7 @@ impl Resource<'_> {
         path
     }
 
-    /// The right to see it, as `kubectl auth can-i` takes it.
+    /// The permission to read it, in the form of `kubectl auth can-i`.
     fn permission(&self) -> String {
         let Self { group, plural, namespace, name } = self;
         let kind = if group.is_empty() { (*plural).to_owned() } else { format!("{plural}.{group}") };
@@ -125,11 +125,11 @@ pub async fn get(client: &kube::Client, resource: Resource<'_>) -> Seen<Value> {
     }
 }
 
-/// Reads a list to its end; `each` gets the items of a page, and how many are still to come, where that is known. `labels`
-/// is a label selector.
+/// Reads a list to its end; `each` gets the items of a page, and the number of remaining items, if known.
+/// `labels` is a label selector.
 ///
-/// The API server keeps the state of a list for some minutes. When that is over it gives a token with which the list goes on
-/// from the state of now (410 Gone, `inconsistentContinue`): good enough for a look at it.
+/// The API server keeps the state of a list for some minutes. After that, it returns a token to continue with
+/// the current state (410 Gone, `inconsistentContinue`), which is sufficient for a check.
 pub async fn list<T: DeserializeOwned>(
     client: &kube::Client,
     resource: Resource<'_>,
@@ -165,7 +165,7 @@ pub async fn list<T: DeserializeOwned>(
     }
 }
 
-/// The token with which a list goes on whose state is gone.
+/// The token to continue a list whose state has expired.
 fn fresh_token(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) if status.code == 410 => status.metadata.as_ref()?.continue_.clone(),
@@ -173,7 +173,7 @@ fn fresh_token(error: &kube::Error) -> Option<String> {
     }
 }
 
-/// Whether the same may go well a moment later.
+/// Whether a retry may succeed.
 fn is_passing(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 429 || status.code >= 500,
@@ -190,10 +190,10 @@ fn unseen<T>(error: &kube::Error, resource: &Resource) -> Seen<T> {
     }
 }
 
-/// An error with what is below it, because "service error" alone tells nothing.
+/// An error with its causes, because "service error" alone is not helpful.
 pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(kube::Error::Api(status)) = error.downcast_ref() {
-        return format!("the API server says {} {}", status.code, status.message);
+        return format!("the API server answered {} {}", status.code, status.message);
     }
     let mut text = error.to_string();
     let mut below = error.source();
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_without_items_may_say_so_by_null_or_not_at_all() {
+    fn list_with_null_or_missing_items_is_empty() {
         for text in [r#"{"metadata": {}, "items": null}"#, r#"{"metadata": {}}"#] {
             let page: Page<Value> = serde_json::from_str(text).expect("a page");
             assert!(page.items.unwrap_or_default().is_empty());

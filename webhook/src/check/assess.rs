@@ -1,5 +1,5 @@
-//! What the webhook would do to one pod, and why. Pure: the selectors of its configuration, then the very functions of a
-//! review.
+//! Determines what the webhook would do to one pod, and why, with the selectors of its configuration and the
+//! functions of a review. Pure.
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::SettingError;
@@ -13,85 +13,90 @@ use crate::cluster::Cluster;
 use crate::decide::{self, Namespace, Skip};
 use crate::dns::{self, Base};
 use crate::mutate::{Mutation, Outcome, Policy, mutate};
-use crate::{again, annotations};
+use crate::{annotations, reinvocation};
 
-/// What is the same for all pods.
+/// The inputs that all pods share.
 #[derive(Debug)]
 pub struct Context {
-    /// What is known of their cluster.
+    /// The known state of the cluster.
     pub cluster: Cluster,
-    /// What the operator decided for all of them.
+    /// What the operator has set for all pods.
     pub policy: Policy,
-    /// Which of them are sent to the webhook.
+    /// The selectors that decide which pods are sent to the webhook.
     pub selectors: Selectors,
-    /// Whether every namespace counts as opted in.
+    /// Whether every namespace is treated as opted in.
     pub as_if_enabled: bool,
-    /// Whether the changes are wanted line by line.
+    /// Whether to list the changes line by line.
     pub with_diff: bool,
 }
 
-/// What is known of a namespace.
+/// The labels and annotations of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Home {
-    /// Its labels; `None` where nobody knows them: then it counts as opted in.
+pub struct NamespaceMetadata {
+    /// Its labels; `None` if they are unknown: then it is treated as opted in.
     pub labels: Option<Labels>,
     /// Its annotations.
     pub annotations: Map<String, Value>,
 }
 
-/// What would become of a pod.
+/// What the webhook would do to a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
-    /// Whether it gets the proxy.
+    /// Whether it gets the sidecar.
     pub verdict: Verdict,
-    /// What changes in it, in a few words each.
+    /// The changes, in a few words each.
     pub changes: Vec<String>,
-    /// The same line by line, where that is wanted.
+    /// The changes line by line, if requested.
     pub diff: Vec<String>,
-    /// Its own settings that are ignored; those of its namespace are not among them.
+    /// The errors in its own settings, without those of its namespace.
     pub mistakes: Vec<SettingError>,
-    /// What its proxy requests of the node, where it is injected and requests anything.
+    /// The resource requests of its sidecar, if it is injected and has any.
     pub requests: Option<Requests>,
-    /// What a look-up costs, where the proxy changes that.
+    /// The cost of one lookup, if the pod is injected.
     pub cost: Option<Cost>,
 }
 
-/// Whether a pod gets the proxy.
+/// Whether a pod gets the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does, when it is created.
+    /// It gets the sidecar when it is created.
     Injected,
-    /// It has it.
+    /// It already has the sidecar.
     Already,
-    /// It does not.
+    /// It does not get the sidecar.
     Not(Reason),
 }
 
-/// Why a pod does not get the proxy.
+/// Why a pod does not get the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Nobody has asked for it.
+    /// Neither the pod nor its namespace is opted in.
     NotOptedIn,
-    /// The webhook's configuration leaves its namespace out.
+    /// The webhook configuration excludes its namespace.
     NamespaceExcluded,
-    /// The webhook leaves it alone.
+    /// The webhook skips it.
     Skipped(Skip),
-    /// It has a shape that no pod has; the webhook allows it as it is.
+    /// It is not a valid pod; the webhook allows it unchanged.
     Malformed,
 }
 
-/// What the webhook would do to `pod`, of the namespace `name`. The first line that fits holds:
+/// Determines what the webhook would do to `pod` of the namespace `name`. The first matching line applies:
 ///
 /// | the pod | the verdict |
 /// |---|---|
-/// | has the proxy | already |
+/// | has the sidecar | already |
 /// | is not sent to the webhook | not, with the reason of the selectors |
 /// | is injected by [`mutate`] | injected |
-/// | is left alone by it | not, with its reason |
-pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assessment {
-    let namespace = Namespace { name: name.to_owned(), annotations: home.annotations.clone() };
+/// | is skipped by it | not, with its reason |
+pub fn assess(
+    pod: &Value,
+    name: &str,
+    namespace_metadata: &NamespaceMetadata,
+    context: &Context,
+) -> Assessment {
+    let namespace = Namespace { name: name.to_owned(), annotations: namespace_metadata.annotations.clone() };
     let mutation = mutate(pod, &namespace, &context.cluster, &context.policy).ok();
-    let verdict = verdict(pod, name, home, context, mutation.as_ref());
+    let verdict = verdict(pod, name, namespace_metadata, context, mutation.as_ref());
     let is_changed = verdict == Verdict::Injected || verdict == Verdict::Already;
     let changed = mutation.as_ref().filter(|of| is_changed && of.outcome != Outcome::Restored);
     let injected = changed.filter(|_| verdict == Verdict::Injected);
@@ -103,13 +108,19 @@ pub fn assess(pod: &Value, name: &str, home: &Home, context: &Context) -> Assess
             .filter(|_| context.with_diff)
             .map(|mutation| diff::lines(pod, &mutation.patch))
             .unwrap_or_default(),
-        mistakes: mistakes(pod, home, context, mutation.as_ref()),
+        mistakes: mistakes(pod, namespace_metadata, context, mutation.as_ref()),
         requests: injected.and_then(|mutation| Requests::of(&mutation.pod["spec"]["initContainers"][0])),
         cost,
     }
 }
 
-fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Verdict {
+fn verdict(
+    pod: &Value,
+    name: &str,
+    namespace_metadata: &NamespaceMetadata,
+    context: &Context,
+    mutation: Option<&Mutation>,
+) -> Verdict {
     let outcome = mutation.map(|mutation| mutation.outcome);
     let has_it = |outcome: Outcome| {
         outcome == Outcome::Skipped(Skip::AlreadyInjected)
@@ -118,8 +129,8 @@ fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Op
     if outcome.is_some_and(has_it) {
         return Verdict::Already;
     }
-    let mut of_namespace = home.labels.clone().unwrap_or_default();
-    if context.as_if_enabled || home.labels.is_none() {
+    let mut of_namespace = namespace_metadata.labels.clone().unwrap_or_default();
+    if context.as_if_enabled || namespace_metadata.labels.is_none() {
         of_namespace.insert(INJECT_LABEL.to_owned(), INJECT_ENABLED.to_owned());
     }
     match context.selectors.selection(name, &of_namespace, &selectors::labels(&pod["metadata"])) {
@@ -135,22 +146,22 @@ fn verdict(pod: &Value, name: &str, home: &Home, context: &Context, mutation: Op
     }
 }
 
-/// What people look for first. That dnsPolicy becomes `None` and the pod asks its own proxy is the same for every pod.
+/// The most relevant changes. dnsPolicy `None` and the nameserver 127.0.0.1 are the same for every pod.
 fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> Vec<String> {
     let mut changes = Vec::new();
     match mutation.outcome {
         Outcome::Injected => changes.push(format!("+ {CONTAINER_NAME}")),
-        Outcome::Moved => changes.push("the proxy goes first".to_owned()),
-        Outcome::Corrected => changes.push("the proxy is told the changed dnsConfig".to_owned()),
-        // Where it runs it stays so; here the cluster domain may be a guess.
+        Outcome::Moved => changes.push("the sidecar moves to the front".to_owned()),
+        Outcome::Corrected => changes.push("the sidecar gets the changed dnsConfig".to_owned()),
+        // A running pod is not changed; and here the cluster domain may be an assumption.
         Outcome::Restored | Outcome::Skipped(_) => return changes,
     }
     if mutation.outcome == Outcome::Injected {
         let before =
-            dns::expansion_without_proxy(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
+            dns::expansion_without_sidecar(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
         let after = dns::expansion(&mutation.pod["spec"]["dnsConfig"]);
         changes.push(match (before.ndots, after.ndots) {
-            (before, after) if before == after => format!("ndots {after} stays"),
+            (before, after) if before == after => format!("ndots stays {after}"),
             (before, after) => format!("ndots {before} -> {after}"),
         });
         if decide::port_sysctl(&pod["spec"]).is_none() {
@@ -158,50 +169,61 @@ fn changes(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> V
         }
         let requests = Requests::of(&mutation.pod["spec"]["initContainers"][0]);
         changes.extend(requests.map(|requests| requests.words()));
-        if !told(mutation).shared_tier.is_empty() {
-            changes.push("asks the shared tier".to_owned());
+        if !sidecar_settings(mutation).shared_tier.is_empty() {
+            changes.push("uses the shared tier".to_owned());
         }
-        changes.extend(mutation.note().map(|note| format!("warning: {note}")));
+        changes.extend(mutation.nested_runtime_warning().map(|note| format!("warning: {note}")));
     }
     changes
 }
 
 fn cost(pod: &Value, name: &str, mutation: &Mutation, context: &Context) -> Cost {
-    let before = dns::expansion_without_proxy(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
-    estimate::cost(&before, &told(mutation))
+    let before = dns::expansion_without_sidecar(base(pod), &pod["spec"]["dnsConfig"], name, &context.cluster);
+    estimate::cost(&before, &sidecar_settings(mutation))
 }
 
-fn told(mutation: &Mutation) -> podlocal_settings::Settings {
-    again::told(&mutation.pod["spec"]["initContainers"][0])
+fn sidecar_settings(mutation: &Mutation) -> podlocal_settings::Settings {
+    reinvocation::sidecar_settings(&mutation.pod["spec"]["initContainers"][0])
 }
 
-/// Whose DNS an injected pod had; [`decide`] has refused every other.
+/// The DNS servers of an injected pod without the sidecar; [`decide`] has rejected every other dnsPolicy.
 fn base(pod: &Value) -> Base {
     if pod["spec"]["dnsPolicy"] == "None" { Base::Own } else { Base::Cluster }
 }
 
-/// What is wrong with the pod's own settings, whatever becomes of it.
-fn mistakes(pod: &Value, home: &Home, context: &Context, mutation: Option<&Mutation>) -> Vec<SettingError> {
+/// The errors in the pod's own settings, even if it is not injected.
+fn mistakes(
+    pod: &Value,
+    namespace_metadata: &NamespaceMetadata,
+    context: &Context,
+    mutation: Option<&Mutation>,
+) -> Vec<SettingError> {
     let domain = &context.cluster.domain;
     let mut mistakes = match mutation {
         Some(mutation) if mutation.outcome == Outcome::Injected => mutation.ignored.clone(),
         _ => {
             let of_pod = pod["metadata"]["annotations"].as_object();
-            let read = annotations::read(of_pod, Some(&home.annotations), &context.policy.defaults, domain);
+            let read = annotations::read(
+                of_pod,
+                Some(&namespace_metadata.annotations),
+                &context.policy.defaults,
+                domain,
+            );
             decide::label_error(pod).into_iter().chain(read.mistakes).collect()
         }
     };
-    let of_namespace = of_namespace(home, domain);
+    let of_namespace = of_namespace(namespace_metadata, domain);
     mistakes.retain(|mistake| !of_namespace.contains(mistake));
     mistakes
 }
 
-/// What is wrong with the annotations and the label of a namespace, in a cluster of that domain.
-pub fn of_namespace(home: &Home, domain: &str) -> Vec<SettingError> {
-    let mut mistakes = annotations::read(None, Some(&home.annotations), &Vec::new(), domain).mistakes;
-    let label = home.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
+/// The errors in the annotations and the label of a namespace, in a cluster with that cluster domain.
+pub fn of_namespace(namespace_metadata: &NamespaceMetadata, domain: &str) -> Vec<SettingError> {
+    let mut mistakes =
+        annotations::read(None, Some(&namespace_metadata.annotations), &Vec::new(), domain).mistakes;
+    let label = namespace_metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
     if let Some(value) = label.filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(&value.as_str())) {
-        let expected = format!("{INJECT_ENABLED}; anything else does not opt in");
+        let expected = format!("{INJECT_ENABLED}; any other value does not opt in");
         mistakes.push(SettingError::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));
     }
     mistakes

@@ -1,11 +1,11 @@
-//! The operations on a pod as lines for people. Pure.
+//! Formats the operations on a pod as a diff. Pure.
 
 use json_patch::{Patch, PatchOperation};
 use serde_json::Value;
 
 use crate::yaml;
 
-/// A line for each line of YAML that goes (`-`) or comes (`+`), below the place where it does.
+/// One line for each removed (`-`) or added (`+`) line of YAML, below its path.
 pub fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
     let mut pod = pod.clone();
     let mut lines = Vec::new();
@@ -22,13 +22,13 @@ pub fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
             }
             other => lines.push(format!("~ {other}")),
         }
-        // The operations apply: they were recorded so.
+        // The operations apply, because they were recorded in this order.
         let _ = json_patch::patch(&mut pod, std::slice::from_ref(operation));
     }
     lines
 }
 
-/// The value behind its place: a scalar in the same line, anything else below.
+/// The path and its value: a scalar on the same line, anything else below.
 fn marked(mark: char, path: &str, value: &Value) -> Vec<String> {
     let text = yaml::write(value).unwrap_or_else(|_| value.to_string());
     let path = shown(path);
@@ -39,7 +39,7 @@ fn marked(mark: char, path: &str, value: &Value) -> Vec<String> {
     std::iter::once(format!("{mark} {path}:")).chain(below).collect()
 }
 
-/// A JSON pointer (RFC 6901) as people write it.
+/// A JSON pointer (RFC 6901) without escapes.
 fn shown(pointer: &str) -> String {
     pointer.replace("~1", "/").replace("~0", "~")
 }
@@ -51,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_goes_and_what_comes_stands_below_its_place() {
+    fn diff_lists_removed_and_added_lines_below_their_path() {
         let pod =
             json!({"spec": {"dnsPolicy": "ClusterFirst", "initContainers": [{"name": "a"}, {"name": "b"}]}});
         let mut builder = Builder::new(&pod);

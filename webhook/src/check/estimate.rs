@@ -1,44 +1,46 @@
-//! How many questions a look-up costs the cluster's DNS, without and with the proxy. Pure; a model, not a measurement.
+//! Estimates how many queries a lookup sends to cluster DNS, without and with the sidecar. Pure; a model, not
+//! a measurement.
 //!
-//! It is about [`EXAMPLE`], a name outside the cluster that exists, looked up as A and AAAA by a C library whose caches,
-//! and the proxy's, are cold. Nothing is lost and nothing asked again. `tests/tests/estimate.rs` holds the model against the
-//! real proxy.
+//! The model is the lookup of [`EXAMPLE`], an existing outside name, as A and AAAA by a C library, with cold
+//! caches. No query is lost or retransmitted. `tests/tests/estimate.rs` compares the model with the real
+//! sidecar.
 
 use podlocal_settings::Settings;
 use podlocal_settings::value::LocalNxdomain;
 
 use crate::dns::Expansion;
 
-/// The name that the model is about.
+/// The name in the model.
 pub const EXAMPLE: &str = "api.example.com";
 
 /// A and AAAA.
 const TYPES: u64 = 2;
 
-/// What one look-up costs.
+/// The cost of one lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Questions to the cluster's DNS without the proxy.
+    /// Queries to cluster DNS without the sidecar.
     pub direct: u64,
-    /// With it, at most.
+    /// The same with the sidecar, at most.
     pub proxied: u64,
 }
 
-/// What one cold start of several workloads costs.
+/// The cost of one cold start of several workloads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {
-    /// How many pods start; of a workload that has one on each node, one.
+    /// The number of pods that start; a workload with one pod on each node counts as one pod.
     pub pods: u64,
-    /// Questions to the cluster's DNS without the proxy.
+    /// Queries to cluster DNS without the sidecar.
     pub direct: u64,
-    /// With it, at most.
+    /// The same with the sidecar, at most.
     pub proxied: u64,
-    /// With it and a shared tier, when the pods of a workload look the same names up: as one pod of each.
+    /// The same with the sidecar and a shared tier, if the pods of a workload look up the same names: the
+    /// cost of one pod of each.
     pub shared: u64,
 }
 
 impl Total {
-    /// The start of workloads with so many pods each, of which every one looks `names` names up.
+    /// The cold start of workloads with these numbers of pods, of which each looks up `names` names.
     pub fn of(workloads: impl Iterator<Item = (u64, Cost)>, names: u32) -> Self {
         let names = u64::from(names);
         workloads.filter(|(pods, _)| *pods > 0).fold(Self::default(), |total, (pods, cost)| Self {
@@ -50,14 +52,14 @@ impl Total {
     }
 }
 
-/// What one look-up costs in a pod that expands names by `expansion` today, and whose proxy would be told `settings`.
+/// The cost of one lookup in a pod with `expansion` without the sidecar, and with a sidecar with `settings`.
 pub fn cost(expansion: &Expansion, settings: &Settings) -> Cost {
     Cost { direct: direct(expansion), proxied: proxied(settings) }
 }
 
-/// Without the proxy (resolv.conf(5), `search` and `ndots`):
+/// The cost without the sidecar (resolv.conf(5), `search` and `ndots`):
 ///
-/// | the name has | it is tried as | questions |
+/// | the name has | it is tried as | queries |
 /// |---|---|---|
 /// | `ndots` dots or more | itself | 2 |
 /// | fewer | every search domain's, then itself | 2 for each |
@@ -66,12 +68,13 @@ fn direct(expansion: &Expansion) -> u64 {
     TYPES * (tried_before + 1)
 }
 
-/// With the proxy, at most; the first line that fits holds for a search domain that is tried before the name itself:
+/// The cost with the sidecar, at most. The first matching line applies to a search domain that is tried
+/// before the name itself:
 ///
-/// | the search domain | questions when the client tries it | when the proxy does |
+/// | the search domain | queries if the client expands the name | if the sidecar does |
 /// |---|---|---|
-/// | is outside the cluster domain, or `local-nxdomain` is off | 2 | 1: A decides for AAAA |
-/// | `svc.<zone>` | 2: the name could be a pod's (`search`, R4 and R5), so the first type is asked, and its namespace | 1: the namespace, or A |
+/// | is outside the cluster domain, or `local-nxdomain` is off | 2 | 1: the answer for A decides for AAAA |
+/// | `svc.<zone>` | 2: the name could belong to a pod (`search`, R4 and R5), so the first type and its namespace are queried | 1: the namespace, or A |
 /// | any other in the cluster domain | 0: no such name can exist (R1 to R3) | 0 |
 ///
 /// The name itself: 2.
@@ -108,7 +111,7 @@ mod tests {
         ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
 
     #[test]
-    fn without_the_proxy_every_search_domain_is_tried_below_ndots() {
+    fn without_the_sidecar_every_search_domain_is_tried_below_ndots() {
         for (domains, ndots, expected) in [
             (&USUAL[..], 5, 8),
             (&USUAL, 3, 8),
@@ -123,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_every_pod_times_every_name_and_with_a_tier_one_pod_of_each_workload() {
+    fn total_multiplies_pods_and_names_and_tier_counts_workloads() {
         let (usual, tuned) = (Cost { direct: 8, proxied: 2 }, Cost { direct: 2, proxied: 2 });
         let total = Total::of([(100, usual), (10, tuned), (0, usual)].into_iter(), 3);
         assert_eq!(total, Total { pods: 110, direct: 2400 + 60, proxied: 600 + 60, shared: 12 });
     }
 
     #[test]
-    fn with_the_proxy_only_what_may_exist_is_asked() {
+    fn with_the_sidecar_only_possible_names_are_queried() {
         use LocalNxdomain::{Full, Impossible, Off};
         for (domains, ndots, local_nxdomain, expected) in [
             (&USUAL[..], 2, Full, 3),

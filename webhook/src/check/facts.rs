@@ -1,4 +1,4 @@
-//! Reads what [`super::installation`] judges.
+//! Reads the facts that [`super::installation`] evaluates.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -16,13 +16,14 @@ use crate::cluster::Version;
 use crate::config::{self, Command, Common};
 use crate::tier;
 
-/// Where `manifests/base` puts the webhook; a configuration says it itself.
+/// The namespace and Service of `manifests/base`, used if the configuration names none.
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
 
-/// The Deployment that keeps the webhook's certificate, in the webhook's namespace; cert-manager stands in for it.
+/// The Deployment that manages the webhook's certificate, in the webhook's namespace; cert-manager can
+/// replace it.
 pub const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
 
-/// Reads everything. A server that does not answer at all is the caller's to notice, by the version.
+/// Reads all facts. The caller detects an unreachable API server by the version.
 pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
     let version = version(client).await;
     let resource = Resource {
@@ -57,11 +58,13 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
     }
 }
 
-/// The version of the API server, which everybody may see.
+/// The version of the API server, which every user may read.
 pub async fn version(client: &kube::Client) -> Seen<Version> {
     match client.apiserver_version().await {
-        Ok(info) => Version::parse(&info.major, &info.minor)
-            .map_or_else(|| Seen::Failed(format!("{:?} is no version", info.git_version)), Seen::Is),
+        Ok(info) => Version::parse(&info.major, &info.minor).map_or_else(
+            || Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)),
+            Seen::Is,
+        ),
         Err(error) => Seen::Failed(super::api::sentence(&error)),
     }
 }
@@ -73,12 +76,12 @@ async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> See
         namespace: Some(namespace),
         name: None,
     };
-    // With two address families each pod is in a slice of each.
+    // With two address families, each pod is in one slice of each family.
     let mut ready = HashSet::new();
     let labels = format!("kubernetes.io/service-name={service}");
     let seen = list(client, resource, Some(&labels), |slices: Vec<Value>, _| {
         let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
-        // Absent is ready (`EndpointConditions` in `k8s.io/api/discovery/v1`).
+        // An absent condition means ready (`EndpointConditions` in `k8s.io/api/discovery/v1`).
         let endpoints = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
         ready.extend(endpoints.map(|endpoint| match &endpoint["targetRef"]["name"] {
             Value::String(pod) => pod.clone(),
@@ -91,7 +94,7 @@ async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> See
 async fn ready_replicas(client: &kube::Client, namespace: &str, name: &str) -> Seen<u64> {
     let resource =
         Resource { group: "apps", plural: "deployments", namespace: Some(namespace), name: Some(name) };
-    // Absent is 0 (`DeploymentStatus` in `k8s.io/api/apps/v1`).
+    // An absent value means 0 (`DeploymentStatus` in `k8s.io/api/apps/v1`).
     get(client, resource).await.map(|found| found["status"]["readyReplicas"].as_u64().unwrap_or(0))
 }
 
@@ -108,7 +111,7 @@ async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {
     })
 }
 
-/// Whether the cluster's DNS is kube-dns, as far as this user may see: its Deployment has a container of that name
+/// Whether cluster DNS is kube-dns, if the user may read its Deployment: it has a container `kubedns`
 /// (`cluster/addons/dns/kube-dns` of Kubernetes).
 async fn is_kube_dns(client: &kube::Client) -> bool {
     let resource = Resource {
@@ -123,7 +126,8 @@ async fn is_kube_dns(client: &kube::Client) -> bool {
     containers.as_array().into_iter().flatten().any(|container| container["name"] == "kubedns")
 }
 
-/// The nodes whose kubelets know no native sidecars, as far as this user may see them: the name and version of each.
+/// The nodes whose kubelets do not support native sidecars, if the user may read nodes: the name and version
+/// of each.
 async fn old_nodes(client: &kube::Client) -> Vec<(String, String)> {
     let mut old = Vec::new();
     let resource = Resource { group: "", plural: "nodes", namespace: None, name: None };
@@ -151,8 +155,8 @@ fn services_of(namespace: &str) -> Resource<'_> {
     Resource { group: "", plural: "services", namespace: Some(namespace), name: None }
 }
 
-/// The settings that the installed webhook was started with: the arguments of its Deployment, which has the name of its
-/// Service, and the files that a ConfigMap gives it.
+/// The settings of the installed webhook: the arguments of its Deployment, which has the name of its Service,
+/// and the files of its ConfigMaps.
 async fn settings(client: &kube::Client, namespace: &str, name: &str) -> Seen<Box<Common>> {
     match given_settings(client, namespace, name).await {
         Ok(common) => Seen::Is(common),
@@ -171,7 +175,7 @@ async fn given_settings(
     let pod = &deployment["spec"]["template"]["spec"];
     let mut containers = pod["containers"].as_array().into_iter().flatten();
     let container = containers.find(|container| container["args"].is_array());
-    let container = container.ok_or_else(|| Seen::Failed("its Deployment has no arguments".to_owned()))?;
+    let container = container.ok_or_else(|| Seen::Failed("its Deployment has no args".to_owned()))?;
     let mut files = BTreeMap::new();
     for (mount, map) in mounts(container, pod) {
         let resource =
@@ -179,7 +183,7 @@ async fn given_settings(
         match get(client, resource).await {
             Seen::Is(map) => files.extend(files_of(&map, mount)),
             Seen::Absent => {
-                return Err(Seen::Failed(format!("there is no ConfigMap {map}, which it mounts")));
+                return Err(Seen::Failed(format!("ConfigMap {map}, which its Deployment mounts, not found")));
             }
             Seen::Forbidden(permission) => return Err(Seen::Forbidden(permission)),
             Seen::Failed(why) => return Err(Seen::Failed(why)),
@@ -188,7 +192,7 @@ async fn given_settings(
     parse(container, &files)
 }
 
-/// The container's mounts of ConfigMaps, and their names.
+/// The mounts of ConfigMaps in a container, with the names of the ConfigMaps.
 fn mounts<'a>(container: &'a Value, pod: &'a Value) -> impl Iterator<Item = (&'a Value, &'a str)> {
     let volumes = pod["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mounts = container["volumeMounts"].as_array().into_iter().flatten();
@@ -198,7 +202,7 @@ fn mounts<'a>(container: &'a Value, pod: &'a Value) -> impl Iterator<Item = (&'a
     })
 }
 
-/// The files of a mounted ConfigMap: all below its path, or one at it (`subPath`).
+/// The files of a mounted ConfigMap: all files below its path, or one file at the path (`subPath`).
 fn files_of(map: &Value, mount: &Value) -> Vec<(PathBuf, String)> {
     let path = Path::new(mount["mountPath"].as_str().unwrap_or_default());
     let texts = map["data"].as_object().into_iter().flatten();
@@ -211,19 +215,17 @@ fn files_of(map: &Value, mount: &Value) -> Vec<(PathBuf, String)> {
     }
 }
 
-/// The container's arguments, as the webhook reads them.
+/// Parses the arguments of the container, as the webhook does.
 fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Common>, Seen<Box<Common>>> {
     let arguments = container["args"].as_array().into_iter().flatten();
     let arguments = arguments.map(|argument| OsString::from(argument.as_str().unwrap_or_default()));
     let read = |file: &Path| {
         let text = files.get(file).cloned();
-        text.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "no ConfigMap that it mounts has this file")
-        })
+        text.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no mounted ConfigMap contains this file"))
     };
     match config::parse(arguments, read) {
         Ok(Command::Serve(serve)) => Ok(Box::new(serve.common)),
-        Ok(_) => Err(Seen::Failed("its Deployment does not run serve".to_owned())),
+        Ok(_) => Err(Seen::Failed("its Deployment does not run the command serve".to_owned())),
         Err(mistakes) => Err(Seen::Failed(mistakes.to_string().replace('\n', " "))),
     }
 }

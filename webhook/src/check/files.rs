@@ -1,21 +1,21 @@
-//! `check -f`: documents.
+//! `check -f`: checks documents.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::assess::{Context, Home};
+use super::assess::{Context, NamespaceMetadata};
 use super::ledger::Ledger;
 use super::selectors::{self, Selectors};
-use super::{Error, Report, SOME_DNS, Source, shape, templates};
+use super::{Error, Report, SOME_DNS, Source, invalid_fields, templates};
 use crate::cluster::Cluster;
 use crate::config::Check;
-use crate::custom::{self, Known};
+use crate::custom_kinds::{self, PodSource};
 use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, offline, yaml};
 
-/// Reads the documents, and says what would become of them.
+/// Reads and checks the documents.
 pub fn run(settings: &Check) -> Result<Report, Error> {
     let (names, documents) = read(settings)?;
     let number = documents.len();
@@ -29,11 +29,11 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     if cluster.dns.is_empty() {
         cluster.dns.push(SOME_DNS);
         notes.push(format!(
-            "the address of the cluster's DNS is taken for {}; --cluster-dns gives it",
+            "the address of cluster DNS is unknown, assuming {}; set it with --cluster-dns",
             SOME_DNS.ip()
         ));
     }
-    // One that names no namespace is of the one that the others are of.
+    // An object without a namespace belongs to the default namespace.
     let default_namespace = settings.namespace.as_deref().unwrap_or("default");
     let ranges = objects.iter().filter(|object| object["kind"] == "LimitRange").cloned().map(|mut range| {
         if range["metadata"].is_object() && range["metadata"]["namespace"].is_null() {
@@ -53,19 +53,19 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     let namespace = settings.namespace.as_deref().unwrap_or("default");
     let refused = objects.iter().flat_map(|object| {
         let place = templates::place(object, namespace);
-        shape::refused(object).into_iter().map(move |mistake| (place.clone(), mistake))
+        invalid_fields::find_invalid_fields(object).into_iter().map(move |mistake| (place.clone(), mistake))
     });
     let refused: Vec<_> = refused.collect();
-    let homes: BTreeMap<_, _> = objects.iter().filter_map(home).collect();
+    let namespaces_metadata: BTreeMap<_, _> = objects.iter().filter_map(namespace_metadata).collect();
     let mut unknown = Vec::new();
     let mut ledger = Ledger::default();
     for found in templates::templates(&objects, namespace) {
         let namespace = &found.workload.namespace;
-        let home = homes.get(namespace).cloned().unwrap_or_default();
-        if home.labels.is_none() && !settings.as_if_enabled && !unknown.contains(namespace) {
+        let namespace_metadata = namespaces_metadata.get(namespace).cloned().unwrap_or_default();
+        if namespace_metadata.labels.is_none() && !settings.as_if_enabled && !unknown.contains(namespace) {
             unknown.push(namespace.clone());
         }
-        let row = ledger.add(found.workload, found.pods, &found.pod, &home, &context);
+        let row = ledger.add(found.workload, found.pods, &found.pod, &namespace_metadata, &context);
         let known = &mut row.assessment.mistakes;
         for mistake in found.misplaced {
             if !known.contains(&mistake) {
@@ -75,20 +75,20 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     }
     for object in &objects {
         let [version, kind] = ["apiVersion", "kind"].map(|key| object[key].as_str().unwrap_or_default());
-        if let Some(Known::NoTemplate(why)) = custom::known(version, kind) {
+        if let Some(PodSource::NoTemplate(why)) = custom_kinds::pod_source(version, kind) {
             let place = templates::place(object, namespace);
             notes.push(format!(
-                "{place}: {why}; the webhook injects the pods that its operator makes, inject does not"
+                "{place}: {why}; the webhook injects the pods that its operator creates, the command inject does not"
             ));
         }
     }
     if !unknown.is_empty() {
         notes.push(format!(
-            "no document says whether these namespaces are opted in, so they count as if: {}",
+            "no document shows whether these namespaces are opted in, assuming that they are: {}",
             unknown.join(", ")
         ));
     }
-    let has_tier = !context.cluster.told_tier().is_empty();
+    let has_tier = !context.cluster.tier_for_new_pods().is_empty();
     Ok(Report {
         source: Source::Documents { number, files: names },
         installation: Vec::new(),
@@ -96,7 +96,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
         cluster_dns: dns::addresses(&context.cluster.dns),
         cluster_domain: context.cluster.domain,
         refused,
-        homes,
+        namespaces_metadata,
         ledger,
         is_whole: true,
         has_tier,
@@ -130,7 +130,7 @@ fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
         names.push(name);
     }
     if !unreadable.is_empty() {
-        let next = "correct or leave out what is named, and run the same again";
+        let next = "correct or leave out the files and documents above, then run the command again";
         return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
     }
     Ok((names, documents))
@@ -141,13 +141,13 @@ fn values(text: &str) -> Result<Vec<Value>, String> {
     read.map_err(|error| format!("{error}{}", yaml::hint(text)))
 }
 
-/// The name of a namespace, and what its document says.
-fn home(object: &Value) -> Option<(String, Home)> {
+/// The name of a Namespace document, with its labels and annotations.
+fn namespace_metadata(object: &Value) -> Option<(String, NamespaceMetadata)> {
     if object["kind"] != "Namespace" {
         return None;
     }
     let metadata = &object["metadata"];
     let annotations = metadata["annotations"].as_object().cloned().unwrap_or_default();
-    let home = Home { labels: Some(selectors::labels(metadata)), annotations };
-    Some((metadata["name"].as_str()?.to_owned(), home))
+    let namespace_metadata = NamespaceMetadata { labels: Some(selectors::labels(metadata)), annotations };
+    Some((metadata["name"].as_str()?.to_owned(), namespace_metadata))
 }

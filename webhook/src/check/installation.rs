@@ -1,4 +1,4 @@
-//! Whether the webhook is installed and well, from what was seen of the cluster. Pure.
+//! Evaluates whether the webhook is installed and healthy. Pure.
 
 use std::net::SocketAddr;
 
@@ -13,58 +13,58 @@ use crate::config::Common;
 use crate::dns;
 use crate::tier::Found;
 
-/// Selects the tier's pods, as the manifests label them.
+/// The label of the pods of the shared tier in the manifests.
 const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";
 
-/// What was seen of a cluster.
+/// The facts that were read from a cluster.
 #[derive(Debug)]
 pub struct Facts {
-    /// The version of its API server.
+    /// The version of the API server.
     pub version: Seen<Version>,
-    /// The name of the MutatingWebhookConfiguration, and that.
+    /// The name of the MutatingWebhookConfiguration, and its content.
     pub configuration: (String, Seen<Value>),
-    /// The Service that it leads to, as `namespace/name`, and how many ready endpoints that has.
+    /// The Service of the webhook as `namespace/name`, and the number of its ready endpoints.
     pub endpoints: (String, Seen<u64>),
-    /// The settings that the installed webhook was started with.
+    /// The settings of the installed webhook.
     pub settings: Seen<Box<Common>>,
-    /// How many replicas of the cert-controller are ready; absent where cert-manager makes the certificate.
+    /// The number of ready replicas of the cert-controller; absent if cert-manager manages the certificate.
     pub cert_controller: Seen<u64>,
-    /// The addresses of the cluster's DNS Service.
+    /// The addresses of the Service of cluster DNS.
     pub cluster_dns: Seen<Vec<SocketAddr>>,
-    /// Whether that is kube-dns, which denies namespaces that exist.
+    /// Whether cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces.
     pub is_kube_dns: bool,
-    /// The names and versions of the nodes whose kubelets know no native sidecars.
+    /// The names and versions of the nodes whose kubelets do not support native sidecars.
     pub old_nodes: Vec<(String, String)>,
-    /// The Services of a shared tier.
+    /// The Services of the shared tier.
     pub tier: Seen<Found>,
-    /// How many ready endpoints the one has that is used.
+    /// The number of ready endpoints of the shared tier that is used.
     pub tier_endpoints: Seen<u64>,
 }
 
-/// One thing that was looked at.
+/// The result for one item of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
+    /// The state of the item.
     pub state: State,
-    /// What it is.
+    /// The item with its details.
     pub what: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub next: Option<String>,
 }
 
-/// How something is.
+/// The state of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// As it should be.
+    /// It is as expected.
     Ok,
-    /// Not as it should be.
+    /// It prevents injection or impairs it.
     Problem,
-    /// Nobody can tell.
+    /// It could not be determined.
     Unknown,
 }
 
 impl State {
-    /// The word for it.
+    /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -88,35 +88,35 @@ impl Finding {
     }
 
     pub(super) fn absent_namespace(name: &str) -> Self {
-        Self::problem(format!("namespace {name}: there is none"), "kubectl get namespaces")
+        Self::problem(format!("namespace {name} not found"), "kubectl get namespaces")
     }
 
-    /// What could not be seen; `None` where it was.
+    /// The finding for an item that could not be read; `None` if it was read.
     pub(super) fn unseen<T>(what: &str, seen: &Seen<T>) -> Option<Self> {
         match seen {
             Seen::Is(_) => None,
-            Seen::Absent => Some(Self::problem(format!("{what}: there is none"), "create it")),
+            Seen::Absent => Some(Self::problem(format!("{what}: not found"), "create it")),
             Seen::Forbidden(permission) => Some(Self::unknown(
-                format!("{what}: this user may not see it"),
-                format!("ask for the right that this asks about: kubectl auth can-i {permission}"),
+                format!("{what}: no permission to read"),
+                format!("ask for this permission: kubectl auth can-i {permission}"),
             )),
             Seen::Failed(why) => Some(Self::unknown(format!("{what}: {why}"), "try again")),
         }
     }
 }
 
-/// The line that each thing gets, in the order in which they depend on each other:
+/// Evaluates each item, in the order of their dependencies:
 ///
-/// | thing | problem |
+/// | item | problem |
 /// |---|---|
 /// | version | older than 1.29 |
 /// | nodes | a kubelet older than 1.29 |
-/// | webhook configuration | absent; an entry without `caBundle`; match conditions that are not ours |
-/// | the cert-controller, where there is one | it is not ready |
-/// | the Service behind it | no endpoint is ready |
-/// | the webhook's own arguments and settings file | it could not start with them |
-/// | the cluster's DNS Service | |
-/// | shared tier | Services with its label, and none that could be one; no endpoint is ready |
+/// | webhook configuration | absent; a webhook without `caBundle`; custom match conditions |
+/// | the cert-controller, if there is one | it is not ready |
+/// | the Service of the webhook | no endpoint is ready |
+/// | the webhook's own arguments and settings file | they are invalid |
+/// | the Service of cluster DNS | |
+/// | shared tier | Services with its label, but none that can be used; no endpoint is ready |
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     findings.extend(old_nodes(&facts.old_nodes));
@@ -130,7 +130,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.push(cluster_dns(&facts.cluster_dns));
     if facts.is_kube_dns {
         findings.push(Finding::ok(
-            "the cluster's DNS is kube-dns, which denies namespaces that exist: sidecars conclude nothing from that \
+            "cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces: sidecars conclude nothing from that \
              (local-nxdomain impossible)",
         ));
     }
@@ -153,11 +153,11 @@ fn old_nodes(nodes: &[(String, String)]) -> Option<Finding> {
     let (name, version) = nodes.first()?;
     Some(Finding::problem(
         format!(
-            "{} nodes have a kubelet older than {}, {name} ({version}) for one: an injected pod does not start there",
+            "{} nodes have a kubelet older than {}, for example {name} ({version}): an injected pod does not start there",
             nodes.len(),
             Version::NATIVE_SIDECARS
         ),
-        "upgrade them, or keep the pods of opted-in namespaces away from them by a node selector",
+        "upgrade them, or keep the pods of opted-in namespaces away from them with a node selector",
     ))
 }
 
@@ -166,8 +166,8 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
     let configuration = match seen {
         Seen::Is(configuration) => configuration,
         Seen::Absent => {
-            let next = "kubectl apply -k manifests/base; one with another name: --webhook-configuration";
-            return vec![Finding::problem(format!("{what}: there is none, so no pod is injected"), next)];
+            let next = "kubectl apply -k manifests/base; if it has another name, set --webhook-configuration";
+            return vec![Finding::problem(format!("{what} not found: no pod is injected"), next)];
         }
         other => return vec![unseen(&what, other)],
     };
@@ -176,7 +176,7 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
     let has_ca =
         |entry: &Value| entry["clientConfig"]["caBundle"].as_str().is_some_and(|text| !text.is_empty());
     findings.push(if entries.is_empty() {
-        Finding::problem(format!("{what} has no entry"), "kubectl apply -k manifests/base")
+        Finding::problem(format!("{what} has no webhooks"), "kubectl apply -k manifests/base")
     } else if entries.iter().all(has_ca) {
         Finding::ok(format!("{what} with its caBundle"))
     } else {
@@ -184,7 +184,7 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
             format!(
                 "{what} has no caBundle: the API server does not trust the webhook, so no pod is injected"
             ),
-            "the cert-controller writes it when it runs; its log says why not: kubectl --namespace podlocal-dns logs \
+            "the cert-controller writes it; see its log: kubectl --namespace podlocal-dns logs \
              deployment/podlocal-dns-cert-controller",
         )
     });
@@ -192,25 +192,25 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
         Some(selectors) if selectors.has_our_conditions() => {}
         Some(_) => findings.push(Finding::unknown(
             format!(
-                "{what} has match conditions of its own: pods that they keep away count as injected here"
+                "{what} has custom match conditions, which are not evaluated: this report may count too many pods"
             ),
-            "compare them with manifests/base/mutatingwebhookconfiguration.yaml",
+            "compare it with manifests/base/mutatingwebhookconfiguration.yaml",
         )),
         None => findings.push(Finding::unknown(
-            format!("{what} has selectors that cannot be read: those of manifests/base count here"),
+            format!("{what} has selectors that cannot be read: this report uses those of manifests/base"),
             "kubectl apply -k manifests/base",
         )),
     }
     findings
 }
 
-/// A line only where it is not ready: then nobody renews the certificate or writes the CA.
+/// A finding only if it is not ready: then nothing renews the certificate or writes the CA.
 fn cert_controller(service: &str, seen: &Seen<u64>) -> Option<Finding> {
     let namespace = service.split('/').next().unwrap_or_default();
     let is_down = matches!(seen, Seen::Is(0));
     is_down.then(|| {
         Finding::problem(
-            format!("Deployment {namespace}/{CERT_CONTROLLER} is not ready: nobody renews the webhook's certificate"),
+            format!("Deployment {namespace}/{CERT_CONTROLLER} is not ready: nothing renews the webhook's certificate"),
             format!("kubectl --namespace {namespace} logs deployment/{CERT_CONTROLLER}"),
         )
     })
@@ -223,7 +223,7 @@ fn endpoints(service: &str, seen: &Seen<u64>) -> Finding {
             let namespace = service.split('/').next().unwrap_or_default();
             Finding::problem(
                 format!("{what}: no endpoint is ready, so no pod is injected"),
-                format!("kubectl --namespace {namespace} get pods; /readyz of a pod names what is missing"),
+                format!("kubectl --namespace {namespace} get pods; /readyz of a pod lists what it waits for"),
             )
         }
         Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
@@ -247,11 +247,11 @@ fn settings(seen: &Seen<Box<Common>>) -> Finding {
         }
         Seen::Failed(why) => Finding::problem(
             format!("the webhook's settings: {why}"),
-            "correct them; until then those of the command line count here",
+            "correct them; this report uses the settings of the command line instead",
         ),
         Seen::Absent => Finding::unknown(
             "the webhook's settings: no Deployment has the name of the Service",
-            "give this command the flags of serve",
+            "pass the flags of serve to this command",
         ),
         other @ Seen::Forbidden(_) => unseen("the webhook's settings", other),
     }
@@ -260,24 +260,24 @@ fn settings(seen: &Seen<Box<Common>>) -> Finding {
 fn cluster_dns(seen: &Seen<Vec<SocketAddr>>) -> Finding {
     match seen {
         Seen::Is(addresses) if !addresses.is_empty() => {
-            Finding::ok(format!("the cluster's DNS: {}", dns::addresses(addresses)))
+            Finding::ok(format!("cluster DNS: {}", dns::addresses(addresses)))
         }
         Seen::Is(_) | Seen::Absent => Finding::unknown(
-            "the cluster's DNS: no Service in kube-system has the label k8s-app=kube-dns",
-            "give --cluster-dns, which the webhook reads from its own resolv.conf",
+            "cluster DNS: no Service in kube-system has the label k8s-app=kube-dns",
+            "set --cluster-dns; the webhook itself reads the address from its resolv.conf",
         ),
-        other => unseen("the cluster's DNS", other),
+        other => unseen("cluster DNS", other),
     }
 }
 
-/// That there is none is well; that a Service has its label and cannot be one is a mistake.
+/// A missing tier is fine; a Service with its label that cannot be a tier is a problem.
 fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
     match seen {
         Seen::Is(Found { used: Some((name, address)), .. }) => {
             let what = format!("the shared tier: Service {name}, {address}");
             match endpoints {
                 Seen::Is(0) => Finding::problem(
-                    format!("{what}: no endpoint is ready, so every pod asks cluster DNS itself"),
+                    format!("{what}: no endpoint is ready, so every sidecar queries cluster DNS directly"),
                     format!("kubectl get pods --all-namespaces --selector {TIER_LABEL}"),
                 ),
                 Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
@@ -286,13 +286,13 @@ fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
         }
         Seen::Is(Found { used: None, unused }) if !unused.is_empty() => Finding::problem(
             format!(
-                "the shared tier: Services {} have its label, and none has an address for UDP and TCP",
+                "the shared tier: Services {} have its label, but none has a cluster IP and a port for UDP and TCP",
                 unused.join(", ")
             ),
-            format!("kubectl apply -k manifests/base, or --{} of the webhook", table::SHARED_TIER.name),
+            format!("kubectl apply -k manifests/base, or set --{} of the webhook", table::SHARED_TIER.name),
         ),
         Seen::Is(_) | Seen::Absent => {
-            Finding::ok("the shared tier: none, so each pod asks cluster DNS itself")
+            Finding::ok("the shared tier: none, so each sidecar queries cluster DNS directly")
         }
         other => unseen("the shared tier", other),
     }

@@ -1,4 +1,5 @@
-//! A report for machines. Pure. docs/check.md lists the fields; they are added to, and never change.
+//! Formats a report as JSON. Pure. docs/check.md lists the fields; new fields may be added, existing ones do
+//! not change.
 
 use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
@@ -10,14 +11,14 @@ use super::requests::Requests;
 use super::{Report, text};
 use crate::config::Check;
 
-/// The document; with every workload, whatever the page would list.
+/// The JSON document; it contains every workload, even those that the text report does not list.
 pub fn document(report: &Report, settings: &Check) -> Value {
     let findings = report
         .installation
         .iter()
         .map(|finding| json!({"state": finding.state.name(), "what": finding.what, "next": finding.next}));
-    let namespaces = report.homes.iter().filter_map(|(name, home)| {
-        let mistakes = assess::of_namespace(home, &report.cluster_domain);
+    let namespaces = report.namespaces_metadata.iter().filter_map(|(name, namespace_metadata)| {
+        let mistakes = assess::of_namespace(namespace_metadata, &report.cluster_domain);
         (!mistakes.is_empty()).then(|| json!({"name": name, "ignored": ignored(&mistakes)}))
     });
     let count = |wanted: &dyn Fn(Verdict) -> bool| {

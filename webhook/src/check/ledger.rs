@@ -1,90 +1,90 @@
-//! Workloads, and what would become of their pods. Pure.
+//! Collects workloads and the assessments of their pods. Pure.
 //!
-//! Of the pods of one workload one is kept, and of that one what was found: 100,000 pods take the memory of their
-//! controllers' names.
+//! Only one assessment is kept per workload: the memory for 100,000 pods is that of the names of their
+//! controllers.
 
 use std::collections::BTreeMap;
 
 use podlocal_settings::names::CONTAINER_NAME;
 use serde_json::Value;
 
-use super::assess::{Assessment, Context, Home, Verdict, assess};
+use super::assess::{Assessment, Context, NamespaceMetadata, Verdict, assess};
 use super::requests::Sum;
 
-/// What a workload is called.
+/// The identity of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workload {
     /// Its namespace.
     pub namespace: String,
-    /// Its kind, `Deployment`; that of a pod without a controller is `Pod`.
+    /// Its kind, for example `Deployment`; `Pod` for a pod without a controller.
     pub kind: String,
-    /// Its name; where it has several pod templates, and that one's.
+    /// Its name, followed by the name of the pod template if it has several.
     pub name: String,
 }
 
-/// How many pods a workload has.
+/// The number of pods of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pods {
-    /// So many.
+    /// A known number.
     Count(u64),
-    /// One on every node, and nobody has counted those.
+    /// One on every node; the number of nodes is unknown.
     OneEachNode,
 }
 
-/// A number of workloads, and of their pods.
+/// The number of workloads and of their pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// The workloads.
     pub workloads: u64,
-    /// The pods of those that say how many they have.
+    /// The pods of workloads with a known number of pods.
     pub pods: u64,
-    /// How many of them have one on each node.
+    /// The number of workloads with one pod on each node.
     pub on_each_node: u64,
 }
 
-/// One line of what was found.
+/// One row of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// How many pods are like that.
+    /// The number of pods.
     pub pods: Pods,
-    /// What would become of each.
+    /// The assessment of one of these pods.
     pub assessment: Assessment,
 }
 
-/// Everything that was found, by workload; pods of one workload that have the proxy stand apart from those that have not.
+/// The rows by workload; pods with the sidecar and pods without it are separate rows of a workload.
 #[derive(Debug, Default)]
 pub struct Ledger {
     rows: BTreeMap<(Workload, bool), Row>,
 }
 
 impl Ledger {
-    /// Notes pods that are like `pod`; their line.
+    /// Adds pods that are like `pod`; returns their row.
     pub fn add(
         &mut self,
         workload: Workload,
         pods: Pods,
         pod: &Value,
-        home: &Home,
+        namespace_metadata: &NamespaceMetadata,
         context: &Context,
     ) -> &mut Row {
         let namespace = workload.namespace.clone();
         self.rows
-            .entry((workload, has_proxy(pod)))
+            .entry((workload, has_sidecar(pod)))
             .and_modify(|row| row.pods = row.pods.and(pods))
-            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, home, context) })
+            .or_insert_with(|| Row { pods, assessment: assess(pod, &namespace, namespace_metadata, context) })
     }
 
-    /// The lines, by namespace, kind and name.
+    /// The rows, sorted by namespace, kind and name.
     pub fn rows(&self) -> impl Iterator<Item = (&Workload, &Row)> {
         self.rows.iter().map(|((workload, _), row)| (workload, row))
     }
 
-    /// What all proxies request that would be injected.
+    /// The resource requests of all sidecars that would be injected.
     pub fn requests(&self) -> Sum {
         Sum::of(self.rows.values().filter_map(|row| Some((row.pods, row.assessment.requests.as_ref()?))))
     }
 
-    /// How many workloads and pods have a verdict for which `wanted` holds.
+    /// Counts the workloads and pods whose verdict is `wanted`.
     pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> Count {
         let rows = self.rows.values().filter(|row| wanted(row.assessment.verdict));
         rows.fold(Count::default(), |count, row| count.and(row.pods))
@@ -92,7 +92,7 @@ impl Ledger {
 }
 
 impl Count {
-    /// With one workload more.
+    /// Adds one workload.
     #[must_use]
     pub fn and(self, pods: Pods) -> Self {
         let (counted, on_each_node) = match pods {
@@ -106,14 +106,14 @@ impl Count {
         }
     }
 
-    /// The number of pods as far as it is known.
+    /// The known minimum of the number of pods.
     pub fn at_least(self) -> u64 {
         self.pods.saturating_add(self.on_each_node)
     }
 }
 
 impl Pods {
-    /// The number as far as it is known.
+    /// The known minimum.
     pub fn at_least(self) -> u64 {
         match self {
             Self::Count(count) => count,
@@ -129,14 +129,14 @@ impl Pods {
     }
 }
 
-/// The workload that a running pod belongs to: its controller, and where that is an intermediate one, what made that.
+/// The workload of a running pod: its controller, or the owner of an intermediate controller.
 ///
 /// | the controller | the workload |
 /// |---|---|
 /// | none | the pod |
 /// | ReplicaSet `web-<pod-template-hash>` | Deployment `web` (`getReplicaSetName` of the Deployment controller) |
 /// | Job `dump-<minutes since 1970>` | CronJob `dump` (`getJobName` of the CronJob controller) |
-/// | anything else | that |
+/// | anything else | the controller |
 pub fn workload_of(metadata: &Value) -> Workload {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let namespace = text(&metadata["namespace"]);
@@ -162,12 +162,12 @@ pub fn workload_of(metadata: &Value) -> Workload {
     }
 }
 
-/// Whether that is a time of these decades in minutes since 1970; a date such as 20260131 is none.
+/// Whether `text` is a time of these decades in minutes since 1970; a date such as 20260131 is not.
 fn is_minutes(text: &str) -> bool {
     text.len() == 8 && text.parse::<u32>().is_ok_and(|minutes| (26_000_000..48_000_000).contains(&minutes))
 }
 
-fn has_proxy(pod: &Value) -> bool {
+fn has_sidecar(pod: &Value) -> bool {
     let mut containers = pod["spec"]["initContainers"].as_array().into_iter().flatten();
     containers.any(|container| container["name"] == CONTAINER_NAME)
 }
@@ -178,7 +178,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_belongs_to_what_made_its_controller() {
+    fn pod_is_assigned_to_the_owner_of_its_controller() {
         for (kind, controller, expected) in [
             ("ReplicaSet", "web-7d9f", "Deployment/web"),
             ("ReplicaSet", "web-other", "ReplicaSet/web-other"),

@@ -1,4 +1,4 @@
-//! `check` of a cluster: what is installed there, and what would become of its pods.
+//! `check` of a cluster: checks the installation and the pods.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Resource, Seen, get, list, sentence};
-use super::assess::{Context, Home};
+use super::assess::{Context, NamespaceMetadata};
 use super::installation::{Facts, Finding, judge};
 use super::ledger::{Ledger, Pods, workload_of};
 use super::progress::Progress;
 use super::selectors::{self, Selectors};
-use super::told::Told;
+use super::tier_usage::TierUsage;
 use super::{Error, Report, SOME_DNS, Source, facts};
 use crate::cluster::{Cluster, Tier};
 use crate::config::{Check, Common};
@@ -21,12 +21,11 @@ use crate::limits::Limits;
 use crate::mutate::Policy;
 use crate::{dns, namespaces};
 
-/// Reads the cluster, and says what would become of its pods.
+/// Reads the cluster, and checks its installation and its pods.
 pub async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
     if let Seen::Failed(why) = facts::version(&client).await {
-        let next =
-            "kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
+        let next = "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
         return Err(Error { what: format!("{server}: {why}"), next: next.to_owned() });
     }
     let facts = facts::read(&client, &settings.webhook_configuration).await;
@@ -37,31 +36,40 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     context.cluster.limits = limits;
     installation.extend(unseen_limits);
 
-    let (homes, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
-    // Where all were seen, one that is not among them came since, and is not opted in as far as anybody knows.
-    let unknown = Home { labels: unseen.is_none().then(selectors::Labels::default), ..Home::default() };
+    let (namespaces_metadata, unseen) = namespaces(&client, settings.namespace.as_deref()).await;
+    // If all namespaces were read, an unknown one was created since, and counts as not opted in.
+    let unknown = NamespaceMetadata {
+        labels: unseen.is_none().then(selectors::Labels::default),
+        ..NamespaceMetadata::default()
+    };
     installation.extend(unseen);
     let mut ledger = Ledger::default();
-    let tier = context.cluster.told_tier().first().copied();
-    let mut told = Told::default();
+    let tier = context.cluster.tier_for_new_pods().first().copied();
+    let mut tier_usage = TierUsage::default();
     let pods = pods(&client, settings.namespace.as_deref(), |pod| {
         let workload = workload_of(&pod.metadata);
-        let home = homes.get(&workload.namespace).unwrap_or(&unknown).clone();
+        let namespace_metadata = namespaces_metadata.get(&workload.namespace).unwrap_or(&unknown).clone();
         let count = Pods::Count(u64::from(!pod.is_over()));
         if let (Some(tier), false) = (tier, pod.is_over()) {
-            told.add(&pod.spec, tier);
+            tier_usage.add(&pod.spec, tier);
         }
-        ledger.add(workload, count, &json!({"metadata": pod.metadata, "spec": pod.spec}), &home, &context);
+        ledger.add(
+            workload,
+            count,
+            &json!({"metadata": pod.metadata, "spec": pod.spec}),
+            &namespace_metadata,
+            &context,
+        );
     });
     let pods = pods.await;
     installation.extend(Finding::unseen("the pods", &pods));
-    installation.extend(told.finding());
+    installation.extend(tier_usage.finding());
 
     let zone = Settings::defaults().cluster_domain;
     if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
-        notes.push(format!("the cluster domain is taken for {zone}; --cluster-domain gives another"));
+        notes.push(format!("assuming the cluster domain {zone}; set another one with --cluster-domain"));
     }
-    let has_tier = !context.cluster.told_tier().is_empty();
+    let has_tier = !context.cluster.tier_for_new_pods().is_empty();
     Ok(Report {
         source: Source::Cluster { server, namespace: settings.namespace.clone() },
         installation,
@@ -69,7 +77,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
         cluster_dns: dns::addresses(&context.cluster.dns),
         cluster_domain: context.cluster.domain,
         refused: Vec::new(),
-        homes,
+        namespaces_metadata,
         ledger,
         is_whole: pods.is().is_some(),
         has_tier,
@@ -77,7 +85,7 @@ pub async fn run(settings: &Check) -> Result<Report, Error> {
     })
 }
 
-/// What the installed webhook decides with; the flags of the command line win, one by one.
+/// The inputs of the installed webhook; flags of the command line take precedence, one by one.
 fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context {
     let ours = &settings.common;
     let installed = facts.settings.is();
@@ -86,7 +94,7 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     if flags.shared_tier.is_empty() {
         flags.shared_tier = theirs.shared_tier;
     }
-    // The resolv.conf of this machine says nothing about another cluster; one that was named does, as a flag would.
+    // The resolv.conf of this machine is not used for another cluster; one that is set explicitly is.
     if ours.resolv_conf.is_none() {
         if flags.dns.is_empty() {
             flags.dns = theirs.dns;
@@ -114,7 +122,7 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
         cluster.shared_tier = Tier::at(vec![address]);
     }
     cluster.version = facts.version.is().copied();
-    // The installed webhook asks that DNS itself.
+    // The installed webhook itself checks cluster DNS.
     cluster.admits_namespaces = !facts.is_kube_dns;
     let own = Common::own_image();
     let image =
@@ -132,38 +140,44 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     }
 }
 
-/// The namespaces, or the one that is wanted, and what could not be seen of them.
-async fn namespaces(client: &kube::Client, only: Option<&str>) -> (BTreeMap<String, Home>, Option<Finding>) {
-    let mut homes = BTreeMap::new();
+/// The namespaces, or the requested one, and a finding if they could not be read.
+async fn namespaces(
+    client: &kube::Client,
+    only: Option<&str>,
+) -> (BTreeMap<String, NamespaceMetadata>, Option<Finding>) {
+    let mut namespaces_metadata = BTreeMap::new();
     let resource = Resource { group: "", plural: "namespaces", namespace: None, name: only };
     let seen = if only.is_some() {
-        get(client, resource).await.map(|namespace| homes.extend(home(&namespace["metadata"])))
+        get(client, resource)
+            .await
+            .map(|namespace| namespaces_metadata.extend(namespace_metadata(&namespace["metadata"])))
     } else {
         let progress = Progress::of("namespaces");
         let each = |page: Vec<Namespace>, still: Option<u64>| {
             progress.page(page.len() as u64, still);
-            homes.extend(page.iter().filter_map(|namespace| home(&namespace.metadata)));
+            namespaces_metadata
+                .extend(page.iter().filter_map(|namespace| namespace_metadata(&namespace.metadata)));
         };
         list(client, resource, None, each).await
     };
-    let finding = Finding::unseen("the labels of namespaces, which count as opted in here", &seen);
+    let finding = Finding::unseen("the labels of namespaces (assuming that all are opted in)", &seen);
     let finding = match (&seen, only) {
         (Seen::Absent, Some(name)) => Some(Finding::absent_namespace(name)),
         _ => finding,
     };
-    (homes, finding)
+    (namespaces_metadata, finding)
 }
 
-/// The LimitRanges, and what could not be seen of them.
+/// The LimitRanges, and a finding if they could not be read.
 async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Finding>) {
     let mut ranges: Vec<Value> = Vec::new();
     let resource = Resource { group: "", plural: "limitranges", namespace: only, name: None };
     let seen = list(client, resource, None, |page: Vec<Value>, _| ranges.extend(page)).await;
-    (Limits::of(&ranges), Finding::unseen("the LimitRanges, which count as none here", &seen))
+    (Limits::of(&ranges), Finding::unseen("the LimitRanges (assuming that there are none)", &seen))
 }
 
-/// What is kept of a namespace: a cluster may have ten thousand.
-fn home(metadata: &Value) -> Option<(String, Home)> {
+/// The relevant metadata of a namespace: a cluster may have ten thousand.
+fn namespace_metadata(metadata: &Value) -> Option<(String, NamespaceMetadata)> {
     let annotations = metadata["annotations"].as_object().into_iter().flatten();
     let annotations: Map<_, _> = annotations
         .filter(|(key, _)| namespaces::concerns_us(key))
@@ -171,7 +185,7 @@ fn home(metadata: &Value) -> Option<(String, Home)> {
         .collect();
     Some((
         metadata["name"].as_str()?.to_owned(),
-        Home { labels: Some(selectors::labels(metadata)), annotations },
+        NamespaceMetadata { labels: Some(selectors::labels(metadata)), annotations },
     ))
 }
 
@@ -180,7 +194,7 @@ struct Namespace {
     metadata: Value,
 }
 
-/// What is read of a pod: its status is large and tells nothing but whether it is over.
+/// The fields of a pod that are read: of its large status, only the phase.
 #[derive(Deserialize)]
 struct Pod {
     metadata: Value,
@@ -196,7 +210,7 @@ struct Status {
 }
 
 impl Pod {
-    /// Whether it has ended, and only its object is still there.
+    /// Whether the pod has ended and only its object remains.
     fn is_over(&self) -> bool {
         ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
     }
@@ -212,7 +226,7 @@ async fn pods(client: &kube::Client, namespace: Option<&str>, mut each: impl FnM
     .await
 }
 
-/// A client as kubectl would make it, and what it leads to.
+/// A client with the same configuration as kubectl, and the URL of the API server.
 async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
     let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
     let kubeconfig = match &settings.kubeconfig {
@@ -221,11 +235,11 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
     };
     let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let config = match kubeconfig {
-        // In a pod kubectl falls back to the service account, too.
+        // In a pod, kubectl falls back to the service account, too.
         Err(_) if settings.kubeconfig.is_none() && is_pod => {
             kube::Config::incluster().map_err(|error| sentence(&error))
         }
-        // The library writes the path with quotes in quotes.
+        // The message of the library has nested quotes around the path.
         Err(KubeconfigError::ReadConfig(why, path)) => Err(format!("{}: {why}", path.display())),
         Err(error) => Err(sentence(&error)),
         Ok(kubeconfig) => {
@@ -237,9 +251,8 @@ async fn client(settings: &Check) -> Result<(kube::Client, String), Error> {
         kube::Client::try_from(config).map(|client| (client, server)).map_err(|error| sentence(&error))
     });
     connected.map_err(|why| Error {
-        what: format!("no cluster to look at: {why}"),
-        next:
-            "set KUBECONFIG, or give --kubeconfig FILE or --context NAME; to look at documents, give -f FILE"
-                .to_owned(),
+        what: format!("cannot connect to a cluster: {why}"),
+        next: "set KUBECONFIG, --kubeconfig FILE or --context NAME; to check documents, use -f FILE"
+            .to_owned(),
     })
 }

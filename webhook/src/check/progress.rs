@@ -1,15 +1,15 @@
-//! A bar for long work, on standard error; nothing where that is no terminal.
+//! A progress bar on standard error; none if that is not a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar for a list that comes page by page.
+/// A progress bar for a list that is read page by page.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// A bar for `what`, of which nobody knows yet how many there are.
+    /// A progress bar for `what`, with an unknown total.
     pub fn of(what: &'static str) -> Self {
-        // Draws to standard error, and not at all where that is no terminal.
+        // Draws to standard error, and not at all if that is not a terminal.
         let bar = ProgressBar::no_length();
         let style = ProgressStyle::with_template("{msg:>10} {bar:40} {human_pos} of {human_len} {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -17,7 +17,7 @@ impl Progress {
         Self(bar)
     }
 
-    /// So many have come, and so many are still to come, where that is known.
+    /// Adds a page of `come` items; `still` is the number of remaining items, if known.
     pub fn page(&self, come: u64, still: Option<u64>) {
         self.0.inc(come);
         self.0.set_length(self.0.position().saturating_add(still.unwrap_or(0)));

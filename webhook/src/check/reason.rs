@@ -7,7 +7,7 @@ use super::assess::Reason;
 use crate::decide::Skip;
 
 impl Reason {
-    /// The name for machines: where the webhook has one, the same.
+    /// The stable label: the same as that of the webhook, if it has one.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotOptedIn => "not_opted_in",
@@ -17,7 +17,7 @@ impl Reason {
         }
     }
 
-    /// The sentence for people; completes "not: ".
+    /// The sentence for users; it completes "not: ".
     pub fn sentence(self) -> &'static str {
         match self {
             Self::NotOptedIn => "neither the namespace nor the pod is opted in",
@@ -29,7 +29,7 @@ impl Reason {
         }
     }
 
-    /// What to do, if it is not meant so.
+    /// What to do if this is not intended.
     pub fn next_step(self) -> String {
         let opt_out = format!("or opt the pod out with the label {INJECT_LABEL}: {INJECT_DISABLED}");
         match self {
@@ -82,16 +82,16 @@ impl Reason {
         }
     }
 
-    /// Whether somebody has asked for what does not happen.
-    pub fn is_a_surprise(self) -> bool {
+    /// Whether the pod was opted in but is not injected.
+    pub fn is_unexpected(self) -> bool {
         match self {
             Self::NotOptedIn | Self::NamespaceExcluded => false,
-            Self::Skipped(skip) => skip.is_a_surprise(),
+            Self::Skipped(skip) => skip.is_unexpected(),
             Self::Malformed => true,
         }
     }
 
-    /// Whether nobody has asked for anything.
+    /// Whether the pod is not opted in.
     pub fn is_not_opted_in(self) -> bool {
         matches!(self, Self::NotOptedIn | Self::NamespaceExcluded)
     }

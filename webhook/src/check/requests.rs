@@ -1,49 +1,49 @@
-//! What the proxies ask the nodes for: CPU and memory on top of what the pods request themselves. Pure.
+//! The CPU and memory that the sidecars request in addition to the pods' own requests. Pure.
 
 use podlocal_settings::value::Quantity;
 use serde_json::{Value, json};
 
 use super::ledger::Pods;
 
-/// The requests of one proxy. BestEffort pods and those with resources as a whole have none.
+/// The resource requests of one sidecar. In BestEffort pods and pods with pod-level resources it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requests {
     cpu: Quantity,
     memory: Quantity,
 }
 
-/// The requests of all proxies that have any.
+/// The sum of the resource requests of sidecars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// How many pods; of a workload that has one on each node, one.
+    /// The number of pods; a workload with one pod on each node counts as one.
     pub pods: u64,
-    /// Thousandths of a CPU, rounded up for each proxy.
+    /// In thousandths of a CPU, rounded up for each sidecar.
     pub cpu_millis: u64,
-    /// Bytes.
+    /// In bytes.
     pub memory_bytes: u64,
 }
 
 impl Requests {
-    /// Those of an injected container.
+    /// The requests of an injected container.
     pub fn of(container: &Value) -> Option<Self> {
         let requests = &container["resources"]["requests"];
         let of = |name: &str| Quantity::parse(requests[name].as_str()?).ok();
         Some(Self { cpu: of("cpu")?, memory: of("memory")? })
     }
 
-    /// In a few words.
+    /// As text for the list of changes.
     pub fn words(&self) -> String {
         format!("+ requests cpu {}, memory {}", self.cpu, self.memory)
     }
 
-    /// For machines.
+    /// As JSON.
     pub fn json(&self) -> Value {
         json!({"cpu": self.cpu.as_str(), "memory": self.memory.as_str()})
     }
 }
 
 impl Sum {
-    /// Of workloads with so many pods each.
+    /// Sums the requests of workloads with these numbers of pods.
     pub fn of<'a>(workloads: impl Iterator<Item = (Pods, &'a Requests)>) -> Self {
         workloads.fold(Self::default(), |sum, (pods, requests)| {
             let pods = pods.at_least();
@@ -55,7 +55,7 @@ impl Sum {
         })
     }
 
-    /// As people read it: `1.06 CPU and 1.66 GiB`.
+    /// As text: `1.06 CPU and 1.66 GiB`.
     pub fn words(&self) -> String {
         let (whole, millis) = (self.cpu_millis / 1000, self.cpu_millis % 1000);
         let cpu = format!("{whole}.{millis:03}");
@@ -80,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_without_resources_requests_nothing() {
+    fn sidecar_without_resources_requests_nothing() {
         assert_eq!(Requests::of(&json!({"name": "podlocal-dns"})), None);
         assert_eq!(requests("10m", "16Mi").expect("two").words(), "+ requests cpu 10m, memory 16Mi");
     }
 
     #[test]
-    fn requests_add_up_over_all_pods_and_are_written_in_the_units_of_people() {
+    fn requests_are_summed_and_formatted_with_units() {
         let (small, large) = (requests("10m", "16Mi").expect("two"), requests("1", "1Gi").expect("two"));
         for (workloads, words) in [
             (&[(Pods::Count(3), &small)][..], "0.03 CPU and 48 MiB"),

@@ -1,7 +1,8 @@
-//! Which pods the API server sends to the webhook: the label selectors of its MutatingWebhookConfiguration. Pure.
+//! The label selectors of a MutatingWebhookConfiguration, which decide which pods the API server sends to the
+//! webhook. Pure.
 //!
-//! Its match conditions are not evaluated: ours keep away nothing but what [`crate::decide`] leaves alone anyway, which
-//! `tests/calls.rs` holds, and `decide` says why.
+//! Match conditions are not evaluated: those of the manifests exclude only pods that [`crate::decide`] skips
+//! anyway, which `tests/calls.rs` checks, and `decide` names the reason.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,13 @@ use crate::yaml;
 /// The configuration that `kubectl apply -k manifests/base` installs.
 const INSTALLED: &str = include_str!("../../../manifests/base/mutatingwebhookconfiguration.yaml");
 
-/// The label with a namespace's own name, which the API server sets.
+/// The label with the name of the namespace, which the API server sets.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// Labels, as selectors take them.
+/// Labels in the form that selectors accept.
 pub type Labels = BTreeMap<String, String>;
 
-/// The selectors of every entry; one that selects is enough.
+/// The selectors of all webhooks in a configuration; a pod is sent if one of them matches.
 #[derive(Debug, Clone)]
 pub struct Selectors {
     entries: Vec<Entry>,
@@ -34,27 +35,27 @@ struct Entry {
     pod: Selector,
 }
 
-/// Whether a pod is sent.
+/// Whether a pod is sent to the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
-    /// It is.
+    /// It is sent.
     Sent,
     /// Neither its namespace nor the pod is opted in.
     NotOptedIn,
     /// The pod is opted out.
     OptedOut,
-    /// Its namespace is left out, whatever its labels say.
+    /// Its namespace is excluded, regardless of labels.
     NamespaceExcluded,
 }
 
 impl Selectors {
-    /// Those of our own manifests.
+    /// The selectors of `manifests/base`.
     pub fn installed() -> Self {
         let documents = yaml::read(INSTALLED).unwrap_or_default();
         documents.first().and_then(Self::of).unwrap_or(Self { entries: Vec::new(), conditions: Vec::new() })
     }
 
-    /// Those of a MutatingWebhookConfiguration; `None` when it has no such shape.
+    /// The selectors of a MutatingWebhookConfiguration; `None` if they cannot be read.
     pub fn of(configuration: &Value) -> Option<Self> {
         let entries = configuration["webhooks"].as_array()?;
         let conditions = entries.iter().map(|entry| entry["matchConditions"].clone()).collect();
@@ -72,21 +73,21 @@ impl Selectors {
         Some(Self { entries: entries.iter().map(entry).collect::<Option<_>>()?, conditions })
     }
 
-    /// Whether the match conditions are those of our own manifests, so that `decide` says the same.
+    /// Whether the match conditions are those of `manifests/base`, so that `decide` has the same result.
     pub fn has_our_conditions(&self) -> bool {
         let ours = Self::installed().conditions;
         self.conditions.iter().all(|condition| condition.is_null() || ours.contains(condition))
     }
 
-    /// Whether the API server sends a pod with these labels in the namespace `name` with these. The first line that fits
-    /// holds:
+    /// Whether the API server sends a pod with the labels `of_pod` in the namespace `name` with the labels
+    /// `of_namespace`. The first matching line applies:
     ///
-    /// | an entry would select | the selection |
+    /// | condition | the selection |
     /// |---|---|
-    /// | the pod as it is | sent |
-    /// | no pod of this namespace, were both opted in | the namespace is left out |
-    /// | the pod says `inject: disabled` | opted out |
-    /// | it, were it opted in | not opted in |
+    /// | a webhook selects the pod | sent |
+    /// | no webhook would select it if pod and namespace were opted in | the namespace is left out |
+    /// | the pod has `inject: disabled` | opted out |
+    /// | anything else | not opted in |
     pub fn selection(&self, name: &str, of_namespace: &Labels, of_pod: &Labels) -> Selection {
         let mut of_namespace = of_namespace.clone();
         of_namespace.insert(NAME_LABEL.to_owned(), name.to_owned());
@@ -110,7 +111,7 @@ impl Selectors {
     }
 }
 
-/// The labels in an object's metadata.
+/// The labels in the metadata of an object.
 pub fn labels(metadata: &Value) -> Labels {
     let labels = metadata["labels"].as_object().into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_configuration_sends_what_is_opted_in() {
+    fn default_configuration_selects_opted_in_pods() {
         use Selection::{NamespaceExcluded, NotOptedIn, OptedOut, Sent};
         let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
         let selectors = Selectors::installed();
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_ones_own_is_followed() {
+    fn custom_webhook_configuration_is_evaluated() {
         let selectors = Selectors::of(&json!({"webhooks": [{
             "namespaceSelector": {"matchLabels": {"team": "ml"}},
             "matchConditions": [{"name": "mine", "expression": "false"}],

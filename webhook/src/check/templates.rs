@@ -1,37 +1,37 @@
-//! Documents -> the pods that would be made from them. Pure.
+//! Finds the pods that would be created from documents. Pure.
 //!
-//! Any kind is understood whose pod template is where others have theirs: an object with `metadata` and `spec.containers`
-//! somewhere below `spec`, below a key that ends in `template`. So are those of Kubeflow, Volcano, JobSet, Ray, Knative,
-//! Argo Rollouts.
+//! Every kind is supported whose pod template is in the usual place: an object with `metadata` and
+//! `spec.containers` somewhere below `spec`, below a key that ends in `template`. Kubeflow, Volcano, JobSet,
+//! Ray, Knative and Argo Rollouts follow this convention.
 
 use std::collections::HashSet;
 
 use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
+use super::invalid_fields::{MULTIPLIERS, is_template};
 use super::ledger::{Pods, Workload};
-use super::shape::{MULTIPLIERS, is_template};
-use crate::misplaced::misplaced;
+use crate::misplaced_metadata::find_misplaced;
 use crate::offline::pod_path;
 
-/// A pod template, and what it belongs to.
+/// A pod template, and its workload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
-    /// What it belongs to.
+    /// The workload.
     pub workload: Workload,
-    /// How many pods are made from it at once.
+    /// The number of pods that are created from it.
     pub pods: Pods,
     /// The pod as it would be created.
     pub pod: Value,
-    /// What stands on the object and does nothing there.
+    /// The labels and annotations on the object that have no effect.
     pub misplaced: Vec<SettingError>,
 }
 
-/// Words on the way to a template that tell nothing about it.
+/// Keys on the path to a template that do not help to identify it.
 const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "workerTemplate"];
 
-/// The documents themselves, or what is in them where they are Lists. An item of a list of one kind need not repeat it.
-/// What is no object is left out.
+/// The objects in the documents: the documents themselves, or the items of Lists. An item of a typed list may
+/// omit its kind. Values that are not objects are left out.
 pub fn objects(documents: Vec<Value>) -> Vec<Value> {
     let mut objects = Vec::new();
     for mut document in documents {
@@ -47,7 +47,7 @@ pub fn objects(documents: Vec<Value>) -> Vec<Value> {
     objects
 }
 
-/// An item of a list, with the kind that it need not repeat.
+/// An item of a typed list, with the kind that it may omit.
 fn of_kind(mut item: Value, kind: &str) -> Value {
     if let Some(members) = item.as_object_mut()
         && members.get("kind").is_none_or(Value::is_null)
@@ -57,8 +57,8 @@ fn of_kind(mut item: Value, kind: &str) -> Value {
     item
 }
 
-/// The pod templates of every object; those of which another object here is the controller are left out, because they are
-/// made from that one's.
+/// The pod templates of all objects, without objects whose controller is among the documents: they are
+/// created from the template of the controller.
 pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
     let identity = |object: &Value| {
         let of = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
@@ -90,14 +90,14 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
             let workload = Workload { namespace: namespace.clone(), kind: kind.clone(), name };
             let pods = if kind == "DaemonSet" { Pods::OneEachNode } else { Pods::Count(pods) };
             let path = pod_path(object["apiVersion"].as_str().unwrap_or_default(), &kind);
-            let misplaced = misplaced(object, &pod, path);
+            let misplaced = find_misplaced(object, &pod, path);
             found.push(Template { workload, pods, pod, misplaced });
         }
     }
     found
 }
 
-/// What an object is called: `web Deployment/api`.
+/// The identity of an object in messages: `web Deployment/api`.
 pub fn place(object: &Value, namespace: &str) -> String {
     let object = (object["metadata"]["namespace"].as_str().unwrap_or(namespace), kind(object), name(object));
     match object {
@@ -115,7 +115,7 @@ fn name(object: &Value) -> &str {
     ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?")
 }
 
-/// The templates of one object: what tells each from the others, how many pods, the pod.
+/// The templates of one object: the name of the part, the number of pods, the pod.
 fn below(object: &Value) -> Vec<(String, u64, Value)> {
     if object["kind"] == "Pod" {
         let pod = json!({"metadata": object["metadata"], "spec": object["spec"]});
@@ -127,7 +127,7 @@ fn below(object: &Value) -> Vec<(String, u64, Value)> {
             search(member, key, 1, &mut Vec::new(), &mut found);
         }
     }
-    // One of Kubernetes' own kinds without a pod is a mistake that has to be named.
+    // A built-in kind without a pod template is an error that must be reported.
     let version = object["apiVersion"].as_str().unwrap_or_default();
     if found.is_empty()
         && let Some(path) = pod_path(version, object["kind"].as_str().unwrap_or_default())
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_from_another_object_here_is_not_counted_twice() {
+    fn object_owned_by_another_document_is_not_counted_twice() {
         let owned = |kind: &str, owner: &str| {
             json!({
                 "kind": kind, "metadata": {"name": "x-1", "ownerReferences": [{"kind": owner, "name": "x", "controller": true}]},
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_kubernetes_own_without_a_pod_is_one_that_is_no_pod() {
+    fn built_in_kind_without_pod_template_is_reported() {
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": {}});
         assert_eq!(templates(&[job], "web")[0].pod, Value::Null);
     }

@@ -1,4 +1,4 @@
-//! A report for people. Pure.
+//! Formats a report as text. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::ledger::{Count, Pods, Row, Workload};
 use super::{Report, Source};
 use crate::config::Check;
 
-/// From more pods than this on, a shared tier is worth a hint.
+/// Above this number of pods, the report recommends a shared tier.
 const MANY: u64 = 1000;
 
-/// The page: the installation, a table of workloads, why some are left out, what is wrong, the sum, the estimate.
+/// The text report: installation, table of workloads, reasons, errors, totals, estimate.
 pub fn page(report: &Report, settings: &Check) -> String {
     let as_if = if report.as_if_enabled { ", as if every namespace were opted in" } else { "" };
-    let mut page = format!("Looked at {}{as_if}.\n", report.source);
+    let mut page = format!("Checked {}{as_if}.\n", report.source);
     page.push_str(&installation(report));
     page.push_str(&table(report, settings.all));
     if settings.verbose {
@@ -28,7 +28,7 @@ pub fn page(report: &Report, settings: &Check) -> String {
     printable(&page)
 }
 
-/// The page with its control characters escaped: what documents call things must not steer a terminal.
+/// Escapes control characters: names in documents must not control a terminal.
 fn printable(page: &str) -> String {
     let is_ours = |character: char| !character.is_control() || character == '\n';
     page.chars()
@@ -36,7 +36,7 @@ fn printable(page: &str) -> String {
         .collect()
 }
 
-/// The workloads that are listed: of a cluster, unless all are wanted, not those that nobody has opted in.
+/// Whether a workload is listed: in a cluster, workloads that are not opted in are listed only with `all`.
 fn is_listed(report: &Report, row: &Row, all: bool) -> bool {
     let is_cluster = matches!(report.source, Source::Cluster { .. });
     let is_silent = matches!(row.assessment.verdict, Verdict::Not(reason) if reason.is_not_opted_in());
@@ -61,7 +61,7 @@ fn installation(report: &Report) -> String {
 }
 
 fn table(report: &Report, all: bool) -> String {
-    let mut lines = vec![["NAMESPACE", "KIND/NAME", "PODS", "VERDICT", "WHAT CHANGES"].map(str::to_owned)];
+    let mut lines = vec![["NAMESPACE", "KIND/NAME", "PODS", "VERDICT", "CHANGES"].map(str::to_owned)];
     for (workload, row) in report.ledger.rows().filter(|(_, row)| is_listed(report, row, all)) {
         let mut changes = row.assessment.changes.clone();
         let ignored = row.assessment.mistakes.len();
@@ -97,11 +97,11 @@ fn table(report: &Report, all: bool) -> String {
 fn changes(report: &Report) -> String {
     let mut text = String::new();
     for (workload, row) in report.ledger.rows().filter(|(_, row)| !row.assessment.diff.is_empty()) {
-        // Documents have a template, whose paths these are; of a cluster pods are looked at.
+        // The paths are those of the pod template in documents, and of a pod in a cluster.
         let of = match (&report.source, workload.kind.as_str()) {
             (_, "Pod") => "",
-            (Source::Documents { .. }, _) => ", of the pod template",
-            (Source::Cluster { .. }, _) => ", of its pods",
+            (Source::Documents { .. }, _) => " (pod template)",
+            (Source::Cluster { .. }, _) => " (pods)",
         };
         text.push_str(&format!("\n{} {}{of}\n", workload.namespace, name(workload)));
         for line in &row.assessment.diff {
@@ -113,12 +113,12 @@ fn changes(report: &Report) -> String {
             Source::Documents { .. } => "podlocal-webhook inject -f FILE",
             Source::Cluster { .. } => "kubectl get pod NAME -o yaml | podlocal-webhook inject -f -",
         };
-        text.push_str(&format!("\nThe whole pod: {whole} --cluster-dns {}\n", report.cluster_dns));
+        text.push_str(&format!("\nTo see the whole pod: {whole} --cluster-dns {}\n", report.cluster_dns));
     }
     text
 }
 
-/// Every reason once, with what it concerns and what to do.
+/// Every reason once, with the number of workloads and the next step.
 fn reasons(report: &Report) -> String {
     let mut found: BTreeMap<Reason, Count> = BTreeMap::new();
     for (_, row) in report.ledger.rows() {
@@ -143,15 +143,15 @@ fn refused(report: &Report) -> String {
         return String::new();
     }
     let lines = report.refused.iter().map(|(place, mistake)| format!("  {place}: {mistake}\n"));
-    let next = "    next: correct them; `kubectl apply --dry-run=server -f FILE` says what else is wrong\n";
-    format!("\nDocuments that the API server refuses\n{}{next}", lines.collect::<String>())
+    let next = "    next: correct them; `kubectl apply --dry-run=server -f FILE` reports further errors\n";
+    format!("\nDocuments that the API server rejects\n{}{next}", lines.collect::<String>())
 }
 
 fn mistakes(report: &Report) -> String {
     let mut lines = Vec::new();
-    for (namespace, home) in &report.homes {
+    for (namespace, namespace_metadata) in &report.namespaces_metadata {
         lines.extend(
-            assess::of_namespace(home, &report.cluster_domain)
+            assess::of_namespace(namespace_metadata, &report.cluster_domain)
                 .iter()
                 .map(|mistake| format!("  namespace {namespace}: {mistake}\n")),
         );
@@ -167,7 +167,7 @@ fn mistakes(report: &Report) -> String {
         "    next: correct them; docs/settings.md and `podlocal-webhook --help` list all settings\n"
             .to_owned(),
     );
-    format!("\nSettings that are ignored\n{}", lines.concat())
+    format!("\nIgnored settings\n{}", lines.concat())
 }
 
 fn sum(report: &Report) -> String {
@@ -180,21 +180,19 @@ fn sum(report: &Report) -> String {
     };
     let all = report.ledger.count(|_| true).workloads;
     if all == 0 && !report.is_whole {
-        return "\nThe pods could not be read; what is missing stands above.\n".to_owned();
+        return "\nThe pods could not be read; the reason is listed above.\n".to_owned();
     }
     if all == 0 {
         let next = match report.source {
             Source::Documents { .. } => {
-                "\nNo document has a pod or a pod template.\n  next: give the files of workloads"
+                "\nNo document contains a pod or a pod template.\n  next: pass files that contain workloads"
             }
-            Source::Cluster { .. } => {
-                "\nNo pod was seen.\n  next: documents of workloads without pods are looked at with -f FILE"
-            }
+            Source::Cluster { .. } => "\nNo pod found.\n  next: check workloads without pods with -f FILE",
         };
         return format!("{next}\n");
     }
     let mut text = format!(
-        "\nWorkloads (pods): {} in all, injected {}, already {}, not {}.\n",
+        "\nWorkloads (pods): {} in total: injected {}, already {}, not {}.\n",
         count(&|_| true),
         count(&|verdict| verdict == Verdict::Injected),
         count(&|verdict| verdict == Verdict::Already),
@@ -203,28 +201,28 @@ fn sum(report: &Report) -> String {
     let requests = report.ledger.requests();
     if requests.pods > 0 {
         let of = match requests.pods {
-            1 => "proxy of 1 pod".to_owned(),
-            pods => format!("proxies of {pods} pods"),
+            1 => "sidecar of 1 pod".to_owned(),
+            pods => format!("sidecars of {pods} pods"),
         };
-        text.push_str(&format!("Requested for the {of}: {}.\n", requests.words()));
+        text.push_str(&format!("Resource requests of the {of}: {}.\n", requests.words()));
     }
     if matches!(report.source, Source::Cluster { .. }) {
         let silent = report.ledger.count(|verdict| verdict == Verdict::Not(Reason::NotOptedIn)).workloads;
         if silent > 0 && !report.as_if_enabled {
             text.push_str(
-                "What is not opted in: --all lists it, --as-if-enabled says what would become of it.\n",
+                "Workloads that are not opted in: --all lists them, --as-if-enabled checks them as well.\n",
             );
         }
         if report.ledger.count(|verdict| verdict == Verdict::Injected).workloads > 0 {
             text.push_str(
-                "A pod that runs is not changed; it gets the proxy when it is created anew: kubectl rollout restart.\n",
+                "Running pods are not changed; a pod gets the sidecar when it is created: kubectl rollout restart.\n",
             );
         }
     }
     text
 }
 
-/// What the cold start of everything that would be injected costs the cluster's DNS.
+/// The cost of the cold start of all injected workloads, in queries to cluster DNS.
 fn estimate(report: &Report, names: u32) -> String {
     let total = total(report, names);
     if total.pods == 0 {
@@ -237,19 +235,19 @@ fn estimate(report: &Report, names: u32) -> String {
     };
     let pods = match total.pods {
         1 => "one pod starts with a cold cache and".to_owned(),
-        pods => format!("{pods} pods start at once with cold caches; each"),
+        pods => format!("{pods} pods start at the same time with cold caches; each"),
     };
     let names = match names {
         1 => format!("one name, {EXAMPLE}"),
         names => format!("{names} names such as {EXAMPLE}"),
     };
     let mut text = format!(
-        "\nEstimate: {pods} looks up {names}.\nQuestions to the cluster's DNS (A and AAAA):\n  \
-         {:>10}  today\n  {:>10}  with the proxy, at most\n  \
-         {:>10}  with the proxy and {tier}, where the pods of a workload ask for the same names\n\
-         Computed from each pod's search list and ndots, not measured; what warm caches save is not in it. Nothing is lost and\n\
-         nothing asked again in this calculation: where queries are lost, there are more of them. {}\n\
-         The formula is in docs/check.md; --names gives another number of names.\n",
+        "\nEstimate: {pods} looks up {names}.\nQueries to cluster DNS (A and AAAA):\n  \
+         {:>10}  without the sidecar\n  {:>10}  with the sidecar, at most\n  \
+         {:>10}  with the sidecar and {tier}, if the pods of a workload look up the same names\n\
+         Computed from the search list and ndots of each pod, not measured. Not part of the estimate: warm caches, which save\n\
+         queries, and lost queries, which are sent again. {}\n\
+         The formula is in docs/check.md; --names sets the number of names.\n",
         total.direct,
         total.proxied,
         total.shared,
@@ -257,24 +255,24 @@ fn estimate(report: &Report, names: u32) -> String {
     );
     let injected = report.ledger.count(|verdict| verdict == Verdict::Injected);
     if injected.on_each_node > 0 {
-        text.push_str("What has one pod on each node (1/node) counts as one pod here.\n");
+        text.push_str("A workload with one pod on each node (1/node) counts as one pod here.\n");
     }
     text
 }
 
-/// That proxies share nothing; for many pods with what helps.
+/// Whether the sidecars share a cache; for many pods with a recommendation.
 fn each_asks(report: &Report, pods: u64) -> &'static str {
     match pods {
-        _ if report.has_tier => "The proxies share the tier's cache.",
-        0..=MANY => "Each pod's proxy asks for itself.",
+        _ if report.has_tier => "The sidecars share the cache of the shared tier.",
+        0..=MANY => "Each sidecar queries cluster DNS on its own.",
         _ => {
-            "Each pod's proxy asks for itself:\n\
-             for so many pods use a shared tier, which asks once for all: docs/shared-tier.md."
+            "Each sidecar queries cluster DNS on its own:\n\
+             for so many pods, use a shared tier, which sends each query once for all of them: docs/shared-tier.md."
         }
     }
 }
 
-/// The cost of the cold start of everything that would be injected.
+/// The cost of the cold start of all workloads that would be injected.
 pub(super) fn total(report: &Report, names: u32) -> Total {
     let costs = report.ledger.rows().filter_map(|(_, row)| Some((row.pods.at_least(), row.assessment.cost?)));
     Total::of(costs, names)

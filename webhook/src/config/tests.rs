@@ -1,4 +1,4 @@
-//! Arguments as they are typed.
+//! Command lines as users type them.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn repeatable_flags_add_up_and_commas_list() {
 }
 
 #[test]
-fn every_mistake_is_in_one_message() {
+fn all_argument_errors_are_in_one_message() {
     let arguments = [
         "serve",
         "--listen",
@@ -55,14 +55,14 @@ fn every_mistake_is_in_one_message() {
     let message = parsed(&arguments, "ndots: many\ncluster-domain: a.b\n").expect_err("mistakes").to_string();
     for part in [
         "--listen: invalid value \"here\": expected an address",
-        "--lisen: there is no such flag; did you mean --listen?",
+        "unknown flag --lisen; did you mean --listen?",
         "--tls-cert and --tls-key",
-        "--namespace: not a flag of this command: inject or check takes it",
+        "--namespace is not a flag of this command, but of inject or check",
         "unexpected argument \"extra\"",
         "s.yaml: ndots: invalid value \"many\": expected a whole number",
-        "s.yaml: cluster-domain: expected the name of a setting",
+        "s.yaml: cluster-domain: expected the name of a pod setting",
         "--cluster-domain: invalid value \"a_b\": expected a domain name",
-        "--ca-out: \"b\": expected only once",
+        "--ca-out \"b\": may be given only once",
         "--cluster-dns: missing argument",
     ] {
         assert!(message.contains(part), "{part} is not in {message}");
@@ -71,14 +71,14 @@ fn every_mistake_is_in_one_message() {
 }
 
 #[test]
-fn a_command_that_there_is_not_is_named_with_those_that_there_are() {
+fn unknown_command_is_reported_with_suggestions() {
     let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
     let expected = "the command: invalid value \"chekc\": expected serve, cert-controller, inject or check; did you mean check?";
     assert!(message.contains(expected), "{message}");
 }
 
 #[test]
-fn a_file_without_its_flag_is_answered_with_the_flag_where_files_are_taken() {
+fn file_argument_without_flag_suggests_dash_f() {
     for (command, is_answered) in [("check", true), ("inject", true), ("serve", false)] {
         let message = parsed(&[command, "app.yaml"], "").expect_err("mistakes").to_string();
         assert!(message.contains("unexpected argument \"app.yaml\""), "{message}");
@@ -87,7 +87,7 @@ fn a_file_without_its_flag_is_answered_with_the_flag_where_files_are_taken() {
 }
 
 #[test]
-fn help_is_of_the_command_whose_word_stands_before() {
+fn help_applies_to_the_preceding_command() {
     for (arguments, word, length) in [
         (["check", "--help"], Some(word::CHECK), Length::Whole),
         (["inject", "-h"], Some(word::INJECT), Length::Brief),
@@ -112,10 +112,10 @@ fn check_takes_documents_or_a_cluster_and_switches_take_no_value() {
         parsed(&["check", "-f", "-", "--context", "x", "--json=yes", "--names", "0", "-o", "json"], "");
     let message = message.expect_err("mistakes").to_string();
     for part in [
-        "--context: not with --file",
+        "--context needs a cluster and cannot be combined with --file",
         "--json: invalid value \"yes\": expected no value",
-        "--names: invalid value \"0\": expected a whole number, 1 to 1000",
-        "--output: not a flag of this command: inject takes it",
+        "--names: invalid value \"0\": expected a whole number from 1 to 1000",
+        "--output is not a flag of this command, but of inject",
     ] {
         assert!(message.contains(part), "{part} is not in {message}");
     }

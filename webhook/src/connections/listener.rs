@@ -1,4 +1,4 @@
-//! The listener and the streams of axum-server, with the bounds of [`Connections`].
+//! The listener and the streams for axum-server, with the limits of [`Connections`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,29 +11,29 @@ use axum_server::{AddrListener, Address};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Connections, Guest, source};
+use super::{ConnectionSlot, Connections, source};
 
-/// Accepts connections as long as there is room.
+/// Accepts connections up to the limit.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
     connections: Arc<Connections>,
 }
 
-/// A connection, which ends when somebody else needs its room.
+/// A connection that fails once it is evicted.
 #[derive(Debug)]
 pub struct Stream {
     stream: TcpStream,
-    guest: Arc<Guest>,
+    slot: Arc<ConnectionSlot>,
 }
 
-/// Who is at the other end.
+/// The client of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The client's address.
     pub address: SocketAddr,
-    /// Its place.
-    pub guest: Arc<Guest>,
+    /// The entry of the connection in the table.
+    pub slot: Arc<ConnectionSlot>,
 }
 
 impl Listener {
@@ -50,11 +50,11 @@ impl AddrListener<Stream, Peer> for Listener {
 
     async fn accept_stream(&self) -> io::Result<(Stream, Peer)> {
         let (stream, address) = self.listener.accept().await?;
-        let guest = Arc::new(self.connections.admit(source(address)).await);
-        Ok((Stream { stream, guest: guest.clone() }, Peer { address, guest }))
+        let slot = Arc::new(self.connections.admit(source(address)).await);
+        Ok((Stream { stream, slot: slot.clone() }, Peer { address, slot }))
     }
 
-    /// Nobody asks: the address was logged when it was bound.
+    /// Unused: the address is logged when it is bound.
     fn get_local_addr(&self) -> io::Result<Peer> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -73,7 +73,7 @@ impl Connected<Self> for Peer {
 
 impl Stream {
     fn check(&self, context: &Context<'_>) -> io::Result<()> {
-        if self.guest.door().is_closed(context) {
+        if self.slot.close_signal().is_closed(context) {
             Err(io::ErrorKind::ConnectionAborted.into())
         } else {
             Ok(())

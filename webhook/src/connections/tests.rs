@@ -1,4 +1,4 @@
-//! Who goes when there is no room.
+//! Which connection is evicted at a limit.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn client(number: u8) -> IpAddr {
 
 fn admitted(table: &mut Table, source: u8, now: Instant) -> u64 {
     match table.admit(client(source), now) {
-        Room::Found((id, _)) => id,
+        Grant::Granted((id, _)) => id,
         other => panic!("{other:?}"),
     }
 }
@@ -25,61 +25,61 @@ fn evicted(table: &Table) -> Vec<u64> {
 }
 
 #[test]
-fn the_source_with_the_most_connections_loses_its_oldest_and_nobody_else_does() {
+fn source_with_most_connections_loses_its_oldest() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut table = table(4, 0);
     let server = admitted(&mut table, 1, at(0));
     let flood: Vec<_> = (1..4).map(|second| admitted(&mut table, 2, at(second))).collect();
-    assert_eq!(table.admit(client(3), at(4)).map_found(), Room::Soon(1));
+    assert_eq!(table.admit(client(3), at(4)).without_value(), Grant::Wait(1));
     assert_eq!(evicted(&table), [flood[0]]);
-    assert_eq!(table.admit(client(3), at(4)).map_found(), Room::Soon(0), "it is on its way out");
+    assert_eq!(table.admit(client(3), at(4)).without_value(), Grant::Wait(0), "it is on its way out");
     table.remove(flood[0]);
     admitted(&mut table, 3, at(5));
-    // A request that has just begun makes a connection young again.
-    table.set(flood[1], State::Unfinished, at(6));
+    // A new request resets the age of a connection.
+    table.set(flood[1], State::Incomplete, at(6));
     table.admit(client(3), at(7));
     assert_eq!(evicted(&table), [flood[2]]);
     assert!(table.entries.contains_key(&server));
 }
 
 #[test]
-fn who_waits_for_our_answer_never_goes() {
+fn connection_waiting_for_an_answer_is_never_evicted() {
     let now = Instant::now();
     let mut table = table(2, 100);
     let ids = [admitted(&mut table, 1, now), admitted(&mut table, 1, now)];
     for id in ids {
-        assert_eq!(table.grow(id, 50, now), Room::Found(()));
-        table.set(id, State::Whole, now);
+        assert_eq!(table.grow(id, 50, now), Grant::Granted(()));
+        table.set(id, State::Complete, now);
     }
-    assert_eq!(table.admit(client(2), now).map_found(), Room::Soon(0));
-    assert_eq!(table.grow(ids[0], 1, now), Room::Soon(0));
+    assert_eq!(table.admit(client(2), now).without_value(), Grant::Wait(0));
+    assert_eq!(table.grow(ids[0], 1, now), Grant::Wait(0));
     assert!(evicted(&table).is_empty());
-    table.set(ids[1], State::Unfinished, now);
-    assert_eq!(table.admit(client(2), now).map_found(), Room::Soon(1));
+    table.set(ids[1], State::Incomplete, now);
+    assert_eq!(table.admit(client(2), now).without_value(), Grant::Wait(1));
     assert_eq!(evicted(&table), [ids[1]]);
 }
 
 #[test]
-fn bytes_are_taken_from_whoever_is_unfinished_the_longest() {
+fn bytes_are_reclaimed_from_the_oldest_unfinished_request() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut table = table(10, 100);
     let silent = admitted(&mut table, 1, at(0));
     let old: Vec<_> = (1..4).map(|second| admitted(&mut table, 2, at(second))).collect();
     for id in &old {
-        assert_eq!(table.grow(*id, 30, at(9)), Room::Found(()));
+        assert_eq!(table.grow(*id, 30, at(9)), Grant::Granted(()));
     }
     let new = admitted(&mut table, 3, at(9));
-    assert_eq!(table.grow(new, 10, at(9)), Room::Found(()));
-    assert_eq!(table.grow(new, 50, at(9)), Room::Soon(2));
-    assert_eq!(evicted(&table), old[..2], "those and no more; not who holds nothing: {silent}");
-    assert_eq!(table.grow(new, 50, at(9)), Room::Soon(0), "they are on their way out");
+    assert_eq!(table.grow(new, 10, at(9)), Grant::Granted(()));
+    assert_eq!(table.grow(new, 50, at(9)), Grant::Wait(2));
+    assert_eq!(evicted(&table), old[..2], "only these, and not the connection without bytes: {silent}");
+    assert_eq!(table.grow(new, 50, at(9)), Grant::Wait(0), "they are on their way out");
     table.remove(old[0]);
     table.remove(old[1]);
-    assert_eq!(table.grow(new, 50, at(9)), Room::Found(()));
+    assert_eq!(table.grow(new, 50, at(9)), Grant::Granted(()));
     assert_eq!(table.bytes, 90);
-    assert_eq!(table.grow(old[2], 20, at(9)), Room::Evicted, "it is the oldest itself");
+    assert_eq!(table.grow(old[2], 20, at(9)), Grant::Evicted, "it is the oldest itself");
     table.shrink(new, 5);
     table.remove(old[2]);
     assert_eq!(table.bytes, 5);
@@ -88,36 +88,36 @@ fn bytes_are_taken_from_whoever_is_unfinished_the_longest() {
 }
 
 #[test]
-fn a_large_request_waits_until_the_time_of_another_is_over_and_a_small_one_does_not() {
+fn large_request_waits_for_the_grace_period_small_does_not() {
     let start = Instant::now();
-    let mut table = table(10, 4 * SMALL);
+    let mut table = table(10, 4 * SMALL_REQUEST);
     let [first, second, large, small] = [1, 2, 3, 4].map(|source| admitted(&mut table, source, start));
     for id in [first, second] {
-        assert_eq!(table.grow(id, 2 * SMALL, start), Room::Found(()));
+        assert_eq!(table.grow(id, 2 * SMALL_REQUEST, start), Grant::Granted(()));
     }
-    assert_eq!(table.grow(large, SMALL + 1, start), Room::Soon(0));
-    assert_eq!(table.grow(small, SMALL, start), Room::Soon(1));
+    assert_eq!(table.grow(large, SMALL_REQUEST + 1, start), Grant::Wait(0));
+    assert_eq!(table.grow(small, SMALL_REQUEST, start), Grant::Wait(1));
     assert_eq!(evicted(&table), [first]);
     table.remove(first);
-    assert_eq!(table.grow(small, SMALL, start), Room::Found(()));
-    assert_eq!(table.grow(large, SMALL + 1, start), Room::Soon(0));
-    assert_eq!(table.grow(large, SMALL + 1, start + GRACE), Room::Soon(1));
+    assert_eq!(table.grow(small, SMALL_REQUEST, start), Grant::Granted(()));
+    assert_eq!(table.grow(large, SMALL_REQUEST + 1, start), Grant::Wait(0));
+    assert_eq!(table.grow(large, SMALL_REQUEST + 1, start + GRACE_PERIOD), Grant::Wait(1));
     assert_eq!(evicted(&table), [second]);
 }
 
 #[tokio::test]
-async fn who_waits_for_bytes_gets_them_when_somebody_goes_and_is_told_when_it_has_to_go() {
+async fn waiting_request_gets_bytes_after_an_eviction() {
     let limits = Limits { connections: 3, bytes: 100 };
     let connections = Connections::new(limits, Arc::new(Metrics::new()));
     let (old, new) = (connections.admit(client(1)).await, connections.admit(client(2)).await);
-    let mut of_old = old.begin();
+    let mut of_old = old.begin_request();
     of_old.grow(80).await.expect("there is room");
-    let mut of_new = new.begin();
+    let mut of_new = new.begin_request();
     let waiting = async {
         of_new.grow(60).await.expect("it gets them");
     };
     let going = async {
-        // The oldest is told when it asks again, and leaves.
+        // The oldest one learns of its eviction when it asks again, and closes.
         while of_old.grow(0).await.is_ok() {
             tokio::task::yield_now().await;
         }
@@ -131,12 +131,12 @@ async fn who_waits_for_bytes_gets_them_when_somebody_goes_and_is_told_when_it_ha
     assert!(connections.table().entries.is_empty());
 }
 
-impl<T> Room<T> {
-    fn map_found(self) -> Room<()> {
+impl<T> Grant<T> {
+    fn without_value(self) -> Grant<()> {
         match self {
-            Self::Found(_) => Room::Found(()),
-            Self::Soon(evicted) => Room::Soon(evicted),
-            Self::Evicted => Room::Evicted,
+            Self::Granted(_) => Grant::Granted(()),
+            Self::Wait(evicted) => Grant::Wait(evicted),
+            Self::Evicted => Grant::Evicted,
         }
     }
 }

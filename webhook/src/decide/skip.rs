@@ -53,7 +53,7 @@ impl Skip {
         Self::LimitRangeConflict,
     ];
 
-    /// The name for machines: a metric's label, a log field. Never changes.
+    /// The stable name in metric labels and log fields.
     pub fn label(self) -> &'static str {
         match self {
             Self::NoContainers => "no_containers",
@@ -79,10 +79,10 @@ impl Skip {
         }
     }
 
-    /// The sentence for people; completes "not injected: ".
+    /// The sentence for users; it completes "not injected: ".
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::NoContainers => "the object has no spec with containers",
+            Self::NoContainers => "the object has no spec.containers",
             Self::OptedOut => "the label of the pod opts it out",
             Self::MirrorPod => "it is the mirror pod of a static pod, which the API server cannot change",
             Self::WindowsPod => "it is a Windows pod, and the sidecar needs Linux",
@@ -126,7 +126,7 @@ impl Skip {
     }
 
     /// Whether the owner must be told: not if the pod asks for it, or already has the sidecar.
-    pub fn is_a_surprise(self) -> bool {
+    pub fn is_unexpected(self) -> bool {
         !matches!(self, Self::OptedOut | Self::MirrorPod | Self::AlreadyInjected)
     }
 }

@@ -2,26 +2,26 @@
 
 use serde_json::Value;
 
-/// The labels of nodes that say their operating system, the second one before Kubernetes 1.14.
+/// The node labels with the operating system; the second one is from before Kubernetes 1.14.
 pub const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
-/// The label that Windows nodes alone have.
+/// The label that only Windows nodes have.
 pub const WINDOWS_BUILD_LABEL: &str = "node.kubernetes.io/windows-build";
 
-/// The member of a node affinity that must hold.
+/// The field of a node affinity with the required terms.
 pub const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
-/// Whether a pod with this spec can run on Windows nodes only. The first line that fits holds:
+/// Whether a pod with this spec can run on Windows nodes only. The first matching line applies:
 ///
 /// | the spec | Windows |
 /// |---|---|
-/// | `os.name` | as it says |
-/// | `windowsOptions` of the pod or of a container | yes: the API server refuses them with `os.name: linux` |
+/// | `os.name` | if it is `windows` |
+/// | `windowsOptions` of the pod or of a container | yes: the API server rejects them with `os.name: linux` |
 /// | node selector: an OS label `windows`, or a Windows build | yes |
-/// | required node affinity: each of the terms asks for it | yes; they are alternatives |
+/// | required node affinity: each of the terms requires Windows | yes; the terms are alternatives |
 /// | anything else, such as a toleration or a preferred affinity | no |
 ///
-/// What a RuntimeClass asks for, its admission plugin has put into the node selector before webhooks are called.
+/// The admission plugin of RuntimeClass has merged its node selector into the pod before webhooks are called.
 pub(super) fn is_windows(spec: &Value) -> bool {
     match spec["os"]["name"].as_str() {
         Some(name) => name == "windows",
@@ -48,7 +48,7 @@ fn has_affinity(spec: &Value) -> bool {
     !terms.is_empty() && terms.iter().all(asks_for_windows)
 }
 
-/// Whether one of the expressions of a term, all of which must hold, leaves Windows nodes alone.
+/// Whether one of the expressions of a term, all of which must hold, matches Windows nodes only.
 fn asks_for_windows(term: &Value) -> bool {
     let mut expressions = term["matchExpressions"].as_array().into_iter().flatten();
     expressions.any(|expression| {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_says_in_many_ways_that_it_is_for_windows() {
+    fn windows_pods_are_detected_in_every_form() {
         let [os, old] = OS_LABELS;
         let process = json!({"securityContext": {"windowsOptions": {"hostProcess": true}}});
         for spec in [

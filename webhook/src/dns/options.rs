@@ -1,4 +1,5 @@
-//! The options of an injected pod's `resolv.conf`, and the `ndots` that a resolver finds in them. Pure.
+//! The options in the `resolv.conf` of an injected pod, and the `ndots` that a resolver reads from them.
+//! Pure.
 
 use std::time::Duration;
 
@@ -8,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::Base;
 
-/// What holds without the option (resolv.conf(5)).
+/// The default without the option (resolv.conf(5)).
 const NDOTS_WHEN_ABSENT: u8 = 1;
 
-/// The most that a resolver takes: glibc (`RES_MAXNDOTS`), musl and Go make every larger number this one.
+/// The maximum in resolvers: glibc (`RES_MAXNDOTS`), musl and Go clamp larger numbers to it.
 const LARGEST_NDOTS: u8 = 15;
 
-/// Our `ndots`, unless the pod has one, then the pod's options as they are. A pod with dnsPolicy `None` has no
-/// search domains of ours, so it gets our `ndots` only where that is set.
+/// The `ndots` of the settings, unless the pod has one, then the pod's own options. A pod with dnsPolicy
+/// `None` gets no search domains from the webhook, so it gets `ndots` only if that is set explicitly.
 pub(super) fn of_pod(base: Base, own: &Value, read: &Read) -> Vec<Value> {
     let own = own.as_array().map(Vec::as_slice).unwrap_or_default();
     let is_asked_for = read.accepted.iter().any(|(setting, _)| *setting == &table::NDOTS);
@@ -25,23 +26,23 @@ pub(super) fn of_pod(base: Base, own: &Value, read: &Read) -> Vec<Value> {
     ours.into_iter().chain(own.iter().cloned()).collect()
 }
 
-/// The `ndots` that holds in a pod with these options. The last one of a name wins, as the kubelet merges them
-/// (`mergeDNSOptions` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
+/// The effective `ndots` in a pod with these options. The last option of a name wins, as the kubelet merges
+/// them (`mergeDNSOptions` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
 ///
-/// The API server takes any text, and resolvers disagree about one that is no number: glibc (`atoi`) and Go read 0,
-/// musl keeps 1. The proxy expands what the C library does not, so from a number that is too low it expands names a
-/// second time, and from one that is too high it leaves some unexpanded: it gets 0. So it does for a negative number,
-/// of which glibc makes a large one.
+/// The API server accepts any string, and resolvers disagree about one that is not a number: glibc (`atoi`)
+/// and Go read 0, musl keeps 1. The sidecar expands the names that the C library does not expand. With a
+/// number that is too low it expands names twice, and with one that is too high it leaves some unexpanded. So
+/// an invalid value counts as 0, and so does a negative number, which glibc reads as a large one.
 pub(super) fn ndots(options: &[Value]) -> u8 {
     match options.iter().filter_map(ndots_text).next_back() {
-        // The kubelet writes the bare word, which is no option that a resolver knows.
+        // The kubelet writes the option without a value, which resolvers ignore.
         None | Some("") => NDOTS_WHEN_ABSENT,
         Some(text) => leading_number(text),
     }
 }
 
-/// The text behind `ndots:` as it will stand in the file, where the option is that one; empty without a value. The
-/// name alone may hold both: `name: "ndots:5"` is taken by the API server and written as it is.
+/// The text after `ndots:` in the file, if the option is `ndots`; empty without a value. The name may contain
+/// both: the API server accepts `name: "ndots:5"`, and it is written unchanged.
 fn ndots_text(option: &Value) -> Option<&str> {
     match option["name"].as_str()?.strip_prefix(table::NDOTS.name)? {
         "" => Some(option["value"].as_str().unwrap_or_default()),
@@ -49,9 +50,10 @@ fn ndots_text(option: &Value) -> Option<&str> {
     }
 }
 
-/// How long the look-up of a name of `wait-for-names` may be held in a pod with these options, so that its client hears of the absence: four
-/// fifths of its time-out, as the longest `wait-timeout` is of the usual 5 s. `None`: the options say nothing of it. The last one
-/// counts. musl waits for one time-out in all, glibc and Go for one for each attempt; glibc makes 0 a second.
+/// How long the look-up of a name of `wait-for-names` may be held in a pod with these options, so that its
+/// client hears of the absence: four fifths of its time-out, as the longest `wait-timeout` is of the usual 5
+/// s. `None`: the options say nothing of it. The last one counts. musl waits for one time-out in all, glibc
+/// and Go for one for each attempt; glibc makes 0 a second.
 pub(super) fn longest_wait(options: &[Value]) -> Option<Duration> {
     let seconds = options.iter().filter_map(timeout_text).next_back().map(leading_number)?;
     Some(Duration::from_secs(seconds.max(1).into()) * 4 / 5)
@@ -64,7 +66,7 @@ fn timeout_text(option: &Value) -> Option<&str> {
     }
 }
 
-/// The number that `text` begins with, as `atoi` finds it, but never more than the most.
+/// The number at the beginning of `text`, as `atoi` reads it, but at most the maximum.
 fn leading_number(text: &str) -> u8 {
     let text = text.trim_start();
     let digits = text.strip_prefix('+').unwrap_or(text).bytes().take_while(u8::is_ascii_digit);

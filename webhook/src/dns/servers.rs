@@ -1,4 +1,4 @@
-//! Which servers the proxy of a pod asks.
+//! Selects the servers of a pod's sidecar.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,16 +7,16 @@ use podlocal_settings::Settings;
 use super::{Base, Unfit, without_duplicates};
 use crate::cluster::Cluster;
 
-/// The most servers that each of the sidecar's settings takes.
+/// The maximum number of servers in each setting of the sidecar.
 const MOST_SERVERS: usize = 8;
 
-/// The servers, each kind in order of preference.
+/// The servers of a sidecar, each kind in order of preference.
 pub(super) struct Servers {
-    /// The servers that the proxy asks.
+    /// The upstream servers.
     pub upstream: Vec<SocketAddr>,
-    /// Those that it asks while these are silent, and that may know other names.
+    /// The backup servers, for while the upstream does not answer; they may know other names.
     pub backup_upstream: Vec<SocketAddr>,
-    /// The shared tier that it asks before them; empty when it is told of none.
+    /// The shared tier, which is queried first; empty if none is used.
     pub shared_tier: Vec<SocketAddr>,
 }
 
@@ -35,14 +35,14 @@ pub(super) fn servers(
     Ok(Servers { upstream, backup_upstream, shared_tier })
 }
 
-/// The upstream and the backup upstream. The first line that fits holds:
+/// The upstream and the backup upstream. The first matching line applies:
 ///
-/// | the pod | upstream | backup, unless `backup-upstream` says which |
+/// | the pod | upstream | backup, unless `backup-upstream` is set |
 /// |---|---|---|
 /// | `upstream` | that one | none |
-/// | dnsPolicy `ClusterFirst` | the cluster's DNS | its own nameservers, which the kubelet appends |
-/// | dnsPolicy `None`, and its first nameserver is the cluster's DNS | the cluster's among its own | its others |
-/// | dnsPolicy `None` | its own: for resolv.conf(5) they are one service | none |
+/// | dnsPolicy `ClusterFirst` | cluster DNS | its own nameservers, which the kubelet appends |
+/// | dnsPolicy `None`, and its first nameserver is cluster DNS | its nameservers that are cluster DNS | its other nameservers |
+/// | dnsPolicy `None` | its own nameservers: for resolv.conf(5) they are one service | none |
 fn upstreams(
     base: Base,
     chosen: Vec<SocketAddr>,
@@ -71,14 +71,14 @@ fn upstreams(
     }
 }
 
-/// The shared tier that the proxy is told of. The first line that fits holds:
+/// The shared tier for the sidecar. The first matching line applies:
 ///
 /// | the pod | the tier |
 /// |---|---|
 /// | `use-shared-tier: false` | none |
 /// | `shared-tier` | that one |
-/// | `upstream`, or a dnsPolicy `None` of its own | none: who has chosen whom to ask has chosen that |
-/// | anything else | the cluster's, if there is one |
+/// | `upstream`, or dnsPolicy `None` | none: the servers were chosen explicitly |
+/// | anything else | that of the cluster, if there is one |
 fn shared_tier(
     base: Base,
     has_chosen_upstream: bool,
@@ -89,7 +89,7 @@ fn shared_tier(
         _ if !settings.use_shared_tier => Vec::new(),
         _ if !settings.shared_tier.is_empty() => settings.shared_tier.clone(),
         Base::Cluster if !has_chosen_upstream => {
-            let known = cluster.told_tier().iter().copied();
+            let known = cluster.tier_for_new_pods().iter().copied();
             known.filter(|server| !settings.is_own(*server)).collect()
         }
         Base::Cluster | Base::Own => Vec::new(),

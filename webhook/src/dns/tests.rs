@@ -30,7 +30,7 @@ fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Unfit> 
 }
 
 #[test]
-fn cluster_first_is_written_out_as_the_kubelet_would_have_done() {
+fn cluster_first_config_matches_the_kubelet() {
     let own = json!({
         "nameservers": ["10.0.0.1", "127.0.0.1"],
         "searches": ["svc.cluster.local", "own.example"],
@@ -52,7 +52,7 @@ fn cluster_first_is_written_out_as_the_kubelet_would_have_done() {
 }
 
 #[test]
-fn the_sidecar_knows_the_search_list_but_for_what_no_name_can_end_in() {
+fn sidecar_search_list_omits_invalid_domains() {
     let odd = "a".repeat(64);
     let own =
         json!({"searches": [".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b", 7]});
@@ -69,7 +69,7 @@ fn the_sidecar_knows_the_search_list_but_for_what_no_name_can_end_in() {
 }
 
 #[test]
-fn a_pod_with_policy_none_keeps_its_own_and_gets_nothing_of_the_cluster() {
+fn policy_none_pod_keeps_only_its_own_dns_config() {
     let own =
         json!({"nameservers": ["10.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]});
     let dns = configured(Base::Own, &own, &json!({})).expect("fits");
@@ -109,7 +109,7 @@ fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
 }
 
 #[test]
-fn the_proxy_is_never_its_own_upstream() {
+fn sidecar_is_never_its_own_upstream() {
     let own = json!({"nameservers": ["127.0.0.1"]});
     assert_eq!(configured(Base::Own, &own, &json!({})), Err(Unfit::NoUsableNameserver));
     let dns =
@@ -118,7 +118,7 @@ fn the_proxy_is_never_its_own_upstream() {
 }
 
 #[test]
-fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
+fn tier_is_used_only_by_pods_on_cluster_dns_without_own_choice() {
     const UPSTREAM: &Setting = &table::UPSTREAM;
     const TIER: &Setting = &table::SHARED_TIER;
     const USE: &Setting = &table::USE_SHARED_TIER;
@@ -150,7 +150,7 @@ fn the_tier_is_told_to_who_asks_the_clusters_dns_and_has_chosen_nothing() {
 }
 
 #[test]
-fn no_more_servers_are_told_than_the_sidecar_takes() {
+fn number_of_servers_is_limited_to_the_sidecar_maximum() {
     let mut many = cluster();
     let servers = (1..=9).map(|last| SocketAddr::from(([10, 0, 0, last], 53)));
     many.shared_tier = Tier::at(servers.collect());
@@ -174,7 +174,7 @@ fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
 }
 
 #[test]
-fn what_the_api_server_would_refuse_is_not_made() {
+fn dns_config_beyond_api_server_limits_is_not_generated() {
     let searches = |count: usize, length: usize| {
         let name = |index: usize| format!("{index:0>width$}.example", width = length - 8);
         json!({"searches": (0..count).map(name).collect::<Vec<_>>()})
@@ -187,8 +187,8 @@ fn what_the_api_server_would_refuse_is_not_made() {
 }
 
 #[test]
-fn without_the_proxy_names_are_expanded_as_the_kubelet_writes_it() {
-    let of = |base, own: &Value| expansion_without_proxy(base, own, "web", &cluster());
+fn expansion_without_the_sidecar_matches_the_kubelet() {
+    let of = |base, own: &Value| expansion_without_sidecar(base, own, "web", &cluster());
     let usual = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
     assert_eq!(
         of(Base::Cluster, &Value::Null),

@@ -1,5 +1,5 @@
-//! A counter as Prometheus' text format 0.0.4 shows it. The sidecar has the same: neither program links the
-//! other, and what both link, `settings`, knows no metrics.
+//! A counter in the Prometheus text format 0.0.4. The sidecar has the same code: neither program links the
+//! other, and the crate that both link, `settings`, has no metrics.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,8 +8,8 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// A counter, registered by its full name. prometheus-client writes OpenMetrics, where a counter's `_total`
-/// is no part of the name that its help and type stand under; in the text format it is.
+/// A counter, registered with its full name. prometheus-client writes OpenMetrics, where HELP and TYPE omit
+/// the suffix `_total` of a counter; the text format includes it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Count(Counter);
 
@@ -26,7 +26,7 @@ impl TypedMetric for Count {
 }
 
 impl EncodeMetric for Count {
-    /// As a gauge: that is a name, its labels and a value.
+    /// Encoded as a gauge: a name, its labels and a value.
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         encoder.encode_gauge(&self.0.get())
     }

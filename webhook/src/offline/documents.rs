@@ -1,4 +1,4 @@
-//! A file -> its documents, each with its text. Pure.
+//! Splits a file into its documents, each with its text. Pure.
 
 use serde_json::Value;
 
@@ -7,20 +7,20 @@ use crate::yaml;
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Document {
-    /// Its number, from 1; empty ones do not count.
+    /// Its number, from 1; empty documents do not count.
     pub(super) number: usize,
-    /// What it says.
+    /// Its value.
     pub(super) value: Value,
-    /// How it says it, where that is known: with comments, order and all.
+    /// Its original text, if known.
     pub(super) text: Option<Text>,
 }
 
 /// The text of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
-    /// The line that it begins in, from 1.
+    /// The line in which it begins, from 1.
     pub(super) line: usize,
-    /// All of it, with a final line break and without the separator.
+    /// The whole text, with a final line break and without the separator.
     pub(super) whole: String,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, yaml::Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let values = yaml::read(text)?;
     let mut texts: Vec<_> = split(text).into_iter().map(Some).collect();
-    // A directive says something about more than its own line; then only the values are known.
+    // A directive affects more than its own line; then only the values are known.
     if texts.len() != values.len() || text.lines().any(|line| line.starts_with('%')) {
         texts = vec![None; values.len()];
     }
@@ -45,8 +45,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, yaml::Error> {
     Ok(documents.map(|(index, (value, text))| Document { number: index + 1, value, text }).collect())
 }
 
-/// The texts between the separators, without empty ones. `---` and `...` at the begin of a line are separators whatever
-/// stands around them (YAML 1.2 section 9.1.2), inside quotes and block scalars, too.
+/// The texts between the separators, without empty ones. `---` and `...` at the beginning of a line are
+/// always separators (YAML 1.2 section 9.1.2), even inside quotes and block scalars.
 fn split(text: &str) -> Vec<Text> {
     let mut texts = vec![Text { line: 1, whole: String::new() }];
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_windows_a_byte_order_mark_and_a_missing_last_line_end_are_no_matter() {
+    fn crlf_bom_and_missing_final_newline_are_accepted() {
         let expected = ["a: 1\r\n", "b: 2\n"].map(|text| Some(text.to_owned()));
         assert_eq!(texts("\u{feff}a: 1\r\n---\r\nb: 2"), expected);
         assert_eq!(texts(""), []);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_before_a_document_are_told_from_those_in_it() {
+    fn leading_comments_end_at_the_first_content_line() {
         let text = Text { line: 1, whole: "# one\n\n# two\na: 1\n# three\n".to_owned() };
         assert_eq!(text.leading_comments(), "# one\n\n# two\n");
     }

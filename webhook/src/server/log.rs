@@ -1,23 +1,23 @@
-//! The lines of the log about reviews and refused connections: a bounded number, with checked names alone.
+//! The log lines about reviews and rejected connections: limited in rate, and with validated names only.
 //!
-//! Whoever reaches the port could otherwise fill the disks of the log, or write lines that look like ours.
+//! Otherwise any client that reaches the port could fill the disk with logs, or forge log lines.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admission::{Reviewed, Verdict};
+use crate::admission::{ReviewOutcome, Reviewed};
 use crate::connections::Peer;
 use crate::namespaces::Namespaces;
 use crate::rate::{Bucket, PerNamespace, Rate};
 
-/// How many reviews of a namespace are logged. A gang of a thousand pods is logged as a whole; all namespaces that are not
-/// known share one allowance.
+/// The rate of logged reviews per namespace. A gang of a thousand pods is logged completely; all unknown
+/// namespaces share one bucket.
 const REVIEWS: Rate = Rate { burst: 1_000, interval: Duration::from_millis(20) };
 
-/// How many refused connections are logged.
+/// The rate of logged connection errors.
 const REFUSALS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
-/// One line per review.
+/// Writes one log line per review.
 #[derive(Debug)]
 pub struct ReviewLog(Mutex<Allowance>);
 
@@ -34,22 +34,26 @@ impl Default for ReviewLog {
 }
 
 impl ReviewLog {
-    /// Writes the line, unless there were too many of the namespace.
+    /// Writes the line, unless the namespace exceeds its rate.
     pub(super) fn write(&self, reviewed: &Reviewed, namespaces: &Namespaces) {
-        let Reviewed { verdict, namespace, name, ignored, body: _, notice: _ } = reviewed;
+        let Reviewed { outcome, namespace, name, ignored, body: _, notice: _ } = reviewed;
         let key = if namespaces.knows(namespace) { namespace } else { "" };
         let Some(unlogged) = self.allowed(key) else { return };
         if unlogged > 0 {
-            tracing::warn!(reviews = unlogged, "too many reviews: these were not logged");
+            tracing::warn!(not_logged = unlogged, "too many admission reviews; not all of them were logged");
         }
-        let (decision, reason) = verdict.labels();
-        match verdict {
-            Verdict::Done(_) => tracing::info!(namespace, name, decision, reason, ignored, "review"),
-            Verdict::Failed(_) => tracing::warn!(namespace, name, decision, reason, ignored, "review"),
+        let (decision, reason) = outcome.labels();
+        match outcome {
+            ReviewOutcome::Done(_) => {
+                tracing::info!(namespace, name, decision, reason, ignored, "admission review");
+            }
+            ReviewOutcome::Failed(_) => {
+                tracing::warn!(namespace, name, decision, reason, ignored, "admission review");
+            }
         }
     }
 
-    /// Whether one more may be logged, and how many were not since the last one.
+    /// Whether one more review may be logged, and how many were suppressed since the last one.
     fn allowed(&self, key: &str) -> Option<u64> {
         let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if allowance.buckets.try_take(key, Instant::now()) {
@@ -60,7 +64,8 @@ impl ReviewLog {
     }
 }
 
-/// Connections that were refused before their first request: without a client certificate that is accepted, for instance.
+/// Logs connections that were rejected before their first request, for example without an accepted client
+/// certificate.
 #[derive(Debug)]
 pub(super) struct Refusals(Mutex<Bucket>);
 
@@ -71,13 +76,13 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Writes a line, unless there were too many.
+    /// Writes a line, unless the rate is exceeded.
     pub(super) fn write(&self, peer: Option<&Peer>, error: &std::io::Error) {
         let is_allowed =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).try_take(REFUSALS, Instant::now());
         if is_allowed {
             let from = peer.map(|peer| peer.address.ip().to_canonical().to_string());
-            tracing::warn!(from, %error, "a connection was refused");
+            tracing::warn!(from, %error, "connection rejected before its first request");
         }
     }
 }
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_reviews_of_a_namespace_are_logged_at_once_and_the_others_are_counted() {
+    fn review_log_is_rate_limited_per_namespace() {
         let log = ReviewLog::default();
         let logged = (0..5_000).filter(|_| log.allowed("a").is_some()).count();
         assert!((1_000..5_000).contains(&logged), "{logged}");

@@ -1,10 +1,11 @@
-//! An API server that keeps objects by path, in memory: get, list and watch, create, replace with the resourceVersion,
-//! merge patch, and strategic merge of the webhooks by name.
+//! A fake API server with objects by path, in memory: get, list and watch, create, replace with
+//! resourceVersion, merge patch, and strategic merge of webhooks by name.
 //!
-//! It exists because no real one fails on request: for so many requests, overtaken by another writer, without a right, with
-//! an expired page, or for any time. And `cargo test` needs no cluster. Left out: admission, validation and defaults, deletion,
-//! server-side apply, subresources and authentication. `tests/cluster/models/api_server.rs` holds the same conversation with
-//! this one and with the real one, and compares the answers.
+//! A real API server does not fail on request: for a number of requests, with a write conflict, without a
+//! permission, with an expired page, or for any time. And `cargo test` needs no cluster. Not implemented:
+//! admission, validation and defaults, deletion, server-side apply, subresources and authentication.
+//! `tests/cluster/models/api_server.rs` sends the same requests to this one and to a real one, and compares
+//! the answers.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -36,10 +37,10 @@ pub(crate) const CONFIGURATION: &str =
 pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
 
-/// The kinds that can be listed.
+/// The resources that can be listed.
 const COLLECTIONS: [&str; 6] = ["namespaces", "nodes", "limitranges", "services", "pods", "endpointslices"];
 
-/// A running one; it ends with the runtime that it was started in.
+/// A running fake API server; it ends with the runtime in which it was started.
 #[derive(Clone)]
 pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
@@ -56,13 +57,13 @@ struct Objects {
     failed: usize,
     is_down: bool,
     is_read_only: bool,
-    /// Collections that nobody may list or watch, objects that nobody may get.
+    /// Collections that no client may list or watch, and objects that no client may get.
     forbidden: BTreeSet<String>,
-    /// What callers may do; `None`: everything.
+    /// The permissions of the clients; `None`: all.
     rights: Option<Rights>,
-    /// How many tokens of lists are to be too old.
+    /// How many continue tokens are rejected as expired.
     to_expire: usize,
-    /// Every change with its version: a watch begins behind the one that it names.
+    /// Every change with its version: a watch begins after the version that it names.
     history: Vec<(u64, Change)>,
     changes: broadcast::Sender<Change>,
 }
@@ -102,12 +103,12 @@ impl ApiServer {
         kube::Client::try_from(kube::Config::new(url)).expect("a client")
     }
 
-    /// The text of a kubeconfig that leads here.
+    /// A kubeconfig for this server.
     pub(crate) fn kubeconfig(&self) -> String {
         self.kubeconfig_of("default")
     }
 
-    /// The same for a caller in that namespace.
+    /// The same for a client with that default namespace.
     pub(crate) fn kubeconfig_of(&self, namespace: &str) -> String {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
@@ -118,12 +119,12 @@ impl ApiServer {
         .to_string()
     }
 
-    /// Puts an object there, as somebody else would.
+    /// Stores an object, as another client would.
     pub(crate) fn put(&self, path: &str, object: Value) {
         self.objects().store(path, object);
     }
 
-    /// Takes an object away.
+    /// Removes an object.
     pub(crate) fn remove(&self, path: &str) {
         self.objects().change(path, None);
     }
@@ -156,7 +157,7 @@ impl ApiServer {
         );
     }
 
-    /// Puts a Service there, as the API server gives it.
+    /// Stores a Service, as the API server returns it.
     pub(crate) fn put_service(&self, name: &str, labels: &Value, spec: &Value) {
         let metadata = json!({"name": name, "namespace": "default", "labels": labels});
         self.put(
@@ -174,22 +175,22 @@ impl ApiServer {
         self.objects().below(path)
     }
 
-    /// How often the object was created, replaced or patched by requests.
+    /// How often requests have created, replaced or patched the object.
     pub(crate) fn written(&self, path: &str) -> usize {
         self.objects().written.get(path).copied().unwrap_or_default()
     }
 
-    /// How often it was read by requests.
+    /// How often requests have read it.
     pub(crate) fn read(&self, path: &str) -> usize {
         self.objects().read.get(path).copied().unwrap_or_default()
     }
 
-    /// Has that many requests fail.
+    /// Lets that many requests fail.
     pub(crate) fn fail_next(&self, requests: usize) {
         self.objects().to_fail = requests;
     }
 
-    /// Has somebody else be faster that many times when something is replaced or patched.
+    /// Answers that many replace or patch requests with a conflict.
     pub(crate) fn overtake_next(&self, writes: usize) {
         self.objects().to_overtake = writes;
     }
@@ -199,32 +200,33 @@ impl ApiServer {
         self.objects().failed
     }
 
-    /// Refuses every write by a request from now on, as without the right to.
+    /// Rejects every write from now on, as without permission.
     pub(crate) fn refuse_writes(&self) {
         self.objects().is_read_only = true;
     }
 
-    /// Refuses to list and to watch what is right below `path`, or to get it, as without the right to.
+    /// Rejects lists and watches of `path`, or a get of it, as without permission.
     pub(crate) fn forbid(&self, path: &str) {
         self.objects().forbidden.insert(path.to_owned());
     }
 
-    /// Refuses from now on what the bindings among `objects` do not allow that ServiceAccount.
+    /// Rejects from now on every request that the bindings among `objects` do not allow for that
+    /// ServiceAccount.
     pub(crate) fn authorize(&self, objects: &[Value], account: &str) {
         self.objects().rights = Some(Rights::of(objects, account));
     }
 
-    /// What was asked for without a right to it, and which rights were not used.
+    /// The requests without permission, and the unused permissions.
     pub(crate) fn differences(&self) -> Vec<String> {
         self.objects().rights.as_ref().expect("rights").differences()
     }
 
-    /// Has that many tokens of lists be too old when they come back.
+    /// Lets that many continue tokens expire.
     pub(crate) fn expire_next(&self, tokens: usize) {
         self.objects().to_expire = tokens;
     }
 
-    /// Has every request fail from now on, or none; watches are cut.
+    /// Lets every request fail from now on, or none; closes all watches.
     pub(crate) fn set_down(&self, is_down: bool) {
         let mut objects = self.objects();
         objects.is_down = is_down;
@@ -254,14 +256,15 @@ impl Objects {
         let _ = self.changes.send(change);
     }
 
-    /// Every object right below `path`.
+    /// Every object directly below `path`.
     fn below(&self, path: &str) -> Vec<Value> {
         let items = self.by_path.iter().filter(|(other, _)| is_below(other, path));
         items.map(|(_, object)| object.clone()).collect()
     }
 }
 
-/// Whether an object is right below `path`; of a kind with namespaces, a path without one means all of them.
+/// Whether an object is directly below `path`; for a namespaced resource, a path without a namespace means
+/// all namespaces.
 fn is_below(object: &str, path: &str) -> bool {
     let Some((up, _)) = object.rsplit_once('/') else { return false };
     let namespaced = up.strip_prefix("/api/v1/namespaces/").and_then(|rest| rest.split_once('/'));
@@ -269,7 +272,7 @@ fn is_below(object: &str, path: &str) -> bool {
 }
 
 async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Uri, body: Bytes) -> Response {
-    // Lets other requests in between, so that the order is not always that of arrival.
+    // Lets other requests run in between, so that the order is not always that of arrival.
     tokio::task::yield_now().await;
     let mut objects = state.lock().expect("the lock");
     if objects.is_down || objects.to_fail > 0 {

@@ -1,8 +1,9 @@
-//! Bodies that take as much memory as possible for their length.
+//! Review bodies that take as much memory as possible for their length.
 
 use serde_json::{Value, json};
 
-/// Reviews whose bytes become the largest trees, the longest buffers, the deepest nesting. Each has about `length` bytes.
+/// Reviews that become the largest trees, the longest buffers, and the deepest nesting. Each has about
+/// `length` bytes.
 pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
     let filled = |pod: Value, part: &str, separator: &str| {
         let body = super::review_of(&pod).to_string();
@@ -29,7 +30,7 @@ pub(crate) fn bodies(length: usize) -> Vec<(&'static str, Vec<u8>)> {
         let annotations = json!({format!("podlocal-dns.io/{name}"): value});
         of(json!({"metadata": {"annotations": annotations}, "spec": {"containers": []}}))
     };
-    // Different addresses with something around each: the ones that are short make the most of them.
+    // Different addresses with a prefix and a separator; short ones yield the largest number.
     let addresses = |before: &str, separator: &str| {
         let room = length / (before.len() + separator.len() + 12);
         let addresses = (0..room)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_webhook::admission::{self, Verdict};
+use podlocal_webhook::admission::{self, ReviewOutcome};
 use podlocal_webhook::cluster::{Cluster, Tier, Version};
 use podlocal_webhook::decide::Namespace;
 use podlocal_webhook::limits::Limits;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 pub(crate) const FILES: [&str; 4] = ["input.yaml", "setup.yaml", "answer.yaml", "expected.yaml"];
 
-/// One folder.
+/// One golden pod.
 pub(crate) struct Case {
     pub(crate) folder: PathBuf,
     /// The pod.
@@ -26,11 +26,11 @@ pub(crate) struct Case {
     setup: Value,
 }
 
-/// What came back from one review.
+/// The result of one review.
 pub(crate) struct Answer {
     /// Decision, reason, warnings, operations.
     pub(crate) summary: Value,
-    /// The pod afterwards.
+    /// The pod after the patch.
     pub(crate) pod: Value,
 }
 
@@ -74,7 +74,7 @@ impl Case {
         }
     }
 
-    /// The pod after the same decision about all of it, where a review reads only the fields that it needs.
+    /// The pod after the same decision with all of its fields; a review reads only the fields that it needs.
     pub(crate) fn mutated_as_a_whole(&self, pod: &Value) -> Value {
         let name = self.setup["namespace"].as_str().unwrap_or("team-a").to_owned();
         let annotations = self.setup["namespace-annotations"].as_object().cloned().unwrap_or_default();
@@ -114,11 +114,11 @@ impl Case {
         let mut patched = pod.clone();
         json_patch::patch(&mut patched, &patch).expect("every operation applies");
 
-        if reviewed.verdict == Verdict::Done(Outcome::Injected) {
+        if reviewed.outcome == ReviewOutcome::Done(Outcome::Injected) {
             assert_sidecar_starts(&patched, &self.name());
         }
 
-        let (decision, reason) = reviewed.verdict.labels();
+        let (decision, reason) = reviewed.outcome.labels();
         let operations: Vec<_> = patch
             .iter()
             .map(|operation| {
@@ -173,7 +173,7 @@ impl Case {
     }
 }
 
-/// Asserts that the sidecar takes every variable of its container: it exits with 64 when one is bad.
+/// Asserts that every variable of the sidecar is valid: with an invalid one it exits with 64.
 fn assert_sidecar_starts(pod: &Value, place: &str) {
     let variables = pod.pointer("/spec/initContainers/0/env").and_then(Value::as_array);
     let variables = variables.unwrap_or_else(|| panic!("{place}: {}", written(pod)));

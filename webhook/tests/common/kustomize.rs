@@ -8,8 +8,8 @@ use std::path::Path;
 use podlocal_webhook::yaml;
 use serde_json::{Value, json};
 
-/// What `kubectl kustomize manifests/FOLDER` prints, as far as our kustomizations need it: resources, components, JSON
-/// patches in the file, and tags of images.
+/// The output of `kubectl kustomize manifests/FOLDER`, for the features that our kustomizations use:
+/// resources, components, inline JSON patches, and tags of images.
 pub(crate) fn render(folder: &str) -> Vec<Value> {
     render_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(folder))
 }
@@ -20,7 +20,7 @@ fn render_folder(folder: &Path) -> Vec<Value> {
     objects
 }
 
-/// A kustomization begins with no objects, a component with those of whoever lists it.
+/// A kustomization begins with no objects, a component with those of the kustomization that lists it.
 fn add(folder: &Path, objects: &mut Vec<Value>) {
     let kustomization = read(&folder.join("kustomization.yaml")).remove(0);
     for key in kustomization.as_object().expect("a map").keys() {
@@ -77,7 +77,7 @@ fn add(folder: &Path, objects: &mut Vec<Value>) {
     }
 }
 
-/// A ConfigMap of files, as far as ours need it: named as it is written, with labels.
+/// A ConfigMap of files, for the features that ours use: a name without hash, and labels.
 fn config_map(folder: &Path, generated: &Value) -> Value {
     assert_eq!(generated["options"]["disableNameSuffixHash"], true, "a hash is not made here");
     let files = generated["files"].as_array().expect("files").iter().map(|file| {

@@ -1,4 +1,4 @@
-//! What the tests of the built program share: a running webhook, and a client that speaks TLS to it.
+//! Shared by the tests of the built program: a running webhook, and a TLS client.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -22,27 +22,27 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
-/// How long any condition may take to come true. Far above what it takes; a failure, not a speed, is shown by it.
+/// The time limit for any condition. It is far above the usual time, so that only a failure exceeds it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The built program, without the environment of a cluster.
+/// The built program, without the environment variable of a cluster.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_podlocal-webhook"));
     command.env_remove("KUBERNETES_SERVICE_HOST");
     command
 }
 
-/// Runs the program to its end with that on standard input.
+/// Runs the program to its end with `input` on standard input.
 pub(crate) fn piped(arguments: &[&str], input: &str) -> Output {
     let mut command = program();
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("starts");
-    // A program that refuses its flags does not read.
+    // A program with invalid flags does not read its input.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     child.wait_with_output().expect("ends")
 }
 
-/// Waits until `condition` holds; `what` it is, for people.
+/// Waits until `condition` is true; `what` describes it in the failure.
 #[expect(clippy::disallowed_methods, reason = "this is the wait for a condition with a deadline")]
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + DEADLINE;
@@ -52,7 +52,7 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A running webhook with a certificate of its own.
+/// A running webhook with a self-made certificate.
 pub(crate) struct Webhook {
     child: Child,
     lines: Receiver<String>,
@@ -62,7 +62,7 @@ pub(crate) struct Webhook {
     _folder: tempfile::TempDir,
 }
 
-/// One answer over HTTP.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -72,18 +72,18 @@ pub(crate) struct Answer {
 pub(crate) type Connection = StreamOwned<ClientConnection, TcpStream>;
 
 impl Webhook {
-    /// Starts it, and waits until it is ready.
+    /// Starts the webhook, and waits until it is ready.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let webhook = Self::launch(flags);
         webhook.wait_until_ready();
         webhook
     }
 
-    /// Starts it, and waits until its addresses are bound.
+    /// Starts the webhook, and waits until its addresses are bound.
     pub(crate) fn launch(flags: &[&str]) -> Self {
         let mut webhook =
             Self::spawn("serve", &["--listen", "127.0.0.1:0", "--cluster-dns", "10.96.0.10"], flags);
-        webhook.address = webhook.logged_address("serving reviews");
+        webhook.address = webhook.logged_address("serving admission reviews");
         webhook.admin = webhook.logged_address("serving health and metrics");
         webhook
     }
@@ -116,7 +116,7 @@ impl Webhook {
         Self { child, lines, address: any, admin: any, ca, _folder: folder }
     }
 
-    /// The next line of the log that has `part` in it.
+    /// Waits for the next log line that contains `part`.
     pub(crate) fn log_line(&self, part: &str) -> String {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -153,7 +153,7 @@ impl Webhook {
         request(self.connect(), &head("POST", path, kind, body.len()), body)
     }
 
-    /// Sends a review and gives back its response.
+    /// Sends a review and returns its response.
     pub(crate) fn review(&self, review: &Value) -> Value {
         let answer = self.post("/mutate?timeout=5s", "application/json", review.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -166,7 +166,7 @@ impl Webhook {
         get(TcpStream::connect(self.admin).expect("connects"), path)
     }
 
-    /// The most memory that it has had, in MiB (proc_pid_status(5)).
+    /// The peak of its resident memory, in MiB (proc_pid_status(5)).
     pub(crate) fn most_memory(&self) -> usize {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
@@ -175,7 +175,7 @@ impl Webhook {
         kibibytes / 1024
     }
 
-    /// The authority of its own certificate.
+    /// The CA of its self-made certificate.
     pub(crate) fn authority(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(&self.ca).expect("a CA")
     }
@@ -210,7 +210,7 @@ pub(crate) fn connect(address: SocketAddr, ca: &CertificateDer<'static>) -> Conn
     connect_at(address, std::slice::from_ref(ca), Arc::new(DefaultTimeProvider))
 }
 
-/// The same at another time, for a client that trusts several.
+/// The same at another time, for a client that trusts several CAs.
 pub(crate) fn connect_at(
     address: SocketAddr,
     authorities: &[CertificateDer<'static>],
@@ -219,7 +219,7 @@ pub(crate) fn connect_at(
     connect_as(address, authorities, time, None)
 }
 
-/// The same for a client that shows a certificate.
+/// The same for a client with a certificate.
 pub(crate) fn connect_as(
     address: SocketAddr,
     authorities: &[CertificateDer<'static>],
@@ -247,7 +247,7 @@ pub(crate) fn connect_as(
     StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("a client"), stream)
 }
 
-/// The head of a request whose answer ends with the connection.
+/// The head of a request with `connection: close`.
 pub(crate) fn head(method: &str, path: &str, kind: &str, length: usize) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nhost: webhook.test\r\nconnection: close\r\n\
@@ -257,15 +257,15 @@ pub(crate) fn head(method: &str, path: &str, kind: &str, length: usize) -> Strin
 
 pub(crate) fn request(mut connection: impl Read + Write, head: &str, body: &[u8]) -> Answer {
     connection.write_all(head.as_bytes()).expect("writes");
-    // A server that refuses the head may not read the body.
+    // A server that rejects the head may not read the body.
     let _ = connection.write_all(body).and_then(|()| connection.flush());
     answer(connection)
 }
 
-/// Reads an answer to its end.
+/// Reads a response to its end.
 pub(crate) fn answer(mut connection: impl Read) -> Answer {
     let mut bytes = Vec::new();
-    // The end of a TLS stream without its farewell is an end, too; what counts is what has arrived.
+    // A TLS stream may end without close_notify; only the received bytes matter.
     let _ = connection.read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).expect("UTF-8");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));

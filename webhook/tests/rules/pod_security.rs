@@ -37,7 +37,7 @@ const VOLUMES: [&str; 9] = [
 const SELINUX_TYPES: [&str; 5] =
     ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
-/// Every rule that the pod breaks: the place, and the control.
+/// Every violation in the pod: the container, and the control.
 pub(crate) fn violations(pod: &Value) -> Vec<String> {
     let spec = &pod["spec"];
     let mut found = Vec::new();
@@ -72,7 +72,7 @@ fn of_pod(spec: &Value, violates: &mut impl FnMut(&'static str)) {
 
 fn of_container(spec: &Value, container: &Value, violates: &mut impl FnMut(&'static str)) {
     let (own, pods) = (&container["securityContext"], &spec["securityContext"]);
-    // What the container does not say, the pod may have said.
+    // Values that the container does not set come from the pod.
     let effective = |key: &str| if own[key].is_null() { pods[key].clone() } else { own[key].clone() };
     of_either(own, violates);
     if own["privileged"] == true {
@@ -108,7 +108,7 @@ fn of_container(spec: &Value, container: &Value, violates: &mut impl FnMut(&'sta
     }
 }
 
-/// Rules for what both pods and containers can say.
+/// Rules for fields that pods and containers have in common.
 fn of_either(context: &Value, violates: &mut impl FnMut(&'static str)) {
     if context["runAsUser"] == 0 {
         violates("running as non-root user");

@@ -1,5 +1,6 @@
-//! The QoS class of a pod as the kubelet sees it: `ComputePodQOS` in `kubernetes/pkg/apis/core/v1/helper/qos/qos.go`,
-//! line by line, after the API server's defaulting of requests from limits.
+//! The QoS class of a pod as the kubelet sees it: `ComputePodQOS` in
+//! `kubernetes/pkg/apis/core/v1/helper/qos/qos.go`, line by line, after the API server's defaulting of
+//! requests from limits.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ pub(crate) fn class(spec: &Value) -> Class {
     }
 }
 
-/// Adds the amounts of one holder; tells whether it limits both resources.
+/// Adds the resources of a container or of the pod; returns whether it limits both resources.
 fn add<'a>(
     resources: &'a Value,
     requests: &mut BTreeMap<&'a str, f64>,

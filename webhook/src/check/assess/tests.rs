@@ -1,4 +1,4 @@
-//! The truth table of `assess`, line by line.
+//! The decision table of `assess`, line by line.
 
 use serde_json::json;
 
@@ -19,8 +19,8 @@ fn context() -> Context {
     }
 }
 
-fn home(label: &str) -> Home {
-    Home {
+fn namespace_metadata(label: &str) -> NamespaceMetadata {
+    NamespaceMetadata {
         labels: Some(Labels::from([(INJECT_LABEL.to_owned(), label.to_owned())])),
         annotations: Map::new(),
     }
@@ -36,7 +36,7 @@ fn pod(label: Option<&str>, spec: &Value) -> Value {
 }
 
 #[test]
-fn a_verdict_is_that_of_the_selectors_and_then_that_of_a_review() {
+fn verdict_applies_selectors_before_the_review() {
     use Verdict::{Already, Injected, Not};
     let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
     let ours = json!({"initContainers": [{"name": CONTAINER_NAME, "restartPolicy": "Always"}]});
@@ -93,19 +93,20 @@ fn a_verdict_is_that_of_the_selectors_and_then_that_of_a_review() {
             Not(Reason::Skipped(Skip::NoContainers)),
         ),
     ] {
-        let home = of_namespace.map_or_else(Home::default, home);
+        let namespace_metadata = of_namespace.map_or_else(NamespaceMetadata::default, namespace_metadata);
         for (as_if_enabled, expected) in [(false, expected), (true, as_if)] {
             let context = Context { as_if_enabled, ..context() };
-            let found = assess(&pod(of_pod, spec), name, &home, &context).verdict;
+            let found = assess(&pod(of_pod, spec), name, &namespace_metadata, &context).verdict;
             assert_eq!(found, expected, "{name} {of_namespace:?} {of_pod:?} {spec} {as_if_enabled}");
         }
     }
 }
 
 #[test]
-fn changes_are_said_in_short_and_cost_follows_from_what_the_proxy_is_told() {
-    let of =
-        |spec: &Value, context: &Context| assess(&pod(None, spec), "web", &home(INJECT_ENABLED), context);
+fn assessment_summarizes_changes_and_computes_cost() {
+    let of = |spec: &Value, context: &Context| {
+        assess(&pod(None, spec), "web", &namespace_metadata(INJECT_ENABLED), context)
+    };
     let usual = of(&json!({}), &context());
     assert_eq!(usual.changes, ["+ podlocal-dns", "ndots 5 -> 2", "+ sysctl ip_unprivileged_port_start"]);
     assert_eq!(usual.cost, Some(Cost { direct: 8, proxied: 3 }));
@@ -118,19 +119,19 @@ fn changes_are_said_in_short_and_cost_follows_from_what_the_proxy_is_told() {
     let mut with_tier = context();
     with_tier.cluster.shared_tier.addresses.push("10.96.0.53:53".parse().expect("valid"));
     let own = of(&own, &with_tier);
-    assert_eq!(own.changes, ["+ podlocal-dns", "ndots 5 stays", "asks the shared tier"]);
+    assert_eq!(own.changes, ["+ podlocal-dns", "ndots stays 5", "uses the shared tier"]);
     assert_eq!(own.cost, Some(Cost { direct: 10, proxied: 6 }));
 
     let behind =
         json!({"initContainers": [{"name": "a"}, {"name": CONTAINER_NAME, "restartPolicy": "Always"}]});
     let behind = of(&behind, &Context { with_diff: true, ..context() });
-    assert_eq!((behind.changes[0].as_str(), behind.cost), ("the proxy goes first", None));
+    assert_eq!((behind.changes[0].as_str(), behind.cost), ("the sidecar moves to the front", None));
     assert_eq!(behind.diff[0], "~ /spec/initContainers/1 -> /spec/initContainers/0");
 }
 
 #[test]
-fn every_mistake_of_a_pod_is_named_whatever_becomes_of_it_and_those_of_its_namespace_once() {
-    let mut of_namespace = home(INJECT_ENABLED);
+fn setting_errors_are_reported_even_if_the_pod_is_skipped() {
+    let mut of_namespace = namespace_metadata(INJECT_ENABLED);
     of_namespace.annotations.insert(table::CACHE_SIZE.annotation(), json!("lots"));
     let mut bad = pod(Some("maybe"), &json!({}));
     bad["metadata"]["annotations"] =
@@ -142,12 +143,16 @@ fn every_mistake_of_a_pod_is_named_whatever_becomes_of_it_and_those_of_its_names
         assert!(mistakes.iter().all(|mistake| !mistake.origin.contains("namespace")), "{mistakes:?}");
     }
     assert_eq!(super::of_namespace(&of_namespace, "cluster.local").len(), 1);
-    assert_eq!(super::of_namespace(&home("true"), "cluster.local").len(), 1, "a label that opts nobody in");
-    assert_eq!(super::of_namespace(&home(INJECT_DISABLED), "cluster.local"), []);
+    assert_eq!(
+        super::of_namespace(&namespace_metadata("true"), "cluster.local").len(),
+        1,
+        "a label that opts nobody in"
+    );
+    assert_eq!(super::of_namespace(&namespace_metadata(INJECT_DISABLED), "cluster.local"), []);
 }
 
 #[test]
-fn what_was_injected_stays_so() {
+fn injected_pod_is_assessed_as_already_injected() {
     let injected = mutate(
         &pod(None, &json!({})),
         &Namespace { name: "web".to_owned(), annotations: Map::new() },
@@ -156,6 +161,6 @@ fn what_was_injected_stays_so() {
     );
     let injected = injected.expect("edits").pod;
     assert_eq!(injected["metadata"]["annotations"][STATUS_ANNOTATION], "injected");
-    let found = assess(&injected, "web", &Home::default(), &context());
+    let found = assess(&injected, "web", &NamespaceMetadata::default(), &context());
     assert_eq!((found.verdict, found.changes.len(), found.mistakes.len()), (Verdict::Already, 0, 0));
 }

@@ -1,21 +1,21 @@
-//! Who may do what, by RBAC as the API server evaluates it (`VisitRulesFor` in `kubernetes/pkg/registry/rbac/validation`): what
-//! was refused is kept, and which rights were used.
+//! RBAC as the API server evaluates it (`VisitRulesFor` in `kubernetes/pkg/registry/rbac/validation`);
+//! records rejected requests and used permissions.
 
 use std::collections::BTreeSet;
 
 use http::{Method, Uri};
 use serde_json::Value;
 
-/// The rules of the caller.
+/// The RBAC rules of the client.
 #[derive(Default)]
 pub(super) struct Rights {
-    /// A rule, and the namespace in which it holds; `None`: everywhere.
+    /// A rule, and the namespace in which it applies; `None`: all namespaces.
     rules: Vec<(Option<String>, Value)>,
     used: BTreeSet<String>,
     refused: BTreeSet<String>,
 }
 
-/// What a request asks for.
+/// The RBAC attributes of a request.
 struct Attributes {
     verb: &'static str,
     group: String,
@@ -25,7 +25,7 @@ struct Attributes {
 }
 
 impl Rights {
-    /// The rights that the bindings among `objects` give to a ServiceAccount.
+    /// The rules that the bindings among `objects` grant to a ServiceAccount.
     pub(super) fn of(objects: &[Value], account: &str) -> Self {
         let is_bound = |binding: &&Value| {
             let subjects = binding["subjects"].as_array().into_iter().flatten();
@@ -57,7 +57,7 @@ impl Rights {
         rule.is_some()
     }
 
-    /// What was refused, and then which verb of which rule was never used.
+    /// The rejected requests, then the unused verbs of each rule.
     pub(super) fn differences(&self) -> Vec<String> {
         let mut differences: Vec<_> = self.refused.iter().map(|what| format!("refused: {what}")).collect();
         for (number, (_, rule)) in self.rules.iter().enumerate() {
@@ -70,7 +70,7 @@ impl Rights {
 }
 
 impl Attributes {
-    /// `None` for what is no resource, such as `/version`.
+    /// `None` for a non-resource path such as `/version`.
     fn of(method: &Method, uri: &Uri) -> Option<Self> {
         let mut parts = uri.path().trim_start_matches('/').split('/').map(ToOwned::to_owned);
         let group = match parts.next()?.as_str() {

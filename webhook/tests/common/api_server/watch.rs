@@ -1,4 +1,4 @@
-//! Lists and watches of what is right below a path, by label.
+//! Lists and watches of the objects directly below a path, by label.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::{Objects, is_below, reply, status};
 
-/// What a watch is told.
+/// A change that watches receive.
 #[derive(Clone)]
 pub(super) struct Change {
     pub(super) path: String,
-    /// The object before, and after; `None` where there is none.
+    /// The object before and after the change; `None` if there is none.
     pub(super) before: Option<Value>,
     pub(super) after: Option<Value>,
 }
@@ -50,7 +50,8 @@ pub(super) fn list_or_watch(objects: &mut Objects, uri: &Uri) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(events)).into_response()
 }
 
-/// A page of the list: `limit` objects from the one that the token names, and the token for the next ones.
+/// A page of the list: `limit` objects, starting at the one that the token names, and the token for the next
+/// page.
 fn list(objects: &mut Objects, collection: &str, query: &str, selector: &Selector) -> Response {
     let number = |key: &str| {
         query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')?.parse::<usize>().ok())
@@ -73,7 +74,7 @@ fn list(objects: &mut Objects, collection: &str, query: &str, selector: &Selecto
     let mut metadata = json!({"resourceVersion": objects.version.to_string()});
     if !rest.is_empty() {
         metadata["continue"] = json!((from.unwrap_or(0) + limit).to_string());
-        // Not where a selector is given (`k8s.io/apimachinery/pkg/apis/meta/v1`, ListMeta).
+        // Absent if a selector is given (`k8s.io/apimachinery/pkg/apis/meta/v1`, ListMeta).
         if selector.0.is_none() {
             metadata["remainingItemCount"] = json!(rest.len());
         }
@@ -81,7 +82,7 @@ fn list(objects: &mut Objects, collection: &str, query: &str, selector: &Selecto
     reply(StatusCode::OK, &json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items}))
 }
 
-/// What a watch of `collection` is told of a change; an object that is not selected is not there for it.
+/// The event of a change for a watch of `collection`; an object that is not selected does not exist for it.
 fn event(change: &Change, collection: &str, selector: &Selector) -> Option<Value> {
     if !is_below(&change.path, collection) {
         return None;
@@ -96,7 +97,7 @@ fn event(change: &Change, collection: &str, selector: &Selector) -> Option<Value
     Some(json!({"type": kind, "object": object}))
 }
 
-/// A label that objects must have with that value; none: all of them.
+/// A label that objects must have with that value; `None` selects all.
 struct Selector(Option<(String, String)>);
 
 impl Selector {

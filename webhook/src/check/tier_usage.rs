@@ -1,4 +1,4 @@
-//! How many injected pods were told of the shared tier. A pod keeps what it was told when it was created.
+//! Counts how many injected pods use the shared tier. A pod keeps the settings with which it was created.
 
 use std::net::SocketAddr;
 
@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use super::installation::Finding;
 
-/// Counts the injected pods that run.
+/// The numbers of running injected pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct TierUsage {
     injected: u64,
-    told: u64,
+    with_tier: u64,
 }
 
-impl Told {
-    /// Counts a pod (its `spec`), which counts nothing where it has no sidecar.
+impl TierUsage {
+    /// Counts a pod by its `spec`; a pod without the sidecar does not count.
     pub fn add(&mut self, spec: &Value, tier: SocketAddr) {
         let mut containers = spec["initContainers"].as_array().into_iter().flatten();
         let Some(sidecar) = containers.find(|container| container["name"] == CONTAINER_NAME) else { return };
@@ -28,24 +28,24 @@ impl Told {
             .find(|given| given["name"] == variable.as_str())
             .and_then(|given| given["value"].as_str());
         let addresses = given.and_then(|text| value::addresses(text).ok()).unwrap_or_default();
-        self.told += u64::from(addresses.contains(&tier));
+        self.with_tier += u64::from(addresses.contains(&tier));
     }
 
-    /// The line about it.
+    /// The finding for the report.
     ///
-    /// | injected pods | told | |
+    /// | injected pods | with the shared tier | |
     /// |---|---|---|
-    /// | none | | no line |
-    /// | some | none | problem: the tier is there for nobody |
-    /// | some | some | ok: others have opted out, or are older than the tier |
+    /// | none | | no finding |
+    /// | some | none | problem: no pod uses the tier |
+    /// | some | some | ok: the others have opted out, or are older than the tier |
     pub fn finding(self) -> Option<Finding> {
-        let Self { injected, told } = self;
-        let what = format!("injected pods that ask the shared tier first: {told} of {injected}");
-        match (injected, told) {
+        let Self { injected, with_tier } = self;
+        let what = format!("injected pods that use the shared tier: {with_tier} of {injected}");
+        match (injected, with_tier) {
             (0, _) => None,
             (_, 0) => Some(Finding::problem(
                 what,
-                "create them again: kubectl rollout restart; a pod keeps what it was told when it was created",
+                "create them again (kubectl rollout restart): a pod keeps the settings with which it was created",
             )),
             _ => Some(Finding::ok(what)),
         }
@@ -59,17 +59,17 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_counts_when_its_sidecar_was_told_of_that_tier() {
+    fn pod_counts_if_its_sidecar_uses_the_tier() {
         let tier = "10.96.0.53:53".parse().expect("an address");
         let pod = |container: &str, told: &str| {
             let variable = json!({"name": table::SHARED_TIER.variable(), "value": told});
             json!({"initContainers": [{"name": container, "env": [variable]}]})
         };
-        let mut counts = Told::default();
+        let mut counts = TierUsage::default();
         assert_eq!(counts.finding(), None);
         counts.add(&json!({}), tier);
         counts.add(&pod("another", "10.96.0.53"), tier);
-        assert_eq!(counts, Told::default());
+        assert_eq!(counts, TierUsage::default());
         counts.add(&pod(CONTAINER_NAME, "10.96.0.54"), tier);
         assert_eq!(counts.finding().map(|finding| finding.state), Some(State::Problem));
         counts.add(&pod(CONTAINER_NAME, "10.96.0.53"), tier);

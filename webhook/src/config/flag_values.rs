@@ -1,4 +1,4 @@
-//! Flags as texts -> values, and every mistake in them.
+//! Parses the values of flags, and collects all errors.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use podlocal_settings::value::{self, Expected};
 
 use crate::flags::FLAGS;
 
-/// The flags that were given, and everything wrong with them.
+/// The given flags, and all errors in them.
 #[derive(Default)]
-pub(super) struct Taker {
+pub(super) struct FlagValues {
     given: Vec<(&'static Flag, String)>,
     pub(super) mistakes: Vec<String>,
 }
 
-impl Taker {
-    /// Takes the value of the flag `name`.
-    pub(super) fn take(&mut self, name: &str, parser: &mut Parser) {
+impl FlagValues {
+    /// Reads the value of the flag `name`.
+    pub(super) fn read(&mut self, name: &str, parser: &mut Parser) {
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
             let meant = did_you_mean(name, "--", FLAGS.iter().map(|flag| flag.name));
-            self.mistakes.push(format!("--{name}: there is no such flag{meant}"));
-            // So that `--flag=value` is one mistake.
+            self.mistakes.push(format!("unknown flag --{name}{meant}"));
+            // So that `--flag=value` causes only one error.
             let _ = parser.optional_value();
             return;
         };
         if flag.value.is_empty() {
-            // Twice is no mistake: it says the same.
+            // Giving a switch twice is allowed.
             match parser.optional_value() {
                 None => self.given.push((flag, String::new())),
                 Some(text) => {
@@ -42,32 +42,32 @@ impl Taker {
         }
         match parser.value().and_then(ValueExt::string) {
             Ok(text) if !flag.may_repeat && self.given.iter().any(|(other, _)| other.name == name) => {
-                self.mistakes.push(format!("--{name}: {text:?}: expected only once"));
+                self.mistakes.push(format!("--{name} {text:?}: may be given only once"));
             }
             Ok(text) => self.given.push((flag, text)),
             Err(error) => self.mistakes.push(format!("--{name}: {error}")),
         }
     }
 
-    /// Makes every flag of the other commands a mistake.
-    pub(super) fn refuse_others_than(&mut self, command: &str) {
+    /// Reports every flag of another command as an error.
+    pub(super) fn reject_flags_of_other_commands(&mut self, command: &str) {
         let others = self.given.iter().filter(|(flag, _)| !flag.is_for(command));
         let mistakes: Vec<_> = others
             .map(|(flag, _)| {
                 let takers = flag.commands.join(" or ");
-                format!("--{}: not a flag of this command: {takers} takes it", flag.name)
+                format!("--{} is not a flag of this command, but of {takers}", flag.name)
             })
             .collect();
         self.mistakes.extend(mistakes);
     }
 
     /// Whether a flag without a value was given.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(super) fn is_given(&self, name: &str) -> bool {
         self.given.iter().any(|(flag, _)| flag.name == name)
     }
 
-    /// The values of a flag; those that do not parse become mistakes.
-    pub(super) fn many<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Vec<T> {
+    /// The values of a flag; invalid values become errors.
+    pub(super) fn values<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Vec<T> {
         let mut values = Vec::new();
         for (flag, text) in self.given.iter().filter(|(flag, _)| flag.name == name) {
             let parts = if flag.may_repeat { text.split(',').collect() } else { vec![text.as_str()] };
@@ -84,31 +84,31 @@ impl Taker {
         values
     }
 
-    /// The value of a flag; the last one where it may be repeated.
-    pub(super) fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Option<T> {
-        self.many(name, parse).pop()
+    /// The value of a flag; the last one if the flag is repeatable.
+    pub(super) fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> Option<T> {
+        self.values(name, parse).pop()
     }
 }
 
-/// A file.
+/// Parses a file name.
 pub(super) fn path(text: &str) -> Result<PathBuf, Expected> {
-    if text.is_empty() { Err("a file".to_owned()) } else { Ok(text.into()) }
+    if text.is_empty() { Err("a file name".to_owned()) } else { Ok(text.into()) }
 }
 
-/// An address with its port.
+/// Parses an address with a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
     text.parse().map_err(|_| "an address with its port, such as 0.0.0.0:8443 or [::]:8443".to_owned())
 }
 
-/// A name or an IP address in a certificate.
+/// Parses a DNS name or an IP address for a certificate.
 pub(super) fn host(text: &str) -> Result<String, Expected> {
     if text.parse::<std::net::IpAddr>().is_ok() { Ok(text.to_owned()) } else { value::domain(text) }
 }
 
-/// How many names.
+/// Parses a number of names.
 pub(super) fn count(text: &str) -> Result<u32, Expected> {
     text.parse()
         .ok()
         .filter(|count| (1..=1000).contains(count))
-        .ok_or_else(|| "a whole number, 1 to 1000".to_owned())
+        .ok_or_else(|| "a whole number from 1 to 1000".to_owned())
 }

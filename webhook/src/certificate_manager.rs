@@ -1,9 +1,11 @@
-//! Keeps the certificate: in a Secret that the replicas of the webhook mount, and its CA in the webhook configuration.
+//! Manages the certificate: stores it in a Secret that the replicas of the webhook mount, and its CA in the
+//! webhook configuration.
 //!
-//! Several of these, as during a rolling update, agree through the API server's optimistic concurrency: the first to write
-//! wins, and the others use what it wrote. The Secret is created by the manifests, empty, because RBAC cannot narrow the verb
-//! `create` to one name, and whoever may create Secrets may have the API server put a token of any ServiceAccount of the
-//! namespace into one. What fails is tried again, without end; the replicas go on with the certificate that they have.
+//! Several managers, as during a rolling update, agree through the optimistic concurrency of the API server:
+//! the first writer wins, and the others use its certificate. The manifests create the Secret, empty, because
+//! RBAC cannot restrict the verb `create` to one name, and a client that may create Secrets can obtain a
+//! token of any ServiceAccount of the namespace. Failed steps are retried forever; meanwhile the replicas
+//! keep their certificate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,83 +20,90 @@ use serde_json::json;
 use crate::certificates::{Identity, MakeError, Step, Unusable, Usable};
 use crate::readiness::Latch;
 
-/// How often a conflict with another writer is tried again at once.
+/// How often a write conflict is retried immediately.
 const MOST_ROUNDS: usize = 5;
 
-/// How often everything is compared with what the API server has.
+/// The time between two comparisons with the state of the API server.
 pub const INTERVAL: Duration = Duration::from_mins(1);
 
 /// The first pause after a failure; it doubles up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest that one comparison may take.
+/// The time limit of one comparison.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where the certificate is kept and who trusts it.
+/// Manages the certificate in a Secret and its CA in a webhook configuration.
 #[derive(Clone)]
-pub struct Keeper {
-    /// The client, whose default namespace is ours.
+pub struct CertificateManager {
+    /// The client, whose default namespace is the webhook's own.
     pub client: kube::Client,
-    /// The name of the Secret, in our namespace.
+    /// The name of the Secret, in the default namespace of the client.
     pub secret: String,
     /// The name of the MutatingWebhookConfiguration.
     pub configuration: String,
-    /// The names that the certificate is for.
+    /// The DNS names in the certificate.
     pub dns_names: Vec<String>,
-    /// Tells the time; tests move it.
+    /// The clock; tests move it.
     pub clock: Clock,
     /// [`INTERVAL`], or less in tests.
     pub interval: Duration,
 }
 
-/// What the annotations begin with by which cert-manager's cainjector knows what to write into
+/// The prefix of the annotations that mark objects for cert-manager's cainjector
 /// (`pkg/apis/certmanager/v1/types.go`).
 const CAINJECTOR: &str = "cert-manager.io/inject-";
 
 /// A clock for certificates.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// Why the certificate could not be kept.
+/// Why the certificate could not be managed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or did not answer.
+    /// The API server rejected a request or did not answer.
     #[error("cannot {what}: {source}")]
     Kube {
-        /// What we wanted: "read the Secret".
+        /// The failed operation: "read the Secret".
         what: &'static str,
-        /// What it said.
+        /// The error of the client library.
         source: Box<kube::Error>,
     },
-    /// There is no Secret to keep it in.
-    #[error("there is no Secret {0}: apply the manifests again, which create it")]
+    /// The Secret does not exist.
+    #[error("Secret {0} not found: apply the manifests again, which create it")]
     NoSecret(String),
-    /// No certificate could be made.
-    #[error("cannot make a certificate: {0}")]
+    /// No certificate could be created.
+    #[error("cannot create a certificate: {0}")]
     Make(#[from] MakeError),
-    /// Others were faster each time.
-    #[error("another writer was faster, {MOST_ROUNDS} times in a row")]
+    /// Every write ended in a conflict.
+    #[error("write conflict with another writer, {MOST_ROUNDS} times in a row")]
     NoAgreement,
     /// The API server does not answer.
-    #[error("no answer from the API server within {DEADLINE:?}")]
+    #[error("the API server did not answer within {DEADLINE:?}")]
     Deadline,
 }
 
-impl Keeper {
-    /// Keeps the certificate for ever; drops `latch` when there is one that the webhook configuration trusts.
+impl CertificateManager {
+    /// Manages the certificate forever; drops `latch` once the webhook configuration trusts it.
     pub async fn run(self, latch: Latch) {
         let mut latch = Some(latch);
         let mut expires = None;
-        // What the webhook configuration is known to trust.
+        // The CAs that the webhook configuration is known to trust.
         let mut trusted = None;
         let mut pause = FIRST_PAUSE;
         loop {
             let round = async {
-                let (identity, usable) = self.agree((self.clock)(), trusted.as_deref()).await?;
+                let (identity, usable) = self.ensure_certificate((self.clock)(), trusted.as_deref()).await?;
                 if expires.replace(usable.expires) != Some(usable.expires) {
-                    tracing::info!(secret = self.secret, expires = usable.expires, "the certificate");
+                    tracing::info!(
+                        secret = self.secret,
+                        expires = usable.expires,
+                        "using the certificate in the Secret"
+                    );
                 }
-                if self.publish(&identity.ca).await? {
-                    tracing::info!(configuration = self.configuration, "wrote the CA");
+                if self.publish_ca(&identity.ca).await? {
+                    tracing::info!(
+                        configuration = self.configuration,
+                        "wrote the CA into the webhook configuration"
+                    );
                 }
                 trusted = Some(identity.ca);
                 latch = None;
@@ -107,7 +116,7 @@ impl Keeper {
                     self.interval
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "will try again");
+                    tracing::warn!(%error, "cannot renew or publish the certificate; retrying");
                     let slept = pause;
                     pause = (pause * 2).min(self.interval);
                     slept
@@ -117,9 +126,13 @@ impl Keeper {
         }
     }
 
-    /// The identity in the Secret, made or renewed where that is needed. `trusted` is what the webhook configuration is known
-    /// to trust.
-    pub async fn agree(&self, now: SystemTime, trusted: Option<&str>) -> Result<(Identity, Usable), Error> {
+    /// The identity in the Secret, created or renewed if necessary. `trusted`: the CAs that the webhook
+    /// configuration is known to trust.
+    pub async fn ensure_certificate(
+        &self,
+        now: SystemTime,
+        trusted: Option<&str>,
+    ) -> Result<(Identity, Usable), Error> {
         let secrets: Api<Secret> = Api::default_namespaced(self.client.clone());
         for _ in 0..MOST_ROUNDS {
             let kept = secrets.get_opt(&self.secret).await.map_err(failed("read the Secret"))?;
@@ -128,7 +141,7 @@ impl Keeper {
             let identity = identity(&kept)
                 .inspect_err(|error| {
                     if !is_empty {
-                        tracing::warn!(secret = self.secret, %error, "the Secret is unreadable");
+                        tracing::warn!(secret = self.secret, %error, "the Secret holds no valid certificate; creating a new one");
                     }
                 })
                 .ok();
@@ -139,7 +152,7 @@ impl Keeper {
                     let usable = identity.usable(&self.dns_names, now);
                     if step != Step::Keep {
                         let reason = usable.as_ref().err().map(ToString::to_string);
-                        tracing::info!(secret = self.secret, ?step, reason, "renewing");
+                        tracing::info!(secret = self.secret, ?step, reason, "renewing the certificate");
                     }
                     match usable {
                         Ok(usable) if step == Step::Keep => return Ok((identity, usable)),
@@ -150,30 +163,31 @@ impl Keeper {
                     }
                 }
             };
-            // The API server refuses the write when there was another one since: the resourceVersion is that of `kept`.
+            // The API server rejects the write after another one, because the resourceVersion is that of
+            // `kept`.
             let data = made.parts().into_iter().map(|(name, bytes)| (name, ByteString(bytes))).collect();
             let made = Secret { data: Some(data), ..kept };
             match secrets.replace(&self.secret, &PostParams::default(), &made).await {
                 Ok(_) => {}
-                // Another writer was faster: use what it wrote.
+                // Another writer was faster: use its certificate.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => {
                     let error = failed("write the Secret")(error);
-                    if usable.is_some() {
-                        tracing::warn!(%error, "renewal failed; keeping the current certificate");
+                    if let Some((_, Usable { expires, .. })) = &usable {
+                        tracing::warn!(%error, expires, "renewal failed; keeping the current certificate");
                     }
                     return usable.ok_or(error);
                 }
             }
-            // Read again in both cases, so that what is served is what is kept.
+            // Read again in both cases, so that the stored certificate is used.
         }
         Err(Error::NoAgreement)
     }
 
-    /// Writes `ca` into every webhook of our configuration that calls a Service, where it differs; tells whether
-    /// it wrote. A configuration with an annotation of cert-manager's belongs to its cainjector: two that write into it
-    /// would undo each other's work without end.
-    pub async fn publish(&self, ca: &str) -> Result<bool, Error> {
+    /// Writes `ca` into every webhook of the configuration that calls a Service and has another CA; returns
+    /// whether it wrote. A configuration with an annotation of cert-manager belongs to its cainjector: two
+    /// writers would overwrite each other forever.
+    pub async fn publish_ca(&self, ca: &str) -> Result<bool, Error> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let bundle = ByteString(ca.as_bytes().to_vec());
         for _ in 0..MOST_ROUNDS {
@@ -181,7 +195,7 @@ impl Keeper {
             let found = found.map_err(failed("read the webhook configuration"))?;
             let annotations = found.metadata.annotations.iter().flatten();
             if let Some((key, _)) = annotations.into_iter().find(|(key, _)| key.starts_with(CAINJECTOR)) {
-                tracing::info!(configuration = self.configuration, key, "cert-manager writes the CA");
+                tracing::info!(configuration = self.configuration, key, "leaving the CA to cert-manager");
                 return Ok(false);
             }
             let others = found.webhooks.iter().flatten().filter(|webhook| {
@@ -200,7 +214,7 @@ impl Keeper {
             let patch = Patch::Strategic(patch);
             match configurations.patch(&self.configuration, &PatchParams::default(), &patch).await {
                 Ok(_) => return Ok(true),
-                // Somebody else wrote in between: look again.
+                // Another client wrote in between: read again.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => return Err(failed("write the CA into the webhook configuration")(error)),
             }
@@ -209,7 +223,7 @@ impl Keeper {
     }
 }
 
-/// What is in the Secret.
+/// The identity in the Secret.
 fn identity(kept: &Secret) -> Result<Identity, Unusable> {
     let data = kept.data.as_ref();
     Identity::from_parts(|name| data.and_then(|data| data.get(name)).map(|bytes| bytes.0.clone()))

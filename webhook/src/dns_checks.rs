@@ -1,15 +1,16 @@
-//! Asks the cluster's DNS now and then for names that cannot exist, and for a namespace that does.
+//! Checks cluster DNS periodically with queries for impossible names and for an existing namespace.
 //!
-//! The sidecar answers NXDOMAIN by itself for names that no Service or pod can have. Where the cluster's DNS gives
-//! answers for such names (CoreDNS's rewrite, hosts, template; multicluster), that would hide them. So pods that are
-//! made while it does get a sidecar that does not judge names.
+//! The sidecar itself answers NXDOMAIN for impossible names, which no Service or pod can have. If cluster DNS
+//! answers queries for such names (CoreDNS's rewrite, hosts, template; multicluster), the sidecar would hide
+//! them. So pods that are created meanwhile get a sidecar that forwards every name.
 //!
-//! It also answers NXDOMAIN by itself for what is below a namespace that the cluster's DNS denies. kube-dns, which GKE Standard
-//! runs, denies namespaces that exist, in violation of RFC 8020. So new pods get that rule only when the cluster's DNS
-//! was seen to admit the namespace `default`, which exists in every cluster.
+//! The sidecar also answers NXDOMAIN for names below a namespace for which cluster DNS answers NXDOMAIN.
+//! kube-dns, which GKE Standard runs, answers NXDOMAIN for existing namespaces, in violation of RFC 8020. So
+//! new pods get this rule only if cluster DNS was seen to answer NOERROR for the namespace `default`, which
+//! exists in every cluster.
 //!
-//! A shared tier judges names as well. So where there are such names, the tier is asked, too, and pods are told only of
-//! one that has them.
+//! A shared tier also answers NXDOMAIN for impossible names. So if cluster DNS answers for them, the tier is
+//! checked, too, and new pods use it only if it answers for them as well.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,80 +27,81 @@ use tokio::sync::watch;
 use crate::cluster::Cluster;
 use crate::metrics::{DnsCheck, Metrics};
 
-/// How often it is asked.
+/// The time between two checks.
 pub const INTERVAL: Duration = Duration::from_mins(10);
 
-/// How long to wait after nobody has answered.
+/// The pause after a check without an answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often a question is sent, and how long each waits for its answer: UDP is lost now and then.
+/// How often a query is sent, and how long each attempt waits for its answer: UDP packets may be lost.
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The largest answer that we read. It need not be whole: its header says what we want to know.
+/// The largest answer that is read, in bytes. It may be truncated: only the header matters.
 const LARGEST_ANSWER: usize = 4096;
 
-/// Asks for ever, every `interval` and when the shared tier is another one, and puts what they say into `cluster`. While
-/// nobody answers, what was found last holds.
-pub async fn follow(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
+/// Runs the checks forever, every `interval` and whenever the shared tier changes, and stores the results in
+/// `cluster`. Without an answer, the previous result is kept.
+pub async fn run(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
     let mut known = cluster.subscribe();
     loop {
         let (servers, domain, tier) = {
             let cluster = cluster.borrow();
             (cluster.dns.clone(), cluster.domain.clone(), cluster.shared_tier.addresses.clone())
         };
-        let mut checks = vec![check(&servers, &domain).await];
-        metrics.dns_check(checks[0]);
-        note(&cluster, checks[0]);
-        note_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
-        // A tier that denies what the cluster's DNS denies hides nothing.
+        let mut checks = vec![check_servers(&servers, &domain).await];
+        metrics.record_dns_check(checks[0]);
+        store_impossible_names(&cluster, checks[0]);
+        store_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
+        // A tier that answers NXDOMAIN as cluster DNS does hides nothing.
         if cluster.borrow().serves_impossible_names && !tier.is_empty() {
-            let check = check(&tier, &domain).await;
-            note_tier(&cluster, &tier, check);
+            let check = check_servers(&tier, &domain).await;
+            store_tier(&cluster, &tier, check);
             checks.push(check);
         }
         let pause = if checks.contains(&DnsCheck::Failed) { RETRY_INTERVAL.min(interval) } else { interval };
         let is_another = |cluster: &Cluster| cluster.shared_tier.addresses != tier;
-        // It ends early, or when the time is over.
+        // Either the tier has changed or the pause is over.
         let _ = tokio::time::timeout(pause, known.wait_for(is_another)).await;
     }
 }
 
-fn note(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
+fn store_impossible_names(cluster: &watch::Sender<Cluster>, check: DnsCheck) {
     let Some(is_served) = is_served(check) else { return };
     let is_new = cluster.send_if_modified(|cluster| {
         std::mem::replace(&mut cluster.serves_impossible_names, is_served) != is_served
     });
     if is_new && is_served {
         tracing::warn!(
-            "the cluster's DNS answers for names that cannot exist; the sidecars of new pods leave every name to it"
+            "cluster DNS answers queries for impossible names; sidecars of new pods forward every name to it"
         );
     } else if is_new {
-        tracing::info!("the cluster's DNS has no names that cannot exist any more");
+        tracing::info!("cluster DNS no longer answers queries for impossible names");
     }
 }
 
-/// Notes whether namespaces are admitted; what nobody said leaves what is known.
-fn note_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
+/// Stores whether cluster DNS answers for namespaces; `None` keeps the previous result.
+fn store_namespaces(cluster: &watch::Sender<Cluster>, admits: Option<bool>) {
     let Some(admits) = admits else { return };
     let is_new = cluster
         .send_if_modified(|cluster| std::mem::replace(&mut cluster.admits_namespaces, admits) != admits);
     if is_new && admits {
         tracing::info!(
-            "the cluster's DNS admits namespaces; the sidecars of new pods deny what is below a missing one"
+            "cluster DNS answers for existing namespaces; sidecars of new pods answer NXDOMAIN below a missing one"
         );
     } else if !admits {
         tracing::warn!(
-            "the cluster's DNS denies the namespace default, as kube-dns does; the sidecars of new pods conclude nothing from a \
-             namespace that it denies"
+            "cluster DNS answers NXDOMAIN for the namespace default, as kube-dns does; sidecars of new pods conclude \
+             nothing from NXDOMAIN for a namespace"
         );
     }
 }
 
-/// Whether the first server that tells anything admits the namespace `default`; `None` when none does.
+/// Whether the first server with a conclusive answer answers NOERROR for the namespace `default`; `None`
+/// without one.
 async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool> {
     for server in servers {
-        match ask(*server, &format!("default.svc.{domain}.")).await {
+        match query_rcode(*server, &format!("default.svc.{domain}.")).await {
             Some(ResponseCode::NoError) => return Some(true),
             Some(ResponseCode::NXDomain) => return Some(false),
             _ => {}
@@ -108,11 +110,11 @@ async fn admits_namespaces(servers: &[SocketAddr], domain: &str) -> Option<bool>
     None
 }
 
-/// Notes what the tier at these addresses says, unless it is another one by now.
-fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
+/// Stores the result for the tier at these addresses, unless the tier has changed meanwhile.
+fn store_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: DnsCheck) {
     let Some(is_served) = is_served(check) else {
         tracing::warn!(
-            "the shared tier does not tell whether it has the names that only the cluster's DNS knows"
+            "the shared tier did not answer the check for impossible names; keeping the previous result"
         );
         return;
     };
@@ -122,14 +124,14 @@ fn note_tier(cluster: &watch::Sender<Cluster>, addresses: &[SocketAddr], check: 
     });
     if is_new && is_served {
         tracing::info!(
-            "the shared tier has the names that only the cluster's DNS knows; new pods are told of it"
+            "the shared tier answers queries for impossible names, as cluster DNS does; new pods use it"
         );
     } else if is_new {
         let remedy = format!("{}={}", table::LOCAL_NXDOMAIN.variable(), LocalNxdomain::Off.name());
         tracing::warn!(
             remedy,
-            "the shared tier denies names that the cluster's DNS has; new pods are not told of it until the remedy is \
-             set on the tier"
+            "the shared tier answers NXDOMAIN for names that cluster DNS has; new pods do not use it until the \
+             remedy is set on the shared tier"
         );
     }
 }
@@ -142,12 +144,13 @@ fn is_served(check: DnsCheck) -> Option<bool> {
     }
 }
 
-/// Asks the servers, one after the other, until one of them tells something.
-async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
-    let names = names(random(), domain);
+/// Queries the servers, one after the other, until one of them gives a conclusive answer.
+async fn check_servers(servers: &[SocketAddr], domain: &str) -> DnsCheck {
+    let names = impossible_names(random(), domain);
     for server in servers {
-        let (by_shape, by_depth) = tokio::join!(ask(*server, &names[0]), ask(*server, &names[1]));
-        let check = judge([by_shape, by_depth]);
+        let (by_shape, by_depth) =
+            tokio::join!(query_rcode(*server, &names[0]), query_rcode(*server, &names[1]));
+        let check = evaluate([by_shape, by_depth]);
         if check != DnsCheck::Failed {
             return check;
         }
@@ -155,20 +158,20 @@ async fn check(servers: &[SocketAddr], domain: &str) -> DnsCheck {
     DnsCheck::Failed
 }
 
-/// Two names that the DNS specification for Kubernetes has no place for: one that is neither below `svc` nor below
-/// `pod`, and one with more labels than a Service's pod has. Their chance makes them new to every cache and every
-/// list; what is found are wildcards.
-fn names(chance: u32, domain: &str) -> [String; 2] {
-    let label = format!("podlocal-dns-check-{chance:08x}");
+/// Two names that the DNS specification for Kubernetes excludes: one that is neither below `svc` nor below
+/// `pod`, and one with more labels than a pod of a Service has. The random number makes them unknown to every
+/// cache and every list of names; only wildcards can match.
+fn impossible_names(nonce: u32, domain: &str) -> [String; 2] {
+    let label = format!("podlocal-dns-check-{nonce:08x}");
     [format!("{label}.{domain}."), format!("a.b.c.d.{label}.svc.{domain}.")]
 }
 
-/// | the answers | what it means |
+/// | the answers | the result |
 /// |---|---|
-/// | NXDOMAIN to both | no such names |
-/// | NOERROR to one, with or without records | there are |
-/// | anything else | nobody knows |
-fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
+/// | NXDOMAIN to both | impossible names do not exist |
+/// | NOERROR to one, with or without records | impossible names are served |
+/// | anything else | unknown |
+fn evaluate(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
     if answers.contains(&Some(ResponseCode::NoError)) {
         DnsCheck::Answered
     } else if answers == [Some(ResponseCode::NXDomain); 2] {
@@ -178,8 +181,8 @@ fn judge(answers: [Option<ResponseCode>; 2]) -> DnsCheck {
     }
 }
 
-/// What `server` says of the addresses of `name`; `None` when it says nothing.
-async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
+/// The RCODE that `server` answers for `name` and record type A; `None` without an answer.
+async fn query_rcode(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
     question.add_query(Query::query(Name::from_ascii(name).ok()?, RecordType::A));
@@ -189,13 +192,13 @@ async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     for _ in 0..ATTEMPTS {
         let exchange = async {
             let socket = UdpSocket::bind(any).await?;
-            // So that nobody else's datagrams arrive, and a closed port is heard of.
+            // A connected socket drops packets from other addresses, and reports a closed port.
             socket.connect(server).await?;
             socket.send(&bytes).await?;
             let mut buffer = vec![0; LARGEST_ANSWER];
             loop {
                 let length = socket.recv(&mut buffer).await?;
-                if let Some(code) = answer_to(&question, &buffer[..length]) {
+                if let Some(code) = matching_rcode(&question, &buffer[..length]) {
                     return std::io::Result::Ok(code);
                 }
             }
@@ -209,8 +212,8 @@ async fn ask(server: SocketAddr, name: &str) -> Option<ResponseCode> {
     None
 }
 
-/// The code of an answer to that very question.
-fn answer_to(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
+/// The RCODE of an answer that matches the query.
+fn matching_rcode(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
     let answer = Message::from_vec(bytes).ok()?;
     let is_ours = answer.metadata.id == question.metadata.id
         && answer.metadata.message_type == MessageType::Response
@@ -218,10 +221,10 @@ fn answer_to(question: &Message, bytes: &[u8]) -> Option<ResponseCode> {
     is_ours.then_some(answer.metadata.response_code)
 }
 
-/// Any number; which one it is need only differ from time to time.
+/// A random number that only needs to differ between checks.
 fn random() -> u32 {
     let mut bytes = [0; 4];
-    // It fails on no system that we run on; the same name twice would be no harm.
+    // It does not fail on Linux; and the same name twice would do no harm.
     let _ = ring::default_provider().secure_random.fill(&mut bytes);
     u32::from_ne_bytes(bytes)
 }
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dns_that_answers_for_impossible_names_turns_the_judging_off_and_one_that_denies_them_on() {
+    async fn answers_for_impossible_names_disable_local_nxdomain() {
         let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
         for (code, check, expected) in [
             (ResponseCode::NXDomain, DnsCheck::NxDomain, false),
@@ -259,15 +262,15 @@ mod tests {
             (ResponseCode::ServFail, DnsCheck::Failed, true),
             (ResponseCode::NXDomain, DnsCheck::NxDomain, false),
         ] {
-            let found = super::check(&[server(code).await], "cluster.local").await;
+            let found = check_servers(&[server(code).await], "cluster.local").await;
             assert_eq!(found, check);
-            note(&cluster, found);
+            store_impossible_names(&cluster, found);
             assert_eq!(known.borrow().serves_impossible_names, expected, "{code}");
         }
     }
 
     #[tokio::test]
-    async fn where_such_names_are_served_pods_are_told_of_a_tier_that_serves_them_too() {
+    async fn tier_is_used_only_if_it_also_serves_impossible_names() {
         let mut cluster = Cluster::new(&ClusterFlags::default(), "");
         cluster.dns = vec![server(ResponseCode::NoError).await];
         let denying = Tier::at(vec![server(ResponseCode::NXDomain).await]);
@@ -275,7 +278,7 @@ mod tests {
         cluster.shared_tier = denying.clone();
         let (cluster, mut known) = watch::channel(cluster);
         let cluster = Arc::new(cluster);
-        tokio::spawn(follow(cluster.clone(), Arc::new(Metrics::new()), INTERVAL));
+        tokio::spawn(run(cluster.clone(), Arc::new(Metrics::new()), INTERVAL));
         for (tier, serves) in [(&denying, false), (&serving, true), (&denying, false)] {
             cluster.send_modify(|cluster| cluster.shared_tier = tier.clone());
             let is_known = |cluster: &Cluster| {
@@ -283,17 +286,17 @@ mod tests {
             };
             let found = known.wait_for(is_known);
             let found = tokio::time::timeout(Duration::from_secs(20), found).await.expect("asked at once");
-            assert_eq!(found.expect("it runs").told_tier().is_empty(), !serves);
+            assert_eq!(found.expect("it runs").tier_for_new_pods().is_empty(), !serves);
         }
     }
 
     #[test]
-    fn what_is_said_of_a_tier_is_not_noted_of_another_one() {
+    fn check_result_of_a_replaced_tier_is_discarded() {
         let tier = Tier::at(vec![SocketAddr::from(([10, 96, 0, 53], 53))]);
         let flags = ClusterFlags { shared_tier: tier.addresses.clone(), ..ClusterFlags::default() };
         let (cluster, known) = watch::channel(Cluster::new(&flags, ""));
         let says = || known.borrow().shared_tier.serves_impossible_names;
-        note_tier(&cluster, &[], DnsCheck::Answered);
+        store_tier(&cluster, &[], DnsCheck::Answered);
         assert_eq!(says(), None);
         for (check, expected) in [
             (DnsCheck::Answered, Some(true)),
@@ -301,13 +304,13 @@ mod tests {
             (DnsCheck::NxDomain, Some(false)),
             (DnsCheck::Failed, Some(false)),
         ] {
-            note_tier(&cluster, &tier.addresses, check);
+            store_tier(&cluster, &tier.addresses, check);
             assert_eq!(says(), expected, "{check:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_namespace_that_is_admitted_turns_the_rule_on_and_one_that_is_denied_off() {
+    async fn namespace_rule_follows_the_answer_for_default() {
         let (cluster, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
         assert!(!known.borrow().admits_namespaces, "nobody has seen it");
         for (code, admits, expected) in [
@@ -318,7 +321,7 @@ mod tests {
         ] {
             let found = admits_namespaces(&[server(code).await], "cluster.local").await;
             assert_eq!(found, admits);
-            note_namespaces(&cluster, found);
+            store_namespaces(&cluster, found);
             assert_eq!(known.borrow().admits_namespaces, expected, "{code}");
         }
         let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NoError).await];
@@ -326,20 +329,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_fails_is_passed_over() {
+    async fn failing_server_is_skipped() {
         let servers = [server(ResponseCode::Refused).await, server(ResponseCode::NXDomain).await];
-        assert_eq!(check(&servers, "corp.internal").await, DnsCheck::NxDomain);
-        assert_eq!(check(&[], "corp.internal").await, DnsCheck::Failed);
+        assert_eq!(check_servers(&servers, "corp.internal").await, DnsCheck::NxDomain);
+        assert_eq!(check_servers(&[], "corp.internal").await, DnsCheck::Failed);
     }
 
     #[test]
-    fn one_answer_alone_does_not_clear_the_cluster() {
+    fn one_nxdomain_alone_is_inconclusive() {
         let (nx, no) = (Some(ResponseCode::NXDomain), Some(ResponseCode::NoError));
         assert_eq!(
-            [judge([nx, None]), judge([None, no]), judge([no, nx])],
+            [evaluate([nx, None]), evaluate([None, no]), evaluate([no, nx])],
             [DnsCheck::Failed, DnsCheck::Answered, DnsCheck::Answered]
         );
-        let names = names(7, "cluster.local");
+        let names = impossible_names(7, "cluster.local");
         assert_eq!(names[1], "a.b.c.d.podlocal-dns-check-00000007.svc.cluster.local.");
         assert!(names.iter().all(|name| Name::from_ascii(name).is_ok()));
     }

@@ -1,29 +1,30 @@
-//! Kinds of others that make pods: where their pod templates are, as far as that is certain. Pure.
+//! Custom kinds that create pods, and the places of their pod templates, if known. Pure.
 
 use serde_json::Value;
 
-/// What is known of the pods of a kind.
+/// How a custom kind defines its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// Its pod templates are at these JSON pointers, in which `*` stands for every member or item.
+pub enum PodSource {
+    /// Pod templates at these JSON pointers, in which `*` matches every member or item.
     Templates(&'static [&'static str]),
-    /// Its operator makes the pods, from something that is no pod template, or takes no template with `dnsConfig`; this is why.
+    /// Its operator creates the pods without a pod template, or rejects a template with `dnsConfig`; with the
+    /// reason.
     NoTemplate(&'static str),
 }
 
-/// The kinds, by group, without regard to the version: these paths are the same in all of them.
-const KINDS: &[(&str, &str, Known)] = &[
-    ("kubeflow.org", "MPIJob", Known::Templates(&["/spec/mpiReplicaSpecs/*/template"])),
-    ("kubeflow.org", "PyTorchJob", Known::Templates(&["/spec/pytorchReplicaSpecs/*/template"])),
-    ("kubeflow.org", "TFJob", Known::Templates(&["/spec/tfReplicaSpecs/*/template"])),
-    ("kubeflow.org", "XGBoostJob", Known::Templates(&["/spec/xgbReplicaSpecs/*/template"])),
-    ("kubeflow.org", "PaddleJob", Known::Templates(&["/spec/paddleReplicaSpecs/*/template"])),
-    ("kubeflow.org", "JAXJob", Known::Templates(&["/spec/jaxReplicaSpecs/*/template"])),
-    ("jobset.x-k8s.io", "JobSet", Known::Templates(&["/spec/replicatedJobs/*/template/spec/template"])),
+/// The kinds, by group: the paths are the same in all versions.
+const KINDS: &[(&str, &str, PodSource)] = &[
+    ("kubeflow.org", "MPIJob", PodSource::Templates(&["/spec/mpiReplicaSpecs/*/template"])),
+    ("kubeflow.org", "PyTorchJob", PodSource::Templates(&["/spec/pytorchReplicaSpecs/*/template"])),
+    ("kubeflow.org", "TFJob", PodSource::Templates(&["/spec/tfReplicaSpecs/*/template"])),
+    ("kubeflow.org", "XGBoostJob", PodSource::Templates(&["/spec/xgbReplicaSpecs/*/template"])),
+    ("kubeflow.org", "PaddleJob", PodSource::Templates(&["/spec/paddleReplicaSpecs/*/template"])),
+    ("kubeflow.org", "JAXJob", PodSource::Templates(&["/spec/jaxReplicaSpecs/*/template"])),
+    ("jobset.x-k8s.io", "JobSet", PodSource::Templates(&["/spec/replicatedJobs/*/template/spec/template"])),
     (
         "leaderworkerset.x-k8s.io",
         "LeaderWorkerSet",
-        Known::Templates(&[
+        PodSource::Templates(&[
             "/spec/leaderWorkerTemplate/leaderTemplate",
             "/spec/leaderWorkerTemplate/workerTemplate",
         ]),
@@ -31,12 +32,12 @@ const KINDS: &[(&str, &str, Known)] = &[
     (
         "ray.io",
         "RayCluster",
-        Known::Templates(&["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/*/template"]),
+        PodSource::Templates(&["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/*/template"]),
     ),
     (
         "ray.io",
         "RayJob",
-        Known::Templates(&[
+        PodSource::Templates(&[
             "/spec/rayClusterSpec/headGroupSpec/template",
             "/spec/rayClusterSpec/workerGroupSpecs/*/template",
             "/spec/submitterPodTemplate",
@@ -45,13 +46,13 @@ const KINDS: &[(&str, &str, Known)] = &[
     (
         "ray.io",
         "RayService",
-        Known::Templates(&[
+        PodSource::Templates(&[
             "/spec/rayClusterConfig/headGroupSpec/template",
             "/spec/rayClusterConfig/workerGroupSpecs/*/template",
         ]),
     ),
-    ("batch.volcano.sh", "Job", Known::Templates(&["/spec/tasks/*/template"])),
-    ("argoproj.io", "Rollout", Known::Templates(&["/spec/template"])),
+    ("batch.volcano.sh", "Job", PodSource::Templates(&["/spec/tasks/*/template"])),
+    ("argoproj.io", "Rollout", PodSource::Templates(&["/spec/template"])),
     ("argoproj.io", "Workflow", WORKFLOW),
     ("argoproj.io", "CronWorkflow", WORKFLOW),
     ("argoproj.io", "WorkflowTemplate", WORKFLOW),
@@ -62,18 +63,18 @@ const KINDS: &[(&str, &str, Known)] = &[
     ("serving.knative.dev", "Configuration", KNATIVE),
 ];
 
-const WORKFLOW: Known = Known::NoTemplate("its steps are no pod templates");
-const SPARK: Known = Known::NoTemplate("driver and executor are no pod templates");
-const KNATIVE: Known =
-    Known::NoTemplate("Knative takes no dnsPolicy in its template unless a feature flag allows it");
+const WORKFLOW: PodSource = PodSource::NoTemplate("its steps are not pod templates");
+const SPARK: PodSource = PodSource::NoTemplate("its driver and executor are not pod templates");
+const KNATIVE: PodSource =
+    PodSource::NoTemplate("Knative rejects dnsPolicy in its template unless a feature flag allows it");
 
-/// What is known of a kind; `None`: nothing.
-pub fn known(version: &str, kind: &str) -> Option<Known> {
+/// The known definition of a kind; `None` if it is unknown.
+pub fn pod_source(version: &str, kind: &str) -> Option<PodSource> {
     let (group, _) = version.split_once('/')?;
     KINDS.iter().find(|known| (known.0, known.1) == (group, kind)).map(|known| known.2)
 }
 
-/// The JSON pointers to the pod templates of an object that are there.
+/// The JSON pointers to the existing pod templates of an object.
 pub fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for pattern in patterns {
@@ -83,7 +84,7 @@ pub fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
     found
 }
 
-/// Whether there are containers anywhere in an object: then it seems to make pods.
+/// Whether an object contains containers anywhere: then it seems to create pods.
 pub fn has_containers(value: &Value) -> bool {
     match value {
         Value::Object(members) => {
@@ -129,7 +130,7 @@ mod tests {
         let replicas =
             json!({"Master": {"template": {}}, "a/b": {"template": {}}, "Worker": {"template": "text"}});
         let job = json!({"spec": {"pytorchReplicaSpecs": replicas, "template": {}}});
-        let Some(Known::Templates(patterns)) = known("kubeflow.org/v1", "PyTorchJob") else {
+        let Some(PodSource::Templates(patterns)) = pod_source("kubeflow.org/v1", "PyTorchJob") else {
             panic!("it is known")
         };
         let expected =
@@ -138,7 +139,7 @@ mod tests {
         assert!(expected.iter().all(|path| job.pointer(path).is_some()));
         let ray =
             json!({"spec": {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"template": {}}, 3]}});
-        let Some(Known::Templates(patterns)) = known("ray.io/v1", "RayCluster") else {
+        let Some(PodSource::Templates(patterns)) = pod_source("ray.io/v1", "RayCluster") else {
             panic!("it is known")
         };
         let expected = ["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/0/template"];
@@ -147,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_another_group_is_another_kind() {
-        assert_eq!(known("x/v1", "PyTorchJob"), None);
-        assert_eq!(known("v1", "Service"), None);
-        assert!(matches!(known("serving.knative.dev/v1", "Service"), Some(Known::NoTemplate(_))));
+    fn kinds_are_matched_with_their_group() {
+        assert_eq!(pod_source("x/v1", "PyTorchJob"), None);
+        assert_eq!(pod_source("v1", "Service"), None);
+        assert!(matches!(pod_source("serving.knative.dev/v1", "Service"), Some(PodSource::NoTemplate(_))));
     }
 }

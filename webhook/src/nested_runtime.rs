@@ -1,36 +1,38 @@
-//! Pods whose programs run others in a network namespace of their own, with a copy of the pod's `resolv.conf`. Pure.
+//! Detects pods that run containers or virtual machines in a nested network namespace, with a copy of the
+//! pod's `resolv.conf`. Pure.
 //!
-//! In that namespace 127.0.0.1 is another loopback, where no proxy listens: Docker leaves such an address out and asks 8.8.8.8,
-//! BuildKit does the same, and a virtual machine of KubeVirt gets it by DHCP.
+//! In that namespace 127.0.0.1 is another loopback, on which no sidecar listens: Docker removes such an
+//! address and uses 8.8.8.8, BuildKit does the same, and a virtual machine of KubeVirt gets the address by
+//! DHCP.
 
 use serde_json::Value;
 
-/// What the person who creates such a pod has to know.
+/// The warning for the author of such a pod.
 pub const WARNING: &str = "it seems to run containers or a virtual machine in a network of their own (Docker in Docker, \
-                           BuildKit, KubeVirt), whose copy of resolv.conf leads to no proxy: give those a DNS server, or opt \
-                           the pod out (docs/limits.md)";
+ BuildKit, KubeVirt), where the sidecar is not reachable: configure another DNS server there, or \
+ opt the pod out (docs/limits.md)";
 
-/// Parts of the names and tags of images that hold such a program: `docker:27-dind`, `moby/buildkit`, `kindest/node`,
-/// `quay.io/podman/stable`, `rancher/k3s`.
+/// Parts of the names and tags of images that contain such a runtime: `docker:27-dind`, `moby/buildkit`,
+/// `kindest/node`, `quay.io/podman/stable`, `rancher/k3s`.
 const IMAGES: [&str; 7] = ["dind", "buildkit", "kindest/node", "virt-launcher", "podman", "buildah", "k3s"];
 
-/// The label of the pods of virtual machines.
+/// The label of the pods that run virtual machines.
 pub const KUBEVIRT_LABEL: &str = "kubevirt.io";
 
-/// Whether a pod seems to be one. It is a guess from names, so it only warns.
+/// Whether a pod seems to run a nested runtime. This is a guess from names, so it only causes a warning.
 ///
 /// | the pod | |
 /// |---|---|
 /// | label `kubevirt.io: virt-launcher` | yes |
-/// | a container with an image of such a program that is privileged, or whose image says `rootless` | yes |
+/// | a container with such an image that is privileged, or whose image is `rootless` | yes |
 pub fn is_likely(pod: &Value) -> bool {
     let spec = &pod["spec"];
     let lists = ["initContainers", "containers"].map(|list| spec[list].as_array().into_iter().flatten());
     pod["metadata"]["labels"][KUBEVIRT_LABEL] == "virt-launcher"
-        || lists.into_iter().flatten().any(runs_others)
+        || lists.into_iter().flatten().any(is_nested_runtime)
 }
 
-fn runs_others(container: &Value) -> bool {
+fn is_nested_runtime(container: &Value) -> bool {
     let image = container["image"].as_str().unwrap_or_default();
     let has_right = container["securityContext"]["privileged"] == true || image.contains("rootless");
     has_right && IMAGES.iter().any(|part| image.contains(part))
@@ -42,7 +44,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn programs_that_run_others_are_known_by_their_usual_names() {
+    fn nested_runtimes_are_detected_by_image_name() {
         for (image, is_privileged, expected) in [
             ("docker:27-dind", true, true),
             ("docker:27-dind-rootless", false, true),

@@ -1,8 +1,10 @@
-//! A pod that has the proxy already, and what other injectors have changed since. Pure.
+//! A pod that already has the sidecar, and the changes of other webhooks since its injection. Pure.
 //!
-//! The API server asks again when a later webhook has changed the pod (`reinvocationPolicy: IfNeeded`). Two changes matter:
-//! a container in front of ours, and a `dnsConfig` that expands names in another way than our container was told. The proxy
-//! expands what the C library does not, so from a wrong `ndots` it would leave names unexpanded, or expand them twice.
+//! The API server calls the webhook again if a later webhook has changed the pod
+//! (`reinvocationPolicy: IfNeeded`). Two changes matter: a container in front of the sidecar, and a
+//! `dnsConfig` whose search expansion differs from the settings of the sidecar. The sidecar expands the names
+//! that the C library does not expand, so with a wrong `ndots` it would leave names unexpanded, or expand
+//! them twice.
 
 use podlocal_settings::Settings;
 use podlocal_settings::read::{self, Given};
@@ -12,29 +14,29 @@ use serde_json::{Value, json};
 
 use crate::dns::{self, Expansion};
 
-/// The variables of our container that do not say what the pod's `dnsConfig` says, with what they have to say. None where
-/// the pod does not ask the proxy any more: who changed that meant it.
+/// The settings of the sidecar that do not match the pod's `dnsConfig`, with their correct values. Empty if
+/// the pod no longer uses the sidecar: that change was intended.
 pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, String)> {
     let config = &spec["dnsConfig"];
     if spec["dnsPolicy"] != "None" || config["nameservers"][0] != dns::PROXY {
         return Vec::new();
     }
-    let told = told(container);
+    let settings = sidecar_settings(container);
     let Expansion { search, ndots } = dns::expansion(config);
     let mut corrections = Vec::new();
-    if told.ndots != ndots {
-        // Without us the other injector's would hold, too.
+    if settings.ndots != ndots {
+        // Without the sidecar, the value of the other webhook would apply, too.
         corrections.push((&table::NDOTS, ndots.to_string()));
         corrections.push((&table::ORIGINAL_NDOTS, ndots.to_string()));
     }
-    if told.search_list() != search {
+    if settings.search_list() != search {
         corrections.push((&table::SEARCH, write::search_list(&search)));
     }
     corrections
 }
 
-/// The variables of our container with `corrections` in their places.
-pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
+/// The variables of the sidecar, with `corrections` applied.
+pub fn corrected_env(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
     let mut variables = container["env"].as_array().cloned().unwrap_or_default();
     for (setting, text) in corrections {
         let name = setting.variable();
@@ -44,8 +46,8 @@ pub fn corrected(container: &Value, corrections: &[(&'static Setting, String)]) 
     Value::Array(variables)
 }
 
-/// What the container's variables tell the proxy.
-pub fn told(container: &Value) -> Settings {
+/// The settings in the variables of the sidecar.
+pub fn sidecar_settings(container: &Value) -> Settings {
     let variables = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let given = |setting: &Setting| {
         let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());
@@ -76,7 +78,7 @@ mod tests {
     const OF_WEB: [&str; 3] = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 
     #[test]
-    fn a_container_that_was_told_the_same_is_right() {
+    fn sidecar_with_matching_settings_needs_no_correction() {
         let ours = container(&[(&table::NAMESPACE, "web")]);
         assert_eq!(corrections(&spec(&OF_WEB, "2"), &ours), []);
         let ours = container(&[(&table::SEARCH, "a.example,b.example"), (&table::NDOTS, "1")]);
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_ndots_or_search_list_is_told() {
+    fn changed_ndots_or_search_list_is_corrected() {
         let ours = container(&[(&table::NDOTS, "3"), (&table::NAMESPACE, "web")]);
         let expected = [&table::NDOTS, &table::ORIGINAL_NDOTS].map(|setting| (setting, "1".to_owned()));
         assert_eq!(corrections(&spec(&OF_WEB, "1"), &ours), expected);
@@ -92,13 +94,13 @@ mod tests {
         let expected = [(&table::SEARCH, "web.svc.cluster.local,corp.example".to_owned())];
         let found = corrections(&more, &ours);
         assert_eq!(found, expected);
-        let ours = json!({"env": corrected(&ours, &found)});
+        let ours = json!({"env": corrected_env(&ours, &found)});
         assert_eq!(corrections(&more, &ours), []);
         assert_eq!(ours["env"][0], json!({"name": table::NDOTS.variable(), "value": "3"}), "the others stay");
     }
 
     #[test]
-    fn a_pod_that_does_not_ask_the_proxy_any_more_is_left_to_whoever_changed_it() {
+    fn pod_that_bypasses_the_sidecar_is_not_corrected() {
         let ours = container(&[(&table::NAMESPACE, "web")]);
         let mut other = spec(&OF_WEB, "5");
         other["dnsConfig"]["nameservers"] = json!(["169.254.20.10"]);

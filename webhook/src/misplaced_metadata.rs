@@ -1,15 +1,17 @@
-//! Labels and annotations of ours that stand where they do nothing: on what makes the pods, not on the pod template. Pure.
+//! Finds labels and annotations of the project that have no effect: on the workload and not on its pod
+//! template. Pure.
 //!
-//! The API server shows the webhook pods only, and a controller gives a pod the metadata of its template, not its own.
+//! The API server sends only pods to the webhook, and a controller gives a pod the metadata of the pod
+//! template, not its own.
 
 use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
-/// What stands on `object`, a Deployment for instance, or on the Jobs of a CronJob, and not in `pod`, its template. `path` is
-/// the JSON pointer to the template, where it is known. One that the template repeats, as kustomize does with labels, is no
-/// mistake.
-pub fn misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
+/// The labels and annotations on `object`, for example a Deployment, or on the Jobs of a CronJob, that `pod`,
+/// its template, does not have. `path` is the JSON pointer to the template, if known. It is not an error if
+/// the template repeats them, as kustomize does with labels.
+pub fn find_misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
     let kind = object["kind"].as_str().unwrap_or("object");
     if kind == "Pod" {
         return Vec::new();
@@ -49,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_stands_on_the_workload_and_not_in_its_template_does_nothing() {
+    fn metadata_on_the_workload_only_is_reported() {
         let ours = json!({"labels": {INJECT_LABEL: "enabled", "app": "x"}, "annotations": {table::NDOTS.annotation(): "1"}});
         let plain = json!({"labels": {"app": "x"}, "annotations": {STATUS_ANNOTATION: "injected", "a": "b"}});
         for (kind, own, of_jobs, of_pod, expected) in [
@@ -62,15 +64,15 @@ mod tests {
         ] {
             let object =
                 json!({"kind": kind, "metadata": own, "spec": {"jobTemplate": {"metadata": of_jobs}}});
-            let found = misplaced(&object, &json!({"metadata": of_pod}), Some("/spec/template"));
+            let found = find_misplaced(&object, &json!({"metadata": of_pod}), Some("/spec/template"));
             assert_eq!(found.len(), expected, "{object} {found:?}");
         }
     }
 
     #[test]
-    fn it_says_where_it_belongs() {
+    fn misplaced_metadata_error_names_the_right_place() {
         let object = json!({"kind": "Deployment", "metadata": {"labels": {INJECT_LABEL: "enabled"}}});
-        let found = |path| misplaced(&object, &json!({}), path)[0].to_string();
+        let found = |path| find_misplaced(&object, &json!({}), path)[0].to_string();
         assert_eq!(
             found(Some("/spec/template")),
             "label podlocal-dns.io/inject of the Deployment itself: expected it in spec.template.metadata; here it has \

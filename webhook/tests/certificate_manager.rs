@@ -1,4 +1,4 @@
-//! The certificate in the Secret, against a small API server with optimistic concurrency.
+//! The certificate in the Secret, with a fake API server with optimistic concurrency.
 
 mod common;
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
+use podlocal_webhook::certificate_manager::{CertificateManager, Error};
 use podlocal_webhook::certificates::Identity;
 use podlocal_webhook::cluster::{Cluster, ClusterFlags, Version};
 use podlocal_webhook::discovery;
-use podlocal_webhook::keeper::{Error, Keeper};
 use podlocal_webhook::metrics::Metrics;
 use podlocal_webhook::readiness::Readiness;
 use serde_json::{Value, json};
@@ -26,8 +26,10 @@ async fn controllers_that_start_at_once_agree_on_one_certificate() {
         api.put_secret(&BTreeMap::new());
         let tasks: Vec<_> = (0..4)
             .map(|_| {
-                let keeper = keeper(&api);
-                tokio::spawn(async move { keeper.agree(SystemTime::now(), None).await.expect("agrees").0.ca })
+                let manager = manager(&api);
+                tokio::spawn(async move {
+                    manager.ensure_certificate(SystemTime::now(), None).await.expect("agrees").0.ca
+                })
             })
             .collect();
         let mut authorities = Vec::new();
@@ -41,18 +43,18 @@ async fn controllers_that_start_at_once_agree_on_one_certificate() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_there_is_taken_as_it_is() {
+async fn valid_secret_is_reused() {
     let api = ApiServer::start().await;
     api.put_secret(&BTreeMap::new());
-    let (first, _) = keeper(&api).agree(SystemTime::now(), None).await.expect("agrees");
-    let (second, usable) = keeper(&api).agree(SystemTime::now(), None).await.expect("agrees");
+    let (first, _) = manager(&api).ensure_certificate(SystemTime::now(), None).await.expect("agrees");
+    let (second, usable) = manager(&api).ensure_certificate(SystemTime::now(), None).await.expect("agrees");
     assert_eq!(first, second);
     assert!(usable.expires > 1_700_000_000);
     assert_eq!(api.written(SECRET), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_cannot_be_used_is_replaced_once_whoever_comes() {
+async fn unusable_secret_is_replaced_exactly_once() {
     let two_years_ago = SystemTime::now() - Duration::from_hours(2 * 365 * 24);
     let expired = Identity::make(&names(), two_years_ago).expect("makes").parts();
     let other_name = Identity::make(&["other".to_owned()], SystemTime::now()).expect("makes").parts();
@@ -60,9 +62,9 @@ async fn a_secret_that_cannot_be_used_is_replaced_once_whoever_comes() {
     for parts in [expired, other_name, garbage, BTreeMap::new()] {
         let api = ApiServer::start().await;
         api.put_secret(&parts);
-        let (one, two) = (keeper(&api), keeper(&api));
+        let (one, two) = (manager(&api), manager(&api));
         let now = SystemTime::now();
-        let (one, two) = tokio::join!(one.agree(now, None), two.agree(now, None));
+        let (one, two) = tokio::join!(one.ensure_certificate(now, None), two.ensure_certificate(now, None));
         assert_eq!(one.expect("agrees").0, two.expect("agrees").0);
         assert_eq!(api.written(SECRET), 1, "written once");
         let kept = api.object(SECRET);
@@ -71,12 +73,12 @@ async fn a_secret_that_cannot_be_used_is_replaced_once_whoever_comes() {
 }
 
 #[tokio::test]
-async fn the_ca_is_written_into_every_entry_that_calls_a_service_and_only_when_it_differs() {
+async fn ca_is_written_to_service_webhooks_only_if_it_differs() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
-    let keeper = keeper(&api);
-    assert!(keeper.publish("a CA").await.expect("publishes"));
-    assert!(!keeper.publish("a CA").await.expect("publishes"));
+    let manager = manager(&api);
+    assert!(manager.publish_ca("a CA").await.expect("publishes"));
+    assert!(!manager.publish_ca("a CA").await.expect("publishes"));
     assert_eq!(api.written(CONFIGURATION), 1);
     let stored = api.object(CONFIGURATION);
     let bundle = base64::engine::general_purpose::STANDARD.encode("a CA");
@@ -84,38 +86,38 @@ async fn the_ca_is_written_into_every_entry_that_calls_a_service_and_only_when_i
         [0, 1, 2].map(|index| stored["webhooks"][index]["clientConfig"]["caBundle"].clone()).into();
     assert_eq!(bundles, [json!(bundle), json!(bundle), Value::Null]);
     assert_eq!(stored["webhooks"][0]["failurePolicy"], "Ignore", "the rest stays");
-    assert!(keeper.publish("another CA").await.expect("publishes"));
+    assert!(manager.publish_ca("another CA").await.expect("publishes"));
 }
 
 #[tokio::test]
-async fn a_write_of_the_ca_that_another_one_overtook_looks_again() {
+async fn conflicting_ca_write_is_retried() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.overtake_next(2);
-    assert!(keeper(&api).publish("a CA").await.expect("publishes"));
+    assert!(manager(&api).publish_ca("a CA").await.expect("publishes"));
     assert_eq!(api.written(CONFIGURATION), 1);
     api.overtake_next(usize::MAX);
-    let error = keeper(&api).publish("another CA").await.expect_err("there is an end to it");
+    let error = manager(&api).publish_ca("another CA").await.expect_err("there is an end to it");
     assert!(matches!(error, Error::NoAgreement), "{error}");
 }
 
-/// RBAC cannot narrow `create` to one name.
+/// RBAC cannot restrict `create` to one name.
 #[tokio::test]
-async fn a_secret_that_is_not_there_is_not_created() {
+async fn missing_secret_is_not_created() {
     let api = ApiServer::start().await;
-    let error = keeper(&api).agree(SystemTime::now(), None).await.expect_err("fails");
+    let error = manager(&api).ensure_certificate(SystemTime::now(), None).await.expect_err("fails");
     assert!(matches!(error, Error::NoSecret(_)), "{error}");
     assert_eq!(api.written(SECRET), 0);
 }
 
 #[tokio::test]
-async fn the_ca_is_left_to_the_cainjector_where_that_writes_it() {
+async fn ca_is_left_to_cert_manager_cainjector() {
     for annotation in ["cert-manager.io/inject-ca-from", "cert-manager.io/inject-ca-from-secret"] {
         let api = ApiServer::start().await;
         let mut configuration = configuration();
         configuration["metadata"]["annotations"] = json!({annotation: "podlocal-dns/podlocal-dns-webhook"});
         api.put(CONFIGURATION, configuration);
-        assert!(!keeper(&api).publish("a CA").await.expect("reads"));
+        assert!(!manager(&api).publish_ca("a CA").await.expect("reads"));
         assert_eq!(api.written(CONFIGURATION), 0);
     }
 }
@@ -124,18 +126,18 @@ async fn the_ca_is_left_to_the_cainjector_where_that_writes_it() {
 async fn a_failing_api_server_is_an_error_that_says_what_failed() {
     let api = ApiServer::start().await;
     api.fail_next(1);
-    let error = keeper(&api).agree(SystemTime::now(), None).await.expect_err("fails");
+    let error = manager(&api).ensure_certificate(SystemTime::now(), None).await.expect_err("fails");
     assert!(matches!(error, Error::Kube { what: "read the Secret", .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_not_ready_until_the_api_server_trusts_the_certificate() {
+async fn controller_is_ready_once_the_ca_is_published() {
     let api = ApiServer::start().await;
     api.put(CONFIGURATION, configuration());
     api.put_secret(&BTreeMap::new());
     api.fail_next(2);
     let readiness = Readiness::default();
-    let task = tokio::spawn(keeper(&api).run(readiness.latch("certificate")));
+    let task = tokio::spawn(manager(&api).run(readiness.latch("certificate")));
     eventually(|| api.failed() == 1).await;
     assert_eq!(readiness.missing(), ["certificate"]);
     eventually(|| readiness.missing().is_empty()).await;
@@ -144,12 +146,12 @@ async fn it_is_not_ready_until_the_api_server_trusts_the_certificate() {
 }
 
 #[tokio::test]
-async fn the_version_of_the_api_server_becomes_known() {
+async fn version_of_the_api_server_is_read() {
     let api = ApiServer::start().await;
     api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.3"}));
     let (sender, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
     let task =
-        tokio::spawn(discovery::follow_version(api.client(), Arc::new(sender), Arc::new(Metrics::new())));
+        tokio::spawn(discovery::poll_version(api.client(), Arc::new(sender), Arc::new(Metrics::new())));
     eventually(|| known.borrow().version == Some(Version { major: 1, minor: 28 })).await;
     task.abort();
 }
@@ -186,8 +188,8 @@ async fn eventually(condition: impl Fn() -> bool) {
     }
 }
 
-fn keeper(api: &ApiServer) -> Keeper {
-    Keeper {
+fn manager(api: &ApiServer) -> CertificateManager {
+    CertificateManager {
         client: api.client(),
         secret: "certificate".to_owned(),
         configuration: "webhook".to_owned(),

@@ -1,20 +1,21 @@
-//! What an API server refuses in an object, as far as it concerns us: metadata that is none, values that are no strings,
-//! numbers of pods that are none. Pure.
+//! Finds relevant fields that an API server rejects: invalid metadata, values that are not strings, invalid
+//! numbers of pods. Pure.
 
 use podlocal_settings::read::SettingError;
 use serde_json::Value;
 
-/// Members of the metadata that are texts.
+/// The metadata fields that are strings.
 const TEXTS: [&str; 3] = ["name", "generateName", "namespace"];
 
-/// Members of the metadata whose values are texts.
+/// The metadata fields that are maps of strings.
 const MAPS: [&str; 2] = ["labels", "annotations"];
 
-/// Fields whose number multiplies the pods below them.
+/// The fields whose number multiplies the pods below them.
 pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
-/// Everything that is refused: in the metadata of the object and of its pod templates, and in the numbers of their pods.
-pub fn refused(object: &Value) -> Vec<SettingError> {
+/// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
+/// pods.
+pub fn find_invalid_fields(object: &Value) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut mistakes);
     for part in ["spec", "template"] {
@@ -23,7 +24,8 @@ pub fn refused(object: &Value) -> Vec<SettingError> {
     mistakes
 }
 
-/// Looks through `value`; whether there are pods in it. What has none below it may mean anything by these names.
+/// Walks through `value`; returns whether it contains pod templates. Without a template below them,
+/// `replicas` and `parallelism` may mean anything.
 fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
     match value {
         Value::Object(members) => {
@@ -38,7 +40,7 @@ fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
             for name in MULTIPLIERS.into_iter().filter(|_| has_pods) {
                 let number = &value[name];
                 if !number.is_null() && number.as_u64().is_none() {
-                    let expected = "a whole number, 0 or more; counted as 1";
+                    let expected = "a whole number from 0; counted as 1";
                     mistakes.push(SettingError::new(format!("{place}.{name}"), &text(number), expected));
                 }
             }
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_api_server_takes_is_named_with_its_place() {
+    fn invalid_fields_are_reported_with_their_path() {
         let (fine, one) =
             (json!({"name": "a", "labels": {"a": "3", "b": null}, "annotations": null}), json!(1));
         for (metadata, replicas, of_pod, expected) in [
@@ -145,23 +147,25 @@ mod tests {
                 &fine,
                 &json!(-1),
                 &fine,
-                "spec.replicas: invalid value \"-1\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"-1\": expected a whole number from 0; counted as 1",
             ),
             (
                 &fine,
                 &json!("3"),
                 &fine,
-                "spec.replicas: invalid value \"3\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"3\": expected a whole number from 0; counted as 1",
             ),
             (
                 &fine,
                 &json!(1.5),
                 &fine,
-                "spec.replicas: invalid value \"1.5\": expected a whole number, 0 or more; counted as 1",
+                "spec.replicas: invalid value \"1.5\": expected a whole number from 0; counted as 1",
             ),
         ] {
-            let found: Vec<_> =
-                refused(&deployment(metadata, replicas, of_pod)).iter().map(ToString::to_string).collect();
+            let found: Vec<_> = find_invalid_fields(&deployment(metadata, replicas, of_pod))
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(found.join("; "), expected);
         }
     }
@@ -169,6 +173,6 @@ mod tests {
     #[test]
     fn numbers_that_multiply_no_pods_may_be_anything() {
         let other = json!({"kind": "Scaler", "metadata": {}, "spec": {"replicas": "many", "list": [{"parallelism": []}]}});
-        assert_eq!(refused(&other), []);
+        assert_eq!(find_invalid_fields(&other), []);
     }
 }
