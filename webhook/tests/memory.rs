@@ -82,7 +82,7 @@ fn memory_is_bounded_with_unread_answers() {
     assert!(
         response["warnings"][0]
             .as_str()
-            .is_some_and(|warning| warning.contains("the answer has more than 64 KiB"))
+            .is_some_and(|warning| warning.contains("the response has more than 64 KiB"))
     );
     let body = review_of(&mistaken).to_string();
     let head = head("POST", "/mutate", "application/json", body.len()).replace("connection: close\r\n", "");
