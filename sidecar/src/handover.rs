@@ -21,6 +21,9 @@ use rustix::net::{
 
 use crate::listen::Pair;
 
+/// The byte of each message; descriptors cannot be sent without one.
+const MARK: &[u8; 1] = b"+";
+
 /// Sends every worker's sockets; the result is the standard input of the process that shall serve them.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub fn send(workers: &[Vec<Pair>]) -> io::Result<OwnedFd> {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(&ours, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+        sendmsg(&ours, &[IoSlice::new(MARK)], &mut control, SendFlags::NOSIGNAL)?;
     }
     Ok(theirs.into())
 }
@@ -56,7 +59,7 @@ pub fn receive(workers: usize) -> io::Result<Vec<Vec<Pair>>> {
 fn receive_pair(stream: &UnixStream) -> io::Result<Option<Pair>> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
+    let mut byte = *MARK;
     let received = recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     if received.bytes == 0 {
         return Ok(None);
