@@ -45,7 +45,7 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 pub struct Reviewed {
     /// The body of the HTTP response.
     pub body: Vec<u8>,
-    /// What was done.
+    /// The result of the review.
     pub outcome: ReviewOutcome,
     /// The number of ignored settings of the pod.
     pub ignored: usize,

@@ -3,10 +3,9 @@
 //!
 //! It is a separate process, like cert-manager's cainjector and the cert-controller of External Secrets. The
 //! permission to patch a MutatingWebhookConfiguration is close to cluster administration, because its holder
-//! can send the objects of the whole cluster to any server, and RBAC cannot restrict it to one field
-//! (admission policies are not called for webhook configurations). So `serve`, which answers every client
-//! that reaches its port, does not have this permission, and `cert-controller`, which has it, answers only
-//! probes.
+//! can send the objects of the whole cluster to any server. RBAC cannot restrict it to one field, and
+//! admission policies are not called for webhook configurations. So `serve`, which answers every client that
+//! reaches its port, does not have this permission, and `cert-controller`, which has it, answers only probes.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -116,7 +116,7 @@ impl Cluster {
     /// Which names the sidecar of a new pod may answer itself, if the pod does not set it; `upstream` is its
     /// first server.
     ///
-    /// | the cluster's DNS | the pod asks | local-nxdomain |
+    /// | cluster DNS | the pod asks | local-nxdomain |
     /// |---|---|---|
     /// | answers for impossible names | cluster DNS or a chosen server | off |
     /// | answers NXDOMAIN for them, and NOERROR for namespaces | cluster DNS | full |

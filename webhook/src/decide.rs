@@ -19,7 +19,7 @@ mod windows;
 pub use skip::Skip;
 pub use windows::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
 
-/// What is done with a pod.
+/// The treatment of a pod.
 #[derive(Debug)]
 pub enum Decision {
     /// Inject the sidecar, as planned.

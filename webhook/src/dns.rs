@@ -59,7 +59,7 @@ pub struct Dns {
     pub original_ndots: u8,
     /// The search domains of the pod's own dnsConfig that are valid for the sidecar.
     pub own_search: Vec<String>,
-    /// How long the look-up of a name of `wait-for-names` is held, where the pod's own time-out is shorter
+    /// How long the lookup of a name of `wait-for-names` is held, where the pod's own time-out is shorter
     /// than what is set.
     pub wait_timeout: Option<Duration>,
     /// The errors in settings that cannot be applied.
@@ -154,7 +154,7 @@ pub fn configure(
 }
 
 /// The bound that the pod's `timeout` sets to `wait-timeout`, where there are names of `wait-for-names` and
-/// more is set. Where somebody has chosen more, that is a mistake: the client would take the absence for a
+/// more is set. If the user has chosen more, that is an error: the client would take the absence for a
 /// time-out.
 fn wait_timeout(config: &Value, read: &Read, mistakes: &mut Vec<SettingError>) -> Option<Duration> {
     let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();

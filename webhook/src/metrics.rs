@@ -82,7 +82,7 @@ pub enum EventResult {
     Failed,
     /// There were too many Events.
     Dropped,
-    /// The namespace may not get Events: it has not opted in, and anybody could have sent the review.
+    /// The namespace may not get Events: it has not opted in, and any client could have sent the review.
     NamespaceNotAllowed,
 }
 

@@ -29,7 +29,7 @@ use documents::{Document, Text};
 pub struct Printed {
     /// The documents, for standard output.
     pub documents: String,
-    /// What was done with each document and why, for standard error.
+    /// The treatment of each document and its reason, for standard error.
     pub remarks: Vec<String>,
 }
 

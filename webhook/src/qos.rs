@@ -21,7 +21,7 @@ const COUNTED: [&str; 2] = ["cpu", "memory"];
 const NEEDED_CPU_LIMIT: &str = "100m";
 
 /// With this request our container has run for the 2 ms that it needs to bind its sockets within 25 ms,
-/// beside one other that uses the core; the kubelet needs at least 55 ms to create the next container.
+/// beside one other that uses the core. The kubelet needs at least 55 ms to create the next container.
 const ENOUGH_CPU: &str = "100m";
 
 /// A resource of the node that a quota may require every container to limit. The sidecar writes only its log,
@@ -59,7 +59,7 @@ pub fn may_starve(spec: &Value) -> bool {
     requests.max().is_none_or(|most| most < enough)
 }
 
-/// What has resources that count: the pod as a whole, or else its containers.
+/// The objects whose resources count: the pod as a whole, or else its containers.
 fn holders(spec: &Value) -> Vec<&Value> {
     if has_pod_level(spec) { vec![spec] } else { containers(spec).collect() }
 }

@@ -7,7 +7,7 @@ use podlocal_settings::value;
 /// The content of a `resolv.conf` that the kubelet wrote for `ClusterFirst`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterFirst {
-    /// The cluster's DNS servers.
+    /// The servers of cluster DNS.
     pub nameservers: Vec<SocketAddr>,
     /// The cluster domain.
     pub domain: String,

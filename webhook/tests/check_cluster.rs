@@ -1,6 +1,6 @@
 //! The built program `podlocal-webhook check` with a fake API server, for cases that the shared cluster of
-//! `tests/cluster/check` does not have: lists of many pages, errors in the middle of them, an old Kubernetes,
-//! two address families, defaults and a tier for all pods.
+//! `tests/cluster/check` does not have. They are lists of many pages, errors in the middle of them, an old
+//! Kubernetes, two address families, defaults and a tier for all pods.
 
 mod common;
 

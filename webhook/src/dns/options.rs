@@ -50,10 +50,10 @@ fn ndots_text(option: &Value) -> Option<&str> {
     }
 }
 
-/// How long the look-up of a name of `wait-for-names` may be held in a pod with these options, so that its
-/// client hears of the absence: four fifths of its time-out, as the longest `wait-timeout` is of the usual 5
-/// s. `None`: the options say nothing of it. The last one counts. musl waits for one time-out in all, glibc
-/// and Go for one for each attempt; glibc makes 0 a second.
+/// How long the lookup of a name of `wait-for-names` may be held in a pod with these options, so that its
+/// client gets the negative answer in time: four fifths of its time-out. The longest `wait-timeout` is the
+/// same part of the usual 5 s. `None`: the options do not set a time-out. The last option counts. musl waits
+/// for one time-out in all, glibc and Go for one for each attempt; glibc makes 0 a second.
 pub(super) fn longest_wait(options: &[Value]) -> Option<Duration> {
     let seconds = options.iter().filter_map(timeout_text).next_back().map(leading_number)?;
     Some(Duration::from_secs(seconds.max(1).into()) * 4 / 5)
