@@ -14,9 +14,6 @@ mod setting_error;
 
 pub use setting_error::SettingError;
 
-/// The name of [`SettingError`] in code that has not been changed yet.
-pub type Mistake = SettingError;
-
 /// One text for a setting, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {

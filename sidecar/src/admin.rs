@@ -30,11 +30,6 @@ use introspection::Introspection;
 pub mod introspection;
 mod trace;
 
-/// The names under which `app` imports [`introspection`].
-pub mod people {
-    pub use super::introspection::{Introspection as People, ProxyInfo as About};
-}
-
 /// Serves until the future is dropped, so that probes are also answered during the drain.
 ///
 /// A probe is never refused. At the limit, the connection that has been idle longest is closed; if the source

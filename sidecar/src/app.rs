@@ -1,4 +1,4 @@
-//! The only file that knows all parts: settings -> bound sockets -> a running proxy.
+//! The only file that knows all parts: it turns settings into bound sockets, and those into a running proxy.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use podlocal_settings::table::PREFETCH_NAMES;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::admin::people::{About, People};
+use crate::admin::introspection::{Introspection, ProxyInfo};
 use crate::admin::{self, Latch, Readiness};
 use crate::limits;
 use crate::listen::{self, Pair};
@@ -23,13 +23,13 @@ use crate::supervise::watch_panics;
 use crate::upstream::{Servers, forward};
 use crate::worker::{self, Others};
 
-/// A proxy whose sockets are bound: its addresses are known, nothing is answered yet.
+/// A proxy whose sockets are bound. Its addresses are known, and it does not answer yet.
 #[derive(Debug)]
 pub struct Bound {
-    /// Of every worker.
+    /// One list for each worker.
     sockets: Vec<Vec<Pair>>,
     admin: TcpListener,
-    people: People,
+    introspection: Introspection,
     service: Arc<Service<Servers>>,
     metrics: Metrics,
     registry: Registry,
@@ -40,40 +40,40 @@ pub struct Bound {
     signals: Signals,
 }
 
-/// The names to resolve before the pod is ready, and how long it waits for them at most.
+/// The names to resolve before the pod is ready, and the longest time to wait for them.
 #[derive(Debug)]
 struct Prefetch {
     resolver: Arc<Resolver<Servers>>,
     names: Vec<String>,
-    longest: Duration,
+    timeout: Duration,
     missing: Latch,
 }
 
-/// How a run ended.
+/// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// After a signal, with every answer under way given, or the time for that over.
+    /// After a signal: all answers in flight were sent, or the time to drain was over.
     Drained,
-    /// A second signal came first.
-    Cut,
+    /// A second signal interrupted the drain.
+    Interrupted,
 }
 
 /// Why the proxy cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address could not be listened on.
+    /// Binding an address failed.
     #[error(transparent)]
     Listen(#[from] listen::Error),
-    /// Signals could not be listened for.
+    /// Installing the signal handlers failed.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
-    /// The kernel gave no random bytes.
+    /// The kernel returned no random bytes.
     #[error("no random numbers: {0}")]
     Random(io::Error),
-    /// A thread, its runtime, or a socket in it.
+    /// Starting a thread, its runtime or a socket in it failed.
     #[error("cannot serve: {0}")]
     Serve(io::Error),
-    /// None of the addresses exists in this pod.
+    /// The pod has none of the addresses.
     #[error("none of the addresses to listen on exists here")]
     NoAddress,
 }
@@ -104,13 +104,13 @@ impl Bound {
         let prefetch = (!settings.prefetch_names.is_empty()).then(|| Prefetch {
             resolver: Arc::clone(&resolver),
             names: settings.prefetch_names.clone(),
-            longest: settings.ready_timeout,
+            timeout: settings.ready_timeout,
             missing: readiness.latch(PREFETCH_NAMES.name),
         });
         let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
-        let about = About::new(settings, addresses(&sockets), workers);
-        let people = People::new(Arc::clone(&service), metrics.clone(), about);
+        let info = ProxyInfo::new(settings, addresses(&sockets), workers);
+        let introspection = Introspection::new(Arc::clone(&service), metrics.clone(), info);
         let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
         let ports = addresses.map(|address| address.port()).collect();
         registry.register_collector(Box::new(Process::new(ports)));
@@ -118,7 +118,7 @@ impl Bound {
         Ok(Self {
             sockets,
             admin,
-            people,
+            introspection,
             service,
             metrics,
             registry,
@@ -130,7 +130,7 @@ impl Bound {
         })
     }
 
-    /// How many threads serve.
+    /// The number of threads that serve.
     pub fn workers(&self) -> usize {
         self.sockets.len()
     }
@@ -140,10 +140,11 @@ impl Bound {
         (addresses(&self.sockets), self.admin.local_addr().ok().map(|address| address.port()))
     }
 
-    /// Serves until a signal, and for the time of a lame duck; then drains: no new queries, answers under way are given.
+    /// Serves until a signal and through the lame-duck time, then drains: it reads no new queries and sends the
+    /// answers that are in flight.
     pub async fn run(self) -> Result<Ended, StartError> {
         let Self { sockets, admin, service, metrics, registry, readiness, starting, .. } = self;
-        let Self { prefetch, people, lame_duck, mut signals, .. } = self;
+        let Self { prefetch, introspection, lame_duck, mut signals, .. } = self;
         watch_panics(metrics.clone());
         worker::raise_descriptors();
         let (drainer, drain) = shutdown::drain();
@@ -152,27 +153,27 @@ impl Bound {
         worker::serve(ours, &service, &drain).map_err(StartError::Serve)?;
         let others = Others::start(sockets.collect(), &service, &drain).map_err(StartError::Serve)?;
         let admin = tokio::net::TcpListener::from_std(admin).map_err(StartError::Serve)?;
-        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics, people));
+        let admin = tokio::spawn(admin::serve(admin, registry, readiness.clone(), metrics, introspection));
         drop((starting, drain));
         if let Some(prefetch) = prefetch {
             prefetch.start();
         }
         let signal = signals.next().await;
-        // Not ready from here on; until everybody has seen that, questions still come.
+        // Not ready from now on. Queries still arrive until all clients have noticed.
         let _draining = readiness.latch("draining");
         tracing::info!(signal, ?lame_duck, "draining");
         let drained = async {
             sleep(lame_duck).await;
             if timeout(limits::DRAIN, drainer.drain()).await.is_err() {
-                tracing::warn!("some answers were still under way when the time to drain was over");
+                tracing::warn!("drain timed out with answers still in flight");
             }
             Ended::Drained
         };
         let ended = tokio::select! {
             ended = drained => ended,
             signal = signals.next() => {
-                tracing::warn!(signal, "the drain was cut by a second signal");
-                Ended::Cut
+                tracing::warn!(signal, "a second signal interrupted the drain");
+                Ended::Interrupted
             }
         };
         admin.abort();
@@ -181,17 +182,17 @@ impl Bound {
     }
 }
 
-/// Where every worker serves.
+/// The addresses on which every worker serves.
 fn addresses(sockets: &[Vec<Pair>]) -> Vec<SocketAddr> {
     let of_first = sockets.first().into_iter().flatten();
     of_first.filter_map(|pair| pair.udp.local_addr().ok()).collect()
 }
 
 impl Prefetch {
-    /// In the background. The proxy is ready when every name has been answered, and after the longest time in any
-    /// case: a DNS outage must not become a start-up outage.
+    /// Resolves the names in the background. The proxy is ready when all of them are answered, and after the
+    /// time-out in any case: a DNS outage must not become a startup outage.
     fn start(self) {
-        let Self { resolver, names, longest, missing } = self;
+        let Self { resolver, names, timeout, missing } = self;
         let missing = Arc::new(Mutex::new(Some(missing)));
         let release = {
             let missing = Arc::clone(&missing);
@@ -200,9 +201,12 @@ impl Prefetch {
         let late = release.clone();
         tokio::spawn(resolver.prefetch(names, move || drop(release())));
         tokio::spawn(async move {
-            sleep(longest).await;
+            sleep(timeout).await;
             if late().is_some() {
-                tracing::warn!(?longest, "not every name to prefetch was resolved in time; going on without");
+                tracing::warn!(
+                    ?timeout,
+                    "not all prefetch-names were resolved in time; continuing without them"
+                );
             }
         });
     }

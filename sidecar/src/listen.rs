@@ -1,4 +1,5 @@
-//! Sockets to serve on, bound but not yet served: their addresses are known, and what is taken shows at once.
+//! Binds the sockets before the proxy serves: its addresses are known early, and a taken address is reported
+//! immediately.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -10,19 +11,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
 
-/// What [`Error::transport`] is of the admin port.
+/// The value of [`Error::transport`] for the admin port.
 const ADMIN: &str = "admin port";
 
 /// UDP and TCP on one address.
 #[derive(Debug)]
 pub struct Pair {
-    /// Datagrams.
+    /// The UDP socket.
     pub udp: UdpSocket,
-    /// Streams.
+    /// The TCP listener.
     pub tcp: TcpListener,
 }
 
-/// Why an address cannot be listened on.
+/// Binding an address failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} ({transport}): {source}{}", advice(source, *address, transport))]
 pub struct Error {
@@ -30,15 +31,15 @@ pub struct Error {
     pub address: SocketAddr,
     /// UDP, TCP or the admin port.
     pub transport: &'static str,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
-/// The sockets of every worker: a pair for each address, the same addresses for all. An address that is not here because
-/// the pod has no IPv6 is left out.
+/// Binds the sockets of every worker: a pair for each address, the same addresses for all. IPv6 addresses are
+/// left out in a pod without IPv6.
 ///
-/// With several workers the kernel spreads clients over their sockets by a hash of both addresses and ports
-/// (SO_REUSEPORT, socket(7)). One alone does without: another program must not slip in beside it.
+/// With several workers the kernel distributes clients over their sockets by a hash of both addresses and ports
+/// (SO_REUSEPORT, socket(7)). A single worker does not set it: no other program may bind the same port.
 pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Pair>>, Error> {
     let mut of_workers: Vec<Vec<Pair>> = std::iter::repeat_with(Vec::new).take(workers).collect();
     for address in addresses {
@@ -46,7 +47,7 @@ pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Pair>>, 
         for pairs in &mut of_workers {
             match bind_pair(address, workers > 1) {
                 Ok(pair) => {
-                    // The next worker's has the port that this one was given.
+                    // If the port was 0, the other workers bind the port that the first one got.
                     address = pair.udp.local_addr().unwrap_or(address);
                     pairs.push(pair);
                 }
@@ -61,7 +62,8 @@ pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Pair>>, 
     Ok(of_workers)
 }
 
-/// On every address of the pod, IPv4 and IPv6: the kubelet and Prometheus come from outside.
+/// Binds the admin port on every address of the pod, IPv4 and IPv6: the kubelet and Prometheus connect from
+/// outside.
 pub fn bind_admin(port: u16) -> Result<TcpListener, Error> {
     let everywhere = |ip: IpAddr, of_both_families: bool| {
         let address = SocketAddr::new(ip, port);
@@ -77,7 +79,7 @@ pub fn bind_admin(port: u16) -> Result<TcpListener, Error> {
     listener.map_err(|source| Error { address, transport: ADMIN, source })
 }
 
-/// UDP and TCP on the same port, also when that is any free one.
+/// Binds UDP and TCP on the same port, also if that is any free one.
 fn bind_pair(address: SocketAddr, is_shared: bool) -> Result<Pair, Error> {
     let error = |transport| move |source| Error { address, transport, source };
     let mut tries = if address.port() == 0 { 16 } else { 1 };
@@ -97,7 +99,7 @@ fn bind_pair(address: SocketAddr, is_shared: bool) -> Result<Pair, Error> {
 fn bind_udp(address: SocketAddr, is_shared: bool) -> io::Result<UdpSocket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     socket.set_reuse_port(is_shared)?;
-    // The kernel gives what it gives.
+    // The kernel may grant less.
     let _ = socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -110,19 +112,20 @@ fn bind_tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
 }
 
 fn listen(socket: Socket, address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    // Connections inherit these; the kernel gives what it gives.
+    // Connections inherit these; the kernel may grant less.
     let _ = socket.set_recv_buffer_size(limits::TCP_SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(limits::TCP_SOCKET_BUFFER);
-    // What a client has not taken of a connection that is closed is thrown away; the kernel would keep it for minutes.
+    // When a connection is closed, data that the client has not read is dropped; the kernel would keep it for
+    // minutes.
     socket.set_linger(Some(Duration::ZERO))?;
-    // Connections of the process before us that linger do not keep us from starting.
+    // Lingering connections of the previous process must not prevent a start.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
 }
 
-/// Of one family alone, so that `0.0.0.0` and `[::]` can stand beside each other.
+/// A socket of one address family, so that `0.0.0.0` and `[::]` can both be bound.
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
@@ -132,7 +135,7 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
     Ok(socket)
 }
 
-/// Whether the pod simply has no IPv6: switched off, or not compiled in.
+/// Whether the pod has no IPv6: disabled, or not compiled in.
 fn is_missing_ipv6(Error { address, source, .. }: &Error) -> bool {
     let is_default = [Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED].map(IpAddr::V6).contains(&address.ip());
     is_default
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_worker_has_sockets_of_its_own_on_the_same_port() {
+    fn every_worker_binds_its_own_sockets_on_the_same_port() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let workers = bind(&[any, any], 3).expect("binds");
         let ports = |pairs: &Vec<Pair>| {
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_lets_nobody_in_beside_it() {
+    fn one_worker_shares_its_port_with_no_other_program() {
         let workers = bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1).expect("binds");
         let taken = workers[0][0].udp.local_addr().expect("an address");
         for workers in [1, 2] {
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_admin_port_is_named_with_its_flag() {
+    fn a_taken_admin_port_is_reported_with_its_flag() {
         let taken = bind_admin(0).expect("binds");
         let error = bind_admin(taken.local_addr().expect("an address").port()).expect_err("taken");
         assert!(error.to_string().ends_with(&table::ADMIN_PORT.flag()), "{error}");

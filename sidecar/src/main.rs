@@ -1,10 +1,10 @@
-//! `podlocal-sidecar`: settings, bind, serve, drain; each way of ending has its exit code and its sentence.
+//! `podlocal-sidecar`: reads the settings, binds, serves and drains. Every end has its exit code and message.
 
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use podlocal_settings::read::Mistake;
+use podlocal_settings::read::SettingError;
 use podlocal_settings::value::ForwardZone;
 use podlocal_settings::{Settings, table};
 use podlocal_sidecar::app::{Bound, Ended};
@@ -13,19 +13,19 @@ use podlocal_sidecar::listen::Pair;
 use podlocal_sidecar::upstream::nameservers;
 use podlocal_sidecar::{gate, lookup, parent, stats, telemetry, worker};
 
-/// Bad settings (sysexits.h, EX_USAGE).
-const BAD_SETTINGS: u8 = 64;
+/// Exit code for invalid settings (sysexits.h, EX_USAGE).
+const INVALID_SETTINGS: u8 = 64;
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(invocation) => invocation,
-        Err(mistakes) => return refuse(&mistakes),
+        Err(errors) => return refuse(&errors),
     };
     let is_child = parent::restarts().is_some();
     if invocation.command == Command::Supervise && !is_child {
         return parent::run(&invocation.settings).unwrap_or_else(|error| cannot_start(&error));
     }
-    // One thread, and in a pod no other: the work is waiting, and a pod should not pay for more.
+    // A pod has no other thread: the proxy mostly waits, and a pod should not pay for more.
     let runtime = match worker::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return cannot_start(&error),
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             Ok(sockets) => runtime.block_on(serve(invocation, sockets)),
             Err(error) => cannot_start(&error),
         },
-        Command::Await => runtime.block_on(hold(&invocation.settings)),
+        Command::Await => runtime.block_on(await_ready(&invocation.settings)),
         Command::Health => runtime.block_on(health(&invocation.settings)),
         Command::Lookup(wanted) => runtime.block_on(lookup::run(&wanted, &invocation.settings)),
         Command::Stats(wanted) => runtime.block_on(stats::run(wanted, &invocation.settings)),
@@ -60,11 +60,11 @@ async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
     let Invocation { settings, unknown_variables, .. } = invocation;
     let upstream = match upstream(&settings) {
         Ok(upstream) => upstream,
-        Err(mistake) => return refuse(&[mistake]),
+        Err(error) => return refuse(&[error]),
     };
     telemetry::init(settings.log_level);
     for variable in unknown_variables {
-        tracing::warn!(variable, "this version does not know the variable; the webhook may be newer");
+        tracing::warn!(variable, "unknown variable ignored; the webhook may be newer than this sidecar");
     }
     let bound = match Bound::bind(&settings, &upstream, sockets) {
         Ok(bound) => bound,
@@ -78,12 +78,12 @@ async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
     let (admin_port, workers) = (admin_port.unwrap_or_default(), bound.workers());
     let tier = settings.shared_tier;
     for ForwardZone { zone, servers } in &settings.forward_zones {
-        tracing::info!(zone, ?servers, "a forward zone");
+        tracing::info!(zone, ?servers, "forward zone");
     }
     tracing::info!(version, ?dns, admin_port, ?upstream, shared_tier = ?tier, workers, "serving");
     match bound.run().await {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
-        Ok(Ended::Cut) => ExitCode::from(2),
+        Ok(Ended::Interrupted) => ExitCode::from(2),
         Err(error) => {
             tracing::error!("cannot start: {error}");
             ExitCode::FAILURE
@@ -91,11 +91,11 @@ async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
     }
 }
 
-/// Waits for the proxy; when it does not come, the pod starts all the same: a DNS outage must not become a
-/// start-up outage, and a hook that fails kills the container that it waits for.
-async fn hold(settings: &Settings) -> ExitCode {
+/// Waits until the proxy is ready. If it is not ready in time, the pod starts anyway: a DNS outage must not
+/// become a startup outage, and the kubelet kills a container whose hook fails.
+async fn await_ready(settings: &Settings) -> ExitCode {
     if let Err(reason) = gate::wait(settings.admin_port, settings.ready_timeout).await {
-        eprintln!("podlocal-sidecar: the pod starts although the proxy is not ready: {reason}");
+        eprintln!("podlocal-sidecar: the proxy is not ready, and the pod starts anyway: {reason}");
     }
     ExitCode::SUCCESS
 }
@@ -111,7 +111,7 @@ async fn health(settings: &Settings) -> ExitCode {
 }
 
 /// The servers of the settings, or those of `/etc/resolv.conf`.
-fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
+fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, SettingError> {
     const FILE: &str = "/etc/resolv.conf";
     if !settings.upstream.is_empty() {
         return Ok(settings.upstream.clone());
@@ -120,12 +120,12 @@ fn upstream(settings: &Settings) -> Result<Vec<SocketAddr>, Mistake> {
     let found = nameservers::upstreams(&text, settings);
     if found.is_empty() {
         let expected = format!("an address, since {FILE} names no nameserver other than the proxy itself");
-        return Err(Mistake::new(table::UPSTREAM.flag(), "", expected));
+        return Err(SettingError::new(table::UPSTREAM.flag(), "", expected));
     }
     Ok(found)
 }
 
-/// Prints to standard output; a reader that has gone away is an ending like any other.
+/// Prints to standard output; fails if the reader has closed the pipe.
 fn print(text: &str) -> ExitCode {
     use std::io::Write as _;
     match io::stdout().write_all(text.as_bytes()) {
@@ -134,11 +134,11 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn refuse(mistakes: &[Mistake]) -> ExitCode {
-    eprintln!("podlocal-sidecar: bad settings:");
-    for mistake in mistakes {
-        eprintln!("  {mistake}");
+fn refuse(errors: &[SettingError]) -> ExitCode {
+    eprintln!("podlocal-sidecar: invalid settings:");
+    for error in errors {
+        eprintln!("  {error}");
     }
     eprintln!("See podlocal-sidecar --help.");
-    ExitCode::from(BAD_SETTINGS)
+    ExitCode::from(INVALID_SETTINGS)
 }

@@ -1,4 +1,4 @@
-//! `supervise`: the proxy in a child process that is started again when it crashes.
+//! `supervise`: runs the proxy in a child process, and restarts it when it crashes.
 //!
 //! The kubelet restarts a container immediately the first time, and then after 10 s, 20 s, 40 s: for so long its pod has
 //! no DNS. This parent restarts the proxy within milliseconds. It binds the sockets first, so that queries wait while there
@@ -19,36 +19,36 @@ use podlocal_settings::Settings;
 use crate::listen::{self, Pair};
 use crate::{handover, worker};
 
-/// How often the proxy is started again within [`WINDOW`]; after one crash more the program ends.
+/// How often the proxy is restarted within [`WINDOW`]; after one more crash the program ends.
 const MOST_RESTARTS: usize = 5;
 
 /// A crash is forgotten after this time.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What the parent waits for.
+/// The signals that the parent waits for.
 const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD];
 
-/// Tells the child that it is one, and how often it was started again. No setting: those have another prefix.
+/// Tells the child that it is one, and how often it was restarted. Not a setting: those have another prefix.
 const RESTARTS_VARIABLE: &str = "SUPERVISOR_RESTARTS";
 
-/// What follows on the end of the proxy.
+/// The reaction to the end of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Start it again.
+    /// Restart it.
     Restart,
     /// End with this exit code.
     End(u8),
 }
 
-/// Starts this program again, with the same arguments and as the child, and keeps it running until it ends by itself or
-/// crashes too often.
+/// Starts this program again, with the same arguments and as the child, and restarts it until it ends by itself
+/// or crashes too often.
 ///
 /// # Errors
-/// Where an address cannot be listened on, or the child not be started.
+/// If an address cannot be bound, or the child cannot be started.
 pub fn run(settings: &Settings) -> io::Result<ExitCode> {
     let mut sockets =
         listen::bind(&settings.listen, worker::count(settings.workers)).map_err(io::Error::other)?;
-    // They wait until they are asked for.
+    // Blocked, so that they stay pending until `wait` takes them.
     let signals = SigSet::from_iter(SIGNALS);
     signals.thread_block()?;
     let (mut crashes, mut restarts, mut stops) = (Vec::new(), 0_u32, false);
@@ -63,20 +63,20 @@ pub fn run(settings: &Settings) -> io::Result<ExitCode> {
                 crashes.push(now);
                 restarts += 1;
                 eprintln!(
-                    "podlocal-sidecar: the proxy crashed ({status}) and is started again; restarts: {restarts}"
+                    "podlocal-sidecar: the proxy crashed ({status}) and is restarted; restarts: {restarts}"
                 );
             }
         }
     }
 }
 
-/// How often this process was started again by its parent; `None` where it is no child.
+/// How often its parent has restarted this process; `None` if it is not a child.
 pub fn restarts() -> Option<u64> {
     env::var(RESTARTS_VARIABLE).ok()?.parse().ok()
 }
 
-/// What the child does first: it unblocks the signals that its parent has blocked, ends when that ends, and takes over
-/// the sockets of every worker; empty: it has to bind them itself.
+/// The first act of the child: it unblocks the signals that its parent has blocked, arranges to end when that
+/// ends, and takes over the sockets of every worker; empty: it has to bind them itself.
 ///
 /// # Errors
 /// The kernel's.
@@ -100,7 +100,7 @@ fn start(restarts: u32, sockets: &mut Vec<Vec<Pair>>) -> io::Result<Child> {
     command.stdin(Stdio::from(input)).spawn()
 }
 
-/// Waits until the child has ended, and passes on the signals that ask for it.
+/// Waits until the child has ended, and forwards signals to it.
 fn wait(child: &mut Child, signals: &SigSet, stops: &mut bool) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
@@ -110,19 +110,19 @@ fn wait(child: &mut Child, signals: &SigSet, stops: &mut bool) -> io::Result<Exi
         if signal != Signal::SIGCHLD {
             *stops = true;
             if let Ok(process) = i32::try_from(child.id()) {
-                // One that has just ended is found above.
+                // Fails if the child has just ended; the next turn notices.
                 let _ = kill(Pid::from_raw(process), signal);
             }
         }
     }
 }
 
-/// | the proxy | asked to end | crashes within the last minute | then |
+/// | the proxy | signal received | crashes within the last minute | reaction |
 /// |---|---|---|---|
 /// | drained, was cut, cannot start, refuses its settings (0, 1, 2, 64) | either | any | end with its code |
 /// | killed by a signal, or another code | yes | any | end with 128 + signal, or its code |
-/// | the same | no | fewer than five | start it again |
-/// | the same | no | five | end with 128 + signal, or its code: now it is the kubelet's turn |
+/// | the same | no | fewer than five | restart it |
+/// | the same | no | five | end with 128 + signal, or its code: the kubelet restarts the container |
 fn next(status: ExitStatus, stops: bool, crashes: usize) -> Next {
     let code =
         status.code().or_else(|| Some(128 + status.signal()?)).and_then(|code| u8::try_from(code).ok());
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_on_the_end_of_the_proxy() {
+    fn a_proxy_is_restarted_only_after_few_crashes() {
         let exit = |code: i32| ExitStatus::from_raw(code << 8);
         let killed = ExitStatus::from_raw(9);
         for code in [0, 1, 2, 64] {

@@ -35,13 +35,13 @@ async fn answers(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_killed_answers_again_and_says_so() {
+async fn a_killed_proxy_is_restarted_and_counted() {
     let (_upstream, mut proxy) = start().await;
     answers(&proxy).await;
     assert_eq!(proxy.metric(RESTARTS).await, 0);
     for restarts in 1..=2 {
         kill(serving(&proxy), Signal::SIGKILL).expect("the signal is sent");
-        let line = proxy.logged("is started again").await;
+        let line = proxy.logged("is restarted").await;
         assert!(line.contains("signal: 9"), "{line}");
         proxy.serves_again().await;
         answers(&proxy).await;
@@ -73,7 +73,7 @@ async fn a_query_waits_while_no_proxy_runs() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_crashes_too_often_is_left_to_the_kubelet() {
+async fn a_proxy_that_crashes_too_often_ends_the_program() {
     let (_upstream, mut proxy) = start().await;
     for _ in 0..5 {
         kill(serving(&proxy), Signal::SIGKILL).expect("the signal is sent");
@@ -84,7 +84,7 @@ async fn a_proxy_that_crashes_too_often_is_left_to_the_kubelet() {
 }
 
 #[tokio::test]
-async fn a_signal_reaches_the_proxy_and_its_exit_code_is_that_of_the_program() {
+async fn a_signal_reaches_the_proxy_whose_exit_code_is_returned() {
     let (_upstream, mut proxy) = start().await;
     proxy.signal(Signal::SIGTERM);
     proxy.logged("draining").await;
@@ -92,7 +92,7 @@ async fn a_signal_reaches_the_proxy_and_its_exit_code_is_that_of_the_program() {
 }
 
 #[tokio::test]
-async fn the_proxy_ends_with_the_program_that_started_it() {
+async fn the_proxy_ends_with_its_parent() {
     let (_upstream, mut proxy) = start().await;
     let child = serving(&proxy);
     proxy.signal(Signal::SIGKILL);
@@ -106,7 +106,7 @@ async fn the_proxy_ends_with_the_program_that_started_it() {
 }
 
 #[tokio::test]
-async fn bad_settings_are_refused_at_once() {
+async fn invalid_settings_are_rejected_immediately() {
     let output = program().args(["supervise", "--max-ttl", "60"]).output().await.expect("runs");
     assert_eq!(output.status.code(), Some(64));
     let message = String::from_utf8_lossy(&output.stderr);
