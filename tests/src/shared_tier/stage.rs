@@ -11,8 +11,14 @@ pub const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 
 /// Flags that disable the limits per source: sidecars as processes all send from 127.0.0.1, so the tier would
 /// treat them as one pod.
-pub const ONE_SOURCE: [&str; 6] =
-    ["--max-misses-per-source", "0", "--max-miss-rate-per-source", "0", "--max-tcp-connections-per-source", "0"];
+pub const ONE_SOURCE: [&str; 6] = [
+    "--max-misses-per-source",
+    "0",
+    "--max-miss-rate-per-source",
+    "0",
+    "--max-tcp-connections-per-source",
+    "0",
+];
 
 /// Starts a tier at this address, on one core or on all, in front of an upstream.
 pub async fn tier(
