@@ -27,8 +27,8 @@ use serde_json::{Value, json};
 /// real libc, at a cluster DNS that serves a fixed number of queries per second. When one pod fails, all are
 /// restarted. Prints and plots the queries that cluster DNS received and the results of the applications.
 ///
-/// The cluster DNS of this experiment is a model of CoreDNS with a CPU limit of 10 millicores: it accepts every
-/// query and becomes slow. With --cluster it is a real CoreDNS.
+/// The cluster DNS of this experiment is a model of CoreDNS with a CPU limit of 10 millicores: it accepts
+/// every query and becomes slow. With --cluster it is a real CoreDNS.
 ///
 /// Needs no cluster, no root and no Internet, but kernel namespaces. Exit code 1: a lookup failed in an
 /// injected pod, or an injected arm was worse than the arm `direct`. Worse means, as medians of the runs:

@@ -3,8 +3,8 @@
 //! ```text
 //!   initContainers  one after the other: each must succeed before the next one starts, but a native sidecar
 //!                   (restartPolicy: Always) only has to start, and its postStart hook to succeed. The model
-//!                   waits until the sidecar listens; a real kubelet needs longer to create the next container
-//!   containers      all at the same time; when all have ended, process 1 ends, and the kernel kills the sidecars
+//!                   waits until the sidecar listens; a real kubelet needs longer for the next container
+//!   containers      all together; when all have ended, process 1 ends, and the kernel kills the sidecars
 //! ```
 //!
 //! The model does not restart containers, runs no probes, and does not terminate pods gracefully. These are
