@@ -1,7 +1,7 @@
-//! What several programs must know about DNS. Pure: no I/O, no clock, no runtime; the time is an argument.
+//! The DNS logic that several programs share. Pure: no I/O, no clock, no runtime; the time is an argument.
 //!
 //! ```text
-//!   upstream   how servers are asked: retransmission, backoff, order, health, when an expired answer will do
+//!   upstream   how to query servers: retransmission, backoff, order, health, and when an expired answer may be served
 //! ```
 
 pub mod upstream;

@@ -12,7 +12,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::NULL;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_sidecar::cache::entry::Entry;
-use podlocal_sidecar::cache::lifetime::{Lifetime, Limits, lifetime};
+use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply::PAYLOAD_SIZE;
 use podlocal_sidecar::wire;
@@ -37,7 +37,7 @@ struct Client<'a> {
     limit: usize,
     age: u32,
     is_stale: bool,
-    limits: Limits,
+    limits: TtlLimits,
 }
 
 /// Splits the input, caches the answer, and checks what is written for the client.
@@ -45,7 +45,7 @@ pub fn check(input: &[u8]) {
     let Some((parameters, rest)) = input.split_first_chunk::<16>() else { return };
     let is_built = parameters[0] & 1 == 1;
     let Some(original) = (if is_built { built(rest) } else { Some(rest.to_vec()) }) else { return };
-    // Other answers do not reach the cache: `Question::judge` rejects them, and the length has sixteen bits.
+    // Other answers do not reach the cache: `QueryMessage::check_response` rejects them, and the length has sixteen bits.
     let Some(walk) = walk::walk(&original).filter(|_| original.len() <= 65_535) else { return };
     // Neither do answers with an owner name that is invalid, or that takes too many steps to parse.
     let reading = wire::Message::new(&original).expect("a header").read();
@@ -109,7 +109,7 @@ fn asked(parameters: &[u8; 16], question: &[u8]) -> Vec<u8> {
 impl<'a> Client<'a> {
     fn new(parameters: &[u8; 16], asked: &'a [u8]) -> Option<Self> {
         let seconds = |at: usize, unit: u64| Duration::from_secs(unit * u64::from(parameters[at]));
-        let limits = Limits {
+        let limits = TtlLimits {
             min_ttl: seconds(12, 1),
             max_ttl: seconds(12, 1) + seconds(13, 60),
             max_negative_ttl: seconds(13, 1),
@@ -314,7 +314,7 @@ impl Client<'_> {
 
 /// The TTL with which a record is stored: within the limits if it decides the lifetime of the answer,
 /// otherwise at most the maximum.
-fn ttl(record: &walk::Record, lifetime: Lifetime, limits: &Limits) -> u32 {
+fn ttl(record: &walk::Record, lifetime: Lifetime, limits: &TtlLimits) -> u32 {
     // RFC 2181 section 8: a TTL with the highest bit set counts as zero.
     let ttl = if record.ttl >> 31 == 1 { 0 } else { record.ttl };
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).expect("a setting");

@@ -150,14 +150,18 @@ impl World {
         let bytes = query(name, kind, switches);
         let Ok(query) = Query::parse(&bytes) else { return };
         let mut before = vec![self.lock().said.clone()];
-        if resolver.standing(&query.key, Instant::now().into_std()).is_under_way {
+        if resolver.question_status(&query.key, Instant::now().into_std()).is_in_flight {
             before.push(self.lock().said_before.clone());
         }
         let (start, mut out) = (Instant::now(), Vec::new());
         let limit = if switches & 8 == 0 { 512 } else { 65_535 };
-        let outcome = match resolver.hit(&query, start.into_std(), limit, &mut out) {
+        let outcome = match resolver.try_hit(&query, start.into_std(), limit, &mut out) {
             Some(outcome) => outcome,
-            None => resolver.miss(&Arc::new(query.key.clone())).await.write(query.client(), limit, &mut out),
+            None => resolver.resolve_miss(&Arc::new(query.key.clone())).await.write(
+                query.client(),
+                limit,
+                &mut out,
+            ),
         };
         let state = self.lock();
         let answer = Answer::read(&out);
@@ -242,10 +246,10 @@ impl Upstream for World {
     fn condition(&self) -> Condition {
         let state = self.lock();
         let last_response = state.last_response.map(Instant::into_std);
-        Condition { is_down: state.is_down, is_dead: false, is_gone: false, last_response }
+        Condition { is_down: state.is_down, is_dead: false, is_refusing: false, last_response }
     }
 
-    fn may_ask_again(&self) -> bool {
+    fn try_spend_token(&self) -> bool {
         true
     }
 

@@ -1,12 +1,12 @@
-//! A message of an upstream, and whether it answers the query of the sidecar: [`Question::judge`].
+//! A message of an upstream, and whether it answers the query of the sidecar: [`QueryMessage::check_response`].
 //!
 //! The input: a byte of switches, two bytes that change the question (the place and the value), then the
 //! message, either as bytes or as an [`Answer`] with a few changes.
 
 use arbitrary::{Arbitrary, Unstructured};
 use podlocal_sidecar::query::Query;
-use podlocal_sidecar::upstream::question::{Question, Verdict};
-use podlocal_sidecar::upstream::token::Token;
+use podlocal_sidecar::upstream::loop_detection::LoopMarker;
+use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict};
 use podlocal_sidecar::wire;
 
 use crate::message::Answer;
@@ -29,13 +29,13 @@ pub fn check(input: &[u8]) {
     asked[place] ^= change;
     let bytes = bare_query(0, 0x0100, &asked);
     let Ok(query) = Query::parse(&bytes) else { return };
-    let token = Token::new().expect("the kernel has random bytes");
-    let ours = Question::new(&query.key, token).expect("the kernel has random bytes");
+    let token = LoopMarker::new().expect("the kernel has random bytes");
+    let ours = QueryMessage::new(&query.key, token).expect("the kernel has random bytes");
     let sent = ours.bytes(switches & 2 == 0);
     if message.len() >= HEADER {
         set_id_and_flags(&mut message, &sent, *switches);
     }
-    judged(&message, &sent, ours.judge(&message));
+    judged(&message, &sent, ours.check_response(&message));
 }
 
 /// Sets the right id and flags, which a fuzzer cannot guess, unless a switch forbids it.
@@ -66,7 +66,7 @@ pub(crate) fn built(rest: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
+fn judged(message: &[u8], sent: &[u8], verdict: ResponseVerdict) {
     let asked = &sent[HEADER..walk::walk(sent).expect("what we send is whole").question.end];
     let is_reply = message.len() >= HEADER
         && message[..2] == sent[..2]
@@ -87,7 +87,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
     let is_header_alone = message.len() == HEADER || message.len() > HEADER && word(message, 4) == 0;
     let decoded = decode(message);
     match verdict {
-        Verdict::Believe(_) => {
+        ResponseVerdict::Accept(_) => {
             assert!(is_reply, "accepted, but not a response to the query");
             let is_enough =
                 if is_failure { is_about_ours || is_header_alone } else { is_about_ours && is_truncated };
@@ -100,7 +100,7 @@ fn judged(message: &[u8], sent: &[u8], verdict: Verdict) {
                 );
             }
         }
-        Verdict::Ignore(_) => {
+        ResponseVerdict::Ignore(_) => {
             assert!(!(is_failure && is_header_alone), "a failure is ignored");
             let Some((decoded, _)) = decoded else { return };
             let is_plain = walk::question_is_plain(message);

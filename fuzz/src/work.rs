@@ -1,4 +1,4 @@
-//! The cost of a message: from [`Question::judge`] to the answers that clients get, counted in steps
+//! The cost of a message: from [`QueryMessage::check_response`] to the answers that clients get, counted in steps
 //! ([`podlocal_sidecar::wire::work`]) and compared with the number of bytes of the message.
 //!
 //! The input: three bytes that say how the rest is repeated, then the name of a question (or else [`USUAL`])
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::Name;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::key::Key;
-use podlocal_sidecar::cache::lifetime::{Limits, lifetime};
+use podlocal_sidecar::cache::lifetime::{TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
-use podlocal_sidecar::upstream::question::{Question, Verdict, whole};
-use podlocal_sidecar::upstream::token::Token;
+use podlocal_sidecar::upstream::loop_detection::LoopMarker;
+use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
 use podlocal_sidecar::wire::work::steps_of;
 use podlocal_sidecar::wire::{self, Flags};
 
@@ -34,7 +34,7 @@ const LONGEST: usize = 65_535;
 pub fn check(input: &[u8]) {
     let Some(([shape, split, section], rest)) = input.split_first_chunk() else { return };
     let key = Key::new(USUAL, Flags(Flags::RD), false);
-    let ours = Question::new(&key, Token::new().expect("random")).expect("random");
+    let ours = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
     let mut bytes = ours.bytes(false);
     bytes[2] |= 0x80;
     let (once, repeated) = rest.split_at(usize::from(*split).min(rest.len()));
@@ -59,10 +59,10 @@ pub fn check(input: &[u8]) {
     assert!(steps <= bound, "{steps} steps for a query of {} bytes", bytes.len());
 }
 
-fn serve(key: &Key, ours: &Question<'_>, bytes: &[u8]) {
-    let Verdict::Believe(reading) = ours.judge(bytes) else { return };
-    let response = whole(bytes.to_vec(), &reading);
-    let limits = Limits {
+fn serve(key: &Key, ours: &QueryMessage<'_>, bytes: &[u8]) {
+    let ResponseVerdict::Accept(reading) = ours.check_response(bytes) else { return };
+    let response = without_opt(bytes.to_vec(), &reading);
+    let limits = TtlLimits {
         min_ttl: Duration::ZERO,
         max_ttl: Duration::from_hours(1),
         max_negative_ttl: Duration::from_secs(30),

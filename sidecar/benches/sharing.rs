@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use podlocal_settings::Settings;
 use podlocal_sidecar::cache::Cache;
 use podlocal_sidecar::cache::entry::Entry;
-use podlocal_sidecar::cache::lifetime::{Lifetime, Limits};
+use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits};
 use podlocal_sidecar::metrics::{Metrics, Outcome, Transport};
 use podlocal_sidecar::query::Query;
 
@@ -65,7 +65,7 @@ fn query(number: usize) -> Query<'static> {
 
 fn filled(shards: usize, queries: &[Query<'_>]) -> Arc<Cache> {
     let cache = Cache::with_shards(64 << 20, shards);
-    let limits = Limits::new(&Settings::defaults());
+    let limits = TtlLimits::new(&Settings::defaults());
     for (number, query) in queries.iter().enumerate() {
         let (answer, lifetime) = (message(number, true), Lifetime::Positive(3600));
         let entry = Entry::new(&answer, query.question.len(), lifetime, &limits, Instant::now());

@@ -1,4 +1,4 @@
-//! The store of answers: quick_cache, bounded in bytes, with the clock outside.
+//! The cache of answers: quick_cache, limited in bytes; the time is passed in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ pub mod entry;
 pub mod key;
 pub mod lifetime;
 
-/// Answers under the keys of their own questions.
+/// Answers, by the keys of their questions.
 #[derive(Debug)]
 pub struct Cache {
     store: Store<StoredKey, Entry, Weight, DefaultHashBuilder, Evictions>,
@@ -22,21 +22,21 @@ pub struct Cache {
     size: u64,
 }
 
-/// What the cache takes for an entry beside the entry: quick_cache's own 21 bytes and the pair of pointers,
-/// in tables that are on average three quarters full, and half a ghost (quick_cache's documentation,
-/// "Approximate memory usage"); the allocator's part of two blocks.
+/// The memory that the cache uses for an entry in addition to the entry: quick_cache's own 21 bytes and the
+/// pair of pointers, in tables that are on average three quarters full, and half a ghost (quick_cache's
+/// documentation, "Approximate memory usage"); the allocator's overhead for two blocks.
 const OVERHEAD: usize = 130;
 
-/// The smallest memory that an answer usually takes; from it the tables are sized.
+/// The smallest usual memory of an answer; the tables are sized for it.
 const USUAL_WEIGHT: u64 = 400;
 
 impl Cache {
-    /// An empty cache of at most `size` bytes, for so many threads that ask.
+    /// An empty cache of at most `size` bytes, for so many threads.
     pub fn new(size: u64, threads: usize) -> Self {
         Self::with_shards(size, shards(size, threads))
     }
 
-    /// The same with so many parts, each with a lock and a part of the bytes of its own; a power of two.
+    /// The same with so many shards, each with its own lock and its own share of the bytes; a power of two.
     pub fn with_shards(size: u64, shards: usize) -> Self {
         let items = usize::try_from(size / USUAL_WEIGHT).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
@@ -47,7 +47,8 @@ impl Cache {
         let (hashes, evictions) = (DefaultHashBuilder::default(), Evictions::default());
         let store = match options {
             Ok(options) => Store::with_options(options, Weight, hashes, evictions.clone()),
-            // Every option that can be missing is given above; quick_cache's defaults serve if it asks for more.
+            // Every required option is given above; if quick_cache requires more one day, its defaults are
+            // good enough.
             Err(_) => Store::with(items, size, Weight, hashes, evictions.clone()),
         };
         Self { store, evictions, size }
@@ -63,13 +64,14 @@ impl Cache {
         self.store.get(key)
     }
 
-    /// Forgets an answer that something newer contradicts.
+    /// Removes an answer that a newer one contradicts.
     pub fn remove(&self, key: &Key) {
         self.store.remove(key);
     }
 
-    /// Keeps an answer in place of an older one. One that may not be kept removes the older one, too: what is newer contradicts
-    /// it, and it must not come back when the upstream fails (RFC 8767 section 4).
+    /// Replaces the answer for that key. An answer that may not be cached removes the older one, too: the
+    /// newer answer contradicts it, and the older one must not be served when the upstream fails (RFC 8767
+    /// section 4).
     pub fn insert(&self, key: &Key, entry: Entry) {
         if entry.seconds() > 0 {
             self.store.insert(key.stored(), entry);
@@ -78,29 +80,30 @@ impl Cache {
         }
     }
 
-    /// How many answers are kept, fresh or not.
+    /// The number of answers, fresh or expired.
     pub fn entries(&self) -> usize {
         self.store.len()
     }
 
-    /// The memory that they take, in bytes; at most the size of the cache.
+    /// The memory of all answers, in bytes; at most the size of the cache.
     pub fn weight(&self) -> u64 {
         self.store.weight()
     }
 
-    /// The memory that they may take, in bytes.
+    /// The limit on the memory, in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// How many answers had to make room for others, or were too large to be kept.
+    /// The number of answers that were evicted to make room for others, or were too large for the cache.
     pub fn evictions(&self) -> u64 {
         self.evictions.0.load(Ordering::Relaxed)
     }
 }
 
-/// One thread gets one shard, so that one large answer may take its share of the whole; several get so many that they
-/// seldom meet at one's lock, and no more than have room for some answers of the largest size.
+/// The number of shards: one for one thread, so that a large answer may take a share of the whole cache; for
+/// several threads so many that they rarely compete for a lock, but no more than have room for some answers
+/// of the largest size.
 ///
 /// | bytes | threads | shards |
 /// |---|---|---|
@@ -127,20 +130,20 @@ impl Weighter<StoredKey, Entry> for Weight {
     }
 }
 
-/// Counts what quick_cache throws out. What is replaced or removed does not count.
+/// Counts the answers that quick_cache evicts. Replaced and removed ones do not count.
 #[derive(Debug, Clone, Default)]
 struct Evictions(Arc<AtomicU64>);
 
 impl Lifecycle<StoredKey, Entry> for Evictions {
-    /// What is dropped when the lock of the shard has been given back: one is thrown out by most insertions, at most.
+    /// The evicted entry, dropped after the lock of the shard is released: most insertions evict at most one.
     type RequestState = Option<(StoredKey, Entry)>;
 
-    /// Not called for what is replaced.
+    /// Not called for replaced entries.
     fn before_evict(&self, _: &mut Self::RequestState, _: &StoredKey, _: &mut Entry) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Called for what is replaced, too.
+    /// Called for replaced entries, too.
     fn on_evict(&self, state: &mut Self::RequestState, key: StoredKey, entry: Entry) {
         *state = Some((key, entry));
     }
@@ -150,7 +153,7 @@ impl Lifecycle<StoredKey, Entry> for Evictions {
 mod tests {
     use super::*;
     use crate::wire::Flags;
-    use lifetime::{Lifetime, Limits};
+    use lifetime::{Lifetime, TtlLimits};
     use std::time::Duration;
 
     fn numbered(number: u32) -> Vec<u8> {
@@ -163,7 +166,7 @@ mod tests {
     fn insert(cache: &Cache, number: u32, lifetime: Lifetime, now: Instant) -> Key {
         let bytes = numbered(number);
         let question = &bytes[12..28];
-        let limits = Limits {
+        let limits = TtlLimits {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_hours(1),
             max_negative_ttl: Duration::from_secs(30),
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_answer_is_not_given() {
+    fn an_expired_answer_is_not_served() {
         let (cache, now) = (Cache::new(1 << 20, 1), Instant::now());
         let key = insert(&cache, 1, Lifetime::Positive(60), now);
         assert!(cache.get(&key, now + Duration::from_secs(59)).is_some());
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_kept_is_not_kept() {
+    fn an_uncacheable_answer_is_not_cached() {
         let (cache, now) = (Cache::new(1 << 20, 1), Instant::now());
         let key = insert(&cache, 1, Lifetime::Uncached, now);
         assert!(cache.get(&key, now).is_none());
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8767_4_an_answer_that_may_not_be_kept_removes_the_older_one() {
+    fn rfc8767_4_an_uncacheable_answer_removes_the_older_one() {
         let (cache, now) = (Cache::new(1 << 20, 1), Instant::now());
         let key = insert(&cache, 1, Lifetime::Positive(60), now);
         assert!(cache.get_expired(&key).is_some());
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_are_as_many_as_threads_want_and_bytes_allow() {
+    fn the_number_of_shards_depends_on_threads_and_bytes() {
         let table =
             [(64 << 20, 1, 1), (64 << 20, 2, 16), (64 << 20, 64, 128), (64 << 10, 2, 1), (4 << 20, 2, 8)];
         for (size, threads, expected) in table {
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_answer_to_the_same_question_throws_nothing_out() {
+    fn a_newer_answer_to_the_same_question_evicts_nothing() {
         let (cache, now) = (Cache::new(256 << 10, 1), Instant::now());
         for _ in 0..3 {
             insert(&cache, 1, Lifetime::Positive(60), now);
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_names_stay_inside_the_bound() {
+    fn a_hundred_thousand_names_stay_within_the_limit() {
         let (cache, now) = (Cache::new(256 << 10, 1), Instant::now());
         for number in 0..100_000 {
             insert(&cache, number, Lifetime::Positive(60), now);

@@ -1,4 +1,4 @@
-//! Asking the running proxy, over its admin port on the loopback; and what to do when that fails.
+//! HTTP client for the admin port of the running proxy on the loopback, with errors that say what to do.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,83 +14,87 @@ use tokio::time::timeout;
 use crate::limits;
 use crate::report::read::Read;
 
-/// Why the proxy did not tell what it was asked. Each says what to do next.
+/// Why there is no document from the proxy. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// Nobody listens on the admin port, or the connection broke.
+pub enum AdminError {
+    /// No program listens on the admin port, or the connection broke.
     #[error(
-        "nobody answers on the admin port {port} ({source}). In a pod, ask in the sidecar's own container: kubectl exec \
-         POD -c {CONTAINER_NAME} -- {SIDECAR_PATH} ...; kubectl logs POD -c {CONTAINER_NAME} shows whether it runs. A \
-         proxy started by hand says its port in the log's line \"serving\": {} PORT",
+        "cannot reach a proxy on the admin port {port}: {source}. In a pod, run the command in the sidecar's own \
+         container: kubectl exec POD -c {CONTAINER_NAME} -- {SIDECAR_PATH} ...; kubectl logs POD -c \
+         {CONTAINER_NAME} shows whether the sidecar runs. A proxy started by hand logs its port in the line \
+         \"serving\"; pass it as {} PORT",
         ADMIN_PORT.flag()
     )]
-    NobodyThere {
-        /// The port that was asked.
+    Unreachable {
+        /// The admin port.
         port: u16,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// No whole answer in time.
+    /// There was no complete answer in time.
     #[error(
-        "the admin port {port} did not answer in time: the proxy may be stopped, or short of CPU; kubectl logs POD -c \
-         {CONTAINER_NAME} and kubectl describe pod POD tell more"
+        "the admin port {port} did not answer in time: the proxy may be stopped or short of CPU. See kubectl logs \
+         POD -c {CONTAINER_NAME} and kubectl describe pod POD"
     )]
     Silent {
-        /// The port that was asked.
+        /// The admin port.
         port: u16,
     },
-    /// What came is not what this version of the proxy says.
+    /// The answer is not one of this version of the proxy.
     #[error(
-        "who answers on the admin port {port} is another version of the proxy, or another program (it said: {said}). Ask \
-         with the program of the proxy's own image: kubectl exec POD -c {CONTAINER_NAME} -- {SIDECAR_PATH} ..."
+        "the program on the admin port {port} is another version of the proxy, or another program; it answered: \
+         {said}. Use the program of the proxy's own image: kubectl exec POD -c {CONTAINER_NAME} -- \
+         {SIDECAR_PATH} ..."
     )]
-    Stranger {
-        /// The port that was asked.
+    UnexpectedProgram {
+        /// The admin port.
         port: u16,
-        /// The beginning of what it said.
+        /// The beginning of the answer.
         said: String,
     },
-    /// The proxy says why not.
+    /// The proxy refused the request, with this reason.
     #[error("{0}")]
     Refused(String),
 }
 
-/// How long the proxy may take for a document: a look-up waits for the upstream's deadline.
-const PATIENCE: Duration = limits::DEADLINE.saturating_add(Duration::from_secs(2));
+/// How long the proxy may take for a document: a lookup waits for the upstream's deadline.
+const REQUEST_TIMEOUT: Duration = limits::DEADLINE.saturating_add(Duration::from_secs(2));
 
-/// Far more than any document is long: a look-up's holds 64 records of 64 KiB together, and 256 steps.
+/// Far longer than any document: that of a lookup has up to 64 records of 64 KiB together, and 256 steps.
 const LONGEST_ANSWER: u64 = 1 << 20;
 
-/// What the proxy says to that target, read as a document.
-pub async fn document<T: Read>(port: u16, target: &str) -> Result<T, Failure> {
-    let answer = timeout(PATIENCE, get(port, target)).await.map_err(|_| Failure::Silent { port })?;
-    let Answer { status, body } = answer.map_err(|source| Failure::NobodyThere { port, source })?;
-    let stranger = |said: &str| Failure::Stranger { port, said: said.trim().chars().take(80).collect() };
+/// Fetches the document of that target from the proxy.
+pub async fn fetch_document<T: Read>(port: u16, target: &str) -> Result<T, AdminError> {
+    let answer =
+        timeout(REQUEST_TIMEOUT, get(port, target)).await.map_err(|_| AdminError::Silent { port })?;
+    let Answer { status, body } = answer.map_err(|source| AdminError::Unreachable { port, source })?;
+    let unexpected =
+        |said: &str| AdminError::UnexpectedProgram { port, said: said.trim().chars().take(80).collect() };
     match status {
         Some(200) => {
             let value: Option<Value> = serde_json::from_str(&body).ok();
-            value.as_ref().and_then(T::read).ok_or_else(|| stranger(&body))
+            value.as_ref().and_then(T::read).ok_or_else(|| unexpected(&body))
         }
-        Some(400 | 403 | 503) => Err(Failure::Refused(body.trim().to_owned())),
-        _ => Err(stranger(&body)),
+        Some(400 | 403 | 503) => Err(AdminError::Refused(body.trim().to_owned())),
+        _ => Err(unexpected(&body)),
     }
 }
 
-/// An answer over HTTP.
+/// An HTTP response.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status; `None`: it was not HTTP.
+    /// The status code; `None`: it was not HTTP.
     pub status: Option<u16>,
-    /// Its body.
+    /// The body; the whole response if it was not HTTP.
     pub body: String,
 }
 
-/// The header of our own requests. An application of the pod that fetches whatever address it is given, or a
-/// browser, can be made to ask on the loopback, too, but not to send this; cloud providers' metadata servers
-/// do the same.
+/// The header that marks requests of this program. An application of the pod that fetches any given address,
+/// or a browser, can be tricked into a request to the loopback, but not into sending this header; the
+/// metadata servers of cloud providers use the same protection.
 pub const OWN_HEADER: &str = "x-podlocal-dns";
 
-/// Asks once, however long that takes.
+/// Makes one request, without a time-out.
 pub async fn get(port: u16, target: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     let request =

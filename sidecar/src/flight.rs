@@ -1,13 +1,14 @@
-//! One exchange per key at a time: whoever asks while it is under way waits for its one outcome.
+//! One exchange per key at a time: callers that ask for the same key meanwhile wait for its single outcome.
 //!
 //! ```text
-//!   join(key) --- no flight ---> lead: make the exchange; when the leader leaves,
+//!   join(key) --- no flight ---> lead: make the exchange; if the leader leaves,
 //!       |                        it goes on in a task of its own
 //!       '------- a flight ----> wait; success or failure reaches every waiter once
 //! ```
 //!
-//! quick_cache's own guard hands a failed load to the next waiter, who tries again: with a silent upstream
-//! the waiters would time out one after another. So flights are ours. They know nothing of DNS.
+//! quick_cache's own guard passes a failed load to the next waiter, which tries again: with a silent upstream
+//! the waiters would time out one after another. So this module has flights of its own. They know nothing
+//! about DNS.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,35 +22,35 @@ use quick_cache::DefaultHashBuilder;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// The flights under way, bounded in number and in waiters each.
+/// The flights in progress, with limits on their number and on the waiters of each.
 #[derive(Debug)]
 pub struct Flights<K, V> {
-    under_way: Mutex<UnderWay<K, V>>,
-    most_flights: usize,
-    most_waiters: usize,
+    in_flight: Mutex<InFlight<K, V>>,
+    max_flights: usize,
+    max_waiters: usize,
 }
 
-type UnderWay<K, V> = HashMap<Arc<K>, Arc<Outcome<V>>, DefaultHashBuilder>;
+type InFlight<K, V> = HashMap<Arc<K>, Arc<FlightOutcome<V>>, DefaultHashBuilder>;
 
-/// Where the outcome of one flight is published. Not a channel of tokio: one that many can wait at takes half a kilobyte, and
-/// most flights have their leader alone.
+/// The place where the outcome of one flight is published. It is not a tokio channel: a channel with many
+/// receivers takes half a kilobyte, and most flights have only their leader.
 #[derive(Debug)]
-struct Outcome<V> {
-    /// Nothing inside: the flight was lost.
+struct FlightOutcome<V> {
+    /// `Some(None)`: the flight was lost.
     value: OnceLock<Option<V>>,
-    told: Notify,
+    published: Notify,
     waiters: AtomicUsize,
 }
 
-/// One who waits for an outcome; counted until it is dropped.
+/// A caller that waits for an outcome; counted until it is dropped.
 #[derive(Debug)]
-struct Waiter<V>(Arc<Outcome<V>>);
+struct Waiter<V>(Arc<FlightOutcome<V>>);
 
-impl<V> Outcome<V> {
-    fn tell(&self, value: Option<V>) {
-        // The first one counts: what ends a flight that was lost comes after its outcome otherwise.
+impl<V> FlightOutcome<V> {
+    fn publish(&self, value: Option<V>) {
+        // The first value counts: a lost flight ends after its outcome otherwise.
         if self.value.set(value).is_ok() {
-            self.told.notify_waiters();
+            self.published.notify_waiters();
         }
     }
 
@@ -61,11 +62,11 @@ impl<V> Outcome<V> {
 
 impl<V> Waiter<V> {
     /// Waits for the outcome; `None`: the flight was lost.
-    async fn told(&self) -> Option<&V> {
+    async fn wait(&self) -> Option<&V> {
         if self.0.value.get().is_none() {
-            let told = self.0.told.notified(); // who is told from here on tells this one, too
+            let published = self.0.published.notified(); // registered before the second look at the value
             if self.0.value.get().is_none() {
-                told.await;
+                published.await;
             }
         }
         self.0.value.get()?.as_ref()
@@ -78,22 +79,22 @@ impl<V> Drop for Waiter<V> {
     }
 }
 
-/// How a caller came to its outcome.
+/// How a caller got its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It started the exchange.
-    Led,
-    /// It waited for one that was under way.
-    Joined,
+    Leader,
+    /// It waited for an exchange in progress.
+    Coalesced,
 }
 
-/// Why there is no outcome.
+/// Why a caller gets no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoOutcome {
-    /// As many flights are under way as may be.
-    #[error("too many exchanges are under way")]
+    /// The limit on flights is reached.
+    #[error("too many exchanges are in flight")]
     TooManyFlights,
-    /// As many callers wait for this one as may.
+    /// The limit on the waiters of this flight is reached.
     #[error("too many clients wait for this exchange")]
     TooManyWaiters,
     /// The exchange ended without an outcome: its task panicked.
@@ -107,14 +108,14 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// No flights yet.
-    pub fn new(most_flights: usize, most_waiters: usize) -> Arc<Self> {
-        Arc::new(Self { under_way: Mutex::default(), most_flights, most_waiters })
+    pub fn new(max_flights: usize, max_waiters: usize) -> Arc<Self> {
+        Arc::new(Self { in_flight: Mutex::default(), max_flights, max_waiters })
     }
 
     /// Waits for the outcome of `key`'s flight; when there is none, `lead` makes the exchange and it starts.
     ///
-    /// What `lead`'s future does is done before the flight is over: whoever comes after it finds what the
-    /// exchange has put into the cache, so no second exchange starts.
+    /// Everything that `lead`'s future does is done before the flight ends: a later caller finds the answer
+    /// of the exchange in the cache, so no second exchange starts.
     pub async fn join<F>(
         self: &Arc<Self>,
         key: Arc<K>,
@@ -126,27 +127,27 @@ where
         let (waiter, exchange) = self.enter(key, lead)?;
         let role = if let Some(exchange) = exchange {
             exchange.await;
-            Role::Led
+            Role::Leader
         } else {
-            Role::Joined
+            Role::Coalesced
         };
-        waiter.told().await.map(|value| (value.clone(), role)).ok_or(NoOutcome::Lost)
+        waiter.wait().await.map(|value| (value.clone(), role)).ok_or(NoOutcome::Lost)
     }
 
-    /// The end of `key`'s flight, if one is under way; the waiter counts like any other.
-    pub fn under_way(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
+    /// Resolves at the end of `key`'s flight, if there is one; the waiter counts like any other.
+    pub fn end_of(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
         let waiter = self.lock().get(key)?.enter();
         Some(async move {
-            waiter.told().await;
+            waiter.wait().await;
         })
     }
 
-    /// How many more flights there may be.
+    /// How many more flights may start.
     pub fn free(&self) -> usize {
-        self.most_flights.saturating_sub(self.count())
+        self.max_flights.saturating_sub(self.count())
     }
 
-    /// How many flights are under way.
+    /// The number of flights in progress.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
@@ -159,37 +160,41 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut under_way = self.lock();
-        if let Some(outcome) = under_way.get(&*key) {
-            if outcome.waiters.load(Ordering::Relaxed) >= self.most_waiters {
+        let mut in_flight = self.lock();
+        if let Some(outcome) = in_flight.get(&*key) {
+            if outcome.waiters.load(Ordering::Relaxed) >= self.max_waiters {
                 return Err(NoOutcome::TooManyWaiters);
             }
             return Ok((outcome.enter(), None));
         }
-        if under_way.len() >= self.most_flights {
+        if in_flight.len() >= self.max_flights {
             return Err(NoOutcome::TooManyFlights);
         }
-        let outcome =
-            Arc::new(Outcome { value: OnceLock::new(), told: Notify::new(), waiters: AtomicUsize::new(0) });
+        let outcome = Arc::new(FlightOutcome {
+            value: OnceLock::new(),
+            published: Notify::new(),
+            waiters: AtomicUsize::new(0),
+        });
         let waiter = outcome.enter();
-        under_way.insert(Arc::clone(&key), Arc::clone(&outcome));
-        drop(under_way);
-        let landing = Landing { flights: Arc::clone(self), key, outcome, value: None };
+        in_flight.insert(Arc::clone(&key), Arc::clone(&outcome));
+        drop(in_flight);
+        let flight_end = FlightEnd { flights: Arc::clone(self), key, outcome, value: None };
         let exchange = lead();
         let exchange = Box::pin(async move {
-            let mut landing = landing;
-            landing.value = Some(exchange.await);
+            let mut flight_end = flight_end;
+            flight_end.value = Some(exchange.await);
         });
         Ok((waiter, Some(Exchange(Some(exchange)))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, UnderWay<K, V>> {
-        // A panic while the lock is held cannot leave the map half changed.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, InFlight<K, V>> {
+        // A panic under the lock cannot leave the map half changed.
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a flight does, in the task of its leader; in one of its own when that one leaves before the end.
+/// The exchange of a flight. It runs in the task of its leader, and in a task of its own if the leader leaves
+/// before the end.
 struct Exchange(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Future for Exchange {
@@ -197,7 +202,7 @@ impl Future for Exchange {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(exchange) = &mut self.0 else { return Poll::Ready(()) };
-        // A panic ends the exchange and not its leader, who is told of it like any other who waits.
+        // A panic ends the exchange but not its leader, which gets the outcome like any other waiter.
         let polled = catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(context)));
         if let Ok(Poll::Pending) = polled {
             return Poll::Pending;
@@ -209,7 +214,7 @@ impl Future for Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        // Without a runtime everything ends.
+        // Without a runtime the process is ending.
         if let Some(exchange) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
         {
@@ -218,21 +223,21 @@ impl Drop for Exchange {
     }
 }
 
-/// Takes the flight off the map, and then tells its outcome: who comes now finds it in the cache. Also when its exchange panics: that
-/// ends the wait of everyone.
-struct Landing<K: Hash + Eq, V> {
+/// Removes the flight from the map, and then publishes its outcome: a new caller finds the answer in the
+/// cache. This also happens when the exchange panics, so that no waiter waits for ever.
+struct FlightEnd<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: Arc<K>,
-    outcome: Arc<Outcome<V>>,
+    outcome: Arc<FlightOutcome<V>>,
     value: Option<V>,
 }
 
-impl<K: Hash + Eq, V> Drop for Landing<K, V> {
+impl<K: Hash + Eq, V> Drop for FlightEnd<K, V> {
     fn drop(&mut self) {
-        let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.remove(&*self.key);
-        drop(under_way);
-        self.outcome.tell(self.value.take());
+        let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.remove(&*self.key);
+        drop(in_flight);
+        self.outcome.publish(self.value.take());
     }
 }
 
@@ -246,7 +251,7 @@ mod tests {
 
     type Answer = Result<u32, &'static str>;
 
-    /// Starts `count` callers of the same key; each leader would count an exchange and take a second.
+    /// Starts `count` callers of the same key; each leader would count an exchange, which takes a second.
     fn callers(
         flights: &Arc<Flights<u8, Answer>>,
         count: u32,
@@ -269,17 +274,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_hundred_callers_make_one_exchange_and_all_get_its_outcome() {
+    async fn two_hundred_callers_share_one_exchange_and_its_outcome() {
         let (flights, exchanges) = (Flights::new(10, 1000), Arc::default());
         let outcomes = callers(&flights, 200, &exchanges, Ok(5)).join_all().await;
         assert_eq!(exchanges.load(Ordering::Relaxed), 1);
-        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok((Ok(5), Role::Led))).count(), 1);
-        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok((Ok(5), Role::Joined))).count(), 199);
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok((Ok(5), Role::Leader))).count(), 1);
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok((Ok(5), Role::Coalesced))).count(), 199);
         assert_eq!(flights.count(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_reaches_everyone_once_and_together() {
+    async fn a_failure_reaches_all_waiters_once_and_together() {
         let (flights, exchanges) = (Flights::new(10, 1000), Arc::default());
         let start = Instant::now();
         let outcomes = callers(&flights, 200, &exchanges, Err("silent")).join_all().await;
@@ -296,20 +301,20 @@ mod tests {
         let follower = callers(&flights, 1, &exchanges, Ok(6));
         tokio::task::yield_now().await;
         leader.abort_all();
-        assert_eq!(follower.join_all().await, [Ok((Ok(5), Role::Joined))]);
+        assert_eq!(follower.join_all().await, [Ok((Ok(5), Role::Coalesced))]);
         assert_eq!(exchanges.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_in_the_exchange_ends_the_wait_of_everyone_and_the_next_caller_leads() {
+    async fn a_panic_ends_all_waits_and_the_next_caller_leads() {
         let flights: Arc<Flights<u8, u32>> = Flights::new(10, 10);
         let outcome = flights.join(Arc::new(1), || async { panic!("a defect in the exchange") }).await;
         assert_eq!(outcome, Err(NoOutcome::Lost));
-        assert_eq!(flights.join(Arc::new(1), || async { 2 }).await, Ok((2, Role::Led)));
+        assert_eq!(flights.join(Arc::new(1), || async { 2 }).await, Ok((2, Role::Leader)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn flights_and_waiters_are_bounded() {
+    async fn flights_and_waiters_are_limited() {
         let (flights, exchanges) = (Flights::new(1, 3), Arc::default());
         let waiting = callers(&flights, 5, &exchanges, Ok(5));
         tokio::task::yield_now().await;
@@ -317,6 +322,6 @@ mod tests {
         let outcomes = waiting.join_all().await;
         let refused = outcomes.iter().filter(|outcome| **outcome == Err(NoOutcome::TooManyWaiters));
         assert_eq!(refused.count(), 2);
-        assert_eq!(flights.join(Arc::new(2), || async { Ok(0) }).await, Ok((Ok(0), Role::Led)));
+        assert_eq!(flights.join(Arc::new(2), || async { Ok(0) }).await, Ok((Ok(0), Role::Leader)));
     }
 }

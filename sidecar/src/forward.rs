@@ -1,20 +1,21 @@
-//! Which names are asked of servers of their own: the forward zones of the settings. Pure.
+//! Routing of names to the servers of forward zones. Pure.
 //!
-//! | name | asked of |
+//! | name | queried servers |
 //! |---|---|
-//! | a zone's own, or below it | the zone's servers |
+//! | the zone itself, or below it | the servers of the zone |
 //! | below several zones | the servers of the longest |
-//! | the cluster domain or below it, whatever zone is above | the cluster's DNS |
-//! | ends in a zone's letters and not in its labels: `myconsul` and the zone `consul` | the cluster's DNS |
-//! | any other, the root too | the cluster's DNS |
+//! | the cluster domain or below it, even if a zone is above it | cluster DNS |
+//! | ends in the letters of a zone but not in its labels: `myconsul` and the zone `consul` | cluster DNS |
+//! | any other, the root too | cluster DNS |
 //!
-//! Names are on the wire and in lower case, as [`crate::cache::key::Key`] has them. Only what is not in the cache comes here.
+//! Names are on the wire and in lower case, as in [`crate::cache::key::Key`]. Only questions that the cache
+//! cannot answer are routed.
 
 use podlocal_settings::Settings;
 
 use crate::wire;
 
-/// The zones, and the cluster domain, which is none of them.
+/// The zones, and the cluster domain, which is never part of a zone.
 #[derive(Debug)]
 pub struct ForwardZones {
     zones: Vec<Vec<u8>>,
@@ -22,13 +23,13 @@ pub struct ForwardZones {
 }
 
 impl ForwardZones {
-    /// What the settings say.
+    /// The zones of the settings.
     pub fn new(settings: &Settings) -> Self {
         let zones = settings.forward_zones.iter().map(|forward| wire::zone_from_text(&forward.zone));
         Self { zones: zones.collect(), cluster_domain: wire::zone_from_text(&settings.cluster_domain) }
     }
 
-    /// The place in the settings of the zone that a name belongs to; `None`: it is asked of the cluster's DNS.
+    /// The index in the settings of the zone that a name belongs to; `None`: its query goes to cluster DNS.
     pub fn zone_of(&self, name: &[u8]) -> Option<usize> {
         if self.zones.is_empty() || wire::end_at(name, &self.cluster_domain).is_some() {
             return None;
@@ -37,12 +38,12 @@ impl ForwardZones {
         zones.max_by_key(|(_, zone)| zone.len()).map(|(place, _)| place)
     }
 
-    /// A zone's name, on the wire.
+    /// The name of a zone, on the wire.
     pub fn name(&self, place: usize) -> Option<&[u8]> {
         self.zones.get(place).map(Vec::as_slice)
     }
 
-    /// How many zones there are.
+    /// The number of zones.
     pub fn count(&self) -> usize {
         self.zones.len()
     }
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_zone_of_a_name_holds_and_never_in_the_cluster_domain() {
+    fn the_longest_zone_applies_outside_the_cluster_domain() {
         let zones = of("example=10.0.0.1,consul=10.0.0.2,a.corp.example=10.0.0.3,corp.example=10.0.0.4");
         for (name, expected) in [
             ("consul", Some(1)),
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn case_of_names_and_zones_says_nothing() {
+    fn zones_are_compared_without_regard_to_case() {
         let zones = of("CONSUL=10.0.0.1");
         let key = Key::new(b"\x03Web\x06CoNsUl\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         assert_eq!(zones.zone_of(key.name()), Some(0));

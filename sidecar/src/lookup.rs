@@ -17,7 +17,7 @@ use podlocal_settings::read::SettingError;
 use serde::Serialize;
 
 use crate::cli::commands::flag;
-use crate::client::{self, Failure};
+use crate::client::{self, AdminError};
 use crate::paint::Paint;
 use crate::report::Report;
 use crate::report::stats::Stats;
@@ -216,8 +216,8 @@ async fn look_up(
     options: &LookupOptions,
     file: Option<(&str, &str)>,
     port: u16,
-) -> Result<Document, Failure> {
-    let stats: Stats = client::document(port, &target::stats(false)).await?;
+) -> Result<Document, AdminError> {
+    let stats: Stats = client::fetch_document(port, &target::stats(false)).await?;
     let own = std::fs::read_to_string(search_config::RESOLV_CONF);
     let SearchConfig { search, ndots, source, notes } = SearchConfig::new(file, own, &stats);
     let mut remaining = expansion::candidates(&options.name, &search, ndots);
@@ -251,14 +251,15 @@ async fn look_up(
 }
 
 /// Queries one candidate for all record types at the same time, as getaddrinfo does.
-async fn query(port: u16, name: &str, rtypes: &[String]) -> Result<Vec<Report>, Failure> {
+async fn query(port: u16, name: &str, rtypes: &[String]) -> Result<Vec<Report>, AdminError> {
     let targets: Vec<_> = rtypes.iter().map(|rtype| target::lookup(name, rtype)).collect();
     match targets.as_slice() {
         [one, other] => {
-            let (one, other) = tokio::join!(client::document(port, one), client::document(port, other));
+            let (one, other) =
+                tokio::join!(client::fetch_document(port, one), client::fetch_document(port, other));
             Ok(vec![one?, other?])
         }
-        [one] => Ok(vec![client::document(port, one).await?]),
+        [one] => Ok(vec![client::fetch_document(port, one).await?]),
         _ => Ok(Vec::new()),
     }
 }

@@ -1,82 +1,85 @@
-//! Bytes -> [`Query`], or why not. The only way to get a `Query`.
+//! Parses bytes to a [`Query`], or says why not. There is no other way to get a `Query`.
 //!
-//! Cheap refusals come first, each with its reason:
+//! Cheap checks come first, each with its own response:
 //!
-//! | what came | what it gets |
+//! | message | response |
 //! |---|---|
-//! | fewer bytes than a header | silence: nobody to answer |
-//! | a reply (QR set) | silence: answering replies is how two servers talk to each other for ever |
+//! | fewer bytes than a header | none: there is no id to answer |
+//! | a response (QR set) | none: two servers that answer responses would send to each other for ever |
 //! | an OPCODE other than QUERY | NOTIMP (RFC 1035 section 4.1.1) |
 //! | QDCOUNT other than 1 | FORMERR (RFC 9619 section 4) |
 //! | a question that is cut off, compressed or too long | FORMERR |
 //! | records in the answer or authority section | FORMERR: a query has none |
 //! | two OPT records, or one whose name is not the root | FORMERR (RFC 6891 section 6.1.1) |
 //! | bytes behind the last record, or behind the last EDNS option | FORMERR |
-//! | EDNS of a version that we do not speak | BADVERS (RFC 6891 section 6.1.3) |
+//! | an unknown EDNS version | BADVERS (RFC 6891 section 6.1.3) |
 //! | a type that no record can have: 0 and 65535 (RFC 6895 section 3.1), OPT, TSIG, NXNAME (RFC 9824) | FORMERR |
 //! | AXFR or IXFR | NOTIMP: a zone is not one message |
 //! | TKEY | NOTIMP: a key is agreed upon with one server (RFC 2930) |
-//! | a signed query (TSIG, SIG(0)) | NOTIMP: our answer could not be signed |
+//! | a signed query (TSIG, SIG(0)) | NOTIMP: the proxy could not sign its answer |
 //!
-//! Every other type is passed on, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
+//! Every other type is accepted, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
 
 use crate::cache::key::Key;
 use crate::wire::{self, Flags, Malformed, Message, Rcode, Record, TYPE_OPT};
 
-/// One well-formed question with all that the answer's form depends on.
+/// A well-formed query: the question, and everything on which the form of the answer depends.
 #[derive(Debug, Clone)]
 pub struct Query<'a> {
-    /// The id to put back.
+    /// The id of the query, for the answer.
     pub id: u16,
-    /// The flags as they came.
+    /// The flags of the query.
     pub flags: Flags,
-    /// What the client said of EDNS; `None` when it does not speak it.
+    /// The client's EDNS; `None` when the query has none.
     pub edns: Option<Edns>,
-    /// What proxies of our kind marked it with on its way here, the last one first: one after another. When one is ours, it has
-    /// come back.
+    /// The loop markers of the PodLocal DNS proxies that the query has passed, the last one first. If one is
+    /// the proxy's own, the query is in a loop.
     pub markers: &'a [u8],
-    /// What it is cached and coalesced under.
+    /// The key for the cache and for coalescing.
     pub key: Key,
-    /// The question in the client's own spelling.
+    /// The question with the client's upper and lower case.
     pub question: &'a [u8],
 }
 
-/// What a proxy marks its questions with, in an EDNS option: eight bytes of its own. Those of the proxies that asked it follow, so
-/// that each of them knows the question when it comes back, whatever it passed.
+/// The loop marker of a proxy, in an EDNS option: eight bytes of its own. The markers of the proxies from
+/// which the query came follow, so that each of them recognizes the query when it comes back, whichever
+/// servers it has passed.
 pub type Marker = [u8; 8];
 
-/// The code of that option, from the range for local use (RFC 6891 section 9), in which nobody else can be
-/// told what it means; so only a marker that is exactly ours is taken for one.
+/// The code of that option, from the range for local use (RFC 6891 section 9), where other programs may use
+/// it for something else; so a proxy compares the marker exactly.
 pub const MARKER_OPTION: u16 = 65_353;
 
-/// The second label of the names that proxies of our kind probe with, to see whether a server is alive: whoever finds it
-/// in a log of the upstream can look it up. No such name exists, and a proxy that is asked for one says so by itself.
+/// The second label of the names with which PodLocal DNS proxies probe whether a server is alive: an operator
+/// who finds it in a log of the upstream can look it up. No such name exists, and a proxy answers it by
+/// itself.
 pub const PROBE_LABEL: &str = "podlocal-dns-probe";
 
-/// The client's EDNS (RFC 6891 section 6.1.2), without its options: they concern one hop.
+/// The client's EDNS (RFC 6891 section 6.1.2), without its options, which concern one hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edns {
-    /// The largest UDP message that it takes.
+    /// The largest UDP message that the client accepts, in bytes.
     pub payload_size: u16,
-    /// Whether it wants DNSSEC records (RFC 3225).
+    /// Whether the client asks for DNSSEC records (DO, RFC 3225).
     pub dnssec_ok: bool,
-    /// Whether it is a proxy of our kind, by its marker: it keeps the answer for clients who take more than it does.
+    /// Whether the client is a PodLocal DNS proxy, by its marker: it caches the answer for clients that
+    /// accept larger messages.
     pub is_proxy: bool,
 }
 
 impl Edns {
-    /// What an OPT record says.
+    /// Reads the fixed fields of an OPT record.
     pub fn of(opt: &Record<'_>) -> Self {
         Self { payload_size: opt.class, dnssec_ok: opt.ttl & 0x8000 != 0, is_proxy: false }
     }
 }
 
-/// Why bytes are not a query that we answer.
+/// The response to bytes that are not an acceptable query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
-    /// No answer at all.
+    /// No response at all.
     Silence,
-    /// This RCODE.
+    /// A response with this RCODE.
     Answer(Rcode),
 }
 
@@ -103,8 +106,8 @@ impl<'a> Query<'a> {
         }
         let question = message.question().ok_or(Rejected::Answer(Rcode::FORMERR))?;
         let (edns, markers) = edns(message, question.len())?;
-        let (kind, _class) = wire::type_and_class(question);
-        match kind {
+        let (rtype, _class) = wire::type_and_class(question);
+        match rtype {
             0 | TYPE_OPT | TYPE_NXNAME | TYPE_TSIG | u16::MAX => {
                 return Err(Rejected::Answer(Rcode::FORMERR));
             }
@@ -121,32 +124,32 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// What its answer depends on, beside what is answered.
+    /// The client's part of the query, on which the form of the answer depends.
     pub fn client(&self) -> Client<'a> {
         Client { id: self.id, flags: self.flags, edns: self.edns, question: self.question }
     }
 }
 
-/// The part of a query that makes one client's answer another than that of the next with the same question.
+/// The part of a query by which the answers to several clients with the same question differ.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
-    /// The id to put back.
+    /// The id of the query, for the answer.
     pub id: u16,
-    /// The flags as they came.
+    /// The flags of the query.
     pub flags: Flags,
-    /// What the client said of EDNS; `None` when it does not speak it.
+    /// The client's EDNS; `None` when the query has none.
     pub edns: Option<Edns>,
-    /// The question in the client's own spelling.
+    /// The question with the client's upper and lower case.
     pub question: &'a [u8],
 }
 
 impl Client<'_> {
-    /// Whether the client may be told that data is authentic: it said AD or DO (RFC 6840 section 5.7).
+    /// Whether the client understands the AD flag: its query has AD or DO (RFC 6840 section 5.7).
     pub fn understands_authentic_data(&self) -> bool {
         self.flags.has(Flags::AD) || self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 
-    /// The name in the client's own spelling.
+    /// The name with the client's upper and lower case.
     pub fn name(&self) -> &[u8] {
         self.question.get(..self.question.len().saturating_sub(4)).unwrap_or_default()
     }
@@ -158,7 +161,7 @@ impl Client<'_> {
     }
 }
 
-/// A [`Client`] that waits.
+/// An owned [`Client`].
 #[derive(Debug)]
 pub struct StoredClient {
     id: u16,
@@ -179,7 +182,7 @@ impl<'a> From<&Query<'a>> for Client<'a> {
     }
 }
 
-/// Walks the records of a query, of which only an OPT record says something to us.
+/// Walks the records of a query, of which only an OPT record matters.
 fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, &[u8]), Rejected> {
     let formerr = Rejected::Answer(Rcode::FORMERR);
     let [answers, authorities, _] = message.record_counts();
@@ -192,12 +195,12 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, &
     let mut records = message.whole_records(question_length);
     for record in records.by_ref() {
         let record = record.map_err(|_| formerr)?;
-        match record.kind {
+        match record.rtype {
             TYPE_OPT if edns.is_some() || !record.is_root => return Err(formerr),
             TYPE_OPT => {
                 edns = Some(Edns::of(&record));
                 version = (record.ttl >> 16) as u8;
-                // Another version may have another form of options.
+                // Another version may have another format of options.
                 if version == 0 {
                     found = markers(record.rdata).map_err(|_| formerr)?;
                 }
@@ -216,7 +219,7 @@ fn edns(message: Message<'_>, question_length: usize) -> Result<(Option<Edns>, &
     Ok((edns.map(|edns| Edns { is_proxy, ..edns }), found))
 }
 
-/// Walks the options of an OPT record, of which only the markers say something to us.
+/// Walks the options of an OPT record, of which only the markers matter.
 fn markers(rdata: &[u8]) -> Result<&[u8], Malformed> {
     let mut found: &[u8] = &[];
     for option in wire::options(rdata) {
@@ -249,11 +252,11 @@ pub(crate) mod tests {
     const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
 
     fn rejected(bytes: &[u8]) -> Rejected {
-        Query::parse(bytes).expect_err("not a query for us")
+        Query::parse(bytes).expect_err("not an acceptable query")
     }
 
     #[test]
-    fn a_query_keeps_its_spelling_and_its_edns() {
+    fn a_query_keeps_its_case_and_its_edns() {
         let bytes = query_bytes("Api.Example.COM", 1, OPT);
         let query = Query::parse(&bytes).expect("a query");
         assert_eq!(query.question, b"\x03Api\x07Example\x03COM\x00\x00\x01\x00\x01");
@@ -262,7 +265,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_query_gets_silence() {
+    fn responses_and_short_messages_get_no_answer() {
         assert_eq!(rejected(b""), Rejected::Silence);
         assert_eq!(rejected(&query_bytes("a", 0, &[])[..11]), Rejected::Silence);
         let mut reply = query_bytes("a", 0, &[]);
@@ -349,31 +352,31 @@ pub(crate) mod tests {
     }
 
     /// A query for that type.
-    fn query_of_type(kind: u16) -> Vec<u8> {
+    fn query_of_type(rtype: u16) -> Vec<u8> {
         let mut bytes = query_bytes("a", 0, &[]);
         let at = bytes.len() - 4;
-        bytes[at..at + 2].copy_from_slice(&kind.to_be_bytes());
+        bytes[at..at + 2].copy_from_slice(&rtype.to_be_bytes());
         bytes
     }
 
     #[test]
     fn zone_transfers_and_key_agreement_get_notimp() {
-        for kind in [TYPE_AXFR, TYPE_IXFR, TYPE_TKEY] {
-            assert_eq!(rejected(&query_of_type(kind)), Rejected::Answer(Rcode::NOTIMP), "{kind}");
+        for rtype in [TYPE_AXFR, TYPE_IXFR, TYPE_TKEY] {
+            assert_eq!(rejected(&query_of_type(rtype)), Rejected::Answer(Rcode::NOTIMP), "{rtype}");
         }
     }
 
     #[test]
     fn rfc6895_3_1_types_that_no_record_can_have_get_formerr() {
-        for kind in [0, u16::MAX, TYPE_OPT, TYPE_TSIG, TYPE_NXNAME] {
-            assert_eq!(rejected(&query_of_type(kind)), Rejected::Answer(Rcode::FORMERR), "{kind}");
+        for rtype in [0, u16::MAX, TYPE_OPT, TYPE_TSIG, TYPE_NXNAME] {
+            assert_eq!(rejected(&query_of_type(rtype)), Rejected::Answer(Rcode::FORMERR), "{rtype}");
         }
     }
 
     #[test]
-    fn unassigned_and_obsolete_types_are_passed_on() {
-        for kind in [3, 127, 129, 248, 253, 254, 255, 61_440, 65_280, 65_534] {
-            assert!(Query::parse(&query_of_type(kind)).is_ok(), "{kind}");
+    fn unassigned_and_obsolete_types_are_accepted() {
+        for rtype in [3, 127, 129, 248, 253, 254, 255, 61_440, 65_280, 65_534] {
+            assert!(Query::parse(&query_of_type(rtype)).is_ok(), "{rtype}");
         }
     }
 }

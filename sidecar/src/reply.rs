@@ -1,28 +1,29 @@
-//! The answers that we write ourselves: errors, and names that do not exist in the cluster domain.
+//! The answers that the proxy makes itself: errors, and NXDOMAIN for names that do not exist in the cluster
+//! domain.
 
 use crate::query::{Client, Edns, Query, Rejected};
 use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa, TYPE_OPT};
 
-/// The UDP payload size that we tell others, towards clients and upstreams alike: what passes every path
-/// unfragmented (DNS flag day 2020; RFC 9715 section 3.1).
+/// The UDP payload size of the proxy, towards clients and upstreams alike: it passes every path unfragmented
+/// (DNS flag day 2020; RFC 9715 section 3.1).
 pub const PAYLOAD_SIZE: u16 = 1232;
 
-/// Writes the answer to bytes that are no query for us; `false` when silence is the answer.
+/// Writes the response to bytes that are not an acceptable query; `false` when there is no response.
 pub fn write_rejection(bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> bool {
     let (Rejected::Answer(rcode), Some(message)) = (rejected, Message::new(bytes)) else {
         return false;
     };
     let question = if message.question_count() == 1 { message.question() } else { None };
-    // BADVERS has no other way than an OPT record to be said (RFC 6891 section 6.1.3), with DO copied (RFC 3225).
+    // BADVERS needs an OPT record (RFC 6891 section 6.1.3), with DO copied (RFC 3225).
     let mut records = question.into_iter().flat_map(|question| message.records(question.len()).flatten());
-    let opt = records.find(|record| record.kind == TYPE_OPT).filter(|_| rcode == Rcode::BADVERS);
+    let opt = records.find(|record| record.rtype == TYPE_OPT).filter(|_| rcode == Rcode::BADVERS);
     let edns = opt.map(|opt| Edns::of(&opt));
     write(message.id(), message.flags(), question, edns, rcode, out);
     true
 }
 
-/// Writes an error to a query. SERVFAIL says to those who speak EDNS that it is not because of that: another proxy that asks us
-/// would ask again without.
+/// Writes an error response to a query. SERVFAIL to a client with EDNS carries an Extended DNS Error, to show
+/// that EDNS is not the cause: otherwise another PodLocal DNS proxy would send the query again without EDNS.
 pub fn write_error<'a>(client: impl Into<Client<'a>>, rcode: Rcode, out: &mut Vec<u8>) {
     let Client { id, flags, edns, question } = client.into();
     write(id, flags, Some(question), edns, rcode, out);
@@ -31,24 +32,24 @@ pub fn write_error<'a>(client: impl Into<Client<'a>>, rcode: Rcode, out: &mut Ve
     }
 }
 
-/// "Other Error" (RFC 8914 section 4.1): the client can do nothing about any of them.
+/// "Other Error" (RFC 8914 section 4.1): the client can do nothing about the cause.
 const OTHER_ERROR: u16 = 0;
 
-/// The TTL of an NXDOMAIN that follows from a name's shape alone: CoreDNS's, as kubeadm configures it. It could be
-/// longer; this is what clients see today.
+/// The TTL of an NXDOMAIN that follows from the shape of a name alone: that of CoreDNS, as kubeadm configures
+/// it. It could be longer; this is the TTL without the sidecar.
 pub const IMPOSSIBLE_TTL: u32 = 30;
 
-/// "Synthesized" in IANA's registry of Extended DNS Error Codes: nobody was asked.
+/// "Synthesized" in IANA's registry of Extended DNS Error Codes: no server was queried.
 const SYNTHESIZED: u16 = 29;
 
-/// The SOA record of the cluster domain, as CoreDNS shapes it (`plugin/backend_lookup.go`, `SOA`); CoreDNS's serial
-/// is the time of the last change, which we do not know.
+/// The SOA record of the cluster domain, in the form of CoreDNS (`plugin/backend_lookup.go`, `SOA`);
+/// CoreDNS's serial is the time of the last change, which the sidecar does not know.
 fn soa(ttl: u32) -> Soa<'static> {
     Soa { server: b"\x02ns\x03dns", mailbox: b"\x0ahostmaster", numbers: [1, 7200, 1800, 86400, ttl] }
 }
 
-/// Writes that there is no such name, in the cluster domain that begins at `zone_at` of the name. Always fewer than
-/// 512 bytes, so nothing is ever cut off.
+/// Writes NXDOMAIN for a name in the cluster domain, which begins at `zone_at` of the name. The answer always
+/// has fewer than 512 bytes, so it is never truncated.
 pub fn write_missing(query: &Query<'_>, zone_at: usize, ttl: u32, out: &mut Vec<u8>) {
     write(query.id, query.flags, Some(query.question), None, Rcode::NXDOMAIN, out);
     wire::set_flag(out, Flags::AA);
@@ -59,7 +60,7 @@ pub fn write_missing(query: &Query<'_>, zone_at: usize, ttl: u32, out: &mut Vec<
     }
 }
 
-/// The same as a response to keep, for names that are looked up inside the proxy.
+/// The same as an upstream's response, for names that the proxy looks up itself.
 pub fn missing(question: &[u8], zone_at: usize, ttl: u32) -> Vec<u8> {
     let mut out = Vec::new();
     write(0, Flags(0), Some(question), None, Rcode::NXDOMAIN, &mut out);
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_formerr_echoes_the_id_and_what_could_be_read() {
+    fn a_formerr_repeats_the_id_and_the_readable_question() {
         let answer = rejection(&query_bytes("a.b", 0, b"x"));
         assert_eq!((answer.metadata.id, answer.metadata.response_code), (7, ResponseCode::FormErr));
         assert_eq!(answer.queries.len(), 1);
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn badvers_is_said_in_an_opt_record_of_version_zero_with_do_copied() {
+    fn badvers_has_an_opt_record_of_version_zero_with_do_copied() {
         for (flags, dnssec_ok) in [([0x00, 0x00], false), ([0x80, 0x00], true), ([0xff, 0xff], true)] {
             for records_before in [0, 1] {
                 let before = b"\x00\x00\x01\x00\x01\x00\x00\x80\x00\x00\x00".repeat(records_before);
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_name_is_said_as_coredns_says_it() {
+    fn nxdomain_has_the_form_of_coredns() {
         for (records, opt) in [(0, &[][..]), (1, b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00")] {
             let bytes = query_bytes("Api.example.com.Cluster.local", records, opt);
             let mut out = Vec::new();
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servfail_keeps_the_question_and_speaks_edns_only_to_who_does() {
+    fn a_servfail_repeats_the_question_and_the_clients_edns() {
         for (bytes, speaks) in [
             (query_bytes("A.b", 0, &[]), false),
             (query_bytes("A.b", 1, b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"), true),

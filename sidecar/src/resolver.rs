@@ -1,10 +1,10 @@
-//! The main path, as a client sees it: what is known, else wait for the answer, else an expired one.
+//! The main path of a query: a cached answer, else the answer of the upstream, else an expired answer.
 //!
 //! ```text
 //!   hit    cache, rules                                     no await, no task
-//!   miss   answer -> question (one flight per question)     asks upstream
+//!   miss   answer -> question (one flight per question)     queries the upstream
 //!                 -> completion (one flight per question)   the search list, candidate by candidate, then the question
-//!          an expired answer, when the upstream is silent for 400 ms, at once when it is known to be down
+//!          an expired answer, when the upstream is silent for 400 ms, immediately when it is known to be down
 //! ```
 
 use std::pin::pin;
@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 use crate::cache::Cache;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
-use crate::cache::lifetime::Limits;
+use crate::cache::lifetime::TtlLimits;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{BackgroundQuery, Gauges, Metrics, Outcome};
@@ -27,67 +27,67 @@ use crate::search::{Search, Verdict};
 use crate::upstream::Upstream;
 use crate::wire::Rcode;
 
+use ancestors::SuspectServices;
+use awaited_names::AwaitedNames;
 use failures::Failures;
-use families::Suspects;
-use patience::Patience;
 use question::{Known, Mode, NoAnswer};
 use routes::{Route, Routes};
-use types::Types;
+use type_limit::TypesInFlight;
 
+pub mod ancestors;
+pub mod awaited_names;
 pub mod completion;
 pub mod explain;
 pub mod failures;
-pub mod families;
-pub mod patience;
 pub mod prefetch;
 
 pub mod question;
 mod routes;
-pub mod types;
+pub mod type_limit;
 
-/// Answers queries, from memory or from upstream.
+/// Answers queries, from the cache or the upstream.
 #[derive(Debug)]
 pub struct Resolver<U> {
     cache: Cache,
-    /// Whom names are asked of.
+    /// The upstreams, by name.
     routes: Routes<U>,
     failures: Failures,
-    suspects: Suspects,
-    types: Arc<Types>,
+    suspects: SuspectServices,
+    types_in_flight: Arc<TypesInFlight>,
     search: Search,
-    patience: Patience,
-    limits: Limits,
+    awaited_names: AwaitedNames,
+    limits: TtlLimits,
     serve_stale: Duration,
     refresh_ahead: bool,
     metrics: Metrics,
 }
 
-/// What a resolver holds.
+/// The load of a resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Answers in the cache, fresh or not.
+    /// Answers in the cache, fresh or expired.
     pub entries: usize,
-    /// The memory that they take.
+    /// The memory of those answers, in bytes.
     pub bytes: u64,
-    /// Questions under way to the upstream.
+    /// Queries in flight to the upstream.
     pub flights: usize,
 }
 
-/// What became of a question that was not in the cache.
+/// The outcome of a question that was not in the cache.
 #[derive(Debug)]
 pub enum Resolution {
-    /// An answer, and how it came.
+    /// An answer, and the role in its flight.
     Fresh(Entry, Role),
-    /// An expired one, because the upstream fails or is slow.
+    /// An expired answer, because the upstream fails or is slow.
     Stale(Entry),
     /// A limit was reached.
     Overload,
-    /// Nothing: no upstream gave an answer in time, or it cannot answer. What the client is told.
+    /// No upstream gave an answer in time, or it cannot answer; the RCODE for the client.
     Failed(Rcode),
 }
 
 impl Resolution {
-    /// The memory that the answer takes, in bytes.
+    /// The memory of the answer, in bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Fresh(entry, _) | Self::Stale(entry) => entry.size(),
@@ -95,12 +95,12 @@ impl Resolution {
         }
     }
 
-    /// Writes it for one client, and says how that ended: every client gets an answer, an error if need be.
+    /// Writes the answer for one client, an error if need be, and returns the outcome for the metrics.
     pub fn write(&self, client: Client<'_>, limit: usize, out: &mut Vec<u8>) -> Outcome {
         let (outcome, rcode) = match self {
             Self::Fresh(entry, role) => {
                 entry.write(client, now(), limit, out);
-                return if *role == Role::Led { Outcome::Miss } else { Outcome::Coalesced };
+                return if *role == Role::Leader { Outcome::Miss } else { Outcome::Coalesced };
             }
             Self::Stale(entry) => {
                 entry.write_stale(client, limit, out);
@@ -114,16 +114,16 @@ impl Resolution {
     }
 }
 
-/// What a flight brings to all who wait for it.
+/// The outcome of a flight, for all its waiters.
 type Answer = Result<Entry, NoAnswer>;
 
 impl<U: Upstream> Resolver<U> {
-    /// A resolver with an empty cache, for so many threads that ask, of settings without forward zones.
+    /// A resolver with an empty cache, for so many threads, without forward zones.
     pub fn new(settings: &Settings, threads: usize, upstream: U, metrics: Metrics) -> Arc<Self> {
         Self::with_zones(settings, threads, upstream, Vec::new(), metrics)
     }
 
-    /// The same with the servers of each forward zone of the settings, in that order.
+    /// The same with the upstream of each forward zone of the settings, in that order.
     pub fn with_zones(
         settings: &Settings,
         threads: usize,
@@ -135,20 +135,20 @@ impl<U: Upstream> Resolver<U> {
             cache: Cache::new(settings.cache_size, threads),
             routes: Routes::new(settings, upstream, forward),
             failures: Failures::default(),
-            suspects: Suspects::default(),
-            types: Arc::default(),
+            suspects: SuspectServices::default(),
+            types_in_flight: Arc::default(),
             search: Search::new(settings),
-            patience: Patience::new(settings),
-            limits: Limits::new(settings),
+            awaited_names: AwaitedNames::new(settings),
+            limits: TtlLimits::new(settings),
             serve_stale: settings.serve_stale,
             refresh_ahead: settings.refresh_ahead,
             metrics,
         })
     }
 
-    /// Writes the answer if it is known, and says how: no await, no allocation beyond `out`. The one hit that finds a
-    /// popular answer near its end starts the task that asks for it anew.
-    pub fn hit(
+    /// Writes the answer if it is known, and returns the outcome: no await, no allocation beyond `out`. The
+    /// one hit that finds a popular answer near its end starts the task that refreshes it.
+    pub fn try_hit(
         self: &Arc<Self>,
         query: &Query<'_>,
         now: Instant,
@@ -158,13 +158,13 @@ impl<U: Upstream> Resolver<U> {
         if let Some(entry) = self.cache.get(&query.key, now) {
             entry.write(query, now, limit, out);
             if self.refresh_ahead && entry.wants_refresh(now) {
-                self.refresh(&query.key, Mode::Anew);
+                self.refresh(&query.key, Mode::AskUpstream);
             }
             return Some(Outcome::Hit);
         }
         let known = match self.search.verdict(&query.key) {
-            Verdict::Probe => return Some(self.probed(query, out)),
-            verdict => self.implied(&query.key, verdict, now),
+            Verdict::Probe => return Some(self.answer_probe(query, out)),
+            verdict => self.infer(&query.key, verdict, now),
         };
         match known? {
             Known::Entry(entry) => {
@@ -178,10 +178,10 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Answers a probe: there is no such name, and so this proxy is alive.
-    fn probed(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Outcome {
+    /// Answers a probe: NXDOMAIN shows that this proxy is alive.
+    fn answer_probe(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Outcome {
         let outcome = match self.search.zone_at(query.key.name()) {
-            // Our own has come back: asked further, it would go round for ever.
+            // The proxy's own probe has come back: forwarded again, it would circulate for ever.
             _ if self.is_loop(query) => Outcome::Loop,
             Some(zone_at) if !self.routes.cluster().upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);
@@ -193,56 +193,58 @@ impl<U: Upstream> Resolver<U> {
         outcome
     }
 
-    /// How much is kept and under way.
+    /// The current load.
     pub fn load(&self) -> Load {
         let Self { cache, routes, .. } = self;
         Load { entries: cache.entries(), bytes: cache.weight(), flights: routes.flights() }
     }
 
-    /// Whether as many questions are under way where that one goes as sources may have that are new: half of all that may be.
+    /// Whether the flights on the route of that question have reached half of their limit, the share of
+    /// unverified sources.
     pub fn is_half_full(&self, key: &Key) -> bool {
         let questions = &self.route(key).questions;
         questions.free() <= questions.count()
     }
 
-    /// How many more questions may be under way where that one goes.
+    /// How many more flights may start on the route of that question.
     pub fn free_flights(&self, key: &Key) -> usize {
         self.route(key).questions.free()
     }
 
-    /// Whether that query is one of our own that has come back.
+    /// Whether that query is one of this proxy's own that has come back.
     pub fn is_loop(&self, query: &Query<'_>) -> bool {
         self.upstream(&query.key).is_loop(query)
     }
 
-    /// Whom the question of that key is asked of.
+    /// The upstream for the question of that key.
     pub fn upstream(&self, key: &Key) -> &U {
         &self.route(key).upstream
     }
 
-    /// Whom names without a forward zone are asked of.
+    /// The upstream for names without a forward zone.
     pub fn cluster_upstream(&self) -> &U {
         &self.routes.cluster().upstream
     }
 
-    /// Whom names of forward zones are asked of, with the zone's name on the wire.
+    /// The upstreams of forward zones, with the name of the zone on the wire.
     pub fn forward_upstreams(&self) -> impl Iterator<Item = (&[u8], &U)> {
         self.routes.forward().map(|(zone, route)| (zone, &route.upstream))
     }
 
     fn route(&self, key: &Key) -> &Route<U> {
-        self.routes.of(key.name())
+        self.routes.route_of(key.name())
     }
 
-    /// What is answered when it has come, or that nothing has: within [`limits::DEADLINE`], the same for all who wait.
-    pub async fn miss(self: &Arc<Self>, key: &Arc<Key>) -> Resolution {
+    /// Resolves a question that is not in the cache: within [`limits::DEADLINE`], which is the same for all
+    /// waiters.
+    pub async fn resolve_miss(self: &Arc<Self>, key: &Arc<Key>) -> Resolution {
         let upstream = self.upstream(key);
         let is_down = upstream.condition().is_down;
         let stale = self.stale(key, is_down);
         if let Some(entry) = &stale
-            && (is_down || entry.was_given_stale() && self.is_being_asked(key))
+            && (is_down || entry.was_served_stale() && self.is_in_flight(key))
         {
-            self.refresh(key, Mode::Remembered);
+            self.refresh(key, Mode::UseCache);
             return Resolution::Stale(entry.clone());
         }
         let no_answer = match self.answer_in_time(key, stale.is_some()).await {
@@ -251,7 +253,7 @@ impl<U: Upstream> Resolver<U> {
         };
         let has_failed = !matches!(no_answer, NoAnswer::Late | NoAnswer::Failed(_));
         if let Some(entry) = self.stale(key, has_failed || upstream.condition().is_down) {
-            entry.note_given_stale();
+            entry.mark_served_stale();
             return Resolution::Stale(entry);
         }
         match no_answer {
@@ -260,8 +262,9 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// The answer within the deadline; where an expired one may do instead, it is soon too late. Not when the upstream
-    /// has said meanwhile that the name is gone, and only our patience holds that back.
+    /// The answer within the deadline; where an expired answer may be served instead, the waiting time is
+    /// shorter. Not when the upstream has answered meanwhile that the name does not exist, and the sidecar
+    /// only waits for the name to appear.
     async fn answer_in_time(
         self: &Arc<Self>,
         key: &Arc<Key>,
@@ -269,7 +272,7 @@ impl<U: Upstream> Resolver<U> {
     ) -> Result<(Entry, Role), NoAnswer> {
         let start = tokio::time::Instant::now();
         let upstream = self.upstream(key);
-        let mut answer = pin!(self.answer(key, Mode::Remembered));
+        let mut answer = pin!(self.answer(key, Mode::UseCache));
         if has_stale {
             match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
                 Ok(answer) => return answer,
@@ -279,7 +282,7 @@ impl<U: Upstream> Resolver<U> {
                 Err(_) => {}
             }
         }
-        // That a name was missing may be given once the servers are known to be down.
+        // An expired NXDOMAIN may be served once the servers are known to be down.
         match timeout_at(start + limits::MISSING_AFTER, &mut answer).await {
             Ok(answer) => return answer,
             Err(_) if upstream.condition().is_down && self.stale(key, true).is_some() => {
@@ -290,51 +293,51 @@ impl<U: Upstream> Resolver<U> {
         timeout_at(start + limits::DEADLINE, answer).await.unwrap_or(Err(NoAnswer::Late))
     }
 
-    /// The answer for a client: what the upstream says, or, where the client relies on us, what the search list makes of it.
+    /// The answer for a client: of the upstream, or of the search list where the sidecar expands the name.
     async fn answer(self: &Arc<Self>, key: &Arc<Key>, mode: Mode) -> Result<(Entry, Role), NoAnswer> {
         match self.search.verdict(key) {
-            Verdict::Complete => self.completed(key, mode).await,
+            Verdict::Complete => self.complete_coalesced(key, mode).await,
             Verdict::Ask | Verdict::Impossible | Verdict::Probe | Verdict::Below(_) => {
-                self.question(key, mode).await
+                self.ask_coalesced(key, mode).await
             }
         }
     }
 
-    /// An answer for that question whose life is over, and which may still be given. That a name was missing is such an
-    /// answer only while the servers are down or fail (`or_missing`): asking is better. That a peer was missing never is:
-    /// it is about to appear.
+    /// An expired answer for that question that may be served. An NXDOMAIN is such an answer only while the
+    /// servers are down or fail (`or_missing`): a query is better. For a name that is worth waiting for it
+    /// never is: the name is about to appear.
     fn stale(&self, key: &Key, or_missing: bool) -> Option<Entry> {
         let own = self.cache.get_expired(key);
         let entry = if self.search.shares_missing(key) {
-            // That the name is missing may have been said later, to the question for another type.
+            // The NXDOMAIN may be newer, as the answer to another type.
             let missing = self.cache.get_expired(&key.for_every_type());
             own.into_iter().chain(missing).max_by_key(Entry::stored_at)
         } else {
             own
         };
-        let is_peer = self.patience.waits_for(key.name());
+        let is_peer = self.awaited_names.contains(key.name());
         let Some(entry) = entry else {
-            return if or_missing && !is_peer { self.expired_below(key) } else { None };
+            return if or_missing && !is_peer { self.expired_missing_ancestor(key) } else { None };
         };
         let is_good = entry.is_positive() || or_missing && !is_peer;
         (is_good && entry.is_usable_stale(now(), self.serve_stale)).then_some(entry)
     }
 
-    /// Whether an answer is under way, to the question as it stands or from the search list.
-    pub fn is_being_asked(&self, key: &Key) -> bool {
+    /// Whether a query or a search expansion for that question is in flight.
+    pub fn is_in_flight(&self, key: &Key) -> bool {
         let Route { questions, completions, .. } = self.route(key);
-        questions.under_way(key).is_some() || completions.under_way(key).is_some()
+        questions.end_of(key).is_some() || completions.end_of(key).is_some()
     }
 
-    /// Asks in the background, unless somebody does already.
+    /// Refreshes an answer in the background, unless a query for it is in flight.
     fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.is_being_asked(key) || self.has_failed_lately(key) || !self.upstream(key).may_refresh() {
+        if self.is_in_flight(key) || self.has_failed_lately(key) || !self.upstream(key).may_refresh() {
             return;
         }
         self.metrics.background_query(BackgroundQuery::Refresh);
         let (resolver, key) = (Arc::clone(self), Arc::new(key.clone()));
         tokio::spawn(async move {
-            // The outcome is in the cache; a failure leaves what is there.
+            // The outcome is in the cache; a failure leaves the old answer there.
             let _ = resolver.answer(&key, mode).await;
         });
     }
@@ -357,7 +360,7 @@ impl<U: Upstream + std::fmt::Debug> Gauges for Resolver<U> {
     }
 }
 
-/// The time, by tokio's clock, which tests can hold still.
+/// The time of tokio's clock, which tests can pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

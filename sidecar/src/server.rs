@@ -15,10 +15,10 @@ use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
 use crate::query::{Client, Query, Rejected};
 use crate::reply;
 use crate::resolver::{Resolution, Resolver};
-use crate::sources::{Place, Refused, Sources};
+use crate::sources::{MissPermit, Refused, Sources};
 use crate::top_names::TopNames;
 use crate::upstream::Upstream;
-use crate::upstream::source::asking_for;
+use crate::upstream::source::with_source;
 use crate::wire::{self, Flags, Rcode};
 
 use query_recorder::QueryRecorder;
@@ -67,7 +67,7 @@ pub struct Places {
     waiting: Arc<AtomicUsize>,
     /// When the query began to wait.
     since: Instant,
-    _of_source: Place,
+    _of_source: MissPermit,
 }
 
 impl Drop for Places {
@@ -113,13 +113,13 @@ impl<U: Upstream> Service<U> {
             Err(rejected) => return self.reject(bytes, rejected, out),
         };
         let client = query.client();
-        if let Some(outcome) = self.resolver.hit(&query, now, self.limit(&client, transport), out) {
+        if let Some(outcome) = self.resolver.try_hit(&query, now, self.limit(&client, transport), out) {
             if outcome == Outcome::HealthCheck && self.sources.is_silenced(source, now) {
                 self.end(&client, transport, Outcome::RateLimited);
                 return Step::Silence(Outcome::RateLimited);
             }
             let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER_FACTOR * bytes.len();
-            if is_long && !self.sources.may_have_long_answer(source, now) {
+            if is_long && !self.sources.try_spend_long_answer(source, now) {
                 return self.truncate(&query, Limit::LargeAnswersPerSource, out);
             }
             self.end(&client, transport, outcome);
@@ -132,9 +132,9 @@ impl<U: Upstream> Service<U> {
         } else {
             match self.places(&query.key, source, now) {
                 Ok(places) => return Step::Wait(Box::new(query), places),
-                Err(Refused { limit, is_told }) => {
+                Err(Refused { limit, is_reported }) => {
                     self.metrics.limit_reached(limit);
-                    if !is_told {
+                    if !is_reported {
                         self.end(&client, transport, Outcome::RateLimited);
                         return Step::Silence(Outcome::RateLimited);
                     }
@@ -149,7 +149,7 @@ impl<U: Upstream> Service<U> {
 
     /// Resolves a question for all queries that wait for its answer; `source` sent the first of them.
     pub async fn resolve(&self, key: &Arc<Key>, source: IpAddr) -> Resolution {
-        asking_for(self.sources.number(source), self.resolver.miss(key)).await
+        with_source(self.sources.number(source), self.resolver.resolve_miss(key)).await
     }
 
     /// The number of clients that wait for an answer.
@@ -171,8 +171,8 @@ impl<U: Upstream> Service<U> {
     /// flight costs nothing and is allowed: the pods of a gang are all new, and send the same queries.
     fn is_too_new(&self, key: &Key, source: IpAddr, now: Instant) -> bool {
         self.sources.is_new(source, now)
-            && !self.resolver.is_being_asked(key)
-            && (self.resolver.is_half_full(key) || !self.sources.may_ask_as_new(now))
+            && !self.resolver.is_in_flight(key)
+            && (self.resolver.is_half_full(key) || !self.sources.try_spend_new_source(now))
     }
 
     /// Answers with TC, in no more bytes than the query: a client with a genuine address retries over TCP.
@@ -193,7 +193,7 @@ impl<U: Upstream> Service<U> {
         }
         // A query that waits may need a flight of its own, and there are fewer flights than places.
         let free = || free.min(self.resolver.free_flights(key).saturating_mul(4).max(1));
-        let of_source = self.sources.miss(source, free, now)?;
+        let of_source = self.sources.admit_miss(source, free, now)?;
         // Several workers may take the last place at the same time: the limit protects memory and need not be
         // exact.
         self.waiting.fetch_add(1, Ordering::Relaxed);

@@ -47,13 +47,14 @@ pub async fn run(options: StatsOptions, settings: &Settings) -> ExitCode {
     let mut previous: Option<Stats> = None;
     loop {
         let next_at = Instant::now() + INTERVAL;
-        let stats: Stats = match client::document(settings.admin_port, &target::stats(options.names)).await {
-            Ok(stats) => stats,
-            Err(failure) => {
-                eprintln!("podlocal-sidecar: {failure}");
-                return ExitCode::FAILURE;
-            }
-        };
+        let stats: Stats =
+            match client::fetch_document(settings.admin_port, &target::stats(options.names)).await {
+                Ok(stats) => stats,
+                Err(failure) => {
+                    eprintln!("podlocal-sidecar: {failure}");
+                    return ExitCode::FAILURE;
+                }
+            };
         let page = if options.json {
             serde_json::to_string(&stats).unwrap_or_default() + "\n"
         } else {

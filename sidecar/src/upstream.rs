@@ -1,30 +1,30 @@
-//! Asks the cluster's DNS: which server when, until one answers or the deadline is there.
+//! Sends queries to cluster DNS: to which server and when, until one answers or the deadline passes.
 //!
 //! ```text
-//!   race          one exchange: transmissions as `podlocal_dns::upstream` says; the first good answer wins
-//!     attempts      questions under way, listened to together
-//!     judge         what a response is worth
-//!     state         the policy, and what exchanges tell each other: a server is back
-//!     source        for whom a question is asked
-//!     observers     who listens to an exchange while it happens: a `lookup`
-//!     network       one question to one server
-//!       udp           a datagram from a new port, or from one that questions share
-//!         channels      which socket a question is sent on
-//!         channel       a socket that questions share, with its reader and who waits
-//!       tcp           a connection, taken from the pool or new
-//!       asked         the question with our EDNS, and without where that may be why it failed
-//!       question      the message, and whether a message answers it
+//!   race          one exchange: transmissions by the rules of `podlocal_dns::upstream`; the first good answer wins
+//!     attempts      the attempts in flight, polled together
+//!     classify      the kind of a response: answer, failure, truncated, denial
+//!     state         the state of the servers, and notices between exchanges: a server has recovered
+//!     source        the source for which a task queries
+//!     observers     events of exchanges, for `lookup`
+//!     network       one query to one server
+//!       udp           a datagram from a new port, or from a shared socket
+//!         shared_sockets  the choice of the socket
+//!         shared_socket   a socket that queries share, with its reader and the queries in flight
+//!       tcp           a connection, from the pool or new
+//!       outgoing      the query with the sidecar's EDNS, and again without it if EDNS may be the cause of a failure
+//!       query_message the bytes of the query, and whether a message answers it
 //!       path          what the path to a server lets through: EDNS, TCP
-//!       doubt         when replies by UDP are not believed, because somebody seems to guess
-//!       token         what marks it as ours, to know it when it comes back to us
+//!       spoofing      when UDP replies are not trusted, because an attacker may be forging them
+//!       loop_detection  the marker by which the proxy knows its own query when it comes back
 //!   forward       the servers of forward zones: the same, once for each zone
-//!   check         the one task that finds out whether a silent tier is alive, or an ejected server back
+//!   probe         the task that finds out whether a silent tier is alive, or an ejected server has recovered
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use podlocal_dns::upstream::{Condition, Setup, Standing};
+use podlocal_dns::upstream::{Condition, ServerStatus, Setup};
 use podlocal_settings::Settings;
 use tokio::time::{Instant, sleep};
 
@@ -36,49 +36,50 @@ use crate::sources::Sources;
 use crate::supervise::supervised;
 use crate::wire;
 
-pub mod asked;
 pub mod attempts;
-pub mod channel;
-pub mod channels;
-pub mod check;
-pub mod doubt;
+pub mod classify;
 pub mod forward;
-pub mod judge;
+pub mod loop_detection;
 pub mod nameservers;
 pub mod network;
 pub mod observers;
+pub mod outgoing;
 pub mod path;
 pub mod pool;
-pub mod question;
+pub mod probe;
+pub mod query_message;
 pub mod race;
 pub mod random;
+pub mod shared_socket;
+pub mod shared_sockets;
 pub mod source;
+pub mod spoofing;
 pub mod state;
 pub mod tcp;
-pub mod token;
 pub mod udp;
 
+use loop_detection::LoopMarker;
 use network::Sockets;
 use observers::Observation;
-use state::{Failure, State};
-use token::Token;
+use state::{LastFailure, State};
 
-/// Whoever can answer a question: the servers below, or a script in tests.
+/// A source of answers: the servers below, or a script in tests.
 pub trait Upstream: Send + Sync + 'static {
-    /// Asks for the answer to the question of that key, until the deadline at most. A response that says that the
-    /// server cannot answer (SERVFAIL and the like) is given when nobody has a better one.
+    /// Asks for the answer to the question of that key, until the deadline at most. A response that says that
+    /// the server cannot answer (SERVFAIL and the like) is returned when no server has a better one.
     fn ask(&self, key: &Key, deadline: Instant) -> impl Future<Output = Result<Vec<u8>, Failed>> + Send;
 
-    /// What is known of the servers at this moment.
+    /// The health of the servers at this moment.
     fn condition(&self) -> Condition;
 
-    /// Takes one question out of the retry budget, for asking again what has been answered; `false`: do not.
-    fn may_ask_again(&self) -> bool;
+    /// Takes a token from the retry budget, to repeat a query that was answered before; `false`: there is
+    /// none.
+    fn try_spend_token(&self) -> bool;
 
-    /// Whether a question that no client waits for may be asked now; `true` is for one question.
+    /// Whether a query that no client waits for may be sent now; each `true` is for one query.
     fn may_refresh(&self) -> bool;
 
-    /// Whether that query is one of our own that has come back: the upstream leads to ourselves.
+    /// Whether that query is one of this proxy's own that has come back: the upstream is a loop.
     fn is_loop(&self, query: &Query<'_>) -> bool;
 }
 
@@ -87,7 +88,8 @@ pub trait Upstream: Send + Sync + 'static {
 #[error("no upstream answered in time")]
 pub struct Failed;
 
-/// The shared tier and the servers of the settings, in order of preference. A clone is another handle to the same.
+/// The shared tier and the servers of the settings, in order of preference. A clone is another handle to the
+/// same state.
 #[derive(Debug, Clone)]
 pub struct Servers(Arc<Inner>);
 
@@ -100,8 +102,9 @@ struct Inner {
 }
 
 impl Servers {
-    /// The shared tier of the settings, then the upstream at these addresses, of which there must be one at least, then the
-    /// backup upstream of the settings; probes and checks are names under the cluster domain. Starts the tasks that make them, which end with the runtime.
+    /// Starts with the shared tier of the settings, then the upstream at these addresses, of which there must
+    /// be at least one, then the backup upstream of the settings; the names of probes are in the cluster
+    /// domain. Starts the tasks that probe servers and close idle connections; they end with the runtime.
     ///
     /// # Errors
     ///
@@ -123,64 +126,64 @@ impl Servers {
         settings: &Settings,
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
-        let tokens = addresses.iter().map(|_| Token::new()).collect::<Result<Vec<_>, _>>()?;
+        let markers = addresses.iter().map(|_| LoopMarker::new()).collect::<Result<Vec<_>, _>>()?;
         let zone = wire::zone_from_text(&settings.cluster_domain);
         let servers = Self(Arc::new(Inner {
             state: State::new(setup, Sources::count(settings), zone, metrics.clone()),
-            sockets: Sockets::new(addresses, setup.tier, tokens, metrics.clone()),
+            sockets: Sockets::new(addresses, setup.tier, markers, metrics.clone()),
             zone: settings.cluster_domain.clone(),
             loop_logged_at: Mutex::default(),
         }));
-        let tidied = servers.clone();
-        tokio::spawn(supervised("tidy", move || tidied.clone().tidy()));
+        let swept = servers.clone();
+        tokio::spawn(supervised("tidy", move || swept.clone().remove_expired_connections()));
         if setup.servers > 1 {
-            let checked = servers.clone();
-            tokio::spawn(supervised("check", move || checked.clone().check()));
+            let probed = servers.clone();
+            tokio::spawn(supervised("check", move || probed.clone().run_probes()));
         }
         Ok(servers)
     }
 
     /// Closes connections that have been idle for too long.
-    async fn tidy(self) {
+    async fn remove_expired_connections(self) {
         loop {
             sleep(limits::UPSTREAM_TIDY).await;
-            self.0.sockets.pool().tidy(Instant::now());
+            self.0.sockets.pool().remove_expired(Instant::now());
         }
     }
 
-    async fn check(self) {
+    async fn run_probes(self) {
         let Inner { state, sockets, .. } = &*self.0;
-        check::watch(state, sockets, |server| self.probe(server)).await;
+        probe::run(state, sockets, |server| self.probe(server)).await;
     }
 
     fn probe(&self, server: usize) -> Option<Key> {
-        self.0.sockets.tokens().get(server).and_then(|token| token.probe(&self.0.zone).ok())
+        self.0.sockets.markers().get(server).and_then(|marker| marker.probe(&self.0.zone).ok())
     }
 
-    /// What is known of every server, and its last failure: the shared tier, then the upstream.
-    pub fn standings(&self) -> Vec<(SocketAddr, Standing, Option<Failure>)> {
-        let standings = self.0.state.standings().into_iter().enumerate();
+    /// The state of every server and its last failure: the shared tier, then the upstream.
+    pub fn server_statuses(&self) -> Vec<(SocketAddr, ServerStatus, Option<LastFailure>)> {
+        let statuses = self.0.state.server_statuses().into_iter().enumerate();
         let known =
             |(server, (standing, failure))| Some((self.0.sockets.address(server)?, standing, failure));
-        standings.filter_map(known).collect()
+        statuses.filter_map(known).collect()
     }
 
-    /// A server's address, and whether it is one of the shared tier.
+    /// The address of a server, and whether it is one of the shared tier.
     pub fn server(&self, server: usize) -> Option<(SocketAddr, bool)> {
-        self.0.sockets.address(server).map(|address| (address, self.0.state.is_of_tier(server)))
+        self.0.sockets.address(server).map(|address| (address, self.0.state.is_tier_server(server)))
     }
 
-    /// How many attempts beyond the first the retry budget would pay for, in tenths of one.
+    /// The retry budget, in tenths of a retransmission.
     pub fn budget_tenths(&self) -> u32 {
         self.0.state.budget_tenths()
     }
 
-    /// What has been counted of them.
+    /// The sums of their counters.
     pub fn sums(&self) -> Sums {
         self.0.state.metrics().sums()
     }
 
-    /// Listens to all exchanges until the observation is dropped.
+    /// Records the events of all exchanges until the observation is dropped.
     pub fn observe(&self) -> Observation<'_> {
         self.0.state.observers().observe()
     }
@@ -193,10 +196,9 @@ impl Servers {
         *logged_at = Some(now);
         if let Some(address) = server.and_then(|server| self.0.sockets.address(server)) {
             tracing::error!(
-                "the upstream at {address} leads back to this proxy, by way of others perhaps: its own question has \
-                 come back. Check for an \
-                 iptables redirect of port 53, such as a service mesh's DNS capture, and for an upstream setting \
-                 that names the pod itself"
+                "the upstream at {address} leads back to this proxy, perhaps through other servers: the proxy \
+                 has received its own query. Check for an iptables redirect of port 53, such as the DNS capture \
+                 of a service mesh, and for an upstream setting that names the pod itself"
             );
         }
     }
@@ -205,7 +207,7 @@ impl Servers {
 impl Upstream for Servers {
     async fn ask(&self, key: &Key, deadline: Instant) -> Result<Vec<u8>, Failed> {
         let outcome = race::race(&self.0.state, &self.0.sockets, key, deadline).await;
-        self.0.sockets.passed().forget(key);
+        self.0.sockets.forwarded_markers().remove(key);
         outcome
     }
 
@@ -213,7 +215,7 @@ impl Upstream for Servers {
         self.0.state.condition(Instant::now())
     }
 
-    fn may_ask_again(&self) -> bool {
+    fn try_spend_token(&self) -> bool {
         self.0.state.try_spend_token()
     }
 
@@ -222,13 +224,13 @@ impl Upstream for Servers {
     }
 
     fn is_loop(&self, query: &Query<'_>) -> bool {
-        let server = self.0.sockets.tokens().iter().position(|token| token.is_on(query));
-        let is_loop = server.is_some() || token::has_passed_too_many(query);
+        let server = self.0.sockets.markers().iter().position(|marker| marker.marks(query));
+        let is_loop = server.is_some() || loop_detection::has_passed_too_many_proxies(query);
         if is_loop {
             self.0.state.metrics().looped();
             self.log_loop(server, Instant::now());
         } else if !query.markers.is_empty() {
-            self.0.sockets.passed().note(query, Instant::now());
+            self.0.sockets.forwarded_markers().insert(query, Instant::now());
         }
         is_loop
     }
@@ -241,7 +243,7 @@ impl Gauges for Servers {
         let idle = sockets.pool().count();
         let ejected = state.ejected();
         let ejected = |of_tier: bool| {
-            let servers = (0..).zip(&ejected).filter(|(server, _)| state.is_of_tier(*server) == of_tier);
+            let servers = (0..).zip(&ejected).filter(|(server, _)| state.is_tier_server(*server) == of_tier);
             servers.filter(|(_, is_ejected)| **is_ejected).count() as u64
         };
         vec![
@@ -259,16 +261,16 @@ impl Gauges for Servers {
     fn servers(&self) -> Vec<(String, Server, bool)> {
         let Inner { state, sockets, .. } = &*self.0;
         let shown = |(index, (address, is_ejected)): (usize, (&SocketAddr, bool))| {
-            let server = if state.is_of_tier(index) { Server::SharedTier } else { Server::Upstream };
+            let server = if state.is_tier_server(index) { Server::SharedTier } else { Server::Upstream };
             (address.to_string(), server, !is_ejected)
         };
         sockets.addresses().iter().zip(state.ejected()).enumerate().map(shown).collect()
     }
 }
 
-/// Whether a loop, or a doubt, is to be logged, when it was logged last at that time.
+/// Whether a warning that was last logged at that time may be logged again.
 fn is_due(logged_at: Option<Instant>, now: Instant) -> bool {
-    logged_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::LOOP_LOG)
+    logged_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::WARNING_INTERVAL)
 }
 
 #[cfg(test)]
@@ -281,23 +283,23 @@ mod tests {
     use super::*;
     use crate::metrics::Transport;
     use crate::upstream::network::Network;
-    use crate::upstream::question::Question;
+    use crate::upstream::query_message::QueryMessage;
     use crate::wire::Flags;
-    use podlocal_dns::upstream::Step;
+    use podlocal_dns::upstream::Target;
     use std::time::Duration;
 
     #[tokio::test]
-    async fn our_own_questions_and_probes_are_a_loop_and_those_of_others_are_not() {
+    async fn only_the_proxys_own_queries_and_probes_are_a_loop() {
         let (metrics, registry) = Metrics::new();
         let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
         let start = || Servers::start(&addresses, &Settings::defaults(), &metrics);
         let (servers, others) = (start().expect("random"), start().expect("random"));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        for token in servers.0.sockets.tokens() {
-            let probe = token.probe("cluster.local").expect("random");
+        for marker in servers.0.sockets.markers() {
+            let probe = marker.probe("cluster.local").expect("random");
             for (key, with_edns) in [(&key, true), (&probe, true), (&probe, false)] {
-                let bytes = Question::new(key, *token).expect("random").bytes(with_edns);
-                let query = Query::parse(&bytes).expect("our own question is a query");
+                let bytes = QueryMessage::new(key, *marker).expect("random").bytes(with_edns);
+                let query = Query::parse(&bytes).expect("our own message is a query");
                 assert!(servers.is_loop(&query));
                 assert!(!others.is_loop(&query), "another proxy's");
             }
@@ -308,14 +310,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exchange_under_way_is_small() {
+    async fn an_exchange_in_flight_takes_little_memory() {
         let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
         let servers = Servers::start(&addresses, &Settings::defaults(), &Metrics::new().0);
         let servers = servers.expect("random");
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let exchange = size_of_val(&servers.ask(&key, Instant::now()));
-        let step = Step { server: 0, transport: Transport::Udp };
-        let attempt = size_of_val(&servers.0.sockets.ask(step, &key, false));
+        let target = Target { server: 0, transport: Transport::Udp };
+        let attempt = size_of_val(&servers.0.sockets.ask(target, &key, false));
         assert!(exchange <= 768 && attempt <= 512, "{exchange} bytes, and {attempt} for each attempt");
     }
 

@@ -1,5 +1,6 @@
-//! The DNS message format (RFC 1035 section 4.1), by offset. The only place that indexes packet bytes: no I/O, no allocation
-//! except where something is written anew, and every index is checked, because the bytes come from the network.
+//! The DNS message format (RFC 1035 section 4.1), by offset. The only module that indexes packet bytes: no
+//! I/O, no allocation except where something is written, and every index is checked, because the bytes come
+//! from the network.
 //!
 //! ```text
 //!    0  id            2  QR Opcode AA TC RD RA Z AD CD RCODE
@@ -19,10 +20,10 @@ pub use fit::*;
 pub use name::*;
 pub use write::*;
 
-/// The length of the header.
+/// The length of the header, in bytes.
 pub const HEADER_LENGTH: usize = 12;
 
-/// The longest name on the wire, with its root label (RFC 1035 section 2.3.4).
+/// The longest name on the wire, with its root label, in bytes (RFC 1035 section 2.3.4).
 pub const LONGEST_NAME: usize = 255;
 
 /// The longest question: a name, a type and a class.
@@ -43,7 +44,7 @@ const TYPE_CNAME: u16 = 5;
 /// The question for every type (RFC 8482).
 pub const TYPE_ANY: u16 = 255;
 
-/// The type of free text, which nothing but a person reads (RFC 1035 section 3.3.14).
+/// The type of free text (RFC 1035 section 3.3.14).
 pub const TYPE_TXT: u16 = 16;
 
 /// The Internet (RFC 1035 section 3.2.4).
@@ -55,7 +56,7 @@ pub const OPT_LENGTH: usize = 11;
 /// The OPCODE of an ordinary query (RFC 1035 section 4.1.1).
 pub const OPCODE_QUERY: u8 = 0;
 
-/// The response codes that we write or look at (RFC 1035 section 4.1.1, RFC 6891 section 9).
+/// The RCODEs that the sidecar uses (RFC 1035 section 4.1.1, RFC 6891 section 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub struct Rcode(pub u8);
@@ -109,12 +110,12 @@ impl<'a> Message<'a> {
         (bytes.len() >= HEADER_LENGTH).then_some(Self(bytes))
     }
 
-    /// All the bytes.
+    /// All bytes of the message.
     pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// The id.
+    /// The id, by which a client assigns an answer to its query.
     pub fn id(self) -> u16 {
         get_u16(self.0, 0).unwrap_or_default()
     }
@@ -124,14 +125,14 @@ impl<'a> Message<'a> {
         Flags(get_u16(self.0, 2).unwrap_or_default())
     }
 
-    /// The whole RCODE, with the upper bits that an OPT record holds (RFC 6891 section 6.1.3); 255 for any that is larger. Without
-    /// these bits BADVERS would be NOERROR.
+    /// The whole RCODE, with the upper bits of an OPT record (RFC 6891 section 6.1.3); 255 for any larger
+    /// value. Without these bits BADVERS would be NOERROR.
     pub fn rcode(self) -> Rcode {
         if self.record_counts()[2] == 0 {
             return self.flags().rcode();
         }
         let mut records = self.records(self.question_length()).map_while(Result::ok);
-        self.extended_rcode(records.find(|record| record.kind == TYPE_OPT))
+        self.extended_rcode(records.find(|record| record.rtype == TYPE_OPT))
     }
 
     fn extended_rcode(self, opt: Option<Record<'_>>) -> Rcode {
@@ -150,8 +151,8 @@ impl<'a> Message<'a> {
         [count(6), count(8), count(10)]
     }
 
-    /// The first question: its name uncompressed, type and class. `None` when there is none, when it is cut
-    /// off, or when its name is compressed (nothing stands before it that it could point to) or too long.
+    /// The first question: its uncompressed name, type and class. `None` when there is none, when it is cut
+    /// off, or when its name is compressed (there is nothing before it that it could point to) or too long.
     pub fn question(self) -> Option<&'a [u8]> {
         if self.question_count() == 0 {
             return None;
@@ -169,31 +170,32 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The length of the question; 0 where there is none that can be read.
+    /// The length of the question in bytes; 0 where there is none that can be read.
     pub fn question_length(self) -> usize {
         self.question().map_or(0, <[u8]>::len)
     }
 
-    /// The records behind a question of that many bytes, in order. Names are passed over and not followed: each byte is looked at
-    /// once.
+    /// The records behind a question of that many bytes, in order. Names are skipped and their pointers not
+    /// followed: each byte is looked at once.
     pub fn records(self, question_length: usize) -> Records<'a> {
         let at = HEADER_LENGTH + question_length;
         Records { bytes: self.0, at, left: self.record_counts(), steps: None }
     }
 
-    /// The same, with every owner followed to its end, within [`Steps`]: for what comes from the network.
+    /// The same, but every owner name is followed to its end, within the limit of [`Steps`]: for messages
+    /// from the network.
     pub fn whole_records(self, question_length: usize) -> Records<'a> {
         Records { steps: Some(Steps::of(self.0)), ..self.records(question_length) }
     }
 
-    /// Reads a response once: what all others may rely on.
+    /// Reads a response once; all later code relies on the result.
     pub fn read(self) -> Reading {
         let question_length = self.question_length();
         let mut end = HEADER_LENGTH + question_length;
         let (mut counts, mut answers, mut opt) = ([0; 3], 0, None);
         for record in self.whole_records(question_length).map_while(Result::ok) {
             answers += usize::from(record.section == Section::Answer);
-            if record.kind == TYPE_OPT {
+            if record.rtype == TYPE_OPT {
                 opt = opt.or(Some(record));
             }
             if opt.is_none() {
@@ -208,35 +210,35 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a response says, read once.
+/// The properties of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// As [`Message::rcode`].
     pub rcode: Rcode,
-    /// Whether it says more of an error (RFC 8914): the sender knows EDNS.
+    /// Whether it has an Extended DNS Error (RFC 8914): the sender supports EDNS.
     pub has_extended_error: bool,
-    /// Whether the answer section is whole.
+    /// Whether the answer section is complete.
     pub has_all_answers: bool,
-    /// Where the records end that may be kept: before the OPT record, or where one breaks off.
+    /// The end of the records that may be kept: before the OPT record, or before a record that is cut off.
     pub end: usize,
-    /// How many those are in each section.
+    /// The number of those records in each section.
     pub counts: [u16; 3],
 }
 
-/// One resource record, by its place in the message.
+/// One resource record, by its offset in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Where it begins.
+    /// The offset of its first byte.
     pub start: usize,
-    /// Where the next one begins.
+    /// The offset of the next record.
     pub end: usize,
-    /// Which section it stands in.
+    /// Its section.
     pub section: Section,
-    /// Its type.
-    pub kind: u16,
+    /// Its type (RRTYPE).
+    pub rtype: u16,
     /// Its class; in an OPT record the sender's UDP payload size.
     pub class: u16,
-    /// Where its TTL stands.
+    /// The offset of its TTL.
     pub ttl_at: usize,
     /// Its TTL; in an OPT record the extended RCODE, the version and the DO bit.
     pub ttl: u32,
@@ -255,7 +257,7 @@ pub enum Section {
     Additional,
 }
 
-/// A message that breaks its own format: a record is cut off, or a name in it never ends.
+/// A message with an invalid format: a record is cut off, or a name has a compression loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the message ends in the middle of a record or has an impossible name")]
 pub struct Malformed;
@@ -266,12 +268,12 @@ pub struct Records<'a> {
     bytes: &'a [u8],
     at: usize,
     left: [u16; 3],
-    /// What names may still cost; `None`: they are not followed.
+    /// The remaining steps for names; `None`: names are not followed.
     steps: Option<Steps>,
 }
 
 impl Records<'_> {
-    /// Where the next record begins; after the last, where the message ends by its own counts.
+    /// The offset of the next record; after the last one, the end of the message by its own counts.
     pub fn position(&self) -> usize {
         self.at
     }
@@ -306,7 +308,7 @@ fn record(bytes: &[u8], start: usize, name_end: usize, section: Section) -> Opti
         start,
         end,
         section,
-        kind: get_u16(bytes, ttl_at - 4)?,
+        rtype: get_u16(bytes, ttl_at - 4)?,
         class: get_u16(bytes, ttl_at - 2)?,
         ttl_at,
         ttl: get_u32(bytes, ttl_at)?,
@@ -315,8 +317,8 @@ fn record(bytes: &[u8], start: usize, name_end: usize, section: Section) -> Opti
     })
 }
 
-/// The options in the data of an OPT record (RFC 6891 section 6.1.2): code and data of each. Ends after the first
-/// that is cut off.
+/// The options in the data of an OPT record (RFC 6891 section 6.1.2): code and data of each. Ends after the
+/// first one that is cut off.
 pub fn options(mut rdata: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     std::iter::from_fn(move || {
         if rdata.is_empty() {
@@ -347,7 +349,7 @@ pub fn last_u32(rdata: &[u8]) -> Option<u32> {
     get_u32(rdata, rdata.len().checked_sub(4)?)
 }
 
-/// The first message of a stream, behind its length, if it has arrived whole (RFC 1035 section 4.2.2).
+/// The first message of a stream, behind its length, if it has arrived completely (RFC 1035 section 4.2.2).
 pub fn first_message(stream: &[u8]) -> Option<&[u8]> {
     stream.get(2..)?.get(..usize::from(get_u16(stream, 0)?))
 }

@@ -1,4 +1,4 @@
-//! What hostile and broken clients get, and that everybody else is served meanwhile.
+//! Hostile and broken clients: the answers that they get, and that all others are served meanwhile.
 
 mod support;
 
@@ -45,7 +45,7 @@ async fn every_cut_and_every_flipped_bit_of_a_query_is_survived() {
     });
     for (sent, bad) in cuts.chain(flips).enumerate() {
         socket.send(&bad).await.expect("sends");
-        // A question now and then keeps the burst below what a socket's queue holds.
+        // A query now and then keeps the burst below the capacity of a socket's queue.
         if sent % 32 == 0 {
             is_served(&proxy).await;
         }
@@ -57,7 +57,7 @@ async fn every_cut_and_every_flipped_bit_of_a_query_is_survived() {
 }
 
 #[tokio::test]
-async fn answers_of_one_connection_come_as_they_are_ready() {
+async fn answers_on_one_connection_are_sent_as_they_are_ready() {
     let upstream = upstream().await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let mut stream = TcpStream::connect(proxy.dns).await.expect("connects");
@@ -73,7 +73,7 @@ async fn answers_of_one_connection_come_as_they_are_ready() {
 }
 
 #[tokio::test]
-async fn half_a_frame_and_a_client_that_leaves_disturb_nobody() {
+async fn half_a_frame_and_a_client_that_leaves_do_no_harm() {
     let upstream = upstream().await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let mut half = TcpStream::connect(proxy.dns).await.expect("connects");

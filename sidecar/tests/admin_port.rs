@@ -9,12 +9,13 @@ use tokio::net::TcpStream;
 
 use support::{Proxy, Upstream, answering, connect_from, limit_reached, most_memory};
 
-/// What a probe gets from the admin port.
+/// Whether a probe gets its answer from the admin port.
 async fn probe(proxy: &Proxy) -> bool {
     proxy.http("/livez").await.starts_with("HTTP/1.1 200")
 }
 
-/// Holds connections to the admin port after sending that, while probes come from another source and from the same.
+/// Holds connections to the admin port after sending those bytes, while probes come from another source and
+/// from the same one.
 async fn probes_go_on(proxy: &Proxy, sources: u8, of_each: usize, sent: &[u8]) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for source in 0..sources {
@@ -30,7 +31,7 @@ async fn probes_go_on(proxy: &Proxy, sources: u8, of_each: usize, sent: &[u8]) -
 }
 
 #[tokio::test]
-async fn idle_connections_to_the_admin_port_keep_no_probe_away() {
+async fn idle_connections_to_the_admin_port_block_no_probe() {
     let upstream = Upstream::start(answering(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let held = probes_go_on(&proxy, 1, 24, b"").await;
@@ -43,14 +44,14 @@ async fn idle_connections_to_the_admin_port_keep_no_probe_away() {
 }
 
 #[tokio::test]
-async fn half_a_request_on_every_connection_keeps_no_probe_away() {
+async fn half_a_request_on_every_connection_blocks_no_probe() {
     let upstream = Upstream::start(answering(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     probes_go_on(&proxy, 1, 40, b"GET /livez HTTP/1.1\r\nx: ").await;
 }
 
 #[tokio::test]
-async fn pages_of_metrics_that_nobody_reads_keep_no_probe_away_and_take_little() {
+async fn unread_pages_of_metrics_block_no_probe_and_take_little_memory() {
     let upstream = Upstream::start(answering(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     assert!(probe(&proxy).await);
@@ -61,7 +62,7 @@ async fn pages_of_metrics_that_nobody_reads_keep_no_probe_away_and_take_little()
 }
 
 #[tokio::test]
-async fn many_sources_with_a_connection_each_keep_no_probe_away() {
+async fn many_sources_with_a_connection_each_block_no_probe() {
     let upstream = Upstream::start(answering(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     probes_go_on(&proxy, 64, 1, b"").await;

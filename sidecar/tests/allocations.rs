@@ -1,4 +1,4 @@
-//! What a hit costs the allocator: nothing. In a process of its own, because the allocator is the process's.
+//! A hit does not allocate. In a process of its own, because the allocator is global.
 
 mod hot;
 
@@ -16,7 +16,7 @@ fn a_hit_allocates_nothing() {
 }
 
 #[test]
-fn what_allocates_is_seen() {
+fn an_allocation_is_counted() {
     let allocations = allocation_counter::measure(|| drop(Hot::new()));
     assert!(allocations.count_total > NAMES as u64, "each miss is kept");
 }

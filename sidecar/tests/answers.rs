@@ -1,4 +1,4 @@
-//! The built proxy in front of a scripted upstream: what clients get, and what the upstream is asked.
+//! The built proxy in front of a scripted upstream: the answers of clients, and the queries to the upstream.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use support::{Proxy, Script, Upstream, a, answering, ask, ask_tcp, query, reply};
 
 #[tokio::test]
-async fn the_second_question_is_answered_from_the_cache_by_udp_and_by_tcp() {
+async fn the_second_query_is_answered_from_the_cache_over_udp_and_tcp() {
     let upstream = Upstream::start(answering(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let first = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
@@ -32,10 +32,10 @@ async fn the_second_question_is_answered_from_the_cache_by_udp_and_by_tcp() {
 }
 
 #[tokio::test]
-async fn two_hundred_identical_cold_queries_reach_the_upstream_once_and_all_are_answered() {
+async fn two_hundred_identical_queries_reach_the_upstream_once() {
     let upstream = Upstream::start(|query, _| {
         let answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]);
-        // Well before a second attempt would be made.
+        // Well before a retransmission.
         Script::Later(Duration::from_millis(50), answer)
     })
     .await;
@@ -55,7 +55,7 @@ async fn two_hundred_identical_cold_queries_reach_the_upstream_once_and_all_are_
 }
 
 #[tokio::test]
-async fn who_waits_for_the_same_answer_gets_it_with_an_id_a_spelling_and_a_size_of_its_own() {
+async fn coalesced_clients_get_their_own_id_case_and_size() {
     let upstream = Upstream::start(|query, _| {
         let records = (0..50).map(|_| a("www.example.", 60)).collect();
         Script::Later(Duration::from_millis(50), reply(query, ResponseCode::NoError, records))
@@ -80,8 +80,8 @@ async fn who_waits_for_the_same_answer_gets_it_with_an_id_a_spelling_and_a_size_
 }
 
 #[tokio::test]
-async fn who_asks_while_those_before_are_being_told_is_answered_too() {
-    // Not kept, so that each wave asks anew.
+async fn queries_that_arrive_during_the_answers_are_answered_too() {
+    // Not cached, so that each wave needs a new exchange.
     let upstream = Upstream::start(answering(0)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let dns = proxy.dns;
@@ -109,7 +109,7 @@ async fn a_silent_upstream_fails_all_waiters_once_and_together() {
     }
     let answers = clients.join_all().await;
     assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
-    // After 1, 3, 6.5, 10 and 13.5 s, each a little later by chance, until 15 s.
+    // After 1, 3, 6.5, 10 and 13.5 s, each with a jitter, until 15 s.
     let asked = upstream.asked();
     assert!((5..=6).contains(&asked), "{asked}: the transmissions of one flight, not those of each client");
     assert_eq!(proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"upstream_failed\"}").await, 50);
@@ -141,7 +141,7 @@ async fn a_negative_answer_is_cached_with_its_soa() {
     assert_eq!(upstream.asked(), 1);
 }
 
-/// An upstream with a TXT record of 4 kB, which it truncates by UDP.
+/// An upstream with a TXT record of 4 kB, which it truncates over UDP.
 async fn large() -> Upstream {
     Upstream::start(|query, by_tcp| {
         let text: Vec<Vec<u8>> = (0..16).map(|block| vec![b'a' + block; 250]).collect();
@@ -159,7 +159,7 @@ async fn large() -> Upstream {
 }
 
 #[tokio::test]
-async fn a_truncated_answer_is_fetched_by_tcp_and_each_client_gets_what_fits() {
+async fn a_truncated_answer_is_fetched_over_tcp_and_cut_for_each_client() {
     let upstream = large().await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     for (edns, whole) in [(None, false), (Some(512), false), (Some(1232), false), (Some(4096), true)] {
@@ -177,7 +177,7 @@ async fn a_truncated_answer_is_fetched_by_tcp_and_each_client_gets_what_fits() {
 }
 
 #[tokio::test]
-async fn in_the_shared_role_no_answer_by_udp_has_more_than_1232_bytes() {
+async fn in_the_shared_role_udp_answers_have_1232_bytes_at_most() {
     let upstream = large().await;
     let proxy = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
     let question = query("large.example.", RecordType::TXT, 1, Some(4096));
@@ -187,7 +187,7 @@ async fn in_the_shared_role_no_answer_by_udp_has_more_than_1232_bytes() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_ignores_our_edns_size_is_understood() {
+async fn an_upstream_that_ignores_the_edns_size_is_understood() {
     let upstream = Upstream::start(|query, _| {
         let answers = (0..1000).map(|ttl| a("www.example.", 60 + ttl)).collect();
         Script::Send(vec![reply(query, ResponseCode::NoError, answers)])
@@ -219,7 +219,7 @@ async fn rfc3597_unknown_types_and_classes_pass_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_query_for_a_reserved_type_says_nothing_about_other_types() {
+async fn a_query_for_a_reserved_type_does_not_affect_other_types() {
     let upstream = Upstream::start(|query, _| {
         let is_address = query.queries[0].query_type() == RecordType::A;
         let answers = if is_address { vec![a("www.example.", 60)] } else { vec![] };
@@ -245,7 +245,7 @@ async fn a_query_for_a_reserved_type_says_nothing_about_other_types() {
 }
 
 #[tokio::test]
-async fn rfc5452_9_1_forged_answers_are_ignored_and_the_true_one_is_fetched_over_tcp() {
+async fn rfc5452_9_1_after_forged_answers_the_true_one_comes_over_tcp() {
     let upstream = Upstream::start(|query, _| {
         let forged = |id: u16, name: &str| {
             let mut message =
@@ -269,7 +269,7 @@ async fn rfc5452_9_1_forged_answers_are_ignored_and_the_true_one_is_fetched_over
 }
 
 #[tokio::test]
-async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
+async fn the_next_upstream_is_queried_when_one_fails_or_refuses() {
     let failing =
         Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::ServFail, vec![])])).await;
     let good = Upstream::start(answering(60)).await;
@@ -280,12 +280,12 @@ async fn the_next_upstream_is_asked_when_one_fails_or_nobody_listens() {
     let proxy = Proxy::start(&[closed, failing.address, good.address], &[]).await;
     let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
     assert_eq!(answer.answers.len(), 1);
-    // The one that fails twice, because it might have been for our EDNS.
+    // The failing server is queried twice, because EDNS may be the cause.
     assert_eq!((failing.asked(), good.asked()), (2, 1));
 }
 
 #[tokio::test]
-async fn a_refusal_that_every_upstream_agrees_on_is_servfail_and_asked_for_once() {
+async fn refused_from_every_upstream_is_servfail_and_cached() {
     let upstream =
         Upstream::start(|query, _| Script::Send(vec![reply(query, ResponseCode::Refused, vec![])])).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;

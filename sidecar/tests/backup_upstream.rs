@@ -1,4 +1,4 @@
-//! The built proxy before cluster DNS and a server of the pod's own that knows other names.
+//! The built proxy in front of cluster DNS and of a server of the pod's own that knows other names.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{Proxy, Script, Upstream, a, ask, query, reply};
 const SERVICE: &str = "db.prod.svc.cluster.local.";
 const OUTSIDE: &str = "www.example.";
 
-/// A public server: it knows the outside name and denies the Service.
+/// A public server: it knows the outside name and answers NXDOMAIN for the Service.
 async fn public() -> Upstream {
     Upstream::start(|query, _| {
         let name = query.queries[0].name().to_string();
@@ -31,7 +31,7 @@ async fn in_front_of(first: &Upstream, backup: &Upstream) -> Proxy {
     Proxy::start(&[first.address], &["--backup-upstream", &backup.address.to_string()]).await
 }
 
-/// A cluster DNS that says this to every question.
+/// A cluster DNS that answers every query with that RCODE.
 async fn saying(rcode: ResponseCode) -> Upstream {
     Upstream::start(move |query, _| Script::Send(vec![reply(query, rcode, vec![])])).await
 }
@@ -42,7 +42,7 @@ async fn outcome(proxy: &Proxy, name: &str, kind: RecordType) -> (ResponseCode, 
 }
 
 #[tokio::test]
-async fn a_cluster_dns_that_is_slow_or_lossy_is_the_only_one_asked() {
+async fn a_slow_or_lossy_cluster_dns_is_the_only_one_queried() {
     for is_lossy in [false, true] {
         let sent = AtomicU32::new(0);
         let first = Upstream::start(move |query, by_tcp| {
@@ -66,7 +66,7 @@ async fn a_cluster_dns_that_is_slow_or_lossy_is_the_only_one_asked() {
 }
 
 #[tokio::test]
-async fn a_dead_cluster_dns_leaves_outside_names_to_the_backup_and_cluster_names_unknown() {
+async fn with_a_dead_cluster_dns_only_outside_names_are_answered() {
     let (first, backup) = (Upstream::start(|_, _| Script::Silence).await, public().await);
     let proxy = in_front_of(&first, &backup).await;
     let (service, address, no_address) = tokio::join!(
@@ -81,7 +81,7 @@ async fn a_dead_cluster_dns_leaves_outside_names_to_the_backup_and_cluster_names
 }
 
 #[tokio::test]
-async fn a_cluster_dns_that_cannot_answer_leaves_the_question_to_the_backup() {
+async fn a_failing_cluster_dns_leaves_the_query_to_the_backup() {
     let (first, backup) = (saying(ResponseCode::Refused).await, public().await);
     let proxy = in_front_of(&first, &backup).await;
     assert_eq!(outcome(&proxy, OUTSIDE, RecordType::A).await, (ResponseCode::NoError, 1));
@@ -89,7 +89,7 @@ async fn a_cluster_dns_that_cannot_answer_leaves_the_question_to_the_backup() {
 }
 
 #[tokio::test]
-async fn what_cluster_dns_denies_is_denied_whatever_the_backup_knows() {
+async fn nxdomain_of_cluster_dns_is_final() {
     let (first, backup) = (saying(ResponseCode::NXDomain).await, public().await);
     let proxy = in_front_of(&first, &backup).await;
     assert_eq!(outcome(&proxy, OUTSIDE, RecordType::A).await, (ResponseCode::NXDomain, 0));

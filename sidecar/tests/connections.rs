@@ -1,4 +1,4 @@
-//! Clients that open TCP connections and do not behave: what they cost, and that everybody else is served.
+//! Misbehaving TCP clients: their cost, and that all other clients are served.
 
 mod support;
 
@@ -17,7 +17,8 @@ use support::{
     reply, write_frame,
 };
 
-/// An upstream that gives 60,000 bytes to TXT, over TCP, an address to A, and takes its time for names that begin with "slow".
+/// An upstream that answers TXT with 60,000 bytes, over TCP, and A with an address, and is slow for names
+/// that begin with "slow".
 async fn upstream() -> Upstream {
     Upstream::start(|query, is_by_tcp| {
         let question = &query.queries[0];
@@ -47,7 +48,7 @@ fn large() -> Vec<u8> {
     bytes("large.example.", RecordType::TXT, 1)
 }
 
-/// Asks over that connection; `None`: it is closed.
+/// Sends a query over that connection; `None`: it is closed.
 async fn ask_over(stream: &mut TcpStream) -> Option<Message> {
     write_frame(stream, &bytes("www.example.", RecordType::A, 9)).await;
     let answer = timeout(PATIENCE, read_frame(stream)).await.expect("an answer or an end, in time");
@@ -62,7 +63,8 @@ async fn is_served(proxy: &Proxy) {
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
 
-/// Clients that ask 32 times for 60,000 bytes, and read nothing: until the budget is reached, and a moment longer.
+/// Clients that send 32 queries for 60,000 bytes, and read nothing: until the memory limit is reached, and a
+/// moment longer.
 async fn ask_and_never_read(proxy: &Proxy, sources: u8, of_each: usize) -> Vec<TcpStream> {
     let message = [&(large().len() as u16).to_be_bytes()[..], &large()].concat().repeat(32);
     let mut held = Vec::new();
@@ -85,7 +87,7 @@ async fn ask_and_never_read(proxy: &Proxy, sources: u8, of_each: usize) -> Vec<T
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_take_what_a_pod_can_spare() {
+async fn clients_that_do_not_read_stay_within_the_memory_of_a_pod() {
     let upstream = upstream().await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     ask_tcp(proxy.dns, &query("large.example.", RecordType::TXT, 1, None)).await;
@@ -96,7 +98,7 @@ async fn clients_that_do_not_read_take_what_a_pod_can_spare() {
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_take_what_a_tier_can_spare() {
+async fn clients_that_do_not_read_stay_within_the_memory_of_a_tier() {
     let upstream = upstream().await;
     let proxy =
         Proxy::start(&[upstream.address], &["--role", "shared", "--max-tcp-connections", "512"]).await;
@@ -129,7 +131,7 @@ async fn the_length_of_a_message_takes_no_memory_before_the_message() {
 }
 
 #[tokio::test]
-async fn messages_that_never_arrive_whole_make_room_for_others() {
+async fn connections_with_incomplete_messages_are_closed_for_others() {
     let upstream = upstream().await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     is_served(&proxy).await;
@@ -167,7 +169,7 @@ async fn a_new_connection_takes_the_place_of_the_one_that_was_idle_longest() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_query_is_under_way_is_not_closed_for_another() {
+async fn a_connection_with_a_query_in_flight_is_not_closed_for_another() {
     let upstream = upstream().await;
     let proxy = Proxy::start(&[upstream.address], &["--max-tcp-connections", "2"]).await;
     let mut open = Vec::new();
@@ -179,7 +181,7 @@ async fn a_connection_whose_query_is_under_way_is_not_closed_for_another() {
     while upstream.asked() < 2 {
         tokio::task::yield_now().await;
     }
-    // It may be closed before we know that it is open.
+    // It may be closed before the client knows that it is open.
     if let Ok(mut new) = TcpStream::connect(proxy.dns).await {
         assert!(ask_over(&mut new).await.is_none());
     }
@@ -200,7 +202,7 @@ async fn a_client_that_ends_its_side_first_gets_every_answer() {
         write_frame(&mut stream, &message).await;
     }
     stream.shutdown().await.expect("ends its side");
-    sleep(Duration::from_millis(100)).await; // its buffer is full by now
+    sleep(Duration::from_millis(100)).await; // the buffer is full by now
     let mut ids = Vec::new();
     while let Ok(answer) = timeout(PATIENCE, read_frame(&mut stream)).await.expect("in time") {
         let answer = Message::from_vec(&answer).expect("decodes");
@@ -212,7 +214,7 @@ async fn a_client_that_ends_its_side_first_gets_every_answer() {
     assert_eq!(stream.read(&mut [0; 1]).await.expect("an end, and no reset"), 0);
 }
 
-/// A byte now and then is no message, and no answer taken.
+/// A byte now and then is neither a message nor the reading of an answer.
 #[tokio::test]
 async fn clients_that_send_or_read_byte_by_byte_are_cut_off() {
     let upstream = upstream().await;
@@ -229,7 +231,7 @@ async fn clients_that_send_or_read_byte_by_byte_are_cut_off() {
         is_writing = is_writing && writer.write_all(&[1]).await.is_ok();
         let mut byte = [0];
         is_reading = is_reading && reader.read_exact(&mut byte).await.is_ok();
-        // What has arrived before the end can still be read; the rest of it at once.
+        // Bytes that arrived before the end can still be read, the rest of them at once.
         if limit_reached(&proxy, "tcp_idle_timeout").await == 2 {
             let _ = reader.read_to_end(&mut Vec::new()).await;
             is_reading = false;

@@ -1,5 +1,5 @@
-//! What hostile answers cost the built program, beside what an honest answer of the same length costs it: CPU time of one
-//! process against CPU time of the same process, so that a slow machine is slow with both.
+//! The CPU time for hostile answers, compared with that for an honest answer of the same length: both of the
+//! same process, so that a slow machine is slow with both.
 
 mod support;
 
@@ -13,10 +13,10 @@ use tokio::time::{sleep, timeout};
 
 use support::{PATIENCE, Proxy, Script, Upstream, ask_bytes, query};
 
-/// How many of each are asked for.
+/// How many of each are queried.
 const ANSWERS: u16 = 60;
 
-/// What loopback carries in one datagram.
+/// The largest datagram on the loopback.
 const LONGEST: usize = 65_000;
 
 /// The answer to a query, by the first label of its name.
@@ -55,7 +55,8 @@ fn cpu_time(proxy: &Proxy) -> Duration {
     Duration::from_nanos(text.split(' ').next().and_then(|first| first.parse().ok()).expect("a number"))
 }
 
-/// The CPU time that so many names take which begin with that letter; each is asked for once and answered in one datagram.
+/// The CPU time for so many names that begin with that letter; each is queried once and answered in one
+/// datagram.
 async fn cost(proxy: &Proxy, upstream: &Upstream, kind: char, is_answered: bool) -> Duration {
     let (before, asked) = (cpu_time(proxy), upstream.asked());
     for number in 0..ANSWERS {
@@ -75,13 +76,13 @@ async fn cost(proxy: &Proxy, upstream: &Upstream, kind: char, is_answered: bool)
         }
     }
     if !is_answered {
-        sleep(Duration::from_millis(200)).await; // the last answers are looked at
+        sleep(Duration::from_millis(200)).await; // the last answers are processed
     }
     cpu_time(proxy).saturating_sub(before)
 }
 
 #[tokio::test]
-async fn a_hostile_answer_costs_no_more_than_a_few_honest_ones_of_its_length() {
+async fn a_hostile_answer_costs_at_most_a_few_honest_ones() {
     let upstream = Upstream::start(|query, _| Script::Bytes(vec![answer(query)])).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let honest = cost(&proxy, &upstream, 'h', true).await;
@@ -92,7 +93,7 @@ async fn a_hostile_answer_costs_no_more_than_a_few_honest_ones_of_its_length() {
 }
 
 #[tokio::test]
-async fn a_hit_on_a_large_answer_costs_a_small_client_no_more_than_a_few_on_a_small_one() {
+async fn a_small_client_of_a_large_answer_costs_little() {
     let upstream = Upstream::start(|query, _| Script::Bytes(vec![answer(query)])).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let mut costs = Vec::new();

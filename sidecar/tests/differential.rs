@@ -1,14 +1,14 @@
-//! What a client finds is the same directly and injected: models of clients search with the pod's original `ndots` in a
-//! zone, and with the injected one through the resolver in front of that zone.
+//! A client finds the same directly and injected: models of clients search a zone with the pod's original
+//! `ndots`, and with the injected one through the resolver in front of that zone.
 //!
-//! | clients | a candidate says NXDOMAIN | NODATA | name with `ndots` dots or more |
+//! | clients | after NXDOMAIN of a candidate | after NODATA | a name with `ndots` dots or more |
 //! |---|---|---|---|
-//! | glibc, Go, Java, c-ares (`Goes on`) | the next one | the next one | as it is first, then the search list |
-//! | dig | the next one | the end | as it is first, then the search list |
-//! | musl | the next one | the end | as it is alone |
+//! | glibc, Go, Java, c-ares (`Goes on`) | the next one | the next one | as it stands first, then the search list |
+//! | dig | the next one | the end | as it stands first, then the search list |
+//! | musl | the next one | the end | as it stands only |
 //!
-//! Each name of the list exists at each set of places: below each domain of the search list where the DNS specification for
-//! Kubernetes has room for it, and outside as it is.
+//! Each name of the list exists in each set of places: below each domain of the search list where the DNS
+//! specification for Kubernetes allows it, and outside as it stands.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -78,9 +78,9 @@ enum Found {
 }
 
 #[test]
-fn every_client_finds_injected_what_it_finds_directly() {
+fn every_client_finds_the_same_directly_and_injected() {
     let mut compared = 0;
-    for_every_look_up(&every_ndots(), |name, client, zone, pod| {
+    for_every_lookup(&every_ndots(), |name, client, zone, pod| {
         for rtype in TYPES {
             let directly = search(client, name, pod.original, |name| zone.say(name, rtype));
             let through = search(client, name, pod.injected, |name| pod.ask(name, rtype));
@@ -92,9 +92,9 @@ fn every_client_finds_injected_what_it_finds_directly() {
 }
 
 #[test]
-fn no_look_up_of_addresses_asks_the_servers_more_than_directly() {
+fn no_address_lookup_sends_more_queries_than_directly() {
     let mut saved = 0;
-    for_every_look_up(&usual(), |name, client, zone, pod| {
+    for_every_lookup(&usual(), |name, client, zone, pod| {
         zone.asked.store(0, Ordering::Relaxed);
         for rtype in [RecordType::A, RecordType::AAAA] {
             search(client, name, pod.original, |name| zone.say(name, rtype));
@@ -110,7 +110,7 @@ fn no_look_up_of_addresses_asks_the_servers_more_than_directly() {
     assert!(saved > 1_000, "{saved}");
 }
 
-/// Original and injected `ndots`, and what the proxy may decide itself.
+/// Original and injected `ndots`, and the setting for local answers of the proxy.
 type Case = (u8, u8, LocalNxdomain);
 
 /// Every original `ndots` with every injected one that is not larger.
@@ -125,9 +125,9 @@ fn usual() -> [Case; 3] {
         .map(|local_nxdomain| (5, 2, local_nxdomain))
 }
 
-/// Calls `look` for every name, every set of places where it may exist, every case and every client; each time with a
-/// resolver that knows nothing yet.
-fn for_every_look_up(cases: &[Case], mut look: impl FnMut(&str, Client, &Zone, &Pod)) {
+/// Calls `look` for every name, every set of places where it may exist, every case and every client; each
+/// time with a resolver with an empty cache.
+fn for_every_lookup(cases: &[Case], mut look: impl FnMut(&str, Client, &Zone, &Pod)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let (runtime, metrics) = (Rc::new(runtime.expect("a runtime")), Metrics::new().0);
     for_every_world(|name, zone| {
@@ -153,10 +153,10 @@ fn for_every_world(mut look: impl FnMut(&str, &Zone)) {
     }
 }
 
-/// Whether the DNS specification for Kubernetes, version 1.1, has such a name.
+/// Whether the DNS specification for Kubernetes, version 1.1, allows such a name.
 fn may_exist(name: &str) -> bool {
     let Some(labels) = name.strip_suffix(".cluster.local") else {
-        // The proxy does not look for names of the cluster below domains outside it.
+        // The proxy does not expand names of the cluster by domains outside it.
         return !name.contains(".cluster.local.");
     };
     let labels: Vec<_> = labels.split('.').collect();
@@ -170,7 +170,7 @@ fn may_exist(name: &str) -> bool {
     }
 }
 
-/// As a client searches (resolv.conf(5)).
+/// Searches like a client (resolv.conf(5)).
 fn search(client: Client, name: &str, ndots: u8, ask: impl Fn(&str) -> Found) -> Found {
     let is_first = name.matches('.').count() >= usize::from(ndots);
     let mut ladder: Vec<_> = SEARCH.iter().map(|domain| format!("{name}.{domain}")).collect();
@@ -189,7 +189,7 @@ fn search(client: Client, name: &str, ndots: u8, ask: impl Fn(&str) -> Found) ->
     told
 }
 
-/// The cluster's DNS: what exists, and the namespaces and Services above it.
+/// Cluster DNS: the names that exist, and the namespaces and Services above them.
 #[derive(Debug, Clone)]
 struct Zone {
     names: BTreeSet<String>,
@@ -207,7 +207,8 @@ impl Zone {
         Self { names, above, asked: Arc::default() }
     }
 
-    /// Every name has the same types, so that glibc, which goes on after NODATA, and who does not come to the same end.
+    /// Every name has the same types, so that glibc, which continues after NODATA, and clients that stop
+    /// there find the same.
     fn say(&self, name: &str, rtype: RecordType) -> Found {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.names.contains(name) && data(name, rtype).is_some() {
@@ -220,7 +221,7 @@ impl Zone {
     }
 }
 
-/// Data of that type; none of AAAA and HTTPS.
+/// Data of that type; none for AAAA and HTTPS.
 fn data(owner: &str, rtype: RecordType) -> Option<RData> {
     let name = Name::from_ascii(format!("{owner}.")).expect("a name");
     match rtype {
@@ -258,7 +259,7 @@ impl Upstream for Zone {
         Condition::default()
     }
 
-    fn may_ask_again(&self) -> bool {
+    fn try_spend_token(&self) -> bool {
         true
     }
 
@@ -316,11 +317,11 @@ impl Pod {
         let mut out = Vec::new();
         self.runtime.block_on(async {
             let now = Instant::now().into_std();
-            if self.resolver.hit(&query, now, 4096, &mut out).is_none() {
-                let resolution = self.resolver.miss(&Arc::new(query.key.clone())).await;
+            if self.resolver.try_hit(&query, now, 4096, &mut out).is_none() {
+                let resolution = self.resolver.resolve_miss(&Arc::new(query.key.clone())).await;
                 resolution.write(query.client(), 4096, &mut out);
             }
-            // What is asked behind the answer counts.
+            // Queries after the answer count, too.
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }

@@ -1,6 +1,6 @@
-//! What can go wrong between the proxy and its upstreams: the real program, and servers on a loopback that
-//! lose, delay, cut, forge, refuse, hang up, go away and come back. No clock is asserted on: that answers come,
-//! and what the servers were asked for them.
+//! Faults between the proxy and its upstreams: the real program, and servers on the loopback that lose,
+//! delay, cut, forge, refuse, hang up, disappear and return. No test asserts on the clock: the tests check
+//! that answers arrive, and which queries the servers get.
 
 mod support;
 
@@ -25,13 +25,13 @@ fn answer(query: &Message) -> Message {
     reply(query, ResponseCode::NoError, vec![record])
 }
 
-/// An answer that nobody must get: two addresses.
+/// An answer that no client may get: two addresses.
 fn forged(query: &Message) -> Message {
     let record = answer(query).answers[0].clone();
     reply(query, ResponseCode::NoError, vec![record.clone(), record])
 }
 
-/// Asks for that many names together; every one must be answered, and truly.
+/// Queries so many names together; each must get the true answer.
 async fn all_are_answered(proxy: &Proxy, prefix: &str, count: u16) {
     let mut clients = JoinSet::new();
     for number in 0..count {
@@ -87,7 +87,7 @@ async fn with_three_datagrams_of_ten_lost_every_name_is_answered() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_takes_two_seconds_is_asked_at_most_1_2_times_for_each_question() {
+async fn an_upstream_that_takes_two_seconds_gets_1_2_queries_per_question() {
     let upstream = Upstream::start(|query, _| Script::Later(Duration::from_secs(2), answer(query))).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let mut clients = JoinSet::new();
@@ -103,7 +103,7 @@ async fn an_upstream_that_takes_two_seconds_is_asked_at_most_1_2_times_for_each_
 }
 
 #[tokio::test]
-async fn answers_in_another_order_reach_whom_they_belong_to() {
+async fn answers_in_another_order_reach_their_clients() {
     let upstream = Upstream::start(|query, _| {
         let number: u64 =
             query.queries[0].name().to_string()[6..8].trim_end_matches('.').parse().unwrap_or(0);
@@ -115,7 +115,7 @@ async fn answers_in_another_order_reach_whom_they_belong_to() {
 }
 
 #[tokio::test]
-async fn a_lost_datagram_is_repaired_by_a_datagram_and_not_by_a_connection() {
+async fn a_lost_datagram_is_retransmitted_over_udp() {
     let asked = AtomicU32::new(0);
     let upstream = Upstream::start(move |query, by_tcp| {
         let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
@@ -128,7 +128,7 @@ async fn a_lost_datagram_is_repaired_by_a_datagram_and_not_by_a_connection() {
 }
 
 #[tokio::test]
-async fn a_truncated_answer_is_handed_on_when_tcp_is_refused() {
+async fn a_truncated_answer_is_served_when_tcp_is_refused() {
     let upstream = Upstream::start(|query, by_tcp| {
         let mut answer = answer(query);
         answer.metadata.truncation = true;
@@ -141,7 +141,7 @@ async fn a_truncated_answer_is_handed_on_when_tcp_is_refused() {
     assert!(answer.metadata.truncation);
 }
 
-/// Lies by the first label of the name; each is followed by the truth, which must be what arrives.
+/// A wrong answer by the first label of the name, followed by the true answer, which must arrive.
 fn lies(query: &Message) -> Script {
     let name = query.queries[0].name().to_string();
     let truth = || {
@@ -180,7 +180,7 @@ fn lies(query: &Message) -> Script {
 }
 
 #[tokio::test]
-async fn rfc5452_9_1_lies_are_not_believed_by_udp_or_by_tcp_and_the_truth_behind_them_is() {
+async fn rfc5452_9_1_wrong_answers_are_ignored_over_udp_and_tcp() {
     for (transport, kinds) in [
         ("udp", ["id", "question", "type", "port", "loop", "cut", "noise"].as_slice()),
         ("tcp", ["id", "question", "type", "loop", "cut", "noise"].as_slice()),
@@ -198,7 +198,7 @@ async fn rfc5452_9_1_lies_are_not_believed_by_udp_or_by_tcp_and_the_truth_behind
 }
 
 #[tokio::test]
-async fn by_tcp_alone_one_connection_serves_question_after_question() {
+async fn over_tcp_one_connection_serves_query_after_query() {
     let upstream = Upstream::start(|query, _| Script::Send(vec![answer(query)])).await;
     let proxy = Proxy::start(&[upstream.address], &["--upstream-transport", "tcp"]).await;
     for number in 0..10 {
@@ -213,7 +213,7 @@ async fn by_tcp_alone_one_connection_serves_question_after_question() {
 }
 
 #[tokio::test]
-async fn by_udp_alone_nothing_but_a_truncated_answer_is_fetched_by_tcp() {
+async fn with_udp_only_truncated_answers_are_fetched_over_tcp() {
     let asked = AtomicU32::new(0);
     let upstream = Upstream::start(move |query, by_tcp| {
         let mut answer = answer(query);
@@ -231,7 +231,7 @@ async fn by_udp_alone_nothing_but_a_truncated_answer_is_fetched_by_tcp() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_has_closed_is_replaced_and_is_no_failure() {
+async fn a_connection_that_the_server_closed_is_replaced() {
     for half_closes in [true, false] {
         let upstream = Upstream::start(move |query, _| {
             if half_closes { Script::Last(answer(query)) } else { Script::OncePerConnection(answer(query)) }
@@ -247,7 +247,7 @@ async fn a_connection_that_the_server_has_closed_is_replaced_and_is_no_failure()
 }
 
 #[tokio::test]
-async fn idle_connections_that_died_without_a_word_are_not_tried_one_after_another() {
+async fn dead_idle_connections_are_not_tried_one_by_one() {
     let upstream = Upstream::start(|query, _| {
         let answer = answer(query);
         if query.queries[0].name().to_string().starts_with("warm") {
@@ -264,7 +264,7 @@ async fn idle_connections_that_died_without_a_word_are_not_tried_one_after_anoth
 }
 
 #[tokio::test]
-async fn a_server_that_closes_without_an_answer_makes_the_next_one_be_asked() {
+async fn the_next_server_is_queried_when_one_closes_without_an_answer() {
     let closing = Upstream::start(|_, _| Script::Close).await;
     let good = Upstream::start(|query, _| Script::Send(vec![answer(query)])).await;
     let proxy = Proxy::start(&[closing.address, good.address], &["--upstream-transport", "tcp"]).await;
@@ -274,7 +274,7 @@ async fn a_server_that_closes_without_an_answer_makes_the_next_one_be_asked() {
 }
 
 #[tokio::test]
-async fn a_silent_server_steps_back_and_is_the_first_again_when_it_is_back() {
+async fn a_silent_server_is_ejected_until_it_recovers() {
     let is_silent = Arc::new(AtomicBool::new(true));
     let silent = Arc::clone(&is_silent);
     let first = Upstream::start(move |query, _| {
@@ -291,7 +291,7 @@ async fn a_silent_server_steps_back_and_is_the_first_again_when_it_is_back() {
     is_answered(&proxy, "three").await;
     assert_eq!(first.asked(), asked, "an ejected server is not queried");
     is_silent.store(false, Ordering::SeqCst);
-    // Questions that are asked anyway find out.
+    // The trials with queries of clients find out.
     let is_back = async {
         for number in 0.. {
             is_answered(&proxy, &format!("again{number}")).await;
@@ -308,7 +308,7 @@ async fn a_silent_server_steps_back_and_is_the_first_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_goes_away_and_returns_answers_the_questions_that_waited_for_it() {
+async fn a_recovered_upstream_answers_the_waiting_queries() {
     let serve = |query: &Message, _: bool| Script::Send(vec![answer(query)]);
     let upstream = Upstream::start(serve).await;
     let address = upstream.address;
@@ -328,7 +328,7 @@ async fn an_upstream_that_goes_away_and_returns_answers_the_questions_that_waite
 }
 
 #[tokio::test]
-async fn questions_that_nobody_has_received_are_sent_twice_again() {
+async fn refused_queries_are_retransmitted_twice() {
     let closed = {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
         socket.local_addr().expect("an address")
@@ -346,7 +346,7 @@ async fn questions_that_nobody_has_received_are_sent_twice_again() {
 }
 
 #[tokio::test]
-async fn our_questions_carry_a_marker_by_which_a_loop_is_known() {
+async fn the_proxys_queries_carry_a_loop_marker() {
     let upstream = Upstream::start(|query, _| {
         let is_marked = query.edns.as_ref().is_some_and(|edns| {
             edns.option(hickory_proto::rr::rdata::opt::EdnsCode::Unknown(65353)).is_some()

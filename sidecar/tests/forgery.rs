@@ -1,4 +1,5 @@
-//! What somebody who forges answers gains, who can send datagrams as if from the upstream but does not see our questions.
+//! The chances of an attacker who forges answers, and can send datagrams with the upstream's address but does
+//! not see the queries.
 
 mod support;
 
@@ -15,7 +16,7 @@ use support::{PATIENCE, Proxy, Script, Upstream, a, ask, query, reply};
 const TYPES_PER_NAME: &str = "podlocal_dns_limits_reached_total{limit=\"types_per_name\"}";
 
 #[tokio::test]
-async fn a_thousand_types_of_one_name_are_eight_chances_and_addresses_are_answered_meanwhile() {
+async fn a_thousand_types_of_one_name_are_eight_queries_at_a_time() {
     let upstream = Upstream::start(|query, _| {
         let is_address = matches!(query.queries[0].query_type(), RecordType::A | RecordType::AAAA);
         let name = query.queries[0].name().to_string().to_lowercase();
@@ -33,7 +34,7 @@ async fn a_thousand_types_of_one_name_are_eight_chances_and_addresses_are_answer
     let all = async {
         for number in 0..1000_u16 {
             let rtype = RecordType::Unknown(1000 + number);
-            // However the name is spelled, and with DO or without.
+            // In any case of the name, and with DO or without.
             let name = if number % 2 == 0 { "victim.example." } else { "Victim.Example." };
             let edns = (number % 3 == 0).then_some(1232);
             socket.send(&query(name, rtype, number, edns).to_vec().expect("encodes")).await.expect("sends");
@@ -55,7 +56,7 @@ async fn a_thousand_types_of_one_name_are_eight_chances_and_addresses_are_answer
 }
 
 #[tokio::test]
-async fn what_clients_ask_together_is_within_the_bound() {
+async fn the_types_that_clients_ask_together_are_within_the_limit() {
     let upstream = Upstream::start(|query, _| {
         let answer = reply(query, ResponseCode::NoError, vec![]);
         Script::Later(std::time::Duration::from_millis(300), answer)
@@ -76,7 +77,7 @@ async fn what_clients_ask_together_is_within_the_bound() {
 }
 
 #[tokio::test]
-async fn an_injected_nxdomain_for_an_odd_type_denies_no_address() {
+async fn a_forged_nxdomain_for_a_rare_type_does_not_affect_addresses() {
     let upstream = Upstream::start(|query, _| {
         let name = query.queries[0].name().to_string();
         let is_odd = query.queries[0].query_type() == RecordType::Unknown(256);
@@ -110,7 +111,7 @@ fn truth(query: &Message) -> Message {
     truth
 }
 
-/// So many answers of somebody who guesses ids, none of them right, and then the right one: NXDOMAIN.
+/// So many answers with wrong guesses of the id, and then the right one: NXDOMAIN.
 fn guesses(query: &Message, count: u16) -> Vec<Vec<u8>> {
     let mut forged = truth(query);
     forged.metadata.response_code = ResponseCode::NXDomain;
@@ -123,7 +124,7 @@ fn guesses(query: &Message, count: u16) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn who_guesses_32256_ids_and_then_the_right_one_is_not_believed_and_told_of() {
+async fn an_answer_after_32256_guessed_ids_is_ignored_and_logged() {
     let upstream = Upstream::start(|query, by_tcp| {
         if by_tcp { Script::Send(vec![truth(query)]) } else { Script::Bytes(guesses(query, 32_256)) }
     })
@@ -137,7 +138,7 @@ async fn who_guesses_32256_ids_and_then_the_right_one_is_not_believed_and_told_o
 }
 
 #[tokio::test]
-async fn a_server_that_always_sends_something_wrong_beside_its_answers_is_asked_by_udp() {
+async fn a_server_with_wrong_extra_replies_is_still_queried_over_udp() {
     let upstream = Upstream::start(|query, by_tcp| {
         if by_tcp {
             return Script::Close;
@@ -157,10 +158,10 @@ async fn a_server_that_always_sends_something_wrong_beside_its_answers_is_asked_
 }
 
 #[tokio::test]
-async fn a_socket_that_is_flooded_is_left_even_when_no_question_may_go_over_tcp() {
+async fn a_flooded_socket_is_left_even_without_fallbacks_to_tcp() {
     let floods = AtomicUsize::new(0);
     let upstream = Upstream::start(move |query, by_tcp| {
-        // The fifth question is the first that may not go over TCP.
+        // The fifth query is the first that has no fallback to TCP.
         if !by_tcp && floods.fetch_add(1, Ordering::Relaxed) < 5 {
             Script::Bytes(guesses(query, 100))
         } else {
@@ -178,7 +179,7 @@ async fn a_socket_that_is_flooded_is_left_even_when_no_question_may_go_over_tcp(
 }
 
 #[tokio::test]
-async fn late_answers_to_other_questions_are_counted_and_nothing_else() {
+async fn late_answers_to_other_queries_are_only_counted() {
     let upstream = Upstream::start(|query, _| {
         let mut late = truth(&support::query("other.example.", RecordType::A, 1, None));
         late.metadata.id = query.metadata.id.wrapping_add(1);
@@ -195,7 +196,7 @@ async fn late_answers_to_other_questions_are_counted_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_whole_is_counted() {
+async fn an_incomplete_answer_is_counted() {
     let upstream = Upstream::start(|query, _| {
         let mut cut = truth(query).to_vec().expect("encodes");
         cut.pop();
@@ -207,7 +208,7 @@ async fn an_answer_that_is_not_whole_is_counted() {
     assert_eq!((proxy.metric(&unwanted("malformed")).await, proxy.metric(DOUBTED).await), (1, 0));
 }
 
-/// A server that notes the spelling of every name that it is asked for.
+/// A server that records the case of every name in its queries.
 async fn spelled(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static) -> (Upstream, Spellings) {
     let spellings = Spellings::default();
     let noted = Arc::clone(&spellings);
@@ -221,7 +222,7 @@ async fn spelled(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'stat
 
 type Spellings = Arc<Mutex<Vec<String>>>;
 
-/// How many names were asked for with a letter in upper case.
+/// The number of queried names with an upper-case letter.
 fn mixed(spellings: &Spellings) -> usize {
     let spellings = spellings.lock().expect("no panic");
     spellings.iter().filter(|name| name.chars().any(char::is_uppercase)).count()
@@ -235,8 +236,8 @@ fn folded(query: &Message) -> Message {
     truth(&query)
 }
 
-/// Asks for that many names; what clients get is in their own spelling, and shows none of ours.
-async fn clients_see_their_own_spelling(proxy: &Proxy, count: usize) {
+/// Queries so many names; clients get their own case of the letters, and never the proxy's.
+async fn assert_clients_see_their_own_case(proxy: &Proxy, count: usize) {
     for number in 0..count {
         let name = format!("N{number}.Quite-Long-Name.example.");
         let answer = ask(proxy.dns, &query(&name, RecordType::A, 1, None)).await;
@@ -248,18 +249,18 @@ async fn clients_see_their_own_spelling(proxy: &Proxy, count: usize) {
 const NAMES: usize = 8;
 
 #[tokio::test]
-async fn the_tier_is_asked_in_random_letters_and_neither_cluster_dns_nor_clients_see_them() {
+async fn only_queries_to_the_tier_have_random_letters() {
     let (upstream, spellings) = spelled(|query, _| Script::Send(vec![truth(query)])).await;
     let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
     let sidecar = Proxy::start(&[upstream.address], &["--shared-tier", &tier.dns.to_string()]).await;
-    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_clients_see_their_own_case(&sidecar, NAMES).await;
     assert_eq!((upstream.asked(), mixed(&spellings)), (NAMES, 0));
     let doubts = [sidecar.metric(&unwanted("case")).await, sidecar.metric(DOUBTED).await];
     assert_eq!(doubts, [0, 0]);
 }
 
 #[tokio::test]
-async fn a_forged_answer_in_another_case_is_not_believed_of_a_tier_that_keeps_it() {
+async fn a_forged_answer_in_another_case_is_ignored() {
     let (tier, spellings) = spelled(|query, by_tcp| {
         let is_victim = query.queries[0].name().to_string().to_lowercase().starts_with("victim");
         if by_tcp || !is_victim {
@@ -271,7 +272,7 @@ async fn a_forged_answer_in_another_case_is_not_believed_of_a_tier_that_keeps_it
     })
     .await;
     let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
-    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_clients_see_their_own_case(&sidecar, NAMES).await;
     assert!(mixed(&spellings) >= NAMES - 1, "all but one in a million");
     let victim = query("victim.quite-long-name.example.", RecordType::A, 1, None);
     assert_eq!(ask(sidecar.dns, &victim).await.metadata.response_code, ResponseCode::NoError);
@@ -280,15 +281,15 @@ async fn a_forged_answer_in_another_case_is_not_believed_of_a_tier_that_keeps_it
 }
 
 #[tokio::test]
-async fn a_tier_that_does_not_keep_the_case_is_asked_in_lower_case_and_no_lookup_fails() {
+async fn a_tier_that_changes_the_case_is_queried_in_lower_case() {
     let (tier, spellings) = spelled(|query, _| Script::Send(vec![folded(query)])).await;
     let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
-    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_clients_see_their_own_case(&sidecar, NAMES).await;
     assert_eq!((tier.asked_by_udp(), tier.asked_by_tcp(), mixed(&spellings)), (NAMES, 0, 1));
 }
 
 #[tokio::test]
-async fn a_tier_that_no_longer_keeps_the_case_fails_no_lookup_even_without_tcp() {
+async fn no_lookup_fails_when_the_tier_begins_to_change_the_case() {
     let asked = AtomicUsize::new(0);
     let tier = Upstream::start(move |query, by_tcp| {
         let keeps = asked.fetch_add(1, Ordering::Relaxed) < NAMES / 2;
@@ -297,13 +298,13 @@ async fn a_tier_that_no_longer_keeps_the_case_fails_no_lookup_even_without_tcp()
     })
     .await;
     let sidecar = Proxy::start(&[tier.address], &["--shared-tier", &tier.address.to_string()]).await;
-    clients_see_their_own_spelling(&sidecar, NAMES).await;
+    assert_clients_see_their_own_case(&sidecar, NAMES).await;
 }
 
 #[tokio::test]
-async fn cluster_dns_is_asked_in_lower_case() {
+async fn cluster_dns_is_queried_in_lower_case() {
     let (upstream, spellings) = spelled(|query, _| Script::Send(vec![truth(query)])).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
-    clients_see_their_own_spelling(&proxy, NAMES).await;
+    assert_clients_see_their_own_case(&proxy, NAMES).await;
     assert_eq!(mixed(&spellings), 0);
 }

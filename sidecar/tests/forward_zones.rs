@@ -1,4 +1,4 @@
-//! The built proxy with servers of their own for some zones.
+//! The built proxy with forward zones.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 
 use support::{PATIENCE, Proxy, Script, Upstream, a, ask, limit_reached, program, query, reply};
 
-/// A server, and the names that it was asked for.
+/// A server that records the names for which it was queried.
 struct Recorded {
     server: Upstream,
     names: Arc<Mutex<Vec<String>>>,
@@ -30,13 +30,13 @@ impl Recorded {
         Self { server: server.await, names }
     }
 
-    /// One that has an address for every name.
+    /// A server that has an address for every name.
     async fn answering() -> Self {
         Self::start(|query, name| Script::Send(vec![reply(query, ResponseCode::NoError, vec![a(name, 60)])]))
             .await
     }
 
-    /// One that says that to every question.
+    /// A server that answers every query with that RCODE.
     async fn saying(rcode: ResponseCode) -> Self {
         Self::start(move |query, _| Script::Send(vec![reply(query, rcode, vec![])])).await
     }
@@ -45,7 +45,7 @@ impl Recorded {
         Self::start(|_, _| Script::Silence).await
     }
 
-    /// The names that it was asked for since the last look, in order and once each.
+    /// The names for which it was queried since the last call, in order and once each.
     fn asked(&self) -> Vec<String> {
         let mut names = std::mem::take(&mut *self.names.lock().expect("no panics"));
         names.sort();
@@ -105,13 +105,13 @@ async fn names_of_a_zone_go_to_its_servers_and_others_to_cluster_dns() {
 }
 
 #[tokio::test]
-async fn a_silent_zone_fails_alone_and_is_down_alone() {
+async fn a_silent_zone_does_not_affect_other_names() {
     let (cluster, consul) = (Recorded::answering().await, Recorded::silent().await);
     let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
     let question = query("web.service.consul.", RecordType::A, 1, None);
     let failed = ask(proxy.dns, &question);
     let others = async {
-        // It is known to be down before its client gives up.
+        // The proxy knows that it is down before its client gives up.
         let is_down = async {
             while proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await == 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -128,7 +128,7 @@ async fn a_silent_zone_fails_alone_and_is_down_alone() {
 }
 
 #[tokio::test]
-async fn a_zone_that_cannot_answer_is_servfail_and_nobody_else_is_asked() {
+async fn a_failing_zone_is_servfail_and_no_other_server_is_queried() {
     for code in [ResponseCode::Refused, ResponseCode::ServFail] {
         let (cluster, consul) = (Recorded::answering().await, Recorded::saying(code).await);
         let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
@@ -138,7 +138,7 @@ async fn a_zone_that_cannot_answer_is_servfail_and_nobody_else_is_asked() {
 }
 
 #[tokio::test]
-async fn a_dead_cluster_dns_does_not_concern_a_zone() {
+async fn a_dead_cluster_dns_does_not_affect_a_zone() {
     let (cluster, consul) = (Recorded::silent().await, Recorded::answering().await);
     let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
     let question = query("db.own.svc.cluster.local.", RecordType::A, 1, None);
@@ -154,8 +154,8 @@ async fn a_dead_cluster_dns_does_not_concern_a_zone() {
     assert_eq!(proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await, 0);
 }
 
-/// Asks for so many names of that ending at once, which nobody answers, and waits until the rest of them are
-/// refused.
+/// Sends queries for so many names of that ending at once, which are never answered, and waits until the rest
+/// of them are refused.
 async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     for number in 0..count {
@@ -172,7 +172,7 @@ async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSock
 }
 
 #[tokio::test]
-async fn questions_that_wait_take_no_places_of_another_zone() {
+async fn queries_in_flight_take_no_places_of_another_zone() {
     let (cluster, consul) = (Recorded::silent().await, Recorded::answering().await);
     let zones = consul.as_zone("consul");
     let flags = ["--max-in-flight", "20", "--forward-zones", &zones];
@@ -189,7 +189,7 @@ async fn questions_that_wait_take_no_places_of_another_zone() {
 }
 
 #[tokio::test]
-async fn what_a_zone_denies_is_looked_for_in_the_cluster_and_only_there() {
+async fn after_nxdomain_of_a_zone_the_search_list_is_tried() {
     const IN_CLUSTER: &str = "server-0.server.consul.svc.cluster.local.";
     let cluster = Recorded::start(|query, name| {
         let (rcode, records) = match name {
@@ -225,10 +225,9 @@ async fn the_second_server_of_a_zone_answers_while_the_first_cannot() {
     assert_eq!(cluster.asked(), [""; 0]);
 }
 
-/// The tier belongs to the cluster: it does not know the zone, and what its probes are about is no name of
-/// it.
+/// The tier belongs to the cluster: it does not know the zone, and its probes use no name of the zone.
 #[tokio::test]
-async fn neither_the_tier_nor_the_backup_is_asked_for_names_of_a_zone() {
+async fn tier_and_backup_are_not_queried_for_names_of_a_zone() {
     let [tier, cluster, backup] =
         [Recorded::answering().await, Recorded::answering().await, Recorded::answering().await];
     let consul = Recorded::saying(ResponseCode::ServFail).await;
@@ -250,7 +249,7 @@ async fn neither_the_tier_nor_the_backup_is_asked_for_names_of_a_zone() {
 
 /// The tier is the same program.
 #[tokio::test]
-async fn a_shared_tier_with_a_zone_serves_it_to_everybody() {
+async fn a_shared_tier_serves_its_forward_zone_to_all_pods() {
     let (cluster, consul) = (Recorded::answering().await, Recorded::answering().await);
     let zones = consul.as_zone("consul");
     let flags = ["--role", "shared", "--workers", "1", "--forward-zones", &zones];
@@ -260,7 +259,7 @@ async fn a_shared_tier_with_a_zone_serves_it_to_everybody() {
 }
 
 #[tokio::test]
-async fn lookup_and_stats_tell_which_zone_answered() {
+async fn lookup_and_stats_name_the_zone_that_answered() {
     let (cluster, consul) = (Recorded::answering().await, Recorded::answering().await);
     let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
     let port = proxy.admin.port().to_string();

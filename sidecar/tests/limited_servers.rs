@@ -1,5 +1,5 @@
-//! The built proxy in front of servers and paths with limits of their own: no EDNS, no TCP, answers that are cut off, failures
-//! without a question.
+//! The built proxy in front of servers and paths with limits of their own: no EDNS, no TCP, truncated
+//! answers, failures without a question.
 
 mod support;
 
@@ -9,7 +9,7 @@ use hickory_proto::rr::RecordType;
 use support::{Proxy, Script, Upstream, a, answering, ask, ask_tcp, query, reply};
 
 #[tokio::test]
-async fn rfc6891_6_2_2_an_upstream_that_knows_no_edns_is_asked_again_without() {
+async fn rfc6891_6_2_2_an_upstream_without_edns_is_queried_without() {
     let upstream = Upstream::start(|query, _| {
         let answer = match query.edns {
             Some(_) => reply(query, ResponseCode::FormErr, vec![]),
@@ -46,7 +46,7 @@ async fn a_truncated_answer_that_is_cut_inside_a_record_is_fetched_over_tcp() {
 }
 
 #[tokio::test]
-async fn what_a_truncated_answer_holds_is_given_when_tcp_fails() {
+async fn the_records_of_a_truncated_answer_are_served_when_tcp_fails() {
     let upstream = Upstream::start(|query, by_tcp| {
         if by_tcp {
             return Script::Close;
@@ -65,7 +65,7 @@ async fn what_a_truncated_answer_holds_is_given_when_tcp_fails() {
 }
 
 #[tokio::test]
-async fn a_failure_of_a_header_alone_is_a_failure_at_once() {
+async fn a_failure_without_a_question_is_accepted_immediately() {
     for transport in ["udp", "tcp"] {
         for (rcode, counts) in [(2, [0, 0]), (5, [0, 0]), (5, [1, 0]), (2, [1, 1]), (9, [0, 0])] {
             let failing = Upstream::start(move |query, _| {
@@ -87,7 +87,7 @@ async fn a_failure_of_a_header_alone_is_a_failure_at_once() {
     }
 }
 
-/// An upstream that does this about questions with EDNS and answers all others.
+/// An upstream that follows the script for queries with EDNS and answers all others.
 async fn without_edns(rejects: impl Fn(&Message) -> Script + Send + Sync + 'static) -> Upstream {
     Upstream::start(move |query, _| {
         if query.edns.is_some() {
@@ -105,7 +105,7 @@ async fn is_answered(proxy: &Proxy, name: &str) {
 }
 
 #[tokio::test]
-async fn a_server_that_rejects_edns_is_asked_without_and_that_is_remembered() {
+async fn a_server_that_rejects_edns_gets_later_queries_without_it() {
     for transport in ["udp", "tcp"] {
         for rcode in
             [ResponseCode::FormErr, ResponseCode::NotImp, ResponseCode::ServFail, ResponseCode::BADVERS]
@@ -128,7 +128,7 @@ async fn a_server_that_rejects_edns_is_asked_without_and_that_is_remembered() {
 }
 
 #[tokio::test]
-async fn a_firewall_that_drops_edns_costs_two_questions_their_time() {
+async fn a_firewall_that_drops_edns_delays_two_queries() {
     let upstream = without_edns(|_| Script::Silence).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     for name in ["a.example.", "b.example."] {
@@ -143,7 +143,7 @@ async fn a_firewall_that_drops_edns_costs_two_questions_their_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_edns_is_not_asked_twice_when_it_fails() {
+async fn a_server_that_supports_edns_is_queried_once_when_it_fails() {
     let upstream = Upstream::start(|query, _| {
         let is_good = query.queries[0].name().to_string().starts_with("www");
         let (rcode, answers) = if is_good {
@@ -165,7 +165,7 @@ async fn a_server_that_takes_edns_is_not_asked_twice_when_it_fails() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_dnssec_is_asked_for_with_edns() {
+async fn queries_for_clients_with_dnssec_always_carry_edns() {
     let upstream = without_edns(|query| {
         let dnssec_ok = query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
         let rcode = if dnssec_ok { ResponseCode::NoError } else { ResponseCode::FormErr };
@@ -183,9 +183,9 @@ async fn a_client_that_wants_dnssec_is_asked_for_with_edns() {
     assert_eq!(upstream.asked(), asked + 1);
 }
 
-/// Some servers copy the ARCOUNT of the query, which counts our OPT record, and send none.
+/// Some servers copy the ARCOUNT of the query, which counts its OPT record, and send none.
 #[tokio::test]
-async fn counts_of_records_that_are_not_there_do_not_cost_the_answer() {
+async fn an_answer_with_too_high_counts_is_accepted() {
     for (authorities, additionals) in [(0, 1), (1, 0), (2, 3)] {
         let upstream = Upstream::start(move |query, _| {
             let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]);

@@ -1,4 +1,5 @@
-//! `lookup` and `stats`, run against a proxy in front of a scripted upstream: each way to an answer is told.
+//! `lookup` and `stats`, run against a proxy in front of a scripted upstream: the report of each way to an
+//! answer.
 
 mod support;
 
@@ -19,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use podlocal_sidecar::client::OWN_HEADER;
 use support::{PATIENCE, Proxy, Script, Upstream, ask, program, query, reply};
 
-/// An upstream with an address for `there.example`, which lives for that many seconds, and for `db` in its
-/// namespace; no other name exists.
+/// An upstream with an address for `there.example`, with that TTL, and for `db` in its namespace; no other
+/// name exists.
 fn world(ttl: u32) -> impl Fn(&Message, bool) -> Script + Send + Sync {
     move |query, _| Script::Send(vec![answer(query, ttl)])
 }
@@ -56,7 +57,7 @@ async fn run(proxy: &Proxy, arguments: &[&str]) -> Output {
     program().args(arguments).args(["--admin-port", &port]).output().await.expect("runs")
 }
 
-/// The document of a look-up, and the exit code.
+/// The document of a lookup, and the exit code.
 async fn look_up(proxy: &Proxy, arguments: &[&str]) -> (Value, i32) {
     let output = run(proxy, &[&["lookup", "--json"], arguments].concat()).await;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -65,7 +66,7 @@ async fn look_up(proxy: &Proxy, arguments: &[&str]) -> (Value, i32) {
     (document, output.status.code().expect("an exit code"))
 }
 
-/// Who answered the first question of a look-up of an absolute name.
+/// The source of the first answer in a lookup of an absolute name.
 async fn answered_by(proxy: &Proxy, name: &str) -> Value {
     let (document, _) = look_up(proxy, &[name, "A"]).await;
     document["candidates"][0]["queries"][0]["answered_by"].clone()
@@ -78,7 +79,7 @@ fn resolv_conf(name: &str, text: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_ladder_is_that_of_resolv_conf_and_each_candidate_tells_who_answered() {
+async fn the_search_expansion_follows_resolv_conf() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
     let file = resolv_conf(
@@ -107,7 +108,7 @@ async fn the_ladder_is_that_of_resolv_conf_and_each_candidate_tells_who_answered
 }
 
 #[tokio::test]
-async fn a_look_up_is_a_query_like_any_other_and_the_cache_tells_its_age() {
+async fn a_lookup_is_a_query_and_shows_the_age_of_a_cached_answer() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let by = answered_by(&proxy, "there.example.").await;
@@ -131,7 +132,7 @@ async fn a_look_up_is_a_query_like_any_other_and_the_cache_tells_its_age() {
 }
 
 #[tokio::test]
-async fn one_nxdomain_for_all_types_and_the_search_list_tried_here_are_told() {
+async fn shared_nxdomain_and_search_completion_are_shown() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
     assert!(answered_by(&proxy, "nowhere.example.").await["upstream"].is_object());
@@ -153,7 +154,7 @@ async fn one_nxdomain_for_all_types_and_the_search_list_tried_here_are_told() {
 }
 
 #[tokio::test]
-async fn an_answer_by_tcp_tells_its_attempts_and_the_trace_shows_them() {
+async fn the_attempts_of_an_answer_over_tcp_are_shown() {
     let upstream = Upstream::start(|query, by_tcp| {
         let mut whole = answer(query, 60);
         whole.metadata.truncation = !by_tcp;
@@ -182,7 +183,7 @@ async fn an_answer_by_tcp_tells_its_attempts_and_the_trace_shows_them() {
 }
 
 #[tokio::test]
-async fn who_comes_while_the_question_is_under_way_joins_and_is_told_so() {
+async fn a_coalesced_lookup_is_shown_as_such() {
     let upstream =
         Upstream::start(|query, _| Script::Later(Duration::from_millis(2500), answer(query, 60))).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
@@ -202,7 +203,7 @@ async fn who_comes_while_the_question_is_under_way_joins_and_is_told_so() {
 }
 
 #[tokio::test]
-async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
+async fn expired_answers_and_cached_failures_are_explained() {
     let is_silent = Arc::new(AtomicBool::new(false));
     let silent = Arc::clone(&is_silent);
     let upstream = Upstream::start(move |query, _| {
@@ -244,7 +245,7 @@ async fn an_expired_answer_and_a_failure_that_is_remembered_tell_why() {
 }
 
 #[tokio::test]
-async fn the_shared_tier_and_the_way_around_it_are_told() {
+async fn the_shared_tier_and_the_fallback_are_shown() {
     let tier =
         Upstream::start(|query, _| match query.queries[0].name().to_lowercase().to_string().as_str() {
             "there.example." => Script::Send(vec![answer(query, 60)]),
@@ -269,18 +270,18 @@ async fn the_shared_tier_and_the_way_around_it_are_told() {
 }
 
 #[tokio::test]
-async fn where_resolv_conf_leads_elsewhere_that_is_said_and_the_proxys_search_list_is_used() {
+async fn a_resolv_conf_without_the_proxy_is_reported() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
     let (document, code) = look_up(&proxy, &["db"]).await;
-    // No proxy on a free port is in any resolv.conf.
+    // A proxy on a free port is in no resolv.conf.
     assert!(document["notes"][0].as_str().expect("a note").contains("/etc/resolv.conf"), "{document}");
     assert_eq!((document["candidates"][0]["name"].as_str(), code), (Some("db.own.svc.cluster.local."), 0));
     assert_eq!(document["source"], "the settings of the proxy");
 }
 
 #[tokio::test]
-async fn stats_is_one_page_and_names_are_counted_from_the_first_time_that_somebody_asks() {
+async fn stats_is_one_page_and_counts_names_from_its_first_call() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let ask = async || ask(proxy.dns, &query("There.example.", RecordType::A, 1, None)).await;
@@ -320,10 +321,10 @@ async fn with_query_log_names_are_counted_from_the_start() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
+async fn foreign_requests_get_nothing_and_bad_ones_an_explanation() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
-    // As through a mesh's proxy: one end is not the loopback's own address.
+    // As through the proxy of a mesh: one end is not the loopback's own address.
     let elsewhere = SocketAddr::from(([127, 0, 0, 2], proxy.admin.port()));
     for target in ["/lookup?name=there.example.&type=A", "/stats"] {
         let mut stream = TcpStream::connect(elsewhere).await.expect("connects");
@@ -336,7 +337,7 @@ async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
             "{said}"
         );
     }
-    // As an application of the pod can be made to ask, by whoever gives it an address to fetch.
+    // As a tricked application of the pod, which fetches a given address.
     for target in ["/lookup?name=there.example.&type=A", "/stats"] {
         let said = proxy.http_with(target, "origin: http://elsewhere.example\r\n").await;
         assert!(said.starts_with("HTTP/1.1 403") && said.contains(OWN_HEADER), "{said}");
@@ -359,7 +360,7 @@ async fn a_stranger_is_told_nothing_and_bad_requests_are_named() {
 }
 
 #[tokio::test]
-async fn no_more_than_four_look_ups_are_under_way() {
+async fn at_most_four_lookups_run_at_a_time() {
     let upstream = Upstream::start(|_, _| Script::Silence).await;
     let proxy = Arc::new(Proxy::start(&[upstream.address], &[]).await);
     let waiting: Vec<_> = (0..4)
@@ -380,7 +381,7 @@ async fn no_more_than_four_look_ups_are_under_way() {
 }
 
 #[tokio::test]
-async fn without_a_proxy_and_before_a_stranger_the_error_tells_the_next_step() {
+async fn without_the_proxy_the_error_says_the_next_step() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let port = listener.local_addr().expect("an address").port().to_string();
     let stranger = tokio::spawn(async move {
@@ -406,14 +407,14 @@ async fn without_a_proxy_and_before_a_stranger_the_error_tells_the_next_step() {
     for arguments in [&["lookup", "db"][..], &["stats", "--watch"]] {
         let said = run(arguments).await;
         assert!(
-            said.contains("nobody answers on the admin port") && said.contains("--admin-port PORT"),
+            said.contains("cannot reach a proxy on the admin port") && said.contains("--admin-port PORT"),
             "{said}"
         );
     }
 }
 
 #[tokio::test]
-async fn bad_arguments_are_all_named_with_exit_code_64_and_help_is_a_page_of_its_own() {
+async fn all_bad_arguments_are_named_with_exit_code_64() {
     let bad = program().args(["lookup", "a..b", "AA", "--cache-size", "4MB"]).output().await.expect("runs");
     let said = String::from_utf8(bad.stderr).expect("text");
     assert_eq!(bad.status.code(), Some(64), "{said}");

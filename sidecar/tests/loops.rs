@@ -1,5 +1,6 @@
-//! Upstreams that lead back to the proxy that asks them, directly or by way of other proxies and forwarders: that is known when the
-//! question is seen the second time, and answered SERVFAIL then. What hides it costs a bounded number of questions.
+//! Loops: upstreams that lead back to the proxy, directly or through other proxies and forwarders. The proxy
+//! detects a loop when its query comes back, and answers SERVFAIL. A hidden loop costs a limited number of
+//! queries.
 
 mod support;
 
@@ -13,7 +14,8 @@ use tokio::net::UdpSocket;
 
 use support::{Proxy, Upstream, answering, ask, query};
 
-/// Hands datagrams on to another address, changed, and the answers back, as an iptables redirect or a forwarder does.
+/// Forwards datagrams to another address, changed, and the answers back, like an iptables redirect or a
+/// forwarder.
 async fn relay(to: SocketAddr, change: fn(Vec<u8>) -> Vec<u8>) -> SocketAddr {
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("binds"));
     let address = socket.local_addr().expect("an address");
@@ -31,8 +33,8 @@ async fn relay(to: SocketAddr, change: fn(Vec<u8>) -> Vec<u8>) -> SocketAddr {
     address
 }
 
-/// Addresses that are free: those of proxies that ask each other must be known before any of them is there. They are of the
-/// loopback, and no other test's, so that nobody takes a port until then.
+/// Free addresses: those of proxies that query each other must be known before they start. They are on the
+/// loopback, and differ from those of all other tests, so that no other process takes a port until then.
 async fn reserved<const COUNT: usize>() -> [SocketAddr; COUNT] {
     static CALLS: AtomicU8 = AtomicU8::new(1);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +46,7 @@ async fn reserved<const COUNT: usize>() -> [SocketAddr; COUNT] {
     std::array::from_fn(|index| sockets[index].local_addr().expect("an address"))
 }
 
-/// Proxies of which each asks the next one, and the last one the first.
+/// Proxies, each of which queries the next one, and the last one the first.
 async fn ring<const COUNT: usize>(more: &[&str]) -> Vec<Proxy> {
     let addresses = reserved::<COUNT>().await;
     let mut proxies = Vec::new();
@@ -75,7 +77,7 @@ const LOOPS: &str = "podlocal_dns_upstream_loops_total";
 const ATTEMPTS: &str = "podlocal_dns_upstream_attempts_total";
 
 #[tokio::test]
-async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
+async fn a_direct_loop_is_detected_immediately_and_logged() {
     let [address] = reserved().await;
     let upstream = relay(address, |bytes| bytes).await;
     let mut proxy = Proxy::start_at(address, &[upstream], &["--upstream-transport", "udp"]).await;
@@ -85,7 +87,7 @@ async fn an_upstream_that_leads_back_to_us_is_noticed_at_once_and_named() {
 }
 
 #[tokio::test]
-async fn proxies_in_a_ring_fail_at_the_second_sight_and_each_asks_once() {
+async fn proxies_in_a_ring_send_one_query_each_and_fail() {
     for transport in ["udp", "tcp"] {
         let flags = ["--upstream-transport", transport];
         let rings = [ring::<2>(&flags).await, ring::<3>(&flags).await];
@@ -100,7 +102,7 @@ async fn proxies_in_a_ring_fail_at_the_second_sight_and_each_asks_once() {
 }
 
 #[tokio::test]
-async fn two_proxies_that_are_asked_at_once_do_not_wait_for_each_other_until_the_deadline() {
+async fn two_proxies_that_query_each_other_at_once_fail_soon() {
     let proxies = ring::<2>(&[]).await;
     let names: Vec<_> = (0..3).map(|number| format!("n{number}.example.")).collect();
     for name in &names {
@@ -110,7 +112,7 @@ async fn two_proxies_that_are_asked_at_once_do_not_wait_for_each_other_until_the
 }
 
 #[tokio::test]
-async fn a_tier_that_leads_back_costs_one_question_and_the_upstream_answers() {
+async fn a_tier_that_is_a_loop_costs_one_query() {
     let upstream = Upstream::start(answering(60)).await;
     let [sidecar, tier] = reserved().await;
     let tier_at = tier.to_string();
@@ -123,7 +125,7 @@ async fn a_tier_that_leads_back_costs_one_question_and_the_upstream_answers() {
 }
 
 #[tokio::test]
-async fn a_sidecar_behind_the_tier_is_no_loop() {
+async fn a_sidecar_behind_the_tier_is_not_a_loop() {
     let upstream = Upstream::start(answering(60)).await;
     let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
     let sidecar = Proxy::start(&[upstream.address], &["--shared-tier", &tier.dns.to_string()]).await;
@@ -133,7 +135,7 @@ async fn a_sidecar_behind_the_tier_is_no_loop() {
     assert_eq!((sum(&proxies, LOOPS).await, upstream.asked()), (0, 1));
 }
 
-/// Without EDNS, and so without our marker.
+/// Removes EDNS, and so the marker.
 fn plain(bytes: Vec<u8>) -> Vec<u8> {
     let Ok(mut message) = Message::from_vec(&bytes) else { return bytes };
     message.edns = None;
@@ -141,7 +143,7 @@ fn plain(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_loop_through_a_forwarder_that_drops_edns_costs_a_few_questions() {
+async fn a_loop_through_a_forwarder_without_edns_costs_a_few_queries() {
     let [one, other] = reserved().await;
     let proxies = [
         Proxy::start_at(one, &[relay(other, plain).await], &[]).await,

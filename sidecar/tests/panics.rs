@@ -1,10 +1,10 @@
-//! A panic in a task, in a process of its own: the hook that counts it is the process's.
+//! A panic in a task. In a process of its own, because the hook that counts it is global.
 
 use podlocal_sidecar::metrics::Metrics;
 use podlocal_sidecar::supervise::watch_panics;
 
 #[tokio::test]
-async fn a_panic_in_any_task_is_counted_and_the_process_goes_on() {
+async fn a_panic_in_any_task_is_counted_and_the_process_continues() {
     let (metrics, registry) = Metrics::new();
     watch_panics(metrics);
     for _ in 0..2 {

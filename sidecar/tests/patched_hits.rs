@@ -1,5 +1,5 @@
-//! A hit is the upstream's bytes, patched. The oracle: what hickory-proto reads in them is what it reads in the
-//! original, but for the client's id, flags and spelling, the TTLs, the order of addresses, and EDNS.
+//! A hit is a patched copy of the upstream's bytes. The oracle: hickory-proto reads the same in them as in
+//! the original, except for the client's id, flags and case, the TTLs, the order of addresses, and EDNS.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, R
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_sidecar::cache::entry::Entry;
-use podlocal_sidecar::cache::lifetime::{Lifetime, Limits, lifetime};
+use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply::PAYLOAD_SIZE;
 use podlocal_sidecar::wire;
@@ -36,7 +36,7 @@ proptest! {
         prop_assert!(out.len() <= limit);
         let hit = Message::from_vec(&out).expect("what we write decodes");
 
-        // The client's own.
+        // Taken from the client's query.
         let (given, kept) = (&hit.metadata, &original.metadata);
         prop_assert_eq!((given.id, given.recursion_desired), (client.id, client.recursion_desired));
         prop_assert_eq!(given.checking_disabled, client.checking_disabled);
@@ -47,7 +47,7 @@ proptest! {
         let understands = client.authentic_data || client.dnssec_ok == Some(true);
         prop_assert_eq!(given.authentic_data, kept.authentic_data && understands);
 
-        // The upstream's own.
+        // Taken from the upstream's answer.
         prop_assert_eq!(given.message_type, MessageType::Response);
         prop_assert_eq!(given.response_code, kept.response_code);
         prop_assert_eq!(given.authoritative, kept.authoritative);
@@ -89,7 +89,7 @@ proptest! {
     }
 }
 
-/// Whether these records are the first of those, where addresses of one name may begin with another one.
+/// Whether these records are the first of those, where addresses of one name may be rotated.
 fn is_beginning(mut found: &[(Record, u32)], mut expected: &[(Record, u32)]) -> bool {
     while let ([_, ..], Some((first, _))) = (found, expected.first()) {
         let is_of_run = |(record, _): &&(Record, u32)| {
@@ -108,7 +108,7 @@ fn is_beginning(mut found: &[(Record, u32)], mut expected: &[(Record, u32)]) -> 
     found.is_empty()
 }
 
-/// Who asks.
+/// A client.
 #[derive(Debug, Clone)]
 struct Client {
     id: u16,
@@ -117,7 +117,7 @@ struct Client {
     checking_disabled: bool,
     /// `None` without EDNS.
     dnssec_ok: Option<bool>,
-    /// Which letters to write the other way.
+    /// Which letters to change to the other case.
     mask: u64,
 }
 
@@ -154,7 +154,7 @@ fn any_client() -> impl Strategy<Value = Client> {
     })
 }
 
-/// Names that end alike, so that hickory-proto's encoder compresses.
+/// Names with equal endings, so that hickory-proto's encoder compresses them.
 fn any_name() -> impl Strategy<Value = Name> {
     let label = prop::sample::select(vec!["a", "b", "api", "gang-0", "_tcp"]);
     let suffix =
@@ -189,7 +189,7 @@ fn any_data() -> impl Strategy<Value = RData> {
     ]
 }
 
-/// A response with an OPT record or without, of which most can be kept for a while.
+/// A response with or without an OPT record; most of them are cacheable.
 fn any_response() -> impl Strategy<Value = Message> {
     let kind = prop::sample::select(vec![RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::ANY]);
     let rcode =
@@ -220,8 +220,8 @@ fn any_response() -> impl Strategy<Value = Message> {
     })
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> TtlLimits {
+    TtlLimits {
         min_ttl: Duration::from_secs(10),
         max_ttl: Duration::from_hours(1),
         max_negative_ttl: Duration::from_secs(30),
@@ -229,9 +229,10 @@ fn limits() -> Limits {
     }
 }
 
-/// The TTL of a record before it ages, as the documentation of the settings has it: an answer's within `min-ttl`
-/// and `max-ttl`, any other's at most `max-ttl`, and with a negative answer nothing lives longer than that.
-fn first_ttl(ttl: u32, is_answer: bool, lifetime: Lifetime, limits: &Limits) -> u32 {
+/// The TTL of a record before it ages, as the documentation of the settings says: an answer's within
+/// `min-ttl` and `max-ttl`, any other's at most `max-ttl`, and in a negative answer no record's is longer
+/// than that.
+fn first_ttl(ttl: u32, is_answer: bool, lifetime: Lifetime, limits: &TtlLimits) -> u32 {
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).expect("a setting");
     let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
     match lifetime {

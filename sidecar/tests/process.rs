@@ -1,4 +1,4 @@
-//! The built proxy as a process: exit codes, probes, the drain, ports that are free afterwards.
+//! The built proxy as a process: exit codes, probes, the drain, freed ports.
 
 mod support;
 
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use support::{Proxy, Script, Upstream, ask, ask_tcp, program, query, reply};
 
-/// An upstream that takes its time, and the time.
+/// An upstream that answers after that time.
 async fn slow(time: Duration) -> Upstream {
     Upstream::start(move |query, _| {
         let name = Name::from_ascii("www.example.").expect("a name");
@@ -74,7 +74,7 @@ async fn an_address_in_use_is_named_and_the_exit_code_is_1() {
 }
 
 #[tokio::test]
-async fn sigterm_gives_the_answers_under_way_and_frees_every_port() {
+async fn sigterm_drains_the_answers_and_frees_every_port() {
     let upstream = slow(Duration::from_millis(500)).await;
     let mut proxy = Proxy::start(&[upstream.address], &[]).await;
     let dns = proxy.dns;
@@ -127,7 +127,7 @@ async fn the_admin_port_answers_probes_and_scrapes() {
 }
 
 #[tokio::test]
-async fn await_and_health_tell_when_the_proxy_is_ready() {
+async fn await_and_health_report_when_the_proxy_is_ready() {
     let upstream = slow(Duration::ZERO).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let port = proxy.admin.port().to_string();
@@ -167,7 +167,7 @@ async fn names_to_prefetch_are_in_the_cache_when_await_returns() {
 }
 
 #[tokio::test]
-async fn names_that_cannot_be_prefetched_hold_the_pod_for_ready_timeout_at_most() {
+async fn prefetch_delays_the_pod_for_ready_timeout_at_most() {
     let dead = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     let upstream = dead.local_addr().expect("an address");
     let more = ["--prefetch-names", "www.example", "--ready-timeout", "200ms"];

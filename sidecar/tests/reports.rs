@@ -1,4 +1,5 @@
-//! Public reports about other resolvers and proxies, tried on the built proxy; docs/reports.md lists all of them.
+//! Public reports about other resolvers and proxies, reproduced with the built proxy; docs/reports.md lists
+//! all of them.
 
 mod support;
 
@@ -10,9 +11,10 @@ use tokio::net::TcpStream;
 
 use support::{Proxy, Script, Upstream, a, answering, ask, ask_bytes, ask_tcp, query, reply};
 
-/// golang#64896: so many records that the server truncates over TCP, too. What there is is handed on, with TC.
+/// golang#64896: so many records that the server truncates over TCP, too. The client gets the records of that
+/// answer, with TC.
 #[tokio::test]
-async fn what_a_truncated_answer_over_tcp_holds_is_given() {
+async fn the_records_of_a_truncated_tcp_answer_are_served() {
     let upstream = Upstream::start(|query, by_tcp| {
         let count = if by_tcp { 1000 } else { 3 };
         let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60); count]);
@@ -40,10 +42,11 @@ async fn with_record(record: &'static [u8]) -> Upstream {
     .await
 }
 
-/// c-ares#1271, blocky#1097: a cookie (RFC 7873) that the server gave to one client was given to others. All options concern
-/// one hop: no client gets them, from the upstream or from the cache, and broken ones cost nothing.
+/// c-ares#1271, blocky#1097: a cookie (RFC 7873) that the server gave to one client was given to others. All
+/// options concern one hop: no client gets them, from the upstream or from the cache, and malformed ones do
+/// no harm.
 #[tokio::test]
-async fn options_of_the_upstream_reach_no_client_and_do_not_keep_answers_out_of_the_cache() {
+async fn options_of_the_upstream_reach_no_client() {
     for opt in [
         b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\x0a\x00\x08cccccccc".as_slice(), // COOKIE
         b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x06\x00\x03\x00\x02ns",                  // NSID
@@ -62,10 +65,10 @@ async fn options_of_the_upstream_reach_no_client_and_do_not_keep_answers_out_of_
     }
 }
 
-/// hickory-dns#3049, coredns#5993: parameters of SVCB and HTTPS that a decoder refuses. They pass byte for byte, also from
-/// the cache.
+/// hickory-dns#3049, coredns#5993: parameters of SVCB and HTTPS that a decoder refuses. They pass byte for
+/// byte, also from the cache.
 #[tokio::test]
-async fn data_that_a_decoder_refuses_passes_and_is_kept() {
+async fn data_that_a_decoder_refuses_is_forwarded_and_cached() {
     for record in [
         b"\xc0\x0c\x00\x41\x00\x01\x00\x00\x00\x3c\x00\x0a\x00\x01\x00\x00\x03\x00\x03\x01\xbb\x00".as_slice(),
         b"\xc0\x0c\x00\x41\x00\x01\x00\x00\x00\x3c\x00\x0f\x00\x01\x00\x00\x04\x00\x04\x01\x01\x01\x01\x00\x02\x00\x00",
@@ -83,10 +86,10 @@ async fn data_that_a_decoder_refuses_passes_and_is_kept() {
     }
 }
 
-/// coredns#6642: whoever asked first without AD took it from all who asked later. coredns#6186: an answer to CD, which was not
-/// validated, was given to a client that had not set CD.
+/// coredns#6642: a first client without AD removed it for all later clients. coredns#6186: an answer to CD,
+/// which was not validated, was given to a client that had not set CD.
 #[tokio::test]
-async fn rfc6840_5_7_ad_is_what_each_client_asked_for_and_cd_is_a_question_of_its_own() {
+async fn rfc6840_5_7_ad_is_per_client_and_cd_has_its_own_cache_key() {
     let upstream = Upstream::start(|query, _| {
         let is_bogus = query.queries[0].name().to_string() == "bogus.example.";
         let is_refused = is_bogus && !query.metadata.checking_disabled;
@@ -112,8 +115,9 @@ async fn rfc6840_5_7_ad_is_what_each_client_asked_for_and_cd_is_a_question_of_it
     }
 }
 
-/// systemd#11332: the server closed after the first answer, and glibc sends A and AAAA on one connection. systemd#11884: the UDP
-/// size of EDNS truncated answers over TCP. Both with a length and messages in pieces, and a client that ends its side early.
+/// systemd#11332: the server closed after the first answer, and glibc sends A and AAAA on one connection.
+/// systemd#11884: the UDP size of EDNS truncated answers over TCP. Both with a length and messages in pieces,
+/// and a client that closes its side early.
 #[tokio::test]
 async fn rfc7766_6_2_1_pipelined_queries_in_pieces_are_all_answered_whole() {
     let upstream = Upstream::start(|query, _| {
@@ -145,7 +149,7 @@ async fn rfc7766_6_2_1_pipelined_queries_in_pieces_are_all_answered_whole() {
     assert_eq!(ids, [1, 2]);
 }
 
-/// dnspython#546: a client that says that it takes 0 bytes.
+/// dnspython#546: a client with an EDNS size of 0 bytes.
 #[tokio::test]
 async fn rfc6891_6_2_3_a_udp_size_below_512_counts_as_512() {
     let upstream = Upstream::start(|query, _| {
@@ -159,10 +163,11 @@ async fn rfc6891_6_2_3_a_udp_size_below_512_counts_as_512() {
     }
 }
 
-/// pi-hole/FTL#2603: NODATA behind an alias, with an SOA, over TCP, and afterwards wrong answers to other types. hickory-dns#3641,
-/// skydns#217: clients need the aliases before the addresses; the upstream's order of them is kept, also when addresses rotate.
+/// pi-hole/FTL#2603: NODATA behind an alias, with an SOA, over TCP, and afterwards wrong answers to other
+/// types. hickory-dns#3641, skydns#217: clients need the aliases before the addresses; the upstream's order
+/// of them is kept, also when addresses rotate.
 #[tokio::test]
-async fn aliases_keep_their_order_and_nodata_behind_one_says_nothing_of_other_types() {
+async fn aliases_keep_their_order_and_nodata_behind_one_is_per_type() {
     let name = |text: &str| Name::from_ascii(text).expect("a name");
     let upstream = Upstream::start(move |query, _| {
         let alias = |from: &str, to: &str| Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
@@ -189,9 +194,10 @@ async fn aliases_keep_their_order_and_nodata_behind_one_says_nothing_of_other_ty
     assert_eq!(upstream.asked(), 2);
 }
 
-/// udns#6, dns_erlang#130: NOTIFY crashed the server. Whatever is no query is NOTIMP, over UDP and TCP, and the next is answered.
+/// udns#6, dns_erlang#130: NOTIFY crashed the server. Any other OPCODE than QUERY gets NOTIMP, over UDP and
+/// TCP, and the next query is answered.
 #[tokio::test]
-async fn rfc1035_4_1_1_other_opcodes_get_notimp_and_disturb_nobody() {
+async fn rfc1035_4_1_1_other_opcodes_get_notimp() {
     let upstream = Upstream::start(answering(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     for opcode in (1..16).filter(|opcode| *opcode != 3) {

@@ -1,11 +1,11 @@
-//! Every file of `scenarios/` is one promise, played against an upstream in memory with the clock held still.
+//! Every file of `scenarios/` is one promise, checked against an upstream in memory with a paused clock.
 
 mod scenario;
 
 use std::fs;
 use std::path::Path;
 
-/// One runtime a scenario, so that each has a clock of its own.
+/// One runtime for each scenario, so that each has its own clock.
 #[test]
 fn every_scenario_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");

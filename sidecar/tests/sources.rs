@@ -1,4 +1,4 @@
-//! A shared tier and its sources: what one of them can take away from the others.
+//! A shared tier and its sources: how much one source can take from the others.
 
 mod support;
 
@@ -19,7 +19,7 @@ use support::{
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
 
-/// An upstream that answers all names but those that begin with "silent".
+/// An upstream that answers all names except those that begin with "silent".
 async fn upstream() -> Upstream {
     Upstream::start(|query, _| {
         let name = query.queries[0].name().clone();
@@ -42,15 +42,15 @@ async fn socket(source: impl Into<IpAddr>, server: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// What is left in common for sending lost questions again.
+/// The remaining tokens of the common retry budget.
 async fn retry_budget(tier: &Proxy) -> u32 {
     let stats = tier.http("/stats").await;
     let figure = stats.split_once("\"retry_budget\":").expect("in every page").1;
     figure.split([',', '}']).next().expect("a figure").parse().expect("a number")
 }
 
-/// While a source asks for names that are never answered, another one is answered, by which the first one's are known to be lost:
-/// until there is nothing left to send them again with.
+/// Lets one source query names that are never answered while another one is answered, which shows that the
+/// first one's queries are lost: until there are no tokens for their retransmission.
 async fn until_the_budget_is_exhausted(tier: &Proxy) {
     let other = socket(OTHER, tier.dns).await;
     let mut beat = interval(Duration::from_millis(5));
@@ -65,7 +65,7 @@ async fn until_the_budget_is_exhausted(tier: &Proxy) {
 }
 
 #[tokio::test]
-async fn names_that_are_never_answered_use_up_what_their_source_has() {
+async fn unanswered_names_use_up_only_the_tokens_of_their_source() {
     let upstream = upstream().await;
     let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
     let one = socket(ONE, tier.dns).await;
@@ -77,7 +77,7 @@ async fn names_that_are_never_answered_use_up_what_their_source_has() {
 }
 
 #[tokio::test]
-async fn names_that_are_never_answered_over_tcp_use_up_what_their_source_has() {
+async fn unanswered_names_over_tcp_use_up_only_their_sources_tokens() {
     let upstream = upstream().await;
     let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
     let mut open = Vec::new();
@@ -108,19 +108,20 @@ async fn sources_of_one_network_have_a_budget_each() {
     assert!(retry_budget(&tier).await >= 20, "ten less for each of them");
 }
 
-/// A tier in which a source may ask for ten misses a second, and all that are new for a hundred; twice as many at once.
+/// A tier in which a source may have ten misses a second, and all unverified sources a hundred; twice as many
+/// at once.
 async fn narrow_tier(upstream: &Upstream) -> Proxy {
     Proxy::start(&[upstream.address], &["--role", "shared", "--max-miss-rate-per-source", "10"]).await
 }
 
-/// A datagram from an address that is left at once, as if it were forged.
+/// A datagram from an address that is left immediately, as if it were forged.
 async fn forge(number: u32, server: SocketAddr, question: &[u8]) {
     let [_, high, middle, low] = number.to_be_bytes();
     let source = Ipv4Addr::new(127, 10 + high, middle, low.max(1));
     socket(source, server).await.send(question).await.expect("sends");
 }
 
-/// The answer to a question by UDP.
+/// The answer to a query over UDP.
 async fn ask(socket: &UdpSocket, name: &str) -> Message {
     socket.send(&bytes(name)).await.expect("sends");
     let mut buffer = vec![0; 4096];
@@ -128,14 +129,14 @@ async fn ask(socket: &UdpSocket, name: &str) -> Message {
     Message::from_vec(&buffer[..length]).expect("decodes")
 }
 
-/// A hundred questions of a tier may be under way.
+/// A tier may have a hundred flights.
 const FEW_FLIGHTS: [&str; 4] = ["--role", "shared", "--max-in-flight", "100"];
 
-/// Uses up what all new sources may have under way together.
+/// Uses up the flights of all unverified sources.
 async fn exhaust(tier: &Proxy) {
     for number in 0.. {
         forge(number, tier.dns, &bytes(&format!("silent-{number}.example."))).await;
-        // Those of one batch are not yet under way for each other.
+        // The queries of one batch are not yet in flight for each other.
         if number % 8 == 0 && limit_reached(tier, "new_sources").await > 0 {
             return;
         }
@@ -143,21 +144,21 @@ async fn exhaust(tier: &Proxy) {
 }
 
 #[tokio::test]
-async fn forged_sources_ask_the_upstream_for_no_more_than_ten_sources_may() {
+async fn forged_sources_share_the_misses_of_ten_sources() {
     let upstream = upstream().await;
     let tier = narrow_tier(&upstream).await;
     let start = Instant::now();
     for number in 0..2000 {
         forge(number, tier.dns, &bytes(&format!("forged-{number}.example."))).await;
     }
-    // What has arrived before this is asked for by now.
+    // Earlier datagrams have been handled by now.
     ask(&socket(OTHER, tier.dns).await, "last.example.").await;
     let (asked, most) = (upstream.asked() as f64, 202.0 + 100.0 * start.elapsed().as_secs_f64());
     assert!(asked <= most, "{asked} questions, of {most} at most");
 }
 
 #[tokio::test]
-async fn a_client_that_comes_over_tcp_is_known_and_no_forged_source_takes_its_share() {
+async fn a_client_over_tcp_is_verified_and_keeps_its_share() {
     let upstream = upstream().await;
     let tier = Proxy::start(&[upstream.address], &FEW_FLIGHTS).await;
     exhaust(&tier).await;
@@ -173,7 +174,7 @@ async fn a_client_that_comes_over_tcp_is_known_and_no_forged_source_takes_its_sh
 }
 
 #[tokio::test]
-async fn behind_a_sidecar_nobody_notices_forged_sources() {
+async fn clients_of_a_sidecar_do_not_notice_forged_sources() {
     let [behind, around] = [upstream().await, upstream().await];
     let tier = Proxy::start(&[behind.address], &FEW_FLIGHTS).await;
     let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
@@ -187,13 +188,13 @@ async fn behind_a_sidecar_nobody_notices_forged_sources() {
 }
 
 #[tokio::test]
-async fn a_sidecar_whose_tier_has_no_place_for_its_connection_asks_the_next_server() {
+async fn a_sidecar_falls_back_when_the_tier_has_no_free_connection() {
     let [behind, around] = [upstream().await, upstream().await];
     let tier =
         Proxy::start(&[behind.address], &[&FEW_FLIGHTS[..], &["--max-tcp-connections", "1"]].concat()).await;
     let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
     let sidecar = Proxy::start(&[around.address], &flags).await;
-    // The only place is taken by somebody who waits, and so is not closed for another one.
+    // The only connection has a query in flight, and so is not closed for another one.
     let mut waiting = connect_from(OTHER, tier.dns).await;
     write_frame(&mut waiting, &bytes("silent.example.")).await;
     while behind.asked() == 0 {
@@ -205,7 +206,7 @@ async fn a_sidecar_whose_tier_has_no_place_for_its_connection_asks_the_next_serv
 }
 
 #[tokio::test]
-async fn a_gang_of_new_sources_that_asks_for_the_same_names_is_answered() {
+async fn a_gang_of_unverified_sources_with_the_same_names_is_answered() {
     let upstream = upstream().await;
     let tier = narrow_tier(&upstream).await;
     let mut gang = Vec::new();
@@ -230,7 +231,7 @@ async fn a_gang_of_new_sources_that_asks_for_the_same_names_is_answered() {
     assert_eq!(upstream.asked(), 3);
 }
 
-/// Sends that question so often, and receives as many answers: their bytes, and how many of them are truncated.
+/// Sends that query so often, and receives as many answers: their bytes, and how many of them are truncated.
 async fn flood(socket: &UdpSocket, question: &[u8], times: usize) -> (usize, usize) {
     let (mut bytes, mut truncated) = (0, 0);
     for _ in 0..times {
@@ -244,7 +245,7 @@ async fn flood(socket: &UdpSocket, question: &[u8], times: usize) -> (usize, usi
 }
 
 #[tokio::test]
-async fn long_answers_to_one_address_are_few_and_the_rest_is_as_short_as_its_question() {
+async fn long_answers_to_one_address_are_limited() {
     let upstream = Upstream::start(|query, _| {
         let text = |number: u8| TXT::new(vec![format!("{number:0>250}")]);
         let name = query.queries[0].name();
@@ -262,14 +263,14 @@ async fn long_answers_to_one_address_are_few_and_the_rest_is_as_short_as_its_que
     assert!(long as f64 <= most, "{long} long answers, of {most} at most");
     assert!(bytes <= long * 1232 + truncated * question.len());
     assert!(limit_reached(&tier, "large_answers_per_source").await > 0);
-    // Another one has its own, and over TCP there is no forged address.
+    // Another source has its own limit, and over TCP addresses cannot be forged.
     assert_eq!(flood(&socket(OTHER, tier.dns).await, &question, 10).await.1, 0);
     let answer = ask_tcp(tier.dns, &query("long.example.", RecordType::TXT, 2, None)).await;
     assert_eq!(answer.answers.len(), 4);
 }
 
 #[tokio::test]
-async fn short_answers_are_never_truncated_however_many_there_are() {
+async fn short_answers_are_never_truncated() {
     let upstream = upstream().await;
     let tier = narrow_tier(&upstream).await;
     let client = socket(ONE, tier.dns).await;

@@ -1,8 +1,8 @@
-//! Truncation beside CoreDNS's: for every number of records and every size that a client takes, a client gets at least the
-//! records that CoreDNS would have sent it directly.
+//! Truncation compared with CoreDNS: for every number of records and every EDNS size, a client gets at least
+//! the records that CoreDNS would have sent it directly.
 //!
-//! CoreDNS answers by `Msg.Truncate` of miekg/dns: uncompressed when that fits, else compressed, else as many records as
-//! fit. [`coredns`] counts as that does; the upstream's answer comes to us uncompressed.
+//! CoreDNS answers by `Msg.Truncate` of miekg/dns: uncompressed when that fits, else compressed, else as many
+//! records as fit. [`coredns`] counts in the same way; the upstream's answer arrives uncompressed.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,7 +13,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 use podlocal_sidecar::cache::entry::Entry;
-use podlocal_sidecar::cache::lifetime::{Lifetime, Limits};
+use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits};
 use podlocal_sidecar::query::Query;
 
 const SIZES: [Option<usize>; 8] =
@@ -44,7 +44,7 @@ fn no_client_gets_fewer_records_than_from_coredns_itself() {
 }
 
 #[test]
-fn what_coredns_sends_whole_without_edns_is_whole() {
+fn answers_that_coredns_sends_whole_without_edns_are_whole() {
     for (answer, fits) in [(addresses(19), true), (services(4), true), (addresses(60), false)] {
         assert_eq!(answer.coredns(512, 0).0 == answer.answers.len(), fits);
         assert_eq!(!answer.written(&answer.entry(), None).metadata.truncation, fits);
@@ -61,7 +61,7 @@ fn rfc2181_9_additional_records_that_do_not_fit_do_not_set_tc() {
 }
 
 impl Answer {
-    /// Kept from what an upstream sends that compresses nothing.
+    /// Cached from an uncompressed answer of an upstream.
     fn entry(&self) -> Entry {
         let mut message = Message::new(3, MessageType::Response, OpCode::Query);
         message.add_query(Question::query(self.asked.clone(), self.kind));
@@ -72,7 +72,7 @@ impl Answer {
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_name_encoding(NameEncoding::Uncompressed);
         message.emit(&mut encoder).expect("encodes");
-        let limits = Limits {
+        let limits = TtlLimits {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_hours(1),
             max_negative_ttl: Duration::from_secs(30),
@@ -82,7 +82,7 @@ impl Answer {
         Entry::new(&bytes, length, Lifetime::Positive(30), &limits, Instant::now()).expect("well formed")
     }
 
-    /// What a client of that EDNS size gets; `None` speaks no EDNS.
+    /// The answer to a client with that EDNS size; `None`: without EDNS.
     fn written(&self, entry: &Entry, size: Option<usize>) -> Message {
         let mut message = Message::new(7, MessageType::Query, OpCode::Query);
         message.add_query(Question::query(self.asked.clone(), self.kind));
@@ -111,7 +111,7 @@ impl Answer {
         assert!(reply.answers.iter().all(|record| self.answers.contains(record)), "{what}: made up");
     }
 
-    /// How many records of both sections CoreDNS sends.
+    /// The number of records of both sections that CoreDNS sends.
     fn coredns(&self, size: usize, opt_length: usize) -> (usize, usize) {
         let (mut known, mut length) = (HashSet::new(), 12 + 4);
         length += name_length(&self.asked, length, true, &mut known);
@@ -144,7 +144,7 @@ fn record_length(record: &Record, at: usize, known: &mut HashSet<String>) -> usi
         }
 }
 
-/// The bytes of a name at that place, and what it adds to the names that a pointer can stand for.
+/// The bytes of a name at that offset; adds its suffixes to the names that a pointer can replace.
 fn name_length(name: &Name, at: usize, may_point: bool, known: &mut HashSet<String>) -> usize {
     let text = name.to_string();
     let mut length = 0;

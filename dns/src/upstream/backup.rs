@@ -1,25 +1,27 @@
-//! Servers that may know other names than the first ones: the nameservers of the pod's own `dnsConfig`, beside cluster DNS.
+//! Servers that may know other names than the primary ones: the nameservers of the pod's own `dnsConfig`,
+//! beside cluster DNS.
 //!
-//! Several servers are one service only when they know the same names. So a backup server is asked when the others cannot be
-//! asked, and that it knows no such name says nothing about the others:
+//! Several servers are interchangeable only when they know the same names. So a backup server is queried when
+//! the primary servers cannot be used, and its NXDOMAIN says nothing about the names that the primary servers
+//! know:
 //!
-//! | the other servers | a backup server | what it answers |
+//! | the primary servers | a backup server | which of its answers count |
 //! |---|---|---|
-//! | answer within [`SILENT_AFTER`] | is not asked | |
-//! | answer that they cannot, or refuse | is asked as well | records are believed |
-//! | are silent for [`SILENT_AFTER`], or refuse every question | is asked as well | the same, and that a name outside the cluster domain exists without records of this type |
-//! | are silent for [`DEAD_AFTER`], or refuse every question | is asked first | the same; a question that it denies goes to the others, and has failed when their timer expires or they refuse |
+//! | answer within [`SILENT_AFTER`] | is not queried | |
+//! | answer that they cannot answer, or refuse | is queried as well | records |
+//! | are silent for [`SILENT_AFTER`], or refuse every query | is queried as well | records, and NODATA for a name outside the cluster domain |
+//! | are silent for [`DEAD_AFTER`], or refuse every query | is queried first | the same; after NXDOMAIN the question goes to the primary servers, and fails when their timer expires or they refuse |
 //!
-//! glibc asks the next server after 5 s, and believes everything.
+//! glibc queries the next server after 5 s, and accepts everything.
 
 use std::time::{Duration, Instant};
 
 use super::server::Server;
 use super::{DEAD_AFTER, Policy, SILENT_AFTER, Setup};
 
-/// What a backup server has answered.
+/// The kind of answer that a backup server has given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum BackupAnswer {
     /// Records.
     Records,
     /// NOERROR without a record.
@@ -27,42 +29,43 @@ pub enum Answer {
         /// Whether the name is below the cluster domain.
         is_cluster_name: bool,
     },
-    /// NXDOMAIN.
-    NoName,
+    /// The name does not exist, or its alias leads to a name that does not exist.
+    NxDomain,
 }
 
 impl Setup {
-    /// Whether a server may know other names than the first ones.
+    /// Whether a server is a backup server, which may know other names than the primary ones.
     pub fn is_backup(&self, server: usize) -> bool {
         (self.servers.saturating_sub(self.backup)..self.servers).contains(&server)
     }
 }
 
 impl Policy {
-    /// Whether that answer of a backup server is one.
-    pub fn is_believed(&self, answer: Answer, now: Instant) -> bool {
+    /// Whether that answer of a backup server counts as the answer.
+    pub fn accepts_backup_answer(&self, answer: BackupAnswer, now: Instant) -> bool {
         match answer {
-            Answer::Records => true,
-            Answer::NoData { is_cluster_name } => !is_cluster_name && self.is_backup_needed(now),
-            Answer::NoName => false,
+            BackupAnswer::Records => true,
+            BackupAnswer::NoData { is_cluster_name } => !is_cluster_name && self.is_backup_needed(now),
+            BackupAnswer::NxDomain => false,
         }
     }
 
-    /// Whether the other servers are silent or refuse.
+    /// Whether the primary servers are silent or refuse.
     pub(super) fn is_backup_needed(&self, now: Instant) -> bool {
         self.primaries_silent_at(SILENT_AFTER).is_some_and(|at| now >= at)
     }
 
-    /// When nobody waits any more for the other servers, about what a backup server has denied.
+    /// When the primary servers count as dead, so that a question that a backup server has denied fails.
     pub(super) fn primaries_dead_at(&self) -> Option<Instant> {
         self.primaries_silent_at(DEAD_AFTER)
     }
 
-    /// When the other servers will have been silent for so long, if they answer nothing until then. They refuse: already.
+    /// When the primary servers will have been silent for that time, if they answer nothing until then. When
+    /// they refuse, that time has come already.
     pub(super) fn primaries_silent_at(&self, time: Duration) -> Option<Instant> {
         let since = self.primaries_waiting_since?;
         let primaries = self.servers.len().saturating_sub(self.setup.backup);
-        let are_gone = self.servers.iter().take(primaries).all(Server::is_gone);
-        Some(if are_gone { since } else { since + time })
+        let are_all_refusing = self.servers.iter().take(primaries).all(Server::is_refusing);
+        Some(if are_all_refusing { since } else { since + time })
     }
 }

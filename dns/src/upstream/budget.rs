@@ -1,46 +1,48 @@
-//! How often more than once may be asked: a bucket of tokens, filled by what goes well.
+//! The retry budget: a bucket of tokens that limits retransmissions.
 //!
-//! | what happens | tokens |
+//! | event | tokens |
 //! |---|---|
 //! | the process starts | 10 |
 //! | the first attempt of an exchange | + 0.1 |
 //! | an answer within a second | + 1 |
-//! | a lost question is sent again | - 1, and not without one |
+//! | the retransmission of a lost query | - 1, and none without a token |
 //! | at most | 50 |
 //!
-//! A slow server earns nothing, so it is soon asked once for each question and a tenth more. One that loses datagrams earns
-//! what their repair costs. Not counted: a truncated answer that is fetched over TCP and a question that is asked again
-//! without EDNS, because the server wants them, and what the timer of a silent server sends, which is bounded by itself.
+//! A slow server earns no tokens, so each query to it is soon sent once, and one tenth of them again. A
+//! server that loses datagrams earns what their retransmissions cost. Free of charge are the fetch of a
+//! truncated answer over TCP and the repetition of a query without EDNS, because the server asks for them,
+//! and retransmissions on the timer of a silent server, which has its own limit.
 //!
-//! A shared tier asks for many pods, and one that asks for names that are never answered must not use up what the others' losses
-//! need. There each source has tokens of its own, and all have some in common; half of what comes goes to each:
+//! A shared tier sends queries for many pods, and a pod that asks for names that are never answered must not
+//! use up the tokens that other pods need for their losses. There each source has tokens of its own, and all
+//! sources share a common bucket; half of what is earned goes to each:
 //!
-//! | what happens | tokens of its source | in common |
+//! | event | tokens of its source | in the common bucket |
 //! |---|---|---|
 //! | the process starts | 0 | 50 |
 //! | the first attempt of an exchange | + 0.05 | + 0.05 |
 //! | an answer within a second | + 0.5 | + 0.5, which the source may take |
-//! | a lost question is sent again | - 1 | or - 1: ten of a new source, and then what it may take |
+//! | the retransmission of a lost query | - 1 | or - 1: ten for a new source, later as much as it may take |
 //!
-//! So the total is bounded as if there were one source; a source spends what it has brought, and new ones share what all have in
-//! common.
+//! So the total has the same limit as with one source; a source spends what it has earned, and new sources
+//! use the common bucket.
 
-/// Ten to begin with, so that what is lost in the first second is sent again.
-const AT_START: u16 = 200;
+/// Ten tokens, so that queries that are lost in the first second are retransmitted.
+const INITIAL_TOKENS: u16 = 200;
 
-/// The most: what fifty questions need that are asked together and lost together.
-const CAP: u16 = 1000;
+/// The capacity: fifty queries may be sent and lost together.
+const MAX_TOKENS: u16 = 1000;
 
-/// What each first transmission brings.
+/// What each exchange earns.
 const PER_EXCHANGE: u16 = 2;
 
-/// What each quick answer brings: a server that answers quickly has time for another question.
-const PER_QUICK_ANSWER: u16 = 20;
+/// What each answer within a second earns: such a server has time for another query.
+const PER_FAST_ANSWER: u16 = 20;
 
-/// What sending again costs.
-const PER_REPAIR: u16 = 20;
+/// What a retransmission costs.
+const PER_RETRANSMISSION: u16 = 20;
 
-/// The tokens, in twentieths.
+/// A bucket of tokens, counted in twentieths.
 #[derive(Debug)]
 pub struct Budget {
     left: u16,
@@ -48,99 +50,99 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: AT_START }
+        Self { left: INITIAL_TOKENS }
     }
 }
 
 impl Budget {
-    /// An exchange makes its first attempt.
-    pub fn first_attempt(&mut self) {
+    /// Records the first attempt of an exchange.
+    pub fn record_first_attempt(&mut self) {
         self.earn(PER_EXCHANGE);
     }
 
-    /// An answer came within a second.
-    pub fn quick_answer(&mut self) {
-        self.earn(PER_QUICK_ANSWER);
+    /// Records an answer within a second.
+    pub fn record_fast_answer(&mut self) {
+        self.earn(PER_FAST_ANSWER);
     }
 
-    /// Pays for an attempt beyond the first; `false`: there is nothing to pay with, do not make it.
-    pub fn take(&mut self) -> bool {
-        spend(&mut self.left, PER_REPAIR)
+    /// Takes a token for a retransmission; `false`: there is none, do not retransmit.
+    pub fn try_spend(&mut self) -> bool {
+        try_take(&mut self.left, PER_RETRANSMISSION)
     }
 
-    /// What is left, in tenths of an attempt.
+    /// The remaining tokens, in tenths.
     pub fn tenths(&self) -> u32 {
         u32::from(self.left / 2)
     }
 
     fn earn(&mut self, amount: u16) {
-        self.left = (self.left + amount).min(CAP);
+        self.left = (self.left + amount).min(MAX_TOKENS);
     }
 }
 
-/// The budgets of those for whom questions are asked.
+/// The retry budgets of the sources, and the common bucket.
 #[derive(Debug)]
 pub struct Budgets {
     common: Budget,
-    /// Empty where all questions come from one source.
+    /// Empty when all queries come from one source.
     sources: Box<[Source]>,
-    /// Attempts that were not paid for, since that was last asked for.
+    /// Retransmissions that were refused since [`Budgets::take_refused`] was last called.
     refused: u32,
 }
 
-/// What one source has, in twentieths.
+/// The tokens of one source, in twentieths.
 #[derive(Debug, Clone, Copy, Default)]
 struct Source {
     own: u16,
-    /// What it has taken of what all have in common, without what it has brought: [`AT_START`] at most.
+    /// What it has taken from the common bucket beyond what it has earned: [`INITIAL_TOKENS`] at most.
     taken: u16,
 }
 
 impl Budgets {
-    /// For so many sources, by number; 0: all questions come from one.
+    /// For so many sources, known by their number; 0: all queries come from one source.
     pub fn new(sources: usize) -> Self {
-        let common = if sources == 0 { Budget::default() } else { Budget { left: CAP } };
+        let common = if sources == 0 { Budget::default() } else { Budget { left: MAX_TOKENS } };
         Self { common, sources: vec![Source::default(); sources].into(), refused: 0 }
     }
 
-    /// An exchange for that source makes its first attempt.
-    pub fn first_attempt(&mut self, source: Option<u16>) {
+    /// Records the first attempt of an exchange for that source.
+    pub fn record_first_attempt(&mut self, source: Option<u16>) {
         self.earn(source, PER_EXCHANGE);
     }
 
-    /// An answer for that source came within a second.
-    pub fn quick_answer(&mut self, source: Option<u16>) {
-        self.earn(source, PER_QUICK_ANSWER);
+    /// Records an answer within a second for that source.
+    pub fn record_fast_answer(&mut self, source: Option<u16>) {
+        self.earn(source, PER_FAST_ANSWER);
         if let Some(source) = self.source(source) {
-            source.taken = source.taken.saturating_sub(PER_QUICK_ANSWER / 2);
+            source.taken = source.taken.saturating_sub(PER_FAST_ANSWER / 2);
         }
     }
 
-    /// Pays for an attempt beyond the first; `false`: there is nothing to pay with, do not make it.
-    pub fn take(&mut self, source: Option<u16>) -> bool {
-        let may = self.pay(source);
+    /// Takes a token for a retransmission; `false`: there is none, do not retransmit.
+    pub fn try_spend(&mut self, source: Option<u16>) -> bool {
+        let may = self.try_pay(source);
         self.refused += u32::from(!may);
         may
     }
 
-    /// How many attempts were not paid for since this was last asked for.
+    /// The number of refused retransmissions since the last call.
     pub fn take_refused(&mut self) -> u32 {
         std::mem::take(&mut self.refused)
     }
 
-    fn pay(&mut self, source: Option<u16>) -> bool {
+    fn try_pay(&mut self, source: Option<u16>) -> bool {
         let Some(source) = source.and_then(|source| self.sources.get_mut(usize::from(source))) else {
-            return self.common.take();
+            return self.common.try_spend();
         };
-        if spend(&mut source.own, PER_REPAIR) {
+        if try_take(&mut source.own, PER_RETRANSMISSION) {
             return true;
         }
-        let may = source.taken + PER_REPAIR <= AT_START && self.common.take();
-        source.taken += if may { PER_REPAIR } else { 0 };
+        let may = source.taken + PER_RETRANSMISSION <= INITIAL_TOKENS && self.common.try_spend();
+        source.taken += if may { PER_RETRANSMISSION } else { 0 };
         may
     }
 
-    /// What is left in common, in tenths of an attempt.
+    /// The remaining tokens in the common bucket, in tenths.
     pub fn tenths(&self) -> u32 {
         self.common.tenths()
     }
@@ -148,7 +150,7 @@ impl Budgets {
     fn earn(&mut self, source: Option<u16>, amount: u16) {
         match self.source(source) {
             Some(source) => {
-                source.own = (source.own + amount / 2).min(CAP);
+                source.own = (source.own + amount / 2).min(MAX_TOKENS);
                 self.common.earn(amount / 2);
             }
             None => self.common.earn(amount),
@@ -160,8 +162,8 @@ impl Budgets {
     }
 }
 
-/// Takes that much, if there is as much.
-fn spend(left: &mut u16, amount: u16) -> bool {
+/// Takes the amount if there is as much.
+fn try_take(left: &mut u16, amount: u16) -> bool {
     let rest = left.checked_sub(amount);
     *left = rest.unwrap_or(*left);
     rest.is_some()
@@ -171,45 +173,46 @@ fn spend(left: &mut u16, amount: u16) -> bool {
 mod tests {
     use super::*;
 
-    fn takes(budget: &mut Budget) -> usize {
-        (0..1000).take_while(|_| budget.take()).count()
+    fn spend_all(budget: &mut Budget) -> usize {
+        (0..1000).take_while(|_| budget.try_spend()).count()
     }
 
     #[test]
-    fn it_starts_with_ten_and_holds_fifty_at_most() {
+    fn the_bucket_starts_with_ten_tokens_and_holds_fifty() {
         let mut budget = Budget::default();
-        assert_eq!(takes(&mut budget), 10);
-        (0..1000).for_each(|_| budget.quick_answer());
-        assert_eq!(takes(&mut budget), 50);
+        assert_eq!(spend_all(&mut budget), 10);
+        (0..1000).for_each(|_| budget.record_fast_answer());
+        assert_eq!(spend_all(&mut budget), 50);
     }
 
     #[test]
-    fn what_never_answers_in_time_is_asked_a_tenth_more() {
+    fn a_server_that_never_answers_in_time_gets_a_tenth_more_queries() {
         let mut budget = Budget::default();
         let mut attempts = 0;
         for _ in 0..1000 {
-            budget.first_attempt();
-            attempts += 1 + takes(&mut budget);
+            budget.record_first_attempt();
+            attempts += 1 + spend_all(&mut budget);
         }
         assert_eq!(attempts, 1000 + 10 + 100);
     }
 
     #[test]
-    fn a_quick_answer_pays_for_the_hedge_that_brought_it() {
+    fn a_fast_answer_pays_for_one_retransmission() {
         let mut budget = Budget::default();
         for _ in 0..1000 {
-            budget.first_attempt();
-            assert!(budget.take());
-            budget.quick_answer();
+            budget.record_first_attempt();
+            assert!(budget.try_spend());
+            budget.record_fast_answer();
         }
     }
 
-    /// Asks that often for a source, without an answer, and takes what it may; how much that was.
-    fn asks_in_vain(budgets: &mut Budgets, source: u16, times: usize) -> usize {
+    /// Begins so many exchanges for a source, none of which is answered, and retransmits while there are
+    /// tokens; returns the number of retransmissions.
+    fn retransmissions_without_answers(budgets: &mut Budgets, source: u16, times: usize) -> usize {
         let mut taken = 0;
         for _ in 0..times {
-            budgets.first_attempt(Some(source));
-            taken += (0..3).take_while(|_| budgets.take(Some(source))).count();
+            budgets.record_first_attempt(Some(source));
+            taken += (0..3).take_while(|_| budgets.try_spend(Some(source))).count();
         }
         taken
     }
@@ -218,46 +221,51 @@ mod tests {
     fn a_source_that_is_never_answered_leaves_the_others_their_tokens() {
         let mut budgets = Budgets::new(3);
         for _ in 0..20 {
-            budgets.quick_answer(Some(1));
+            budgets.record_fast_answer(Some(1));
         }
-        assert_eq!(asks_in_vain(&mut budgets, 0, 1000), 10 + 50, "ten, and a twentieth of its questions");
         assert_eq!(
-            asks_in_vain(&mut budgets, 1, 10),
+            retransmissions_without_answers(&mut budgets, 0, 1000),
+            10 + 50,
+            "ten, and a twentieth of its questions"
+        );
+        assert_eq!(
+            retransmissions_without_answers(&mut budgets, 1, 10),
             20,
             "what its answers have brought, for it and in common"
         );
-        assert_eq!(asks_in_vain(&mut budgets, 2, 10), 10, "a new one");
+        assert_eq!(retransmissions_without_answers(&mut budgets, 2, 10), 10, "a new one");
     }
 
     #[test]
-    fn sources_that_are_new_share_what_all_have_in_common() {
+    fn new_sources_share_the_common_bucket() {
         let mut budgets = Budgets::new(1000);
         for _ in 0..20 {
-            budgets.quick_answer(Some(0));
+            budgets.record_fast_answer(Some(0));
         }
-        let taken: usize = (1..1000).map(|source| asks_in_vain(&mut budgets, source, 4)).sum();
+        let taken: usize =
+            (1..1000).map(|source| retransmissions_without_answers(&mut budgets, source, 4)).sum();
         assert_eq!(taken, 50 + 999 * 4 / 20, "for all of them together");
-        assert!((0..10).all(|_| budgets.take(Some(0))), "what a source has brought is its own");
+        assert!((0..10).all(|_| budgets.try_spend(Some(0))), "what a source has brought is its own");
     }
 
     #[test]
     fn a_source_that_loses_half_of_its_datagrams_has_a_token_for_each() {
         let mut budgets = Budgets::new(2);
         for _ in 0..1000 {
-            budgets.first_attempt(Some(0));
-            assert!(budgets.take(Some(0)));
-            budgets.quick_answer(Some(0));
+            budgets.record_first_attempt(Some(0));
+            assert!(budgets.try_spend(Some(0)));
+            budgets.record_fast_answer(Some(0));
         }
     }
 
     #[test]
-    fn the_total_is_bounded_as_with_one_source() {
+    fn many_sources_together_have_the_limit_of_one() {
         let mut budgets = Budgets::new(10);
         let mut taken = 0;
         for number in 0..10_000 {
-            budgets.first_attempt(Some(number % 10));
-            budgets.quick_answer(Some(number % 10));
-            taken += (0..3).take_while(|_| budgets.take(Some(number % 10))).count();
+            budgets.record_first_attempt(Some(number % 10));
+            budgets.record_fast_answer(Some(number % 10));
+            taken += (0..3).take_while(|_| budgets.try_spend(Some(number % 10))).count();
         }
         assert!(taken <= 50 + 10_000 + 1000, "{taken}");
     }

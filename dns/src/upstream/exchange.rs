@@ -1,67 +1,68 @@
-//! One question: which transmission is due, and when.
+//! One exchange: which transmission is due, and when.
 
 use std::time::{Duration, Instant};
 
-use super::order::{Step, order, transport_after};
-use super::round_trip::NO_SAMPLE;
-use super::{PATIENCE, PATIENCE_WITH_REFUSAL, Policy, Recovery, SILENT_AFTER, SPREAD, share};
+use super::order::{Target, order, transport_after};
+use super::round_trip::INITIAL_TIMER;
+use super::{EXCHANGE_TIMEOUT, Policy, REFUSED_TIMEOUT, RESEND_SPREAD, Recovery, SILENT_AFTER, fraction_of};
 
-/// How often one question is sent again because it was lost. A server that answers others and not this one is slow with it,
-/// not deaf.
-const MOST_REPAIRS: u32 = 3;
+/// How often one query is retransmitted because it was lost. A server that answers other queries and not this
+/// one is slow with it, and has received it.
+const MAX_LOSS_RETRANSMISSIONS: u32 = 3;
 
-/// Below what is left of the 4 s within which clients are answered after a server's return.
-const LONGEST_JITTER: Duration = Duration::from_millis(400);
+/// Shorter than what is left of the 4 s within which clients are answered after a server's return.
+const MAX_JITTER: Duration = Duration::from_millis(400);
 
-/// With the shortest timer, that many looks reach beyond every deadline.
-const MOST_LOOKS: u32 = 8;
+/// With the shortest timer, so many checks, each after twice the time, last longer than every deadline.
+const MAX_LOSS_CHECKS: u32 = 8;
 
-/// What is known of one question.
+/// The state of one exchange.
 #[derive(Debug)]
 pub struct Exchange {
     start: Instant,
-    /// Who pays for retransmissions.
+    /// The source whose retry budget pays for retransmissions.
     source: Option<u16>,
-    /// Spreads what many questions would do in one instant.
+    /// A uniformly distributed random number for jitter.
     chance: u16,
-    /// The servers that may still answer, in the order in which they are asked; the first `tried` have been.
+    /// The servers that may still answer, in the order in which they are queried; the first `tried` have been
+    /// queried.
     servers: Vec<usize>,
     tried: usize,
-    /// The server that was asked last, and when.
+    /// The server of the last transmission, and its time.
     server: usize,
     sent_at: Instant,
-    /// How often it was looked whether the last transmission was lost.
-    looks: u32,
+    /// How often the exchange has checked whether the last transmission was lost.
+    loss_checks: u32,
     /// Transmissions in a row that were lost while the server answered others.
     losses: u32,
-    /// How often this question was the one that is sent when the timer of a tier has expired.
+    /// How often this exchange retransmitted because the timer of a tier server had expired.
     expiries: u32,
-    /// When to send again without asking what else is known, and why.
+    /// When to retransmit unconditionally, and why.
     again: Option<(Instant, Reason)>,
-    /// The server that has refused last.
+    /// The last server that refused.
     refused_by: Option<usize>,
-    /// Whether every server that was asked has refused, and how often that was so.
+    /// Whether every server that was queried has refused, and how often that happened.
     are_all_refusing: bool,
     refusals: u32,
-    /// Whether an answer is there that will do, and only a better one is waited for.
+    /// Whether there is an acceptable answer, and the exchange waits only for a better one.
     is_settled: bool,
-    /// Whether a backup server has answered, and was not believed.
+    /// Whether a backup server has given an answer that does not count.
     is_denied: bool,
 }
 
-/// A transmission that is due now.
+/// A transmission that the caller is to make now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmission {
     /// The server and the transport.
-    pub step: Step,
+    pub target: Target,
     /// Why it is sent.
     pub reason: Reason,
 }
 
-/// Why a question is sent.
+/// Why a query is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// For the first time.
+    /// The first transmission of the exchange.
     First,
     /// The last transmission was lost: the server has answered others.
     Loss,
@@ -69,21 +70,27 @@ pub enum Reason {
     Timeout,
     /// The server was silent and has answered another question.
     Recovery,
-    /// The last transmission was refused: nobody has received it.
+    /// The last transmission was refused: the server has not received it.
     Refusal,
     /// Another server has failed, or was silent.
     NextServer,
 }
 
 impl Policy {
-    /// A question is asked: its first transmission. `chance` is any number, each as likely.
-    pub fn begin(&mut self, now: Instant, chance: u16) -> (Exchange, Transmission) {
-        self.begin_for(None, now, chance)
+    /// Begins an exchange and returns its first transmission. `chance` is a uniformly distributed random
+    /// number.
+    pub fn begin_exchange(&mut self, now: Instant, chance: u16) -> (Exchange, Transmission) {
+        self.begin_exchange_for(None, now, chance)
     }
 
-    /// The same for one of several sources ([`Policy::for_sources`]).
-    pub fn begin_for(&mut self, source: Option<u16>, now: Instant, chance: u16) -> (Exchange, Transmission) {
-        self.budgets.first_attempt(source);
+    /// The same for one of several sources ([`Policy::with_sources`]).
+    pub fn begin_exchange_for(
+        &mut self,
+        source: Option<u16>,
+        now: Instant,
+        chance: u16,
+    ) -> (Exchange, Transmission) {
+        self.budgets.record_first_attempt(source);
         let servers = order(&self.setup, &self.ejected(), self.is_backup_needed(now));
         let server = servers.first().copied().unwrap_or_default();
         let mut exchange = Exchange {
@@ -94,7 +101,7 @@ impl Policy {
             tried: 1,
             server,
             sent_at: now,
-            looks: 0,
+            loss_checks: 0,
             losses: 0,
             expiries: 0,
             again: None,
@@ -108,13 +115,13 @@ impl Policy {
         (exchange, transmission)
     }
 
-    /// The transmission that is due now, if there is one.
-    pub fn due(&mut self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
+    /// The transmission that is due now, if any.
+    pub fn due_transmission(&mut self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
         if exchange.is_settled {
             return None;
         }
         if let Some((_, reason)) = exchange.again.take_if(|(at, _)| now >= *at) {
-            let is_lost = reason == Reason::Recovery && exchange.losses < MOST_REPAIRS;
+            let is_lost = reason == Reason::Recovery && exchange.losses < MAX_LOSS_RETRANSMISSIONS;
             exchange.losses += u32::from(is_lost);
             return Some(self.send(exchange, exchange.server, reason, now));
         }
@@ -124,100 +131,112 @@ impl Policy {
         if self.backup_at(exchange).is_some_and(|at| now >= at)
             && let Some(backup) = exchange.next_server()
         {
-            self.servers[exchange.server].failed(exchange.start, now);
+            self.servers[exchange.server].record_failure(exchange.start, now);
             return Some(self.send(exchange, backup, Reason::NextServer, now));
         }
         let server = self.servers.get(exchange.server)?;
-        if exchange.looks < MOST_LOOKS && now >= exchange.look_at(server.round_trip_timer()) {
-            // The timer may have become shorter meanwhile: one look stands for all that are due.
-            while exchange.looks < MOST_LOOKS && now >= exchange.look_at(server.round_trip_timer()) {
-                exchange.looks += 1;
+        if exchange.loss_checks < MAX_LOSS_CHECKS && now >= exchange.loss_check_at(server.late_after()) {
+            // The timer may have become shorter meanwhile: one check stands for all that are due.
+            while exchange.loss_checks < MAX_LOSS_CHECKS && now >= exchange.loss_check_at(server.late_after())
+            {
+                exchange.loss_checks += 1;
             }
             let is_lost = server.has_answered_later(exchange.sent_at);
-            if is_lost && exchange.losses < MOST_REPAIRS && self.budgets.take(exchange.source) {
+            if is_lost
+                && exchange.losses < MAX_LOSS_RETRANSMISSIONS
+                && self.budgets.try_spend(exchange.source)
+            {
                 exchange.losses += 1;
                 return Some(self.send(exchange, exchange.server, Reason::Loss, now));
             }
-            let is_patient = self.is_of_tier(exchange.server) || is_lost;
-            if !is_patient && let Some(next) = self.next_primary(exchange) {
-                self.servers[exchange.server].failed(exchange.start, now);
+            let must_wait = self.is_tier_server(exchange.server) || is_lost;
+            if !must_wait && let Some(next) = self.next_primary(exchange) {
+                self.servers[exchange.server].record_failure(exchange.start, now);
                 return Some(self.send(exchange, next, Reason::NextServer, now));
             }
         }
         let server = self.servers.get_mut(exchange.server)?;
-        // A question that is not late itself has nothing to find out.
-        let is_late = now >= exchange.sent_at + server.round_trip_timer();
-        if !is_late
-            || server.expires_at().is_none_or(|at| now < at + exchange.jitter(server.round_trip_timer()))
-        {
+        // A query that is not late itself has no reason to be retransmitted.
+        let is_late = now >= exchange.sent_at + server.late_after();
+        if !is_late || server.expires_at().is_none_or(|at| now < at + exchange.jitter(server.late_after())) {
             return None;
         }
-        // A quick server that has just answered others and is silent has lost this one, in all likelihood.
-        let is_loss = server.is_quick() && server.has_answered_later(exchange.start);
-        exchange.losses += u32::from(is_loss && exchange.losses < MOST_REPAIRS);
-        server.expired(now);
-        server.failed(exchange.start, now);
+        // A fast server that has just answered other queries and is silent has very likely lost this one.
+        let is_loss = server.is_fast() && server.has_answered_later(exchange.start);
+        exchange.losses += u32::from(is_loss && exchange.losses < MAX_LOSS_RETRANSMISSIONS);
+        server.record_expiry(now);
+        server.record_failure(exchange.start, now);
         exchange.expiries += 1;
-        // A tier that lives waits for the same cluster DNS: only the second question in a row goes around it.
-        let goes_around = self.is_of_tier(exchange.server) && exchange.expiries > 1;
-        let next = if goes_around { self.next_primary(exchange) } else { None };
+        // A tier that is alive waits for the same cluster DNS: only the second retransmission in a row goes
+        // to the next server.
+        let skips_tier = self.is_tier_server(exchange.server) && exchange.expiries > 1;
+        let next = if skips_tier { self.next_primary(exchange) } else { None };
         Some(self.send(exchange, next.unwrap_or(exchange.server), Reason::Timeout, now))
     }
 
-    /// When [`Policy::due`] or the deadline is to be looked at next, if nothing happens until then.
+    /// When to look at [`Policy::due_transmission`] and the deadline next, if nothing happens until then.
     pub fn wakes_at(&self, exchange: &Exchange) -> Instant {
         if exchange.is_settled {
             return self.deadline(exchange);
         }
         let server = self.servers.get(exchange.server);
-        let look_at = server.filter(|_| exchange.looks < MOST_LOOKS);
-        let look_at = look_at.map(|server| exchange.look_at(server.round_trip_timer()));
+        let loss_check_at = server.filter(|_| exchange.loss_checks < MAX_LOSS_CHECKS);
+        let loss_check_at = loss_check_at.map(|server| exchange.loss_check_at(server.late_after()));
         let expires_at = server.and_then(|server| {
-            let late_at = exchange.sent_at + server.round_trip_timer();
-            let jitter = exchange.jitter(server.round_trip_timer());
+            let late_at = exchange.sent_at + server.late_after();
+            let jitter = exchange.jitter(server.late_after());
             server.expires_at().map(|at| (at + jitter).max(late_at))
         });
         let again_at = exchange.again.map(|(at, _)| at);
-        let (look_at, expires_at) =
-            if exchange.are_all_refusing { (None, None) } else { (look_at, expires_at) };
-        let times = [again_at, look_at, expires_at, self.backup_at(exchange), Some(self.deadline(exchange))];
+        let (loss_check_at, expires_at) =
+            if exchange.are_all_refusing { (None, None) } else { (loss_check_at, expires_at) };
+        let times =
+            [again_at, loss_check_at, expires_at, self.backup_at(exchange), Some(self.deadline(exchange))];
         times.into_iter().flatten().min().unwrap_or(exchange.start)
     }
 
-    /// When nobody can be waiting any more, or nobody is there to wait for.
+    /// When the exchange ends because no client can be waiting any more, or all servers refuse.
     pub fn deadline(&self, exchange: &Exchange) -> Instant {
-        let patience = if exchange.are_all_refusing { PATIENCE_WITH_REFUSAL } else { PATIENCE };
-        let deadline = exchange.start + patience;
+        let timeout = if exchange.are_all_refusing { REFUSED_TIMEOUT } else { EXCHANGE_TIMEOUT };
+        let deadline = exchange.start + timeout;
         let Some(dead_at) = self.primaries_dead_at().filter(|_| exchange.is_denied) else { return deadline };
-        // A server that was dead may be back since it was last asked: each question gives it the time that it needs.
+        // A dead server may have recovered since it was last queried: each query gives it the time that it
+        // needs.
         let late_at = match self.servers.get(exchange.server) {
-            Some(server) if !exchange.are_all_refusing => exchange.sent_at + server.round_trip_timer(),
+            Some(server) if !exchange.are_all_refusing => exchange.sent_at + server.late_after(),
             _ => dead_at,
         };
         dead_at.max(late_at).min(deadline)
     }
 
-    /// A server refuses this question, while an earlier transmission of it still waits there: it may be answered yet.
-    pub fn refuses(&mut self, exchange: &Exchange, server: usize, now: Instant) {
+    /// Records that a server refuses this query although an earlier transmission of it was accepted, and may
+    /// still be answered.
+    pub fn record_refusal(&mut self, exchange: &Exchange, server: usize, now: Instant) {
         if let Some(server) = self.servers.get_mut(server) {
-            server.refused(exchange.start, now);
+            server.record_refusal(exchange.start, now);
         }
     }
 
-    /// A server refuses connections: the transmission to the next one, if there is one. Else the question is sent again after
-    /// 1 and 3 s: what nobody has received is no load.
-    pub fn refused(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
-        self.refuses(exchange, server, now);
+    /// Records that a server refuses connections, and returns the transmission to the next server, if there
+    /// is one. Otherwise the query is sent again after 1 and 3 s: a query that no server has received is no
+    /// load.
+    pub fn next_after_refusal(
+        &mut self,
+        exchange: &mut Exchange,
+        server: usize,
+        now: Instant,
+    ) -> Option<Transmission> {
+        self.record_refusal(exchange, server, now);
         exchange.refused_by = Some(server);
         if let Some(next) = exchange.next_server() {
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }
-        exchange.waits_for_refusing(now);
+        exchange.schedule_retry_after_refusal(now);
         None
     }
 
-    /// A server of the tier is left, or one has answered that it cannot: this exchange asks it no more. The transmission
-    /// to the next one, if there is one.
+    /// Stops this exchange from querying a server: one of the tier that is silent, or any that has answered
+    /// that it cannot answer. Returns the transmission to the next server, if there is one.
     pub fn leave(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
         if let Some(at) = exchange.servers.iter().position(|it| *it == server) {
             exchange.servers.remove(at);
@@ -227,31 +246,37 @@ impl Policy {
             exchange.is_settled = false;
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }
-        // An earlier one may answer yet.
+        // An earlier server may still answer.
         if let Some(earlier) = exchange.servers.last().copied() {
             (exchange.server, exchange.sent_at) = (earlier, exchange.start);
-            (exchange.losses, exchange.looks) = (0, 0);
+            (exchange.losses, exchange.loss_checks) = (0, 0);
             if exchange.refused_by == Some(earlier) {
-                exchange.waits_for_refusing(now);
+                exchange.schedule_retry_after_refusal(now);
             }
         }
         None
     }
 
-    /// A backup server has answered what is not believed: this exchange asks it no more. The transmission to the next one.
-    pub fn denied(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
+    /// Records that a backup server has given an answer that does not count: this exchange queries it no
+    /// more. Returns the transmission to the next server.
+    pub fn next_after_denial(
+        &mut self,
+        exchange: &mut Exchange,
+        server: usize,
+        now: Instant,
+    ) -> Option<Transmission> {
         exchange.is_denied = true;
         self.leave(exchange, server, now)
     }
 
-    /// When this question goes on to a backup server, if nothing is answered until then.
+    /// When this query goes to a backup server, if no server answers until then.
     fn backup_at(&self, exchange: &Exchange) -> Option<Instant> {
         let next = exchange.servers.get(exchange.tried)?;
         let silent_at = self.primaries_silent_at(SILENT_AFTER).filter(|_| self.setup.is_backup(*next))?;
-        Some(silent_at + share(SPREAD, exchange.chance))
+        Some(silent_at + fraction_of(RESEND_SPREAD, exchange.chance))
     }
 
-    /// The next server that was not tried, unless it is a backup.
+    /// The next server that was not tried, unless it is a backup server.
     fn next_primary(&self, exchange: &mut Exchange) -> Option<usize> {
         let next = exchange.servers.get(exchange.tried)?;
         if self.setup.is_backup(*next) { None } else { exchange.next_server() }
@@ -261,7 +286,7 @@ impl Policy {
         if exchange.server != server {
             (exchange.server, exchange.losses) = (server, 0);
         }
-        (exchange.sent_at, exchange.looks, exchange.are_all_refusing) = (now, 0, false);
+        (exchange.sent_at, exchange.loss_checks, exchange.are_all_refusing) = (now, 0, false);
         let transport = transport_after(exchange.losses, self.setup.transport);
         self.waiting_since.get_or_insert(now);
         if !self.setup.is_backup(server) {
@@ -269,26 +294,26 @@ impl Policy {
         }
         self.last_sent = Some(now);
         if let Some(server) = self.servers.get_mut(server) {
-            server.sent(now);
+            server.record_sent(now);
         }
-        Transmission { step: Step { server, transport }, reason }
+        Transmission { target: Target { server, transport }, reason }
     }
 }
 
 impl Exchange {
-    /// For whom the question is asked.
+    /// The source of the query, whose retry budget pays.
     pub fn source(&self) -> Option<u16> {
         self.source
     }
 
-    /// A server that was silent has responded: what was sent to it earlier is lost.
-    pub fn recovered(&mut self, recovery: Recovery, now: Instant) {
+    /// Notes that a silent server has responded: transmissions that were sent to it earlier are lost.
+    pub fn note_recovery(&mut self, recovery: Recovery, now: Instant) {
         if recovery.server == self.server && self.sent_at < recovery.sent_at {
-            self.again = Some((now + share(SPREAD, self.chance), Reason::Recovery));
+            self.again = Some((now + fraction_of(RESEND_SPREAD, self.chance), Reason::Recovery));
         }
     }
 
-    /// An answer is there that will do: nothing is sent any more.
+    /// Notes that there is an acceptable answer: nothing more is sent.
     pub fn settle(&mut self) {
         self.is_settled = true;
     }
@@ -298,15 +323,16 @@ impl Exchange {
         self.servers.is_empty()
     }
 
-    /// When it is due to look whether the last transmission was lost: after the timer, which each loss and each look doubles.
-    fn look_at(&self, timer: Duration) -> Instant {
-        self.sent_at + timer * 2_u32.pow((self.losses + self.looks).min(16))
+    /// When to check next whether the last transmission was lost: after the timer, which each loss and each
+    /// check doubles.
+    fn loss_check_at(&self, timer: Duration) -> Instant {
+        self.sent_at + timer * 2_u32.pow((self.losses + self.loss_checks).min(16))
     }
 
-    /// Nobody has received the question: it is sent again after a pause.
-    fn waits_for_refusing(&mut self, now: Instant) {
+    /// No server has received the query: sends it again after a pause.
+    fn schedule_retry_after_refusal(&mut self, now: Instant) {
         self.are_all_refusing = true;
-        let pause = NO_SAMPLE * 2_u32.pow(self.refusals.min(4));
+        let pause = INITIAL_TIMER * 2_u32.pow(self.refusals.min(4));
         self.again = Some((now + pause + self.jitter(pause), Reason::Refusal));
         self.refusals += 1;
     }
@@ -317,10 +343,10 @@ impl Exchange {
         Some(next)
     }
 
-    /// How long after the server's timer has expired this question is sent again. It is chance which of those that wait is the
-    /// first; and the pods of a gang, whose first datagrams may have overflowed the server's buffer together, must not
-    /// overflow it together again.
+    /// How long after the expiry of the server's timer this query is retransmitted. The jitter decides which
+    /// of the waiting queries is the first; and the pods of a gang, whose first datagrams may have overflowed
+    /// the server's buffer together, must not overflow it together again.
     fn jitter(&self, timer: Duration) -> Duration {
-        share((timer / 2).min(LONGEST_JITTER), self.chance)
+        fraction_of((timer / 2).min(MAX_JITTER), self.chance)
     }
 }

@@ -1,22 +1,22 @@
-//! Which server is asked first, and over which transport.
+//! The order in which servers are queried, and the transport.
 //!
 //! | servers (lower case: ejected) | the order |
 //! |---|---|
 //! | A | A |
 //! | A, B | A, B |
 //! | a, B | B, a |
-//! | a, b | a, b: all are, so none is |
+//! | a, b | a, b: when all are ejected, the order of the settings holds |
 //! | T of the tier, A | T, A |
 //! | t of the tier, A, b | A, b, t |
-//! | A, B of the backup | A, B: a question goes on to B by the rules of `backup` |
-//! | a, B of the backup, and the others are silent | B, a |
-//! | a, b of the backup | a, b |
+//! | A, B, a backup server | A, B: a query goes on to B by the rules of `backup` |
+//! | a, B, a backup server, and the others are silent | B, a |
+//! | a, b, a backup server | a, b |
 
 use podlocal_settings::value::UpstreamTransport;
 
 use super::Setup;
 
-/// How a message travels.
+/// The transport of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the field's own")]
 pub enum Transport {
@@ -37,10 +37,10 @@ impl Transport {
     }
 }
 
-/// One server, asked over one transport.
+/// A server and the transport over which to query it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// The server's place in the settings.
+pub struct Target {
+    /// The index of the server in the settings.
     pub server: usize,
     /// The transport.
     pub transport: Transport,
@@ -62,14 +62,15 @@ pub(super) fn transport_after(losses: u32, transport: UpstreamTransport) -> Tran
     }
 }
 
-/// The order in which one exchange asks: healthy servers, those of the tier before the others; then the ejected ones, those
-/// of the tier last. Backup servers come after all others, or, while `is_backup_needed`, before the ejected ones.
+/// The order in which one exchange queries servers: healthy servers, those of the tier before the others;
+/// then the ejected ones, those of the tier last. Backup servers come after all others, or, while
+/// `is_backup_needed`, before the ejected ones.
 pub(super) fn order(setup: &Setup, ejected: &[bool], is_backup_needed: bool) -> Vec<usize> {
-    let all_are = ejected.iter().skip(setup.tier).all(|is| *is);
+    let all_are_ejected = ejected.iter().skip(setup.tier).all(|is_ejected| *is_ejected);
     let rank = |server: usize| {
-        let is_of_tier = server < setup.tier;
-        let is_ejected = ejected[server] && (is_of_tier || !all_are);
-        match (is_ejected, is_of_tier) {
+        let is_tier_server = server < setup.tier;
+        let is_ejected = ejected[server] && (is_tier_server || !all_are_ejected);
+        match (is_ejected, is_tier_server) {
             (false, false) if setup.is_backup(server) && is_backup_needed => 2,
             _ if setup.is_backup(server) => 5,
             (false, true) => 0,
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn backup_servers_come_last_and_before_ejected_ones_while_they_are_needed() {
+    fn backup_servers_come_before_ejected_ones_while_needed() {
         let table: [(usize, &[bool], bool, &[usize]); 7] = [
             (0, &[false, false], false, &[0, 1]),
             (0, &[false, false], true, &[0, 1]),

@@ -1,30 +1,30 @@
-//! How long a server takes, and so how long to wait for it: RFC 6298, as TCP does it.
+//! The round-trip time of a server, and the time to wait for it: RFC 6298, as in TCP.
 
 use std::time::Duration;
 
 /// The timer before the server has answered anything (RFC 8961 section 4, RFC 6298 section 2.1).
-pub const NO_SAMPLE: Duration = Duration::from_secs(1);
+pub const INITIAL_TIMER: Duration = Duration::from_secs(1);
 
-/// While a server has answered fewer questions than that, the timer is no shorter than [`NO_SAMPLE`]: a few quick answers say
-/// nothing of the spread. A CoreDNS with a CPU limit answers one question within a millisecond and the next after the quota's
-/// period of 100 ms, and a pod that takes that for loss makes it slower.
+/// While a server has answered fewer queries than that, the timer is at least [`INITIAL_TIMER`]: a few fast
+/// answers say nothing about the variation. A CoreDNS with a CPU limit answers one query within a millisecond
+/// and the next after the quota's period of 100 ms, and a pod that takes that for loss makes it slower.
 const FEW_SAMPLES: u32 = 8;
 
-/// The same for a server whose answers take longer than [`MARGIN`]: it has a queue, which grows while a gang starts, or a CPU
-/// limit. A pod that has seen the head of the queue must not take its tail for loss.
-const FEW_SLOW_SAMPLES: Duration = Duration::from_secs(3);
+/// The same for a server whose answers take longer than [`MARGIN`]: it has a queue, which grows while a gang
+/// starts, or a CPU limit. A pod that has seen the head of the queue must not take its tail for loss.
+const SLOW_INITIAL_TIMER: Duration = Duration::from_secs(3);
 
-/// What is added to SRTT at least (`G`, RFC 6298 section 2): the answer of a server that always takes the same time must not
-/// race with the timer.
+/// What is added to SRTT at least (`G`, RFC 6298 section 2): the answer of a server that always takes the
+/// same time must not race with the timer.
 pub const MARGIN: Duration = Duration::from_millis(100);
 
-/// The longest timer of a silent server: so that clients that wait are answered within 4 s of its return.
-pub const LONGEST: Duration = Duration::from_millis(3500);
+/// The longest timer of a silent server, so that waiting clients are answered within 4 s of its return.
+pub const MAX_TIMER: Duration = Duration::from_millis(3500);
 
 /// SRTT and RTTVAR of one server.
 ///
-/// Every transmission has a socket of its own, so an answer is never taken for that to another transmission, and every
-/// sample counts (Karn's algorithm has nothing to leave out).
+/// Every answer belongs to one transmission, by its socket and id, so every sample counts, and Karn's
+/// algorithm has nothing to leave out.
 #[derive(Debug, Default)]
 pub struct RoundTrip {
     smoothed: Option<Smoothed>,
@@ -57,18 +57,18 @@ impl RoundTrip {
 
     /// The time to wait for a response.
     ///
-    /// | responses | the timer |
+    /// | responses so far | timer |
     /// |---|---|
-    /// | none | [`NO_SAMPLE`] |
-    /// | any | SRTT + 4 RTTVAR, at least [`MARGIN`] above SRTT |
-    /// | fewer than [`FEW_SAMPLES`], SRTT up to [`MARGIN`] | the same, at least [`NO_SAMPLE`] |
-    /// | fewer than [`FEW_SAMPLES`], SRTT above [`MARGIN`] | the same, at least [`FEW_SLOW_SAMPLES`] |
+    /// | none | [`INITIAL_TIMER`] |
+    /// | any number | SRTT + 4 RTTVAR, at least [`MARGIN`] above SRTT |
+    /// | fewer than [`FEW_SAMPLES`], SRTT up to [`MARGIN`] | the same, at least [`INITIAL_TIMER`] |
+    /// | fewer than [`FEW_SAMPLES`], SRTT above [`MARGIN`] | the same, at least [`SLOW_INITIAL_TIMER`] |
     pub fn timer(&self) -> Duration {
-        let Some(Smoothed { mean, variation }) = &self.smoothed else { return NO_SAMPLE };
+        let Some(Smoothed { mean, variation }) = &self.smoothed else { return INITIAL_TIMER };
         let shortest = match self.samples {
             FEW_SAMPLES.. => Duration::ZERO,
-            _ if *mean > MARGIN => FEW_SLOW_SAMPLES,
-            _ => NO_SAMPLE,
+            _ if *mean > MARGIN => SLOW_INITIAL_TIMER,
+            _ => INITIAL_TIMER,
         };
         (*mean + (*variation * 4).max(MARGIN)).max(shortest)
     }
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn the_timer_is_1_s_without_a_sample_and_100_ms_for_a_quick_server() {
         assert_eq!(after([]), Duration::from_secs(1));
-        assert_eq!([after([1; 7]), after([1; 8])], [NO_SAMPLE, Duration::from_millis(101)]);
-        assert_eq!([after([150; 7]), after([100; 7])], [FEW_SLOW_SAMPLES, NO_SAMPLE]);
+        assert_eq!([after([1; 7]), after([1; 8])], [INITIAL_TIMER, Duration::from_millis(101)]);
+        assert_eq!([after([150; 7]), after([100; 7])], [SLOW_INITIAL_TIMER, INITIAL_TIMER]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use podlocal_dns::upstream::Standing;
+use podlocal_dns::upstream::ServerStatus;
 use podlocal_settings::Settings;
 use podlocal_settings::value::Role;
 use serde::Serialize;
@@ -97,14 +97,14 @@ impl Introspection {
         let explained = self.service.explain(&query_message(&question)).await;
         let now = Instant::now().into_std();
         let walked = if explained.waited.is_some() { resolver.walked(&key, now) } else { Vec::new() };
-        let mut noted: Vec<_> = observations.iter().flat_map(Observation::noted).collect();
+        let mut noted: Vec<_> = observations.iter().flat_map(Observation::events).collect();
         noted.sort_by_key(|noted| noted.at);
         let trace = LookupTrace {
             key: &key,
             explained: &explained,
             noted: &noted,
             related: &resolver.related(&key),
-            after: &resolver.standing(&key, now),
+            after: &resolver.question_status(&key, now),
             walked: &walked,
         };
         json(&build_report(&trace, |key, index| {
@@ -185,17 +185,17 @@ fn top_names(names: &TopNames, now: Instant) -> Names {
 
 fn upstream(servers: &Servers, now: Instant) -> Upstream {
     let Sums { attempts, retransmissions, budget_exhausted, .. } = servers.sums();
-    let standings = servers.standings().into_iter().enumerate();
+    let statuses = servers.server_statuses().into_iter().enumerate();
     Upstream {
         is_unavailable: servers.condition().is_down,
         retry_budget: servers.budget_tenths() / 10,
         attempts: counts(attempts),
         retransmissions,
         retry_budget_exhausted: budget_exhausted,
-        servers: standings
-            .map(|(index, (address, standing, failure))| {
+        servers: statuses
+            .map(|(index, (address, status, failure))| {
                 let is_shared_tier = servers.server(index).is_some_and(|(_, is_shared_tier)| is_shared_tier);
-                server(address, is_shared_tier, standing, failure, now)
+                server(address, is_shared_tier, status, failure, now)
             })
             .collect(),
     }
@@ -204,11 +204,11 @@ fn upstream(servers: &Servers, now: Instant) -> Upstream {
 fn server(
     address: SocketAddr,
     is_shared_tier: bool,
-    standing: Standing,
+    status: ServerStatus,
     last_failure: Option<(Instant, AttemptResult)>,
     now: Instant,
 ) -> Server {
-    let Standing { is_ejected, failures, round_trip, last_response } = standing;
+    let ServerStatus { is_ejected, failures, round_trip, last_response } = status;
     let last_response = last_response.map(Instant::from_std);
     let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

@@ -13,9 +13,9 @@ use crate::limits;
 use crate::metrics::{AttemptResult, Outcome};
 use crate::report::target::rtype_text;
 use crate::report::{Answer, AnsweredBy, CachedFor, Exchange, Report};
-use crate::resolver::explain::{self, Found, Standing};
+use crate::resolver::explain::{self, Found, QuestionStatus};
 use crate::server::explain::{ExplainedQuery, WaitResult};
-use crate::upstream::observers::Noted;
+use crate::upstream::observers::ObservedEvent;
 use crate::wire::{Message, NameText, Rcode, Section};
 
 use history::{exchanges, steps};
@@ -30,14 +30,14 @@ pub(super) struct LookupTrace<'a> {
     /// How the query was answered.
     pub(super) explained: &'a ExplainedQuery,
     /// The events of all exchanges in that time, including those for other questions.
-    pub(super) noted: &'a [Noted],
+    pub(super) noted: &'a [ObservedEvent],
     /// The questions whose answers this answer may depend on.
     pub(super) related: &'a [Key],
     /// What is known about the question after the query.
-    pub(super) after: &'a Standing,
+    pub(super) after: &'a QuestionStatus,
     /// What is known after the query about the names of the search expansion, in order, if the sidecar did
     /// one.
-    pub(super) walked: &'a [(Key, Standing)],
+    pub(super) walked: &'a [(Key, QuestionStatus)],
 }
 
 /// A server that was queried.
@@ -81,7 +81,7 @@ pub(super) fn build_report(
 fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchange]) -> AnsweredBy {
     let LookupTrace { key, explained, after, .. } = trace;
     let now = explained.started.into_std();
-    let found = explained.standing.as_ref().and_then(|standing| standing.found.as_ref());
+    let found = explained.status.as_ref().and_then(|status| status.found.as_ref());
     match (&explained.waited, found) {
         (None, Some(Found::Cached(entry, place))) => AnsweredBy::Cache {
             age_s: entry.age(now),
@@ -98,7 +98,7 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
             outcome => AnsweredBy::None { reason: refusal_reason(outcome).to_owned() },
         },
         (Some(WaitResult::Fresh(role)), _) => {
-            let is_coalesced = *role == Role::Joined;
+            let is_coalesced = *role == Role::Coalesced;
             let name = NameText(key.name()).to_string();
             let rtype = rtype_text(key.type_and_class().0);
             let own = exchanges.iter().rfind(|exchange| exchange.name == name && exchange.rtype == rtype);
@@ -123,32 +123,32 @@ fn answered_by(trace: &LookupTrace<'_>, records: &[Record], exchanges: &[Exchang
 
 /// The name from the search expansion that gave the answer, if one did.
 fn expanded_name(trace: &LookupTrace<'_>, records: &[Record]) -> Option<String> {
-    let text = |(key, _): &(Key, Standing)| NameText(key.name()).to_string();
+    let text = |(key, _): &(Key, QuestionStatus)| NameText(key.name()).to_string();
     let target = match records.first().map(|record| &record.data) {
         Some(RData::CNAME(target)) => target.0.to_ascii(),
         Some(_) => return None,
         // NODATA: the name exists, but has no record of this type.
-        None => return trace.walked.last().filter(|(_, standing)| standing.exists()).map(text),
+        None => return trace.walked.last().filter(|(_, status)| status.exists()).map(text),
     };
     let mut others = trace.walked.iter().map(text);
     others.find(|name| name.trim_end_matches('.').eq_ignore_ascii_case(target.trim_end_matches('.')))
 }
 
-fn cached_for(place: explain::Place) -> CachedFor {
+fn cached_for(place: explain::CachedUnder) -> CachedFor {
     match place {
-        explain::Place::Question => CachedFor::Question,
-        explain::Place::EveryType => CachedFor::EveryType,
-        explain::Place::SearchList => CachedFor::SearchList,
+        explain::CachedUnder::Question => CachedFor::Question,
+        explain::CachedUnder::EveryType => CachedFor::EveryType,
+        explain::CachedUnder::SearchList => CachedFor::SearchList,
     }
 }
 
 fn stale_reason(explained: &ExplainedQuery) -> &'static str {
-    let standing = explained.standing.as_ref();
-    if standing.is_some_and(|standing| standing.is_upstream_down) {
+    let status = explained.status.as_ref();
+    if status.is_some_and(|status| status.is_upstream_down) {
         "no upstream is known to answer"
     } else if explained.duration >= limits::STALE_AFTER {
         "the upstream did not answer within 400 ms"
-    } else if standing.is_some_and(|standing| standing.is_under_way) {
+    } else if status.is_some_and(|status| status.is_in_flight) {
         "the answer of an exchange in flight is late"
     } else {
         "the upstream failed"
@@ -185,7 +185,7 @@ fn failure_reason(explained: &ExplainedQuery, exchanges: &[Exchange]) -> String 
                 exchange.attempts, exchange.server
             )
         }
-        None if explained.standing.as_ref().is_some_and(|standing| standing.has_failed_lately) => {
+        None if explained.status.as_ref().is_some_and(|status| status.has_failed_lately) => {
             "an upstream query failed less than 2 s ago; the failure is cached for 2 s".to_owned()
         }
         None => "the exchange ended without an answer".to_owned(),

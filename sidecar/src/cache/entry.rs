@@ -1,74 +1,77 @@
-//! An answer as it is kept: the upstream's own records, compressed where that matters, with the places of their TTLs.
+//! A cached answer: the upstream's own records, compressed where that saves memory, with the offsets of their
+//! TTLs.
 //!
-//! A hit copies the bytes and patches them; nothing is decoded. A miss is answered by the same writer, so the
+//! A hit copies the bytes and patches them; nothing is decoded. A miss is answered by the same code, so the
 //! first answer looks like the later ones.
 //!
-//! Every answer begins its address records with another one, so that clients that take the first address spread over all of
-//! them. CoreDNS's `loadbalance` shuffles them and MX records; clients of MX, SRV and HTTPS choose by priority themselves
-//! (RFC 5321 section 5.1, RFC 2782, RFC 9460 section 2.4.1), so those stay in the upstream's order, as aliases do.
+//! Every answer begins its address records with another one, so that clients that take the first address
+//! spread over all of them. CoreDNS's `loadbalance` shuffles them and MX records; clients of MX, SRV and
+//! HTTPS choose by priority themselves (RFC 5321 section 5.1, RFC 2782, RFC 9460 section 2.4.1), so those
+//! records stay in the upstream's order, as aliases do.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use triomphe::ThinArc;
 
-use super::lifetime::{Lifetime, Limits};
+use super::lifetime::{Lifetime, TtlLimits};
 use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{
-    self, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Run, Section,
-    TYPE_OPT,
+    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode,
+    Section, TYPE_OPT,
 };
 
-/// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded). Cheap to clone: all clones
-/// are the same answer, in one block of memory.
+/// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded). Cheap to
+/// clone: all clones share one block of memory.
 ///
-/// The bytes are the message, with the upstream's flags and counts that fit what is left of it; behind it the places of
-/// its TTLs, two bytes each, and the runs of records that are rotated, six bytes each. Whoever reads records goes by the
-/// counts, and does not come that far.
+/// The bytes are the message, with the upstream's flags and adjusted counts; behind it the offsets of its
+/// TTLs, two bytes each, and the runs of records that are rotated, six bytes each. Readers of the message
+/// stop at its counts, and do not reach those.
 #[derive(Debug, Clone)]
 pub struct Entry(ThinArc<Facts, u8>);
 
-/// What is known of an answer beside its bytes.
+/// The state of an answer beside its bytes.
 #[derive(Debug)]
 struct Facts {
     message_length: u16,
     question_length: u16,
     stored: Instant,
     lifetime: Lifetime,
-    /// How often it was given, up to [`POPULAR`].
-    given: AtomicU8,
-    /// [`REFRESHING`] and [`GIVEN_STALE`].
+    /// The number of hits, up to [`POPULAR`].
+    hits: AtomicU8,
+    /// Bits: [`REFRESHING`] and [`SERVED_STALE`].
     marks: AtomicU8,
-    /// How many runs of records are rotated.
+    /// The number of runs of records that are rotated.
     runs: u8,
-    /// How far the next answer is rotated.
-    turn: AtomicU8,
+    /// By how many records the next answer is rotated.
+    rotation: AtomicU8,
 }
 
 impl Facts {
-    /// Of an answer that nobody was given yet.
+    /// The state of a copy that has not been served yet, with another lifetime.
     fn with_lifetime(&self, lifetime: Lifetime) -> Self {
         let Self { message_length, question_length, stored, runs, .. } = *self;
-        let turn = AtomicU8::new(self.turn.load(Ordering::Relaxed));
-        let (given, marks) = (AtomicU8::new(0), AtomicU8::new(0));
-        Self { message_length, question_length, stored, lifetime, given, marks, runs, turn }
+        let rotation = AtomicU8::new(self.rotation.load(Ordering::Relaxed));
+        let (hits, marks) = (AtomicU8::new(0), AtomicU8::new(0));
+        Self { message_length, question_length, stored, lifetime, hits, marks, runs, rotation }
     }
 }
 
-/// Somebody is asking for it anew, ahead of its end.
+/// A query to refresh it before its end is in flight.
 const REFRESHING: u8 = 1;
 
-/// It was given after its end, because the upstream was too slow.
-const GIVEN_STALE: u8 = 2;
+/// It was served after its end, because the upstream was too slow.
+const SERVED_STALE: u8 = 2;
 
-/// From how many hits on an answer is popular, and refreshed before it expires.
+/// The number of hits from which on an answer is popular, and refreshed before it expires.
 const POPULAR: u8 = 2;
 
-/// The TTL of an answer after its end (RFC 8767 section 4).
+/// The TTL of an expired answer, in seconds (RFC 8767 section 4).
 const STALE_TTL: u32 = 30;
 
-/// What the place of a TTL takes, and room for the runs and the places that are not of answers.
+/// The bytes of a TTL's offset, and room for the runs and for the offsets of records outside the answer
+/// section.
 const PLACE_LENGTH: usize = 2;
 const PLACES_ROOM: usize = 16;
 
@@ -77,10 +80,10 @@ const STALE_ANSWER: u16 = 3;
 const STALE_NXDOMAIN_ANSWER: u16 = 19;
 
 impl Entry {
-    /// Makes an entry of a response to the question of that length, with the TTLs that the limits allow.
+    /// Makes an entry from a response to the question of that length, with the TTLs that the limits allow.
     ///
-    /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about our own EDNS, and their
-    /// lower bits alone would say NOERROR and YXRRSET (RFC 6891 section 6.1.3).
+    /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about the sidecar's own
+    /// EDNS, and their lower bits alone would say NOERROR and YXRRSET (RFC 6891 section 6.1.3).
     ///
     /// Records behind the OPT record, which should be last, are dropped with it: they are additional ones,
     /// and moving them would break the compression pointers among them.
@@ -88,7 +91,7 @@ impl Entry {
         response: &[u8],
         question_length: usize,
         lifetime: Lifetime,
-        limits: &Limits,
+        limits: &TtlLimits,
         now: Instant,
     ) -> Result<Self, Malformed> {
         let message = Message::new(response).ok_or(Malformed)?;
@@ -100,7 +103,7 @@ impl Entry {
         bytes.extend_from_slice(response);
         for record in message.records(question_length) {
             let record = record?;
-            if record.kind == TYPE_OPT {
+            if record.rtype == TYPE_OPT {
                 if record.ttl >> 24 != 0 {
                     wire::put_rcode(&mut bytes, Rcode::SERVFAIL);
                 }
@@ -118,7 +121,8 @@ impl Entry {
         wire::put_counts(&mut bytes, 1, counts);
         let compressed = if counts == [1, 0, 0] { None } else { wire::compress(&bytes, question_length) };
         let compressed = compressed.filter(|compressed| compressed.len() <= bytes.len().max(FITS_EVERYWHERE));
-        // Elsewhere a pointer may lead into a record that would be moved.
+        // In a message that was not compressed here, a pointer may lead into a record that rotation would
+        // move.
         let may_rotate = compressed.is_some();
         let mut bytes = compressed.unwrap_or(bytes);
         let (ttls, mut runs) = Message::new(&bytes).ok_or(Malformed)?.layout(question_length)?;
@@ -128,28 +132,29 @@ impl Entry {
             question_length: question_length as u16,
             stored: now,
             lifetime,
-            given: AtomicU8::new(0),
+            hits: AtomicU8::new(0),
             marks: AtomicU8::new(0),
             runs: runs.len() as u8,
-            // The id of our question, a random number: caches that start together begin with different records.
-            turn: AtomicU8::new(message.id() as u8),
+            // The id of the sidecar's query is random: caches that start together begin with different
+            // records.
+            rotation: AtomicU8::new(message.id() as u8),
         };
-        let numbers = ttls.into_iter().chain(runs.into_iter().flat_map(Run::numbers));
+        let numbers = ttls.into_iter().chain(runs.into_iter().flat_map(AddressRun::numbers));
         bytes.extend(numbers.flat_map(u16::to_ne_bytes));
         Ok(Self(ThinArc::from_header_and_slice(facts, &bytes)))
     }
 
-    /// Whether it may still be given as an answer.
+    /// Whether it has not expired.
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.age(now) < self.seconds()
     }
 
-    /// When it came.
+    /// When it arrived.
     pub fn stored_at(&self) -> Instant {
         self.facts().stored
     }
 
-    /// Whether it may be given although its life is over: while the upstream fails, for `most` longer (RFC 8767).
+    /// Whether the expired answer may be served: while the upstream fails, for `most` longer (RFC 8767).
     pub fn is_usable_stale(&self, now: Instant, most: Duration) -> bool {
         let end = Duration::from_secs(self.seconds().into());
         self.seconds() > 0
@@ -157,11 +162,12 @@ impl Entry {
             && now.saturating_duration_since(self.facts().stored) < end + most
     }
 
-    /// Counts a hit; `true` for the one hit that shall ask anew: a popular answer in the last tenth of its life.
+    /// Counts a hit; `true` for the one hit that is to start a refresh: of a popular answer in the last tenth
+    /// of its TTL.
     pub fn wants_refresh(&self, now: Instant) -> bool {
-        let given = self.facts().given.load(Ordering::Relaxed);
-        if given < POPULAR {
-            self.facts().given.store(given + 1, Ordering::Relaxed);
+        let hits = self.facts().hits.load(Ordering::Relaxed);
+        if hits < POPULAR {
+            self.facts().hits.store(hits + 1, Ordering::Relaxed);
             return false;
         }
         let Lifetime::Positive(seconds) = self.facts().lifetime else { return false };
@@ -170,18 +176,19 @@ impl Entry {
             && self.facts().marks.fetch_or(REFRESHING, Ordering::Relaxed) & REFRESHING == 0
     }
 
-    /// Notes that it was given after its end, because the answer under way is slow: who comes next and would wait for
-    /// the same one need not.
-    pub fn note_given_stale(&self) {
-        self.facts().marks.fetch_or(GIVEN_STALE, Ordering::Relaxed);
+    /// Notes that the expired answer was served because the query in flight is slow: later clients need not
+    /// wait for the same query.
+    pub fn mark_served_stale(&self) {
+        self.facts().marks.fetch_or(SERVED_STALE, Ordering::Relaxed);
     }
 
-    /// Whether it was given after its end.
-    pub fn was_given_stale(&self) -> bool {
-        self.facts().marks.load(Ordering::Relaxed) & GIVEN_STALE != 0
+    /// Whether the expired answer was served.
+    pub fn was_served_stale(&self) -> bool {
+        self.facts().marks.load(Ordering::Relaxed) & SERVED_STALE != 0
     }
 
-    /// Whether there is no such name, for every type: the end of an alias has its own types.
+    /// Whether the name does not exist, for any type. An NXDOMAIN behind an alias does not count: the alias
+    /// itself may have other types.
     pub fn is_missing_name(&self) -> bool {
         let message = Message::new(self.bytes());
         message.is_some_and(|message| {
@@ -190,17 +197,17 @@ impl Entry {
         })
     }
 
-    /// Whether the name, or the end of its alias, is missing.
+    /// Whether the name, or the end of its alias, does not exist.
     pub fn is_nxdomain(&self) -> bool {
         Message::new(self.bytes()).is_some_and(|message| message.flags().rcode() == Rcode::NXDOMAIN)
     }
 
-    /// Whether it holds something.
+    /// Whether it has records of the queried type.
     pub fn is_positive(&self) -> bool {
         matches!(self.facts().lifetime, Lifetime::Positive(_))
     }
 
-    /// The same answer; a negative one lives at most that long.
+    /// The same answer; the TTL of a negative one is limited to `most` seconds.
     #[must_use]
     pub fn shortened(self, most: u32) -> Self {
         let Lifetime::Negative(seconds) = self.facts().lifetime else { return self };
@@ -211,13 +218,13 @@ impl Entry {
         Self(ThinArc::from_header_and_slice(facts, &bytes))
     }
 
-    /// How long it may still be given as fresh.
+    /// The time until it expires.
     pub fn remaining(&self, now: Instant) -> Duration {
         Duration::from_secs(self.seconds().into())
             .saturating_sub(now.saturating_duration_since(self.facts().stored))
     }
 
-    /// The whole message with TTLs as they are now, to be decoded.
+    /// The whole message with TTLs as they are now, for decoding.
     pub fn aged(&self, now: Instant) -> Vec<u8> {
         let (message, ttls) = self.parts();
         let mut bytes = message.to_vec();
@@ -225,19 +232,20 @@ impl Entry {
         bytes
     }
 
-    /// How long it may be kept, in whole seconds; 0: not at all.
+    /// Its TTL in whole seconds; 0: it may not be cached.
     pub fn seconds(&self) -> u32 {
         self.facts().lifetime.seconds()
     }
 
-    /// The memory it takes, in bytes.
+    /// The memory of the entry, in bytes.
     pub fn size(&self) -> usize {
         BLOCK_HEADER + size_of::<Facts>() + self.bytes().len()
     }
 
-    /// Writes it as the answer to a client's query, in at most `limit` bytes: the client's id, its RD and CD bits, its
-    /// spelling of the name, TTLs as they are now, address records in another order than the last time, EDNS when the client
-    /// speaks it. What does not fit is left out, and TC says so where it must. Allocates only when `out` must grow.
+    /// Writes the answer to a client's query, in at most `limit` bytes: with the client's id, its RD and CD
+    /// flags, its upper and lower case of the name, TTLs as they are now, address records in another order
+    /// than the last time, and EDNS if the client uses it. Records that do not fit are left out, and TC is
+    /// set where necessary. Allocates only when `out` must grow.
     pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         self.copy(&client, limit, Ttls::Aged(self.age(now)), out);
@@ -246,8 +254,8 @@ impl Entry {
         }
     }
 
-    /// The same after the end of its life: the TTLs are [`STALE_TTL`], and clients that speak EDNS are told where there is room
-    /// behind the records (RFC 8914 section 3).
+    /// The same for an expired answer: the TTLs are [`STALE_TTL`], and clients with EDNS get an Extended DNS
+    /// Error if there is room behind the records (RFC 8914 section 3).
     pub fn write_stale<'a>(&self, client: impl Into<Client<'a>>, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         self.copy(&client, limit, Ttls::All(STALE_TTL), out);
@@ -260,7 +268,8 @@ impl Entry {
         }
     }
 
-    /// Copies what fits into `limit`, with room for the client's OPT record, and makes it an answer to the client's query.
+    /// Copies the records that fit into `limit`, with room for the client's OPT record, and makes the copy an
+    /// answer to the client's query.
     fn copy(&self, client: &Client<'_>, limit: usize, ttls: Ttls, out: &mut Vec<u8>) {
         let limit = limit.saturating_sub(if client.edns.is_some() { OPT_LENGTH } else { 0 });
         let mut flags = self.flags(client);
@@ -279,7 +288,7 @@ impl Entry {
         wire::put_header(out, client.id, flags);
     }
 
-    /// Our copy of the upstream's flags, with the client's RD and CD, and AD only for those who understand it.
+    /// The upstream's flags, with the client's RD and CD, and AD only for clients that understand it.
     fn flags(&self, client: &Client<'_>) -> Flags {
         let own = Message::new(self.bytes()).map_or(0, |message| message.flags().0);
         let mut flags = own & !(Flags::RD | Flags::CD) | (client.flags.0 & (Flags::RD | Flags::CD));
@@ -289,27 +298,28 @@ impl Entry {
         Flags(flags)
     }
 
-    /// Keeps what fits; whether TC must say that something is missing (RFC 2181 section 9).
+    /// Copies the records that fit; returns whether TC must be set (RFC 2181 section 9).
     ///
     /// | what does not fit | TC |
     /// |---|---|
     /// | the answer section | yes |
-    /// | anything, and there is no answer: an SOA or a proof that nothing is there, a referral and its glue (RFC 9471) | yes |
-    /// | the authority section behind an answer, for who wants DNSSEC: it may hold proof (RFC 4035 section 3.1.3.3) | yes |
-    /// | either behind an answer, for a proxy of our kind: its clients take larger ones | yes, as CoreDNS does for everybody |
+    /// | anything, in a message without answers: an SOA or a proof of nonexistence, a referral and its glue (RFC 9471) | yes |
+    /// | the authority section behind an answer, for a client that asks for DNSSEC: it may contain a proof (RFC 4035 section 3.1.3.3) | yes |
+    /// | the authority or additional section behind an answer, for a PodLocal DNS proxy: its clients accept larger messages | yes, as CoreDNS does for every client |
     /// | the authority section behind an answer | no |
     /// | the additional section behind an answer | no |
     #[cold]
     fn truncate(&self, client: &Client<'_>, limit: usize, ttls: Ttls, out: &mut Vec<u8>) -> bool {
         let (bytes, places) = self.parts();
         let Some(message) = Message::new(bytes) else { return true };
-        // Only what fits is looked at and copied: a small client's part of a large answer costs no more than a small answer.
+        // Only the records that fit are looked at and copied: a small client's part of a large answer costs
+        // no more than a small answer.
         let fit = message.fit(self.facts().question_length.into(), limit);
         let [answers, ..] = message.record_counts();
         out.extend_from_slice(bytes.get(..fit.end).unwrap_or_default());
         wire::put_counts(out, 1, fit.counts);
         if self.facts().runs > 0 {
-            let turns = self.next_turn();
+            let turns = self.next_rotation();
             self.runs().for_each(|run| run.rotate_from(bytes, out, turns));
         }
         ttls.put(out, places.take_while(|at| usize::from(*at) < fit.end));
@@ -322,26 +332,28 @@ impl Entry {
         }
     }
 
-    /// Lets every run of address records in the copy begin with the next one.
+    /// Rotates every run of address records in the copy.
     #[inline(never)] // most answers have one address
     fn rotate(&self, out: &mut [u8]) {
-        let turns = self.next_turn();
+        let turns = self.next_rotation();
         self.runs().for_each(|run| run.rotate(out, turns));
     }
 
-    /// How far the next answer is rotated. Two answers at the same moment may begin with the same record: that costs less than
-    /// to make sure.
-    fn next_turn(&self) -> u8 {
-        let turn = &self.facts().turn;
-        let turns = turn.load(Ordering::Relaxed);
-        turn.store(turns.wrapping_add(1), Ordering::Relaxed);
+    /// By how many records the next answer is rotated. Two answers at the same moment may begin with the same
+    /// record: preventing that would cost more than it is worth.
+    fn next_rotation(&self) -> u8 {
+        let rotation = &self.facts().rotation;
+        let turns = rotation.load(Ordering::Relaxed);
+        rotation.store(turns.wrapping_add(1), Ordering::Relaxed);
         turns
     }
 
-    fn runs(&self) -> impl Iterator<Item = Run> {
+    fn runs(&self) -> impl Iterator<Item = AddressRun> {
         let (_, tail) = self.bytes().split_at(self.facts().message_length.into());
         let mut runs = numbers(tail.get(self.places(tail).len()..).unwrap_or_default());
-        std::iter::from_fn(move || Some(Run { start: runs.next()?, size: runs.next()?, count: runs.next()? }))
+        std::iter::from_fn(move || {
+            Some(AddressRun { start: runs.next()?, size: runs.next()?, count: runs.next()? })
+        })
     }
 
     fn facts(&self) -> &Facts {
@@ -352,29 +364,29 @@ impl Entry {
         &self.0.slice
     }
 
-    /// The message, and where its TTLs stand.
+    /// The message, and the offsets of its TTLs.
     fn parts(&self) -> (&[u8], impl Iterator<Item = u16>) {
         let (message, tail) = self.bytes().split_at(self.facts().message_length.into());
         (message, numbers(self.places(tail)))
     }
 
-    /// The places of the TTLs, out of what is kept behind the message.
+    /// The offsets of the TTLs, from the bytes behind the message.
     fn places<'a>(&self, tail: &'a [u8]) -> &'a [u8] {
         tail.split_at(tail.len() - RUN_LENGTH * usize::from(self.facts().runs)).0
     }
 
-    /// Whole seconds since it came.
+    /// Whole seconds since it arrived.
     pub fn age(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.facts().stored).as_secs()).unwrap_or(u32::MAX)
     }
 }
 
-/// What becomes of the TTLs in a copy.
+/// The TTLs in a copy.
 #[derive(Clone, Copy)]
 enum Ttls {
-    /// So much is taken off each.
+    /// Each is lowered by so many seconds.
     Aged(u32),
-    /// All are this.
+    /// All have this value.
     All(u32),
 }
 
@@ -391,10 +403,10 @@ impl Ttls {
 /// The length of a run in an entry.
 const RUN_LENGTH: usize = size_of::<[u16; 3]>();
 
-/// What fits for every client, with our OPT record: it need not become shorter.
+/// The size that fits for every client, with an OPT record: a message of this size need not be compressed.
 const FITS_EVERYWHERE: usize = 512 - OPT_LENGTH - EXTENDED_ERROR_LENGTH;
 
-/// What a block has beside the facts and the bytes: how many hold it, and how many bytes there are.
+/// The header of a block: the reference count, and the number of bytes.
 const BLOCK_HEADER: usize = 2 * size_of::<usize>();
 
 /// Numbers of two bytes each.

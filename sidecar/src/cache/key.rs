@@ -1,26 +1,26 @@
-//! What makes two questions the same.
+//! The identity of questions in the cache.
 
 use std::hash::{Hash, Hasher};
 
 use crate::wire::{self, Flags, LONGEST_QUESTION};
 
-/// The identity of a question: its name in lower case, type, class, and the bits that change the answer.
+/// The identity of a question: its name in lower case, type, class, and the flags that change the answer.
 ///
-/// | bit | splits | why |
+/// | flag | part of the key | why |
 /// |---|---|---|
-/// | DO | yes | the answer carries DNSSEC records (RFC 4035 section 3.2.1) |
-/// | CD | yes | the upstream may hand out what does not validate (RFC 4035 section 3.2.2) |
-/// | RD | yes | without it the upstream answers from what it has |
-/// | AD | no | we always ask with it, and clear it for clients that do not understand it (RFC 6840 section 5.7) |
-/// | EDNS size | no | the whole answer is kept, each client gets what fits |
+/// | DO | yes | the answer has DNSSEC records (RFC 4035 section 3.2.1) |
+/// | CD | yes | the upstream may send data that does not validate (RFC 4035 section 3.2.2) |
+/// | RD | yes | without it the upstream answers from its cache |
+/// | AD | no | the sidecar always sends it, and clears it for clients that do not understand it (RFC 6840 section 5.7) |
+/// | EDNS size | no | the whole answer is cached, each client gets the part that fits |
 #[derive(Debug, Clone)]
 pub struct Key {
     bytes: [u8; LONGEST_QUESTION + 1],
     length: u16,
 }
 
-/// The switches of [`Key::as_is`] and [`Key::for_every_type`], beside those of DO, CD and RD. No query sets them, so
-/// nobody can ask for what is kept under them.
+/// The bits of [`Key::as_is`] and [`Key::for_every_type`], beside those of DO, CD and RD. No query sets them,
+/// so no client can ask for the answers under these keys.
 const AS_IS: u8 = 1 << 3;
 const EVERY_TYPE: u8 = 1 << 4;
 
@@ -36,7 +36,7 @@ impl Key {
         Self { bytes, length: length as u16 + 1 }
     }
 
-    /// The question: name in lower case, type, class. It is what the upstream is asked.
+    /// The question for the upstream: name in lower case, type, class.
     pub fn question(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length) - 1]
     }
@@ -52,25 +52,25 @@ impl Key {
         wire::type_and_class(self.question())
     }
 
-    /// The same question about another type.
+    /// The same question with another type.
     #[must_use]
-    pub fn with_type(&self, kind: u16) -> Self {
+    pub fn with_type(&self, rtype: u16) -> Self {
         let mut key = self.clone();
         let length = usize::from(key.length) - 1;
-        wire::put_type(&mut key.bytes[..length], kind);
+        wire::put_type(&mut key.bytes[..length], rtype);
         key
     }
 
-    /// The same question about another name, on the wire and in lower case.
+    /// The same question with another name, on the wire and in lower case.
     #[must_use]
     pub fn with_name(&self, name: &[u8]) -> Self {
-        let (kind, class) = self.type_and_class();
-        let mut key = Self::new(&wire::question(name, kind, class), Flags(0), false);
+        let (rtype, class) = self.type_and_class();
+        let mut key = Self::new(&wire::question(name, rtype, class), Flags(0), false);
         key.set_switches(self.switches());
         key
     }
 
-    /// The place of what holds for every type of the name: that there is no such name.
+    /// The key of answers that hold for every type of the name: NXDOMAIN.
     #[must_use]
     pub fn for_every_type(&self) -> Self {
         let mut key = self.with_type(0);
@@ -78,8 +78,8 @@ impl Key {
         key
     }
 
-    /// The place of what the upstream says of the name as it stands, where the search list is tried before that: not an
-    /// answer for a client yet.
+    /// The key of the upstream's answer for the name as it stands, where the search list is tried first: that
+    /// answer is not for clients yet.
     #[must_use]
     pub fn as_is(&self) -> Self {
         let mut key = self.clone();
@@ -87,12 +87,12 @@ impl Key {
         key
     }
 
-    /// Whether the search list does not matter any more: [`Key::as_is`].
+    /// Whether this is a key of [`Key::as_is`], for which the search list is not tried.
     pub fn is_as_is(&self) -> bool {
         self.switches() & AS_IS != 0
     }
 
-    /// The place of the answer for clients, of [`Key::as_is`].
+    /// The key of the answer for clients, from one of [`Key::as_is`].
     #[must_use]
     pub fn for_clients(&self) -> Self {
         let mut key = self.clone();
@@ -100,22 +100,22 @@ impl Key {
         key
     }
 
-    /// Whether DNSSEC records are wanted.
+    /// Whether the client asks for DNSSEC records (DO).
     pub fn dnssec_ok(&self) -> bool {
         self.switches() & 1 != 0
     }
 
-    /// Whether the upstream is to answer without validating.
+    /// Whether the upstream is to answer without DNSSEC validation (CD).
     pub fn checking_disabled(&self) -> bool {
         self.switches() & 2 != 0
     }
 
-    /// Whether the upstream is to find out what it does not know.
+    /// Whether the upstream is to resolve names that it does not know (RD).
     pub fn recursion_desired(&self) -> bool {
         self.switches() & 4 != 0
     }
 
-    /// A copy that takes no more memory than it needs, for the cache.
+    /// A copy of minimal size, for the cache.
     pub fn stored(&self) -> StoredKey {
         StoredKey(self.as_bytes().into())
     }
@@ -148,7 +148,7 @@ impl Hash for Key {
     }
 }
 
-/// A [`Key`] as the cache keeps it.
+/// A [`Key`] of minimal size.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredKey(Box<[u8]>);
 
@@ -172,14 +172,14 @@ mod tests {
     const QUESTION: &[u8] = b"\x03wWw\x01B\x00\x00\x41\x00\x01";
 
     #[test]
-    fn rfc4343_names_are_compared_without_regard_to_case_and_types_are_not_letters() {
+    fn rfc4343_names_ignore_case_and_types_do_not() {
         let key = Key::new(QUESTION, Flags(Flags::RD), false);
         assert_eq!(key.question(), b"\x03www\x01b\x00\x00\x41\x00\x01");
         assert_eq!(key.name(), b"\x03www\x01b\x00");
     }
 
     #[test]
-    fn do_cd_and_rd_split_and_ad_does_not() {
+    fn do_cd_and_rd_are_part_of_the_key_and_ad_is_not() {
         let keys = [
             Key::new(QUESTION, Flags(Flags::RD), false),
             Key::new(QUESTION, Flags(Flags::RD), true),
@@ -195,23 +195,23 @@ mod tests {
     }
 
     #[test]
-    fn no_query_has_the_key_of_a_marker() {
+    fn no_query_has_an_internal_key() {
         let key = Key::new(QUESTION, Flags(Flags::RD), false);
         let markers = [key.for_every_type(), key.as_is(), key.for_every_type().as_is()];
-        for kind in 0..=u16::MAX {
+        for rtype in 0..=u16::MAX {
             let mut question = QUESTION.to_vec();
-            wire::put_type(&mut question, kind);
+            wire::put_type(&mut question, rtype);
             for flags in [0, Flags::RD, Flags::RD | Flags::CD, u16::MAX] {
                 for dnssec_ok in [false, true] {
                     let asked = Key::new(&question, Flags(flags), dnssec_ok);
-                    assert!(!markers.contains(&asked), "type {kind}");
+                    assert!(!markers.contains(&asked), "type {rtype}");
                 }
             }
         }
     }
 
     #[test]
-    fn a_key_keeps_its_switches_when_it_gets_another_name_or_type() {
+    fn a_key_keeps_its_flags_with_another_name_or_type() {
         let key = Key::new(QUESTION, Flags(Flags::RD | Flags::CD), true);
         let other = key.with_name(b"\x01c\x00").with_type(28);
         assert_eq!(other, Key::new(b"\x01c\x00\x00\x1c\x00\x01", Flags(Flags::RD | Flags::CD), true));

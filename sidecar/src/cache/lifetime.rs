@@ -1,16 +1,16 @@
-//! How long an answer lives. Pure: a message and the limits in, a time out. Types, TTLs and the SOA's MINIMUM decide; what else
-//! is in the data is the client's business, and need not be understood here.
+//! How long an answer is cached. Pure: a message and the limits in, a time out. Types, TTLs and the SOA's
+//! MINIMUM decide; all other data is for the client, and is not interpreted here.
 //!
-//! | RCODE | answer section | SOA in authority | what it is | lives |
+//! | RCODE | answer section | SOA in authority | kind of answer | cached for |
 //! |---|---|---|---|---|
-//! | NOERROR | the type asked for | any | an answer | its smallest TTL, within `min-ttl` and `max-ttl` |
+//! | NOERROR | the queried type | any | an answer | its smallest TTL, within `min-ttl` and `max-ttl` |
 //! | NOERROR | other records (an alias) | yes | NODATA at the end of an alias | the smaller of that and of the next line |
-//! | NOERROR | nothing | yes | NODATA | smaller of the SOA's TTL and MINIMUM, at most the negative limit |
+//! | NOERROR | nothing | yes | NODATA | the smaller of the SOA's TTL and MINIMUM, at most the negative limit |
 //! | NXDOMAIN | anything | yes | NXDOMAIN | the same |
-//! | NOERROR, NXDOMAIN | not the type asked for | no | a referral, or a broken server | not at all (RFC 2308 section 5) |
+//! | NOERROR, NXDOMAIN | not the queried type | no | a referral, or a broken server | not at all (RFC 2308 section 5) |
 //! | anything else, or truncated | | | a failure, or part of an answer | not at all (RFC 2181 section 9) |
 //!
-//! Only the answer section bounds a positive answer; what else comes along ages and stops at zero.
+//! Only the answer section limits a positive answer; the TTLs of other sections age and stop at zero.
 
 use std::time::Duration;
 
@@ -20,21 +20,21 @@ use podlocal_settings::Settings;
 
 use crate::wire::{self, Flags, Message, Rcode, Record, Section, TYPE_ANY, TYPE_OPT, TYPE_SOA};
 
-/// The bounds that the settings give.
+/// The limits of the settings on TTLs.
 #[derive(Debug, Clone)]
-pub struct Limits {
-    /// The shortest life of a positive answer.
+pub struct TtlLimits {
+    /// The smallest TTL of a positive answer.
     pub min_ttl: Duration,
-    /// The longest life of a positive answer.
+    /// The largest TTL of a positive answer.
     pub max_ttl: Duration,
-    /// The longest life of a negative answer.
+    /// The largest TTL of a negative answer.
     pub max_negative_ttl: Duration,
-    /// The cluster domain, in which a name that is missing now may appear within seconds.
+    /// The cluster domain, in which a name that does not exist now may appear within seconds.
     pub zone: Name,
 }
 
-impl Limits {
-    /// What the settings say; they let only domain names through.
+impl TtlLimits {
+    /// The limits of the settings, which accept only valid domain names.
     pub fn new(settings: &Settings) -> Self {
         Self {
             min_ttl: settings.min_ttl,
@@ -45,23 +45,24 @@ impl Limits {
     }
 }
 
-/// The longest life of a negative answer inside the cluster domain: a Service or a headless pod that has
-/// just been made must be found (kubernetes/kubernetes#74092, #92559).
+/// The largest TTL of a negative answer in the cluster domain: clients must find a new Service or headless
+/// pod soon (kubernetes/kubernetes#74092, #92559).
 const CLUSTER_NEGATIVE_MAX_TTL: Duration = Duration::from_secs(5);
 
-/// What an answer may do in the cache.
+/// Whether and how long an answer is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// It answers its own question once and is forgotten.
+    /// Not at all: it answers its own query only.
     Uncached,
-    /// It holds something, for these whole seconds.
+    /// It is positive, for so many whole seconds.
     Positive(u32),
-    /// It says that there is nothing, for these whole seconds.
+    /// It is negative, for so many whole seconds.
     Negative(u32),
 }
 
-/// How long `message` lives as the answer to its own question. Records behind the OPT record are not kept and do not count.
-pub fn lifetime(message: Message<'_>, limits: &Limits) -> Lifetime {
+/// How long `message` is cached as the answer to its own question. Records behind the OPT record are dropped
+/// and do not count.
+pub fn lifetime(message: Message<'_>, limits: &TtlLimits) -> Lifetime {
     let Some(question) = message.question() else { return Lifetime::Uncached };
     let has_name = match message.rcode() {
         Rcode::NO_ERROR => true,
@@ -74,12 +75,12 @@ pub fn lifetime(message: Message<'_>, limits: &Limits) -> Lifetime {
     let (wanted, _class) = wire::type_and_class(question);
     let (mut answer_ttl, mut has_wanted, mut soa_ttl) = (None::<u32>, false, None);
     let records = message.records(question.len()).map_while(Result::ok);
-    for record in records.take_while(|record| record.kind != TYPE_OPT) {
+    for record in records.take_while(|record| record.rtype != TYPE_OPT) {
         match record.section {
             Section::Answer => {
                 let ttl = whole(record.ttl);
                 answer_ttl = Some(answer_ttl.map_or(ttl, |least| least.min(ttl)));
-                has_wanted |= record.kind == wanted || wanted == TYPE_ANY;
+                has_wanted |= record.rtype == wanted || wanted == TYPE_ANY;
             }
             Section::Authority if has_name && has_wanted => break,
             Section::Authority => soa_ttl = soa_ttl.or_else(|| negative_ttl(record)),
@@ -99,7 +100,7 @@ pub fn lifetime(message: Message<'_>, limits: &Limits) -> Lifetime {
 }
 
 impl Lifetime {
-    /// Whole seconds; 0: not to be kept.
+    /// The TTL in whole seconds; 0: not cached.
     pub fn seconds(self) -> u32 {
         match self {
             Self::Uncached => 0,
@@ -107,8 +108,8 @@ impl Lifetime {
         }
     }
 
-    /// The TTL that one record of the message starts with, so that no client keeps longer what we keep shorter.
-    pub fn record_ttl(self, ttl: u32, is_answer: bool, limits: &Limits) -> u32 {
+    /// The initial TTL of one record of the message, so that no client caches it longer than the sidecar.
+    pub fn record_ttl(self, ttl: u32, is_answer: bool, limits: &TtlLimits) -> u32 {
         let ttl = whole(ttl);
         match self {
             Self::Positive(_) if is_answer => ttl.clamp(seconds(limits.min_ttl), seconds(limits.max_ttl)),
@@ -120,7 +121,7 @@ impl Lifetime {
 
 /// RFC 2308 section 5: the SOA's own TTL or its MINIMUM, whichever is smaller.
 fn negative_ttl(record: Record<'_>) -> Option<u32> {
-    let is_soa = record.kind == TYPE_SOA && record.rdata.len() >= SHORTEST_SOA;
+    let is_soa = record.rtype == TYPE_SOA && record.rdata.len() >= SHORTEST_SOA;
     let minimum = wire::last_u32(record.rdata).filter(|_| is_soa)?;
     Some(whole(record.ttl).min(minimum))
 }
@@ -137,14 +138,14 @@ fn non_zero(seconds: u32, lifetime: fn(u32) -> Lifetime) -> Lifetime {
     if seconds == 0 { Lifetime::Uncached } else { lifetime(seconds) }
 }
 
-/// Whole seconds; the settings' bounds keep it far below the largest.
+/// Whole seconds; the limits of the settings keep the value far below the maximum.
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Lifetime, Limits};
+    use super::{Lifetime, TtlLimits};
     use crate::wire;
     use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{A, CNAME, SOA};
@@ -152,16 +153,16 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
-    fn lifetime(message: &Message, limits: &Limits) -> Lifetime {
+    fn lifetime(message: &Message, limits: &TtlLimits) -> Lifetime {
         of_bytes(&message.to_vec().expect("encodes"), limits)
     }
 
-    fn of_bytes(bytes: &[u8], limits: &Limits) -> Lifetime {
+    fn of_bytes(bytes: &[u8], limits: &TtlLimits) -> Lifetime {
         super::lifetime(wire::Message::new(bytes).expect("a header"), limits)
     }
 
-    fn limits() -> Limits {
-        Limits {
+    fn limits() -> TtlLimits {
+        TtlLimits {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_hours(1),
             max_negative_ttl: Duration::from_secs(30),
@@ -201,20 +202,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_lives_for_its_smallest_ttl() {
+    fn an_answer_is_cached_for_its_smallest_ttl() {
         let message = message("x.example.", ResponseCode::NoError, vec![a(300), a(60)], vec![]);
         assert_eq!(lifetime(&message, &limits()), Lifetime::Positive(60));
     }
 
     #[test]
-    fn an_alias_bounds_the_answer_and_the_authority_section_does_not() {
+    fn an_alias_limits_the_ttl_and_the_authority_section_does_not() {
         let message = message("x.example.", ResponseCode::NoError, vec![alias(5), a(60)], vec![soa(1, 1)]);
         assert_eq!(lifetime(&message, &limits()), Lifetime::Positive(5));
     }
 
     #[test]
-    fn min_ttl_and_max_ttl_bound_an_answer() {
-        let limits = Limits { min_ttl: Duration::from_secs(10), ..limits() };
+    fn min_ttl_and_max_ttl_limit_an_answer() {
+        let limits = TtlLimits { min_ttl: Duration::from_secs(10), ..limits() };
         let short = message("x.example.", ResponseCode::NoError, vec![a(0)], vec![]);
         assert_eq!(lifetime(&short, &limits), Lifetime::Positive(10));
         let long = message("x.example.", ResponseCode::NoError, vec![a(100_000)], vec![]);
@@ -222,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn records_leave_with_ttls_inside_the_limits() {
-        let limits = Limits { min_ttl: Duration::from_secs(10), ..limits() };
+    fn records_are_sent_with_ttls_within_the_limits() {
+        let limits = TtlLimits { min_ttl: Duration::from_secs(10), ..limits() };
         assert_eq!(Lifetime::Positive(10).record_ttl(5, true, &limits), 10);
         assert_eq!(Lifetime::Positive(10).record_ttl(5, false, &limits), 5);
         assert_eq!(Lifetime::Positive(10).record_ttl(100_000, true, &limits), 3600);
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2308_5_a_negative_answer_lives_for_the_smaller_of_soa_ttl_and_minimum() {
+    fn rfc2308_5_negative_ttl_is_the_smaller_of_soa_ttl_and_minimum() {
         for (ttl, minimum, expected) in [(20, 7, 7), (7, 20, 7), (900, 900, 30)] {
             let no_name = message("x.example.", ResponseCode::NXDomain, vec![], vec![soa(ttl, minimum)]);
             assert_eq!(lifetime(&no_name, &limits()), Lifetime::Negative(expected));
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn inside_the_cluster_domain_a_negative_answer_lives_five_seconds_at_most() {
+    fn negative_answers_in_the_cluster_domain_last_five_seconds_at_most() {
         for question in ["x.default.svc.cluster.local.", "X.Cluster.Local."] {
             let message = message(question, ResponseCode::NXDomain, vec![], vec![soa(30, 30)]);
             assert_eq!(lifetime(&message, &limits()), Lifetime::Negative(5));
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn no_data_behind_an_alias_is_negative_and_bounded_by_the_alias() {
+    fn nodata_behind_an_alias_is_negative_and_limited_by_the_alias() {
         let with_soa = message("x.example.", ResponseCode::NoError, vec![alias(3)], vec![soa(20, 20)]);
         assert_eq!(lifetime(&with_soa, &limits()), Lifetime::Negative(3));
         let without = message("x.example.", ResponseCode::NoError, vec![alias(3)], vec![]);
@@ -295,13 +296,13 @@ mod tests {
     }
 
     /// A well-formed record with that data.
-    fn record(kind: u16, data: &[u8]) -> Vec<u8> {
-        let head = [0xc00c, kind, 1, 0, 20, data.len() as u16].map(u16::to_be_bytes);
+    fn record(rtype: u16, data: &[u8]) -> Vec<u8> {
+        let head = [0xc00c, rtype, 1, 0, 20, data.len() as u16].map(u16::to_be_bytes);
         [head.as_flattened(), data].concat()
     }
 
     #[test]
-    fn data_that_no_decoder_knows_changes_nothing() {
+    fn unknown_data_does_not_change_the_ttl() {
         let answer = message("x.example.", ResponseCode::NoError, vec![a(60)], vec![]);
         let odd = [
             (16, b"".as_slice()),                              // TXT without a string
@@ -310,11 +311,11 @@ mod tests {
             (65, b"\x00\x01\x00\x00\x03\x00\x03\x01\xbb\x00"), // HTTPS with a port of three bytes
             (41, b"\x00\x08\x00\x02\x00\x09"),                 // an EDNS option that is cut off
         ];
-        for (kind, data) in odd {
+        for (rtype, data) in odd {
             let mut bytes = answer.to_vec().expect("encodes");
             bytes[11] += 1;
-            bytes.extend(record(kind, data));
-            assert_eq!(of_bytes(&bytes, &limits()), Lifetime::Positive(60), "type {kind}");
+            bytes.extend(record(rtype, data));
+            assert_eq!(of_bytes(&bytes, &limits()), Lifetime::Positive(60), "type {rtype}");
         }
         for (length, expected) in [(21, Lifetime::Uncached), (22, Lifetime::Negative(7))] {
             let no_data = message("x.example.", ResponseCode::NoError, vec![], vec![]);
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_behind_an_opt_record_are_not_kept_and_do_not_count() {
+    fn answers_behind_an_opt_record_are_dropped() {
         let mut bytes =
             message("x.example.", ResponseCode::NoError, vec![], vec![]).to_vec().expect("encodes");
         bytes[7] = 2;

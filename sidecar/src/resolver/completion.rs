@@ -1,4 +1,4 @@
-//! The search list, tried by us for names that the client asked for as they are.
+//! The search expansion by the sidecar, for names that the client does not expand.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::families::above;
+use super::ancestors::ancestor_question;
 use super::question::{Mode, NoAnswer};
 use super::{Answer, Resolver, now};
 use crate::cache::entry::Entry;
@@ -20,47 +20,48 @@ use crate::upstream::Upstream;
 use crate::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
-    /// What the search list makes of a question; one walk for all who ask at the same time.
-    pub(super) async fn completed(
+    /// The answer for a question from the search list; concurrent callers share one walk.
+    pub(super) async fn complete_coalesced(
         self: &Arc<Self>,
         key: &Arc<Key>,
         mode: Mode,
     ) -> Result<(Entry, Role), NoAnswer> {
-        self.unless_failed_lately(key, mode)?;
+        self.check_recent_failure(key, mode)?;
         let lead = || {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             async move { resolver.complete(key, mode).await }
         };
         match self.route(key).completions.join(Arc::clone(key), lead).await {
             Ok((answer, role)) => answer.map(|entry| (entry, role)),
-            Err(no_outcome) => Err(self.no_outcome(no_outcome)),
+            Err(no_outcome) => Err(self.count_limit(no_outcome)),
         }
     }
 
-    /// Walks the list as glibc does (`__res_context_search` in `resolv/res_query.c`), but a candidate that exists ends the
-    /// walk whatever its types, as with musl:
+    /// Walks the search list as glibc does (`__res_context_search` in `resolv/res_query.c`), but a candidate
+    /// that exists ends the walk whatever its types, as with musl:
     ///
     /// | a candidate | then |
     /// |---|---|
     /// | exists | it is the answer, as an alias |
-    /// | exists without a record of this type | that is the answer, without an alias: a client that searches on after it does |
-    /// | is missing | the next one; after the last the name as it stands |
-    /// | fails | the same, but what is found later is not kept, and if nothing is found, that is SERVFAIL |
-    /// | fails, and every server refuses | SERVFAIL, where the name as it stands is asked of the same: there is nobody to ask |
+    /// | exists without a record of this type | that is the answer, without an alias: a client that continues its own search then continues here, too |
+    /// | does not exist | the next one; after the last the name as it stands |
+    /// | fails | the same, but an answer found later is not cached, and if none is found, SERVFAIL |
+    /// | fails because every server refuses | SERVFAIL, if the query for the name as it stands would go to the same servers |
     ///
-    /// The name as it stands is asked for after the candidates, so that a name inside the cluster does not leave it; while
-    /// cluster DNS is slow beside them, so that the client does not wait twice as long.
+    /// The name as it stands is queried after the candidates, so that the query for a name in the cluster
+    /// does not leave it; while cluster DNS is slow, it is queried at the same time, so that the client does
+    /// not wait twice as long.
     ///
-    /// A name of a forward zone is asked of the zone's servers first: it belongs to them, and cluster DNS is not asked about
-    /// names below it while they answer. What they say:
+    /// A name of a forward zone is queried from the servers of the zone first: it belongs to them, and
+    /// cluster DNS is not queried for names below it while they answer:
     ///
     /// | the zone's servers | then |
     /// |---|---|
     /// | the name exists | that is the answer |
-    /// | fail, or are silent | SERVFAIL: nobody else is asked for a name of the zone, in whatever form |
-    /// | there is no such name | the candidates; after the last one that answer |
+    /// | fail, or are silent | SERVFAIL: no other server is queried for a name of the zone, in any form |
+    /// | the name does not exist | the candidates; after the last one that answer |
     async fn complete(self: Arc<Self>, key: Arc<Key>, mode: Mode) -> Answer {
-        if mode == Mode::Remembered
+        if mode == Mode::UseCache
             && let Some(entry) = self.cache.get(&key, now())
         {
             return Ok(entry);
@@ -68,29 +69,30 @@ impl<U: Upstream> Resolver<U> {
         let (as_is, is_for_cluster) = (Arc::new(key.as_is()), search::ends_in_svc(key.name()));
         let mut missing_in_zone = None;
         if self.routes.forward_zone(key.name()).is_some() {
-            let original = Arc::clone(&self).as_it_is(as_is.clone(), mode).await?;
+            let original = Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode).await?;
             if !original.is_nxdomain() {
-                return self.decided(&key, original, Duration::MAX);
+                return self.store_decision(&key, original, Duration::MAX);
             }
             missing_in_zone = Some(original);
         }
         self.metrics.background_query(BackgroundQuery::SearchCompletion);
         let (mut early, mut rest, mut failure) = (None, Duration::MAX, None);
         for candidate in self.search.candidates(key.name()) {
-            let mut asked = pin!(self.candidate(&key, &candidate, mode));
+            let mut asked = pin!(self.ask_candidate(&key, &candidate, mode));
             let answer = match timeout(limits::SEARCH_HEAD_START, &mut asked).await {
                 Ok(answer) => answer,
                 Err(_)
                     if candidate.first == First::Own
                         || is_for_cluster
                         || missing_in_zone.is_some()
-                        || self.is_gone(&candidate) =>
+                        || self.is_refusing(&candidate) =>
                 {
                     asked.await
                 }
                 Err(_) => {
-                    early
-                        .get_or_insert_with(|| tokio::spawn(Arc::clone(&self).as_it_is(as_is.clone(), mode)));
+                    early.get_or_insert_with(|| {
+                        tokio::spawn(Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode))
+                    });
                     asked.await
                 }
             };
@@ -98,12 +100,13 @@ impl<U: Upstream> Resolver<U> {
                 Ok(entry) if entry.is_nxdomain() => rest = rest.min(entry.remaining(now())),
                 Ok(entry) => {
                     let response = alias(&key, &entry.aged(now()))?;
-                    let entry = self.entry(&response, &key)?;
+                    let entry = self.new_entry(&response, &key)?;
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
                 }
                 Err(no_answer)
-                    if self.is_gone(&candidate) && self.routes.is_same(&candidate.name, key.name()) =>
+                    if self.is_refusing(&candidate)
+                        && self.routes.have_same_route(&candidate.name, key.name()) =>
                 {
                     return Err(no_answer);
                 }
@@ -113,7 +116,7 @@ impl<U: Upstream> Resolver<U> {
         let original = match (missing_in_zone, early) {
             (Some(original), _) => original,
             (None, Some(task)) => task.await.unwrap_or(Err(NoAnswer::Lost))?,
-            (None, None) => Arc::clone(&self).as_it_is(as_is.clone(), mode).await?,
+            (None, None) => Arc::clone(&self).ask_as_it_stands(as_is.clone(), mode).await?,
         };
         match failure {
             Some(no_answer) if original.is_nxdomain() => Err(no_answer),
@@ -121,61 +124,64 @@ impl<U: Upstream> Resolver<U> {
                 self.cache.remove(&key); // RFC 8767 section 4
                 Ok(original)
             }
-            None => self.decided(&key, original, rest),
+            None => self.store_decision(&key, original, rest),
         }
     }
 
-    /// Whether a candidate exists, and what the upstream says of it.
-    async fn candidate(self: &Arc<Self>, key: &Key, candidate: &Candidate, mode: Mode) -> Answer {
+    /// The upstream's answer for a candidate, or NXDOMAIN of the first question.
+    async fn ask_candidate(self: &Arc<Self>, key: &Key, candidate: &Candidate, mode: Mode) -> Answer {
         let own = key.with_name(&candidate.name);
         let first = match &candidate.first {
             First::Own => None,
             First::Address => search::sibling(&own).filter(|a| a.type_and_class().0 == TYPE_A),
-            First::Namespace(namespace) => Some(above(&own, namespace)),
+            First::Namespace(namespace) => Some(ancestor_question(&own, namespace)),
         };
         if let Some(first) = first {
-            if self.known(&first).is_none() && matches!(candidate.first, First::Namespace(_)) {
+            if self.look_up_known(&first).is_none() && matches!(candidate.first, First::Namespace(_)) {
                 self.metrics.background_query(BackgroundQuery::ParentProbe);
             }
-            let entry = self.nested_question(first).await?;
+            let entry = self.ask_nested(first).await?;
             if entry.is_nxdomain() {
                 return Ok(entry);
             }
         }
         let own = Arc::new(own);
-        let (mut entry, _) = self.question(&own, Mode::Remembered).await?;
+        let (mut entry, _) = self.ask_coalesced(&own, Mode::UseCache).await?;
         if own.type_and_class().0 == TYPE_AAAA && entry.is_missing_name() {
-            // Only A says so of the name: else AAAA would be looked for outside, and A would not.
-            self.nested_question(own.with_type(TYPE_A)).await?;
-            entry = self.reconciled(&own, entry).await?;
+            // Only NXDOMAIN to A is reliable: otherwise AAAA would be looked up outside the cluster, and A
+            // would not.
+            self.ask_nested(own.with_type(TYPE_A)).await?;
+            entry = self.reconcile(&own, entry).await?;
         }
         let is_nodata = !entry.is_positive() && !entry.is_nxdomain();
         if is_nodata && !search::is_address(&own) && self.search.zone_at(own.name()).is_some() {
-            // CoreDNS says NODATA to TXT of names that do not exist (`Services` in `plugin/kubernetes/kubernetes.go`).
-            let address = self.nested_question(own.with_type(TYPE_A)).await?;
+            // CoreDNS answers NODATA to TXT of names that do not exist (`Services` in
+            // `plugin/kubernetes/kubernetes.go`).
+            let address = self.ask_nested(own.with_type(TYPE_A)).await?;
             if address.is_missing_name() {
                 return Ok(address);
             }
         }
-        let is_over = mode == Mode::Anew && !entry.is_nxdomain();
-        Ok(if is_over { self.question(&own, mode).await?.0 } else { entry })
+        let must_refresh = mode == Mode::AskUpstream && !entry.is_nxdomain();
+        Ok(if must_refresh { self.ask_coalesced(&own, mode).await?.0 } else { entry })
     }
 
-    /// Whether every server refuses that is asked about a candidate.
-    fn is_gone(&self, candidate: &Candidate) -> bool {
-        self.routes.of(&candidate.name).upstream.condition().is_gone
+    /// Whether every server for a candidate refuses.
+    fn is_refusing(&self, candidate: &Candidate) -> bool {
+        self.routes.route_of(&candidate.name).upstream.condition().is_refusing
     }
 
-    async fn as_it_is(self: Arc<Self>, as_is: Arc<Key>, mode: Mode) -> Answer {
-        self.question(&as_is, mode).await.map(|(entry, _)| entry)
+    async fn ask_as_it_stands(self: Arc<Self>, as_is: Arc<Key>, mode: Mode) -> Answer {
+        self.ask_coalesced(&as_is, mode).await.map(|(entry, _)| entry)
     }
 
-    /// Keeps what the upstream says of the name as it stands as the answer for clients. A name that was found lives as long
-    /// as its records; one that was not may come into being wherever it was looked for, and lives for the `rest` of that.
-    fn decided(&self, key: &Key, original: Entry, rest: Duration) -> Answer {
+    /// Caches the upstream's answer for the name as it stands as the answer for clients. A positive answer is
+    /// cached for its TTL; a negative one for the `rest` of the shortest TTL of all candidates, because any
+    /// of them may begin to exist.
+    fn store_decision(&self, key: &Key, original: Entry, rest: Duration) -> Answer {
         if original.is_positive() {
             self.cache.remove(&key.as_is());
-            self.keep(key, &original);
+            self.store(key, &original);
             return Ok(original);
         }
         if original.seconds() == 0 {
@@ -184,8 +190,8 @@ impl<U: Upstream> Resolver<U> {
         }
         let now = now();
         let rest = rest.min(original.remaining(now));
-        // A life is whole seconds. This one began a part of a second ago, so that it ends with the rest: less than a second is
-        // kept, too, because it may be needed when servers fail.
+        // TTLs are whole seconds. The entry begins a part of a second ago, so that it ends with `rest`: less
+        // than a second is cached, too, because it may be needed when servers fail.
         let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
         let begin = now.checked_sub(Duration::from_secs(seconds).saturating_sub(rest)).unwrap_or(now);
         let lifetime = Lifetime::Negative(seconds as u32);
@@ -195,11 +201,12 @@ impl<U: Upstream> Resolver<U> {
     }
 }
 
-/// A response to `key` that says what `answer` says: that its name is an alias of that one, unless there is nothing there.
+/// The answer for `key` from the answer for another name: `key`'s name becomes an alias of that name, unless
+/// the answer has no records.
 fn alias(key: &Key, answer: &[u8]) -> Result<Vec<u8>, Malformed> {
     let message = Message::new(answer).ok_or(Malformed)?;
     let length = message.question().ok_or(Malformed)?.len();
-    // The alias lives as long as what it leads to.
+    // The alias has the TTL of the records to which it leads.
     let records = message.records(length).map_while(Result::ok);
     let ttls = records.filter(|record| record.section != Section::Additional).map(|record| record.ttl);
     wire::alias(answer, length, key.question(), ttls.min().unwrap_or_default()).ok_or(Malformed)
@@ -232,7 +239,7 @@ mod tests {
         assert!(whole.metadata.authoritative);
     }
 
-    /// An answer with so many addresses, and a TXT record without a string, which no typed decoder takes.
+    /// An answer with so many addresses, and a TXT record without a string, which no typed decoder accepts.
     fn addresses(name: &[u8], count: u16) -> Vec<u8> {
         let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 0, 0, 0, 0, 1];
         wire::put_counts(&mut answer, 1, [count, 0, 1]);
@@ -246,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_of_thousands_of_addresses_keeps_all_that_one_message_can_hold() {
+    fn an_alias_of_thousands_of_addresses_fills_one_message() {
         let question = wire::question(&wire::name_from_text("peers.prod.svc").expect("a name"), 1, 1);
         let key = Key::new(&question, Flags(Flags::RD), false);
         let name = wire::name_from_text("peers.prod.svc.cluster.local").expect("a name");
@@ -266,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_any_bytes_is_the_owner_of_its_alias() {
+    fn a_name_of_any_bytes_may_own_an_alias() {
         let name = b"\x04a. \xff\x01b\x03svc\x00";
         let question = wire::question(name, 1, 1);
         let mut answer = vec![0, 0, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];

@@ -1,5 +1,5 @@
-//! What is known of a question at one moment, and where it stands: for people. The same places as [`Resolver::hit`] looks
-//! at, in the same order; nothing is counted and nothing asked.
+//! The state of a question at one moment, for `lookup`. It looks at the same places as [`Resolver::try_hit`],
+//! in the same order; it counts nothing and sends no query.
 
 use std::time::Instant;
 
@@ -8,83 +8,83 @@ use hickory_proto::rr::{Name, RData};
 use hickory_proto::serialize::binary::BinDecodable;
 
 use super::Resolver;
-use super::families::above;
+use super::ancestors::ancestor_question;
 use super::question::Known;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::search::rule::Rule;
-use crate::search::{Candidate, Family, First, Verdict};
+use crate::search::{Ancestors, Candidate, First, Verdict};
 use crate::upstream::Upstream;
 use crate::wire::NameText;
 
-/// What is known of a question.
+/// The state of a question.
 #[derive(Debug, Clone)]
-pub struct Standing {
-    /// What a query would be answered with at once.
+pub struct QuestionStatus {
+    /// The answer that a query would get immediately.
     pub found: Option<Found>,
-    /// An answer whose life is over, which may be given while the upstream fails.
+    /// An expired answer, which may be served while the upstream fails.
     pub expired: Option<Entry>,
-    /// What the rules say of it, as one line.
+    /// What the rules say about it, as one line.
     pub reasoning: String,
-    /// Whether it is being asked for already.
-    pub is_under_way: bool,
-    /// Whether asking failed a moment ago, so that nobody asks again yet.
+    /// Whether a query for it is in flight.
+    pub is_in_flight: bool,
+    /// Whether a query failed a moment ago, so that no query is sent yet.
     pub has_failed_lately: bool,
-    /// Whether all servers that are asked for it are known to fail or to be silent.
+    /// Whether all servers for it are known to fail or to be silent.
     pub is_upstream_down: bool,
-    /// The forward zone that it belongs to, if it does.
+    /// The forward zone of its name, if any.
     pub forward_zone: Option<String>,
 }
 
-impl Standing {
+impl QuestionStatus {
     /// Whether the name is known to exist, with or without records of this type.
     pub fn exists(&self) -> bool {
         matches!(&self.found, Some(Found::Cached(entry, _)) if !entry.is_nxdomain())
     }
 }
 
-/// An answer that needs no question.
+/// An answer without a query.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// It is in the cache.
-    Cached(Entry, Place),
-    /// A rule says that there is no such name.
+    /// A cached answer.
+    Cached(Entry, CachedUnder),
+    /// A rule says that the name does not exist.
     Ruled(Rule),
 }
 
-/// Under which key an answer is cached.
+/// The key under which an answer is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Its own.
+pub enum CachedUnder {
+    /// Its own question.
     Question,
-    /// That of every type of the name: there is no such name.
+    /// The key for all types of the name: the name does not exist.
     EveryType,
-    /// That of what the search list made of it.
+    /// Its own question, but with the answer of the search list.
     SearchList,
 }
 
 impl<U: Upstream> Resolver<U> {
-    /// What is known of that question now.
-    pub fn standing(&self, key: &Key, now: Instant) -> Standing {
+    /// The state of that question now.
+    pub fn question_status(&self, key: &Key, now: Instant) -> QuestionStatus {
         let found = self.found(key, now);
         let is_upstream_down = self.upstream(key).condition().is_down;
-        Standing {
+        QuestionStatus {
             expired: if found.is_none() { self.stale(key, is_upstream_down) } else { None },
             found,
             reasoning: self.search.reasoning(key),
-            is_under_way: self.is_being_asked(key),
+            is_in_flight: self.is_in_flight(key),
             has_failed_lately: self.has_failed_lately(key),
             is_upstream_down,
             forward_zone: self.forward_zone(key),
         }
     }
 
-    /// The forward zone that a question belongs to, as people write it.
+    /// The forward zone of a question's name, as text.
     pub fn forward_zone(&self, key: &Key) -> Option<String> {
         self.routes.forward_zone(key.name()).map(|zone| NameText(zone).to_string())
     }
 
-    /// The questions that the answer to one may depend on: itself, what the search list makes of it, and those about
+    /// The questions on which the answer to one may depend: itself, its candidates from the search list, and
     /// the namespaces and Services above these.
     pub fn related(&self, key: &Key) -> Vec<Key> {
         let mut keys = vec![key.clone()];
@@ -95,23 +95,25 @@ impl<U: Upstream> Resolver<U> {
                 keys.push(key.with_name(&name));
                 match first {
                     First::Own => {}
-                    First::Address => above_them.push(above(key, &name)),
-                    First::Namespace(namespace) => above_them.push(above(key, &namespace)),
+                    First::Address => above_them.push(ancestor_question(key, &name)),
+                    First::Namespace(namespace) => above_them.push(ancestor_question(key, &namespace)),
                 }
             }
         }
         for key in &keys {
-            if let Verdict::Below(Family { namespace, service }) = self.search.verdict(key) {
-                above_them.extend([namespace, service].into_iter().flatten().map(|name| above(key, name)));
+            if let Verdict::Below(Ancestors { namespace, service }) = self.search.verdict(key) {
+                above_them.extend(
+                    [namespace, service].into_iter().flatten().map(|name| ancestor_question(key, name)),
+                );
             }
         }
         keys.append(&mut above_them);
         keys
     }
 
-    /// What is known now of the names that the search list makes of a question, up to the first that exists; none where
-    /// the list is not tried here, or was not.
-    pub fn walked(&self, key: &Key, now: Instant) -> Vec<(Key, Standing)> {
+    /// The state of the candidates of a question, up to the first that exists; none where the sidecar does
+    /// not try the search list, or did not.
+    pub fn walked(&self, key: &Key, now: Instant) -> Vec<(Key, QuestionStatus)> {
         let Some(entry) = self.cache.get(key, now) else { return Vec::new() };
         let is_tried = self.search.verdict(key) == Verdict::Complete
             && (self.routes.forward_zone(key.name()).is_none()
@@ -123,9 +125,9 @@ impl<U: Upstream> Resolver<U> {
         let mut walked = Vec::new();
         for name in self.search.expansions(key.name()) {
             let candidate = key.with_name(&name);
-            let standing = self.standing(&candidate, now);
-            let is_last = standing.exists();
-            walked.push((candidate, standing));
+            let status = self.question_status(&candidate, now);
+            let is_last = status.exists();
+            walked.push((candidate, status));
             if is_last {
                 break;
             }
@@ -137,18 +139,21 @@ impl<U: Upstream> Resolver<U> {
         let verdict = self.search.verdict(key);
         if let Some(entry) = self.cache.get(key, now) {
             let is_alias = verdict == Verdict::Complete && self.is_expansion(key, &entry, now);
-            return Some(Found::Cached(entry, if is_alias { Place::SearchList } else { Place::Question }));
+            return Some(Found::Cached(
+                entry,
+                if is_alias { CachedUnder::SearchList } else { CachedUnder::Question },
+            ));
         }
         match verdict {
             Verdict::Probe => Some(Found::Ruled(Rule::Probe)),
-            verdict => match self.implied(key, verdict, now)? {
-                Known::Entry(entry) => Some(Found::Cached(entry, Place::EveryType)),
-                Known::Missing { .. } => Some(Found::Ruled(self.ruled_by(key, verdict, now))),
+            verdict => match self.infer(key, verdict, now)? {
+                Known::Entry(entry) => Some(Found::Cached(entry, CachedUnder::EveryType)),
+                Known::Missing { .. } => Some(Found::Ruled(self.deciding_rule(key, verdict, now))),
             },
         }
     }
 
-    /// Whether that answer is what the search list made of the question: an alias of a name that it gives, or that such a name
+    /// Whether that answer comes from the search list: an alias of a candidate, or NODATA because a candidate
     /// exists without a record of this type.
     fn is_expansion(&self, key: &Key, entry: &Entry, now: Instant) -> bool {
         if !entry.is_positive() {
@@ -165,8 +170,8 @@ impl<U: Upstream> Resolver<U> {
         self.search.expansions(key.name()).any(is_target)
     }
 
-    fn ruled_by(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Rule {
-        let Verdict::Below(Family { namespace, .. }) = verdict else {
+    fn deciding_rule(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Rule {
+        let Verdict::Below(Ancestors { namespace, .. }) = verdict else {
             return self.search.impossible_by(key.name());
         };
         let is_missing = |name| self.cache.get(&key.with_name(name).for_every_type(), now).is_some();

@@ -1,5 +1,5 @@
-//! Failures that are remembered, so that a question that cannot be answered is not asked at every turn
-//! (RFC 9520). They never stand in the way of a good answer: those are in the cache, and looked for first.
+//! Cached failures, so that a question that cannot be answered is not queried for every client (RFC 9520).
+//! They never replace a good answer: the cache is looked at first.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -10,44 +10,44 @@ use crate::cache::key::{Key, StoredKey};
 use crate::limits;
 use crate::wire::Rcode;
 
-/// What failed lately.
+/// The questions that failed recently.
 #[derive(Debug)]
 pub struct Failures {
     recent: Cache<StoredKey, (Instant, Failure)>,
-    /// When the last one happened: mostly long ago, and then none is looked for.
+    /// When the last failure happened: mostly long ago, and then none is looked up.
     noted_at: Mutex<Option<Instant>>,
 }
 
 /// How a question failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody answered. Forgotten as soon as anybody answers anything.
+    /// No server answered. Forgotten as soon as any server of the upstream answers anything.
     Silence,
-    /// A server said that it cannot answer. What the client is told.
+    /// A server answered that it cannot answer; the RCODE for the client.
     Refusal(Rcode),
 }
 
 impl Default for Failures {
-    /// None yet.
+    /// No failures yet.
     fn default() -> Self {
         Self { recent: Cache::new(limits::FAILURES_REMEMBERED), noted_at: Mutex::default() }
     }
 }
 
 impl Failures {
-    /// Remembers one.
+    /// Caches a failure.
     pub fn note(&self, key: &Key, failure: Failure, now: Instant) {
         self.recent.insert(key.stored(), (now, failure));
         *self.noted_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    /// Whether anything failed lately.
-    pub fn are_there(&self, now: Instant) -> bool {
+    /// Whether any question failed recently.
+    pub fn has_recent(&self, now: Instant) -> bool {
         let noted_at = *self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
         noted_at.is_some_and(|at| is_recent(at, now))
     }
 
-    /// How the question failed lately, when nothing speaks for another outcome now.
+    /// How the question failed recently, unless the upstream has recovered since.
     pub fn recent(&self, key: &Key, now: Instant, last_response: Option<Instant>) -> Option<Failure> {
         let (at, failure) = self.recent.get(key)?;
         let has_recovered = failure == Failure::Silence && last_response.is_some_and(|last| last > at);

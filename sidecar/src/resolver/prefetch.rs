@@ -1,4 +1,4 @@
-//! Names that are resolved before the pod's other containers start, and kept fresh while it lives.
+//! Prefetch: names that are resolved before the pod's other containers start, and kept fresh while it runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::search;
 use crate::upstream::Upstream;
 use crate::wire::{self, CLASS_IN, Flags, TYPE_A};
 
-/// The shortest time between two look-ups of a name, whatever its TTL.
+/// The shortest time between two lookups of a name, whatever its TTL.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pauses after a failure: the first, and the longest; each is twice the one before.
+/// The first and the longest pause after a failure; each is twice the one before.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
 impl<U: Upstream> Resolver<U> {
-    /// Resolves every name and keeps them fresh; never ends while there is one. `resolved` is called once, when each
-    /// of them has been answered for the first time; that there is no such name is an answer.
+    /// Resolves every name and keeps its answers fresh; never ends while there is one. `resolved` is called
+    /// once, when each name has been answered for the first time; NXDOMAIN is an answer.
     pub async fn prefetch(self: Arc<Self>, names: Vec<String>, resolved: impl FnOnce()) {
         let mut first = JoinSet::new();
         for name in names {
@@ -40,7 +40,7 @@ impl<U: Upstream> Resolver<U> {
         while keepers.join_next().await.is_some() {}
     }
 
-    /// Looks the name up again shortly before its answers end.
+    /// Repeats the lookup shortly before the answers expire.
     async fn keep_fresh(self: Arc<Self>, name: Arc<str>, mut life: Duration) {
         loop {
             sleep((life / 10).saturating_mul(9).max(SHORTEST_PAUSE)).await;
@@ -48,12 +48,12 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Looks the name up until there is an answer; how long that lives.
+    /// Repeats the lookup until there is an answer; returns the time until it expires.
     async fn keep_trying(self: &Arc<Self>, name: &str) -> Duration {
         let [mut pause, longest] = RETRY_PAUSES;
         loop {
             self.metrics.background_query(BackgroundQuery::Prefetch);
-            match self.climb(name).await {
+            match self.look_up(name).await {
                 Ok(life) => return life,
                 Err(error) => tracing::debug!(name, %error, "a name to prefetch was not resolved"),
             }
@@ -62,15 +62,16 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Asks what a C library would ask, A and AAAA, up to the first name that exists.
-    async fn climb(self: &Arc<Self>, name: &str) -> Result<Duration, NoAnswer> {
+    /// Sends the queries of a C library, A and AAAA, up to the first name that exists; returns the time until
+    /// the answers expire.
+    async fn look_up(self: &Arc<Self>, name: &str) -> Result<Duration, NoAnswer> {
         let mut life = Duration::MAX;
-        for name in self.search.ladder(name) {
-            // What a C library sends, so that its query finds the answer: RD and nothing else.
+        for name in self.search.search_names(name) {
+            // The flags of a C library, so that its query finds the answer: RD and nothing else.
             let a = Key::new(&wire::question(&name, TYPE_A, CLASS_IN), Flags(Flags::RD), false);
             let aaaa = search::sibling(&a).unwrap_or_else(|| a.clone());
             let (a, aaaa) = (Arc::new(a), Arc::new(aaaa));
-            let (a, aaaa) = tokio::join!(self.ahead(&a), self.ahead(&aaaa));
+            let (a, aaaa) = tokio::join!(self.look_up_question(&a), self.look_up_question(&aaaa));
             let (is_there, shortest) = (a?, aaaa?);
             life = life.min(is_there.1).min(shortest.1);
             if is_there.0 || shortest.0 {
@@ -80,13 +81,14 @@ impl<U: Upstream> Resolver<U> {
         Ok(life)
     }
 
-    /// The answer for one question, anew if it is about to end: whether the name exists, and how long it lives.
-    async fn ahead(self: &Arc<Self>, key: &Arc<Key>) -> Result<(bool, Duration), NoAnswer> {
+    /// The answer for one question, refreshed if it is about to expire: whether the name exists, and the time
+    /// until it expires.
+    async fn look_up_question(self: &Arc<Self>, key: &Arc<Key>) -> Result<(bool, Duration), NoAnswer> {
         let is_ending = |life: Duration, whole: Duration| life <= whole / 10 + SHORTEST_PAUSE / 10;
-        let (mut entry, _) = self.answer(key, Mode::Remembered).await?;
+        let (mut entry, _) = self.answer(key, Mode::UseCache).await?;
         let whole = Duration::from_secs(entry.seconds().into());
         if entry.is_positive() && is_ending(entry.remaining(now()), whole) {
-            (entry, _) = self.answer(key, Mode::Anew).await?;
+            (entry, _) = self.answer(key, Mode::AskUpstream).await?;
         }
         Ok((!entry.is_nxdomain(), entry.remaining(now())))
     }

@@ -1,7 +1,7 @@
-//! Where questions go: to the cluster's DNS, or to the servers of a forward zone.
+//! Where queries go: to cluster DNS, or to the servers of a forward zone.
 //!
-//! Each has its own servers with their own health, and its own places for questions under way: while one is silent, its
-//! questions do not take the places of the others.
+//! Each route has its own servers with their own health, and its own limit on flights: while the servers of
+//! one are silent, its flights take no places of the others.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::flight::Flights;
 use crate::forward::ForwardZones;
 use crate::limits;
 
-/// The cluster's DNS, and the forward zones.
+/// Cluster DNS, and the forward zones.
 #[derive(Debug)]
 pub(super) struct Routes<U> {
     cluster: Route<U>,
@@ -22,7 +22,7 @@ pub(super) struct Routes<U> {
     zones: ForwardZones,
 }
 
-/// Who answers some of the names, and what is asked there at the moment.
+/// The upstream for some of the names, and its flights.
 #[derive(Debug)]
 pub(super) struct Route<U> {
     pub(super) upstream: U,
@@ -33,51 +33,51 @@ pub(super) struct Route<U> {
 }
 
 impl<U> Routes<U> {
-    /// The cluster's DNS, and the servers of each forward zone of the settings, in that order.
+    /// Cluster DNS, and the servers of each forward zone of the settings, in that order.
     pub(super) fn new(settings: &Settings, cluster: U, forward: Vec<U>) -> Self {
-        let route = |upstream, most_flights| Route {
+        let route = |upstream, max_flights| Route {
             upstream,
-            questions: Flights::new(most_flights, settings.max_waiters_per_query),
-            completions: Flights::new(most_flights, settings.max_waiters_per_query),
+            questions: Flights::new(max_flights, settings.max_waiters_per_query),
+            completions: Flights::new(max_flights, settings.max_waiters_per_query),
         };
         let zones = ForwardZones::new(settings);
         debug_assert_eq!(zones.count(), forward.len(), "every zone has its servers");
-        let most_forwarded = limits::forwarded_flights(settings.max_in_flight, forward.len());
+        let max_forward_zone_flights = limits::forward_zone_flights(settings.max_in_flight, forward.len());
         Self {
             cluster: route(cluster, settings.max_in_flight),
-            forward: forward.into_iter().map(|upstream| route(upstream, most_forwarded)).collect(),
+            forward: forward.into_iter().map(|upstream| route(upstream, max_forward_zone_flights)).collect(),
             zones,
         }
     }
 
-    /// The way of a name.
-    pub(super) fn of(&self, name: &[u8]) -> &Route<U> {
+    /// The route of a name.
+    pub(super) fn route_of(&self, name: &[u8]) -> &Route<U> {
         let forward = self.zones.zone_of(name).and_then(|place| self.forward.get(place));
         forward.unwrap_or(&self.cluster)
     }
 
-    /// The forward zone that a name belongs to, on the wire; `None`: it is asked of the cluster's DNS.
+    /// The forward zone of a name, on the wire; `None`: its queries go to cluster DNS.
     pub(super) fn forward_zone(&self, name: &[u8]) -> Option<&[u8]> {
         self.zones.name(self.zones.zone_of(name)?)
     }
 
-    /// Whether both names are asked of the same servers.
-    pub(super) fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
+    /// Whether the queries for both names go to the same servers.
+    pub(super) fn have_same_route(&self, one: &[u8], other: &[u8]) -> bool {
         self.zones.zone_of(one) == self.zones.zone_of(other)
     }
 
-    /// That of names without a forward zone.
+    /// The route of names without a forward zone.
     pub(super) fn cluster(&self) -> &Route<U> {
         &self.cluster
     }
 
-    /// Those of forward zones, with the zone's name on the wire.
+    /// The routes of forward zones, with the name of each zone on the wire.
     pub(super) fn forward(&self) -> impl Iterator<Item = (&[u8], &Route<U>)> {
         let named = |(place, route)| Some((self.zones.name(place)?, route));
         self.forward.iter().enumerate().filter_map(named)
     }
 
-    /// How many questions are under way, on all of them.
+    /// The number of flights on all routes.
     pub(super) fn flights(&self) -> usize {
         let all = std::iter::once(&self.cluster).chain(&self.forward);
         all.map(|route| route.questions.count()).sum()

@@ -1,8 +1,8 @@
-//! Which rule of the table decides, for people: what the verdict alone does not say.
+//! The rule that decides about a name, for `lookup`: the verdict alone does not say it.
 
 use std::fmt;
 
-use super::{Family, Search, Verdict};
+use super::{Ancestors, Search, Verdict};
 use crate::cache::key::Key;
 use crate::wire::{self, NameText};
 
@@ -15,12 +15,12 @@ pub enum Rule {
     R3,
     R4,
     R5,
-    /// What a proxy probes with does not exist.
+    /// The name of a proxy's probe does not exist.
     Probe,
 }
 
 impl Rule {
-    /// What it says of a name, as one sentence without its end.
+    /// The reason that it gives, as a sentence without its final dot.
     pub fn because(self) -> &'static str {
         match self {
             Self::R1 => "every name in the cluster domain is below svc or pod",
@@ -62,7 +62,7 @@ impl Search {
         }
     }
 
-    /// What was looked at to decide about a question, as one line.
+    /// The reason for the verdict about a question, as one line.
     pub fn reasoning(&self, key: &Key) -> String {
         match self.verdict(key) {
             Verdict::Probe => format!("rule: {}", Rule::Probe.because()),
@@ -70,7 +70,7 @@ impl Search {
                 let rule = self.impossible_by(key.name());
                 format!("rule {rule}: {}", rule.because())
             }
-            Verdict::Below(Family { namespace, service }) => {
+            Verdict::Below(Ancestors { namespace, service }) => {
                 let above: Vec<_> = [service, namespace]
                     .into_iter()
                     .flatten()
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_above_a_name_is_named() {
+    fn the_ancestors_of_a_name_are_named() {
         let search = Search::new(&Settings { namespace: Some("own".to_owned()), ..Settings::defaults() });
         let name = wire::name_from_text("a.web.other.svc.cluster.local").expect("a name");
         let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);

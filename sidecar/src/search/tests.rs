@@ -12,30 +12,30 @@ fn settings(local_nxdomain: LocalNxdomain) -> Settings {
     settings
 }
 
-fn key(name: &str, kind: u16) -> Key {
+fn key(name: &str, rtype: u16) -> Key {
     let name = wire::name_from_text(name).expect("a name");
-    Key::new(&wire::question(&name, kind, CLASS_IN), Flags(Flags::RD), false)
+    Key::new(&wire::question(&name, rtype, CLASS_IN), Flags(Flags::RD), false)
 }
 
 /// In one word: `ask`, `impossible`, `complete`, or the names above, as people write them.
-fn verdict(search: &Search, name: &str, kind: u16) -> String {
+fn verdict(search: &Search, name: &str, rtype: u16) -> String {
     let text = |name: Option<&[u8]>| {
         let text = name.map(|name| wire::NameText(name).to_string());
         text.map_or("-".to_owned(), |text| text.trim_end_matches(".cluster.local.").to_owned())
     };
-    match search.verdict(&key(name, kind)) {
+    match search.verdict(&key(name, rtype)) {
         Verdict::Ask => "ask".to_owned(),
         Verdict::Impossible => "impossible".to_owned(),
         Verdict::Probe => "probe".to_owned(),
-        Verdict::Below(family) => format!("{} {}", text(family.namespace), text(family.service)),
+        Verdict::Below(ancestors) => format!("{} {}", text(ancestors.namespace), text(ancestors.service)),
         Verdict::Complete => "complete".to_owned(),
     }
 }
 
 fn check(search: &Search, table: &[(&str, &str)]) {
     for (name, expected) in table {
-        for kind in [TYPE_A, TYPE_AAAA] {
-            assert_eq!(verdict(search, name, kind), *expected, "{name}, type {kind}");
+        for rtype in [TYPE_A, TYPE_AAAA] {
+            assert_eq!(verdict(search, name, rtype), *expected, "{name}, type {rtype}");
         }
     }
 }
@@ -58,7 +58,7 @@ fn every_name_of_the_dns_specification_for_kubernetes_is_asked_for() {
 }
 
 #[test]
-fn what_coredns_has_beyond_the_specification_is_asked_for() {
+fn names_of_coredns_beyond_the_specification_are_asked_for() {
     let search = Search::new(&settings(LocalNxdomain::Full));
     check(
         &search,
@@ -104,7 +104,7 @@ fn r1_to_r3_what_an_expansion_makes_of_an_outside_name_is_impossible() {
 }
 
 #[test]
-fn r4_and_r5_a_namespace_or_service_that_is_missing_decides_for_what_is_below_it() {
+fn r4_and_r5_a_missing_namespace_or_service_decides_for_its_names() {
     let search = Search::new(&settings(LocalNxdomain::Full));
     check(
         &search,
@@ -119,8 +119,8 @@ fn r4_and_r5_a_namespace_or_service_that_is_missing_decides_for_what_is_below_it
 #[test]
 fn r6_other_types_and_classes_are_asked_for() {
     let search = Search::new(&settings(LocalNxdomain::Full));
-    for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
-        assert_eq!(verdict(&search, "api.example.com.cluster.local", kind), "ask");
+    for rtype in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
+        assert_eq!(verdict(&search, "api.example.com.cluster.local", rtype), "ask");
     }
     for name in ["a.cluster.local", "db.prod.svc"] {
         let name = wire::name_from_text(name).expect("a name");
@@ -132,10 +132,10 @@ fn r6_other_types_and_classes_are_asked_for() {
 #[test]
 fn names_of_every_type_are_completed() {
     let search = Search::new(&settings(LocalNxdomain::Full));
-    for kind in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
-        assert_eq!(verdict(&search, "_http._tcp.db.prod.svc", kind), "complete", "type {kind}");
-        assert_eq!(verdict(&search, "_http._tcp.db.prod", kind), "complete", "type {kind}");
-        assert_eq!(verdict(&search, "4.3.2.1.in-addr.arpa", kind), "ask", "type {kind}");
+    for rtype in [TYPE_SRV, TYPE_TXT, 255, 12, 65] {
+        assert_eq!(verdict(&search, "_http._tcp.db.prod.svc", rtype), "complete", "type {rtype}");
+        assert_eq!(verdict(&search, "_http._tcp.db.prod", rtype), "complete", "type {rtype}");
+        assert_eq!(verdict(&search, "4.3.2.1.in-addr.arpa", rtype), "ask", "type {rtype}");
     }
 }
 
@@ -183,7 +183,7 @@ fn completion_goes_by_the_ndots_that_the_pod_would_have() {
     assert_eq!(search.verdict(&key("api.example.com", TYPE_A).as_is()), Verdict::Ask, "it was completed");
 }
 
-/// The candidates of a name: without the cluster domain, and with what is asked first.
+/// The candidates of a name: without the cluster domain, and with the question that is asked first.
 fn candidates(search: &Search, name: &str) -> Vec<String> {
     let text = |name: &[u8]| {
         let text = wire::NameText(name).to_string();
@@ -199,9 +199,9 @@ fn candidates(search: &Search, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_candidate_that_cannot_exist_is_left_out_and_others_are_asked_for_with_one_question() {
+fn impossible_candidates_are_left_out() {
     let [full, impossible, off] = [LocalNxdomain::Full, LocalNxdomain::Impossible, LocalNxdomain::Off]
-        .map(|local_nxdomain| Search::new(&settings(local_nxdomain)));
+        .map(|assist| Search::new(&settings(assist)));
     let table: &[(&str, &[&str])] = &[
         ("api.example.com", &["api.example.com.svc if com.svc"]),
         ("redis-0.redis.dev", &["redis-0.redis.dev.svc if dev.svc"]),
@@ -226,7 +226,7 @@ fn a_candidate_that_cannot_exist_is_left_out_and_others_are_asked_for_with_one_q
 }
 
 #[test]
-fn what_ends_in_a_search_domain_is_not_completed_again() {
+fn names_that_end_in_a_search_domain_are_not_expanded_again() {
     let search = vec!["web.svc.cluster.local".to_owned(), "corp.example".to_owned()];
     let search = Search::new(&Settings { search: Some(search), ..settings(LocalNxdomain::Full) });
     check(&search, &[("a.corp.example", "ask"), ("a.notcorp.example", "complete")]);
@@ -246,18 +246,18 @@ fn the_cluster_domain_ends_a_name_at_a_whole_label() {
 fn the_ladder_is_the_c_librarys() {
     let search = Search::new(&settings(LocalNxdomain::Full));
     let texts = |text: &str| {
-        let ladder = search.ladder(text);
-        ladder.iter().map(|name| wire::NameText(name).to_string()).collect::<Vec<_>>()
+        let names = search.search_names(text);
+        names.iter().map(|name| wire::NameText(name).to_string()).collect::<Vec<_>>()
     };
     let expanded = ["db.prod.web.svc.cluster.local.", "db.prod.svc.cluster.local.", "db.prod.cluster.local."];
     assert_eq!(texts("db.prod"), [&expanded[..], &["db.prod."]].concat());
     assert_eq!(texts("www.example.com")[0], "www.example.com.");
     assert_eq!(texts("db."), ["db."]);
-    assert_eq!(search.ladder("www.example.com").len(), 4);
+    assert_eq!(search.search_names("www.example.com").len(), 4);
 }
 
 #[test]
-fn one_nxdomain_holds_for_all_types_and_where_the_cluster_answers_for_addresses_only() {
+fn nxdomain_is_shared_by_all_types_or_in_the_cluster_by_addresses() {
     let search = Search::new(&settings(LocalNxdomain::Full));
     assert!(search.shares_missing(&key("www.example.com", TYPE_TXT)));
     assert!(search.shares_missing(&key("db.web.svc.cluster.local", TYPE_A)));
@@ -270,11 +270,11 @@ fn one_nxdomain_holds_for_all_types_and_where_the_cluster_answers_for_addresses_
 }
 
 #[test]
-fn a_probe_of_another_proxy_is_answered_here_whatever_its_type_and_the_assist() {
-    for local_nxdomain in [LocalNxdomain::Full, LocalNxdomain::Off] {
-        let search = Search::new(&settings(local_nxdomain));
-        for kind in [TYPE_TXT, TYPE_A] {
-            assert_eq!(verdict(&search, "0123.podlocal-dns-probe.cluster.local", kind), "probe");
+fn probes_are_answered_for_any_type_and_setting() {
+    for assist in [LocalNxdomain::Full, LocalNxdomain::Off] {
+        let search = Search::new(&settings(assist));
+        for rtype in [TYPE_TXT, TYPE_A] {
+            assert_eq!(verdict(&search, "0123.podlocal-dns-probe.cluster.local", rtype), "probe");
         }
         for other in [
             "podlocal-dns-probe.cluster.local",

@@ -13,7 +13,7 @@ use crate::flight::Role;
 use crate::metrics::{Outcome, Transport};
 use crate::query::Query;
 use crate::resolver::Resolution;
-use crate::resolver::explain::Standing;
+use crate::resolver::explain::QuestionStatus;
 use crate::upstream::Upstream;
 
 /// How a query was answered.
@@ -25,7 +25,7 @@ pub struct ExplainedQuery {
     pub answer: Vec<u8>,
     /// What was known about the question when the query arrived; `None` if the sidecar does not answer such a
     /// query.
-    pub standing: Option<Standing>,
+    pub status: Option<QuestionStatus>,
     /// The result of the wait, if the answer was not known immediately.
     pub waited: Option<WaitResult>,
     /// The arrival of the query.
@@ -52,7 +52,7 @@ impl<U: Upstream> Service<U> {
         let started = Instant::now();
         let now = started.into_std();
         let mut answer = Vec::new();
-        let standing = Query::parse(bytes).ok().map(|query| self.resolver.standing(&query.key, now));
+        let status = Query::parse(bytes).ok().map(|query| self.resolver.question_status(&query.key, now));
         let (outcome, waited) = match self.step(bytes, SOURCE, Transport::Tcp, now, &mut answer) {
             Step::Answer(outcome) => (outcome, None),
             Step::Silence(outcome) => {
@@ -67,7 +67,7 @@ impl<U: Upstream> Service<U> {
                 (outcome, Some(resolution.into()))
             }
         };
-        ExplainedQuery { outcome, answer, standing, waited, started, duration: started.elapsed() }
+        ExplainedQuery { outcome, answer, status, waited, started, duration: started.elapsed() }
     }
 }
 

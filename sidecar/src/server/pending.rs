@@ -86,13 +86,13 @@ mod tests {
     use super::*;
     use crate::query::Query;
     use crate::query::tests::query_bytes;
-    use crate::sources::Place;
+    use crate::sources::MissPermit;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn waiting(query: &Query<'_>, waiting: &Arc<AtomicUsize>) -> Waiter {
         waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Arc::clone(waiting);
-        let places = Places { waiting, since: Instant::now(), _of_source: Place::default() };
+        let places = Places { waiting, since: Instant::now(), _of_source: MissPermit::default() };
         Waiter::new(&query.client(), SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 

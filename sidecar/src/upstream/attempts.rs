@@ -1,4 +1,4 @@
-//! Questions under way to servers, listened to together.
+//! Attempts in flight, polled together.
 
 use std::io;
 use std::pin::Pin;
@@ -6,33 +6,33 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
-use podlocal_dns::upstream::Step;
+use podlocal_dns::upstream::Target;
 
-/// The attempts under way. They are few, so each is looked at whenever one of them moves; they live and end
-/// with the exchange, without tasks of their own.
+/// The attempts in flight. They are few, so all are polled whenever one of them makes progress; they live and
+/// end with the exchange, without tasks of their own.
 #[derive(Default)]
 pub struct Attempts<'a>(
     /// In no order.
     pub Vec<Attempt<'a>>,
 );
 
-/// One server, asked in one way.
+/// One query to one server.
 pub struct Attempt<'a> {
-    /// Whom, and how.
-    pub step: Step,
-    /// Since when.
-    pub asked_at: Instant,
-    /// Its response, or why there is none.
+    /// The server and the transport.
+    pub target: Target,
+    /// When it was sent.
+    pub sent_at: Instant,
+    /// Resolves to the response or an error.
     pub future: Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + 'a>>,
 }
 
 impl<'a> Attempts<'a> {
-    /// None yet, with room for the one that is mostly enough.
+    /// No attempts yet, with room for one, which is mostly enough.
     pub fn for_one() -> Self {
         Self(Vec::with_capacity(1))
     }
 
-    /// The next one that ends, and how. Waits for ever when there is none.
+    /// The next attempt that ends, and its outcome. Waits for ever when there is none.
     pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
         std::future::poll_fn(|context| {
             for index in 0..self.0.len() {

@@ -1,5 +1,5 @@
-//! The servers of forward zones: for each zone an upstream like any other, with a state of its own, so that what happens to
-//! one says nothing about another, or about cluster DNS.
+//! The servers of forward zones: for each zone an upstream like any other, with a state of its own, so that
+//! the health of one says nothing about another, or about cluster DNS.
 
 use std::fmt;
 
@@ -13,8 +13,9 @@ use prometheus_client::registry::Registry;
 use super::{Servers, Upstream};
 use crate::metrics::{Metrics, shown};
 
-/// The servers of each forward zone of the settings, in that order, and their metrics. All servers of a zone know the same
-/// names, and they are the only ones: neither the shared tier nor the backup upstream is among them.
+/// Starts the servers of each forward zone of the settings, in that order, and registers their metrics. All
+/// servers of a zone know the same names, and there are no others: neither the shared tier nor the backup
+/// upstream is among them.
 ///
 /// # Errors
 ///
@@ -40,7 +41,7 @@ pub fn start(
     Ok(started)
 }
 
-/// How the servers of each zone are, at the moment of a scrape.
+/// The health of the servers of each zone, at the moment of a scrape.
 #[derive(Debug)]
 struct Health(Vec<(String, Servers)>);
 

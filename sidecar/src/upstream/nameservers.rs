@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::Settings;
 
-/// The addresses on the `nameserver` lines, port 53, in order, without the ones that we listen on ourselves:
-/// asking those would be a loop.
+/// The addresses on the `nameserver` lines, port 53, in order, without the addresses on which the proxy
+/// itself listens: those would be a loop.
 pub fn upstreams(resolv_conf: &str, settings: &Settings) -> Vec<SocketAddr> {
     let lines = resolv_conf.lines().map(str::split_whitespace);
     lines
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_addresses_are_no_upstream() {
+    fn the_proxys_own_addresses_are_not_upstreams() {
         let text = "search a.b\nnameserver 127.0.0.1\nnameserver ::1\n# nameserver 10.0.0.1\n\
                     nameserver 10.96.0.10 \nnameserver nonsense\nnameserver\noptions ndots:5\n";
         let addresses = upstreams(text, &Settings::defaults());

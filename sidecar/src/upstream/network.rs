@@ -1,4 +1,4 @@
-//! Brings one question to one server: the sockets, or a script in tests.
+//! Sends one query to one server: over sockets, or to a script in tests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,25 +8,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::asked::Asked;
-use super::channels::Channels;
-use super::path::Path;
+use super::loop_detection::{ForwardedMarkers, LoopMarker};
+use super::outgoing::OutgoingQuery;
+use super::path::NetworkPath;
 use super::pool::{Connection, Pool};
-use super::question::Question;
-use super::token::{Passed, Token};
+use super::query_message::QueryMessage;
+use super::shared_sockets::SharedSockets;
 use super::{is_due, tcp, udp};
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{Metrics, Origin, Transport};
-use podlocal_dns::upstream::Step;
+use podlocal_dns::upstream::Target;
 
-/// Asks one server in one way.
+/// Sends queries.
 pub trait Network: Send + Sync + 'static {
-    /// The server's response to that question, or why there will be none. Takes as long as it takes: whoever
-    /// has no more use for it drops it, and that ends the exchange. `is_repeated` when the server was silent so far.
+    /// The server's response to that question, or an error. There is no time-out: the caller drops the future
+    /// when it no longer needs the response, and that ends the attempt. `is_repeated`: the server has been
+    /// silent so far.
     fn ask(
         &self,
-        step: Step,
+        target: Target,
         key: &Key,
         is_repeated: bool,
     ) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
@@ -36,39 +37,40 @@ pub trait Network: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
-    /// How many of them, the first ones, are the shared tier.
+    /// How many of them are the shared tier; they come first.
     tier: usize,
-    tokens: Vec<Token>,
-    passed: Passed,
-    /// What is known of the path to each server.
-    paths: Vec<Mutex<Path>>,
-    doubt_logged_at: Mutex<Option<Instant>>,
-    channels: Channels,
+    markers: Vec<LoopMarker>,
+    forwarded_markers: ForwardedMarkers,
+    /// The state of the path to each server.
+    paths: Vec<Mutex<NetworkPath>>,
+    spoofing_logged_at: Mutex<Option<Instant>>,
+    shared_sockets: SharedSockets,
     pool: Mutex<Pool<TcpStream>>,
     metrics: Metrics,
 }
 
 impl Sockets {
-    /// To servers at these addresses, of which so many, the first ones, are the shared tier; the questions to each carry its token.
-    pub fn new(addresses: Vec<SocketAddr>, tier: usize, tokens: Vec<Token>, metrics: Metrics) -> Self {
+    /// For servers at these addresses, of which the first `tier` are the shared tier; the queries to each
+    /// server carry its marker.
+    pub fn new(addresses: Vec<SocketAddr>, tier: usize, markers: Vec<LoopMarker>, metrics: Metrics) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
-        let channels = Channels::new(addresses.len(), &metrics);
+        let shared_sockets = SharedSockets::new(addresses.len(), &metrics);
         let paths = addresses.iter().map(|_| Mutex::default()).collect();
-        let passed = Passed::default();
+        let forwarded_markers = ForwardedMarkers::default();
         Self {
             addresses,
             tier,
-            tokens,
-            passed,
+            markers,
+            forwarded_markers,
             paths,
-            doubt_logged_at: Mutex::default(),
-            channels,
+            spoofing_logged_at: Mutex::default(),
+            shared_sockets,
             pool,
             metrics,
         }
     }
 
-    /// A server's address.
+    /// The address of a server.
     pub fn address(&self, server: usize) -> Option<SocketAddr> {
         self.addresses.get(server).copied()
     }
@@ -78,85 +80,86 @@ impl Sockets {
         &self.addresses
     }
 
-    /// The token of every server.
-    pub fn tokens(&self) -> &[Token] {
-        &self.tokens
+    /// The marker of every server.
+    pub fn markers(&self) -> &[LoopMarker] {
+        &self.markers
     }
 
-    /// The markers of other proxies that are passed on.
-    pub fn passed(&self) -> &Passed {
-        &self.passed
+    /// The markers of other proxies that go with queries.
+    pub fn forwarded_markers(&self) -> &ForwardedMarkers {
+        &self.forwarded_markers
     }
 
-    /// The TCP connections that wait for a question.
+    /// The idle TCP connections.
     pub fn pool(&self) -> MutexGuard<'_, Pool<TcpStream>> {
-        // A panic while it is held loses a connection at most.
+        // A panic under the lock loses a connection at most.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody seems to forge answers by UDP. That TCP brings nothing says nothing: the question is sent again when its timer
-    /// expires, from another port.
-    async fn ask_in_doubt(&self, server: usize, asked: &mut Asked<'_>) -> io::Result<Vec<u8>> {
+    /// Sends the query over TCP after a near miss, because an attacker may be forging UDP answers. An error
+    /// over TCP says nothing about the server: the query is retransmitted when its timer expires, from
+    /// another port.
+    async fn ask_after_near_miss(&self, server: usize, query: &mut OutgoingQuery<'_>) -> io::Result<Vec<u8>> {
         let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
         self.metrics.spoofing_suspected();
-        self.log_doubt(address, Instant::now());
-        match self.ask_by_tcp(server, address, asked).await {
+        self.log_suspected_spoofing(address, Instant::now());
+        match self.ask_over_tcp(server, address, query).await {
             Ok(response) => Ok(response),
             Err(_) => std::future::pending().await,
         }
     }
 
-    fn log_doubt(&self, address: SocketAddr, now: Instant) {
-        let mut logged_at = self.doubt_logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+    fn log_suspected_spoofing(&self, address: SocketAddr, now: Instant) {
+        let mut logged_at = self.spoofing_logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_due(*logged_at, now) {
             return;
         }
         *logged_at = Some(now);
         tracing::warn!(
-            "a reply to a question to {address} came with a wrong id: somebody may be forging answers. Such questions are asked \
-             over TCP; see podlocal_dns_upstream_unwanted_replies_total. Check who in the cluster can send packets with the \
-             source address of another"
+            "a reply to a query to {address} has a wrong id: somebody may be forging answers. Such queries are \
+             repeated over TCP; see podlocal_dns_upstream_unwanted_replies_total. Check which pods and nodes can send \
+             packets with forged source addresses"
         );
     }
 
-    async fn ask_by_tcp(
+    async fn ask_over_tcp(
         &self,
         server: usize,
         address: SocketAddr,
-        asked: &mut Asked<'_>,
+        query: &mut OutgoingQuery<'_>,
     ) -> io::Result<Vec<u8>> {
-        if let Some(mut connection) = self.idle(server) {
+        if let Some(mut connection) = self.take_idle(server) {
             self.metrics.upstream_connection(Origin::Reused);
-            match self.ask_over_idle(server, &mut connection.stream, asked).await {
-                Ok(response) => return Ok(self.keep(server, connection, response)),
-                // Closed before it answered: it was closed for being idle, not for what we asked.
+            match self.ask_over_idle(server, &mut connection.stream, query).await {
+                Ok(response) => return Ok(self.return_to_pool(server, connection, response)),
+                // The server closed the connection because it was idle, not because of this query.
                 Err(error) if is_closed(&error) => {}
                 Err(error) => return Err(error),
             }
         }
         let mut connection = tcp::connect(address).await?;
         self.metrics.upstream_connection(Origin::Opened);
-        let response = tcp::exchange(&mut connection.stream, asked).await?;
-        Ok(self.keep(server, connection, response))
+        let response = tcp::exchange(&mut connection.stream, query).await?;
+        Ok(self.return_to_pool(server, connection, response))
     }
 
-    /// When the connection does not answer soon, the other idle ones are not trusted either.
+    /// When the connection does not answer soon, the other idle connections are not trusted either.
     async fn ask_over_idle(
         &self,
         server: usize,
         stream: &mut TcpStream,
-        asked: &mut Asked<'_>,
+        query: &mut OutgoingQuery<'_>,
     ) -> io::Result<Vec<u8>> {
-        let mut exchange = pin!(tcp::exchange(stream, asked));
-        if let Ok(outcome) = timeout(limits::REUSED_PATIENCE, exchange.as_mut()).await {
+        let mut exchange = pin!(tcp::exchange(stream, query));
+        if let Ok(outcome) = timeout(limits::REUSED_TIMEOUT, exchange.as_mut()).await {
             return outcome;
         }
         self.pool().clear(server);
         exchange.await
     }
 
-    /// A connection that the server has not closed, as far as is known yet.
-    fn idle(&self, server: usize) -> Option<Connection<TcpStream>> {
+    /// An idle connection that the server has not closed, as far as is known yet.
+    fn take_idle(&self, server: usize) -> Option<Connection<TcpStream>> {
         let mut pool = self.pool();
         loop {
             let connection = pool.take(server, Instant::now())?;
@@ -166,37 +169,38 @@ impl Sockets {
         }
     }
 
-    fn keep(&self, server: usize, connection: Connection<TcpStream>, response: Vec<u8>) -> Vec<u8> {
+    fn return_to_pool(&self, server: usize, connection: Connection<TcpStream>, response: Vec<u8>) -> Vec<u8> {
         self.pool().put(server, connection, Instant::now());
         response
     }
 }
 
 impl Network for Sockets {
-    async fn ask(&self, step: Step, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
-        let Step { server, transport } = step;
-        let (Some(address), Some(token), Some(path)) =
-            (self.addresses.get(server), self.tokens.get(server), self.paths.get(server))
+    async fn ask(&self, target: Target, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
+        let Target { server, transport } = target;
+        let (Some(address), Some(marker), Some(path)) =
+            (self.addresses.get(server), self.markers.get(server), self.paths.get(server))
         else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let mut question = Question::new(key, *token)?.passing_on(self.passed.with(key));
-        if server < self.tier && lock(path).case.is_random(Instant::now().into_std()) {
-            question = question.spelled_at_random()?;
+        let mut question =
+            QueryMessage::new(key, *marker)?.with_forwarded_markers(self.forwarded_markers.get(key));
+        if server < self.tier && lock(path).case.should_randomize(Instant::now().into_std()) {
+            question = question.with_random_case()?;
         }
-        let mut asked = Asked::new(question, path, &self.metrics, is_repeated);
+        let mut query = OutgoingQuery::new(question, path, &self.metrics, is_repeated);
         match transport {
-            Transport::Udp => match udp::exchange(server, address, &mut asked, &self.channels).await? {
+            Transport::Udp => match udp::exchange(server, address, &mut query, &self.shared_sockets).await? {
                 Some(response) => Ok(response),
-                None => Box::pin(self.ask_in_doubt(server, &mut asked)).await,
+                None => Box::pin(self.ask_after_near_miss(server, &mut query)).await,
             },
-            // Boxed, so that an exchange by UDP is not as large as one by TCP.
-            Transport::Tcp => Box::pin(self.ask_by_tcp(server, *address, &mut asked)).await,
+            // Boxed, so that an attempt over UDP is not as large as one over TCP.
+            Transport::Tcp => Box::pin(self.ask_over_tcp(server, *address, &mut query)).await,
         }
     }
 }
 
-fn lock(path: &Mutex<Path>) -> MutexGuard<'_, Path> {
+fn lock(path: &Mutex<NetworkPath>) -> MutexGuard<'_, NetworkPath> {
     // Plain numbers: a panic between two assignments does no harm.
     path.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
-//! Who listens to exchanges with the upstream while they happen: a `lookup`, which shows them to a person.
+//! Observers of exchanges: a `lookup`, which shows them to a person.
 //!
-//! Nobody does, nearly always; then it costs one relaxed load for each attempt. What an exchange did before somebody
-//! listened is not kept, but its end tells how many attempts there were and how long they took.
+//! There are hardly ever any; then the cost is one relaxed load for each attempt. Events before an
+//! observation began are not recorded, but the end of an exchange says how many attempts there were and how
+//! long they took.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,65 +13,65 @@ use tokio::time::Instant;
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::AttemptResult;
-use podlocal_dns::upstream::Step;
+use podlocal_dns::upstream::Target;
 
-/// Those who listen.
+/// The registered observers.
 #[derive(Debug, Default)]
 pub struct Observers {
     count: AtomicUsize,
     notes: Mutex<Vec<Arc<Notes>>>,
 }
 
-/// What one of them has heard.
-type Notes = Mutex<Vec<Noted>>;
+/// The events that one observer has recorded.
+type Notes = Mutex<Vec<ObservedEvent>>;
 
-/// Something that happened in an exchange.
+/// An event of an exchange.
 #[derive(Debug, Clone)]
-pub struct Noted {
-    /// When.
+pub struct ObservedEvent {
+    /// When it happened.
     pub at: Instant,
-    /// About which question.
+    /// The question of the exchange.
     pub key: Key,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
-/// What happens in an exchange.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A server is asked.
-    Asked {
-        /// Whom, and how.
-        step: Step,
+    /// A query is sent to a server.
+    AttemptStarted {
+        /// The server and the transport.
+        target: Target,
     },
     /// An attempt has ended.
-    Ended {
-        /// At whom, and how.
-        step: Step,
-        /// With what.
+    AttemptEnded {
+        /// The server and the transport.
+        target: Target,
+        /// The result of the attempt.
         result: AttemptResult,
-        /// How long after it began.
+        /// The time since the attempt began.
         took: Duration,
     },
-    /// The exchange is over.
-    Over {
-        /// How many attempts there were.
+    /// The exchange has ended.
+    ExchangeEnded {
+        /// The number of attempts.
         attempts: u8,
-        /// How long it took.
+        /// The duration of the exchange.
         took: Duration,
     },
 }
 
 impl Observers {
-    /// Tells those who listen, of whom there are mostly none.
+    /// Records an event for all observers, of which there are mostly none.
     #[inline]
-    pub fn note(&self, key: &Key, at: Instant, event: impl FnOnce() -> Event) {
+    pub fn notify(&self, key: &Key, at: Instant, event: impl FnOnce() -> Event) {
         if self.count.load(Ordering::Relaxed) > 0 {
             self.write(key, at, event());
         }
     }
 
-    /// Listens to all exchanges from now on.
+    /// Records the events of all exchanges from now on.
     pub fn observe(&self) -> Observation<'_> {
         let notes = Arc::default();
         lock(&self.notes).push(Arc::clone(&notes));
@@ -83,13 +84,13 @@ impl Observers {
         for notes in &*lock(&self.notes) {
             let mut notes = lock(notes);
             if notes.len() < limits::OBSERVED_EVENTS {
-                notes.push(Noted { at, key: key.clone(), event });
+                notes.push(ObservedEvent { at, key: key.clone(), event });
             }
         }
     }
 }
 
-/// Listens until it is dropped.
+/// Records events until it is dropped.
 #[derive(Debug)]
 pub struct Observation<'a> {
     observers: &'a Observers,
@@ -97,8 +98,8 @@ pub struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// What has happened since it began, in order; at most [`limits::OBSERVED_EVENTS`].
-    pub fn noted(&self) -> Vec<Noted> {
+    /// The events since it began, in order; at most [`limits::OBSERVED_EVENTS`].
+    pub fn events(&self) -> Vec<ObservedEvent> {
         lock(&self.notes).clone()
     }
 }
@@ -111,7 +112,7 @@ impl Drop for Observation<'_> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while it is held cannot leave a list half changed.
+    // A panic under the lock cannot leave a list half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,25 +122,25 @@ mod tests {
     use crate::wire::Flags;
 
     fn over(attempts: u8) -> Event {
-        Event::Over { attempts, took: Duration::ZERO }
+        Event::ExchangeEnded { attempts, took: Duration::ZERO }
     }
 
     #[test]
-    fn who_listens_hears_what_happens_meanwhile_and_no_more_than_the_bound() {
+    fn observers_record_events_while_they_exist_up_to_the_limit() {
         let observers = Observers::default();
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let note = |attempts| observers.note(&key, Instant::now(), || over(attempts));
+        let note = |attempts| observers.notify(&key, Instant::now(), || over(attempts));
         note(1);
         let first = observers.observe();
         note(2);
         let second = observers.observe();
         note(3);
-        let heard = |of: &Observation<'_>| of.noted().iter().map(|noted| noted.event).collect::<Vec<_>>();
+        let heard = |of: &Observation<'_>| of.events().iter().map(|noted| noted.event).collect::<Vec<_>>();
         assert_eq!((heard(&first), heard(&second)), (vec![over(2), over(3)], vec![over(3)]));
         drop(first);
         (0..2 * limits::OBSERVED_EVENTS).for_each(|_| note(4));
-        assert_eq!(second.noted().len(), limits::OBSERVED_EVENTS);
+        assert_eq!(second.events().len(), limits::OBSERVED_EVENTS);
         drop(second);
-        observers.note(&key, Instant::now(), || unreachable!("nobody listens"));
+        observers.notify(&key, Instant::now(), || unreachable!("nobody listens"));
     }
 }

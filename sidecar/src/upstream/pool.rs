@@ -1,17 +1,17 @@
-//! Connections that wait for the next question. Pure bookkeeping: what they are and the time are passed in.
+//! Idle TCP connections. Pure bookkeeping: the streams and the time are passed in.
 //!
-//! One question is under way on a connection at a time: CoreDNS answers the questions of one connection in
-//! order, so a second one would wait for the first. Whoever takes a connection owns it, and gives it back only
-//! when its answer has come; one whose question was cancelled is dropped, and so closed.
+//! A connection carries one query at a time: CoreDNS answers the queries of one connection in order, so a
+//! second query would wait for the first. The exchange that takes a connection owns it, and returns it only
+//! when its answer has arrived; the connection of a cancelled query is dropped, and so closed.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::limits;
-use podlocal_dns::upstream::share;
+use podlocal_dns::upstream::fraction_of;
 
-/// The idle connections to every server, by its place in the settings.
+/// The idle connections to every server, by its index in the settings.
 #[derive(Debug)]
 pub struct Pool<T> {
     servers: Vec<Vec<Idle<T>>>,
@@ -26,9 +26,9 @@ struct Idle<T> {
 /// A connection, and until when it may be used.
 #[derive(Debug)]
 pub struct Connection<T> {
-    /// What it is made of.
+    /// The stream.
     pub stream: T,
-    /// No question is asked over it after this.
+    /// When the connection expires: no query is sent over it later.
     pub expires: Instant,
 }
 
@@ -38,14 +38,14 @@ impl<T> Pool<T> {
         Self { servers: std::iter::repeat_with(Vec::new).take(servers).collect() }
     }
 
-    /// The connection that was used last: it is the least likely to have been closed by the server.
+    /// Takes the connection that was used last: the server is the least likely to have closed it.
     pub fn take(&mut self, server: usize, now: Instant) -> Option<Connection<T>> {
         let idle = self.servers.get_mut(server)?;
         idle.retain(|idle| idle.is_usable(now));
         idle.pop().map(|idle| idle.connection)
     }
 
-    /// Keeps a connection for the next question, unless its time is over or enough are kept.
+    /// Keeps a connection for the next query, unless it has expired or there are enough.
     pub fn put(&mut self, server: usize, connection: Connection<T>, now: Instant) {
         let Some(idle) = self.servers.get_mut(server) else { return };
         idle.retain(|idle| idle.is_usable(now));
@@ -55,21 +55,21 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Drops what has waited too long.
-    pub fn tidy(&mut self, now: Instant) {
+    /// Drops the connections that have expired.
+    pub fn remove_expired(&mut self, now: Instant) {
         for idle in &mut self.servers {
             idle.retain(|idle| idle.is_usable(now));
         }
     }
 
-    /// Drops all that wait for one server: they may be dead.
+    /// Drops the idle connections to one server: they may be dead.
     pub fn clear(&mut self, server: usize) {
         if let Some(idle) = self.servers.get_mut(server) {
             idle.clear();
         }
     }
 
-    /// How many wait.
+    /// The number of idle connections.
     pub fn count(&self) -> usize {
         self.servers.iter().map(Vec::len).sum()
     }
@@ -81,9 +81,10 @@ impl<T> Idle<T> {
     }
 }
 
-/// How long a new connection is used: 30 s, a quarter more or less. `chance` is any number, each as likely.
+/// How long a new connection is used: 30 s, a quarter more or less. `chance` is a uniformly distributed
+/// random number.
 pub fn lifetime(chance: u16) -> Duration {
-    limits::UPSTREAM_LIFETIME * 3 / 4 + share(limits::UPSTREAM_LIFETIME / 2, chance)
+    limits::UPSTREAM_LIFETIME * 3 / 4 + fraction_of(limits::UPSTREAM_LIFETIME / 2, chance)
 }
 
 #[cfg(test)]
@@ -115,7 +116,7 @@ mod tests {
         for (waited, usable) in [(9, true), (10, false)] {
             let mut pool = Pool::new(1);
             pool.put(0, connection(1, seconds(now, 30)), now);
-            pool.tidy(seconds(now, waited));
+            pool.remove_expired(seconds(now, waited));
             assert_eq!(pool.count(), usize::from(usable), "after {waited} s");
             assert_eq!(pool.take(0, seconds(now, waited)).is_some(), usable, "after {waited} s");
         }

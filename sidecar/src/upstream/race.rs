@@ -1,23 +1,24 @@
-//! One exchange: transmissions as the policy says, all of them listened to; the first good answer wins.
+//! One exchange: transmissions by the rules of the policy, all of them awaited together; the first good
+//! answer wins.
 //!
-//! `podlocal_dns::upstream` has the rules, which know neither sockets nor tasks. What is added here:
+//! `podlocal_dns::upstream` has the rules, which know neither sockets nor tasks. This module adds:
 //!
-//! | what happens | the exchange |
+//! | event | the exchange |
 //! |---|---|
-//! | a truncated answer | is fetched over TCP immediately, and given as it is when TCP has brought nothing after a second, or does not lately; that of the shared tier is asked of the next server then |
-//! | a backup server does not know a name | goes on, unless `podlocal_dns::upstream::backup` believes it |
-//! | a server of the shared tier is silent for some 200 ms | has it checked, and leaves it unless it is alive |
-//! | an answer | drops every other transmission |
+//! | a truncated answer | sends the query over TCP immediately; it returns the truncated answer when TCP has brought nothing within a second, or when TCP has failed recently; after a truncated answer of the shared tier it queries the next server then |
+//! | NXDOMAIN of a backup server | goes on, unless `podlocal_dns::upstream::backup` accepts the answer |
+//! | a server of the shared tier is silent for some 200 ms | requests a probing, and leaves the server unless it is alive |
+//! | an answer | drops all other attempts |
 
 use std::io;
 
-use podlocal_dns::upstream::guard::{Due, FIRST_PAUSE, Guard};
+use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard, GuardAction};
 use podlocal_dns::upstream::liveness::Finding;
-use podlocal_dns::upstream::{Exchange, Reason, Recovery, Step, Transmission, Transport};
+use podlocal_dns::upstream::{Exchange, Reason, Recovery, Target, Transmission, Transport};
 use tokio::time::{Instant, sleep_until};
 
 use super::attempts::{Attempt, Attempts};
-use super::judge::judge_of;
+use super::classify::classify_from;
 use super::network::Network;
 use super::observers::Event;
 use super::state::State;
@@ -26,7 +27,7 @@ use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{AttemptResult, FallbackReason, ResponseCode, Server};
 
-/// Asks until a server answers or nobody can be waiting any more.
+/// Makes transmissions until a server answers or no client can be waiting any more.
 pub async fn race(
     state: &State,
     network: &impl Network,
@@ -35,7 +36,7 @@ pub async fn race(
 ) -> Result<Vec<u8>, Failed> {
     let start = Instant::now();
     let mut recoveries = state.recoveries();
-    let (exchange, first) = state.begin(key, start, random::chance());
+    let (exchange, first) = state.begin_exchange(key, start, random::chance());
     let mut race = Race {
         state,
         network,
@@ -43,10 +44,10 @@ pub async fn race(
         start,
         exchange,
         attempts: Attempts::for_one(),
-        second_best: None,
+        fallback: None,
         settles_at: None,
         guard: None,
-        asked: 0,
+        transmissions: 0,
     };
     race.transmit(first, start);
     loop {
@@ -55,27 +56,27 @@ pub async fn race(
         tokio::select! {
             biased;
             (attempt, outcome) = race.attempts.next() => {
-                match race.ended(&attempt, outcome, Instant::now()) {
+                match race.on_attempt_ended(&attempt, outcome, Instant::now()) {
                     Next::Done(response) => {
-                        race.over(Instant::now());
+                        race.notify_ended(Instant::now());
                         return Ok(response);
                     }
-                    Next::Failed => return race.given_up(Instant::now()),
-                    Next::GoOn => {}
+                    Next::Failed => return race.give_up(Instant::now()),
+                    Next::Continue => {}
                 }
             }
             Ok(()) = recoveries.changed() => {
                 if let Some(recovery) = *recoveries.borrow_and_update() {
-                    race.recovered(recovery, Instant::now());
+                    race.on_recovery(recovery, Instant::now());
                 }
             }
             () = sleep_until(wakes_at) => {
                 let now = Instant::now();
                 let is_settled = race.settles_at.is_some_and(|at| now >= at);
-                if now >= deadline || is_settled && !race.leaves_tier_without_tcp(now) {
-                    return race.given_up(now);
+                if now >= deadline || is_settled && !race.leave_tier_without_tcp(now) {
+                    return race.give_up(now);
                 }
-                race.woken(now);
+                race.on_wakeup(now);
             }
         }
     }
@@ -88,42 +89,42 @@ struct Race<'a, N> {
     start: Instant,
     exchange: Exchange,
     attempts: Attempts<'a>,
-    /// A failure or a truncated answer, for the case that nothing better comes.
-    second_best: Option<Vec<u8>>,
-    /// When the truncated answer is given, for want of the whole one.
+    /// A failure or a truncated answer, in case nothing better arrives.
+    fallback: Option<Vec<u8>>,
+    /// When to return the truncated answer if the whole one has not arrived.
     settles_at: Option<Instant>,
-    /// What is to be done about the server of the tier that was asked last.
+    /// The guard of the tier server that was queried last.
     guard: Option<Guard>,
-    /// How many transmissions there were.
-    asked: u8,
+    /// The number of transmissions.
+    transmissions: u8,
 }
 
-/// What follows from the end of an attempt.
+/// What to do after the end of an attempt.
 enum Next {
     Done(Vec<u8>),
-    GoOn,
+    Continue,
     /// No server is left.
     Failed,
 }
 
 impl<N: Network> Race<'_, N> {
-    fn transmit(&mut self, Transmission { step, reason }: Transmission, now: Instant) {
+    fn transmit(&mut self, Transmission { target, reason }: Transmission, now: Instant) {
         if reason != Reason::First {
             self.state.metrics().retransmitted();
         }
-        // The oldest one is the likeliest to be lost.
-        if self.attempts.0.len() >= limits::ATTEMPTS_UNDER_WAY {
+        // The oldest attempt is the likeliest to be lost.
+        if self.attempts.0.len() >= limits::ATTEMPTS_IN_FLIGHT {
             self.attempts.0.remove(0);
         }
         let (network, key) = (self.network, self.key);
         let is_repeated = matches!(reason, Reason::Loss | Reason::Timeout | Reason::Recovery);
-        let future = Box::pin(network.ask(step, key, is_repeated));
-        self.attempts.0.push(Attempt { step, asked_at: now, future });
-        self.asked = self.asked.saturating_add(1);
-        self.state.observers().note(key, now, || Event::Asked { step });
-        let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == step.server);
-        if self.state.is_of_tier(step.server) && !is_guarded {
-            self.guard = Some(Guard::new(step.server, FIRST_PAUSE, now.into_std(), random::chance()));
+        let future = Box::pin(network.ask(target, key, is_repeated));
+        self.attempts.0.push(Attempt { target, sent_at: now, future });
+        self.transmissions = self.transmissions.saturating_add(1);
+        self.state.observers().notify(key, now, || Event::AttemptStarted { target });
+        let is_guarded = self.guard.as_ref().is_some_and(|guard| guard.server() == target.server);
+        if self.state.is_tier_server(target.server) && !is_guarded {
+            self.guard = Some(Guard::new(target.server, FIRST_PAUSE, now.into_std(), random::chance()));
         }
     }
 
@@ -133,72 +134,78 @@ impl<N: Network> Race<'_, N> {
         [Some(policy_at), guard_at, self.settles_at].into_iter().flatten().min().unwrap_or(policy_at)
     }
 
-    fn woken(&mut self, now: Instant) {
-        if self.check_tier(now) {
+    fn on_wakeup(&mut self, now: Instant) {
+        if self.guard_tier(now) {
             return;
         }
-        if let Some(transmission) = self.state.due(&mut self.exchange, now) {
+        if let Some(transmission) = self.state.due_transmission(&mut self.exchange, now) {
             self.transmit(transmission, now);
         }
     }
 
-    /// A server was silent and has answered another question.
-    fn recovered(&mut self, recovery: Recovery, now: Instant) {
-        self.exchange.recovered(recovery, now.into_std());
+    /// A server was silent and has answered another query.
+    fn on_recovery(&mut self, recovery: Recovery, now: Instant) {
+        self.exchange.note_recovery(recovery, now.into_std());
     }
 
     /// An attempt has ended.
-    fn ended(&mut self, attempt: &Attempt<'_>, outcome: io::Result<Vec<u8>>, now: Instant) -> Next {
-        let Attempt { step, asked_at, .. } = *attempt;
-        let took = now - asked_at;
+    fn on_attempt_ended(
+        &mut self,
+        attempt: &Attempt<'_>,
+        outcome: io::Result<Vec<u8>>,
+        now: Instant,
+    ) -> Next {
+        let Attempt { target, sent_at, .. } = *attempt;
+        let took = now - sent_at;
         let result = match &outcome {
-            Ok(response) => judge_of(self.state, self.key, step, response, now),
+            Ok(response) => classify_from(self.state, self.key, target, response, now),
             Err(error) => {
-                tracing::debug!(%error, transport = step.transport.name(), "an upstream cannot be asked");
+                tracing::debug!(%error, transport = target.transport.name(), "a query to an upstream failed");
                 AttemptResult::Unreachable
             }
         };
-        self.state.exchanged(self.key, step, result, took, now);
-        let Ok(response) = outcome else { return self.unreachable(step, now) };
-        let is_of_tier = self.state.is_of_tier(step.server);
-        let server = if is_of_tier { Server::SharedTier } else { Server::Upstream };
+        self.state.record_attempt(self.key, target, result, took, now);
+        let Ok(response) = outcome else { return self.on_unreachable(target, now) };
+        let is_tier_server = self.state.is_tier_server(target.server);
+        let server = if is_tier_server { Server::SharedTier } else { Server::Upstream };
         self.state.metrics().response(server, ResponseCode::of(&response));
         let answered = (result != AttemptResult::Failure).then_some(&self.exchange);
-        self.state.responded(step.server, asked_at, answered, now);
+        self.state.record_response(target.server, sent_at, answered, now);
         match result {
             AttemptResult::NegativeIgnored => {
-                self.drop_attempts(now, |server| server == step.server);
-                let next = self.state.denied(&mut self.exchange, step.server, now);
-                self.goes_on(next, now)
+                self.drop_attempts(now, |server| server == target.server);
+                let next = self.state.next_after_denial(&mut self.exchange, target.server, now);
+                self.continue_with(next, now)
             }
             AttemptResult::Failure => {
-                self.second_best.get_or_insert(response);
-                self.drop_attempts(now, |server| server == step.server);
-                self.leave(step.server, FallbackReason::Failure, now)
+                self.fallback.get_or_insert(response);
+                self.drop_attempts(now, |server| server == target.server);
+                self.leave(target.server, FallbackReason::Failure, now)
             }
             AttemptResult::Truncated => {
-                if !self.state.is_tcp_tried(step.server, now) {
-                    if is_of_tier {
-                        self.second_best = Some(response);
-                        self.drop_attempts(now, |server| server == step.server);
-                        return self.leave(step.server, FallbackReason::Failure, now);
+                if !self.state.should_try_tcp(target.server, now) {
+                    if is_tier_server {
+                        self.fallback = Some(response);
+                        self.drop_attempts(now, |server| server == target.server);
+                        return self.leave(target.server, FallbackReason::Failure, now);
                     }
                     self.drop_attempts(now, |_| true);
                     return Next::Done(response);
                 }
-                // What was cut short is better than a failure. The server wants TCP: that is no retransmission.
-                self.second_best = Some(response);
-                self.settles_at = Some(now + limits::TRUNCATED_PATIENCE);
+                // A truncated answer is better than a failure. The server asks for TCP: that is no
+                // retransmission.
+                self.fallback = Some(response);
+                self.settles_at = Some(now + limits::TRUNCATED_TIMEOUT);
                 self.exchange.settle();
-                let over_tcp = Step { transport: Transport::Tcp, ..step };
-                if !self.attempts.0.iter().any(|attempt| attempt.step == over_tcp) {
-                    self.transmit(Transmission { step: over_tcp, reason: Reason::First }, now);
+                let over_tcp = Target { transport: Transport::Tcp, ..target };
+                if !self.attempts.0.iter().any(|attempt| attempt.target == over_tcp) {
+                    self.transmit(Transmission { target: over_tcp, reason: Reason::First }, now);
                 }
-                Next::GoOn
+                Next::Continue
             }
             _ => {
-                if step.transport == Transport::Tcp {
-                    self.state.fetched_over_tcp(step.server, true, now);
+                if target.transport == Transport::Tcp {
+                    self.state.record_tcp_fetch(target.server, true, now);
                 }
                 self.drop_attempts(now, |_| true);
                 Next::Done(response)
@@ -206,88 +213,92 @@ impl<N: Network> Race<'_, N> {
         }
     }
 
-    /// Nobody listens there, or the connection broke.
-    fn unreachable(&mut self, step: Step, now: Instant) -> Next {
-        if self.attempts.0.iter().any(|attempt| attempt.step.server == step.server) {
-            // What was sent earlier still waits there. A connection may have been closed by a bound; a datagram is refused where
-            // nobody is any more.
-            if step.transport == Transport::Udp && !self.state.is_of_tier(step.server) {
-                self.state.refuses(&self.exchange, step.server, now);
+    /// No server listens at the address, or the connection broke.
+    fn on_unreachable(&mut self, target: Target, now: Instant) -> Next {
+        if self.attempts.0.iter().any(|attempt| attempt.target.server == target.server) {
+            // An earlier transmission is still in flight. The server may have closed a connection because of
+            // a limit; it refuses a datagram only when it is gone.
+            if target.transport == Transport::Udp && !self.state.is_tier_server(target.server) {
+                self.state.record_refusal(&self.exchange, target.server, now);
             }
-            return Next::GoOn;
+            return Next::Continue;
         }
-        if self.state.is_of_tier(step.server) {
-            // A truncated answer of a tier that has no room for connections may be empty: the next server has the whole one.
-            if self.settles_at.take().is_some() && step.transport == Transport::Tcp {
-                self.state.fetched_over_tcp(step.server, false, now);
+        if self.state.is_tier_server(target.server) {
+            // A truncated answer of a tier that accepts no more connections may be empty: the next server has
+            // the whole one.
+            if self.settles_at.take().is_some() && target.transport == Transport::Tcp {
+                self.state.record_tcp_fetch(target.server, false, now);
             }
-            return self.leave(step.server, FallbackReason::Unreachable, now);
+            return self.leave(target.server, FallbackReason::Unreachable, now);
         }
-        if let Some(truncated) = self.second_best.take_if(|_| step.transport == Transport::Tcp) {
+        if let Some(truncated) = self.fallback.take_if(|_| target.transport == Transport::Tcp) {
             if self.settles_at.is_some() {
-                self.state.fetched_over_tcp(step.server, false, now);
+                self.state.record_tcp_fetch(target.server, false, now);
             }
             return Next::Done(truncated);
         }
-        if let Some(transmission) = self.state.refused(&mut self.exchange, step.server, now) {
+        if let Some(transmission) = self.state.next_after_refusal(&mut self.exchange, target.server, now) {
             self.transmit(transmission, now);
         }
-        Next::GoOn
+        Next::Continue
     }
 
-    /// This exchange asks that server no more, but the next one.
+    /// Stops querying that server, and queries the next one.
     fn leave(&mut self, server: usize, reason: FallbackReason, now: Instant) -> Next {
         self.guard.take_if(|guard| guard.server() == server);
         let next = self.state.leave(&mut self.exchange, server, now);
-        if next.is_some() && self.state.is_of_tier(server) {
+        if next.is_some() && self.state.is_tier_server(server) {
             self.state.metrics().fell_back(reason);
         }
-        self.goes_on(next, now)
+        self.continue_with(next, now)
     }
 
-    /// A connection to the shared tier has brought nothing of what it truncated. Whether the next server is asked for it.
-    fn leaves_tier_without_tcp(&mut self, now: Instant) -> bool {
-        let mut steps = self.attempts.0.iter().map(|attempt| attempt.step);
-        let is_left = |step: &Step| step.transport == Transport::Tcp && self.state.is_of_tier(step.server);
-        let Some(Step { server, .. }) = steps.find(is_left) else { return false };
-        self.state.fetched_over_tcp(server, false, now);
+    /// Leaves a server of the shared tier whose TCP connection has brought nothing of the truncated answer.
+    /// Returns whether the exchange goes on with the next server.
+    fn leave_tier_without_tcp(&mut self, now: Instant) -> bool {
+        let mut targets = self.attempts.0.iter().map(|attempt| attempt.target);
+        let is_tcp_to_tier =
+            |target: &Target| target.transport == Transport::Tcp && self.state.is_tier_server(target.server);
+        let Some(Target { server, .. }) = targets.find(is_tcp_to_tier) else { return false };
+        self.state.record_tcp_fetch(server, false, now);
         self.settles_at = None;
         self.drop_attempts(now, |attempted| attempted == server);
         match self.leave(server, FallbackReason::Timeout, now) {
-            Next::GoOn => true,
+            Next::Continue => true,
             Next::Done(response) => {
-                self.second_best = Some(response);
+                self.fallback = Some(response);
                 false
             }
             Next::Failed => false,
         }
     }
 
-    /// A server is left: the next one is asked, or those are waited for that may still answer.
-    fn goes_on(&mut self, next: Option<Transmission>, now: Instant) -> Next {
+    /// Sends the next transmission; without one, waits for the attempts in flight.
+    fn continue_with(&mut self, next: Option<Transmission>, now: Instant) -> Next {
         if let Some(transmission) = next {
             self.transmit(transmission, now);
         }
         if self.exchange.is_exhausted() && self.attempts.0.is_empty() {
-            self.second_best.take().map_or(Next::Failed, Next::Done)
+            self.fallback.take().map_or(Next::Failed, Next::Done)
         } else {
-            Next::GoOn
+            Next::Continue
         }
     }
 
-    /// Does what is due about a silent server of the tier. Whether another one was asked in its place.
-    fn check_tier(&mut self, now: Instant) -> bool {
+    /// Does what the guard says about a silent server of the tier. Returns whether another server was queried
+    /// in its place.
+    fn guard_tier(&mut self, now: Instant) -> bool {
         let Some(guard) = &mut self.guard else { return false };
-        match guard.due(now.into_std()) {
-            Some(Due::Check { server, since }) => self.state.want_check(server, since),
-            Some(Due::Leave { server, unless_alive_since }) => {
+        match guard.due_action(now.into_std()) {
+            Some(GuardAction::Probe { server, since }) => self.state.request_probe(server, since),
+            Some(GuardAction::Leave { server, unless_alive_since }) => {
                 match self.state.finding(server, unless_alive_since) {
                     Some(Finding::Alive) => {
-                        let again = guard.again(now.into_std(), random::chance());
+                        let again = guard.rearmed(now.into_std(), random::chance());
                         self.guard = Some(again);
                     }
                     None if guard.postpone(now.into_std()) => {
-                        self.state.want_check(server, unless_alive_since);
+                        self.state.request_probe(server, unless_alive_since);
                     }
                     _ => {
                         self.leave(server, FallbackReason::Timeout, now);
@@ -300,31 +311,31 @@ impl<N: Network> Race<'_, N> {
         false
     }
 
-    /// An answer has made the attempts at these servers superfluous.
+    /// Drops the attempts at these servers, because a response has made them superfluous.
     fn drop_attempts(&mut self, now: Instant, concerns: impl Fn(usize) -> bool) {
-        for Attempt { step, asked_at, .. } in
-            self.attempts.0.extract_if(.., |attempt| concerns(attempt.step.server))
+        for Attempt { target, sent_at, .. } in
+            self.attempts.0.extract_if(.., |attempt| concerns(attempt.target.server))
         {
-            self.state.exchanged(self.key, step, AttemptResult::Superseded, now - asked_at, now);
+            self.state.record_attempt(self.key, target, AttemptResult::Superseded, now - sent_at, now);
         }
     }
 
-    /// Nobody waits any more, or no server is left.
-    fn given_up(mut self, now: Instant) -> Result<Vec<u8>, Failed> {
-        for Attempt { step, asked_at, .. } in self.attempts.0.drain(..) {
-            if self.settles_at.is_some() && step.transport == Transport::Tcp {
-                self.state.fetched_over_tcp(step.server, false, now);
+    /// Ends the exchange at its deadline, or because no server is left.
+    fn give_up(mut self, now: Instant) -> Result<Vec<u8>, Failed> {
+        for Attempt { target, sent_at, .. } in self.attempts.0.drain(..) {
+            if self.settles_at.is_some() && target.transport == Transport::Tcp {
+                self.state.record_tcp_fetch(target.server, false, now);
             }
-            self.state.exchanged(self.key, step, AttemptResult::Timeout, now - asked_at, now);
+            self.state.record_attempt(self.key, target, AttemptResult::Timeout, now - sent_at, now);
         }
-        self.over(now);
-        self.second_best.ok_or(Failed)
+        self.notify_ended(now);
+        self.fallback.ok_or(Failed)
     }
 
-    /// Tells observers that the exchange is over.
-    fn over(&self, now: Instant) {
-        let over = || Event::Over { attempts: self.asked, took: now - self.start };
-        self.state.observers().note(self.key, now, over);
+    /// Notifies observers of the end of the exchange.
+    fn notify_ended(&self, now: Instant) {
+        let ended = || Event::ExchangeEnded { attempts: self.transmissions, took: now - self.start };
+        self.state.observers().notify(self.key, now, ended);
     }
 }
 

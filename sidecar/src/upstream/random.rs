@@ -1,21 +1,21 @@
-//! Chance, from the kernel.
+//! Random numbers from the kernel.
 //!
-//! It is asked directly: what goes through the C library falls back to `/dev/urandom` in a static program,
-//! and an empty image need not have that.
+//! getrandom(2) is called directly: a function of the C library falls back to `/dev/urandom` in a static
+//! program, and an empty image may not have that.
 
 use std::cell::RefCell;
 use std::io;
 
-/// That many random bytes, fit for what must not be guessed.
+/// So many cryptographically secure random bytes.
 pub fn bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
     let mut bytes = [0; COUNT];
-    // Up to 256 bytes come whole, whatever signal arrives (getrandom(2)).
+    // Up to 256 bytes are never interrupted by a signal (getrandom(2)).
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes)
 }
 
-/// A random id for a question (RFC 5452 section 9.2). The kernel is asked for many at once, by each thread for itself: a
-/// system call for each question would cost more than the id. One that was given is not kept.
+/// A random id for a query (RFC 5452 section 9.2). Each thread gets many at once from the kernel: a system
+/// call for each query would cost more than the id. A used id is erased.
 pub fn id() -> io::Result<u16> {
     thread_local! {
         static SUPPLY: RefCell<Supply> = const { RefCell::new(Supply { bytes: [0; SUPPLIED], left: 0 }) };
@@ -23,12 +23,12 @@ pub fn id() -> io::Result<u16> {
     SUPPLY.with_borrow_mut(Supply::take)
 }
 
-/// Bytes that the kernel is asked for at once: so many are sure to come whole (getrandom(2)).
+/// The bytes of one system call: so many are never cut short (getrandom(2)).
 const SUPPLIED: usize = 256;
 
 struct Supply {
     bytes: [u8; SUPPLIED],
-    /// How many of them, the first ones, were not given yet.
+    /// How many of them, the first ones, are unused.
     left: usize,
 }
 
@@ -47,8 +47,8 @@ impl Supply {
     }
 }
 
-/// Any number, each as likely. The kernel does not refuse it in practice; for spreading things in time, which
-/// is all that this is for, the middle does as well.
+/// A uniformly distributed random number for jitter. If the kernel refuses, which it does not do in practice,
+/// the middle of the range is good enough.
 pub fn chance() -> u16 {
     id().unwrap_or(u16::MAX / 2)
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_drawn_from_all_that_there_are_and_none_is_kept() {
+    fn ids_cover_the_whole_range_and_used_ones_are_erased() {
         let mut supply = Supply { bytes: [0; SUPPLIED], left: 0 };
         let mut seen = std::collections::HashSet::new();
         for _ in 0..10_000 {

@@ -1,17 +1,19 @@
-//! The policy and what its exchanges tell each other, shared by all of them.
+//! The state of the servers, shared by all exchanges.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use podlocal_dns::upstream::backup::Answer;
+use podlocal_dns::upstream::backup::BackupAnswer;
 use podlocal_dns::upstream::liveness::{Finding, Liveness};
-use podlocal_dns::upstream::{Condition, Exchange, Policy, Recovery, Setup, Standing, Step, Transmission};
+use podlocal_dns::upstream::{
+    Condition, Exchange, Policy, Recovery, ServerStatus, Setup, Target, Transmission,
+};
 use podlocal_settings::value::UpstreamTransport;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::observers::{Event, Observers};
-use super::path::Tcp;
+use super::path::TcpSupport;
 use super::source;
 use crate::cache::key::Key;
 use crate::metrics::{AttemptResult, Metrics};
@@ -19,9 +21,9 @@ use crate::metrics::{AttemptResult, Metrics};
 /// Shared by every exchange.
 #[derive(Debug)]
 pub struct State {
-    known: Mutex<Known>,
+    inner: Mutex<Inner>,
     recovered: watch::Sender<Option<Recovery>>,
-    check_wanted: Notify,
+    probe_requested: Notify,
     setup: Setup,
     /// The cluster domain.
     zone: Vec<u8>,
@@ -30,55 +32,56 @@ pub struct State {
 }
 
 #[derive(Debug)]
-struct Known {
+struct Inner {
     policy: Policy,
     liveness: Liveness,
-    /// An ejected server, and the question that it is to be sent as well.
+    /// An ejected server, and the question of its trial.
     trial: Option<(usize, Arc<Key>)>,
-    /// By server: whether TCP brings what UDP truncates.
-    tcp: Vec<Tcp>,
-    /// By server: when an attempt last brought nothing or an error, and which; for people.
-    last_failures: Vec<Option<Failure>>,
+    /// By server: whether TCP brings the answers that UDP truncates.
+    tcp: Vec<TcpSupport>,
+    /// By server: when an attempt last failed, and how; shown by `lookup` and `stats`.
+    last_failures: Vec<Option<LastFailure>>,
 }
 
-/// When an attempt brought nothing or an error, and which.
-pub type Failure = (Instant, AttemptResult);
+/// When an attempt failed, and how.
+pub type LastFailure = (Instant, AttemptResult);
 
-/// A server of which it is to be found out whether it answers.
+/// A server that is to be probed.
 #[derive(Debug)]
-pub enum Check {
+pub enum Probe {
     /// One of the shared tier: by questions that it answers by itself.
     Tier {
-        /// Its place in the settings.
+        /// The index of the server.
         server: usize,
-        /// When the check began.
-        begun_at: Instant,
+        /// When the probing began.
+        began_at: Instant,
     },
-    /// An ejected one: by a question that a client has asked, and another server answers.
+    /// An ejected server: by a question that a client has asked, and that another server answers.
     Trial {
-        /// Its place in the settings.
+        /// The index of the server.
         server: usize,
         /// The question.
         key: Arc<Key>,
         /// When the trial began.
-        begun_at: Instant,
+        began_at: Instant,
     },
 }
 
 impl State {
-    /// All servers are healthy. So many sources of questions have a retry budget each; 0: there is one for all.
+    /// All servers start healthy. Each of so many sources of queries has a retry budget; 0: one budget for
+    /// all.
     pub fn new(setup: Setup, sources: usize, zone: Vec<u8>, metrics: Metrics) -> Self {
-        let known = Known {
-            policy: Policy::new(setup).for_sources(sources),
+        let inner = Inner {
+            policy: Policy::new(setup).with_sources(sources),
             liveness: Liveness::new(setup.tier),
             trial: None,
-            tcp: vec![Tcp::default(); setup.servers],
+            tcp: vec![TcpSupport::default(); setup.servers],
             last_failures: vec![None; setup.servers],
         };
         Self {
-            known: Mutex::new(known),
+            inner: Mutex::new(inner),
             recovered: watch::Sender::new(None),
-            check_wanted: Notify::new(),
+            probe_requested: Notify::new(),
             setup,
             zone,
             metrics,
@@ -86,137 +89,162 @@ impl State {
         }
     }
 
-    /// A question is asked. The return of an ejected server is looked for on that occasion.
-    pub fn begin(&self, key: &Key, now: Instant, chance: u16) -> (Exchange, Transmission) {
-        let mut known = self.lock();
-        if let Some(server) = known.policy.trial(now.into_std()) {
-            if self.is_of_tier(server) {
-                known.liveness.want(server, now.into_std());
+    /// Begins an exchange, and requests the trial or the probing of an ejected server if it is due.
+    pub fn begin_exchange(&self, key: &Key, now: Instant, chance: u16) -> (Exchange, Transmission) {
+        let mut inner = self.lock();
+        if let Some(server) = inner.policy.take_due_trial(now.into_std()) {
+            if self.is_tier_server(server) {
+                inner.liveness.request_probe(server, now.into_std());
             } else {
-                known.trial = Some((server, Arc::new(key.clone())));
+                inner.trial = Some((server, Arc::new(key.clone())));
             }
-            self.check_wanted.notify_one();
+            self.probe_requested.notify_one();
         }
-        known.policy.begin_for(source::current(), now.into_std(), chance)
+        inner.policy.begin_exchange_for(source::current(), now.into_std(), chance)
     }
 
-    /// The transmission that is due now.
-    pub fn due(&self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
-        let mut known = self.lock();
-        let due = known.policy.due(exchange, now.into_std());
-        self.count_refused(&mut known);
+    /// The transmission that is due now, if any.
+    pub fn due_transmission(&self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
+        let mut inner = self.lock();
+        let due = inner.policy.due_transmission(exchange, now.into_std());
+        self.count_refused(&mut inner);
         due
     }
 
-    /// When something may be due.
+    /// When [`State::due_transmission`] may have something to do.
     pub fn wakes_at(&self, exchange: &Exchange) -> Instant {
         Instant::from_std(self.lock().policy.wakes_at(exchange))
     }
 
-    /// When an exchange gives up.
+    /// When an exchange ends without an answer.
     pub fn deadline(&self, exchange: &Exchange) -> Instant {
         Instant::from_std(self.lock().policy.deadline(exchange))
     }
 
-    /// Whether that answer of a backup server is one.
-    pub fn is_believed(&self, answer: Answer, now: Instant) -> bool {
-        self.lock().policy.is_believed(answer, now.into_std())
+    /// Whether that answer of a backup server counts as the answer.
+    pub fn accepts_backup_answer(&self, answer: BackupAnswer, now: Instant) -> bool {
+        self.lock().policy.accepts_backup_answer(answer, now.into_std())
     }
 
-    /// A backup server has answered what is not believed: the transmission to the next one.
-    pub fn denied(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
-        self.lock().policy.denied(exchange, server, now.into_std())
+    /// Records that the answer of a backup server does not count; returns the transmission to the next
+    /// server.
+    pub fn next_after_denial(
+        &self,
+        exchange: &mut Exchange,
+        server: usize,
+        now: Instant,
+    ) -> Option<Transmission> {
+        self.lock().policy.next_after_denial(exchange, server, now.into_std())
     }
 
-    /// A server refuses a question that it may still answer.
-    pub fn refuses(&self, exchange: &Exchange, server: usize, now: Instant) {
-        self.lock().policy.refuses(exchange, server, now.into_std());
+    /// Records that a server refuses a query although an earlier transmission may still be answered.
+    pub fn record_refusal(&self, exchange: &Exchange, server: usize, now: Instant) {
+        self.lock().policy.record_refusal(exchange, server, now.into_std());
     }
 
-    /// A server refuses connections: the transmission to the next one.
-    pub fn refused(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
-        self.lock().policy.refused(exchange, server, now.into_std())
+    /// Records that a server refuses connections; returns the transmission to the next server.
+    pub fn next_after_refusal(
+        &self,
+        exchange: &mut Exchange,
+        server: usize,
+        now: Instant,
+    ) -> Option<Transmission> {
+        self.lock().policy.next_after_refusal(exchange, server, now.into_std())
     }
 
-    /// A server is asked no more by this exchange: the transmission to the next one.
+    /// Stops an exchange from querying a server; returns the transmission to the next server.
     pub fn leave(&self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
         self.lock().policy.leave(exchange, server, now.into_std())
     }
 
-    /// A server gave a response, of whatever kind, to what it was asked at that time; the exchange whose answer it is.
-    pub fn responded(&self, server: usize, asked_at: Instant, answered: Option<&Exchange>, now: Instant) {
-        let mut known = self.lock();
-        let recovery = known.policy.responded(server, asked_at.into_std(), now.into_std());
+    /// Records a response with any RCODE to a transmission of that time; `answered` is the exchange whose
+    /// answer it is.
+    pub fn record_response(
+        &self,
+        server: usize,
+        sent_at: Instant,
+        answered: Option<&Exchange>,
+        now: Instant,
+    ) {
+        let mut inner = self.lock();
+        let recovery = inner.policy.record_response(server, sent_at.into_std(), now.into_std());
         if let Some(exchange) = answered {
-            known.policy.answered(exchange, now - asked_at);
+            inner.policy.record_answer(exchange, now - sent_at);
         }
-        drop(known);
+        drop(inner);
         if recovery.is_some() {
             self.recovered.send_replace(recovery);
         }
     }
 
-    /// Whether what that server truncated is fetched over TCP now.
-    pub fn is_tcp_tried(&self, server: usize, now: Instant) -> bool {
-        self.lock().tcp.get_mut(server).is_none_or(|tcp| tcp.is_tried(now.into_std()))
+    /// Whether a truncated answer of that server is fetched over TCP now.
+    pub fn should_try_tcp(&self, server: usize, now: Instant) -> bool {
+        self.lock().tcp.get_mut(server).is_none_or(|tcp| tcp.should_try(now.into_std()))
     }
 
-    /// A connection to that server brought what it had truncated, or nothing.
-    pub fn fetched_over_tcp(&self, server: usize, is_answer: bool, now: Instant) {
+    /// Records whether TCP brought the answer that the server had truncated.
+    pub fn record_tcp_fetch(&self, server: usize, is_answer: bool, now: Instant) {
         match self.lock().tcp.get_mut(server) {
-            Some(tcp) if is_answer => tcp.answered(),
-            Some(tcp) => tcp.failed(now.into_std()),
+            Some(tcp) if is_answer => tcp.record_answer(),
+            Some(tcp) => tcp.record_failure(now.into_std()),
             None => {}
         }
     }
 
-    /// An attempt has ended: it is counted, its server's last failure remembered, and observers are told.
-    pub fn exchanged(&self, key: &Key, step: Step, result: AttemptResult, took: Duration, now: Instant) {
-        self.metrics.attempt(step.transport, result, took);
+    /// Records the end of an attempt: in the metrics, as the last failure of its server, and for observers.
+    pub fn record_attempt(
+        &self,
+        key: &Key,
+        target: Target,
+        result: AttemptResult,
+        took: Duration,
+        now: Instant,
+    ) {
+        self.metrics.attempt(target.transport, result, took);
         if matches!(result, AttemptResult::Failure | AttemptResult::Timeout | AttemptResult::Unreachable)
-            && let Some(last) = self.lock().last_failures.get_mut(step.server)
+            && let Some(last) = self.lock().last_failures.get_mut(target.server)
         {
             *last = Some((now, result));
         }
-        self.observers.note(key, now, || Event::Ended { step, result, took });
+        self.observers.notify(key, now, || Event::AttemptEnded { target, result, took });
     }
 
-    /// Who listens to exchanges.
+    /// The observers of exchanges.
     pub fn observers(&self) -> &Observers {
         &self.observers
     }
 
-    /// What is known of each server, by its place in the settings, with its last failure.
-    pub fn standings(&self) -> Vec<(Standing, Option<Failure>)> {
-        let known = self.lock();
-        known.policy.standings().into_iter().zip(known.last_failures.iter().copied()).collect()
+    /// The state of each server and its last failure, in the order of the settings.
+    pub fn server_statuses(&self) -> Vec<(ServerStatus, Option<LastFailure>)> {
+        let inner = self.lock();
+        inner.policy.server_statuses().into_iter().zip(inner.last_failures.iter().copied()).collect()
     }
 
-    /// The retry budget, in tenths of a transmission.
+    /// The retry budget, in tenths of a retransmission.
     pub fn budget_tenths(&self) -> u32 {
         self.lock().policy.budget_tenths()
     }
 
     /// Takes a token from the retry budget; `false`: there is none.
     pub fn try_spend_token(&self) -> bool {
-        let mut known = self.lock();
-        let may = known.policy.try_spend_token();
-        self.count_refused(&mut known);
+        let mut inner = self.lock();
+        let may = inner.policy.try_spend_token();
+        self.count_refused(&mut inner);
         may
     }
 
-    fn count_refused(&self, known: &mut Known) {
-        for _ in 0..known.policy.take_refused_retransmissions() {
+    fn count_refused(&self, inner: &mut Inner) {
+        for _ in 0..inner.policy.take_refused_retransmissions() {
             self.metrics.budget_exhausted();
         }
     }
 
-    /// Whether a question that no client waits for may be asked now.
+    /// Whether a query that no client waits for may be sent now.
     pub fn may_refresh(&self, now: Instant) -> bool {
         self.lock().policy.may_refresh(now.into_std())
     }
 
-    /// How the servers are.
+    /// The health of all servers together.
     pub fn condition(&self, now: Instant) -> Condition {
         self.lock().policy.condition(now.into_std())
     }
@@ -226,59 +254,59 @@ impl State {
         self.lock().policy.ejected()
     }
 
-    /// Tells of every recovery from now on.
+    /// Receives every recovery from now on.
     pub fn recoveries(&self) -> watch::Receiver<Option<Recovery>> {
         self.recovered.subscribe()
     }
 
-    /// Asks for a check whether a server of the tier is alive, unless one has begun since then.
-    pub fn want_check(&self, server: usize, since: std::time::Instant) {
-        if self.lock().liveness.want(server, since) {
-            self.check_wanted.notify_one();
+    /// Requests the probing of a tier server, unless one has begun at `since` or later.
+    pub fn request_probe(&self, server: usize, since: std::time::Instant) {
+        if self.lock().liveness.request_probe(server, since) {
+            self.probe_requested.notify_one();
         }
     }
 
-    /// Waits until a check is wanted, and begins it.
-    pub async fn check_wanted(&self) -> Check {
+    /// Waits until a probing is requested, and begins it.
+    pub async fn next_probe(&self) -> Probe {
         loop {
-            if let Some(check) = self.begin_check(Instant::now()) {
-                return check;
+            if let Some(probe) = self.begin_probe(Instant::now()) {
+                return probe;
             }
-            self.check_wanted.notified().await;
+            self.probe_requested.notified().await;
         }
     }
 
-    fn begin_check(&self, begun_at: Instant) -> Option<Check> {
-        let mut known = self.lock();
-        if let Some(server) = known.liveness.begin(begun_at.into_std()) {
-            return Some(Check::Tier { server, begun_at });
+    fn begin_probe(&self, began_at: Instant) -> Option<Probe> {
+        let mut inner = self.lock();
+        if let Some(server) = inner.liveness.begin_probe(began_at.into_std()) {
+            return Some(Probe::Tier { server, began_at });
         }
-        let (server, key) = known.trial.take()?;
-        Some(Check::Trial { server, key, begun_at })
+        let (server, key) = inner.trial.take()?;
+        Some(Probe::Trial { server, key, began_at })
     }
 
-    /// What the check of a server that began at that time has found.
-    pub fn checked(&self, server: usize, begun_at: Instant, finding: Finding, now: Instant) {
-        let mut known = self.lock();
-        known.liveness.end(server, finding);
+    /// Records what the probing of a server that began at that time has found.
+    pub fn record_probe(&self, server: usize, began_at: Instant, finding: Finding, now: Instant) {
+        let mut inner = self.lock();
+        inner.liveness.end_probe(server, finding);
         match finding {
-            Finding::Alive => known.policy.is_alive(server, now.into_std()),
-            Finding::Shaky => {}
-            Finding::Dead => known.policy.is_dead(server, begun_at.into_std(), now.into_std()),
+            Finding::Alive => inner.policy.mark_alive(server, now.into_std()),
+            Finding::Partial => {}
+            Finding::Dead => inner.policy.mark_dead(server, began_at.into_std(), now.into_std()),
         }
     }
 
-    /// What a check of a server of the tier that began since then has found; `None`: none has yet.
+    /// The finding about a tier server, if a probing began at `since` or later and has ended.
     pub fn finding(&self, server: usize, since: std::time::Instant) -> Option<Finding> {
         self.lock().liveness.finding(server, since)
     }
 
     /// Whether a server belongs to the shared tier.
-    pub fn is_of_tier(&self, server: usize) -> bool {
+    pub fn is_tier_server(&self, server: usize) -> bool {
         server < self.setup.tier
     }
 
-    /// Whether a server may know other names than the first ones.
+    /// Whether a server is a backup server, which may know other names.
     pub fn is_backup(&self, server: usize) -> bool {
         self.setup.is_backup(server)
     }
@@ -293,13 +321,13 @@ impl State {
         self.setup.transport
     }
 
-    /// Where everything is counted.
+    /// The metrics in which everything is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Every change is one assignment after another of plain numbers; a panic between two does no harm.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is a sequence of assignments of plain numbers; a panic between two does no harm.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! One stream exchange (RFC 7766), over a connection that an earlier one left, or over a new one.
+//! One query over TCP (RFC 7766), over an idle connection or a new one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,58 +7,62 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::asked::Asked;
+use super::outgoing::OutgoingQuery;
 use super::pool::{self, Connection};
 use super::random;
 use crate::limits;
 use crate::metrics::Transport;
 
-/// Connects to `server`. The caller bounds the time.
+/// Connects to `server`. The caller limits the time.
 pub async fn connect(server: SocketAddr) -> io::Result<Connection<TcpStream>> {
     let stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
     Ok(Connection { stream, expires: Instant::now() + pool::lifetime(random::chance()) })
 }
 
-/// Whether the server has left an idle connection as it was. Anything to read, the end included, means that it
-/// is of no more use.
+/// Whether an idle connection is still usable. If there is anything to read, the end of the stream included,
+/// it is not.
 pub fn is_quiet(stream: &TcpStream) -> bool {
     let read = stream.try_read(&mut [0; 1]);
     read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Asks over that connection; ends with the answer or an error of the connection. The caller bounds the time,
-/// and keeps the connection only when there is an answer: another question's would come first otherwise.
+/// Sends the query over that connection; returns the answer or an error of the connection. The caller limits
+/// the time, and keeps the connection only when there is an answer: otherwise a late answer would arrive
+/// first for the next query.
 ///
-/// What is no answer to this question is read over, a bounded number of times: unlike a datagram it cannot be
-/// forged from elsewhere, so the server is confused.
-pub async fn exchange(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<Vec<u8>> {
-    send(stream, &asked.bytes()).await?;
-    let (is_again, response) = listen(stream, asked).await?;
-    if is_again {
+/// A message that does not answer this query is skipped, a limited number of times: unlike a datagram it
+/// cannot be forged from another address, so the server is confused.
+pub async fn exchange(stream: &mut TcpStream, query: &mut OutgoingQuery<'_>) -> io::Result<Vec<u8>> {
+    send(stream, &query.bytes()).await?;
+    let (must_resend, response) = receive_response(stream, query).await?;
+    if must_resend {
         // Such a server may close the connection as well.
-        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, async {
-            send(stream, &asked.bytes()).await?;
-            listen(stream, asked).await
+        let again = Box::pin(timeout(limits::WITHOUT_EDNS_TIMEOUT, async {
+            send(stream, &query.bytes()).await?;
+            receive_response(stream, query).await
         }));
         let again = again.await;
         if let Ok(Ok((_, response))) = again {
             return Ok(response);
         }
-        asked.failed();
+        query.record_fallback_failure();
     }
     Ok(response)
 }
 
-/// What comes first that is not to be ignored, and whether the question is to be sent again before it is given.
-async fn listen(stream: &mut TcpStream, asked: &mut Asked<'_>) -> io::Result<(bool, Vec<u8>)> {
+/// The first message that is not ignored, and whether to resend the query without EDNS before returning it.
+async fn receive_response(
+    stream: &mut TcpStream,
+    query: &mut OutgoingQuery<'_>,
+) -> io::Result<(bool, Vec<u8>)> {
     for _ in 0..limits::STRAY_FRAMES {
         let frame = receive(stream).await?;
-        if let Some(received) = asked.receive(&frame, Transport::Tcp).response(|| frame) {
+        if let Some(received) = query.receive(&frame, Transport::Tcp).response(|| frame) {
             return Ok(received);
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "the answers are to other questions"))
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers other queries"))
 }
 
 /// In one write, so that it leaves in one segment (RFC 7766 section 8).
@@ -69,7 +73,7 @@ async fn send(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(&frame).await
 }
 
-/// One frame. Its memory grows with what arrives, not with the length that is announced.
+/// Reads one frame. Its memory grows with the bytes that arrive, not with the announced length.
 async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let length = stream.read_u16().await?;
     let mut frame = Vec::new();
@@ -85,8 +89,8 @@ mod tests {
     use super::*;
     use crate::cache::key::Key;
     use crate::metrics::Metrics;
-    use crate::upstream::question::Question;
-    use crate::upstream::token::Token;
+    use crate::upstream::loop_detection::LoopMarker;
+    use crate::upstream::query_message::QueryMessage;
     use crate::wire::{self, Flags};
     use std::sync::Mutex;
     use tokio::net::TcpListener;
@@ -105,9 +109,9 @@ mod tests {
 
     async fn asked(answer: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> io::Result<Vec<u8>> {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let question = Question::new(&key, Token::new().expect("random")).expect("random");
+        let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
         let (path, (metrics, _)) = (Mutex::default(), Metrics::new());
-        exchange(&mut served(answer).await, &mut Asked::new(question, &path, &metrics, false)).await
+        exchange(&mut served(answer).await, &mut OutgoingQuery::new(question, &path, &metrics, false)).await
     }
 
     fn framed(message: &[u8]) -> Vec<u8> {
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn empty_frames_and_frames_for_another_question_are_read_over() {
+    async fn empty_frames_and_frames_for_other_questions_are_skipped() {
         let response = asked(|question| {
             let good = answer(question);
             let mut other_id = good.clone();
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_answers_everything_but_the_question_is_given_up() {
+    async fn a_server_that_answers_other_questions_is_given_up() {
         let response = asked(|_| framed(b"garbage").repeat(100)).await;
         assert_eq!(response.expect_err("no answer").kind(), io::ErrorKind::InvalidData);
     }

@@ -1,4 +1,4 @@
-//! One datagram exchange: a fresh socket and id, read until the matching answer.
+//! One query over UDP: a new or shared socket and a random id, read until the matching answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,32 +11,33 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
 
-use super::asked::{Asked, Reaction};
-use super::channel::Ticket;
-use super::channels::{Channels, Place};
+use super::outgoing::{OutgoingQuery, Reaction};
+use super::shared_socket::Ticket;
+use super::shared_sockets::{SharedSockets, SocketChoice};
 use crate::limits;
 use crate::metrics::Transport;
 
-/// Room for the largest datagram, of 65,535 bytes: we ask for 1232, and a server that ignores that is understood too. So large
-/// that the C library takes it from the kernel as it is (mallopt(3), `M_MMAP_THRESHOLD`), and what no datagram has touched
-/// takes no memory; half of it would be cleared, and so taken, at the start.
-const ROOM: usize = 128 << 10;
+/// Large enough for the largest datagram, of 65,535 bytes: the sidecar asks for 1232, and also reads the
+/// answer of a server that ignores that. The C library allocates a block of this size with mmap (mallopt(3),
+/// `M_MMAP_THRESHOLD`), so that pages that no datagram has touched take no memory; half of it would be
+/// cleared at the start, and so take memory.
+const BUFFER_SIZE: usize = 128 << 10;
 
-/// Where datagrams are received, one after another, by every exchange: each waits without a buffer of its own,
-/// and takes away no more than its answer.
+/// The buffer into which all exchanges receive datagrams, one after another: none needs a buffer of its own
+/// while it waits, and each copies its answer only.
 #[derive(Debug)]
 pub struct Buffer(Mutex<Box<[u8]>>);
 
 impl Default for Buffer {
     fn default() -> Self {
-        Self(Mutex::new(vec![0; ROOM].into_boxed_slice()))
+        Self(Mutex::new(vec![0; BUFFER_SIZE].into_boxed_slice()))
     }
 }
 
 impl Buffer {
-    /// Takes one datagram. Nothing waits while the buffer is held.
+    /// Receives one datagram. Nothing waits while the buffer is locked.
     pub fn receive(&self, socket: &UdpSocket, take: impl FnOnce(&[u8])) -> io::Result<()> {
-        // A panic while it was held leaves bytes that the next datagram overwrites.
+        // A panic under the lock leaves bytes that the next datagram overwrites.
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
         take(buffer.get(..length).unwrap_or_default());
@@ -44,74 +45,77 @@ impl Buffer {
     }
 }
 
-/// Asks that server, which has this address; ends with its answer, an error of the socket, or nothing: the question is to be asked over
-/// TCP. The caller bounds the time.
+/// Queries a server at that address; returns its answer, an error of the socket, or `None`: the query is to
+/// be sent over TCP. The caller limits the time.
 ///
-/// A new socket has a random port (RFC 5452 section 9.2), and is connected, so the kernel drops what
-/// comes from elsewhere and tells us when nobody listens. What does not match is ignored and the socket
-/// listened to further, within the bounds of [`super::doubt`]: a forged answer must not end the exchange.
+/// A new socket has a random port (RFC 5452 section 9.2), and is connected, so the kernel drops datagrams
+/// from other addresses and reports when no server listens. A datagram that does not match is ignored and the
+/// socket still read, within the limits of [`super::spoofing`]: a forged answer must not end the exchange.
 pub async fn exchange(
     server: usize,
-    // Not by value: what is given to a future is kept in it for as long as it waits.
+    // Not by value: a future keeps its arguments for as long as it waits.
     address: &SocketAddr,
-    asked: &mut Asked<'_>,
-    channels: &Channels,
+    query: &mut OutgoingQuery<'_>,
+    shared_sockets: &SharedSockets,
 ) -> io::Result<Option<Vec<u8>>> {
-    let (mut line, place) = match channels.ask(server, asked, Instant::now())? {
-        Place::Shared(ticket) => (Line::Shared(ticket), None),
-        Place::New(place) => (Line::New(ask(*address, asked)?), place),
+    let (mut socket, slot) = match shared_sockets.ask(server, query, Instant::now())? {
+        SocketChoice::Shared(ticket) => (QuerySocket::Shared(ticket), None),
+        SocketChoice::New(slot) => (QuerySocket::New(send_from_new_socket(*address, query)?), slot),
     };
-    let (is_again, mut response) = match line.listen(asked, channels.buffer()).await? {
-        Heard::Response(is_again, response) => (is_again, response),
-        Heard::Doubt => return Ok(None),
-        Heard::Deaf => {
-            drop(line);
+    let (must_resend, mut response) = match socket.receive_response(query, shared_sockets.buffer()).await? {
+        Received::Response(must_resend, response) => (must_resend, response),
+        Received::RetryOverTcp => return Ok(None),
+        Received::StopListening => {
+            drop(socket);
             return std::future::pending().await;
         }
     };
-    if is_again {
-        line.send(&asked.bytes())?;
-        // Boxed, because it is seldom needed.
-        let again = Box::pin(timeout(limits::WITHOUT_EDNS_PATIENCE, line.listen(asked, channels.buffer())));
+    if must_resend {
+        socket.send(&query.bytes())?;
+        // Boxed, because it is rarely needed.
+        let again = Box::pin(timeout(
+            limits::WITHOUT_EDNS_TIMEOUT,
+            socket.receive_response(query, shared_sockets.buffer()),
+        ));
         match again.await {
-            Ok(Ok(Heard::Response(_, better))) => response = better,
-            _ => asked.failed(),
+            Ok(Ok(Received::Response(_, better))) => response = better,
+            _ => query.record_fallback_failure(),
         }
     }
-    if let (Some(place), Line::New(socket), false) = (place, line, asked.is_port_known()) {
-        channels.share(server, place, socket, asked.id(), Instant::now());
+    if let (Some(slot), QuerySocket::New(socket), false) = (slot, socket, query.is_port_known()) {
+        shared_sockets.share(server, slot, socket, query.id(), Instant::now());
     }
     Ok(Some(response))
 }
 
-/// What a question was sent on.
-enum Line {
+/// The socket on which a query was sent.
+enum QuerySocket {
     New(UdpSocket),
     Shared(Ticket),
 }
 
-/// What is not to be ignored.
-enum Heard {
-    /// A response, and whether the question is to be sent again before it is given.
+/// A datagram that is not ignored.
+enum Received {
+    /// A response, and whether to resend the query without EDNS before returning it.
     Response(bool, Vec<u8>),
-    Doubt,
-    Deaf,
+    RetryOverTcp,
+    StopListening,
 }
 
-impl Heard {
-    /// What a datagram is, unless it is to be ignored.
+impl Received {
+    /// The kind of a datagram; `None` when it is ignored.
     fn of(reaction: Reaction, datagram: impl FnOnce() -> Vec<u8>) -> Option<Self> {
         match reaction {
-            Reaction::Doubt => Some(Self::Doubt),
-            Reaction::Deaf => Some(Self::Deaf),
-            reaction => {
-                reaction.response(datagram).map(|(is_again, response)| Self::Response(is_again, response))
-            }
+            Reaction::RetryOverTcp => Some(Self::RetryOverTcp),
+            Reaction::StopListening => Some(Self::StopListening),
+            reaction => reaction
+                .response(datagram)
+                .map(|(must_resend, response)| Self::Response(must_resend, response)),
         }
     }
 }
 
-impl Line {
+impl QuerySocket {
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::New(socket) => send(socket, bytes),
@@ -119,67 +123,77 @@ impl Line {
         }
     }
 
-    /// What comes first that is not to be ignored.
-    async fn listen(&mut self, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Heard> {
+    /// The first datagram that is not ignored.
+    async fn receive_response(
+        &mut self,
+        query: &mut OutgoingQuery<'_>,
+        buffer: &Buffer,
+    ) -> io::Result<Received> {
         loop {
-            let heard = match self {
+            let received = match self {
                 Self::New(socket) => {
-                    socket.ready(ARRIVAL).await?;
-                    take(socket, asked, buffer)?
+                    socket.ready(READABLE_OR_ERROR).await?;
+                    receive_one(socket, query, buffer)?
                 }
                 Self::Shared(ticket) => {
-                    let datagram = ticket.arrived().await?;
-                    let heard = Heard::of(asked.receive(&datagram, Transport::Udp), || datagram);
-                    if heard.is_some() {
-                        ticket.answered();
+                    let datagram = ticket.next_delivery().await?;
+                    let received = Received::of(query.receive(&datagram, Transport::Udp), || datagram);
+                    if received.is_some() {
+                        ticket.mark_answered();
                     }
-                    heard
+                    received
                 }
             };
-            if let Some(heard) = heard {
-                return Ok(heard);
+            if let Some(received) = received {
+                return Ok(received);
             }
         }
     }
 }
 
-/// Takes one datagram, if there is one, and copies it when it is not to be ignored.
-fn take(socket: &UdpSocket, asked: &mut Asked<'_>, buffer: &Buffer) -> io::Result<Option<Heard>> {
-    let mut heard = None;
+/// Receives one datagram, if there is one, and copies it unless it is ignored.
+fn receive_one(
+    socket: &UdpSocket,
+    query: &mut OutgoingQuery<'_>,
+    buffer: &Buffer,
+) -> io::Result<Option<Received>> {
+    let mut received = None;
     let judge = |datagram: &[u8]| {
-        heard = Heard::of(asked.receive(datagram, Transport::Udp), || datagram.to_vec());
+        received = Received::of(query.receive(datagram, Transport::Udp), || datagram.to_vec());
     };
     match buffer.receive(socket, judge) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => forget_readiness(socket),
         Err(error) => return Err(error),
     }
-    Ok(heard)
+    Ok(received)
 }
 
-/// A datagram, or an error: that nobody listens there comes as an error alone (epoll(7), EPOLLERR without EPOLLIN), for which who
-/// waits for something to read would wait in vain.
-pub const ARRIVAL: Interest = Interest::READABLE.add(Interest::ERROR);
+/// A datagram or an error. "Connection refused" arrives as an error alone (epoll(7), EPOLLERR without
+/// EPOLLIN), which a task that waits for readability would miss.
+pub const READABLE_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// A new socket on which the question was sent. It has room for a datagram, so that is sent before the runtime knows of the
-/// socket: through the runtime it would wait to be told so.
+/// A new socket on which the query was sent. A new socket has room for a datagram, so the query is sent
+/// before the runtime knows the socket: through the runtime it would have to wait for readiness.
 ///
-/// connect(2) gives a socket without a port one by the same function as bind(2) with port 0 (Linux, `inet_autobind`), and so
-/// as random a one.
-fn ask(server: SocketAddr, asked: &Asked<'_>) -> io::Result<UdpSocket> {
+/// connect(2) binds a socket without a port by the same function as bind(2) with port 0 (Linux,
+/// `inet_autobind`), so the port is as random.
+fn send_from_new_socket(server: SocketAddr, query: &OutgoingQuery<'_>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.connect(&server.into())?;
-    socket.send(&asked.bytes())?;
+    socket.send(&query.bytes())?;
     UdpSocket::from_std(socket.into())
 }
 
-/// Sends a datagram. The runtime is not asked whether there is room: it may not have been told yet.
+/// Sends a datagram without waiting for writability: the runtime may not know yet that the socket is
+/// writable.
 pub fn send(socket: &UdpSocket, bytes: &[u8]) -> io::Result<()> {
     nix::sys::socket::send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT)?;
     Ok(())
 }
 
-/// Nothing is there any more: the next arrival wakes us. tokio forgets one kind at a time.
+/// Tells the runtime that the socket has nothing to read, so that the next arrival wakes the task. tokio
+/// clears one kind of readiness at a time.
 pub fn forget_readiness(socket: &UdpSocket) {
     for interest in [Interest::READABLE, Interest::ERROR] {
         let _ = socket.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
@@ -191,21 +205,21 @@ mod tests {
     use super::*;
     use crate::cache::key::Key;
     use crate::metrics::Metrics;
-    use crate::upstream::question::Question;
-    use crate::upstream::token::Token;
+    use crate::upstream::loop_detection::LoopMarker;
+    use crate::upstream::query_message::QueryMessage;
     use crate::wire::Flags;
     use std::time::Duration;
 
     #[tokio::test]
-    async fn where_nobody_listens_is_known_at_once() {
-        // Of the loopback, and nobody else's.
+    async fn a_refused_datagram_is_reported_immediately() {
+        // An address of the loopback that no other test uses.
         let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let question = Question::new(&key, Token::new().expect("random")).expect("random");
-        let (channels, path, (metrics, _)) =
-            (Channels::new(1, &Metrics::new().0), Mutex::default(), Metrics::new());
-        let mut asked = Asked::new(question, &path, &metrics, false);
-        let exchange = exchange(0, &nobody, &mut asked, &channels);
+        let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
+        let (shared_sockets, path, (metrics, _)) =
+            (SharedSockets::new(1, &Metrics::new().0), Mutex::default(), Metrics::new());
+        let mut query = OutgoingQuery::new(question, &path, &metrics, false);
+        let exchange = exchange(0, &nobody, &mut query, &shared_sockets);
         let outcome = timeout(Duration::from_secs(5), exchange).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

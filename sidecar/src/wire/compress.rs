@@ -1,11 +1,11 @@
-//! Name compression (RFC 1035 section 4.1.4): the same records in fewer bytes, with pointers of our own alone.
+//! Name compression (RFC 1035 section 4.1.4): writes the same records in fewer bytes, with new pointers only.
 //!
 //! | name | is written |
 //! |---|---|
-//! | an owner | as a pointer to what was written before, as far as that goes |
+//! | an owner | with a pointer to an equal name or suffix that was written before, if there is one |
 //! | in the data of a type of RFC 1035 | the same |
 //! | in the data of a later type that an old server may have compressed | whole (RFC 3597 section 4) |
-//! | in the data of any other type | byte for byte as it came: nobody may compress it |
+//! | in the data of any other type | byte for byte: servers must not compress it |
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ use super::{
     put_counts, put_u16, set_flag, work,
 };
 
-/// What a pointer can lead to.
+/// The largest offset that fits into a pointer.
 const LAST_TARGET: usize = 0x3fff;
 
-/// The message with all names compressed; letters keep their case. `None` when it is malformed, when a record is of another
-/// class than IN, whose data may have another form, or when it would become too long.
+/// The message with all names compressed; letters keep their case. `None` when it is malformed, when a record
+/// has another class than IN, whose data may have another format, or when it would become too long.
 pub fn compress(message: &[u8], question_length: usize) -> Option<Vec<u8>> {
     let question = message.get(HEADER_LENGTH..HEADER_LENGTH + question_length)?;
     let mut writer = Writer::begin(message, question)?;
@@ -28,9 +28,9 @@ pub fn compress(message: &[u8], question_length: usize) -> Option<Vec<u8>> {
     (writer.bytes.len() <= LONGEST).then_some(writer.bytes)
 }
 
-/// The same as the answer to another question, whose name is an alias of the one that was asked; no alias leads to an answer
-/// without records. Records that have no room any
-/// more are left out, with TC where they are answers (RFC 2181 section 9).
+/// The same as the answer to another question, whose name is an alias of the original one; an answer without
+/// records gets no alias. Records that do not fit are left out, with TC if they are answers (RFC 2181 section
+/// 9).
 pub fn alias(message: &[u8], question_length: usize, question: &[u8], ttl: u32) -> Option<Vec<u8>> {
     let mut writer = Writer::begin(message, question)?;
     let [answers, authorities, additionals] = Message::new(message)?.record_counts();
@@ -63,23 +63,25 @@ const LONGEST: usize = u16::MAX as usize;
 /// A pointer to the name of the question.
 const QUESTION_NAME: u16 = 0xc000 | HEADER_LENGTH as u16;
 
-/// Copies names, each label of the message once: where a name stands that was copied before, it is known where that was.
+/// Copies names. Each label of the message is copied once: if the name at an offset was copied before, the
+/// writer knows where.
 struct Writer<'a> {
     message: &'a [u8],
     bytes: Vec<u8>,
-    /// By what stands behind a label, and the label: where that name was written.
+    /// By the offset of the rest of a name and the label before it: the offset of the whole name.
     names: HashMap<(u16, &'a [u8]), u16, DefaultHashBuilder>,
-    /// By its place in the message: the name that stands there.
+    /// By the offset in the message: the name that was written for it.
     known: Vec<Written>,
-    /// The labels of the name that is being copied, and where they stand.
+    /// The labels of the name that is being copied, and their offsets.
     labels: Vec<(&'a [u8], usize)>,
     steps: Steps,
     lookups: usize,
 }
 
-/// How often a label of a message is looked up in what was written, or added to it. The others are written out, as they came: they cost time,
-/// and save hardly a byte, because names whose end stands elsewhere in the message come as pointers there.
-const LOOKUPS: usize = 2048;
+/// How many labels of a message are looked up or recorded at most. Further labels are copied as they are:
+/// looking them up would take time and save hardly a byte, because repeated names mostly arrive as pointers
+/// anyway.
+const MAX_LOOKUPS: usize = 2048;
 
 /// A name that was written; 0 and 0: none.
 #[derive(Clone, Copy, Default)]
@@ -88,11 +90,11 @@ struct Written {
     length: u8,
 }
 
-/// The name of the root, which no pointer leads to.
+/// The root, to which no pointer leads.
 const ROOT: Written = Written { at: 0, length: 1 };
 
 impl Written {
-    /// The name of that label before this one, written there.
+    /// The name that consists of that label, at that offset, and this name.
     fn with(self, at: u16, label: &[u8]) -> Option<Self> {
         let length = u8::try_from(usize::from(self.length) + 1 + label.len()).ok()?;
         Some(Self { at, length })
@@ -100,7 +102,7 @@ impl Written {
 }
 
 impl<'a> Writer<'a> {
-    /// The header of a message, and a question.
+    /// Begins with the header of a message, and a question.
     fn begin(message: &'a [u8], question: &'a [u8]) -> Option<Self> {
         let mut writer = Self {
             message: question,
@@ -109,7 +111,7 @@ impl<'a> Writer<'a> {
             known: Vec::new(),
             labels: Vec::new(),
             steps: Steps::of(message),
-            lookups: LOOKUPS,
+            lookups: MAX_LOOKUPS,
         };
         writer.bytes.extend_from_slice(message.get(..HEADER_LENGTH)?);
         writer.name(0, false)?;
@@ -133,11 +135,11 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// Copies the name that stands at `at` of the message; where it ends there. Where a pointer leads must be written behind the
-    /// header, and a compressed name must stand behind where it leads.
+    /// Copies the name at `at` of the message; returns the offset behind it. The target of a pointer must be
+    /// written behind the header, and a compressed name must be written behind its target.
     fn name(&mut self, at: usize, may_point: bool) -> Option<usize> {
         let (end, mut behind) = self.read(at, may_point)?;
-        // What is written already of it, from the root on.
+        // The suffix of the name that was written before, from the root on.
         let mut new = self.labels.len();
         while let Some(&(label, from)) = new.checked_sub(1).and_then(|last| self.labels.get(last)) {
             if !self.may_look_up() {
@@ -177,7 +179,8 @@ impl<'a> Writer<'a> {
         Some(end)
     }
 
-    /// Reads the labels that stand at `at`, as far as they are not known: where they end in place, and what follows them.
+    /// Reads the labels at `at`, as far as they are not known: returns the offset behind the name, and the
+    /// known rest of it.
     fn read(&mut self, at: usize, may_point: bool) -> Option<(usize, Written)> {
         self.labels.clear();
         let (mut here, mut end, mut length) = (at, None, 1);
@@ -233,7 +236,7 @@ impl<'a> Writer<'a> {
         let message = self.message;
         let length_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
-        let form = Form::of(record.kind);
+        let form = Form::of(record.rtype);
         let start = record.ttl_at + 6;
         let mut at = start + form.fixed;
         for _ in 0..form.strings {
@@ -247,7 +250,7 @@ impl<'a> Writer<'a> {
         self.put_length(length_at)
     }
 
-    /// Writes how many bytes follow behind the length that stands there.
+    /// Writes the number of bytes that follow the length field at that offset.
     fn put_length(&mut self, at: usize) -> Option<()> {
         let length = u16::try_from(self.bytes.len() - at - 2).ok()?;
         put_u16(&mut self.bytes, at, length);
@@ -255,23 +258,23 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Where the names stand in the data of a type.
+/// The format of the data of a type, as far as names are concerned.
 struct Form {
-    /// The bytes before them.
+    /// The number of bytes before the strings.
     fixed: usize,
-    /// The character strings behind those.
+    /// The number of character strings that follow.
     strings: usize,
-    /// How many names follow.
+    /// The number of names that follow.
     names: usize,
     /// Whether they may be compressed.
     may_point: bool,
 }
 
 impl Form {
-    /// That of the types of RFC 1035 section 3.3 that hold names, and of those that RFC 3597 section 4 lists. What is in
-    /// neither list has no names for us.
-    fn of(kind: u16) -> Self {
-        let (fixed, strings, names, may_point) = match kind {
+    /// The format of the types of RFC 1035 section 3.3 that contain names, and of those that RFC 3597 section
+    /// 4 lists. The data of all other types is treated as if it had no names.
+    fn of(rtype: u16) -> Self {
+        let (fixed, strings, names, may_point) = match rtype {
             2..=5 | 7..=9 | 12 => (0, 0, 1, true), // NS, MD, MF, CNAME, MB, MG, MR, PTR
             6 | 14 => (0, 0, 2, true),             // SOA, MINFO
             15 => (2, 0, 1, true),                 // MX
@@ -294,13 +297,13 @@ mod tests {
 
     const QUESTION: &[u8] = b"\x01a\x02ex\x00\x00\xff\x00\x01";
 
-    /// An answer with these records: owner, type and data as they are.
+    /// An answer with these records: owner, type and data.
     fn message(records: &[(&[u8], u16, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0, 7, 0x81, 0x80, 0, 1, 0, records.len() as u8, 0, 0, 0, 0];
         bytes.extend_from_slice(QUESTION);
-        for (owner, kind, data) in records {
+        for (owner, rtype, data) in records {
             bytes.extend_from_slice(owner);
-            bytes.extend_from_slice(&kind.to_be_bytes());
+            bytes.extend_from_slice(&rtype.to_be_bytes());
             bytes.extend_from_slice(b"\x00\x01\x00\x00\x00\x3c\x00");
             bytes.push(data.len() as u8);
             bytes.extend_from_slice(data);
@@ -334,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3597_4_names_of_later_types_are_written_whole_and_unknown_data_as_it_came() {
+    fn rfc3597_4_names_of_later_types_are_not_compressed() {
         let came = [
             (POINTER, 33, b"\x00\x00\x00\x00\x00\x50\x01b\xc0\x0e".as_slice()),
             (POINTER, 35, b"\x00\x01\x00\x02\x01u\x00\x02re\xc0\x0c"),
@@ -356,11 +359,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_whose_data_has_another_form_leaves_the_message_as_it_is() {
-        for (kind, data) in
+    fn a_record_with_malformed_data_is_not_compressed() {
+        for (rtype, data) in
             [(5, b"\x01b".as_slice()), (5, b""), (15, b"\x00"), (35, b"\x00\x01\x00\x02\x09u")]
         {
-            assert_eq!(compressed(&[(POINTER, kind, data)]), None, "type {kind}");
+            assert_eq!(compressed(&[(POINTER, rtype, data)]), None, "type {rtype}");
         }
         let mut other_class = message(&[(POINTER, 1, b"\x0a\x00\x00\x01")]);
         let class_at = HEADER_LENGTH + QUESTION.len() + 5;

@@ -1,22 +1,23 @@
-//! Truncation: what of a message fits, and the records whose order says nothing.
+//! Truncation: the part of a message that fits, and the records whose order does not matter.
 
 use super::{HEADER_LENGTH, Malformed, Message, Record, Section, TYPE_A, TYPE_AAAA, get_u16, skip_name};
 
 /// The part of a message that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
-    /// Where it ends.
+    /// Its length in bytes.
     pub end: usize,
-    /// Its records in each section.
+    /// The number of its records in each section.
     pub counts: [u16; 3],
     /// The section of the first record that is left out.
     pub left_out: Section,
 }
 
 impl Message<'_> {
-    /// What fits into `limit` bytes, where not everything does. The answer section is cut behind any record: old stub
-    /// resolvers (musl before 1.2.4) never ask again over TCP and live on what a truncated answer holds. The others are cut
-    /// behind a whole RRset, because nothing may tell that they were (RFC 2181 section 9).
+    /// The part of a message that fits into `limit` bytes, where not everything fits. The answer section may
+    /// end after any record: old stub resolvers (musl before 1.2.4) never retry over TCP and use the records
+    /// of a truncated answer. The other sections end after a whole RRset, because nothing may show that they
+    /// were cut (RFC 2181 section 9).
     pub fn fit(self, question_length: usize, limit: usize) -> Fit {
         let end = HEADER_LENGTH + question_length;
         let mut fit = Fit { end, counts: [0; 3], left_out: Section::Answer };
@@ -36,16 +37,16 @@ impl Message<'_> {
         fit
     }
 
-    /// Where the TTLs stand, and the runs of address records of one RRset, which have all the same length: any order is as good
-    /// (RFC 1035 section 3.4.1), and no name stands in their data.
-    pub fn layout(self, question_length: usize) -> Result<(Vec<u16>, Vec<Run>), Malformed> {
+    /// The offsets of the TTLs, and the runs of address records of one RRset, which all have the same length:
+    /// their order does not matter (RFC 1035 section 3.4.1), and their data has no names.
+    pub fn layout(self, question_length: usize) -> Result<(Vec<u16>, Vec<AddressRun>), Malformed> {
         let (mut ttls, mut runs) = (Vec::new(), Vec::new());
         let mut run: Option<(Record<'_>, u16)> = None;
         let mut end = |run: Option<(Record<'_>, u16)>| {
-            let run = run.filter(|(first, count)| *count > 1 && matches!(first.kind, TYPE_A | TYPE_AAAA));
+            let run = run.filter(|(first, count)| *count > 1 && matches!(first.rtype, TYPE_A | TYPE_AAAA));
             let Some((first, count)) = run else { return Ok(()) };
             let size = number(first.end - first.start)?;
-            runs.push(Run { start: number(first.start)?, size, count });
+            runs.push(AddressRun { start: number(first.start)?, size, count });
             Ok(())
         };
         for record in self.records(question_length) {
@@ -60,7 +61,7 @@ impl Message<'_> {
         Ok((ttls, runs))
     }
 
-    /// Whether two records differ in TTL and data alone, byte by byte.
+    /// Whether two records differ only in TTL and data, byte by byte.
     fn is_of_run(self, one: &Record<'_>, other: &Record<'_>) -> bool {
         let head = |record: &Record<'_>| self.0.get(record.start..record.ttl_at);
         let is_same = one.section == other.section && one.end - one.start == other.end - other.start;
@@ -68,18 +69,19 @@ impl Message<'_> {
     }
 
     fn is_same_set(self, one: &Record<'_>, other: &Record<'_>) -> bool {
-        (one.section, one.kind, one.class) == (other.section, other.kind, other.class)
+        (one.section, one.rtype, one.class) == (other.section, other.rtype, other.class)
             && is_same_name(self.0, one.start, other.start)
     }
 }
 
-/// A place in a message of the most bytes.
+/// An offset in a message of at most 65,535 bytes.
 fn number(place: usize) -> Result<u16, Malformed> {
     u16::try_from(place).map_err(|_| Malformed)
 }
 
-/// Whether two names are the same: they stand at one place, or are written alike, letters of either case. So are equal names that
-/// [`super::compress()`] has written; others are not followed further, so that no answer can make a hit dear.
+/// Whether two names are the same: they point to the same offset, or consist of the same bytes, without
+/// regard to case. Equal names that [`super::compress()`] has written are the same in this sense; other
+/// pointers are not followed, so that no answer can make a hit expensive.
 fn is_same_name(bytes: &[u8], one: usize, other: usize) -> bool {
     let pointer = |at| {
         get_u16(bytes, at).filter(|pointer| pointer >> 14 == 3).map(|pointer| usize::from(pointer & 0x3fff))
@@ -90,29 +92,29 @@ fn is_same_name(bytes: &[u8], one: usize, other: usize) -> bool {
     }
     let name = |at| bytes.get(at..skip_name(bytes, at)?);
     name(one).zip(name(other)).is_some_and(|(one, other)| {
-        // What a pointer at the end leads to is no letter, though it may look like one.
+        // The last byte may be the target of a pointer, which is not a letter even if it looks like one.
         one.eq_ignore_ascii_case(other) && one.last() == other.last()
     })
 }
 
-/// Records of one RRset and one length, one behind the other.
+/// Consecutive records of one RRset with the same length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// Where the first one begins.
+pub struct AddressRun {
+    /// The offset of the first record.
     pub start: u16,
-    /// The length of each.
+    /// The length of each record in bytes.
     pub size: u16,
-    /// How many there are.
+    /// The number of records.
     pub count: u16,
 }
 
-impl Run {
-    /// The run as three numbers, to be kept.
+impl AddressRun {
+    /// The run as three numbers, for storage.
     pub fn numbers(self) -> [u16; 3] {
         [self.start, self.size, self.count]
     }
 
-    /// Lets the records begin with another one: the first `turn` go behind the others.
+    /// Rotates the records: the first `turn` records go behind the others.
     pub fn rotate(self, message: &mut [u8], turn: u8) {
         let [start, size, count] = self.numbers().map(usize::from);
         if let Some(records) = message.get_mut(start..start + size * count) {
@@ -120,7 +122,8 @@ impl Run {
         }
     }
 
-    /// The same for a copy that holds the beginning of `message`: of a run that does not fit, the records that come first then.
+    /// The same for a copy of the beginning of `message`: of a run that does not fit, it has the records that
+    /// come first after the rotation.
     pub fn rotate_from(self, message: &[u8], copy: &mut [u8], turn: u8) {
         let [start, size, count] = self.numbers().map(usize::from);
         let Some(records) = message.get(start..start + size * count) else { return };

@@ -1,4 +1,4 @@
-//! Names: walking, reading and writing them.
+//! Walking, reading and writing names.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::{HEADER_LENGTH, LONGEST_NAME, get_u16, work};
 /// The name of the root.
 pub const ROOT: &[u8] = &[0];
 
-/// The labels of a name on the wire, in order, each with the name that begins with it.
+/// The labels of a name on the wire, in order, each with the part of the name that begins with it.
 pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = name;
     std::iter::from_fn(move || {
@@ -19,15 +19,16 @@ pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Where in `name` the whole labels of `domain` begin, when it ends in them.
+/// The offset in `name` at which `domain` begins, if `name` is that domain or below it.
 pub fn end_at(name: &[u8], domain: &[u8]) -> Option<usize> {
     let at = name.len().checked_sub(domain.len())?;
     let begins_there = labels(name).any(|(_, from)| from.len() == domain.len());
     ((begins_there || domain.len() == 1) && name.ends_with(domain)).then_some(at)
 }
 
-/// A name as people write it, on the wire and in lower case; a final dot changes nothing. `None` when a label is
-/// empty or too long, or the whole is too long. No escapes: settings have none.
+/// Converts the text of a name to the wire format in lower case; a final dot changes nothing. `None` when a
+/// label is empty or too long, or the whole name is too long. There are no escapes, because settings have
+/// none.
 pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
     let mut name = Vec::with_capacity(text.len() + 2);
     for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| !text.is_empty()) {
@@ -42,18 +43,18 @@ pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
-/// The cluster domain, on the wire and in lower case. The settings take no other text than that of a name.
+/// A domain of the settings, on the wire and in lower case. The settings accept only valid names.
 pub fn zone_from_text(text: &str) -> Vec<u8> {
     name_from_text(text).unwrap_or_else(|| ROOT.to_vec())
 }
 
-/// Lower-cases a name, or a question, in place. Label lengths are below 64 and so never letters; types and
-/// classes must not pass through here, they may be.
+/// Lower-cases a name in place. The lengths of labels are below 64 and so never letters; types and classes
+/// may look like letters and must not be passed.
 pub fn lower_case(name: &mut [u8]) {
     name.make_ascii_lowercase();
 }
 
-/// A name on the wire as people write it, with the escapes of master files (RFC 1035 section 5.1).
+/// Displays a name on the wire as text, with the escapes of master files (RFC 1035 section 5.1).
 #[derive(Debug, Clone, Copy)]
 pub struct NameText<'a>(pub &'a [u8]);
 
@@ -76,39 +77,39 @@ impl fmt::Display for NameText<'_> {
     }
 }
 
-/// How many labels and pointers may be looked at behind the first pointers of all names of a message: one for each of its bytes,
-/// and [`Self::SPARE`]. An honest message has a few for each record: its names lead to one and the same place, mostly, which
-/// costs nothing the second time. Without a bound 4,600 owners of 118 labels each take 20 ms out of 64 KiB (the class of
-/// CVE-2024-8508).
+/// The limit on labels and pointers that are looked at behind the first pointers of all names of a message:
+/// one for each of its bytes, and [`Self::SPARE`]. An honest message needs a few for each record: most of its
+/// names lead to the same offset, which is free the second time. Without a limit, 4,600 owners of 118 labels
+/// each in 64 KiB take 20 ms (the class of CVE-2024-8508).
 #[derive(Debug)]
 pub struct Steps {
     left: usize,
-    /// Where the last name's first pointer led, and how long the name is that stands there.
+    /// The target of the last name's first pointer, and the length of the name there.
     known: (usize, usize),
 }
 
 impl Steps {
-    /// So that a short message may have a few names of the most labels.
+    /// Additional steps, so that a short message may have a few names with the most labels.
     pub const SPARE: usize = 4 * LONGEST_NAME;
 
-    /// Those of a message.
+    /// The steps for a message.
     pub fn of(message: &[u8]) -> Self {
         Self { left: message.len() + Self::SPARE, known: (0, 0) }
     }
 
-    /// How many are left.
+    /// The remaining steps.
     pub fn left(&self) -> usize {
         self.left
     }
 
-    /// Takes one; `None`: there is none left.
+    /// Takes one step; `None`: there is none left.
     pub(super) fn take(&mut self) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         Some(())
     }
 }
 
-/// Where the labels end that stand at `start` of a message: behind the root label, or the first pointer.
+/// The offset behind the labels that begin at `start`: behind the root label, or the first pointer.
 pub(super) fn skip_name(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
@@ -128,14 +129,14 @@ pub(super) fn skip_name(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Where the name that begins at `start` ends in place. Compression pointers (RFC 1035 section 4.1.4) are
-/// followed to see that the whole name is at most [`LONGEST_NAME`] long; each must lead to labels that end
-/// before the ones that it stands behind, so further and further back, and a loop is impossible. Names of one message must
-/// be asked for in order.
+/// The offset behind the name that begins at `start`. Compression pointers (RFC 1035 section 4.1.4) are
+/// followed to check that the whole name has at most [`LONGEST_NAME`] bytes; each must lead to labels that
+/// end before the labels in front of the pointer, so further and further back, and a loop is impossible. The
+/// names of one message must be passed in order.
 pub(super) fn name_end(bytes: &[u8], start: usize, steps: &mut Steps) -> Option<usize> {
     let (mut at, mut length) = (start, 0);
     let (mut labels_at, mut bound) = (start, bytes.len());
-    // The first pointer: where it ends, where it leads, and how long the name is before it.
+    // The first pointer: the offset behind it, its target, and the length of the name before it.
     let mut first = None;
     loop {
         work::step();

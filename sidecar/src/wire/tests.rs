@@ -43,7 +43,7 @@ fn records_are_walked_by_their_own_lengths() {
     let records: Result<Vec<_>, _> =
         Message::new(&bytes).expect("long enough").records(QUESTION_LENGTH).collect();
     let records = records.expect("well formed");
-    assert_eq!((records[0].kind, records[0].ttl, records[0].rdata), (1, 60, &[10, 0, 0, 1][..]));
+    assert_eq!((records[0].rtype, records[0].ttl, records[0].rdata), (1, 60, &[10, 0, 0, 1][..]));
     assert_eq!(records[0].end, bytes.len());
 }
 
@@ -61,8 +61,9 @@ fn a_compression_loop_is_malformed() {
 }
 
 #[test]
-fn rfc1035_4_1_4_a_pointer_leads_to_a_name_that_stands_whole_before_it() {
-    // The data of the first record ends in a label of five bytes, which runs over the second record's own name.
+fn rfc1035_4_1_4_the_target_of_a_pointer_is_a_complete_earlier_name() {
+    // The data of the first record ends in a label of five bytes, which overlaps the second record's own
+    // name.
     let bytes = message(
         2,
         b"\xc0\x0c\xff\x00\x00\x01\x00\x00\x00\x3c\x00\x01\x05\
@@ -74,7 +75,7 @@ fn rfc1035_4_1_4_a_pointer_leads_to_a_name_that_stands_whole_before_it() {
 }
 
 #[test]
-fn a_record_that_is_cut_off_is_malformed_wherever_it_is_cut() {
+fn a_record_that_is_cut_off_anywhere_is_malformed() {
     let whole = message(1, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x01");
     for length in HEADER_LENGTH + QUESTION_LENGTH..whole.len() {
         let records: Vec<_> =

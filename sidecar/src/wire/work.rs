@@ -1,5 +1,6 @@
-//! How much work a message makes, in steps: a label, a pointer, a record or an option that is looked at. Counted in tests and
-//! fuzz targets alone, which hold it against the length of the message; a time would be another one on every machine.
+//! Measures the work for a message, in steps: a label, a pointer, a record or an option that is looked at.
+//! Counted only in tests and fuzz targets, which compare it with the length of the message; a duration would
+//! differ from machine to machine.
 
 #[cfg(any(test, fuzzing))]
 mod count {
@@ -13,7 +14,7 @@ mod count {
         STEPS.set(STEPS.get() + 1);
     }
 
-    /// The steps that this thread makes meanwhile.
+    /// Counts the steps that this thread makes in `work`.
     pub fn steps_of<T>(work: impl FnOnce() -> T) -> (usize, T) {
         let before = STEPS.get();
         let done = work();
@@ -26,7 +27,7 @@ mod count {
     #[inline(always)]
     pub(in super::super) fn step() {}
 
-    /// Counts nothing: none.
+    /// Always 0 steps: this build does not count.
     pub fn steps_of<T>(work: impl FnOnce() -> T) -> (usize, T) {
         (0, work())
     }

@@ -1,9 +1,9 @@
-//! Writing: patches in place, and what is appended to a message. Nothing here can write outside of the bytes that it
-//! is given; what does not fit is left as it is.
+//! Writing: patches in place, and data that is appended to a message. No function writes outside of the bytes
+//! that it is given; data that does not fit is not written.
 
 use super::{CLASS_IN, Flags, HEADER_LENGTH, Rcode, TYPE_OPT, TYPE_SOA, get_u16, get_u32};
 
-/// Takes the age off every TTL that `offsets` names; none goes below zero.
+/// Subtracts the age from every TTL at `offsets`, down to zero at the lowest.
 pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32) {
     for offset in offsets {
         let at = usize::from(offset);
@@ -13,7 +13,7 @@ pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32)
     }
 }
 
-/// Lowers every TTL that `offsets` names to `most`.
+/// Lowers every TTL at `offsets` to `most`.
 pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u32) {
     for offset in offsets {
         let at = usize::from(offset);
@@ -23,7 +23,7 @@ pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u3
     }
 }
 
-/// Writes one TTL at every place that `offsets` names.
+/// Writes one TTL at all `offsets`.
 pub fn put_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, ttl: u32) {
     for offset in offsets {
         put_u32(message, usize::from(offset), ttl);
@@ -36,7 +36,7 @@ pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
     put_u16(message, 2, flags.0);
 }
 
-/// Writes the RCODE.
+/// Writes the lower four bits of the RCODE.
 pub fn put_rcode(message: &mut [u8], rcode: Rcode) {
     let flags = get_u16(message, 2).unwrap_or_default();
     put_u16(message, 2, flags & !0xf | u16::from(rcode.0 & 0xf));
@@ -69,17 +69,17 @@ pub fn lower_case_question(message: &mut [u8], question_length: usize) {
     super::lower_case(message.get_mut(HEADER_LENGTH..end).unwrap_or_default());
 }
 
-/// Writes a TTL where [`super::Record::ttl_at`] says.
+/// Writes a TTL at [`super::Record::ttl_at`].
 pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
     put_u32(message, at, ttl);
 }
 
-/// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): our UDP payload size, the
-/// upper eight bits of the RCODE, version 0, the DO bit.
+/// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): the proxy's UDP payload
+/// size, the upper eight bits of the RCODE, version 0, the DO bit.
 pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
-    let [[kind, kind_low], [size, size_low]] = [TYPE_OPT, payload_size].map(u16::to_be_bytes);
+    let [[rtype, rtype_low], [size, size_low]] = [TYPE_OPT, payload_size].map(u16::to_be_bytes);
     let flags = u8::from(dnssec_ok) << 7;
-    message.extend_from_slice(&[0, kind, kind_low, size, size_low, extended_rcode, 0, flags, 0, 0, 0]);
+    message.extend_from_slice(&[0, rtype, rtype_low, size, size_low, extended_rcode, 0, flags, 0, 0, 0]);
     let additional = get_u16(message, 10).unwrap_or_default();
     put_u16(message, 10, additional.saturating_add(1));
 }
@@ -96,8 +96,8 @@ pub const EXTENDED_ERROR_LENGTH: usize = 6;
 /// The code of the Extended DNS Error option (RFC 8914 section 2).
 pub const OPTION_EXTENDED_ERROR: u16 = 15;
 
-/// Appends an SOA record (RFC 1035 section 3.3.13) whose owner, and the end of whose two names, is the name that
-/// stands at `owner_at`, by compression pointers (RFC 1035 section 4.1.4). The caller counts it.
+/// Appends an SOA record (RFC 1035 section 3.3.13). Its owner, and the end of its two names, is the name at
+/// `owner_at`, by compression pointers (RFC 1035 section 4.1.4). The caller adjusts the counts.
 pub fn push_soa(message: &mut Vec<u8>, owner_at: usize, ttl: u32, soa: &Soa<'_>) {
     let pointer = 0xc000 | owner_at as u16 & 0x3fff;
     let rdata_length =
@@ -114,12 +114,12 @@ pub fn push_soa(message: &mut Vec<u8>, owner_at: usize, ttl: u32, soa: &Soa<'_>)
     }
 }
 
-/// What an SOA record says, with names relative to its owner: labels on the wire, without the root.
+/// The data of an SOA record, with names relative to its owner: labels on the wire, without the root.
 #[derive(Debug, Clone, Copy)]
 pub struct Soa<'a> {
     /// MNAME, the primary server.
     pub server: &'a [u8],
-    /// RNAME, the mailbox of who is responsible.
+    /// RNAME, the mailbox of the responsible person.
     pub mailbox: &'a [u8],
     /// SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM.
     pub numbers: [u32; 5],
@@ -131,22 +131,23 @@ fn push_words(message: &mut Vec<u8>, words: &[u16]) {
     }
 }
 
-/// The question of that name, type and class.
-pub fn question(name: &[u8], kind: u16, class: u16) -> Vec<u8> {
+/// Builds a question.
+pub fn question(name: &[u8], rtype: u16, class: u16) -> Vec<u8> {
     let mut question = Vec::with_capacity(name.len() + 4);
     question.extend_from_slice(name);
-    push_words(&mut question, &[kind, class]);
+    push_words(&mut question, &[rtype, class]);
     question
 }
 
-/// Writes another type into a question.
-pub fn put_type(question: &mut [u8], kind: u16) {
+/// Replaces the type of a question.
+pub fn put_type(question: &mut [u8], rtype: u16) {
     if let Some(at) = question.len().checked_sub(4) {
-        put_u16(question, at, kind);
+        put_u16(question, at, rtype);
     }
 }
 
-/// Appends an option to the OPT record that a message ends with and that has none yet (RFC 6891 section 6.1.2).
+/// Appends an option to the OPT record at the end of a message, which has no options yet (RFC 6891 section
+/// 6.1.2).
 pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
     let length_at = message.len().saturating_sub(2);
     put_u16(message, length_at, data.len() as u16 + 4);

@@ -1,4 +1,4 @@
-//! A service whose cache is hot and the questions that it answers from there: bytes in, bytes out, no socket.
+//! A service with a full cache and queries that it answers from there: bytes in, bytes out, no socket.
 
 #![allow(unreachable_pub, reason = "a test, a benchmark and an example use it")]
 
@@ -15,7 +15,7 @@ use podlocal_sidecar::resolver::Resolver;
 use podlocal_sidecar::server::{Service, Step};
 use podlocal_sidecar::upstream::{Failed, Upstream};
 
-/// Names in the cache.
+/// The number of names in the cache.
 pub const NAMES: usize = 1000;
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -30,7 +30,7 @@ pub struct Hot {
 }
 
 impl Hot {
-    /// Every name has been asked for, so that the next question for each is a hit.
+    /// Queries every name, so that the next query for each is a hit.
     pub fn new() -> Self {
         let (settings, (metrics, _)) = (Settings::defaults(), Metrics::new());
         let resolver = Resolver::new(&settings, 1, AtOnce, metrics.clone());
@@ -54,7 +54,7 @@ impl Hot {
         hot
     }
 
-    /// Asks for the next name; the answer.
+    /// Queries the next name; returns the answer.
     pub fn hit(&mut self) -> &[u8] {
         let step = self.step();
         assert!(matches!(step, Step::Answer(_)), "a hit");
@@ -76,7 +76,7 @@ fn question(number: usize) -> Vec<u8> {
     bytes
 }
 
-/// An upstream that has an address for every name, at once.
+/// An upstream that has an address for every name, immediately.
 #[derive(Debug)]
 pub struct AtOnce;
 
@@ -92,7 +92,7 @@ impl Upstream for AtOnce {
         Condition::default()
     }
 
-    fn may_ask_again(&self) -> bool {
+    fn try_spend_token(&self) -> bool {
         true
     }
 

@@ -1,5 +1,5 @@
-//! A scenario: a script of what the upstream says, what a client asks and gets, and how time passes. No socket is
-//! involved and the clock stands still between the lines.
+//! A scenario: a script of the upstream's answers, of a client's queries and their answers, and of time. No
+//! socket is involved and the clock is paused between the lines.
 //!
 //! ```text
 //! # One promise; the first line says which.
@@ -14,12 +14,13 @@
 //! at ZONE world ... | later ... | asked ... the same of the servers of a forward zone
 //! ```
 //!
-//! SAYS: `ADDRESS ttl 60`, `RECORD ttl 60` (some record of the type that is asked for), `NODATA`, an RCODE such as `NXDOMAIN`
-//! or `SERVFAIL`, `silent`, `panic`, each with `in 2s` behind it for an answer that takes so long instead of 1 ms. Negative
-//! answers carry an SOA of `soa 30` seconds unless another is given; with `soa 0` they carry none. The last line that fits
-//! wins; what no line fits does not exist.
+//! SAYS: `ADDRESS ttl 60`, `RECORD ttl 60` (some record of the type that is asked for), `NODATA`, an RCODE
+//! such as `NXDOMAIN` or `SERVFAIL`, `silent`, `panic`, each with `in 2s` behind it for an answer that takes
+//! so long instead of 1 ms. Negative answers carry an SOA of `soa 30` seconds unless another is given; with
+//! `soa 0` they carry none. The last line that fits wins; what no line fits does not exist.
 //!
-//! WORDS: `ttl 30` (of the first record), `took 400ms` (of the still clock), an address, `alias NAME`, `holds TYPE`.
+//! WORDS: `ttl 30` (of the first record), `took 400ms` (of the still clock), an address, `alias NAME`, `holds
+//! TYPE`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -58,7 +59,7 @@ pub(crate) async fn run(script: &str) -> Result<(), String> {
         };
         done.map_err(|error| format!("line {}: {line}: {error}", number + 1))?;
         for _ in 0..20 {
-            tokio::task::yield_now().await; // what runs in the background gets as far as it can
+            tokio::task::yield_now().await; // background tasks run as far as they can
         }
     }
     stage.map(|_| ()).ok_or_else(|| "an empty scenario".to_owned())
@@ -67,7 +68,7 @@ pub(crate) async fn run(script: &str) -> Result<(), String> {
 struct Stage {
     resolver: Arc<Resolver<World>>,
     world: World,
-    /// Of the forward zones.
+    /// The worlds of the forward zones.
     zones: HashMap<String, World>,
 }
 
@@ -127,7 +128,7 @@ impl Stage {
                 compare(&aaaa.0, None, took, expected).map_err(|error| format!("AAAA: {error}"))
             }
             ["pass", time] => {
-                // What is under way gets its turns on the way.
+                // Exchanges in flight run meanwhile.
                 let end = Instant::now() + value::duration(time)?;
                 sleep_until(end).await;
                 Ok(())
@@ -140,7 +141,7 @@ impl Stage {
         }
     }
 
-    /// As the server does it: what is known, else what comes.
+    /// Resolves like the server: from the cache, else by a miss.
     async fn ask(&self, name: &str, kind: RecordType) -> (Message, Outcome) {
         let mut message = Message::new(1, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
@@ -149,15 +150,17 @@ impl Stage {
         let query = Query::parse(&bytes).expect("a query");
         let mut out = Vec::new();
         let now = Instant::now().into_std();
-        let outcome = match self.resolver.hit(&query, now, 512, &mut out) {
+        let outcome = match self.resolver.try_hit(&query, now, 512, &mut out) {
             Some(outcome) => outcome,
             None if self.resolver.is_loop(&query) => {
                 reply::write_error(&query, Rcode::SERVFAIL, &mut out);
                 Outcome::Loop
             }
-            None => {
-                self.resolver.miss(&Arc::new(query.key.clone())).await.write(query.client(), 512, &mut out)
-            }
+            None => self.resolver.resolve_miss(&Arc::new(query.key.clone())).await.write(
+                query.client(),
+                512,
+                &mut out,
+            ),
         };
         (Message::from_vec(&out).expect("what a client gets decodes"), outcome)
     }
@@ -213,7 +216,7 @@ fn compare(
     Ok(())
 }
 
-/// The RCODEs that say that there is no answer.
+/// The RCODEs without an answer.
 fn rcode_of(text: &str) -> Option<ResponseCode> {
     Some(match text {
         "FORMERR" => ResponseCode::FormErr,
@@ -356,12 +359,12 @@ impl Upstream for World {
         Condition {
             is_down: state.is_down,
             is_dead: state.is_dead,
-            is_gone: false,
+            is_refusing: false,
             last_response: state.last_response.map(Instant::into_std),
         }
     }
 
-    fn may_ask_again(&self) -> bool {
+    fn try_spend_token(&self) -> bool {
         true
     }
 

@@ -1,4 +1,4 @@
-//! A proxy process and a scripted upstream for it to ask; both on free ports, both gone when dropped.
+//! A proxy process and a scripted upstream for it; both on free ports, both stopped when dropped.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses what it needs")]
 
@@ -20,7 +20,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-/// Nothing here takes longer; what does is a failure, not slowness.
+/// No step of a test takes longer; a step that does has failed, and is not only slow.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program under test.
@@ -39,7 +39,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one on free ports, and waits until it says where it listens.
+    /// Starts a proxy on free ports, and waits until it logs its addresses.
     pub async fn start(upstreams: &[SocketAddr], more: &[&str]) -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), upstreams, more).await
     }
@@ -67,7 +67,7 @@ impl Proxy {
         Self { child, dns, admin, log }
     }
 
-    /// Waits until it says where it listens once more, after it was started again.
+    /// Waits until it logs its addresses again, after a restart.
     pub async fn serves_again(&mut self) {
         let line = self.logged("serving").await;
         (self.dns, self.admin) = addresses(&line);
@@ -92,13 +92,13 @@ impl Proxy {
         timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {text:?} in the log in time"))
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits for its end; returns the exit code.
     pub async fn exit_code(&mut self) -> i32 {
         let status = timeout(PATIENCE, self.child.wait()).await.expect("in time").expect("waited for");
         status.code().expect("an exit code, not a signal")
     }
 
-    /// Asks the admin port as our own commands do; the whole HTTP answer.
+    /// Sends a request to the admin port like the program's own commands; returns the whole HTTP answer.
     pub async fn http(&self, path: &str) -> String {
         self.http_with(path, &format!("{OWN_HEADER}: 1\r\n")).await
     }
@@ -121,7 +121,7 @@ impl Proxy {
     }
 }
 
-/// Where DNS and the admin port are, as the proxy logs it.
+/// The addresses of DNS and of the admin port, as the proxy logs them.
 fn addresses(line: &str) -> (SocketAddr, SocketAddr) {
     let between = |start: &str, end: char| {
         let rest = line.split_once(start).unwrap_or_else(|| panic!("no {start} in {line}")).1;
@@ -131,7 +131,7 @@ fn addresses(line: &str) -> (SocketAddr, SocketAddr) {
     (between("dns=[", ']').parse().expect("an address"), SocketAddr::from(([127, 0, 0, 1], admin_port)))
 }
 
-/// What the scripted upstream does about one question.
+/// What the scripted upstream does with one query.
 pub enum Script {
     /// Sends these messages, in order, with the query's id put into those whose id is 0.
     Send(Vec<Message>),
@@ -139,21 +139,21 @@ pub enum Script {
     Later(Duration, Message),
     /// Sends these bytes, each a datagram or a frame, as they are.
     Bytes(Vec<Vec<u8>>),
-    /// Sends the first, by UDP from another port, then the second from the right one.
+    /// Sends the first, over UDP from another port, then the second from the right one.
     FromElsewhere(Message, Message),
-    /// Says nothing.
+    /// Sends nothing.
     Silence,
-    /// By TCP: sends this and ends its side of the connection.
+    /// Over TCP: sends this and closes its side of the connection.
     Last(Message),
-    /// By TCP: sends this if it is the connection's first answer, and otherwise closes without a word.
+    /// Over TCP: sends this if it is the connection's first answer, and otherwise closes without an answer.
     OncePerConnection(Message),
-    /// By TCP: sends this if it is the connection's first answer, and otherwise says nothing ever more.
+    /// Over TCP: sends this if it is the connection's first answer, and otherwise never sends anything again.
     DeadAfterwards(Message),
-    /// By TCP: closes without a word.
+    /// Over TCP: closes without an answer.
     Close,
 }
 
-/// A DNS server that follows a script and counts what it is asked, UDP and TCP on one port.
+/// A DNS server that follows a script and counts its queries, UDP and TCP on one port.
 pub struct Upstream {
     pub address: SocketAddr,
     counts: Arc<Counts>,
@@ -169,7 +169,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Counts a query; one that no typed decoder knows is a client's.
+    /// Counts a query; a query that the typed decoder does not know comes from a client.
     fn count(&self, query: Option<&Message>, by_tcp: bool) {
         let is_probe = query.is_some_and(|query| {
             query.queries[0].name().to_string().to_lowercase().contains(".podlocal-dns-probe.")
@@ -184,12 +184,12 @@ impl Counts {
 }
 
 impl Upstream {
-    /// Starts one. The script is given the query and whether it came by TCP.
+    /// Starts a server. The script gets the query and whether it came over TCP.
     pub async fn start(script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static) -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// Starts one at an address that another one had: waits until the address is free.
+    /// Starts a server at an address that another one had: waits until the address is free.
     pub async fn start_at(
         address: SocketAddr,
         script: impl Fn(&Message, bool) -> Script + Send + Sync + 'static,
@@ -213,27 +213,27 @@ impl Upstream {
         Self { address, counts, tasks: [udp.abort_handle(), tcp.abort_handle()] }
     }
 
-    /// How many queries came, without probes.
+    /// The number of queries, without probes.
     pub fn asked(&self) -> usize {
         self.asked_by_udp() + self.asked_by_tcp()
     }
 
-    /// How many of them by UDP.
+    /// The number of queries over UDP.
     pub fn asked_by_udp(&self) -> usize {
         self.counts.by_udp.load(Ordering::SeqCst)
     }
 
-    /// How many of them by TCP.
+    /// The number of queries over TCP.
     pub fn asked_by_tcp(&self) -> usize {
         self.counts.by_tcp.load(Ordering::SeqCst)
     }
 
-    /// How many probes came.
+    /// The number of probes.
     pub fn probed(&self) -> usize {
         self.counts.probes.load(Ordering::SeqCst)
     }
 
-    /// How many TCP connections were made.
+    /// The number of TCP connections.
     pub fn connections(&self) -> usize {
         self.counts.connections.load(Ordering::SeqCst)
     }
@@ -253,9 +253,9 @@ async fn serve_udp(
     let mut buffer = vec![0; 65536];
     let mut answering = JoinSet::new();
     loop {
-        // An answer that met a closed port comes back as an error here.
+        // An answer to a closed port comes back as an error here.
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        // A client's odd class or type is passed on; the typed decoder does not know them all.
+        // A client's rare class or type is forwarded; the typed decoder does not know them all.
         let query = Message::from_vec(&buffer[..length]);
         counts.count(query.as_ref().ok(), false);
         let Ok(query) = query else { continue };
@@ -279,7 +279,8 @@ async fn serve_udp(
     }
 }
 
-/// Serves every connection in a task of its own, which ends with this one; the queries of one in order.
+/// Serves every connection in a task of its own, which ends with this one; the queries of one connection in
+/// order.
 async fn serve_tcp(
     listener: TcpListener,
     script: Arc<impl Fn(&Message, bool) -> Script + Send + Sync + 'static>,
@@ -341,7 +342,7 @@ async fn answers(script: Script, query: &Message) -> Vec<Vec<u8>> {
     messages.into_iter().map(encode).collect()
 }
 
-/// A reply to `query` with these answers; its id is put in when it is sent.
+/// A reply to `query` with these answers; its id is set when it is sent.
 pub fn reply(query: &Message, rcode: ResponseCode, answers: Vec<Record>) -> Message {
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.metadata.response_code = rcode;
@@ -362,7 +363,7 @@ pub fn answering(ttl: u32) -> impl Fn(&Message, bool) -> Script + Send + Sync {
     move |query, _| Script::Send(vec![reply(query, ResponseCode::NoError, vec![a("www.example.", ttl)])])
 }
 
-/// A client's query with RD set; with EDNS of that size when given.
+/// A client's query with RD set; with EDNS of that size if given.
 pub fn query(name: &str, kind: RecordType, id: u16, edns: Option<u16>) -> Message {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -375,7 +376,7 @@ pub fn query(name: &str, kind: RecordType, id: u16, edns: Option<u16>) -> Messag
     message
 }
 
-/// Asks by UDP; the answer, which must carry the query's id.
+/// Sends a query over UDP; returns the answer, which must have the query's id.
 pub async fn ask(server: SocketAddr, query: &Message) -> Message {
     let bytes = ask_bytes(server, &query.to_vec().expect("encodes")).await;
     let answer = Message::from_vec(&bytes).expect("the answer decodes");
@@ -383,7 +384,7 @@ pub async fn ask(server: SocketAddr, query: &Message) -> Message {
     answer
 }
 
-/// Asks by UDP, in bytes.
+/// The same in bytes.
 pub async fn ask_bytes(server: SocketAddr, query: &[u8]) -> Vec<u8> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     socket.connect(server).await.expect("connects");
@@ -395,7 +396,7 @@ pub async fn ask_bytes(server: SocketAddr, query: &[u8]) -> Vec<u8> {
     buffer
 }
 
-/// A connection from that address of the loopback, whose buffer for answers is soon full.
+/// A connection from that address of the loopback, with a small buffer for answers.
 pub async fn connect_from(source: Ipv4Addr, server: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer, which is full soon");
@@ -403,7 +404,7 @@ pub async fn connect_from(source: Ipv4Addr, server: SocketAddr) -> TcpStream {
     socket.connect(server).await.expect("connects")
 }
 
-/// The most memory that it has taken, in KiB.
+/// The peak memory of the proxy, in KiB.
 pub fn most_memory(proxy: &Proxy) -> u64 {
     let id = proxy.child.id().expect("still running");
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("of a process of ours");
@@ -416,7 +417,7 @@ pub async fn limit_reached(proxy: &Proxy, limit: &str) -> u64 {
     proxy.metric(&format!("podlocal_dns_limits_reached_total{{limit=\"{limit}\"}}")).await
 }
 
-/// Asks by TCP.
+/// Sends a query over TCP.
 pub async fn ask_tcp(server: SocketAddr, query: &Message) -> Message {
     let mut stream = TcpStream::connect(server).await.expect("connects");
     write_frame(&mut stream, &query.to_vec().expect("encodes")).await;
@@ -432,7 +433,7 @@ pub async fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes one message to a stream; the other side may be gone.
+/// Writes one message to a stream; the peer may have closed it.
 pub async fn write_frame(stream: &mut TcpStream, bytes: &[u8]) {
     let length = u16::try_from(bytes.len()).expect("a DNS message");
     let _ = stream.write_all(&length.to_be_bytes()).await;

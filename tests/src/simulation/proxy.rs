@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use podlocal_dns::upstream::budget::Budget;
 use podlocal_dns::upstream::guard::Guard;
 use podlocal_dns::upstream::liveness::Liveness;
-use podlocal_dns::upstream::{self, Policy, Reason, Setup, Step, Transmission, Transport};
+use podlocal_dns::upstream::{self, Policy, Reason, Setup, Target, Transmission, Transport};
 use podlocal_settings::value::UpstreamTransport;
 
 use super::plan::Question;
@@ -162,15 +162,15 @@ impl Proxy {
         self.flights.insert(question, exchange);
         match &mut self.control {
             Control::Policy(policy) => {
-                let (exchange, first) = policy.begin(now, chance);
+                let (exchange, first) = policy.begin_exchange(now, chance);
                 (ExchangeState::Policy(exchange, None), first)
             }
             Control::Schedule(_, budget) => {
-                budget.first_attempt();
-                let step = Step { server: 0, transport: Transport::Udp };
+                budget.record_first_attempt();
+                let target = Target { server: 0, transport: Transport::Udp };
                 (
                     ExchangeState::Schedule { start: now, sent: 1 },
-                    Transmission { step, reason: Reason::First },
+                    Transmission { target, reason: Reason::First },
                 )
             }
         }
@@ -179,14 +179,16 @@ impl Proxy {
     /// The transmission that is due now.
     pub(super) fn due(&mut self, asking: &mut ExchangeState, now: Instant) -> Option<Transmission> {
         match (&mut self.control, asking) {
-            (Control::Policy(policy), ExchangeState::Policy(exchange, _)) => policy.due(exchange, now),
+            (Control::Policy(policy), ExchangeState::Policy(exchange, _)) => {
+                policy.due_transmission(exchange, now)
+            }
             (Control::Schedule(schedule, budget), ExchangeState::Schedule { start, sent }) => {
                 let (at, transport) = *schedule.transmissions.get(*sent)?;
                 let is_due = now >= *start + at;
                 *sent += usize::from(is_due);
-                let step = Step { server: 0, transport };
-                let may = is_due && (!schedule.probes || budget.take());
-                may.then_some(Transmission { step, reason: Reason::Timeout })
+                let target = Target { server: 0, transport };
+                let may = is_due && (!schedule.probes || budget.try_spend());
+                may.then_some(Transmission { target, reason: Reason::Timeout })
             }
             _ => None,
         }

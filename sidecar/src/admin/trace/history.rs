@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use super::{LookupTrace, QueriedServer, micros};
 use crate::cache::key::Key;
-use podlocal_dns::upstream::Step as Attempt;
+use podlocal_dns::upstream::Target;
 
 use crate::limits;
 use crate::metrics::AttemptResult;
 use crate::paint::{counted, duration};
 use crate::report::target::rtype_text;
 use crate::report::{Exchange, Step};
-use crate::resolver::explain::{Found, Place, Standing};
-use crate::upstream::observers::{Event, Noted};
+use crate::resolver::explain::{CachedUnder, Found, QuestionStatus};
+use crate::upstream::observers::{Event, ObservedEvent};
 use crate::wire::NameText;
 
 /// The exchanges with the upstream that the query may depend on.
@@ -22,17 +22,17 @@ pub(super) fn exchanges(
 ) -> Vec<Exchange> {
     let mut finished: Vec<Exchange> = Vec::new();
     let mut open: Vec<OpenExchange<'_>> = Vec::new();
-    for Noted { at, key, event } in related_events(trace) {
+    for ObservedEvent { at, key, event } in related_events(trace) {
         let index = open.iter().position(|other| other.key == key).unwrap_or_else(|| {
             // The start of an exchange that is older than the observation is not known: it starts here with
             // its end.
-            let is_coalesced = !matches!(event, Event::Asked { .. });
+            let is_coalesced = !matches!(event, Event::AttemptStarted { .. });
             open.push(OpenExchange { key, started: *at, rank: 0, exchange: new_exchange(key, is_coalesced) });
             open.len() - 1
         });
         let Some(OpenExchange { started, rank, exchange, .. }) = open.get_mut(index) else { continue };
         exchange.duration_us = micros(at.saturating_duration_since(*started));
-        let mut set_deciding_attempt = |attempt: &Attempt, result: &str| {
+        let mut set_deciding_attempt = |attempt: &Target, result: &str| {
             result.clone_into(&mut exchange.result);
             attempt.transport.name().clone_into(&mut exchange.transport);
             if let Some(QueriedServer { address, is_shared_tier, zone }) = server(key, attempt.server) {
@@ -41,18 +41,18 @@ pub(super) fn exchanges(
             }
         };
         match event {
-            Event::Asked { step } => {
+            Event::AttemptStarted { target } => {
                 if *rank == 0 {
-                    set_deciding_attempt(step, IN_FLIGHT);
+                    set_deciding_attempt(target, IN_FLIGHT);
                 }
                 exchange.attempts += 1;
             }
-            Event::Ended { step, result, .. } if rank_of(*result) >= *rank => {
+            Event::AttemptEnded { target, result, .. } if rank_of(*result) >= *rank => {
                 *rank = rank_of(*result);
-                set_deciding_attempt(step, result.name());
+                set_deciding_attempt(target, result.name());
             }
-            Event::Ended { .. } => {}
-            Event::Over { attempts, took } => {
+            Event::AttemptEnded { .. } => {}
+            Event::ExchangeEnded { attempts, took } => {
                 (exchange.attempts, exchange.duration_us) = (u32::from(*attempts), micros(*took));
                 exchange.is_coalesced |= at.saturating_duration_since(trace.explained.started) < *took;
                 finished.push(open.swap_remove(index).exchange);
@@ -110,12 +110,12 @@ pub(super) fn steps(
     let LookupTrace { explained, walked, .. } = trace;
     let mut steps = Vec::new();
     let mut add = |at_us, text: String| steps.push(Step { at_us, text });
-    if let Some(standing) = &explained.standing {
-        for text in describe_before(standing, explained.started.into_std()) {
+    if let Some(status) = &explained.status {
+        for text in describe_before(status, explained.started.into_std()) {
             add(0, text);
         }
     }
-    let destination = |key: &Key, attempt: &Attempt| {
+    let destination = |key: &Key, attempt: &Target| {
         let server = match server(key, attempt.server) {
             Some(QueriedServer { address, zone: Some(zone), .. }) => format!("forward zone {zone} {address}"),
             Some(QueriedServer { address, is_shared_tier: true, .. }) => format!("shared tier {address}"),
@@ -124,14 +124,16 @@ pub(super) fn steps(
         };
         format!("{server} over {}", attempt.transport.name().to_uppercase())
     };
-    for Noted { at, key, event } in related_events(trace) {
+    for ObservedEvent { at, key, event } in related_events(trace) {
         let question = format!("{} {}", NameText(key.name()), rtype_text(key.type_and_class().0));
         let text = match event {
-            Event::Asked { step } => format!("queries {} for {question}", destination(key, step)),
-            Event::Ended { step, result, took } => {
-                format!("{}: {} after {}", destination(key, step), result.name(), duration(micros(*took)))
+            Event::AttemptStarted { target } => {
+                format!("queries {} for {question}", destination(key, target))
             }
-            Event::Over { attempts, took } => {
+            Event::AttemptEnded { target, result, took } => {
+                format!("{}: {} after {}", destination(key, target), result.name(), duration(micros(*took)))
+            }
+            Event::ExchangeEnded { attempts, took } => {
                 let attempts = counted((*attempts).into(), "attempt");
                 format!("exchange for {question} ended: {attempts}, {}", duration(micros(*took)))
             }
@@ -140,53 +142,53 @@ pub(super) fn steps(
     }
     let end = micros(explained.duration);
     let now = explained.started.into_std() + explained.duration;
-    for (key, standing) in *walked {
-        add(end, format!("search list: {}: {}", NameText(key.name()), describe_found(standing, now)));
+    for (key, status) in *walked {
+        add(end, format!("search list: {}: {}", NameText(key.name()), describe_found(status, now)));
     }
     add(end, format!("outcome: {}", explained.outcome.name()));
     steps
 }
 
 /// What the sidecar knew when the query arrived, as far as it decided the next steps.
-fn describe_before(standing: &Standing, now: Instant) -> Vec<String> {
-    let mut known = vec![format!("cache: {}", describe_cached(standing, now))];
-    if !matches!(standing.found, Some(Found::Cached(_, Place::Question))) {
-        known.push(standing.reasoning.clone());
+fn describe_before(status: &QuestionStatus, now: Instant) -> Vec<String> {
+    let mut known = vec![format!("cache: {}", describe_cached(status, now))];
+    if !matches!(status.found, Some(Found::Cached(_, CachedUnder::Question))) {
+        known.push(status.reasoning.clone());
     }
-    if standing.found.is_some() {
+    if status.found.is_some() {
         return known;
     }
-    if let Some(zone) = &standing.forward_zone {
+    if let Some(zone) = &status.forward_zone {
         known.push(format!("forward zone {zone}: only its servers are queried for the name as it stands"));
     }
-    if standing.has_failed_lately {
+    if status.has_failed_lately {
         let seconds = limits::FAILURE_MEMORY.as_secs();
         known.push(format!("failures: an upstream query failed less than {seconds} s ago"));
     }
-    if standing.is_upstream_down {
+    if status.is_upstream_down {
         known.push("upstream: every server is down".to_owned());
     }
-    if standing.is_under_way {
+    if status.is_in_flight {
         known.push("in flight: the same query was already sent upstream".to_owned());
     }
     known
 }
 
-fn describe_found(standing: &Standing, now: Instant) -> String {
-    match &standing.found {
+fn describe_found(status: &QuestionStatus, now: Instant) -> String {
+    match &status.found {
         Some(Found::Ruled(rule)) => format!("rule {rule}: {}", rule.because()),
-        _ => describe_cached(standing, now),
+        _ => describe_cached(status, now),
     }
 }
 
-fn describe_cached(standing: &Standing, now: Instant) -> String {
-    match (&standing.found, &standing.expired) {
+fn describe_cached(status: &QuestionStatus, now: Instant) -> String {
+    match (&status.found, &status.expired) {
         (Some(Found::Cached(entry, place)), _) => {
             let content = match (place, entry.is_nxdomain()) {
-                (Place::EveryType, _) => "the name does not exist, for any type",
-                (Place::SearchList, _) => "the result of the search list",
-                (Place::Question, true) => "the name does not exist",
-                (Place::Question, false) => "an answer",
+                (CachedUnder::EveryType, _) => "the name does not exist, for any type",
+                (CachedUnder::SearchList, _) => "the result of the search list",
+                (CachedUnder::Question, true) => "the name does not exist",
+                (CachedUnder::Question, false) => "an answer",
             };
             let (age, seconds) = (entry.age(now), entry.seconds());
             format!("{content}, {age} s old, expires in {} s", seconds.saturating_sub(age))
@@ -198,7 +200,7 @@ fn describe_cached(standing: &Standing, now: Instant) -> String {
     }
 }
 
-fn related_events<'a>(trace: &LookupTrace<'a>) -> impl Iterator<Item = &'a Noted> {
+fn related_events<'a>(trace: &LookupTrace<'a>) -> impl Iterator<Item = &'a ObservedEvent> {
     let (noted, related) = (trace.noted, trace.related);
     noted.iter().filter(move |noted| related.contains(&noted.key))
 }

@@ -1,21 +1,22 @@
-//! Whatever a server answers makes a bounded amount of work: steps in proportion to the bytes of the message.
+//! The work for any answer of a server is limited: in steps in proportion to the bytes of the message.
 
 use std::time::{Duration, Instant};
 
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
-use crate::cache::lifetime::{Limits, lifetime};
+use crate::cache::lifetime::{TtlLimits, lifetime};
 use crate::query::Query;
-use crate::upstream::question::{Question, Verdict, whole};
-use crate::upstream::token::Token;
+use crate::upstream::loop_detection::LoopMarker;
+use crate::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
 use crate::wire::work::steps_of;
 use crate::wire::{self, Flags, HEADER_LENGTH, Message, name_from_text};
 
-/// From the datagram to the answers that two clients get, one by TCP and one of 512 bytes by UDP, and an alias that leads to it.
+/// From the datagram to the answers that two clients get, one over TCP and one of 512 bytes over UDP, and an
+/// alias that leads to it.
 const STEPS_FOR_EACH_BYTE: usize = 8;
 const MORE_STEPS: usize = 8192;
 
-/// What TCP carries.
+/// The longest message over TCP.
 const LONGEST: usize = 65_535;
 
 struct Answer {
@@ -30,10 +31,10 @@ impl Answer {
         Self { bytes, counts: [0; 3] }
     }
 
-    /// Adds a record to that section, if there is room; the place where it begins.
-    fn push(&mut self, section: usize, owner: &[u8], kind: u16, data: &[u8]) -> Option<usize> {
+    /// Adds a record to that section, if there is room; returns its offset.
+    fn push(&mut self, section: usize, owner: &[u8], rtype: u16, data: &[u8]) -> Option<usize> {
         let start = self.bytes.len();
-        let head = [kind, 1, 0, 60, data.len() as u16].map(u16::to_be_bytes);
+        let head = [rtype, 1, 0, 60, data.len() as u16].map(u16::to_be_bytes);
         let record = [owner, head.as_flattened(), data].concat();
         if start + record.len() > LONGEST {
             return None;
@@ -43,11 +44,11 @@ impl Answer {
         Some(start)
     }
 
-    /// Adds them until there is no room.
+    /// Adds records until there is no room.
     fn fill(&mut self, section: usize, mut record: impl FnMut(usize) -> (Vec<u8>, u16, Vec<u8>)) {
         for number in 0.. {
-            let (owner, kind, data) = record(number);
-            if self.push(section, &owner, kind, &data).is_none() {
+            let (owner, rtype, data) = record(number);
+            if self.push(section, &owner, rtype, &data).is_none() {
                 return;
             }
         }
@@ -154,8 +155,8 @@ fn hostile(question: &[u8]) -> Vec<(&'static str, Answer)> {
     ]
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> TtlLimits {
+    TtlLimits {
         min_ttl: Duration::ZERO,
         max_ttl: Duration::from_hours(1),
         max_negative_ttl: Duration::from_secs(30),
@@ -163,16 +164,16 @@ fn limits() -> Limits {
     }
 }
 
-/// Whether the answer is believed, and what two clients get of it.
-fn served(key: &Key, question: &Question<'_>, bytes: Vec<u8>) -> Option<[Vec<u8>; 2]> {
-    let Verdict::Believe(reading) = question.judge(&bytes) else { return None };
-    let response = whole(bytes, &reading);
+/// The answers to two clients, if the message is accepted.
+fn served(key: &Key, question: &QueryMessage<'_>, bytes: Vec<u8>) -> Option<[Vec<u8>; 2]> {
+    let ResponseVerdict::Accept(reading) = question.check_response(&bytes) else { return None };
+    let response = without_opt(bytes, &reading);
     let message = Message::new(&response).expect("a header");
     let (lifetime, now) = (lifetime(message, &limits()), Instant::now());
     let entry = Entry::new(&response, key.question().len(), lifetime, &limits(), now).expect("well formed");
     let bytes = wire_query(key);
     let query = Query::parse(&bytes).expect("a query");
-    // What completion makes of it, if it can.
+    // The alias that a completion makes of it, if it can.
     let other = wire::question(b"\x05other\x00", 1, 1);
     let _ = wire::alias(&entry.aged(now), key.question().len(), &other, 60);
     Some([LONGEST, 512].map(|limit| {
@@ -189,10 +190,10 @@ fn wire_query(key: &Key) -> Vec<u8> {
 }
 
 #[test]
-fn no_answer_makes_more_steps_than_its_bytes_allow() {
+fn the_steps_of_an_answer_are_limited_by_its_bytes() {
     let name = name_from_text("api.default.svc.cluster.local").expect("a name");
     let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
-    let question = Question::new(&key, Token::new().expect("random")).expect("random");
+    let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
     let asked = question.bytes(false);
     let mut refused = Vec::new();
     for (what, Answer { mut bytes, counts }) in hostile(key.question()) {
@@ -216,7 +217,7 @@ fn no_answer_makes_more_steps_than_its_bytes_allow() {
 }
 
 #[test]
-fn a_hit_on_a_large_answer_costs_a_small_client_no_more_steps_than_its_bytes() {
+fn a_small_client_of_a_large_answer_costs_few_steps() {
     let name = name_from_text("peers.default.svc.cluster.local").expect("a name");
     let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
     let (_, Answer { mut bytes, counts }) = hostile(key.question()).pop().expect("the honest one");
@@ -240,7 +241,7 @@ fn a_hit_on_a_large_answer_costs_a_small_client_no_more_steps_than_its_bytes() {
 }
 
 #[test]
-fn no_query_makes_more_steps_than_its_bytes_allow() {
+fn the_steps_of_a_query_are_limited_by_its_bytes() {
     let question = wire::question(&deep(118), 1, 1);
     let mut query = Answer::new(&question);
     query.fill(2, |number| (pointer(ASKED + 2 * (number % 100)), 1, vec![]));

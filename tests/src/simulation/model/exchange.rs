@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use podlocal_dns::upstream::guard::{CHECK_PATIENCE, Due, FIRST_PAUSE, Guard};
+use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard, GuardAction, PROBE_TIMEOUT};
 use podlocal_dns::upstream::liveness::Finding;
 use podlocal_dns::upstream::{Policy, Reason, Recovery, Transmission, Transport};
 
@@ -32,9 +32,9 @@ impl Model {
         let (now, chance, exchange) = (self.now, self.chance(), self.exchanges.len());
         let state = &mut self.proxies[proxy];
         if let Control::Policy(policy) = &mut state.control
-            && let Some(server) = policy.trial(now)
+            && let Some(server) = policy.take_due_trial(now)
         {
-            state.liveness.want(server, now);
+            state.liveness.request_probe(server, now);
         }
         let (asking, first) = state.begin(question, exchange, now, chance);
         let (waiters, listening) = (vec![waiter], Vec::new());
@@ -72,24 +72,24 @@ impl Model {
     }
 
     /// Sends the query of an exchange.
-    pub(super) fn transmit(&mut self, exchange: usize, Transmission { step, reason }: Transmission) {
+    pub(super) fn transmit(&mut self, exchange: usize, Transmission { target, reason }: Transmission) {
         let (now, chance) = (self.now, self.chance());
         let Exchange { proxy, question, asking, .. } = &mut self.exchanges[exchange];
         let (proxy, question) = (*proxy, *question);
-        let is_of_tier = match &self.proxies[proxy].control {
-            Control::Policy(policy) => policy.is_of_tier(step.server),
+        let is_tier_server = match &self.proxies[proxy].control {
+            Control::Policy(policy) => policy.is_tier_server(target.server),
             Control::Schedule(..) => false,
         };
         if let ExchangeState::Policy(_, guard @ None) = asking
-            && is_of_tier
+            && is_tier_server
         {
-            *guard = Some(Guard::new(step.server, FIRST_PAUSE, now, chance));
+            *guard = Some(Guard::new(target.server, FIRST_PAUSE, now, chance));
         }
-        let server = if is_of_tier { self.tier_server(proxy) } else { 0 };
-        let is_tcp = step.transport == Transport::Tcp;
+        let server = if is_tier_server { self.tier_server(proxy) } else { 0 };
+        let is_tcp = target.transport == Transport::Tcp;
         let weight = if is_tcp { TCP_WEIGHT } else { 1 };
         self.outcome.again += u64::from(reason != Reason::First && server == 0);
-        let origin = Origin::Exchange { exchange, place: step.server };
+        let origin = Origin::Exchange { exchange, place: target.server };
         let query = self.send(Query { origin, question, server, is_tcp, weight, sent_at: now });
         let listening = &mut self.exchanges[exchange].listening;
         if listening.len() >= LISTENING {
@@ -151,9 +151,9 @@ impl Model {
         let Control::Policy(policy) = &mut self.proxies[proxy].control else {
             return self.old_response(proxy, now - sent_at);
         };
-        let recovery = policy.responded(place, sent_at, now);
+        let recovery = policy.record_response(place, sent_at, now);
         if is_good && let ExchangeState::Policy(of, _) = &self.exchanges[exchange].asking {
-            policy.answered(of, now - sent_at);
+            policy.record_answer(of, now - sent_at);
         }
         if let Some(recovery) = recovery {
             self.recovered(proxy, recovery);
@@ -171,7 +171,7 @@ impl Model {
     fn recovered(&mut self, proxy: usize, recovery: Recovery) {
         for flight in self.proxies[proxy].flights() {
             if let ExchangeState::Policy(exchange, _) = &mut self.exchanges[flight].asking {
-                exchange.recovered(recovery, self.now);
+                exchange.note_recovery(recovery, self.now);
             }
             self.sleep(flight);
         }
@@ -205,20 +205,22 @@ impl Model {
             return false;
         };
         let (proxy, liveness) = (*proxy, &mut self.proxies[*proxy].liveness);
-        match guard.due(now) {
-            Some(Due::Check { server, since }) => {
-                liveness.want(server, since);
+        match guard.due_action(now) {
+            Some(GuardAction::Probe { server, since }) => {
+                liveness.request_probe(server, since);
             }
-            Some(Due::Leave { server, unless_alive_since: since }) => match liveness.finding(server, since) {
-                Some(Finding::Alive) => *guard = guard.again(now, chance),
-                None if guard.postpone(now) => {
-                    liveness.want(server, since);
+            Some(GuardAction::Leave { server, unless_alive_since: since }) => {
+                match liveness.finding(server, since) {
+                    Some(Finding::Alive) => *guard = guard.rearmed(now, chance),
+                    None if guard.postpone(now) => {
+                        liveness.request_probe(server, since);
+                    }
+                    _ => {
+                        self.leave(exchange, server);
+                        return true;
+                    }
                 }
-                _ => {
-                    self.leave(exchange, server);
-                    return true;
-                }
-            },
+            }
             None => {}
         }
         self.begin_check(proxy);
@@ -228,7 +230,7 @@ impl Model {
     /// Starts a check of the tier, if it is needed and none is in flight.
     fn begin_check(&mut self, proxy: usize) {
         let (now, state) = (self.now, &mut self.proxies[proxy]);
-        if state.check.is_some() || state.liveness.begin(now).is_none() {
+        if state.check.is_some() || state.liveness.begin_probe(now).is_none() {
             return;
         }
         state.check = Some((now, 0));
@@ -236,7 +238,7 @@ impl Model {
             let server = self.tier_server(proxy);
             self.send_check(proxy, server, false);
         }
-        self.schedule(now + CHECK_PATIENCE, Event::CheckEnds { proxy, began: now });
+        self.schedule(now + PROBE_TIMEOUT, Event::CheckEnds { proxy, began: now });
     }
 
     /// Sends a check query to a server.
@@ -274,10 +276,10 @@ impl Model {
         let Proxy { check, liveness, control, .. } = &mut self.proxies[proxy];
         let Some((_, answered)) = check.take_if(|(at, _)| *at == began) else { return };
         let finding = Finding::of(answered, CHECKS);
-        liveness.end(0, finding);
+        liveness.end_probe(0, finding);
         match (finding, control) {
-            (Finding::Alive, Control::Policy(policy)) => policy.is_alive(0, self.now),
-            (Finding::Dead, Control::Policy(policy)) => policy.is_dead(0, began, self.now),
+            (Finding::Alive, Control::Policy(policy)) => policy.mark_alive(0, self.now),
+            (Finding::Dead, Control::Policy(policy)) => policy.mark_dead(0, began, self.now),
             _ => {}
         }
         self.begin_check(proxy);

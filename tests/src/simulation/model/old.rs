@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use podlocal_dns::upstream::{Reason, Step, Transmission, Transport, round_trip, share};
+use podlocal_dns::upstream::{Reason, Target, Transmission, Transport, fraction_of, round_trip};
 
 use super::{Event, Model};
 use crate::simulation::proxy::{Control, Schedule};
@@ -21,7 +21,7 @@ impl Model {
         let probes = matches!(state.control, Control::Schedule(Schedule { probes: true, .. }, _));
         if probes && state.waiting_since.is_none() {
             state.waiting_since = Some(self.now);
-            let jitter = share(PROBES / 5, self.chance());
+            let jitter = fraction_of(PROBES / 5, self.chance());
             self.schedule(self.now + SILENCE + jitter, Event::Probe { proxy });
         }
     }
@@ -42,14 +42,14 @@ impl Model {
     pub(super) fn old_response(&mut self, proxy: usize, elapsed: Duration) {
         let state = &mut self.proxies[proxy];
         if let Control::Schedule(_, budget) = &mut state.control
-            && elapsed <= round_trip::NO_SAMPLE
+            && elapsed <= round_trip::INITIAL_TIMER
         {
-            budget.quick_answer();
+            budget.record_fast_answer();
         }
         if state.waiting_since.take().is_some_and(|since| self.now >= since + SILENCE) {
-            let step = Step { server: 0, transport: Transport::Udp };
+            let target = Target { server: 0, transport: Transport::Udp };
             for exchange in self.proxies[proxy].flights() {
-                self.transmit(exchange, Transmission { step, reason: Reason::Recovery });
+                self.transmit(exchange, Transmission { target, reason: Reason::Recovery });
             }
         }
     }

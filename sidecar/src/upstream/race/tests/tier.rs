@@ -1,34 +1,34 @@
-//! Exchanges that ask the shared tier first.
+//! Exchanges that query the shared tier first.
 
 use super::*;
 
 /// The tier is A, the upstream B.
-fn tier<S: Fn(Step, u64) -> Does + Send + Sync + 'static>(checks: u32, script: S) -> Setup<S> {
+fn tier<S: Fn(Target, u64) -> Does + Send + Sync + 'static>(checks: u32, script: S) -> Setup<S> {
     Setup::with_tier(1, 2, checks, script)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_answers_is_asked_once_and_the_upstream_not_at_all() {
-    let setup = tier(0, |step, _| if step.server == 0 { Answer(140) } else { Answer(1) });
+async fn a_tier_that_answers_is_queried_once_and_the_upstream_never() {
+    let setup = tier(0, |target, _| if target.server == 0 { Answer(140) } else { Answer(1) });
     assert_eq!(setup.exchange().await, (ANSWERED, 140));
     assert_eq!(setup.asked(), "0 A");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_refuses_or_fails_costs_one_attempt_at_the_upstream_and_no_budget() {
-    let setup = tier(0, |step, _| if step.server == 0 { Refuses } else { Answer(1) });
+async fn a_tier_that_fails_costs_one_upstream_query_and_no_tokens() {
+    let setup = tier(0, |target, _| if target.server == 0 { Refuses } else { Answer(1) });
     while setup.state.try_spend_token() {}
     assert_eq!(setup.exchange().await, (ANSWERED, 1));
     assert_eq!(setup.asked(), "0 A, 0 B");
-    let setup = tier(0, |step, _| if step.server == 0 { Fails(2) } else { Answer(1) });
+    let setup = tier(0, |target, _| if target.server == 0 { Fails(2) } else { Answer(1) });
     while setup.state.try_spend_token() {}
     assert_eq!(setup.exchange().await, (ANSWERED, 3));
     assert_eq!(setup.asked(), "0 A, 2 B");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_tier_is_left_before_the_first_pause_is_over_and_then_stepped_over() {
-    let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+async fn a_dead_tier_is_left_within_the_first_pause_and_ejected() {
+    let setup = tier(0, |target, _| if target.server == 0 { Silent } else { Answer(1) });
     while setup.state.try_spend_token() {}
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && (251..=301).contains(&took), "{took} ms");
@@ -38,8 +38,8 @@ async fn a_dead_tier_is_left_before_the_first_pause_is_over_and_then_stepped_ove
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_questions_to_a_tier_that_has_just_died_are_all_answered_by_the_upstream_in_time() {
-    let setup = tier(0, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+async fn a_thousand_queries_to_a_dead_tier_are_answered_by_the_upstream() {
+    let setup = tier(0, |target, _| if target.server == 0 { Silent } else { Answer(1) });
     let mut waiting = JoinSet::new();
     (0..1000).for_each(|_| drop(waiting.spawn(setup.exchange())));
     for (outcome, took) in waiting.join_all().await {
@@ -53,7 +53,7 @@ async fn a_thousand_questions_to_a_tier_that_has_just_died_are_all_answered_by_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_is_alive_is_waited_for_and_the_upstream_is_not_asked_because_it_is_slow() {
+async fn a_slow_live_tier_is_waited_for() {
     let setup = tier(u32::MAX, |_, _| Answer(2000));
     let mut waiting = JoinSet::new();
     (0..5).for_each(|_| drop(waiting.spawn(setup.exchange())));
@@ -65,8 +65,8 @@ async fn a_tier_that_is_alive_is_waited_for_and_the_upstream_is_not_asked_becaus
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_the_tier_closes_is_no_reason_to_leave_it_while_the_question_waits_there() {
-    let setup = tier(u32::MAX, |step, _| if is_udp(step) { Answer(2000) } else { Refuses });
+async fn a_closed_connection_does_not_end_a_query_in_flight_at_the_tier() {
+    let setup = tier(u32::MAX, |target, _| if is_udp(target) { Answer(2000) } else { Refuses });
     for _ in 0..3 {
         assert_eq!(setup.exchange().await, (ANSWERED, 2000));
     }
@@ -75,34 +75,34 @@ async fn a_connection_that_the_tier_closes_is_no_reason_to_leave_it_while_the_qu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_dies_after_it_was_found_alive_is_left_without_budget() {
-    let setup = tier(5, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+async fn a_tier_that_dies_after_a_good_probe_is_left_without_tokens() {
+    let setup = tier(5, |target, _| if target.server == 0 { Silent } else { Answer(1) });
     while setup.state.try_spend_token() {}
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && (700..=901).contains(&took), "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_two_addresses_of_a_dead_tier_cluster_dns_is_asked_in_time_too() {
-    let setup = Setup::with_tier(2, 3, 0, |step, _| if step.server < 2 { Silent } else { Answer(1) });
+async fn cluster_dns_is_queried_in_time_after_two_dead_tier_servers() {
+    let setup = Setup::with_tier(2, 3, 0, |target, _| if target.server < 2 { Silent } else { Answer(1) });
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && took <= 701, "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_dead_tier_a_slow_cluster_dns_is_waited_for() {
+async fn a_slow_cluster_dns_is_waited_for_after_a_dead_tier() {
     for dead in [|| Silent, || Refuses] {
-        let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Answer(3000) });
+        let setup = tier(0, move |target, _| if target.server == 0 { dead() } else { Answer(3000) });
         let (outcome, took) = setup.exchange().await;
         assert!(outcome == ANSWERED && (3000..=3301).contains(&took), "{took} ms");
-        let setup = tier(0, move |step, _| if step.server == 0 { dead() } else { Silent });
+        let setup = tier(0, move |target, _| if target.server == 0 { dead() } else { Silent });
         assert_eq!(setup.exchange().await, (Err(Failed), 15_000));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_of_which_one_replica_is_gone_is_left_and_not_stepped_over() {
-    let setup = tier(2, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+async fn a_tier_with_one_dead_replica_is_left_and_not_ejected() {
+    let setup = tier(2, |target, _| if target.server == 0 { Silent } else { Answer(1) });
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && took <= 301, "{took} ms");
     setup.asked();
@@ -111,15 +111,15 @@ async fn a_tier_of_which_one_replica_is_gone_is_left_and_not_stepped_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_never_answers_although_it_lives_is_gone_around_by_one_question_at_a_time() {
-    let setup = tier(u32::MAX, |step, _| if step.server == 0 { Silent } else { Answer(1) });
+async fn a_live_tier_that_never_answers_is_bypassed_query_by_query() {
+    let setup = tier(u32::MAX, |target, _| if target.server == 0 { Silent } else { Answer(1) });
     let (outcome, took) = setup.exchange().await;
     assert!(outcome == ANSWERED && (3000..=3000 + 2 * JITTER).contains(&took), "{took} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_is_back_is_used_again_within_ten_seconds_of_asking() {
-    let setup = tier(u32::MAX, |step, at| match step.server {
+async fn a_recovered_tier_is_used_again_within_ten_seconds() {
+    let setup = tier(u32::MAX, |target, at| match target.server {
         0 if at < 30_000 => Refuses,
         _ => Answer(1),
     });
@@ -133,9 +133,9 @@ async fn a_tier_that_is_back_is_used_again_within_ten_seconds_of_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_tier_without_tcp_truncates_is_asked_of_the_upstream() {
+async fn answers_truncated_by_a_tier_without_tcp_come_from_the_upstream() {
     for (refuses, first) in [(true, 1), (false, 1001)] {
-        let setup = tier(u32::MAX, move |step, _| match (step.server, step.transport) {
+        let setup = tier(u32::MAX, move |target, _| match (target.server, target.transport) {
             (0, Transport::Udp) => Truncates,
             (0, Transport::Tcp) if refuses => Refuses,
             (0, Transport::Tcp) => Silent,
@@ -149,9 +149,9 @@ async fn what_a_tier_without_tcp_truncates_is_asked_of_the_upstream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_tier_without_tcp_truncates_is_given_when_nobody_else_is_there() {
+async fn a_truncated_answer_of_a_sole_tier_without_tcp_is_returned() {
     for (refuses, first) in [(true, 0), (false, 1000)] {
-        let setup = Setup::with_tier(1, 1, u32::MAX, move |step, _| match step.transport {
+        let setup = Setup::with_tier(1, 1, u32::MAX, move |target, _| match target.transport {
             Transport::Udp => Truncates,
             Transport::Tcp if refuses => Refuses,
             Transport::Tcp => Silent,

@@ -17,21 +17,22 @@ use crate::wire;
 use crate::wire::end_at;
 
 impl<U: Upstream> Resolver<U> {
-    /// Holds the absence of a patient name back and asks again, until it is there or the patience is over.
-    pub(super) async fn wait_for(&self, key: &Key, mut entry: Entry) -> Result<Entry, NoAnswer> {
+    /// Delays the negative answer for an awaited name and repeats the query, until the name exists or the
+    /// wait is over.
+    pub(super) async fn wait_for_name(&self, key: &Key, mut entry: Entry) -> Result<Entry, NoAnswer> {
         let start = now();
-        let [mut pause, longest_pause] = limits::PATIENT_PAUSES;
+        let [mut pause, longest_pause] = limits::AWAITED_NAME_PAUSES;
         while self.is_absent(key, &entry).await {
-            // The upstream's word: an older answer must not be given instead while we wait.
+            // The upstream's answer is newer: an older one must not be served while the client waits.
             self.cache.remove(key);
-            if now() + pause >= start + self.patience.longest.min(limits::DEADLINE) {
-                entry = entry.shortened(limits::PATIENT_NEGATIVE_SECONDS);
+            if now() + pause >= start + self.awaited_names.max_wait.min(limits::DEADLINE) {
+                entry = entry.shortened(limits::AWAITED_NAME_NEGATIVE_SECONDS);
                 break;
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest_pause);
-            // A cluster DNS that is slow is not asked more often for it.
-            if self.upstream(key).may_ask_again() {
+            // A slow cluster DNS gets no additional queries.
+            if self.upstream(key).try_spend_token() {
                 self.metrics.background_query(BackgroundQuery::Wait);
                 entry = self.ask(key).await.unwrap_or(entry);
             }
@@ -39,8 +40,8 @@ impl<U: Upstream> Resolver<U> {
         Ok(entry)
     }
 
-    /// Whether the name is not there yet. A name that has an address of the other type is there: in a cluster of one
-    /// family every AAAA, or every A, is empty.
+    /// Whether the name does not exist yet. A name with an address of the other type exists: in a cluster
+    /// with one address family every AAAA, or every A, is empty.
     async fn is_absent(&self, key: &Key, entry: &Entry) -> bool {
         if entry.is_positive() || entry.is_nxdomain() {
             return !entry.is_positive();
@@ -62,18 +63,18 @@ impl<U: Upstream> Resolver<U> {
 
 /// The patterns of `wait-for-names`, and how long one is waited for.
 #[derive(Debug)]
-pub struct Patience {
+pub struct AwaitedNames {
     names: Vec<Vec<u8>>,
-    /// What may stand behind a label, from `*.<suffix>`.
+    /// The domains of the patterns `*.<domain>`.
     suffixes: Vec<Vec<u8>>,
     zone: Vec<u8>,
-    /// How long a look-up is held.
-    pub longest: Duration,
+    /// How long a lookup waits at most.
+    pub max_wait: Duration,
 }
 
-impl Patience {
-    /// What the settings say. A pattern that does not end in the cluster domain is relative to the pod's namespace;
-    /// one that ends in `.svc` to the cluster domain.
+impl AwaitedNames {
+    /// The patterns of the settings. A pattern that does not end in the cluster domain is relative to the
+    /// pod's namespace; one that ends in `.svc` to the cluster domain.
     pub fn new(settings: &Settings) -> Self {
         let zone = wire::zone_from_text(&settings.cluster_domain);
         let whole = |pattern: &str| {
@@ -98,12 +99,12 @@ impl Patience {
                 .collect(),
             suffixes: patterns.iter().filter_map(|text| text.strip_prefix("*.")).filter_map(whole).collect(),
             zone,
-            longest: settings.wait_timeout,
+            max_wait: settings.wait_timeout,
         }
     }
 
-    /// Whether a look-up of that name, on the wire and in lower case, is held while there is no such name.
-    pub fn waits_for(&self, name: &[u8]) -> bool {
+    /// Whether a lookup of that name, on the wire and in lower case, waits while the name does not exist.
+    pub fn contains(&self, name: &[u8]) -> bool {
         (!self.names.is_empty() || !self.suffixes.is_empty())
             && end_at(name, &self.zone).is_some()
             && (self.names.iter().any(|own| own == name)
@@ -115,31 +116,32 @@ impl Patience {
 mod tests {
     use super::*;
 
-    fn patience(patterns: &[&str]) -> Patience {
+    fn awaited_names(patterns: &[&str]) -> AwaitedNames {
         let mut settings = Settings::defaults();
         settings.namespace = Some("web".to_owned());
         settings.wait_for_names = patterns.iter().map(|&text| text.to_owned()).collect();
-        Patience::new(&settings)
+        AwaitedNames::new(&settings)
     }
 
-    fn waits(patience: &Patience, name: &str) -> bool {
-        patience.waits_for(&wire::name_from_text(name).expect("a name"))
+    fn waits(names: &AwaitedNames, name: &str) -> bool {
+        names.contains(&wire::name_from_text(name).expect("a name"))
     }
 
     #[test]
     fn a_pattern_is_relative_to_the_pods_namespace_unless_it_says_more() {
-        let patience = patience(&["*.workers", "head.ps", "*.kafka.data.svc", "*.db.prod.svc.cluster.local"]);
+        let names =
+            awaited_names(&["*.workers", "head.ps", "*.kafka.data.svc", "*.db.prod.svc.cluster.local"]);
         for name in ["rank-0.workers.web", "a.b.workers.web", "head.ps.web", "k-0.kafka.data", "x.db.prod"] {
-            assert!(waits(&patience, &format!("{name}.svc.cluster.local")), "{name}");
+            assert!(waits(&names, &format!("{name}.svc.cluster.local")), "{name}");
         }
         for name in ["workers.web", "rank-0.workers.prod", "rank-0.myworkers.web", "x.head.ps.web"] {
-            assert!(!waits(&patience, &format!("{name}.svc.cluster.local")), "{name}");
+            assert!(!waits(&names, &format!("{name}.svc.cluster.local")), "{name}");
         }
     }
 
     #[test]
     fn names_outside_the_cluster_domain_are_never_waited_for() {
-        assert!(!waits(&patience(&["*.example.com"]), "www.example.com"));
-        assert!(!waits(&patience(&[]), "rank-0.workers.web.svc.cluster.local"));
+        assert!(!waits(&awaited_names(&["*.example.com"]), "www.example.com"));
+        assert!(!waits(&awaited_names(&[]), "rank-0.workers.web.svc.cluster.local"));
     }
 }
