@@ -2,8 +2,8 @@
 //! `cargo bench --package podlocal-sidecar --bench sharing`.
 //!
 //! Each thread looks up hot names and writes their answers, as a worker does for a hit, but without sockets.
-//! Two other designs are measured for comparison: one cache for each thread, which is the optimum, and
-//! passing the question to the thread that owns its key, which is the cost of a cache partitioned by key.
+//! Two other designs are measured for comparison. One cache for each thread is the optimum. Passing the
+//! question to the thread that owns its key is the cost of a cache partitioned by key.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -22,9 +22,9 @@ pub struct Cache {
     size: u64,
 }
 
-/// The memory that the cache uses for an entry in addition to the entry: quick_cache's own 21 bytes and the
-/// pair of pointers, in tables that are on average three quarters full, and half a ghost (quick_cache's
-/// documentation, "Approximate memory usage"); the allocator's overhead for two blocks.
+/// The memory that the cache uses for an entry in addition to the entry. quick_cache uses 21 bytes and the
+/// pair of pointers, in tables that are on average three quarters full, and half a ghost (its documentation,
+/// "Approximate memory usage"). The allocator adds its overhead for two blocks.
 const OVERHEAD: usize = 130;
 
 /// The smallest usual memory of an answer; the tables are sized for it.
@@ -101,9 +101,9 @@ impl Cache {
     }
 }
 
-/// The number of shards: one for one thread, so that a large answer may take a share of the whole cache; for
-/// several threads so many that they rarely compete for a lock, but no more than have room for some answers
-/// of the largest size.
+/// The number of shards. One thread has one, so that a large answer may take a share of the whole cache. Several
+/// threads have so many that they rarely compete for a lock, but each shard has room for some answers of the
+/// largest size.
 ///
 /// | bytes | threads | shards |
 /// |---|---|---|

@@ -20,7 +20,7 @@ use commands::COMMANDS;
 mod about;
 pub mod commands;
 
-/// What is expected instead of an unknown flag.
+/// The expectation in the error about an unknown flag.
 const UNKNOWN_FLAG: &str = "a flag of this program, see --help";
 
 /// A command of the program.

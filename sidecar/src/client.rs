@@ -90,7 +90,7 @@ pub struct Answer {
 }
 
 /// The header that marks requests of this program. An application of the pod that fetches any given address,
-/// or a browser, can be tricked into a request to the loopback, but not into sending this header; the
+/// or a browser, can be tricked into a request to the loopback, but not into sending this header. The
 /// metadata servers of cloud providers use the same protection.
 pub const OWN_HEADER: &str = "x-podlocal-dns";
 

@@ -224,7 +224,7 @@ impl Drop for Exchange {
 }
 
 /// Removes the flight from the map, and then publishes its outcome: a new caller finds the answer in the
-/// cache. This also happens when the exchange panics, so that no waiter waits for ever.
+/// cache. This also happens when the exchange panics, so that no waiter waits forever.
 struct FlightEnd<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: Arc<K>,

@@ -1,11 +1,11 @@
 //! Sockets that the parent process binds and the proxy serves, handed over as SCM_RIGHTS (unix(7)).
 //!
-//! From the moment at which the parent has bound them a query waits in the socket's buffer: while a busy node has not
-//! run the proxy yet, and while a proxy that crashed is started again. A query to a port that nobody has bound is
-//! refused, and glibc and Go fail a lookup at once when all nameservers refuse it.
+//! As soon as the parent has bound them, a query waits in the buffer of its socket. It waits while a busy node has
+//! not run the proxy yet, and while a crashed proxy is restarted. A query to a port that no program has bound is
+//! refused, and glibc and Go fail a lookup immediately when all nameservers refuse it.
 //!
-//! The proxy finds the socket pair's other end in place of its standard input. Each message is one byte with two
-//! descriptors, UDP and TCP of one address; the stream ends after the last one.
+//! The standard input of the proxy is one end of a socket pair. Each message is one byte with two descriptors, UDP
+//! and TCP of one address; the stream ends after the last one.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -24,10 +24,10 @@ use crate::listen::Pair;
 /// The byte of each message; descriptors cannot be sent without one.
 const MARK: &[u8; 1] = b"+";
 
-/// Sends every worker's sockets; the result is the standard input of the process that shall serve them.
+/// Sends the sockets of every worker; the result is the standard input of the process that serves them.
 ///
 /// # Errors
-/// The kernel's, for example ETOOMANYREFS where the user has too many descriptors under way.
+/// Those of sendmsg(2), for example ETOOMANYREFS if the user has too many descriptors in flight.
 pub fn send(workers: &[Vec<Pair>]) -> io::Result<OwnedFd> {
     let (ours, theirs) = UnixStream::pair()?;
     for Pair { udp, tcp } in workers.iter().flatten() {
@@ -43,7 +43,7 @@ pub fn send(workers: &[Vec<Pair>]) -> io::Result<OwnedFd> {
 /// Receives the sockets of `workers` threads over standard input; empty: none were sent.
 ///
 /// # Errors
-/// Those of recvmsg(2), and [`io::ErrorKind::InvalidData`] where a message has other descriptors than a pair.
+/// Those of recvmsg(2), and [`io::ErrorKind::InvalidData`] if a message does not have a pair of descriptors.
 pub fn receive(workers: usize) -> io::Result<Vec<Vec<Pair>>> {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut pairs = Vec::new();

@@ -77,7 +77,7 @@ impl LookupOptions {
     }
 }
 
-/// What is expected instead, if the name cannot be looked up.
+/// The expectation in the error about a name that cannot be looked up.
 fn expected_name(name: &str) -> Option<String> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Some(format!(

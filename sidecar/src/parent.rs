@@ -75,11 +75,11 @@ pub fn restarts() -> Option<u64> {
     env::var(RESTARTS_VARIABLE).ok()?.parse().ok()
 }
 
-/// The first act of the child: it unblocks the signals that its parent has blocked, arranges to end when that
-/// ends, and takes over the sockets of every worker; empty: it has to bind them itself.
+/// The first act of the child. It unblocks the signals that its parent has blocked, and arranges to end when that
+/// ends. Returns the sockets of every worker; empty: the child has to bind them itself.
 ///
 /// # Errors
-/// The kernel's.
+/// Those of the system calls.
 pub fn begin_child(settings: &Settings) -> io::Result<Vec<Vec<Pair>>> {
     SigSet::from_iter(SIGNALS).thread_unblock()?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;

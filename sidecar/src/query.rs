@@ -5,7 +5,7 @@
 //! | message | response |
 //! |---|---|
 //! | fewer bytes than a header | none: there is no id to answer |
-//! | a response (QR set) | none: two servers that answer responses would send to each other for ever |
+//! | a response (QR set) | none: two servers that answer responses would send to each other forever |
 //! | an OPCODE other than QUERY | NOTIMP (RFC 1035 section 4.1.1) |
 //! | QDCOUNT other than 1 | FORMERR (RFC 9619 section 4) |
 //! | a question that is cut off, compressed or too long | FORMERR |
@@ -15,7 +15,7 @@
 //! | an unknown EDNS version | BADVERS (RFC 6891 section 6.1.3) |
 //! | a type that no record can have: 0 and 65535 (RFC 6895 section 3.1), OPT, TSIG, NXNAME (RFC 9824) | FORMERR |
 //! | AXFR or IXFR | NOTIMP: a zone is not one message |
-//! | TKEY | NOTIMP: a key is agreed upon with one server (RFC 2930) |
+//! | TKEY | NOTIMP: a client agrees on a key with one server (RFC 2930) |
 //! | a signed query (TSIG, SIG(0)) | NOTIMP: the proxy could not sign its answer |
 //!
 //! Every other type is accepted, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.

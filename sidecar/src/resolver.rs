@@ -181,7 +181,7 @@ impl<U: Upstream> Resolver<U> {
     /// Answers a probe: NXDOMAIN shows that this proxy is alive.
     fn answer_probe(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Outcome {
         let outcome = match self.search.zone_at(query.key.name()) {
-            // The proxy's own probe has come back: forwarded again, it would circulate for ever.
+            // The proxy's own probe has come back: forwarded again, it would circulate forever.
             _ if self.is_loop(query) => Outcome::Loop,
             Some(zone_at) if !self.routes.cluster().upstream.condition().is_dead => {
                 reply::write_missing(query, zone_at, reply::IMPOSSIBLE_TTL, out);

@@ -23,8 +23,8 @@
 //! exists.
 //!
 //! A name outside the cluster domain with at least `ndots` dots and fewer than `original-ndots` is one that
-//! the client would have expanded before the injection and does not expand now, or only after asking for the
-//! name as it stands. So the sidecar expands it, before it queries the name as it stands: the query for a
+//! the client would have expanded before the injection. Now it does not expand it, or only after a query for
+//! the name as it stands. So the sidecar expands it, before it queries the name as it stands: the query for a
 //! name in the cluster never leaves it because of the lower `ndots`.
 
 use podlocal_settings::Settings;

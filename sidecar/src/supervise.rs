@@ -13,7 +13,7 @@ pub fn watch_panics(metrics: Metrics) {
 }
 
 /// Runs the future that `start` makes until it returns, and again after each panic. A loop that serves a
-/// socket loses the message that caused the panic, so the same message cannot cause panics for ever.
+/// socket loses the message that caused the panic, so the same message cannot cause panics forever.
 pub async fn supervised<F>(task: &'static str, start: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,

@@ -9,9 +9,9 @@
 //! | at most | 50 |
 //!
 //! A slow server earns no tokens, so each query to it is soon sent once, and one tenth of them again. A
-//! server that loses datagrams earns what their retransmissions cost. Free of charge are the fetch of a
-//! truncated answer over TCP and the repetition of a query without EDNS, because the server asks for them,
-//! and retransmissions on the timer of a silent server, which has its own limit.
+//! server that loses datagrams earns what their retransmissions cost. The fetch of a
+//! truncated answer over TCP and the repetition of a query without EDNS are free, because the server asks for
+//! them. Retransmissions on the timer of a silent server are free, too: that timer has its own limit.
 //!
 //! A shared tier sends queries for many pods, and a pod that asks for names that are never answered must not
 //! use up the tokens that other pods need for their losses. There each source has tokens of its own, and all

@@ -81,7 +81,7 @@ impl Guard {
         self.probes_at.unwrap_or(self.leaves_at)
     }
 
-    /// What is due now; each action is returned once.
+    /// The action that is due now; each action is returned once.
     pub fn due_action(&mut self, now: Instant) -> Option<GuardAction> {
         if now >= self.leaves_at {
             return Some(GuardAction::Leave { server: self.server, unless_alive_since: self.since });

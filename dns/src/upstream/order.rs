@@ -8,7 +8,7 @@
 //! | a, b | a, b: when all are ejected, the order of the settings holds |
 //! | T of the tier, A | T, A |
 //! | t of the tier, A, b | A, b, t |
-//! | A, B, a backup server | A, B: a query goes on to B by the rules of `backup` |
+//! | A, B, a backup server | A, B: a query continues to B by the rules of `backup` |
 //! | a, B, a backup server, and the others are silent | B, a |
 //! | a, b, a backup server | a, b |
 

@@ -58,7 +58,7 @@ pub struct ServerStatus {
 impl Server {
     /// A query is sent to the server. The timer restarts: the response to the new query shows as well as a
     /// retransmission that the server is alive and which earlier queries are lost (RFC 8985 section 7.2). But
-    /// new queries cannot postpone the expiry for ever: the timer expires after twice its time at the latest.
+    /// new queries cannot postpone the expiry forever: the timer expires after twice its time at the latest.
     pub(super) fn record_sent(&mut self, now: Instant) {
         let timer = self.timer();
         let until = *self.latest_expiry.get_or_insert(now + timer * 2);

@@ -33,10 +33,9 @@ pub(super) struct LookupTrace<'a> {
     pub(super) noted: &'a [ObservedEvent],
     /// The questions whose answers this answer may depend on.
     pub(super) related: &'a [Key],
-    /// What is known about the question after the query.
+    /// The status of the question after the query.
     pub(super) after: &'a QuestionStatus,
-    /// What is known after the query about the names of the search expansion, in order, if the sidecar did
-    /// one.
+    /// The status after the query of the names of the search expansion, in order, if the sidecar did one.
     pub(super) walked: &'a [(Key, QuestionStatus)],
 }
 
@@ -218,8 +217,7 @@ fn quoted(text: &[u8]) -> String {
 }
 
 /// The data in the presentation format of master files for the usual types, and in the generic format of RFC
-/// 3597 section 5 for all others: code for the format of every type would make the program larger than that
-/// is worth.
+/// 3597 section 5 for all others. The format of every type would make the program larger than it is worth.
 fn data(data: &RData) -> String {
     match data {
         RData::A(data) => data.to_string(),

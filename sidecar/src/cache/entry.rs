@@ -5,8 +5,8 @@
 //! first answer looks like the later ones.
 //!
 //! Every answer begins its address records with another one, so that clients that take the first address
-//! spread over all of them. CoreDNS's `loadbalance` shuffles them and MX records; clients of MX, SRV and
-//! HTTPS choose by priority themselves (RFC 5321 section 5.1, RFC 2782, RFC 9460 section 2.4.1), so those
+//! spread over all of them. CoreDNS's `loadbalance` shuffles them and MX records. Clients of MX, SRV and
+//! HTTPS choose by priority themselves (RFC 5321 section 5.1, RFC 2782, RFC 9460 section 2.4.1). So those
 //! records stay in the upstream's order, as aliases do.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -242,10 +242,10 @@ impl Entry {
         BLOCK_HEADER + size_of::<Facts>() + self.bytes().len()
     }
 
-    /// Writes the answer to a client's query, in at most `limit` bytes: with the client's id, its RD and CD
-    /// flags, its upper and lower case of the name, TTLs as they are now, address records in another order
-    /// than the last time, and EDNS if the client uses it. Records that do not fit are left out, and TC is
-    /// set where necessary. Allocates only when `out` must grow.
+    /// Writes the answer to a client's query, in at most `limit` bytes. It has the client's id, its RD and CD
+    /// flags and its case of the name, and EDNS if the client uses it. TTLs are as they are now, and address
+    /// records in another order than the last time. Records that do not fit are left out, and TC is set where
+    /// necessary. Allocates only when `out` must grow.
     pub fn write<'a>(&self, client: impl Into<Client<'a>>, now: Instant, limit: usize, out: &mut Vec<u8>) {
         let client = client.into();
         self.copy(&client, limit, Ttls::Aged(self.age(now)), out);

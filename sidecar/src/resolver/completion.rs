@@ -49,7 +49,7 @@ impl<U: Upstream> Resolver<U> {
     /// | fails because every server refuses | SERVFAIL, if the query for the name as it stands would go to the same servers |
     ///
     /// The name as it stands is queried after the candidates, so that the query for a name in the cluster
-    /// does not leave it; while cluster DNS is slow, it is queried at the same time, so that the client does
+    /// does not leave it. While cluster DNS is slow, it is queried at the same time, so that the client does
     /// not wait twice as long.
     ///
     /// A name of a forward zone is queried from the servers of the zone first: it belongs to them, and

@@ -34,7 +34,7 @@ pub enum NoAnswer {
     /// It failed a moment ago; the RCODE for the client.
     #[error("the same query failed a moment ago")]
     Remembered(Rcode),
-    /// The client's deadline has passed; the exchange may go on.
+    /// The client's deadline has passed; the exchange may continue.
     #[error("the answer did not come in time")]
     Late,
     /// A limit was reached.

@@ -23,7 +23,7 @@ pub struct ExplainedQuery {
     pub outcome: Outcome,
     /// The answer that a client receives over TCP; empty if the sidecar sends none.
     pub answer: Vec<u8>,
-    /// What was known about the question when the query arrived; `None` if the sidecar does not answer such a
+    /// The status of the question when the query arrived; `None` if the sidecar does not answer such a
     /// query.
     pub status: Option<QuestionStatus>,
     /// The result of the wait, if the answer was not known immediately.

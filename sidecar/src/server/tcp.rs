@@ -1,25 +1,25 @@
-//! Streams: two bytes of length before each message (RFC 1035 section 4.2.2), answers as they come, in any
-//! order (RFC 7766 section 6.2.1.1).
+//! DNS over TCP: two bytes of length before each message (RFC 1035 section 4.2.2), answers in any order (RFC 7766
+//! section 6.2.1.1).
 //!
-//! One task for each connection. What the client has sent is answered from a buffer that all connections of the thread
-//! share, and so are answers written; a connection has a buffer of its own only for a message that has not arrived whole, and
-//! for answers that the client does not take:
+//! Each connection has a task. The connections of a thread share one buffer for reading and one for writing. A
+//! connection has its own buffer only for a message that has arrived in part, and for answers that the client does
+//! not read:
 //!
 //! ```text
 //!   read --> hits ---------------------------> write
 //!     '-----> misses: a task for each --late----^
 //! ```
 //!
-//! Reading stops at [`limits::QUERIES_PER_CONNECTION`] queries under way, and while answers are not taken. A client that is
-//! silent, leaves a message half sent or its answers half read for [`limits::TCP_IDLE`] is cut off. [`crate::connections`] bounds
-//! the memory of all of them; what a connection holds of it:
+//! The sidecar stops reading at [`limits::QUERIES_PER_CONNECTION`] queries in flight, and while the client does not
+//! read its answers. It disconnects a client that is silent, or leaves a message half sent or its answers half
+//! read, for [`limits::TCP_IDLE`]. [`crate::connections`] limits the memory of all connections, of which each holds:
 //!
-//! | what | bytes |
+//! | part | bytes |
 //! |---|---|
 //! | the connection itself: its task, and its socket in the kernel | [`limits::TCP_CONNECTION_BYTES`] |
-//! | a message that has not arrived whole | what has arrived |
-//! | answers that the client does not take | themselves, and [`limits::TCP_KERNEL_BYTES`] for what the kernel holds of them and of more queries |
-//! | answers that have come and wait behind those | themselves |
+//! | a message that has arrived in part | the part |
+//! | answers that the client does not read | their bytes, and [`limits::TCP_KERNEL_BYTES`] for the part that the kernel holds, and for more queries |
+//! | answers that wait behind those | their bytes |
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -51,7 +51,7 @@ use late::{Answers, Late, next};
 mod frames;
 mod late;
 
-/// Accepts until the drain begins.
+/// Accepts connections until the drain begins.
 pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service<U>>, mut drain: Drain) {
     loop {
         let accepted = tokio::select! {
@@ -62,7 +62,7 @@ pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service
         match accepted {
             Ok((stream, client)) => admit(stream, client.ip(), &service, &drain),
             Err(error) => {
-                // Out of descriptors, mostly. Those who are connected go on; give them time to leave.
+                // Usually out of descriptors. Existing connections continue; give them time to close.
                 tracing::debug!(%error, "cannot accept");
                 sleep(AFTER_AN_ERROR).await;
             }
@@ -72,10 +72,10 @@ pub async fn serve<U: Upstream>(listener: Arc<TcpListener>, service: Arc<Service
     }
 }
 
-/// How long to wait after the kernel could not give us a connection.
+/// The pause after the kernel could not accept a connection.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
-/// What the connections of all listeners may take together: in proportion to their number.
+/// The limits of the connections of all listeners together; memory is in proportion to their number.
 pub(super) fn bounds(most: usize, of_source: u32) -> Bounds {
     let bytes = (most * limits::TCP_BYTES_FOR_EACH).max(limits::TCP_BYTES_LEAST);
     Bounds {
@@ -86,7 +86,7 @@ pub(super) fn bounds(most: usize, of_source: u32) -> Bounds {
     }
 }
 
-/// Closes a connection that may not be, or serves it in a task of its own.
+/// Closes a connection that exceeds a limit, or serves it in a new task.
 fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U>>, drain: &Drain) {
     let now = Instant::now();
     if !service.sources.are_answered(source, now.into_std()) {
@@ -117,23 +117,23 @@ struct Connection<U: Upstream> {
     source: IpAddr,
     seat: Arc<Seat>,
     service: Arc<Service<U>>,
-    /// What has arrived and is not answered: part of a message, mostly.
+    /// Bytes that have arrived and are not answered: usually part of a message.
     input: Vec<u8>,
-    /// Answers that the client does not take.
+    /// Answers that the client does not read.
     output: Vec<u8>,
-    /// What these two hold.
+    /// The memory of these two.
     held: Option<Held>,
-    /// Answers that were waited for; none before the first.
+    /// Answers to misses; `None` before the first miss.
     late: Option<Answers<U>>,
-    /// Shared with every query that waits.
+    /// Shared with every waiting query, so its reference count is their number.
     under_way: Arc<()>,
-    /// The client sends nothing more, or nothing more is read.
+    /// The client sends no more, or the sidecar reads no more.
     is_ending: bool,
     /// When a message last arrived whole, or all answers had been taken.
     since: Instant,
 }
 
-/// What a connection waits for.
+/// An event of a connection.
 enum Event<U: Upstream> {
     Drain,
     Read(usize),
@@ -144,11 +144,11 @@ enum Event<U: Upstream> {
 
 /// Why a connection ends.
 enum Ended {
-    /// The client has left, all its answers are written.
+    /// The client has closed its side, and all its answers are written.
     Over,
     /// The same, because of the drain.
     Drained,
-    /// It has to go: the client is silent, does not take its answers, or memory is short.
+    /// The sidecar disconnects: the client is silent or does not read its answers, or memory is short.
     CutOff,
 }
 
@@ -161,7 +161,7 @@ impl<U: Upstream> Connection<U> {
             Ok(Ended::Drained) => {
                 // The process may end before the client has everything.
                 let _ = SockRef::from(&self.stream).set_linger(None);
-                let _ = self.stream.shutdown().await; // fails when the client was first
+                let _ = self.stream.shutdown().await; // fails if the client has closed first
             }
             Ok(Ended::CutOff) => {}
             Err(error) => tracing::debug!(%error, "a connection ended early"),
@@ -206,13 +206,13 @@ impl<U: Upstream> Connection<U> {
                 return Ok(Ended::CutOff);
             }
             if may_be_more {
-                // A flood of hits must not keep others waiting.
+                // A flood of hits must not delay other connections.
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Answers the messages that have arrived whole, while the client takes the answers.
+    /// Answers the messages that have arrived completely, while the client reads the answers.
     fn answer(&mut self, drain: &Drain, now: Instant) -> io::Result<()> {
         while self.output.is_empty() {
             let mut input = mem::take(&mut self.input);
@@ -227,7 +227,7 @@ impl<U: Upstream> Connection<U> {
         Ok(())
     }
 
-    /// As many as make [`GATHERED`] bytes of answers; how many bytes of the input those were.
+    /// Answers messages until the answers have [`GATHERED`] bytes. Returns how many bytes of the input it used.
     fn answer_some(
         &mut self,
         input: &[u8],
@@ -252,7 +252,7 @@ impl<U: Upstream> Connection<U> {
         Ok(taken)
     }
 
-    /// A miss waits in a task of its own.
+    /// Starts a task that waits for the answer to a miss.
     fn wait(&mut self, query: &Query<'_>, places: Places, drain: &Drain) {
         let (answers, _) = self.late.get_or_insert_with(unbounded_channel);
         let (answers, seat, key) = (answers.clone(), Arc::clone(&self.seat), Arc::new(query.key.clone()));
@@ -260,12 +260,12 @@ impl<U: Upstream> Connection<U> {
         let source = self.source;
         tokio::spawn(async move {
             if let Some(late) = late.resolve(&key, source, &seat).await {
-                let _ = answers.send(late); // fails when the client has left
+                let _ = answers.send(late); // fails if the connection has ended
             }
         });
     }
 
-    /// Writes an answer that was waited for, and others that have come meanwhile.
+    /// Writes the answer to a miss, and further ones that have arrived meanwhile.
     fn give(&mut self, first: Box<Late<U>>, now: Instant) -> io::Result<()> {
         self.since = now;
         BUFFERS.with_borrow_mut(|Buffers { answers, answer, .. }| {
@@ -283,7 +283,7 @@ impl<U: Upstream> Connection<U> {
         })
     }
 
-    /// Writes answers, and keeps what the client does not take.
+    /// Writes answers, and keeps the bytes that the client does not read.
     fn write(&mut self, answers: &mut Vec<u8>) -> io::Result<()> {
         let written = write(&self.stream, answers)?;
         self.output.extend_from_slice(answers.get(written..).unwrap_or_default());
@@ -329,18 +329,18 @@ impl<U: Upstream> Connection<U> {
         since + limits::TCP_IDLE
     }
 
-    /// Whether it is our turn to say something.
+    /// Whether the client waits for the sidecar, rather than the other way round.
     fn is_waiting(&self) -> bool {
         self.output.is_empty() && self.queries() > 0
     }
 
-    /// How many queries wait for an answer.
+    /// The number of queries that wait for an answer.
     fn queries(&self) -> usize {
         Arc::strong_count(&self.under_way) - 1
     }
 }
 
-/// Waits until the client takes answers, or has sent something, which is then read.
+/// Waits until the client reads answers, or has sent something, and reads it.
 async fn readiness<U: Upstream>(
     stream: &mut TcpStream,
     input: &mut Vec<u8>,

@@ -32,7 +32,7 @@ impl<'a> Attempts<'a> {
         Self(Vec::with_capacity(1))
     }
 
-    /// The next attempt that ends, and its outcome. Waits for ever when there is none.
+    /// The next attempt that ends, and its outcome. Waits forever when there is none.
     pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
         std::future::poll_fn(|context| {
             for index in 0..self.0.len() {

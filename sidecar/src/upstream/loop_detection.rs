@@ -1,12 +1,12 @@
 //! How the proxy recognizes its own queries when they come back.
 //!
-//! Anything that redirects port 53 of a pod (the DNS capture of a service mesh, a broken node-local cache)
+//! Some components redirect port 53 of a pod: the DNS capture of a service mesh, a broken node-local cache. They
 //! may lead a query to an upstream back to the proxy, where it would wait for its own answer. So each query
-//! carries eight random bytes, different ones for each server, in an EDNS option; and a probe carries them in
-//! its name, too, for forwarders that drop options. Only the pod's upstreams see them.
+//! carries eight random bytes in an EDNS option, different ones for each server. A probe carries them in its
+//! name, too, for forwarders that drop options. Only the pod's upstreams see them.
 //!
 //! When a PodLocal DNS proxy sends a query to another one, that one passes the bytes on behind its own
-//! ([`ForwardedMarkers`]), so in a loop of several proxies the first one that receives its own marker detects
+//! ([`ForwardedMarkers`]). So in a loop of several proxies, the first one that receives its own marker detects
 //! the loop:
 //!
 //! ```text
@@ -51,7 +51,7 @@ impl LoopMarker {
     }
 
     /// The question of a probe: a name in the cluster domain that no client has asked for and that no cache
-    /// knows, so that the server itself answers; type TXT, which no search list expands and no policy blocks.
+    /// knows, so that the server itself answers. No search list expands its type, TXT, and no policy blocks it.
     pub fn probe(self, zone: &str) -> io::Result<Key> {
         let fresh: Marker = random::bytes()?;
         let first = hex(&self.0) + &hex(&fresh);

@@ -16,7 +16,7 @@ use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::AttemptResult;
 
-/// Makes the requested probes, for ever. `question` makes a new question for a server, which the tier answers
+/// Makes the requested probes, forever. `question` makes a new question for a server, which the tier answers
 /// by itself.
 pub async fn run(state: &State, network: &impl Network, question: impl Fn(usize) -> Option<Key>) {
     loop {

@@ -5,8 +5,8 @@
 //!
 //! | event | the exchange |
 //! |---|---|
-//! | a truncated answer | sends the query over TCP immediately; it returns the truncated answer when TCP has brought nothing within a second, or when TCP has failed recently; after a truncated answer of the shared tier it queries the next server then |
-//! | NXDOMAIN of a backup server | goes on, unless `podlocal_dns::upstream::backup` accepts the answer |
+//! | a truncated answer | sends the query over TCP immediately. Returns the truncated answer when TCP has brought nothing within a second, or has failed recently. If the answer is from the shared tier, queries the next server then |
+//! | NXDOMAIN of a backup server | continues, unless `podlocal_dns::upstream::backup` accepts the answer |
 //! | a server of the shared tier is silent for some 200 ms | requests a probing, and leaves the server unless it is alive |
 //! | an answer | drops all other attempts |
 
@@ -254,7 +254,7 @@ impl<N: Network> Race<'_, N> {
     }
 
     /// Leaves a server of the shared tier whose TCP connection has brought nothing of the truncated answer.
-    /// Returns whether the exchange goes on with the next server.
+    /// Returns whether the exchange continues with the next server.
     fn leave_tier_without_tcp(&mut self, now: Instant) -> bool {
         let mut targets = self.attempts.0.iter().map(|attempt| attempt.target);
         let is_tcp_to_tier =

@@ -13,9 +13,9 @@
 //! then, and 44 for the tier. So a shared socket is used for a second or 128 queries at most
 //! ([`super::shared_sockets`]).
 //!
-//! A reply to the right port with the right question and another id is no accident: late answers to earlier
-//! transmissions have ids that were used on that socket, or go to sockets that are closed; and one that goes
-//! to a port that was reused answers another question.
+//! A reply to the right port with the right question and another id is no accident. Late answers to earlier
+//! transmissions have ids that were used on that socket, or go to sockets that are closed. A late answer to a
+//! port that was reused answers another question.
 //!
 //! | UDP reply from the address of the server | kind | then |
 //! |---|---|---|
@@ -85,9 +85,9 @@ impl TcpFallbackBudget {
 ///
 /// Only queries to the shared tier have random case, because the tier is another PodLocal DNS proxy: it sends
 /// names in lower case itself, and puts each client's case into its answer. CoreDNS repeats the case, too,
-/// but passes it on: its cache gives all clients the names of an answer in the case of the client that asked
-/// first (`plugin/cache/item.go`), and its `kubernetes` plugin ends the targets of SRV records in that case
-/// of the zone and does not know NS of the zone in another than lower case (`plugin/kubernetes/handler.go`).
+/// but passes it on. Its cache gives all clients the names of an answer in the case of the client that asked
+/// first (`plugin/cache/item.go`). Its `kubernetes` plugin ends the targets of SRV records in that case of the
+/// zone, and knows NS of the zone in lower case only (`plugin/kubernetes/handler.go`).
 /// Pods that do not use PodLocal DNS would get names with random letters.
 ///
 /// | state | the letters of a query | an answer in another case over UDP |
@@ -129,7 +129,7 @@ impl CaseCheck {
 /// A reply that answers none of the sidecar's queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stray {
-    /// What is wrong with it.
+    /// Why it is not accepted.
     pub reason: Unwanted,
     /// Whether it would have answered the query with another guess of the id or of the letters.
     pub is_near_miss: bool,

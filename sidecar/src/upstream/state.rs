@@ -259,7 +259,7 @@ impl State {
         self.recovered.subscribe()
     }
 
-    /// Requests the probing of a tier server, unless one has begun at `since` or later.
+    /// Requests the probing of a tier server, unless one has started at `since` or later.
     pub fn request_probe(&self, server: usize, since: std::time::Instant) {
         if self.lock().liveness.request_probe(server, since) {
             self.probe_requested.notify_one();

@@ -1,4 +1,4 @@
-//! Answers that a connection waits for.
+//! Answers to misses on a TCP connection.
 
 use std::future::pending;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use crate::resolver::Resolution;
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
-/// The way of late answers to their connection: bounded by the queries that may be under way on it.
+/// The channel of late answers to their connection. The limit of queries in flight bounds it.
 pub(super) type Answers<U> = (UnboundedSender<Box<Late<U>>>, UnboundedReceiver<Box<Late<U>>>);
 
-/// The next answer that was waited for.
+/// The next late answer.
 pub(super) async fn next<U: Upstream>(late: &mut Option<Answers<U>>) -> Box<Late<U>> {
     let late = match late {
         Some((_, queue)) => queue.recv().await,
@@ -31,13 +31,13 @@ pub(super) async fn next<U: Upstream>(late: &mut Option<Answers<U>>) -> Box<Late
     }
 }
 
-/// A query that waits, and then its answer; it has failed when this is dropped before that is written.
+/// A waiting query, and then its answer. Dropped before its answer is written, it counts as failed.
 pub(super) struct Late<U: Upstream> {
     service: Arc<Service<U>>,
     client: StoredClient,
     resolution: Option<Resolution>,
     is_written: bool,
-    /// What the answer takes until it is written.
+    /// The memory of the answer until it is written.
     held: Option<Held>,
     places: Places,
     _under_way: Arc<()>,
