@@ -45,7 +45,8 @@ pub fn check(input: &[u8]) {
     let Some((parameters, rest)) = input.split_first_chunk::<16>() else { return };
     let is_built = parameters[0] & 1 == 1;
     let Some(original) = (if is_built { built(rest) } else { Some(rest.to_vec()) }) else { return };
-    // Other answers do not reach the cache: `QueryMessage::check_response` rejects them, and the length has sixteen bits.
+    // Other answers do not reach the cache: `QueryMessage::check_response` rejects them, and the length has
+    // sixteen bits.
     let Some(walk) = walk::walk(&original).filter(|_| original.len() <= 65_535) else { return };
     // Neither do answers with an owner name that is invalid, or that takes too many steps to parse.
     let reading = wire::Message::new(&original).expect("a header").read();

@@ -1,4 +1,5 @@
-//! A message of an upstream, and whether it answers the query of the sidecar: [`QueryMessage::check_response`].
+//! A message of an upstream, and whether it answers the query of the sidecar:
+//! [`QueryMessage::check_response`].
 //!
 //! The input: a byte of switches, two bytes that change the question (the place and the value), then the
 //! message, either as bytes or as an [`Answer`] with a few changes.

@@ -1,5 +1,5 @@
-//! The cost of a message: from [`QueryMessage::check_response`] to the answers that clients get, counted in steps
-//! ([`podlocal_sidecar::wire::work`]) and compared with the number of bytes of the message.
+//! The cost of a message: from [`QueryMessage::check_response`] to the answers that clients get, counted in
+//! steps ([`podlocal_sidecar::wire::work`]) and compared with the number of bytes of the message.
 //!
 //! The input: three bytes that say how the rest is repeated, then the name of a question (or else [`USUAL`])
 //! and records. A fuzzer makes short inputs, but a message is expensive if it repeats a record a thousand

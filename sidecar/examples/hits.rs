@@ -1,4 +1,5 @@
-//! Answers so many questions from the cache, for `.ci/instructions`, which counts what that takes: `hits NUMBER`.
+//! Answers so many questions from the cache, for `.ci/instructions`, which counts what that takes: `hits
+//! NUMBER`.
 
 #[path = "../tests/hot/mod.rs"]
 mod hot;

@@ -140,8 +140,8 @@ impl Bound {
         (addresses(&self.sockets), self.admin.local_addr().ok().map(|address| address.port()))
     }
 
-    /// Serves until a signal and through the lame-duck time, then drains: it reads no new queries and sends the
-    /// answers that are in flight.
+    /// Serves until a signal and through the lame-duck time, then drains: it reads no new queries and sends
+    /// the answers that are in flight.
     pub async fn run(self) -> Result<Ended, StartError> {
         let Self { sockets, admin, service, metrics, registry, readiness, starting, .. } = self;
         let Self { prefetch, introspection, lame_duck, mut signals, .. } = self;

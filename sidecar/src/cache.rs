@@ -101,9 +101,9 @@ impl Cache {
     }
 }
 
-/// The number of shards. One thread has one, so that a large answer may take a share of the whole cache. Several
-/// threads have so many that they rarely compete for a lock, but each shard has room for some answers of the
-/// largest size.
+/// The number of shards. One thread has one, so that a large answer may take a share of the whole cache.
+/// Several threads have so many that they rarely compete for a lock, but each shard has room for some answers
+/// of the largest size.
 ///
 /// | bytes | threads | shards |
 /// |---|---|---|

@@ -1,11 +1,11 @@
 //! Sockets that the parent process binds and the proxy serves, handed over as SCM_RIGHTS (unix(7)).
 //!
-//! As soon as the parent has bound them, a query waits in the buffer of its socket. It waits while a busy node has
-//! not run the proxy yet, and while a crashed proxy is restarted. A query to a port that no program has bound is
-//! refused, and glibc and Go fail a lookup immediately when all nameservers refuse it.
+//! As soon as the parent has bound them, a query waits in the buffer of its socket. It waits while a busy
+//! node has not run the proxy yet, and while a crashed proxy is restarted. A query to a port that no program
+//! has bound is refused, and glibc and Go fail a lookup immediately when all nameservers refuse it.
 //!
-//! The standard input of the proxy is one end of a socket pair. Each message is one byte with two descriptors, UDP
-//! and TCP of one address; the stream ends after the last one.
+//! The standard input of the proxy is one end of a socket pair. Each message is one byte with two
+//! descriptors, UDP and TCP of one address; the stream ends after the last one.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -15,7 +15,8 @@
 //!   entry      every waiter with its own id, flags, name and size limit
 //! ```
 //!
-//! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream -> wire`.
+//! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream ->
+//! wire`.
 
 pub mod admin;
 pub mod app;

@@ -1,15 +1,15 @@
 //! Every limit that is not a setting, in one place, each with its reason. Queries and connections over a
 //! limit are answered or closed immediately and counted (`podlocal_dns_limits_reached_total`,
-//! [`crate::metrics::Limit`]; the retry budget in `podlocal_dns_upstream_retry_budget_exhausted_total`); nothing
-//! waits in a queue that could grow.
+//! [`crate::metrics::Limit`]; the retry budget in `podlocal_dns_upstream_retry_budget_exhausted_total`);
+//! nothing waits in a queue that could grow.
 
 use std::time::Duration;
 
 /// The time-out of a client's query: no client waits longer for its answer.
 pub const DEADLINE: Duration = podlocal_dns::upstream::EXCHANGE_TIMEOUT;
 
-/// The limit on flights to the servers of one forward zone, in addition to the `max-in-flight` to cluster DNS:
-/// a zone with silent servers takes no places from other names. All zones together may have a quarter as
+/// The limit on flights to the servers of one forward zone, in addition to the `max-in-flight` to cluster
+/// DNS: a zone with silent servers takes no places from other names. All zones together may have a quarter as
 /// many, 2 MiB, and each at least [`MIN_FORWARD_ZONE_FLIGHTS`].
 pub fn forward_zone_flights(max_in_flight: usize, zones: usize) -> usize {
     (max_in_flight / 4 / zones.max(1)).max(MIN_FORWARD_ZONE_FLIGHTS)

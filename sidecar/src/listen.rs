@@ -38,8 +38,8 @@ pub struct Error {
 /// Binds the sockets of every worker: a pair for each address, the same addresses for all. IPv6 addresses are
 /// left out in a pod without IPv6.
 ///
-/// With several workers the kernel distributes clients over their sockets by a hash of both addresses and ports
-/// (SO_REUSEPORT, socket(7)). A single worker does not set it: no other program may bind the same port.
+/// With several workers the kernel distributes clients over their sockets by a hash of both addresses and
+/// ports (SO_REUSEPORT, socket(7)). A single worker does not set it: no other program may bind the same port.
 pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Pair>>, Error> {
     let mut of_workers: Vec<Vec<Pair>> = std::iter::repeat_with(Vec::new).take(workers).collect();
     for address in addresses {

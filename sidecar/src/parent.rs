@@ -1,10 +1,11 @@
 //! `supervise`: runs the proxy in a child process, and restarts it when it crashes.
 //!
-//! The kubelet restarts a container immediately the first time, and then after 10 s, 20 s, 40 s: for so long its pod has
-//! no DNS. This parent restarts the proxy within milliseconds. It binds the sockets first, so that queries wait while there
-//! is no proxy ([`crate::handover`]), and never reads them. It has no threads and no runtime, so that it costs a pod little
-//! and has nothing to crash with. A proxy that crashes repeatedly is left to the kubelet: its backoff protects the node and
-//! cluster DNS, which every start queries again, and `kubectl get pods` shows it.
+//! The kubelet restarts a container immediately the first time, and then after 10 s, 20 s, 40 s: for so long
+//! its pod has no DNS. This parent restarts the proxy within milliseconds. It binds the sockets first, so
+//! that queries wait while there is no proxy ([`crate::handover`]), and never reads them. It has no threads
+//! and no runtime, so that it costs a pod little and has nothing to crash with. A proxy that crashes
+//! repeatedly is left to the kubelet: its backoff protects the node and cluster DNS, which every start
+//! queries again, and `kubectl get pods` shows it.
 
 use std::env;
 use std::io;
@@ -40,8 +41,8 @@ enum Next {
     End(u8),
 }
 
-/// Starts this program again, with the same arguments and as the child, and restarts it until it ends by itself
-/// or crashes too often.
+/// Starts this program again, with the same arguments and as the child, and restarts it until it ends by
+/// itself or crashes too often.
 ///
 /// # Errors
 /// If an address cannot be bound, or the child cannot be started.
@@ -75,8 +76,8 @@ pub fn restarts() -> Option<u64> {
     env::var(RESTARTS_VARIABLE).ok()?.parse().ok()
 }
 
-/// The first act of the child. It unblocks the signals that its parent has blocked, and arranges to end when that
-/// ends. Returns the sockets of every worker; empty: the child has to bind them itself.
+/// The first act of the child. It unblocks the signals that its parent has blocked, and arranges to end when
+/// that ends. Returns the sockets of every worker; empty: the child has to bind them itself.
 ///
 /// # Errors
 /// Those of the system calls.

@@ -10,10 +10,10 @@
 //! | a long answer over UDP | as often as a miss; otherwise TC |
 //!
 //! The last two rules are about forged addresses: an attacker with many of them could make the tier query
-//! cluster DNS as often as if each were a pod. Or the tier could send long answers to a victim. A source is verified
-//! when it has come over TCP recently, as a client does after an answer with TC. A sender of forged addresses
-//! cannot do that. DNS cookies (RFC 7873) would show the same. But they would make each hit longer and more
-//! expensive, and are useless without a flood.
+//! cluster DNS as often as if each were a pod. Or the tier could send long answers to a victim. A source is
+//! verified when it has come over TCP recently, as a client does after an answer with TC. A sender of forged
+//! addresses cannot do that. DNS cookies (RFC 7873) would show the same. But they would make each hit longer
+//! and more expensive, and are useless without a flood.
 //!
 //! A pod above its limits is refused, and its sidecar queries cluster DNS. A pod that floods has no use for
 //! the refusals, and each would cost as much as a hit of another pod.
@@ -247,9 +247,9 @@ fn try_increment(counter: &AtomicU32, most: u32) -> bool {
     counter.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
-/// The number of misses of one source that may wait when so many of all places are free. It is a quarter of the
-/// free places, and at least one while any is free. So a new source finds room, however many sources there are
-/// (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
+/// The number of misses of one source that may wait when so many of all places are free. It is a quarter of
+/// the free places, and at least one while any is free. So a new source finds room, however many sources
+/// there are (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
 ///
 /// | limit | free | may wait |
 /// |---|---|---|

@@ -103,7 +103,8 @@ struct Inner {
 
 impl Servers {
     /// Starts with the shared tier of the settings, then the upstream at these addresses, of which there must
-    /// be at least one, then the backup upstream of the settings. Probes use names in the cluster domain. Starts the tasks that probe servers and close idle connections; they end with the runtime.
+    /// be at least one, then the backup upstream of the settings. Probes use names in the cluster domain.
+    /// Starts the tasks that probe servers and close idle connections; they end with the runtime.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ const FEW_SAMPLES: u32 = 8;
 /// starts, or a CPU limit. A pod that has seen the head of the queue must not take its tail for loss.
 const SLOW_INITIAL_TIMER: Duration = Duration::from_secs(3);
 
-/// The least time that is added to SRTT (`G`, RFC 6298 section 2): the answer of a server that always takes the
-/// same time must not race with the timer.
+/// The least time that is added to SRTT (`G`, RFC 6298 section 2): the answer of a server that always takes
+/// the same time must not race with the timer.
 pub const MARGIN: Duration = Duration::from_millis(100);
 
 /// The longest timer of a silent server, so that waiting clients are answered within 4 s of its return.

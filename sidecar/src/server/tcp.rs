@@ -1,18 +1,19 @@
-//! DNS over TCP: two bytes of length before each message (RFC 1035 section 4.2.2), answers in any order (RFC 7766
-//! section 6.2.1.1).
+//! DNS over TCP: two bytes of length before each message (RFC 1035 section 4.2.2), answers in any order (RFC
+//! 7766 section 6.2.1.1).
 //!
-//! Each connection has a task. The connections of a thread share one buffer for reading and one for writing. A
-//! connection has its own buffer only for a message that has arrived in part, and for answers that the client does
-//! not read:
+//! Each connection has a task. The connections of a thread share one buffer for reading and one for writing.
+//! A connection has its own buffer only for a message that has arrived in part, and for answers that the
+//! client does not read:
 //!
 //! ```text
 //!   read --> hits ---------------------------> write
 //!     '-----> misses: a task for each --late----^
 //! ```
 //!
-//! The sidecar stops reading at [`limits::QUERIES_PER_CONNECTION`] queries in flight, and while the client does not
-//! read its answers. It disconnects a client that is silent, or leaves a message half sent or its answers half
-//! read, for [`limits::TCP_IDLE`]. [`crate::connections`] limits the memory of all connections, of which each holds:
+//! The sidecar stops reading at [`limits::QUERIES_PER_CONNECTION`] queries in flight, and while the client
+//! does not read its answers. It disconnects a client that is silent, or leaves a message half sent or its
+//! answers half read, for [`limits::TCP_IDLE`]. [`crate::connections`] limits the memory of all connections,
+//! of which each holds:
 //!
 //! | part | bytes |
 //! |---|---|
@@ -227,7 +228,8 @@ impl<U: Upstream> Connection<U> {
         Ok(())
     }
 
-    /// Answers messages until the answers have [`GATHERED`] bytes. Returns how many bytes of the input it used.
+    /// Answers messages until the answers have [`GATHERED`] bytes. Returns how many bytes of the input it
+    /// used.
     fn answer_some(
         &mut self,
         input: &[u8],
@@ -277,7 +279,8 @@ impl<U: Upstream> Connection<U> {
                 let queue = self.late.as_mut().filter(|_| answers.len() < GATHERED);
                 next = queue.and_then(|(_, queue)| queue.try_recv().ok());
             }
-            // Before the answers go out: a client that has them all is idle, also while this thread is preempted.
+            // Before the answers go out: a client that has them all is idle, also while this thread is
+            // preempted.
             self.mark();
             self.write(answers)
         })
@@ -312,7 +315,8 @@ impl<U: Upstream> Connection<U> {
         }
     }
 
-    /// Marks the connection, and accounts for the memory that it holds; `false`: it is closed, because memory is short.
+    /// Marks the connection, and accounts for the memory that it holds; `false`: it is closed, because memory
+    /// is short.
     fn account(&mut self) -> bool {
         self.mark();
         let kernel = if self.output.is_empty() { 0 } else { limits::TCP_KERNEL_BYTES };

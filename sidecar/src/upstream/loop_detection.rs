@@ -1,13 +1,13 @@
 //! How the proxy recognizes its own queries when they come back.
 //!
-//! Some components redirect port 53 of a pod: the DNS capture of a service mesh, a broken node-local cache. They
-//! may lead a query to an upstream back to the proxy, where it would wait for its own answer. So each query
-//! carries eight random bytes in an EDNS option, different ones for each server. A probe carries them in its
-//! name, too, for forwarders that drop options. Only the pod's upstreams see them.
+//! Some components redirect port 53 of a pod: the DNS capture of a service mesh, a broken node-local cache.
+//! They may lead a query to an upstream back to the proxy, where it would wait for its own answer. So each
+//! query carries eight random bytes in an EDNS option, different ones for each server. A probe carries them
+//! in its name, too, for forwarders that drop options. Only the pod's upstreams see them.
 //!
 //! When a PodLocal DNS proxy sends a query to another one, that one passes the bytes on behind its own
-//! ([`ForwardedMarkers`]). So in a loop of several proxies, the first one that receives its own marker detects
-//! the loop:
+//! ([`ForwardedMarkers`]). So in a loop of several proxies, the first one that receives its own marker
+//! detects the loop:
 //!
 //! ```text
 //!   A queries B with [a]; B queries C with [b, a]; C queries A with [c, b, a]: A detects the loop, and answers SERVFAIL
@@ -51,7 +51,8 @@ impl LoopMarker {
     }
 
     /// The question of a probe: a name in the cluster domain that no client has asked for and that no cache
-    /// knows, so that the server itself answers. No search list expands its type, TXT, and no policy blocks it.
+    /// knows, so that the server itself answers. No search list expands its type, TXT, and no policy blocks
+    /// it.
     pub fn probe(self, zone: &str) -> io::Result<Key> {
         let fresh: Marker = random::bytes()?;
         let first = hex(&self.0) + &hex(&fresh);

@@ -12,9 +12,9 @@ use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Reading};
 /// An OPT record with one marker: eleven bytes, four for the option's header and eight for its data.
 const OPT_ROOM: usize = 23;
 
-/// The sidecar's own form of a client's question. The id is random, and AD is always set, since cache keys do not
-/// differ in it. EDNS is the sidecar's own (RFC 6891 section 7: EDNS concerns one hop), with a loop marker in an
-/// option.
+/// The sidecar's own form of a client's question. The id is random, and AD is always set, since cache keys do
+/// not differ in it. EDNS is the sidecar's own (RFC 6891 section 7: EDNS concerns one hop), with a loop
+/// marker in an option.
 #[derive(Debug)]
 pub struct QueryMessage<'a> {
     key: &'a Key,

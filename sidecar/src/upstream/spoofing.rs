@@ -86,9 +86,9 @@ impl TcpFallbackBudget {
 /// Only queries to the shared tier have random case, because the tier is another PodLocal DNS proxy: it sends
 /// names in lower case itself, and puts each client's case into its answer. CoreDNS repeats the case, too,
 /// but passes it on. Its cache gives all clients the names of an answer in the case of the client that asked
-/// first (`plugin/cache/item.go`). Its `kubernetes` plugin ends the targets of SRV records in that case of the
-/// zone, and knows NS of the zone in lower case only (`plugin/kubernetes/handler.go`).
-/// Pods that do not use PodLocal DNS would get names with random letters.
+/// first (`plugin/cache/item.go`). Its `kubernetes` plugin ends the targets of SRV records in that case of
+/// the zone, and knows NS of the zone in lower case only (`plugin/kubernetes/handler.go`). Pods that do not
+/// use PodLocal DNS would get names with random letters.
 ///
 /// | state | the letters of a query | an answer in another case over UDP |
 /// |---|---|---|

@@ -19,8 +19,8 @@ use crate::metrics::Transport;
 
 /// Large enough for the largest datagram, of 65,535 bytes: the sidecar asks for 1232, and also reads the
 /// answer of a server that ignores that. The C library allocates a block of this size with mmap (mallopt(3),
-/// `M_MMAP_THRESHOLD`), so that pages that no datagram has touched use no memory. A block of half the size would
-/// be cleared at startup, and so use memory.
+/// `M_MMAP_THRESHOLD`), so that pages that no datagram has touched use no memory. A block of half the size
+/// would be cleared at startup, and so use memory.
 const BUFFER_SIZE: usize = 128 << 10;
 
 /// The buffer into which all exchanges receive datagrams, one after another: none needs a buffer of its own

@@ -130,8 +130,8 @@ pub(super) fn skip_name(bytes: &[u8], start: usize) -> Option<usize> {
 }
 
 /// The offset behind the name that begins at `start`. Compression pointers (RFC 1035 section 4.1.4) are
-/// followed to check that the whole name has at most [`LONGEST_NAME`] bytes. Each must lead to labels that end
-/// before the labels in front of the pointer, so pointers lead further and further back, and no loop is
+/// followed to check that the whole name has at most [`LONGEST_NAME`] bytes. Each must lead to labels that
+/// end before the labels in front of the pointer, so pointers lead further and further back, and no loop is
 /// possible. The names of one message must be passed in order.
 pub(super) fn name_end(bytes: &[u8], start: usize, steps: &mut Steps) -> Option<usize> {
     let (mut at, mut length) = (start, 0);
