@@ -147,7 +147,7 @@ async fn without_a_proxy_health_fails_and_await_lets_the_pod_start() {
     let arguments = ["await", "--ready-timeout", "100ms", "--admin-port", &port];
     let held = program().args(arguments).output().await.expect("runs");
     assert_eq!(held.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&held.stderr).contains("the pod starts although"));
+    assert!(String::from_utf8_lossy(&held.stderr).contains("the pod starts anyway"));
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn prefetch_delays_the_pod_for_ready_timeout_at_most() {
     let upstream = dead.local_addr().expect("an address");
     let more = ["--prefetch-names", "www.example", "--ready-timeout", "200ms"];
     let mut proxy = Proxy::start(&[upstream], &more).await;
-    proxy.logged("going on without").await;
+    proxy.logged("continuing without them").await;
     assert!(proxy.http("/readyz").await.starts_with("HTTP/1.1 200"));
 }
 

@@ -242,7 +242,7 @@ impl FlagValues {
             image: self.value("sidecar-image", value::image).unwrap_or_else(Common::own_image),
             cluster: ClusterFlags {
                 dns: self.values("cluster-dns", value::addresses).into_iter().flatten().collect(),
-                domain: self.value("cluster-domain", value::domain),
+                domain: self.value(table::CLUSTER_DOMAIN.name, value::domain),
                 extra_search: self.values("extra-search", value::search_domain),
                 shared_tier: self
                     .values(table::SHARED_TIER.name, value::addresses)

@@ -118,7 +118,12 @@ const CHECK: &[&str] = &[word::CHECK];
 pub(crate) const FLAGS: &[Flag] = &[
     flag("sidecar-image", "IMAGE", PODS, "The image of the sidecar [ghcr.io/podlocal-dns/sidecar:VERSION]"),
     flags("cluster-dns", "ADDR", PODS, "An address of cluster DNS [from resolv.conf]"),
-    flag("cluster-domain", "NAME", PODS, "The cluster domain [from resolv.conf, otherwise cluster.local]"),
+    flag(
+        table::CLUSTER_DOMAIN.name,
+        "NAME",
+        PODS,
+        "The cluster domain [from resolv.conf, otherwise cluster.local]",
+    ),
     flags("extra-search", "NAME", PODS, "A search domain of the nodes [from resolv.conf]"),
     flags(table::SHARED_TIER.name, "ADDR", PODS, "An address of the shared tier [serve finds its Service]"),
     flag(

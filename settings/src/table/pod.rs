@@ -51,7 +51,8 @@ pub const READY_TIMEOUT: Setting = Setting {
     largest: "5m",
     sentence: "How long the pod's other containers wait for `prefetch-names` at most; then they start \
                anyway. If this annotation is given without `prefetch-names`, they wait until the sidecar \
-               answers; with `0s` they do not wait.",
+               answers; with `0s` they do not wait. Without both, a pod that requests less than 100m CPU has \
+               a startup probe.",
     source: "a DNS outage must not prevent pods from starting",
     place: Place::Both,
 };

@@ -74,7 +74,7 @@ impl Webhook {
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         wait_for_certificate(&mut process, &ca).await.with_context(|| describe(&log))?;
-        let listen = logged_address(&log, "serving reviews")?;
+        let listen = logged_address(&log, "serving admission reviews")?;
         let admin = logged_address(&log, "serving health and metrics")?;
         Ok(Self { client: ReviewClient::new(listen, &ca)?, admin, log, process })
     }
