@@ -69,7 +69,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     };
     eventually("the zone is down", async || {
         look_up_new().await?;
-        Ok((of_zone(namespace, &client, "forward_down").await? > 0.0).then_some(()))
+        Ok((of_zone(namespace, &client, "forward_zone_unavailable").await? > 0.0).then_some(()))
     })
     .await?;
     let lookup = look_up_new().await?;
@@ -88,7 +88,7 @@ async fn names_of_a_forward_zone_are_asked_of_its_server_alone(context: Context)
     server.start_stopped(ZONE).await?;
     eventually("names of the zone resolve again", async || {
         let lookup = look_up_new().await?;
-        let is_down = of_zone(namespace, &client, "forward_down").await? > 0.0;
+        let is_down = of_zone(namespace, &client, "forward_zone_unavailable").await? > 0.0;
         Ok((lookup.addresses == ZONE.addresses && !is_down).then_some(()))
     })
     .await?;

@@ -72,7 +72,7 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
     namespace.apply(service("half", &labels, &ports)).await?;
     let rows = [
         "problem MutatingWebhookConfiguration NAME has no caBundle",
-        "unknown MutatingWebhookConfiguration NAME has match conditions of its own",
+        "unknown MutatingWebhookConfiguration NAME has custom match conditions",
         "problem Service NAME/copy: no endpoint is ready",
         "unknown the webhook's settings: no Deployment has the name of the Service",
         "problem the shared tier: Services half have its label",
@@ -81,7 +81,7 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
 
     // Two errors of an operator that would keep a webhook from starting.
     namespace.apply(deployment(&["serve", "--sidecar-image=x", "--shutdown-delay=soon"])).await?;
-    assert_rows(namespace, &["problem the webhook's settings: bad settings"]).await?;
+    assert_rows(namespace, &["problem the webhook's settings: invalid arguments or settings"]).await?;
     let volumes = json!([{ "name": "settings", "configMap": { "name": "gone" } }]);
     let mounts = json!([{ "name": "settings", "mountPath": "/settings" }]);
     let mut template = deployment(&["serve"])["spec"]["template"]["spec"].clone();

@@ -67,8 +67,8 @@ pub enum Kind {
 
 /// Legends, or ends of legends, and their colour in Grafana.
 pub const LINE_COLOURS: [(&[&str], &str); 3] = [
-    (&["failed", "failure", "servfail", "refused", "silent"], "red"),
-    (&["stale", "overload", "skipped", "truncated"], "orange"),
+    (&["failed", "failure", "servfail", "refused", "timeout"], "red"),
+    (&["stale", "over_limit", "skipped", "truncated"], "orange"),
     (&["hit", "noerror", "answer", "injected"], "green"),
 ];
 
