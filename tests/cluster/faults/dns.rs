@@ -28,8 +28,11 @@ const BEFORE: Zone<'_> = Zone { name: "fault.test", ttl: 5, addresses: &["203.0.
 const AFTER: Zone<'_> = Zone { addresses: &["203.0.113.2"], ..BEFORE };
 
 /// A gang of pods that start together; each resolves this number of different names.
+///
+/// With 10 millicores CoreDNS answers 35 to 60 queries per second, and glibc gives up after 10 s. These are 240
+/// queries, and some 70 retransmissions; twice as many are more than CoreDNS can answer in time.
 const PODS: usize = 4;
-const NAMES_OF_A_POD: usize = 60;
+const NAMES_OF_A_POD: usize = 30;
 
 pub(super) fn tests() -> Vec<Test> {
     tests![
