@@ -89,7 +89,11 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
     template["containers"][0]["volumeMounts"] = mounts;
     let patch = json!({ "spec": { "template": { "spec": template } } });
     namespace.patch("apps/v1", "Deployment", COPY, &patch).await?;
-    assert_rows(namespace, &["problem the webhook's settings: ConfigMap gone, which its Deployment mounts, not found"]).await?;
+    assert_rows(
+        namespace,
+        &["problem the webhook's settings: ConfigMap gone, which its Deployment mounts, not found"],
+    )
+    .await?;
 
     let ports = json!([
         { "name": "dns", "port": 53, "protocol": "UDP" }, { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
