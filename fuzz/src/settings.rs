@@ -40,9 +40,9 @@ pub fn check(input: &[u8]) {
         texts.map(|(name, text)| given(name, text)).collect::<Vec<_>>()
     };
     let accepted = read(of_setting);
-    for mistake in &accepted.mistakes {
-        assert!(lines.iter().any(|(name, _)| *name == mistake.origin), "{mistake}");
-        let shown = mistake.to_string();
+    for error in &accepted.errors {
+        assert!(lines.iter().any(|(name, _)| *name == error.origin), "{error}");
+        let shown = error.to_string();
         assert!(shown.len() <= LONGEST_MISTAKE, "{} bytes: {shown}", shown.len());
     }
     reads_back(&accepted);
@@ -70,7 +70,7 @@ fn reads_back(accepted: &Read) {
         let of_setting = variables.iter().filter(|(name, _)| *name == setting.variable());
         of_setting.map(|(name, text)| given(name, text)).collect()
     });
-    assert_eq!(back.mistakes, [], "{variables:?}");
+    assert_eq!(back.errors, [], "{variables:?}");
     assert_eq!(back.settings, accepted.settings, "{variables:?}");
 }
 
@@ -94,7 +94,7 @@ fn are_read_part_by_part(text: &str, domain: &str) {
                 Err(_) => true,
             };
             let mut expected: Vec<_> = parts.into_iter().filter(is_bad).collect();
-            // A part may have two mistakes.
+            // A part may have two errors.
             named.dedup();
             expected.dedup();
             return assert_eq!(named, expected, "{bad:?}");

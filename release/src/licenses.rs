@@ -54,7 +54,7 @@ fn page(contents: &Contents, texts: &Texts) -> String {
     let mut page = format!(
         "{} is licensed under {OURS}. It contains what is listed here, each under its own licence;\n\
          below, every licence in full. The GNU C library is linked statically: docs/releases.md in the sources\n\
-         tells how to build the program anew, with a changed one too.\n\n\
+         tells how to build the program again, also with a changed one.\n\n\
          the Rust standard library {rust}: MIT OR {OURS}, <https://github.com/rust-lang/rust>\n\
          the GNU C library {glibc}: LGPL-2.1-or-later, <https://sourceware.org/glibc>\n",
         title(&contents.root)

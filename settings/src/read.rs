@@ -31,13 +31,13 @@ pub struct Read {
     /// The accepted texts by setting, which the webhook passes on to the sidecar.
     pub accepted: Vec<(&'static Setting, String)>,
     /// All errors, in the order of the table.
-    pub mistakes: Vec<SettingError>,
+    pub errors: Vec<SettingError>,
 }
 
 /// Parses every setting. `given` returns the texts for one setting in order of precedence; for settings that
 /// a program does not accept it returns none.
 pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
-    let mut reader = Reader { given, role: Role::Pod, accepted: Vec::new(), mistakes: Vec::new() };
+    let mut reader = Reader { given, role: Role::Pod, accepted: Vec::new(), errors: Vec::new() };
     // The role is first, because the defaults of all other settings depend on it.
     reader.role = reader.plain(&table::ROLE, Role::parse);
     let mut settings = Settings {
@@ -90,14 +90,14 @@ pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
         max_miss_rate_per_source: reader.ordered(&table::MAX_MISS_RATE_PER_SOURCE, value::number),
     };
     reader.pairs(&mut settings);
-    Read { settings, accepted: reader.accepted, mistakes: reader.mistakes }
+    Read { settings, accepted: reader.accepted, errors: reader.errors }
 }
 
 struct Reader<G> {
     given: G,
     role: Role,
     accepted: Vec<(&'static Setting, String)>,
-    mistakes: Vec<SettingError>,
+    errors: Vec<SettingError>,
 }
 
 impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
@@ -160,7 +160,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
                     self.accepted.push((setting, text.to_owned()));
                     return zones;
                 }
-                Err(bad) => self.mistakes.extend(
+                Err(bad) => self.errors.extend(
                     bad.into_iter()
                         .map(|(text, expected)| SettingError::new(origin.clone(), &text, expected)),
                 ),
@@ -187,7 +187,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
                     self.accepted.push((setting, text.trim().to_owned()));
                     return Some(value);
                 }
-                Err(expected) => self.mistakes.push(SettingError::new(origin, &text, expected)),
+                Err(expected) => self.errors.push(SettingError::new(origin, &text, expected)),
             }
         }
         None
@@ -259,7 +259,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         let text = text.unwrap_or_else(|| setting.default_in(self.role).to_owned());
         let given = (self.given)(setting).into_iter().find(|given| given.text.trim() == text);
         let origin = given.map_or_else(|| setting.flag(), |given| given.origin);
-        self.mistakes.push(SettingError::new(origin, &text, expected));
+        self.errors.push(SettingError::new(origin, &text, expected));
     }
 
     fn contradiction(&mut self, low: &'static Setting, high: &'static Setting) {
@@ -273,7 +273,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
             text => format!("at most {}, which is {}", high.name, shown(text)),
         };
         let text = text_of(low);
-        self.mistakes.push(SettingError::new(origin.unwrap_or_default(), &text, expected));
+        self.errors.push(SettingError::new(origin.unwrap_or_default(), &text, expected));
         self.accepted.retain(|(setting, _)| *setting != low && *setting != high);
     }
 }

@@ -199,7 +199,7 @@ mod tests {
                     let texts = (other == setting).then(|| choice.to_owned());
                     texts.into_iter().map(|text| Given { origin: String::new(), text }).collect()
                 };
-                assert_eq!(read(given).mistakes, [], "{} {choice}", setting.name);
+                assert_eq!(read(given).errors, [], "{} {choice}", setting.name);
             }
         }
     }

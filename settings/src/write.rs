@@ -79,7 +79,7 @@ mod tests {
                 .map(|(name, text)| Given { origin: (*name).to_owned(), text: (*text).to_owned() })
                 .collect()
         });
-        assert_eq!(original.mistakes, []);
+        assert_eq!(original.errors, []);
         assert_eq!(original.accepted.len(), texts.len());
         assert_eq!(read_back(&variables(&original)).settings, original.settings);
     }

@@ -91,6 +91,12 @@ impl Bound {
         if sockets.iter().all(Vec::is_empty) {
             return Err(StartError::NoAddress);
         }
+        let bound = addresses(&sockets);
+        for address in
+            settings.listen.iter().filter(|wanted| bound.iter().all(|bound| bound.ip() != wanted.ip()))
+        {
+            tracing::info!(%address, "not served: this pod has no IPv6");
+        }
         let admin = listen::bind_admin(settings.admin_port)?;
         let (metrics, mut registry) = Metrics::new();
         let servers = Servers::start(upstream, settings, &metrics).map_err(StartError::Random)?;
@@ -109,7 +115,7 @@ impl Bound {
         });
         let service = Service::new(settings, resolver, metrics.clone(), Instant::now().into_std());
         registry.register_collector(Box::new(Snapshot(Arc::clone(&service) as Arc<dyn Gauges>)));
-        let info = ProxyInfo::new(settings, addresses(&sockets), workers);
+        let info = ProxyInfo::new(settings, bound, workers);
         let introspection = Introspection::new(Arc::clone(&service), metrics.clone(), info);
         let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
         let ports = addresses.map(|address| address.port()).collect();

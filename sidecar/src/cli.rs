@@ -69,7 +69,7 @@ pub fn parse(
         .filter_map(|(name, text)| name.into_string().ok().map(|name| (name, text)))
         .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
         .collect();
-    let Read { settings, mistakes, .. } = read(|setting| {
+    let Read { settings, errors, .. } = read(|setting| {
         let flag = flags.given.get(setting.name).map(|text| (setting.flag(), text.clone()));
         let variable = variables.get(&setting.variable());
         let variable = variable.map(|text| (setting.variable(), text.to_string_lossy().into_owned()));
@@ -77,10 +77,10 @@ pub fn parse(
         given.map(|(origin, text)| Given { origin, text }).collect()
     });
     let command = flags.command();
-    flags.mistakes.extend(mistakes);
+    flags.errors.extend(errors);
     let command = match command {
-        Some(command) if flags.mistakes.is_empty() || matches!(command, Command::Help(..)) => command,
-        _ => return Err(flags.mistakes),
+        Some(command) if flags.errors.is_empty() || matches!(command, Command::Help(..)) => command,
+        _ => return Err(flags.errors),
     };
     let is_known = |name: &String| {
         table::TABLE.iter().any(|setting| setting.is_for_sidecar() && setting.variable() == *name)
@@ -105,7 +105,7 @@ struct Flags {
     /// The values by the name of the setting. A list has the values of all its flags; otherwise the last flag
     /// wins.
     given: BTreeMap<&'static str, String>,
-    mistakes: Vec<SettingError>,
+    errors: Vec<SettingError>,
 }
 
 impl Flags {
@@ -127,7 +127,7 @@ impl Flags {
                 Ok(Some(Arg::Long(name))) => name.to_owned(),
                 // A flag without a value has one.
                 Err(error) => {
-                    self.mistake("arguments", &error.to_string(), "what --help shows");
+                    self.push_error("arguments", &error.to_string(), "what --help shows");
                     continue;
                 }
             };
@@ -148,14 +148,14 @@ impl Flags {
                 self.is_unknown = self.row.is_none();
                 if self.is_unknown {
                     let meant = did_you_mean(word, "", COMMANDS.iter().map(|command| command.name));
-                    self.mistake("command", word, &format!("{}{meant}", program::names(COMMANDS)));
+                    self.push_error("command", word, &format!("{}{meant}", program::names(COMMANDS)));
                 }
             }
             Some(row) if self.words.len() < row.max_arguments => self.words.push(word.to_owned()),
             Some(row) if row.max_arguments == 0 => {
-                self.mistake("argument", word, &format!("no argument after {}", row.name));
+                self.push_error("argument", word, &format!("no argument after {}", row.name));
             }
-            Some(row) => self.mistake("argument", word, &format!("at most {}", row.arguments)),
+            Some(row) => self.push_error("argument", word, &format!("at most {}", row.arguments)),
         }
     }
 
@@ -171,7 +171,7 @@ impl Flags {
         for flag in self.own.keys().filter_map(|name| commands::find_flag(name)) {
             if !flag.is_for(row.name) {
                 let expected = format!("only with {}, not with {}", flag.commands.join(" or "), row.name);
-                self.mistakes.push(SettingError::about(format!("--{}", flag.name), expected));
+                self.errors.push(SettingError::about(format!("--{}", flag.name), expected));
             }
         }
         let command = match row.name {
@@ -182,7 +182,7 @@ impl Flags {
             "stats" => Ok(Command::Stats(stats::StatsOptions::parse(&self.own))),
             _ => Ok(Command::Serve),
         };
-        command.map_err(|mistakes| self.mistakes.extend(mistakes)).ok()
+        command.map_err(|errors| self.errors.extend(errors)).ok()
     }
 
     /// A flag of a command, or a setting.
@@ -202,7 +202,7 @@ impl Flags {
                 format!("{UNKNOWN_FLAG}{}", did_you_mean(name, "--", program.flags().map(|row| row.name)));
             let text = value.unwrap_or_default();
             let error = SettingError::of_name(format!("--{name}"), &text.to_string_lossy(), expected);
-            return self.mistakes.push(error);
+            return self.errors.push(error);
         };
         let Ok(text) = parser.value() else {
             return self.about(&setting.flag(), setting.unit);
@@ -219,11 +219,11 @@ impl Flags {
 
     /// An error without a value.
     fn about(&mut self, origin: &str, expected: &str) {
-        self.mistakes.push(SettingError::about(origin, expected));
+        self.errors.push(SettingError::about(origin, expected));
     }
 
-    fn mistake(&mut self, origin: &str, text: &str, expected: &str) {
-        self.mistakes.push(SettingError::new(origin, text, expected));
+    fn push_error(&mut self, origin: &str, text: &str, expected: &str) {
+        self.errors.push(SettingError::new(origin, text, expected));
     }
 }
 
@@ -236,7 +236,7 @@ mod tests {
         let mut all = vec!["podlocal-sidecar"];
         all.extend_from_slice(arguments);
         parse(all.into_iter().map(OsString::from), variables)
-            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
             "nowhere",
             "--cluster-domain",
         ];
-        let mistakes = parsed(&arguments, &[("PODLOCAL_LOG_LEVEL", "loud")]).expect_err("bad");
+        let errors = parsed(&arguments, &[("PODLOCAL_LOG_LEVEL", "loud")]).expect_err("bad");
         for part in [
             "sreve",
             "4MB",
@@ -274,12 +274,9 @@ mod tests {
             "--cluster-domain",
             "PODLOCAL_LOG_LEVEL",
         ] {
-            assert!(
-                mistakes.iter().any(|mistake| mistake.contains(part)),
-                "{part} is missing in {mistakes:?}"
-            );
+            assert!(errors.iter().any(|error| error.contains(part)), "{part} is missing in {errors:?}");
         }
-        assert_eq!(mistakes.len(), 8);
+        assert_eq!(errors.len(), 8);
     }
 
     #[test]
@@ -346,13 +343,10 @@ mod tests {
             ),
             (vec!["lookup", "db", "--resolv-conf"], vec!["--resolv-conf"]),
         ] {
-            let mistakes = parsed(&arguments, &[]).expect_err("bad");
-            assert_eq!(mistakes.len(), parts.len(), "{mistakes:?}");
-            for (mistake, part) in mistakes.iter().zip(parts) {
-                assert!(
-                    mistakes.iter().any(|mistake| mistake.contains(part)),
-                    "{part} is missing beside {mistake}"
-                );
+            let errors = parsed(&arguments, &[]).expect_err("bad");
+            assert_eq!(errors.len(), parts.len(), "{errors:?}");
+            for (error, part) in errors.iter().zip(parts) {
+                assert!(errors.iter().any(|error| error.contains(part)), "{part} is missing beside {error}");
             }
         }
     }

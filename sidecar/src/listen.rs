@@ -51,10 +51,7 @@ pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Pair>>, 
                     address = pair.udp.local_addr().unwrap_or(address);
                     pairs.push(pair);
                 }
-                Err(error) if is_missing_ipv6(&error) => {
-                    tracing::info!(%address, "this pod has no IPv6");
-                    break;
-                }
+                Err(error) if is_missing_ipv6(&error) => break,
                 Err(error) => return Err(error),
             }
         }

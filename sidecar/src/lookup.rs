@@ -52,17 +52,17 @@ impl LookupOptions {
         words: &[String],
         flags: &BTreeMap<&'static str, String>,
     ) -> Result<Self, Vec<SettingError>> {
-        let mut mistakes = Vec::new();
+        let mut errors = Vec::new();
         let name = words.first().map_or("", String::as_str);
         if let Some(expected) = expected_name(name) {
-            mistakes.push(SettingError::new("NAME", name, expected));
+            errors.push(SettingError::new("NAME", name, expected));
         }
         let rtypes = match words.get(1).map(|text| target::rtype_from_text(text)) {
             None => vec![TYPE_A, TYPE_AAAA],
             Some(Some(rtype)) => vec![rtype],
             Some(None) => {
                 let expected = "a record type such as A, AAAA, SRV, TXT, PTR or TYPE65";
-                mistakes.push(SettingError::new("TYPE", words.get(1).map_or("", String::as_str), expected));
+                errors.push(SettingError::new("TYPE", words.get(1).map_or("", String::as_str), expected));
                 Vec::new()
             }
         };
@@ -73,7 +73,7 @@ impl LookupOptions {
             json: flags.contains_key(flag::JSON),
             resolv_conf: flags.get(flag::RESOLV_CONF).cloned(),
         };
-        if mistakes.is_empty() { Ok(options) } else { Err(mistakes) }
+        if errors.is_empty() { Ok(options) } else { Err(errors) }
     }
 }
 

@@ -91,7 +91,7 @@ fn start(restarts: u32, sockets: &mut Vec<Vec<Pair>>) -> io::Result<Child> {
     let input = match handover::send(sockets) {
         Ok(input) => input,
         Err(error) => {
-            eprintln!("podlocal-sidecar: cannot pass on the sockets ({error}); the proxy binds its own");
+            eprintln!("podlocal-sidecar: cannot hand over the sockets: {error}; the proxy binds its own");
             sockets.clear(); // closed, so that it can
             handover::send(sockets)?
         }
@@ -120,7 +120,7 @@ fn wait(child: &mut Child, signals: &SigSet, stops: &mut bool) -> io::Result<Exi
 
 /// | the proxy | signal received | crashes within the last minute | reaction |
 /// |---|---|---|---|
-/// | drained, was cut, cannot start, refuses its settings (0, 1, 2, 64) | either | any | end with its code |
+/// | drained, was interrupted, cannot start, rejects its settings (0, 1, 2, 64) | either | any | end with its code |
 /// | killed by a signal, or another code | yes | any | end with 128 + signal, or its code |
 /// | the same | no | fewer than five | restart it |
 /// | the same | no | five | end with 128 + signal, or its code: the kubelet restarts the container |

@@ -288,7 +288,7 @@ mod tests {
                 .collect()
         };
         let read = read(given);
-        assert_eq!(read.mistakes, []);
+        assert_eq!(read.errors, []);
         Sources::new(&read.settings, now)
     }
 

@@ -134,7 +134,7 @@ async fn an_answer_after_32256_guessed_ids_is_ignored_and_logged() {
     assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 1));
     assert_eq!((upstream.asked_by_udp(), upstream.asked_by_tcp()), (1, 1));
     assert_eq!((proxy.metric(&unwanted("id")).await, proxy.metric(DOUBTED).await), (1, 1));
-    proxy.logged("somebody may be forging answers").await;
+    proxy.logged("possible spoofing").await;
 }
 
 #[tokio::test]

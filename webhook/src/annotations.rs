@@ -19,7 +19,7 @@ pub type Defaults = Vec<(&'static Setting, Given)>;
 pub type Annotations<'a> = Option<&'a Map<String, Value>>;
 
 /// Reads the settings of a pod from its annotations, then from those of its namespace, then from the
-/// defaults. `domain` is the cluster domain, which forward zones must not contain. [`Read::mistakes`] lists
+/// defaults. `domain` is the cluster domain, which forward zones must not contain. [`Read::errors`] lists
 /// every ignored value, including unknown annotations with the prefix of the project.
 pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults, domain: &str) -> Read {
     let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
@@ -44,7 +44,7 @@ pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults,
     });
     for (layer, annotations) in layers {
         let unknown = annotations.into_iter().flatten().filter_map(|(key, value)| unknown(layer, key, value));
-        read.mistakes.extend(unknown);
+        read.errors.extend(unknown);
     }
     read
 }
@@ -92,7 +92,7 @@ mod tests {
         let defaults = vec![default_of(&table::NDOTS, "3"), default_of(&table::CACHE_SIZE, "8Mi")];
         let read = of(&json!({table::NDOTS.annotation(): "1"}), &defaults);
         assert_eq!((read.settings.ndots, read.settings.cache_size), (1, 8 << 20));
-        assert_eq!(read.mistakes, []);
+        assert_eq!(read.errors, []);
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         let read = read(of_pod.as_object(), of_namespace.as_object(), &defaults, "cluster.local");
         let settings = &read.settings;
         assert_eq!((settings.ndots, settings.cache_size, settings.wait_timeout.as_secs()), (1, 2 << 20, 1));
-        assert_eq!(read.mistakes, []);
+        assert_eq!(read.errors, []);
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         let of_pod = json!({table::NDOTS.annotation(): "1"});
         let origins = |of_pod: Annotations| {
             let read = read(of_pod, of_namespace.as_object(), &Vec::new(), "cluster.local");
-            read.mistakes.into_iter().map(|mistake| mistake.origin).collect::<Vec<_>>()
+            read.errors.into_iter().map(|error| error.origin).collect::<Vec<_>>()
         };
         let (ndots, unknown) = (
             "the namespace's annotation podlocal-dns.io/ndots",
@@ -132,7 +132,7 @@ mod tests {
         let read = of(&json!({table::NDOTS.annotation(): "many"}), &vec![default_of(&table::NDOTS, "3")]);
         assert_eq!(read.settings.ndots, 3);
         assert_eq!(
-            read.mistakes[0].to_string(),
+            read.errors[0].to_string(),
             format!(
                 "annotation {}: invalid value \"many\": expected a whole number",
                 table::NDOTS.annotation()
@@ -146,9 +146,9 @@ mod tests {
             vec![default_of(&table::WAIT_FOR_NAMES, "*.workers"), default_of(&table::WAIT_TIMEOUT, "2s")];
         for empty in [json!(""), json!(" "), Value::Null] {
             let read = of(&json!({table::WAIT_FOR_NAMES.annotation(): empty}), &defaults);
-            assert_eq!((read.settings.wait_for_names.len(), read.mistakes.len()), (0, 0), "{empty}");
+            assert_eq!((read.settings.wait_for_names.len(), read.errors.len()), (0, 0), "{empty}");
             let read = of(&json!({table::WAIT_TIMEOUT.annotation(): empty}), &defaults);
-            assert_eq!((read.settings.wait_timeout.as_secs(), read.mistakes.len()), (2, 1), "{empty}");
+            assert_eq!((read.settings.wait_timeout.as_secs(), read.errors.len()), (2, 1), "{empty}");
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let defaults = vec![default_of(&table::PREFETCH_NAMES, "db.prod")];
         let read = of(&json!({table::PREFETCH_NAMES.annotation(): "a.example, b c"}), &defaults);
         assert_eq!(read.settings.prefetch_names, ["db.prod"]);
-        assert!(read.mistakes[0].to_string().contains("\"a.example, b c\": expected 1 to 32 domain names"));
+        assert!(read.errors[0].to_string().contains("\"a.example, b c\": expected 1 to 32 domain names"));
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         let of_pod = json!({table::FORWARD_ZONES.annotation(): "a.k8s.example=10.0.0.1,b=c"});
         let of_namespace = json!({table::FORWARD_ZONES.annotation(): "cluster.local=10.0.0.1"});
         let read = read(of_pod.as_object(), of_namespace.as_object(), &Vec::new(), "k8s.example");
-        let shown: Vec<_> = read.mistakes.iter().map(|mistake| mistake.text.as_str()).collect();
+        let shown: Vec<_> = read.errors.iter().map(|error| error.text.as_str()).collect();
         assert_eq!(shown, ["a.k8s.example=10.0.0.1", "b=c"]);
         assert_eq!(read.settings.forward_zones[0].zone, "cluster.local", "that is another cluster's");
     }
@@ -181,7 +181,7 @@ mod tests {
             }),
             &Vec::new(),
         );
-        let origins: Vec<_> = read.mistakes.iter().map(|mistake| mistake.origin.as_str()).collect();
+        let origins: Vec<_> = read.errors.iter().map(|error| error.origin.as_str()).collect();
         assert_eq!(origins, ["annotation podlocal-dns.io/nodts", "annotation podlocal-dns.io/inject"]);
     }
 
@@ -189,6 +189,6 @@ mod tests {
     fn sidecar_only_setting_is_rejected_as_annotation() {
         let read = of(&json!({table::CLUSTER_DOMAIN.annotation(): "a.b"}), &Vec::new());
         assert_eq!(read.settings.cluster_domain, "cluster.local");
-        assert!(read.mistakes[0].to_string().ends_with("the webhook sets it"), "{:?}", read.mistakes);
+        assert!(read.errors[0].to_string().ends_with("the webhook sets it"), "{:?}", read.errors);
     }
 }

@@ -100,7 +100,7 @@ impl Report {
         let of_workload =
             |verdict: Verdict| matches!(verdict, Verdict::Not(reason) if reason.is_unexpected());
         let is_fine =
-            |row: &ledger::Row| !of_workload(row.assessment.verdict) && row.assessment.mistakes.is_empty();
+            |row: &ledger::Row| !of_workload(row.assessment.verdict) && row.assessment.errors.is_empty();
         self.refused.is_empty()
             && self.ledger.rows().all(|(_, row)| is_fine(row))
             && self.namespaces_metadata.values().all(|namespace_metadata| {

@@ -177,7 +177,7 @@ pub fn parse(
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
             Ok(Some(Arg::Short(letter))) => match flags::by_letter(letter) {
                 Some(flag) => given.read(flag.name, &mut parser),
-                None => given.mistakes.push(format!("unknown flag -{letter}")),
+                None => given.errors.push(format!("unknown flag -{letter}")),
             },
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();
@@ -189,7 +189,7 @@ pub fn parse(
                 if command.is_none() {
                     let meant = did_you_mean(&text, "", flags::COMMANDS.iter().map(|command| command.name));
                     let expected = format!("{}{meant}", program::names(flags::COMMANDS));
-                    given.mistakes.push(SettingError::new("the command", &text, expected).to_string());
+                    given.errors.push(SettingError::new("the command", &text, expected).to_string());
                 }
             }
             Ok(Some(Arg::Value(text))) => {
@@ -198,9 +198,9 @@ pub fn parse(
                     command.is_some_and(|command| [word::INJECT, word::CHECK].contains(&command.name));
                 let text = text.to_string_lossy();
                 let meant = if takes_files { format!("; did you mean -f {text}?") } else { String::new() };
-                given.mistakes.push(format!("unexpected argument {text:?}{meant}"));
+                given.errors.push(format!("unexpected argument {text:?}{meant}"));
             }
-            Err(error) => given.mistakes.push(error.to_string()),
+            Err(error) => given.errors.push(error.to_string()),
         }
     }
     let command = command.map_or(word::SERVE, |command| command.name);
@@ -212,7 +212,7 @@ pub fn parse(
         word::CHECK => Command::Check(Box::new(given.check(common))),
         _ => Command::Serve(Box::new(given.serve(common))),
     };
-    if given.mistakes.is_empty() { Ok(parsed) } else { Err(Mistakes(given.mistakes)) }
+    if given.errors.is_empty() { Ok(parsed) } else { Err(Mistakes(given.errors)) }
 }
 
 impl Common {
@@ -263,7 +263,7 @@ impl FlagValues {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             _ => {
-                self.mistakes.push("--tls-cert and --tls-key must be set together".to_owned());
+                self.errors.push("--tls-cert and --tls-key must be set together".to_owned());
                 None
             }
         };
@@ -303,7 +303,7 @@ impl FlagValues {
         let names = self.values("client-allowed-names", value::domain);
         let file = self.value("client-ca-file", path);
         if file.is_none() && self.is_given("client-allowed-names") {
-            self.mistakes.push("--client-allowed-names needs --client-ca-file".to_owned());
+            self.errors.push("--client-allowed-names needs --client-ca-file".to_owned());
         }
         Some(ClientCa { file: file?, names })
     }
@@ -311,7 +311,7 @@ impl FlagValues {
     fn inject(&mut self, common: Common) -> Inject {
         let files = self.values("file", path);
         if files.is_empty() {
-            self.mistakes.push("--file is required at least once; - is standard input".to_owned());
+            self.errors.push("--file is required at least once; - is standard input".to_owned());
         }
         let namespace = self.value("namespace", value::namespace).unwrap_or_else(|| "default".to_owned());
         let output = self.value("output", |text| match text {
@@ -326,7 +326,7 @@ impl FlagValues {
         let files = self.values("file", path);
         for name in ["kubeconfig", "context", "webhook-configuration"] {
             if !files.is_empty() && self.is_given(name) {
-                self.mistakes.push(format!("--{name} needs a cluster and cannot be combined with --file"));
+                self.errors.push(format!("--{name} needs a cluster and cannot be combined with --file"));
             }
         }
         Check {
@@ -353,12 +353,12 @@ impl FlagValues {
     /// The cluster-wide defaults. Here an invalid value is an error, because the operator sees the message.
     fn defaults(&mut self, file: &Path, read_file: &impl Fn(&Path) -> std::io::Result<String>) -> Defaults {
         match settings_file::read(file, read_file) {
-            Ok((defaults, mistakes)) => {
-                self.mistakes.extend(mistakes);
+            Ok((defaults, errors)) => {
+                self.errors.extend(errors);
                 defaults
             }
-            Err(mistake) => {
-                self.mistakes.push(mistake);
+            Err(error) => {
+                self.errors.push(error);
                 Defaults::new()
             }
         }

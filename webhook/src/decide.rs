@@ -231,7 +231,7 @@ fn free_admin_port(read: &mut Read, spec: &Value) -> Result<(), Skip> {
     let Some(chosen) = chosen.filter(|_| !is_taken(default)) else { return Err(Skip::AdminPortTaken) };
     let (setting, text) = read.accepted.remove(chosen);
     let expected = "a port that no container of the pod declares";
-    read.mistakes.push(SettingError::new(format!("annotation {}", setting.annotation()), &text, expected));
+    read.errors.push(SettingError::new(format!("annotation {}", setting.annotation()), &text, expected));
     read.settings.admin_port = default;
     Ok(())
 }

@@ -63,7 +63,7 @@ pub struct Dns {
     /// than what is set.
     pub wait_timeout: Option<Duration>,
     /// The errors in settings that cannot be applied.
-    pub mistakes: Vec<SettingError>,
+    pub errors: Vec<SettingError>,
 }
 
 /// The search expansion in a pod.
@@ -100,7 +100,7 @@ pub fn configure(
     if own_nameservers.len() > MOST_NAMESERVERS {
         return Err(Unfit::TooManyNameservers);
     }
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     let Servers { upstream, backup_upstream, shared_tier } =
         servers::servers(base, &own_nameservers, cluster, &read.settings)?;
 
@@ -110,7 +110,7 @@ pub fn configure(
         match fallback.iter().find(|server| server.port() == 53) {
             Some(server) => nameservers.push(server.ip().to_string()),
             // resolv.conf(5) has no syntax for a port.
-            None => mistakes.push(SettingError::new(
+            None => errors.push(SettingError::new(
                 format!("annotation {}", table::FALLBACK_NAMESERVER.annotation()),
                 "true",
                 "a DNS server on port 53",
@@ -137,7 +137,7 @@ pub fn configure(
         config["options"] = Value::Array(options);
     }
     let original_ndots = expansion_without_sidecar(base, own, namespace, cluster).ndots;
-    let wait_timeout = wait_timeout(&config, read, &mut mistakes);
+    let wait_timeout = wait_timeout(&config, read, &mut errors);
     let own_search = expansion(own).search;
     let expansion = expansion(&config);
     Ok(Dns {
@@ -149,21 +149,21 @@ pub fn configure(
         original_ndots,
         own_search,
         wait_timeout,
-        mistakes,
+        errors,
     })
 }
 
 /// The bound that the pod's `timeout` sets to `wait-timeout`, where there are names of `wait-for-names` and
 /// more is set. If the user has chosen more, that is an error: the client would take the absence for a
 /// time-out.
-fn wait_timeout(config: &Value, read: &Read, mistakes: &mut Vec<SettingError>) -> Option<Duration> {
+fn wait_timeout(config: &Value, read: &Read, errors: &mut Vec<SettingError>) -> Option<Duration> {
     let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
     let longest = options::longest_wait(options)?;
     if read.settings.wait_for_names.is_empty() || read.settings.wait_timeout <= longest {
         return None;
     }
     let chosen = read.accepted.iter().find(|(setting, _)| *setting == &table::WAIT_TIMEOUT);
-    mistakes.extend(chosen.map(|(setting, text)| {
+    errors.extend(chosen.map(|(setting, text)| {
         let expected =
             format!("at most {} ms, because of the timeout in the pod's dnsConfig", longest.as_millis());
         SettingError::new(format!("annotation {}", setting.annotation()), text, expected)

@@ -70,7 +70,7 @@ pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Resu
 
 /// The errors in all ignored settings of the pod.
 pub fn ignored(plan: &Plan) -> impl Iterator<Item = &SettingError> {
-    plan.read.mistakes.iter().chain(&plan.dns.mistakes)
+    plan.read.errors.iter().chain(&plan.dns.errors)
 }
 
 /// The value of [`STATUS_ANNOTATION`].

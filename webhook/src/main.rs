@@ -33,8 +33,8 @@ fn main() -> ExitCode {
         Ok(Command::CertController(settings)) => cert_controller(*settings),
         Ok(Command::Inject(settings)) => inject(&settings),
         Ok(Command::Check(settings)) => check(&settings),
-        Err(mistakes) => {
-            eprintln!("podlocal-webhook: {mistakes}");
+        Err(errors) => {
+            eprintln!("podlocal-webhook: {errors}");
             ExitCode::from(EXIT_USAGE)
         }
     }

@@ -24,7 +24,7 @@ pub fn find_misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<Se
         (format!("the {kind} itself"), &object["metadata"]),
         (format!("the {kind}'s jobTemplate"), &object["spec"]["jobTemplate"]["metadata"]),
     ];
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     for (holder, metadata) in holders {
         for (sort, members) in [("label", "labels"), ("annotation", "annotations")] {
             for (key, value) in metadata[members].as_object().into_iter().flatten() {
@@ -37,11 +37,11 @@ pub fn find_misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<Se
                 }
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 let expected = format!("it in {target}; here it has no effect");
-                mistakes.push(SettingError::of_name(format!("{sort} {key} of {holder}"), &text, expected));
+                errors.push(SettingError::of_name(format!("{sort} {key} of {holder}"), &text, expected));
             }
         }
     }
-    mistakes
+    errors
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Mutation {
             }
             _ => None,
         };
-        let ignored = self.ignored.iter().map(|mistake| format!("ignored {mistake}"));
+        let ignored = self.ignored.iter().map(|error| format!("ignored {error}"));
         let note = self.nested_runtime_warning().map(ToOwned::to_owned);
         skipped.into_iter().chain(ignored).chain(note).collect()
     }

@@ -68,11 +68,11 @@ impl Notice {
 
 /// Lists the ignored settings. Their values come from the author, so only the status annotation of the pod
 /// shows them.
-fn ignored(mistakes: &[SettingError]) -> String {
-    let is_of = |mistake: &SettingError, setting: &Setting| mistake.origin.ends_with(&setting.annotation());
-    let settings = TABLE.iter().filter(|setting| mistakes.iter().any(|mistake| is_of(mistake, setting)));
+fn ignored(errors: &[SettingError]) -> String {
+    let is_of = |error: &SettingError, setting: &Setting| error.origin.ends_with(&setting.annotation());
+    let settings = TABLE.iter().filter(|setting| errors.iter().any(|error| is_of(error, setting)));
     let mut what: Vec<_> = settings.map(|setting| setting.name.to_owned()).collect();
-    let others = mistakes.iter().filter(|mistake| !TABLE.iter().any(|setting| is_of(mistake, setting)));
+    let others = errors.iter().filter(|error| !TABLE.iter().any(|setting| is_of(error, setting)));
     let others = others.count();
     if others > 0 {
         what.push(format!("{others} unknown"));
@@ -143,11 +143,11 @@ mod tests {
     fn notice_names_ignored_settings_but_not_their_values() {
         assert_eq!(Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &[])), None);
         let evil = "call 555-0100 to claim your prize";
-        let mistakes = [
+        let errors = [
             SettingError::new(format!("annotation {}", table::NDOTS.annotation()), evil, "a whole number"),
             SettingError::new(format!("annotation podlocal-dns.io/{evil}"), evil, "the name of a setting"),
         ];
-        let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &mistakes)).expect("a notice");
+        let notice = Notice::of(&metadata(), "a", &mutation(Outcome::Injected, &errors)).expect("a notice");
         let expected = "pod injected, but these settings were ignored: ndots, 1 unknown; \
          see its annotation podlocal-dns.io/status for the reasons";
         assert_eq!((notice.kind, notice.note.as_str()), (Kind::SettingsIgnored, expected));

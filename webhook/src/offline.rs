@@ -233,7 +233,7 @@ impl Injector<'_> {
         self.remarks.extend(mutation.nested_runtime_warning().map(|note| format!("{place}: {note}")));
         *pod = mutation.pod;
         let ignored = mutation.ignored.into_iter().chain(find_misplaced(object, &before, Some(path)));
-        self.remarks.extend(ignored.map(|mistake| format!("{place}: ignored {mistake}")));
+        self.remarks.extend(ignored.map(|error| format!("{place}: ignored {error}")));
         Ok(())
     }
 }

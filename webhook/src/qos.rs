@@ -20,8 +20,8 @@ const COUNTED: [&str; 2] = ["cpu", "memory"];
 /// The CPU limit of the sidecar if the class or a quota requires one and none is set.
 const NEEDED_CPU_LIMIT: &str = "100m";
 
-/// With this request our container has run for the 2 ms that it needs to bind its sockets within 25 ms,
-/// beside one other that uses the core. The kubelet needs at least 55 ms to create the next container.
+/// With this request the sidecar has the 2 ms of CPU that it needs to bind its sockets within 25 ms, beside one
+/// other container that uses the core. The kubelet needs at least 55 ms to create the next container.
 const ENOUGH_CPU: &str = "100m";
 
 /// A resource of the node that a quota may require every container to limit. The sidecar writes only its log,

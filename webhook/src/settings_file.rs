@@ -23,7 +23,7 @@ pub fn read(
         _ => return Err(format!("--settings {name}: expected one YAML map of setting names to values")),
     };
     let mut defaults = Defaults::new();
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     for (key, value) in entries {
         let origin = format!("{name}: {key}");
         if let Some(setting) = table::find(key, Setting::is_annotation) {
@@ -35,16 +35,16 @@ pub fn read(
             };
             defaults.push((setting, Given { origin, text }));
         } else {
-            let mistake = SettingError::of_name(origin, &text_of(value), "the name of a pod setting");
-            mistakes.push(mistake.to_string());
+            let error = SettingError::of_name(origin, &text_of(value), "the name of a pod setting");
+            errors.push(error.to_string());
         }
     }
     let read = read::read(|setting| {
         let of_setting = defaults.iter().filter(|(other, _)| *other == setting);
         of_setting.map(|(_, given)| given.clone()).collect()
     });
-    mistakes.extend(read.mistakes.iter().map(ToString::to_string));
-    Ok((defaults, mistakes))
+    errors.extend(read.errors.iter().map(ToString::to_string));
+    Ok((defaults, errors))
 }
 
 /// A value as its author wrote it; `key:` without a value is empty.
@@ -67,18 +67,18 @@ mod tests {
     #[test]
     fn bare_numbers_and_booleans_are_accepted_literally() {
         let (ndots, fallback) = (table::NDOTS.name, table::FALLBACK_NAMESERVER.name);
-        let (defaults, mistakes) = of(&format!("{ndots}: 3\n{fallback}: true\n")).expect("reads");
+        let (defaults, errors) = of(&format!("{ndots}: 3\n{fallback}: true\n")).expect("reads");
         let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
-        assert_eq!((texts, mistakes), (vec!["3", "true"], Vec::new()));
+        assert_eq!((texts, errors), (vec!["3", "true"], Vec::new()));
     }
 
     #[test]
     fn yaml_list_is_accepted_only_for_list_settings() {
         let (prefetch, patient) = (table::PREFETCH_NAMES.name, table::WAIT_FOR_NAMES.name);
         let text = format!("{prefetch}: [db.prod, www.example.com]\n{patient}:\n- '*.workers'\n");
-        let (defaults, mistakes) = of(&text).expect("reads");
+        let (defaults, errors) = of(&text).expect("reads");
         let texts: Vec<_> = defaults.iter().map(|(_, given)| given.text.as_str()).collect();
-        assert_eq!((texts, mistakes), (vec!["db.prod,www.example.com", "*.workers"], Vec::new()));
+        assert_eq!((texts, errors), (vec!["db.prod,www.example.com", "*.workers"], Vec::new()));
         for refused in [format!("{prefetch}: [a, null]"), format!("{}: [2]", table::NDOTS.name)] {
             assert_eq!(of(&refused).expect("reads").1.len(), 1, "{refused}");
         }
@@ -92,11 +92,10 @@ mod tests {
 
     #[test]
     fn setting_errors_name_file_and_setting() {
-        let (_, mistakes) =
-            of(&format!("{}: many\n{}: a.b\n", table::NDOTS.name, table::CLUSTER_DOMAIN.name))
-                .expect("reads");
+        let (_, errors) = of(&format!("{}: many\n{}: a.b\n", table::NDOTS.name, table::CLUSTER_DOMAIN.name))
+            .expect("reads");
         assert_eq!(
-            mistakes,
+            errors,
             [
                 "s.yaml: cluster-domain: expected the name of a pod setting",
                 "s.yaml: ndots: invalid value \"many\": expected a whole number",

@@ -56,10 +56,8 @@ fn values(setting: &'static Setting) -> Vec<String> {
             Vec::from_iter((other == setting).then_some(given))
         };
         // Values that are invalid only in combination with defaults are the subject of this test.
-        let mistakes = read(given).mistakes;
-        mistakes
-            .iter()
-            .all(|mistake| mistake.expected.contains("because") || mistake.expected.contains("DNS"))
+        let errors = read(given).errors;
+        errors.iter().all(|error| error.expected.contains("because") || error.expected.contains("DNS"))
     };
     values.retain(|text| !text.is_empty() && parses(text));
     values.sort();
@@ -87,8 +85,8 @@ fn check(of_pod: (&Setting, &str), of_namespace: (&Setting, &str)) {
     assert_eq!(mutation.outcome, Outcome::Injected, "{case}");
 
     let container = &mutation.pod["spec"]["initContainers"][0];
-    let Read { settings, accepted, mistakes } = read_by_sidecar(container);
-    assert_eq!((&mistakes, accepted.len()), (&Vec::new(), variables(container).len()), "{case}");
+    let Read { settings, accepted, errors } = read_by_sidecar(container);
+    assert_eq!((&errors, accepted.len()), (&Vec::new(), variables(container).len()), "{case}");
     assert!(settings.admin_port != TAKEN && !settings.upstream.is_empty(), "{case}");
     assert!(settings.listen.iter().all(|address| address.port() != settings.admin_port), "{case}");
     let declared = container["ports"][0]["containerPort"].as_u64().unwrap_or_default();

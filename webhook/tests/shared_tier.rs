@@ -234,7 +234,7 @@ fn settings(container: &Value) -> Settings {
         of_setting.map(|(origin, text)| Given { origin: origin.clone(), text: text.clone() }).collect()
     };
     let read = read::read(of_setting);
-    assert_eq!((read.mistakes, read.accepted.len()), (Vec::new(), given.len()), "{given:?}");
+    assert_eq!((read.errors, read.accepted.len()), (Vec::new(), given.len()), "{given:?}");
     assert!(read.accepted.iter().any(|(setting, _)| **setting == table::ROLE));
     read.settings
 }

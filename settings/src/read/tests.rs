@@ -17,11 +17,11 @@ fn every_default_and_bound_of_the_table_parses() {
         let role = Given { origin: setting.flag(), text: "shared".to_owned() };
         Vec::from_iter((*setting == table::ROLE).then_some(role))
     });
-    assert_eq!((shared.settings.cache_size, shared.mistakes), (64 << 20, Vec::new()));
+    assert_eq!((shared.settings.cache_size, shared.errors), (64 << 20, Vec::new()));
     assert_eq!(shared.settings.search_list(), Vec::<String>::new());
     // A second, invalid text for each setting makes `read` parse every bound, too.
     let refused = read(|setting| vec![Given { origin: setting.flag(), text: "? ?".to_owned() }]);
-    assert_eq!(refused.mistakes.len(), table::TABLE.len());
+    assert_eq!(refused.errors.len(), table::TABLE.len());
     assert_eq!(refused.settings, settings);
 }
 
@@ -30,14 +30,14 @@ fn the_first_given_value_wins_and_is_passed_on() {
     let read = read(given(&[("cache-size", " 8Mi "), ("cache-size", "1Mi")]));
     assert_eq!(read.settings.cache_size, 8 << 20);
     assert_eq!(read.accepted, [(&table::CACHE_SIZE, "8Mi".to_owned())]);
-    assert_eq!(read.mistakes, []);
+    assert_eq!(read.errors, []);
 }
 
 #[test]
 fn an_invalid_value_falls_back_to_the_next_given_one() {
     let read = read(given(&[("ndots", "many"), ("ndots", "3")]));
     assert_eq!(read.settings.ndots, 3);
-    assert_eq!(read.mistakes[0].to_string(), "--ndots: invalid value \"many\": expected a whole number");
+    assert_eq!(read.errors[0].to_string(), "--ndots: invalid value \"many\": expected a whole number");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn an_empty_list_overrides_other_lists() {
         ("search", ""),
         ("search", "a.example"),
     ]));
-    assert_eq!((read.settings, read.mistakes), (Settings::defaults(), Vec::new()));
+    assert_eq!((read.settings, read.errors), (Settings::defaults(), Vec::new()));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn only_optional_lists_may_be_empty() {
         let empty = Given { origin: setting.flag(), text: String::new() };
         let read = read(|other| Vec::from_iter((other == *setting).then(|| empty.clone())));
         let may_be_empty = setting.is_list() && setting.default.is_empty();
-        assert_eq!(read.mistakes.is_empty(), may_be_empty, "{}", setting.name);
+        assert_eq!(read.errors.is_empty(), may_be_empty, "{}", setting.name);
     }
 }
 
@@ -74,9 +74,9 @@ fn all_errors_are_reported_together() {
         ("log-level", "loud"),
         ("upstream", "dns.example"),
     ]));
-    let origins: Vec<_> = read.mistakes.iter().map(|mistake| mistake.origin.as_str()).collect();
+    let origins: Vec<_> = read.errors.iter().map(|error| error.origin.as_str()).collect();
     assert_eq!(origins, ["--ndots", "--cache-size", "--max-ttl", "--upstream", "--log-level"]);
-    assert_eq!(read.mistakes[0].expected, "a number of dots from 0 to 15");
+    assert_eq!(read.errors[0].expected, "a number of dots from 0 to 15");
     assert_eq!(read.settings, Settings::defaults());
 }
 
@@ -84,24 +84,24 @@ fn all_errors_are_reported_together() {
 fn the_admin_port_differs_from_the_ports_of_dns() {
     let read = read(given(&[("admin-port", "53")]));
     let expected = "--admin-port: invalid value \"53\": expected a port that DNS is not served on";
-    assert_eq!((read.settings.admin_port, read.mistakes[0].to_string().as_str()), (9353, expected));
+    assert_eq!((read.settings.admin_port, read.errors[0].to_string().as_str()), (9353, expected));
     assert_eq!(read.accepted, []);
     let read = super::read(given(&[("admin-port", "53"), ("listen", "127.0.0.1:5353")]));
-    assert_eq!((read.settings.admin_port, read.mistakes), (53, Vec::new()));
+    assert_eq!((read.settings.admin_port, read.errors), (53, Vec::new()));
     let read = super::read(given(&[("admin-port", "0"), ("listen", "127.0.0.1:0")]));
-    assert_eq!((read.settings.admin_port, read.mistakes), (0, Vec::new()), "any free port");
+    assert_eq!((read.settings.admin_port, read.errors), (0, Vec::new()), "any free port");
     let read = super::read(given(&[("listen", "127.0.0.1:9353")]));
-    assert_eq!(read.mistakes[0].origin, "--admin-port", "the default is taken");
+    assert_eq!(read.errors[0].origin, "--admin-port", "the default is taken");
 }
 
 #[test]
 fn a_limit_has_room_for_a_full_cache() {
     let read = read(given(&[("cache-size", "64Mi"), ("memory-limit", "32Mi")]));
     let expected = "--memory-limit: invalid value \"32Mi\": expected at least 72Mi, because of cache-size";
-    assert_eq!(read.mistakes[0].to_string(), expected);
+    assert_eq!(read.errors[0].to_string(), expected);
     assert_eq!((read.settings, read.accepted), (Settings::defaults(), Vec::new()));
     let read = super::read(given(&[("cache-size", "64Ki"), ("memory-limit", "9Mi")]));
-    assert_eq!((read.settings.memory_limit().as_str(), read.mistakes), ("9Mi", Vec::new()));
+    assert_eq!((read.settings.memory_limit().as_str(), read.errors), ("9Mi", Vec::new()));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_proxy_does_not_query_itself() {
             Vec::from_iter((setting.name == name).then(|| Given { origin: setting.flag(), text }))
         };
         let read = read(given);
-        assert_eq!(read.mistakes.len(), 1, "{name}");
+        assert_eq!(read.errors.len(), 1, "{name}");
         let settings = &read.settings;
         let lists = [&settings.upstream, &settings.backup_upstream, &settings.shared_tier];
         let texts: Vec<_> = lists.into_iter().flatten().map(ToString::to_string).collect();
@@ -129,7 +129,7 @@ fn invalid_forward_zones_fall_back_to_the_next_given_ones() {
         ("cluster-domain", "k8s.example"),
         ("listen", "127.0.0.1:5353"),
     ]));
-    let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();
+    let texts: Vec<_> = read.errors.iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
         [
@@ -153,7 +153,7 @@ fn contradicting_values_are_errors_of_both() {
         ("memory-request", "1Gi"),
         ("memory-limit", "64Mi"),
     ]));
-    let texts: Vec<_> = read.mistakes.iter().map(ToString::to_string).collect();
+    let texts: Vec<_> = read.errors.iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
         [

@@ -72,7 +72,7 @@ impl AllowedSources {
 
 impl Network {
     /// `address/length`; an address alone is one address. Bits after the prefix must be 0; other
-    /// values are probably a mistake.
+    /// values are probably an error.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) =
             text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));

@@ -116,7 +116,7 @@ impl Sockets {
         }
         *logged_at = Some(now);
         tracing::warn!(
-            "a reply to a query to {address} has a wrong id: somebody may be forging answers. Such queries are \
+            "a reply to a query to {address} has a wrong id: possible spoofing. Such queries are \
              repeated over TCP; see podlocal_dns_upstream_unwanted_replies_total. Check which pods and nodes can send \
              packets with forged source addresses"
         );

@@ -76,7 +76,7 @@ impl Stage {
     fn new(flags: &[&str]) -> Result<Self, String> {
         let arguments = ["podlocal-sidecar"].iter().chain(flags).map(std::ffi::OsString::from);
         let invocation =
-            podlocal_sidecar::cli::parse(arguments, []).map_err(|mistakes| format!("{mistakes:?}"))?;
+            podlocal_sidecar::cli::parse(arguments, []).map_err(|errors| format!("{errors:?}"))?;
         let settings = &invocation.settings;
         let (world, metrics) = (World::default(), Metrics::new().0);
         let forward: Vec<_> = settings.forward_zones.iter().map(|_| World::default()).collect();

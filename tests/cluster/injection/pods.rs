@@ -93,10 +93,10 @@ async fn an_invalid_annotation_is_reported_and_its_default_used(context: Context
     .await?;
 
     let created = namespace.apply(pod).await?;
-    let mistake = "annotation podlocal-dns.io/ndots: invalid value \"many\": expected a whole number";
-    assert_eq!(created.warnings, [format!("podlocal-dns: ignored {mistake}")]);
+    let error = "annotation podlocal-dns.io/ndots: invalid value \"many\": expected a whole number";
+    assert_eq!(created.warnings, [format!("podlocal-dns: ignored {error}")]);
     let status = &created.object["metadata"]["annotations"][STATUS_ANNOTATION];
-    assert_eq!(*status, format!("injected; ignored: {mistake}"));
+    assert_eq!(*status, format!("injected; ignored: {error}"));
     assert_eq!(variable(&created.object, "PODLOCAL_CACHE_SIZE"), Some("8Mi"));
     assert_eq!(variable(&created.object, "PODLOCAL_SERVE_STALE"), Some("2h"));
     let options = &created.object["spec"]["dnsConfig"]["options"];

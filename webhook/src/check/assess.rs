@@ -49,7 +49,7 @@ pub struct Assessment {
     /// The changes line by line, if requested.
     pub diff: Vec<String>,
     /// The errors in its own settings, without those of its namespace.
-    pub mistakes: Vec<SettingError>,
+    pub errors: Vec<SettingError>,
     /// The resource requests of its sidecar, if it is injected and has any.
     pub requests: Option<Requests>,
     /// The cost of one lookup, if the pod is injected.
@@ -108,7 +108,7 @@ pub fn assess(
             .filter(|_| context.with_diff)
             .map(|mutation| diff::lines(pod, &mutation.patch))
             .unwrap_or_default(),
-        mistakes: mistakes(pod, namespace_metadata, context, mutation.as_ref()),
+        errors: errors(pod, namespace_metadata, context, mutation.as_ref()),
         requests: injected.and_then(|mutation| Requests::of(&mutation.pod["spec"]["initContainers"][0])),
         cost,
     }
@@ -192,14 +192,14 @@ fn base(pod: &Value) -> Base {
 }
 
 /// The errors in the pod's own settings, even if it is not injected.
-fn mistakes(
+fn errors(
     pod: &Value,
     namespace_metadata: &NamespaceMetadata,
     context: &Context,
     mutation: Option<&Mutation>,
 ) -> Vec<SettingError> {
     let domain = &context.cluster.domain;
-    let mut mistakes = match mutation {
+    let mut errors = match mutation {
         Some(mutation) if mutation.outcome == Outcome::Injected => mutation.ignored.clone(),
         _ => {
             let of_pod = pod["metadata"]["annotations"].as_object();
@@ -209,24 +209,24 @@ fn mistakes(
                 &context.policy.defaults,
                 domain,
             );
-            decide::label_error(pod).into_iter().chain(read.mistakes).collect()
+            decide::label_error(pod).into_iter().chain(read.errors).collect()
         }
     };
     let of_namespace = of_namespace(namespace_metadata, domain);
-    mistakes.retain(|mistake| !of_namespace.contains(mistake));
-    mistakes
+    errors.retain(|error| !of_namespace.contains(error));
+    errors
 }
 
 /// The errors in the annotations and the label of a namespace, in a cluster with that cluster domain.
 pub fn of_namespace(namespace_metadata: &NamespaceMetadata, domain: &str) -> Vec<SettingError> {
-    let mut mistakes =
-        annotations::read(None, Some(&namespace_metadata.annotations), &Vec::new(), domain).mistakes;
+    let mut errors =
+        annotations::read(None, Some(&namespace_metadata.annotations), &Vec::new(), domain).errors;
     let label = namespace_metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
     if let Some(value) = label.filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(&value.as_str())) {
         let expected = format!("{INJECT_ENABLED}; any other value does not opt in");
-        mistakes.push(SettingError::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));
+        errors.push(SettingError::new(format!("the namespace's label {INJECT_LABEL}"), value, expected));
     }
-    mistakes
+    errors
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Com
     match config::parse(arguments, read) {
         Ok(Command::Serve(serve)) => Ok(Box::new(serve.common)),
         Ok(_) => Err(Seen::Failed("its Deployment does not run the command serve".to_owned())),
-        Err(mistakes) => Err(Seen::Failed(mistakes.to_string().replace('\n', " "))),
+        Err(errors) => Err(Seen::Failed(errors.to_string().replace('\n', " "))),
     }
 }
 

@@ -53,7 +53,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     let namespace = settings.namespace.as_deref().unwrap_or("default");
     let refused = objects.iter().flat_map(|object| {
         let place = templates::place(object, namespace);
-        invalid_fields::find_invalid_fields(object).into_iter().map(move |mistake| (place.clone(), mistake))
+        invalid_fields::find_invalid_fields(object).into_iter().map(move |error| (place.clone(), error))
     });
     let refused: Vec<_> = refused.collect();
     let namespaces_metadata: BTreeMap<_, _> = objects.iter().filter_map(namespace_metadata).collect();
@@ -66,10 +66,10 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
             unknown.push(namespace.clone());
         }
         let row = ledger.add(found.workload, found.pods, &found.pod, &namespace_metadata, &context);
-        let known = &mut row.assessment.mistakes;
-        for mistake in found.misplaced {
-            if !known.contains(&mistake) {
-                known.push(mistake);
+        let known = &mut row.assessment.errors;
+        for error in found.misplaced {
+            if !known.contains(&error) {
+                known.push(error);
             }
         }
     }

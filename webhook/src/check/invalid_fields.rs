@@ -16,32 +16,32 @@ pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 /// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
 /// pods.
 pub fn find_invalid_fields(object: &Value) -> Vec<SettingError> {
-    let mut mistakes = Vec::new();
-    of_metadata(&object["metadata"], "metadata", &mut mistakes);
+    let mut errors = Vec::new();
+    of_metadata(&object["metadata"], "metadata", &mut errors);
     for part in ["spec", "template"] {
-        walk(&object[part], part, &mut mistakes);
+        walk(&object[part], part, &mut errors);
     }
-    mistakes
+    errors
 }
 
 /// Walks through `value`; returns whether it contains pod templates. Without a template below them,
 /// `replicas` and `parallelism` may mean anything.
-fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
+fn walk(value: &Value, place: &str, errors: &mut Vec<SettingError>) -> bool {
     match value {
         Value::Object(members) => {
             if is_template(place, value) {
-                of_metadata(&value["metadata"], &format!("{place}.metadata"), mistakes);
+                of_metadata(&value["metadata"], &format!("{place}.metadata"), errors);
                 return true;
             }
             let mut has_pods = false;
             for (key, member) in members {
-                has_pods |= walk(member, &format!("{place}.{key}"), mistakes);
+                has_pods |= walk(member, &format!("{place}.{key}"), errors);
             }
             for name in MULTIPLIERS.into_iter().filter(|_| has_pods) {
                 let number = &value[name];
                 if !number.is_null() && number.as_u64().is_none() {
                     let expected = "a whole number from 0; counted as 1";
-                    mistakes.push(SettingError::new(format!("{place}.{name}"), &text(number), expected));
+                    errors.push(SettingError::new(format!("{place}.{name}"), &text(number), expected));
                 }
             }
             has_pods
@@ -49,7 +49,7 @@ fn walk(value: &Value, place: &str, mistakes: &mut Vec<SettingError>) -> bool {
         Value::Array(items) => {
             let mut has_pods = false;
             for (index, item) in items.iter().enumerate() {
-                has_pods |= walk(item, &format!("{place}[{index}]"), mistakes);
+                has_pods |= walk(item, &format!("{place}[{index}]"), errors);
             }
             has_pods
         }
@@ -62,9 +62,9 @@ pub(super) fn is_template(place: &str, value: &Value) -> bool {
     place.to_ascii_lowercase().ends_with("template") && value["spec"]["containers"].is_array()
 }
 
-fn of_metadata(metadata: &Value, place: &str, mistakes: &mut Vec<SettingError>) {
+fn of_metadata(metadata: &Value, place: &str, errors: &mut Vec<SettingError>) {
     let mut wrong = |place: String, value: &Value, expected: String| {
-        mistakes.push(SettingError::new(place, &text(value), expected));
+        errors.push(SettingError::new(place, &text(value), expected));
     };
     if !metadata.is_null() && !metadata.is_object() {
         return wrong(place.to_owned(), metadata, "an object with name, labels and annotations".to_owned());

@@ -18,8 +18,8 @@ pub fn document(report: &Report, settings: &Check) -> Value {
         .iter()
         .map(|finding| json!({"state": finding.state.name(), "what": finding.what, "next": finding.next}));
     let namespaces = report.namespaces_metadata.iter().filter_map(|(name, namespace_metadata)| {
-        let mistakes = assess::of_namespace(namespace_metadata, &report.cluster_domain);
-        (!mistakes.is_empty()).then(|| json!({"name": name, "ignored": ignored(&mistakes)}))
+        let errors = assess::of_namespace(namespace_metadata, &report.cluster_domain);
+        (!errors.is_empty()).then(|| json!({"name": name, "ignored": ignored(&errors)}))
     });
     let count = |wanted: &dyn Fn(Verdict) -> bool| {
         let count = report.ledger.count(wanted);
@@ -72,7 +72,7 @@ fn workload((workload, row): (&Workload, &Row)) -> Value {
         }),
         "changes": assessment.changes,
         "diff": assessment.diff,
-        "ignored": ignored(&assessment.mistakes),
+        "ignored": ignored(&assessment.errors),
         "requests": assessment.requests.as_ref().map(Requests::json),
         "questionsPerName": cost,
     })
@@ -82,9 +82,9 @@ fn refused((object, SettingError { origin, text, expected, .. }): &(String, Sett
     json!({"object": object, "origin": origin, "value": text, "expected": expected})
 }
 
-fn ignored(mistakes: &[SettingError]) -> Vec<Value> {
-    let ignored = mistakes.iter().map(
-        |mistake| json!({"origin": mistake.origin, "value": mistake.text, "expected": mistake.expected}),
-    );
+fn ignored(errors: &[SettingError]) -> Vec<Value> {
+    let ignored = errors
+        .iter()
+        .map(|error| json!({"origin": error.origin, "value": error.text, "expected": error.expected}));
     ignored.collect()
 }

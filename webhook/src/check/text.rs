@@ -22,7 +22,7 @@ pub fn page(report: &Report, settings: &Check) -> String {
     }
     page.push_str(&reasons(report));
     page.push_str(&refused(report));
-    page.push_str(&mistakes(report));
+    page.push_str(&errors(report));
     page.push_str(&sum(report));
     page.push_str(&estimate(report, settings.names));
     printable(&page)
@@ -64,7 +64,7 @@ fn table(report: &Report, all: bool) -> String {
     let mut lines = vec![["NAMESPACE", "KIND/NAME", "PODS", "VERDICT", "CHANGES"].map(str::to_owned)];
     for (workload, row) in report.ledger.rows().filter(|(_, row)| is_listed(report, row, all)) {
         let mut changes = row.assessment.changes.clone();
-        let ignored = row.assessment.mistakes.len();
+        let ignored = row.assessment.errors.len();
         if ignored > 0 {
             changes.push(format!("{ignored} {} ignored", plural(ignored as u64, "setting")));
         }
@@ -142,23 +142,23 @@ fn refused(report: &Report) -> String {
     if report.refused.is_empty() {
         return String::new();
     }
-    let lines = report.refused.iter().map(|(place, mistake)| format!("  {place}: {mistake}\n"));
+    let lines = report.refused.iter().map(|(place, error)| format!("  {place}: {error}\n"));
     let next = "    next: correct them; `kubectl apply --dry-run=server -f FILE` reports further errors\n";
     format!("\nDocuments that the API server rejects\n{}{next}", lines.collect::<String>())
 }
 
-fn mistakes(report: &Report) -> String {
+fn errors(report: &Report) -> String {
     let mut lines = Vec::new();
     for (namespace, namespace_metadata) in &report.namespaces_metadata {
         lines.extend(
             assess::of_namespace(namespace_metadata, &report.cluster_domain)
                 .iter()
-                .map(|mistake| format!("  namespace {namespace}: {mistake}\n")),
+                .map(|error| format!("  namespace {namespace}: {error}\n")),
         );
     }
     for (workload, row) in report.ledger.rows() {
         let place = format!("{} {}", workload.namespace, name(workload));
-        lines.extend(row.assessment.mistakes.iter().map(|mistake| format!("  {place}: {mistake}\n")));
+        lines.extend(row.assessment.errors.iter().map(|error| format!("  {place}: {error}\n")));
     }
     if lines.is_empty() {
         return String::new();

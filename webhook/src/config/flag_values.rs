@@ -14,7 +14,7 @@ use crate::flags::FLAGS;
 #[derive(Default)]
 pub(super) struct FlagValues {
     given: Vec<(&'static Flag, String)>,
-    pub(super) mistakes: Vec<String>,
+    pub(super) errors: Vec<String>,
 }
 
 impl FlagValues {
@@ -22,7 +22,7 @@ impl FlagValues {
     pub(super) fn read(&mut self, name: &str, parser: &mut Parser) {
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
             let meant = did_you_mean(name, "--", FLAGS.iter().map(|flag| flag.name));
-            self.mistakes.push(format!("unknown flag --{name}{meant}"));
+            self.errors.push(format!("unknown flag --{name}{meant}"));
             // So that `--flag=value` causes only one error.
             let _ = parser.optional_value();
             return;
@@ -32,7 +32,7 @@ impl FlagValues {
             match parser.optional_value() {
                 None => self.given.push((flag, String::new())),
                 Some(text) => {
-                    self.mistakes.push(
+                    self.errors.push(
                         SettingError::new(format!("--{name}"), &text.to_string_lossy(), "no value")
                             .to_string(),
                     );
@@ -42,23 +42,23 @@ impl FlagValues {
         }
         match parser.value().and_then(ValueExt::string) {
             Ok(text) if !flag.may_repeat && self.given.iter().any(|(other, _)| other.name == name) => {
-                self.mistakes.push(format!("--{name} {text:?}: may be given only once"));
+                self.errors.push(format!("--{name} {text:?}: may be given only once"));
             }
             Ok(text) => self.given.push((flag, text)),
-            Err(error) => self.mistakes.push(format!("--{name}: {error}")),
+            Err(error) => self.errors.push(format!("--{name}: {error}")),
         }
     }
 
     /// Reports every flag of another command as an error.
     pub(super) fn reject_flags_of_other_commands(&mut self, command: &str) {
         let others = self.given.iter().filter(|(flag, _)| !flag.is_for(command));
-        let mistakes: Vec<_> = others
+        let errors: Vec<_> = others
             .map(|(flag, _)| {
                 let takers = flag.commands.join(" or ");
                 format!("--{} is not a flag of this command, but of {takers}", flag.name)
             })
             .collect();
-        self.mistakes.extend(mistakes);
+        self.errors.extend(errors);
     }
 
     /// Whether a flag without a value was given.
@@ -75,8 +75,8 @@ impl FlagValues {
                 match parse(part.trim()) {
                     Ok(value) => values.push(value),
                     Err(expected) => {
-                        let mistake = SettingError::new(format!("--{name}"), part, expected);
-                        self.mistakes.push(mistake.to_string());
+                        let error = SettingError::new(format!("--{name}"), part, expected);
+                        self.errors.push(error.to_string());
                     }
                 }
             }

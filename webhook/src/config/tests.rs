@@ -52,7 +52,7 @@ fn all_argument_errors_are_in_one_message() {
         "b",
         "--cluster-dns",
     ];
-    let message = parsed(&arguments, "ndots: many\ncluster-domain: a.b\n").expect_err("mistakes").to_string();
+    let message = parsed(&arguments, "ndots: many\ncluster-domain: a.b\n").expect_err("errors").to_string();
     for part in [
         "--listen: invalid value \"here\": expected an address",
         "unknown flag --lisen; did you mean --listen?",
@@ -72,7 +72,7 @@ fn all_argument_errors_are_in_one_message() {
 
 #[test]
 fn unknown_command_is_reported_with_suggestions() {
-    let message = parsed(&["chekc", "--json"], "").expect_err("mistakes").to_string();
+    let message = parsed(&["chekc", "--json"], "").expect_err("errors").to_string();
     let expected = "the command: invalid value \"chekc\": expected serve, cert-controller, inject or check; did you mean check?";
     assert!(message.contains(expected), "{message}");
 }
@@ -80,7 +80,7 @@ fn unknown_command_is_reported_with_suggestions() {
 #[test]
 fn file_argument_without_flag_suggests_dash_f() {
     for (command, is_answered) in [("check", true), ("inject", true), ("serve", false)] {
-        let message = parsed(&[command, "app.yaml"], "").expect_err("mistakes").to_string();
+        let message = parsed(&[command, "app.yaml"], "").expect_err("errors").to_string();
         assert!(message.contains("unexpected argument \"app.yaml\""), "{message}");
         assert_eq!(message.contains("did you mean -f app.yaml?"), is_answered, "{message}");
     }
@@ -110,7 +110,7 @@ fn check_takes_documents_or_a_cluster_and_switches_take_no_value() {
     );
     let message =
         parsed(&["check", "-f", "-", "--context", "x", "--json=yes", "--names", "0", "-o", "json"], "");
-    let message = message.expect_err("mistakes").to_string();
+    let message = message.expect_err("errors").to_string();
     for part in [
         "--context needs a cluster and cannot be combined with --file",
         "--json: invalid value \"yes\": expected no value",

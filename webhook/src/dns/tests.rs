@@ -142,7 +142,7 @@ fn tier_is_used_only_by_pods_on_cluster_dns_without_own_choice() {
         let read = annotations::read(Some(&annotations.collect()), None, &Vec::new(), "cluster.local");
         let dns = configure(base, &own, "web", &cluster, &read).expect("fits");
         assert_eq!(
-            (addresses(&dns.shared_tier).as_str(), read.mistakes.len()),
+            (addresses(&dns.shared_tier).as_str(), read.errors.len()),
             expected,
             "{base:?} {annotated:?}"
         );
@@ -170,7 +170,7 @@ fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
     let read = annotations::read(fallback.as_object(), None, &Vec::new(), "cluster.local");
     let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
     assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
-    assert_eq!(dns.mistakes.len(), 1);
+    assert_eq!(dns.errors.len(), 1);
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn assert_sidecar_starts(pod: &Value, place: &str) {
         let texts = of_setting.map(|variable| variable["value"].as_str().expect("a text").to_owned());
         texts.map(|text| Given { origin: setting.variable(), text }).collect()
     });
-    assert_eq!((read.mistakes, read.accepted.len()), (Vec::new(), variables.len()), "{place}");
+    assert_eq!((read.errors, read.accepted.len()), (Vec::new(), variables.len()), "{place}");
     assert!(read.accepted.iter().all(|(setting, _)| setting.is_for_sidecar()), "{place}");
 }
 

@@ -138,9 +138,9 @@ fn setting_errors_are_reported_even_if_the_pod_is_skipped() {
         json!({table::NDOTS.annotation(): "many", format!("{ANNOTATION_PREFIX}nodts"): "2"});
     for spec in [json!({}), json!({"dnsPolicy": "Default"})] {
         json_patch::merge(&mut bad["spec"], &spec);
-        let mistakes = assess(&bad, "web", &of_namespace, &context()).mistakes;
-        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-        assert!(mistakes.iter().all(|mistake| !mistake.origin.contains("namespace")), "{mistakes:?}");
+        let errors = assess(&bad, "web", &of_namespace, &context()).errors;
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(errors.iter().all(|error| !error.origin.contains("namespace")), "{errors:?}");
     }
     assert_eq!(super::of_namespace(&of_namespace, "cluster.local").len(), 1);
     assert_eq!(
@@ -162,5 +162,5 @@ fn injected_pod_is_assessed_as_already_injected() {
     let injected = injected.expect("edits").pod;
     assert_eq!(injected["metadata"]["annotations"][STATUS_ANNOTATION], "injected");
     let found = assess(&injected, "web", &NamespaceMetadata::default(), &context());
-    assert_eq!((found.verdict, found.changes.len(), found.mistakes.len()), (Verdict::Already, 0, 0));
+    assert_eq!((found.verdict, found.changes.len(), found.errors.len()), (Verdict::Already, 0, 0));
 }
