@@ -134,12 +134,26 @@ where
         waiter.wait().await.map(|value| (value.clone(), role)).ok_or(NoOutcome::Lost)
     }
 
+    /// Begins a flight that the caller ends. `None`: there is one for that key, or the limit is reached.
+    pub fn begin(self: &Arc<Self>, key: &Arc<K>) -> Option<Flight<K, V>> {
+        let mut in_flight = self.lock();
+        if in_flight.len() >= self.max_flights || in_flight.contains_key(&**key) {
+            return None;
+        }
+        Some(self.insert(&mut in_flight, Arc::clone(key)))
+    }
+
     /// Resolves at the end of `key`'s flight, if there is one; the waiter counts like any other.
     pub fn end_of(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
         let waiter = self.lock().get(key)?.enter();
         Some(async move {
             waiter.wait().await;
         })
+    }
+
+    /// Whether there is a flight for that key.
+    pub fn is_in_flight(&self, key: &K) -> bool {
+        self.lock().contains_key(key)
     }
 
     /// How many more flights may start.
@@ -170,21 +184,22 @@ where
         if in_flight.len() >= self.max_flights {
             return Err(NoOutcome::TooManyFlights);
         }
+        let flight = self.insert(&mut in_flight, key);
+        let waiter = flight.outcome.enter();
+        drop(in_flight);
+        let exchange = lead();
+        let exchange = Box::pin(async move { flight.end(exchange.await) });
+        Ok((waiter, Some(Exchange(Some(exchange)))))
+    }
+
+    fn insert(self: &Arc<Self>, in_flight: &mut InFlight<K, V>, key: Arc<K>) -> Flight<K, V> {
         let outcome = Arc::new(FlightOutcome {
             value: OnceLock::new(),
             published: Notify::new(),
             waiters: AtomicUsize::new(0),
         });
-        let waiter = outcome.enter();
         in_flight.insert(Arc::clone(&key), Arc::clone(&outcome));
-        drop(in_flight);
-        let flight_end = FlightEnd { flights: Arc::clone(self), key, outcome, value: None };
-        let exchange = lead();
-        let exchange = Box::pin(async move {
-            let mut flight_end = flight_end;
-            flight_end.value = Some(exchange.await);
-        });
-        Ok((waiter, Some(Exchange(Some(exchange)))))
+        Flight { flights: Arc::clone(self), key, outcome, value: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlight<K, V>> {
@@ -223,16 +238,31 @@ impl Drop for Exchange {
     }
 }
 
-/// Removes the flight from the map, and then publishes its outcome: a new caller finds the answer in the
-/// cache. This also happens when the exchange panics, so that no waiter waits forever.
-struct FlightEnd<K: Hash + Eq, V> {
+/// A flight in progress. Its end removes it from the map, and then publishes its outcome: a new caller finds
+/// the answer in the cache. When it is dropped without an outcome, because the exchange panicked, it is lost,
+/// so that no waiter waits forever.
+#[derive(Debug)]
+pub struct Flight<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: Arc<K>,
     outcome: Arc<FlightOutcome<V>>,
     value: Option<V>,
 }
 
-impl<K: Hash + Eq, V> Drop for FlightEnd<K, V> {
+impl<K: Hash + Eq, V: Clone> Flight<K, V> {
+    /// Ends the flight with that outcome.
+    pub fn end(mut self, value: V) {
+        self.value = Some(value);
+    }
+
+    /// Resolves to the outcome of the flight, for the caller that has begun it.
+    pub fn outcome(&self) -> impl Future<Output = Result<V, NoOutcome>> + use<K, V> {
+        let waiter = self.outcome.enter();
+        async move { waiter.wait().await.cloned().ok_or(NoOutcome::Lost) }
+    }
+}
+
+impl<K: Hash + Eq, V> Drop for Flight<K, V> {
     fn drop(&mut self) {
         let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         in_flight.remove(&*self.key);

@@ -24,6 +24,7 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod connections;
+pub mod datagrams;
 pub mod flight;
 pub mod forward;
 pub mod gate;

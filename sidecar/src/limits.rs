@@ -168,6 +168,10 @@ pub const UPSTREAM_SOCKET_QUESTIONS: usize = 128;
 /// queries take one path through a load balancer.
 pub const UPSTREAM_SOCKET_LIFETIME: Duration = Duration::from_secs(1);
 
+/// How often each socket to a server checks which of its queries need a retransmission. It checks all of them
+/// at once: a timer for each query costs more than sending it.
+pub const UPSTREAM_TICK: Duration = Duration::from_millis(20);
+
 /// A server that has not been queried for so long gets a new socket for each query.
 pub const UPSTREAM_SOCKET_PAUSE: Duration = Duration::from_millis(10);
 

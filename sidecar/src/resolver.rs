@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   hit    cache, rules                                     no await, no task
-//!   miss   answer -> question (one flight per question)     queries the upstream
+//!   miss   direct: a question that is decided by one answer of the upstream: no task
+//!          answer -> question (one flight per question)     queries the upstream
 //!                 -> completion (one flight per question)   the search list, candidate by candidate, then the question
 //!          an expired answer, when the upstream is silent for 400 ms, immediately when it is known to be down
 //! ```
@@ -37,6 +38,7 @@ use type_limit::TypesInFlight;
 pub mod ancestors;
 pub mod awaited_names;
 pub mod completion;
+pub mod direct;
 pub mod explain;
 pub mod failures;
 pub mod prefetch;
@@ -59,6 +61,8 @@ pub struct Resolver<U> {
     limits: TtlLimits,
     serve_stale: Duration,
     refresh_ahead: bool,
+    /// Whether several threads resolve questions.
+    is_shared: bool,
     metrics: Metrics,
 }
 
@@ -74,7 +78,7 @@ pub struct Load {
 }
 
 /// The outcome of a question that was not in the cache.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Resolution {
     /// An answer, and the role in its flight.
     Fresh(Entry, Role),
@@ -142,6 +146,7 @@ impl<U: Upstream> Resolver<U> {
             limits: TtlLimits::new(settings),
             serve_stale: settings.serve_stale,
             refresh_ahead: settings.refresh_ahead,
+            is_shared: threads > 1,
             metrics,
         })
     }
@@ -247,7 +252,21 @@ impl<U: Upstream> Resolver<U> {
             self.refresh(key, Mode::UseCache);
             return Resolution::Stale(entry.clone());
         }
-        let no_answer = match self.answer_in_time(key, stale.is_some()).await {
+        let start = tokio::time::Instant::now();
+        self.resolve(key, start, stale.is_some(), self.answer(key, Mode::UseCache)).await
+    }
+
+    /// The resolution of a question by an answer that is awaited since `start`, or by an expired one, which
+    /// `has_stale` says that there is.
+    async fn resolve(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        start: tokio::time::Instant,
+        has_stale: bool,
+        answer: impl Future<Output = Result<(Entry, Role), NoAnswer>>,
+    ) -> Resolution {
+        let upstream = self.upstream(key);
+        let no_answer = match self.answer_in_time(key, start, has_stale, answer).await {
             Ok((entry, role)) => return Resolution::Fresh(entry, role),
             Err(no_answer) => no_answer,
         };
@@ -268,11 +287,12 @@ impl<U: Upstream> Resolver<U> {
     async fn answer_in_time(
         self: &Arc<Self>,
         key: &Arc<Key>,
+        start: tokio::time::Instant,
         has_stale: bool,
+        answer: impl Future<Output = Result<(Entry, Role), NoAnswer>>,
     ) -> Result<(Entry, Role), NoAnswer> {
-        let start = tokio::time::Instant::now();
         let upstream = self.upstream(key);
-        let mut answer = pin!(self.answer(key, Mode::UseCache));
+        let mut answer = pin!(answer);
         if has_stale {
             match timeout_at(start + limits::STALE_AFTER, &mut answer).await {
                 Ok(answer) => return answer,
@@ -326,7 +346,7 @@ impl<U: Upstream> Resolver<U> {
     /// Whether a query or a search expansion for that question is in flight.
     pub fn is_in_flight(&self, key: &Key) -> bool {
         let Route { questions, completions, .. } = self.route(key);
-        questions.end_of(key).is_some() || completions.end_of(key).is_some()
+        questions.is_in_flight(key) || completions.is_in_flight(key)
     }
 
     /// Refreshes an answer in the background, unless a query for it is in flight.

@@ -23,7 +23,6 @@ use crate::wire::{self, Flags, Rcode};
 
 use query_recorder::QueryRecorder;
 
-pub mod datagrams;
 pub mod explain;
 mod pending;
 mod query_recorder;

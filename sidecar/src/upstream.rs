@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!   race          one exchange: transmissions by the rules of `podlocal_dns::upstream`; the first good answer wins
+//!   direct        the same without a task, as long as one query is enough
 //!     attempts      the attempts in flight, polled together
 //!     classify      the kind of a response: answer, failure, truncated, denial
 //!     state         the state of the servers, and notices between exchanges: a server has recovered
 //!     source        the source for which a task queries
 //!     observers     events of exchanges, for `lookup`
 //!     network       one query to one server
-//!       udp           a datagram from a new port, or from a shared socket
-//!         shared_sockets  the choice of the socket
-//!         shared_socket   a socket that queries share, with its reader and the queries in flight
+//!       shared_sockets  the choice of the socket for a datagram: a new one, or one that queries share
+//!         shared_socket   a socket with its reader and the queries in flight
+//!       udp           the datagrams of a query
 //!       tcp           a connection, from the pool or new
 //!       outgoing      the query with the sidecar's EDNS, and again without it if EDNS may be the cause of a failure
 //!       query_message the bytes of the query, and whether a message answers it
@@ -38,6 +39,7 @@ use crate::wire;
 
 pub mod attempts;
 pub mod classify;
+pub mod direct;
 pub mod forward;
 pub mod loop_detection;
 pub mod nameservers;
@@ -58,6 +60,7 @@ pub mod state;
 pub mod tcp;
 pub mod udp;
 
+use direct::Continuation;
 use loop_detection::LoopMarker;
 use network::Sockets;
 use observers::Observation;
@@ -68,6 +71,17 @@ pub trait Upstream: Send + Sync + 'static {
     /// Asks for the answer to the question of that key, until the deadline at most. A response that says that
     /// the server cannot answer (SERVFAIL and the like) is returned when no server has a better one.
     fn ask(&self, key: &Key, deadline: Instant) -> impl Future<Output = Result<Vec<u8>, Failed>> + Send;
+
+    /// Begins to ask, for that source of queries, without a task as long as none is needed. `Err`: this
+    /// upstream always needs one.
+    ///
+    /// # Errors
+    ///
+    /// The continuation, which was not called.
+    fn begin<C: Continuation>(&self, key: &Arc<Key>, source: Option<u16>, continuation: C) -> Result<(), C> {
+        let _ = (key, source);
+        Err(continuation)
+    }
 
     /// The health of the servers at this moment.
     fn condition(&self) -> Condition;
@@ -188,6 +202,14 @@ impl Servers {
         self.0.state.observers().observe()
     }
 
+    fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    fn sockets(&self) -> &Sockets {
+        &self.0.sockets
+    }
+
     fn log_loop(&self, server: Option<usize>, now: Instant) {
         let mut logged_at = self.0.loop_logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_due(*logged_at, now) {
@@ -209,6 +231,11 @@ impl Upstream for Servers {
         let outcome = race::race(&self.0.state, &self.0.sockets, key, deadline).await;
         self.0.sockets.forwarded_markers().remove(key);
         outcome
+    }
+
+    fn begin<C: Continuation>(&self, key: &Arc<Key>, source: Option<u16>, continuation: C) -> Result<(), C> {
+        direct::begin(self.clone(), Arc::clone(key), source, continuation);
+        Ok(())
     }
 
     fn condition(&self) -> Condition {

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
+use crate::datagrams::BatchSocket;
 use crate::listen::Pair;
-use crate::server::datagrams::BatchSocket;
 use crate::server::{Service, tcp, udp};
 use crate::shutdown::Drain;
 use crate::supervise::supervised;

@@ -85,6 +85,14 @@ impl<U: Upstream> Resolver<U> {
         self.known_entry(key, missing).ok().filter(|_| is_usable)
     }
 
+    /// Whether [`Self::ask_ancestors_first`] has something to do.
+    pub(super) fn must_ask_ancestors_first(&self, key: &Key, ancestors: Ancestors<'_>) -> bool {
+        let Ancestors { namespace, service } = ancestors;
+        let questions = &self.route(key).questions;
+        namespace.is_some_and(|namespace| questions.is_in_flight(&ancestor_question(key, namespace)))
+            || service.is_some_and(|service| self.suspects.is_suspect(service, key.name()))
+    }
+
     /// Learns from an answer for a name below a namespace or Service about which nothing is known.
     pub(super) fn learn_from(self: &Arc<Self>, key: &Key, entry: &Entry) {
         let Verdict::Below(ancestors) = self.search.verdict(key) else { return };
@@ -99,7 +107,7 @@ impl<U: Upstream> Resolver<U> {
         }
         if let Some(namespace) = ancestors.namespace {
             let probe = ancestor_question(key, namespace);
-            if self.look_up_known(&probe).is_none() && self.route(&probe).questions.end_of(&probe).is_none() {
+            if self.look_up_known(&probe).is_none() && !self.route(&probe).questions.is_in_flight(&probe) {
                 self.metrics.background_query(BackgroundQuery::ParentProbe);
                 tokio::spawn(self.ask_nested(probe));
             }

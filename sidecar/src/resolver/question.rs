@@ -197,28 +197,44 @@ impl<U: Upstream> Resolver<U> {
             self.metrics.limit_reached(Limit::TypesPerName);
             return Err(NoAnswer::Overload);
         };
-        match self.ask(&key).await {
+        let deadline = tokio::time::Instant::now() + limits::DEADLINE;
+        let response = self.upstream(&key).ask(&key, deadline).await;
+        self.end_exchange(&key, mode, response).await
+    }
+
+    /// What follows the exchange with the upstream. The answer is in the cache before this returns.
+    pub(super) async fn end_exchange(
+        self: &Arc<Self>,
+        key: &Key,
+        mode: Mode,
+        response: Result<Vec<u8>, Failed>,
+    ) -> Answer {
+        let entry = match response {
+            Ok(response) => self.read_response(response, key),
+            Err(failed) => Err(failed.into()),
+        };
+        match entry {
             Ok(entry) => {
-                let entry = self.reconcile(&key, entry).await?;
+                let entry = self.reconcile(key, entry).await?;
                 let entry = if self.awaited_names.contains(key.name()) {
-                    Box::pin(self.wait_for_name(&key, entry)).await?
+                    Box::pin(self.wait_for_name(key, entry)).await?
                 } else {
                     entry
                 };
-                self.remember(&key, &entry);
-                self.learn_from(&key, &entry);
+                self.remember(key, &entry);
+                self.learn_from(key, &entry);
                 Ok(entry)
             }
             Err(no_answer) => {
                 // NXDOMAIN to the other address type may have arrived meanwhile, and holds for this one.
-                if let Some(known) = self.look_up_known(&key).filter(|_| mode == Mode::UseCache) {
-                    return self.known_entry(&key, known);
+                if let Some(known) = self.look_up_known(key).filter(|_| mode == Mode::UseCache) {
+                    return self.known_entry(key, known);
                 }
                 let failure = match no_answer {
                     NoAnswer::Failed(_) => Failure::Silence,
                     _ => Failure::Refusal(no_answer.rcode()),
                 };
-                self.failures.note(&key, failure, now());
+                self.failures.note(key, failure, now());
                 Err(no_answer)
             }
         }
@@ -241,11 +257,16 @@ impl<U: Upstream> Resolver<U> {
         }
     }
 
-    /// Queries the upstream, once. Any RCODE but NOERROR and NXDOMAIN says that it cannot answer (RFC 8767
-    /// section 5).
+    /// Queries the upstream, once.
     pub(super) async fn ask(&self, key: &Key) -> Result<Entry, NoAnswer> {
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;
-        let mut response = self.upstream(key).ask(key, deadline).await?;
+        let response = self.upstream(key).ask(key, deadline).await?;
+        self.read_response(response, key)
+    }
+
+    /// The answer in a response. Any RCODE but NOERROR and NXDOMAIN says that the server cannot answer (RFC
+    /// 8767 section 5).
+    fn read_response(&self, mut response: Vec<u8>, key: &Key) -> Result<Entry, NoAnswer> {
         let rcode = Message::new(&response).ok_or(Malformed)?.rcode();
         if !matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
             return Err(NoAnswer::Refused(rcode_for_client(rcode)));
@@ -254,6 +275,27 @@ impl<U: Upstream> Resolver<U> {
             wire::put_rcode(&mut response, Rcode::NO_ERROR);
         }
         Ok(self.new_entry(&response, key)?)
+    }
+
+    /// The answer in a good response, whose exchange had no task; it is in the cache before this returns.
+    /// `None`: the answer to another question must be waited for, or the response has an invalid format.
+    pub(super) fn end_direct_exchange(self: &Arc<Self>, key: &Key, response: &[u8]) -> Option<Entry> {
+        let mut entry = self.new_entry(response, key).ok()?;
+        if entry.is_nxdomain() {
+            if is_decided_by_address_answer(key, &entry)
+                && self.route(key).questions.is_in_flight(&key.with_type(TYPE_A))
+            {
+                return None;
+            }
+            if self.has_other_address(key) {
+                let mut response = response.to_vec();
+                wire::put_rcode(&mut response, Rcode::NO_ERROR);
+                entry = self.new_entry(&response, key).ok()?;
+            }
+        }
+        self.remember(key, &entry);
+        self.learn_from(key, &entry);
+        Some(entry)
     }
 
     /// Whether the name has an address of the other type, so that it exists (RFC 4074 section 4.2: some
@@ -267,8 +309,7 @@ impl<U: Upstream> Resolver<U> {
     /// Corrects NXDOMAIN to AAAA while an A query is in flight: the answer to A decides, whichever arrives
     /// first.
     pub(super) async fn reconcile(&self, key: &Key, entry: Entry) -> Result<Entry, NoAnswer> {
-        let (rtype, _) = key.type_and_class();
-        if rtype != TYPE_AAAA || !entry.is_missing_name() {
+        if !is_decided_by_address_answer(key, &entry) {
             return Ok(entry);
         }
         if let Some(address) = self.route(key).questions.end_of(&key.with_type(TYPE_A)) {
@@ -320,4 +361,10 @@ impl<U: Upstream> Resolver<U> {
         }
         self.cache.insert(key, entry.clone());
     }
+}
+
+/// Whether that is NXDOMAIN to AAAA, about which the answer to A decides.
+fn is_decided_by_address_answer(key: &Key, entry: &Entry) -> bool {
+    let (rtype, _) = key.type_and_class();
+    rtype == TYPE_AAAA && entry.is_missing_name()
 }

@@ -1,35 +1,37 @@
-//! Serves DNS over UDP: a hit is answered immediately, a miss by a task for all queries that wait for the
-//! same answer.
+//! Serves DNS over UDP: a hit is answered immediately, a miss when its answer arrives, for all queries that
+//! wait for the same answer.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
 use tokio::time::{Instant, sleep};
 
-use super::datagrams::BatchSocket;
 use super::pending::{JoinResult, PendingQueries, Waiter};
 use super::{Ending, Places, Service, Step};
 use crate::cache::key::Key;
+use crate::datagrams::BatchSocket;
 use crate::limits;
 use crate::metrics::{Limit, Transport};
 use crate::query::Query;
 use crate::resolver::Resolution;
+use crate::resolver::direct::Reply;
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
 /// Serves until the drain begins; queries that have arrived by then are still answered.
 pub async fn serve<U: Upstream>(socket: Arc<BatchSocket>, service: Arc<Service<U>>, mut drain: Drain) {
-    let mut server = UdpServer { socket, service, pending: Arc::default() };
+    let held = Arc::new(drain.clone());
+    let mut server = UdpServer { socket, service, pending: Arc::default(), drain: held };
     loop {
         tokio::select! {
             biased;
             () = drain.begun() => break,
             () = server.socket.readable() => {}
         }
-        match server.serve_batch(&drain).await {
+        match server.serve_batch().await {
             // A flood of hits must not delay misses, TCP and probes.
             Ok(true) => tokio::task::yield_now().await,
             Ok(false) => {}
@@ -42,7 +44,7 @@ pub async fn serve<U: Upstream>(socket: Arc<BatchSocket>, service: Arc<Service<U
     // Answers the queue of the socket, but not more than it can hold: a flood must not delay the drain or a
     // second signal.
     for _ in 0..MAX_QUEUED_BATCHES {
-        if !server.serve_batch(&drain).await.is_ok_and(|may_be_more| may_be_more) {
+        if !server.serve_batch().await.is_ok_and(|may_be_more| may_be_more) {
             return;
         }
         tokio::task::yield_now().await;
@@ -60,18 +62,20 @@ struct UdpServer<U> {
     socket: Arc<BatchSocket>,
     service: Arc<Service<U>>,
     pending: Arc<PendingQueries>,
+    /// Held by all queries that wait.
+    drain: Arc<Drain>,
 }
 
 impl<U: Upstream> UdpServer<U> {
     /// Answers up to [`limits::BATCH`] datagrams, and returns whether there may be more. The clock is read
     /// once.
-    async fn serve_batch(&mut self, drain: &Drain) -> io::Result<bool> {
+    async fn serve_batch(&mut self) -> io::Result<bool> {
         let now = Instant::now().into_std();
         let batch = self.socket.receive_and_answer(|bytes, client, out| {
             match self.service.step(bytes, client.ip(), Transport::Udp, now, out) {
                 Step::Answer(_) => true,
                 Step::Silence(_) => false,
-                Step::Wait(query, places) => self.wait(&query, client, places, drain, out),
+                Step::Wait(query, places) => self.wait(&query, client, places, out),
             }
         })?;
         self.socket.send_unsent(batch.unsent).await;
@@ -80,27 +84,24 @@ impl<U: Upstream> UdpServer<U> {
 
     /// Lets a client wait for an answer; the first one starts the exchange. `true`: it may not wait, and its
     /// answer is in `out`.
-    fn wait(
-        &self,
-        query: &Query<'_>,
-        client: SocketAddr,
-        places: Places,
-        drain: &Drain,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    fn wait(&self, query: &Query<'_>, client: SocketAddr, places: Places, out: &mut Vec<u8>) -> bool {
         let waiter = Waiter::new(&query.client(), client, places);
         match self.pending.join(&query.key, waiter, self.service.max_waiters_per_query) {
             JoinResult::Coalesced => false,
             JoinResult::First(key) => {
-                let (socket, service) = (Arc::clone(&self.socket), Arc::clone(&self.service));
-                let pending = Arc::clone(&self.pending);
-                let waiters = Waiters { service, pending, key, first: client.ip(), recipients: None };
-                let drain = drain.clone();
-                // Boxed, because the runtime moves a future about ten times.
-                tokio::spawn(Box::pin(async move {
-                    waiters.resolve_and_answer(&socket).await;
-                    drop(drain);
-                }));
+                let source = self.service.sources.number(client.ip());
+                let waiters = Waiters {
+                    socket: Arc::clone(&self.socket),
+                    service: Arc::clone(&self.service),
+                    pending: Arc::clone(&self.pending),
+                    key: Arc::clone(&key),
+                    recipients: None,
+                    _drain: Arc::clone(&self.drain),
+                };
+                if let Err(waiters) = self.service.resolver.begin_miss(&key, source, waiters) {
+                    let service = Arc::clone(&self.service);
+                    waiters.wait(async move { service.resolve(&key, client.ip()).await });
+                }
                 false
             }
             JoinResult::Full => {
@@ -115,28 +116,53 @@ impl<U: Upstream> UdpServer<U> {
 
 /// The clients that wait for one answer.
 struct Waiters<U: Upstream> {
+    socket: Arc<BatchSocket>,
     service: Arc<Service<U>>,
     pending: Arc<PendingQueries>,
     key: Arc<Key>,
-    /// The source of the first query.
-    first: IpAddr,
     /// The clients that get the answer now. Queries that arrive from then on start another exchange.
     recipients: Option<vec::IntoIter<Waiter>>,
+    _drain: Arc<Drain>,
+}
+
+impl<U: Upstream> Reply for Waiters<U> {
+    fn answer(mut self, resolution: &Resolution) {
+        self.take_recipients();
+        if self.recipients.as_ref().is_some_and(|recipients| recipients.len() > limits::BATCH) {
+            let resolution = resolution.clone();
+            tokio::spawn(async move { self.answer_all(&resolution).await });
+            return;
+        }
+        let (socket, now) = (Arc::clone(&self.socket), Instant::now().into_std());
+        let mut is_first = true;
+        while let Some(waiter) = self.recipients.as_mut().and_then(Iterator::next) {
+            socket.queue(|out| self.write(&waiter, resolution, std::mem::take(&mut is_first), now, out));
+        }
+    }
+
+    fn wait(self, resolution: impl Future<Output = Resolution> + Send + 'static) {
+        // Boxed, because the runtime moves a future about ten times.
+        tokio::spawn(Box::pin(async move {
+            let mut waiters = self;
+            let resolution = resolution.await;
+            waiters.take_recipients();
+            waiters.answer_all(&resolution).await;
+        }));
+    }
 }
 
 impl<U: Upstream> Waiters<U> {
-    async fn resolve_and_answer(mut self, socket: &BatchSocket) {
-        let resolution = self.service.resolve(&self.key, self.first).await;
-        let (service, now) = (&self.service, Instant::now().into_std());
-        let recipients = self.recipients.insert(self.pending.remove(&self.key).into_iter());
+    fn take_recipients(&mut self) {
+        self.recipients = Some(self.pending.remove(&self.key).into_iter());
+    }
+
+    async fn answer_all(mut self, resolution: &Resolution) {
+        let (socket, now) = (Arc::clone(&self.socket), Instant::now().into_std());
         let mut is_first = true;
         loop {
             let batch = socket.send(|out| {
-                let waiter = recipients.next()?;
-                let ending = Ending::of(service, &waiter.client, Transport::Udp);
-                ending.write(&resolution, std::mem::take(&mut is_first), out);
-                service.metrics.waited(waiter.waited_for(now));
-                Some(waiter.address)
+                let waiter = self.recipients.as_mut()?.next()?;
+                Some(self.write(&waiter, resolution, std::mem::take(&mut is_first), now, out))
             });
             socket.send_unsent(batch.unsent).await;
             if !batch.is_full {
@@ -145,6 +171,20 @@ impl<U: Upstream> Waiters<U> {
             // Many waiters must not delay queries that can be answered immediately.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Writes the answer for one client, and returns its address.
+    fn write(
+        &self,
+        waiter: &Waiter,
+        resolution: &Resolution,
+        is_first: bool,
+        now: std::time::Instant,
+        out: &mut Vec<u8>,
+    ) -> SocketAddr {
+        Ending::of(&self.service, &waiter.client, Transport::Udp).write(resolution, is_first, out);
+        self.service.metrics.waited(waiter.waited_for(now));
+        waiter.address
     }
 }
 

@@ -26,12 +26,16 @@ pub struct Attempt<'a> {
     pub future: Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + 'a>>,
 }
 
-impl<'a> Attempts<'a> {
-    /// No attempts yet, with room for one, which is mostly enough.
-    pub fn for_one() -> Self {
-        Self(Vec::with_capacity(1))
+impl<'a> From<Option<Attempt<'a>>> for Attempts<'a> {
+    /// One attempt or none, with room for one, which is mostly enough.
+    fn from(attempt: Option<Attempt<'a>>) -> Self {
+        let mut attempts = Vec::with_capacity(1);
+        attempts.extend(attempt);
+        Self(attempts)
     }
+}
 
+impl<'a> Attempts<'a> {
     /// The next attempt that ends, and its outcome. Waits forever when there is none.
     pub async fn next(&mut self) -> (Attempt<'a>, io::Result<Vec<u8>>) {
         std::future::poll_fn(|context| {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -12,7 +12,8 @@ use super::loop_detection::{ForwardedMarkers, LoopMarker};
 use super::outgoing::OutgoingQuery;
 use super::path::NetworkPath;
 use super::pool::{Connection, Pool};
-use super::query_message::QueryMessage;
+use super::query_message::{QueryMessage, Variant};
+use super::shared_socket::{Sent, SharedSocket, Ticket};
 use super::shared_sockets::SharedSockets;
 use super::{is_due, tcp, udp};
 use crate::cache::key::Key;
@@ -175,27 +176,84 @@ impl Sockets {
     }
 }
 
-impl Network for Sockets {
-    async fn ask(&self, target: Target, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
-        let Target { server, transport } = target;
-        let (Some(address), Some(marker), Some(path)) =
-            (self.addresses.get(server), self.markers.get(server), self.paths.get(server))
-        else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
+impl Sockets {
+    /// The query to that server, not sent yet. `is_repeated`: the server has been silent so far.
+    pub fn outgoing<'a>(
+        &'a self,
+        server: usize,
+        key: &'a Key,
+        is_repeated: bool,
+    ) -> io::Result<OutgoingQuery<'a>> {
+        let (marker, path) = self.marker_and_path(server)?;
         let mut question =
-            QueryMessage::new(key, *marker)?.with_forwarded_markers(self.forwarded_markers.get(key));
+            QueryMessage::new(key, marker)?.with_forwarded_markers(self.forwarded_markers.get(key));
         if server < self.tier && lock(path).case.should_randomize(Instant::now().into_std()) {
             question = question.with_random_case()?;
         }
-        let mut query = OutgoingQuery::new(question, path, &self.metrics, is_repeated);
+        Ok(OutgoingQuery::new(question, path, &self.metrics, is_repeated))
+    }
+
+    /// The query that was sent to that server over UDP, again.
+    pub fn sent<'a>(
+        &'a self,
+        server: usize,
+        key: &'a Key,
+        variant: Variant,
+        with_edns: bool,
+    ) -> io::Result<OutgoingQuery<'a>> {
+        let (marker, path) = self.marker_and_path(server)?;
+        let question = QueryMessage::from_variant(key, marker, variant);
+        Ok(OutgoingQuery::sent(question, path, &self.metrics, with_edns))
+    }
+
+    /// Sends a query over UDP, and returns the socket on which it was sent.
+    pub fn send(
+        &self,
+        server: usize,
+        query: &mut OutgoingQuery<'_>,
+        now: Instant,
+    ) -> io::Result<(Arc<SharedSocket>, Sent)> {
+        let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
+        let is_repeated = query.is_repeated();
+        self.shared_sockets.send(server, address, is_repeated, |id| query.bytes_with_id(id), now)
+    }
+
+    /// The response to a query that was sent over UDP.
+    pub async fn response(
+        &self,
+        server: usize,
+        ticket: Ticket,
+        query: &mut OutgoingQuery<'_>,
+    ) -> io::Result<Vec<u8>> {
+        match udp::response(ticket, query).await? {
+            Some(response) => Ok(response),
+            None => Box::pin(self.ask_after_near_miss(server, query)).await,
+        }
+    }
+
+    fn marker_and_path(&self, server: usize) -> io::Result<(LoopMarker, &Mutex<NetworkPath>)> {
+        let known = self.markers.get(server).copied().zip(self.paths.get(server));
+        known.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Network for Sockets {
+    async fn ask(&self, target: Target, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
+        let Target { server, transport } = target;
+        let mut query = self.outgoing(server, key, is_repeated)?;
         match transport {
-            Transport::Udp => match udp::exchange(server, address, &mut query, &self.shared_sockets).await? {
-                Some(response) => Ok(response),
-                None => Box::pin(self.ask_after_near_miss(server, &mut query)).await,
-            },
+            Transport::Udp => {
+                let now = Instant::now();
+                let (shared, sent) = self.send(server, &mut query, now)?;
+                let ticket = shared.ticket(sent, key.question(), now);
+                drop(shared);
+                self.response(server, ticket, &mut query).await
+            }
             // Boxed, so that an attempt over UDP is not as large as one over TCP.
-            Transport::Tcp => Box::pin(self.ask_over_tcp(server, *address, &mut query)).await,
+            Transport::Tcp => {
+                let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
+                Box::pin(self.ask_over_tcp(server, address, &mut query)).await
+            }
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::path::NetworkPath;
-use super::query_message::{self, QueryMessage, ResponseVerdict};
+use super::query_message::{self, QueryMessage, ResponseVerdict, Variant};
 use super::spoofing::{NearMissAction, Stray};
 use crate::metrics::{Metrics, Transport, Unwanted};
-use crate::wire::{Rcode, Reading};
+use crate::wire::{Flags, Message, Rcode, Reading};
 
 /// A query, and the state of the path to the server.
 #[derive(Debug)]
@@ -76,20 +76,36 @@ impl<'a> OutgoingQuery<'a> {
         query
     }
 
+    /// The query that was sent over UDP for the first time, with or without EDNS, to receive its answer.
+    pub fn sent(
+        question: QueryMessage<'a>,
+        path: &'a Mutex<NetworkPath>,
+        metrics: &'a Metrics,
+        with_edns: bool,
+    ) -> Self {
+        let (is_edns_fallback, is_repeated, near_misses) = (false, false, 0);
+        Self { question, path, metrics, with_edns, is_edns_fallback, is_repeated, near_misses }
+    }
+
+    /// What is needed to make the same query again ([`OutgoingQuery::sent`]).
+    pub fn into_variant(self) -> (Variant, bool) {
+        (self.question.into_variant(), self.with_edns)
+    }
+
+    /// The question, on the wire and in lower case.
+    pub fn question(&self) -> &'a [u8] {
+        self.question.question()
+    }
+
     /// The bytes of the message.
     pub fn bytes(&self) -> Vec<u8> {
         self.question.bytes(self.with_edns)
     }
 
-    /// The bytes of the message with that id.
+    /// The bytes of the message with that id, from now on.
     pub fn bytes_with_id(&mut self, id: u16) -> Vec<u8> {
         self.question.set_id(id);
         self.bytes()
-    }
-
-    /// The id of the message.
-    pub fn id(&self) -> u16 {
-        self.question.id()
     }
 
     /// Whether the server did not answer an earlier transmission.
@@ -113,12 +129,8 @@ impl<'a> OutgoingQuery<'a> {
         if is_echo.is_some_and(|is_echo| !self.path().case.accepts(is_echo, transport, now)) {
             return self.ignore(Stray { reason: Unwanted::Case, is_near_miss: true }, transport);
         }
-        if matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN) {
-            let mut path = self.path();
-            path.edns.record_answer(self.with_edns, now);
-            if transport == Transport::Udp {
-                path.tcp_fallbacks.record_accepted();
-            }
+        if is_answer(rcode) {
+            self.record_answer(transport, now);
             return Reaction::Accept(reading);
         }
         // A server that sends an Extended DNS Error supports EDNS. So does another PodLocal DNS proxy, to
@@ -131,6 +143,37 @@ impl<'a> OutgoingQuery<'a> {
         }
         self.record_fallback_failure();
         Reaction::Accept(reading)
+    }
+
+    /// What to do about a message over UDP that would answer the query, but for a wrong id.
+    pub fn near_miss(&mut self) -> Reaction {
+        self.ignore(Stray { reason: Unwanted::Id, is_near_miss: true }, Transport::Udp)
+    }
+
+    /// Checks a message that has arrived over UDP, and learns from it if it is a good answer: NOERROR or
+    /// NXDOMAIN, whole, and to the question as it was sent. Otherwise nothing is recorded, and
+    /// [`OutgoingQuery::receive`] has to check the message.
+    pub fn receive_good_answer(&self, bytes: &[u8], now: Instant) -> Option<Reading> {
+        let ResponseVerdict::Accept(reading) = self.question.check_response(bytes) else { return None };
+        let is_whole = Message::new(bytes).is_some_and(|message| !message.flags().has(Flags::TC));
+        let is_echo = self.question.echoes_case(bytes);
+        if !is_whole || !is_answer(reading.rcode) || is_echo == Some(false) {
+            return None;
+        }
+        let now = now.into_std();
+        if is_echo.is_some() && !self.path().case.accepts(true, Transport::Udp, now) {
+            return None;
+        }
+        self.record_answer(Transport::Udp, now);
+        Some(reading)
+    }
+
+    fn record_answer(&self, transport: Transport, now: std::time::Instant) {
+        let mut path = self.path();
+        path.edns.record_answer(self.with_edns, now);
+        if transport == Transport::Udp {
+            path.tcp_fallbacks.record_accepted();
+        }
     }
 
     fn ignore(&mut self, stray: Stray, transport: Transport) -> Reaction {
@@ -158,4 +201,8 @@ impl<'a> OutgoingQuery<'a> {
         // Plain numbers: a panic between two assignments does no harm.
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_answer(rcode: Rcode) -> bool {
+    matches!(rcode, Rcode::NO_ERROR | Rcode::NXDOMAIN)
 }

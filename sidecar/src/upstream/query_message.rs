@@ -19,6 +19,12 @@ const OPT_ROOM: usize = 23;
 pub struct QueryMessage<'a> {
     key: &'a Key,
     marker: LoopMarker,
+    variant: Variant,
+}
+
+/// What differs between two messages with the same question to the same server.
+#[derive(Debug, Clone, Default)]
+pub struct Variant {
     id: u16,
     /// Which letters of the name are upper case, bit by bit, starting again after 64; 0: all letters are
     /// lower case, as in the key.
@@ -30,32 +36,47 @@ pub struct QueryMessage<'a> {
 impl<'a> QueryMessage<'a> {
     /// A query for the question of that key, with a random id (RFC 5452 section 9.2).
     pub fn new(key: &'a Key, marker: LoopMarker) -> std::io::Result<Self> {
-        Ok(Self { key, marker, id: random::id()?, upper: 0, forwarded: Box::default() })
+        Ok(Self { key, marker, variant: Variant { id: random::id()?, ..Variant::default() } })
+    }
+
+    /// The message of [`QueryMessage::into_variant`] again.
+    pub fn from_variant(key: &'a Key, marker: LoopMarker, variant: Variant) -> Self {
+        Self { key, marker, variant }
+    }
+
+    /// What is needed to make the same message again.
+    pub fn into_variant(self) -> Variant {
+        self.variant
+    }
+
+    /// The question, on the wire and in lower case.
+    pub fn question(&self) -> &'a [u8] {
+        self.key.question()
     }
 
     /// The id of the message.
     pub fn id(&self) -> u16 {
-        self.id
+        self.variant.id
     }
 
     /// Replaces the id.
     pub fn set_id(&mut self, id: u16) {
-        self.id = id;
+        self.variant.id = id;
     }
 
     /// The same query with random upper-case letters in the name.
-    pub fn with_random_case(self) -> std::io::Result<Self> {
-        let mut upper = 0;
+    pub fn with_random_case(mut self) -> std::io::Result<Self> {
         for _ in 0..size_of::<u64>() / size_of::<u16>() {
-            upper = upper << u16::BITS | u64::from(random::id()?);
+            self.variant.upper = self.variant.upper << u16::BITS | u64::from(random::id()?);
         }
-        Ok(Self { upper, ..self })
+        Ok(self)
     }
 
     /// The same query with the markers of other proxies behind its own.
     #[must_use]
-    pub fn with_forwarded_markers(self, forwarded: Box<[u8]>) -> Self {
-        Self { forwarded, ..self }
+    pub fn with_forwarded_markers(mut self, forwarded: Box<[u8]>) -> Self {
+        self.variant.forwarded = forwarded;
+        self
     }
 
     /// The bytes of the message; without EDNS for servers that do not support it (RFC 6891 section 6.2.2).
@@ -68,16 +89,17 @@ impl<'a> QueryMessage<'a> {
         if key.checking_disabled() {
             flags |= Flags::CD;
         }
-        let mut bytes =
-            Vec::with_capacity(HEADER_LENGTH + key.question().len() + OPT_ROOM + self.forwarded.len());
+        let mut bytes = Vec::with_capacity(
+            HEADER_LENGTH + key.question().len() + OPT_ROOM + self.variant.forwarded.len(),
+        );
         bytes.resize(HEADER_LENGTH, 0);
-        wire::put_header(&mut bytes, self.id, Flags(flags));
+        wire::put_header(&mut bytes, self.variant.id, Flags(flags));
         wire::put_counts(&mut bytes, 1, [0; 3]);
         let mut buffer = [0; wire::LONGEST_QUESTION];
         bytes.extend_from_slice(self.spelled(&mut buffer));
         if with_edns {
             wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
-            match &*self.forwarded {
+            match &*self.variant.forwarded {
                 [] => wire::push_option(&mut bytes, MARKER_OPTION, self.marker.bytes()),
                 forwarded => {
                     wire::push_option(&mut bytes, MARKER_OPTION, &[self.marker.bytes(), forwarded].concat());
@@ -101,13 +123,12 @@ impl<'a> QueryMessage<'a> {
     /// poison the cache.
     pub fn check_response(&self, bytes: &[u8]) -> ResponseVerdict {
         let Some(message) = Message::new(bytes) else { return ResponseVerdict::stray(Unwanted::Malformed) };
-        let flags = message.flags();
-        if !flags.has(Flags::QR) || flags.opcode() != wire::OPCODE_QUERY {
+        if !is_response(message) {
             return ResponseVerdict::stray(Unwanted::Malformed);
         }
         let is_ours = |question: &[u8]| is_same_question(question, self.key.question());
         let is_answered = message.question_count() == 1 && message.question().is_some_and(is_ours);
-        if message.id() != self.id {
+        if message.id() != self.variant.id {
             return ResponseVerdict::Ignore(Stray { reason: Unwanted::Id, is_near_miss: is_answered });
         }
         let reading = message.read();
@@ -118,7 +139,7 @@ impl<'a> QueryMessage<'a> {
         match (is_failure, is_answered) {
             (true, true) => ResponseVerdict::Accept(reading),
             (true, false) if is_header_alone => ResponseVerdict::Accept(reading),
-            (false, true) if flags.has(Flags::TC) || reading.has_all_answers => {
+            (false, true) if message.flags().has(Flags::TC) || reading.has_all_answers => {
                 ResponseVerdict::Accept(reading)
             }
             (_, true) => ResponseVerdict::stray(Unwanted::Malformed),
@@ -129,7 +150,7 @@ impl<'a> QueryMessage<'a> {
     /// Whether a response repeats the question with the same upper-case letters; `None` where the name has no
     /// such letters.
     pub fn echoes_case(&self, response: &[u8]) -> Option<bool> {
-        if self.upper == 0 {
+        if self.variant.upper == 0 {
             return None;
         }
         let echoed = Message::new(response).and_then(Message::question)?;
@@ -145,7 +166,7 @@ impl<'a> QueryMessage<'a> {
         spelled.copy_from_slice(question);
         let name = spelled.iter_mut().take(question.len().saturating_sub(4));
         for (number, letter) in name.filter(|byte| byte.is_ascii_lowercase()).enumerate() {
-            if self.upper >> (number % 64) & 1 == 1 {
+            if self.variant.upper >> (number % 64) & 1 == 1 {
                 letter.make_ascii_uppercase();
             }
         }
@@ -154,7 +175,7 @@ impl<'a> QueryMessage<'a> {
 
     /// Whether it carries markers of other proxies.
     pub fn has_forwarded_markers(&self) -> bool {
-        !self.forwarded.is_empty()
+        !self.variant.forwarded.is_empty()
     }
 
     /// Whether the client asks for DNSSEC records (DO).
@@ -172,16 +193,29 @@ impl<'a> QueryMessage<'a> {
 /// Its question is in lower case, whatever case was sent: names that point to it must not show the random
 /// letters.
 pub fn without_opt(mut response: Vec<u8>, reading: &Reading) -> Vec<u8> {
-    if reading.rcode.0 > 0xf {
-        wire::put_rcode(&mut response, Rcode::SERVFAIL);
-    }
-    let question_length = Message::new(&response).map_or(0, Message::question_length);
-    if question_length > 0 {
-        response.truncate(reading.end);
-        wire::put_counts(&mut response, 1, reading.counts);
-        wire::lower_case_question(&mut response, question_length);
-    }
+    let length = remove_opt(&mut response, reading);
+    response.truncate(length);
     response
+}
+
+/// The same in place; returns the length of the response.
+pub fn remove_opt(response: &mut [u8], reading: &Reading) -> usize {
+    if reading.rcode.0 > 0xf {
+        wire::put_rcode(response, Rcode::SERVFAIL);
+    }
+    let question_length = Message::new(response).map_or(0, Message::question_length);
+    if question_length == 0 {
+        return response.len();
+    }
+    wire::put_counts(response, 1, reading.counts);
+    wire::lower_case_question(response, question_length);
+    reading.end.min(response.len())
+}
+
+/// Whether a message is a response to a query, by its flags.
+pub fn is_response(message: Message<'_>) -> bool {
+    let flags = message.flags();
+    flags.has(Flags::QR) && flags.opcode() == wire::OPCODE_QUERY
 }
 
 /// Types and classes are compared exactly, because some of their bytes look like letters: HTTPS is 65, `A`,
@@ -226,7 +260,7 @@ mod tests {
     /// The server's answer: the bytes of the query with QR set.
     fn answer(question: &QueryMessage<'_>, rcode: Rcode) -> Vec<u8> {
         let mut bytes = question.bytes(false);
-        wire::put_header(&mut bytes, question.id, Flags(Flags::QR | u16::from(rcode.0)));
+        wire::put_header(&mut bytes, question.id(), Flags(Flags::QR | u16::from(rcode.0)));
         bytes
     }
 

@@ -22,61 +22,93 @@ use super::classify::classify_from;
 use super::network::Network;
 use super::observers::Event;
 use super::state::State;
-use super::{Failed, random};
+use super::{Failed, random, source};
 use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{AttemptResult, FallbackReason, ResponseCode, Server};
 
 /// Makes transmissions until a server answers or no client can be waiting any more.
-pub async fn race(
-    state: &State,
-    network: &impl Network,
-    key: &Key,
+pub fn race<'a, N: Network>(
+    state: &'a State,
+    network: &'a N,
+    key: &'a Key,
     deadline: Instant,
-) -> Result<Vec<u8>, Failed> {
+) -> impl Future<Output = Result<Vec<u8>, Failed>> {
     let start = Instant::now();
+    let (exchange, first) = state.begin_exchange(key, source::current(), start, random::chance());
+    let begun = Begun { exchange, start, guard: None, attempt: None, due: Some(first) };
+    resume(state, network, key, begun, deadline)
+}
+
+/// An exchange that was begun elsewhere.
+pub struct Begun<'a> {
+    /// Its state.
+    pub exchange: Exchange,
+    /// When it began.
+    pub start: Instant,
+    /// The guard of the tier server that was queried.
+    pub guard: Option<Guard>,
+    /// The attempt in flight.
+    pub attempt: Option<Attempt<'a>>,
+    /// The transmission that is due.
+    pub due: Option<Transmission>,
+}
+
+/// Makes the further transmissions of an exchange, like [`race`]. Not an async function: its future would
+/// hold the arguments a second time.
+pub fn resume<'a, N: Network>(
+    state: &'a State,
+    network: &'a N,
+    key: &'a Key,
+    begun: Begun<'a>,
+    deadline: Instant,
+) -> impl Future<Output = Result<Vec<u8>, Failed>> {
     let mut recoveries = state.recoveries();
-    let (exchange, first) = state.begin_exchange(key, start, random::chance());
+    let Begun { exchange, start, guard, attempt, due } = begun;
     let mut race = Race {
         state,
         network,
         key,
         start,
         exchange,
-        attempts: Attempts::for_one(),
+        transmissions: u8::from(attempt.is_some()),
+        attempts: Attempts::from(attempt),
         fallback: None,
         settles_at: None,
-        guard: None,
-        transmissions: 0,
+        guard,
     };
-    race.transmit(first, start);
-    loop {
-        let deadline = deadline.min(state.deadline(&race.exchange));
-        let wakes_at = race.wakes_at().min(deadline);
-        tokio::select! {
-            biased;
-            (attempt, outcome) = race.attempts.next() => {
-                match race.on_attempt_ended(&attempt, outcome, Instant::now()) {
-                    Next::Done(response) => {
-                        race.notify_ended(Instant::now());
-                        return Ok(response);
+    if let Some(transmission) = due {
+        race.transmit(transmission, Instant::now());
+    }
+    async move {
+        loop {
+            let deadline = deadline.min(state.deadline(&race.exchange));
+            let wakes_at = race.wakes_at().min(deadline);
+            tokio::select! {
+                biased;
+                (attempt, outcome) = race.attempts.next() => {
+                    match race.on_attempt_ended(&attempt, outcome, Instant::now()) {
+                        Next::Done(response) => {
+                            race.notify_ended(Instant::now());
+                            return Ok(response);
+                        }
+                        Next::Failed => return race.give_up(Instant::now()),
+                        Next::Continue => {}
                     }
-                    Next::Failed => return race.give_up(Instant::now()),
-                    Next::Continue => {}
                 }
-            }
-            Ok(()) = recoveries.changed() => {
-                if let Some(recovery) = *recoveries.borrow_and_update() {
-                    race.on_recovery(recovery, Instant::now());
+                Ok(()) = recoveries.changed() => {
+                    if let Some(recovery) = *recoveries.borrow_and_update() {
+                        race.on_recovery(recovery, Instant::now());
+                    }
                 }
-            }
-            () = sleep_until(wakes_at) => {
-                let now = Instant::now();
-                let is_settled = race.settles_at.is_some_and(|at| now >= at);
-                if now >= deadline || is_settled && !race.leave_tier_without_tcp(now) {
-                    return race.give_up(now);
+                () = sleep_until(wakes_at) => {
+                    let now = Instant::now();
+                    let is_settled = race.settles_at.is_some_and(|at| now >= at);
+                    if now >= deadline || is_settled && !race.leave_tier_without_tcp(now) {
+                        return race.give_up(now);
+                    }
+                    race.on_wakeup(now);
                 }
-                race.on_wakeup(now);
             }
         }
     }

@@ -1,7 +1,12 @@
-//! A socket that many queries share, and the task that reads it. [`queries`] assigns datagrams to queries.
+//! A connected socket that queries may share, and the task that reads it. [`queries`] assigns datagrams to
+//! queries.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
@@ -10,12 +15,14 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::udp::{self, Buffer, READABLE_OR_ERROR, forget_readiness};
+use super::shared_sockets::Place;
+use super::udp::{self, READABLE_OR_ERROR, forget_readiness};
+use crate::datagrams;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::wire::Message;
 
-use queries::{Delivery, InFlightQueries};
+use queries::{Delivery, DirectReceiver, Dispatched, InFlightQueries};
 
 pub mod queries;
 
@@ -27,64 +34,79 @@ pub struct SharedSocket {
     /// Wakes the reader to check whether it is still needed.
     changed: Notify,
     expires: Instant,
+    /// Where it is shared once a query on it was answered, and whether that has happened.
+    place: Option<Place>,
+    is_answered: AtomicBool,
+    metrics: Metrics,
+}
+
+/// A query that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The id of its message.
+    pub id: u16,
+    /// Its index among the queries of the socket.
+    pub index: usize,
 }
 
 /// How many bytes of an undelivered datagram are read: enough to know which query it was.
 const QUOTED: usize = 512;
 
 impl SharedSocket {
-    /// Shares a connected socket on which the server has answered the query with that id. Its reader ends
-    /// when the socket has expired and no query is in flight.
-    pub fn share(
-        socket: UdpSocket,
-        first: u16,
-        buffer: &Arc<Buffer>,
+    /// A new socket that is connected to that server, and the query on it whose message `write` makes. It
+    /// takes no further queries until that one was answered, and none at all without a place. Its reader ends
+    /// when the socket is retired and no query is in flight.
+    pub fn open(
+        server: SocketAddr,
+        place: Option<Place>,
+        write: impl FnOnce(u16) -> Vec<u8>,
         metrics: &Metrics,
         now: Instant,
-    ) -> Arc<Self> {
-        // With this option the kernel reports which datagram was not delivered (ip(7)); without it, all
-        // queries in flight count as lost.
-        let is_ipv4 = socket.local_addr().is_ok_and(|address| address.is_ipv4());
-        let enabled = if is_ipv4 {
-            setsockopt(&socket, Ipv4RecvErr, &true)
-        } else {
-            setsockopt(&socket, Ipv6RecvErr, &true)
-        };
-        if let Err(error) = enabled {
-            tracing::debug!(%error, "cannot enable reports of undelivered datagrams on a shared socket");
-        }
+    ) -> io::Result<(Arc<Self>, Sent)> {
+        let mut queries = InFlightQueries::default();
+        let id = super::random::id()?;
+        let socket = udp::send_from_new_socket(server, &write(id))?;
+        let index = queries.insert(id);
+        queries.retire();
         let shared = Arc::new(Self {
             socket,
-            queries: Mutex::new(InFlightQueries::after_first(first)),
+            queries: Mutex::new(queries),
             changed: Notify::new(),
             expires: now + limits::UPSTREAM_SOCKET_LIFETIME,
+            place,
+            is_answered: AtomicBool::new(false),
+            metrics: metrics.clone(),
         });
-        let (reader, buffer, metrics) = (Arc::clone(&shared), Arc::clone(buffer), metrics.clone());
-        tokio::spawn(async move { reader.run_reader(&buffer, &metrics).await });
-        shared
+        let reader = Arc::clone(&shared);
+        tokio::spawn(async move { reader.run_reader().await });
+        Ok((shared, Sent { id, index }))
     }
 
     /// Sends the message that `write` makes with an id; `None`: the socket has expired, has had all its
     /// queries, or cannot send.
-    pub fn ask(
-        self: &Arc<Self>,
-        write: impl FnOnce(u16) -> Vec<u8>,
-        now: Instant,
-    ) -> io::Result<Option<Ticket>> {
+    pub fn send(&self, write: impl FnOnce(u16) -> Vec<u8>, now: Instant) -> io::Result<Option<Sent>> {
         let mut queries = self.lock();
         if now >= self.expires {
             return Ok(None);
         }
         let Some(id) = queries.next_id()? else { return Ok(None) };
-        let sent = write(id);
-        if let Err(error) = udp::send(&self.socket, &sent) {
+        if let Err(error) = udp::send(&self.socket, &write(id)) {
             // The reader reports the error to the queries in flight; this query is sent on another socket.
             tracing::debug!(%error, "cannot send on a shared socket");
             return Ok(None);
         }
-        let index = queries.insert(id, sent);
-        drop(queries);
-        Ok(Some(Ticket { shared: Arc::clone(self), index, sent_at: now, is_answered: false }))
+        Ok(Some(Sent { id, index: queries.insert(id) }))
+    }
+
+    /// The ticket by which a task receives the datagrams for a query that was just sent.
+    pub fn ticket(self: &Arc<Self>, sent: Sent, question: &[u8], now: Instant) -> Ticket {
+        self.lock().give_to_task(sent.index, question, None);
+        Ticket { shared: Arc::clone(self), index: sent.index, sent_at: now, is_answered: false }
+    }
+
+    /// Lets a query that was just sent receive its datagrams without a task.
+    pub fn give_to(&self, sent: Sent, direct: Box<dyn DirectReceiver>) {
+        self.lock().give_to(sent.index, direct);
     }
 
     /// Accepts no further queries; the socket is closed when no query is in flight.
@@ -102,7 +124,8 @@ impl SharedSocket {
         }
     }
 
-    async fn run_reader(&self, buffer: &Buffer, metrics: &Metrics) {
+    async fn run_reader(self: Arc<Self>) {
+        let mut tick = pin!(sleep_until(Instant::now() + limits::UPSTREAM_TICK));
         while !self.lock().is_over() {
             tokio::select! {
                 biased;
@@ -111,37 +134,116 @@ impl SharedSocket {
                     if ready.is_error() {
                         self.report_undelivered();
                     }
-                    self.receive(buffer, metrics);
+                    self.receive();
+                    datagrams::send_queued();
                 }
                 () = self.changed.notified() => {}
-                () = sleep_until(self.expires), if !self.lock().is_retired() => self.retire(),
+                () = &mut tick => {
+                    let now = Instant::now();
+                    self.tick(now);
+                    tick.as_mut().reset(now + limits::UPSTREAM_TICK);
+                }
             }
+        }
+    }
+
+    /// Retires the socket when it has expired, and gives queries to tasks that need one.
+    fn tick(self: &Arc<Self>, now: Instant) {
+        let mut queries = self.lock();
+        if now >= self.expires {
+            queries.retire();
+        }
+        let due = queries.take_due(now);
+        drop(queries);
+        for (index, direct) in due {
+            self.continue_in_task(index, direct, None);
         }
     }
 
     /// Receives the datagrams that have arrived, up to [`limits::BATCH`]: a flood must not keep other tasks
     /// from running.
-    fn receive(&self, buffer: &Buffer, metrics: &Metrics) {
+    fn receive(self: &Arc<Self>) {
         let now = Instant::now();
-        let sort = |datagram: &[u8]| {
-            if let Err(unwanted) = self.lock().dispatch(datagram, now) {
-                metrics.unwanted_reply(unwanted);
-            }
-        };
         for _ in 0..limits::BATCH {
-            let Err(error) = buffer.receive(&self.socket, sort) else { continue };
+            let Err(error) = udp::receive(&self.socket, |datagram| self.dispatch(datagram, now)) else {
+                continue;
+            };
             if error.kind() == io::ErrorKind::WouldBlock {
                 return forget_readiness(&self.socket);
             }
             if !self.report_undelivered() {
-                self.lock().report_undelivered(None, error.kind());
+                self.report(None, error.kind());
             }
         }
     }
 
+    fn dispatch(self: &Arc<Self>, datagram: &mut [u8], now: Instant) {
+        let dispatched = self.lock().dispatch(datagram, now);
+        match dispatched {
+            Ok(Dispatched::ToTask) => {}
+            Ok(Dispatched::ToDirect(index, direct)) => {
+                // A panic for one query must not end the reader, for which others wait.
+                let received = catch_unwind(AssertUnwindSafe(|| direct.receive(datagram, now)));
+                match received {
+                    Ok(Err(direct)) => {
+                        self.continue_in_task(index, direct, Some(Delivery::Datagram(datagram.to_vec())));
+                    }
+                    Ok(Ok(())) => self.end(index, now, true),
+                    Err(_) => self.end(index, now, false),
+                }
+            }
+            Ok(Dispatched::NearMissOfDirect(index, direct)) => {
+                self.continue_in_task(index, direct, Some(Delivery::NearMisses(1)));
+            }
+            Err(unwanted) => self.metrics.unwanted_reply(unwanted),
+        }
+    }
+
+    /// Ends a query.
+    fn end(self: &Arc<Self>, index: usize, sent_at: Instant, is_answered: bool) {
+        if is_answered {
+            self.share();
+        }
+        self.change(|queries| queries.remove(index, sent_at, is_answered));
+    }
+
+    /// Lets the socket take further queries, once a query on it was answered, unless another socket has taken
+    /// its place meanwhile.
+    fn share(self: &Arc<Self>) {
+        let is_first = !self.is_answered.swap(true, Ordering::Relaxed);
+        let Some(place) = self.place.as_ref().filter(|_| is_first) else { return };
+        if !place.take(self) {
+            return;
+        }
+        // With this option the kernel reports which datagram was not delivered (ip(7)); without it, all
+        // queries in flight count as lost.
+        let is_ipv4 = self.socket.local_addr().is_ok_and(|address| address.is_ipv4());
+        let enabled = if is_ipv4 {
+            setsockopt(&self.socket, Ipv4RecvErr, &true)
+        } else {
+            setsockopt(&self.socket, Ipv6RecvErr, &true)
+        };
+        if let Err(error) = enabled {
+            tracing::debug!(%error, "cannot enable reports of undelivered datagrams on a shared socket");
+        }
+        self.lock().accept_more();
+    }
+
+    fn continue_in_task(
+        self: &Arc<Self>,
+        index: usize,
+        direct: Box<dyn DirectReceiver>,
+        delivery: Option<Delivery>,
+    ) {
+        self.lock().give_to_task(index, direct.question(), delivery);
+        let ticket =
+            Ticket { shared: Arc::clone(self), index, sent_at: direct.sent_at(), is_answered: false };
+        direct.continue_in_task(ticket);
+    }
+
     /// Reports undelivered datagrams to their queries, from the socket's error queue (recvmsg(2),
     /// `MSG_ERRQUEUE`). Returns whether there were any.
-    fn report_undelivered(&self) -> bool {
+    fn report_undelivered(self: &Arc<Self>) -> bool {
         let mut has_any = false;
         let mut quoted = [0; QUOTED];
         for _ in 0..limits::BATCH {
@@ -151,10 +253,18 @@ impl SharedSocket {
             let Ok(length) = read.map(|message| message.bytes) else { break };
             has_any = true;
             if let Some(message) = quoted.get(..length).and_then(Message::new) {
-                self.lock().report_undelivered(Some(message.id()), io::ErrorKind::ConnectionRefused);
+                self.report(Some(message.id()), io::ErrorKind::ConnectionRefused);
             }
         }
         has_any
+    }
+
+    /// Reports an error to the query with that id, or to all.
+    fn report(self: &Arc<Self>, id: Option<u16>, kind: io::ErrorKind) {
+        let directs = self.lock().report_undelivered(id, kind);
+        for (index, direct) in directs {
+            self.continue_in_task(index, direct, Some(Delivery::Undelivered(kind)));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlightQueries> {
@@ -163,7 +273,8 @@ impl SharedSocket {
     }
 }
 
-/// A query in flight on a shared socket. When it is dropped, no task waits for its answer any more.
+/// A query in flight whose datagrams a task receives. When it is dropped, no task waits for its answer any
+/// more.
 #[derive(Debug)]
 pub struct Ticket {
     shared: Arc<SharedSocket>,
@@ -178,14 +289,18 @@ impl Ticket {
         udp::send(&self.shared.socket, bytes)
     }
 
-    /// Waits for the next datagram or error for the query.
+    /// Waits for what arrives next for the query.
     pub async fn next_delivery(&mut self) -> Delivery {
         std::future::poll_fn(|context| self.shared.lock().poll(self.index, context)).await
     }
 
-    /// Notes that the query has been answered.
-    pub fn mark_answered(&mut self) {
+    /// Notes that the query has been answered, and lets other queries share the socket, unless an attacker
+    /// may know its port.
+    pub fn mark_answered(&mut self, is_port_known: bool) {
         self.is_answered = true;
+        if !is_port_known {
+            self.shared.share();
+        }
     }
 }
 

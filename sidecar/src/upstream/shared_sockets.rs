@@ -17,28 +17,28 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use podlocal_settings::value::Workers;
-use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::outgoing::OutgoingQuery;
 use super::random;
-use super::shared_socket::{SharedSocket, Ticket};
-use super::udp::Buffer;
+use super::shared_socket::{Sent, SharedSocket};
 use crate::limits;
 use crate::metrics::Metrics;
 
 /// The shared sockets to all servers.
 #[derive(Debug)]
 pub struct SharedSockets {
-    /// The sockets of each worker.
-    workers: Vec<Mutex<Vec<ServerSockets>>>,
-    buffer: Arc<Buffer>,
+    slots: Arc<Slots>,
     metrics: Metrics,
 }
+
+/// The slots of each worker, by server.
+#[derive(Debug)]
+struct Slots(Vec<Mutex<Vec<ServerSockets>>>);
 
 /// The shared sockets to one server.
 #[derive(Debug, Default)]
@@ -48,13 +48,24 @@ struct ServerSockets {
     last_query_at: Option<Instant>,
 }
 
-/// The socket for a query.
+/// A slot in which a new socket is shared once a query on it was answered.
 #[derive(Debug)]
-pub enum SocketChoice {
-    /// A shared socket; the query was sent.
-    Shared(Ticket),
-    /// A new socket, to be shared in that slot once a query on it was answered.
-    New(Option<u8>),
+pub struct Place {
+    slots: Arc<Slots>,
+    worker: usize,
+    server: usize,
+    slot: usize,
+}
+
+impl Place {
+    /// Puts the socket into its slot, unless another one has taken that meanwhile.
+    pub fn take(&self, socket: &Arc<SharedSocket>) -> bool {
+        let mut servers = self.slots.lock(self.worker);
+        let slot = servers.get_mut(self.server).and_then(|server| server.slots.get_mut(self.slot));
+        let Some(slot) = slot.filter(|slot| slot.strong_count() == 0) else { return false };
+        *slot = Arc::downgrade(socket);
+        true
+    }
 }
 
 impl SharedSockets {
@@ -63,68 +74,80 @@ impl SharedSockets {
         let no_sockets =
             || Mutex::new(std::iter::repeat_with(ServerSockets::default).take(servers).collect());
         let workers = std::iter::repeat_with(no_sockets).take(usize::from(Workers::MAX)).collect();
-        Self { workers, buffer: Arc::default(), metrics: metrics.clone() }
+        Self { slots: Arc::new(Slots(workers)), metrics: metrics.clone() }
     }
 
-    /// The buffer into which datagrams are received.
-    pub fn buffer(&self) -> &Buffer {
-        &self.buffer
-    }
-
-    /// Chooses the socket for a query, and sends the query if it is a shared one.
-    pub fn ask(
+    /// Sends a query whose message `write` makes with an id, on a socket by the table above.
+    pub fn send(
         &self,
         server: usize,
-        query: &mut OutgoingQuery<'_>,
+        address: SocketAddr,
+        is_repeated: bool,
+        mut write: impl FnMut(u16) -> Vec<u8>,
         now: Instant,
-    ) -> io::Result<SocketChoice> {
-        let mut servers = self.lock();
-        let Some(server) = servers.get_mut(server) else { return Ok(SocketChoice::New(None)) };
+    ) -> io::Result<(Arc<SharedSocket>, Sent)> {
+        let mut place = None;
+        if let Some(slot) = self.slot(server, is_repeated, now)? {
+            let worker = worker_number(&self.slots);
+            let shared = self.slots.shared(worker, server, slot);
+            if let Some(shared) = shared {
+                if let Some(sent) = shared.send(&mut write, now)? {
+                    return Ok((shared, sent));
+                }
+                shared.retire();
+                self.slots.clear(worker, server, slot);
+            }
+            place = Some(self.place(worker, server, slot));
+        }
+        SharedSocket::open(address, place, write, &self.metrics, now)
+    }
+
+    pub(super) fn place(&self, worker: usize, server: usize, slot: usize) -> Place {
+        Place { slots: Arc::clone(&self.slots), worker, server, slot }
+    }
+
+    /// The slot for a query, chosen by chance; `None`: a socket of its own.
+    fn slot(&self, server: usize, is_repeated: bool, now: Instant) -> io::Result<Option<usize>> {
+        let mut servers = self.slots.lock(worker_number(&self.slots));
+        let Some(server) = servers.get_mut(server) else { return Ok(None) };
         let is_busy =
             server.last_query_at.replace(now).is_some_and(|at| now - at < limits::UPSTREAM_SOCKET_PAUSE);
-        if query.is_repeated() || !is_busy {
-            return Ok(SocketChoice::New(None));
+        if is_repeated || !is_busy {
+            return Ok(None);
         }
-        let index = random::id()? as u8 % limits::UPSTREAM_SOCKETS as u8;
-        let Some(slot) = server.slots.get_mut(usize::from(index)) else { return Ok(SocketChoice::New(None)) };
-        if let Some(shared) = slot.upgrade() {
-            if let Some(ticket) = shared.ask(|id| query.bytes_with_id(id), now)? {
-                return Ok(SocketChoice::Shared(ticket));
-            }
-            shared.retire();
-            *slot = Weak::new();
-        }
-        Ok(SocketChoice::New(Some(index)))
-    }
-
-    /// Shares a socket on which the server has answered the query with that id, unless another socket has
-    /// taken the slot meanwhile.
-    pub fn share(&self, server: usize, slot: u8, socket: UdpSocket, id: u16, now: Instant) {
-        let mut servers = self.lock();
-        let slot = servers.get_mut(server).and_then(|server| server.slots.get_mut(usize::from(slot)));
-        if let Some(slot) = slot.filter(|slot| slot.strong_count() == 0) {
-            *slot = Arc::downgrade(&SharedSocket::share(socket, id, &self.buffer, &self.metrics, now));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<ServerSockets>> {
-        let index = thread_number() % self.workers.len();
-        // A panic under the lock loses a socket at most.
-        self.workers[index].lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Some(usize::from(random::id()?) % limits::UPSTREAM_SOCKETS))
     }
 }
 
-/// The number of this thread among those that have sent queries.
-fn thread_number() -> usize {
+impl Slots {
+    fn shared(&self, worker: usize, server: usize, slot: usize) -> Option<Arc<SharedSocket>> {
+        self.lock(worker).get(server)?.slots.get(slot)?.upgrade()
+    }
+
+    fn clear(&self, worker: usize, server: usize, slot: usize) {
+        if let Some(slot) = self.lock(worker).get_mut(server).and_then(|server| server.slots.get_mut(slot)) {
+            *slot = Weak::new();
+        }
+    }
+
+    fn lock(&self, worker: usize) -> MutexGuard<'_, Vec<ServerSockets>> {
+        // A panic under the lock loses a socket at most.
+        self.0[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number of this thread among those that have sent queries, within the number of workers.
+fn worker_number(slots: &Slots) -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
     }
-    NUMBER.get().unwrap_or_else(|| {
+    let number = NUMBER.get().unwrap_or_else(|| {
         let number = THREADS.fetch_add(1, Ordering::Relaxed);
         NUMBER.set(Some(number));
         number
-    })
+    });
+    number % slots.0.len()
 }
 
 #[cfg(test)]
@@ -132,12 +155,14 @@ mod tests {
     use super::*;
     use crate::cache::key::Key;
     use crate::upstream::loop_detection::LoopMarker;
+    use crate::upstream::outgoing::OutgoingQuery;
     use crate::upstream::path::NetworkPath;
     use crate::upstream::query_message::QueryMessage;
     use crate::upstream::spoofing::NearMissAction;
     use crate::upstream::udp;
     use crate::wire::{self, Flags, Message};
     use std::collections::{HashMap, HashSet};
+    use tokio::net::UdpSocket;
     use tokio::task::JoinSet;
 
     /// Answers so many queries; returns the ids by port.
@@ -152,6 +177,19 @@ mod tests {
             server.send_to(message, from).await.expect("sends");
         }
         ids
+    }
+
+    async fn exchange(
+        shared_sockets: &SharedSockets,
+        server: SocketAddr,
+        query: &mut OutgoingQuery<'_>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let (is_repeated, now) = (query.is_repeated(), Instant::now());
+        let (shared, sent) =
+            shared_sockets.send(0, server, is_repeated, |id| query.bytes_with_id(id), now)?;
+        let ticket = shared.ticket(sent, query.question(), now);
+        drop(shared);
+        udp::response(ticket, query).await
     }
 
     #[tokio::test]
@@ -175,7 +213,7 @@ mod tests {
                     let question =
                         QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
                     let mut query = OutgoingQuery::new(question, &path, &metrics, number == 0);
-                    udp::exchange(0, &address, &mut query, &shared_sockets).await
+                    exchange(&shared_sockets, address, &mut query).await
                 });
             }
             let answers = asking.join_all().await;
@@ -207,7 +245,8 @@ mod tests {
         {}
         let shared_sockets = SharedSockets::new(1, &metrics);
         for (number, is_shared) in [(0, false), (1, true)] {
-            shared_sockets.lock()[0].last_query_at = Some(Instant::now());
+            shared_sockets.slots.lock(worker_number(&shared_sockets.slots))[0].last_query_at =
+                Some(Instant::now());
             let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
             let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
             let mut query = OutgoingQuery::new(question, &path, &metrics, false);
@@ -224,10 +263,13 @@ mod tests {
                 }
                 server.send_to(message, from).await.expect("sends");
             };
-            let (response, ()) =
-                tokio::join!(udp::exchange(0, &address, &mut query, &shared_sockets), answer);
+            let (response, ()) = tokio::join!(exchange(&shared_sockets, address, &mut query), answer);
             assert!(response.expect("answered").is_some());
-            let shared = shared_sockets.lock()[0].slots.iter().filter(|slot| slot.strong_count() > 0).count();
+            let shared = shared_sockets.slots.lock(worker_number(&shared_sockets.slots))[0]
+                .slots
+                .iter()
+                .filter(|slot| slot.strong_count() > 0)
+                .count();
             assert_eq!(shared, usize::from(is_shared), "question {number}");
         }
     }

@@ -1,5 +1,6 @@
 //! The state of the servers, shared by all exchanges.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 
 use super::observers::{Event, Observers};
 use super::path::TcpSupport;
-use super::source;
 use crate::cache::key::Key;
 use crate::metrics::{AttemptResult, Metrics};
 
@@ -23,6 +23,7 @@ use crate::metrics::{AttemptResult, Metrics};
 pub struct State {
     inner: Mutex<Inner>,
     recovered: watch::Sender<Option<Recovery>>,
+    recoveries: AtomicU32,
     probe_requested: Notify,
     setup: Setup,
     /// The cluster domain.
@@ -81,6 +82,7 @@ impl State {
         Self {
             inner: Mutex::new(inner),
             recovered: watch::Sender::new(None),
+            recoveries: AtomicU32::new(0),
             probe_requested: Notify::new(),
             setup,
             zone,
@@ -89,8 +91,15 @@ impl State {
         }
     }
 
-    /// Begins an exchange, and requests the trial or the probing of an ejected server if it is due.
-    pub fn begin_exchange(&self, key: &Key, now: Instant, chance: u16) -> (Exchange, Transmission) {
+    /// Begins an exchange for that source of queries, and requests the trial or the probing of an ejected
+    /// server if it is due.
+    pub fn begin_exchange(
+        &self,
+        key: &Key,
+        source: Option<u16>,
+        now: Instant,
+        chance: u16,
+    ) -> (Exchange, Transmission) {
         let mut inner = self.lock();
         if let Some(server) = inner.policy.take_due_trial(now.into_std()) {
             if self.is_tier_server(server) {
@@ -100,7 +109,20 @@ impl State {
             }
             self.probe_requested.notify_one();
         }
-        inner.policy.begin_exchange_for(source::current(), now.into_std(), chance)
+        inner.policy.begin_exchange_for(source, now.into_std(), chance)
+    }
+
+    /// The same, and when [`State::due_transmission`] may have something to do.
+    pub fn begin_direct(
+        &self,
+        key: &Key,
+        source: Option<u16>,
+        now: Instant,
+        chance: u16,
+    ) -> (Exchange, Transmission, Instant) {
+        let (exchange, first) = self.begin_exchange(key, source, now, chance);
+        let wakes_at = self.wakes_at(&exchange);
+        (exchange, first, wakes_at)
     }
 
     /// The transmission that is due now, if any.
@@ -174,6 +196,7 @@ impl State {
         drop(inner);
         if recovery.is_some() {
             self.recovered.send_replace(recovery);
+            self.recoveries.fetch_add(1, Ordering::Release);
         }
     }
 
@@ -252,6 +275,16 @@ impl State {
     /// Whether each server is ejected.
     pub fn ejected(&self) -> Vec<bool> {
         self.lock().policy.ejected()
+    }
+
+    /// The last recovery, if there was one since `since`.
+    pub fn recovery_since(&self, since: u32) -> Option<Recovery> {
+        if self.recovery_count() == since { None } else { *self.recovered.borrow() }
+    }
+
+    /// How many recoveries there have been.
+    pub fn recovery_count(&self) -> u32 {
+        self.recoveries.load(Ordering::Acquire)
     }
 
     /// Receives every recovery from now on.

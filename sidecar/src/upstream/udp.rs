@@ -1,97 +1,48 @@
-//! One query over UDP: a new or shared socket and a random id, read until the matching answer.
+//! The datagrams of a query: sent, and received until one answers it.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
-use std::sync::{Mutex, PoisonError};
 
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::outgoing::{OutgoingQuery, Reaction};
 use super::shared_socket::Ticket;
-use super::shared_sockets::{SharedSockets, SocketChoice};
+use super::shared_socket::queries::Delivery;
 use crate::limits;
 use crate::metrics::Transport;
 
-/// Large enough for the largest datagram, of 65,535 bytes: the sidecar asks for 1232, and also reads the
-/// answer of a server that ignores that. The C library allocates a block of this size with mmap (mallopt(3),
-/// `M_MMAP_THRESHOLD`), so that pages that no datagram has touched use no memory. A block of half the size
-/// would be cleared at startup, and so use memory.
-const BUFFER_SIZE: usize = 128 << 10;
-
-/// The buffer into which all exchanges receive datagrams, one after another: none needs a buffer of its own
-/// while it waits, and each copies its answer only.
-#[derive(Debug)]
-pub struct Buffer(Mutex<Box<[u8]>>);
-
-impl Default for Buffer {
-    fn default() -> Self {
-        Self(Mutex::new(vec![0; BUFFER_SIZE].into_boxed_slice()))
-    }
-}
-
-impl Buffer {
-    /// Receives one datagram. Nothing waits while the buffer is locked.
-    pub fn receive(&self, socket: &UdpSocket, take: impl FnOnce(&[u8])) -> io::Result<()> {
-        // A panic under the lock leaves bytes that the next datagram overwrites.
-        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
-        take(buffer.get(..length).unwrap_or_default());
-        Ok(())
-    }
-}
-
-/// Queries a server at that address; returns its answer, an error of the socket, or `None`: the query is to
-/// be sent over TCP. The caller limits the time.
+/// Waits for the response to a query; returns it, an error of the socket, or `None`: the query is to be sent
+/// over TCP. The caller limits the time.
 ///
-/// A new socket has a random port (RFC 5452 section 9.2), and is connected, so the kernel drops datagrams
-/// from other addresses and reports when no server listens. A datagram that does not match is ignored and the
+/// The socket has a random port (RFC 5452 section 9.2), and is connected, so the kernel drops datagrams from
+/// other addresses and reports when no server listens. A datagram that does not match is ignored and the
 /// socket still read, within the limits of [`super::spoofing`]: a forged answer must not end the exchange.
-pub async fn exchange(
-    server: usize,
-    // Not by value: a future keeps its arguments for as long as it waits.
-    address: &SocketAddr,
-    query: &mut OutgoingQuery<'_>,
-    shared_sockets: &SharedSockets,
-) -> io::Result<Option<Vec<u8>>> {
-    let (mut socket, slot) = match shared_sockets.ask(server, query, Instant::now())? {
-        SocketChoice::Shared(ticket) => (QuerySocket::Shared(ticket), None),
-        SocketChoice::New(slot) => (QuerySocket::New(send_from_new_socket(*address, query)?), slot),
-    };
-    let (must_resend, mut response) = match socket.receive_response(query, shared_sockets.buffer()).await? {
+pub async fn response(mut ticket: Ticket, query: &mut OutgoingQuery<'_>) -> io::Result<Option<Vec<u8>>> {
+    let (must_resend, mut response) = match receive_response(&mut ticket, query).await? {
         Received::Response(must_resend, response) => (must_resend, response),
         Received::RetryOverTcp => return Ok(None),
         Received::StopListening => {
-            drop(socket);
+            drop(ticket);
             return std::future::pending().await;
         }
     };
     if must_resend {
-        socket.send(&query.bytes())?;
+        ticket.send(&query.bytes())?;
         // Boxed, because it is rarely needed.
-        let again = Box::pin(timeout(
-            limits::WITHOUT_EDNS_TIMEOUT,
-            socket.receive_response(query, shared_sockets.buffer()),
-        ));
-        match again.await {
+        let again = timeout(limits::WITHOUT_EDNS_TIMEOUT, receive_response(&mut ticket, query));
+        match Box::pin(again).await {
             Ok(Ok(Received::Response(_, better))) => response = better,
             _ => query.record_fallback_failure(),
         }
     }
-    if let (Some(slot), QuerySocket::New(socket), false) = (slot, socket, query.is_port_known()) {
-        shared_sockets.share(server, slot, socket, query.id(), Instant::now());
-    }
+    ticket.mark_answered(query.is_port_known());
     Ok(Some(response))
-}
-
-/// The socket on which a query was sent.
-enum QuerySocket {
-    New(UdpSocket),
-    Shared(Ticket),
 }
 
 /// A datagram that is not ignored.
@@ -102,86 +53,68 @@ enum Received {
     StopListening,
 }
 
-impl Received {
-    /// The kind of a datagram; `None` when it is ignored.
-    fn of(reaction: Reaction, datagram: impl FnOnce() -> Vec<u8>) -> Option<Self> {
-        match reaction {
-            Reaction::RetryOverTcp => Some(Self::RetryOverTcp),
-            Reaction::StopListening => Some(Self::StopListening),
-            reaction => reaction
-                .response(datagram)
-                .map(|(must_resend, response)| Self::Response(must_resend, response)),
-        }
-    }
-}
-
-impl QuerySocket {
-    fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::New(socket) => send(socket, bytes),
-            Self::Shared(ticket) => ticket.send(bytes),
-        }
-    }
-
-    /// The first datagram that is not ignored.
-    async fn receive_response(
-        &mut self,
-        query: &mut OutgoingQuery<'_>,
-        buffer: &Buffer,
-    ) -> io::Result<Received> {
-        loop {
-            let received = match self {
-                Self::New(socket) => {
-                    socket.ready(READABLE_OR_ERROR).await?;
-                    receive_one(socket, query, buffer)?
-                }
-                Self::Shared(ticket) => {
-                    let datagram = ticket.next_delivery().await?;
-                    let received = Received::of(query.receive(&datagram, Transport::Udp), || datagram);
-                    if received.is_some() {
-                        ticket.mark_answered();
-                    }
-                    received
-                }
-            };
-            if let Some(received) = received {
-                return Ok(received);
+/// The first datagram that is not ignored.
+async fn receive_response(ticket: &mut Ticket, query: &mut OutgoingQuery<'_>) -> io::Result<Received> {
+    loop {
+        let received = match ticket.next_delivery().await {
+            Delivery::Datagram(datagram) => received(query.receive(&datagram, Transport::Udp), datagram),
+            Delivery::NearMisses(count) => {
+                // Until one of them has a consequence.
+                (0..count).find_map(|_| received(query.near_miss(), Vec::new()))
             }
+            Delivery::Undelivered(kind) => return Err(kind.into()),
+        };
+        if let Some(received) = received {
+            return Ok(received);
         }
     }
 }
 
-/// Receives one datagram, if there is one, and copies it unless it is ignored.
-fn receive_one(
-    socket: &UdpSocket,
-    query: &mut OutgoingQuery<'_>,
-    buffer: &Buffer,
-) -> io::Result<Option<Received>> {
-    let mut received = None;
-    let judge = |datagram: &[u8]| {
-        received = Received::of(query.receive(datagram, Transport::Udp), || datagram.to_vec());
-    };
-    match buffer.receive(socket, judge) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => forget_readiness(socket),
-        Err(error) => return Err(error),
+/// `None`: the datagram is ignored.
+fn received(reaction: Reaction, datagram: Vec<u8>) -> Option<Received> {
+    match reaction {
+        Reaction::RetryOverTcp => Some(Received::RetryOverTcp),
+        Reaction::StopListening => Some(Received::StopListening),
+        reaction => reaction
+            .response(|| datagram)
+            .map(|(must_resend, response)| Received::Response(must_resend, response)),
     }
-    Ok(received)
+}
+
+/// Large enough for the largest datagram, of 65,535 bytes: the sidecar asks for 1232, and also reads the
+/// answer of a server that ignores that. The C library allocates a block of this size with mmap (mallopt(3),
+/// `M_MMAP_THRESHOLD`), so that pages that no datagram has touched use no memory. A block of half the size
+/// would be cleared at startup, and so use memory.
+const BUFFER_SIZE: usize = 128 << 10;
+
+thread_local! {
+    /// The buffer into which the exchanges of this thread receive datagrams, one after another: none needs a
+    /// buffer of its own while it waits.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_SIZE].into_boxed_slice());
+}
+
+/// Receives one datagram, which `take` may change.
+pub fn receive(socket: &UdpSocket, take: impl FnOnce(&mut [u8])) -> io::Result<()> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let length = recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?;
+        take(buffer.get_mut(..length).unwrap_or_default());
+        Ok(())
+    })
 }
 
 /// A datagram or an error. "Connection refused" arrives as an error alone (epoll(7), EPOLLERR without
 /// EPOLLIN), which a task that waits for readability would miss.
 pub const READABLE_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// A new socket on which the query was sent. A new socket has room for a datagram, so the query is sent
-/// before the runtime knows the socket: through the runtime it would have to wait for readiness.
+/// A new socket on which the datagram was sent. A new socket has room for a datagram, so it is sent before the
+/// runtime knows the socket: through the runtime it would have to wait for readiness.
 ///
 /// connect(2) binds a socket without a port by the same function as bind(2) with port 0 (Linux,
 /// `inet_autobind`), so the port is as random.
-fn send_from_new_socket(server: SocketAddr, query: &OutgoingQuery<'_>) -> io::Result<UdpSocket> {
+pub fn send_from_new_socket(server: SocketAddr, bytes: &[u8]) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(server), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.connect(&server.into())?;
-    socket.send(&query.bytes())?;
+    socket.send(bytes)?;
     UdpSocket::from_std(socket.into())
 }
 
@@ -207,8 +140,11 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::upstream::loop_detection::LoopMarker;
     use crate::upstream::query_message::QueryMessage;
+    use crate::upstream::shared_sockets::SharedSockets;
     use crate::wire::Flags;
+    use std::sync::Mutex;
     use std::time::Duration;
+    use tokio::time::Instant;
 
     #[tokio::test]
     async fn a_refused_datagram_is_reported_immediately() {
@@ -216,11 +152,13 @@ mod tests {
         let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-        let (shared_sockets, path, (metrics, _)) =
-            (SharedSockets::new(1, &Metrics::new().0), Mutex::default(), Metrics::new());
+        let (path, metrics, now) = (Mutex::default(), Metrics::new().0, Instant::now());
         let mut query = OutgoingQuery::new(question, &path, &metrics, false);
-        let exchange = exchange(0, &nobody, &mut query, &shared_sockets);
-        let outcome = timeout(Duration::from_secs(5), exchange).await;
+        let shared_sockets = SharedSockets::new(1, &metrics);
+        let sent = shared_sockets.send(0, nobody, false, |id| query.bytes_with_id(id), now);
+        let (shared, sent) = sent.expect("a socket");
+        let ticket = shared.ticket(sent, key.question(), now);
+        let outcome = timeout(Duration::from_secs(5), response(ticket, &mut query)).await;
         let error = outcome.expect("at once").expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }

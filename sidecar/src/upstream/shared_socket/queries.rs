@@ -11,16 +11,18 @@
 //! for a forged one.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
+use super::Ticket;
 use crate::limits;
 use crate::metrics::Unwanted;
-use crate::upstream::query_message::is_same_question;
+use crate::upstream::query_message::{is_response, is_same_question};
 use crate::upstream::random;
-use crate::wire::{HEADER_LENGTH, Message};
+use crate::wire::Message;
 
 /// The queries that were sent on one socket.
 #[derive(Debug, Default)]
@@ -28,37 +30,79 @@ pub struct InFlightQueries {
     /// The id of every query, in the order in which they were sent.
     ids: Vec<u16>,
     /// The same queries; `None` for those that are no longer in flight.
-    waiting: Vec<Option<Waiting>>,
+    receivers: Vec<Option<Receiver>>,
     in_flight: usize,
     is_retired: bool,
     /// When the server last sent a datagram.
     last_datagram_at: Option<Instant>,
 }
 
+/// What receives the datagrams for a query.
 #[derive(Debug)]
-struct Waiting {
-    /// The message of the query.
-    sent: Vec<u8>,
-    waker: Option<Waker>,
-    delivery: Option<Delivery>,
-    /// Datagrams that arrived after it, before it was checked.
-    pending: VecDeque<Delivery>,
+enum Receiver {
+    /// A task, which is woken.
+    Task(Box<TaskReceiver>),
+    /// The reader of the socket itself.
+    Direct(Box<dyn DirectReceiver>),
 }
 
-/// What arrived for a query: a datagram that may answer it, or the kernel's report that the query was not
-/// delivered, for example because no server listens there.
-pub type Delivery = io::Result<Vec<u8>>;
+#[derive(Debug)]
+struct TaskReceiver {
+    question: Box<[u8]>,
+    waker: Option<Waker>,
+    /// What has arrived and was not polled yet, in order.
+    arrived: VecDeque<Delivery>,
+}
 
-/// The limit on datagrams that wait to be checked for one query, behind the first one, which is nearly always
-/// the true answer.
-const MAX_PENDING: usize = 8;
+/// A query without a task: the reader of the socket gives it the answer.
+pub trait DirectReceiver: Debug + Send {
+    /// The question, on the wire.
+    fn question(&self) -> &[u8];
+
+    /// When the query was sent.
+    fn sent_at(&self) -> Instant;
+
+    /// Receives a datagram. When it is anything but a good answer, the query is returned, and nothing has
+    /// been recorded: a task must check the datagram.
+    fn receive(self: Box<Self>, datagram: &mut [u8], now: Instant) -> Result<(), Box<dyn DirectReceiver>>;
+
+    /// Whether something is due that only a task can do, such as a retransmission. Called every
+    /// [`limits::UPSTREAM_TICK`].
+    fn needs_task(&mut self, now: Instant) -> bool;
+
+    /// Lets a task do the rest. The datagrams for the query arrive through the ticket.
+    fn continue_in_task(self: Box<Self>, ticket: Ticket);
+}
+
+/// What became of a datagram.
+#[derive(Debug)]
+pub enum Dispatched {
+    /// It was given to the task of its query.
+    ToTask,
+    /// It is for the query at that index, which has no task. The caller has to give it back
+    /// ([`InFlightQueries::give_to_task`]) or to remove it.
+    ToDirect(usize, Box<dyn DirectReceiver>),
+    /// It would answer that query, but for a wrong id. The caller has to give the query to a task.
+    NearMissOfDirect(usize, Box<dyn DirectReceiver>),
+}
+
+/// What arrived for a query.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A datagram with its id, which may answer it.
+    Datagram(Vec<u8>),
+    /// So many datagrams in a row that would answer it, but for a wrong id. They are counted and not kept: a
+    /// flood of them takes no memory, and each of them counts.
+    NearMisses(u32),
+    /// The query was not delivered, for example because no server listens there.
+    Undelivered(io::ErrorKind),
+}
+
+/// The limit on datagrams with the right id that wait to be checked for one query. The first one is nearly
+/// always the true answer.
+const MAX_ARRIVED: usize = 8;
 
 impl InFlightQueries {
-    /// The state of a socket on which the query with that id was answered.
-    pub fn after_first(first: u16) -> Self {
-        Self { ids: vec![first], waiting: vec![None], ..Self::default() }
-    }
-
     /// An id for one more query; `None`: the socket takes no further queries.
     pub fn next_id(&self) -> io::Result<Option<u16>> {
         if self.is_retired || self.ids.len() >= limits::UPSTREAM_SOCKET_QUESTIONS {
@@ -72,23 +116,47 @@ impl InFlightQueries {
         }
     }
 
-    /// Adds the query with that id and message; returns its index.
-    pub fn insert(&mut self, id: u16, sent: Vec<u8>) -> usize {
+    /// Adds the query with that id; returns its index. It has no receiver yet.
+    pub fn insert(&mut self, id: u16) -> usize {
         self.ids.push(id);
-        self.waiting.push(Some(Waiting { sent, waker: None, delivery: None, pending: VecDeque::new() }));
+        self.receivers.push(None);
         self.in_flight += 1;
         self.ids.len() - 1
+    }
+
+    /// Gives the datagrams for the query at that index to a task, which polls for them; first of all what has
+    /// arrived already.
+    pub fn give_to_task(&mut self, index: usize, question: &[u8], arrived: Option<Delivery>) {
+        let arrived = arrived.into_iter().collect();
+        let task = TaskReceiver { question: question.into(), waker: None, arrived };
+        self.set_receiver(index, Receiver::Task(Box::new(task)));
+    }
+
+    /// Gives the datagrams for the query at that index to the query itself.
+    pub fn give_to(&mut self, index: usize, direct: Box<dyn DirectReceiver>) {
+        self.set_receiver(index, Receiver::Direct(direct));
+    }
+
+    fn set_receiver(&mut self, index: usize, receiver: Receiver) {
+        if let Some(place) = self.receivers.get_mut(index) {
+            *place = Some(receiver);
+        }
     }
 
     /// Removes a query that was sent at that time. When the server has sent nothing since an unanswered query
     /// was sent, the path may be broken: the socket gets no further queries.
     pub fn remove(&mut self, index: usize, sent_at: Instant, is_answered: bool) {
-        if let Some(waiting) = self.waiting.get_mut(index) {
-            *waiting = None;
+        if let Some(place) = self.receivers.get_mut(index) {
+            *place = None;
         }
         self.in_flight = self.in_flight.saturating_sub(1);
         let is_silent = self.last_datagram_at.is_none_or(|at| at < sent_at);
         self.is_retired |= !is_answered && is_silent;
+    }
+
+    /// Lets the socket take further queries.
+    pub fn accept_more(&mut self) {
+        self.is_retired = false;
     }
 
     /// Lets the socket take no further queries.
@@ -107,41 +175,86 @@ impl InFlightQueries {
     }
 
     /// Assigns a datagram to its query; otherwise returns what is wrong with it.
-    pub fn dispatch(&mut self, datagram: &[u8], now: Instant) -> Result<(), Unwanted> {
+    pub fn dispatch(&mut self, datagram: &[u8], now: Instant) -> Result<Dispatched, Unwanted> {
         self.last_datagram_at = Some(now);
         let message = Message::new(datagram).ok_or(Unwanted::Malformed)?;
-        let index = if let Some(index) = self.index_by_id(message.id()) {
-            index
-        } else {
-            let index = self.index_by_question(message).ok_or(Unwanted::Id)?;
-            self.is_retired = true;
-            index
-        };
-        self.deliver(index, Ok(datagram.to_vec()));
-        Ok(())
+        if let Some(index) = self.index_by_id(message.id()) {
+            if let Some(direct) = self.take_direct(index) {
+                return Ok(Dispatched::ToDirect(index, direct));
+            }
+            self.deliver(index, Delivery::Datagram(datagram.to_vec()));
+            return Ok(Dispatched::ToTask);
+        }
+        if !is_response(message) {
+            return Err(Unwanted::Malformed);
+        }
+        let index = self.index_by_question(message).ok_or(Unwanted::Id)?;
+        self.is_retired = true;
+        if let Some(direct) = self.take_direct(index) {
+            return Ok(Dispatched::NearMissOfDirect(index, direct));
+        }
+        self.deliver(index, Delivery::NearMisses(1));
+        Ok(Dispatched::ToTask)
     }
 
-    /// Reports to the query with that id that it was not delivered; to all queries if there is no id.
-    pub fn report_undelivered(&mut self, id: Option<u16>, kind: io::ErrorKind) {
-        match id {
-            Some(id) => {
-                if let Some(index) = self.index_by_id(id) {
-                    self.deliver(index, Err(kind.into()));
-                }
+    /// Reports to the query with that id that it was not delivered; to all queries if there is no id. Returns
+    /// those without a task.
+    pub fn report_undelivered(
+        &mut self,
+        id: Option<u16>,
+        kind: io::ErrorKind,
+    ) -> Vec<(usize, Box<dyn DirectReceiver>)> {
+        let concerned = match id {
+            Some(id) => self.index_by_id(id).map_or(0..0, |index| index..index + 1),
+            None => 0..self.receivers.len(),
+        };
+        let mut directs = Vec::new();
+        for index in concerned {
+            match self.take_direct(index) {
+                Some(direct) => directs.push((index, direct)),
+                None => self.deliver(index, Delivery::Undelivered(kind)),
             }
-            None => (0..self.waiting.len()).for_each(|index| self.deliver(index, Err(kind.into()))),
+        }
+        directs
+    }
+
+    /// Takes out the queries for which a task must do something now.
+    pub fn take_due(&mut self, now: Instant) -> Vec<(usize, Box<dyn DirectReceiver>)> {
+        let is_due = |receiver: &mut Receiver| match receiver {
+            Receiver::Direct(direct) => direct.needs_task(now),
+            Receiver::Task(_) => false,
+        };
+        let places = self.receivers.iter_mut().enumerate();
+        let due = places.filter_map(|(index, place)| match place.take_if(is_due)? {
+            Receiver::Direct(direct) => Some((index, direct)),
+            Receiver::Task(_) => None,
+        });
+        due.collect()
+    }
+
+    fn take_direct(&mut self, index: usize) -> Option<Box<dyn DirectReceiver>> {
+        let place = self.receivers.get_mut(index)?;
+        match place.take_if(|receiver| matches!(receiver, Receiver::Direct(_)))? {
+            Receiver::Direct(direct) => Some(direct),
+            Receiver::Task(_) => None,
         }
     }
 
-    /// Polls for the next datagram or error of the query at that index.
+    /// Polls for what arrives next for the query at that index.
     pub fn poll(&mut self, index: usize, context: &mut Context<'_>) -> Poll<Delivery> {
-        let Some(Some(waiting)) = self.waiting.get_mut(index) else { return Poll::Pending };
-        let next = waiting.pending.pop_front();
-        if let Some(delivery) = std::mem::replace(&mut waiting.delivery, next) {
+        let Some(task) = self.task(index) else { return Poll::Pending };
+        if let Some(delivery) = task.arrived.pop_front() {
             return Poll::Ready(delivery);
         }
-        waiting.waker = Some(context.waker().clone());
+        task.waker = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    fn task(&mut self, index: usize) -> Option<&mut TaskReceiver> {
+        match self.receivers.get_mut(index)? {
+            Some(Receiver::Task(task)) => Some(task),
+            _ => None,
+        }
     }
 
     fn index_by_id(&self, id: u16) -> Option<usize> {
@@ -151,26 +264,36 @@ impl InFlightQueries {
     /// The index of the query in flight whose question a message contains.
     fn index_by_question(&self, message: Message<'_>) -> Option<usize> {
         let question = message.question()?;
-        let is_same =
-            |sent: &[u8]| sent.get(HEADER_LENGTH..).is_some_and(|sent| asks_question(sent, question));
-        self.waiting.iter().position(|waiting| waiting.as_ref().is_some_and(|waiting| is_same(&waiting.sent)))
+        if message.question_count() != 1 {
+            return None;
+        }
+        self.receivers.iter().position(|receiver| match receiver {
+            Some(Receiver::Task(task)) => is_same_question(&task.question, question),
+            Some(Receiver::Direct(direct)) => is_same_question(direct.question(), question),
+            None => false,
+        })
     }
 
     fn deliver(&mut self, index: usize, delivery: Delivery) {
-        let Some(Some(waiting)) = self.waiting.get_mut(index) else { return };
-        if waiting.delivery.is_none() {
-            waiting.delivery = Some(delivery);
-        } else if waiting.pending.len() < MAX_PENDING {
-            waiting.pending.push_back(delivery);
+        let Some(task) = self.task(index) else { return };
+        let has_room = task.datagrams() < MAX_ARRIVED;
+        match (task.arrived.back_mut(), delivery) {
+            (Some(Delivery::NearMisses(count)), Delivery::NearMisses(more)) => {
+                *count = count.saturating_add(more);
+            }
+            // Near misses in a row are one entry, so these are limited, too.
+            (_, delivery @ Delivery::NearMisses(_)) => task.arrived.push_back(delivery),
+            (_, delivery) if has_room => task.arrived.push_back(delivery),
+            _ => {}
         }
-        if let Some(waker) = waiting.waker.take() {
+        if let Some(waker) = task.waker.take() {
             waker.wake();
         }
     }
 }
 
-/// Whether the bytes behind the header of a query begin with that question; names are compared without regard
-/// to case.
-fn asks_question(sent: &[u8], question: &[u8]) -> bool {
-    sent.get(..question.len()).is_some_and(|sent| is_same_question(sent, question))
+impl TaskReceiver {
+    fn datagrams(&self) -> usize {
+        self.arrived.iter().filter(|delivery| !matches!(delivery, Delivery::NearMisses(_))).count()
+    }
 }

@@ -12,6 +12,7 @@ use std::iter;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
@@ -41,11 +42,11 @@ pub struct BatchSocket {
 
 /// The result of a batch.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub struct Batch {
     /// Whether the batch was full, so that more datagrams may follow.
-    pub(super) is_full: bool,
+    pub is_full: bool,
     /// The answers for which the send buffer had no room; the caller sends them before the next batch.
-    pub(super) unsent: Vec<(Vec<u8>, SocketAddr)>,
+    pub unsent: Vec<(Vec<u8>, SocketAddr)>,
 }
 
 impl BatchSocket {
@@ -56,7 +57,7 @@ impl BatchSocket {
     }
 
     /// Waits until a datagram has arrived; returns immediately if the last batch was full.
-    pub(super) async fn readable(&self) {
+    pub async fn readable(&self) {
         if let Err(error) = self.socket.readable().await {
             // The runtime is shutting down.
             tracing::debug!(%error, "cannot wait for datagrams");
@@ -65,12 +66,13 @@ impl BatchSocket {
 
     /// Receives up to [`limits::BATCH`] datagrams. `answer` gets each one, and returns `true` if it has
     /// written an answer.
-    pub(super) fn receive_and_answer(
+    pub fn receive_and_answer(
         &self,
         mut answer: impl FnMut(&[u8], SocketAddr, &mut Vec<u8>) -> bool,
     ) -> io::Result<Batch> {
         BUFFERS.with_borrow_mut(|buffers| {
-            let Buffers { received, answers, headers: [ipv4, ipv6, sending] } = buffers;
+            buffers.send_queued();
+            let Buffers { received, answers, headers: [ipv4, ipv6, sending], .. } = buffers;
             let headers = if self.is_ipv6 { ipv6 } else { ipv4 };
             let count = match received.receive(&self.socket, headers) {
                 Ok(count) => count,
@@ -95,8 +97,10 @@ impl BatchSocket {
 
     /// Sends up to [`limits::BATCH`] answers. `next` writes each answer and returns its client; `None`: there
     /// are no more.
-    pub(super) fn send(&self, mut next: impl FnMut(&mut Vec<u8>) -> Option<SocketAddr>) -> Batch {
-        BUFFERS.with_borrow_mut(|Buffers { answers, headers: [_, _, sending], .. }| {
+    pub fn send(&self, mut next: impl FnMut(&mut Vec<u8>) -> Option<SocketAddr>) -> Batch {
+        BUFFERS.with_borrow_mut(|buffers| {
+            buffers.send_queued();
+            let Buffers { answers, headers: [_, _, sending], .. } = buffers;
             answers.count = 0;
             let is_full = iter::repeat_with(|| answers.push_next(&mut next))
                 .take(limits::BATCH)
@@ -105,9 +109,24 @@ impl BatchSocket {
         })
     }
 
+    /// Queues an answer to the client that `write` returns. [`send_queued`] sends it, with others.
+    pub fn queue(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>) -> SocketAddr) {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let is_other = buffers.queued_at.as_ref().is_some_and(|socket| !Arc::ptr_eq(socket, self));
+            if is_other || buffers.answers.count == limits::BATCH {
+                buffers.send_queued();
+            }
+            if buffers.queued_at.is_none() {
+                buffers.answers.count = 0; // after a panic there may be answers left
+                buffers.queued_at = Some(Arc::clone(self));
+            }
+            buffers.answers.push_next(|out| Some(write(out)));
+        });
+    }
+
     /// Sends the answers for which there was no room, as soon as there is room. The loopback always has room,
     /// because a datagram arrives there when it is sent.
-    pub(super) async fn send_unsent(&self, unsent: Vec<(Vec<u8>, SocketAddr)>) {
+    pub async fn send_unsent(&self, unsent: Vec<(Vec<u8>, SocketAddr)>) {
         for (answer, client) in unsent {
             if let Err(error) = self.socket.send_to(&answer, client).await {
                 log_send_error(error, client);
@@ -124,6 +143,12 @@ impl BatchSocket {
     }
 }
 
+/// Sends the answers that this thread has queued ([`BatchSocket::queue`]). Whoever queues calls it before the
+/// next await.
+pub fn send_queued() {
+    BUFFERS.with_borrow_mut(Buffers::send_queued);
+}
+
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::new());
 }
@@ -132,6 +157,8 @@ thread_local! {
 struct Buffers {
     received: Received,
     answers: Answers,
+    /// The socket of the answers that are queued.
+    queued_at: Option<Arc<BatchSocket>>,
     /// For receiving over IPv4, for receiving over IPv6, and for sending. Receiving needs two, because the
     /// kernel writes the length of the address, and reads it the next time as the maximum.
     headers: [MultiHeaders<SockaddrStorage>; 3],
@@ -142,7 +169,19 @@ impl Buffers {
         Self {
             received: Received { bytes: vec![0; RECEIVE_BYTES], metadata: [(0, None); _] },
             answers: Answers { messages: [const { Vec::new() }; _], clients: [None; _], count: 0 },
+            queued_at: None,
             headers: [(); 3].map(|()| MultiHeaders::preallocate(limits::BATCH, None)),
+        }
+    }
+}
+
+impl Buffers {
+    fn send_queued(&mut self) {
+        let Some(socket) = self.queued_at.take() else { return };
+        let [_, _, headers] = &mut self.headers;
+        let unsent = self.answers.send(&socket.socket, headers);
+        if !unsent.is_empty() {
+            tokio::spawn(async move { socket.send_unsent(unsent).await });
         }
     }
 }

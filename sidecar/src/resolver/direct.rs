@@ -1,0 +1,143 @@
+//! Questions that one answer of the upstream decides, without a task.
+//!
+//! | a question that is not in the cache | is asked |
+//! |---|---|
+//! | whose name is completed by the search list, or awaited | by a task |
+//! | below a namespace or Service about which another question is asked first; AAAA that waits for A | by a task |
+//! | that failed a moment ago, or has an expired answer | by a task |
+//! | that is in flight, or is over a limit | by a task, which waits for the flight or gets the error |
+//! | any other | without a task |
+//!
+//! When the one answer does not decide it after all, a task does the rest.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::question::Mode;
+use super::type_limit::TypePermit;
+use super::{Answer, Resolution, Resolver};
+use crate::cache::key::Key;
+use crate::flight::{Flight, Role};
+use crate::limits;
+use crate::search::Verdict;
+use crate::upstream::direct::Continuation;
+use crate::upstream::source::with_source;
+use crate::upstream::{Failed, Upstream};
+
+/// The clients that wait for the resolution of a question.
+pub trait Reply: Send + 'static {
+    /// Answers them.
+    fn answer(self, resolution: &Resolution);
+
+    /// Answers them when the resolution is there. The future has to be spawned.
+    fn wait(self, resolution: impl Future<Output = Resolution> + Send + 'static);
+}
+
+impl<U: Upstream> Resolver<U> {
+    /// Begins to resolve a question that is not in the cache, for that source of queries. Nothing is answered
+    /// before this returns.
+    ///
+    /// # Errors
+    ///
+    /// The clients, whose question needs a task: [`Resolver::resolve_miss`].
+    pub fn begin_miss<R: Reply>(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        source: Option<u16>,
+        reply: R,
+    ) -> Result<(), R> {
+        if !self.is_decided_by_one_answer(key) {
+            return Err(reply);
+        }
+        let Some(permit) = self.types_in_flight.enter(key) else { return Err(reply) };
+        let Some(flight) = self.route(key).questions.begin(key) else { return Err(reply) };
+        let miss = DirectMiss {
+            resolver: Arc::clone(self),
+            key: Arc::clone(key),
+            flight,
+            permit,
+            start: Instant::now(),
+            reply,
+        };
+        // Another thread may have received the answer since the client's look into the cache.
+        let known = if self.is_shared { self.look_up_known(key) } else { None };
+        if let Some(known) = known {
+            miss.end(self.known_entry(key, known));
+        } else if let Err(miss) = self.upstream(key).begin(key, source, miss) {
+            let (resolver, key) = (Arc::clone(self), Arc::clone(key));
+            miss.goes_on(async move {
+                let asked = resolver.upstream(&key).ask(&key, Instant::now() + limits::DEADLINE);
+                with_source(source, asked).await
+            });
+        }
+        Ok(())
+    }
+
+    fn is_decided_by_one_answer(self: &Arc<Self>, key: &Key) -> bool {
+        let may_ask_now = match self.search.verdict(key) {
+            Verdict::Ask => true,
+            Verdict::Below(ancestors) => {
+                !self.must_ask_ancestors_first(key, ancestors) && self.wait_for_address_answer(key).is_none()
+            }
+            Verdict::Complete | Verdict::Impossible | Verdict::Probe => false,
+        };
+        may_ask_now
+            && !self.awaited_names.contains(key.name())
+            && !self.has_failed_lately(key)
+            && self.stale(key, true).is_none()
+    }
+}
+
+/// A question whose exchange with the upstream has no task.
+struct DirectMiss<U, R> {
+    resolver: Arc<Resolver<U>>,
+    key: Arc<Key>,
+    flight: Flight<Key, Answer>,
+    permit: TypePermit,
+    start: Instant,
+    reply: R,
+}
+
+impl<U: Upstream, R: Reply> DirectMiss<U, R> {
+    /// Ends the flight without an exchange, and answers the clients soon.
+    fn end(self, answer: Answer) {
+        self.flight.end(answer.clone());
+        self.reply.wait(std::future::ready(match answer {
+            Ok(entry) => Resolution::Fresh(entry, Role::Leader),
+            Err(no_answer) => Resolution::Failed(no_answer.rcode()),
+        }));
+    }
+}
+
+impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
+    fn answered(self, response: &[u8]) {
+        let Some(entry) = self.resolver.end_direct_exchange(&self.key, response) else {
+            let response = response.to_vec();
+            return self.goes_on(std::future::ready(Ok(response)));
+        };
+        drop(self.permit);
+        self.flight.end(Ok(entry.clone()));
+        self.reply.answer(&Resolution::Fresh(entry, Role::Leader));
+    }
+
+    fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
+        let Self { resolver, key, flight, permit, start, reply } = self;
+        let outcome = flight.outcome();
+        let (resolving, asked) = (Arc::clone(&resolver), Arc::clone(&key));
+        tokio::spawn(async move {
+            let answer = resolver.end_exchange(&key, Mode::UseCache, rest.await).await;
+            drop(permit);
+            flight.end(answer);
+        });
+        reply.wait(async move {
+            let answer = async {
+                match outcome.await {
+                    Ok(answer) => answer.map(|entry| (entry, Role::Leader)),
+                    Err(no_outcome) => Err(resolving.count_limit(no_outcome)),
+                }
+            };
+            resolving.resolve(&asked, start, false, answer).await
+        });
+    }
+}

@@ -1,0 +1,195 @@
+//! An exchange without a task. Nearly every exchange is one query and one good answer, so a task for each
+//! would cost more than all the rest: the reader of the socket does what follows.
+//!
+//! | event | what happens |
+//! |---|---|
+//! | a good answer | the continuation gets it |
+//! | a message that is anything else, or an error of the socket | a task goes on ([`race::resume`]), and receives that message first |
+//! | a retransmission is due, or the guard of a tier server, or the deadline has passed | a task goes on |
+//! | the first query goes over TCP, or cannot be sent, or to a backup server | a task makes the exchange |
+//!
+//! While a server is silent, its exchanges mostly wait for their deadline, because the pod retransmits only
+//! one of them. So a slow server costs no tasks either.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard};
+use podlocal_dns::upstream::{Exchange, Target, Transmission, Transport};
+use tokio::time::Instant;
+
+use super::attempts::Attempt;
+use super::network::Sockets;
+use super::observers::Event;
+use super::query_message::{Variant, remove_opt};
+use super::race::{self, Begun};
+use super::shared_socket::Ticket;
+use super::shared_socket::queries::DirectReceiver;
+use super::state::State;
+use super::{Failed, Servers, random};
+use crate::cache::key::Key;
+use crate::limits;
+use crate::metrics::{AttemptResult, ResponseCode, Server};
+
+/// What follows an exchange that was begun without a task.
+pub trait Continuation: Send + 'static {
+    /// The exchange has ended with that answer: NOERROR or NXDOMAIN, whole, and without an OPT record.
+    fn answered(self, response: &[u8]);
+
+    /// The exchange goes on in that future, which has to be spawned.
+    fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static);
+}
+
+/// Begins an exchange for that source of queries.
+pub(super) fn begin(servers: Servers, key: Arc<Key>, source: Option<u16>, continuation: impl Continuation) {
+    let now = Instant::now();
+    let (state, sockets) = (servers.state(), servers.sockets());
+    let recoveries = state.recovery_count();
+    let (exchange, first, wakes_at) = state.begin_direct(&key, source, now, random::chance());
+    let server = first.target.server;
+    if first.target.transport == Transport::Udp
+        && !state.is_backup(server)
+        && let Ok(mut query) = sockets.outgoing(server, &key, false)
+        && let Ok((shared, sent)) = sockets.send(server, &mut query, now)
+    {
+        let (variant, with_edns) = query.into_variant();
+        state.observers().notify(&key, now, || Event::AttemptStarted { target: first.target });
+        let guard = || Guard::new(server, FIRST_PAUSE, now.into_std(), random::chance());
+        let direct = DirectExchange {
+            server,
+            variant,
+            with_edns,
+            guard: state.is_tier_server(server).then(guard),
+            exchange: Some(exchange),
+            sent_at: now,
+            wakes_at,
+            recoveries,
+            due: None,
+            continuation: Some(continuation),
+            key,
+            servers,
+        };
+        return shared.give_to(sent, Box::new(direct));
+    }
+    let begun = Begun { exchange, start: now, guard: None, attempt: None, due: Some(first) };
+    continuation.goes_on(async move {
+        let outcome =
+            race::resume(servers.state(), servers.sockets(), &key, begun, now + limits::DEADLINE).await;
+        servers.sockets().forwarded_markers().remove(&key);
+        outcome
+    });
+}
+
+/// An exchange whose first query is in flight.
+struct DirectExchange<C> {
+    servers: Servers,
+    key: Arc<Key>,
+    server: usize,
+    /// What was sent.
+    variant: Variant,
+    with_edns: bool,
+    sent_at: Instant,
+    /// `None` once a task has it.
+    exchange: Option<Exchange>,
+    guard: Option<Guard>,
+    /// When the policy may have something to do.
+    wakes_at: Instant,
+    /// The number of recoveries of servers that the exchange knows.
+    recoveries: u32,
+    /// The transmission that is due.
+    due: Option<Transmission>,
+    /// `None` once it was called.
+    continuation: Option<C>,
+}
+
+impl<C: Continuation> DirectReceiver for DirectExchange<C> {
+    fn question(&self) -> &[u8] {
+        self.key.question()
+    }
+
+    fn sent_at(&self) -> Instant {
+        self.sent_at
+    }
+
+    fn receive(
+        mut self: Box<Self>,
+        datagram: &mut [u8],
+        now: Instant,
+    ) -> Result<(), Box<dyn DirectReceiver>> {
+        let (state, sockets) = (self.servers.state(), self.servers.sockets());
+        let query = sockets.sent(self.server, &self.key, self.variant.clone(), self.with_edns);
+        let reading = query.ok().and_then(|query| query.receive_good_answer(datagram, now));
+        let Some((reading, exchange)) = reading.zip(self.exchange.as_ref()) else { return Err(self) };
+        let length = remove_opt(datagram, &reading);
+        let response = datagram.get(..length).unwrap_or_default();
+        let (target, took) = (self.target(), now - self.sent_at);
+        let server = if state.is_tier_server(self.server) { Server::SharedTier } else { Server::Upstream };
+        state.metrics().response(server, ResponseCode::of(response));
+        state.record_attempt(&self.key, target, AttemptResult::Answer, took, now);
+        state.record_response(self.server, self.sent_at, Some(exchange), now);
+        state.observers().notify(&self.key, now, || Event::ExchangeEnded { attempts: 1, took });
+        sockets.forwarded_markers().remove(&self.key);
+        if let Some(continuation) = self.continuation.take() {
+            continuation.answered(response);
+        }
+        Ok(())
+    }
+
+    fn needs_task(&mut self, now: Instant) -> bool {
+        let state = self.servers.state();
+        let Some(exchange) = &mut self.exchange else { return false };
+        if let Some(recovery) = state.recovery_since(self.recoveries) {
+            self.recoveries = state.recovery_count();
+            exchange.note_recovery(recovery, now.into_std());
+            self.wakes_at = state.wakes_at(exchange);
+        }
+        if self.guard.as_ref().is_some_and(|guard| now.into_std() >= guard.wakes_at()) {
+            return true;
+        }
+        if now < self.wakes_at {
+            return false;
+        }
+        if now >= state.deadline(exchange) {
+            return true;
+        }
+        self.due = state.due_transmission(exchange, now);
+        self.wakes_at = state.wakes_at(exchange);
+        self.due.is_some()
+    }
+
+    fn continue_in_task(mut self: Box<Self>, ticket: Ticket) {
+        let (Some(exchange), Some(continuation)) = (self.exchange.take(), self.continuation.take()) else {
+            return;
+        };
+        let (guard, due) = (self.guard.take(), self.due.take());
+        let (servers, key, start) = (self.servers.clone(), Arc::clone(&self.key), self.sent_at);
+        let (variant, with_edns, target) = (std::mem::take(&mut self.variant), self.with_edns, self.target());
+        continuation.goes_on(async move {
+            let (state, sockets): (&State, &Sockets) = (servers.state(), servers.sockets());
+            let key = &*key;
+            let future: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(async move {
+                let mut query = sockets.sent(target.server, key, variant, with_edns)?;
+                sockets.response(target.server, ticket, &mut query).await
+            });
+            let attempt = Some(Attempt { target, sent_at: start, future });
+            let begun = Begun { exchange, start, guard, attempt, due };
+            let outcome = race::resume(state, sockets, key, begun, start + limits::DEADLINE).await;
+            sockets.forwarded_markers().remove(key);
+            outcome
+        });
+    }
+}
+
+impl<C> DirectExchange<C> {
+    fn target(&self) -> Target {
+        Target { server: self.server, transport: Transport::Udp }
+    }
+}
+
+impl<C> fmt::Debug for DirectExchange<C> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = formatter.debug_struct("DirectExchange");
+        fields.field("server", &self.server).field("sent_at", &self.sent_at).finish_non_exhaustive()
+    }
+}
