@@ -156,8 +156,8 @@ impl World {
         let (start, mut out) = (Instant::now(), Vec::new());
         let limit = if switches & 8 == 0 { 512 } else { 65_535 };
         let outcome = match resolver.try_hit(&query, start.into_std(), limit, &mut out) {
-            Some(outcome) => outcome,
-            None => resolver.resolve_miss(&Arc::new(query.key.clone())).await.write(
+            Ok(outcome) => outcome,
+            Err(_) => resolver.resolve_miss(&Arc::new(query.key.clone())).await.write(
                 query.client(),
                 limit,
                 &mut out,

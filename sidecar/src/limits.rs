@@ -164,6 +164,9 @@ pub const UPSTREAM_SOCKETS: usize = 8;
 /// Queries for which a shared socket is used: so many use the same port.
 pub const UPSTREAM_SOCKET_QUESTIONS: usize = 128;
 
+/// Queries in a row that go to the same slot, before another one is drawn.
+pub const UPSTREAM_SOCKET_TURN: usize = 16;
+
 /// How long a shared socket is used: so long an attacker can use its port after guessing it, and so long its
 /// queries take one path through a load balancer.
 pub const UPSTREAM_SOCKET_LIFETIME: Duration = Duration::from_secs(1);

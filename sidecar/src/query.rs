@@ -154,25 +154,30 @@ impl Client<'_> {
         self.question.get(..self.question.len().saturating_sub(4)).unwrap_or_default()
     }
 
-    /// A copy to keep while the client waits.
-    pub fn stored(&self) -> StoredClient {
+    /// A copy to keep while the client waits for the answer to the question of that key.
+    pub fn stored(&self, key: &Key) -> StoredClient {
         let Self { id, flags, edns, question } = *self;
-        StoredClient { id, flags, edns, question: question.into() }
+        let has_upper_case = question != key.question();
+        StoredClient { id, flags, edns, question: has_upper_case.then(|| question.into()) }
     }
 }
 
-/// An owned [`Client`].
+/// An owned [`Client`], without its key.
 #[derive(Debug)]
 pub struct StoredClient {
     id: u16,
     flags: Flags,
     edns: Option<Edns>,
-    question: Box<[u8]>,
+    /// The question, if it has upper-case letters.
+    question: Option<Box<[u8]>>,
 }
 
-impl<'a> From<&'a StoredClient> for Client<'a> {
-    fn from(StoredClient { id, flags, edns, question }: &'a StoredClient) -> Self {
-        Self { id: *id, flags: *flags, edns: *edns, question }
+impl StoredClient {
+    /// The client, which has asked for the question of that key.
+    pub fn with_key<'a>(&'a self, key: &'a Key) -> Client<'a> {
+        let Self { id, flags, edns, question } = self;
+        let question = question.as_deref().unwrap_or_else(|| key.question());
+        Client { id: *id, flags: *flags, edns: *edns, question }
     }
 }
 

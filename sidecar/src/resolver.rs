@@ -26,7 +26,7 @@ use crate::query::{Client, Query};
 use crate::reply;
 use crate::search::{Search, Verdict};
 use crate::upstream::Upstream;
-use crate::wire::Rcode;
+use crate::wire::{Rcode, TYPE_A};
 
 use ancestors::SuspectServices;
 use awaited_names::AwaitedNames;
@@ -75,6 +75,17 @@ pub struct Load {
     pub bytes: u64,
     /// Queries in flight to the upstream.
     pub flights: usize,
+}
+
+/// What the look into the cache has shown about a question whose answer is not known.
+#[derive(Debug, Clone, Copy)]
+pub struct Miss {
+    /// Whether the rules of [`crate::search`] say nothing about it.
+    is_free_of_rules: bool,
+    /// Whether NXDOMAIN for every type of the name may be cached when the answer arrives.
+    may_deny_every_type: bool,
+    /// Whether there is an expired answer.
+    has_expired: bool,
 }
 
 /// The outcome of a question that was not in the cache.
@@ -153,34 +164,62 @@ impl<U: Upstream> Resolver<U> {
 
     /// Writes the answer if it is known, and returns the outcome: no await, no allocation beyond `out`. The
     /// one hit that finds a popular answer near its end starts the task that refreshes it.
+    ///
+    /// # Errors
+    ///
+    /// What the look into the cache has shown about a question whose answer is not known.
     pub fn try_hit(
         self: &Arc<Self>,
         query: &Query<'_>,
         now: Instant,
         limit: usize,
         out: &mut Vec<u8>,
-    ) -> Option<Outcome> {
-        if let Some(entry) = self.cache.get(&query.key, now) {
+    ) -> Result<Outcome, Miss> {
+        let own = self.cache.get_expired(&query.key);
+        if let Some(entry) = &own
+            && entry.is_fresh(now)
+        {
             entry.write(query, now, limit, out);
             if self.refresh_ahead && entry.wants_refresh(now) {
                 self.refresh(&query.key, Mode::AskUpstream);
             }
-            return Some(Outcome::Hit);
+            return Ok(Outcome::Hit);
         }
-        let known = match self.search.verdict(&query.key) {
-            Verdict::Probe => return Some(self.answer_probe(query, out)),
-            verdict => self.infer(&query.key, verdict, now),
-        };
-        match known? {
-            Known::Entry(entry) => {
-                entry.write(query, now, limit, out);
-                Some(Outcome::Hit)
-            }
-            Known::Missing { zone_at, ttl, outcome } => {
-                reply::write_missing(query, zone_at, ttl, out);
-                Some(outcome)
-            }
+        self.try_other_hits(query, own.is_some(), now, limit, out)
+    }
+
+    /// The same for a question without a fresh answer of its own.
+    fn try_other_hits(
+        self: &Arc<Self>,
+        query: &Query<'_>,
+        has_expired: bool,
+        now: Instant,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, Miss> {
+        let key = &query.key;
+        let verdict = self.search.verdict(key);
+        if verdict == Verdict::Probe {
+            return Ok(self.answer_probe(query, out));
         }
+        let shares_missing = self.search.shares_missing(key);
+        let missing = if shares_missing { self.cache.get_expired(&key.for_every_type()) } else { None };
+        if let Some(entry) = &missing
+            && entry.is_fresh(now)
+        {
+            entry.write(query, now, limit, out);
+            return Ok(Outcome::Hit);
+        }
+        if let Some(Known::Missing { zone_at, ttl, outcome }) = self.decide_by_rules(key, verdict, now) {
+            reply::write_missing(query, zone_at, ttl, out);
+            return Ok(outcome);
+        }
+        Err(Miss {
+            is_free_of_rules: verdict == Verdict::Ask,
+            // Only the answer to A is cached for every type, and this is the one query for it in flight.
+            may_deny_every_type: shares_missing && (missing.is_some() || key.type_and_class().0 != TYPE_A),
+            has_expired: has_expired || missing.is_some(),
+        })
     }
 
     /// Answers a probe: NXDOMAIN shows that this proxy is alive.
@@ -351,7 +390,7 @@ impl<U: Upstream> Resolver<U> {
 
     /// Refreshes an answer in the background, unless a query for it is in flight.
     fn refresh(self: &Arc<Self>, key: &Key, mode: Mode) {
-        if self.is_in_flight(key) || self.has_failed_lately(key) || !self.upstream(key).may_refresh() {
+        if self.is_in_flight(key) || self.has_failed_lately(key, now()) || !self.upstream(key).may_refresh() {
             return;
         }
         self.metrics.background_query(BackgroundQuery::Refresh);

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
 use crate::query::{Client, Query, Rejected};
 use crate::reply;
-use crate::resolver::{Resolution, Resolver};
+use crate::resolver::{Miss, Resolution, Resolver};
 use crate::sources::{MissPermit, Refused, Sources};
 use crate::top_names::TopNames;
 use crate::upstream::Upstream;
@@ -57,7 +57,7 @@ pub enum Step<'a> {
     /// Send nothing; the message is counted with this outcome.
     Silence(Outcome),
     /// Await [`Service::resolve`], and send the answer that its result writes. Keep the places until then.
-    Wait(Box<Query<'a>>, Places),
+    Wait(Box<Query<'a>>, Miss, Places),
 }
 
 /// The places that a query holds while it waits: one of all, and one of its source.
@@ -112,25 +112,28 @@ impl<U: Upstream> Service<U> {
             Err(rejected) => return self.reject(bytes, rejected, out),
         };
         let client = query.client();
-        if let Some(outcome) = self.resolver.try_hit(&query, now, self.limit(&client, transport), out) {
-            if outcome == Outcome::HealthCheck && self.sources.is_silenced(source, now) {
+        let miss = match self.resolver.try_hit(&query, now, self.limit(&client, transport), out) {
+            Ok(Outcome::HealthCheck) if self.sources.is_silenced(source, now) => {
                 self.end(&client, transport, Outcome::RateLimited);
                 return Step::Silence(Outcome::RateLimited);
             }
-            let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER_FACTOR * bytes.len();
-            if is_long && !self.sources.try_spend_long_answer(source, now) {
-                return self.truncate(&query, Limit::LargeAnswersPerSource, out);
+            Ok(outcome) => {
+                let is_long = transport == Transport::Udp && out.len() > LONG_ANSWER_FACTOR * bytes.len();
+                if is_long && !self.sources.try_spend_long_answer(source, now) {
+                    return self.truncate(&query, Limit::LargeAnswersPerSource, out);
+                }
+                self.end(&client, transport, outcome);
+                return Step::Answer(outcome);
             }
-            self.end(&client, transport, outcome);
-            return Step::Answer(outcome);
-        }
+            Err(miss) => miss,
+        };
         let refused = if self.resolver.is_loop(&query) {
             Outcome::Loop
         } else if transport == Transport::Udp && self.is_too_new(&query.key, source, now) {
             return self.truncate(&query, Limit::NewSources, out);
         } else {
             match self.places(&query.key, source, now) {
-                Ok(places) => return Step::Wait(Box::new(query), places),
+                Ok(places) => return Step::Wait(Box::new(query), miss, places),
                 Err(Refused { limit, is_reported }) => {
                     self.metrics.limit_reached(limit);
                     if !is_reported {

@@ -72,14 +72,20 @@ pub trait Upstream: Send + Sync + 'static {
     /// the server cannot answer (SERVFAIL and the like) is returned when no server has a better one.
     fn ask(&self, key: &Key, deadline: Instant) -> impl Future<Output = Result<Vec<u8>, Failed>> + Send;
 
-    /// Begins to ask, for that source of queries, without a task as long as none is needed. `Err`: this
+    /// Begins to ask now, for that source of queries, without a task as long as none is needed. `Err`: this
     /// upstream always needs one.
     ///
     /// # Errors
     ///
     /// The continuation, which was not called.
-    fn begin<C: Continuation>(&self, key: &Arc<Key>, source: Option<u16>, continuation: C) -> Result<(), C> {
-        let _ = (key, source);
+    fn begin<C: Continuation>(
+        &self,
+        key: &Arc<Key>,
+        source: Option<u16>,
+        now: Instant,
+        continuation: C,
+    ) -> Result<(), C> {
+        let _ = (key, source, now);
         Err(continuation)
     }
 
@@ -233,8 +239,14 @@ impl Upstream for Servers {
         outcome
     }
 
-    fn begin<C: Continuation>(&self, key: &Arc<Key>, source: Option<u16>, continuation: C) -> Result<(), C> {
-        direct::begin(self.clone(), Arc::clone(key), source, continuation);
+    fn begin<C: Continuation>(
+        &self,
+        key: &Arc<Key>,
+        source: Option<u16>,
+        now: Instant,
+        continuation: C,
+    ) -> Result<(), C> {
+        direct::begin(self.clone(), Arc::clone(key), source, now, continuation);
         Ok(())
     }
 

@@ -317,7 +317,7 @@ impl Pod {
         let mut out = Vec::new();
         self.runtime.block_on(async {
             let now = Instant::now().into_std();
-            if self.resolver.try_hit(&query, now, 4096, &mut out).is_none() {
+            if self.resolver.try_hit(&query, now, 4096, &mut out).is_err() {
                 let resolution = self.resolver.resolve_miss(&Arc::new(query.key.clone())).await;
                 resolution.write(query.client(), 4096, &mut out);
             }

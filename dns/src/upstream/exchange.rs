@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::order::{Target, order, transport_after};
+use super::order::{Order, Target, order, transport_after};
 use super::round_trip::INITIAL_TIMER;
+use super::server::Server;
 use super::{EXCHANGE_TIMEOUT, Policy, REFUSED_TIMEOUT, RESEND_SPREAD, Recovery, SILENT_AFTER, fraction_of};
 
 /// How often one query is retransmitted because it was lost. A server that answers other queries and not this
@@ -26,7 +27,7 @@ pub struct Exchange {
     chance: u16,
     /// The servers that may still answer, in the order in which they are queried; the first `tried` have been
     /// queried.
-    servers: Vec<usize>,
+    servers: Order,
     tried: usize,
     /// The server of the last transmission, and its time.
     server: usize,
@@ -91,8 +92,9 @@ impl Policy {
         chance: u16,
     ) -> (Exchange, Transmission) {
         self.budgets.record_first_attempt(source);
-        let servers = order(&self.setup, &self.ejected(), self.is_backup_needed(now));
-        let server = servers.first().copied().unwrap_or_default();
+        let is_ejected = |server: usize| self.servers.get(server).is_some_and(Server::is_ejected);
+        let servers = order(&self.setup, is_ejected, self.is_backup_needed(now));
+        let server = servers.get(0).unwrap_or_default();
         let mut exchange = Exchange {
             start: now,
             source,
@@ -238,8 +240,7 @@ impl Policy {
     /// Stops this exchange from querying a server: one of the tier that is silent, or any that has answered
     /// that it cannot answer. Returns the transmission to the next server, if there is one.
     pub fn leave(&mut self, exchange: &mut Exchange, server: usize, now: Instant) -> Option<Transmission> {
-        if let Some(at) = exchange.servers.iter().position(|it| *it == server) {
-            exchange.servers.remove(at);
+        if let Some(at) = exchange.servers.remove(server) {
             exchange.tried -= usize::from(at < exchange.tried);
         }
         if let Some(next) = exchange.next_server() {
@@ -247,7 +248,7 @@ impl Policy {
             return Some(self.send(exchange, next, Reason::NextServer, now));
         }
         // An earlier server may still answer.
-        if let Some(earlier) = exchange.servers.last().copied() {
+        if let Some(earlier) = exchange.servers.last() {
             (exchange.server, exchange.sent_at) = (earlier, exchange.start);
             (exchange.losses, exchange.loss_checks) = (0, 0);
             if exchange.refused_by == Some(earlier) {
@@ -272,14 +273,14 @@ impl Policy {
     /// When this query goes to a backup server, if no server answers until then.
     fn backup_at(&self, exchange: &Exchange) -> Option<Instant> {
         let next = exchange.servers.get(exchange.tried)?;
-        let silent_at = self.primaries_silent_at(SILENT_AFTER).filter(|_| self.setup.is_backup(*next))?;
+        let silent_at = self.primaries_silent_at(SILENT_AFTER).filter(|_| self.setup.is_backup(next))?;
         Some(silent_at + fraction_of(RESEND_SPREAD, exchange.chance))
     }
 
     /// The next server that was not tried, unless it is a backup server.
     fn next_primary(&self, exchange: &mut Exchange) -> Option<usize> {
         let next = exchange.servers.get(exchange.tried)?;
-        if self.setup.is_backup(*next) { None } else { exchange.next_server() }
+        if self.setup.is_backup(next) { None } else { exchange.next_server() }
     }
 
     fn send(&mut self, exchange: &mut Exchange, server: usize, reason: Reason, now: Instant) -> Transmission {
@@ -338,7 +339,7 @@ impl Exchange {
     }
 
     fn next_server(&mut self) -> Option<usize> {
-        let next = self.servers.get(self.tried).copied()?;
+        let next = self.servers.get(self.tried)?;
         self.tried += 1;
         Some(next)
     }

@@ -62,14 +62,51 @@ pub(super) fn transport_after(losses: u32, transport: UpstreamTransport) -> Tran
     }
 }
 
+/// The most servers that one sidecar has: those of the tier, of the upstream and the backup servers, of which
+/// each is a setting with at most 8 addresses.
+const MAX_SERVERS: usize = 24;
+
+/// Servers in the order in which one exchange queries them. It needs no memory of its own, because every miss
+/// has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    servers: [u8; MAX_SERVERS],
+    count: u8,
+}
+
+impl Order {
+    /// The server at that place.
+    pub(super) fn get(&self, place: usize) -> Option<usize> {
+        self.servers.get(..self.count.into())?.get(place).copied().map(usize::from)
+    }
+
+    /// The last server.
+    pub(super) fn last(&self) -> Option<usize> {
+        self.get(usize::from(self.count).checked_sub(1)?)
+    }
+
+    /// Whether no server is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Removes a server; returns its place.
+    pub(super) fn remove(&mut self, server: usize) -> Option<usize> {
+        let place = (0..self.count.into()).find(|place| self.get(*place) == Some(server))?;
+        self.servers.copy_within(place + 1.., place);
+        self.count -= 1;
+        Some(place)
+    }
+}
+
 /// The order in which one exchange queries servers: healthy servers, those of the tier before the others;
 /// then the ejected ones, those of the tier last. Backup servers come after all others, or, while
 /// `is_backup_needed`, before the ejected ones.
-pub(super) fn order(setup: &Setup, ejected: &[bool], is_backup_needed: bool) -> Vec<usize> {
-    let all_are_ejected = ejected.iter().skip(setup.tier).all(|is_ejected| *is_ejected);
+pub(super) fn order(setup: &Setup, is_ejected: impl Fn(usize) -> bool, is_backup_needed: bool) -> Order {
+    let all_are_ejected = (setup.tier..setup.servers).all(&is_ejected);
     let rank = |server: usize| {
         let is_tier_server = server < setup.tier;
-        let is_ejected = ejected[server] && (is_tier_server || !all_are_ejected);
+        let is_ejected = is_ejected(server) && (is_tier_server || !all_are_ejected);
         match (is_ejected, is_tier_server) {
             (false, false) if setup.is_backup(server) && is_backup_needed => 2,
             _ if setup.is_backup(server) => 5,
@@ -79,9 +116,16 @@ pub(super) fn order(setup: &Setup, ejected: &[bool], is_backup_needed: bool) -> 
             (true, true) => 4,
         }
     };
-    let mut servers: Vec<usize> = (0..ejected.len()).collect();
-    servers.sort_by_key(|server| rank(*server));
-    servers
+    let mut servers = [0; MAX_SERVERS];
+    let count = setup.servers.min(MAX_SERVERS);
+    for (server, place) in servers.iter_mut().take(count).enumerate() {
+        *place = server as u8;
+    }
+    // The usual pod has one server.
+    if count > 1 {
+        servers[..count].sort_by_key(|server| rank((*server).into()));
+    }
+    Order { servers, count: count as u8 }
 }
 
 #[cfg(test)]
@@ -101,7 +145,7 @@ mod tests {
             (2, &[true, false, false], &[1, 2, 0]),
         ];
         for (tier, ejected, expected) in table {
-            assert_eq!(order(&setup(ejected.len(), tier, 0), ejected, false), expected, "{tier} {ejected:?}");
+            assert_eq!(list(&setup(ejected.len(), tier, 0), ejected, false), expected, "{tier} {ejected:?}");
         }
     }
 
@@ -118,11 +162,24 @@ mod tests {
         ];
         for (tier, ejected, is_needed, expected) in table {
             assert_eq!(
-                order(&setup(ejected.len(), tier, 1), ejected, is_needed),
+                list(&setup(ejected.len(), tier, 1), ejected, is_needed),
                 expected,
                 "{tier} {ejected:?} {is_needed}"
             );
         }
+    }
+
+    fn list(setup: &Setup, ejected: &[bool], is_backup_needed: bool) -> Vec<usize> {
+        let order = order(setup, |server| ejected[server], is_backup_needed);
+        (0..).map_while(|place| order.get(place)).collect()
+    }
+
+    #[test]
+    fn a_removed_server_leaves_the_others_in_order() {
+        let mut order = order(&setup(4, 1, 0), |_| false, false);
+        assert_eq!((order.remove(2), order.remove(2)), (Some(2), None));
+        assert_eq!(([0, 1, 2, 3].map(|place| order.get(place))), [Some(0), Some(1), Some(3), None]);
+        assert_eq!((order.last(), order.is_empty()), (Some(3), false));
     }
 
     fn setup(servers: usize, tier: usize, backup: usize) -> Setup {

@@ -29,6 +29,8 @@ pub const MAX_TIMER: Duration = Duration::from_millis(3500);
 pub struct RoundTrip {
     smoothed: Option<Smoothed>,
     samples: u32,
+    /// The timer after the last response: it is looked at several times for each.
+    timer: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -41,13 +43,15 @@ impl RoundTrip {
     /// Takes the time of one response into account (RFC 6298 sections 2.2 and 2.3).
     pub fn observe(&mut self, sample: Duration) {
         self.samples = self.samples.saturating_add(1);
-        self.smoothed = Some(match &self.smoothed {
+        let smoothed = match &self.smoothed {
             None => Smoothed { mean: sample, variation: sample / 2 },
             Some(Smoothed { mean, variation }) => Smoothed {
                 mean: (*mean * 7 + sample) / 8,
                 variation: (*variation * 3 + mean.abs_diff(sample)) / 4,
             },
-        });
+        };
+        self.timer = Some(smoothed.timer(self.samples));
+        self.smoothed = Some(smoothed);
     }
 
     /// SRTT and RTTVAR; `None` before the first response.
@@ -64,13 +68,19 @@ impl RoundTrip {
     /// | fewer than [`FEW_SAMPLES`], SRTT up to [`MARGIN`] | the same, at least [`INITIAL_TIMER`] |
     /// | fewer than [`FEW_SAMPLES`], SRTT above [`MARGIN`] | the same, at least [`SLOW_INITIAL_TIMER`] |
     pub fn timer(&self) -> Duration {
-        let Some(Smoothed { mean, variation }) = &self.smoothed else { return INITIAL_TIMER };
-        let shortest = match self.samples {
+        self.timer.unwrap_or(INITIAL_TIMER)
+    }
+}
+
+impl Smoothed {
+    /// The timer after so many responses.
+    fn timer(&self, samples: u32) -> Duration {
+        let shortest = match samples {
             FEW_SAMPLES.. => Duration::ZERO,
-            _ if *mean > MARGIN => SLOW_INITIAL_TIMER,
+            _ if self.mean > MARGIN => SLOW_INITIAL_TIMER,
             _ => INITIAL_TIMER,
         };
-        (*mean + (*variation * 4).max(MARGIN)).max(shortest)
+        (self.mean + (self.variation * 4).max(MARGIN)).max(shortest)
     }
 }
 

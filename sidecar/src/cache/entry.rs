@@ -18,9 +18,10 @@ use super::lifetime::{Lifetime, TtlLimits};
 use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
 use crate::wire::{
-    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode,
-    Section, TYPE_OPT,
+    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, Malformed, Message, OPT_LENGTH, Rcode, Section,
 };
+
+mod make;
 
 /// One answer, without its OPT record (RFC 6891 section 6.1.1: never cached, never forwarded). Cheap to
 /// clone: all clones share one block of memory.
@@ -70,11 +71,6 @@ const POPULAR: u8 = 2;
 /// The TTL of an expired answer, in seconds (RFC 8767 section 4).
 const STALE_TTL: u32 = 30;
 
-/// The bytes of a TTL's offset, and room for the runs and for the offsets of records outside the answer
-/// section.
-const PLACE_LENGTH: usize = 2;
-const PLACES_ROOM: usize = 16;
-
 /// "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914 sections 4.4 and 4.20).
 const STALE_ANSWER: u16 = 3;
 const STALE_NXDOMAIN_ANSWER: u16 = 19;
@@ -94,54 +90,7 @@ impl Entry {
         limits: &TtlLimits,
         now: Instant,
     ) -> Result<Self, Malformed> {
-        let message = Message::new(response).ok_or(Malformed)?;
-        let mut counts = [0; 3];
-        let mut end = HEADER_LENGTH + question_length;
-        let [answers, ..] = message.record_counts();
-        let room = usize::from(answers) * PLACE_LENGTH + PLACES_ROOM;
-        let mut bytes = Vec::with_capacity(response.len() + room);
-        bytes.extend_from_slice(response);
-        for record in message.records(question_length) {
-            let record = record?;
-            if record.rtype == TYPE_OPT {
-                if record.ttl >> 24 != 0 {
-                    wire::put_rcode(&mut bytes, Rcode::SERVFAIL);
-                }
-                break;
-            }
-            counts[record.section as usize] += 1;
-            wire::put_ttl(
-                &mut bytes,
-                record.ttl_at,
-                lifetime.record_ttl(record.ttl, record.section == Section::Answer, limits),
-            );
-            end = record.end;
-        }
-        bytes.truncate(end);
-        wire::put_counts(&mut bytes, 1, counts);
-        let compressed = if counts == [1, 0, 0] { None } else { wire::compress(&bytes, question_length) };
-        let compressed = compressed.filter(|compressed| compressed.len() <= bytes.len().max(FITS_EVERYWHERE));
-        // In a message that was not compressed here, a pointer may lead into a record that rotation would
-        // move.
-        let may_rotate = compressed.is_some();
-        let mut bytes = compressed.unwrap_or(bytes);
-        let (ttls, mut runs) = Message::new(&bytes).ok_or(Malformed)?.layout(question_length)?;
-        runs.truncate(if may_rotate { u8::MAX.into() } else { 0 });
-        let facts = Facts {
-            message_length: u16::try_from(bytes.len()).map_err(|_| Malformed)?,
-            question_length: question_length as u16,
-            stored: now,
-            lifetime,
-            hits: AtomicU8::new(0),
-            marks: AtomicU8::new(0),
-            runs: runs.len() as u8,
-            // The id of the sidecar's query is random: caches that start together begin with different
-            // records.
-            rotation: AtomicU8::new(message.id() as u8),
-        };
-        let numbers = ttls.into_iter().chain(runs.into_iter().flat_map(AddressRun::numbers));
-        bytes.extend(numbers.flat_map(u16::to_ne_bytes));
-        Ok(Self(ThinArc::from_header_and_slice(facts, &bytes)))
+        make::entry(response, question_length, lifetime, limits, now)
     }
 
     /// Whether it has not expired.
@@ -402,9 +351,6 @@ impl Ttls {
 
 /// The length of a run in an entry.
 const RUN_LENGTH: usize = size_of::<[u16; 3]>();
-
-/// The size that fits for every client, with an OPT record: a message of this size need not be compressed.
-const FITS_EVERYWHERE: usize = 512 - OPT_LENGTH - EXTENDED_ERROR_LENGTH;
 
 /// The header of a block: the reference count, and the number of bytes.
 const BLOCK_HEADER: usize = 2 * size_of::<usize>();

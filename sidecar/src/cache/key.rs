@@ -56,9 +56,13 @@ impl Key {
     #[must_use]
     pub fn with_type(&self, rtype: u16) -> Self {
         let mut key = self.clone();
-        let length = usize::from(key.length) - 1;
-        wire::put_type(&mut key.bytes[..length], rtype);
+        key.set_type(rtype);
         key
+    }
+
+    fn set_type(&mut self, rtype: u16) {
+        let length = usize::from(self.length) - 1;
+        wire::put_type(&mut self.bytes[..length], rtype);
     }
 
     /// The same question with another name, on the wire and in lower case.
@@ -73,7 +77,8 @@ impl Key {
     /// The key of answers that hold for every type of the name: NXDOMAIN.
     #[must_use]
     pub fn for_every_type(&self) -> Self {
-        let mut key = self.with_type(0);
+        let mut key = self.clone();
+        key.set_type(0);
         key.set_switches(self.switches() | EVERY_TYPE);
         key
     }

@@ -100,7 +100,7 @@ impl<U: Upstream> Resolver<U> {
                 Ok(entry) if entry.is_nxdomain() => rest = rest.min(entry.remaining(now())),
                 Ok(entry) => {
                     let response = alias(&key, &entry.aged(now()))?;
-                    let entry = self.new_entry(&response, &key)?;
+                    let entry = self.new_entry(&response, &key, now())?;
                     self.cache.insert(&key, entry.clone());
                     return Ok(entry);
                 }

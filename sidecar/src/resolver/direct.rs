@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::question::Mode;
 use super::type_limit::TypePermit;
-use super::{Answer, Resolution, Resolver};
+use super::{Answer, Miss, Resolution, Resolver};
 use crate::cache::key::Key;
 use crate::flight::{Flight, Role};
 use crate::limits;
@@ -27,8 +27,8 @@ use crate::upstream::{Failed, Upstream};
 
 /// The clients that wait for the resolution of a question.
 pub trait Reply: Send + 'static {
-    /// Answers them.
-    fn answer(self, resolution: &Resolution);
+    /// Answers them now.
+    fn answer(self, resolution: &Resolution, now: Instant);
 
     /// Answers them when the resolution is there. The future has to be spawned.
     fn wait(self, resolution: impl Future<Output = Resolution> + Send + 'static);
@@ -44,27 +44,23 @@ impl<U: Upstream> Resolver<U> {
     pub fn begin_miss<R: Reply>(
         self: &Arc<Self>,
         key: &Arc<Key>,
+        miss: Miss,
         source: Option<u16>,
+        now: Instant,
         reply: R,
     ) -> Result<(), R> {
-        if !self.is_decided_by_one_answer(key) {
+        if !self.is_decided_by_one_answer(key, miss, now) {
             return Err(reply);
         }
         let Some(permit) = self.types_in_flight.enter(key) else { return Err(reply) };
         let Some(flight) = self.route(key).questions.begin(key) else { return Err(reply) };
-        let miss = DirectMiss {
-            resolver: Arc::clone(self),
-            key: Arc::clone(key),
-            flight,
-            permit,
-            start: Instant::now(),
-            reply,
-        };
+        let (resolver, start) = (Arc::clone(self), now);
+        let miss = DirectMiss { resolver, key: Arc::clone(key), miss, flight, permit, start, reply };
         // Another thread may have received the answer since the client's look into the cache.
         let known = if self.is_shared { self.look_up_known(key) } else { None };
         if let Some(known) = known {
             miss.end(self.known_entry(key, known));
-        } else if let Err(miss) = self.upstream(key).begin(key, source, miss) {
+        } else if let Err(miss) = self.upstream(key).begin(key, source, now, miss) {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
             miss.goes_on(async move {
                 let asked = resolver.upstream(&key).ask(&key, Instant::now() + limits::DEADLINE);
@@ -74,17 +70,16 @@ impl<U: Upstream> Resolver<U> {
         Ok(())
     }
 
-    fn is_decided_by_one_answer(self: &Arc<Self>, key: &Key) -> bool {
-        let may_ask_now = match self.search.verdict(key) {
-            Verdict::Ask => true,
-            Verdict::Below(ancestors) => {
-                !self.must_ask_ancestors_first(key, ancestors) && self.wait_for_address_answer(key).is_none()
-            }
-            Verdict::Complete | Verdict::Impossible | Verdict::Probe => false,
-        };
-        may_ask_now
-            && !self.awaited_names.contains(key.name())
-            && !self.has_failed_lately(key)
+    fn is_decided_by_one_answer(self: &Arc<Self>, key: &Key, miss: Miss, now: Instant) -> bool {
+        if self.awaited_names.contains(key.name()) || self.has_failed_lately(key, now.into_std()) {
+            return false;
+        }
+        if miss.is_free_of_rules {
+            return !miss.has_expired;
+        }
+        let Verdict::Below(ancestors) = self.search.verdict(key) else { return false };
+        !self.must_ask_ancestors_first(key, ancestors)
+            && self.wait_for_address_answer(key).is_none()
             && self.stale(key, true).is_none()
     }
 }
@@ -93,6 +88,7 @@ impl<U: Upstream> Resolver<U> {
 struct DirectMiss<U, R> {
     resolver: Arc<Resolver<U>>,
     key: Arc<Key>,
+    miss: Miss,
     flight: Flight<Key, Answer>,
     permit: TypePermit,
     start: Instant,
@@ -111,18 +107,19 @@ impl<U: Upstream, R: Reply> DirectMiss<U, R> {
 }
 
 impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
-    fn answered(self, response: &[u8]) {
-        let Some(entry) = self.resolver.end_direct_exchange(&self.key, response) else {
+    fn answered(self, response: &[u8], now: Instant) {
+        let ended = self.resolver.end_direct_exchange(&self.key, self.miss, response, now.into_std());
+        let Some(entry) = ended else {
             let response = response.to_vec();
             return self.goes_on(std::future::ready(Ok(response)));
         };
         drop(self.permit);
         self.flight.end(Ok(entry.clone()));
-        self.reply.answer(&Resolution::Fresh(entry, Role::Leader));
+        self.reply.answer(&Resolution::Fresh(entry, Role::Leader), now);
     }
 
     fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
-        let Self { resolver, key, flight, permit, start, reply } = self;
+        let Self { resolver, key, flight, permit, start, reply, miss: _ } = self;
         let outcome = flight.outcome();
         let (resolving, asked) = (Arc::clone(&resolver), Arc::clone(&key));
         tokio::spawn(async move {

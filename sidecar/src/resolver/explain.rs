@@ -73,7 +73,7 @@ impl<U: Upstream> Resolver<U> {
             found,
             reasoning: self.search.reasoning(key),
             is_in_flight: self.is_in_flight(key),
-            has_failed_lately: self.has_failed_lately(key),
+            has_failed_lately: self.has_failed_lately(key, now),
             is_upstream_down,
             forward_zone: self.forward_zone(key),
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::ancestors::missing_ancestor;
 use super::failures::Failure;
-use super::{Answer, Resolver, now};
+use super::{Answer, Miss, Resolver, now};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{self, Lifetime};
@@ -133,17 +133,16 @@ impl<U: Upstream> Resolver<U> {
 
     /// The cached failure of a question, as an error, if the mode allows it.
     pub(super) fn check_recent_failure(&self, key: &Key, mode: Mode) -> Result<(), NoAnswer> {
-        let failure = if mode == Mode::UseCache { self.recent_failure(key) } else { None };
+        let failure = if mode == Mode::UseCache { self.recent_failure(key, now()) } else { None };
         failure.map_or(Ok(()), Err)
     }
 
     /// Whether the question has a cached failure.
-    pub(super) fn has_failed_lately(&self, key: &Key) -> bool {
-        self.recent_failure(key).is_some()
+    pub(super) fn has_failed_lately(&self, key: &Key, now: Instant) -> bool {
+        self.recent_failure(key, now).is_some()
     }
 
-    fn recent_failure(&self, key: &Key) -> Option<NoAnswer> {
-        let now = now();
+    fn recent_failure(&self, key: &Key, now: Instant) -> Option<NoAnswer> {
         if !self.failures.has_recent(now) {
             return None;
         }
@@ -162,6 +161,14 @@ impl<U: Upstream> Resolver<U> {
             && let Some(entry) = self.cache.get(&key.for_every_type(), now)
         {
             return Some(Known::Entry(entry));
+        }
+        self.decide_by_rules(key, verdict, now)
+    }
+
+    /// NXDOMAIN by a rule, for a question that is not in the cache.
+    pub(super) fn decide_by_rules(&self, key: &Key, verdict: Verdict<'_>, now: Instant) -> Option<Known> {
+        if !matches!(verdict, Verdict::Impossible | Verdict::Below(_)) {
+            return None;
         }
         let zone_at = self.search.zone_at(key.name())?;
         match verdict {
@@ -274,13 +281,19 @@ impl<U: Upstream> Resolver<U> {
         if rcode == Rcode::NXDOMAIN && self.has_other_address(key) {
             wire::put_rcode(&mut response, Rcode::NO_ERROR);
         }
-        Ok(self.new_entry(&response, key)?)
+        Ok(self.new_entry(&response, key, now())?)
     }
 
     /// The answer in a good response, whose exchange had no task; it is in the cache before this returns.
     /// `None`: the answer to another question must be waited for, or the response has an invalid format.
-    pub(super) fn end_direct_exchange(self: &Arc<Self>, key: &Key, response: &[u8]) -> Option<Entry> {
-        let mut entry = self.new_entry(response, key).ok()?;
+    pub(super) fn end_direct_exchange(
+        self: &Arc<Self>,
+        key: &Key,
+        miss: Miss,
+        response: &[u8],
+        now: Instant,
+    ) -> Option<Entry> {
+        let mut entry = self.new_entry(response, key, now).ok()?;
         if entry.is_nxdomain() {
             if is_decided_by_address_answer(key, &entry)
                 && self.route(key).questions.is_in_flight(&key.with_type(TYPE_A))
@@ -290,11 +303,13 @@ impl<U: Upstream> Resolver<U> {
             if self.has_other_address(key) {
                 let mut response = response.to_vec();
                 wire::put_rcode(&mut response, Rcode::NO_ERROR);
-                entry = self.new_entry(&response, key).ok()?;
+                entry = self.new_entry(&response, key, now).ok()?;
             }
         }
-        self.remember(key, &entry);
-        self.learn_from(key, &entry);
+        self.remember_answer(key, miss.may_deny_every_type, &entry);
+        if !miss.is_free_of_rules {
+            self.learn_from(key, &entry);
+        }
         Some(entry)
     }
 
@@ -320,16 +335,16 @@ impl<U: Upstream> Resolver<U> {
         }
         let mut response = entry.aged(now());
         wire::put_rcode(&mut response, Rcode::NO_ERROR);
-        Ok(self.new_entry(&response, key)?)
+        Ok(self.new_entry(&response, key, now())?)
     }
 
     /// Makes a cache entry from a response.
-    pub(super) fn new_entry(&self, response: &[u8], key: &Key) -> Result<Entry, Malformed> {
+    pub(super) fn new_entry(&self, response: &[u8], key: &Key, now: Instant) -> Result<Entry, Malformed> {
         let message = Message::new(response).ok_or(Malformed)?;
         let question = message.question().ok_or(Malformed)?;
         let lifetime = lifetime::lifetime(message, &self.limits);
         debug_assert_eq!(question.len(), key.question().len(), "the upstream answers the question asked");
-        Entry::new(response, question.len(), lifetime, &self.limits, now())
+        Entry::new(response, question.len(), lifetime, &self.limits, now)
     }
 
     /// Caches an answer; a contradicting one is removed, even if the new answer cannot be cached.
@@ -340,12 +355,17 @@ impl<U: Upstream> Resolver<U> {
     /// | NXDOMAIN to another type | that type: some servers send it for names with addresses (RFC 4074 section 4.2) |
     /// | anything else | its type; a cached NXDOMAIN for every type is removed |
     pub(super) fn remember(&self, key: &Key, entry: &Entry) {
+        self.remember_answer(key, self.search.shares_missing(key), entry);
+    }
+
+    /// The same, where it is known whether NXDOMAIN for every type may be cached.
+    fn remember_answer(&self, key: &Key, may_deny_every_type: bool, entry: &Entry) {
         let is_missing = entry.is_missing_name();
         if is_missing && key.type_and_class() == (TYPE_A, CLASS_IN) {
             self.cache.remove(key);
             return self.cache.insert(&key.for_every_type(), entry.clone());
         }
-        if !is_missing && self.search.shares_missing(key) {
+        if !is_missing && may_deny_every_type {
             self.cache.remove(&key.for_every_type());
         }
         self.store(key, entry);

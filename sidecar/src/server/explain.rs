@@ -59,7 +59,7 @@ impl<U: Upstream> Service<U> {
                 answer.clear();
                 (outcome, None)
             }
-            Step::Wait(query, _places) => {
+            Step::Wait(query, _, _places) => {
                 let ending = Ending::of(self, &*query, Transport::Tcp);
                 let resolution = self.resolve(&Arc::new(query.key.clone()), SOURCE).await;
                 self.metrics.waited(started.elapsed());

@@ -13,7 +13,7 @@ use quick_cache::DefaultHashBuilder;
 
 use super::Places;
 use crate::cache::key::Key;
-use crate::query::{Client, StoredClient};
+use crate::query::{Query, StoredClient};
 
 /// The queries that wait at one socket, by question.
 #[derive(Debug, Default)]
@@ -71,8 +71,8 @@ impl PendingQueries {
 }
 
 impl Waiter {
-    pub(super) fn new(client: &Client<'_>, address: SocketAddr, places: Places) -> Self {
-        Self { address, client: client.stored(), places }
+    pub(super) fn new(query: &Query<'_>, address: SocketAddr, places: Places) -> Self {
+        Self { address, client: query.client().stored(&query.key), places }
     }
 
     /// The time since the query arrived.
@@ -84,7 +84,6 @@ impl Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::Query;
     use crate::query::tests::query_bytes;
     use crate::sources::MissPermit;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,7 +92,7 @@ mod tests {
         waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Arc::clone(waiting);
         let places = Places { waiting, since: Instant::now(), _of_source: MissPermit::default() };
-        Waiter::new(&query.client(), SocketAddr::from(([127, 0, 0, 1], 1)), places)
+        Waiter::new(query, SocketAddr::from(([127, 0, 0, 1], 1)), places)
     }
 
     /// The freed memory of a waiter is reused for an answer. With 24 bytes more it does not fit, and the
@@ -116,7 +115,7 @@ mod tests {
         ));
         let waiters = pending.remove(&one.key);
         let names: Vec<_> =
-            waiters.iter().map(|waiting| Client::from(&waiting.client).name().to_vec()).collect();
+            waiters.iter().map(|waiting| waiting.client.with_key(&one.key).name().to_vec()).collect();
         assert_eq!(names, [&b"\x01a\x01b\x00"[..], b"\x01A\x01b\x00", b"\x01a\x01b\x00"]);
         assert_eq!(count.load(Ordering::Relaxed), 4, "a client that is refused does not wait");
         drop(waiters);

@@ -247,7 +247,7 @@ impl<U: Upstream> Connection<U> {
             match self.service.step(message, self.source, Transport::Tcp, now.into_std(), answer) {
                 Step::Silence(_) => {}
                 Step::Answer(_) => push_frame(answers, answer),
-                Step::Wait(query, places) => self.wait(&query, places, drain),
+                Step::Wait(query, _, places) => self.wait(&query, places, drain),
             }
         }
         self.write(answers)?;
@@ -257,11 +257,11 @@ impl<U: Upstream> Connection<U> {
     /// Starts a task that waits for the answer to a miss.
     fn wait(&mut self, query: &Query<'_>, places: Places, drain: &Drain) {
         let (answers, _) = self.late.get_or_insert_with(unbounded_channel);
-        let (answers, seat, key) = (answers.clone(), Arc::clone(&self.seat), Arc::new(query.key.clone()));
+        let (answers, seat) = (answers.clone(), Arc::clone(&self.seat));
         let late = Box::new(Late::new(&self.service, query, places, &self.under_way, drain));
         let source = self.source;
         tokio::spawn(async move {
-            if let Some(late) = late.resolve(&key, source, &seat).await {
+            if let Some(late) = late.resolve(source, &seat).await {
                 let _ = answers.send(late); // fails if the connection has ended
             }
         });

@@ -16,8 +16,8 @@ use crate::datagrams::BatchSocket;
 use crate::limits;
 use crate::metrics::{Limit, Transport};
 use crate::query::Query;
-use crate::resolver::Resolution;
 use crate::resolver::direct::Reply;
+use crate::resolver::{Miss, Resolution};
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
 
@@ -70,12 +70,12 @@ impl<U: Upstream> UdpServer<U> {
     /// Answers up to [`limits::BATCH`] datagrams, and returns whether there may be more. The clock is read
     /// once.
     async fn serve_batch(&mut self) -> io::Result<bool> {
-        let now = Instant::now().into_std();
+        let now = Instant::now();
         let batch = self.socket.receive_and_answer(|bytes, client, out| {
-            match self.service.step(bytes, client.ip(), Transport::Udp, now, out) {
+            match self.service.step(bytes, client.ip(), Transport::Udp, now.into_std(), out) {
                 Step::Answer(_) => true,
                 Step::Silence(_) => false,
-                Step::Wait(query, places) => self.wait(&query, client, places, out),
+                Step::Wait(query, miss, places) => self.wait(&query, miss, client, places, now, out),
             }
         })?;
         self.socket.send_unsent(batch.unsent).await;
@@ -84,8 +84,16 @@ impl<U: Upstream> UdpServer<U> {
 
     /// Lets a client wait for an answer; the first one starts the exchange. `true`: it may not wait, and its
     /// answer is in `out`.
-    fn wait(&self, query: &Query<'_>, client: SocketAddr, places: Places, out: &mut Vec<u8>) -> bool {
-        let waiter = Waiter::new(&query.client(), client, places);
+    fn wait(
+        &self,
+        query: &Query<'_>,
+        miss: Miss,
+        client: SocketAddr,
+        places: Places,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let waiter = Waiter::new(query, client, places);
         match self.pending.join(&query.key, waiter, self.service.max_waiters_per_query) {
             JoinResult::Coalesced => false,
             JoinResult::First(key) => {
@@ -98,7 +106,7 @@ impl<U: Upstream> UdpServer<U> {
                     recipients: None,
                     _drain: Arc::clone(&self.drain),
                 };
-                if let Err(waiters) = self.service.resolver.begin_miss(&key, source, waiters) {
+                if let Err(waiters) = self.service.resolver.begin_miss(&key, miss, source, now, waiters) {
                     let service = Arc::clone(&self.service);
                     waiters.wait(async move { service.resolve(&key, client.ip()).await });
                 }
@@ -126,14 +134,14 @@ struct Waiters<U: Upstream> {
 }
 
 impl<U: Upstream> Reply for Waiters<U> {
-    fn answer(mut self, resolution: &Resolution) {
+    fn answer(mut self, resolution: &Resolution, now: Instant) {
         self.take_recipients();
         if self.recipients.as_ref().is_some_and(|recipients| recipients.len() > limits::BATCH) {
             let resolution = resolution.clone();
             tokio::spawn(async move { self.answer_all(&resolution).await });
             return;
         }
-        let (socket, now) = (Arc::clone(&self.socket), Instant::now().into_std());
+        let socket = Arc::clone(&self.socket);
         let mut is_first = true;
         while let Some(waiter) = self.recipients.as_mut().and_then(Iterator::next) {
             socket.queue(|out| self.write(&waiter, resolution, std::mem::take(&mut is_first), now, out));
@@ -157,7 +165,7 @@ impl<U: Upstream> Waiters<U> {
     }
 
     async fn answer_all(mut self, resolution: &Resolution) {
-        let (socket, now) = (Arc::clone(&self.socket), Instant::now().into_std());
+        let (socket, now) = (Arc::clone(&self.socket), Instant::now());
         let mut is_first = true;
         loop {
             let batch = socket.send(|out| {
@@ -179,11 +187,12 @@ impl<U: Upstream> Waiters<U> {
         waiter: &Waiter,
         resolution: &Resolution,
         is_first: bool,
-        now: std::time::Instant,
+        now: Instant,
         out: &mut Vec<u8>,
     ) -> SocketAddr {
-        Ending::of(&self.service, &waiter.client, Transport::Udp).write(resolution, is_first, out);
-        self.service.metrics.waited(waiter.waited_for(now));
+        Ending::of(&self.service, waiter.client.with_key(&self.key), Transport::Udp)
+            .write(resolution, is_first, out);
+        self.service.metrics.waited(waiter.waited_for(now.into_std()));
         waiter.address
     }
 }
@@ -193,7 +202,7 @@ impl<U: Upstream> Drop for Waiters<U> {
     fn drop(&mut self) {
         let unanswered = self.recipients.take().unwrap_or_else(|| self.pending.remove(&self.key).into_iter());
         for waiter in unanswered {
-            drop(Ending::of(&self.service, &waiter.client, Transport::Udp));
+            drop(Ending::of(&self.service, waiter.client.with_key(&self.key), Transport::Udp));
         }
     }
 }

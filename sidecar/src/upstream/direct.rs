@@ -35,22 +35,27 @@ use crate::metrics::{AttemptResult, ResponseCode, Server};
 /// What follows an exchange that was begun without a task.
 pub trait Continuation: Send + 'static {
     /// The exchange has ended with that answer: NOERROR or NXDOMAIN, whole, and without an OPT record.
-    fn answered(self, response: &[u8]);
+    fn answered(self, response: &[u8], now: Instant);
 
     /// The exchange goes on in that future, which has to be spawned.
     fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static);
 }
 
 /// Begins an exchange for that source of queries.
-pub(super) fn begin(servers: Servers, key: Arc<Key>, source: Option<u16>, continuation: impl Continuation) {
-    let now = Instant::now();
+pub(super) fn begin(
+    servers: Servers,
+    key: Arc<Key>,
+    source: Option<u16>,
+    now: Instant,
+    continuation: impl Continuation,
+) {
     let (state, sockets) = (servers.state(), servers.sockets());
     let recoveries = state.recovery_count();
-    let (exchange, first, wakes_at) = state.begin_direct(&key, source, now, random::chance());
+    let (exchange, first) = state.begin_exchange(&key, source, now, random::chance());
     let server = first.target.server;
     if first.target.transport == Transport::Udp
         && !state.is_backup(server)
-        && let Ok(mut query) = sockets.outgoing(server, &key, false)
+        && let Ok(mut query) = sockets.outgoing(server, &key, false, now)
         && let Ok((shared, sent)) = sockets.send(server, &mut query, now)
     {
         let (variant, with_edns) = query.into_variant();
@@ -63,7 +68,7 @@ pub(super) fn begin(servers: Servers, key: Arc<Key>, source: Option<u16>, contin
             guard: state.is_tier_server(server).then(guard),
             exchange: Some(exchange),
             sent_at: now,
-            wakes_at,
+            wakes_at: None,
             recoveries,
             due: None,
             continuation: Some(continuation),
@@ -93,8 +98,8 @@ struct DirectExchange<C> {
     /// `None` once a task has it.
     exchange: Option<Exchange>,
     guard: Option<Guard>,
-    /// When the policy may have something to do.
-    wakes_at: Instant,
+    /// When the policy may have something to do; `None`: not known yet, as for most exchanges until their end.
+    wakes_at: Option<Instant>,
     /// The number of recoveries of servers that the exchange knows.
     recoveries: u32,
     /// The transmission that is due.
@@ -131,7 +136,7 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         state.observers().notify(&self.key, now, || Event::ExchangeEnded { attempts: 1, took });
         sockets.forwarded_markers().remove(&self.key);
         if let Some(continuation) = self.continuation.take() {
-            continuation.answered(response);
+            continuation.answered(response, now);
         }
         Ok(())
     }
@@ -142,19 +147,19 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         if let Some(recovery) = state.recovery_since(self.recoveries) {
             self.recoveries = state.recovery_count();
             exchange.note_recovery(recovery, now.into_std());
-            self.wakes_at = state.wakes_at(exchange);
+            self.wakes_at = None;
         }
         if self.guard.as_ref().is_some_and(|guard| now.into_std() >= guard.wakes_at()) {
             return true;
         }
-        if now < self.wakes_at {
+        if now < *self.wakes_at.get_or_insert_with(|| state.wakes_at(exchange)) {
             return false;
         }
         if now >= state.deadline(exchange) {
             return true;
         }
         self.due = state.due_transmission(exchange, now);
-        self.wakes_at = state.wakes_at(exchange);
+        self.wakes_at = None;
         self.due.is_some()
     }
 

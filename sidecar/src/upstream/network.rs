@@ -183,14 +183,15 @@ impl Sockets {
         server: usize,
         key: &'a Key,
         is_repeated: bool,
+        now: Instant,
     ) -> io::Result<OutgoingQuery<'a>> {
         let (marker, path) = self.marker_and_path(server)?;
         let mut question =
             QueryMessage::new(key, marker)?.with_forwarded_markers(self.forwarded_markers.get(key));
-        if server < self.tier && lock(path).case.should_randomize(Instant::now().into_std()) {
+        if server < self.tier && lock(path).case.should_randomize(now.into_std()) {
             question = question.with_random_case()?;
         }
-        Ok(OutgoingQuery::new(question, path, &self.metrics, is_repeated))
+        Ok(OutgoingQuery::new(question, path, &self.metrics, is_repeated, now))
     }
 
     /// The query that was sent to that server over UDP, again.
@@ -215,7 +216,7 @@ impl Sockets {
     ) -> io::Result<(Arc<SharedSocket>, Sent)> {
         let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
         let is_repeated = query.is_repeated();
-        self.shared_sockets.send(server, address, is_repeated, |id| query.bytes_with_id(id), now)
+        self.shared_sockets.send(server, address, is_repeated, |id, out| query.write_with_id(id, out), now)
     }
 
     /// The response to a query that was sent over UDP.
@@ -240,10 +241,10 @@ impl Sockets {
 impl Network for Sockets {
     async fn ask(&self, target: Target, key: &Key, is_repeated: bool) -> io::Result<Vec<u8>> {
         let Target { server, transport } = target;
-        let mut query = self.outgoing(server, key, is_repeated)?;
+        let now = Instant::now();
+        let mut query = self.outgoing(server, key, is_repeated, now)?;
         match transport {
             Transport::Udp => {
-                let now = Instant::now();
                 let (shared, sent) = self.send(server, &mut query, now)?;
                 let ticket = shared.ticket(sent, key.question(), now);
                 drop(shared);

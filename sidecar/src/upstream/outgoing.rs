@@ -60,6 +60,7 @@ impl<'a> OutgoingQuery<'a> {
         path: &'a Mutex<NetworkPath>,
         metrics: &'a Metrics,
         is_repeated: bool,
+        now: Instant,
     ) -> Self {
         let mut query = Self {
             question,
@@ -72,7 +73,7 @@ impl<'a> OutgoingQuery<'a> {
         };
         query.with_edns = query.question.dnssec_ok()
             || query.question.has_forwarded_markers()
-            || query.path().edns.should_send(is_repeated, Instant::now().into_std());
+            || query.path().edns.should_send(is_repeated, now.into_std());
         query
     }
 
@@ -102,10 +103,10 @@ impl<'a> OutgoingQuery<'a> {
         self.question.bytes(self.with_edns)
     }
 
-    /// The bytes of the message with that id, from now on.
-    pub fn bytes_with_id(&mut self, id: u16) -> Vec<u8> {
+    /// Writes the bytes of the message with that id, which it has from now on.
+    pub fn write_with_id(&mut self, id: u16, out: &mut Vec<u8>) {
         self.question.set_id(id);
-        self.bytes()
+        self.question.write(self.with_edns, out);
     }
 
     /// Whether the server did not answer an earlier transmission.

@@ -81,6 +81,14 @@ impl<'a> QueryMessage<'a> {
 
     /// The bytes of the message; without EDNS for servers that do not support it (RFC 6891 section 6.2.2).
     pub fn bytes(&self, with_edns: bool) -> Vec<u8> {
+        let length = HEADER_LENGTH + self.question().len() + OPT_ROOM + self.variant.forwarded.len();
+        let mut bytes = Vec::with_capacity(length);
+        self.write(with_edns, &mut bytes);
+        bytes
+    }
+
+    /// Writes the bytes of the message in place of what is there.
+    pub fn write(&self, with_edns: bool, out: &mut Vec<u8>) {
         let key = self.key;
         let mut flags = Flags::AD;
         if key.recursion_desired() {
@@ -89,24 +97,24 @@ impl<'a> QueryMessage<'a> {
         if key.checking_disabled() {
             flags |= Flags::CD;
         }
-        let mut bytes = Vec::with_capacity(
-            HEADER_LENGTH + key.question().len() + OPT_ROOM + self.variant.forwarded.len(),
-        );
-        bytes.resize(HEADER_LENGTH, 0);
-        wire::put_header(&mut bytes, self.variant.id, Flags(flags));
-        wire::put_counts(&mut bytes, 1, [0; 3]);
-        let mut buffer = [0; wire::LONGEST_QUESTION];
-        bytes.extend_from_slice(self.spelled(&mut buffer));
+        out.clear();
+        out.resize(HEADER_LENGTH, 0);
+        wire::put_header(out, self.variant.id, Flags(flags));
+        wire::put_counts(out, 1, [0; 3]);
+        if self.variant.upper == 0 {
+            out.extend_from_slice(key.question());
+        } else {
+            out.extend_from_slice(self.spelled(&mut [0; wire::LONGEST_QUESTION]));
+        }
         if with_edns {
-            wire::push_opt(&mut bytes, PAYLOAD_SIZE, 0, key.dnssec_ok());
+            wire::push_opt(out, PAYLOAD_SIZE, 0, key.dnssec_ok());
             match &*self.variant.forwarded {
-                [] => wire::push_option(&mut bytes, MARKER_OPTION, self.marker.bytes()),
+                [] => wire::push_option(out, MARKER_OPTION, self.marker.bytes()),
                 forwarded => {
-                    wire::push_option(&mut bytes, MARKER_OPTION, &[self.marker.bytes(), forwarded].concat());
+                    wire::push_option(out, MARKER_OPTION, &[self.marker.bytes(), forwarded].concat());
                 }
             }
         }
-        bytes
     }
 
     /// Checks a message from the server.

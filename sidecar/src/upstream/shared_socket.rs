@@ -59,13 +59,16 @@ impl SharedSocket {
     pub fn open(
         server: SocketAddr,
         place: Option<Place>,
-        write: impl FnOnce(u16) -> Vec<u8>,
+        write: impl FnOnce(u16, &mut Vec<u8>),
         metrics: &Metrics,
         now: Instant,
     ) -> io::Result<(Arc<Self>, Sent)> {
         let mut queries = InFlightQueries::default();
         let id = super::random::id()?;
-        let socket = udp::send_from_new_socket(server, &write(id))?;
+        let socket = udp::with_message(|out| {
+            write(id, out);
+            udp::send_from_new_socket(server, out)
+        })?;
         let index = queries.insert(id);
         queries.retire();
         let shared = Arc::new(Self {
@@ -84,13 +87,17 @@ impl SharedSocket {
 
     /// Sends the message that `write` makes with an id; `None`: the socket has expired, has had all its
     /// queries, or cannot send.
-    pub fn send(&self, write: impl FnOnce(u16) -> Vec<u8>, now: Instant) -> io::Result<Option<Sent>> {
+    pub fn send(&self, write: impl FnOnce(u16, &mut Vec<u8>), now: Instant) -> io::Result<Option<Sent>> {
         let mut queries = self.lock();
         if now >= self.expires {
             return Ok(None);
         }
         let Some(id) = queries.next_id()? else { return Ok(None) };
-        if let Err(error) = udp::send(&self.socket, &write(id)) {
+        let sent = udp::with_message(|out| {
+            write(id, out);
+            udp::send(&self.socket, out)
+        });
+        if let Err(error) = sent {
             // The reader reports the error to the queries in flight; this query is sent on another socket.
             tracing::debug!(%error, "cannot send on a shared socket");
             return Ok(None);
@@ -164,15 +171,17 @@ impl SharedSocket {
     /// from running.
     fn receive(self: &Arc<Self>) {
         let now = Instant::now();
-        for _ in 0..limits::BATCH {
-            let Err(error) = udp::receive(&self.socket, |datagram| self.dispatch(datagram, now)) else {
-                continue;
-            };
-            if error.kind() == io::ErrorKind::WouldBlock {
-                return forget_readiness(&self.socket);
-            }
-            if !self.report_undelivered() {
-                self.report(None, error.kind());
+        for _ in 0..limits::BATCH / udp::DATAGRAMS {
+            match udp::receive(&self.socket, |datagram| self.dispatch(datagram, now)) {
+                Ok(udp::DATAGRAMS) => {}
+                // Nothing is left, and the next arrival wakes the reader: its runtime has one thread, which
+                // polls epoll after this.
+                Ok(_) => return forget_readiness(&self.socket),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return forget_readiness(&self.socket);
+                }
+                Err(error) if !self.report_undelivered() => self.report(None, error.kind()),
+                Err(_) => {}
             }
         }
     }

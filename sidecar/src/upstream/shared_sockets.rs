@@ -7,7 +7,7 @@
 //! |---|---|
 //! | no query was sent to the server within [`limits::UPSTREAM_SOCKET_PAUSE`] | a new socket |
 //! | the query is a retransmission to a silent server | a new socket: another path through the load balancer, another port |
-//! | the randomly chosen slot among [`limits::UPSTREAM_SOCKETS`] has a live socket | that socket |
+//! | the slot among [`limits::UPSTREAM_SOCKETS`] that is drawn for some queries in a row has a live socket | that socket |
 //! | the slot is empty | a new socket, which takes the slot once a query on it was answered, unless a near miss arrived on it ([`super::spoofing`]) |
 //!
 //! So a socket is shared only after an answer has arrived on it. Before that, a NAT on the path has no entry
@@ -46,6 +46,9 @@ struct ServerSockets {
     /// Weak: a socket lives until it has expired and no query is in flight.
     slots: [Weak<SharedSocket>; limits::UPSTREAM_SOCKETS],
     last_query_at: Option<Instant>,
+    /// The slot that was drawn last, and for how many more queries.
+    drawn: usize,
+    left: usize,
 }
 
 /// A slot in which a new socket is shared once a query on it was answered.
@@ -83,7 +86,7 @@ impl SharedSockets {
         server: usize,
         address: SocketAddr,
         is_repeated: bool,
-        mut write: impl FnMut(u16) -> Vec<u8>,
+        mut write: impl FnMut(u16, &mut Vec<u8>),
         now: Instant,
     ) -> io::Result<(Arc<SharedSocket>, Sent)> {
         let mut place = None;
@@ -106,7 +109,8 @@ impl SharedSockets {
         Place { slots: Arc::clone(&self.slots), worker, server, slot }
     }
 
-    /// The slot for a query, chosen by chance; `None`: a socket of its own.
+    /// The slot for a query; `None`: a socket of its own. A slot is drawn for several queries: their answers
+    /// are then received, and passed on, with few system calls.
     fn slot(&self, server: usize, is_repeated: bool, now: Instant) -> io::Result<Option<usize>> {
         let mut servers = self.slots.lock(worker_number(&self.slots));
         let Some(server) = servers.get_mut(server) else { return Ok(None) };
@@ -115,7 +119,12 @@ impl SharedSockets {
         if is_repeated || !is_busy {
             return Ok(None);
         }
-        Ok(Some(usize::from(random::id()?) % limits::UPSTREAM_SOCKETS))
+        if server.left == 0 {
+            server.left = limits::UPSTREAM_SOCKET_TURN;
+            server.drawn = usize::from(random::id()?) % limits::UPSTREAM_SOCKETS;
+        }
+        server.left -= 1;
+        Ok(Some(server.drawn))
     }
 }
 
@@ -186,7 +195,7 @@ mod tests {
     ) -> io::Result<Option<Vec<u8>>> {
         let (is_repeated, now) = (query.is_repeated(), Instant::now());
         let (shared, sent) =
-            shared_sockets.send(0, server, is_repeated, |id| query.bytes_with_id(id), now)?;
+            shared_sockets.send(0, server, is_repeated, |id, out| query.write_with_id(id, out), now)?;
         let ticket = shared.ticket(sent, query.question(), now);
         drop(shared);
         udp::response(ticket, query).await
@@ -212,7 +221,8 @@ mod tests {
                     let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
                     let question =
                         QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-                    let mut query = OutgoingQuery::new(question, &path, &metrics, number == 0);
+                    let mut query =
+                        OutgoingQuery::new(question, &path, &metrics, number == 0, Instant::now());
                     exchange(&shared_sockets, address, &mut query).await
                 });
             }
@@ -249,7 +259,7 @@ mod tests {
                 Some(Instant::now());
             let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
             let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-            let mut query = OutgoingQuery::new(question, &path, &metrics, false);
+            let mut query = OutgoingQuery::new(question, &path, &metrics, false, Instant::now());
             let answer = async {
                 let mut buffer = [0; 512];
                 let (length, from) = server.recv_from(&mut buffer).await.expect("receives");

@@ -112,19 +112,6 @@ impl State {
         inner.policy.begin_exchange_for(source, now.into_std(), chance)
     }
 
-    /// The same, and when [`State::due_transmission`] may have something to do.
-    pub fn begin_direct(
-        &self,
-        key: &Key,
-        source: Option<u16>,
-        now: Instant,
-        chance: u16,
-    ) -> (Exchange, Transmission, Instant) {
-        let (exchange, first) = self.begin_exchange(key, source, now, chance);
-        let wakes_at = self.wakes_at(&exchange);
-        (exchange, first, wakes_at)
-    }
-
     /// The transmission that is due now, if any.
     pub fn due_transmission(&self, exchange: &mut Exchange, now: Instant) -> Option<Transmission> {
         let mut inner = self.lock();

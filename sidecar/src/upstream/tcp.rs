@@ -111,7 +111,11 @@ mod tests {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
         let (path, (metrics, _)) = (Mutex::default(), Metrics::new());
-        exchange(&mut served(answer).await, &mut OutgoingQuery::new(question, &path, &metrics, false)).await
+        exchange(
+            &mut served(answer).await,
+            &mut OutgoingQuery::new(question, &path, &metrics, false, Instant::now()),
+        )
+        .await
     }
 
     fn framed(message: &[u8]) -> Vec<u8> {

@@ -1,11 +1,11 @@
 //! The datagrams of a query: sent, and received until one answers it.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -81,25 +81,56 @@ fn received(reaction: Reaction, datagram: Vec<u8>) -> Option<Received> {
     }
 }
 
+/// Datagrams that are received with one system call.
+pub const DATAGRAMS: usize = 8;
+
 /// Large enough for the largest datagram, of 65,535 bytes: the sidecar asks for 1232, and also reads the
-/// answer of a server that ignores that. The C library allocates a block of this size with mmap (mallopt(3),
-/// `M_MMAP_THRESHOLD`), so that pages that no datagram has touched use no memory. A block of half the size
-/// would be cleared at startup, and so use memory.
-const BUFFER_SIZE: usize = 128 << 10;
+/// answer of a server that ignores that.
+const DATAGRAM_ROOM: usize = 64 << 10;
 
 thread_local! {
-    /// The buffer into which the exchanges of this thread receive datagrams, one after another: none needs a
-    /// buffer of its own while it waits.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_SIZE].into_boxed_slice());
+    static RECEIVER: RefCell<Receiver> = RefCell::new(Receiver {
+        // The C library allocates a block of this size with mmap (mallopt(3), `M_MMAP_THRESHOLD`), so that
+        // pages that no datagram has touched use no memory.
+        bytes: vec![0; DATAGRAMS * DATAGRAM_ROOM].into_boxed_slice(),
+        headers: MultiHeaders::preallocate(DATAGRAMS, None),
+        lengths: [0; DATAGRAMS],
+    });
 }
 
-/// Receives one datagram, which `take` may change.
-pub fn receive(socket: &UdpSocket, take: impl FnOnce(&mut [u8])) -> io::Result<()> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let length = recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?;
-        take(buffer.get_mut(..length).unwrap_or_default());
-        Ok(())
+/// The buffers into which the exchanges of this thread receive datagrams, one after another: none needs a
+/// buffer of its own while it waits.
+struct Receiver {
+    bytes: Box<[u8]>,
+    headers: MultiHeaders<()>,
+    lengths: [usize; DATAGRAMS],
+}
+
+/// Receives up to [`DATAGRAMS`] datagrams, which `take` may change; returns their number.
+pub fn receive(socket: &UdpSocket, mut take: impl FnMut(&mut [u8])) -> io::Result<usize> {
+    RECEIVER.with_borrow_mut(|Receiver { bytes, headers, lengths }| {
+        let mut buffers = bytes.chunks_exact_mut(DATAGRAM_ROOM);
+        let mut slices: [_; DATAGRAMS] =
+            std::array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
+        let messages = recvmmsg(socket.as_raw_fd(), headers, &mut slices, MsgFlags::MSG_DONTWAIT, None)?;
+        let mut count = 0;
+        for (length, message) in lengths.iter_mut().zip(messages) {
+            *length = message.bytes;
+            count += 1;
+        }
+        for (buffer, length) in bytes.chunks_exact_mut(DATAGRAM_ROOM).zip(lengths).take(count) {
+            take(buffer.get_mut(..*length).unwrap_or_default());
+        }
+        Ok(count)
     })
+}
+
+/// Calls that with a buffer for the message of a query.
+pub fn with_message<T>(call: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! {
+        static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    MESSAGE.with_borrow_mut(call)
 }
 
 /// A datagram or an error. "Connection refused" arrives as an error alone (epoll(7), EPOLLERR without
@@ -153,9 +184,9 @@ mod tests {
         let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
         let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
         let (path, metrics, now) = (Mutex::default(), Metrics::new().0, Instant::now());
-        let mut query = OutgoingQuery::new(question, &path, &metrics, false);
+        let mut query = OutgoingQuery::new(question, &path, &metrics, false, now);
         let shared_sockets = SharedSockets::new(1, &metrics);
-        let sent = shared_sockets.send(0, nobody, false, |id| query.bytes_with_id(id), now);
+        let sent = shared_sockets.send(0, nobody, false, |id, out| query.write_with_id(id, out), now);
         let (shared, sent) = sent.expect("a socket");
         let ticket = shared.ticket(sent, key.question(), now);
         let outcome = timeout(Duration::from_secs(5), response(ticket, &mut query)).await;

@@ -37,10 +37,14 @@ impl Message<'_> {
         fit
     }
 
-    /// The offsets of the TTLs, and the runs of address records of one RRset, which all have the same length:
-    /// their order does not matter (RFC 1035 section 3.4.1), and their data has no names.
-    pub fn layout(self, question_length: usize) -> Result<(Vec<u16>, Vec<AddressRun>), Malformed> {
-        let (mut ttls, mut runs) = (Vec::new(), Vec::new());
+    /// Adds the offsets of the TTLs, and the runs of address records of one RRset, which all have the same
+    /// length: their order does not matter (RFC 1035 section 3.4.1), and their data has no names.
+    pub fn layout(
+        self,
+        question_length: usize,
+        ttls: &mut Vec<u16>,
+        runs: &mut Vec<AddressRun>,
+    ) -> Result<(), Malformed> {
         let mut run: Option<(Record<'_>, u16)> = None;
         let mut end = |run: Option<(Record<'_>, u16)>| {
             let run = run.filter(|(first, count)| *count > 1 && matches!(first.rtype, TYPE_A | TYPE_AAAA));
@@ -57,8 +61,7 @@ impl Message<'_> {
                 _ => end(run.replace((record, 1)))?,
             }
         }
-        end(run)?;
-        Ok((ttls, runs))
+        end(run)
     }
 
     /// Whether two records differ only in TTL and data, byte by byte.

@@ -45,7 +45,7 @@ impl Hot {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             for _ in 0..NAMES {
-                let Step::Wait(query, _places) = hot.step() else { panic!("a miss") };
+                let Step::Wait(query, _, _places) = hot.step() else { panic!("a miss") };
                 let key = Arc::new(query.key.clone());
                 hot.service.resolve(&key, SOURCE).await;
             }

@@ -151,12 +151,12 @@ impl Stage {
         let mut out = Vec::new();
         let now = Instant::now().into_std();
         let outcome = match self.resolver.try_hit(&query, now, 512, &mut out) {
-            Some(outcome) => outcome,
-            None if self.resolver.is_loop(&query) => {
+            Ok(outcome) => outcome,
+            Err(_) if self.resolver.is_loop(&query) => {
                 reply::write_error(&query, Rcode::SERVFAIL, &mut out);
                 Outcome::Loop
             }
-            None => self.resolver.resolve_miss(&Arc::new(query.key.clone())).await.write(
+            Err(_) => self.resolver.resolve_miss(&Arc::new(query.key.clone())).await.write(
                 query.client(),
                 512,
                 &mut out,

@@ -34,6 +34,7 @@ pub(super) async fn next<U: Upstream>(late: &mut Option<Answers<U>>) -> Box<Late
 /// A waiting query, and then its answer. Dropped before its answer is written, it counts as failed.
 pub(super) struct Late<U: Upstream> {
     service: Arc<Service<U>>,
+    key: Arc<Key>,
     client: StoredClient,
     resolution: Option<Resolution>,
     is_written: bool,
@@ -54,7 +55,8 @@ impl<U: Upstream> Late<U> {
     ) -> Self {
         Self {
             service: Arc::clone(service),
-            client: query.client().stored(),
+            key: Arc::new(query.key.clone()),
+            client: query.client().stored(&query.key),
             resolution: None,
             is_written: false,
             held: None,
@@ -65,13 +67,8 @@ impl<U: Upstream> Late<U> {
     }
 
     /// Waits for the answer; `None`: the connection is closed, because memory is short.
-    pub(super) async fn resolve(
-        mut self: Box<Self>,
-        key: &Arc<Key>,
-        source: IpAddr,
-        seat: &Arc<Seat>,
-    ) -> Option<Box<Self>> {
-        let resolution = self.service.resolve(key, source).await;
+    pub(super) async fn resolve(mut self: Box<Self>, source: IpAddr, seat: &Arc<Seat>) -> Option<Box<Self>> {
+        let resolution = self.service.resolve(&self.key, source).await;
         let now = Instant::now().into_std();
         self.service.metrics.waited(now.saturating_duration_since(self.places.since));
         self.held = Some(seat.hold(resolution.size())?);
@@ -82,7 +79,7 @@ impl<U: Upstream> Late<U> {
     pub(super) fn write(mut self, answer: &mut Vec<u8>) {
         if let Some(resolution) = self.resolution.take() {
             self.is_written = true;
-            let ending = Ending::of(&self.service, &self.client, Transport::Tcp);
+            let ending = Ending::of(&self.service, self.client.with_key(&self.key), Transport::Tcp);
             ending.write(&resolution, true, answer);
         }
     }
@@ -91,7 +88,7 @@ impl<U: Upstream> Late<U> {
 impl<U: Upstream> Drop for Late<U> {
     fn drop(&mut self) {
         if !self.is_written {
-            drop(Ending::of(&self.service, &self.client, Transport::Tcp));
+            drop(Ending::of(&self.service, self.client.with_key(&self.key), Transport::Tcp));
         }
     }
 }

@@ -27,9 +27,9 @@ use crate::wire::Message;
 /// The queries that were sent on one socket.
 #[derive(Debug, Default)]
 pub struct InFlightQueries {
-    /// The id of every query, in the order in which they were sent.
-    ids: Vec<u16>,
-    /// The same queries; `None` for those that are no longer in flight.
+    /// The id of every query, and its index, sorted by id.
+    ids: Vec<(u16, u16)>,
+    /// The queries in the order in which they were sent; `None` for those that are no longer in flight.
     receivers: Vec<Option<Receiver>>,
     in_flight: usize,
     is_retired: bool,
@@ -110,7 +110,7 @@ impl InFlightQueries {
         }
         loop {
             let id = random::id()?;
-            if !self.ids.contains(&id) {
+            if self.place_of(id).is_err() {
                 return Ok(Some(id));
             }
         }
@@ -118,10 +118,12 @@ impl InFlightQueries {
 
     /// Adds the query with that id; returns its index. It has no receiver yet.
     pub fn insert(&mut self, id: u16) -> usize {
-        self.ids.push(id);
+        let index = self.receivers.len();
+        let (Ok(place) | Err(place)) = self.place_of(id);
+        self.ids.insert(place, (id, index as u16));
         self.receivers.push(None);
         self.in_flight += 1;
-        self.ids.len() - 1
+        index
     }
 
     /// Gives the datagrams for the query at that index to a task, which polls for them; first of all what has
@@ -258,7 +260,13 @@ impl InFlightQueries {
     }
 
     fn index_by_id(&self, id: u16) -> Option<usize> {
-        self.ids.iter().position(|given| *given == id)
+        let (_, index) = self.ids.get(self.place_of(id).ok()?)?;
+        Some(usize::from(*index))
+    }
+
+    /// The place of an id among all; `Err`: where it would be.
+    fn place_of(&self, id: u16) -> Result<usize, usize> {
+        self.ids.binary_search_by_key(&id, |(id, _)| *id)
     }
 
     /// The index of the query in flight whose question a message contains.

@@ -10,7 +10,7 @@ async fn shared() -> (UdpSocket, Arc<SharedSocket>, u16) {
     let address = server.local_addr().expect("an address");
     let (metrics, now) = (Metrics::new().0, Instant::now());
     let place = SharedSockets::new(1, &metrics).place(0, 0, 0);
-    let write = |id| message(id, "first", Flags::RD);
+    let write = |id, out: &mut Vec<u8>| *out = message(id, "first", Flags::RD);
     let (shared, sent) = SharedSocket::open(address, Some(place), write, &metrics, now).expect("a socket");
     let mut ticket = shared.ticket(sent, &question("first"), now);
     server.recv(&mut [0; 512]).await.expect("receives");
@@ -33,7 +33,7 @@ fn message(id: u16, name: &str, flags: u16) -> Vec<u8> {
 }
 
 fn send(shared: &SharedSocket, name: &str) -> Option<Sent> {
-    shared.send(|id| message(id, name, Flags::RD), Instant::now()).expect("random")
+    shared.send(|id, out| *out = message(id, name, Flags::RD), Instant::now()).expect("random")
 }
 
 fn ask(shared: &Arc<SharedSocket>, name: &str) -> (u16, Ticket) {
