@@ -60,7 +60,7 @@ pub(super) fn begin(
     {
         let (variant, with_edns) = query.into_variant();
         state.observers().notify(&key, now, || Event::AttemptStarted { target: first.target });
-        let guard = || Guard::new(server, FIRST_PAUSE, now.into_std(), random::chance());
+        let guard = || Box::new(Guard::new(server, FIRST_PAUSE, now.into_std(), random::chance()));
         let direct = DirectExchange {
             server,
             variant,
@@ -97,7 +97,8 @@ struct DirectExchange<C> {
     sent_at: Instant,
     /// `None` once a task has it.
     exchange: Option<Exchange>,
-    guard: Option<Guard>,
+    /// Boxed, because few servers have one.
+    guard: Option<Box<Guard>>,
     /// When the policy may have something to do; `None`: not known yet, as for most exchanges until their end.
     wakes_at: Option<Instant>,
     /// The number of recoveries of servers that the exchange knows.
@@ -167,7 +168,7 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         let (Some(exchange), Some(continuation)) = (self.exchange.take(), self.continuation.take()) else {
             return;
         };
-        let (guard, due) = (self.guard.take(), self.due.take());
+        let (guard, due) = (self.guard.take().map(|guard| *guard), self.due.take());
         let (servers, key, start) = (self.servers.clone(), Arc::clone(&self.key), self.sent_at);
         let (variant, with_edns, target) = (std::mem::take(&mut self.variant), self.with_edns, self.target());
         continuation.goes_on(async move {
@@ -198,3 +199,6 @@ impl<C> fmt::Debug for DirectExchange<C> {
         fields.field("server", &self.server).field("sent_at", &self.sent_at).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub struct SharedSocket {
     /// Where it is shared once a query on it was answered, and whether that has happened.
     place: Option<Place>,
     is_answered: AtomicBool,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 /// A query that was sent.
@@ -60,7 +60,7 @@ impl SharedSocket {
         server: SocketAddr,
         place: Option<Place>,
         write: impl FnOnce(u16, &mut Vec<u8>),
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         now: Instant,
     ) -> io::Result<(Arc<Self>, Sent)> {
         let mut queries = InFlightQueries::default();
@@ -78,7 +78,7 @@ impl SharedSocket {
             expires: now + limits::UPSTREAM_SOCKET_LIFETIME,
             place,
             is_answered: AtomicBool::new(false),
-            metrics: metrics.clone(),
+            metrics: Arc::clone(metrics),
         });
         let reader = Arc::clone(&shared);
         tokio::spawn(async move { reader.run_reader().await });

@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct SharedSockets {
     slots: Arc<Slots>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 /// The slots of each worker, by server.
@@ -77,7 +77,7 @@ impl SharedSockets {
         let no_sockets =
             || Mutex::new(std::iter::repeat_with(ServerSockets::default).take(servers).collect());
         let workers = std::iter::repeat_with(no_sockets).take(usize::from(Workers::MAX)).collect();
-        Self { slots: Arc::new(Slots(workers)), metrics: metrics.clone() }
+        Self { slots: Arc::new(Slots(workers)), metrics: Arc::new(metrics.clone()) }
     }
 
     /// Sends a query whose message `write` makes with an id, on a socket by the table above.

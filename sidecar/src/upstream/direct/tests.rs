@@ -1,0 +1,172 @@
+//! Exchanges without a task, with a server on the loopback.
+
+use super::*;
+use crate::metrics::Metrics;
+use crate::wire::{self, Flags, Message, Rcode};
+use podlocal_settings::Settings;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, timeout};
+
+/// What a continuation was told.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Answered(Rcode),
+    /// A task went on, and ended like this.
+    WentOn(Option<Rcode>),
+}
+
+struct Teller(UnboundedSender<Told>);
+
+impl Continuation for Teller {
+    fn answered(self, response: &[u8], _now: Instant) {
+        let _ = self.0.send(Told::Answered(rcode(response)));
+    }
+
+    fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
+        tokio::spawn(async move {
+            let outcome = rest.await;
+            let _ = self.0.send(Told::WentOn(outcome.ok().map(|response| rcode(&response))));
+        });
+    }
+}
+
+fn rcode(response: &[u8]) -> Rcode {
+    Message::new(response).expect("a response").rcode()
+}
+
+fn key(name: &str) -> Arc<Key> {
+    let name = wire::name_from_text(name).expect("a name");
+    Arc::new(Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false))
+}
+
+struct Bench {
+    servers: Servers,
+    told: UnboundedReceiver<Told>,
+    teller: UnboundedSender<Told>,
+}
+
+impl Bench {
+    /// Exchanges with a server that sends what `script` makes of a query and the number of queries before it.
+    fn with_server(
+        server: UdpSocket,
+        mut script: impl FnMut(&[u8], usize) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        let address = server.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            for number in 0.. {
+                let (length, client) = server.recv_from(&mut buffer).await.expect("receives");
+                for response in script(&buffer[..length], number) {
+                    server.send_to(&response, client).await.expect("sends");
+                }
+            }
+        });
+        Self::at(address)
+    }
+
+    fn at(address: SocketAddr) -> Self {
+        let servers = Servers::start(&[address], &Settings::defaults(), &Metrics::new().0).expect("random");
+        let (teller, told) = unbounded_channel();
+        Self { servers, told, teller }
+    }
+
+    fn begin(&self, name: &str) {
+        begin(self.servers.clone(), key(name), None, Instant::now(), Teller(self.teller.clone()));
+    }
+
+    async fn told(&mut self) -> Told {
+        let told = timeout(Duration::from_secs(5), self.told.recv()).await;
+        told.expect("the continuation is called").expect("it is")
+    }
+}
+
+/// The query as a response with these flags.
+fn response(query: &[u8], flags: u16) -> Vec<u8> {
+    let message = Message::new(query).expect("a query");
+    let (id, end) = (message.id(), wire::HEADER_LENGTH + message.question_length());
+    let mut response = query[..end].to_vec();
+    wire::put_header(&mut response, id, Flags(Flags::QR | flags));
+    wire::put_counts(&mut response, 1, [0; 3]);
+    response
+}
+
+#[tokio::test]
+async fn only_a_good_answer_needs_no_task() {
+    type Script = fn(&[u8], usize) -> Vec<Vec<u8>>;
+    let good: Script = |query, _| vec![response(query, 0)];
+    let missing: Script = |query, _| vec![response(query, 3)];
+    let malformed_first: Script = |query, _| vec![vec![0; 5], response(query, 0)];
+    let failure: Script = |query, _| vec![response(query, 2)];
+    let wrong_id_first: Script = |query, _| {
+        let mut wrong = response(query, 0);
+        wrong[0] ^= 1;
+        vec![wrong.clone(), response(query, 0)]
+    };
+    for (what, script, expected) in [
+        ("NOERROR", good, Told::Answered(Rcode::NO_ERROR)),
+        ("NXDOMAIN", missing, Told::Answered(Rcode::NXDOMAIN)),
+        ("a datagram that is no message", malformed_first, Told::Answered(Rcode::NO_ERROR)),
+        ("SERVFAIL", failure, Told::WentOn(Some(Rcode::SERVFAIL))),
+    ] {
+        let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+        let mut bench = Bench::with_server(server, script);
+        bench.begin("a.example");
+        assert_eq!(bench.told().await, expected, "{what}");
+    }
+    // The query goes over TCP then, where nobody answers: it is not answered by what follows.
+    let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let mut bench = Bench::with_server(server, wrong_id_first);
+    bench.begin("a.example");
+    assert!(timeout(Duration::from_millis(200), bench.told.recv()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_task_retransmits_a_lost_query() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let is_lost = |query: &[u8]| query.windows(5).any(|part| part == b"\x04lost");
+    let mut lost = false;
+    let mut bench = Bench::with_server(server, move |query, _| {
+        let loses = is_lost(query) && !std::mem::replace(&mut lost, true);
+        if loses { Vec::new() } else { vec![response(query, 0)] }
+    });
+    // With enough answers the server is known to be fast.
+    for number in 0..20 {
+        bench.begin(&format!("n{number}.example"));
+        assert_eq!(bench.told().await, Told::Answered(Rcode::NO_ERROR));
+    }
+    bench.begin("lost.example");
+    bench.begin("other.example");
+    assert_eq!(bench.told().await, Told::Answered(Rcode::NO_ERROR));
+    assert_eq!(bench.told().await, Told::WentOn(Some(Rcode::NO_ERROR)));
+}
+
+#[tokio::test]
+async fn queries_to_a_silent_server_have_no_tasks_but_the_readers_of_sockets() {
+    const QUERIES: usize = 50;
+    let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
+    let bench = Bench::with_server(server, |_, _| Vec::new());
+    sleep(limits::UPSTREAM_TICK).await; // the servers start tasks of their own
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    (0..QUERIES).for_each(|number| bench.begin(&format!("n{number}.example")));
+    sleep(10 * limits::UPSTREAM_TICK).await;
+    assert_eq!(tasks() - before, QUERIES, "one socket for each, because none was answered");
+}
+
+#[tokio::test]
+async fn a_refused_query_goes_on_in_a_task() {
+    // An address of the loopback that no other test uses.
+    let mut bench = Bench::at(SocketAddr::from(([127, 83, 65, 84], 5353)));
+    bench.begin("a.example");
+    let failed = async {
+        while bench.servers.server_statuses().iter().all(|(_, _, failure)| failure.is_none()) {
+            sleep(limits::UPSTREAM_TICK).await;
+        }
+    };
+    timeout(Duration::from_secs(5), failed).await.expect("the failure is recorded");
+    assert!(bench.told.try_recv().is_err(), "the query is sent again later");
+}
