@@ -1,13 +1,14 @@
 //! Measures each row for one subject: starts it, sends queries, and stops it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::peers::find;
 use super::subject::{Running, Subject};
-use super::upstream::Upstream;
+use super::upstream::{SILENT, Upstream};
 use crate::failure::{Failure, WithContext};
 use crate::load::datagrams::{Load, SILENCE};
 use crate::load::{Figures, name, paced, questions, streams};
@@ -139,6 +140,26 @@ pub(super) fn memory(stage: &Stage, subject: &Subject) -> Values {
     let are_asked = stage.million && warm_up(&load(running.address, "more", MANY)?).is_ok();
     Ok(vec![idle, with_names, if are_asked { resident()? } else { None }])
 }
+
+/// The memory of each query that waits for an upstream that was fast and is silent now.
+pub(super) fn in_flight(stage: &Stage, subject: &Subject) -> Values {
+    const WAITING: usize = 1000;
+    let running = stage.start(subject)?;
+    warm_up(&load(running.address, "warm", 10 * WAITING)?)?;
+    let sending = || format!("sending {WAITING} queries");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).with_context(sending)?;
+    socket.connect(running.address).with_context(sending)?;
+    let before = running.usage()?.resident;
+    for question in questions(SILENT, WAITING)? {
+        socket.send(&question).with_context(sending)?;
+        #[expect(clippy::disallowed_methods, reason = "paces the queries")]
+        thread::sleep(PAUSE_IN_FLIGHT);
+    }
+    Ok(vec![Some((running.usage()?.resident - before) * 1024.0 / WAITING as f64)])
+}
+
+/// The pause between two of the queries, so that none is lost in a full buffer.
+const PAUSE_IN_FLIGHT: Duration = Duration::from_micros(200);
 
 pub(super) fn start(stage: &Stage, subject: &Subject) -> Values {
     const STARTS: usize = 5;

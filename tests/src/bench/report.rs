@@ -173,6 +173,10 @@ fn is_met(goal: Goal, figures: &[Figure]) -> Option<bool> {
             let best = PEERS.iter().filter_map(|peer| of(peer.name)).reduce(f64::max)?;
             Some(own > best)
         }
+        Goal::BelowPeers => {
+            let best = PEERS.iter().filter_map(|peer| of(peer.name)).reduce(f64::min)?;
+            Some(own < best)
+        }
     }
 }
 
@@ -181,6 +185,7 @@ fn describe(goal: Goal) -> String {
         Goal::AtLeast(least) => format!(">= {least}"),
         Goal::AtMost(most) => format!("<= {most}"),
         Goal::AbovePeers => "the most".to_owned(),
+        Goal::BelowPeers => "the least".to_owned(),
     }
 }
 
@@ -217,6 +222,9 @@ mod tests {
         assert_eq!(is_met(Goal::AbovePeers, &figures), Some(true));
         figures.push(figure("dnsmasq", 11.0));
         assert_eq!(is_met(Goal::AbovePeers, &figures), Some(false));
+        assert_eq!(is_met(Goal::BelowPeers, &figures), Some(false));
+        figures.retain(|figure| figure.subject != "unbound");
+        assert_eq!(is_met(Goal::BelowPeers, &figures), Some(true));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The upstream of all subjects: it answers every name with an address, without delay.
+//! The upstream of all subjects: it answers every name with an address, without delay, but for those that
+//! begin with a word.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -21,6 +22,9 @@ pub(super) struct Upstream {
 
 /// The interval at which it checks whether to end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Names that begin like this get no answer.
+pub(super) const SILENT: &str = "silent";
 
 /// A TTL in seconds that is longer than any measurement.
 const TTL: u32 = 3600;
@@ -92,13 +96,16 @@ fn connection(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Writes the answer: the address 10.0.0.1 for an A query, no record for any other type; with EDNS when the
+/// Writes the answer, unless there is none ([`SILENT`]): the address 10.0.0.1 for an A query, no record for any other type; with EDNS when the
 /// query has EDNS.
 fn answer(question: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     let cut_off = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let mut at = 12;
     while let length @ 1.. = *question.get(at).ok_or_else(cut_off)? {
         at += 1 + usize::from(length);
+    }
+    if question.get(13..).is_some_and(|name| name.starts_with(SILENT.as_bytes())) {
+        return Err(io::ErrorKind::TimedOut.into());
     }
     let end = at + 5;
     out.clear();
