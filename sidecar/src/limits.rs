@@ -171,8 +171,9 @@ pub const UPSTREAM_SOCKET_TURN: usize = 16;
 /// queries take one path through a load balancer.
 pub const UPSTREAM_SOCKET_LIFETIME: Duration = Duration::from_secs(1);
 
-/// How often each socket to a server checks which of its queries need a retransmission. It checks all of them
-/// at once: a timer for each query costs more than sending it.
+/// How often a socket to a server that takes further queries checks which of its queries need a
+/// retransmission, all at once: a timer for each query costs more than sending it. A socket that takes no
+/// further queries checks them when one may be due, and not sooner than after this time.
 pub const UPSTREAM_TICK: Duration = Duration::from_millis(20);
 
 /// A server that has not been queried for so long gets a new socket for each query.

@@ -148,9 +148,10 @@ impl Servers {
     ) -> std::io::Result<Self> {
         let markers = addresses.iter().map(|_| LoopMarker::new()).collect::<Result<Vec<_>, _>>()?;
         let zone = wire::zone_from_text(&settings.cluster_domain);
+        let state = State::new(setup, Sources::count(settings), zone, metrics.clone());
         let servers = Self(Arc::new(Inner {
-            state: State::new(setup, Sources::count(settings), zone, metrics.clone()),
-            sockets: Sockets::new(addresses, setup.tier, markers, metrics.clone()),
+            sockets: Sockets::new(addresses, setup.tier, markers, state.recovery_notify(), metrics.clone()),
+            state,
             zone: settings.cluster_domain.clone(),
             loop_logged_at: Mutex::default(),
         }));

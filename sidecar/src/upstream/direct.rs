@@ -142,26 +142,30 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         Ok(())
     }
 
-    fn needs_task(&mut self, now: Instant) -> bool {
+    fn next_check(&mut self, now: Instant) -> Option<Instant> {
         let state = self.servers.state();
-        let Some(exchange) = &mut self.exchange else { return false };
+        let exchange = self.exchange.as_mut()?;
         if let Some(recovery) = state.recovery_since(self.recoveries) {
             self.recoveries = state.recovery_count();
             exchange.note_recovery(recovery, now.into_std());
             self.wakes_at = None;
         }
-        if self.guard.as_ref().is_some_and(|guard| now.into_std() >= guard.wakes_at()) {
-            return true;
+        let guard_at = self.guard.as_ref().map(|guard| Instant::from_std(guard.wakes_at()));
+        if guard_at.is_some_and(|at| now >= at) {
+            return None;
         }
-        if now < *self.wakes_at.get_or_insert_with(|| state.wakes_at(exchange)) {
-            return false;
+        let mut wakes_at = *self.wakes_at.get_or_insert_with(|| state.wakes_at(exchange));
+        if now >= wakes_at {
+            if now >= state.deadline(exchange) {
+                return None;
+            }
+            self.due = state.due_transmission(exchange, now);
+            if self.due.is_some() {
+                return None;
+            }
+            wakes_at = *self.wakes_at.insert(state.wakes_at(exchange));
         }
-        if now >= state.deadline(exchange) {
-            return true;
-        }
-        self.due = state.due_transmission(exchange, now);
-        self.wakes_at = None;
-        self.due.is_some()
+        Some(guard_at.map_or(wakes_at, |at| at.min(wakes_at)))
     }
 
     fn continue_in_task(mut self: Box<Self>, ticket: Ticket) {

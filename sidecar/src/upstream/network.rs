@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::loop_detection::{ForwardedMarkers, LoopMarker};
@@ -52,10 +53,16 @@ pub struct Sockets {
 
 impl Sockets {
     /// For servers at these addresses, of which the first `tier` are the shared tier; the queries to each
-    /// server carry its marker.
-    pub fn new(addresses: Vec<SocketAddr>, tier: usize, markers: Vec<LoopMarker>, metrics: Metrics) -> Self {
+    /// server carry its marker. `recovered` is notified when a server that was silent has answered.
+    pub fn new(
+        addresses: Vec<SocketAddr>,
+        tier: usize,
+        markers: Vec<LoopMarker>,
+        recovered: &Arc<Notify>,
+        metrics: Metrics,
+    ) -> Self {
         let pool = Mutex::new(Pool::new(addresses.len()));
-        let shared_sockets = SharedSockets::new(addresses.len(), &metrics);
+        let shared_sockets = SharedSockets::new(addresses.len(), recovered, &metrics);
         let paths = addresses.iter().map(|_| Mutex::default()).collect();
         let forwarded_markers = ForwardedMarkers::default();
         Self {

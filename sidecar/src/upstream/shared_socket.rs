@@ -31,8 +31,10 @@ pub mod queries;
 pub struct SharedSocket {
     socket: UdpSocket,
     queries: Mutex<InFlightQueries>,
-    /// Wakes the reader to check whether it is still needed.
+    /// Wakes the reader to check whether it is still needed, or whether there may be more queries.
     changed: Notify,
+    /// Notified when a server that was silent has answered.
+    recovered: Arc<Notify>,
     expires: Instant,
     /// Where it is shared once a query on it was answered, and whether that has happened.
     place: Option<Place>,
@@ -60,6 +62,7 @@ impl SharedSocket {
         server: SocketAddr,
         place: Option<Place>,
         write: impl FnOnce(u16, &mut Vec<u8>),
+        recovered: &Arc<Notify>,
         metrics: &Arc<Metrics>,
         now: Instant,
     ) -> io::Result<(Arc<Self>, Sent)> {
@@ -75,6 +78,7 @@ impl SharedSocket {
             socket,
             queries: Mutex::new(queries),
             changed: Notify::new(),
+            recovered: Arc::clone(recovered),
             expires: now + limits::UPSTREAM_SOCKET_LIFETIME,
             place,
             is_answered: AtomicBool::new(false),
@@ -132,6 +136,7 @@ impl SharedSocket {
     }
 
     async fn run_reader(self: Arc<Self>) {
+        let mut recovered = pin!(self.recovered.notified());
         let mut tick = pin!(sleep_until(Instant::now() + limits::UPSTREAM_TICK));
         while !self.lock().is_over() {
             tokio::select! {
@@ -144,27 +149,34 @@ impl SharedSocket {
                     self.receive();
                     datagrams::send_queued();
                 }
-                () = self.changed.notified() => {}
-                () = &mut tick => {
-                    let now = Instant::now();
-                    self.tick(now);
-                    tick.as_mut().reset(now + limits::UPSTREAM_TICK);
+                () = self.changed.notified() => tick.as_mut().reset(Instant::now() + limits::UPSTREAM_TICK),
+                () = recovered.as_mut() => {
+                    recovered.set(self.recovered.notified());
+                    tick.as_mut().reset(self.tick(Instant::now()));
+                }
+                () = tick.as_mut() => {
+                    let next = self.tick(Instant::now());
+                    tick.as_mut().reset(next);
                 }
             }
         }
     }
 
-    /// Retires the socket when it has expired, and gives queries to tasks that need one.
-    fn tick(self: &Arc<Self>, now: Instant) {
+    /// Retires the socket when it has expired, and gives queries to tasks that need one. Returns the time of
+    /// the next tick. While the server is silent, there are few: thousands of queries may wait then.
+    fn tick(self: &Arc<Self>, now: Instant) -> Instant {
         let mut queries = self.lock();
         if now >= self.expires {
             queries.retire();
         }
         let due = queries.take_due(now);
+        let (next, takes_more) = (queries.next_check(), !queries.is_retired());
         drop(queries);
         for (index, direct) in due {
             self.continue_in_task(index, direct, None);
         }
+        let earliest = now + limits::UPSTREAM_TICK;
+        if takes_more { earliest } else { next.map_or(now + limits::DEADLINE, |next| next.max(earliest)) }
     }
 
     /// Receives the datagrams that have arrived, up to [`limits::BATCH`]: a flood must not keep other tasks
@@ -236,6 +248,7 @@ impl SharedSocket {
             tracing::debug!(%error, "cannot enable reports of undelivered datagrams on a shared socket");
         }
         self.lock().accept_more();
+        self.changed.notify_one();
     }
 
     fn continue_in_task(

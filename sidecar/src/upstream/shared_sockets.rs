@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use podlocal_settings::value::Workers;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::random;
@@ -33,6 +34,7 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct SharedSockets {
     slots: Arc<Slots>,
+    recovered: Arc<Notify>,
     metrics: Arc<Metrics>,
 }
 
@@ -72,12 +74,16 @@ impl Place {
 }
 
 impl SharedSockets {
-    /// No sockets yet, to so many servers.
-    pub fn new(servers: usize, metrics: &Metrics) -> Self {
+    /// No sockets yet, to so many servers. `recovered` is notified when a server that was silent has answered.
+    pub fn new(servers: usize, recovered: &Arc<Notify>, metrics: &Metrics) -> Self {
         let no_sockets =
             || Mutex::new(std::iter::repeat_with(ServerSockets::default).take(servers).collect());
         let workers = std::iter::repeat_with(no_sockets).take(usize::from(Workers::MAX)).collect();
-        Self { slots: Arc::new(Slots(workers)), metrics: Arc::new(metrics.clone()) }
+        Self {
+            slots: Arc::new(Slots(workers)),
+            recovered: Arc::clone(recovered),
+            metrics: Arc::new(metrics.clone()),
+        }
     }
 
     /// Sends a query whose message `write` makes with an id, on a socket by the table above.
@@ -102,7 +108,7 @@ impl SharedSockets {
             }
             place = Some(self.place(worker, server, slot));
         }
-        SharedSocket::open(address, place, write, &self.metrics, now)
+        SharedSocket::open(address, place, write, &self.recovered, &self.metrics, now)
     }
 
     pub(super) fn place(&self, worker: usize, server: usize, slot: usize) -> Place {
@@ -209,7 +215,7 @@ mod tests {
         let address = server.local_addr().expect("an address");
         let served = tokio::spawn(serve(server, WAVES * AT_A_TIME));
         let (metrics, path) = (Metrics::new().0, Arc::new(Mutex::default()));
-        let shared_sockets = Arc::new(SharedSockets::new(1, &metrics));
+        let shared_sockets = Arc::new(SharedSockets::new(1, &Arc::default(), &metrics));
         for wave in 0..WAVES {
             let mut asking = JoinSet::new();
             for number in 0..AT_A_TIME {
@@ -253,7 +259,7 @@ mod tests {
         while let NearMissAction::RetryOverTcp =
             path.lock().expect("not poisoned").tcp_fallbacks.on_near_miss(1)
         {}
-        let shared_sockets = SharedSockets::new(1, &metrics);
+        let shared_sockets = SharedSockets::new(1, &Arc::default(), &metrics);
         for (number, is_shared) in [(0, false), (1, true)] {
             shared_sockets.slots.lock(worker_number(&shared_sockets.slots))[0].last_query_at =
                 Some(Instant::now());

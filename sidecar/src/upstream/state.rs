@@ -24,6 +24,7 @@ pub struct State {
     inner: Mutex<Inner>,
     recovered: watch::Sender<Option<Recovery>>,
     recoveries: AtomicU32,
+    recovery_notify: Arc<Notify>,
     probe_requested: Notify,
     setup: Setup,
     /// The cluster domain.
@@ -83,6 +84,7 @@ impl State {
             inner: Mutex::new(inner),
             recovered: watch::Sender::new(None),
             recoveries: AtomicU32::new(0),
+            recovery_notify: Arc::default(),
             probe_requested: Notify::new(),
             setup,
             zone,
@@ -184,6 +186,7 @@ impl State {
         if recovery.is_some() {
             self.recovered.send_replace(recovery);
             self.recoveries.fetch_add(1, Ordering::Release);
+            self.recovery_notify.notify_waiters();
         }
     }
 
@@ -267,6 +270,11 @@ impl State {
     /// The last recovery, if there was one since `since`.
     pub fn recovery_since(&self, since: u32) -> Option<Recovery> {
         if self.recovery_count() == since { None } else { *self.recovered.borrow() }
+    }
+
+    /// Notified after every recovery.
+    pub fn recovery_notify(&self) -> &Arc<Notify> {
+        &self.recovery_notify
     }
 
     /// How many recoveries there have been.

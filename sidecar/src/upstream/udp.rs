@@ -173,7 +173,7 @@ mod tests {
     use crate::upstream::query_message::QueryMessage;
     use crate::upstream::shared_sockets::SharedSockets;
     use crate::wire::Flags;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -185,7 +185,7 @@ mod tests {
         let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
         let (path, metrics, now) = (Mutex::default(), Metrics::new().0, Instant::now());
         let mut query = OutgoingQuery::new(question, &path, &metrics, false, now);
-        let shared_sockets = SharedSockets::new(1, &metrics);
+        let shared_sockets = SharedSockets::new(1, &Arc::default(), &metrics);
         let sent = shared_sockets.send(0, nobody, false, |id, out| query.write_with_id(id, out), now);
         let (shared, sent) = sent.expect("a socket");
         let ticket = shared.ticket(sent, key.question(), now);

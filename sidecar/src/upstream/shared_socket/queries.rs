@@ -33,6 +33,7 @@ pub struct InFlightQueries {
     receivers: Vec<Option<Receiver>>,
     in_flight: usize,
     is_retired: bool,
+    next_check: Option<Instant>,
     /// When the server last sent a datagram.
     last_datagram_at: Option<Instant>,
 }
@@ -66,9 +67,9 @@ pub trait DirectReceiver: Debug + Send {
     /// been recorded: a task must check the datagram.
     fn receive(self: Box<Self>, datagram: &mut [u8], now: Instant) -> Result<(), Box<dyn DirectReceiver>>;
 
-    /// Whether something is due that only a task can do, such as a retransmission. Called every
-    /// [`limits::UPSTREAM_TICK`].
-    fn needs_task(&mut self, now: Instant) -> bool;
+    /// When to check again whether something is due that only a task can do, such as a retransmission;
+    /// `None`: it is due now.
+    fn next_check(&mut self, now: Instant) -> Option<Instant>;
 
     /// Lets a task do the rest. The datagrams for the query arrive through the ticket.
     fn continue_in_task(self: Box<Self>, ticket: Ticket);
@@ -222,16 +223,26 @@ impl InFlightQueries {
 
     /// Takes out the queries for which a task must do something now.
     pub fn take_due(&mut self, now: Instant) -> Vec<(usize, Box<dyn DirectReceiver>)> {
-        let is_due = |receiver: &mut Receiver| match receiver {
-            Receiver::Direct(direct) => direct.needs_task(now),
-            Receiver::Task(_) => false,
+        let mut earliest: Option<Instant> = None;
+        let mut is_due = |receiver: &mut Receiver| {
+            let Receiver::Direct(direct) = receiver else { return false };
+            let next = direct.next_check(now);
+            earliest = earliest.into_iter().chain(next).min();
+            next.is_none()
         };
         let places = self.receivers.iter_mut().enumerate();
-        let due = places.filter_map(|(index, place)| match place.take_if(is_due)? {
+        let due = places.filter_map(|(index, place)| match place.take_if(&mut is_due)? {
             Receiver::Direct(direct) => Some((index, direct)),
             Receiver::Task(_) => None,
         });
-        due.collect()
+        let due = due.collect();
+        self.next_check = earliest;
+        due
+    }
+
+    /// When [`InFlightQueries::take_due`] may find another one, as of its last call; `None`: never.
+    pub fn next_check(&self) -> Option<Instant> {
+        self.next_check
     }
 
     fn take_direct(&mut self, index: usize) -> Option<Box<dyn DirectReceiver>> {

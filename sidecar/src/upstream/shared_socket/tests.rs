@@ -9,9 +9,10 @@ async fn shared() -> (UdpSocket, Arc<SharedSocket>, u16) {
     let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     let address = server.local_addr().expect("an address");
     let (metrics, now) = (Arc::new(Metrics::new().0), Instant::now());
-    let place = SharedSockets::new(1, &metrics).place(0, 0, 0);
+    let place = SharedSockets::new(1, &Arc::default(), &metrics).place(0, 0, 0);
     let write = |id, out: &mut Vec<u8>| *out = message(id, "first", Flags::RD);
-    let (shared, sent) = SharedSocket::open(address, Some(place), write, &metrics, now).expect("a socket");
+    let (shared, sent) =
+        SharedSocket::open(address, Some(place), write, &Arc::default(), &metrics, now).expect("a socket");
     let mut ticket = shared.ticket(sent, &question("first"), now);
     server.recv(&mut [0; 512]).await.expect("receives");
     answer(&server, &shared, sent.id, "first").await;
