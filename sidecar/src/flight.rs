@@ -30,7 +30,8 @@ pub struct Flights<K, V> {
     max_waiters: usize,
 }
 
-type InFlight<K, V> = HashMap<Arc<K>, Arc<FlightOutcome<V>>, DefaultHashBuilder>;
+/// `None`: nobody waits for the outcome yet.
+type InFlight<K, V> = HashMap<Arc<K>, Option<Arc<FlightOutcome<V>>>, DefaultHashBuilder>;
 
 /// The place where the outcome of one flight is published. It is not a tokio channel: a channel with many
 /// receivers takes half a kilobyte, and most flights have only their leader.
@@ -45,6 +46,12 @@ struct FlightOutcome<V> {
 /// A caller that waits for an outcome; counted until it is dropped.
 #[derive(Debug)]
 struct Waiter<V>(Arc<FlightOutcome<V>>);
+
+impl<V> Default for FlightOutcome<V> {
+    fn default() -> Self {
+        Self { value: OnceLock::new(), published: Notify::new(), waiters: AtomicUsize::new(0) }
+    }
+}
 
 impl<V> FlightOutcome<V> {
     fn publish(&self, value: Option<V>) {
@@ -140,12 +147,13 @@ where
         if in_flight.len() >= self.max_flights || in_flight.contains_key(&**key) {
             return None;
         }
-        Some(self.insert(&mut in_flight, Arc::clone(key)))
+        in_flight.insert(Arc::clone(key), None);
+        Some(Flight { flights: Arc::clone(self), key: Arc::clone(key), value: None })
     }
 
     /// Resolves at the end of `key`'s flight, if there is one; the waiter counts like any other.
     pub fn end_of(&self, key: &K) -> Option<impl Future<Output = ()> + Send + use<K, V>> {
-        let waiter = self.lock().get(key)?.enter();
+        let waiter = self.lock().get_mut(key)?.get_or_insert_default().enter();
         Some(async move {
             waiter.wait().await;
         })
@@ -175,7 +183,8 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         let mut in_flight = self.lock();
-        if let Some(outcome) = in_flight.get(&*key) {
+        if let Some(outcome) = in_flight.get_mut(&*key) {
+            let outcome = outcome.get_or_insert_default();
             if outcome.waiters.load(Ordering::Relaxed) >= self.max_waiters {
                 return Err(NoOutcome::TooManyWaiters);
             }
@@ -184,22 +193,12 @@ where
         if in_flight.len() >= self.max_flights {
             return Err(NoOutcome::TooManyFlights);
         }
-        let flight = self.insert(&mut in_flight, key);
-        let waiter = flight.outcome.enter();
+        let waiter = in_flight.entry(Arc::clone(&key)).or_default().get_or_insert_default().enter();
         drop(in_flight);
+        let flight = Flight { flights: Arc::clone(self), key, value: None };
         let exchange = lead();
         let exchange = Box::pin(async move { flight.end(exchange.await) });
         Ok((waiter, Some(Exchange(Some(exchange)))))
-    }
-
-    fn insert(self: &Arc<Self>, in_flight: &mut InFlight<K, V>, key: Arc<K>) -> Flight<K, V> {
-        let outcome = Arc::new(FlightOutcome {
-            value: OnceLock::new(),
-            published: Notify::new(),
-            waiters: AtomicUsize::new(0),
-        });
-        in_flight.insert(Arc::clone(&key), Arc::clone(&outcome));
-        Flight { flights: Arc::clone(self), key, outcome, value: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlight<K, V>> {
@@ -245,11 +244,15 @@ impl Drop for Exchange {
 pub struct Flight<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: Arc<K>,
-    outcome: Arc<FlightOutcome<V>>,
     value: Option<V>,
 }
 
 impl<K: Hash + Eq, V: Clone> Flight<K, V> {
+    /// The key.
+    pub fn key(&self) -> &Arc<K> {
+        &self.key
+    }
+
     /// Ends the flight with that outcome.
     pub fn end(mut self, value: V) {
         self.value = Some(value);
@@ -257,17 +260,23 @@ impl<K: Hash + Eq, V: Clone> Flight<K, V> {
 
     /// Resolves to the outcome of the flight, for the caller that has begun it.
     pub fn outcome(&self) -> impl Future<Output = Result<V, NoOutcome>> + use<K, V> {
-        let waiter = self.outcome.enter();
-        async move { waiter.wait().await.cloned().ok_or(NoOutcome::Lost) }
+        let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiter = in_flight.get_mut(&*self.key).map(|outcome| outcome.get_or_insert_default().enter());
+        async move {
+            let Some(waiter) = waiter else { return Err(NoOutcome::Lost) };
+            waiter.wait().await.cloned().ok_or(NoOutcome::Lost)
+        }
     }
 }
 
 impl<K: Hash + Eq, V> Drop for Flight<K, V> {
     fn drop(&mut self) {
         let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.remove(&*self.key);
+        let outcome = in_flight.remove(&*self.key).flatten();
         drop(in_flight);
-        self.outcome.publish(self.value.take());
+        if let Some(outcome) = outcome {
+            outcome.publish(self.value.take());
+        }
     }
 }
 

@@ -139,8 +139,8 @@ impl Search {
     /// addresses, and to A of names with the PTR of a Service.
     pub fn shares_missing(&self, key: &Key) -> bool {
         let (_, class) = key.type_and_class();
-        let is_served = self.zone_at(key.name()).is_some() || is_reverse(key.name());
-        class == CLASS_IN && (is_address(key) || !is_served)
+        let is_served = || self.zone_at(key.name()).is_some() || is_reverse(key.name());
+        class == CLASS_IN && (is_address(key) || !is_served())
     }
 
     /// Whether that name is the probe of another proxy: `<digits>.podlocal-dns-probe.<zone>`.

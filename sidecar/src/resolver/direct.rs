@@ -55,7 +55,7 @@ impl<U: Upstream> Resolver<U> {
         let Some(permit) = self.types_in_flight.enter(key) else { return Err(reply) };
         let Some(flight) = self.route(key).questions.begin(key) else { return Err(reply) };
         let (resolver, start) = (Arc::clone(self), now);
-        let miss = DirectMiss { resolver, key: Arc::clone(key), miss, flight, permit, start, reply };
+        let miss = DirectMiss { resolver, miss, flight, permit, start, reply };
         // Another thread may have received the answer since the client's look into the cache.
         let known = if self.is_shared { self.look_up_known(key) } else { None };
         if let Some(known) = known {
@@ -87,7 +87,6 @@ impl<U: Upstream> Resolver<U> {
 /// A question whose exchange with the upstream has no task.
 struct DirectMiss<U, R> {
     resolver: Arc<Resolver<U>>,
-    key: Arc<Key>,
     miss: Miss,
     flight: Flight<Key, Answer>,
     permit: TypePermit,
@@ -108,7 +107,7 @@ impl<U: Upstream, R: Reply> DirectMiss<U, R> {
 
 impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
     fn answered(self, response: &[u8], now: Instant) {
-        let ended = self.resolver.end_direct_exchange(&self.key, self.miss, response, now.into_std());
+        let ended = self.resolver.end_direct_exchange(self.flight.key(), self.miss, response, now.into_std());
         let Some(entry) = ended else {
             let response = response.to_vec();
             return self.goes_on(std::future::ready(Ok(response)));
@@ -119,8 +118,8 @@ impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
     }
 
     fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
-        let Self { resolver, key, flight, permit, start, reply, miss: _ } = self;
-        let outcome = flight.outcome();
+        let Self { resolver, flight, permit, start, reply, miss: _ } = self;
+        let (outcome, key) = (flight.outcome(), Arc::clone(flight.key()));
         let (resolving, asked) = (Arc::clone(&resolver), Arc::clone(&key));
         tokio::spawn(async move {
             let answer = resolver.end_exchange(&key, Mode::UseCache, rest.await).await;

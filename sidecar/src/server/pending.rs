@@ -15,7 +15,7 @@ use super::Places;
 use crate::cache::key::Key;
 use crate::query::{Query, StoredClient};
 
-/// The queries that wait at one socket, by question.
+/// The queries that wait at one socket, by question, but for the first of each, which its exchange keeps.
 #[derive(Debug, Default)]
 pub(super) struct PendingQueries(Mutex<WaitersByQuestion>);
 
@@ -33,8 +33,8 @@ pub(super) struct Waiter {
 /// Whether a client may wait, and for which exchange.
 #[derive(Debug)]
 pub(super) enum JoinResult {
-    /// No other client waits for this answer: the caller starts an exchange for this key.
-    First(Arc<Key>),
+    /// No other client waits for this answer: the caller starts an exchange for this key, and keeps the client.
+    First(Arc<Key>, Waiter),
     /// The client waits for an exchange that is in flight.
     Coalesced,
     /// Too many other clients wait for this answer.
@@ -46,20 +46,21 @@ impl PendingQueries {
     pub(super) fn join(&self, key: &Key, waiter: Waiter, max: usize) -> JoinResult {
         let mut pending = self.lock();
         match pending.get_mut(key) {
-            Some(waiters) if waiters.len() >= max => JoinResult::Full,
+            Some(waiters) if waiters.len() + 1 >= max => JoinResult::Full,
             Some(waiters) => {
                 waiters.push(waiter);
                 JoinResult::Coalesced
             }
             None => {
                 let key = Arc::new(key.clone());
-                pending.insert(Arc::clone(&key), vec![waiter]);
-                JoinResult::First(key)
+                pending.insert(Arc::clone(&key), Vec::new());
+                JoinResult::First(key, waiter)
             }
         }
     }
 
-    /// Removes all clients that wait for this answer. Clients that come later start another exchange.
+    /// Removes all clients that wait for this answer, but for the first. Clients that come later start another
+    /// exchange.
     pub(super) fn remove(&self, key: &Key) -> Vec<Waiter> {
         self.lock().remove(key).unwrap_or_default()
     }
@@ -108,18 +109,19 @@ mod tests {
         let bytes = ["a.b", "c.d", "A.b"].map(|name| query_bytes(name, 0, &[]));
         let [one, other, upper] = bytes.each_ref().map(|bytes| Query::parse(bytes).expect("a query"));
         let join = |query: &Query<'_>| pending.join(&query.key, waiting(query, &count), 3);
-        assert!(matches!([join(&one), join(&other)], [JoinResult::First(_), JoinResult::First(_)]));
+        let JoinResult::First(_, first) = join(&one) else { panic!("no other waits") };
+        assert!(matches!(join(&other), JoinResult::First(..)));
         assert!(matches!(
             [join(&upper), join(&one), join(&one)],
             [JoinResult::Coalesced, JoinResult::Coalesced, JoinResult::Full]
         ));
-        let waiters = pending.remove(&one.key);
+        let waiters: Vec<_> = std::iter::once(first).chain(pending.remove(&one.key)).collect();
         let names: Vec<_> =
             waiters.iter().map(|waiting| waiting.client.with_key(&one.key).name().to_vec()).collect();
         assert_eq!(names, [&b"\x01a\x01b\x00"[..], b"\x01A\x01b\x00", b"\x01a\x01b\x00"]);
-        assert_eq!(count.load(Ordering::Relaxed), 4, "a client that is refused does not wait");
+        assert_eq!(count.load(Ordering::Relaxed), 3, "a client that is refused does not wait");
         drop(waiters);
-        assert_eq!(count.load(Ordering::Relaxed), 1);
-        assert!(matches!(join(&one), JoinResult::First(_)));
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert!(matches!(join(&one), JoinResult::First(..)));
     }
 }

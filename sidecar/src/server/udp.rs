@@ -23,8 +23,8 @@ use crate::upstream::Upstream;
 
 /// Serves until the drain begins; queries that have arrived by then are still answered.
 pub async fn serve<U: Upstream>(socket: Arc<BatchSocket>, service: Arc<Service<U>>, mut drain: Drain) {
-    let held = Arc::new(drain.clone());
-    let mut server = UdpServer { socket, service, pending: Arc::default(), drain: held };
+    let pending = PendingQueries::default();
+    let server = Arc::new(UdpServer { socket, service, pending, _drain: drain.clone() });
     loop {
         tokio::select! {
             biased;
@@ -58,18 +58,18 @@ const MAX_QUEUED_BATCHES: usize = 2 * limits::UDP_RECEIVE_BUFFER / 768 / limits:
 /// The pause after an error of recvmmsg(2), for example because the kernel is short of memory.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
+/// Held by all queries that wait, and with it the drain.
 struct UdpServer<U> {
     socket: Arc<BatchSocket>,
     service: Arc<Service<U>>,
-    pending: Arc<PendingQueries>,
-    /// Held by all queries that wait.
-    drain: Arc<Drain>,
+    pending: PendingQueries,
+    _drain: Drain,
 }
 
 impl<U: Upstream> UdpServer<U> {
     /// Answers up to [`limits::BATCH`] datagrams, and returns whether there may be more. The clock is read
     /// once.
-    async fn serve_batch(&mut self) -> io::Result<bool> {
+    async fn serve_batch(self: &Arc<Self>) -> io::Result<bool> {
         let now = Instant::now();
         let batch = self.socket.receive_and_answer(|bytes, client, out| {
             match self.service.step(bytes, client.ip(), Transport::Udp, now.into_std(), out) {
@@ -85,7 +85,7 @@ impl<U: Upstream> UdpServer<U> {
     /// Lets a client wait for an answer; the first one starts the exchange. `true`: it may not wait, and its
     /// answer is in `out`.
     fn wait(
-        &self,
+        self: &Arc<Self>,
         query: &Query<'_>,
         miss: Miss,
         client: SocketAddr,
@@ -96,17 +96,16 @@ impl<U: Upstream> UdpServer<U> {
         let waiter = Waiter::new(query, client, places);
         match self.pending.join(&query.key, waiter, self.service.max_waiters_per_query) {
             JoinResult::Coalesced => false,
-            JoinResult::First(key) => {
+            JoinResult::First(key, first) => {
                 let source = self.service.sources.number(client.ip());
                 let waiters = Waiters {
-                    socket: Arc::clone(&self.socket),
-                    service: Arc::clone(&self.service),
-                    pending: Arc::clone(&self.pending),
+                    server: Arc::clone(self),
                     key: Arc::clone(&key),
-                    recipients: None,
-                    _drain: Arc::clone(&self.drain),
+                    first: Some(first),
+                    others: None,
                 };
-                if let Err(waiters) = self.service.resolver.begin_miss(&key, miss, source, now, waiters) {
+                let begun = self.service.resolver.begin_miss(&key, miss, source, now, waiters);
+                if let Err(waiters) = begun {
                     let service = Arc::clone(&self.service);
                     waiters.wait(async move { service.resolve(&key, client.ip()).await });
                 }
@@ -124,26 +123,24 @@ impl<U: Upstream> UdpServer<U> {
 
 /// The clients that wait for one answer.
 struct Waiters<U: Upstream> {
-    socket: Arc<BatchSocket>,
-    service: Arc<Service<U>>,
-    pending: Arc<PendingQueries>,
+    server: Arc<UdpServer<U>>,
     key: Arc<Key>,
-    /// The clients that get the answer now. Queries that arrive from then on start another exchange.
-    recipients: Option<vec::IntoIter<Waiter>>,
-    _drain: Arc<Drain>,
+    first: Option<Waiter>,
+    /// The other clients that get the answer now. Queries that arrive from then on start another exchange.
+    others: Option<vec::IntoIter<Waiter>>,
 }
 
 impl<U: Upstream> Reply for Waiters<U> {
     fn answer(mut self, resolution: &Resolution, now: Instant) {
-        self.take_recipients();
-        if self.recipients.as_ref().is_some_and(|recipients| recipients.len() > limits::BATCH) {
+        self.take_others();
+        if self.others.as_ref().is_some_and(|others| others.len() >= limits::BATCH) {
             let resolution = resolution.clone();
             tokio::spawn(async move { self.answer_all(&resolution).await });
             return;
         }
-        let socket = Arc::clone(&self.socket);
         let mut is_first = true;
-        while let Some(waiter) = self.recipients.as_mut().and_then(Iterator::next) {
+        while let Some(waiter) = self.next() {
+            let socket = &self.server.socket;
             socket.queue(|out| self.write(&waiter, resolution, std::mem::take(&mut is_first), now, out));
         }
     }
@@ -153,26 +150,30 @@ impl<U: Upstream> Reply for Waiters<U> {
         tokio::spawn(Box::pin(async move {
             let mut waiters = self;
             let resolution = resolution.await;
-            waiters.take_recipients();
+            waiters.take_others();
             waiters.answer_all(&resolution).await;
         }));
     }
 }
 
 impl<U: Upstream> Waiters<U> {
-    fn take_recipients(&mut self) {
-        self.recipients = Some(self.pending.remove(&self.key).into_iter());
+    fn take_others(&mut self) {
+        self.others = Some(self.server.pending.remove(&self.key).into_iter());
+    }
+
+    fn next(&mut self) -> Option<Waiter> {
+        self.first.take().or_else(|| self.others.as_mut()?.next())
     }
 
     async fn answer_all(mut self, resolution: &Resolution) {
-        let (socket, now) = (Arc::clone(&self.socket), Instant::now());
+        let (server, now) = (Arc::clone(&self.server), Instant::now());
         let mut is_first = true;
         loop {
-            let batch = socket.send(|out| {
-                let waiter = self.recipients.as_mut()?.next()?;
+            let batch = server.socket.send(|out| {
+                let waiter = self.next()?;
                 Some(self.write(&waiter, resolution, std::mem::take(&mut is_first), now, out))
             });
-            socket.send_unsent(batch.unsent).await;
+            server.socket.send_unsent(batch.unsent).await;
             if !batch.is_full {
                 return;
             }
@@ -190,9 +191,9 @@ impl<U: Upstream> Waiters<U> {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> SocketAddr {
-        Ending::of(&self.service, waiter.client.with_key(&self.key), Transport::Udp)
+        Ending::of(&self.server.service, waiter.client.with_key(&self.key), Transport::Udp)
             .write(resolution, is_first, out);
-        self.service.metrics.waited(waiter.waited_for(now.into_std()));
+        self.server.service.metrics.waited(waiter.waited_for(now.into_std()));
         waiter.address
     }
 }
@@ -200,9 +201,12 @@ impl<U: Upstream> Waiters<U> {
 impl<U: Upstream> Drop for Waiters<U> {
     /// Counts the clients that were not answered because the task was dropped or panicked.
     fn drop(&mut self) {
-        let unanswered = self.recipients.take().unwrap_or_else(|| self.pending.remove(&self.key).into_iter());
-        for waiter in unanswered {
-            drop(Ending::of(&self.service, waiter.client.with_key(&self.key), Transport::Udp));
+        if self.others.is_none() {
+            self.take_others();
+        }
+        while let Some(unanswered) = self.next() {
+            let client = unanswered.client.with_key(&self.key);
+            drop(Ending::of(&self.server.service, client, Transport::Udp));
         }
     }
 }
