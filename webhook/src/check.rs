@@ -2,14 +2,14 @@
 //! Changes nothing.
 //!
 //! ```text
-//!   files | live -> ledger -> assess -> selectors, crate::mutate   one pod of each workload
+//!   files | live -> ledger -> assess -> selectors, crate::review::mutate   one pod of each workload
 //!           live -> facts -> installation                          is the webhook installed and healthy?
 //!                            assess -> diff, estimate              what changes, and what a lookup costs
 //!   report -> text | json
 //! ```
 //!
 //! The decisions are those of a review: the label selectors of the webhook configuration, then
-//! [`crate::mutate`].
+//! [`crate::review::mutate`].
 
 use std::collections::BTreeMap;
 use std::fmt;

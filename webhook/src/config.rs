@@ -11,13 +11,13 @@ use podlocal_settings::read::SettingError;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
-use crate::annotations::Defaults;
-use crate::client_ca::ClientCa;
-use crate::cluster::ClusterFlags;
+use crate::certificates::client_ca::ClientCa;
 use crate::flags::{self, word};
-use crate::settings_file;
+use crate::review::annotations::Defaults;
+use crate::review::cluster_state::ClusterFlags;
 
 mod flag_values;
+mod settings_file;
 
 use flag_values::{FlagValues, address, count, host, path};
 

@@ -12,17 +12,15 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
-use crate::custom_kinds::{self, PodSource};
-use crate::decide::{Namespace, Skip};
-use crate::misplaced_metadata::find_misplaced;
-use crate::mutate::{Outcome, Policy, mutate};
-use crate::yaml;
+use crate::documents::custom_kinds::{self, PodSource};
+use crate::documents::misplaced_metadata::find_misplaced;
+use crate::documents::yaml;
+use crate::review::cluster_state::Cluster;
+use crate::review::decide::{Namespace, Skip};
+use crate::review::mutate::{Outcome, Policy, mutate};
 
-mod documents;
-
-use documents::{Document, Text};
+use crate::documents::split::{self, Document, Text};
 
 /// The output.
 #[derive(Debug, Default)]
@@ -53,7 +51,7 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
             if is_standard_input(file) { "standard input".to_owned() } else { file.display().to_string() };
         let documents = read(file).map_err(|error| error.to_string());
         match documents
-            .and_then(|text| documents::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
+            .and_then(|text| split::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
         {
             Ok(documents) => files.push((name, documents)),
             Err(error) => unreadable.push(format!("{name}: {error}")),

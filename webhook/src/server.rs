@@ -32,14 +32,14 @@ use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
-use crate::admission;
-use crate::cluster::Cluster;
+use crate::cluster::events::Events;
+use crate::cluster::namespaces::Namespaces;
 use crate::connections::{Connections, Limits, Listener, Peer};
-use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::mutate::Policy;
-use crate::namespaces::Namespaces;
 use crate::readiness::Readiness;
+use crate::review::admission;
+use crate::review::cluster_state::Cluster;
+use crate::review::mutate::Policy;
 
 mod body;
 mod log;

@@ -9,11 +9,11 @@ use super::diff;
 use super::estimate::{self, Cost};
 use super::requests::Requests;
 use super::selectors::{self, Labels, Selection, Selectors};
-use crate::cluster::Cluster;
-use crate::decide::{self, Namespace, Skip};
-use crate::dns::{self, Base};
-use crate::mutate::{Mutation, Outcome, Policy, mutate};
-use crate::{annotations, reinvocation};
+use crate::review::cluster_state::Cluster;
+use crate::review::decide::{self, Namespace, Skip};
+use crate::review::dns::{self, Base};
+use crate::review::mutate::{Mutation, Outcome, Policy, mutate};
+use crate::review::{annotations, reinvocation};
 
 /// The inputs that all pods share.
 #[derive(Debug)]

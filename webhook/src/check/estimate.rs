@@ -8,7 +8,7 @@
 use podlocal_settings::Settings;
 use podlocal_settings::value::LocalNxdomain;
 
-use crate::dns::Expansion;
+use crate::review::dns::Expansion;
 
 /// The name in the model.
 pub const EXAMPLE: &str = "api.example.com";

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::api::{Resource, Seen, get, list};
 use super::installation::Facts;
-use crate::cluster::Version;
+use crate::cluster::tier;
 use crate::config::{self, Command, Common};
-use crate::tier;
+use crate::review::cluster_state::Version;
 
 /// The namespace and Service of `manifests/base`, used if the configuration names none.
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");

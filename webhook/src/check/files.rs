@@ -8,12 +8,14 @@ use super::assess::{Context, NamespaceMetadata};
 use super::ledger::Ledger;
 use super::selectors::{self, Selectors};
 use super::{Error, Report, SOME_DNS, Source, invalid_fields, templates};
-use crate::cluster::Cluster;
 use crate::config::Check;
-use crate::custom_kinds::{self, PodSource};
-use crate::limits::Limits;
-use crate::mutate::Policy;
-use crate::{dns, offline, yaml};
+use crate::documents::custom_kinds::{self, PodSource};
+use crate::documents::yaml;
+use crate::offline;
+use crate::review::cluster_state::Cluster;
+use crate::review::dns;
+use crate::review::limits::Limits;
+use crate::review::mutate::Policy;
 
 /// Reads and checks the documents.
 pub fn run(settings: &Check) -> Result<Report, Error> {

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::api::Seen;
 use super::facts::CERT_CONTROLLER;
 use super::selectors::Selectors;
-use crate::cluster::Version;
+use crate::cluster::tier::Found;
 use crate::config::Common;
-use crate::dns;
-use crate::tier::Found;
+use crate::review::cluster_state::Version;
+use crate::review::dns;
 
 /// The label of the pods of the shared tier in the manifests.
 const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";

@@ -15,11 +15,12 @@ use super::progress::Progress;
 use super::selectors::{self, Selectors};
 use super::tier_usage::TierUsage;
 use super::{Error, Report, SOME_DNS, Source, facts};
-use crate::cluster::{Cluster, Tier};
+use crate::cluster::namespaces;
 use crate::config::{Check, Common};
-use crate::limits::Limits;
-use crate::mutate::Policy;
-use crate::{dns, namespaces};
+use crate::review::cluster_state::{Cluster, Tier};
+use crate::review::dns;
+use crate::review::limits::Limits;
+use crate::review::mutate::Policy;
 
 /// Reads the cluster, and checks its installation and its pods.
 pub async fn run(settings: &Check) -> Result<Report, Error> {

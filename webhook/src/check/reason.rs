@@ -4,7 +4,7 @@ use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, 
 use podlocal_settings::table;
 
 use super::assess::Reason;
-use crate::decide::Skip;
+use crate::review::decide::Skip;
 
 impl Reason {
     /// The stable label: the same as that of the webhook, if it has one.

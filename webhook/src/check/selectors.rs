@@ -1,8 +1,8 @@
 //! The label selectors of a MutatingWebhookConfiguration, which decide which pods the API server sends to the
 //! webhook. Pure.
 //!
-//! Match conditions are not evaluated: those of the manifests exclude only pods that [`crate::decide`] skips
-//! anyway, which `tests/calls.rs` checks, and `decide` names the reason.
+//! Match conditions are not evaluated: those of the manifests exclude only pods that
+//! [`crate::review::decide`] skips anyway, which `tests/calls.rs` checks, and `decide` names the reason.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kube::core::{Selector, SelectorExt as _};
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::Value;
 
-use crate::yaml;
+use crate::documents::yaml;
 
 /// The configuration that `kubectl apply -k manifests/base` installs.
 const INSTALLED: &str = include_str!("../../../manifests/base/mutatingwebhookconfiguration.yaml");

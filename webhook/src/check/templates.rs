@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::invalid_fields::{MULTIPLIERS, is_template};
 use super::ledger::{Pods, Workload};
-use crate::misplaced_metadata::find_misplaced;
+use crate::documents::misplaced_metadata::find_misplaced;
 use crate::offline::pod_path;
 
 /// A pod template, and its workload.

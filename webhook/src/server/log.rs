@@ -5,10 +5,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admission::{ReviewOutcome, Reviewed};
+use crate::cluster::namespaces::Namespaces;
 use crate::connections::Peer;
-use crate::namespaces::Namespaces;
 use crate::rate::{Bucket, PerNamespace, Rate};
+use crate::review::admission::{ReviewOutcome, Reviewed};
 
 /// The rate of logged reviews per namespace. A gang of a thousand pods is logged completely; all unknown
 /// namespaces share one bucket.

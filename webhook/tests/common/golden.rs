@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
-use podlocal_webhook::admission::{self, ReviewOutcome};
-use podlocal_webhook::cluster::{Cluster, Tier, Version};
-use podlocal_webhook::decide::Namespace;
-use podlocal_webhook::limits::Limits;
-use podlocal_webhook::mutate::{Outcome, Policy, mutate};
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
+use podlocal_webhook::review::admission::{self, ReviewOutcome};
+use podlocal_webhook::review::cluster_state::{Cluster, Tier, Version};
+use podlocal_webhook::review::decide::Namespace;
+use podlocal_webhook::review::limits::Limits;
+use podlocal_webhook::review::mutate::{Outcome, Policy, mutate};
 use serde_json::{Value, json};
 
 pub(crate) const FILES: [&str; 4] = ["input.yaml", "setup.yaml", "answer.yaml", "expected.yaml"];

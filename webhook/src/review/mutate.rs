@@ -1,0 +1,126 @@
+//! Decides about one pod and edits it, from a review or from a file. Pure.
+
+use json_patch::Patch;
+use podlocal_settings::read::SettingError;
+use serde_json::Value;
+
+use super::annotations::Defaults;
+use super::cluster_state::Cluster;
+use super::decide::{self, Decision, Namespace, Skip};
+use super::inject;
+use super::nested_runtime;
+use super::patch::{Builder, Error};
+
+/// What the operator has set for all pods.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The sidecar's image.
+    pub image: String,
+    /// The cluster-wide defaults of the pods' settings.
+    pub defaults: Defaults,
+}
+
+/// The result for one pod.
+#[derive(Debug)]
+pub struct Mutation {
+    /// Whether and how the pod was changed.
+    pub outcome: Outcome,
+    /// The edited pod.
+    pub pod: Value,
+    /// The operations that lead to it; empty if nothing changes.
+    pub patch: Patch,
+    /// The settings that were ignored.
+    pub ignored: Vec<SettingError>,
+}
+
+/// Whether and how a pod was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The sidecar was added.
+    Injected,
+    /// The sidecar was moved back to the front of the init containers.
+    Moved,
+    /// The sidecar got the search list and `ndots` that another webhook has changed.
+    Corrected,
+    /// The sidecar came from another namespace or cluster and was replaced.
+    Restored,
+    /// The pod is unchanged.
+    Skipped(Skip),
+}
+
+/// Decides about `pod` of `namespace`, and edits it. An error means that it is not a valid pod; then it is
+/// not edited.
+pub fn mutate(
+    pod: &Value,
+    namespace: &Namespace,
+    cluster: &Cluster,
+    policy: &Policy,
+) -> Result<Mutation, Error> {
+    let mut builder = Builder::new(pod);
+    let mut ignored = Vec::from_iter(decide::label_error(pod));
+    let outcome = match decide::decide(pod, namespace, cluster, &policy.defaults) {
+        Decision::Inject(plan) => {
+            inject::inject(&mut builder, &plan, &policy.image)?;
+            ignored.extend(inject::ignored(&plan).cloned());
+            Outcome::Injected
+        }
+        Decision::Correct { from, corrections } => {
+            inject::correct(&mut builder, from, &corrections)?;
+            if from > 0 { Outcome::Moved } else { Outcome::Corrected }
+        }
+        Decision::Replace { from, without } => {
+            match decide::decide(&without, namespace, cluster, &policy.defaults) {
+                Decision::Inject(plan) => {
+                    inject::replace(&mut builder, from, &plan, &policy.image)?;
+                    ignored.extend(inject::ignored(&plan).cloned());
+                    Outcome::Restored
+                }
+                _ => Outcome::Skipped(Skip::AlreadyInjected),
+            }
+        }
+        Decision::Skip(skip) => Outcome::Skipped(skip),
+    };
+    let (pod, patch) = builder.finish();
+    Ok(Mutation { outcome, pod, patch, ignored })
+}
+
+impl Mutation {
+    /// The warning about what may not work in the injected pod.
+    pub fn nested_runtime_warning(&self) -> Option<&'static str> {
+        let has_sidecar = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
+        (has_sidecar && nested_runtime::is_likely(&self.pod)).then_some(nested_runtime::WARNING)
+    }
+
+    /// The warnings for the user, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let skipped = match self.outcome {
+            Outcome::Skipped(skip) if skip.is_unexpected() => {
+                Some(format!("not injected: {}", skip.sentence()))
+            }
+            _ => None,
+        };
+        let ignored = self.ignored.iter().map(|error| format!("ignored {error}"));
+        let note = self.nested_runtime_warning().map(ToOwned::to_owned);
+        skipped.into_iter().chain(ignored).chain(note).collect()
+    }
+}
+
+impl Outcome {
+    /// Every outcome there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Injected, Self::Moved, Self::Corrected, Self::Restored]
+            .into_iter()
+            .chain(Skip::ALL.map(Self::Skipped))
+    }
+
+    /// The decision and its reason: labels of a metric, fields of a log line.
+    pub fn labels(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Injected => ("injected", "new_pod"),
+            Self::Moved => ("injected", "sidecar_not_first"),
+            Self::Corrected => ("injected", "dns_config_changed"),
+            Self::Restored => ("injected", "restored_or_copied"),
+            Self::Skipped(skip) => ("skipped", skip.label()),
+        }
+    }
+}
