@@ -1,8 +1,10 @@
 //! Documents of Kubernetes in files: YAML, its documents, and the pod templates in them.
 //!
 //! ```text
+//!   files               the text of a file, or of standard input
 //!   split               the text of a file -> its documents, each with its text
 //!   yaml                documents <-> JSON values
+//!   objects             the objects of a document; where the pod template of a built-in kind is
 //!   custom_kinds        where the pod templates of a custom kind are
 //!   misplaced_metadata  labels and annotations that have no effect where they are
 //! ```
@@ -10,6 +12,8 @@
 //! This module imports no other module of the crate: `config`, `offline` and `check` read files with it.
 
 pub mod custom_kinds;
+pub mod files;
 pub mod misplaced_metadata;
+pub mod objects;
 pub mod split;
 pub mod yaml;

@@ -11,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::review::admission::{ReviewOutcome, Reviewed};
+use crate::review::admission::Reviewed;
+use crate::review::outcome::ReviewOutcome;
 
 mod count;
 

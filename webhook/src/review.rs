@@ -8,6 +8,7 @@
 //!       inject     the edits of the pod, recorded by patch
 //!       reinvocation                                  what other injectors may have changed since
 //!     notice       what the owner of the pod is told
+//!     outcome, skip                                  how it ended, with the texts and labels
 //!   cluster_state  what is known of the cluster: an input of every decision
 //! ```
 //!
@@ -22,8 +23,10 @@ pub mod inject;
 pub mod limits;
 pub mod mutate;
 pub mod names;
+pub mod namespace;
 pub mod nested_runtime;
 pub mod notice;
+pub mod outcome;
 pub mod patch;
 pub mod qos;
 pub mod reinvocation;

@@ -16,8 +16,8 @@ use std::fs;
 
 use common::golden::{FILES, cases, written};
 use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
-use podlocal_webhook::review::decide::Skip;
-use podlocal_webhook::review::mutate::Outcome;
+use podlocal_webhook::review::outcome::Outcome;
+use podlocal_webhook::review::skip::Skip;
 use serde_json::{Value, json};
 
 #[test]

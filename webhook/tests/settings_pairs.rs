@@ -6,8 +6,9 @@ use podlocal_settings::read::{Given, Read, read};
 use podlocal_settings::table::{Setting, TABLE};
 use podlocal_settings::value::Quantity;
 use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags};
-use podlocal_webhook::review::decide::Namespace;
-use podlocal_webhook::review::mutate::{Outcome, Policy, mutate};
+use podlocal_webhook::review::mutate::{Policy, mutate};
+use podlocal_webhook::review::namespace::Namespace;
+use podlocal_webhook::review::outcome::Outcome;
 use serde_json::{Value, json};
 
 /// A port that the pod's own container declares.

@@ -1,19 +1,28 @@
 //! Determines what the webhook would do to one pod, and why, with the selectors of its configuration and the
 //! functions of a review. Pure.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::SettingError;
 use serde_json::{Map, Value};
 
 use super::diff;
 use super::estimate::{self, Cost};
+use super::reason::Reason;
 use super::requests::Requests;
 use super::selectors::{self, Labels, Selection, Selectors};
 use crate::review::cluster_state::Cluster;
-use crate::review::decide::{self, Namespace, Skip};
+use crate::review::decide;
 use crate::review::dns::{self, Base};
-use crate::review::mutate::{Mutation, Outcome, Policy, mutate};
+use crate::review::mutate::{Mutation, Policy, mutate};
+use crate::review::namespace::Namespace;
+use crate::review::outcome::Outcome;
+use crate::review::skip::Skip;
 use crate::review::{annotations, reinvocation};
+
+/// The assumed address of cluster DNS if it is unknown: the default of kubeadm. No verdict depends on it.
+pub const ASSUMED_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)), 53);
 
 /// The inputs that all pods share.
 #[derive(Debug)]
@@ -65,19 +74,6 @@ pub enum Verdict {
     Already,
     /// It does not get the sidecar.
     Not(Reason),
-}
-
-/// Why a pod does not get the sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// Neither the pod nor its namespace is opted in.
-    NotOptedIn,
-    /// The webhook configuration excludes its namespace.
-    NamespaceExcluded,
-    /// The webhook skips it.
-    Skipped(Skip),
-    /// It is not a valid pod; the webhook allows it unchanged.
-    Malformed,
 }
 
 /// Determines what the webhook would do to `pod` of the namespace `name`. The first matching line applies:

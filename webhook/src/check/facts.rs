@@ -11,17 +11,13 @@ use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use serde_json::Value;
 
 use super::api::{Resource, Seen, get, list};
-use super::installation::Facts;
+use super::installation::{CERT_CONTROLLER, Facts};
 use crate::cluster::tier;
 use crate::config::{self, Command, Common};
 use crate::review::cluster_state::Version;
 
 /// The namespace and Service of `manifests/base`, used if the configuration names none.
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
-
-/// The Deployment that manages the webhook's certificate, in the webhook's namespace; cert-manager can
-/// replace it.
-pub const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
 
 /// Reads all facts. The caller detects an unreachable API server by the version.
 pub async fn read(client: &kube::Client, configuration: &str) -> Facts {

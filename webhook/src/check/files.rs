@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::assess::{Context, NamespaceMetadata};
+use super::assess::{ASSUMED_DNS, Context, NamespaceMetadata};
 use super::ledger::Ledger;
+use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
-use super::{Error, Report, SOME_DNS, Source, invalid_fields, templates};
+use super::{invalid_fields, templates};
 use crate::config::Check;
 use crate::documents::custom_kinds::{self, PodSource};
 use crate::documents::yaml;
-use crate::offline;
+use crate::documents::{files, objects};
 use crate::review::cluster_state::Cluster;
 use crate::review::dns;
 use crate::review::limits::Limits;
@@ -29,10 +30,10 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     });
     let mut cluster = Cluster::new(&settings.common.cluster, &resolv_conf);
     if cluster.dns.is_empty() {
-        cluster.dns.push(SOME_DNS);
+        cluster.dns.push(ASSUMED_DNS);
         notes.push(format!(
             "the address of cluster DNS is unknown, assuming {}; set it with --cluster-dns",
-            SOME_DNS.ip()
+            ASSUMED_DNS.ip()
         ));
     }
     // An object without a namespace belongs to the default namespace.
@@ -112,16 +113,16 @@ fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
     let mut documents = Vec::new();
     let mut names = Vec::new();
     for file in &settings.files {
-        let name = if offline::is_standard_input(file) {
+        let name = if files::is_standard_input(file) {
             "standard input".to_owned()
         } else {
             file.display().to_string()
         };
-        let text = offline::read(file).map_err(|error| error.to_string());
+        let text = files::read(file).map_err(|error| error.to_string());
         match text.and_then(|text| values(&text)) {
             Ok(values) => {
                 let wrong = values.iter().enumerate().filter_map(|(index, value)| {
-                    let error = offline::expect_objects(value).err()?;
+                    let error = objects::expect_objects(value).err()?;
                     Some(format!("{name}: document {}: {error}", index + 1))
                 });
                 unreadable.extend(wrong);

@@ -6,12 +6,15 @@ use podlocal_settings::table;
 use serde_json::Value;
 
 use super::api::Seen;
-use super::facts::CERT_CONTROLLER;
 use super::selectors::Selectors;
 use crate::cluster::tier::Found;
 use crate::config::Common;
 use crate::review::cluster_state::Version;
 use crate::review::dns;
+
+/// The Deployment that manages the webhook's certificate, in the webhook's namespace; cert-manager can
+/// replace it.
+pub const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
 
 /// The label of the pods of the shared tier in the manifests.
 const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";

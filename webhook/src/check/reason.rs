@@ -3,8 +3,20 @@
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::table;
 
-use super::assess::Reason;
-use crate::review::decide::Skip;
+use crate::review::skip::Skip;
+
+/// Why a pod does not get the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Neither the pod nor its namespace is opted in.
+    NotOptedIn,
+    /// The webhook configuration excludes its namespace.
+    NamespaceExcluded,
+    /// The webhook skips it.
+    Skipped(Skip),
+    /// It is not a valid pod; the webhook allows it unchanged.
+    Malformed,
+}
 
 impl Reason {
     /// The stable label: the same as that of the webhook, if it has one.

@@ -3,7 +3,7 @@
 use podlocal_settings::value::Quantity;
 use serde_json::{Value, json};
 
-use super::ledger::Pods;
+use super::workload::Pods;
 
 /// The resource requests of one sidecar. In BestEffort pods and pods with pod-level resources it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
 use super::invalid_fields::{MULTIPLIERS, is_template};
-use super::ledger::{Pods, Workload};
+use super::workload::{Pods, Workload};
 use crate::documents::misplaced_metadata::find_misplaced;
-use crate::offline::pod_path;
+use crate::documents::objects::pod_path;
 
 /// A pod template, and its workload.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,12 +8,12 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use podlocal_settings::names::{ANNOTATION_PREFIX, INJECT_ENABLED, INJECT_LABEL};
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Map, Value};
 
 use crate::metrics::{Metrics, Task};
 use crate::readiness::Latch;
-use crate::review::decide::UID_RANGE;
+use crate::review::namespace;
 
 /// The namespaces of the cluster, with the label and the annotations of the project.
 #[derive(Debug, Clone, Default)]
@@ -72,11 +72,6 @@ impl Namespaces {
     }
 }
 
-/// Whether a decision depends on this annotation of a namespace: a setting, or the UID range of OpenShift.
-pub fn concerns_us(key: &str) -> bool {
-    key.starts_with(ANNOTATION_PREFIX) || key == UID_RANGE
-}
-
 /// The state of a namespace according to the watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -106,6 +101,6 @@ fn only_ours(namespace: &mut PartialObjectMeta<Namespace>) {
         labels.retain(|key, _| key == INJECT_LABEL);
     }
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|key, _| concerns_us(key));
+        annotations.retain(|key, _| namespace::concerns_us(key));
     }
 }

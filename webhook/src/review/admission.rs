@@ -13,10 +13,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 
 use super::cluster_state::Cluster;
-use super::decide::Namespace;
-use super::mutate::{Mutation, Outcome, Policy, mutate};
+use super::mutate::{Mutation, Policy, mutate};
 use super::names;
+use super::namespace::Namespace;
 use super::notice::Notice;
+use super::outcome::{FailureReason, ReviewOutcome};
 use super::patch;
 
 mod read;
@@ -55,26 +56,6 @@ pub struct Reviewed {
     pub name: String,
     /// The notice for the owner of the pod. `None` also for a dry run, which must have no side effects.
     pub notice: Option<Notice>,
-}
-
-/// The outcome of a review.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReviewOutcome {
-    /// A decision was made about the pod.
-    Done(Outcome),
-    /// The webhook failed; the pod is allowed unchanged.
-    Failed(FailureReason),
-}
-
-/// Why the webhook failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "`Failure` has a sentence for each")]
-pub enum FailureReason {
-    InvalidJson,
-    InvalidReview,
-    UnexpectedRequest,
-    PatchFailed,
-    TooLarge,
 }
 
 /// The failures behind [`FailureReason`], with details for the warning and the log.
@@ -233,38 +214,6 @@ impl Failure {
             Self::Review { .. } => FailureReason::InvalidReview,
             Self::Request { .. } => FailureReason::UnexpectedRequest,
             Self::Edit(_) => FailureReason::PatchFailed,
-        }
-    }
-}
-
-impl FailureReason {
-    /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::InvalidJson, Self::InvalidReview, Self::UnexpectedRequest, Self::PatchFailed, Self::TooLarge];
-
-    /// The stable name in metric labels and log fields.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidReview => "invalid_review",
-            Self::UnexpectedRequest => "unexpected_request",
-            Self::PatchFailed => "patch_failed",
-            Self::TooLarge => "too_large",
-        }
-    }
-}
-
-impl ReviewOutcome {
-    /// Every possible outcome.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Outcome::all().map(Self::Done).chain(FailureReason::ALL.map(Self::Failed))
-    }
-
-    /// The decision and its reason: labels of a metric, fields of a log line.
-    pub fn labels(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Done(outcome) => outcome.labels(),
-            Self::Failed(reason) => ("failed", reason.label()),
         }
     }
 }

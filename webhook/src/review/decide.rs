@@ -5,17 +5,18 @@ use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, 
 use podlocal_settings::read::{Read, SettingError};
 use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::LocalNxdomain;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::annotations::{self, Defaults};
 use super::cluster_state::{Cluster, Version};
 use super::dns::{self, Base, Dns};
+use super::namespace::{Namespace, UID_RANGE};
 use super::reinvocation;
+use super::skip::Skip;
 use super::{qos, restored};
 
 mod windows;
 
-pub use super::skip::Skip;
 pub use windows::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
 
 /// The treatment of a pod.
@@ -41,15 +42,6 @@ pub enum Decision {
     Skip(Skip),
 }
 
-/// The namespace of a pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Namespace {
-    /// Its name, from the review; a pod that a controller creates often does not contain it.
-    pub name: String,
-    /// Its annotations, which are the defaults for its pods.
-    pub annotations: Map<String, Value>,
-}
-
 /// Everything that [`super::inject`] needs besides the pod.
 #[derive(Debug)]
 pub struct Plan {
@@ -70,10 +62,6 @@ pub struct Plan {
     /// Whether the platform assigns the user of the container.
     pub is_user_assigned: bool,
 }
-
-/// The annotation by which OpenShift's SecurityContextConstraints assign users to the containers of a
-/// namespace (`openshift/apiserver-library-go/pkg/securitycontextconstraints`).
-pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 
 /// Decides about one pod. The first matching line applies:
 ///

@@ -12,6 +12,7 @@ use podlocal_settings::{table, value};
 use serde_json::{Value, json};
 
 use super::cluster_state::Cluster;
+use super::skip::Skip;
 
 mod options;
 mod servers;
@@ -77,28 +78,17 @@ pub struct Expansion {
     pub ndots: u8,
 }
 
-/// Why a pod cannot get a DNS configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it, and `decide` has a sentence for each")]
-pub enum Unfit {
-    ClusterDnsUnknown,
-    NoUsableNameserver,
-    TooManyNameservers,
-    TooManySearchDomains,
-    SearchListTooLong,
-}
-
-/// The DNS configuration for a pod of `namespace` with this `dnsConfig` (or `null`).
+/// The DNS configuration for a pod of `namespace` with this `dnsConfig` (or `null`), or why it cannot get one.
 pub fn configure(
     base: Base,
     own: &Value,
     namespace: &str,
     cluster: &Cluster,
     read: &Read,
-) -> Result<Dns, Unfit> {
+) -> Result<Dns, Skip> {
     let own_nameservers = strings(&own["nameservers"]);
     if own_nameservers.len() > MOST_NAMESERVERS {
-        return Err(Unfit::TooManyNameservers);
+        return Err(Skip::TooManyNameservers);
     }
     let mut errors = Vec::new();
     let Servers { upstream, backup_upstream, shared_tier } =
@@ -120,10 +110,10 @@ pub fn configure(
 
     let searches = search_domains(base, own, namespace, cluster);
     if searches.len() > MOST_SEARCHES {
-        return Err(Unfit::TooManySearchDomains);
+        return Err(Skip::TooManySearchDomains);
     }
     if searches.join(" ").len() > MOST_SEARCH_CHARACTERS {
-        return Err(Unfit::SearchListTooLong);
+        return Err(Skip::SearchListTooLong);
     }
 
     // Based on the pod's own, which may have unknown fields.

@@ -6,10 +6,13 @@ use serde_json::Value;
 
 use super::annotations::Defaults;
 use super::cluster_state::Cluster;
-use super::decide::{self, Decision, Namespace, Skip};
+use super::decide::{self, Decision};
 use super::inject;
+use super::namespace::Namespace;
 use super::nested_runtime;
+use super::outcome::Outcome;
 use super::patch::{Builder, Error};
+use super::skip::Skip;
 
 /// What the operator has set for all pods.
 #[derive(Debug, Clone)]
@@ -31,21 +34,6 @@ pub struct Mutation {
     pub patch: Patch,
     /// The settings that were ignored.
     pub ignored: Vec<SettingError>,
-}
-
-/// Whether and how a pod was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The sidecar was added.
-    Injected,
-    /// The sidecar was moved back to the front of the init containers.
-    Moved,
-    /// The sidecar got the search list and `ndots` that another webhook has changed.
-    Corrected,
-    /// The sidecar came from another namespace or cluster and was replaced.
-    Restored,
-    /// The pod is unchanged.
-    Skipped(Skip),
 }
 
 /// Decides about `pod` of `namespace`, and edits it. An error means that it is not a valid pod; then it is
@@ -102,25 +90,5 @@ impl Mutation {
         let ignored = self.ignored.iter().map(|error| format!("ignored {error}"));
         let note = self.nested_runtime_warning().map(ToOwned::to_owned);
         skipped.into_iter().chain(ignored).chain(note).collect()
-    }
-}
-
-impl Outcome {
-    /// Every outcome there is.
-    pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Injected, Self::Moved, Self::Corrected, Self::Restored]
-            .into_iter()
-            .chain(Skip::ALL.map(Self::Skipped))
-    }
-
-    /// The decision and its reason: labels of a metric, fields of a log line.
-    pub fn labels(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Injected => ("injected", "new_pod"),
-            Self::Moved => ("injected", "sidecar_not_first"),
-            Self::Corrected => ("injected", "dns_config_changed"),
-            Self::Restored => ("injected", "restored_or_copied"),
-            Self::Skipped(skip) => ("skipped", skip.label()),
-        }
     }
 }

@@ -12,8 +12,9 @@ use podlocal_settings::read::SettingError;
 use podlocal_settings::table::{Setting, TABLE};
 use serde_json::Value;
 
-use super::mutate::{Mutation, Outcome};
+use super::mutate::Mutation;
 use super::names;
+use super::outcome::Outcome;
 
 /// The maximum length of an Event's note, in characters (`NoteLengthLimit` in
 /// `kubernetes/pkg/apis/core/validation/events.go`).
@@ -116,7 +117,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::review::decide::Skip;
+    use crate::review::skip::Skip;
     use podlocal_settings::table;
     use serde_json::json;
 

@@ -10,8 +10,8 @@ use podlocal_settings::{table, value};
 use serde_json::{Value, json};
 
 use super::cluster_state::Cluster;
-use super::decide::Namespace;
 use super::dns;
+use super::namespace::Namespace;
 
 /// Whether the settings of the sidecar in `spec`, `sidecar`, are for another namespace or cluster.
 /// `has_upstream`: the upstream is set explicitly.

@@ -1,7 +1,5 @@
 //! The reasons for which a pod is not injected.
 
-use super::dns::Unfit;
-
 /// Why a pod is not injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "`sentence` says what each means")]
@@ -128,17 +126,5 @@ impl Skip {
     /// Whether the owner must be told: not if the pod asks for it, or already has the sidecar.
     pub fn is_unexpected(self) -> bool {
         !matches!(self, Self::OptedOut | Self::MirrorPod | Self::AlreadyInjected)
-    }
-}
-
-impl From<Unfit> for Skip {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::ClusterDnsUnknown => Self::ClusterDnsUnknown,
-            Unfit::NoUsableNameserver => Self::NoUsableNameserver,
-            Unfit::TooManyNameservers => Self::TooManyNameservers,
-            Unfit::TooManySearchDomains => Self::TooManySearchDomains,
-            Unfit::SearchListTooLong => Self::SearchListTooLong,
-        }
     }
 }

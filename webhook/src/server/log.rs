@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::cluster::namespaces::Namespaces;
 use crate::connections::Peer;
 use crate::rate::{Bucket, PerNamespace, Rate};
-use crate::review::admission::{ReviewOutcome, Reviewed};
+use crate::review::admission::Reviewed;
+use crate::review::outcome::ReviewOutcome;
 
 /// The rate of logged reviews per namespace. A gang of a thousand pods is logged completely; all unknown
 /// namespaces share one bucket.

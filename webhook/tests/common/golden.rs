@@ -9,11 +9,12 @@ use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_webhook::documents::yaml;
-use podlocal_webhook::review::admission::{self, ReviewOutcome};
+use podlocal_webhook::review::admission;
 use podlocal_webhook::review::cluster_state::{Cluster, Tier, Version};
-use podlocal_webhook::review::decide::Namespace;
 use podlocal_webhook::review::limits::Limits;
-use podlocal_webhook::review::mutate::{Outcome, Policy, mutate};
+use podlocal_webhook::review::mutate::{Policy, mutate};
+use podlocal_webhook::review::namespace::Namespace;
+use podlocal_webhook::review::outcome::{Outcome, ReviewOutcome};
 use serde_json::{Value, json};
 
 pub(crate) const FILES: [&str; 4] = ["input.yaml", "setup.yaml", "answer.yaml", "expected.yaml"];

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::review::cluster_state::Tier;
+use crate::review::outcome::Outcome;
 use podlocal_settings::table;
 
 fn cluster() -> Cluster {

@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use podlocal_settings::Settings;
 
-use super::{Base, Unfit, without_duplicates};
+use super::{Base, without_duplicates};
 use crate::review::cluster_state::Cluster;
+use crate::review::skip::Skip;
 
 /// The maximum number of servers in each setting of the sidecar.
 const MOST_SERVERS: usize = 8;
@@ -26,7 +27,7 @@ pub(super) fn servers(
     own_nameservers: &[&str],
     cluster: &Cluster,
     settings: &Settings,
-) -> Result<Servers, Unfit> {
+) -> Result<Servers, Skip> {
     let upstream = settings.upstream.clone();
     let shared_tier = shared_tier(base, !upstream.is_empty(), cluster, settings);
     let [upstream, own] = upstreams(base, upstream, own_nameservers, cluster, settings)?;
@@ -49,7 +50,7 @@ fn upstreams(
     own_nameservers: &[&str],
     cluster: &Cluster,
     settings: &Settings,
-) -> Result<[Vec<SocketAddr>; 2], Unfit> {
+) -> Result<[Vec<SocketAddr>; 2], Skip> {
     if !chosen.is_empty() {
         return Ok([chosen, Vec::new()]);
     }
@@ -58,12 +59,12 @@ fn upstreams(
     let own = without_duplicates(own.filter(|server| !settings.is_own(*server)).collect());
     let is_clusters = |server: &SocketAddr| cluster.dns.contains(server);
     match base {
-        Base::Cluster if cluster.dns.is_empty() => Err(Unfit::ClusterDnsUnknown),
+        Base::Cluster if cluster.dns.is_empty() => Err(Skip::ClusterDnsUnknown),
         Base::Cluster => {
             let others = own.into_iter().filter(|server| !is_clusters(server)).collect();
             Ok([cluster.dns.iter().copied().take(MOST_SERVERS).collect(), others])
         }
-        Base::Own if own.is_empty() => Err(Unfit::NoUsableNameserver),
+        Base::Own if own.is_empty() => Err(Skip::NoUsableNameserver),
         Base::Own if own.first().is_some_and(is_clusters) => {
             Ok(own.into_iter().partition(is_clusters).into())
         }

@@ -19,7 +19,7 @@ fn cluster() -> Cluster {
     }
 }
 
-fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Unfit> {
+fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Skip> {
     configure(
         base,
         own,
@@ -111,7 +111,7 @@ fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
 #[test]
 fn sidecar_is_never_its_own_upstream() {
     let own = json!({"nameservers": ["127.0.0.1"]});
-    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Unfit::NoUsableNameserver));
+    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Skip::NoUsableNameserver));
     let dns =
         configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
     assert_eq!(addresses(&dns.upstream), "10.96.0.10");
@@ -179,11 +179,11 @@ fn dns_config_beyond_api_server_limits_is_not_generated() {
         let name = |index: usize| format!("{index:0>width$}.example", width = length - 8);
         json!({"searches": (0..count).map(name).collect::<Vec<_>>()})
     };
-    assert_eq!(configured(Base::Cluster, &searches(29, 20), &json!({})), Err(Unfit::TooManySearchDomains));
+    assert_eq!(configured(Base::Cluster, &searches(29, 20), &json!({})), Err(Skip::TooManySearchDomains));
     assert!(configured(Base::Cluster, &searches(28, 20), &json!({})).is_ok());
-    assert_eq!(configured(Base::Cluster, &searches(28, 71), &json!({})), Err(Unfit::SearchListTooLong));
+    assert_eq!(configured(Base::Cluster, &searches(28, 71), &json!({})), Err(Skip::SearchListTooLong));
     let four = json!({"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]});
-    assert_eq!(configured(Base::Cluster, &four, &json!({})), Err(Unfit::TooManyNameservers));
+    assert_eq!(configured(Base::Cluster, &four, &json!({})), Err(Skip::TooManyNameservers));
 }
 
 #[test]
