@@ -213,7 +213,7 @@ impl App {
         let now = SystemTime::now();
         let identity = Identity::make(&self.settings.dns_names, now)?;
         let usable = identity.usable(&self.settings.dns_names, now).map_err(identity::MakeError::from)?;
-        metrics.set_certificate_expiry(usable.expires);
+        metrics.certificate_expiry.set(usable.expires as f64);
         self.served.replace(usable.key);
         if let Some(file) = &self.settings.ca_out {
             std::fs::write(file, &identity.ca).map_err(of_file(file))?;

@@ -135,7 +135,7 @@ impl Connections {
 
     fn record_evictions(&self, why: Closed, evicted: usize) {
         if evicted > 0 {
-            self.metrics.record_closed_connections(why, evicted);
+            self.metrics.connections_closed.add_many(why, evicted);
             // A connection that waits for bytes may be among the evicted ones.
             self.changed.notify_waiters();
         }

@@ -32,6 +32,7 @@ pub mod config;
 pub mod connections;
 pub mod documents;
 pub mod flags;
+pub mod labels;
 pub mod metrics;
 pub mod offline;
 pub mod rate;

@@ -200,7 +200,9 @@ async fn answer(context: &Context, received: &ReceivedBody) -> Response {
         }
         ReceivedBody::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
     };
-    context.metrics.record_review(&reviewed, start.elapsed());
+    context.metrics.reviews.add(reviewed.outcome);
+    context.metrics.review_duration.observe(start.elapsed());
+    context.metrics.settings_ignored.inc_by(reviewed.ignored as u64);
     context.log.write(&reviewed, &context.namespaces);
     if let Some(notice) = reviewed.notice.take() {
         context.events.publish(notice, &context.namespaces);

@@ -71,7 +71,7 @@ impl TlsFiles {
                     }
                 }
                 Err(error) => {
-                    metrics.record_task_failure(Task::Certificate);
+                    metrics.task_failures.add(Task::Certificate);
                     if reported.as_ref() != Some(&error) {
                         tracing::warn!(%error, "keeping the previous certificate");
                     }
@@ -88,7 +88,7 @@ impl TlsFiles {
             return Ok(false);
         }
         let pair = tls::certified_key(&texts.0, &texts.1).map_err(|error| Error::Tls(error.to_string()))?;
-        metrics.set_certificate_expiry(identity::expiry(&pair.cert[0]).unwrap_or_default());
+        metrics.certificate_expiry.set(identity::expiry(&pair.cert[0]).unwrap_or_default() as f64);
         served.replace(pair);
         self.texts = texts;
         Ok(true)

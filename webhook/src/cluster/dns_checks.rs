@@ -50,7 +50,7 @@ pub async fn run(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, in
             (cluster.dns.clone(), cluster.domain.clone(), cluster.shared_tier.addresses.clone())
         };
         let mut checks = vec![check_servers(&servers, &domain).await];
-        metrics.record_dns_check(checks[0]);
+        metrics.cluster_dns_checks.add(checks[0]);
         store_impossible_names(&cluster, checks[0]);
         store_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
         // A tier that answers NXDOMAIN as cluster DNS does hides nothing.

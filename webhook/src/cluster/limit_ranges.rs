@@ -49,7 +49,7 @@ pub async fn watch_limit_ranges(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
-                metrics.record_task_failure(Task::Namespaces);
+                metrics.task_failures.add(Task::Namespaces);
                 drop(latch.take());
                 continue;
             }

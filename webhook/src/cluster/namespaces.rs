@@ -37,7 +37,7 @@ impl Namespaces {
             while let Some(change) = changes.next().await {
                 if let Err(error) = change {
                     tracing::warn!(%error, "cannot watch the namespaces; retrying");
-                    metrics.record_task_failure(Task::Namespaces);
+                    metrics.task_failures.add(Task::Namespaces);
                 }
             }
         });

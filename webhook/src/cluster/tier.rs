@@ -60,7 +60,7 @@ pub async fn watch_services(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the Services of the shared tier; retrying");
-                metrics.record_task_failure(Task::SharedTier);
+                metrics.task_failures.add(Task::SharedTier);
             }
         }
         drop(latch.take());
@@ -141,7 +141,7 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
 pub async fn export_metric(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
     loop {
         let addresses = known.borrow_and_update().tier_for_new_pods().len();
-        metrics.set_shared_tier_addresses(addresses);
+        metrics.shared_tier_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
         if known.changed().await.is_err() {
             return;
         }

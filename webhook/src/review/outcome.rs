@@ -1,6 +1,7 @@
 //! The outcomes of a review: labels of a metric, fields of a log line. Pure.
 
 use super::skip::Skip;
+use crate::labels::{Labels, named};
 
 /// The outcome of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,17 +10,6 @@ pub enum ReviewOutcome {
     Done(Outcome),
     /// The webhook failed; the pod is allowed unchanged.
     Failed(FailureReason),
-}
-
-/// Why the webhook failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "`Failure` has a sentence for each")]
-pub enum FailureReason {
-    InvalidJson,
-    InvalidReview,
-    UnexpectedRequest,
-    PatchFailed,
-    TooLarge,
 }
 
 /// Whether and how a pod was changed.
@@ -37,30 +27,20 @@ pub enum Outcome {
     Skipped(Skip),
 }
 
-impl FailureReason {
-    /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::InvalidJson, Self::InvalidReview, Self::UnexpectedRequest, Self::PatchFailed, Self::TooLarge];
-
-    /// The stable name in metric labels and log fields.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidReview => "invalid_review",
-            Self::UnexpectedRequest => "unexpected_request",
-            Self::PatchFailed => "patch_failed",
-            Self::TooLarge => "too_large",
-        }
+named! {
+    /// Why the webhook failed.
+    #[allow(missing_docs, reason = "`Failure` of the module `admission` has a sentence for each")]
+    pub enum FailureReason {
+        InvalidJson = "invalid_json",
+        InvalidReview = "invalid_review",
+        UnexpectedRequest = "unexpected_request",
+        PatchFailed = "patch_failed",
+        TooLarge = "too_large",
     }
 }
 
 impl ReviewOutcome {
-    /// Every possible outcome.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Outcome::all().map(Self::Done).chain(FailureReason::ALL.map(Self::Failed))
-    }
-
-    /// The decision and its reason: labels of a metric, fields of a log line.
+    /// The decision and its reason.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Done(outcome) => outcome.labels(),
@@ -69,15 +49,26 @@ impl ReviewOutcome {
     }
 }
 
+impl Labels for ReviewOutcome {
+    fn all() -> impl Iterator<Item = Self> {
+        Outcome::all().map(Self::Done).chain(FailureReason::ALL.iter().copied().map(Self::Failed))
+    }
+
+    fn pairs(self) -> Vec<(&'static str, &'static str)> {
+        let (decision, reason) = self.labels();
+        vec![("decision", decision), ("reason", reason)]
+    }
+}
+
 impl Outcome {
     /// Every outcome there is.
     pub fn all() -> impl Iterator<Item = Self> {
         [Self::Injected, Self::Moved, Self::Corrected, Self::Restored]
             .into_iter()
-            .chain(Skip::ALL.map(Self::Skipped))
+            .chain(Skip::ALL.iter().copied().map(Self::Skipped))
     }
 
-    /// The decision and its reason: labels of a metric, fields of a log line.
+    /// The decision and its reason.
     pub fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Injected => ("injected", "new_pod"),
