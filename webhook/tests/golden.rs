@@ -122,6 +122,19 @@ fn every_reason_has_a_golden_pod() {
 }
 
 #[test]
+fn every_reason_is_explained_to_users() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/troubleshooting.md");
+    let page = fs::read_to_string(page).expect("a page");
+    for skip in Skip::ALL {
+        assert!(
+            page.contains(&format!("`{}`", skip.label())),
+            "docs/troubleshooting.md does not explain {}",
+            skip.label()
+        );
+    }
+}
+
+#[test]
 fn every_golden_file_is_used() {
     for case in cases() {
         for file in fs::read_dir(&case.folder).expect("a folder") {

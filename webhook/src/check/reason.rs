@@ -1,7 +1,6 @@
 //! The reasons for which a pod is not injected, as labels and as sentences, and the next steps. Pure.
 
-use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
-use podlocal_settings::table;
+use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 
 use crate::review::skip::Skip;
 
@@ -43,54 +42,19 @@ impl Reason {
 
     /// What to do if this is not intended.
     pub fn next_step(self) -> String {
-        let opt_out = format!("or opt the pod out with the label {INJECT_LABEL}: {INJECT_DISABLED}");
         match self {
             Self::NotOptedIn => {
                 format!(
                     "kubectl label namespace NAME {INJECT_LABEL}={INJECT_ENABLED}; to see the effect before that: --as-if-enabled"
                 )
             }
-            Self::NamespaceExcluded => "none: the cluster must be able to start without the webhook".to_owned(),
-            Self::Malformed => "correct the document; `kubectl apply --dry-run=server` shows the error".to_owned(),
-            Self::Skipped(skip) => match skip {
-                Skip::NoContainers => "add spec.containers".to_owned(),
-                Skip::OptedOut => {
-                    format!("none if this is intended; otherwise remove the label {INJECT_LABEL} from the pod")
-                }
-                Skip::MirrorPod | Skip::WindowsPod => format!("none, {opt_out}"),
-                Skip::AlreadyInjected => "none".to_owned(),
-                Skip::HostNetwork => format!("run it without hostNetwork, {opt_out}"),
-                Skip::KubernetesTooOld => "upgrade the cluster to Kubernetes 1.29 or newer".to_owned(),
-                Skip::ContainerNameTaken => format!("give the container {CONTAINER_NAME} another name, {opt_out}"),
-                Skip::DnsPolicyDefault => {
-                    format!("set dnsPolicy: ClusterFirst if the pod may use cluster DNS, {opt_out}")
-                }
-                Skip::DnsPolicyNone => {
-                    format!(
-                        "set the label {INJECT_LABEL}: {INJECT_ENABLED} on the pod; the sidecar then queries the nameservers of the pod"
-                    )
-                }
-                Skip::DnsPolicyUnknown => "correct dnsPolicy; the usual value is ClusterFirst".to_owned(),
-                Skip::DnsPortTaken => format!("remove port 53 from its containers, {opt_out}"),
-                Skip::AdminPortTaken => {
-                    format!("choose another port with the annotation {}", table::ADMIN_PORT.annotation())
-                }
-                Skip::PrivilegedPortSysctl => format!("set the sysctl {PORT_SYSCTL} of the pod to 53 or less, {opt_out}"),
-                Skip::ClusterDnsUnknown => "set the webhook's flag --cluster-dns; `kubectl -n kube-system get service kube-dns` shows the address".to_owned(),
-                Skip::NoUsableNameserver => {
-                    format!(
-                        "add a server to dnsConfig.nameservers, or set the annotation {}",
-                        table::UPSTREAM.annotation()
-                    )
-                }
-                Skip::TooManyNameservers => "use at most 3 nameservers in dnsConfig".to_owned(),
-                Skip::LimitRangeConflict => {
-                    format!("raise the max of the LimitRange, or lower the pod's limits, {opt_out}")
-                }
-                Skip::TooManySearchDomains | Skip::SearchListTooLong => {
-                    format!("remove search domains from the pod's dnsConfig, {opt_out}")
-                }
-            },
+            Self::NamespaceExcluded => {
+                "none: the cluster must be able to start without the webhook".to_owned()
+            }
+            Self::Malformed => {
+                "correct the document; `kubectl apply --dry-run=server` shows the error".to_owned()
+            }
+            Self::Skipped(skip) => skip.next_step(),
         }
     }
 
