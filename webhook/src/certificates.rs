@@ -10,7 +10,7 @@
 //!
 //! This module imports `metrics` and `readiness`. It knows nothing of pods.
 
-pub mod client_ca;
+pub(crate) mod client_ca;
 pub mod identity;
 pub mod manager;
 pub mod tls;

@@ -12,25 +12,25 @@
 //! [`crate::review::mutate`].
 
 pub mod api;
-pub mod assess;
-pub mod diff;
+mod assess;
+mod diff;
 pub mod estimate;
-pub mod facts;
-pub mod files;
-pub mod installation;
-pub mod invalid_fields;
+mod facts;
+mod files;
+mod installation;
+mod invalid_fields;
 pub mod json;
-pub mod ledger;
-pub mod live;
-pub mod progress;
-pub mod reason;
-pub mod report;
-pub mod requests;
-pub mod selectors;
-pub mod templates;
+mod ledger;
+mod live;
+mod progress;
+mod reason;
+mod report;
+mod requests;
+mod selectors;
+mod templates;
 pub mod text;
-pub mod tier_usage;
-pub mod workload;
+mod tier_usage;
+mod workload;
 
 use crate::config::Check;
 use report::{Error, Report};

@@ -11,8 +11,8 @@
 //! `readiness` and `rate`.
 
 pub mod discovery;
-pub mod dns_checks;
+pub(crate) mod dns_checks;
 pub mod events;
-pub mod limit_ranges;
+pub(crate) mod limit_ranges;
 pub mod namespaces;
 pub mod tier;

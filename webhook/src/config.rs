@@ -47,19 +47,19 @@ pub struct Serve {
     /// The settings that all commands share.
     pub common: Common,
     /// The address for reviews over TLS; `None`: port 8443 on every address.
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
     /// The address for `/livez`, `/readyz` and `/metrics`; `None`: port 8080 on every address.
-    pub admin_listen: Option<SocketAddr>,
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// The certificate and its key in PEM files; `None`: a self-made certificate.
     pub tls_files: Option<(PathBuf, PathBuf)>,
     /// The CA for client certificates; `None`: every client is accepted.
-    pub client_ca: Option<ClientCa>,
+    pub(crate) client_ca: Option<ClientCa>,
     /// The file to which the CA of the self-made certificate is written.
-    pub ca_out: Option<PathBuf>,
+    pub(crate) ca_out: Option<PathBuf>,
     /// The names and IP addresses in the self-made certificate.
     pub dns_names: Vec<String>,
     /// The kubeconfig; `None`: the service account in a pod, else no API server.
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// How long new reviews are answered after the first signal.
     pub shutdown_delay: std::time::Duration,
 }
@@ -68,7 +68,7 @@ pub struct Serve {
 #[derive(Debug)]
 pub struct CertController {
     /// The address for `/livez` and `/readyz`; `None`: port 8080 on every address.
-    pub admin_listen: Option<SocketAddr>,
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// The names and IP addresses in the certificate.
     pub dns_names: Vec<String>,
     /// The name of the Secret that stores the certificate.
@@ -76,7 +76,7 @@ pub struct CertController {
     /// The name of the MutatingWebhookConfiguration that gets the CA.
     pub webhook_configuration: String,
     /// The kubeconfig; `None`: the service account.
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// The log level.
     pub log_level: LogLevel,
 }
@@ -85,13 +85,13 @@ pub struct CertController {
 #[derive(Debug)]
 pub struct Inject {
     /// The settings that all commands share.
-    pub common: Common,
+    pub(crate) common: Common,
     /// The files; `-` is standard input.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// The default namespace of documents.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The output format.
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// The settings of `check`.
@@ -99,25 +99,25 @@ pub struct Inject {
 #[allow(clippy::struct_excessive_bools, reason = "each is the flag of that name")]
 pub struct Check {
     /// The settings that all commands share.
-    pub common: Common,
+    pub(crate) common: Common,
     /// The documents to check; empty: a cluster is checked.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// For a cluster, the only namespace to check; for documents, the default namespace.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// The kubeconfig; `None`: the same as kubectl.
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; `None`: its current one.
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
     /// The name of the MutatingWebhookConfiguration of the webhook.
-    pub webhook_configuration: String,
+    pub(crate) webhook_configuration: String,
     /// Whether every namespace is treated as opted in.
-    pub as_if_enabled: bool,
+    pub(crate) as_if_enabled: bool,
     /// Whether workloads that are not opted in are listed.
-    pub all: bool,
+    pub(crate) all: bool,
     /// Whether every change is shown.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// The number of outside names that a pod looks up at startup.
-    pub names: u32,
+    pub(crate) names: u32,
     /// Whether problems cause exit code 3.
     pub strict: bool,
     /// Whether the report is printed as JSON.
@@ -127,7 +127,7 @@ pub struct Check {
 /// The output format of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names of the formats")]
-pub enum Output {
+pub(crate) enum Output {
     Yaml,
     Json,
 }
@@ -138,11 +138,11 @@ pub struct Common {
     /// The image of the sidecar.
     pub image: String,
     /// The flags that describe the cluster.
-    pub cluster: ClusterFlags,
+    pub(crate) cluster: ClusterFlags,
     /// The resolv.conf for values that no flag sets; `None`: the default file.
-    pub resolv_conf: Option<PathBuf>,
+    pub(crate) resolv_conf: Option<PathBuf>,
     /// The cluster-wide defaults of the pod settings.
-    pub defaults: Defaults,
+    pub(crate) defaults: Defaults,
     /// The log level.
     pub log_level: LogLevel,
 }
@@ -217,7 +217,7 @@ pub fn parse(
 
 impl Common {
     /// The default image of the sidecar: the one with the version of the webhook.
-    pub fn own_image() -> String {
+    pub(crate) fn own_image() -> String {
         format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"))
     }
 
@@ -225,7 +225,7 @@ impl Common {
     ///
     /// # Errors
     /// A warning if the named file cannot be read; the flags may be sufficient without it.
-    pub fn resolv_conf(&self) -> Result<String, String> {
+    pub(crate) fn resolv_conf(&self) -> Result<String, String> {
         match &self.resolv_conf {
             None => Ok(std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
             Some(file) => std::fs::read_to_string(file).map_err(|error| {

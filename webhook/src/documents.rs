@@ -11,9 +11,9 @@
 //!
 //! This module imports no other module of the crate: `config`, `offline` and `check` read files with it.
 
-pub mod custom_kinds;
-pub mod files;
-pub mod misplaced_metadata;
-pub mod objects;
-pub mod split;
+pub(crate) mod custom_kinds;
+pub(crate) mod files;
+pub(crate) mod misplaced_metadata;
+pub(crate) mod objects;
+pub(crate) mod split;
 pub mod yaml;

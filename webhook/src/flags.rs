@@ -6,15 +6,15 @@ use podlocal_settings::table::{self, TABLE};
 
 /// The names of the commands.
 #[allow(missing_docs, reason = "the table says what each is")]
-pub mod word {
-    pub const SERVE: &str = "serve";
-    pub const CERT_CONTROLLER: &str = "cert-controller";
-    pub const INJECT: &str = "inject";
-    pub const CHECK: &str = "check";
+pub(crate) mod word {
+    pub(crate) const SERVE: &str = "serve";
+    pub(crate) const CERT_CONTROLLER: &str = "cert-controller";
+    pub(crate) const INJECT: &str = "inject";
+    pub(crate) const CHECK: &str = "check";
 }
 
 /// All commands; the first one is the default.
-pub const COMMANDS: &[Command] = &[
+pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: word::SERVE,
         sentence: "answer admission reviews (default)",

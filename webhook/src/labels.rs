@@ -2,7 +2,7 @@
 //! traffic creates a time series.
 
 /// The labels of a metric. Each value has a time series, which is present at zero from the start.
-pub trait Labels: Copy + 'static {
+pub(crate) trait Labels: Copy + 'static {
     /// Every value.
     fn all() -> impl Iterator<Item = Self>;
 

@@ -106,7 +106,7 @@ impl Metrics {
     }
 
     /// The page of `/metrics`.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let mut page = String::new();
         // Writing to a string cannot fail.
         let _ = encode_registry(&mut page, &self.registry);

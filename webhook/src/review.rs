@@ -15,20 +15,20 @@
 //! This module imports no other module of the crate. `cluster` fills [`cluster_state`] and publishes [`notice`].
 
 pub mod admission;
-pub mod annotations;
+pub(crate) mod annotations;
 pub mod cluster_state;
-pub mod decide;
+pub(crate) mod decide;
 pub mod dns;
-pub mod inject;
+mod inject;
 pub mod limits;
 pub mod mutate;
 pub mod names;
 pub mod namespace;
-pub mod nested_runtime;
-pub mod notice;
+mod nested_runtime;
+pub(crate) mod notice;
 pub mod outcome;
-pub mod patch;
-pub mod qos;
-pub mod reinvocation;
-pub mod restored;
+pub(crate) mod patch;
+mod qos;
+pub(crate) mod reinvocation;
+mod restored;
 pub mod skip;

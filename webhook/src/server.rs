@@ -91,19 +91,19 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub struct Context {
     /// The observed state of the cluster.
-    pub cluster: watch::Receiver<Cluster>,
+    pub(crate) cluster: watch::Receiver<Cluster>,
     /// The image and defaults that the operator has set.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The labels and annotations of the namespaces.
-    pub namespaces: Namespaces,
+    pub(crate) namespaces: Namespaces,
     /// Publishes Events on the owners of pods.
-    pub events: Events,
+    pub(crate) events: Events,
     /// Counts the reviews.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Logs the reviews.
-    pub log: ReviewLog,
+    pub(crate) log: ReviewLog,
     /// One permit per byte of memory for reading reviews.
-    pub reading: Semaphore,
+    pub(crate) reading: Semaphore,
 }
 
 impl Context {
@@ -128,7 +128,7 @@ pub struct Draining(Arc<AtomicBool>);
 
 impl Draining {
     /// Begins the drain.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -143,7 +143,7 @@ pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
 }
 
 /// `GET /livez`, `/readyz`, `/metrics`.
-pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+pub(crate) fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     let metrics = move || async move {
         // Every scraper accepts this format, regardless of its `Accept` header.
         let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -153,7 +153,7 @@ pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
 }
 
 /// `GET /livez`, `/readyz`.
-pub fn health(readiness: Readiness) -> Router {
+pub(crate) fn health(readiness: Readiness) -> Router {
     let ready = move || {
         let missing = readiness.missing();
         async move {
@@ -259,7 +259,7 @@ pub async fn serve_tls(
 }
 
 /// Serves without TLS until `handle` ends it.
-pub async fn serve_plain(
+pub(crate) async fn serve_plain(
     listener: TcpListener,
     router: Router,
     metrics: Arc<Metrics>,

@@ -22,11 +22,11 @@ use crate::metrics::{Metrics, Task};
 
 /// The settings for client certificates.
 #[derive(Debug, Clone)]
-pub struct ClientCa {
+pub(crate) struct ClientCa {
     /// The file with the CA certificates, PEM.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The allowed common or DNS names of a client certificate; empty: all names.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// Why the client CA cannot be used.
@@ -77,7 +77,7 @@ fn verifier(pem: &str, names: &[String]) -> Result<Arc<dyn ClientCertVerifier>, 
 
 impl ClientCa {
     /// Reads the file; returns the verifier and the text of the file.
-    pub fn read(&self) -> Result<(Arc<dyn ClientCertVerifier>, String), Error> {
+    pub(crate) fn read(&self) -> Result<(Arc<dyn ClientCertVerifier>, String), Error> {
         let file = || self.file.display().to_string();
         let pem =
             std::fs::read_to_string(&self.file).map_err(|source| Error::File { file: file(), source })?;
@@ -88,7 +88,7 @@ impl ClientCa {
 
     /// Reloads the file whenever it changes, forever. An unusable file is reported once, and the previous CAs
     /// are kept. Open connections are kept, too.
-    pub async fn reload_on_change(
+    pub(crate) async fn reload_on_change(
         self,
         mut last: String,
         served: Arc<ServingCertificate>,

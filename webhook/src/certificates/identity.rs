@@ -21,13 +21,13 @@ mod next;
 mod x509;
 
 pub use next::Step;
-pub use x509::expiry;
+pub(crate) use x509::expiry;
 
 /// The validity of a CA.
-pub const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
+pub(crate) const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// The validity of a serving certificate.
-pub const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(90 * 24);
+pub(crate) const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// How long before their creation they become valid, for nodes whose clock is behind.
 const CLOCK_SKEW: Duration = Duration::from_hours(1);
@@ -49,7 +49,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Usable {
     /// The certificate chain and key for handshakes.
-    pub key: CertifiedKey,
+    pub(crate) key: CertifiedKey,
     /// The expiry of the serving certificate, in seconds of Unix time.
     pub expires: u64,
 }
@@ -115,12 +115,12 @@ impl Identity {
     }
 
     /// The next renewal step. `is_trusted`: the API server is known to trust all CAs of the identity.
-    pub fn next(&self, names: &[String], now: SystemTime, is_trusted: bool) -> Step {
+    pub(crate) fn next(&self, names: &[String], now: SystemTime, is_trusted: bool) -> Step {
         next::step(&self.state(names, now, is_trusted))
     }
 
     /// Reads an identity from the data of a Secret.
-    pub fn from_parts(part: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Unusable> {
+    pub(crate) fn from_parts(part: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Unusable> {
         let text = |name: &'static str| {
             let text = part(name).and_then(|bytes| String::from_utf8(bytes).ok());
             text.ok_or(Unusable::Missing(name))
@@ -136,7 +136,7 @@ impl Identity {
     }
 
     /// Checks that the identity can be used now for all of `names`.
-    pub fn usable(&self, names: &[String], now: SystemTime) -> Result<Usable, Unusable> {
+    pub(crate) fn usable(&self, names: &[String], now: SystemTime) -> Result<Usable, Unusable> {
         let key = tls::certified_key(&self.certificate, &self.key)?;
         let expires = x509::in_force("certificate", &key.cert[0], now)?;
         if let Some(name) = names.iter().find(|name| !x509::is_for(&key.cert[0], name)) {

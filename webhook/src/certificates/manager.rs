@@ -24,7 +24,7 @@ use crate::readiness::Latch;
 const MOST_ROUNDS: usize = 5;
 
 /// The time between two comparisons with the state of the API server.
-pub const INTERVAL: Duration = Duration::from_mins(1);
+pub(crate) const INTERVAL: Duration = Duration::from_mins(1);
 
 /// The first pause after a failure; it doubles up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -35,7 +35,7 @@ pub struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl ServingCertificate {
     /// Uses `key` from the next handshake on.
-    pub fn replace(&self, key: CertifiedKey) {
+    pub(crate) fn replace(&self, key: CertifiedKey) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
     }
 }
@@ -47,7 +47,7 @@ impl ResolvesServerCert for ServingCertificate {
 }
 
 /// Parses a chain and its key, and checks that they belong together.
-pub fn certified_key(chain_pem: &str, key_pem: &str) -> Result<CertifiedKey, Error> {
+pub(crate) fn certified_key(chain_pem: &str, key_pem: &str) -> Result<CertifiedKey, Error> {
     let chain = certificates(chain_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
     let key = key.map_err(|source| Error::Pem { what: "key", source })?;
@@ -55,7 +55,7 @@ pub fn certified_key(chain_pem: &str, key_pem: &str) -> Result<CertifiedKey, Err
 }
 
 /// Parses the certificates of a PEM text; at least one.
-pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let chain = chain.map_err(|source| Error::Pem { what: "certificate", source })?;
     if chain.is_empty() { Err(Error::Empty) } else { Ok(chain) }

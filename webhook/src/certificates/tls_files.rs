@@ -12,7 +12,7 @@ use super::tls::{self, ServingCertificate};
 use crate::metrics::{Metrics, Task};
 
 /// How often the files are read. The kubelet takes about a minute to update a changed Secret in a pod.
-pub const INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The two files, and their last content.
 #[derive(Debug)]

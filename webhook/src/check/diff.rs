@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::documents::yaml;
 
 /// One line for each removed (`-`) or added (`+`) line of YAML, below its path.
-pub fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
+pub(crate) fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
     let mut pod = pod.clone();
     let mut lines = Vec::new();
     for operation in &patch.0 {

@@ -20,7 +20,7 @@ use crate::review::cluster_state::Version;
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
 
 /// Reads all facts. The caller detects an unreachable API server by the version.
-pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
+pub(crate) async fn read(client: &kube::Client, configuration: &str) -> Facts {
     let version = version(client).await;
     let resource = Resource {
         group: "admissionregistration.k8s.io",
@@ -55,7 +55,7 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
 }
 
 /// The version of the API server, which every user may read.
-pub async fn version(client: &kube::Client) -> Seen<Version> {
+pub(crate) async fn version(client: &kube::Client) -> Seen<Version> {
     match client.apiserver_version().await {
         Ok(info) => Version::parse(&info.major, &info.minor).map_or_else(
             || Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)),

@@ -19,7 +19,7 @@ use crate::review::limits::Limits;
 use crate::review::mutate::Policy;
 
 /// Reads and checks the documents.
-pub fn run(settings: &Check) -> Result<Report, Error> {
+pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
     let (names, documents) = read(settings)?;
     let number = documents.len();
     let objects = templates::objects(documents);

@@ -14,22 +14,22 @@ use super::workload::{Count, Pods, Workload};
 
 /// One row of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// The number of pods.
-    pub pods: Pods,
+    pub(crate) pods: Pods,
     /// The assessment of one of these pods.
-    pub assessment: Assessment,
+    pub(crate) assessment: Assessment,
 }
 
 /// The rows by workload; pods with the sidecar and pods without it are separate rows of a workload.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     rows: BTreeMap<(Workload, bool), Row>,
 }
 
 impl Ledger {
     /// Adds pods that are like `pod`; returns their row.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         workload: Workload,
         pods: Pods,
@@ -45,17 +45,17 @@ impl Ledger {
     }
 
     /// The rows, sorted by namespace, kind and name.
-    pub fn rows(&self) -> impl Iterator<Item = (&Workload, &Row)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&Workload, &Row)> {
         self.rows.iter().map(|((workload, _), row)| (workload, row))
     }
 
     /// The resource requests of all sidecars that would be injected.
-    pub fn requests(&self) -> Sum {
+    pub(crate) fn requests(&self) -> Sum {
         Sum::of(self.rows.values().filter_map(|row| Some((row.pods, row.assessment.requests.as_ref()?))))
     }
 
     /// Counts the workloads and pods whose verdict is `wanted`.
-    pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> Count {
+    pub(crate) fn count(&self, wanted: impl Fn(Verdict) -> bool) -> Count {
         let rows = self.rows.values().filter(|row| wanted(row.assessment.verdict));
         rows.fold(Count::default(), |count, row| count.and(row.pods))
     }

@@ -25,7 +25,7 @@ use crate::review::mutate::Policy;
 use crate::review::namespace;
 
 /// Reads the cluster, and checks its installation and its pods.
-pub async fn run(settings: &Check) -> Result<Report, Error> {
+pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
     if let Seen::Failed(why) = facts::version(&client).await {
         let next = "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";

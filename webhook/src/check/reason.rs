@@ -6,7 +6,7 @@ use crate::review::skip::Skip;
 
 /// Why a pod does not get the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Neither the pod nor its namespace is opted in.
     NotOptedIn,
     /// The webhook configuration excludes its namespace.
@@ -19,7 +19,7 @@ pub enum Reason {
 
 impl Reason {
     /// The stable label: the same as that of the webhook, if it has one.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::NotOptedIn => "not_opted_in",
             Self::NamespaceExcluded => "namespace_excluded",
@@ -29,7 +29,7 @@ impl Reason {
     }
 
     /// The sentence for users; it completes "not: ".
-    pub fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::NotOptedIn => "neither the namespace nor the pod is opted in",
             Self::NamespaceExcluded => {
@@ -41,7 +41,7 @@ impl Reason {
     }
 
     /// What to do if this is not intended.
-    pub fn next_step(self) -> String {
+    pub(crate) fn next_step(self) -> String {
         match self {
             Self::NotOptedIn => {
                 format!(
@@ -59,7 +59,7 @@ impl Reason {
     }
 
     /// Whether the pod was opted in but is not injected.
-    pub fn is_unexpected(self) -> bool {
+    pub(crate) fn is_unexpected(self) -> bool {
         match self {
             Self::NotOptedIn | Self::NamespaceExcluded => false,
             Self::Skipped(skip) => skip.is_unexpected(),
@@ -68,7 +68,7 @@ impl Reason {
     }
 
     /// Whether the pod is not opted in.
-    pub fn is_not_opted_in(self) -> bool {
+    pub(crate) fn is_not_opted_in(self) -> bool {
         matches!(self, Self::NotOptedIn | Self::NamespaceExcluded)
     }
 }

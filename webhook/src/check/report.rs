@@ -14,33 +14,33 @@ use super::ledger::{Ledger, Row};
 #[derive(Debug)]
 pub struct Report {
     /// The source of the workloads.
-    pub source: Source,
+    pub(crate) source: Source,
     /// For a cluster: the state of the installation, and missing permissions.
-    pub installation: Vec<Finding>,
+    pub(crate) installation: Vec<Finding>,
     /// The assumptions.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// The addresses of cluster DNS that were used, in the form of `--cluster-dns`.
-    pub cluster_dns: String,
+    pub(crate) cluster_dns: String,
     /// The cluster domain that was used.
-    pub cluster_domain: String,
+    pub(crate) cluster_domain: String,
     /// The fields in documents that an API server rejects, with their object.
-    pub refused: Vec<(String, SettingError)>,
+    pub(crate) refused: Vec<(String, SettingError)>,
     /// The labels and annotations of the namespaces.
-    pub namespaces_metadata: BTreeMap<String, NamespaceMetadata>,
+    pub(crate) namespaces_metadata: BTreeMap<String, NamespaceMetadata>,
     /// The workloads.
-    pub ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// Whether all workloads were read.
     pub is_whole: bool,
     /// Whether new pods use a shared tier.
-    pub has_tier: bool,
+    pub(crate) has_tier: bool,
     /// Whether every namespace was treated as opted in.
-    pub as_if_enabled: bool,
+    pub(crate) as_if_enabled: bool,
 }
 
 /// The source of the workloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub enum Source {
+pub(crate) enum Source {
     Documents { number: usize, files: Vec<String> },
     Cluster { server: String, namespace: Option<String> },
 }
@@ -71,7 +71,7 @@ impl Report {
     }
 
     /// The cost of the cold start of all workloads that would be injected.
-    pub fn total(&self, names: u32) -> Total {
+    pub(crate) fn total(&self, names: u32) -> Total {
         let rows = self.ledger.rows();
         let costs = rows.filter_map(|(_, row)| Some((row.pods.at_least(), row.assessment.cost?)));
         Total::of(costs, names)

@@ -4,18 +4,18 @@ use serde_json::Value;
 
 /// The identity of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Its namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Its kind, for example `Deployment`; `Pod` for a pod without a controller.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its name, followed by the name of the pod template if it has several.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// The number of pods of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pods {
+pub(crate) enum Pods {
     /// A known number.
     Count(u64),
     /// One on every node; the number of nodes is unknown.
@@ -24,19 +24,19 @@ pub enum Pods {
 
 /// The number of workloads and of their pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
+pub(crate) struct Count {
     /// The workloads.
-    pub workloads: u64,
+    pub(crate) workloads: u64,
     /// The pods of workloads with a known number of pods.
-    pub pods: u64,
+    pub(crate) pods: u64,
     /// The number of workloads with one pod on each node.
-    pub on_each_node: u64,
+    pub(crate) on_each_node: u64,
 }
 
 impl Count {
     /// Adds one workload.
     #[must_use]
-    pub fn and(self, pods: Pods) -> Self {
+    pub(crate) fn and(self, pods: Pods) -> Self {
         let (counted, on_each_node) = match pods {
             Pods::Count(count) => (count, 0),
             Pods::OneEachNode => (0, 1),
@@ -49,14 +49,14 @@ impl Count {
     }
 
     /// The known minimum of the number of pods.
-    pub fn at_least(self) -> u64 {
+    pub(crate) fn at_least(self) -> u64 {
         self.pods.saturating_add(self.on_each_node)
     }
 }
 
 impl Pods {
     /// The known minimum.
-    pub fn at_least(self) -> u64 {
+    pub(crate) fn at_least(self) -> u64 {
         match self {
             Self::Count(count) => count,
             Self::OneEachNode => 1,
@@ -65,7 +65,7 @@ impl Pods {
 
     /// The pods of both.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Count(one), Self::Count(other)) => Self::Count(one.saturating_add(other)),
             _ => Self::OneEachNode,
@@ -81,7 +81,7 @@ impl Pods {
 /// | ReplicaSet `web-<pod-template-hash>` | Deployment `web` (`getReplicaSetName` of the Deployment controller) |
 /// | Job `dump-<minutes since 1970>` | CronJob `dump` (`getJobName` of the CronJob controller) |
 /// | anything else | the controller |
-pub fn workload_of(metadata: &Value) -> Workload {
+pub(crate) fn workload_of(metadata: &Value) -> Workload {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let namespace = text(&metadata["namespace"]);
     let mut references = metadata["ownerReferences"].as_array().into_iter().flatten();

@@ -28,7 +28,7 @@ use crate::metrics::{DnsCheck, Metrics};
 use crate::review::cluster_state::Cluster;
 
 /// The time between two checks.
-pub const INTERVAL: Duration = Duration::from_mins(10);
+pub(crate) const INTERVAL: Duration = Duration::from_mins(10);
 
 /// The pause after a check without an answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ const LARGEST_ANSWER: usize = 4096;
 
 /// Runs the checks forever, every `interval` and whenever the shared tier changes, and stores the results in
 /// `cluster`. Without an answer, the previous result is kept.
-pub async fn run(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
+pub(crate) async fn run(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metrics>, interval: Duration) {
     let mut known = cluster.subscribe();
     loop {
         let (servers, domain, tier) = {

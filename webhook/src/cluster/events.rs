@@ -21,7 +21,7 @@ use crate::rate::{Bucket, PerNamespace, Rate};
 use crate::review::notice::Notice;
 
 /// How long notices are collected before they are published.
-pub const BATCH_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const BATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The maximum number of notices that wait, and of one batch; further ones are dropped and counted. The log
 /// contains all of them.
@@ -60,7 +60,7 @@ struct Outbox {
 
 /// Which clients can send reviews.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Callers {
+pub(crate) enum Callers {
     /// Only the API server: it has presented its client certificate.
     Authenticated,
     /// Every client that reaches the port.
@@ -94,7 +94,7 @@ impl Events {
     }
 
     /// Starts a task that publishes allowed notices, forever.
-    pub fn start(
+    pub(crate) fn start(
         client: kube::Client,
         callers: Callers,
         metrics: Arc<Metrics>,
@@ -113,7 +113,7 @@ impl Events {
     }
 
     /// Queues `notice` for publication; drops it if it is not allowed, or if too many are waiting.
-    pub fn publish(&self, notice: Notice, namespaces: &Namespaces) {
+    pub(crate) fn publish(&self, notice: Notice, namespaces: &Namespaces) {
         let Some(outbox) = &self.publisher else { return };
         let standing = namespaces.standing(&notice.owner.namespace);
         if !outbox.may_publish(&notice, standing) {

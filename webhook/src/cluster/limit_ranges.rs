@@ -21,7 +21,7 @@ use crate::review::limits::{Bounds, Limits};
 ///
 /// `latch` is dropped after the first list, and after the first failure: a missing permission must not stop
 /// injection.
-pub async fn watch_limit_ranges(
+pub(crate) async fn watch_limit_ranges(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
     metrics: Arc<Metrics>,

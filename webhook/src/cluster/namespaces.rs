@@ -25,7 +25,7 @@ impl Namespaces {
     ///
     /// Only metadata is requested, and only relevant keys are kept: a cluster may have ten thousand
     /// namespaces.
-    pub fn watch(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
+    pub(crate) fn watch(client: kube::Client, metrics: Arc<Metrics>, latch: Latch) -> Self {
         let (known, writer) = reflector::store();
         let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
         let changes = watcher(namespaces, watcher::Config::default())
@@ -52,12 +52,12 @@ impl Namespaces {
     }
 
     /// Whether the namespace is known to exist.
-    pub fn knows(&self, name: &str) -> bool {
+    pub(crate) fn knows(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// The state of a namespace according to the watch.
-    pub fn standing(&self, name: &str) -> Standing {
+    pub(crate) fn standing(&self, name: &str) -> Standing {
         self.find(name).map_or(Standing::Unknown, |namespace| standing(&namespace))
     }
 
@@ -66,7 +66,7 @@ impl Namespaces {
     }
 
     /// The relevant annotations of a namespace; empty while it is unknown.
-    pub fn annotations(&self, name: &str) -> Map<String, Value> {
+    pub(crate) fn annotations(&self, name: &str) -> Map<String, Value> {
         let annotations = self.find(name).and_then(|namespace| namespace.metadata.annotations.clone());
         annotations.into_iter().flatten().map(|(key, text)| (key, Value::String(text))).collect()
     }
@@ -74,7 +74,7 @@ impl Namespaces {
 
 /// The state of a namespace according to the watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// No namespace of that name is known.
     Unknown,
     /// It is being deleted: the API server accepts no new objects in it.

@@ -26,7 +26,7 @@ pub struct Found {
     /// The name and the address of the Service that is used.
     pub used: Option<(String, SocketAddr)>,
     /// The names of the other Services with the label.
-    pub unused: Vec<String>,
+    pub(crate) unused: Vec<String>,
 }
 
 /// Watches the Services forever, and stores the address in `cluster`. Failures are retried with backoff, and
@@ -34,7 +34,7 @@ pub struct Found {
 ///
 /// `latch` is dropped after the first list, so that the first pods after a start use the tier, and after the
 /// first failure: pods work without a tier, and a missing permission must not stop injection.
-pub async fn watch_services(
+pub(crate) async fn watch_services(
     client: kube::Client,
     cluster: Arc<watch::Sender<Cluster>>,
     metrics: Arc<Metrics>,
@@ -138,7 +138,7 @@ fn publish(last: &Found, found: &Found, cluster: &watch::Sender<Cluster>) {
 }
 
 /// Updates the metric with the number of addresses for new pods, forever.
-pub async fn export_metric(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
+pub(crate) async fn export_metric(mut known: watch::Receiver<Cluster>, metrics: Arc<Metrics>) {
     loop {
         let addresses = known.borrow_and_update().tier_for_new_pods().len();
         metrics.shared_tier_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));

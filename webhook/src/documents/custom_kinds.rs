@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// How a custom kind defines its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PodSource {
+pub(crate) enum PodSource {
     /// Pod templates at these JSON pointers, in which `*` matches every member or item.
     Templates(&'static [&'static str]),
     /// Its operator creates the pods without a pod template, or rejects a template with `dnsConfig`; with the
@@ -69,13 +69,13 @@ const KNATIVE: PodSource =
     PodSource::NoTemplate("Knative rejects dnsPolicy in its template unless a feature flag allows it");
 
 /// The known definition of a kind; `None` if it is unknown.
-pub fn pod_source(version: &str, kind: &str) -> Option<PodSource> {
+pub(crate) fn pod_source(version: &str, kind: &str) -> Option<PodSource> {
     let (group, _) = version.split_once('/')?;
     KINDS.iter().find(|known| (known.0, known.1) == (group, kind)).map(|known| known.2)
 }
 
 /// The JSON pointers to the existing pod templates of an object.
-pub fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
+pub(crate) fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for pattern in patterns {
         let parts: Vec<_> = pattern.split('/').skip(1).collect();
@@ -85,7 +85,7 @@ pub fn pointers(object: &Value, patterns: &[&str]) -> Vec<String> {
 }
 
 /// Whether an object contains containers anywhere: then it seems to create pods.
-pub fn has_containers(value: &Value) -> bool {
+pub(crate) fn has_containers(value: &Value) -> bool {
     match value {
         Value::Object(members) => {
             members.get("containers").is_some_and(Value::is_array) || members.values().any(has_containers)

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 /// The text of a file; `-` is standard input.
-pub fn read(file: &Path) -> std::io::Result<String> {
+pub(crate) fn read(file: &Path) -> std::io::Result<String> {
     if !is_standard_input(file) {
         return std::fs::read_to_string(file);
     }
@@ -14,6 +14,6 @@ pub fn read(file: &Path) -> std::io::Result<String> {
 }
 
 /// Whether the path means standard input.
-pub fn is_standard_input(file: &Path) -> bool {
+pub(crate) fn is_standard_input(file: &Path) -> bool {
     file == "-"
 }

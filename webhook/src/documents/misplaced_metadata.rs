@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The labels and annotations on `object`, for example a Deployment, or on the Jobs of a CronJob, that `pod`,
 /// its template, does not have. `path` is the JSON pointer to the template, if known. It is not an error if
 /// the template repeats them, as kustomize does with labels.
-pub fn find_misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
+pub(crate) fn find_misplaced(object: &Value, pod: &Value, path: Option<&str>) -> Vec<SettingError> {
     let kind = object["kind"].as_str().unwrap_or("object");
     if kind == "Pod" {
         return Vec::new();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The JSON pointer to the pod template in a built-in kind of Kubernetes; `None` for other kinds.
-pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
+pub(crate) fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     match (group, kind) {
         ("", "Pod") => Some(""),
@@ -18,7 +18,7 @@ pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
 
 /// Checks that a document, and every item of a List, is an object. `Err` names the item and what was
 /// expected.
-pub fn expect_objects(document: &Value) -> Result<(), String> {
+pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
     let wrong = |place: &str, value: &Value| {
         let what = match value {
             Value::Null => "null",

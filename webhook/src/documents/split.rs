@@ -6,34 +6,34 @@ use super::yaml;
 
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
+pub(crate) struct Document {
     /// Its number, from 1; empty documents do not count.
-    pub number: usize,
+    pub(crate) number: usize,
     /// Its value.
-    pub value: Value,
+    pub(crate) value: Value,
     /// Its original text, if known.
-    pub text: Option<Text>,
+    pub(crate) text: Option<Text>,
 }
 
 /// The text of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
+pub(crate) struct Text {
     /// The line in which it begins, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The whole text, with a final line break and without the separator.
-    pub whole: String,
+    pub(crate) whole: String,
 }
 
 impl Text {
     /// The comments before its first line.
-    pub fn leading_comments(&self) -> &str {
+    pub(crate) fn leading_comments(&self) -> &str {
         let comments = self.whole.split_inclusive('\n').take_while(|line| is_blank(line));
         &self.whole[..comments.map(str::len).sum()]
     }
 }
 
 /// The documents of a file.
-pub fn read(text: &str) -> Result<Vec<Document>, yaml::Error> {
+pub(crate) fn read(text: &str) -> Result<Vec<Document>, yaml::Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let values = yaml::read(text)?;
     let mut texts: Vec<_> = split(text).into_iter().map(Some).collect();

@@ -10,11 +10,11 @@ use serde_json::Value;
 #[error("document {document}{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
 pub struct Error {
     /// The number of the document in its file, from 1.
-    pub document: usize,
+    pub(crate) document: usize,
     /// The line in the file, from 1.
-    pub line: Option<u64>,
+    pub(crate) line: Option<u64>,
     /// The error of the parser.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The documents of a text, in order, with the order of keys kept; empty documents are left out.
@@ -38,7 +38,7 @@ pub fn read(text: &str) -> Result<Vec<Value>, Error> {
 }
 
 /// A hint for a text that cannot be parsed because it looks like a template.
-pub fn hint(text: &str) -> &'static str {
+pub(crate) fn hint(text: &str) -> &'static str {
     if text.contains("{{") && text.contains("}}") {
         "; it looks like a template: render it first, for example `helm template . | podlocal-webhook check -f -`"
     } else {

@@ -22,7 +22,7 @@ use super::patch;
 
 mod read;
 
-pub use read::MOST_STORED;
+pub(crate) use read::MOST_STORED;
 
 /// The maximum length of a warning, in characters; the API server truncates longer ones
 /// (`kubernetes/staging/src/k8s.io/api/admission/v1`, `AdmissionResponse.Warnings`).
@@ -49,13 +49,13 @@ pub struct Reviewed {
     /// The result of the review.
     pub outcome: ReviewOutcome,
     /// The number of ignored settings of the pod.
-    pub ignored: usize,
+    pub(crate) ignored: usize,
     /// The namespace of the pod; empty if it could not be read or is not a valid name.
     pub namespace: String,
     /// The pod's name or `generateName`; empty in the same cases.
     pub name: String,
     /// The notice for the owner of the pod. `None` also for a dry run, which must have no side effects.
-    pub notice: Option<Notice>,
+    pub(crate) notice: Option<Notice>,
 }
 
 /// The failures behind [`FailureReason`], with details for the warning and the log.
@@ -91,7 +91,7 @@ pub fn review(
 }
 
 /// Answers a review of more than `limit` bytes, of which only the beginning was kept.
-pub fn too_large(beginning: &[u8], limit: usize) -> Reviewed {
+pub(crate) fn too_large(beginning: &[u8], limit: usize) -> Reviewed {
     let read::Read { review, .. } = read::read(beginning);
     let why = format!("its admission review has more than {} MiB", limit >> 20);
     answered(&review["request"], &Err(Failure::TooLarge(why)))

@@ -13,15 +13,20 @@ use podlocal_settings::table::{self, Setting};
 use serde_json::{Map, Value};
 
 /// The validated cluster-wide defaults for injected pods.
-pub type Defaults = Vec<(&'static Setting, Given)>;
+pub(crate) type Defaults = Vec<(&'static Setting, Given)>;
 
 /// The annotations of one object; `None` if it has none.
-pub type Annotations<'a> = Option<&'a Map<String, Value>>;
+pub(crate) type Annotations<'a> = Option<&'a Map<String, Value>>;
 
 /// Reads the settings of a pod from its annotations, then from those of its namespace, then from the
 /// defaults. `domain` is the cluster domain, which forward zones must not contain. [`Read::errors`] lists
 /// every ignored value, including unknown annotations with the prefix of the project.
-pub fn read(of_pod: Annotations, of_namespace: Annotations, defaults: &Defaults, domain: &str) -> Read {
+pub(crate) fn read(
+    of_pod: Annotations,
+    of_namespace: Annotations,
+    defaults: &Defaults,
+    domain: &str,
+) -> Read {
     let layers = [("annotation", of_pod), ("the namespace's annotation", of_namespace)];
     let annotated = |setting: &Setting| {
         let key = setting.annotation();

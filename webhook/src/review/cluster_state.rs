@@ -93,7 +93,7 @@ impl Cluster {
     /// `RelaxedDNSSearchValidation` is locked (`kubernetes/pkg/features/kube_features.go`), rejects a domain
     /// with an underscore: the kubelet adds such a domain without validation, but in a dnsConfig it would
     /// prevent the creation of the pod.
-    pub fn node_search(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn node_search(&self) -> impl Iterator<Item = &String> {
         let is_relaxed = self.version.is_some_and(|version| version >= Version::RELAXED_SEARCH);
         self.extra_search.iter().filter(move |domain| is_relaxed || value::domain(domain).is_ok())
     }
@@ -106,7 +106,7 @@ impl Cluster {
     /// | answers NXDOMAIN for impossible names | | the tier |
     /// | answers for impossible names | answers, too | the tier |
     /// | answers for impossible names | answers NXDOMAIN, or is not checked yet | no tier |
-    pub fn tier_for_new_pods(&self) -> &[SocketAddr] {
+    pub(crate) fn tier_for_new_pods(&self) -> &[SocketAddr] {
         let hides_names =
             self.serves_impossible_names && self.shared_tier.serves_impossible_names != Some(true);
         if hides_names { &[] } else { &self.shared_tier.addresses }
@@ -124,7 +124,7 @@ impl Cluster {
     /// | anything else | | impossible |
     ///
     /// `is_own`: the pod has dnsPolicy `None`, so the checks of cluster DNS say nothing about its servers.
-    pub fn local_nxdomain(&self, is_own: bool, upstream: Option<&SocketAddr>) -> LocalNxdomain {
+    pub(crate) fn local_nxdomain(&self, is_own: bool, upstream: Option<&SocketAddr>) -> LocalNxdomain {
         let is_seen = upstream.is_some_and(|server| self.dns.contains(server));
         if self.serves_impossible_names && !is_own {
             LocalNxdomain::Off
@@ -138,7 +138,7 @@ impl Cluster {
 
 impl Tier {
     /// A tier that is not checked yet.
-    pub fn at(addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) fn at(addresses: Vec<SocketAddr>) -> Self {
         Self { addresses, serves_impossible_names: None }
     }
 }
@@ -146,10 +146,10 @@ impl Tier {
 impl Version {
     /// The first version with native sidecars on by default (`SidecarContainers` in
     /// `kubernetes/pkg/features/kube_features.go`).
-    pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
+    pub(crate) const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
 
     /// The first version that always accepts underscores in the search domains of a pod.
-    pub const RELAXED_SEARCH: Self = Self { major: 1, minor: 34 };
+    pub(crate) const RELAXED_SEARCH: Self = Self { major: 1, minor: 34 };
 
     /// Parses the strings of `/version`; some distributions write the minor version as `29+`.
     pub fn parse(major: &str, minor: &str) -> Option<Self> {

@@ -17,11 +17,11 @@ use super::{qos, restored};
 
 mod windows;
 
-pub use windows::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
+pub(crate) use windows::{OS_LABELS, REQUIRED_AFFINITY, WINDOWS_BUILD_LABEL};
 
 /// The treatment of a pod.
 #[derive(Debug)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Inject the sidecar, as planned.
     Inject(Box<Plan>),
     /// The pod has the sidecar, but another webhook has changed something since.
@@ -44,23 +44,23 @@ pub enum Decision {
 
 /// Everything that [`super::inject`] needs besides the pod.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The pod's settings, and the errors in the ignored ones.
-    pub read: Read,
+    pub(crate) read: Read,
     /// The pod's DNS configuration.
-    pub dns: Dns,
+    pub(crate) dns: Dns,
     /// The cluster domain.
-    pub zone: String,
+    pub(crate) zone: String,
     /// The pod's namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Which names the sidecar may answer itself, if the pod does not set it.
-    pub local_nxdomain: LocalNxdomain,
+    pub(crate) local_nxdomain: LocalNxdomain,
     /// The resources of the sidecar; `None` if it has none.
-    pub resources: Option<Value>,
+    pub(crate) resources: Option<Value>,
     /// Whether another container may run before the sidecar does, although it was started later.
-    pub may_starve: bool,
+    pub(crate) may_starve: bool,
     /// Whether the platform assigns the user of the container.
-    pub is_user_assigned: bool,
+    pub(crate) is_user_assigned: bool,
 }
 
 /// Decides about one pod. The first matching line applies:
@@ -91,7 +91,7 @@ pub struct Plan {
 ///
 /// The selectors of the webhook configuration ensure that the pod is opted in at all. A label with any other
 /// value has no effect: the label of the namespace decides.
-pub fn decide(pod: &Value, namespace: &Namespace, cluster: &Cluster, defaults: &Defaults) -> Decision {
+pub(crate) fn decide(pod: &Value, namespace: &Namespace, cluster: &Cluster, defaults: &Defaults) -> Decision {
     match examine(pod, namespace, cluster, defaults) {
         Ok(decision) => decision,
         Err(skip) => Decision::Skip(skip),
@@ -237,7 +237,7 @@ fn declares_port(spec: &Value, wanted: u16) -> bool {
 /// Both spellings are valid and the API server does not see that they are the same
 /// (`kubernetes/pkg/apis/core/validation`, `validateSysctls`). The API server rejects a value that is not a
 /// number; here it counts as 0.
-pub fn port_sysctl(spec: &Value) -> Option<i64> {
+pub(crate) fn port_sysctl(spec: &Value) -> Option<i64> {
     let sysctls = spec["securityContext"]["sysctls"].as_array().into_iter().flatten();
     let ours = sysctls
         .filter(|sysctl| sysctl["name"].as_str().is_some_and(|name| name.replace('/', ".") == PORT_SYSCTL));
@@ -245,7 +245,7 @@ pub fn port_sysctl(spec: &Value) -> Option<i64> {
 }
 
 /// The error in a pod's label, if its value is neither enabled nor disabled.
-pub fn label_error(pod: &Value) -> Option<SettingError> {
+pub(crate) fn label_error(pod: &Value) -> Option<SettingError> {
     let value = pod["metadata"]["labels"].get(INJECT_LABEL)?.as_str()?;
     if [INJECT_ENABLED, INJECT_DISABLED].contains(&value) {
         return None;

@@ -20,7 +20,7 @@ mod servers;
 use servers::Servers;
 
 /// The nameserver of an injected pod: its own sidecar.
-pub const PROXY: &str = "127.0.0.1";
+pub(crate) const PROXY: &str = "127.0.0.1";
 
 /// The maximum number of nameservers in the API server (`MaxDNSNameservers` in
 /// `kubernetes/pkg/apis/core/validation`).
@@ -35,7 +35,7 @@ const MOST_SEARCH_CHARACTERS: usize = 2048;
 
 /// The DNS servers that the pod uses without the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Base {
+pub(crate) enum Base {
     /// dnsPolicy `ClusterFirst`: cluster DNS, with the additions of the pod's dnsConfig.
     Cluster,
     /// dnsPolicy `None`: only the pod's dnsConfig.
@@ -44,27 +44,27 @@ pub enum Base {
 
 /// The DNS configuration of an injected pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dns {
+pub(crate) struct Dns {
     /// The upstream servers of the sidecar, in order of preference.
-    pub upstream: Vec<SocketAddr>,
+    pub(crate) upstream: Vec<SocketAddr>,
     /// The backup servers, which the sidecar queries while the upstream does not answer; they may know other
     /// names.
-    pub backup_upstream: Vec<SocketAddr>,
+    pub(crate) backup_upstream: Vec<SocketAddr>,
     /// The shared tier, which the sidecar queries first; empty if it uses none.
-    pub shared_tier: Vec<SocketAddr>,
+    pub(crate) shared_tier: Vec<SocketAddr>,
     /// The pod's whole new `dnsConfig`.
-    pub config: Value,
+    pub(crate) config: Value,
     /// The search expansion that follows from it.
-    pub expansion: Expansion,
+    pub(crate) expansion: Expansion,
     /// The `ndots` that would apply in the pod without the sidecar.
-    pub original_ndots: u8,
+    pub(crate) original_ndots: u8,
     /// The search domains of the pod's own dnsConfig that are valid for the sidecar.
-    pub own_search: Vec<String>,
+    pub(crate) own_search: Vec<String>,
     /// How long the lookup of a name of `wait-for-names` is held, where the pod's own time-out is shorter
     /// than what is set.
-    pub wait_timeout: Option<Duration>,
+    pub(crate) wait_timeout: Option<Duration>,
     /// The errors in settings that cannot be applied.
-    pub errors: Vec<SettingError>,
+    pub(crate) errors: Vec<SettingError>,
 }
 
 /// The search expansion in a pod.
@@ -79,7 +79,7 @@ pub struct Expansion {
 }
 
 /// The DNS configuration for a pod of `namespace` with this `dnsConfig` (or `null`), or why it cannot get one.
-pub fn configure(
+pub(crate) fn configure(
     base: Base,
     own: &Value,
     namespace: &str,
@@ -164,7 +164,12 @@ fn wait_timeout(config: &Value, read: &Read, errors: &mut Vec<SettingError>) -> 
 /// The search expansion in a pod of `namespace` with this `dnsConfig` (or `null`) without the sidecar. The
 /// kubelet puts `ndots:5` before the pod's own options (`defaultDNSOptions` in
 /// `kubernetes/pkg/kubelet/network/dns/dns.go`).
-pub fn expansion_without_sidecar(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -> Expansion {
+pub(crate) fn expansion_without_sidecar(
+    base: Base,
+    own: &Value,
+    namespace: &str,
+    cluster: &Cluster,
+) -> Expansion {
     let mut options = Vec::new();
     if base == Base::Cluster {
         options.push(json!({"name": table::NDOTS.name, "value": "5"}));
@@ -186,7 +191,7 @@ fn search_domains(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -
 }
 
 /// The search expansion in a pod with this `dnsConfig`.
-pub fn expansion(config: &Value) -> Expansion {
+pub(crate) fn expansion(config: &Value) -> Expansion {
     let searches = strings(&config["searches"]);
     let search = searches.into_iter().filter_map(|domain| value::search_domain(domain).ok()).collect();
     let options = config["options"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -194,7 +199,7 @@ pub fn expansion(config: &Value) -> Expansion {
 }
 
 /// Formats addresses as the sidecar's settings expect them: without the port if it is 53.
-pub fn addresses(servers: &[SocketAddr]) -> String {
+pub(crate) fn addresses(servers: &[SocketAddr]) -> String {
     let text = |server: &SocketAddr| match server.port() {
         53 => server.ip().to_string(),
         _ => server.to_string(),

@@ -20,7 +20,7 @@ const STATUS: &str = "injected";
 const NO_PRIVILEGED_PORTS: &str = "0";
 
 /// Records the edits that inject the sidecar. `image` is its image, unless the plan names another one.
-pub fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
+pub(crate) fn inject(pod: &mut Builder, plan: &Plan, image: &str) -> Result<(), Error> {
     let container = container(plan, image, plan.resources.clone());
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
     // In front of all others, so that DNS answers before any other container starts.
@@ -40,7 +40,7 @@ fn configure(pod: &mut Builder, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Moves the sidecar from index `from` back to the front, and corrects its variables.
-pub fn correct(
+pub(crate) fn correct(
     pod: &mut Builder,
     from: usize,
     corrections: &[(&'static Setting, String)],
@@ -58,7 +58,7 @@ pub fn correct(
 /// Replaces the sidecar at index `from` with a new one, moves it to the front, and sets its DNS
 /// configuration. The other containers are moved and not written: only a part of their fields may be known
 /// here.
-pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Result<(), Error> {
+pub(crate) fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Result<(), Error> {
     let container = container(plan, image, plan.resources.clone());
     pod.set(&["metadata", "annotations", STATUS_ANNOTATION], json!(status(plan)))?;
     pod.set(&["spec", "initContainers", &from.to_string()], container)?;
@@ -69,7 +69,7 @@ pub fn replace(pod: &mut Builder, from: usize, plan: &Plan, image: &str) -> Resu
 }
 
 /// The errors in all ignored settings of the pod.
-pub fn ignored(plan: &Plan) -> impl Iterator<Item = &SettingError> {
+pub(crate) fn ignored(plan: &Plan) -> impl Iterator<Item = &SettingError> {
     plan.read.errors.iter().chain(&plan.dns.errors)
 }
 

@@ -18,7 +18,7 @@ pub struct Limits(Arc<BTreeMap<String, Bounds>>);
 
 /// The combined limits of all LimitRanges of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The limits per container, by resource.
     container: BTreeMap<String, Bound>,
     /// The maximum of the sum of all container limits of a pod, by resource.
@@ -37,7 +37,7 @@ struct Bound {
 
 /// The limits leave the sidecar less than it needs, or the pod exceeds its maximum with the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exceeded;
+pub(crate) struct Exceeded;
 
 /// The CPU limit if a ratio requires one and none is set.
 const USUAL_CPU_LIMIT: &str = "100m";
@@ -55,12 +55,12 @@ impl Limits {
     }
 
     /// The limits of a namespace; `None` if it has no LimitRange.
-    pub fn bounds(&self, namespace: &str) -> Option<&Bounds> {
+    pub(crate) fn bounds(&self, namespace: &str) -> Option<&Bounds> {
         self.0.get(namespace)
     }
 
     /// Combines the limits of LimitRanges that were read one by one.
-    pub fn together<'a>(ranges: impl IntoIterator<Item = (&'a str, &'a Bounds)>) -> Self {
+    pub(crate) fn together<'a>(ranges: impl IntoIterator<Item = (&'a str, &'a Bounds)>) -> Self {
         let mut namespaces: BTreeMap<String, Bounds> = BTreeMap::new();
         for (namespace, bounds) in ranges {
             namespaces.entry(namespace.to_owned()).or_default().add(bounds);
@@ -71,7 +71,7 @@ impl Limits {
 
 impl Bounds {
     /// The limits of one LimitRange.
-    pub fn of(range: &Value) -> Self {
+    pub(crate) fn of(range: &Value) -> Self {
         let mut bounds = Self::default();
         for item in range["spec"]["limits"].as_array().into_iter().flatten() {
             let amounts = |kind: &str| {
@@ -130,7 +130,7 @@ impl Bounds {
     /// # Errors
     /// If the memory limit is less than a full cache takes, or the pod with the sidecar exceeds a `max` of
     /// the whole pod.
-    pub fn fit(
+    pub(crate) fn fit(
         &self,
         ours: Option<Value>,
         spec: &Value,

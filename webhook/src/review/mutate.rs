@@ -33,7 +33,7 @@ pub struct Mutation {
     /// The operations that lead to it; empty if nothing changes.
     pub patch: Patch,
     /// The settings that were ignored.
-    pub ignored: Vec<SettingError>,
+    pub(crate) ignored: Vec<SettingError>,
 }
 
 /// Decides about `pod` of `namespace`, and edits it. An error means that it is not a valid pod; then it is
@@ -74,13 +74,13 @@ pub fn mutate(
 
 impl Mutation {
     /// The warning about what may not work in the injected pod.
-    pub fn nested_runtime_warning(&self) -> Option<&'static str> {
+    pub(crate) fn nested_runtime_warning(&self) -> Option<&'static str> {
         let has_sidecar = matches!(self.outcome, Outcome::Injected | Outcome::Restored);
         (has_sidecar && nested_runtime::is_likely(&self.pod)).then_some(nested_runtime::WARNING)
     }
 
     /// The warnings for the user, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let skipped = match self.outcome {
             Outcome::Skipped(skip) if skip.is_unexpected() => {
                 Some(format!("not injected: {}", skip.sentence()))

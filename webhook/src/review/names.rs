@@ -3,14 +3,14 @@
 //! The API server sends only valid names, so invalid ones are left out of logs and Events instead of escaped.
 
 /// The name of a namespace: an RFC 1123 label.
-pub fn label(text: &str) -> Option<&str> {
+pub(crate) fn label(text: &str) -> Option<&str> {
     let is_label =
         text.len() <= 63 && is_edged(text) && text.bytes().all(|byte| is_lower(byte) || byte == b'-');
     is_label.then_some(text)
 }
 
 /// The name of an object: an RFC 1123 subdomain.
-pub fn subdomain(text: &str) -> Option<&str> {
+pub(crate) fn subdomain(text: &str) -> Option<&str> {
     (text.len() <= 253 && text.split('.').all(|part| label(part).is_some())).then_some(text)
 }
 
@@ -20,20 +20,20 @@ pub fn prefix(text: &str) -> Option<&str> {
 }
 
 /// An API version: a version, or a group and a version.
-pub fn api_version(text: &str) -> Option<&str> {
+pub(crate) fn api_version(text: &str) -> Option<&str> {
     let (group, version) = text.split_once('/').unwrap_or(("", text));
     ((group.is_empty() && !text.contains('/') || subdomain(group).is_some()) && label(version).is_some())
         .then_some(text)
 }
 
 /// The kind of an object: `CamelCase`.
-pub fn kind(text: &str) -> Option<&str> {
+pub(crate) fn kind(text: &str) -> Option<&str> {
     let is_kind = (1..=63).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_kind.then_some(text)
 }
 
 /// The uid of an object: letters and digits, and hyphens between them.
-pub fn uid(text: &str) -> Option<&str> {
+pub(crate) fn uid(text: &str) -> Option<&str> {
     label(text)
 }
 

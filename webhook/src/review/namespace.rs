@@ -14,9 +14,9 @@ pub struct Namespace {
 
 /// The annotation by which OpenShift's SecurityContextConstraints assign users to the containers of a
 /// namespace (`openshift/apiserver-library-go/pkg/securitycontextconstraints`).
-pub const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
+pub(crate) const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
 
 /// Whether a decision depends on this annotation of a namespace: a setting, or the UID range of OpenShift.
-pub fn concerns_us(key: &str) -> bool {
+pub(crate) fn concerns_us(key: &str) -> bool {
     key.starts_with(ANNOTATION_PREFIX) || key == UID_RANGE
 }

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 /// The warning for the author of such a pod.
-pub const WARNING: &str = "it seems to run containers or a virtual machine in a network of their own (Docker in Docker, \
+pub(crate) const WARNING: &str = "it seems to run containers or a virtual machine in a network of their own (Docker in Docker, \
  BuildKit, KubeVirt), where the sidecar is not reachable: configure another DNS server there, or \
  opt the pod out (docs/limits.md)";
 
@@ -17,7 +17,7 @@ pub const WARNING: &str = "it seems to run containers or a virtual machine in a 
 const IMAGES: [&str; 7] = ["dind", "buildkit", "kindest/node", "virt-launcher", "podman", "buildah", "k3s"];
 
 /// The label of the pods that run virtual machines.
-pub const KUBEVIRT_LABEL: &str = "kubevirt.io";
+pub(crate) const KUBEVIRT_LABEL: &str = "kubevirt.io";
 
 /// Whether a pod seems to run a nested runtime. This is a guess from names, so it only causes a warning.
 ///
@@ -25,7 +25,7 @@ pub const KUBEVIRT_LABEL: &str = "kubevirt.io";
 /// |---|---|
 /// | label `kubevirt.io: virt-launcher` | yes |
 /// | a container with such an image that is privileged, or whose image is `rootless` | yes |
-pub fn is_likely(pod: &Value) -> bool {
+pub(crate) fn is_likely(pod: &Value) -> bool {
     let spec = &pod["spec"];
     let lists = ["initContainers", "containers"].map(|list| spec[list].as_array().into_iter().flatten());
     pod["metadata"]["labels"][KUBEVIRT_LABEL] == "virt-launcher"

@@ -22,30 +22,30 @@ const LONGEST_NOTE: usize = 1024;
 
 /// The content of one Event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// The object that it is about.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// The reason of the Event.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The text of the Event.
-    pub note: String,
+    pub(crate) note: String,
 }
 
 /// The controller that created a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "each is the field of that name in an owner reference")]
-pub struct Owner {
-    pub api_version: String,
-    pub kind: String,
-    pub name: String,
-    pub uid: String,
+pub(crate) struct Owner {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
     /// The namespace of the pod, which is always that of its owner.
-    pub namespace: String,
+    pub(crate) namespace: String,
 }
 
 /// The kind of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A pod was not injected, although it was opted in.
     NotInjected,
     /// A pod was injected, but some of its settings were ignored.
@@ -54,7 +54,7 @@ pub enum Kind {
 
 impl Notice {
     /// The notice for the controller of the pod with this metadata, if there is anything to report.
-    pub fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
+    pub(crate) fn of(metadata: &Value, namespace: &str, mutation: &Mutation) -> Option<Self> {
         let (kind, note) = match mutation.outcome {
             Outcome::Skipped(skip) if skip.is_unexpected() => {
                 (Kind::NotInjected, format!("pod not injected: {}", skip.sentence()))
@@ -102,11 +102,8 @@ impl Owner {
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::NotInjected, Self::SettingsIgnored];
-
     /// The reason of the Event. It is stable, because operators filter by it.
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::NotInjected => "PodLocalDNSNotInjected",
             Self::SettingsIgnored => "PodLocalDNSSettingsIgnored",

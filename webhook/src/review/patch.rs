@@ -18,24 +18,24 @@ pub struct Error {
 
 /// A document and the operations that made it from the original.
 #[derive(Debug)]
-pub struct Builder {
+pub(crate) struct Builder {
     document: Value,
     operations: Vec<PatchOperation>,
 }
 
 impl Builder {
     /// Starts from `document`, with no operations.
-    pub fn new(document: &Value) -> Self {
+    pub(crate) fn new(document: &Value) -> Self {
         Self { document: document.clone(), operations: Vec::new() }
     }
 
     /// The document as edited so far.
-    pub fn document(&self) -> &Value {
+    pub(crate) fn document(&self) -> &Value {
         &self.document
     }
 
     /// The edited document and the operations.
-    pub fn finish(self) -> (Value, Patch) {
+    pub(crate) fn finish(self) -> (Value, Patch) {
         (self.document, Patch(self.operations))
     }
 
@@ -43,7 +43,7 @@ impl Builder {
     /// that value.
     ///
     /// A `null` on the path counts as absent, as it does for the API server.
-    pub fn set(&mut self, path: &[&str], value: Value) -> Result<(), Error> {
+    pub(crate) fn set(&mut self, path: &[&str], value: Value) -> Result<(), Error> {
         let present = self.document.pointer(&pointer(path).to_string());
         if present == Some(&value) {
             return Ok(());
@@ -56,17 +56,17 @@ impl Builder {
     }
 
     /// Inserts `item` as the first element of the array at `path`; creates the array if it is absent.
-    pub fn prepend(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
+    pub(crate) fn prepend(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
         self.insert(path, "0", item)
     }
 
     /// Appends `item` to the array at `path`; creates the array if it is absent.
-    pub fn append(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
         self.insert(path, "-", item)
     }
 
     /// Moves the element at `index` of the array at `path` to its front.
-    pub fn move_to_front(&mut self, path: &[&str], index: usize) -> Result<(), Error> {
+    pub(crate) fn move_to_front(&mut self, path: &[&str], index: usize) -> Result<(), Error> {
         let index = index.to_string();
         let from = pointer(&[path, &[index.as_str()]].concat());
         let path = pointer(&[path, &["0"]].concat());

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// The QoS classes (`kubernetes/pkg/apis/core/v1/helper/qos/qos.go`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names of Kubernetes")]
-pub enum Class {
+pub(crate) enum Class {
     BestEffort,
     Burstable,
     Guaranteed,
@@ -32,7 +32,7 @@ const EPHEMERAL_STORAGE: (&str, &str) = ("ephemeral-storage", "16Mi");
 ///
 /// The requests of a container default to its limits, as in the API server; documents on disk are not
 /// defaulted yet. Zero counts as absent. Pod-level resources take precedence.
-pub fn class(spec: &Value) -> Class {
+pub(crate) fn class(spec: &Value) -> Class {
     let holders = holders(spec);
     let requests: Vec<_> = holders.iter().map(|holder| counted(holder, "requests")).collect();
     let limits: Vec<_> = holders.iter().map(|holder| counted(holder, "limits")).collect();
@@ -50,7 +50,7 @@ pub fn class(spec: &Value) -> Class {
 /// does, although it was started later: none requests [`ENOUGH_CPU`]. A request of N millicores is a weight
 /// of about N, beside 1,024 for each container that uses a core that it requests; a pod without requests has
 /// 2 (`MinShares` of the kubelet).
-pub fn may_starve(spec: &Value) -> bool {
+pub(crate) fn may_starve(spec: &Value) -> bool {
     let Ok(enough) = Quantity::parse(ENOUGH_CPU) else { return true };
     let requests = holders(spec).into_iter().filter_map(|holder| {
         let [cpu, _] = counted(holder, "requests");
@@ -75,7 +75,7 @@ fn holders(spec: &Value) -> Vec<&Value> {
 ///
 /// Ephemeral storage is added if every container limits it: this resource does not determine the class, and a
 /// quota on it rejects a pod in which one container has no limit.
-pub fn sidecar_resources(spec: &Value, settings: &Settings) -> Option<Value> {
+pub(crate) fn sidecar_resources(spec: &Value, settings: &Settings) -> Option<Value> {
     if has_pod_level(spec) {
         return None;
     }

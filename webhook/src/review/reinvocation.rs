@@ -16,7 +16,7 @@ use super::dns::{self, Expansion};
 
 /// The settings of the sidecar that do not match the pod's `dnsConfig`, with their correct values. Empty if
 /// the pod no longer uses the sidecar: that change was intended.
-pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, String)> {
+pub(crate) fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, String)> {
     let config = &spec["dnsConfig"];
     if spec["dnsPolicy"] != "None" || config["nameservers"][0] != dns::PROXY {
         return Vec::new();
@@ -36,7 +36,7 @@ pub fn corrections(spec: &Value, container: &Value) -> Vec<(&'static Setting, St
 }
 
 /// The variables of the sidecar, with `corrections` applied.
-pub fn corrected_env(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
+pub(crate) fn corrected_env(container: &Value, corrections: &[(&'static Setting, String)]) -> Value {
     let mut variables = container["env"].as_array().cloned().unwrap_or_default();
     for (setting, text) in corrections {
         let name = setting.variable();
@@ -47,7 +47,7 @@ pub fn corrected_env(container: &Value, corrections: &[(&'static Setting, String
 }
 
 /// The settings in the variables of the sidecar.
-pub fn sidecar_settings(container: &Value) -> Settings {
+pub(crate) fn sidecar_settings(container: &Value) -> Settings {
     let variables = container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let given = |setting: &Setting| {
         let of_setting = variables.iter().filter(|variable| variable["name"] == setting.variable());

@@ -23,7 +23,7 @@ use super::namespace::Namespace;
 /// | the upstream, if it is cluster DNS and not set explicitly | none of its addresses is an address of cluster DNS |
 ///
 /// It does not apply if the pod no longer uses the sidecar: that change was intended.
-pub fn is_from_elsewhere(
+pub(crate) fn is_from_elsewhere(
     spec: &Value,
     sidecar: &Settings,
     namespace: &Namespace,
@@ -46,7 +46,7 @@ pub fn is_from_elsewhere(
 
 /// The pod without its sidecar, the init container `at` with the settings `sidecar`, as far as the original
 /// can be restored. The sysctl stays: the pod would get it again.
-pub fn without_sidecar(pod: &Value, at: usize, sidecar: &Settings) -> Value {
+pub(crate) fn without_sidecar(pod: &Value, at: usize, sidecar: &Settings) -> Value {
     let mut pod = pod.clone();
     if let Some(annotations) = pod.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.retain(|key, _| key != STATUS_ANNOTATION);

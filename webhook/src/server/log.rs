@@ -20,7 +20,7 @@ const REFUSALS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
 /// Writes one log line per review.
 #[derive(Debug)]
-pub struct ReviewLog(Mutex<Allowance>);
+pub(crate) struct ReviewLog(Mutex<Allowance>);
 
 #[derive(Debug)]
 struct Allowance {

@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName};
 use super::Unusable;
 
 /// The expiry of a certificate, in seconds of Unix time.
-pub fn expiry(der: &[u8]) -> Option<u64> {
+pub(crate) fn expiry(der: &[u8]) -> Option<u64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }

@@ -15,7 +15,7 @@ use crate::review::nested_runtime::KUBEVIRT_LABEL;
 /// The memory limit for the stored fields of one review, in bytes. A pod of a hundred containers with
 /// resources, ports and probes takes half of it. A pod of the largest size that consists of nothing but such
 /// fields is not injected.
-pub const MOST_STORED: usize = 3 << 19;
+pub(crate) const MOST_STORED: usize = 3 << 19;
 
 /// The bytes of an object member without its strings: a bucket of the ordered map and its index, at the
 /// moment when the map grows and both the old and the new one exist.

@@ -8,12 +8,12 @@ use podlocal_settings::value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClusterFirst {
     /// The servers of cluster DNS.
-    pub nameservers: Vec<SocketAddr>,
+    pub(crate) nameservers: Vec<SocketAddr>,
     /// The cluster domain.
-    pub domain: String,
+    pub(crate) domain: String,
     /// The search domains of the node, after those of the cluster. [`super::Cluster::node_search`]
     /// returns those that a dnsConfig may contain.
-    pub node_search: Vec<String>,
+    pub(crate) node_search: Vec<String>,
 }
 
 /// Parses a `resolv.conf`; `None` if it does not belong to a pod with dnsPolicy `ClusterFirst`.

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 /// The node labels with the operating system; the second one is from before Kubernetes 1.14.
-pub const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
+pub(crate) const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
 /// The label that only Windows nodes have.
-pub const WINDOWS_BUILD_LABEL: &str = "node.kubernetes.io/windows-build";
+pub(crate) const WINDOWS_BUILD_LABEL: &str = "node.kubernetes.io/windows-build";
 
 /// The field of a node affinity with the required terms.
-pub const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+pub(crate) const REQUIRED_AFFINITY: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 /// Whether a pod with this spec can run on Windows nodes only. The first matching line applies:
 ///

@@ -14,11 +14,11 @@ const MOST_SERVERS: usize = 8;
 /// The servers of a sidecar, each kind in order of preference.
 pub(super) struct Servers {
     /// The upstream servers.
-    pub upstream: Vec<SocketAddr>,
+    pub(crate) upstream: Vec<SocketAddr>,
     /// The backup servers, for while the upstream does not answer; they may know other names.
-    pub backup_upstream: Vec<SocketAddr>,
+    pub(crate) backup_upstream: Vec<SocketAddr>,
     /// The shared tier, which is queried first; empty if none is used.
-    pub shared_tier: Vec<SocketAddr>,
+    pub(crate) shared_tier: Vec<SocketAddr>,
 }
 
 /// The servers for a pod with these `dnsConfig.nameservers`.
