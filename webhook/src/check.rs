@@ -17,6 +17,7 @@ mod diff;
 pub mod estimate;
 mod facts;
 mod files;
+mod finding;
 mod installation;
 mod invalid_fields;
 pub mod json;

@@ -19,7 +19,7 @@
 //! 2. [`review::admission`] reads the review and writes the answer. It owns the uid and `allowed`. It alone
 //!    decides what a failure of the webhook means for a pod: the pod is allowed unchanged.
 //! 3. [`review::mutate`] handles one pod, from a review or from a file: [`review::decide`] decides whether the
-//!    pod is injected and with which settings, and [`review::inject`] records the edits with [`review::patch`].
+//!    pod is injected and with which settings, and `inject` records the edits with `patch`.
 //!
 //! Everything in [`review`] is a pure function of its arguments, without a client, a clock or a socket.
 //! Pods stay JSON from end to end: a typed struct would lose the fields that it does not know.

@@ -1,7 +1,7 @@
 //! `podlocal-webhook inject`: injects YAML documents on disk.
 //!
 //! Pods are injected directly, workloads in their pod templates, and Lists item by item; so are custom kinds
-//! with known pod templates ([`custom_kinds`]). Every other object is printed unchanged, and a document that
+//! with known pod templates ([`kinds`]). Every other object is printed unchanged, and a document that
 //! is not an object is an error. The documents count as opted in unless they are labelled `disabled`; the
 //! annotations of a namespace among them are the defaults for its pods.
 
@@ -11,7 +11,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Inject, Output};
-use crate::documents::custom_kinds::{self, PodSource};
+use crate::documents::kinds::{self, PodSource, pod_path};
 use crate::documents::misplaced_metadata::find_misplaced;
 use crate::documents::yaml;
 use crate::review::cluster_state::Cluster;
@@ -20,8 +20,7 @@ use crate::review::namespace::Namespace;
 use crate::review::outcome::Outcome;
 use crate::review::skip::Skip;
 
-use crate::documents::files;
-use crate::documents::objects::{expect_objects, pod_path};
+use crate::documents::files::{self, expect_objects};
 use crate::documents::split::{self, Document, Text};
 
 /// The output.
@@ -191,9 +190,9 @@ impl Injector<'_> {
         if let Some(path) = pod_path(version, kind) {
             return self.template(object, path, &namespace, &place);
         }
-        match custom_kinds::pod_source(version, kind) {
+        match kinds::pod_source(version, kind) {
             Some(PodSource::Templates(patterns)) => {
-                let pointers = custom_kinds::pointers(object, patterns);
+                let pointers = kinds::pointers(object, patterns);
                 let mut pointers = pointers.iter();
                 pointers.try_for_each(|path| {
                     self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
@@ -205,7 +204,7 @@ impl Injector<'_> {
                 ));
                 Ok(())
             }
-            None if custom_kinds::has_containers(object) => {
+            None if kinds::has_containers(object) => {
                 let why = "the place of the pod template in this kind is unknown";
                 self.remarks.push(format!(
                     "{place}: not injected by this command: {why}; the webhook injects its pods"

@@ -10,9 +10,9 @@ use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
 use super::{invalid_fields, templates};
 use crate::config::Check;
-use crate::documents::custom_kinds::{self, PodSource};
+use crate::documents::files;
+use crate::documents::kinds::{self, PodSource};
 use crate::documents::yaml;
-use crate::documents::{files, objects};
 use crate::review::cluster_state::Cluster;
 use crate::review::dns;
 use crate::review::limits::Limits;
@@ -78,7 +78,7 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
     }
     for object in &objects {
         let [version, kind] = ["apiVersion", "kind"].map(|key| object[key].as_str().unwrap_or_default());
-        if let Some(PodSource::NoTemplate(why)) = custom_kinds::pod_source(version, kind) {
+        if let Some(PodSource::NoTemplate(why)) = kinds::pod_source(version, kind) {
             let place = templates::place(object, namespace);
             notes.push(format!(
                 "{place}: {why}; the webhook injects the pods that its operator creates, the command inject does not"
@@ -122,7 +122,7 @@ fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
         match text.and_then(|text| values(&text)) {
             Ok(values) => {
                 let wrong = values.iter().enumerate().filter_map(|(index, value)| {
-                    let error = objects::expect_objects(value).err()?;
+                    let error = files::expect_objects(value).err()?;
                     Some(format!("{name}: document {}: {error}", index + 1))
                 });
                 unreadable.extend(wrong);

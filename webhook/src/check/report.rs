@@ -7,7 +7,7 @@ use podlocal_settings::read::SettingError;
 
 use super::assess::{self, NamespaceMetadata, Verdict};
 use super::estimate::Total;
-use super::installation::{Finding, State};
+use super::finding::{Finding, State};
 use super::ledger::{Ledger, Row};
 
 /// The result of a check.

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::invalid_fields::{MULTIPLIERS, is_template};
 use super::workload::{Pods, Workload};
+use crate::documents::kinds::pod_path;
 use crate::documents::misplaced_metadata::find_misplaced;
-use crate::documents::objects::pod_path;
 
 /// A pod template, and its workload.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use podlocal_settings::table;
 use podlocal_settings::value;
 use serde_json::Value;
 
-use super::installation::Finding;
+use super::finding::Finding;
 
 /// The numbers of running injected pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl TierUsage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::installation::State;
     use super::*;
+    use crate::check::finding::State;
     use serde_json::json;
 
     #[test]

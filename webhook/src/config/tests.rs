@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn parsed(arguments: &[&str], file: &str) -> Result<Command, Mistakes> {
+fn parsed(arguments: &[&str], file: &str) -> Result<Command, ArgumentErrors> {
     parse(arguments.iter().map(OsString::from), |_| Ok(file.to_owned()))
 }
 

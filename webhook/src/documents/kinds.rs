@@ -1,6 +1,20 @@
-//! Custom kinds that create pods, and the places of their pod templates, if known. Pure.
+//! Kinds that create pods, those of Kubernetes and custom ones, and the places of their pod templates. Pure.
 
 use serde_json::Value;
+
+/// The JSON pointer to the pod template in a built-in kind of Kubernetes; `None` for other kinds.
+pub(crate) fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    match (group, kind) {
+        ("", "Pod") => Some(""),
+        ("", "PodTemplate") => Some("/template"),
+        ("", "ReplicationController")
+        | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        | ("batch", "Job") => Some("/spec/template"),
+        ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template"),
+        _ => None,
+    }
+}
 
 /// How a custom kind defines its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
