@@ -138,7 +138,7 @@ fn expand(prefix: &str, rest: &mut std::iter::Peekable<std::str::Chars<'_>>, pat
         while rest.next_if(|next| next.is_whitespace() || *next == ',').is_some() {}
         if rest.peek() != Some(&'}') {
             expand(&path, rest, paths);
-            // What follows a name up to the next one: `as _`, `*`.
+            // Skips the rest up to the next name: `as _`, `*`.
             while rest.next_if(|next| !matches!(next, ',' | '}')).is_some() {}
         }
     }

@@ -7,9 +7,12 @@ use podlocal_settings::table;
 
 use crate::labels::named;
 
-/// Declares [`Skip`]. Each row is the variant, its stable name in metric labels and log fields, whether the
-/// owner of the pod must be told, the sentence for users, which completes "not injected: ", and what to do if
-/// this is not intended.
+/// Declares [`Skip`]. A row has:
+///
+/// - the variant, and its stable name in metric labels and log fields;
+/// - whether the owner of the pod must be told;
+/// - the sentence for users, which completes "not injected: ";
+/// - what to do if this is not intended.
 macro_rules! reasons {
     ($($reason:ident = $label:literal, is_unexpected: $is_unexpected:literal, $sentence:literal, next: $next:expr;)+) => {
         named! {

@@ -1,4 +1,4 @@
-//! What is stored of a review.
+//! The fields of a review that are stored.
 
 use super::*;
 use serde_json::json;
