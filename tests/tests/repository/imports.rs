@@ -180,10 +180,11 @@ fn follow(
     let (parent, name) = module;
     if let Some(at) = path.iter().position(|on_path| on_path == name) {
         let names: Vec<_> = path[at..].iter().chain([name]).collect();
-        let file = |pair: &[&String]| imports[&(parent.clone(), pair[0].clone())][pair[1]].clone();
-        let files: Vec<_> = names.windows(2).map(file).collect();
-        let within = parent.iter().map(|name| format!("{name}/")).collect::<String>();
-        let names: Vec<_> = names.into_iter().map(|name| format!("{within}{name}")).collect();
+        let steps = names.iter().zip(names.iter().skip(1));
+        let files: Vec<_> =
+            steps.map(|(from, to)| imports[&(parent.clone(), (*from).clone())][*to].clone()).collect();
+        let full = |name: &String| parent.iter().chain([name]).cloned().collect::<Vec<_>>().join("/");
+        let names: Vec<_> = names.into_iter().map(full).collect();
         cycles.push(format!("{} (in {})", names.join(" -> "), files.join(", ")));
         return;
     }
