@@ -6,11 +6,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use podlocal_webhook::admission::{self, FailureReason, LARGEST_ANSWER, ReviewOutcome, Reviewed};
-use podlocal_webhook::cluster::{Cluster, ClusterFlags};
-use podlocal_webhook::decide::Namespace;
-use podlocal_webhook::mutate::{Policy, mutate};
-use podlocal_webhook::names;
+use podlocal_webhook::review::admission::{self, LARGEST_ANSWER, Reviewed};
+use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags};
+use podlocal_webhook::review::mutate::{Policy, mutate};
+use podlocal_webhook::review::names;
+use podlocal_webhook::review::namespace::Namespace;
+use podlocal_webhook::review::outcome::{FailureReason, ReviewOutcome};
 use serde_json::{Map, Value};
 
 /// Reviews the body and checks the answer.

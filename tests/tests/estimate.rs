@@ -13,7 +13,7 @@ use podlocal_tests::faults::proxy::Proxy;
 use podlocal_tests::programs::Programs;
 use podlocal_tests::shared_tier::stage::FREE;
 use podlocal_webhook::check::estimate::{Cost, EXAMPLE, cost};
-use podlocal_webhook::dns::Expansion;
+use podlocal_webhook::review::dns::Expansion;
 use tokio::time::{Duration, Instant, sleep};
 
 const CLUSTER_SEARCH: [&str; 3] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];

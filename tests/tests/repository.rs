@@ -9,6 +9,9 @@ use podlocal_harness::repository::root;
 use podlocal_settings::names::VARIABLE_PREFIX;
 use podlocal_settings::table::TABLE;
 
+#[path = "repository/imports.rs"]
+mod imports;
+
 fn text(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -141,25 +144,19 @@ fn the_sidecar_knows_nothing_of_kubernetes_clients() {
 #[test]
 fn decide_inject_and_patch_are_functions_of_their_arguments() {
     let pure = [
-        "decide.rs",
-        "skip.rs",
-        "inject.rs",
-        "patch.rs",
-        "qos.rs",
-        "annotations.rs",
-        "reinvocation.rs",
-        "dns.rs",
-        "options.rs",
-        "mutate.rs",
         "assess.rs",
         "diff.rs",
         "estimate.rs",
         "installation.rs",
         "ledger.rs",
         "reason.rs",
+        "report.rs",
+        "requests.rs",
         "templates.rs",
+        "workload.rs",
     ];
-    let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));
+    let concerns =
+        |path: &str| path.contains("/review/") || pure.iter().any(|name| path.ends_with(&format!("/{name}")));
     absent(
         "webhook",
         concerns,

@@ -10,23 +10,21 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::certificates::{self, Identity};
-use crate::cluster::Cluster;
+use crate::certificates::identity::{self, Identity};
+use crate::certificates::tls::{self, ServingCertificate};
+use crate::certificates::tls_files::{self, TlsFiles};
+use crate::cluster::events::{self, Callers, Events};
+use crate::cluster::namespaces::Namespaces;
+use crate::cluster::{discovery, dns_checks, limit_ranges, tier};
 use crate::config::Serve;
-use crate::discovery;
-use crate::dns_checks;
-use crate::events::{self, Callers, Events};
-use crate::limit_ranges;
 use crate::metrics::Metrics;
-use crate::mutate::Policy;
-use crate::namespaces::Namespaces;
 use crate::readiness::Readiness;
+use crate::review::cluster_state::Cluster;
+use crate::review::mutate::Policy;
 use crate::server::{self, Context, Draining};
 use crate::shutdown::Signals;
-use crate::tier;
-use crate::tls::{self, ServingCertificate};
-use crate::tls_files::{self, TlsFiles};
 
+pub mod cert_controller;
 mod start_error;
 
 pub use start_error::StartError;
@@ -148,10 +146,10 @@ impl App {
             tracing::warn!("address of cluster DNS unknown: no pod is injected; set --cluster-dns");
         }
         let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
-        tracing::info!(dns = crate::dns::addresses(dns), domain, ?extra_search, "cluster settings");
+        tracing::info!(dns = crate::review::dns::addresses(dns), domain, ?extra_search, "cluster settings");
         if !shared_tier.addresses.is_empty() {
             tracing::info!(
-                addresses = crate::dns::addresses(&shared_tier.addresses),
+                addresses = crate::review::dns::addresses(&shared_tier.addresses),
                 "using the shared tier of --shared-tier"
             );
         }
@@ -214,8 +212,8 @@ impl App {
         }
         let now = SystemTime::now();
         let identity = Identity::make(&self.settings.dns_names, now)?;
-        let usable = identity.usable(&self.settings.dns_names, now).map_err(certificates::MakeError::from)?;
-        metrics.set_certificate_expiry(usable.expires);
+        let usable = identity.usable(&self.settings.dns_names, now).map_err(identity::MakeError::from)?;
+        metrics.certificate_expiry.set(usable.expires as f64);
         self.served.replace(usable.key);
         if let Some(file) = &self.settings.ca_out {
             std::fs::write(file, &identity.ca).map_err(of_file(file))?;

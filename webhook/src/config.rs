@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lexopt::{Arg, Parser};
 use podlocal_settings::program::{self, Length, did_you_mean};
@@ -11,147 +10,25 @@ use podlocal_settings::read::SettingError;
 use podlocal_settings::table;
 use podlocal_settings::value::{self, LogLevel};
 
-use crate::annotations::Defaults;
-use crate::client_ca::ClientCa;
-use crate::cluster::ClusterFlags;
+use crate::certificates::client_ca::ClientCa;
 use crate::flags::{self, word};
-use crate::settings_file;
+use crate::review::annotations::Defaults;
+use crate::review::cluster_state::ClusterFlags;
 
+mod command;
 mod flag_values;
+mod settings_file;
+
+pub(crate) use command::Output;
+pub use command::{CertController, Check, Command, Common, Inject, Serve};
 
 use flag_values::{FlagValues, address, count, host, path};
 
-/// The default resolv.conf.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-
-/// A parsed command line.
-#[derive(Debug)]
-pub enum Command {
-    /// Print the brief or the whole help of the program or of a command.
-    Help(Option<&'static program::Command>, Length),
-    /// Print the version.
-    Version,
-    /// Answer admission reviews.
-    Serve(Box<Serve>),
-    /// Manage the certificate.
-    CertController(Box<CertController>),
-    /// Inject documents on disk.
-    Inject(Box<Inject>),
-    /// Report what injection would change, and why.
-    Check(Box<Check>),
-}
-
-/// The settings of `serve`.
-#[derive(Debug)]
-pub struct Serve {
-    /// The settings that all commands share.
-    pub common: Common,
-    /// The address for reviews over TLS; `None`: port 8443 on every address.
-    pub listen: Option<SocketAddr>,
-    /// The address for `/livez`, `/readyz` and `/metrics`; `None`: port 8080 on every address.
-    pub admin_listen: Option<SocketAddr>,
-    /// The certificate and its key in PEM files; `None`: a self-made certificate.
-    pub tls_files: Option<(PathBuf, PathBuf)>,
-    /// The CA for client certificates; `None`: every client is accepted.
-    pub client_ca: Option<ClientCa>,
-    /// The file to which the CA of the self-made certificate is written.
-    pub ca_out: Option<PathBuf>,
-    /// The names and IP addresses in the self-made certificate.
-    pub dns_names: Vec<String>,
-    /// The kubeconfig; `None`: the service account in a pod, else no API server.
-    pub kubeconfig: Option<PathBuf>,
-    /// How long new reviews are answered after the first signal.
-    pub shutdown_delay: std::time::Duration,
-}
-
-/// The settings of `cert-controller`.
-#[derive(Debug)]
-pub struct CertController {
-    /// The address for `/livez` and `/readyz`; `None`: port 8080 on every address.
-    pub admin_listen: Option<SocketAddr>,
-    /// The names and IP addresses in the certificate.
-    pub dns_names: Vec<String>,
-    /// The name of the Secret that stores the certificate.
-    pub certificate_secret: String,
-    /// The name of the MutatingWebhookConfiguration that gets the CA.
-    pub webhook_configuration: String,
-    /// The kubeconfig; `None`: the service account.
-    pub kubeconfig: Option<PathBuf>,
-    /// The log level.
-    pub log_level: LogLevel,
-}
-
-/// The settings of `inject`.
-#[derive(Debug)]
-pub struct Inject {
-    /// The settings that all commands share.
-    pub common: Common,
-    /// The files; `-` is standard input.
-    pub files: Vec<PathBuf>,
-    /// The default namespace of documents.
-    pub namespace: String,
-    /// The output format.
-    pub output: Output,
-}
-
-/// The settings of `check`.
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is the flag of that name")]
-pub struct Check {
-    /// The settings that all commands share.
-    pub common: Common,
-    /// The documents to check; empty: a cluster is checked.
-    pub files: Vec<PathBuf>,
-    /// For a cluster, the only namespace to check; for documents, the default namespace.
-    pub namespace: Option<String>,
-    /// The kubeconfig; `None`: the same as kubectl.
-    pub kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig; `None`: its current one.
-    pub context: Option<String>,
-    /// The name of the MutatingWebhookConfiguration of the webhook.
-    pub webhook_configuration: String,
-    /// Whether every namespace is treated as opted in.
-    pub as_if_enabled: bool,
-    /// Whether workloads that are not opted in are listed.
-    pub all: bool,
-    /// Whether every change is shown.
-    pub verbose: bool,
-    /// The number of outside names that a pod looks up at startup.
-    pub names: u32,
-    /// Whether problems cause exit code 3.
-    pub strict: bool,
-    /// Whether the report is printed as JSON.
-    pub json: bool,
-}
-
-/// The output format of documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names of the formats")]
-pub enum Output {
-    Yaml,
-    Json,
-}
-
-/// The settings that all commands share.
-#[derive(Debug)]
-pub struct Common {
-    /// The image of the sidecar.
-    pub image: String,
-    /// The flags that describe the cluster.
-    pub cluster: ClusterFlags,
-    /// The resolv.conf for values that no flag sets; `None`: the default file.
-    pub resolv_conf: Option<PathBuf>,
-    /// The cluster-wide defaults of the pod settings.
-    pub defaults: Defaults,
-    /// The log level.
-    pub log_level: LogLevel,
-}
-
 /// All errors in the arguments, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Mistakes(Vec<String>);
+pub struct ArgumentErrors(Vec<String>);
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ArgumentErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
@@ -165,7 +42,7 @@ impl fmt::Display for Mistakes {
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     read_file: impl Fn(&Path) -> std::io::Result<String>,
-) -> Result<Command, Mistakes> {
+) -> Result<Command, ArgumentErrors> {
     let mut parser = Parser::from_args(arguments);
     let mut given = FlagValues::default();
     let mut command = None;
@@ -212,27 +89,7 @@ pub fn parse(
         word::CHECK => Command::Check(Box::new(given.check(common))),
         _ => Command::Serve(Box::new(given.serve(common))),
     };
-    if given.errors.is_empty() { Ok(parsed) } else { Err(Mistakes(given.errors)) }
-}
-
-impl Common {
-    /// The default image of the sidecar: the one with the version of the webhook.
-    pub fn own_image() -> String {
-        format!("ghcr.io/podlocal-dns/sidecar:{}", env!("CARGO_PKG_VERSION"))
-    }
-
-    /// The text of the webhook's own `resolv.conf`, which may be missing, or of the file of `--resolv-conf`.
-    ///
-    /// # Errors
-    /// A warning if the named file cannot be read; the flags may be sufficient without it.
-    pub fn resolv_conf(&self) -> Result<String, String> {
-        match &self.resolv_conf {
-            None => Ok(std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
-            Some(file) => std::fs::read_to_string(file).map_err(|error| {
-                format!("cannot read --resolv-conf {}: {error}; continuing without it", file.display())
-            }),
-        }
-    }
+    if given.errors.is_empty() { Ok(parsed) } else { Err(ArgumentErrors(given.errors)) }
 }
 
 impl FlagValues {

@@ -18,7 +18,7 @@ use crate::metrics::{Closed, Metrics};
 
 mod listener;
 
-pub use listener::{Listener, Peer, Stream};
+pub(crate) use listener::{Listener, Peer};
 
 /// A request up to this size, in bytes, never waits for memory: another one is evicted immediately. Nearly
 /// all reviews are smaller.
@@ -38,12 +38,12 @@ pub struct Limits {
     /// The maximum number of connections, including those in the TLS handshake.
     pub connections: usize,
     /// The maximum number of bytes of all request bodies.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The connections of one port.
 #[derive(Debug)]
-pub struct Connections {
+pub(crate) struct Connections {
     table: Mutex<Table>,
     /// A connection or bytes were released, or a connection was evicted.
     changed: Notify,
@@ -52,7 +52,7 @@ pub struct Connections {
 
 /// The entry of a connection in the table; dropping it removes the entry.
 #[derive(Debug)]
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     id: u64,
     close_signal: Arc<CloseSignal>,
     connections: Arc<Connections>,
@@ -60,11 +60,11 @@ pub struct ConnectionSlot {
 
 /// The bytes of a request in memory; dropping it releases them.
 #[derive(Debug)]
-pub struct HeldBytes<'a>(&'a ConnectionSlot);
+pub(crate) struct HeldBytes<'a>(&'a ConnectionSlot);
 
 /// The connection was evicted to release its bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Evicted;
+pub(crate) struct Evicted;
 
 /// Signals a connection that it is evicted.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ enum Grant<T> {
 
 impl Connections {
     /// An empty table.
-    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         let table = Table { limits, entries: BTreeMap::new(), next: 0, bytes: 0 };
         Arc::new(Self { table: Mutex::new(table), changed: Notify::new(), metrics })
     }
@@ -135,7 +135,7 @@ impl Connections {
 
     fn record_evictions(&self, why: Closed, evicted: usize) {
         if evicted > 0 {
-            self.metrics.record_closed_connections(why, evicted);
+            self.metrics.connections_closed.add_many(why, evicted);
             // A connection that waits for bytes may be among the evicted ones.
             self.changed.notify_waiters();
         }
@@ -148,7 +148,7 @@ impl Connections {
 
 impl ConnectionSlot {
     /// Begins a request.
-    pub fn begin_request(&self) -> HeldBytes<'_> {
+    pub(crate) fn begin_request(&self) -> HeldBytes<'_> {
         self.set(State::Incomplete);
         HeldBytes(self)
     }
@@ -174,7 +174,7 @@ impl HeldBytes<'_> {
     ///
     /// # Errors
     /// If the request itself is evicted, because it has been incomplete for the longest time.
-    pub async fn grow(&mut self, bytes: usize) -> Result<(), Evicted> {
+    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Evicted> {
         let connections = &self.0.connections;
         loop {
             let changed = connections.changed.notified();
@@ -192,13 +192,13 @@ impl HeldBytes<'_> {
     }
 
     /// Releases all but that many bytes.
-    pub fn shrink_to(&mut self, bytes: usize) {
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
         self.0.connections.table().shrink(self.0.id, bytes);
         self.0.connections.changed.notify_waiters();
     }
 
     /// Marks the request as complete: it is never evicted.
-    pub fn mark_complete(&mut self) {
+    pub(crate) fn mark_complete(&mut self) {
         self.0.set(State::Complete);
     }
 }

@@ -1,72 +1,43 @@
 //! The admission webhook of PodLocal DNS: it injects a caching DNS proxy, the sidecar, into pods.
 //!
 //! ```text
-//!   main -> app -> server -> connections
-//!                         -> admission -> mutate -> decide -> annotations, dns, restored, qos, limits, cluster
-//!                                                -> inject -> reinvocation, patch
-//!                           notice -> events -> rate
-//!                  tls_files, client_ca -> tls
-//!                  discovery, dns_checks, tier, limit_ranges -> cluster -> resolv_conf, limits
-//!                  names, namespaces, metrics, readiness, shutdown, telemetry
-//!   main -> cert_controller -> certificate_manager -> certificates -> tls
-//!   main -> offline -> mutate, custom_kinds, misplaced_metadata, yaml
-//!   main -> check -> mutate, misplaced_metadata, offline, tier
-//!   main -> config -> flags, settings_file
+//!   main -> app -> server -> review        the bytes of a review -> its response
+//!               -> cluster -> review       what is watched or asked, and Events
+//!               -> certificates            TLS; its own command keeps the certificate
+//!        -> offline -> review, documents   `inject`: documents on disk
+//!        -> check -> review, documents     `check`: documents, or a cluster
+//!        -> config -> flags
 //! ```
+//!
+//! [`review`], [`cluster`], [`certificates`], [`documents`] and [`check`] each hold one kind of knowledge. Their
+//! first lines say which, and what they import. Imports between modules never form a circle: a test checks it.
 //!
 //! The path of an admission review:
 //!
 //! 1. [`server`] reads the bytes of `POST /mutate`, within limits; a request that is not a review gets an
 //!    HTTP error.
-//! 2. [`admission`] reads the review and writes the answer. It owns the uid and `allowed`. It alone decides
-//!    what a failure of the webhook means for a pod: the pod is allowed unchanged.
-//! 3. [`mutate`] handles one pod, from a review or from a file: [`decide`] decides whether the pod is
-//!    injected and with which settings, and [`inject`] records the edits with [`patch`].
+//! 2. [`review::admission`] reads the review and writes the answer. It owns the uid and `allowed`. It alone
+//!    decides what a failure of the webhook means for a pod: the pod is allowed unchanged.
+//! 3. [`review::mutate`] handles one pod, from a review or from a file: [`review::decide`] decides whether the
+//!    pod is injected and with which settings, and `inject` records the edits with `patch`.
 //!
-//! Everything below [`mutate`] is a pure function of its arguments, without a client, a clock or a socket.
+//! Everything in [`review`] is a pure function of its arguments, without a client, a clock or a socket.
 //! Pods stay JSON from end to end: a typed struct would lose the fields that it does not know.
 
-pub mod admission;
-pub mod annotations;
 pub mod app;
-pub mod cert_controller;
-pub mod certificate_manager;
 pub mod certificates;
 pub mod check;
-pub mod client_ca;
 pub mod cluster;
 pub mod config;
-pub mod connections;
-pub mod custom_kinds;
-pub mod decide;
-pub mod discovery;
-pub mod dns;
-pub mod dns_checks;
-pub mod events;
+mod connections;
+pub mod documents;
 pub mod flags;
-pub mod inject;
-pub mod limit_ranges;
-pub mod limits;
+mod labels;
 pub mod metrics;
-pub mod misplaced_metadata;
-pub mod mutate;
-pub mod names;
-pub mod namespaces;
-pub mod nested_runtime;
-pub mod notice;
 pub mod offline;
-pub mod patch;
-pub mod qos;
-pub mod rate;
+mod rate;
 pub mod readiness;
-pub mod reinvocation;
-pub mod resolv_conf;
-pub mod restored;
+pub mod review;
 pub mod server;
-pub mod settings_file;
-pub mod shutdown;
+mod shutdown;
 pub mod telemetry;
-pub mod tier;
-pub mod tls;
-pub mod tls_files;
-pub mod yaml;

@@ -3,9 +3,10 @@
 use std::num::NonZero;
 use std::process::ExitCode;
 
+use podlocal_webhook::app::cert_controller;
 use podlocal_webhook::app::{App, ShutdownResult, StartError};
 use podlocal_webhook::config::{self, CertController, Check, Command, Inject, Serve};
-use podlocal_webhook::{cert_controller, check, flags, offline, telemetry};
+use podlocal_webhook::{check, flags, offline, telemetry};
 
 /// The maximum number of threads that answer admission reviews, however large the node is: each thread takes
 /// memory for its stack and its part of the allocator.

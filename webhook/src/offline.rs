@@ -1,28 +1,27 @@
 //! `podlocal-webhook inject`: injects YAML documents on disk.
 //!
 //! Pods are injected directly, workloads in their pod templates, and Lists item by item; so are custom kinds
-//! with known pod templates ([`custom_kinds`]). Every other object is printed unchanged, and a document that
+//! with known pod templates ([`kinds`]). Every other object is printed unchanged, and a document that
 //! is not an object is an error. The documents count as opted in unless they are labelled `disabled`; the
 //! annotations of a namespace among them are the defaults for its pods.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read as _;
-use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::Cluster;
 use crate::config::{Inject, Output};
-use crate::custom_kinds::{self, PodSource};
-use crate::decide::{Namespace, Skip};
-use crate::misplaced_metadata::find_misplaced;
-use crate::mutate::{Outcome, Policy, mutate};
-use crate::yaml;
+use crate::documents::kinds::{self, PodSource, pod_path};
+use crate::documents::misplaced_metadata::find_misplaced;
+use crate::documents::yaml;
+use crate::review::cluster_state::Cluster;
+use crate::review::mutate::{Policy, mutate};
+use crate::review::namespace::Namespace;
+use crate::review::outcome::Outcome;
+use crate::review::skip::Skip;
 
-mod documents;
-
-use documents::{Document, Text};
+use crate::documents::files::{self, expect_objects};
+use crate::documents::split::{self, Document, Text};
 
 /// The output.
 #[derive(Debug, Default)]
@@ -47,15 +46,18 @@ impl fmt::Display for Unreadable {
 /// pipe to `kubectl apply` applies all or nothing.
 pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
     let mut unreadable = Vec::new();
-    let mut files = Vec::new();
+    let mut read = Vec::new();
     for file in &settings.files {
-        let name =
-            if is_standard_input(file) { "standard input".to_owned() } else { file.display().to_string() };
-        let documents = read(file).map_err(|error| error.to_string());
+        let name = if files::is_standard_input(file) {
+            "standard input".to_owned()
+        } else {
+            file.display().to_string()
+        };
+        let documents = files::read(file).map_err(|error| error.to_string());
         match documents
-            .and_then(|text| documents::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
+            .and_then(|text| split::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
         {
-            Ok(documents) => files.push((name, documents)),
+            Ok(documents) => read.push((name, documents)),
             Err(error) => unreadable.push(format!("{name}: {error}")),
         }
     }
@@ -69,11 +71,11 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         cluster: Cluster::new(&settings.common.cluster, &resolv_conf),
         policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
         namespace: &settings.namespace,
-        annotations: files.iter().flat_map(|(_, documents)| documents).filter_map(of_namespace).collect(),
+        annotations: read.iter().flat_map(|(_, documents)| documents).filter_map(of_namespace).collect(),
         remarks,
     };
     let mut results = Vec::new();
-    for (name, documents) in files {
+    for (name, documents) in read {
         for document in documents {
             match injector.inject(&name, document) {
                 Ok(result) => results.push(result),
@@ -188,9 +190,9 @@ impl Injector<'_> {
         if let Some(path) = pod_path(version, kind) {
             return self.template(object, path, &namespace, &place);
         }
-        match custom_kinds::pod_source(version, kind) {
+        match kinds::pod_source(version, kind) {
             Some(PodSource::Templates(patterns)) => {
-                let pointers = custom_kinds::pointers(object, patterns);
+                let pointers = kinds::pointers(object, patterns);
                 let mut pointers = pointers.iter();
                 pointers.try_for_each(|path| {
                     self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
@@ -202,7 +204,7 @@ impl Injector<'_> {
                 ));
                 Ok(())
             }
-            None if custom_kinds::has_containers(object) => {
+            None if kinds::has_containers(object) => {
                 let why = "the place of the pod template in this kind is unknown";
                 self.remarks.push(format!(
                     "{place}: not injected by this command: {why}; the webhook injects its pods"
@@ -261,54 +263,4 @@ fn done(outcome: Outcome) -> String {
         ),
         Outcome::Skipped(skip) => format!("not injected: {} ({})", skip.sentence(), skip.label()),
     }
-}
-
-/// The JSON pointer to the pod template in a built-in kind of Kubernetes; `None` for other kinds.
-pub fn pod_path(version: &str, kind: &str) -> Option<&'static str> {
-    let group = version.split_once('/').map_or("", |(group, _)| group);
-    match (group, kind) {
-        ("", "Pod") => Some(""),
-        ("", "PodTemplate") => Some("/template"),
-        ("", "ReplicationController")
-        | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
-        | ("batch", "Job") => Some("/spec/template"),
-        ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template"),
-        _ => None,
-    }
-}
-
-/// Checks that a document, and every item of a List, is an object. `Err` names the item and what was
-/// expected.
-pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
-    let wrong = |place: &str, value: &Value| {
-        let what = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Array(_) => "a list",
-            Value::Object(_) => return Ok(()),
-        };
-        Err(format!("{place}expected an object with apiVersion and kind, found {what}"))
-    };
-    wrong("", document)?;
-    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    let items = document["items"].as_array().filter(|_| is_list);
-    let mut items = items.into_iter().flatten().enumerate();
-    items.try_for_each(|(index, item)| wrong(&format!("item {}: ", index + 1), item))
-}
-
-/// The text of a file; `-` is standard input.
-pub(crate) fn read(file: &Path) -> std::io::Result<String> {
-    if !is_standard_input(file) {
-        return std::fs::read_to_string(file);
-    }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Whether the path means standard input.
-pub(crate) fn is_standard_input(file: &Path) -> bool {
-    file == "-"
 }

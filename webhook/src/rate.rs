@@ -9,25 +9,25 @@ const MOST_NAMESPACES: usize = 1_000;
 
 /// The rate of a token bucket.
 #[derive(Debug, Clone, Copy)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// The number of tokens in a full bucket.
-    pub burst: u32,
+    pub(crate) burst: u32,
     /// The time after which one token is added.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
 }
 
 /// A token bucket, as the time when it will be full again (the generic cell rate algorithm).
 #[derive(Debug, Clone, Copy)]
-pub struct Bucket(Instant);
+pub(crate) struct Bucket(Instant);
 
 impl Bucket {
     /// A full bucket.
-    pub fn full(now: Instant) -> Self {
+    pub(crate) fn full(now: Instant) -> Self {
         Self(now)
     }
 
     /// Takes a token if there is one.
-    pub fn try_take(&mut self, rate: Rate, now: Instant) -> bool {
+    pub(crate) fn try_take(&mut self, rate: Rate, now: Instant) -> bool {
         let full_at = self.0.max(now);
         let is_there = full_at - now <= rate.interval * rate.burst.saturating_sub(1);
         if is_there {
@@ -39,19 +39,19 @@ impl Bucket {
 
 /// A bucket for each namespace.
 #[derive(Debug)]
-pub struct PerNamespace {
+pub(crate) struct PerNamespace {
     rate: Rate,
     buckets: HashMap<String, Bucket>,
 }
 
 impl PerNamespace {
     /// All buckets are full.
-    pub fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         Self { rate, buckets: HashMap::new() }
     }
 
     /// Takes a token of that namespace if there is one.
-    pub fn try_take(&mut self, namespace: &str, now: Instant) -> bool {
+    pub(crate) fn try_take(&mut self, namespace: &str, now: Instant) -> bool {
         if !self.buckets.contains_key(namespace) && self.buckets.len() >= MOST_NAMESPACES {
             self.buckets.retain(|_, bucket| bucket.0 > now);
         }

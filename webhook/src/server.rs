@@ -32,14 +32,14 @@ use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
-use crate::admission;
-use crate::cluster::Cluster;
+use crate::cluster::events::Events;
+use crate::cluster::namespaces::Namespaces;
 use crate::connections::{Connections, Limits, Listener, Peer};
-use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::mutate::Policy;
-use crate::namespaces::Namespaces;
 use crate::readiness::Readiness;
+use crate::review::admission;
+use crate::review::cluster_state::Cluster;
+use crate::review::mutate::Policy;
 
 mod body;
 mod log;
@@ -91,19 +91,19 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub struct Context {
     /// The observed state of the cluster.
-    pub cluster: watch::Receiver<Cluster>,
+    pub(crate) cluster: watch::Receiver<Cluster>,
     /// The image and defaults that the operator has set.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The labels and annotations of the namespaces.
-    pub namespaces: Namespaces,
+    pub(crate) namespaces: Namespaces,
     /// Publishes Events on the owners of pods.
-    pub events: Events,
+    pub(crate) events: Events,
     /// Counts the reviews.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Logs the reviews.
-    pub log: ReviewLog,
+    pub(crate) log: ReviewLog,
     /// One permit per byte of memory for reading reviews.
-    pub reading: Semaphore,
+    pub(crate) reading: Semaphore,
 }
 
 impl Context {
@@ -128,7 +128,7 @@ pub struct Draining(Arc<AtomicBool>);
 
 impl Draining {
     /// Begins the drain.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -143,7 +143,7 @@ pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
 }
 
 /// `GET /livez`, `/readyz`, `/metrics`.
-pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+pub(crate) fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     let metrics = move || async move {
         // Every scraper accepts this format, regardless of its `Accept` header.
         let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -153,7 +153,7 @@ pub fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
 }
 
 /// `GET /livez`, `/readyz`.
-pub fn health(readiness: Readiness) -> Router {
+pub(crate) fn health(readiness: Readiness) -> Router {
     let ready = move || {
         let missing = readiness.missing();
         async move {
@@ -200,7 +200,9 @@ async fn answer(context: &Context, received: &ReceivedBody) -> Response {
         }
         ReceivedBody::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
     };
-    context.metrics.record_review(&reviewed, start.elapsed());
+    context.metrics.reviews.add(reviewed.outcome);
+    context.metrics.review_duration.observe(start.elapsed());
+    context.metrics.settings_ignored.inc_by(reviewed.ignored as u64);
     context.log.write(&reviewed, &context.namespaces);
     if let Some(notice) = reviewed.notice.take() {
         context.events.publish(notice, &context.namespaces);
@@ -257,7 +259,7 @@ pub async fn serve_tls(
 }
 
 /// Serves without TLS until `handle` ends it.
-pub async fn serve_plain(
+pub(crate) async fn serve_plain(
     listener: TcpListener,
     router: Router,
     metrics: Arc<Metrics>,

@@ -5,9 +5,10 @@ mod common;
 
 use common::bodies::bodies;
 use common::{pod, review_of};
-use podlocal_webhook::admission::{self, ReviewOutcome};
-use podlocal_webhook::cluster::{Cluster, ClusterFlags};
-use podlocal_webhook::mutate::{Outcome, Policy};
+use podlocal_webhook::review::admission;
+use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags};
+use podlocal_webhook::review::mutate::Policy;
+use podlocal_webhook::review::outcome::{Outcome, ReviewOutcome};
 use podlocal_webhook::server::LARGEST_REVIEW;
 use serde_json::Map;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use cel::{Context, Program};
 use common::golden::cases;
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 /// The skip reasons that no label and no setting can remove.

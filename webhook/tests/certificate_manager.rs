@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
-use podlocal_webhook::certificate_manager::{CertificateManager, Error};
-use podlocal_webhook::certificates::Identity;
-use podlocal_webhook::cluster::{Cluster, ClusterFlags, Version};
-use podlocal_webhook::discovery;
+use podlocal_webhook::certificates::identity::Identity;
+use podlocal_webhook::certificates::manager::{CertificateManager, Error};
+use podlocal_webhook::cluster::discovery;
 use podlocal_webhook::metrics::Metrics;
 use podlocal_webhook::readiness::Readiness;
+use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags, Version};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::program;
 use podlocal_settings::names::{CONTAINER_NAME, PORT_SYSCTL, STATUS_ANNOTATION};
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 /// For every file, the expected remarks about its pods, in order.

@@ -11,7 +11,7 @@ use common::program;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_ENABLED, INJECT_LABEL, SHARED_TIER_LABEL};
 use podlocal_settings::table;
 use podlocal_webhook::check::api::{Resource, Seen, list};
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";

@@ -16,8 +16,8 @@ use std::fs;
 
 use common::golden::{FILES, cases, written};
 use podlocal_settings::names::{CONTAINER_NAME, STATUS_ANNOTATION};
-use podlocal_webhook::decide::Skip;
-use podlocal_webhook::mutate::Outcome;
+use podlocal_webhook::review::outcome::Outcome;
+use podlocal_webhook::review::skip::Skip;
 use serde_json::{Value, json};
 
 #[test]
@@ -119,6 +119,19 @@ fn every_reason_has_a_golden_pod() {
         Outcome::all().map(|outcome| outcome.labels().1).filter(|label| !shown.contains(*label)).collect();
     // A review of an object that is not a pod fails earlier: `admission` has the test.
     assert_eq!(missing, [Skip::NoContainers.label()]);
+}
+
+#[test]
+fn every_reason_is_explained_to_users() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/troubleshooting.md");
+    let page = fs::read_to_string(page).expect("a page");
+    for skip in Skip::ALL {
+        assert!(
+            page.contains(&format!("`{}`", skip.label())),
+            "docs/troubleshooting.md does not explain {}",
+            skip.label()
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, SIDECAR_USER};
 use podlocal_webhook::config::{self, CertController, Command, Serve};
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 #[test]

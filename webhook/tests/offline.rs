@@ -7,7 +7,7 @@ use std::process::Output;
 use common::piped;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_LABEL, STATUS_ANNOTATION};
 use podlocal_settings::table::NAMESPACE;
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 #[test]

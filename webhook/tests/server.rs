@@ -9,7 +9,7 @@ use std::process::Output;
 use base64::Engine as _;
 use common::{Webhook, answer, connect, head, pod, program, review_of};
 use nix::sys::signal::Signal;
-use podlocal_webhook::certificates::Identity;
+use podlocal_webhook::certificates::identity::Identity;
 use podlocal_webhook::server::LARGEST_REVIEW;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};

@@ -5,9 +5,10 @@
 use podlocal_settings::read::{Given, Read, read};
 use podlocal_settings::table::{Setting, TABLE};
 use podlocal_settings::value::Quantity;
-use podlocal_webhook::cluster::{Cluster, ClusterFlags};
-use podlocal_webhook::decide::Namespace;
-use podlocal_webhook::mutate::{Outcome, Policy, mutate};
+use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags};
+use podlocal_webhook::review::mutate::{Policy, mutate};
+use podlocal_webhook::review::namespace::Namespace;
+use podlocal_webhook::review::outcome::Outcome;
 use serde_json::{Value, json};
 
 /// A port that the pod's own container declares.

@@ -12,7 +12,7 @@ use podlocal_settings::read::{self, Given};
 use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::{Quantity, Role};
 use podlocal_settings::{Settings, value};
-use podlocal_webhook::tier;
+use podlocal_webhook::cluster::tier;
 use serde_json::{Value, json};
 
 mod rules {

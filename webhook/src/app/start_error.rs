@@ -1,6 +1,6 @@
 //! Why `serve` cannot start or continue, and what to do about it.
 
-use crate::{certificates, client_ca, tls_files};
+use crate::certificates::{client_ca, identity, tls_files};
 
 /// Why the program cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum StartError {
     Both(Box<Self>, Box<Self>),
     /// No certificate could be created.
     #[error("cannot create a certificate: {0}")]
-    Make(#[from] certificates::MakeError),
+    Make(#[from] identity::MakeError),
     /// The TLS configuration is invalid.
     #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),

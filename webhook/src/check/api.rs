@@ -57,7 +57,7 @@ struct PageMetadata {
 
 impl<T> Seen<T> {
     /// The value, if it could be read.
-    pub fn is(&self) -> Option<&T> {
+    pub(crate) fn is(&self) -> Option<&T> {
         match self {
             Self::Is(value) => Some(value),
             _ => None,
@@ -65,7 +65,7 @@ impl<T> Seen<T> {
     }
 
     /// The value, or the same failure with another value type.
-    pub fn found<U>(self) -> Result<T, Seen<U>> {
+    pub(crate) fn found<U>(self) -> Result<T, Seen<U>> {
         match self {
             Self::Is(value) => Ok(value),
             Self::Absent => Err(Seen::Absent),
@@ -75,7 +75,7 @@ impl<T> Seen<T> {
     }
 
     /// Applies `change` to the value.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Seen<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Seen<U> {
         match self.found() {
             Ok(value) => Seen::Is(change(value)),
             Err(unseen) => unseen,
@@ -114,7 +114,7 @@ impl Resource<'_> {
 }
 
 /// Reads one object.
-pub async fn get(client: &kube::Client, resource: Resource<'_>) -> Seen<Value> {
+pub(crate) async fn get(client: &kube::Client, resource: Resource<'_>) -> Seen<Value> {
     let request = match Request::get(resource.path()).body(Vec::new()) {
         Ok(request) => request,
         Err(error) => return Seen::Failed(error.to_string()),
@@ -191,7 +191,7 @@ fn unseen<T>(error: &kube::Error, resource: &Resource) -> Seen<T> {
 }
 
 /// An error with its causes, because "service error" alone is not helpful.
-pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(kube::Error::Api(status)) = error.downcast_ref() {
         return format!("the API server answered {} {}", status.code, status.message);
     }

@@ -1,83 +1,79 @@
 //! Determines what the webhook would do to one pod, and why, with the selectors of its configuration and the
 //! functions of a review. Pure.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::SettingError;
 use serde_json::{Map, Value};
 
 use super::diff;
 use super::estimate::{self, Cost};
+use super::reason::Reason;
 use super::requests::Requests;
 use super::selectors::{self, Labels, Selection, Selectors};
-use crate::cluster::Cluster;
-use crate::decide::{self, Namespace, Skip};
-use crate::dns::{self, Base};
-use crate::mutate::{Mutation, Outcome, Policy, mutate};
-use crate::{annotations, reinvocation};
+use crate::review::cluster_state::Cluster;
+use crate::review::decide;
+use crate::review::dns::{self, Base};
+use crate::review::mutate::{Mutation, Policy, mutate};
+use crate::review::namespace::Namespace;
+use crate::review::outcome::Outcome;
+use crate::review::skip::Skip;
+use crate::review::{annotations, reinvocation};
+
+/// The assumed address of cluster DNS if it is unknown: the default of kubeadm. No verdict depends on it.
+pub(crate) const ASSUMED_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)), 53);
 
 /// The inputs that all pods share.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The known state of the cluster.
-    pub cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// What the operator has set for all pods.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The selectors that decide which pods are sent to the webhook.
-    pub selectors: Selectors,
+    pub(crate) selectors: Selectors,
     /// Whether every namespace is treated as opted in.
-    pub as_if_enabled: bool,
+    pub(crate) as_if_enabled: bool,
     /// Whether to list the changes line by line.
-    pub with_diff: bool,
+    pub(crate) with_diff: bool,
 }
 
 /// The labels and annotations of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NamespaceMetadata {
+pub(crate) struct NamespaceMetadata {
     /// Its labels; `None` if they are unknown: then it is treated as opted in.
-    pub labels: Option<Labels>,
+    pub(crate) labels: Option<Labels>,
     /// Its annotations.
-    pub annotations: Map<String, Value>,
+    pub(crate) annotations: Map<String, Value>,
 }
 
 /// What the webhook would do to a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assessment {
+pub(crate) struct Assessment {
     /// Whether it gets the sidecar.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// The changes, in a few words each.
-    pub changes: Vec<String>,
+    pub(crate) changes: Vec<String>,
     /// The changes line by line, if requested.
-    pub diff: Vec<String>,
+    pub(crate) diff: Vec<String>,
     /// The errors in its own settings, without those of its namespace.
-    pub errors: Vec<SettingError>,
+    pub(crate) errors: Vec<SettingError>,
     /// The resource requests of its sidecar, if it is injected and has any.
-    pub requests: Option<Requests>,
+    pub(crate) requests: Option<Requests>,
     /// The cost of one lookup, if the pod is injected.
-    pub cost: Option<Cost>,
+    pub(crate) cost: Option<Cost>,
 }
 
 /// Whether a pod gets the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It gets the sidecar when it is created.
     Injected,
     /// It already has the sidecar.
     Already,
     /// It does not get the sidecar.
     Not(Reason),
-}
-
-/// Why a pod does not get the sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// Neither the pod nor its namespace is opted in.
-    NotOptedIn,
-    /// The webhook configuration excludes its namespace.
-    NamespaceExcluded,
-    /// The webhook skips it.
-    Skipped(Skip),
-    /// It is not a valid pod; the webhook allows it unchanged.
-    Malformed,
 }
 
 /// Determines what the webhook would do to `pod` of the namespace `name`. The first matching line applies:
@@ -88,7 +84,7 @@ pub enum Reason {
 /// | is not sent to the webhook | not, with the reason of the selectors |
 /// | is injected by [`mutate`] | injected |
 /// | is skipped by it | not, with its reason |
-pub fn assess(
+pub(crate) fn assess(
     pod: &Value,
     name: &str,
     namespace_metadata: &NamespaceMetadata,
@@ -218,7 +214,7 @@ fn errors(
 }
 
 /// The errors in the annotations and the label of a namespace, in a cluster with that cluster domain.
-pub fn of_namespace(namespace_metadata: &NamespaceMetadata, domain: &str) -> Vec<SettingError> {
+pub(crate) fn of_namespace(namespace_metadata: &NamespaceMetadata, domain: &str) -> Vec<SettingError> {
     let mut errors =
         annotations::read(None, Some(&namespace_metadata.annotations), &Vec::new(), domain).errors;
     let label = namespace_metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));

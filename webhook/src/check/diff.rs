@@ -3,10 +3,10 @@
 use json_patch::{Patch, PatchOperation};
 use serde_json::Value;
 
-use crate::yaml;
+use crate::documents::yaml;
 
 /// One line for each removed (`-`) or added (`+`) line of YAML, below its path.
-pub fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
+pub(crate) fn lines(pod: &Value, patch: &Patch) -> Vec<String> {
     let mut pod = pod.clone();
     let mut lines = Vec::new();
     for operation in &patch.0 {
@@ -47,7 +47,7 @@ fn shown(pointer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch::Builder;
+    use crate::review::patch::Builder;
     use serde_json::json;
 
     #[test]

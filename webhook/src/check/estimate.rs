@@ -8,7 +8,7 @@
 use podlocal_settings::Settings;
 use podlocal_settings::value::LocalNxdomain;
 
-use crate::dns::Expansion;
+use crate::review::dns::Expansion;
 
 /// The name in the model.
 pub const EXAMPLE: &str = "api.example.com";
@@ -27,21 +27,21 @@ pub struct Cost {
 
 /// The cost of one cold start of several workloads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Total {
+pub(crate) struct Total {
     /// The number of pods that start; a workload with one pod on each node counts as one pod.
-    pub pods: u64,
+    pub(crate) pods: u64,
     /// Queries to cluster DNS without the sidecar.
-    pub direct: u64,
+    pub(crate) direct: u64,
     /// The same with the sidecar, at most.
-    pub proxied: u64,
+    pub(crate) proxied: u64,
     /// The same with the sidecar and a shared tier, if the pods of a workload look up the same names: the
     /// cost of one pod of each.
-    pub shared: u64,
+    pub(crate) shared: u64,
 }
 
 impl Total {
     /// The cold start of workloads with these numbers of pods, of which each looks up `names` names.
-    pub fn of(workloads: impl Iterator<Item = (u64, Cost)>, names: u32) -> Self {
+    pub(crate) fn of(workloads: impl Iterator<Item = (u64, Cost)>, names: u32) -> Self {
         let names = u64::from(names);
         workloads.filter(|(pods, _)| *pods > 0).fold(Self::default(), |total, (pods, cost)| Self {
             pods: total.pods.saturating_add(pods),

@@ -11,20 +11,16 @@ use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use serde_json::Value;
 
 use super::api::{Resource, Seen, get, list};
-use super::installation::Facts;
-use crate::cluster::Version;
+use super::installation::{CERT_CONTROLLER, Facts};
+use crate::cluster::tier;
 use crate::config::{self, Command, Common};
-use crate::tier;
+use crate::review::cluster_state::Version;
 
 /// The namespace and Service of `manifests/base`, used if the configuration names none.
 const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
 
-/// The Deployment that manages the webhook's certificate, in the webhook's namespace; cert-manager can
-/// replace it.
-pub const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
-
 /// Reads all facts. The caller detects an unreachable API server by the version.
-pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
+pub(crate) async fn read(client: &kube::Client, configuration: &str) -> Facts {
     let version = version(client).await;
     let resource = Resource {
         group: "admissionregistration.k8s.io",
@@ -59,7 +55,7 @@ pub async fn read(client: &kube::Client, configuration: &str) -> Facts {
 }
 
 /// The version of the API server, which every user may read.
-pub async fn version(client: &kube::Client) -> Seen<Version> {
+pub(crate) async fn version(client: &kube::Client) -> Seen<Version> {
     match client.apiserver_version().await {
         Ok(info) => Version::parse(&info.major, &info.minor).map_or_else(
             || Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)),

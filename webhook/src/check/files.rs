@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::assess::{Context, NamespaceMetadata};
+use super::assess::{ASSUMED_DNS, Context, NamespaceMetadata};
 use super::ledger::Ledger;
+use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
-use super::{Error, Report, SOME_DNS, Source, invalid_fields, templates};
-use crate::cluster::Cluster;
+use super::{invalid_fields, templates};
 use crate::config::Check;
-use crate::custom_kinds::{self, PodSource};
-use crate::limits::Limits;
-use crate::mutate::Policy;
-use crate::{dns, offline, yaml};
+use crate::documents::files;
+use crate::documents::kinds::{self, PodSource};
+use crate::documents::yaml;
+use crate::review::cluster_state::Cluster;
+use crate::review::dns;
+use crate::review::limits::Limits;
+use crate::review::mutate::Policy;
 
 /// Reads and checks the documents.
-pub fn run(settings: &Check) -> Result<Report, Error> {
+pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
     let (names, documents) = read(settings)?;
     let number = documents.len();
     let objects = templates::objects(documents);
@@ -27,10 +30,10 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     });
     let mut cluster = Cluster::new(&settings.common.cluster, &resolv_conf);
     if cluster.dns.is_empty() {
-        cluster.dns.push(SOME_DNS);
+        cluster.dns.push(ASSUMED_DNS);
         notes.push(format!(
             "the address of cluster DNS is unknown, assuming {}; set it with --cluster-dns",
-            SOME_DNS.ip()
+            ASSUMED_DNS.ip()
         ));
     }
     // An object without a namespace belongs to the default namespace.
@@ -75,7 +78,7 @@ pub fn run(settings: &Check) -> Result<Report, Error> {
     }
     for object in &objects {
         let [version, kind] = ["apiVersion", "kind"].map(|key| object[key].as_str().unwrap_or_default());
-        if let Some(PodSource::NoTemplate(why)) = custom_kinds::pod_source(version, kind) {
+        if let Some(PodSource::NoTemplate(why)) = kinds::pod_source(version, kind) {
             let place = templates::place(object, namespace);
             notes.push(format!(
                 "{place}: {why}; the webhook injects the pods that its operator creates, the command inject does not"
@@ -110,16 +113,16 @@ fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
     let mut documents = Vec::new();
     let mut names = Vec::new();
     for file in &settings.files {
-        let name = if offline::is_standard_input(file) {
+        let name = if files::is_standard_input(file) {
             "standard input".to_owned()
         } else {
             file.display().to_string()
         };
-        let text = offline::read(file).map_err(|error| error.to_string());
+        let text = files::read(file).map_err(|error| error.to_string());
         match text.and_then(|text| values(&text)) {
             Ok(values) => {
                 let wrong = values.iter().enumerate().filter_map(|(index, value)| {
-                    let error = offline::expect_objects(value).err()?;
+                    let error = files::expect_objects(value).err()?;
                     Some(format!("{name}: document {}: {error}", index + 1))
                 });
                 unreadable.extend(wrong);

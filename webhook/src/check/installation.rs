@@ -6,103 +6,43 @@ use podlocal_settings::table;
 use serde_json::Value;
 
 use super::api::Seen;
-use super::facts::CERT_CONTROLLER;
+use super::finding::Finding;
 use super::selectors::Selectors;
-use crate::cluster::Version;
+use crate::cluster::tier::Found;
 use crate::config::Common;
-use crate::dns;
-use crate::tier::Found;
+use crate::review::cluster_state::Version;
+use crate::review::dns;
+
+/// The Deployment that manages the webhook's certificate, in the webhook's namespace; cert-manager can
+/// replace it.
+pub(crate) const CERT_CONTROLLER: &str = "podlocal-dns-cert-controller";
 
 /// The label of the pods of the shared tier in the manifests.
 const TIER_LABEL: &str = "app.kubernetes.io/component=shared-tier";
 
 /// The facts that were read from a cluster.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The version of the API server.
-    pub version: Seen<Version>,
+    pub(crate) version: Seen<Version>,
     /// The name of the MutatingWebhookConfiguration, and its content.
-    pub configuration: (String, Seen<Value>),
+    pub(crate) configuration: (String, Seen<Value>),
     /// The Service of the webhook as `namespace/name`, and the number of its ready endpoints.
-    pub endpoints: (String, Seen<u64>),
+    pub(crate) endpoints: (String, Seen<u64>),
     /// The settings of the installed webhook.
-    pub settings: Seen<Box<Common>>,
+    pub(crate) settings: Seen<Box<Common>>,
     /// The number of ready replicas of the cert-controller; absent if cert-manager manages the certificate.
-    pub cert_controller: Seen<u64>,
+    pub(crate) cert_controller: Seen<u64>,
     /// The addresses of the Service of cluster DNS.
-    pub cluster_dns: Seen<Vec<SocketAddr>>,
+    pub(crate) cluster_dns: Seen<Vec<SocketAddr>>,
     /// Whether cluster DNS is kube-dns, which answers NXDOMAIN for existing namespaces.
-    pub is_kube_dns: bool,
+    pub(crate) is_kube_dns: bool,
     /// The names and versions of the nodes whose kubelets do not support native sidecars.
-    pub old_nodes: Vec<(String, String)>,
+    pub(crate) old_nodes: Vec<(String, String)>,
     /// The Services of the shared tier.
-    pub tier: Seen<Found>,
+    pub(crate) tier: Seen<Found>,
     /// The number of ready endpoints of the shared tier that is used.
-    pub tier_endpoints: Seen<u64>,
-}
-
-/// The result for one item of the installation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The state of the item.
-    pub state: State,
-    /// The item with its details.
-    pub what: String,
-    /// What the user can do about it.
-    pub next: Option<String>,
-}
-
-/// The state of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It is as expected.
-    Ok,
-    /// It prevents injection or impairs it.
-    Problem,
-    /// It could not be determined.
-    Unknown,
-}
-
-impl State {
-    /// The name in the report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Problem => "problem",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl Finding {
-    pub(super) fn ok(what: impl Into<String>) -> Self {
-        Self { state: State::Ok, what: what.into(), next: None }
-    }
-
-    pub(super) fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { state: State::Problem, what: what.into(), next: Some(next.into()) }
-    }
-
-    fn unknown(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { state: State::Unknown, what: what.into(), next: Some(next.into()) }
-    }
-
-    pub(super) fn absent_namespace(name: &str) -> Self {
-        Self::problem(format!("namespace {name} not found"), "kubectl get namespaces")
-    }
-
-    /// The finding for an item that could not be read; `None` if it was read.
-    pub(super) fn unseen<T>(what: &str, seen: &Seen<T>) -> Option<Self> {
-        match seen {
-            Seen::Is(_) => None,
-            Seen::Absent => Some(Self::problem(format!("{what}: not found"), "create it")),
-            Seen::Forbidden(permission) => Some(Self::unknown(
-                format!("{what}: no permission to read"),
-                format!("ask for this permission: kubectl auth can-i {permission}"),
-            )),
-            Seen::Failed(why) => Some(Self::unknown(format!("{what}: {why}"), "try again")),
-        }
-    }
+    pub(crate) tier_endpoints: Seen<u64>,
 }
 
 /// Evaluates each item, in the order of their dependencies:
@@ -117,7 +57,7 @@ impl Finding {
 /// | the webhook's own arguments and settings file | they are invalid |
 /// | the Service of cluster DNS | |
 /// | shared tier | Services with its label, but none that can be used; no endpoint is ready |
-pub fn judge(facts: &Facts) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version)];
     findings.extend(old_nodes(&facts.old_nodes));
     let (name, configuration) = &facts.configuration;

@@ -15,7 +15,7 @@ pub(super) const MULTIPLIERS: [&str; 2] = ["replicas", "parallelism"];
 
 /// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
 /// pods.
-pub fn find_invalid_fields(object: &Value) -> Vec<SettingError> {
+pub(crate) fn find_invalid_fields(object: &Value) -> Vec<SettingError> {
     let mut errors = Vec::new();
     of_metadata(&object["metadata"], "metadata", &mut errors);
     for part in ["spec", "template"] {

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::assess::{self, Verdict};
 use super::estimate::EXAMPLE;
-use super::ledger::{Pods, Row, Workload};
+use super::ledger::Row;
+use super::report::Report;
 use super::requests::Requests;
-use super::{Report, text};
+use super::workload::{Pods, Workload};
 use crate::config::Check;
 
 /// The JSON document; it contains every workload, even those that the text report does not list.
@@ -26,7 +27,7 @@ pub fn document(report: &Report, settings: &Check) -> Value {
         json!({"workloads": count.workloads, "pods": count.at_least()})
     };
     let requests = report.ledger.requests();
-    let total = text::total(report, settings.names);
+    let total = report.total(settings.names);
     json!({
         "source": report.source.to_string(),
         "installation": findings.collect::<Vec<_>>(),

@@ -10,56 +10,26 @@ use serde_json::Value;
 
 use super::assess::{Assessment, Context, NamespaceMetadata, Verdict, assess};
 use super::requests::Sum;
-
-/// The identity of a workload.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Workload {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its kind, for example `Deployment`; `Pod` for a pod without a controller.
-    pub kind: String,
-    /// Its name, followed by the name of the pod template if it has several.
-    pub name: String,
-}
-
-/// The number of pods of a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pods {
-    /// A known number.
-    Count(u64),
-    /// One on every node; the number of nodes is unknown.
-    OneEachNode,
-}
-
-/// The number of workloads and of their pods.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
-    /// The workloads.
-    pub workloads: u64,
-    /// The pods of workloads with a known number of pods.
-    pub pods: u64,
-    /// The number of workloads with one pod on each node.
-    pub on_each_node: u64,
-}
+use super::workload::{Count, Pods, Workload};
 
 /// One row of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// The number of pods.
-    pub pods: Pods,
+    pub(crate) pods: Pods,
     /// The assessment of one of these pods.
-    pub assessment: Assessment,
+    pub(crate) assessment: Assessment,
 }
 
 /// The rows by workload; pods with the sidecar and pods without it are separate rows of a workload.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     rows: BTreeMap<(Workload, bool), Row>,
 }
 
 impl Ledger {
     /// Adds pods that are like `pod`; returns their row.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         workload: Workload,
         pods: Pods,
@@ -75,127 +45,23 @@ impl Ledger {
     }
 
     /// The rows, sorted by namespace, kind and name.
-    pub fn rows(&self) -> impl Iterator<Item = (&Workload, &Row)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&Workload, &Row)> {
         self.rows.iter().map(|((workload, _), row)| (workload, row))
     }
 
     /// The resource requests of all sidecars that would be injected.
-    pub fn requests(&self) -> Sum {
+    pub(crate) fn requests(&self) -> Sum {
         Sum::of(self.rows.values().filter_map(|row| Some((row.pods, row.assessment.requests.as_ref()?))))
     }
 
     /// Counts the workloads and pods whose verdict is `wanted`.
-    pub fn count(&self, wanted: impl Fn(Verdict) -> bool) -> Count {
+    pub(crate) fn count(&self, wanted: impl Fn(Verdict) -> bool) -> Count {
         let rows = self.rows.values().filter(|row| wanted(row.assessment.verdict));
         rows.fold(Count::default(), |count, row| count.and(row.pods))
     }
 }
 
-impl Count {
-    /// Adds one workload.
-    #[must_use]
-    pub fn and(self, pods: Pods) -> Self {
-        let (counted, on_each_node) = match pods {
-            Pods::Count(count) => (count, 0),
-            Pods::OneEachNode => (0, 1),
-        };
-        Self {
-            workloads: self.workloads + 1,
-            pods: self.pods.saturating_add(counted),
-            on_each_node: self.on_each_node + on_each_node,
-        }
-    }
-
-    /// The known minimum of the number of pods.
-    pub fn at_least(self) -> u64 {
-        self.pods.saturating_add(self.on_each_node)
-    }
-}
-
-impl Pods {
-    /// The known minimum.
-    pub fn at_least(self) -> u64 {
-        match self {
-            Self::Count(count) => count,
-            Self::OneEachNode => 1,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Count(one), Self::Count(other)) => Self::Count(one.saturating_add(other)),
-            _ => Self::OneEachNode,
-        }
-    }
-}
-
-/// The workload of a running pod: its controller, or the owner of an intermediate controller.
-///
-/// | the controller | the workload |
-/// |---|---|
-/// | none | the pod |
-/// | ReplicaSet `web-<pod-template-hash>` | Deployment `web` (`getReplicaSetName` of the Deployment controller) |
-/// | Job `dump-<minutes since 1970>` | CronJob `dump` (`getJobName` of the CronJob controller) |
-/// | anything else | the controller |
-pub fn workload_of(metadata: &Value) -> Workload {
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let namespace = text(&metadata["namespace"]);
-    let mut references = metadata["ownerReferences"].as_array().into_iter().flatten();
-    let Some(controller) = references.find(|reference| reference["controller"] == true) else {
-        return Workload { namespace, kind: "Pod".to_owned(), name: text(&metadata["name"]) };
-    };
-    let (kind, name) = (text(&controller["kind"]), text(&controller["name"]));
-    let above = match kind.as_str() {
-        "ReplicaSet" => metadata["labels"]["pod-template-hash"]
-            .as_str()
-            .and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
-            .map(|name| ("Deployment", name)),
-        "Job" => name
-            .rsplit_once('-')
-            .filter(|(_, minutes)| is_minutes(minutes))
-            .map(|(name, _)| ("CronJob", name)),
-        _ => None,
-    };
-    match above {
-        Some((kind, name)) => Workload { namespace, kind: kind.to_owned(), name: name.to_owned() },
-        None => Workload { namespace, kind, name },
-    }
-}
-
-/// Whether `text` is a time of these decades in minutes since 1970; a date such as 20260131 is not.
-fn is_minutes(text: &str) -> bool {
-    text.len() == 8 && text.parse::<u32>().is_ok_and(|minutes| (26_000_000..48_000_000).contains(&minutes))
-}
-
 fn has_sidecar(pod: &Value) -> bool {
     let mut containers = pod["spec"]["initContainers"].as_array().into_iter().flatten();
     containers.any(|container| container["name"] == CONTAINER_NAME)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn pod_is_assigned_to_the_owner_of_its_controller() {
-        for (kind, controller, expected) in [
-            ("ReplicaSet", "web-7d9f", "Deployment/web"),
-            ("ReplicaSet", "web-other", "ReplicaSet/web-other"),
-            ("ReplicaSet", "7d9f", "ReplicaSet/7d9f"),
-            ("Job", "dump-29384710", "CronJob/dump"),
-            ("Job", "dump-20260131", "Job/dump-20260131"),
-            ("Job", "train", "Job/train"),
-            ("StatefulSet", "db", "StatefulSet/db"),
-        ] {
-            let metadata = json!({
-                "namespace": "a", "name": "p", "labels": {"pod-template-hash": "7d9f"},
-                "ownerReferences": [{"kind": "Other", "name": "x"}, {"kind": kind, "name": controller, "controller": true}],
-            });
-            let workload = workload_of(&metadata);
-            assert_eq!(format!("{}/{}", workload.kind, workload.name), expected);
-        }
-        let alone = workload_of(&json!({"namespace": "a", "name": "p", "ownerReferences": []}));
-        assert_eq!((alone.kind.as_str(), alone.name.as_str()), ("Pod", "p"));
-    }
 }

@@ -8,21 +8,25 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::api::{Resource, Seen, get, list, sentence};
-use super::assess::{Context, NamespaceMetadata};
-use super::installation::{Facts, Finding, judge};
-use super::ledger::{Ledger, Pods, workload_of};
+use super::assess::{ASSUMED_DNS, Context, NamespaceMetadata};
+use super::facts;
+use super::finding::Finding;
+use super::installation::{Facts, judge};
+use super::ledger::Ledger;
 use super::progress::Progress;
+use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
 use super::tier_usage::TierUsage;
-use super::{Error, Report, SOME_DNS, Source, facts};
-use crate::cluster::{Cluster, Tier};
+use super::workload::{Pods, workload_of};
 use crate::config::{Check, Common};
-use crate::limits::Limits;
-use crate::mutate::Policy;
-use crate::{dns, namespaces};
+use crate::review::cluster_state::{Cluster, Tier};
+use crate::review::dns;
+use crate::review::limits::Limits;
+use crate::review::mutate::Policy;
+use crate::review::namespace;
 
 /// Reads the cluster, and checks its installation and its pods.
-pub async fn run(settings: &Check) -> Result<Report, Error> {
+pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
     if let Seen::Failed(why) = facts::version(&client).await {
         let next = "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
@@ -114,7 +118,7 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
         cluster.dns = facts.cluster_dns.is().cloned().unwrap_or_default();
     }
     if cluster.dns.is_empty() {
-        cluster.dns.push(SOME_DNS);
+        cluster.dns.push(ASSUMED_DNS);
     }
     if cluster.shared_tier.addresses.is_empty()
         && let Some((_, address)) = facts.tier.is().and_then(|found| found.used.clone())
@@ -180,7 +184,7 @@ async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Fi
 fn namespace_metadata(metadata: &Value) -> Option<(String, NamespaceMetadata)> {
     let annotations = metadata["annotations"].as_object().into_iter().flatten();
     let annotations: Map<_, _> = annotations
-        .filter(|(key, _)| namespaces::concerns_us(key))
+        .filter(|(key, _)| namespace::concerns_us(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     Some((

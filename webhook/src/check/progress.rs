@@ -4,11 +4,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A progress bar for a list that is read page by page.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     /// A progress bar for `what`, with an unknown total.
-    pub fn of(what: &'static str) -> Self {
+    pub(crate) fn of(what: &'static str) -> Self {
         // Draws to standard error, and not at all if that is not a terminal.
         let bar = ProgressBar::no_length();
         let style = ProgressStyle::with_template("{msg:>10} {bar:40} {human_pos} of {human_len} {eta}");
@@ -18,7 +18,7 @@ impl Progress {
     }
 
     /// Adds a page of `come` items; `still` is the number of remaining items, if known.
-    pub fn page(&self, come: u64, still: Option<u64>) {
+    pub(crate) fn page(&self, come: u64, still: Option<u64>) {
         self.0.inc(come);
         self.0.set_length(self.0.position().saturating_add(still.unwrap_or(0)));
     }

@@ -3,48 +3,48 @@
 use podlocal_settings::value::Quantity;
 use serde_json::{Value, json};
 
-use super::ledger::Pods;
+use super::workload::Pods;
 
 /// The resource requests of one sidecar. In BestEffort pods and pods with pod-level resources it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requests {
+pub(crate) struct Requests {
     cpu: Quantity,
     memory: Quantity,
 }
 
 /// The sum of the resource requests of sidecars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sum {
+pub(crate) struct Sum {
     /// The number of pods; a workload with one pod on each node counts as one.
-    pub pods: u64,
+    pub(crate) pods: u64,
     /// In thousandths of a CPU, rounded up for each sidecar.
-    pub cpu_millis: u64,
+    pub(crate) cpu_millis: u64,
     /// In bytes.
-    pub memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
 }
 
 impl Requests {
     /// The requests of an injected container.
-    pub fn of(container: &Value) -> Option<Self> {
+    pub(crate) fn of(container: &Value) -> Option<Self> {
         let requests = &container["resources"]["requests"];
         let of = |name: &str| Quantity::parse(requests[name].as_str()?).ok();
         Some(Self { cpu: of("cpu")?, memory: of("memory")? })
     }
 
     /// As text for the list of changes.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         format!("+ requests cpu {}, memory {}", self.cpu, self.memory)
     }
 
     /// As JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({"cpu": self.cpu.as_str(), "memory": self.memory.as_str()})
     }
 }
 
 impl Sum {
     /// Sums the requests of workloads with these numbers of pods.
-    pub fn of<'a>(workloads: impl Iterator<Item = (Pods, &'a Requests)>) -> Self {
+    pub(crate) fn of<'a>(workloads: impl Iterator<Item = (Pods, &'a Requests)>) -> Self {
         workloads.fold(Self::default(), |sum, (pods, requests)| {
             let pods = pods.at_least();
             Self {
@@ -56,7 +56,7 @@ impl Sum {
     }
 
     /// As text: `1.06 CPU and 1.66 GiB`.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let (whole, millis) = (self.cpu_millis / 1000, self.cpu_millis % 1000);
         let cpu = format!("{whole}.{millis:03}");
         let cpu = cpu.trim_end_matches('0').trim_end_matches('.');

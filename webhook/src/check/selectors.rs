@@ -1,8 +1,8 @@
 //! The label selectors of a MutatingWebhookConfiguration, which decide which pods the API server sends to the
 //! webhook. Pure.
 //!
-//! Match conditions are not evaluated: those of the manifests exclude only pods that [`crate::decide`] skips
-//! anyway, which `tests/calls.rs` checks, and `decide` names the reason.
+//! Match conditions are not evaluated: those of the manifests exclude only pods that
+//! [`crate::review::decide`] skips anyway, which `tests/calls.rs` checks, and `decide` names the reason.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kube::core::{Selector, SelectorExt as _};
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::Value;
 
-use crate::yaml;
+use crate::documents::yaml;
 
 /// The configuration that `kubectl apply -k manifests/base` installs.
 const INSTALLED: &str = include_str!("../../../manifests/base/mutatingwebhookconfiguration.yaml");
@@ -20,11 +20,11 @@ const INSTALLED: &str = include_str!("../../../manifests/base/mutatingwebhookcon
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Labels in the form that selectors accept.
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// The selectors of all webhooks in a configuration; a pod is sent if one of them matches.
 #[derive(Debug, Clone)]
-pub struct Selectors {
+pub(crate) struct Selectors {
     entries: Vec<Entry>,
     conditions: Vec<Value>,
 }
@@ -37,7 +37,7 @@ struct Entry {
 
 /// Whether a pod is sent to the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selection {
+pub(crate) enum Selection {
     /// It is sent.
     Sent,
     /// Neither its namespace nor the pod is opted in.
@@ -50,13 +50,13 @@ pub enum Selection {
 
 impl Selectors {
     /// The selectors of `manifests/base`.
-    pub fn installed() -> Self {
+    pub(crate) fn installed() -> Self {
         let documents = yaml::read(INSTALLED).unwrap_or_default();
         documents.first().and_then(Self::of).unwrap_or(Self { entries: Vec::new(), conditions: Vec::new() })
     }
 
     /// The selectors of a MutatingWebhookConfiguration; `None` if they cannot be read.
-    pub fn of(configuration: &Value) -> Option<Self> {
+    pub(crate) fn of(configuration: &Value) -> Option<Self> {
         let entries = configuration["webhooks"].as_array()?;
         let conditions = entries.iter().map(|entry| entry["matchConditions"].clone()).collect();
         let selector = |value: &Value| match value {
@@ -74,7 +74,7 @@ impl Selectors {
     }
 
     /// Whether the match conditions are those of `manifests/base`, so that `decide` has the same result.
-    pub fn has_our_conditions(&self) -> bool {
+    pub(crate) fn has_our_conditions(&self) -> bool {
         let ours = Self::installed().conditions;
         self.conditions.iter().all(|condition| condition.is_null() || ours.contains(condition))
     }
@@ -88,7 +88,7 @@ impl Selectors {
     /// | no webhook would select it if pod and namespace were opted in | the namespace is left out |
     /// | the pod has `inject: disabled` | opted out |
     /// | anything else | not opted in |
-    pub fn selection(&self, name: &str, of_namespace: &Labels, of_pod: &Labels) -> Selection {
+    pub(crate) fn selection(&self, name: &str, of_namespace: &Labels, of_pod: &Labels) -> Selection {
         let mut of_namespace = of_namespace.clone();
         of_namespace.insert(NAME_LABEL.to_owned(), name.to_owned());
         if self.selects(&of_namespace, of_pod) {
@@ -112,7 +112,7 @@ impl Selectors {
 }
 
 /// The labels in the metadata of an object.
-pub fn labels(metadata: &Value) -> Labels {
+pub(crate) fn labels(metadata: &Value) -> Labels {
     let labels = metadata["labels"].as_object().into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -10,21 +10,21 @@ use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
 use super::invalid_fields::{MULTIPLIERS, is_template};
-use super::ledger::{Pods, Workload};
-use crate::misplaced_metadata::find_misplaced;
-use crate::offline::pod_path;
+use super::workload::{Pods, Workload};
+use crate::documents::kinds::pod_path;
+use crate::documents::misplaced_metadata::find_misplaced;
 
 /// A pod template, and its workload.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Template {
+pub(crate) struct Template {
     /// The workload.
-    pub workload: Workload,
+    pub(crate) workload: Workload,
     /// The number of pods that are created from it.
-    pub pods: Pods,
+    pub(crate) pods: Pods,
     /// The pod as it would be created.
-    pub pod: Value,
+    pub(crate) pod: Value,
     /// The labels and annotations on the object that have no effect.
-    pub misplaced: Vec<SettingError>,
+    pub(crate) misplaced: Vec<SettingError>,
 }
 
 /// Keys on the path to a template that do not help to identify it.
@@ -32,7 +32,7 @@ const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "wo
 
 /// The objects in the documents: the documents themselves, or the items of Lists. An item of a typed list may
 /// omit its kind. Values that are not objects are left out.
-pub fn objects(documents: Vec<Value>) -> Vec<Value> {
+pub(crate) fn objects(documents: Vec<Value>) -> Vec<Value> {
     let mut objects = Vec::new();
     for mut document in documents {
         let kind = document["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
@@ -59,7 +59,7 @@ fn of_kind(mut item: Value, kind: &str) -> Value {
 
 /// The pod templates of all objects, without objects whose controller is among the documents: they are
 /// created from the template of the controller.
-pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
+pub(crate) fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
     let identity = |object: &Value| {
         let of = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
         (of, kind(object).to_owned())
@@ -98,7 +98,7 @@ pub fn templates(objects: &[Value], namespace: &str) -> Vec<Template> {
 }
 
 /// The identity of an object in messages: `web Deployment/api`.
-pub fn place(object: &Value, namespace: &str) -> String {
+pub(crate) fn place(object: &Value, namespace: &str) -> String {
     let object = (object["metadata"]["namespace"].as_str().unwrap_or(namespace), kind(object), name(object));
     match object {
         (_, "Namespace", name) => format!("Namespace/{name}"),

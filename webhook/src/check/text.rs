@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::assess::{self, Reason, Verdict};
-use super::estimate::{EXAMPLE, Total};
-use super::ledger::{Count, Pods, Row, Workload};
-use super::{Report, Source};
+use super::assess::{self, Verdict};
+use super::estimate::EXAMPLE;
+use super::ledger::Row;
+use super::reason::Reason;
+use super::report::{Report, Source};
+use super::workload::{Count, Pods, Workload};
 use crate::config::Check;
 
 /// Above this number of pods, the report recommends a shared tier.
@@ -224,7 +226,7 @@ fn sum(report: &Report) -> String {
 
 /// The cost of the cold start of all injected workloads, in queries to cluster DNS.
 fn estimate(report: &Report, names: u32) -> String {
-    let total = total(report, names);
+    let total = report.total(names);
     if total.pods == 0 {
         return String::new();
     }
@@ -270,12 +272,6 @@ fn each_asks(report: &Report, pods: u64) -> &'static str {
              for so many pods, use a shared tier, which sends each query once for all of them: docs/shared-tier.md."
         }
     }
-}
-
-/// The cost of the cold start of all workloads that would be injected.
-pub(super) fn total(report: &Report, names: u32) -> Total {
-    let costs = report.ledger.rows().filter_map(|(_, row)| Some((row.pods.at_least(), row.assessment.cost?)));
-    Total::of(costs, names)
 }
 
 fn verdict(verdict: Verdict) -> String {

@@ -7,18 +7,18 @@ use podlocal_settings::table;
 use podlocal_settings::value;
 use serde_json::Value;
 
-use super::installation::Finding;
+use super::finding::Finding;
 
 /// The numbers of running injected pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TierUsage {
+pub(crate) struct TierUsage {
     injected: u64,
     with_tier: u64,
 }
 
 impl TierUsage {
     /// Counts a pod by its `spec`; a pod without the sidecar does not count.
-    pub fn add(&mut self, spec: &Value, tier: SocketAddr) {
+    pub(crate) fn add(&mut self, spec: &Value, tier: SocketAddr) {
         let mut containers = spec["initContainers"].as_array().into_iter().flatten();
         let Some(sidecar) = containers.find(|container| container["name"] == CONTAINER_NAME) else { return };
         self.injected += 1;
@@ -38,7 +38,7 @@ impl TierUsage {
     /// | none | | no finding |
     /// | some | none | problem: no pod uses the tier |
     /// | some | some | ok: the others have opted out, or are older than the tier |
-    pub fn finding(self) -> Option<Finding> {
+    pub(crate) fn finding(self) -> Option<Finding> {
         let Self { injected, with_tier } = self;
         let what = format!("injected pods that use the shared tier: {with_tier} of {injected}");
         match (injected, with_tier) {
@@ -54,8 +54,8 @@ impl TierUsage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::installation::State;
     use super::*;
+    use crate::check::finding::State;
     use serde_json::json;
 
     #[test]

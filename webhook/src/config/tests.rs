@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn parsed(arguments: &[&str], file: &str) -> Result<Command, Mistakes> {
+fn parsed(arguments: &[&str], file: &str) -> Result<Command, ArgumentErrors> {
     parse(arguments.iter().map(OsString::from), |_| Ok(file.to_owned()))
 }
 
@@ -27,7 +27,7 @@ fn repeatable_flags_add_up_and_commas_list() {
     assert_eq!(dns, ["10.0.0.1:53", "10.0.0.2:53", "[fd00::a]:5353"]);
     let tier = format!("--{}=10.96.0.53,10.96.0.54:5353", table::SHARED_TIER.name);
     let tier = served(&[&tier], "").common.cluster.shared_tier;
-    assert_eq!(crate::dns::addresses(&tier), "10.96.0.53,10.96.0.54:5353");
+    assert_eq!(crate::review::dns::addresses(&tier), "10.96.0.53,10.96.0.54:5353");
 }
 
 #[test]

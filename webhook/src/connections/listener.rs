@@ -31,14 +31,14 @@ pub struct Stream {
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The client's address.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The entry of the connection in the table.
-    pub slot: Arc<ConnectionSlot>,
+    pub(crate) slot: Arc<ConnectionSlot>,
 }
 
 impl Listener {
     /// Accepts from `listener`.
-    pub fn new(listener: TcpListener, connections: Arc<Connections>) -> Self {
+    pub(crate) fn new(listener: TcpListener, connections: Arc<Connections>) -> Self {
         Self { listener, connections }
     }
 }

@@ -11,7 +11,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 /// A counter, registered with its full name. prometheus-client writes OpenMetrics, where HELP and TYPE omit
 /// the suffix `_total` of a counter; the text format includes it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Count(Counter);
+pub(crate) struct Count(Counter);
 
 impl Deref for Count {
     type Target = Counter;

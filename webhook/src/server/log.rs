@@ -5,10 +5,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admission::{ReviewOutcome, Reviewed};
+use crate::cluster::namespaces::Namespaces;
 use crate::connections::Peer;
-use crate::namespaces::Namespaces;
 use crate::rate::{Bucket, PerNamespace, Rate};
+use crate::review::admission::Reviewed;
+use crate::review::outcome::ReviewOutcome;
 
 /// The rate of logged reviews per namespace. A gang of a thousand pods is logged completely; all unknown
 /// namespaces share one bucket.
@@ -19,7 +20,7 @@ const REFUSALS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
 /// Writes one log line per review.
 #[derive(Debug)]
-pub struct ReviewLog(Mutex<Allowance>);
+pub(crate) struct ReviewLog(Mutex<Allowance>);
 
 #[derive(Debug)]
 struct Allowance {

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use podlocal_webhook::yaml;
+use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 /// The output of `kubectl kustomize manifests/FOLDER`, for the features that our kustomizations use:

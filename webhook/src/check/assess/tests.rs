@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::cluster::ClusterFlags;
+use crate::review::cluster_state::ClusterFlags;
 use podlocal_settings::names::{ANNOTATION_PREFIX, STATUS_ANNOTATION};
 use podlocal_settings::table;
 

@@ -1,0 +1,71 @@
+//! Watches the LimitRanges of all namespaces, so that no pod is rejected because of the resources of its
+//! sidecar.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::LimitRange;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio::sync::watch;
+
+use crate::metrics::{Metrics, Task};
+use crate::readiness::Latch;
+use crate::review::cluster_state::Cluster;
+use crate::review::limits::{Bounds, Limits};
+
+/// Watches forever, and stores the limits in `cluster`. Failures are retried with backoff, and the known
+/// limits are kept. Only the limits of each LimitRange are stored.
+///
+/// `latch` is dropped after the first list, and after the first failure: a missing permission must not stop
+/// injection.
+pub(crate) async fn watch_limit_ranges(
+    client: kube::Client,
+    cluster: Arc<watch::Sender<Cluster>>,
+    metrics: Arc<Metrics>,
+    latch: Latch,
+) {
+    let mut latch = Some(latch);
+    let mut known: BTreeMap<(String, String), Bounds> = BTreeMap::new();
+    let mut listed = BTreeMap::new();
+    let changes = watcher(Api::<LimitRange>::all(client), watcher::Config::default()).default_backoff();
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        match change {
+            Ok(Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(Event::InitApply(range)) => {
+                listed.extend(bounds(&range));
+                continue;
+            }
+            Ok(Event::InitDone) => known = std::mem::take(&mut listed),
+            Ok(Event::Apply(range)) => known.extend(bounds(&range)),
+            Ok(Event::Delete(range)) => {
+                known.remove(&key(&range));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
+                metrics.task_failures.add(Task::Namespaces);
+                drop(latch.take());
+                continue;
+            }
+        }
+        let limits =
+            Limits::together(known.iter().map(|((namespace, _), bounds)| (namespace.as_str(), bounds)));
+        cluster.send_modify(|cluster| cluster.limits = limits);
+        drop(latch.take());
+    }
+}
+
+fn bounds(range: &LimitRange) -> Option<((String, String), Bounds)> {
+    Some((key(range), Bounds::of(&serde_json::to_value(range).ok()?)))
+}
+
+fn key(range: &LimitRange) -> (String, String) {
+    let metadata = &range.metadata;
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}

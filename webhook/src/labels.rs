@@ -1,0 +1,54 @@
+//! Closed sets of names for labels of metrics and fields of log lines. No value comes from a review, so no
+//! traffic creates a time series.
+
+/// The labels of a metric. Each value has a time series, which is present at zero from the start.
+pub(crate) trait Labels: Copy + 'static {
+    /// Every value.
+    fn all() -> impl Iterator<Item = Self>;
+
+    /// The name of each label, with its text for this value.
+    fn pairs(self) -> Vec<(&'static str, &'static str)>;
+}
+
+/// Declares an enum, with the stable name of each variant. With `as "task"` it is also the label `task` of a
+/// metric.
+macro_rules! named {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $name:ident $(as $label:literal)? {
+            $($(#[$of_variant:meta])* $variant:ident = $text:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        $visibility enum $name {
+            $($(#[$of_variant])* $variant,)+
+        }
+
+        impl $name {
+            /// Every variant.
+            $visibility const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable name in metric labels and log fields.
+            $visibility const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        $(
+            impl $crate::labels::Labels for $name {
+                fn all() -> impl Iterator<Item = Self> {
+                    Self::ALL.iter().copied()
+                }
+
+                fn pairs(self) -> Vec<(&'static str, &'static str)> {
+                    vec![($label, self.label())]
+                }
+            }
+        )?
+    };
+}
+
+pub(crate) use named;

@@ -1,0 +1,205 @@
+//! The DNS configuration of injected pods.
+
+use podlocal_settings::table::Setting;
+
+use super::*;
+use crate::review::annotations;
+use crate::review::cluster_state::Tier;
+
+fn cluster() -> Cluster {
+    Cluster {
+        dns: vec!["10.96.0.10:53".parse().expect("valid")],
+        domain: "cluster.local".to_owned(),
+        extra_search: vec!["corp.example".to_owned()],
+        version: None,
+        serves_impossible_names: false,
+        admits_namespaces: true,
+        shared_tier: Tier::default(),
+        limits: crate::review::limits::Limits::default(),
+    }
+}
+
+fn configured(base: Base, own: &Value, annotated: &Value) -> Result<Dns, Skip> {
+    configure(
+        base,
+        own,
+        "web",
+        &cluster(),
+        &annotations::read(annotated.as_object(), None, &Vec::new(), "cluster.local"),
+    )
+}
+
+#[test]
+fn cluster_first_config_matches_the_kubelet() {
+    let own = json!({
+        "nameservers": ["10.0.0.1", "127.0.0.1"],
+        "searches": ["svc.cluster.local", "own.example"],
+        "options": [{"name": "timeout", "value": "1"}],
+    });
+    let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
+    assert_eq!(
+        (addresses(&dns.upstream), addresses(&dns.backup_upstream)),
+        ("10.96.0.10".into(), "10.0.0.1".into())
+    );
+    assert_eq!(
+        dns.config,
+        json!({
+            "nameservers": ["127.0.0.1"],
+            "searches": ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example", "own.example"],
+            "options": [{"name": "ndots", "value": "2"}, {"name": "timeout", "value": "1"}],
+        })
+    );
+}
+
+#[test]
+fn sidecar_search_list_omits_invalid_domains() {
+    let odd = "a".repeat(64);
+    let own =
+        json!({"searches": [".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b", 7]});
+    let dns = configured(Base::Cluster, &own, &json!({})).expect("fits");
+    let expected = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+    assert_eq!(dns.expansion.search, [expected.as_slice(), &["_x.example", "own.example"]].concat());
+    let searches = dns.config["searches"].as_array().expect("a list");
+    assert_eq!(
+        searches[4..],
+        json!([".", "Corp.Example.", "_x.example", "a..b", odd, "own.example.", "a,b"])
+            .as_array()
+            .expect("a list")[..]
+    );
+}
+
+#[test]
+fn policy_none_pod_keeps_only_its_own_dns_config() {
+    let own =
+        json!({"nameservers": ["10.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]});
+    let dns = configured(Base::Own, &own, &json!({})).expect("fits");
+    assert_eq!(addresses(&dns.upstream), "10.0.0.1");
+    assert_eq!(
+        dns.config,
+        json!({"nameservers": ["127.0.0.1"], "searches": ["a.example"], "options": [{"name": "rotate"}]})
+    );
+    assert_eq!(dns.expansion, Expansion { search: vec!["a.example".to_owned()], ndots: 1 });
+    let asked = configured(Base::Own, &own, &json!({table::NDOTS.annotation(): "1"})).expect("fits");
+    assert_eq!(asked.config["options"][0], json!({"name": "ndots", "value": "1"}));
+}
+
+#[test]
+fn servers_that_may_know_other_names_than_the_clusters_dns_are_a_backup() {
+    const UPSTREAM: &Setting = &table::UPSTREAM;
+    const BACKUP: &Setting = &table::BACKUP_UPSTREAM;
+    let (one, both) = (vec!["8.8.8.8"], vec!["10.96.0.10", "8.8.8.8"]);
+    for (base, own, annotated, expected) in [
+        (Base::Cluster, vec![], vec![], ("10.96.0.10", "")),
+        (Base::Cluster, one.clone(), vec![], ("10.96.0.10", "8.8.8.8")),
+        (Base::Cluster, both.clone(), vec![], ("10.96.0.10", "8.8.8.8")),
+        (Base::Cluster, one.clone(), vec![(BACKUP, "10.0.0.2")], ("10.96.0.10", "10.0.0.2")),
+        (Base::Cluster, one.clone(), vec![(BACKUP, "127.0.0.1")], ("10.96.0.10", "8.8.8.8")),
+        (Base::Cluster, one.clone(), vec![(UPSTREAM, "10.0.0.2")], ("10.0.0.2", "")),
+        (Base::Cluster, one, vec![(UPSTREAM, "10.0.0.2"), (BACKUP, "10.0.0.3")], ("10.0.0.2", "10.0.0.3")),
+        (Base::Own, both, vec![], ("10.96.0.10", "8.8.8.8")),
+        (Base::Own, vec!["8.8.8.8", "10.96.0.10"], vec![], ("8.8.8.8,10.96.0.10", "")),
+        (Base::Own, vec!["1.1.1.1", "8.8.8.8"], vec![], ("1.1.1.1,8.8.8.8", "")),
+    ] {
+        let annotations: Value =
+            annotated.iter().map(|(setting, text)| (setting.annotation(), json!(text))).collect();
+        let dns = configured(base, &json!({"nameservers": own}), &annotations).expect("fits");
+        let found = (addresses(&dns.upstream), addresses(&dns.backup_upstream));
+        assert_eq!(found, (expected.0.to_owned(), expected.1.to_owned()), "{base:?} {own:?} {annotated:?}");
+    }
+}
+
+#[test]
+fn sidecar_is_never_its_own_upstream() {
+    let own = json!({"nameservers": ["127.0.0.1"]});
+    assert_eq!(configured(Base::Own, &own, &json!({})), Err(Skip::NoUsableNameserver));
+    let dns =
+        configured(Base::Cluster, &own, &json!({table::UPSTREAM.annotation(): "127.0.0.1"})).expect("fits");
+    assert_eq!(addresses(&dns.upstream), "10.96.0.10");
+}
+
+#[test]
+fn tier_is_used_only_by_pods_on_cluster_dns_without_own_choice() {
+    const UPSTREAM: &Setting = &table::UPSTREAM;
+    const TIER: &Setting = &table::SHARED_TIER;
+    const USE: &Setting = &table::USE_SHARED_TIER;
+    let mut cluster = cluster();
+    cluster.shared_tier = Tier::at(vec!["10.96.0.53:53".parse().expect("valid")]);
+    let own = json!({"nameservers": ["10.0.0.1"]});
+    for (base, annotated, expected) in [
+        (Base::Cluster, vec![], ("10.96.0.53", 0)),
+        (Base::Cluster, vec![(UPSTREAM, "10.0.0.2")], ("", 0)),
+        (Base::Cluster, vec![(UPSTREAM, "127.0.0.1")], ("10.96.0.53", 1)),
+        (Base::Cluster, vec![(TIER, "10.0.0.3:5353")], ("10.0.0.3:5353", 0)),
+        (Base::Cluster, vec![(TIER, "10.0.0.3"), (UPSTREAM, "10.0.0.2")], ("10.0.0.3", 0)),
+        (Base::Cluster, vec![(TIER, "::1,10.0.0.3")], ("10.0.0.3", 1)),
+        (Base::Cluster, vec![(TIER, "127.0.0.1")], ("10.96.0.53", 1)),
+        (Base::Cluster, vec![(USE, "false")], ("", 0)),
+        (Base::Cluster, vec![(USE, "false"), (TIER, "10.0.0.3")], ("", 0)),
+        (Base::Own, vec![], ("", 0)),
+        (Base::Own, vec![(TIER, "10.0.0.3")], ("10.0.0.3", 0)),
+    ] {
+        let annotations = annotated.iter().map(|(setting, text)| (setting.annotation(), json!(text)));
+        let read = annotations::read(Some(&annotations.collect()), None, &Vec::new(), "cluster.local");
+        let dns = configure(base, &own, "web", &cluster, &read).expect("fits");
+        assert_eq!(
+            (addresses(&dns.shared_tier).as_str(), read.errors.len()),
+            expected,
+            "{base:?} {annotated:?}"
+        );
+    }
+}
+
+#[test]
+fn number_of_servers_is_limited_to_the_sidecar_maximum() {
+    let mut many = cluster();
+    let servers = (1..=9).map(|last| SocketAddr::from(([10, 0, 0, last], 53)));
+    many.shared_tier = Tier::at(servers.collect());
+    let read = annotations::read(None, None, &Vec::new(), "cluster.local");
+    let dns = configure(Base::Cluster, &Value::Null, "web", &many, &read).expect("fits");
+    let taken = value::addresses(&addresses(&dns.shared_tier)).expect("the sidecar takes it");
+    assert_eq!(taken.len(), 8);
+}
+
+#[test]
+fn the_fallback_is_the_clusters_first_address_and_needs_port_53() {
+    let fallback = json!({table::FALLBACK_NAMESERVER.annotation(): "true"});
+    let dns = configured(Base::Cluster, &Value::Null, &fallback).expect("fits");
+    assert_eq!(dns.config["nameservers"], json!(["127.0.0.1", "10.96.0.10"]));
+    let mut elsewhere = cluster();
+    elsewhere.dns = vec!["10.96.0.10:5353".parse().expect("valid")];
+    let read = annotations::read(fallback.as_object(), None, &Vec::new(), "cluster.local");
+    let dns = configure(Base::Cluster, &Value::Null, "web", &elsewhere, &read).expect("fits");
+    assert_eq!(dns.config["nameservers"], json!(["127.0.0.1"]));
+    assert_eq!(dns.errors.len(), 1);
+}
+
+#[test]
+fn dns_config_beyond_api_server_limits_is_not_generated() {
+    let searches = |count: usize, length: usize| {
+        let name = |index: usize| format!("{index:0>width$}.example", width = length - 8);
+        json!({"searches": (0..count).map(name).collect::<Vec<_>>()})
+    };
+    assert_eq!(configured(Base::Cluster, &searches(29, 20), &json!({})), Err(Skip::TooManySearchDomains));
+    assert!(configured(Base::Cluster, &searches(28, 20), &json!({})).is_ok());
+    assert_eq!(configured(Base::Cluster, &searches(28, 71), &json!({})), Err(Skip::SearchListTooLong));
+    let four = json!({"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]});
+    assert_eq!(configured(Base::Cluster, &four, &json!({})), Err(Skip::TooManyNameservers));
+}
+
+#[test]
+fn expansion_without_the_sidecar_matches_the_kubelet() {
+    let of = |base, own: &Value| expansion_without_sidecar(base, own, "web", &cluster());
+    let usual = ["web.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];
+    assert_eq!(
+        of(Base::Cluster, &Value::Null),
+        Expansion { search: usual.map(ToOwned::to_owned).to_vec(), ndots: 5 }
+    );
+    let own =
+        json!({"searches": ["a.example", "cluster.local"], "options": [{"name": "ndots", "value": "3"}]});
+    let found = of(Base::Cluster, &own);
+    assert_eq!((found.search.len(), found.search[4].as_str(), found.ndots), (5, "a.example", 3));
+    assert_eq!(
+        of(Base::Own, &json!({"searches": ["a.example"]})),
+        Expansion { search: vec!["a.example".to_owned()], ndots: 1 }
+    );
+}

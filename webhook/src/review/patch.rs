@@ -1,0 +1,181 @@
+//! Records RFC 6902 operations while applying each to a working copy of the document.
+//!
+//! Each edit is applied immediately, with the library that the tests use as the receiver, so the recorded
+//! operations are valid in their order; an edit that changes nothing records nothing. The API server rejects
+//! an `add` whose parent is missing, so a missing parent becomes part of the value.
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, MoveOperation, Patch, PatchOperation, ReplaceOperation};
+use serde_json::{Map, Value};
+
+/// An edit that is not possible: its path leads through a value that is neither an object nor an array.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot edit the pod at {path}: {reason}")]
+pub struct Error {
+    path: String,
+    reason: String,
+}
+
+/// A document and the operations that made it from the original.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    document: Value,
+    operations: Vec<PatchOperation>,
+}
+
+impl Builder {
+    /// Starts from `document`, with no operations.
+    pub(crate) fn new(document: &Value) -> Self {
+        Self { document: document.clone(), operations: Vec::new() }
+    }
+
+    /// The document as edited so far.
+    pub(crate) fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// The edited document and the operations.
+    pub(crate) fn finish(self) -> (Value, Patch) {
+        (self.document, Patch(self.operations))
+    }
+
+    /// Sets the member at `path`, whose tokens are names of object members; does nothing if it already has
+    /// that value.
+    ///
+    /// A `null` on the path counts as absent, as it does for the API server.
+    pub(crate) fn set(&mut self, path: &[&str], value: Value) -> Result<(), Error> {
+        let present = self.document.pointer(&pointer(path).to_string());
+        if present == Some(&value) {
+            return Ok(());
+        }
+        if present.is_some() {
+            return self.record(PatchOperation::Replace(ReplaceOperation { path: pointer(path), value }));
+        }
+        let (path, value) = self.with_missing_parents(path, value);
+        self.record(PatchOperation::Add(AddOperation { path: pointer(path), value }))
+    }
+
+    /// Inserts `item` as the first element of the array at `path`; creates the array if it is absent.
+    pub(crate) fn prepend(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
+        self.insert(path, "0", item)
+    }
+
+    /// Appends `item` to the array at `path`; creates the array if it is absent.
+    pub(crate) fn append(&mut self, path: &[&str], item: Value) -> Result<(), Error> {
+        self.insert(path, "-", item)
+    }
+
+    /// Moves the element at `index` of the array at `path` to its front.
+    pub(crate) fn move_to_front(&mut self, path: &[&str], index: usize) -> Result<(), Error> {
+        let index = index.to_string();
+        let from = pointer(&[path, &[index.as_str()]].concat());
+        let path = pointer(&[path, &["0"]].concat());
+        self.record(PatchOperation::Move(MoveOperation { from, path }))
+    }
+
+    fn insert(&mut self, path: &[&str], position: &str, item: Value) -> Result<(), Error> {
+        match self.document.pointer(&pointer(path).to_string()) {
+            None | Some(Value::Null) => self.set(path, Value::Array(vec![item])),
+            Some(_) => {
+                let path = pointer(&[path, &[position]].concat());
+                self.record(PatchOperation::Add(AddOperation { path, value: item }))
+            }
+        }
+    }
+
+    /// The shortest prefix of `path` that is absent or null, and `value` wrapped in the missing objects below
+    /// it.
+    fn with_missing_parents<'a>(&self, path: &'a [&'a str], value: Value) -> (&'a [&'a str], Value) {
+        let is_there = |prefix: &[&str]| {
+            self.document.pointer(&pointer(prefix).to_string()).is_some_and(|found| !found.is_null())
+        };
+        let missing = (1..=path.len()).find(|length| !is_there(&path[..*length])).unwrap_or(path.len());
+        let wrapped = path[missing..]
+            .iter()
+            .rev()
+            .fold(value, |inner, name| Value::Object(Map::from_iter([((*name).to_owned(), inner)])));
+        (&path[..missing], wrapped)
+    }
+
+    fn record(&mut self, operation: PatchOperation) -> Result<(), Error> {
+        json_patch::patch(&mut self.document, std::slice::from_ref(&operation))
+            .map_err(|error| Error { path: operation.path().to_string(), reason: error.kind.to_string() })?;
+        self.operations.push(operation);
+        Ok(())
+    }
+}
+
+/// The JSON pointer (RFC 6901) of these tokens; escapes `~` and `/` within them.
+fn pointer(tokens: &[&str]) -> PointerBuf {
+    PointerBuf::from_tokens(tokens.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The operations as JSON, after checking that they lead from `original` to the builder's document.
+    fn operations(original: &Value, builder: Builder) -> Value {
+        let (document, patch) = builder.finish();
+        let mut applied = original.clone();
+        json_patch::patch(&mut applied, &patch).expect("applies");
+        assert_eq!(applied, document);
+        serde_json::to_value(patch).expect("serialises")
+    }
+
+    #[test]
+    fn a_missing_parent_comes_with_its_child_in_one_operation() {
+        let pod = json!({"spec": {}});
+        let mut builder = Builder::new(&pod);
+        builder.set(&["metadata", "annotations", "a.io/b"], json!("x")).expect("sets");
+        builder.set(&["metadata", "annotations", "a.io/c"], json!("y")).expect("sets");
+        assert_eq!(
+            operations(&pod, builder),
+            json!([
+                {"op": "add", "path": "/metadata", "value": {"annotations": {"a.io/b": "x"}}},
+                {"op": "add", "path": "/metadata/annotations/a.io~1c", "value": "y"},
+            ])
+        );
+    }
+
+    #[test]
+    fn a_null_parent_counts_as_absent() {
+        let pod = json!({"metadata": {"annotations": null}, "spec": {"initContainers": null}});
+        let mut builder = Builder::new(&pod);
+        builder.set(&["metadata", "annotations", "k"], json!("v")).expect("sets");
+        builder.prepend(&["spec", "initContainers"], json!({"name": "a"})).expect("prepends");
+        let (document, _) = builder.finish();
+        assert_eq!(
+            document,
+            json!({"metadata": {"annotations": {"k": "v"}}, "spec": {"initContainers": [{"name": "a"}]}})
+        );
+    }
+
+    #[test]
+    fn an_edit_that_changes_nothing_records_nothing() {
+        let pod = json!({"spec": {"dnsPolicy": "None"}});
+        let mut builder = Builder::new(&pod);
+        builder.set(&["spec", "dnsPolicy"], json!("None")).expect("sets");
+        assert_eq!(operations(&pod, builder), json!([]));
+    }
+
+    #[test]
+    fn arrays_are_edited_in_place() {
+        let pod = json!({"a": [1, 2]});
+        let mut builder = Builder::new(&pod);
+        builder.prepend(&["a"], json!(0)).expect("prepends");
+        builder.append(&["a"], json!(3)).expect("appends");
+        builder.append(&["b", "c"], json!(4)).expect("appends");
+        builder.move_to_front(&["a"], 2).expect("moves");
+        assert_eq!(builder.document(), &json!({"a": [2, 0, 1, 3], "b": {"c": [4]}}));
+        operations(&pod, builder);
+    }
+
+    #[test]
+    fn a_document_of_another_shape_is_an_error_that_names_the_place() {
+        let mut builder = Builder::new(&json!({"metadata": "text"}));
+        let error = builder.set(&["metadata", "annotations", "k"], json!("v")).expect_err("no object there");
+        assert!(error.to_string().contains("/metadata/annotations"), "{error}");
+    }
+}
