@@ -1,8 +1,8 @@
-//! Queries over UDP that wait for the same answer: one task for all of them.
+//! Queries over UDP that wait for the same answer: one exchange for all of them.
 //!
 //! The pods of a gang query the shared tier for the same name at the same instant. A task for each of
 //! thousands of queries would cost more than the answers do. So a query that arrives while the same question
-//! is in flight only stores what its answer needs, some 200 bytes, and the one task sends all answers.
+//! is in flight only stores what its answer needs, some 100 bytes, and all are answered together.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
