@@ -36,9 +36,10 @@ use crate::failure::Failure;
 use crate::promises::{Row, no_such_row};
 
 /// The names of all rows, in the order in which they run.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 18] = [
     "gang-100",
     "gang-2000",
+    "gang-10000",
     "killed",
     "killed-20",
     "stopped",
@@ -60,7 +61,8 @@ pub const NAMES: [&str; 17] = [
 pub async fn measure(name: &str, program: &Path, seed: u64) -> Result<Row, Failure> {
     match name {
         "gang-100" => gang::of_sidecars(program).await,
-        "gang-2000" => gang::of_simulated_sidecars(program).await,
+        "gang-2000" => gang::of_simulated_sidecars("gang-2000", program, 2000).await,
+        "gang-10000" => gang::of_simulated_sidecars("gang-10000", program, 10_000).await,
         "killed" => outage::run_outage("killed", program, seed, End::Killed, 1).await,
         "killed-20" => outage::run_outage("killed-20", program, seed, End::Killed, 20).await,
         "stopped" => outage::run_outage("stopped", program, seed, End::Stopped, 1).await,

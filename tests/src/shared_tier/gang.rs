@@ -26,6 +26,10 @@ const DELAY: Duration = Duration::from_millis(100);
 /// The goal for the slowest answer, in milliseconds.
 const SLOWEST: f64 = 150.0;
 
+/// The same for so many queries that the receive buffers of one replica overflow: the queries over TCP that
+/// follow are answered before glibc repeats a query.
+const SLOWEST_AFTER_OVERFLOW: f64 = 5000.0;
+
 /// The retransmission time of a sidecar.
 const HEDGE: Duration = Duration::from_millis(300);
 
@@ -42,31 +46,36 @@ pub(super) async fn of_sidecars(program: &Path) -> Result<Row, Failure> {
         rounds.push(Round::of(seen, &cluster_dns, &tier)?);
     }
     let what = "100 cold sidecars with a cold tier get queries for 3 names, A and AAAA, at the same time";
-    Ok(row("gang-100", what, SIDECARS, &rounds))
+    Ok(row("gang-100", what, SIDECARS, SLOWEST, &rounds))
 }
 
-/// 2,000 simulated sidecars, of which only the queries exist.
-pub(super) async fn of_simulated_sidecars(program: &Path) -> Result<Row, Failure> {
+/// So many simulated sidecars, of which only the queries exist.
+pub(super) async fn of_simulated_sidecars(
+    name: &'static str,
+    program: &Path,
+    sidecars: usize,
+) -> Result<Row, Failure> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let cluster_dns = slow_cluster_dns().await?;
         let tier = tier(program, FREE, cluster_dns.address(), &[], None).await?;
-        rounds.push(Round::of(simulated(&tier).await?, &cluster_dns, &tier)?);
+        rounds.push(Round::of(simulated(&tier, sidecars).await?, &cluster_dns, &tier)?);
     }
-    let what = "2,000 simulated sidecars, each with its own address, query a cold tier for 3 names, A and AAAA, \
-                at the same time";
-    Ok(row("gang-2000", what, SIMULATED, &rounds))
+    let what = format!(
+        "{sidecars} simulated sidecars, each with its own address, query a cold tier for 3 names, A and AAAA, at the same \
+         time"
+    );
+    let slowest = if sidecars > 2000 { SLOWEST_AFTER_OVERFLOW } else { SLOWEST };
+    Ok(row(name, &what, sidecars, slowest, &rounds))
 }
 
 /// The number of rounds, each with new processes. The median ignores a round that another program disturbs.
 const ROUNDS: usize = 3;
 
-const SIMULATED: usize = 2000;
-
-/// Sends the queries of 2,000 sidecars as they would.
-pub(super) async fn simulated(tier: &Proxy) -> Result<BurstResult, Failure> {
+/// Sends the queries of so many sidecars as they would.
+pub(super) async fn simulated(tier: &Proxy, sidecars: usize) -> Result<BurstResult, Failure> {
     let own_address = |number: usize| Ipv4Addr::new(127, 1, (number / 250) as u8, (number % 250) as u8 + 1);
-    let askers = (0..SIMULATED).map(|number| Asker { source: own_address(number), server: tier.dns });
+    let askers = (0..sidecars).map(|number| Asker { source: own_address(number), server: tier.dns });
     ask(askers.collect(), questions()?, Some(HEDGE)).await
 }
 
@@ -108,7 +117,7 @@ impl Round {
     }
 }
 
-fn row(name: &'static str, what: &str, askers: usize, rounds: &[Round]) -> Row {
+fn row(name: &'static str, what: &str, askers: usize, most: f64, rounds: &[Round]) -> Row {
     let expected = askers * NAMES.len() * 2;
     let answered = |round: &Round| round.seen.milliseconds.len() - round.seen.failed;
     let of_each = |figure: &dyn Fn(&Round) -> f64| {
@@ -124,7 +133,8 @@ fn row(name: &'static str, what: &str, askers: usize, rounds: &[Round]) -> Row {
         what: format!("{what}; {} rounds", rounds.len()),
         result: format!(
             "{} of {expected} answered; p50 {} ms, p99 {} ms, slowest {} ms; {} queries to cluster DNS, at most {} for one name \
-             and type; sent within {} ms, {} repeated over TCP, {} datagrams dropped by the tier, which used {} ms of CPU",
+             and type; sent within {} ms, {} repeated over TCP, {} datagrams dropped by the tier, which used {} ms of CPU, \
+             {} us for each query",
             of_each(&|round| answered(round) as f64),
             of_each(&|round| round.at(0.5)),
             of_each(&|round| round.at(0.99)),
@@ -135,8 +145,13 @@ fn row(name: &'static str, what: &str, askers: usize, rounds: &[Round]) -> Row {
             of_each(&|round| round.seen.again as f64),
             of_each(&|round| round.dropped as f64),
             of_each(&|round| round.cpu),
+            of_each(&|round| round.cpu * 1000.0 / expected as f64),
         ),
-        goal: "one query to cluster DNS for each name and type, all answered, the slowest within 150 ms (median of the rounds)",
-        holds: Some(are_answered && are_asked_once && percentile(&slowest, 0.5) <= SLOWEST),
+        goal: if most == SLOWEST {
+            "one query to cluster DNS for each name and type, all answered, the slowest within 150 ms (median of the rounds)"
+        } else {
+            "one query to cluster DNS for each name and type, all answered, the slowest within 5 s (median of the rounds)"
+        },
+        holds: Some(are_answered && are_asked_once && percentile(&slowest, 0.5) <= most),
     }
 }

@@ -19,6 +19,7 @@ pub(super) async fn of(
     workers: usize,
 ) -> Result<Row, Failure> {
     const NAMES: u64 = 100_000;
+    const SIDECARS: usize = 2000;
     let workers = workers.to_string();
     let upstream = Upstream::start(seed).await?;
     let flags = [&["--workers", &workers][..], &ONE_SOURCE].concat();
@@ -32,7 +33,7 @@ pub(super) async fn of(
 
     let cluster_dns = slow_cluster_dns().await?;
     let waited_for = tier(program, FREE, cluster_dns.address(), &["--workers", &workers], None).await?;
-    let seen = simulated(&waited_for).await?;
+    let seen = simulated(&waited_for, SIDECARS).await?;
     let [_, most] = waited_for.memory()?;
     Ok(Row {
         name,
