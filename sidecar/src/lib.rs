@@ -18,6 +18,9 @@
 //! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream ->
 //! wire`.
 
+// `search` and `wire` are in the crate that several programs share.
+pub use podlocal_dns::{search, wire};
+
 pub mod admin;
 pub mod app;
 pub mod cache;
@@ -38,7 +41,6 @@ pub mod query;
 pub mod reply;
 pub mod report;
 pub mod resolver;
-pub mod search;
 pub mod server;
 pub mod shutdown;
 pub mod sources;
@@ -47,5 +49,4 @@ pub mod supervise;
 pub mod telemetry;
 pub mod top_names;
 pub mod upstream;
-pub mod wire;
 pub mod worker;

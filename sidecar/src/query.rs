@@ -50,11 +50,6 @@ pub type Marker = [u8; 8];
 /// it for something else; so a proxy compares the marker exactly.
 pub const MARKER_OPTION: u16 = 65_353;
 
-/// The second label of the names with which PodLocal DNS proxies probe whether a server is alive: an operator
-/// who finds it in a log of the upstream can look it up. No such name exists, and a proxy answers it by
-/// itself.
-pub const PROBE_LABEL: &str = "podlocal-dns-probe";
-
 /// The client's EDNS (RFC 6891 section 6.1.2), without its options, which concern one hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edns {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Ancestors, Search, Verdict};
-use crate::cache::key::Key;
+use crate::key::Key;
 use crate::wire::{self, NameText};
 
 /// A rule of the table in [`crate::search`].

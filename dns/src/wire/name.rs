@@ -8,6 +8,7 @@ use super::{HEADER_LENGTH, LONGEST_NAME, get_u16, work};
 pub const ROOT: &[u8] = &[0];
 
 /// The labels of a name on the wire, in order, each with the part of the name that begins with it.
+#[inline]
 pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = name;
     std::iter::from_fn(move || {
@@ -20,6 +21,7 @@ pub fn labels(name: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// The offset in `name` at which `domain` begins, if `name` is that domain or below it.
+#[inline]
 pub fn end_at(name: &[u8], domain: &[u8]) -> Option<usize> {
     let at = name.len().checked_sub(domain.len())?;
     let begins_there = labels(name).any(|(_, from)| from.len() == domain.len());
@@ -50,6 +52,7 @@ pub fn zone_from_text(text: &str) -> Vec<u8> {
 
 /// Lower-cases a name in place. The lengths of labels are below 64 and so never letters; types and classes
 /// may look like letters and must not be passed.
+#[inline]
 pub fn lower_case(name: &mut [u8]) {
     name.make_ascii_lowercase();
 }
@@ -93,6 +96,7 @@ impl Steps {
     pub const SPARE: usize = 4 * LONGEST_NAME;
 
     /// The steps for a message.
+    #[inline]
     pub fn of(message: &[u8]) -> Self {
         Self { left: message.len() + Self::SPARE, known: (0, 0) }
     }
@@ -103,6 +107,7 @@ impl Steps {
     }
 
     /// Takes one step; `None`: there is none left.
+    #[inline]
     pub(super) fn take(&mut self) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         Some(())
@@ -110,6 +115,7 @@ impl Steps {
 }
 
 /// The offset behind the labels that begin at `start`: behind the root label, or the first pointer.
+#[inline]
 pub(super) fn skip_name(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
@@ -133,6 +139,7 @@ pub(super) fn skip_name(bytes: &[u8], start: usize) -> Option<usize> {
 /// followed to check that the whole name has at most [`LONGEST_NAME`] bytes. Each must lead to labels that
 /// end before the labels in front of the pointer, so pointers lead further and further back, and no loop is
 /// possible. The names of one message must be passed in order.
+#[inline]
 pub(super) fn name_end(bytes: &[u8], start: usize, steps: &mut Steps) -> Option<usize> {
     let (mut at, mut length) = (start, 0);
     let (mut labels_at, mut bound) = (start, bytes.len());

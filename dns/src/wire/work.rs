@@ -1,8 +1,8 @@
 //! Measures the work for a message, in steps: a label, a pointer, a record or an option that is looked at.
-//! Counted only in tests and fuzz targets, which compare it with the length of the message; a duration would
-//! differ from machine to machine.
+//! Counted only in debug builds and fuzz targets: tests compare it with the length of the message. A duration
+//! would differ from machine to machine.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(debug_assertions, fuzzing))]
 mod count {
     use std::cell::Cell;
 
@@ -22,7 +22,7 @@ mod count {
     }
 }
 
-#[cfg(not(any(test, fuzzing)))]
+#[cfg(not(any(debug_assertions, fuzzing)))]
 mod count {
     #[inline(always)]
     pub(in super::super) fn step() {}

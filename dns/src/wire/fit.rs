@@ -110,11 +110,13 @@ pub struct AddressRun {
 
 impl AddressRun {
     /// The run as three numbers, for storage.
+    #[inline]
     pub fn numbers(self) -> [u16; 3] {
         [self.start, self.size, self.count]
     }
 
     /// Rotates the records: the first `turn` records go behind the others.
+    #[inline]
     pub fn rotate(self, message: &mut [u8], turn: u8) {
         let [start, size, count] = self.numbers().map(usize::from);
         if let Some(records) = message.get_mut(start..start + size * count) {
@@ -124,6 +126,7 @@ impl AddressRun {
 
     /// The same for a copy of the beginning of `message`: of a run that does not fit, it has the records that
     /// come first after the rotation.
+    #[inline]
     pub fn rotate_from(self, message: &[u8], copy: &mut [u8], turn: u8) {
         let [start, size, count] = self.numbers().map(usize::from);
         let Some(records) = message.get(start..start + size * count) else { return };

@@ -4,6 +4,7 @@
 use super::{CLASS_IN, Flags, HEADER_LENGTH, Rcode, TYPE_OPT, TYPE_SOA, get_u16, get_u32};
 
 /// Subtracts the age from every TTL at `offsets`, down to zero at the lowest.
+#[inline]
 pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32) {
     for offset in offsets {
         let at = usize::from(offset);
@@ -14,6 +15,7 @@ pub fn age(message: &mut [u8], offsets: impl Iterator<Item = u16>, seconds: u32)
 }
 
 /// Lowers every TTL at `offsets` to `most`.
+#[inline]
 pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u32) {
     for offset in offsets {
         let at = usize::from(offset);
@@ -24,6 +26,7 @@ pub fn cap_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, most: u3
 }
 
 /// Writes one TTL at all `offsets`.
+#[inline]
 pub fn put_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, ttl: u32) {
     for offset in offsets {
         put_u32(message, usize::from(offset), ttl);
@@ -31,24 +34,28 @@ pub fn put_ttls(message: &mut [u8], offsets: impl Iterator<Item = u16>, ttl: u32
 }
 
 /// Writes the id and the flags.
+#[inline]
 pub fn put_header(message: &mut [u8], id: u16, flags: Flags) {
     put_u16(message, 0, id);
     put_u16(message, 2, flags.0);
 }
 
 /// Writes the lower four bits of the RCODE.
+#[inline]
 pub fn put_rcode(message: &mut [u8], rcode: Rcode) {
     let flags = get_u16(message, 2).unwrap_or_default();
     put_u16(message, 2, flags & !0xf | u16::from(rcode.0 & 0xf));
 }
 
 /// Sets one bit of the flags.
+#[inline]
 pub fn set_flag(message: &mut [u8], bit: u16) {
     let flags = get_u16(message, 2).unwrap_or_default();
     put_u16(message, 2, flags | bit);
 }
 
 /// Writes QDCOUNT and the three record counts.
+#[inline]
 pub fn put_counts(message: &mut [u8], questions: u16, records: [u16; 3]) {
     put_u16(message, 4, questions);
     for (at, count) in [6, 8, 10].into_iter().zip(records) {
@@ -57,6 +64,7 @@ pub fn put_counts(message: &mut [u8], questions: u16, records: [u16; 3]) {
 }
 
 /// Writes a question of the same length over the one in the message.
+#[inline]
 pub fn put_question(message: &mut [u8], question: &[u8]) {
     if let Some(place) = message.get_mut(HEADER_LENGTH..HEADER_LENGTH + question.len()) {
         place.copy_from_slice(question);
@@ -70,12 +78,14 @@ pub fn lower_case_question(message: &mut [u8], question_length: usize) {
 }
 
 /// Writes a TTL at [`super::Record::ttl_at`].
+#[inline]
 pub fn put_ttl(message: &mut [u8], at: usize, ttl: u32) {
     put_u32(message, at, ttl);
 }
 
 /// Appends an OPT record without options and counts it (RFC 6891 section 6.1.2): the proxy's UDP payload
 /// size, the upper eight bits of the RCODE, version 0, the DO bit.
+#[inline]
 pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dnssec_ok: bool) {
     let [[rtype, rtype_low], [size, size_low]] = [TYPE_OPT, payload_size].map(u16::to_be_bytes);
     let flags = u8::from(dnssec_ok) << 7;
@@ -85,6 +95,7 @@ pub fn push_opt(message: &mut Vec<u8>, payload_size: u16, extended_rcode: u8, dn
 }
 
 /// Appends an OPT record with one Extended DNS Error and no text (RFC 8914 section 2).
+#[inline]
 pub fn push_opt_with_error(message: &mut Vec<u8>, payload_size: u16, dnssec_ok: bool, info_code: u16) {
     push_opt(message, payload_size, 0, dnssec_ok);
     push_option(message, OPTION_EXTENDED_ERROR, &info_code.to_be_bytes());
@@ -140,6 +151,7 @@ pub fn question(name: &[u8], rtype: u16, class: u16) -> Vec<u8> {
 }
 
 /// Replaces the type of a question.
+#[inline]
 pub fn put_type(question: &mut [u8], rtype: u16) {
     if let Some(at) = question.len().checked_sub(4) {
         put_u16(question, at, rtype);
@@ -148,6 +160,7 @@ pub fn put_type(question: &mut [u8], rtype: u16) {
 
 /// Appends an option to the OPT record at the end of a message, which has no options yet (RFC 6891 section
 /// 6.1.2).
+#[inline]
 pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
     let length_at = message.len().saturating_sub(2);
     put_u16(message, length_at, data.len() as u16 + 4);
@@ -157,12 +170,14 @@ pub fn push_option(message: &mut Vec<u8>, code: u16, data: &[u8]) {
     message.extend_from_slice(data);
 }
 
+#[inline]
 pub(super) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     if let Some(place) = bytes.get_mut(at..at + 2) {
         place.copy_from_slice(&value.to_be_bytes());
     }
 }
 
+#[inline]
 fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     if let Some(place) = bytes.get_mut(at..at + 4) {
         place.copy_from_slice(&value.to_be_bytes());

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use quick_cache::DefaultHashBuilder;
+use foldhash::quality::RandomState;
 
 use super::{
     CLASS_IN, Flags, HEADER_LENGTH, LONGEST_NAME, Message, Record, Section, Steps, TYPE_CNAME, get_u16,
@@ -69,7 +69,7 @@ struct Writer<'a> {
     message: &'a [u8],
     bytes: Vec<u8>,
     /// By the offset of the rest of a name and the label before it: the offset of the whole name.
-    names: HashMap<(u16, &'a [u8]), u16, DefaultHashBuilder>,
+    names: HashMap<(u16, &'a [u8]), u16, RandomState>,
     /// By the offset in the message: the name that was written for it.
     known: Vec<Written>,
     /// The labels of the name that is being copied, and their offsets.

@@ -26,6 +26,7 @@ const EVERY_TYPE: u8 = 1 << 4;
 
 impl Key {
     /// The key of a well-formed question with these flags.
+    #[inline]
     pub fn new(question: &[u8], flags: Flags, dnssec_ok: bool) -> Self {
         let mut bytes = [0; LONGEST_QUESTION + 1];
         let length = question.len().min(LONGEST_QUESTION);
@@ -37,17 +38,20 @@ impl Key {
     }
 
     /// The question for the upstream: name in lower case, type, class.
+    #[inline]
     pub fn question(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length) - 1]
     }
 
     /// The name on the wire, in lower case.
+    #[inline]
     pub fn name(&self) -> &[u8] {
         let question = self.question();
         &question[..question.len().saturating_sub(4)]
     }
 
     /// The type and the class.
+    #[inline]
     pub fn type_and_class(&self) -> (u16, u16) {
         wire::type_and_class(self.question())
     }
@@ -88,6 +92,7 @@ impl Key {
     }
 
     /// Whether this is a key of [`Key::as_is`], for which the search list is not tried.
+    #[inline]
     pub fn is_as_is(&self) -> bool {
         self.switches() & AS_IS != 0
     }
@@ -101,6 +106,7 @@ impl Key {
     }
 
     /// Whether the client asks for DNSSEC records (DO).
+    #[inline]
     pub fn dnssec_ok(&self) -> bool {
         self.switches() & 1 != 0
     }
@@ -120,21 +126,25 @@ impl Key {
         StoredKey(self.as_bytes().into())
     }
 
+    #[inline]
     fn set_switches(&mut self, switches: u8) {
         let at = usize::from(self.length) - 1;
         self.bytes[at] = switches;
     }
 
+    #[inline]
     fn switches(&self) -> u8 {
         self.as_bytes().last().copied().unwrap_or_default()
     }
 
+    #[inline]
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
 }
 
 impl PartialEq for Key {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()
     }
@@ -143,6 +153,7 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl Hash for Key {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_bytes().hash(state);
     }
@@ -159,7 +170,8 @@ impl StoredKey {
     }
 }
 
-impl quick_cache::Equivalent<StoredKey> for Key {
+impl equivalent::Equivalent<StoredKey> for Key {
+    #[inline]
     fn equivalent(&self, stored: &StoredKey) -> bool {
         self.as_bytes() == &*stored.0
     }

@@ -30,9 +30,13 @@
 use podlocal_settings::Settings;
 use podlocal_settings::value::LocalNxdomain;
 
-use crate::cache::key::Key;
-use crate::query::PROBE_LABEL;
+use crate::key::Key;
 use crate::wire::{self, CLASS_IN, LONGEST_NAME, TYPE_A, TYPE_AAAA};
+
+/// The second label of the names with which PodLocal DNS proxies probe whether a server is alive: an operator
+/// who finds it in a log of the upstream can look it up. No such name exists, and a proxy answers it by
+/// itself.
+pub const PROBE_LABEL: &str = "podlocal-dns-probe";
 
 /// The search list of a pod, and the rules for names in its cluster.
 #[derive(Debug, Clone)]

@@ -86,15 +86,18 @@ impl Flags {
     pub const AD: u16 = 1 << 5;
     pub const CD: u16 = 1 << 4;
 
+    #[inline]
     pub fn has(self, bit: u16) -> bool {
         self.0 & bit != 0
     }
 
+    #[inline]
     pub fn opcode(self) -> u8 {
         (self.0 >> 11) as u8 & 0xf
     }
 
     /// The four bits of the header; EDNS has eight more (RFC 6891 section 6.1.3).
+    #[inline]
     pub fn rcode(self) -> Rcode {
         Rcode(self.0 as u8 & 0xf)
     }
@@ -106,27 +109,32 @@ pub struct Message<'a>(&'a [u8]);
 
 impl<'a> Message<'a> {
     /// `None` when the bytes are fewer than a header.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         (bytes.len() >= HEADER_LENGTH).then_some(Self(bytes))
     }
 
     /// All bytes of the message.
+    #[inline]
     pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// The id, by which a client assigns an answer to its query.
+    #[inline]
     pub fn id(self) -> u16 {
         get_u16(self.0, 0).unwrap_or_default()
     }
 
     /// The flags, OPCODE and RCODE.
+    #[inline]
     pub fn flags(self) -> Flags {
         Flags(get_u16(self.0, 2).unwrap_or_default())
     }
 
     /// The whole RCODE, with the upper bits of an OPT record (RFC 6891 section 6.1.3); 255 for any larger
     /// value. Without these bits BADVERS would be NOERROR.
+    #[inline]
     pub fn rcode(self) -> Rcode {
         if self.record_counts()[2] == 0 {
             return self.flags().rcode();
@@ -141,11 +149,13 @@ impl<'a> Message<'a> {
     }
 
     /// QDCOUNT.
+    #[inline]
     pub fn question_count(self) -> u16 {
         get_u16(self.0, 4).unwrap_or_default()
     }
 
     /// ANCOUNT, NSCOUNT and ARCOUNT.
+    #[inline]
     pub fn record_counts(self) -> [u16; 3] {
         let count = |at| get_u16(self.0, at).unwrap_or_default();
         [count(6), count(8), count(10)]
@@ -153,6 +163,7 @@ impl<'a> Message<'a> {
 
     /// The first question: its uncompressed name, type and class. `None` when there is none, when it is cut
     /// off, or when its name is compressed (there is nothing before it that it could point to) or too long.
+    #[inline]
     pub fn question(self) -> Option<&'a [u8]> {
         if self.question_count() == 0 {
             return None;
@@ -171,12 +182,14 @@ impl<'a> Message<'a> {
     }
 
     /// The length of the question in bytes; 0 where there is none that can be read.
+    #[inline]
     pub fn question_length(self) -> usize {
         self.question().map_or(0, <[u8]>::len)
     }
 
     /// The records behind a question of that many bytes, in order. Names are skipped and their pointers not
     /// followed: each byte is looked at once.
+    #[inline]
     pub fn records(self, question_length: usize) -> Records<'a> {
         let at = HEADER_LENGTH + question_length;
         Records { bytes: self.0, at, left: self.record_counts(), steps: None }
@@ -184,6 +197,7 @@ impl<'a> Message<'a> {
 
     /// The same, but every owner name is followed to its end, within the limit of [`Steps`]: for messages
     /// from the network.
+    #[inline]
     pub fn whole_records(self, question_length: usize) -> Records<'a> {
         Records { steps: Some(Steps::of(self.0)), ..self.records(question_length) }
     }
@@ -274,6 +288,7 @@ pub struct Records<'a> {
 
 impl Records<'_> {
     /// The offset of the next record; after the last one, the end of the message by its own counts.
+    #[inline]
     pub fn position(&self) -> usize {
         self.at
     }
@@ -282,6 +297,7 @@ impl Records<'_> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.left.iter().position(|left| *left > 0)?;
         work::step();
@@ -300,6 +316,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+#[inline]
 fn record(bytes: &[u8], start: usize, name_end: usize, section: Section) -> Option<Record<'_>> {
     let ttl_at = name_end + 4;
     let rdata_at = ttl_at + 6;
@@ -319,6 +336,7 @@ fn record(bytes: &[u8], start: usize, name_end: usize, section: Section) -> Opti
 
 /// The options in the data of an OPT record (RFC 6891 section 6.1.2): code and data of each. Ends after the
 /// first one that is cut off.
+#[inline]
 pub fn options(mut rdata: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     std::iter::from_fn(move || {
         if rdata.is_empty() {
@@ -339,6 +357,7 @@ pub fn options(mut rdata: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Ma
 }
 
 /// The type and class at the end of a question.
+#[inline]
 pub fn type_and_class(question: &[u8]) -> (u16, u16) {
     let at = question.len().saturating_sub(4);
     (get_u16(question, at).unwrap_or_default(), get_u16(question, at + 2).unwrap_or_default())
@@ -350,14 +369,17 @@ pub fn last_u32(rdata: &[u8]) -> Option<u32> {
 }
 
 /// The first message of a stream, behind its length, if it has arrived completely (RFC 1035 section 4.2.2).
+#[inline]
 pub fn first_message(stream: &[u8]) -> Option<&[u8]> {
     stream.get(2..)?.get(..usize::from(get_u16(stream, 0)?))
 }
 
+#[inline]
 fn get_u16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
+#[inline]
 fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
