@@ -19,10 +19,10 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::OWN_HEADER;
 use crate::connections::{Bounds, Connections, Seat, part};
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
+use crate::report::http::OWN_HEADER;
 use crate::report::target::{LOOKUP, STATS};
 
 use introspection::Introspection;

@@ -18,8 +18,8 @@
 //! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream ->
 //! wire`.
 
-// `search` and `wire` are in the crate that several programs share.
-pub use podlocal_dns::{search, wire};
+// These are in the crate that several programs share.
+pub use podlocal_dns::{report, search, wire};
 
 pub mod admin;
 pub mod app;
@@ -39,7 +39,6 @@ pub mod paint;
 pub mod parent;
 pub mod query;
 pub mod reply;
-pub mod report;
 pub mod resolver;
 pub mod server;
 pub mod shutdown;

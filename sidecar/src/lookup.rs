@@ -24,10 +24,9 @@ use crate::report::stats::Stats;
 use crate::report::target;
 use crate::wire::{self, TYPE_A, TYPE_AAAA};
 
-use expansion::CandidateResult;
+use podlocal_dns::expansion::{self, CandidateResult};
 use search_config::SearchConfig;
 
-pub mod expansion;
 mod search_config;
 pub mod text;
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use podlocal_sidecar::client::OWN_HEADER;
+use podlocal_dns::report::http::OWN_HEADER;
 use support::{PATIENCE, Proxy, Script, Upstream, ask, program, query, reply};
 
 /// An upstream with an address for `there.example`, with that TTL, and for `db` in its namespace; no other

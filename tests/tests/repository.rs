@@ -98,7 +98,6 @@ fn pure_modules_of_the_sidecar_read_no_clock() {
         "pool.rs",
         "path.rs",
         "sources.rs",
-        "target.rs",
         "top_names.rs",
     ];
     let concerns = |path: &str| pure.iter().any(|name| path.ends_with(&format!("/{name}")));

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 
 use podlocal_settings::Settings;
 
-use super::expansion::ResolvConf;
+use podlocal_dns::resolv_conf::ResolvConf;
+
 use crate::report::stats::Stats;
 
 /// The file that a C library reads.

@@ -1,7 +1,8 @@
 //! A lookup as text. Pure.
 
 use super::{Candidate, Document, LookupResult};
-use crate::paint::{Paint, Tone, counted, duration};
+use crate::paint::{Paint, Tone};
+use crate::report::words::{counted, duration};
 use crate::report::{AnsweredBy, CachedFor, Exchange, Report};
 
 /// The whole page; `trace` adds every step.

@@ -1,7 +1,8 @@
 //! The statistics as text. Pure. Bars are plain ASCII, because people paste pages into logs and chats.
 
-use crate::paint::{Paint, Tone, counted, duration};
+use crate::paint::{Paint, Tone};
 use crate::report::stats::{Counts, ForwardZone, Names, Server, Stats, Upstream};
+use crate::report::words::{counted, duration};
 
 /// The length of the bar that stands for all queries.
 const BAR_LENGTH: u64 = 40;

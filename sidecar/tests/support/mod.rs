@@ -13,7 +13,7 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use podlocal_sidecar::client::OWN_HEADER;
+use podlocal_dns::report::http::OWN_HEADER;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::process::{Child, ChildStderr, Command};

@@ -1,14 +1,21 @@
-//! The JSON documents that the admin port sends to the commands `lookup` and `stats`. `docs/lookup.md`
-//! describes their fields. Times are whole microseconds (`_us`) or seconds (`_s`).
+//! The JSON documents that the admin port of the proxy sends to `podlocal-inspect`. `docs/lookup.md` describes
+//! their fields. Times are whole microseconds (`_us`) or seconds (`_s`).
+//!
+//! ```text
+//!   Report   how one query was answered      stats   the counters since the start, and the present state
+//!   target   the request targets             http    the request, and the response around a document
+//!   words    durations and counts in texts
+//! ```
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub mod read;
+pub mod http;
 pub mod stats;
 pub mod target;
+pub mod words;
 
 /// How one query was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The queried name, with its final dot.
     pub name: String,
@@ -17,7 +24,7 @@ pub struct Report {
     pub rtype: String,
     /// The RCODE of the answer, or `none` if there was no answer.
     pub rcode: String,
-    /// The first records of the answer, at most [`REPORTED_RECORDS`](crate::limits::REPORTED_RECORDS).
+    /// The first records of the answer, as many as the proxy reports at most.
     pub answers: Vec<Answer>,
     /// The number of records that are not in `answers`.
     pub more_answers: usize,
@@ -34,7 +41,7 @@ pub struct Report {
 }
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The owner name.
     pub name: String,
@@ -48,7 +55,7 @@ pub struct Answer {
 }
 
 /// The source of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnsweredBy {
     /// A rule of the sidecar. No server was queried, or only for a parent of the name.
@@ -98,7 +105,7 @@ pub enum AnsweredBy {
 }
 
 /// What a cached answer applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CachedFor {
     /// Exactly this question.
@@ -110,7 +117,7 @@ pub enum CachedFor {
 }
 
 /// One exchange with the upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
     /// The queried name.
     pub name: String,
@@ -137,10 +144,13 @@ pub struct Exchange {
 }
 
 /// One step towards an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The time since the query.
     pub at_us: u64,
     /// The step in words, which may change with any version.
     pub text: String,
 }
+
+#[cfg(test)]
+mod tests;

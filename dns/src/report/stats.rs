@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that `stats` shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// The version of the running proxy.
     pub version: String,
@@ -51,7 +51,7 @@ pub struct Stats {
 pub type Counts = BTreeMap<String, u64>;
 
 /// The contents of the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cache {
     /// The number of answers, expired ones included.
     pub entries: usize,
@@ -62,7 +62,7 @@ pub struct Cache {
 }
 
 /// A forward zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardZone {
     /// The name of the zone, with the final dot.
     pub zone: String,
@@ -71,7 +71,7 @@ pub struct ForwardZone {
 }
 
 /// A group of servers, and the attempts at them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
     /// Whether every server is known to fail or to be silent.
     pub is_unavailable: bool,
@@ -88,7 +88,7 @@ pub struct Upstream {
 }
 
 /// One server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Its address and port.
     pub address: String,
@@ -111,7 +111,7 @@ pub struct Server {
 }
 
 /// The memory of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// The resident memory now (VmRSS of proc(5)).
     pub resident_bytes: u64,
@@ -120,7 +120,7 @@ pub struct Memory {
 }
 
 /// The most frequent names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// The time since counting began.
     pub counted_for_s: u64,
@@ -129,7 +129,7 @@ pub struct Names {
 }
 
 /// A name with its number of queries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name {
     /// The name, with its final dot.
     pub name: String,
@@ -137,28 +137,4 @@ pub struct Name {
     pub count: u64,
     /// The maximum error of `count`.
     pub error: u64,
-}
-
-impl Memory {
-    /// Parses the text of `/proc/self/status` (proc(5)).
-    pub fn parse(status: &str) -> Option<Self> {
-        let bytes = |label: &str| {
-            let rest = status.lines().find_map(|line| line.strip_prefix(label))?;
-            Some(rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-        };
-        Some(Self { resident_bytes: bytes("VmRSS:")?, peak_resident_bytes: bytes("VmHWM:")? })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_parsed_from_proc_self_status() {
-        let status = "Name:\tx\nVmHWM:\t    3100 kB\nVmRSS:\t    2988 kB\n";
-        let memory = Memory { resident_bytes: 2988 << 10, peak_resident_bytes: 3100 << 10 };
-        assert_eq!(Memory::parse(status), Some(memory));
-        assert_eq!(Memory::parse("Name:\tx\nVmRSS:\tmuch\n"), None);
-    }
 }
