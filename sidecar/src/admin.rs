@@ -135,7 +135,7 @@ async fn respond(
             StatusCode::FORBIDDEN,
             format!(
                 "only requests from the pod itself with the header {OWN_HEADER} are allowed: use kubectl exec to run \
-                 lookup or stats in the sidecar\n"
+                 podlocal-inspect in the container of the sidecar\n"
             ),
         ),
         LOOKUP => json(introspection.lookup(request.uri().query()).await),

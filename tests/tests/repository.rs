@@ -137,6 +137,22 @@ fn the_sidecar_knows_nothing_of_kubernetes_clients() {
     }
 }
 
+/// What people need is not in the program of every pod.
+#[test]
+fn inspect_and_the_sidecar_do_not_depend_on_each_other() {
+    for (folder, others) in [
+        ("inspect", ["podlocal-sidecar", "podlocal-webhook", "tokio"].as_slice()),
+        ("sidecar", &["podlocal-inspect", "podlocal-webhook", "clap"]),
+    ] {
+        let manifest = text(format!("{folder}/Cargo.toml"));
+        for other in others {
+            let is_other =
+                |line: &str| line.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', ' ']));
+            assert!(!manifest.lines().any(is_other), "{folder} depends on {other}");
+        }
+    }
+}
+
 #[test]
 fn decide_inject_and_patch_are_functions_of_their_arguments() {
     let pure = [
@@ -177,7 +193,7 @@ fn the_failure_policy_is_defined_in_one_place() {
 
 #[test]
 fn no_setting_is_spelled_outside_the_settings_crate() {
-    for folder in ["sidecar", "webhook"] {
+    for folder in ["dns", "inspect", "sidecar", "webhook"] {
         for (path, code) in sources(folder) {
             assert!(!code.contains(VARIABLE_PREFIX) || path.ends_with("cli.rs"), "{path} spells a variable");
             for setting in TABLE.iter().filter(|setting| setting.name.contains('-')) {
@@ -190,7 +206,7 @@ fn no_setting_is_spelled_outside_the_settings_crate() {
 
 #[test]
 fn the_sources_have_no_todo_comments() {
-    for folder in ["settings", "sidecar", "webhook", "tests", "release"] {
+    for folder in ["settings", "dns", "inspect", "sidecar", "webhook", "tests", "release"] {
         absent(folder, |_| true, &["todo!(", "unimplemented!(", "TODO", "FIXME"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The request targets of the admin port for the commands `lookup` and `stats`: formatted and parsed in one
+//! The request targets of the admin port for `podlocal-inspect lookup` and `stats`: formatted and parsed in one
 //! place.
 
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! Introspection: the endpoints behind the commands `lookup` and `stats`. They answer only their own pod, and
-//! at most [`limits::LOOKUPS`] lookups run at a time.
+//! Introspection: the endpoints for `podlocal-inspect`. They answer only their own pod, and at most
+//! [`limits::LOOKUPS`] lookups run at a time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! The statistics as text. Pure. Bars are plain ASCII, because people paste pages into logs and chats.
 
+use podlocal_dns::report::stats::{Counts, ForwardZone, Names, Server, Stats, Upstream};
+use podlocal_dns::report::words::{counted, duration};
+
 use crate::paint::{Paint, Tone};
-use crate::report::stats::{Counts, ForwardZone, Names, Server, Stats, Upstream};
-use crate::report::words::{counted, duration};
 
 /// The length of the bar that stands for all queries.
 const BAR_LENGTH: u64 = 40;

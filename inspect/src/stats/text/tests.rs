@@ -1,5 +1,6 @@
+use podlocal_dns::report::stats::{Cache, Memory, Name};
+
 use super::*;
-use crate::report::stats::{Cache, Memory, Name};
 
 fn counts(of: &[(&str, u64)]) -> Counts {
     of.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect()

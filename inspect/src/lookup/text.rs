@@ -1,9 +1,10 @@
 //! A lookup as text. Pure.
 
-use super::{Candidate, Document, LookupResult};
+use podlocal_dns::report::words::{counted, duration};
+use podlocal_dns::report::{AnsweredBy, CachedFor, Exchange, Report};
+
+use super::document::{Candidate, Document, LookupResult};
 use crate::paint::{Paint, Tone};
-use crate::report::words::{counted, duration};
-use crate::report::{AnsweredBy, CachedFor, Exchange, Report};
 
 /// The whole page; `trace` adds every step.
 pub fn page(document: &Document, trace: bool, paint: Paint) -> String {

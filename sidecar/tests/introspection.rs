@@ -1,11 +1,9 @@
-//! `lookup` and `stats`, run against a proxy in front of a scripted upstream: the report of each way to an
-//! answer.
+//! The documents of the admin port, `/lookup` and `/stats`, from a proxy in front of a scripted upstream: the
+//! report of each way to an answer.
 
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,10 +13,11 @@ use hickory_proto::rr::rdata::{A, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use podlocal_dns::report::http::OWN_HEADER;
-use support::{PATIENCE, Proxy, Script, Upstream, ask, program, query, reply};
+use podlocal_dns::report::target;
+use support::{PATIENCE, Proxy, Script, Upstream, ask, query, reply};
 
 /// An upstream with an address for `there.example`, with that TTL, and for `db` in its namespace; no other
 /// name exists.
@@ -52,59 +51,29 @@ fn negative(query: &Message, rcode: ResponseCode) -> Message {
     message
 }
 
-async fn run(proxy: &Proxy, arguments: &[&str]) -> Output {
-    let port = proxy.admin.port().to_string();
-    program().args(arguments).args(["--admin-port", &port]).output().await.expect("runs")
+/// The report of a lookup of an absolute name.
+async fn look_up(proxy: &Proxy, name: &str, rtype: &str) -> Value {
+    proxy.document(&target::lookup(name, rtype)).await
 }
 
-/// The document of a lookup, and the exit code.
-async fn look_up(proxy: &Proxy, arguments: &[&str]) -> (Value, i32) {
-    let output = run(proxy, &[&["lookup", "--json"], arguments].concat()).await;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let document = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {said}"));
-    (document, output.status.code().expect("an exit code"))
-}
-
-/// The source of the first answer in a lookup of an absolute name.
+/// The source of the answer to a lookup of an absolute name, type A.
 async fn answered_by(proxy: &Proxy, name: &str) -> Value {
-    let (document, _) = look_up(proxy, &[name, "A"]).await;
-    document["candidates"][0]["queries"][0]["answered_by"].clone()
-}
-
-fn resolv_conf(name: &str, text: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.conf", std::process::id()));
-    std::fs::write(&path, text).expect("writes");
-    path
+    look_up(proxy, name, "A").await["answered_by"].clone()
 }
 
 #[tokio::test]
-async fn the_search_expansion_follows_resolv_conf() {
+async fn rules_and_records_are_shown() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
-    let file = resolv_conf(
-        "ladder",
-        "nameserver 127.0.0.1\nsearch own.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n",
-    );
-    let path = file.to_str().expect("text");
-    let (document, code) = look_up(&proxy, &["api.there.example", "--resolv-conf", path]).await;
-    let names: Vec<_> =
-        document["candidates"].as_array().expect("a list").iter().map(|one| one["name"].as_str()).collect();
-    let expected = ["own.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", ""];
-    let expected: Vec<_> = expected.iter().map(|domain| format!("api.there.example.{domain}")).collect();
-    assert_eq!(names, expected.iter().map(|name| Some(name.as_str())).collect::<Vec<_>>());
-    let by = |candidate: usize| &document["candidates"][candidate]["queries"][0]["answered_by"];
-    assert_eq!((by(0)["rule"]["rule"].as_str(), by(2)["rule"]["rule"].as_str()), (Some("R3"), Some("R1")));
-    assert!(by(3)["upstream"]["server"].is_string(), "{document}");
-    assert_eq!((document["result"].as_str(), code), (Some("no_name"), 2));
-
-    let (document, code) = look_up(&proxy, &["db", "--resolv-conf", path]).await;
-    assert_eq!((document["result"].as_str(), code), (Some("found"), 0));
-    assert_eq!(document["candidates"].as_array().map(Vec::len), Some(1));
-    assert_eq!(document["candidates"][0]["queries"][0]["answers"][0]["data"], "10.0.0.1");
-    assert_eq!(document["candidates"][0]["queries"][1]["rcode"], "NOERROR");
-    assert_eq!(document["not_tried"].as_array().map(Vec::len), Some(3));
-    std::fs::remove_file(file).expect("removes");
+    for (name, rule) in
+        [("api.there.example.own.svc.cluster.local.", "R3"), ("api.there.example.cluster.local.", "R1")]
+    {
+        assert_eq!(answered_by(&proxy, name).await["rule"]["rule"], rule, "{name}");
+    }
+    let report = look_up(&proxy, "db.own.svc.cluster.local.", "A").await;
+    assert_eq!((&report["rcode"], &report["answers"][0]["data"]), (&"NOERROR".into(), &"10.0.0.1".into()));
+    let report = look_up(&proxy, "db.own.svc.cluster.local.", "AAAA").await;
+    assert_eq!((&report["rcode"], report["answers"].as_array().map(Vec::len)), (&"NOERROR".into(), Some(0)));
 }
 
 #[tokio::test]
@@ -136,19 +105,15 @@ async fn shared_nxdomain_and_search_completion_are_shown() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
     assert!(answered_by(&proxy, "nowhere.example.").await["upstream"].is_object());
-    let (document, _) = look_up(&proxy, &["nowhere.example.", "TXT"]).await;
-    assert_eq!(document["candidates"][0]["queries"][0]["answered_by"]["cache"]["cached_for"], "every_type");
-    let (document, _) = look_up(&proxy, &["db.own.svc.", "A", "--trace"]).await;
-    let question = &document["candidates"][0]["queries"][0];
+    let report = look_up(&proxy, "nowhere.example.", "TXT").await;
+    assert_eq!(report["answered_by"]["cache"]["cached_for"], "every_type");
+    let question = look_up(&proxy, "db.own.svc.", "A").await;
     assert_eq!(question["answered_by"]["search_list"]["name"], "db.own.svc.cluster.local.", "{question}");
     let steps = question["steps"].to_string();
     assert!(steps.contains("search list: db.own.svc.own.svc.cluster.local.: rule R3"), "{steps}");
     let by = answered_by(&proxy, "db.own.svc.").await;
     assert_eq!(by["cache"]["cached_for"], "search_list");
-    let told = async || {
-        let (document, _) = look_up(&proxy, &["db.own.svc.", "TXT"]).await;
-        document["candidates"][0]["queries"][0]["answered_by"].clone()
-    };
+    let told = async || look_up(&proxy, "db.own.svc.", "TXT").await["answered_by"].clone();
     assert!(told().await["search_list"].is_object(), "it exists without such a record");
     assert_eq!(told().await["cache"]["cached_for"], "search_list");
 }
@@ -162,24 +127,28 @@ async fn the_attempts_of_an_answer_over_tcp_are_shown() {
     })
     .await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
-    let output = run(&proxy, &["lookup", "there.example.", "A", "--trace"]).await;
-    let page = String::from_utf8(output.stdout).expect("text");
-    let server = upstream.address;
-    for part in [
-        format!("A     NOERROR   upstream {server} over TCP, 2 attempts, "),
-        "         10.0.0.1, TTL 60\n".to_owned(),
-        "cache: nothing\n".to_owned(),
-        "no rule applies: the name is queried as it stands\n".to_owned(),
-        format!("queries {server} over UDP for there.example. A\n"),
+    let report = look_up(&proxy, "there.example.", "A").await;
+    let (server, exchange) = (upstream.address, &report["answered_by"]["upstream"]);
+    assert_eq!((&exchange["server"], &exchange["transport"]), (&server.to_string().into(), &"tcp".into()));
+    assert_eq!((exchange["attempts"].as_u64(), report["outcome"].as_str()), (Some(2), Some("miss")));
+    assert_eq!(
+        (&report["answers"][0]["data"], &report["answers"][0]["ttl_s"]),
+        (&"10.0.0.1".into(), &60.into())
+    );
+    let steps = report["steps"].as_array().expect("a list");
+    let texts: Vec<_> = steps.iter().filter_map(|step| step["text"].as_str()).collect();
+    let expected = [
+        "cache: nothing".to_owned(),
+        "no rule applies: the name is queried as it stands".to_owned(),
+        format!("queries {server} over UDP for there.example. A"),
         format!("{server} over UDP: truncated after "),
-        format!("queries {server} over TCP for there.example. A\n"),
+        format!("queries {server} over TCP for there.example. A"),
         "exchange for there.example. A ended: 2 attempts, ".to_owned(),
-        "outcome: miss\n".to_owned(),
-        "there.example.: found as there.example. after 1 candidate, 1 query, ".to_owned(),
-    ] {
-        assert!(page.contains(&part), "{part:?} is missing in\n{page}");
+        "outcome: miss".to_owned(),
+    ];
+    for part in expected {
+        assert!(texts.iter().any(|text| text.starts_with(&part)), "{part:?} is missing in {texts:?}");
     }
-    assert!(!page.contains('\x1b'), "no colours where no terminal is");
 }
 
 #[tokio::test]
@@ -231,17 +200,18 @@ async fn expired_answers_and_cached_failures_are_explained() {
     };
     tokio::time::timeout(PATIENCE, is_down).await.expect("it is known to be silent after 2 s");
 
-    let (document, code) = look_up(&proxy, &["other.example.", "A"]).await;
-    let reason = document["candidates"][0]["queries"][0]["answered_by"]["none"]["reason"].to_string();
+    let report = look_up(&proxy, "other.example.", "A").await;
+    let reason = report["answered_by"]["none"]["reason"].to_string();
     assert!(reason.contains("no server answered in time") && reason.contains("attempts"), "{reason}");
-    assert_eq!((document["result"].as_str(), code), (Some("try_again"), 2));
+    assert_eq!(report["rcode"], "SERVFAIL");
     let reason = answered_by(&proxy, "other.example.").await["none"]["reason"].to_string();
     assert!(reason.contains("failed less than 2 s ago"), "{reason}");
 
-    let page = run(&proxy, &["stats"]).await;
-    let page = String::from_utf8(page.stdout).expect("text");
-    assert!(page.contains("upstream   unavailable; ") && page.contains(" ejected after "), "{page}");
-    assert!(page.contains("ago (timeout)"), "{page}");
+    let stats = proxy.document(&target::stats(false)).await;
+    assert_eq!(stats["upstream"]["is_unavailable"].as_bool(), Some(true), "{stats}");
+    let server = &stats["upstream"]["servers"][0];
+    assert_eq!(server["is_ejected"].as_bool(), Some(true), "{stats}");
+    assert!(server["failures"].as_u64() > Some(1) && server["last_failure"] == "timeout", "{stats}");
 }
 
 #[tokio::test]
@@ -270,45 +240,29 @@ async fn the_shared_tier_and_the_fallback_are_shown() {
 }
 
 #[tokio::test]
-async fn a_resolv_conf_without_the_proxy_is_reported() {
-    let upstream = Upstream::start(world(60)).await;
-    let proxy = Proxy::start(&[upstream.address], &["--namespace", "own"]).await;
-    let (document, code) = look_up(&proxy, &["db"]).await;
-    // A proxy on a free port is in no resolv.conf.
-    assert!(document["notes"][0].as_str().expect("a note").contains("/etc/resolv.conf"), "{document}");
-    assert_eq!((document["candidates"][0]["name"].as_str(), code), (Some("db.own.svc.cluster.local."), 0));
-    assert_eq!(document["source"], "the settings of the proxy");
-}
-
-#[tokio::test]
-async fn stats_is_one_page_and_counts_names_from_its_first_call() {
+async fn stats_count_names_from_the_first_request() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &[]).await;
     let ask = async || ask(proxy.dns, &query("There.example.", RecordType::A, 1, None)).await;
     ask().await;
-    let page = String::from_utf8(run(&proxy, &["stats", "--names"]).await.stdout).expect("text");
-    for part in [
-        "podlocal   sidecar ",
-        "queries    1\n",
-        "  miss ",
-        "100.0 %  ####",
-        "memory ",
-        "upstream   available; 1 attempt:",
-    ] {
-        assert!(page.contains(part), "{part} is missing in\n{page}");
-    }
-    assert!(page.contains("none yet"), "names were not counted before:\n{page}");
+    let figures = proxy.document(&target::stats(true)).await;
+    assert_eq!((&figures["version"], &figures["role"]), (&env!("CARGO_PKG_VERSION").into(), &"pod".into()));
+    assert_eq!((&figures["queries"]["udp"], &figures["outcomes"]["miss"]), (&1.into(), &1.into()));
+    assert_eq!(figures["upstream"]["is_unavailable"].as_bool(), Some(false));
+    assert_eq!(figures["upstream"]["attempts"]["answer"].as_u64(), Some(1));
+    assert!(figures["memory"]["resident_bytes"].as_u64() > Some(0), "{figures}");
+    let counted = figures["names"]["top"].as_array().map(Vec::len);
+    assert_eq!(counted, Some(0), "names were not counted before: {figures}");
     ask().await;
     ask().await;
-    let output = run(&proxy, &["stats", "--names", "--json"]).await;
-    let figures: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let figures = proxy.document(&target::stats(true)).await;
     assert_eq!(figures["names"]["top"][0]["name"], "there.example.");
     assert_eq!(
         (figures["names"]["top"][0]["count"].as_u64(), figures["outcomes"]["hit"].as_u64()),
         (Some(2), Some(2))
     );
     assert!(figures["upstream"]["servers"][0]["srtt_us"].is_u64(), "{figures}");
-    assert_eq!(run(&proxy, &["stats"]).await.status.code(), Some(0));
+    assert!(proxy.document(&target::stats(false)).await["names"].is_null());
 }
 
 #[tokio::test]
@@ -316,8 +270,9 @@ async fn with_query_log_names_are_counted_from_the_start() {
     let upstream = Upstream::start(world(60)).await;
     let proxy = Proxy::start(&[upstream.address], &["--query-log", "true"]).await;
     ask(proxy.dns, &query("there.example.", RecordType::A, 1, None)).await;
-    let page = String::from_utf8(run(&proxy, &["stats", "--names"]).await.stdout).expect("text");
-    assert!(page.contains("1  there.example.\n"), "{page}");
+    let figures = proxy.document(&target::stats(true)).await;
+    let top = &figures["names"]["top"][0];
+    assert_eq!((&top["name"], &top["count"]), (&"there.example.".into(), &1.into()), "{figures}");
 }
 
 #[tokio::test]
@@ -378,55 +333,4 @@ async fn at_most_four_lookups_run_at_a_time() {
         let said = waiting.await.expect("asked");
         assert!(said.contains("\"rcode\":\"SERVFAIL\""), "{said}");
     }
-}
-
-#[tokio::test]
-async fn without_the_proxy_the_error_says_the_next_step() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let port = listener.local_addr().expect("an address").port().to_string();
-    let stranger = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("accepts");
-            let mut request = [0; 1024];
-            let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnope").await;
-        }
-    });
-    let run = async |arguments: &[&str]| {
-        let output = program().args(arguments).args(["--admin-port", &port]).output().await.expect("runs");
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).expect("text")
-    };
-    for arguments in [&["lookup", "db"][..], &["stats"]] {
-        let said = run(arguments).await;
-        assert!(said.contains("another version of the proxy") && said.contains("nope"), "{said}");
-        assert!(said.contains("kubectl exec POD -c podlocal-dns -- /podlocal-sidecar"), "{said}");
-    }
-    stranger.abort();
-    let _ = stranger.await;
-    for arguments in [&["lookup", "db"][..], &["stats", "--watch"]] {
-        let said = run(arguments).await;
-        assert!(
-            said.contains("cannot reach a proxy on the admin port") && said.contains("--admin-port PORT"),
-            "{said}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn all_bad_arguments_are_named_with_exit_code_64() {
-    let bad = program().args(["lookup", "a..b", "AA", "--cache-size", "4MB"]).output().await.expect("runs");
-    let said = String::from_utf8(bad.stderr).expect("text");
-    assert_eq!(bad.status.code(), Some(64), "{said}");
-    assert!(["NAME", "TYPE", "--cache-size"].iter().all(|part| said.contains(part)), "{said}");
-    let file =
-        program().args(["lookup", "db", "--resolv-conf", "no/such/file"]).output().await.expect("runs");
-    let said = String::from_utf8(file.stderr).expect("text");
-    assert!(file.status.code() == Some(64) && said.contains("no/such/file"), "{said}");
-    let help = program().args(["lookup", "--help"]).output().await.expect("runs");
-    let page = String::from_utf8(help.stdout).expect("text");
-    assert!(
-        page.contains("Usage: podlocal-sidecar lookup NAME [TYPE]") && page.contains("--trace"),
-        "{page}"
-    );
 }

@@ -1,5 +1,6 @@
+use podlocal_dns::report::{Answer, Step};
+
 use super::*;
-use crate::report::{Answer, Step};
 
 fn report(rtype: &str, rcode: &str, data: &[&str], answered_by: AnsweredBy) -> Report {
     let answer = |data: &&str| Answer {
@@ -108,6 +109,10 @@ fn every_source_of_an_answer_has_a_phrase() {
         (
             AnsweredBy::Upstream(exchange(false, 1, false)),
             "upstream 10.96.0.10:53 over TCP, 1 attempt, 301 ms",
+        ),
+        (
+            AnsweredBy::Upstream(Exchange { zone: Some("consul.".to_owned()), ..exchange(false, 1, false) }),
+            "forward zone consul. 10.96.0.10:53 over TCP, 1 attempt, 301 ms",
         ),
         (
             AnsweredBy::SearchList { name: "a.k.".to_owned(), is_coalesced: false },

@@ -9,11 +9,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use podlocal_settings::Settings;
-
+use podlocal_dns::report::stats::Stats;
 use podlocal_dns::resolv_conf::ResolvConf;
-
-use crate::report::stats::Stats;
+use podlocal_settings::Settings;
 
 /// The file that a C library reads.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
