@@ -10,7 +10,7 @@
 //!   upstream   how to query servers: retransmission, backoff, order, health, and when an expired answer may be served
 //! ```
 //!
-//! Imports go one way: `search -> key -> wire`; `expansion` and `report` need `wire` only.
+//! Imports go one way: `search -> key, expansion -> wire`, and `report -> wire`.
 
 pub mod expansion;
 pub mod key;

@@ -30,6 +30,7 @@
 use podlocal_settings::Settings;
 use podlocal_settings::value::LocalNxdomain;
 
+use crate::expansion;
 use crate::key::Key;
 use crate::wire::{self, CLASS_IN, LONGEST_NAME, TYPE_A, TYPE_AAAA};
 
@@ -200,10 +201,8 @@ impl Search {
         if text.ends_with('.') {
             return vec![name];
         }
-        let is_first = wire::labels(&name).count() > self.ndots;
-        let mut names: Vec<_> = expanded(&name, &self.list).collect();
-        names.insert(if is_first { 0 } else { names.len() }, name);
-        names
+        let (dots, below) = (dots(&name), expanded(&name, &self.list).collect());
+        expansion::in_order(name, below, dots, self.ndots)
     }
 
     /// The rules of the table, for a name in the cluster domain.
@@ -249,13 +248,17 @@ impl Search {
     /// a name that ends in a search domain: that looks like an expansion.
     fn needs_completion(&self, key: &Key) -> bool {
         let (_, class) = key.type_and_class();
-        let dots = wire::labels(key.name()).count().saturating_sub(1);
         class == CLASS_IN
             && !key.is_as_is()
-            && (self.ndots..self.original_ndots).contains(&dots)
+            && (self.ndots..self.original_ndots).contains(&dots(key.name()))
             && !self.completion_list.is_empty()
             && !self.list.iter().any(|domain| wire::end_at(key.name(), domain).is_some())
     }
+}
+
+/// The dots inside a name.
+fn dots(name: &[u8]) -> usize {
+    wire::labels(name).count().saturating_sub(1)
 }
 
 /// Whether a name is meant for the cluster: `svc` is not a top-level domain.
