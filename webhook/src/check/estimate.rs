@@ -144,6 +144,8 @@ mod tests {
             (&OF_A_NODE, 5, Full, 6),
             (&["corp.example"], 5, Full, 4),
             (&["notcluster.local"], 5, Full, 4),
+            (&["pod.cluster.local"], 5, Full, 4),
+            (&["dev.svc.cluster.local"], 5, Full, 2),
         ] {
             let settings =
                 Settings { ndots, search: Some(search(domains)), local_nxdomain, ..Settings::defaults() };
