@@ -20,6 +20,8 @@
 //!
 //! Every other type is accepted, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
 
+pub use podlocal_dns::search::PROBE_LABEL;
+
 use crate::cache::key::Key;
 use crate::wire::{self, Flags, Malformed, Message, Rcode, Record, TYPE_OPT};
 

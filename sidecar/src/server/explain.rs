@@ -1,4 +1,4 @@
-//! Answers a query of `podlocal-inspect lookup` in the same way as any other query, and returns how it was
+//! Answers a query of the command `lookup` in the same way as any other query, and returns how it was
 //! answered.
 
 use std::net::{IpAddr, Ipv4Addr};

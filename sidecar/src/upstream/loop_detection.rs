@@ -27,8 +27,7 @@ use tokio::time::Instant;
 use super::random;
 use crate::cache::key::Key;
 use crate::limits;
-use crate::query::{Marker, Query};
-use crate::search::PROBE_LABEL;
+use crate::query::{Marker, PROBE_LABEL, Query};
 use crate::wire::{self, CLASS_IN, Flags, TYPE_TXT};
 
 /// The marker of the queries to one server, for the lifetime of this process.
