@@ -76,9 +76,9 @@ images TAG="dev":
 release:
     .ci/release
 
-# Builds programs twice, in two directories, and compares the bytes: both programs, or the named ones
-reproducible *PACKAGES:
-    .ci/reproducible {{PACKAGES}}
+# Builds programs twice, in two directories, and compares the bytes: those of both images, or of the named ones
+reproducible *IMAGES:
+    .ci/reproducible {{IMAGES}}
 
 # Generates man pages and completions into target/pages
 pages:

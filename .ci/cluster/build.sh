@@ -56,15 +56,15 @@ client_images() {
     rm -r "$root"
 }
 
-# Builds images of both programs as the Dockerfiles do, with the names in the manifests, and with a second tag
+# Builds both images as the Dockerfiles do, with the names in the manifests, and with a second tag
 # for upgrades.
 product_images() {
-    local package component version images=$repository/target/images
+    local image component version images=$repository/target/images
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$repository/Cargo.toml" | head -1)
-    for package in podlocal-sidecar podlocal-webhook; do
-        component=${package#podlocal-}
-        (cd "$repository" && CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target} .ci/static "$package" "$images/$package")
-        "$here/image.py" "$images/$package.tar" "$images/$package" --dockerfile "$repository/Dockerfile.$component" \
+    for image in podlocal-sidecar podlocal-webhook; do
+        component=${image#podlocal-}
+        (cd "$repository" && CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target} .ci/image "$image" "$images/$image")
+        "$here/image.py" "$images/$image.tar" "$images/$image" --dockerfile "$repository/Dockerfile.$component" \
             --name "ghcr.io/podlocal-dns/$component:$version" --name "ghcr.io/podlocal-dns/$component:upgrade"
     done
 }

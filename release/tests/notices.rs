@@ -30,7 +30,7 @@ fn components(sbom: &Value) -> Vec<(String, String, &Value)> {
 
 #[test]
 fn every_crate_of_the_sbom_has_its_licence_in_the_text_and_its_checksum() {
-    for package in ["podlocal-sidecar", "podlocal-webhook"] {
+    for package in ["podlocal-sidecar", "podlocal-inspect", "podlocal-webhook"] {
         let (sbom, licenses) = written(package);
         let sbom: Value = serde_json::from_str(&sbom).expect("JSON");
         // A crate is in the list and above the text of its licence.

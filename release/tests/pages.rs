@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use clap::CommandFactory as _;
+use libtest_mimic::{Completion, Failed, Trial};
+use podlocal_inspect::arguments::Arguments;
 use podlocal_settings::program::Program;
 use tempfile::TempDir;
 
@@ -13,12 +15,13 @@ use tempfile::TempDir;
 /// not offer begin with `!`.
 const COMPLETED: &[(&str, &str, &[&str])] = &[
     ("podlocal-sidecar", "--cache-", &["--cache-size", "!--listen"]),
-    ("podlocal-sidecar", "", &["serve", "await", "health", "lookup", "stats", "--listen", "--help", "!help"]),
-    ("podlocal-sidecar", "lookup --", &["--trace", "--json", "--resolv-conf", "--admin-port", "!--watch"]),
-    ("podlocal-sidecar", "stats --", &["--watch", "--names", "--json", "!--trace"]),
+    ("podlocal-sidecar", "", &["serve", "await", "health", "!lookup", "--listen", "--help", "!help"]),
     ("podlocal-sidecar", "serve --", &["--listen", "!--json"]),
     ("podlocal-sidecar", "serve --role ", &["pod", "shared"]),
     ("podlocal-sidecar", "await --ready-", &["--ready-timeout"]),
+    ("podlocal-inspect", "", &["lookup", "stats", "--help", "!help"]),
+    ("podlocal-inspect", "lookup --", &["--trace", "--json", "--resolv-conf", "--admin-port", "!--watch"]),
+    ("podlocal-inspect", "stats --", &["--watch", "--names", "--json", "!--trace"]),
     ("podlocal-webhook", "in", &["inject", "!serve"]),
     ("podlocal-webhook", "inject --o", &["--output", "!--listen"]),
     ("podlocal-webhook", "inject --output ", &["yaml", "json"]),
@@ -31,6 +34,13 @@ const COMPLETED: &[(&str, &str, &[&str])] = &[
     ("podlocal-webhook", "serve --tls-", &["--tls-cert", "--tls-key"]),
 ];
 
+/// The number of files in the folder of the man pages: one for each program, and two for the commands of
+/// `podlocal-inspect`.
+const MAN_PAGES: usize = PROGRAMS + 2;
+
+/// The number of programs, and of files in the folder of each shell.
+const PROGRAMS: usize = 3;
+
 /// Checks of files by the programs that read them: the folder, the program, its Debian package, its
 /// arguments.
 const CHECKS: &[(&str, &str, &str, &[&str])] = &[
@@ -42,7 +52,7 @@ const CHECKS: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let arguments = libtest_mimic::Arguments::from_args();
     let folder = TempDir::new().expect("a folder");
     let pages = folder.path().join("share");
     if !arguments.list {
@@ -52,7 +62,13 @@ fn main() -> ExitCode {
             .args([folder.path().as_os_str(), "2026-01-31".as_ref()]));
         assert!(output.status.success(), "{}", text(&output));
     }
-    let programs = || [podlocal_sidecar::cli::about(), podlocal_webhook::flags::about()];
+    let programs = || {
+        [
+            Described::of_table(&podlocal_sidecar::cli::about()),
+            Described::of_clap(Arguments::command()),
+            Described::of_table(&podlocal_webhook::flags::about()),
+        ]
+    };
     let pages = Arc::new(pages);
     let mut trials = vec![
         Trial::test("every_flag_and_command_is_in_the_man_page_and_all_completions", {
@@ -77,19 +93,67 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn whole(program: &Program, pages: &Path) -> Result<(), Failed> {
-    let name = program.name;
+/// What the pages and the completions of a program must name.
+struct Described {
+    name: String,
+    flags: Vec<String>,
+    /// Names that only the man page has.
+    names: Vec<String>,
+    commands: Vec<String>,
+    examples: Vec<String>,
+}
+
+impl Described {
+    fn of_table(program: &Program) -> Self {
+        let owned = |texts: &mut dyn Iterator<Item = &'static str>| texts.map(str::to_owned).collect();
+        Self {
+            name: program.name.to_owned(),
+            flags: owned(&mut program.flags().map(|row| row.name)),
+            names: owned(&mut program.sections.iter().flat_map(|section| &section.rows).map(|row| row.name)),
+            commands: owned(&mut program.commands.iter().map(|command| command.name)),
+            examples: owned(&mut program.examples().map(|example| example.line)),
+        }
+    }
+
+    fn of_clap(mut program: clap::Command) -> Self {
+        program.build();
+        let all = || std::iter::once(&program).chain(program.get_subcommands());
+        let notes: Vec<_> =
+            all().filter_map(|command| command.get_after_help()).map(ToString::to_string).collect();
+        let lines = notes.iter().flat_map(|notes| notes.lines()).map(str::trim);
+        let arguments = || all().flat_map(clap::Command::get_arguments);
+        Self {
+            name: program.get_name().to_owned(),
+            flags: arguments().filter_map(|flag| flag.get_long()).map(str::to_owned).collect(),
+            names: arguments()
+                .filter(|argument| argument.is_positional())
+                .flat_map(|argument| argument.get_value_names().into_iter().flatten())
+                .map(ToString::to_string)
+                .collect(),
+            commands: program.get_subcommands().map(|command| command.get_name().to_owned()).collect(),
+            examples: lines.filter(|line| line.contains(program.get_name())).map(str::to_owned).collect(),
+        }
+    }
+}
+
+fn whole(program: &Described, pages: &Path) -> Result<(), Failed> {
+    let name = &program.name;
     let read =
         |file: String| fs::read_to_string(pages.join(&file)).map_err(|error| format!("{file}: {error}"));
-    let man = read(format!("man/man1/{name}.1"))?;
+    let mut man = read(format!("man/man1/{name}.1"))?;
+    for command in &program.commands {
+        // The programs that use clap have a page for each command, too.
+        man += &fs::read_to_string(pages.join(format!("man/man1/{name}-{command}.1"))).unwrap_or_default();
+    }
     let scripts = [
         read(format!("bash-completion/completions/{name}"))?,
         read(format!("zsh/site-functions/_{name}"))?,
         read(format!("fish/vendor_completions.d/{name}.fish"))?,
     ];
+    let escaped = |text: &str| text.replace('-', "\\-");
     let lacks = |what: &str| Err(Failed::from(format!("{name}: {what} is missing")));
-    for flag in program.flags().map(|row| row.name) {
-        if !man.contains(&format!("\\-\\-{}\\fR", flag.replace('-', "\\-"))) {
+    for flag in &program.flags {
+        if !man.contains(&format!("{}\\fR", escaped(&format!("--{flag}")))) {
             return lacks(&format!("--{flag} in the man page"));
         }
         // fish spells a long flag `-l name`.
@@ -100,22 +164,15 @@ fn whole(program: &Program, pages: &Path) -> Result<(), Failed> {
             return lacks(&format!("--{flag} in a completion"));
         }
     }
-    for section in &program.sections {
-        for row in &section.rows {
-            if !man.contains(&row.name.replace('-', "\\-")) {
-                return lacks(&format!("{} in the man page", row.name));
-            }
+    for text in program.names.iter().chain(&program.examples) {
+        if !man.contains(&escaped(text)) {
+            return lacks(&format!("{text} in the man page"));
         }
     }
-    for command in program.commands {
-        let name = command.name;
-        if !man.contains(name) || !scripts.iter().all(|script| script.contains(name)) {
-            return lacks(name);
-        }
-    }
-    for example in program.examples() {
-        if !man.contains(&example.line.replace('-', "\\-")) {
-            return lacks(&format!("{} in the man page", example.line));
+    for command in &program.commands {
+        if !man.contains(command.as_str()) || !scripts.iter().all(|script| script.contains(command.as_str()))
+        {
+            return lacks(command);
         }
     }
     Ok(())
@@ -148,8 +205,9 @@ fn checked(folder: &Path, program: &str, package: &str, flags: &[&str]) -> Resul
     let missing =
         || Ok(Completion::ignored_with(format!("there is no {program}; install Debian's {package}")));
     let files: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
-    if files.len() != 2 {
-        return Err(format!("expected two files, found {files:?}").into());
+    let expected = if folder.ends_with("man1") { MAN_PAGES } else { PROGRAMS };
+    if files.len() != expected {
+        return Err(format!("expected {expected} files, found {files:?}").into());
     }
     for file in files {
         let mut command = Command::new(program);

@@ -7,7 +7,7 @@
 //!   value     one strict parser for each kind of value
 //!   page      the table as the page in the docs
 //!   program   the data of `--help`, man page and completions of a program
-//!   names     fixed names that both programs use: labels, the container, paths, ids
+//!   names     fixed names that several programs use: labels, the container, paths, ids
 //! ```
 //!
 //! This crate depends neither on DNS packets nor on Kubernetes. No other crate contains the name of a

@@ -1,4 +1,4 @@
-//! Fixed names that both programs use. The settings are in [`crate::table`].
+//! Fixed names that several programs use. The settings are in [`crate::table`].
 
 /// The prefix of every label and annotation of this project: `podlocal-dns.io/<setting>`.
 pub const ANNOTATION_PREFIX: &str = "podlocal-dns.io/";
@@ -31,8 +31,11 @@ pub const CONTAINER_NAME: &str = "podlocal-dns";
 /// The name of the injected container's port for metrics and health, by which monitors find it.
 pub const ADMIN_PORT_NAME: &str = "podlocal-admin";
 
-/// The path of the sidecar's program inside its image, which contains nothing else.
+/// The path of the sidecar's program inside its image.
 pub const SIDECAR_PATH: &str = "/podlocal-sidecar";
+
+/// The path of the program for people, in the same image.
+pub const INSPECT_PATH: &str = "/podlocal-inspect";
 
 /// The user and group that the sidecar runs as: the conventional "nonroot" of empty images.
 pub const SIDECAR_USER: u32 = 65532;

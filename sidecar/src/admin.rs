@@ -19,10 +19,10 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::OWN_HEADER;
 use crate::connections::{Bounds, Connections, Seat, part};
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
+use crate::report::http::OWN_HEADER;
 use crate::report::target::{LOOKUP, STATS};
 
 use introspection::Introspection;
@@ -135,7 +135,7 @@ async fn respond(
             StatusCode::FORBIDDEN,
             format!(
                 "only requests from the pod itself with the header {OWN_HEADER} are allowed: use kubectl exec to run \
-                 lookup or stats in the sidecar\n"
+                 podlocal-inspect in the container of the sidecar\n"
             ),
         ),
         LOOKUP => json(introspection.lookup(request.uri().query()).await),

@@ -11,7 +11,7 @@ use entry::Entry;
 use key::{Key, StoredKey};
 
 pub mod entry;
-pub mod key;
+pub use podlocal_dns::key;
 pub mod lifetime;
 
 /// Answers, by the keys of their questions.

@@ -11,9 +11,6 @@ use podlocal_settings::program::{self, Length, did_you_mean};
 use podlocal_settings::read::{Given, Read, SettingError, read};
 use podlocal_settings::table::{self, Setting};
 
-use crate::lookup;
-use crate::stats;
-
 pub use about::about;
 use commands::COMMANDS;
 
@@ -34,12 +31,8 @@ pub enum Command {
     Await,
     /// Check whether the proxy is ready.
     Health,
-    /// Show how a name is resolved.
-    Lookup(lookup::LookupOptions),
-    /// Show the statistics of the proxy.
-    Stats(stats::StatsOptions),
-    /// Print the help of the program or of one command.
-    Help(Option<&'static program::Command>, Length),
+    /// Print the help, which is the same for every command.
+    Help(Length),
     /// Print the version.
     Version,
 }
@@ -79,7 +72,7 @@ pub fn parse(
     let command = flags.command();
     flags.errors.extend(errors);
     let command = match command {
-        Some(command) if flags.errors.is_empty() || matches!(command, Command::Help(..)) => command,
+        Some(command) if flags.errors.is_empty() || matches!(command, Command::Help(_)) => command,
         _ => return Err(flags.errors),
     };
     let is_known = |name: &String| {
@@ -95,10 +88,6 @@ pub fn parse(
 #[derive(Debug, Default)]
 struct Flags {
     row: Option<&'static program::Command>,
-    /// The arguments after the command, in order.
-    words: Vec<String>,
-    /// The flags of the command, with their values.
-    own: BTreeMap<&'static str, String>,
     wants_help: Option<Length>,
     wants_version: bool,
     is_unknown: bool,
@@ -139,7 +128,7 @@ impl Flags {
         }
     }
 
-    /// The command, or an argument after it. Arguments after an unknown command cannot be checked.
+    /// The command; nothing follows it. Arguments after an unknown command cannot be checked.
     fn word(&mut self, word: &str) {
         match self.row {
             None if self.is_unknown => {}
@@ -151,49 +140,29 @@ impl Flags {
                     self.push_error("command", word, &format!("{}{meant}", program::names(COMMANDS)));
                 }
             }
-            Some(row) if self.words.len() < row.max_arguments => self.words.push(word.to_owned()),
-            Some(row) if row.max_arguments == 0 => {
-                self.push_error("argument", word, &format!("no argument after {}", row.name));
-            }
-            Some(row) => self.push_error("argument", word, &format!("at most {}", row.arguments)),
+            Some(row) => self.push_error("argument", word, &format!("no argument after {}", row.name)),
         }
     }
 
     /// The command; `None` if errors leave it open.
     fn command(&mut self) -> Option<Command> {
         if let Some(length) = self.wants_help {
-            return Some(Command::Help(self.row, length));
+            return Some(Command::Help(length));
         }
         if self.wants_version {
             return Some(Command::Version);
         }
         let row = self.row.or_else(|| COMMANDS.first().filter(|_| !self.is_unknown))?;
-        for flag in self.own.keys().filter_map(|name| commands::find_flag(name)) {
-            if !flag.is_for(row.name) {
-                let expected = format!("only with {}, not with {}", flag.commands.join(" or "), row.name);
-                self.errors.push(SettingError::about(format!("--{}", flag.name), expected));
-            }
-        }
-        let command = match row.name {
-            "supervise" => Ok(Command::Supervise),
-            "await" => Ok(Command::Await),
-            "health" => Ok(Command::Health),
-            "lookup" => lookup::LookupOptions::parse(&self.words, &self.own).map(Command::Lookup),
-            "stats" => Ok(Command::Stats(stats::StatsOptions::parse(&self.own))),
-            _ => Ok(Command::Serve),
-        };
-        command.map_err(|errors| self.errors.extend(errors)).ok()
+        Some(match row.name {
+            "supervise" => Command::Supervise,
+            "await" => Command::Await,
+            "health" => Command::Health,
+            _ => Command::Serve,
+        })
     }
 
-    /// A flag of a command, or a setting.
+    /// A setting.
     fn flag(&mut self, name: &str, parser: &mut lexopt::Parser) {
-        if let Some(flag) = commands::find_flag(name) {
-            let value = if flag.value.is_empty() { Ok(OsString::new()) } else { parser.value() };
-            return match value {
-                Ok(value) => drop(self.own.insert(flag.name, value.to_string_lossy().into_owned())),
-                Err(_) => self.about(&format!("--{name}"), flag.value),
-            };
-        }
         let Some(setting) = table::find(name, Setting::is_for_sidecar) else {
             // A value after "=" belongs to the unknown flag, and is not an argument of its own.
             let value = parser.optional_value();
@@ -289,50 +258,33 @@ mod tests {
     #[test]
     fn every_command_of_the_table_is_parsed() {
         for command in COMMANDS {
-            let required = command.arguments.split_whitespace().filter(|word| !word.starts_with('['));
-            let arguments: Vec<_> = std::iter::once(command.name).chain(required).collect();
-            assert!(parsed(&arguments, &[]).is_ok(), "{}", command.name);
+            assert!(parsed(&[command.name], &[]).is_ok(), "{}", command.name);
         }
     }
 
     #[test]
     fn help_is_printed_in_spite_of_errors() {
         let command = |arguments: &[&str]| parsed(arguments, &[]).expect("help").command;
-        let lookup = program::find(COMMANDS, "lookup");
         for (flag, length) in [("--help", Length::Whole), ("-h", Length::Brief)] {
-            assert_eq!(command(&["--cache-size=x", flag]), Command::Help(None, length));
-            assert_eq!(command(&["lookup", "a..b", flag]), Command::Help(lookup, length));
+            assert_eq!(command(&["--cache-size=x", flag]), Command::Help(length));
+            assert_eq!(command(&["health", "a..b", flag]), Command::Help(length));
         }
     }
 
     #[test]
-    fn flags_of_a_command_may_be_anywhere() {
-        let invocation = parsed(&["--json", "lookup", "--admin-port=9399", "db", "--trace", "srv"], &[]);
-        let Command::Lookup(options) = invocation.expect("good").command else { panic!("a lookup") };
-        assert_eq!((options.name.as_str(), options.rtypes.as_slice()), ("db", &[33][..]));
-        assert!(options.json && options.trace);
-        let stats = parsed(&["stats", "--watch"], &[]).expect("good").command;
-        assert_eq!(stats, Command::Stats(stats::StatsOptions { watch: true, names: false, json: false }));
+    fn settings_may_be_before_and_after_the_command() {
+        let invocation = parsed(&["--admin-port=9399", "health", "--log-level", "debug"], &[]).expect("good");
+        assert_eq!((invocation.command, invocation.settings.admin_port), (Command::Health, 9399));
     }
 
     #[test]
     fn errors_in_arguments_and_flags_are_reported_together() {
         for (arguments, parts) in [
-            (vec!["lookup"], vec!["NAME"]),
-            (vec!["lookup", "a..b", "AA", "c"], vec!["a..b", "AA", "\"c\": expected at most NAME [TYPE]"]),
             (
-                vec!["stats", "x", "--trace"],
-                vec![
-                    "\"x\": expected no argument after stats",
-                    "--trace: expected only with lookup, not with stats",
-                ],
+                vec!["health", "x", "--ndots=y"],
+                vec!["\"x\": expected no argument after health", "--ndots: invalid value \"y\""],
             ),
-            (vec!["--watch"], vec!["only with stats, not with serve"]),
-            (vec!["lokup", "db", "A"], vec!["or stats; did you mean lookup?"]),
-            (
-                vec!["--trce"],
-                vec!["--trce: expected a flag of this program, see --help; did you mean --trace?"],
-            ),
+            (vec!["helth", "db", "A"], vec!["or health; did you mean health?"]),
             (
                 vec!["--cache-sise=3"],
                 vec!["--cache-sise: expected a flag of this program, see --help; did you mean --cache-size?"],
@@ -341,7 +293,7 @@ mod tests {
                 vec!["--qqqq", "-x"],
                 vec!["--qqqq: expected a flag of this program, see --help", "-x: expected"],
             ),
-            (vec!["lookup", "db", "--resolv-conf"], vec!["--resolv-conf"]),
+            (vec!["health", "--cache-size"], vec!["--cache-size"]),
         ] {
             let errors = parsed(&arguments, &[]).expect_err("bad");
             assert_eq!(errors.len(), parts.len(), "{errors:?}");

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use podlocal_dns::report::http::Response;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::client::{self, Answer};
+use crate::client;
 
 /// Why the proxy is not ready, or why that is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ pub async fn check(port: u16) -> Result<(), NotReady> {
         .await
         .map_err(|_| NotReady::TimedOut { port })?;
     match answer.map_err(|source| NotReady::NoConnection { port, source })? {
-        Answer { status: Some(200), .. } => Ok(()),
-        Answer { body, .. } => Err(NotReady::NotReady(body.trim().to_owned())),
+        Response { status: Some(200), .. } => Ok(()),
+        Response { body, .. } => Err(NotReady::NotReady(body.trim().to_owned())),
     }
 }

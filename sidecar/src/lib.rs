@@ -18,6 +18,9 @@
 //! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream ->
 //! wire`.
 
+// These are in the crate that several programs share.
+pub use podlocal_dns::{report, search, wire};
+
 pub mod admin;
 pub mod app;
 pub mod cache;
@@ -31,22 +34,16 @@ pub mod gate;
 pub mod handover;
 pub mod limits;
 pub mod listen;
-pub mod lookup;
 pub mod metrics;
-pub mod paint;
 pub mod parent;
 pub mod query;
 pub mod reply;
-pub mod report;
 pub mod resolver;
-pub mod search;
 pub mod server;
 pub mod shutdown;
 pub mod sources;
-pub mod stats;
 pub mod supervise;
 pub mod telemetry;
 pub mod top_names;
 pub mod upstream;
-pub mod wire;
 pub mod worker;

@@ -11,7 +11,7 @@ use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::listen::Pair;
 use podlocal_sidecar::upstream::nameservers;
-use podlocal_sidecar::{gate, lookup, parent, stats, telemetry, worker};
+use podlocal_sidecar::{gate, parent, telemetry, worker};
 
 /// Exit code for invalid settings (sysexits.h, EX_USAGE).
 const INVALID_SETTINGS: u8 = 64;
@@ -38,10 +38,7 @@ fn main() -> ExitCode {
         },
         Command::Await => runtime.block_on(await_ready(&invocation.settings)),
         Command::Health => runtime.block_on(health(&invocation.settings)),
-        Command::Lookup(wanted) => runtime.block_on(lookup::run(&wanted, &invocation.settings)),
-        Command::Stats(wanted) => runtime.block_on(stats::run(wanted, &invocation.settings)),
-        Command::Help(None, length) => print(&cli::about().help(length)),
-        Command::Help(Some(command), length) => print(&cli::about().help_of(command, length)),
+        Command::Help(length) => print(&cli::about().help(length)),
         Command::Version => print(concat!(
             "podlocal-sidecar ",
             env!("CARGO_PKG_VERSION"),

@@ -20,6 +20,8 @@
 //!
 //! Every other type is accepted, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
 
+pub use podlocal_dns::search::PROBE_LABEL;
+
 use crate::cache::key::Key;
 use crate::wire::{self, Flags, Malformed, Message, Rcode, Record, TYPE_OPT};
 
@@ -49,11 +51,6 @@ pub type Marker = [u8; 8];
 /// The code of that option, from the range for local use (RFC 6891 section 9), where other programs may use
 /// it for something else; so a proxy compares the marker exactly.
 pub const MARKER_OPTION: u16 = 65_353;
-
-/// The second label of the names with which PodLocal DNS proxies probe whether a server is alive: an operator
-/// who finds it in a log of the upstream can look it up. No such name exists, and a proxy answers it by
-/// itself.
-pub const PROBE_LABEL: &str = "podlocal-dns-probe";
 
 /// The client's EDNS (RFC 6891 section 6.1.2), without its options, which concern one hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use serde_json::Value;
+use podlocal_dns::report::target;
 use tokio::net::UdpSocket;
 
 use support::{PATIENCE, Proxy, Script, Upstream, a, ask, limit_reached, program, query, reply};
@@ -262,15 +262,7 @@ async fn a_shared_tier_serves_its_forward_zone_to_all_pods() {
 async fn lookup_and_stats_name_the_zone_that_answered() {
     let (cluster, consul) = (Recorded::answering().await, Recorded::answering().await);
     let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
-    let port = proxy.admin.port().to_string();
-    let run = async |arguments: &[&str]| {
-        let output = program().args(arguments).args(["--admin-port", &port]).output().await.expect("runs");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let document: Value =
-        serde_json::from_str(&run(&["lookup", "--json", "--trace", "web.service.consul.", "A"]).await)
-            .expect("JSON");
-    let question = &document["candidates"][0]["queries"][0];
+    let question = proxy.document(&target::lookup("web.service.consul.", "A")).await;
     let by = &question["answered_by"]["upstream"];
     let address = consul.server.address.to_string();
     assert_eq!(
@@ -282,11 +274,12 @@ async fn lookup_and_stats_name_the_zone_that_answered() {
         question["steps"].to_string().contains(&format!("queries forward zone consul. {address}")),
         "{question}"
     );
-    let page = run(&["lookup", "api.service.consul.", "A"]).await;
-    assert!(page.contains(&format!("forward zone consul. {address} over UDP")), "{page}");
-    let page = run(&["stats"]).await;
-    assert!(page.contains("forward    consul. available; 2 attempts: answer 2"), "{page}");
-    assert!(page.contains("upstream   available; 0 attempts"), "{page}");
+    assert_eq!(by["transport"], "udp");
+    let stats = proxy.document(&target::stats(false)).await;
+    let zone = &stats["forward_zones"][0];
+    assert_eq!((&zone["zone"], &zone["upstream"]["attempts"]["answer"]), (&"consul.".into(), &1.into()));
+    assert_eq!(zone["upstream"]["is_unavailable"].as_bool(), Some(false), "{stats}");
+    assert_eq!(stats["upstream"]["attempts"]["answer"].as_u64(), Some(0), "{stats}");
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ pub const SIDECAR_VARIABLE: &str = "SIDECAR_UNDER_TEST";
 /// The environment variable with the path of a `podlocal-webhook` to use instead of that of the workspace.
 pub const WEBHOOK_VARIABLE: &str = "WEBHOOK_UNDER_TEST";
 
+/// The program that shows people what the sidecar does.
+const INSPECT: &str = "podlocal-inspect";
+
 /// The program that runs pods on the model of a node, for the comparison with a real one.
 const MODEL_NODE: &str = "model-node";
 
@@ -72,6 +75,17 @@ impl Programs {
             run_cargo(&directory, &["podlocal-webhook"])?;
         }
         program(&directory, WEBHOOK_VARIABLE, "podlocal-webhook")
+    }
+
+    /// Builds only the program for people.
+    pub fn build_inspect() -> Result<PathBuf, Failure> {
+        run_cargo(&own_directory()?, &[INSPECT])?;
+        Self::built_inspect()
+    }
+
+    /// The program that [`Self::build_inspect`] has built.
+    pub fn built_inspect() -> Result<PathBuf, Failure> {
+        existing(&own_directory()?.join(INSPECT))
     }
 
     /// Builds only the program `attacks`.

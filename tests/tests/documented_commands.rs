@@ -20,6 +20,7 @@ use podlocal_harness::repository::root;
 use podlocal_tests::documents::command::{self, FlagCheck};
 use podlocal_tests::documents::{Block, Document, Kind};
 use podlocal_tests::failure::{Failure, WithContext};
+use podlocal_tests::node;
 use podlocal_tests::programs::Programs;
 use podlocal_tests::testbed::{self, Test, Testbed};
 use tokio::process::Command;
@@ -39,6 +40,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Outside the node, where cargo can work.
+    if !testbed::is_listing()
+        && !node::is_inside()
+        && let Err(failure) = Programs::build_inspect()
+    {
+        eprintln!("the tests cannot run: {failure}");
+        return ExitCode::FAILURE;
+    }
     // One page runs at a time, because all pages may use the same ports.
     let turn = Arc::new(Mutex::new(()));
     let mut tests = Vec::new();
@@ -170,9 +179,10 @@ fn link_repository(directory: &Path) -> Result<(), Failure> {
 
 /// A PATH with the programs of the workspace first: those under test, and those of the tests.
 fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
-    let of_tests = Path::new(env!("CARGO_BIN_EXE_cluster-dns"));
+    let (inspect, of_tests) = (Programs::built_inspect()?, Path::new(env!("CARGO_BIN_EXE_cluster-dns")));
     for (name, program) in [
         ("podlocal-sidecar", &*programs.sidecar),
+        ("podlocal-inspect", &*inspect),
         ("podlocal-webhook", &*programs.webhook),
         ("cluster-dns", of_tests),
     ] {
@@ -216,11 +226,14 @@ async fn run_check(check: &FlagCheck, testbed: &Testbed) -> Result<(), String> {
             help(&Path::new(env!("CARGO_BIN_EXE_gang")).with_file_name(name), arguments).await.map(drop)
         }
         FlagCheck::Flags { program, command, flags } => {
-            let of_sidecar = program == "podlocal-sidecar";
-            let path = if of_sidecar { &testbed.programs.sidecar } else { &testbed.programs.webhook };
-            let mut named = help(path, &[]).await?;
+            let path = match program.as_str() {
+                "podlocal-sidecar" => testbed.programs.sidecar.clone(),
+                "podlocal-inspect" => Programs::built_inspect().map_err(|failure| failure.to_string())?,
+                _ => testbed.programs.webhook.clone(),
+            };
+            let mut named = help(&path, &[]).await?;
             if let Some(command) = command {
-                named += &help(path, std::slice::from_ref(command)).await?;
+                named += &help(&path, std::slice::from_ref(command)).await?;
             }
             let is_named =
                 |flag: &&String| named.split([' ', '\n', ',', '=', '[']).any(|word| word == flag.as_str());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use hickory_proto::rr::RecordType;
+use podlocal_dns::expansion;
 use podlocal_settings::Settings;
 use podlocal_settings::table;
 use podlocal_settings::value::LocalNxdomain;
@@ -73,10 +74,7 @@ async fn a_cold_lookup_costs_the_number_of_queries_in_the_model() -> Result<(), 
 /// Looks up a name like a C library (resolv.conf(5)): candidate by candidate, A and AAAA at the same time,
 /// until the first that exists.
 async fn look_up(server: SocketAddr, search: &[String], ndots: u8) -> Result<(), Failure> {
-    let mut candidates: Vec<_> = search.iter().map(|domain| format!("{EXAMPLE}.{domain}")).collect();
-    let is_first = EXAMPLE.matches('.').count() >= usize::from(ndots);
-    candidates.insert(if is_first { 0 } else { candidates.len() }, EXAMPLE.to_owned());
-    for name in candidates {
+    for name in expansion::candidates(EXAMPLE, search, ndots.into()) {
         let ask = |record_type| ask_from([127, 0, 0, 1].into(), server, &name, record_type);
         let (v4, v6) = tokio::try_join!(ask(RecordType::A), ask(RecordType::AAAA))?;
         if [v4, v6].iter().any(LookupResult::is_answered) {

@@ -61,7 +61,6 @@ pub(crate) const COMMANDS: &[Command] = &[
             (0, "every document was printed, injected or with a reason"),
             (1, "a document cannot be read"),
         ],
-        ..Command::EMPTY
     },
     Command {
         name: word::CHECK,
@@ -99,7 +98,6 @@ pub(crate) const COMMANDS: &[Command] = &[
             (1, "a document or a part of the cluster cannot be read"),
             (3, "with --strict: something is not as requested"),
         ],
-        ..Command::EMPTY
     },
 ];
 

@@ -1,32 +1,29 @@
-//! Shell completions: describes a program as a clap command, from which `clap_complete` writes the scripts of
-//! all shells.
+//! Shell completions, which `clap_complete` writes for all shells; a program that does not use clap is described
+//! as a clap command for it.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 use clap_complete::{Shell, generate};
 use podlocal_settings::program::{self, Program, Row};
 
-/// The completion script for a shell.
-pub(crate) fn script(program: &Program, shell: Shell) -> String {
-    let mut script = Vec::new();
-    generate(shell, &mut command(program), program.name, &mut script);
+/// The completion script of a program for a shell.
+pub(crate) fn script(command: &Command, shell: Shell) -> String {
+    let (mut script, name) = (Vec::new(), command.get_name());
+    generate(shell, &mut command.clone(), name, &mut script);
     // clap_complete escapes the hyphen of a program's name in two ways, so that bash completes nothing after
     // a command (https://github.com/clap-rs/clap/issues/6421); once that is fixed, this replaces nothing.
-    let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| program.name.replace('-', hyphen) + "__subcmd__");
+    let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");
     String::from_utf8_lossy(&script).replace(&wrong, &right)
 }
 
-/// The program; without a command it accepts the flags of the first one.
-fn command(program: &Program) -> Command {
+/// A program as a clap command; without a command it accepts the flags of the first one.
+pub(crate) fn command(program: &Program) -> Command {
     let flags = |command: &str| {
         let flags: Vec<_> = program.flags().filter(|row| row.is_for(command)).map(flag).collect();
         flags
     };
     let subcommand = |command: &program::Command| {
-        Command::new(command.name)
-            .about(command.sentence)
-            .args(flags(command.name))
-            .args(command.arguments.split_whitespace().take(command.max_arguments).map(argument))
+        Command::new(command.name).about(command.sentence).args(flags(command.name))
     };
     let first = program.commands.first().map(|command| command.name).unwrap_or_default();
     Command::new(program.name)
@@ -58,12 +55,6 @@ fn flag(row: &Row) -> Arg {
     } else {
         flag.value_hint(ValueHint::Other)
     }
-}
-
-/// A positional argument of the synopsis; any value is allowed.
-fn argument(word: &str) -> Arg {
-    let bare = word.trim_matches(['[', ']', '.']).to_owned();
-    Arg::new(bare).value_hint(ValueHint::Other).required(!word.starts_with('['))
 }
 
 /// A menu has room for a short text beside a flag.

@@ -1,4 +1,4 @@
-//! Writes the man pages and the completions of both programs, from the tables behind their `--help`:
+//! Writes the man pages and the completions of all programs, from the descriptions behind their `--help`:
 //! `cargo run -p podlocal-release --example pages -- DIRECTORY [DATE]`.
 //!
 //! The files lie as below `/usr/local`; the date, such as 2026-01-31, is the one on the man pages. A
@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
+use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
-use podlocal_settings::program::Program;
+use podlocal_inspect::arguments::Arguments;
 
 mod completions;
 mod man;
@@ -28,30 +29,48 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    for program in [podlocal_sidecar::cli::about(), podlocal_webhook::flags::about()] {
-        if let Err(error) = write(&program, Path::new(directory), date) {
+    match write_all(Path::new(directory), date) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             eprintln!("pages: {directory}: {error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn write(program: &Program, directory: &Path, date: &str) -> io::Result<()> {
-    let name = program.name;
-    // The folders that the shells read below /usr/local: bash-completion, zshcompsys(1), fish-completions(1).
-    let files = [
-        (format!("share/man/man1/{name}.1"), man::page(program, date)),
-        (format!("share/bash-completion/completions/{name}"), completions::script(program, Shell::Bash)),
-        (format!("share/zsh/site-functions/_{name}"), completions::script(program, Shell::Zsh)),
-        (format!("share/fish/vendor_completions.d/{name}.fish"), completions::script(program, Shell::Fish)),
-    ];
-    for (file, text) in files {
-        let file = directory.join(file);
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(file, text)?;
+fn write_all(directory: &Path, date: &str) -> io::Result<()> {
+    for program in [podlocal_sidecar::cli::about(), podlocal_webhook::flags::about()] {
+        write_page(directory, program.name, &man::page(&program, date))?;
+        write_completions(directory, &completions::command(&program))?;
+    }
+    let inspect = Arguments::command();
+    for (name, page) in man::pages_of_clap(&inspect, date)? {
+        write_page(directory, &name, &page)?;
+    }
+    write_completions(directory, &inspect)
+}
+
+fn write_page(directory: &Path, name: &str, page: &str) -> io::Result<()> {
+    write(&directory.join(format!("share/man/man1/{name}.1")), page)
+}
+
+/// The folders are those that the shells read below /usr/local: bash-completion, zshcompsys(1),
+/// fish-completions(1).
+fn write_completions(directory: &Path, command: &Command) -> io::Result<()> {
+    let name = command.get_name();
+    for (file, shell) in [
+        (format!("share/bash-completion/completions/{name}"), Shell::Bash),
+        (format!("share/zsh/site-functions/_{name}"), Shell::Zsh),
+        (format!("share/fish/vendor_completions.d/{name}.fish"), Shell::Fish),
+    ] {
+        write(&directory.join(file), &completions::script(command, shell))?;
     }
     Ok(())
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, text)
 }

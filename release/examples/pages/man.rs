@@ -1,5 +1,8 @@
-//! The man page in man(7), which every man program can read.
+//! The man pages in man(7), which every man program can read.
 
+use std::io;
+
+use clap_mangen::Man;
 use podlocal_settings::program::{Kind, Program, Row, Section};
 use roff::{Inline, Roff, bold, italic, roman};
 
@@ -55,6 +58,48 @@ pub(crate) fn page(program: &Program, date: &str) -> String {
     }
     page.control("SH", ["SEE ALSO"]);
     paragraphs(&mut page, program.see_also);
+    page.render()
+}
+
+/// The pages of a program that uses clap: its own, and one for each command. Each has a name and a text.
+pub(crate) fn pages_of_clap(command: &clap::Command, date: &str) -> io::Result<Vec<(String, String)>> {
+    let mut command = command.clone();
+    command.build();
+    let source = format!("PodLocal DNS {}", command.get_version().unwrap_or_default());
+    let commands = std::iter::once(&command).chain(command.get_subcommands());
+    commands.map(|command| page_of_clap(command, &source, date)).collect()
+}
+
+fn page_of_clap(command: &clap::Command, source: &str, date: &str) -> io::Result<(String, String)> {
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let man = Man::new(command.clone()).title(name.to_ascii_uppercase()).date(date).source(source);
+    let man = man.manual("PodLocal DNS");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    Ok((name, String::from_utf8_lossy(&text).into_owned() + &sections_of_notes(&notes)))
+}
+
+/// The text behind the help as sections, line by line. Each begins with a title and a colon.
+fn sections_of_notes(notes: &str) -> String {
+    let mut page = Roff::new();
+    for section in notes.split("\n\n") {
+        let mut lines = section.lines();
+        let title = lines.next().unwrap_or_default().trim_end_matches(':').to_ascii_uppercase();
+        page.control("SH", [title.as_str()]);
+        page.control("nf", []);
+        for line in lines {
+            page.text([roman(line)]);
+        }
+        page.control("fi", []);
+    }
     page.render()
 }
 

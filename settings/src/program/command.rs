@@ -5,10 +5,8 @@
 pub struct Command {
     /// The name: `await`.
     pub name: &'static str,
-    /// Its arguments besides settings and flags, as in a synopsis: `NAME [TYPE]`.
+    /// Its arguments besides settings and flags, as in a synopsis: `-f FILE|-`.
     pub arguments: &'static str,
-    /// The maximum number of arguments that are not flags.
-    pub max_arguments: usize,
     /// What it does, in lower case and without a full stop.
     pub sentence: &'static str,
     /// Further paragraphs of its help.
@@ -54,17 +52,10 @@ pub const SERVE_EXIT_CODES: &[(u8, &str)] = &[
 
 impl Command {
     /// A command with empty fields, for the fields that a row of a table leaves out.
-    pub const EMPTY: Self = Self {
-        name: "",
-        arguments: "",
-        max_arguments: 0,
-        sentence: "",
-        description: &[],
-        examples: &[],
-        exit_codes: &[],
-    };
+    pub const EMPTY: Self =
+        Self { name: "", arguments: "", sentence: "", description: &[], examples: &[], exit_codes: &[] };
 
-    /// The name with the arguments: `lookup NAME [TYPE]`.
+    /// The name with the arguments: `inject -f FILE|-`.
     pub fn usage(&self) -> String {
         format!("{} {}", self.name, self.arguments).trim_end().to_owned()
     }

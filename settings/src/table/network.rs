@@ -136,8 +136,8 @@ pub const ADMIN_PORT: Setting = Setting {
     default: "9353",
     smallest: "0",
     largest: "65535",
-    sentence: "The port of /livez, /readyz and /metrics on the pod's addresses, and of `lookup` and \
-               `stats` inside the pod; 0: any free port.",
+    sentence: "The port of /livez, /readyz and /metrics on the pod's addresses, and of \
+               `podlocal-inspect` inside the pod; 0: any free port.",
     source: "next to CoreDNS's 9153 and NodeLocal DNSCache's 9253",
     place: Place::Both,
 };

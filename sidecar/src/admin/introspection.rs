@@ -1,5 +1,5 @@
-//! Introspection: the endpoints behind the commands `lookup` and `stats`. They answer only their own pod, and
-//! at most [`limits::LOOKUPS`] lookups run at a time.
+//! Introspection: the endpoints for `podlocal-inspect`. They answer only their own pod, and at most
+//! [`limits::LOOKUPS`] lookups run at a time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::trace::{LookupTrace, QueriedServer, build_report};
 use crate::limits;
-use crate::metrics::{AttemptResult, Metrics, Sums};
-use crate::report::stats::{Cache, Counts, ForwardZone, Memory, Name, Names, Server, Stats, Upstream};
+use crate::metrics::{AttemptResult, Metrics, Sums, process};
+use crate::report::stats::{Cache, Counts, ForwardZone, Name, Names, Server, Stats, Upstream};
 use crate::report::target;
 use crate::resolver::Load;
 use crate::server::Service;
@@ -148,7 +148,7 @@ impl Introspection {
                     upstream: upstream(servers, now),
                 })
                 .collect(),
-            memory: Memory::parse(&status),
+            memory: process::memory(&status),
             names,
         })
     }

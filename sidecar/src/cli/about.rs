@@ -6,7 +6,7 @@ use podlocal_settings::table::{
     UPSTREAM,
 };
 
-use super::commands::{COMMANDS, FLAGS};
+use super::commands::COMMANDS;
 
 /// The settings in the short help.
 const USED_MOST: &[&Setting] =
@@ -21,12 +21,10 @@ pub fn about() -> Program {
         is_brief,
         rows,
     };
-    // The help of the command has them.
-    let mut sections = Section::of_flags(FLAGS, false);
-    sections.extend([
+    let sections = vec![
         section("Settings used most", true, USED_MOST.iter().copied().map(Row::of_setting).collect()),
         section("Other settings", false, others.copied().map(Row::of_setting).collect()),
-    ]);
+    ];
     Program {
         name: "podlocal-sidecar",
         version: env!("CARGO_PKG_VERSION"),
@@ -45,6 +43,7 @@ pub fn about() -> Program {
         sections,
         exit_codes: &[(0, "done"), (64, "invalid arguments or settings; all of them are listed")],
         see_also: &[
+            "podlocal-inspect(1), which shows how it resolves a name, and its counters",
             "podlocal-webhook(1), which injects it into pods",
             "docs/settings.md: all settings, with the reasons for their defaults",
             "https://github.com/podlocal-dns/podlocal-dns",
@@ -60,11 +59,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_and_every_command_flag_is_listed_once() {
+    fn every_setting_is_listed_once() {
         let program = about();
         let mut flags: Vec<_> = program.flags().map(|row| row.name).collect();
         let settings = TABLE.iter().filter(|setting| setting.is_for_sidecar()).map(|setting| setting.name);
-        let mut expected: Vec<_> = settings.chain(FLAGS.iter().map(|flag| flag.name)).collect();
+        let mut expected: Vec<_> = settings.collect();
         flags.sort_unstable();
         expected.sort_unstable();
         assert_eq!(flags, expected);
@@ -77,26 +76,6 @@ mod tests {
             assert!(before.is_empty() || before.contains(names::CONTAINER_NAME), "{}", example.line);
             let arguments = std::iter::once("podlocal-sidecar").chain(arguments.split(' ')).map(Into::into);
             assert!(super::super::parse(arguments, []).is_ok(), "{}", example.line);
-        }
-    }
-
-    #[test]
-    fn the_help_of_a_command_has_its_own_flags_only() {
-        let program = about();
-        for command in COMMANDS {
-            let help = program.help_of(command, Length::Whole);
-            let is_own = FLAGS.iter().any(|flag| flag.commands.contains(&command.name));
-            assert_eq!(help.contains(&CACHE_SIZE.flag()), !is_own, "{help}");
-            for flag in FLAGS {
-                let is_listed = help.contains(&format!("\n  --{} ", flag.name));
-                assert_eq!(
-                    is_listed,
-                    !is_own || flag.is_for(command.name),
-                    "{} --{}",
-                    command.name,
-                    flag.name
-                );
-            }
         }
     }
 

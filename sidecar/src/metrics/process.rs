@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::shown;
 use crate::parent;
+use crate::report::stats::Memory;
 
 /// Prints the metrics of the process in a registry.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Collector for Process {
             (
                 "process_resident_memory_bytes",
                 "Resident memory of the process",
-                resident(&text("/proc/self/status")),
+                memory(&text("/proc/self/status")).map_or(0, |memory| memory.resident_bytes),
             ),
             ("process_open_fds", "Open file descriptors of the process", open as u64),
             (
@@ -87,11 +88,13 @@ impl Collector for Process {
     }
 }
 
-/// `VmRSS` of `/proc/PID/status` (proc_pid_status(5)) in bytes; 0 if it is missing.
-fn resident(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.map_or(0, |kibibytes| kibibytes * 1024)
+/// The memory of the process, from the text of `/proc/PID/status` (proc_pid_status(5)).
+pub fn memory(status: &str) -> Option<Memory> {
+    let bytes = |label: &str| {
+        let rest = status.lines().find_map(|line| line.strip_prefix(label))?;
+        Some(rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    };
+    Some(Memory { resident_bytes: bytes("VmRSS:")?, peak_resident_bytes: bytes("VmHWM:")? })
 }
 
 /// The drops of the sockets on these ports, from `/proc/PID/net/udp` (proc_pid_net(5)): the local address is
@@ -114,9 +117,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resident_memory_is_in_bytes() {
-        assert_eq!(resident("Name:\tx\nVmHWM:\t    3000 kB\nVmRSS:\t    2816 kB\nThreads:\t1\n"), 2_883_584);
-        assert_eq!(resident(""), 0);
+    fn memory_is_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    3000 kB\nVmRSS:\t    2816 kB\nThreads:\t1\n";
+        let expected = Memory { resident_bytes: 2_883_584, peak_resident_bytes: 3_072_000 };
+        assert_eq!(memory(status), Some(expected));
+        assert_eq!(memory(""), None);
+        assert_eq!(memory("Name:\tx\nVmRSS:\tmuch\n"), None);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use podlocal_sidecar::client::OWN_HEADER;
+use podlocal_dns::report::http::OWN_HEADER;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::process::{Child, ChildStderr, Command};
@@ -111,6 +112,14 @@ impl Proxy {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("reads");
         answer
+    }
+
+    /// The JSON document of a target of the admin port.
+    pub async fn document(&self, target: &str) -> Value {
+        let answer = self.http(target).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a response");
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
     /// The value of one series of the metrics.

@@ -3,7 +3,7 @@
 //! | command | must exist |
 //! |---|---|
 //! | `cargo run --bin NAME -- FLAGS`, `NAME FLAGS` of a program of the tests | the program takes the flags ([`FlagCheck::Program`]) |
-//! | `podlocal-sidecar`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`FlagCheck::Flags`]) |
+//! | `podlocal-sidecar`, `podlocal-inspect`, `podlocal-webhook` with flags | the program's help or its command's names the flags ([`FlagCheck::Flags`]) |
 //! | `cargo` with `--test`, `--bench`, `--example`, `--bin`, `--package` or `--manifest-path` | the file, the program, the package |
 //! | `just RECIPE`, `eval "$(just RECIPE)"` | the recipe |
 //! | `.ci/NAME` | the file |
@@ -32,7 +32,7 @@ pub enum FlagCheck {
 }
 
 /// The programs under test.
-const UNDER_TEST: [&str; 2] = ["podlocal-sidecar", "podlocal-webhook"];
+const UNDER_TEST: [&str; 3] = ["podlocal-sidecar", "podlocal-inspect", "podlocal-webhook"];
 
 /// The commands of a block, one per line: continued lines are joined, comments are removed.
 pub fn lines(text: &str) -> Vec<Vec<String>> {
@@ -79,7 +79,7 @@ pub fn check_command(words: &[String]) -> Result<Option<FlagCheck>, String> {
             check_command(&self::words(rest.join(" ").trim_start_matches("\"$(").trim_end_matches(")\"")))
         }
         path if path.starts_with(".ci/") => exists(&root().join(path)).map(|()| Some(FlagCheck::Nothing)),
-        // `lookup` is also a command of the sidecar.
+        // `lookup` is also a command of `podlocal-inspect`.
         name if is_program_of_tests(name)
             && name != "lookup"
             && rest.first().is_some_and(|word| word.starts_with("--")) =>

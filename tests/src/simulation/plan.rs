@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use podlocal_dns::expansion;
+
 use crate::gang::arm::Arm;
 
 /// A question: name and type.
@@ -43,38 +45,62 @@ pub const QUESTIONS_OF_A_SIDECAR: u32 = 8;
 /// A sidecar asks about the namespace first, and for the name itself after 200 ms at the latest. Here it
 /// sends both at the same time, as it does while cluster DNS is slow.
 pub fn plan(arm: Arm) -> Vec<Vec<Step>> {
-    let mut name = 0;
-    let mut both = |in_cluster: bool, exists: [bool; 2]| {
-        name += 1;
-        let question = |is_aaaa: bool| Question {
-            name,
-            is_aaaa,
-            in_cluster,
-            is_negative: !exists[usize::from(is_aaaa)],
-        };
-        vec![question(false), question(true)]
-    };
-    let none = [false, false];
-    let service = vec![both(true, none), both(true, [true, false])];
-    let outside = both(false, [true, false]);
-    let missing = both(false, none);
-    let mut search = || vec![both(true, none), both(true, none), both(true, none)];
-    let (outside_search, missing_search) = (search(), search());
-    let first_only = |step: &Step| vec![step[0]];
+    let mut questions = Questions::default();
     match arm {
-        Arm::Direct | Arm::NodeLocal => {
-            vec![service, [outside_search, vec![outside]].concat(), [missing_search, vec![missing]].concat()]
-        }
-        Arm::Ndots2 => vec![service, vec![outside], [vec![missing], missing_search].concat()],
+        Arm::Direct | Arm::NodeLocal => NAMES.map(|name| questions.of_client(name, 5)).into(),
+        Arm::Ndots2 => NAMES.map(|name| questions.of_client(name, 2)).into(),
         Arm::Injected | Arm::Shared => {
+            let first_only = |step: Step| step.into_iter().take(1).collect::<Step>();
             // Of the search candidates only names in the namespace `com` can exist.
-            let namespace = vec![missing_search[1][0]];
+            let namespace = first_only(questions.both(true, false));
             vec![
-                vec![first_only(&service[0]), service[1].clone()],
-                vec![[namespace.clone(), outside].concat()],
-                vec![[namespace, missing].concat()],
+                vec![first_only(questions.both(true, false)), questions.both(true, true)],
+                vec![[namespace.clone(), questions.both(false, true)].concat()],
+                vec![[namespace, questions.both(false, false)].concat()],
             ]
         }
+    }
+}
+
+/// The names that a pod looks up.
+const NAMES: [&str; 3] = ["kubernetes.default", "api.example.com", "missing.example.com"];
+
+/// The absolute names that have an address, of type A.
+const EXISTING: [&str; 2] = ["kubernetes.default.svc.cluster.local.", "api.example.com."];
+
+/// The search list of the pod.
+const SEARCH: [&str; 3] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+
+/// Numbers the names of questions.
+#[derive(Default)]
+struct Questions {
+    last: u8,
+}
+
+impl Questions {
+    /// The steps of a C library: candidate by candidate, until one exists.
+    fn of_client(&mut self, name: &str, ndots: usize) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for candidate in expansion::candidates(name, &SEARCH.map(str::to_owned), ndots) {
+            let exists = EXISTING.contains(&candidate.as_str());
+            steps.push(self.both(candidate.ends_with(".cluster.local."), exists));
+            if exists {
+                break;
+            }
+        }
+        steps
+    }
+
+    /// A and AAAA of another name, which has an address of type A or none.
+    fn both(&mut self, in_cluster: bool, has_address: bool) -> Step {
+        self.last += 1;
+        let question = |is_aaaa: bool| Question {
+            name: self.last,
+            is_aaaa,
+            in_cluster,
+            is_negative: is_aaaa || !has_address,
+        };
+        vec![question(false), question(true)]
     }
 }
 

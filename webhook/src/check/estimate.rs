@@ -5,8 +5,11 @@
 //! caches. No query is lost or retransmitted. `tests/tests/estimate.rs` compares the model with the real
 //! sidecar.
 
+use podlocal_dns::expansion;
+use podlocal_dns::key::Key;
+use podlocal_dns::search::{Search, Verdict};
+use podlocal_dns::wire::{self, CLASS_IN, Flags, TYPE_A};
 use podlocal_settings::Settings;
-use podlocal_settings::value::LocalNxdomain;
 
 use crate::review::dns::Expansion;
 
@@ -64,42 +67,37 @@ pub fn cost(expansion: &Expansion, settings: &Settings) -> Cost {
 /// | `ndots` dots or more | itself | 2 |
 /// | fewer | every search domain's, then itself | 2 for each |
 fn direct(expansion: &Expansion) -> u64 {
-    let tried_before = if is_asked_first(expansion.ndots) { 0 } else { expansion.search.len() as u64 };
-    TYPES * (tried_before + 1)
+    let candidates = expansion::candidates(EXAMPLE, &expansion.search, expansion.ndots.into());
+    let tried_before = candidates.iter().take_while(|name| name.trim_end_matches('.') != EXAMPLE);
+    TYPES * (tried_before.count() as u64 + 1)
 }
 
-/// The cost with the sidecar, at most. The first matching line applies to a search domain that is tried
-/// before the name itself:
+/// The cost with the sidecar, at most, by the rules of the sidecar ([`podlocal_dns::search`]). For a search
+/// domain that is tried before the name itself:
 ///
-/// | the search domain | queries if the client expands the name | if the sidecar does |
+/// | the name below it | queries if the client expands the name | if the sidecar does |
 /// |---|---|---|
-/// | is outside the cluster domain, or `local-nxdomain` is off | 2 | 1: the answer for A decides for AAAA |
-/// | `svc.<zone>` | 2: the name could belong to a pod (`search`, R4 and R5), so the first type and its namespace are queried | 1: the namespace, or A |
-/// | any other in the cluster domain | 0: no such name can exist (R1 to R3) | 0 |
+/// | may exist, or `local-nxdomain` is off | 2 | 1: the answer for A decides for AAAA |
+/// | may exist in a namespace that must exist, too (R4 and R5) | 2: the first type, and the namespace | 1: the namespace, or A |
+/// | cannot exist (R1 to R3) | 0 | 0 |
 ///
 /// The name itself: 2.
 fn proxied(settings: &Settings) -> u64 {
-    let zone = &settings.cluster_domain;
-    let of_domain = |domain: &String| {
-        let is_inside = domain == zone || domain.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
-        let may_exist = *domain == format!("svc.{zone}");
-        u64::from(!is_inside || may_exist || settings.local_nxdomain == LocalNxdomain::Off)
-    };
-    let (questions, domains) = match (is_asked_first(settings.ndots), is_asked_first(settings.original_ndots))
-    {
-        (false, _) => (TYPES, settings.search_list()),
-        (true, false) => (1, settings.completion_list()),
-        (true, true) => (0, Vec::new()),
-    };
-    questions * domains.iter().map(of_domain).sum::<u64>() + TYPES
-}
-
-fn is_asked_first(ndots: u8) -> bool {
-    EXAMPLE.bytes().filter(|byte| *byte == b'.').count() >= usize::from(ndots)
+    let search = Search::new(settings);
+    let key = |name: &[u8]| Key::new(&wire::question(name, TYPE_A, CLASS_IN), Flags(Flags::RD), false);
+    let Some(example) = wire::name_from_text(EXAMPLE) else { return 0 };
+    let candidates = search.search_names(EXAMPLE);
+    let by_client = candidates.iter().take_while(|name| **name != example);
+    let by_client = by_client.filter(|name| search.verdict(&key(name)) != Verdict::Impossible).count();
+    let is_completed = search.verdict(&key(&example)) == Verdict::Complete;
+    let by_sidecar = if is_completed { search.candidates(&example).len() } else { 0 };
+    TYPES * by_client as u64 + by_sidecar as u64 + TYPES
 }
 
 #[cfg(test)]
 mod tests {
+    use podlocal_settings::value::LocalNxdomain;
+
     use super::*;
 
     fn search(domains: &[&str]) -> Vec<String> {
@@ -146,6 +144,8 @@ mod tests {
             (&OF_A_NODE, 5, Full, 6),
             (&["corp.example"], 5, Full, 4),
             (&["notcluster.local"], 5, Full, 4),
+            (&["pod.cluster.local"], 5, Full, 4),
+            (&["dev.svc.cluster.local"], 5, Full, 2),
         ] {
             let settings =
                 Settings { ndots, search: Some(search(domains)), local_nxdomain, ..Settings::defaults() };

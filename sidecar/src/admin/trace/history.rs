@@ -8,8 +8,8 @@ use podlocal_dns::upstream::Target;
 
 use crate::limits;
 use crate::metrics::AttemptResult;
-use crate::paint::{counted, duration};
 use crate::report::target::rtype_text;
+use crate::report::words::{counted, duration};
 use crate::report::{Exchange, Step};
 use crate::resolver::explain::{CachedUnder, Found, QuestionStatus};
 use crate::upstream::observers::{Event, ObservedEvent};

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use podlocal_dns::resolv_conf::ResolvConf;
 use podlocal_settings::value;
 
 /// The content of a `resolv.conf` that the kubelet wrote for `ClusterFirst`.
@@ -22,17 +23,9 @@ pub(super) struct ClusterFirst {
 /// (`kubernetes/pkg/kubelet/network/dns/dns.go`, `generateSearchesForDNSClusterFirst`). Any other file, a
 /// developer's machine or a pod with `hostNetwork`, names a DNS server that knows no Services.
 pub(super) fn cluster_first(text: &str) -> Option<ClusterFirst> {
-    let mut nameservers = Vec::new();
-    let mut search: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        match words.next() {
-            Some("nameserver") => nameservers.extend(words.next().and_then(nameserver)),
-            // The last `search` line wins: resolv.conf(5).
-            Some("search") => search = words.map(|word| word.trim_end_matches('.').to_owned()).collect(),
-            _ => {}
-        }
-    }
+    let ResolvConf { nameservers, search, .. } = ResolvConf::parse(text);
+    let nameservers: Vec<_> = nameservers.into_iter().filter_map(nameserver).collect();
+    let search: Vec<_> = search.iter().map(|domain| domain.trim_end_matches('.')).collect();
     let domain = value::domain(search.get(2)?).ok()?;
     let service_domain = format!("svc.{domain}");
     let is_cluster_first = search[1] == service_domain
@@ -44,9 +37,8 @@ pub(super) fn cluster_first(text: &str) -> Option<ClusterFirst> {
     Some(ClusterFirst { nameservers, domain, node_search })
 }
 
-/// A server that another pod can query, too: not a loopback address, and without a scope.
-fn nameserver(word: &str) -> Option<SocketAddr> {
-    let address: IpAddr = word.parse().ok()?;
+/// A server that another pod can query, too: not a loopback address.
+fn nameserver(address: IpAddr) -> Option<SocketAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then(|| SocketAddr::new(address, 53))
 }
 

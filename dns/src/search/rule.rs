@@ -1,0 +1,124 @@
+//! The rule that decides about a name, for `lookup`: the verdict alone does not say it.
+
+use std::fmt;
+
+use super::{Ancestors, Search, Verdict};
+use crate::key::Key;
+use crate::wire::{self, NameText};
+
+/// A rule of the table in [`crate::search`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table says what each is")]
+pub enum Rule {
+    R1,
+    R2,
+    R3,
+    R4,
+    R5,
+    /// The name of a proxy's probe does not exist.
+    Probe,
+}
+
+impl Rule {
+    /// The reason that it gives, as a sentence without its final dot.
+    pub fn because(self) -> &'static str {
+        match self {
+            Self::R1 => "every name in the cluster domain is below svc or pod",
+            Self::R2 => "no name has four or more labels before its namespace",
+            Self::R3 => {
+                "three labels before the namespace are the name of a port, with tcp, udp or sctp in the middle"
+            }
+            Self::R4 => "the Service above the name does not exist",
+            Self::R5 => "the namespace above the name does not exist",
+            Self::Probe => "the name is that of a health check between proxies",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Probe => formatter.write_str("probe"),
+            rule => write!(formatter, "{rule:?}"),
+        }
+    }
+}
+
+impl Search {
+    /// The rule by which a name is [`Verdict::Impossible`].
+    ///
+    /// | labels left of the cluster domain | rule |
+    /// |---|---|
+    /// | the last is not `svc` | R1 |
+    /// | four or more left of the namespace | R2 |
+    /// | three | R3 |
+    pub fn impossible_by(&self, name: &[u8]) -> Rule {
+        let count = wire::labels(name).count().saturating_sub(wire::labels(&self.zone).count());
+        let last = count.checked_sub(1).and_then(|last| wire::labels(name).nth(last));
+        match last {
+            Some((b"svc", _)) if count >= 6 => Rule::R2,
+            Some((b"svc", _)) => Rule::R3,
+            _ => Rule::R1,
+        }
+    }
+
+    /// The reason for the verdict about a question, as one line.
+    pub fn reasoning(&self, key: &Key) -> String {
+        match self.verdict(key) {
+            Verdict::Probe => format!("rule: {}", Rule::Probe.because()),
+            Verdict::Impossible => {
+                let rule = self.impossible_by(key.name());
+                format!("rule {rule}: {}", rule.because())
+            }
+            Verdict::Below(Ancestors { namespace, service }) => {
+                let above: Vec<_> = [service, namespace]
+                    .into_iter()
+                    .flatten()
+                    .map(|name| NameText(name).to_string())
+                    .collect();
+                let do_they = if above.len() == 1 { "does" } else { "do" };
+                format!("rules R4 and R5: exists only if {} {do_they}", above.join(" and "))
+            }
+            Verdict::Complete => {
+                "search: the client does not expand the name first, so the sidecar tries the search list"
+                    .to_owned()
+            }
+            Verdict::Ask => "no rule applies: the name is queried as it stands".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Flags;
+    use podlocal_settings::Settings;
+
+    #[test]
+    fn the_rule_of_an_impossible_name_is_the_one_of_the_table() {
+        let search = Search::new(&Settings { namespace: Some("own".to_owned()), ..Settings::defaults() });
+        let table = [
+            ("example.com", Rule::R1),
+            ("svc.example", Rule::R1),
+            ("a.b.c.d.n.svc", Rule::R2),
+            ("a.b.c.d.e.n.svc", Rule::R2),
+            ("api.example.com.n.svc", Rule::R3),
+        ];
+        for (text, rule) in table {
+            let name = wire::name_from_text(&format!("{text}.cluster.local")).expect("a name");
+            let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+            assert_eq!(search.verdict(&key), Verdict::Impossible, "{text}");
+            assert_eq!(search.impossible_by(&name), rule, "{text}");
+            assert!(search.reasoning(&key).starts_with(&format!("rule {rule}: ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_ancestors_of_a_name_are_named() {
+        let search = Search::new(&Settings { namespace: Some("own".to_owned()), ..Settings::defaults() });
+        let name = wire::name_from_text("a.web.other.svc.cluster.local").expect("a name");
+        let key = Key::new(&wire::question(&name, 1, 1), Flags(Flags::RD), false);
+        let above = "web.other.svc.cluster.local. and other.svc.cluster.local.";
+        assert_eq!(search.reasoning(&key), format!("rules R4 and R5: exists only if {above} do"));
+    }
+}
