@@ -143,8 +143,8 @@ impl BatchSocket {
     }
 }
 
-/// Sends the answers that this thread has queued ([`BatchSocket::queue`]). Whoever queues calls it before the
-/// next await.
+/// Sends the answers that this thread has queued ([`BatchSocket::queue`]). The function that queues calls it before
+/// the next await.
 pub fn send_queued() {
     BUFFERS.with_borrow_mut(Buffers::send_queued);
 }

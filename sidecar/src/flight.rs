@@ -258,8 +258,8 @@ impl<K: Hash + Eq, V: Clone> Flight<K, V> {
         self.value = Some(value);
     }
 
-    /// Resolves to the outcome of the flight, for the caller that has begun it.
-    pub fn outcome(&self) -> impl Future<Output = Result<V, NoOutcome>> + use<K, V> {
+    /// Resolves to the outcome of the flight, for the caller that has started it.
+    pub fn wait_for_end(&self) -> impl Future<Output = Result<V, NoOutcome>> + use<K, V> {
         let mut in_flight = self.flights.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let waiter = in_flight.get_mut(&*self.key).map(|outcome| outcome.get_or_insert_default().enter());
         async move {

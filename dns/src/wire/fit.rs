@@ -37,8 +37,8 @@ impl Message<'_> {
         fit
     }
 
-    /// Adds the offsets of the TTLs, and the runs of address records of one RRset, which all have the same
-    /// length: their order does not matter (RFC 1035 section 3.4.1), and their data has no names.
+    /// Adds the offsets of the TTLs, and the runs of address records. The records of a run are of one RRset and
+    /// have the same length: their order does not matter (RFC 1035 section 3.4.1), and their data has no names.
     pub fn layout(
         self,
         question_length: usize,

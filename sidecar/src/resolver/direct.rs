@@ -62,7 +62,7 @@ impl<U: Upstream> Resolver<U> {
             miss.end(self.known_entry(key, known));
         } else if let Err(miss) = self.upstream(key).begin(key, source, now, miss) {
             let (resolver, key) = (Arc::clone(self), Arc::clone(key));
-            miss.goes_on(async move {
+            miss.continue_with(async move {
                 let asked = resolver.upstream(&key).ask(&key, Instant::now() + limits::DEADLINE);
                 with_source(source, asked).await
             });
@@ -110,16 +110,16 @@ impl<U: Upstream, R: Reply> Continuation for DirectMiss<U, R> {
         let ended = self.resolver.end_direct_exchange(self.flight.key(), self.miss, response, now.into_std());
         let Some(entry) = ended else {
             let response = response.to_vec();
-            return self.goes_on(std::future::ready(Ok(response)));
+            return self.continue_with(std::future::ready(Ok(response)));
         };
         drop(self.permit);
         self.flight.end(Ok(entry.clone()));
         self.reply.answer(&Resolution::Fresh(entry, Role::Leader), now);
     }
 
-    fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
+    fn continue_with(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
         let Self { resolver, flight, permit, start, reply, miss: _ } = self;
-        let (outcome, key) = (flight.outcome(), Arc::clone(flight.key()));
+        let (outcome, key) = (flight.wait_for_end(), Arc::clone(flight.key()));
         let (resolving, asked) = (Arc::clone(&resolver), Arc::clone(&key));
         tokio::spawn(async move {
             let answer = resolver.end_exchange(&key, Mode::UseCache, rest.await).await;

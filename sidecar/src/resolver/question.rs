@@ -209,7 +209,7 @@ impl<U: Upstream> Resolver<U> {
         self.end_exchange(&key, mode, response).await
     }
 
-    /// What follows the exchange with the upstream. The answer is in the cache before this returns.
+    /// Ends the exchange with the upstream. The answer is in the cache before this returns.
     pub(super) async fn end_exchange(
         self: &Arc<Self>,
         key: &Key,

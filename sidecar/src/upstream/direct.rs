@@ -1,11 +1,11 @@
 //! An exchange without a task. Nearly every exchange is one query and one good answer, so a task for each
-//! would cost more than all the rest: the reader of the socket does what follows.
+//! would cost more than all the rest: the reader of the socket does its work.
 //!
 //! | event | what happens |
 //! |---|---|
 //! | a good answer | the continuation gets it |
-//! | a message that is anything else, or an error of the socket | a task goes on ([`race::resume`]), and receives that message first |
-//! | a retransmission is due, or the guard of a tier server, or the deadline has passed | a task goes on |
+//! | a message that is anything else, or an error of the socket | a task continues ([`race::resume`]), and receives that message first |
+//! | a retransmission is due, or the guard of a tier server, or the deadline has passed | a task continues |
 //! | the first query goes over TCP, or cannot be sent, or to a backup server | a task makes the exchange |
 //!
 //! While a server is silent, its exchanges mostly wait for their deadline, because the pod retransmits only
@@ -32,13 +32,13 @@ use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{AttemptResult, ResponseCode, Server};
 
-/// What follows an exchange that was begun without a task.
+/// The recipient of the outcome of an exchange without a task.
 pub trait Continuation: Send + 'static {
     /// The exchange has ended with that answer: NOERROR or NXDOMAIN, whole, and without an OPT record.
     fn answered(self, response: &[u8], now: Instant);
 
-    /// The exchange goes on in that future, which has to be spawned.
-    fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static);
+    /// The exchange continues in that future, which has to be spawned.
+    fn continue_with(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static);
 }
 
 /// Begins an exchange for that source of queries.
@@ -78,7 +78,7 @@ pub(super) fn begin(
         return shared.give_to(sent, Box::new(direct));
     }
     let begun = Begun { exchange, start: now, guard: None, attempt: None, due: Some(first) };
-    continuation.goes_on(async move {
+    continuation.continue_with(async move {
         let outcome =
             race::resume(servers.state(), servers.sockets(), &key, begun, now + limits::DEADLINE).await;
         servers.sockets().forwarded_markers().remove(&key);
@@ -91,7 +91,7 @@ struct DirectExchange<C> {
     servers: Servers,
     key: Arc<Key>,
     server: usize,
-    /// What was sent.
+    /// The parts of the message that was sent.
     variant: Variant,
     with_edns: bool,
     sent_at: Instant,
@@ -175,7 +175,7 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         let (guard, due) = (self.guard.take().map(|guard| *guard), self.due.take());
         let (servers, key, start) = (self.servers.clone(), Arc::clone(&self.key), self.sent_at);
         let (variant, with_edns, target) = (std::mem::take(&mut self.variant), self.with_edns, self.target());
-        continuation.goes_on(async move {
+        continuation.continue_with(async move {
             let (state, sockets): (&State, &Sockets) = (servers.state(), servers.sockets());
             let key = &*key;
             let future: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(async move {

@@ -88,7 +88,7 @@ impl<'a> OutgoingQuery<'a> {
         Self { question, path, metrics, with_edns, is_edns_fallback, is_repeated, near_misses }
     }
 
-    /// What is needed to make the same query again ([`OutgoingQuery::sent`]).
+    /// The parts from which the same query is made again ([`OutgoingQuery::sent`]).
     pub fn into_variant(self) -> (Variant, bool) {
         (self.question.into_variant(), self.with_edns)
     }

@@ -44,7 +44,7 @@ impl<'a> QueryMessage<'a> {
         Self { key, marker, variant }
     }
 
-    /// What is needed to make the same message again.
+    /// The part that differs, to make the same message again.
     pub fn into_variant(self) -> Variant {
         self.variant
     }

@@ -40,7 +40,7 @@ pub fn race<'a, N: Network>(
     resume(state, network, key, begun, deadline)
 }
 
-/// An exchange that was begun elsewhere.
+/// An exchange that was started elsewhere.
 pub struct Begun<'a> {
     /// Its state.
     pub exchange: Exchange,

@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::sources;
 
 /// The crates by layer, the lowest first. A crate depends only on crates of lower layers, never on one of its
-/// own: there is no edge between sidecar and webhook.
+/// own: there is no edge between sidecar, inspect and webhook.
 const LAYERS: [&[&str]; 6] = [
     &["podlocal-settings"],
     &["podlocal-dns"],
-    &["podlocal-sidecar", "podlocal-webhook"],
+    &["podlocal-inspect", "podlocal-sidecar", "podlocal-webhook"],
     &["podlocal-harness"],
     &["podlocal-experiments", "podlocal-release", "podlocal-tests"],
     &["podlocal-cluster-tests"],

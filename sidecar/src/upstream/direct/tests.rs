@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Answered(Rcode),
-    /// A task went on, and ended like this.
-    WentOn(Option<Rcode>),
+    /// A task continued, and ended like this.
+    Continued(Option<Rcode>),
 }
 
 struct Teller(UnboundedSender<Told>);
@@ -26,10 +26,10 @@ impl Continuation for Teller {
         let _ = self.0.send(Told::Answered(rcode(response)));
     }
 
-    fn goes_on(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
+    fn continue_with(self, rest: impl Future<Output = Result<Vec<u8>, Failed>> + Send + 'static) {
         tokio::spawn(async move {
             let outcome = rest.await;
-            let _ = self.0.send(Told::WentOn(outcome.ok().map(|response| rcode(&response))));
+            let _ = self.0.send(Told::Continued(outcome.ok().map(|response| rcode(&response))));
         });
     }
 }
@@ -110,7 +110,7 @@ async fn only_a_good_answer_needs_no_task() {
         ("NOERROR", good, Told::Answered(Rcode::NO_ERROR)),
         ("NXDOMAIN", missing, Told::Answered(Rcode::NXDOMAIN)),
         ("a datagram that is no message", malformed_first, Told::Answered(Rcode::NO_ERROR)),
-        ("SERVFAIL", failure, Told::WentOn(Some(Rcode::SERVFAIL))),
+        ("SERVFAIL", failure, Told::Continued(Some(Rcode::SERVFAIL))),
     ] {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
         let mut bench = Bench::with_server(server, script);
@@ -141,7 +141,7 @@ async fn a_task_retransmits_a_lost_query() {
     bench.begin("lost.example");
     bench.begin("other.example");
     assert_eq!(bench.told().await, Told::Answered(Rcode::NO_ERROR));
-    assert_eq!(bench.told().await, Told::WentOn(Some(Rcode::NO_ERROR)));
+    assert_eq!(bench.told().await, Told::Continued(Some(Rcode::NO_ERROR)));
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn queries_to_a_silent_server_have_no_tasks_but_the_readers_of_sockets() {
 }
 
 #[tokio::test]
-async fn a_refused_query_goes_on_in_a_task() {
+async fn a_refused_query_continues_in_a_task() {
     // An address of the loopback that no other test uses.
     let mut bench = Bench::at(SocketAddr::from(([127, 83, 65, 84], 5353)));
     bench.begin("a.example");

@@ -51,7 +51,7 @@ enum Receiver {
 struct TaskReceiver {
     question: Box<[u8]>,
     waker: Option<Waker>,
-    /// What has arrived and was not polled yet, in order.
+    /// The deliveries that were not polled yet, in order.
     arrived: VecDeque<Delivery>,
 }
 
@@ -75,7 +75,7 @@ pub trait DirectReceiver: Debug + Send {
     fn continue_in_task(self: Box<Self>, ticket: Ticket);
 }
 
-/// What became of a datagram.
+/// The recipient of a datagram.
 #[derive(Debug)]
 pub enum Dispatched {
     /// It was given to the task of its query.
