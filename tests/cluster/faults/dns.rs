@@ -110,6 +110,10 @@ async fn no_lookup_fails_while_coredns_has_10_millicores(context: Context) -> Re
         dns.restarts().await?
     );
     assert_eq!((summary.lookups, summary.failed), (PODS * NAMES_OF_A_POD, 0), "{summary}");
+    // Without the sidecar, glibc sends each query again after 5 s.
+    let queries = dns.queries(BEFORE.name).await?;
+    eprintln!("CoreDNS with 10 millicores: {queries} queries of type A for {} names", PODS * NAMES_OF_A_POD);
+    assert!(queries <= 2 * (PODS * NAMES_OF_A_POD) as u64, "{queries} queries of type A");
     assert_none_failed("CoreDNS with 10 millicores", load.between(begin, now()).await?);
     Ok(())
 }
