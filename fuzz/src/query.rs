@@ -3,7 +3,7 @@
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use podlocal_sidecar::query::{MARKER_OPTION, Marker, Query, Rejected};
 use podlocal_sidecar::reply::{write_error, write_missing, write_rejection};
-use podlocal_sidecar::wire::{LONGEST_NAME, Rcode};
+use podlocal_dns::wire::{LONGEST_NAME, Rcode};
 
 use crate::walk::{self, HEADER, OPT};
 use crate::{decode, question, word};

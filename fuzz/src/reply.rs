@@ -15,7 +15,7 @@ use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply::PAYLOAD_SIZE;
-use podlocal_sidecar::wire;
+use podlocal_dns::wire;
 
 use crate::upstream::built;
 use crate::walk::{self, HEADER, OPT, Walk};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
-use podlocal_sidecar::cache::key::Key;
+use podlocal_dns::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Outcome};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::resolver::Resolver;

@@ -8,7 +8,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
 use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict};
-use podlocal_sidecar::wire;
+use podlocal_dns::wire;
 
 use crate::message::Answer;
 use crate::walk::{self, HEADER};

@@ -1,5 +1,5 @@
 //! The cost of a message: from [`QueryMessage::check_response`] to the answers that clients get, counted in
-//! steps ([`podlocal_sidecar::wire::work`]) and compared with the number of bytes of the message.
+//! steps ([`podlocal_dns::wire::work`]) and compared with the number of bytes of the message.
 //!
 //! The input: three bytes that say how the rest is repeated, then the name of a question (or else [`USUAL`])
 //! and records. A fuzzer makes short inputs, but a message is expensive if it repeats a record a thousand
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::rr::Name;
 use podlocal_sidecar::cache::entry::Entry;
-use podlocal_sidecar::cache::key::Key;
+use podlocal_dns::key::Key;
 use podlocal_sidecar::cache::lifetime::{TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
 use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
-use podlocal_sidecar::wire::work::steps_of;
-use podlocal_sidecar::wire::{self, Flags};
+use podlocal_dns::wire::work::steps_of;
+use podlocal_dns::wire::{self, Flags};
 
 use crate::bare_query;
 use crate::walk::HEADER;

@@ -14,6 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use podlocal_dns::report::http::OWN_HEADER;
+use podlocal_dns::report::target::{LOOKUP, STATS};
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,8 +24,6 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::connections::{Bounds, Connections, Seat, part};
 use crate::limits;
 use crate::metrics::{Limit, Metrics};
-use crate::report::http::OWN_HEADER;
-use crate::report::target::{LOOKUP, STATS};
 
 use introspection::Introspection;
 

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::listen::{self, Pair};
 use crate::metrics::process::Process;
 use crate::metrics::{Gauges, Metrics, Snapshot};
+use crate::parent;
 use crate::resolver::Resolver;
 use crate::server::Service;
 use crate::shutdown::{self, Signals};
@@ -119,7 +120,7 @@ impl Bound {
         let introspection = Introspection::new(Arc::clone(&service), metrics.clone(), info);
         let addresses = sockets.iter().flatten().filter_map(|pair| pair.udp.local_addr().ok());
         let ports = addresses.map(|address| address.port()).collect();
-        registry.register_collector(Box::new(Process::new(ports)));
+        registry.register_collector(Box::new(Process::new(ports, parent::restarts().unwrap_or_default())));
         let lame_duck = settings.lame_duck;
         Ok(Self {
             sockets,

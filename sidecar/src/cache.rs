@@ -8,10 +8,9 @@ use quick_cache::sync::Cache as Store;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use entry::Entry;
-use key::{Key, StoredKey};
+use podlocal_dns::key::{Key, StoredKey};
 
 pub mod entry;
-pub use podlocal_dns::key;
 pub mod lifetime;
 
 /// Answers, by the keys of their questions.
@@ -152,8 +151,8 @@ impl Lifecycle<StoredKey, Entry> for Evictions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Flags;
     use lifetime::{Lifetime, TtlLimits};
+    use podlocal_dns::wire::Flags;
     use std::time::Duration;
 
     fn numbered(number: u32) -> Vec<u8> {

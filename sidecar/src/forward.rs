@@ -8,12 +8,11 @@
 //! | ends in the letters of a zone but not in its labels: `myconsul` and the zone `consul` | cluster DNS |
 //! | any other, the root too | cluster DNS |
 //!
-//! Names are on the wire and in lower case, as in [`crate::cache::key::Key`]. Only questions that the cache
+//! Names are on the wire and in lower case, as in [`podlocal_dns::key::Key`]. Only questions that the cache
 //! cannot answer are routed.
 
+use podlocal_dns::wire;
 use podlocal_settings::Settings;
-
-use crate::wire;
 
 /// The zones, and the cluster domain, which is never part of a zone.
 #[derive(Debug)]
@@ -52,8 +51,8 @@ impl ForwardZones {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::key::Key;
-    use crate::wire::Flags;
+    use podlocal_dns::key::Key;
+    use podlocal_dns::wire::Flags;
     use podlocal_settings::value;
 
     fn of(zones: &str) -> ForwardZones {

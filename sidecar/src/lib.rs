@@ -19,7 +19,6 @@
 //! wire`.
 
 // These are in the crate that several programs share.
-pub use podlocal_dns::{report, search, wire};
 
 pub mod admin;
 pub mod app;

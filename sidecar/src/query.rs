@@ -20,10 +20,10 @@
 //!
 //! Every other type is accepted, MAILA, MAILB, ANY and unassigned ones included: the upstream decides.
 
-pub use podlocal_dns::search::PROBE_LABEL;
+use podlocal_dns::key::Key;
+use podlocal_dns::wire::{self, Flags, Malformed, Message, Rcode, Record, TYPE_OPT};
 
-use crate::cache::key::Key;
-use crate::wire::{self, Flags, Malformed, Message, Rcode, Record, TYPE_OPT};
+pub use podlocal_dns::search::PROBE_LABEL;
 
 /// A well-formed query: the question, and everything on which the form of the answer depends.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! The answers that the proxy makes itself: errors, and NXDOMAIN for names that do not exist in the cluster
 //! domain.
 
+use podlocal_dns::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa, TYPE_OPT};
+
 use crate::query::{Client, Edns, Query, Rejected};
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Soa, TYPE_OPT};
 
 /// The UDP payload size of the proxy, towards clients and upstreams alike: it passes every path unfragmented
 /// (DNS flag day 2020; RFC 9715 section 3.1).

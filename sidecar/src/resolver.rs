@@ -12,26 +12,27 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search::{Search, Verdict};
+use podlocal_dns::wire::{Rcode, TYPE_A};
 use podlocal_settings::Settings;
 use tokio::time::timeout_at;
 
 use crate::cache::Cache;
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
 use crate::cache::lifetime::TtlLimits;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{BackgroundQuery, Gauges, Metrics, Outcome};
 use crate::query::{Client, Query};
 use crate::reply;
-use crate::search::{Search, Verdict};
 use crate::upstream::Upstream;
-use crate::wire::{Rcode, TYPE_A};
 
 use ancestors::SuspectServices;
 use awaited_names::AwaitedNames;
 use failures::Failures;
-use question::{Known, Mode, NoAnswer};
+use known::Known;
+use question::{Mode, NoAnswer};
 use routes::{Route, Routes};
 use type_limit::TypesInFlight;
 
@@ -41,8 +42,8 @@ pub mod completion;
 pub mod direct;
 pub mod explain;
 pub mod failures;
+pub mod known;
 pub mod prefetch;
-
 pub mod question;
 mod routes;
 pub mod type_limit;
@@ -80,7 +81,7 @@ pub struct Load {
 /// What the look into the cache has shown about a question whose answer is not known.
 #[derive(Debug, Clone, Copy)]
 pub struct Miss {
-    /// Whether the rules of [`crate::search`] say nothing about it.
+    /// Whether the rules of [`podlocal_dns::search`] say nothing about it.
     is_free_of_rules: bool,
     /// Whether NXDOMAIN for every type of the name may be cached when the answer arrives.
     may_deny_every_type: bool,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::wire::{self, Flags, Rcode};
 use podlocal_settings::Settings;
 
-use crate::cache::key::Key;
 use crate::connections::Connections;
 use crate::limits;
 use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
@@ -19,7 +20,6 @@ use crate::sources::{MissPermit, Refused, Sources};
 use crate::top_names::TopNames;
 use crate::upstream::Upstream;
 use crate::upstream::source::with_source;
-use crate::wire::{self, Flags, Rcode};
 
 use query_recorder::QueryRecorder;
 

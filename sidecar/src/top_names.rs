@@ -10,10 +10,10 @@
 //!
 //! So the table always contains a name that makes up more than a 64th of all queries.
 
+use podlocal_dns::wire;
 use tokio::time::Instant;
 
 use crate::limits;
-use crate::wire;
 
 /// The counts of names since a point in time.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@
 //!     network       one query to one server
 //!       shared_sockets  the choice of the socket for a datagram: a new one, or one that queries share
 //!         shared_socket   a socket with its reader and the queries in flight
+//!         socket          the system calls
 //!       udp           the datagrams of a query
 //!       tcp           a connection, from the pool or new
 //!       outgoing      the query with the sidecar's EDNS, and again without it if EDNS may be the cause of a failure
@@ -25,17 +26,17 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::{Condition, ServerStatus, Setup};
+use podlocal_dns::wire;
 use podlocal_settings::Settings;
 use tokio::time::{Instant, sleep};
 
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{Gauges, Metrics, Server, Sums};
 use crate::query::Query;
 use crate::sources::Sources;
 use crate::supervise::supervised;
-use crate::wire;
 
 pub mod attempts;
 pub mod classify;
@@ -54,6 +55,7 @@ pub mod race;
 pub mod random;
 pub mod shared_socket;
 pub mod shared_sockets;
+pub mod socket;
 pub mod source;
 pub mod spoofing;
 pub mod state;
@@ -324,8 +326,8 @@ mod tests {
     use crate::metrics::Transport;
     use crate::upstream::network::Network;
     use crate::upstream::query_message::QueryMessage;
-    use crate::wire::Flags;
     use podlocal_dns::upstream::Target;
+    use podlocal_dns::wire::Flags;
     use std::time::Duration;
 
     #[tokio::test]

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use podlocal_dns::wire;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply::PAYLOAD_SIZE;
-use podlocal_sidecar::wire;
 use proptest::prelude::*;
 
 proptest! {

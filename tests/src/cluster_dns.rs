@@ -20,13 +20,14 @@ mod answer;
 mod capacity;
 mod counts;
 mod outside;
+mod sections;
 mod server;
 mod services;
 mod world;
 
 pub use answer::{answer, truncate};
 pub use capacity::{Capacity, ServiceQueue};
-pub use counts::{Counts, STEP, Step, waiting};
+pub use counts::{Counts, STEP, Step, Transport, waiting};
 pub(crate) use server::bind;
-pub use server::{ClusterDns, Faults, Transport};
+pub use server::{ClusterDns, Faults};
 pub use world::{Endpoint, PodRecords, Port, Service, World};

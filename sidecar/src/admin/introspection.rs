@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use podlocal_dns::report::stats::{Cache, Counts, ForwardZone, Name, Names, Server, Stats, Upstream};
+use podlocal_dns::report::target;
 use podlocal_dns::upstream::ServerStatus;
+use podlocal_dns::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 use podlocal_settings::Settings;
 use podlocal_settings::value::Role;
 use serde::Serialize;
@@ -15,14 +18,11 @@ use tokio::time::Instant;
 use super::trace::{LookupTrace, QueriedServer, build_report};
 use crate::limits;
 use crate::metrics::{AttemptResult, Metrics, Sums, process};
-use crate::report::stats::{Cache, Counts, ForwardZone, Name, Names, Server, Stats, Upstream};
-use crate::report::target;
 use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
 use crate::upstream::observers::Observation;
 use crate::upstream::{Servers, Upstream as _};
-use crate::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 
 /// The maximum number of names in the statistics.
 const MAX_NAMES: usize = 20;
@@ -89,7 +89,7 @@ impl Introspection {
             return (StatusCode::SERVICE_UNAVAILABLE, message);
         };
         let question = wire::question(&name, rtype, CLASS_IN);
-        let key = crate::cache::key::Key::new(&question, Flags(Flags::RD), false);
+        let key = podlocal_dns::key::Key::new(&question, Flags(Flags::RD), false);
         let resolver = self.service.resolver();
         let forward = resolver.forward_upstreams().map(|(_, servers)| servers);
         let upstreams = std::iter::once(resolver.cluster_upstream()).chain(forward);

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use hickory_proto::op::Message as Decoded;
 use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
+use podlocal_dns::key::Key;
+use podlocal_dns::report::target::rtype_text;
+use podlocal_dns::report::{Answer, AnsweredBy, CachedFor, Exchange, Report};
+use podlocal_dns::wire::{Message, NameText, Rcode, Section};
 
-use crate::cache::key::Key;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::{AttemptResult, Outcome};
-use crate::report::target::rtype_text;
-use crate::report::{Answer, AnsweredBy, CachedFor, Exchange, Report};
 use crate::resolver::explain::{self, Found, QuestionStatus};
 use crate::server::explain::{ExplainedQuery, WaitResult};
 use crate::upstream::observers::ObservedEvent;
-use crate::wire::{Message, NameText, Rcode, Section};
 
 use history::{exchanges, steps};
 

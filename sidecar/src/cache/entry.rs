@@ -12,14 +12,14 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use podlocal_dns::wire::{
+    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, Malformed, Message, OPT_LENGTH, Rcode, Section,
+};
 use triomphe::ThinArc;
 
 use super::lifetime::{Lifetime, TtlLimits};
 use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
-use crate::wire::{
-    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, Malformed, Message, OPT_LENGTH, Rcode, Section,
-};
 
 mod make;
 

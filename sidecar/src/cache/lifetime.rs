@@ -16,9 +16,8 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::BinDecodable;
+use podlocal_dns::wire::{self, Flags, Message, Rcode, Record, Section, TYPE_ANY, TYPE_OPT, TYPE_SOA};
 use podlocal_settings::Settings;
-
-use crate::wire::{self, Flags, Message, Rcode, Record, Section, TYPE_ANY, TYPE_OPT, TYPE_SOA};
 
 /// The limits of the settings on TTLs.
 #[derive(Debug, Clone)]
@@ -146,10 +145,10 @@ fn seconds(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{Lifetime, TtlLimits};
-    use crate::wire;
     use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::rdata::{A, CNAME, SOA};
     use hickory_proto::rr::{Name, RData, Record, RecordType};
+    use podlocal_dns::wire;
     use std::net::Ipv4Addr;
     use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The values of the labels, as enums.
 
-use crate::wire::{Message, Rcode};
+use podlocal_dns::wire::{Message, Rcode};
 
 pub use podlocal_dns::upstream::Transport;
 

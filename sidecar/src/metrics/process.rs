@@ -6,6 +6,7 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use podlocal_dns::report::stats::Memory;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -14,13 +15,12 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::shown;
-use crate::parent;
-use crate::report::stats::Memory;
 
 /// Prints the metrics of the process in a registry.
 #[derive(Debug)]
 pub struct Process {
     ports: Vec<u16>,
+    restarts: u64,
     /// The count of dropped datagrams, and when it was read.
     dropped: Mutex<Option<(Instant, u64)>>,
 }
@@ -30,9 +30,9 @@ pub struct Process {
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Process {
-    /// `ports`: those on which the proxy receives datagrams.
-    pub fn new(ports: Vec<u16>) -> Self {
-        Self { ports, dropped: Mutex::default() }
+    /// `ports`: those on which the proxy receives datagrams; `restarts`: how often the process was restarted.
+    pub fn new(ports: Vec<u16>, restarts: u64) -> Self {
+        Self { ports, restarts, dropped: Mutex::default() }
     }
 
     fn dropped(&self) -> u64 {
@@ -60,7 +60,7 @@ impl Collector for Process {
         let help = "CPU time that the process has used";
         let name = "process_cpu_seconds_total";
         seconds.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        let restarts = ConstGauge::new(parent::restarts().unwrap_or_default());
+        let restarts = ConstGauge::new(self.restarts);
         let (name, help) =
             ("process_restarts_total", "Crashes after which the proxy was restarted in its container");
         restarts.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;

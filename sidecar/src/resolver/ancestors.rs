@@ -10,17 +10,17 @@ use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search::{Ancestors, Verdict};
+use podlocal_dns::wire::{TYPE_A, TYPE_AAAA};
 use tokio::time::{sleep, timeout};
 
-use super::question::Known;
+use super::known::Known;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{BackgroundQuery, Outcome};
-use crate::search::{Ancestors, Verdict};
 use crate::upstream::Upstream;
-use crate::wire::{TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
     /// The wait of an AAAA query for the answer to A, where NXDOMAIN to A would answer both and is likely.

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search;
+use podlocal_dns::wire;
+use podlocal_dns::wire::end_at;
 use podlocal_settings::Settings;
 use tokio::time::sleep;
 
 use super::question::NoAnswer;
 use super::{Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::BackgroundQuery;
-use crate::search;
 use crate::upstream::Upstream;
-use crate::wire;
-use crate::wire::end_at;
 
 impl<U: Upstream> Resolver<U> {
     /// Delays the negative answer for an awaited name and repeats the query, until the name exists or the

@@ -4,20 +4,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search::{self, Candidate, First};
+use podlocal_dns::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
 use tokio::time::timeout;
 
 use super::ancestors::ancestor_question;
 use super::question::{Mode, NoAnswer};
 use super::{Answer, Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
 use crate::cache::lifetime::Lifetime;
 use crate::flight::Role;
 use crate::limits;
 use crate::metrics::BackgroundQuery;
-use crate::search::{self, Candidate, First};
 use crate::upstream::Upstream;
-use crate::wire::{self, Malformed, Message, Section, TYPE_A, TYPE_AAAA};
 
 impl<U: Upstream> Resolver<U> {
     /// The answer for a question from the search list; concurrent callers share one walk.
@@ -215,8 +215,8 @@ fn alias(key: &Key, answer: &[u8]) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Flags;
     use hickory_proto::op::Message as Decoded;
+    use podlocal_dns::wire::Flags;
 
     #[test]
     fn the_answer_for_another_name_becomes_an_alias_and_its_records() {

@@ -12,15 +12,15 @@
 
 use std::sync::Arc;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search::Verdict;
 use tokio::time::Instant;
 
 use super::question::Mode;
 use super::type_limit::TypePermit;
 use super::{Answer, Miss, Resolution, Resolver};
-use crate::cache::key::Key;
 use crate::flight::{Flight, Role};
 use crate::limits;
-use crate::search::Verdict;
 use crate::upstream::direct::Continuation;
 use crate::upstream::source::with_source;
 use crate::upstream::{Failed, Upstream};

@@ -6,16 +6,16 @@ use std::time::Instant;
 use hickory_proto::op::Message as Decoded;
 use hickory_proto::rr::{Name, RData};
 use hickory_proto::serialize::binary::BinDecodable;
+use podlocal_dns::key::Key;
+use podlocal_dns::search::rule::Rule;
+use podlocal_dns::search::{Ancestors, Candidate, First, Verdict};
+use podlocal_dns::wire::NameText;
 
 use super::Resolver;
 use super::ancestors::ancestor_question;
-use super::question::Known;
+use super::known::Known;
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
-use crate::search::rule::Rule;
-use crate::search::{Ancestors, Candidate, First, Verdict};
 use crate::upstream::Upstream;
-use crate::wire::NameText;
 
 /// The state of a question.
 #[derive(Debug, Clone)]

@@ -4,11 +4,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use podlocal_dns::key::{Key, StoredKey};
+use podlocal_dns::wire::Rcode;
 use quick_cache::sync::Cache;
 
-use crate::cache::key::{Key, StoredKey};
 use crate::limits;
-use crate::wire::Rcode;
 
 /// The questions that failed recently.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ fn is_recent(at: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Flags;
+    use podlocal_dns::wire::Flags;
     use std::time::Duration;
 
     #[test]

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search;
+use podlocal_dns::wire::{self, CLASS_IN, Flags, TYPE_A};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::question::{Mode, NoAnswer};
 use super::{Resolver, now};
-use crate::cache::key::Key;
 use crate::metrics::BackgroundQuery;
-use crate::search;
 use crate::upstream::Upstream;
-use crate::wire::{self, CLASS_IN, Flags, TYPE_A};
 
 /// The shortest time between two lookups of a name, whatever its TTL.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);

@@ -5,19 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::search::{self, Verdict};
+use podlocal_dns::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
+
 use super::ancestors::missing_ancestor;
 use super::failures::Failure;
+use super::known::Known;
 use super::{Answer, Miss, Resolver, now};
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
 use crate::cache::lifetime::{self, Lifetime};
 use crate::flight::{NoOutcome, Role};
 use crate::limits;
 use crate::metrics::{Limit, Outcome};
 use crate::reply;
-use crate::search::{self, Verdict};
 use crate::upstream::{Failed, Upstream};
-use crate::wire::{self, CLASS_IN, Malformed, Message, Rcode, TYPE_A, TYPE_AAAA};
 
 /// Why there is no answer for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,22 +76,6 @@ pub enum Mode {
     UseCache,
     /// No: the upstream is queried.
     AskUpstream,
-}
-
-/// An answer without a query.
-#[derive(Debug)]
-pub enum Known {
-    /// A cached answer.
-    Entry(Entry),
-    /// NXDOMAIN by a rule.
-    Missing {
-        /// The offset in the name at which the cluster domain begins.
-        zone_at: usize,
-        /// The TTL in seconds.
-        ttl: u32,
-        /// The outcome for the metrics, which names the rule.
-        outcome: Outcome,
-    },
 }
 
 impl<U: Upstream> Resolver<U> {

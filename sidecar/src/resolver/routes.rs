@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use podlocal_dns::key::Key;
 use podlocal_settings::Settings;
 
 use super::Answer;
-use crate::cache::key::Key;
 use crate::flight::Flights;
 use crate::forward::ForwardZones;
 use crate::limits;

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cache::key::Key;
-use crate::wire::{CLASS_IN, TYPE_A, TYPE_AAAA};
+use podlocal_dns::key::Key;
+use podlocal_dns::wire::{CLASS_IN, TYPE_A, TYPE_AAAA};
 
 /// Clients ask for four types together, two of which are addresses: A, AAAA, HTTPS, SRV. Some set DO, some do
 /// not.
@@ -73,7 +73,7 @@ impl Drop for TypePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Flags, name_from_text, question};
+    use podlocal_dns::wire::{Flags, name_from_text, question};
 
     #[test]
     fn only_other_types_of_one_name_are_limited() {

@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use podlocal_dns::key::Key;
 use quick_cache::DefaultHashBuilder;
 
 use super::Places;
-use crate::cache::key::Key;
 use crate::query::{Query, StoredClient};
 
 /// The queries that wait at one socket, by question, but for the first of each, which its exchange keeps.

@@ -4,13 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use podlocal_dns::wire;
 use tokio::time::Instant;
 
 use crate::limits;
 use crate::metrics::{Outcome, Transport};
 use crate::query::Client;
 use crate::top_names::TopNames;
-use crate::wire;
 
 /// The query log and the counts of names.
 #[derive(Debug)]

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use podlocal_dns::wire;
 use socket2::SockRef;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +45,6 @@ use crate::metrics::{Limit, Transport};
 use crate::query::Query;
 use crate::shutdown::Drain;
 use crate::upstream::Upstream;
-use crate::wire;
 
 use frames::{BUFFERS, Buffers, GATHERED, LARGEST_KEPT, LENGTH, READ_AT_ONCE, push_frame, write};
 use late::{Answers, Late, next};

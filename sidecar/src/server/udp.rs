@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
+use podlocal_dns::key::Key;
 use tokio::time::{Instant, sleep};
 
 use super::pending::{JoinResult, PendingQueries, Waiter};
 use super::{Ending, Places, Service, Step};
-use crate::cache::key::Key;
 use crate::datagrams::BatchSocket;
 use crate::limits;
 use crate::metrics::{Limit, Transport};

@@ -1,13 +1,13 @@
 //! The kind of a response: answer, failure, truncated, denial.
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::backup::BackupAnswer;
 use podlocal_dns::upstream::{Target, Transport};
+use podlocal_dns::wire::{self, Flags, Message, Rcode};
 use tokio::time::Instant;
 
 use super::state::State;
-use crate::cache::key::Key;
 use crate::metrics::AttemptResult;
-use crate::wire::{self, Flags, Message, Rcode};
 
 /// The kind of a server's response to the question of that key; not every answer of a backup server counts.
 pub fn classify_from(

@@ -15,6 +15,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard};
 use podlocal_dns::upstream::{Exchange, Target, Transmission, Transport};
 use tokio::time::Instant;
@@ -28,7 +29,6 @@ use super::shared_socket::Ticket;
 use super::shared_socket::queries::DirectReceiver;
 use super::state::State;
 use super::{Failed, Servers, random};
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{AttemptResult, ResponseCode, Server};
 

@@ -21,14 +21,14 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use podlocal_dns::key::Key;
+use podlocal_dns::wire::{self, CLASS_IN, Flags, TYPE_TXT};
 use quick_cache::DefaultHashBuilder;
 use tokio::time::Instant;
 
 use super::random;
-use crate::cache::key::Key;
 use crate::limits;
 use crate::query::{Marker, PROBE_LABEL, Query};
-use crate::wire::{self, CLASS_IN, Flags, TYPE_TXT};
 
 /// The marker of the queries to one server, for the lifetime of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,18 +1,15 @@
 //! The nameservers of `resolv.conf(5)`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use podlocal_dns::resolv_conf::ResolvConf;
 use podlocal_settings::Settings;
 
 /// The addresses on the `nameserver` lines, port 53, in order, without the addresses on which the proxy
 /// itself listens: those would be a loop.
 pub fn upstreams(resolv_conf: &str, settings: &Settings) -> Vec<SocketAddr> {
-    let lines = resolv_conf.lines().map(str::split_whitespace);
-    lines
-        .filter_map(|mut words| match (words.next(), words.next()) {
-            (Some("nameserver"), Some(address)) => address.parse::<IpAddr>().ok(),
-            _ => None,
-        })
+    let addresses = ResolvConf::parse(resolv_conf).nameservers.into_iter();
+    addresses
         .map(|address| SocketAddr::new(address, 53))
         .filter(|address| !settings.listens_on(*address))
         .collect()

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use podlocal_dns::key::Key;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -17,7 +18,6 @@ use super::query_message::{QueryMessage, Variant};
 use super::shared_socket::{Sent, SharedSocket, Ticket};
 use super::shared_sockets::SharedSockets;
 use super::{is_due, tcp, udp};
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{Metrics, Origin, Transport};
 use podlocal_dns::upstream::Target;

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use podlocal_dns::key::Key;
 use tokio::time::Instant;
 
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::AttemptResult;
 use podlocal_dns::upstream::Target;
@@ -119,7 +119,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Flags;
+    use podlocal_dns::wire::Flags;
 
     fn over(attempts: u8) -> Event {
         Event::ExchangeEnded { attempts, took: Duration::ZERO }

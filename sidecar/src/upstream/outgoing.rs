@@ -3,13 +3,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use podlocal_dns::wire::{Flags, Message, Rcode, Reading};
 use tokio::time::Instant;
 
 use super::path::NetworkPath;
 use super::query_message::{self, QueryMessage, ResponseVerdict, Variant};
 use super::spoofing::{NearMissAction, Stray};
 use crate::metrics::{Metrics, Transport, Unwanted};
-use crate::wire::{Flags, Message, Rcode, Reading};
 
 /// A query, and the state of the path to the server.
 #[derive(Debug)]

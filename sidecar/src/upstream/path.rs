@@ -18,8 +18,9 @@
 
 use std::time::{Duration, Instant};
 
+use podlocal_dns::wire::Rcode;
+
 use super::spoofing::{CaseCheck, TcpFallbackBudget};
-use crate::wire::Rcode;
 
 /// How long a server counts as supporting EDNS after an answer: a path may change.
 const SUPPORTED_FOR: Duration = Duration::from_mins(1);

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::guard::PROBE_TIMEOUT;
 use podlocal_dns::upstream::liveness::Finding;
 use podlocal_dns::upstream::{Target, Transport, first_transport};
@@ -12,7 +13,6 @@ use super::attempts::{Attempt, Attempts};
 use super::classify::classify;
 use super::network::Network;
 use super::state::{Probe, State};
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::AttemptResult;
 

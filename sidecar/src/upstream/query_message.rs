@@ -1,13 +1,14 @@
 //! The message of a query to an upstream, and the check whether a message answers it.
 
+use podlocal_dns::key::Key;
+use podlocal_dns::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Reading};
+
 use super::loop_detection::LoopMarker;
 use super::random;
 use super::spoofing::Stray;
-use crate::cache::key::Key;
 use crate::metrics::Unwanted;
 use crate::query::MARKER_OPTION;
 use crate::reply::PAYLOAD_SIZE;
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, Rcode, Reading};
 
 /// An OPT record with one marker: eleven bytes, four for the option's header and eight for its data.
 const OPT_ROOM: usize = 23;

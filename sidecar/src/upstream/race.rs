@@ -12,6 +12,7 @@
 
 use std::io;
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::guard::{FIRST_PAUSE, Guard, GuardAction};
 use podlocal_dns::upstream::liveness::Finding;
 use podlocal_dns::upstream::{Exchange, Reason, Recovery, Target, Transmission, Transport};
@@ -23,7 +24,6 @@ use super::network::Network;
 use super::observers::Event;
 use super::state::State;
 use super::{Failed, random, source};
-use crate::cache::key::Key;
 use crate::limits;
 use crate::metrics::{AttemptResult, FallbackReason, ResponseCode, Server};
 

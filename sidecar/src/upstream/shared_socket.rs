@@ -1,6 +1,7 @@
 //! A connected socket that queries may share, and the task that reads it. [`queries`] assigns datagrams to
 //! queries.
 
+use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -11,20 +12,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use podlocal_dns::wire::Message;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::shared_sockets::Place;
-use super::udp::{self, READABLE_OR_ERROR, forget_readiness};
+use super::socket::{self, READABLE_OR_ERROR, forget_readiness};
 use crate::datagrams;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::wire::Message;
 
 use queries::{Delivery, DirectReceiver, Dispatched, InFlightQueries};
 
 pub mod queries;
+
+/// A place in which a new socket is shared once a query on it was answered.
+pub trait Place: Debug + Send + Sync {
+    /// Puts the socket there, unless another one has taken the place meanwhile; returns whether it did.
+    fn take(&self, socket: &Arc<SharedSocket>) -> bool;
+}
 
 /// A connected socket, and the queries that were sent on it.
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub struct SharedSocket {
     recovered: Arc<Notify>,
     expires: Instant,
     /// Where it is shared once a query on it was answered, and whether that has happened.
-    place: Option<Place>,
+    place: Option<Box<dyn Place>>,
     is_answered: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -60,7 +66,7 @@ impl SharedSocket {
     /// when the socket is retired and no query is in flight.
     pub fn open(
         server: SocketAddr,
-        place: Option<Place>,
+        place: Option<Box<dyn Place>>,
         write: impl FnOnce(u16, &mut Vec<u8>),
         recovered: &Arc<Notify>,
         metrics: &Arc<Metrics>,
@@ -68,9 +74,9 @@ impl SharedSocket {
     ) -> io::Result<(Arc<Self>, Sent)> {
         let mut queries = InFlightQueries::default();
         let id = super::random::id()?;
-        let socket = udp::with_message(|out| {
+        let socket = socket::with_message(|out| {
             write(id, out);
-            udp::send_from_new_socket(server, out)
+            socket::send_from_new_socket(server, out)
         })?;
         let index = queries.insert(id);
         queries.retire();
@@ -97,9 +103,9 @@ impl SharedSocket {
             return Ok(None);
         }
         let Some(id) = queries.next_id()? else { return Ok(None) };
-        let sent = udp::with_message(|out| {
+        let sent = socket::with_message(|out| {
             write(id, out);
-            udp::send(&self.socket, out)
+            socket::send(&self.socket, out)
         });
         if let Err(error) = sent {
             // The reader reports the error to the queries in flight; this query is sent on another socket.
@@ -183,9 +189,9 @@ impl SharedSocket {
     /// from running.
     fn receive(self: &Arc<Self>) {
         let now = Instant::now();
-        for _ in 0..limits::BATCH / udp::DATAGRAMS {
-            match udp::receive(&self.socket, |datagram| self.dispatch(datagram, now)) {
-                Ok(udp::DATAGRAMS) => {}
+        for _ in 0..limits::BATCH / socket::DATAGRAMS {
+            match socket::receive(&self.socket, |datagram| self.dispatch(datagram, now)) {
+                Ok(socket::DATAGRAMS) => {}
                 // Nothing is left, and the next arrival wakes the reader: its runtime has one thread, which
                 // polls epoll after this.
                 Ok(_) => return forget_readiness(&self.socket),
@@ -308,7 +314,7 @@ pub struct Ticket {
 impl Ticket {
     /// Sends another message with the same id.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        udp::send(&self.shared.socket, bytes)
+        socket::send(&self.shared.socket, bytes)
     }
 
     /// Waits for what arrives next for the query.

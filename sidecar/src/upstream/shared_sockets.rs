@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::random;
-use super::shared_socket::{Sent, SharedSocket};
+use super::shared_socket::{Place, Sent, SharedSocket};
 use crate::limits;
 use crate::metrics::Metrics;
 
@@ -53,18 +53,17 @@ struct ServerSockets {
     left: usize,
 }
 
-/// A slot in which a new socket is shared once a query on it was answered.
+/// A slot for a new socket.
 #[derive(Debug)]
-pub struct Place {
+struct SlotPlace {
     slots: Arc<Slots>,
     worker: usize,
     server: usize,
     slot: usize,
 }
 
-impl Place {
-    /// Puts the socket into its slot, unless another one has taken that meanwhile.
-    pub fn take(&self, socket: &Arc<SharedSocket>) -> bool {
+impl Place for SlotPlace {
+    fn take(&self, socket: &Arc<SharedSocket>) -> bool {
         let mut servers = self.slots.lock(self.worker);
         let slot = servers.get_mut(self.server).and_then(|server| server.slots.get_mut(self.slot));
         let Some(slot) = slot.filter(|slot| slot.strong_count() == 0) else { return false };
@@ -111,8 +110,8 @@ impl SharedSockets {
         SharedSocket::open(address, place, write, &self.recovered, &self.metrics, now)
     }
 
-    pub(super) fn place(&self, worker: usize, server: usize, slot: usize) -> Place {
-        Place { slots: Arc::clone(&self.slots), worker, server, slot }
+    fn place(&self, worker: usize, server: usize, slot: usize) -> Box<dyn Place> {
+        Box::new(SlotPlace { slots: Arc::clone(&self.slots), worker, server, slot })
     }
 
     /// The slot for a query; `None`: a socket of its own. A slot is drawn for several queries: their answers
@@ -168,14 +167,14 @@ fn worker_number(slots: &Slots) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::key::Key;
     use crate::upstream::loop_detection::LoopMarker;
     use crate::upstream::outgoing::OutgoingQuery;
     use crate::upstream::path::NetworkPath;
     use crate::upstream::query_message::QueryMessage;
     use crate::upstream::spoofing::NearMissAction;
     use crate::upstream::udp;
-    use crate::wire::{self, Flags, Message};
+    use podlocal_dns::key::Key;
+    use podlocal_dns::wire::{self, Flags, Message};
     use std::collections::{HashMap, HashSet};
     use tokio::net::UdpSocket;
     use tokio::task::JoinSet;

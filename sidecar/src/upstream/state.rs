@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::backup::BackupAnswer;
 use podlocal_dns::upstream::liveness::{Finding, Liveness};
 use podlocal_dns::upstream::{
@@ -15,7 +16,6 @@ use tokio::time::Instant;
 
 use super::observers::{Event, Observers};
 use super::path::TcpSupport;
-use crate::cache::key::Key;
 use crate::metrics::{AttemptResult, Metrics};
 
 /// Shared by every exchange.

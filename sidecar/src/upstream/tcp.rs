@@ -87,11 +87,11 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::key::Key;
     use crate::metrics::Metrics;
     use crate::upstream::loop_detection::LoopMarker;
     use crate::upstream::query_message::QueryMessage;
-    use crate::wire::{self, Flags};
+    use podlocal_dns::key::Key;
+    use podlocal_dns::wire::{self, Flags};
     use std::sync::Mutex;
     use tokio::net::TcpListener;
 

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
-use podlocal_sidecar::cache::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Transport};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::resolver::Resolver;

@@ -31,15 +31,15 @@ use std::time::Duration;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, MX, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::Condition;
+use podlocal_dns::wire::Rcode;
 use podlocal_settings::value;
-use podlocal_sidecar::cache::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Outcome};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::reply;
 use podlocal_sidecar::resolver::Resolver;
 use podlocal_sidecar::upstream::{Failed, Upstream};
-use podlocal_sidecar::wire::Rcode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Runs the script; the error names the line.

@@ -13,6 +13,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::outside;
+use super::sections::Answer;
 use super::services::{Request, Target, find, owners_of, parse, pod};
 use super::world::World;
 
@@ -49,28 +50,6 @@ pub fn truncate(response: &mut Message, most_bytes: usize) {
         if dropped.is_none() {
             return;
         }
-    }
-}
-
-/// The records and the RCODE for a question.
-#[derive(Debug, Default)]
-pub(super) struct Answer {
-    pub(super) code: Option<ResponseCode>,
-    pub(super) authoritative: bool,
-    pub(super) recursion_available: bool,
-    pub(super) answers: Vec<Record>,
-    pub(super) authorities: Vec<Record>,
-    pub(super) additionals: Vec<Record>,
-}
-
-impl Answer {
-    fn write(self, response: &mut Message) {
-        response.metadata.response_code = self.code.unwrap_or(ResponseCode::NoError);
-        response.metadata.authoritative = self.authoritative;
-        response.metadata.recursion_available = self.recursion_available;
-        response.answers = self.answers;
-        response.authorities = self.authorities;
-        response.additionals = self.additionals;
     }
 }
 

@@ -7,7 +7,14 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 use serde::Serialize;
 
-use super::server::Transport;
+/// The transport of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// In a datagram.
+    Udp,
+    /// In a connection.
+    Tcp,
+}
 
 /// The length of one [`Step`].
 pub const STEP: Duration = Duration::from_millis(50);

@@ -4,7 +4,7 @@ use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::answer::Answer;
+use super::sections::Answer;
 use super::world::World;
 
 /// The length of the longest chain of CNAMEs that is followed.

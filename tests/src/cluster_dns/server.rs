@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::{answer, truncate};
 use super::capacity::{Capacity, ServiceQueue};
-use super::counts::Counts;
+use super::counts::{Counts, Transport};
 use super::world::World;
 use crate::failure::{Failure, WithContext};
 use crate::framing;
@@ -38,15 +38,6 @@ pub struct ClusterDns {
     shared: Arc<Shared>,
     /// Both loops and the tasks that they have started; aborted when dropped.
     _tasks: JoinSet<()>,
-}
-
-/// The transport of a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
-    /// In a datagram.
-    Udp,
-    /// In a connection.
-    Tcp,
 }
 
 /// Injected faults. By default there are none.

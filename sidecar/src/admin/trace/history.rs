@@ -2,18 +2,19 @@
 
 use std::time::Instant;
 
+use podlocal_dns::key::Key;
+use podlocal_dns::report::target::rtype_text;
+use podlocal_dns::report::words::{counted, duration};
+use podlocal_dns::report::{Exchange, Step};
+use podlocal_dns::wire::NameText;
+
 use super::{LookupTrace, QueriedServer, micros};
-use crate::cache::key::Key;
 use podlocal_dns::upstream::Target;
 
 use crate::limits;
 use crate::metrics::AttemptResult;
-use crate::report::target::rtype_text;
-use crate::report::words::{counted, duration};
-use crate::report::{Exchange, Step};
 use crate::resolver::explain::{CachedUnder, Found, QuestionStatus};
 use crate::upstream::observers::{Event, ObservedEvent};
-use crate::wire::NameText;
 
 /// The exchanges with the upstream that the query may depend on.
 pub(super) fn exchanges(

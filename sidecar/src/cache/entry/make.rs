@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::sync::atomic::AtomicU8;
 use std::time::Instant;
 
+use podlocal_dns::wire::{
+    self, AddressRun, EXTENDED_ERROR_LENGTH, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Section,
+    TYPE_OPT,
+};
 use triomphe::ThinArc;
 
 use super::{Entry, Facts};
 use crate::cache::lifetime::{Lifetime, TtlLimits};
-use crate::wire::{
-    self, AddressRun, EXTENDED_ERROR_LENGTH, HEADER_LENGTH, Malformed, Message, OPT_LENGTH, Rcode, Section,
-    TYPE_OPT,
-};
 
 /// See [`Entry::new`].
 pub(super) fn entry(

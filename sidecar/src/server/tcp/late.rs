@@ -4,11 +4,11 @@ use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use podlocal_dns::key::Key;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::super::{Ending, Places, Service};
-use crate::cache::key::Key;
 use crate::connections::{Held, Seat};
 use crate::metrics::Transport;
 use crate::query::{Query, StoredClient};

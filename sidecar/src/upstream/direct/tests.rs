@@ -1,8 +1,9 @@
 //! Exchanges without a task, with a server on the loopback.
 
+use podlocal_dns::wire::{self, Flags, Message, Rcode};
+
 use super::*;
 use crate::metrics::Metrics;
-use crate::wire::{self, Flags, Message, Rcode};
 use podlocal_settings::Settings;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use podlocal_dns::upstream::{Condition, EXCHANGE_TIMEOUT, Setup as Servers};
+use podlocal_dns::wire::Flags;
 use podlocal_settings::value::UpstreamTransport;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
@@ -13,7 +14,6 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::upstream::loop_detection::LoopMarker;
 use crate::upstream::probe;
-use crate::wire::Flags;
 
 const DEADLINE: Duration = limits::DEADLINE;
 

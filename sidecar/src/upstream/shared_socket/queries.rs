@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
+use podlocal_dns::wire::Message;
 use tokio::time::Instant;
 
 use super::Ticket;
@@ -22,7 +23,6 @@ use crate::limits;
 use crate::metrics::Unwanted;
 use crate::upstream::query_message::{is_response, is_same_question};
 use crate::upstream::random;
-use crate::wire::Message;
 
 /// The queries that were sent on one socket.
 #[derive(Debug, Default)]

@@ -1,18 +1,28 @@
+use podlocal_dns::wire::{self, Flags, HEADER_LENGTH};
+
 use super::*;
-use crate::upstream::shared_sockets::SharedSockets;
-use crate::wire::{self, Flags, HEADER_LENGTH};
 use std::time::Duration;
 use tokio::time::timeout;
+
+/// A place that nothing else takes.
+#[derive(Debug)]
+struct FreePlace;
+
+impl Place for FreePlace {
+    fn take(&self, _socket: &Arc<SharedSocket>) -> bool {
+        true
+    }
+}
 
 /// A server, a shared socket that is connected to it, and the id of the query that was answered on it.
 async fn shared() -> (UdpSocket, Arc<SharedSocket>, u16) {
     let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     let address = server.local_addr().expect("an address");
     let (metrics, now) = (Arc::new(Metrics::new().0), Instant::now());
-    let place = SharedSockets::new(1, &Arc::default(), &metrics).place(0, 0, 0);
     let write = |id, out: &mut Vec<u8>| *out = message(id, "first", Flags::RD);
     let (shared, sent) =
-        SharedSocket::open(address, Some(place), write, &Arc::default(), &metrics, now).expect("a socket");
+        SharedSocket::open(address, Some(Box::new(FreePlace)), write, &Arc::default(), &metrics, now)
+            .expect("a socket");
     let mut ticket = shared.ticket(sent, &question("first"), now);
     server.recv(&mut [0; 512]).await.expect("receives");
     answer(&server, &shared, sent.id, "first").await;

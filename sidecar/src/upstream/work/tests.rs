@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use podlocal_dns::key::Key;
+use podlocal_dns::wire::work::steps_of;
+use podlocal_dns::wire::{self, Flags, HEADER_LENGTH, Message, name_from_text};
+
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
 use crate::cache::lifetime::{TtlLimits, lifetime};
 use crate::query::Query;
 use crate::upstream::loop_detection::LoopMarker;
 use crate::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
-use crate::wire::work::steps_of;
-use crate::wire::{self, Flags, HEADER_LENGTH, Message, name_from_text};
 
 /// From the datagram to the answers that two clients get, one over TCP and one of 512 bytes over UDP, and an
 /// alias that leads to it.

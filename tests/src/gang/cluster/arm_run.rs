@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::super::arm::Arm;
-use super::figures::Figures;
+use super::figures::{Figures, QUIET};
 use super::start::{Pace, late, sleep_until};
 use super::{ArmRunner, job, node_local};
 use crate::failure::Failure;
@@ -30,9 +30,6 @@ const RUN: f64 = 150.0;
 
 /// The maximum number of reads of CoreDNS's counter while it grows, one every two seconds.
 const SETTLE: usize = 30;
-
-/// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
-pub(super) const QUIET: f64 = 1.0;
 
 /// The number of logs and metrics that are read in parallel, because two cores also run the pods.
 const READERS: usize = 4;

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::super::arm::Arm;
 use super::super::law::Cost;
-use super::arm_run::QUIET;
+
+/// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
+pub(super) const QUIET: f64 = 1.0;
 
 /// The texts of EAI_NONAME, a name that does not exist, in `gai_strerror` of glibc and musl.
 const NOT_FOUND: [&str; 2] = ["Name or service not known", "Name does not resolve"];
