@@ -1,9 +1,9 @@
 //! Messages from clients: [`Query::parse`] compared with hickory-proto, and the error answers of the sidecar.
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
+use podlocal_dns::wire::{LONGEST_NAME, Rcode};
 use podlocal_sidecar::query::{MARKER_OPTION, Marker, Query, Rejected};
 use podlocal_sidecar::reply::{write_error, write_missing, write_rejection};
-use podlocal_dns::wire::{LONGEST_NAME, Rcode};
 
 use crate::walk::{self, HEADER, OPT};
 use crate::{decode, question, word};

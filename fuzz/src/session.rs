@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use podlocal_dns::key::Key;
 use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
-use podlocal_dns::key::Key;
 use podlocal_sidecar::metrics::{Metrics, Outcome};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::resolver::Resolver;

@@ -12,12 +12,12 @@
 
 use std::collections::BTreeSet;
 
+use podlocal_dns::wire::{self, NameText};
 use podlocal_settings::read::{Given, Read, read};
 use podlocal_settings::table::{self, Setting};
 use podlocal_settings::value::{self, ForwardZone};
 use podlocal_settings::{Settings, write};
 use podlocal_sidecar::forward::ForwardZones;
-use podlocal_dns::wire::{self, NameText};
 
 /// The maximum length of an error message in bytes: two texts of 64 characters, each of which may be escaped,
 /// and a name.

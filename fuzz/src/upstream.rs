@@ -5,10 +5,10 @@
 //! message, either as bytes or as an [`Answer`] with a few changes.
 
 use arbitrary::{Arbitrary, Unstructured};
+use podlocal_dns::wire;
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
 use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict};
-use podlocal_dns::wire;
 
 use crate::message::Answer;
 use crate::walk::{self, HEADER};

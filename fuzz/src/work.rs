@@ -8,14 +8,14 @@
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::Name;
-use podlocal_sidecar::cache::entry::Entry;
 use podlocal_dns::key::Key;
+use podlocal_dns::wire::work::steps_of;
+use podlocal_dns::wire::{self, Flags};
+use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
 use podlocal_sidecar::upstream::loop_detection::LoopMarker;
 use podlocal_sidecar::upstream::query_message::{QueryMessage, ResponseVerdict, without_opt};
-use podlocal_dns::wire::work::steps_of;
-use podlocal_dns::wire::{self, Flags};
 
 use crate::bare_query;
 use crate::walk::HEADER;
