@@ -138,7 +138,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         name: "in-flight",
-        lines: &[measured("one of 1,000 misses in flight, KiB", 1)],
+        lines: &[measured("one of 1,000 misses, KiB", 1)],
         has_echo: false,
         is_constant: false,
         measure: measure::in_flight,
