@@ -176,6 +176,10 @@ pub const UPSTREAM_SOCKET_LIFETIME: Duration = Duration::from_secs(1);
 /// further queries checks them when one may be due, and not sooner than after this time.
 pub const UPSTREAM_TICK: Duration = Duration::from_millis(20);
 
+/// The largest answer over UDP that the reader of a socket processes itself, in bytes. It processes up to
+/// [`BATCH`] of them in a row. Answers within the size that the sidecar asks for are smaller.
+pub const UPSTREAM_DIRECT_ANSWER: usize = 4096;
+
 /// A server that has not been queried for so long gets a new socket for each query.
 pub const UPSTREAM_SOCKET_PAUSE: Duration = Duration::from_millis(10);
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | a good answer | the continuation gets it |
 //! | a message that is anything else, or an error of the socket | a task continues ([`race::resume`]), and receives that message first |
+//! | a large answer ([`limits::UPSTREAM_DIRECT_ANSWER`]) | a task continues: many of them in a row must not delay hits |
 //! | a retransmission is due, or the guard of a tier server, or the deadline has passed | a task continues |
 //! | the first query goes over TCP, or cannot be sent, or to a backup server | a task makes the exchange |
 //!
@@ -123,6 +124,9 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         datagram: &mut [u8],
         now: Instant,
     ) -> Result<(), Box<dyn DirectReceiver>> {
+        if datagram.len() > limits::UPSTREAM_DIRECT_ANSWER {
+            return Err(self);
+        }
         let (state, sockets) = (self.servers.state(), self.servers.sockets());
         let query = sockets.sent(self.server, &self.key, self.variant.clone(), self.with_edns);
         let reading = query.ok().and_then(|query| query.receive_good_answer(datagram, now));

@@ -101,6 +101,11 @@ async fn only_a_good_answer_needs_no_task() {
     let good: Script = |query, _| vec![response(query, 0)];
     let missing: Script = |query, _| vec![response(query, 3)];
     let malformed_first: Script = |query, _| vec![vec![0; 5], response(query, 0)];
+    let large: Script = |query, _| {
+        let mut large = response(query, 0);
+        large.resize(limits::UPSTREAM_DIRECT_ANSWER + 1, 0);
+        vec![large]
+    };
     let failure: Script = |query, _| vec![response(query, 2)];
     let wrong_id_first: Script = |query, _| {
         let mut wrong = response(query, 0);
@@ -111,6 +116,7 @@ async fn only_a_good_answer_needs_no_task() {
         ("NOERROR", good, Told::Answered(Rcode::NO_ERROR)),
         ("NXDOMAIN", missing, Told::Answered(Rcode::NXDOMAIN)),
         ("a datagram that is no message", malformed_first, Told::Answered(Rcode::NO_ERROR)),
+        ("a large answer", large, Told::Continued(Some(Rcode::NO_ERROR))),
         ("SERVFAIL", failure, Told::Continued(Some(Rcode::SERVFAIL))),
     ] {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
