@@ -15,10 +15,8 @@
 //!   entry      every waiter with its own id, flags, name and size limit
 //! ```
 //!
-//! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream ->
-//! wire`.
-
-// These are in the crate that several programs share.
+//! Imports go one way: `main -> app -> worker -> server -> sources, resolver -> cache, flight, upstream`.
+//! The message format, keys and rules are in `podlocal_dns`.
 
 pub mod admin;
 pub mod app;

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use podlocal_dns::wire::{
-    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, Malformed, Message, OPT_LENGTH, Rcode, Section,
+    self, AddressRun, EXTENDED_ERROR_LENGTH, Flags, Message, OPT_LENGTH, Rcode, Section,
 };
 use triomphe::ThinArc;
 
-use super::lifetime::{Lifetime, TtlLimits};
+use super::lifetime::Lifetime;
 use crate::query::Client;
 use crate::reply::PAYLOAD_SIZE;
 
@@ -76,23 +76,6 @@ const STALE_ANSWER: u16 = 3;
 const STALE_NXDOMAIN_ANSWER: u16 = 19;
 
 impl Entry {
-    /// Makes an entry from a response to the question of that length, with the TTLs that the limits allow.
-    ///
-    /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about the sidecar's own
-    /// EDNS, and their lower bits alone would say NOERROR and YXRRSET (RFC 6891 section 6.1.3).
-    ///
-    /// Records behind the OPT record, which should be last, are dropped with it: they are additional ones,
-    /// and moving them would break the compression pointers among them.
-    pub fn new(
-        response: &[u8],
-        question_length: usize,
-        lifetime: Lifetime,
-        limits: &TtlLimits,
-        now: Instant,
-    ) -> Result<Self, Malformed> {
-        make::entry(response, question_length, lifetime, limits, now)
-    }
-
     /// Whether it has not expired.
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.age(now) < self.seconds()

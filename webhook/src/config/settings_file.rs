@@ -7,7 +7,7 @@ use podlocal_settings::table::{self, Setting};
 use serde_json::Value;
 
 use crate::documents::yaml;
-use crate::review::annotations::Defaults;
+use crate::review::annotations::{Defaults, text_of};
 
 /// The settings in a file and the errors in them, or why the file cannot be read.
 pub(super) fn read(
@@ -45,15 +45,6 @@ pub(super) fn read(
     });
     errors.extend(read.errors.iter().map(ToString::to_string));
     Ok((defaults, errors))
-}
-
-/// A value as its author wrote it; `key:` without a value is empty.
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

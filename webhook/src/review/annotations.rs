@@ -33,7 +33,7 @@ pub(crate) fn read(
         let values =
             layers.into_iter().filter_map(|(layer, annotations)| Some((layer, annotations?.get(&key)?)));
         let given =
-            values.map(|(layer, value)| Given { origin: format!("{layer} {key}"), text: text(value) });
+            values.map(|(layer, value)| Given { origin: format!("{layer} {key}"), text: text_of(value) });
         given.filter(|_| setting.is_annotation()).collect::<Vec<_>>()
     };
     let of_cluster = |setting: &Setting| {
@@ -66,12 +66,12 @@ fn unknown(layer: &str, key: &str, value: &Value) -> Option<SettingError> {
         }
         _ => "the name of a setting; `podlocal-webhook --help` lists them".to_owned(),
     };
-    Some(SettingError::of_name(format!("{layer} {key}"), &text(value), expected))
+    Some(SettingError::of_name(format!("{layer} {key}"), &text_of(value), expected))
 }
 
 /// The value as its author wrote it. The API server accepts only strings, and null as an empty string. A file
 /// may contain a bare number: it is shown, and the API server rejects it later.
-fn text(value: &Value) -> String {
+pub(crate) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

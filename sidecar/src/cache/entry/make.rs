@@ -13,15 +13,23 @@ use triomphe::ThinArc;
 use super::{Entry, Facts};
 use crate::cache::lifetime::{Lifetime, TtlLimits};
 
-/// See [`Entry::new`].
-pub(super) fn entry(
-    response: &[u8],
-    question_length: usize,
-    lifetime: Lifetime,
-    limits: &TtlLimits,
-    now: Instant,
-) -> Result<Entry, Malformed> {
-    BUFFERS.with_borrow_mut(|buffers| buffers.entry(response, question_length, lifetime, limits, now))
+impl Entry {
+    /// Makes an entry from a response to the question of that length, with the TTLs that the limits allow.
+    ///
+    /// An RCODE of more than four bits becomes SERVFAIL: BADVERS and BADCOOKIE are about the sidecar's own
+    /// EDNS, and their lower bits alone would say NOERROR and YXRRSET (RFC 6891 section 6.1.3).
+    ///
+    /// Records behind the OPT record, which should be last, are dropped with it: they are additional ones,
+    /// and moving them would break the compression pointers among them.
+    pub fn new(
+        response: &[u8],
+        question_length: usize,
+        lifetime: Lifetime,
+        limits: &TtlLimits,
+        now: Instant,
+    ) -> Result<Self, Malformed> {
+        BUFFERS.with_borrow_mut(|buffers| buffers.entry(response, question_length, lifetime, limits, now))
+    }
 }
 
 thread_local! {

@@ -6,6 +6,7 @@ use hickory_proto::rr::rdata::{A, OPT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
+use crate::cache::lifetime::TtlLimits;
 use crate::query::Query;
 use crate::query::tests::query_bytes;
 
