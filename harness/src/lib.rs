@@ -1,18 +1,13 @@
-//! Runs the product on a real cluster, for tests and experiments.
+//! Runs the product as a cluster runs it, for tests and experiments: in a model of a cluster on this machine, as
+//! processes on the loopback, and on a real cluster.
 //!
 //! ```text
-//!   cluster      the cluster of KUBECONFIG: connect, create, read, patch, kubectl
-//!         namespace  a separate namespace for each test: objects, waits, diagnostics
-//!     pods       pods, their logs, and commands in their containers
-//!     client     pods that resolve names with glibc or musl, and their output
-//!     coredns    cluster DNS: its CPU limit, its restarts, and the queries that it has received
-//!     dns        a separate CoreDNS for one test, which the test may break
-//!     inventory  every object of the cluster, to compare before and after
-//!     load       a steady load of lookups in a pod, and its results
-//!     metrics    metrics of pods, through the API server
-//!     node       a node's CPU time
-//!     product    installing and removing the product
-//!     tier       a separate shared tier for one test
+//!   model        a node, its kubelet, the API server and cluster DNS, without root
+//!   loopback     the sidecar as a process, in front of an upstream with faults
+//!   cluster      the cluster of KUBECONFIG: objects, pods, lookups, CoreDNS, installations
+//!   programs     finds and builds the programs under test
+//!   process      CPU time and memory of a process, from the kernel
+//!   framing      DNS messages over TCP
 //!   failure      the only error type: the failed operation, and the cause
 //!   metrics      reads pages in Prometheus' text format
 //!   repository   where the repository is
@@ -20,11 +15,17 @@
 //!   time         the wall clock
 //! ```
 //!
-//! This crate does not link the sidecar or the webhook: the cluster runs their images.
+//! This crate does not link the sidecar or the webhook: it runs them as programs or images, and talks to them
+//! in DNS, HTTP and JSON. The settings crate has the names that both sides need.
 
 pub mod cluster;
 pub mod failure;
+pub mod framing;
+pub mod loopback;
 pub mod metrics;
+pub mod model;
+pub mod process;
+pub mod programs;
 pub mod repository;
 pub mod table;
 pub mod time;

@@ -1,5 +1,5 @@
 //! The built program against a scripted admin port: which requests it makes, what it prints, and its exit code.
-//! `tests/tests/inspect.rs` runs it against the proxy.
+//! `tests/inspect.rs` runs it against the proxy.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};

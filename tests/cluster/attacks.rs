@@ -2,7 +2,7 @@
 //! depend on time are measured there and not asserted here.
 
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_tests::programs::Programs;
+use podlocal_harness::programs::Programs;
 use tokio::process::Command;
 
 use crate::runner::{Context, Test, exclusive};

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use podlocal_harness::cluster::client::{Libc, SLEEP, pod};
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_tests::programs::Programs;
+use podlocal_harness::programs::Programs;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;

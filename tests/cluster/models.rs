@@ -2,9 +2,9 @@
 //!
 //! | model | used by | compared |
 //! |---|---|---|
-//! | kubelet and node (`tests/src/pod`, `tests/src/node`) | `cargo test`, `gang` | resolv.conf, hosts, lookups, queries |
-//! | API server of pods (`tests/src/admission`) | the same | every field that it stores, warnings |
-//! | cluster DNS (`tests/src/cluster_dns`) | the same | results of lookups, the number of queries |
+//! | kubelet and node (`harness/src/model/pod`, `harness/src/model/node`) | `cargo test`, `gang` | resolv.conf, hosts, lookups, queries |
+//! | API server of pods (`harness/src/model/admission`) | the same | every field that it stores, warnings |
+//! | cluster DNS (`harness/src/model/cluster_dns`) | the same | results of lookups, the number of queries |
 //! | API server of the webhook (`webhook/tests/common/api_server`) | tests of the webhook | `models/api_server.rs` |
 
 mod api_server;
@@ -19,9 +19,9 @@ use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{eventually, name_of};
 use podlocal_harness::failure::{Failure, WithContext as _};
 use podlocal_harness::metrics::sum;
+use podlocal_harness::model::comparison::{DNS, Outcome, POD, PodScenario, Scenario, lookup_result};
+use podlocal_harness::programs::Programs;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
-use podlocal_tests::comparison::{DNS, Outcome, POD, PodScenario, Scenario, lookup_result};
-use podlocal_tests::programs::Programs;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;

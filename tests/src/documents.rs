@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use podlocal_harness::repository::root;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-use crate::failure::{Failure, WithContext};
+use podlocal_harness::failure::{Failure, WithContext};
 
 /// Folders without documents of this repository.
 const FOREIGN: [&str; 3] = ["target", "node_modules", "findings"];

@@ -29,7 +29,7 @@ fn page_with_every_verdict_matches_the_golden_file() {
 fn page_in_the_docs_matches_the_output() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let docs = std::fs::read_to_string(root.join("docs/check.md")).expect("reads");
-    let file = "tests/manifests/gang-job.yaml";
+    let file = "harness/manifests/gang-job.yaml";
     let command = ["check", "-f", file, "--cluster-dns", "10.96.0.10"];
     let shown = format!("```sh\npodlocal-webhook {}\n```\n\n```text\n", command.join(" "));
     let output = program().args(command).current_dir(&root).output().expect("starts");

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use podlocal_tests::failure::{Failure, WithContext};
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::programs::Programs;
 use podlocal_tests::monitoring::{
     DASHBOARD, DOCUMENT, exposition, grafana, in_repository, reference, rules, stage,
 };
-use podlocal_tests::programs::Programs;
 
 /// Writes and tests the dashboard and the alerts.
 #[derive(Debug, Parser)]

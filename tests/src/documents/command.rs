@@ -147,7 +147,8 @@ fn cargo(words: &[&str]) -> Result<Option<FlagCheck>, String> {
 
 fn is_program_of_tests(name: &str) -> bool {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    is_plain && root().join("tests/src/bin").join(format!("{name}.rs")).exists()
+    let is_in = |folder: &str| root().join(folder).join(format!("{name}.rs")).exists();
+    is_plain && ["harness/src/bin", "experiments/src/bin", "tests/src/bin"].into_iter().any(is_in)
 }
 
 fn exists(path: &Path) -> Result<(), String> {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use podlocal_harness::metrics::Sample;
 
-use crate::failure::{Failure, WithContext};
-use crate::faults::proxy::{Proxy, get};
-use crate::programs::Programs;
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::loopback::proxy::{Proxy, get};
+use podlocal_harness::programs::Programs;
 
 use super::stage;
 

@@ -11,8 +11,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use super::in_repository;
-use crate::failure::{Failure, WithContext};
-use crate::faults::proxy::get;
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::loopback::proxy::get;
 
 /// A scraped program.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{grafana, in_repository};
-use crate::failure::{Failure, WithContext};
+use podlocal_harness::failure::{Failure, WithContext};
 
 /// The file of the PrometheusRule.
 pub const FILE: &str = "manifests/overlays/prometheus-operator/prometheusrule.yaml";

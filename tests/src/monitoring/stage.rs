@@ -15,15 +15,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::grafana;
 use super::prometheus::{Prometheus, Span, Target};
-use crate::admission::{Webhook, defaulted, review};
-use crate::failure::{Failure, WithContext};
-use crate::faults::client::ask;
-use crate::faults::hostile;
-use crate::faults::proxy::Proxy;
-use crate::faults::upstream::Upstream;
-use crate::gang::job::{DEFAULT_MANIFEST, Job};
-use crate::pod::ClusterNames;
-use crate::programs::Programs;
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::loopback::client::ask;
+use podlocal_harness::loopback::hostile;
+use podlocal_harness::loopback::proxy::Proxy;
+use podlocal_harness::loopback::upstream::Upstream;
+use podlocal_harness::model::admission::{Webhook, defaulted, review};
+use podlocal_harness::model::job::{DEFAULT_MANIFEST, Job};
+use podlocal_harness::model::pod::ClusterNames;
+use podlocal_harness::programs::Programs;
 
 /// The events: their start in percent of the whole time, and their names.
 const EVENTS: [(u32, &str, Event); 9] = [

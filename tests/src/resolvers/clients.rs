@@ -11,9 +11,9 @@ use std::process::Command;
 use hickory_proto::rr::RecordType;
 
 use super::questions::Kind;
-use crate::failure::{Failure, WithContext};
-use crate::pod::Executed;
-use crate::programs::target_directory;
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::model::pod::Executed;
+use podlocal_harness::programs::target_directory;
 
 /// The line after each answer.
 const END: &str = "--";

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::clients::{Answer, Client};
 use super::matrix::{ask, start};
 use super::questions::Kind;
-use crate::cluster::Cluster;
-use crate::cluster_dns::{Service, World};
-use crate::failure::Failure;
+use podlocal_harness::failure::Failure;
+use podlocal_harness::model::cluster::Cluster;
+use podlocal_harness::model::cluster_dns::{Service, World};
 
 /// The search list of each pod: that of the cluster, and one more domain.
 const SEARCH: [&str; 4] = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"];

@@ -8,9 +8,9 @@ use tokio::time::sleep;
 
 use super::clients::{Answer, Client};
 use super::questions::{Kind, Question};
-use crate::cluster::Cluster;
-use crate::failure::Failure;
-use crate::pod::Running;
+use podlocal_harness::failure::Failure;
+use podlocal_harness::model::cluster::Cluster;
+use podlocal_harness::model::pod::Running;
 
 /// The time to wait for queries that follow an answer.
 const SETTLE: Duration = Duration::from_millis(100);

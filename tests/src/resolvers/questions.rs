@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, RecordType};
 
-use crate::cluster_dns::World;
+use podlocal_harness::model::cluster_dns::World;
 
 /// The kind of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 //! a measurement.
 //!
 //! The model is the lookup of [`EXAMPLE`], an existing outside name, as A and AAAA by a C library, with cold
-//! caches. No query is lost or retransmitted. `tests/tests/estimate.rs` compares the model with the real
+//! caches. No query is lost or retransmitted. `tests/estimate.rs` compares the model with the real
 //! sidecar.
 
 use podlocal_dns::expansion;

@@ -1,0 +1,185 @@
+//! Runs one arm: all pods start together, and are restarted after one has failed.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use podlocal_harness::time::now;
+use tokio::sync::Semaphore;
+
+use super::arm::Arm;
+use super::figures::Figures;
+use super::progress::Progress;
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::model::admission::Webhook;
+use podlocal_harness::model::cluster::Cluster;
+use podlocal_harness::model::cluster_dns::{Capacity, World};
+use podlocal_harness::model::cluster_tier::ClusterTier;
+use podlocal_harness::model::job::Job;
+use podlocal_harness::model::lookup::{BARRIER_VARIABLE, Lookup, WAITING};
+use podlocal_harness::model::node::Node;
+use podlocal_harness::model::pod::{Exit, Running, Status};
+use podlocal_harness::programs::Programs;
+
+/// The number of pods that start at the same time per core: enough that no core idles, and few enough that a
+/// pod does not mostly wait for others.
+const STARTS_PER_CORE: usize = 2;
+
+/// The parameters of the experiment, the same in every arm.
+#[derive(Debug)]
+pub struct Experiment {
+    /// The node on which the pods run.
+    pub node: Node,
+    /// The programs under test and the tools.
+    pub programs: Programs,
+    /// The gang's Job.
+    pub job: Job,
+    /// The number of pods.
+    pub pods: usize,
+    /// The names that exist.
+    pub world: World,
+    /// The capacity of cluster DNS; `None`: unlimited.
+    pub capacity: Option<Capacity>,
+    /// The maximum number of restarts of the gang.
+    pub restarts: u32,
+}
+
+/// Runs an arm.
+pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> {
+    let Experiment { node, programs, job, world, .. } = experiment;
+    let world = world.clone().namespace(job.namespace());
+    let dns_path = arm.dns_path().ok_or_else(|| Failure::new(format!("no model of {}", arm.name())))?;
+    let cluster = Cluster::start_with(dns_path, node, programs, world).await?;
+    let directory = node.directory(&format!("gang-{arm:?}"))?;
+    let mut figures = Figures::new(arm, experiment.pods);
+    let mut first_start = None;
+    for attempt in 0..=experiment.restarts {
+        figures.restarts = attempt;
+        let progress = Progress::new(arm, attempt, experiment.pods);
+        let barrier = directory.join(format!("start-{attempt}"));
+        mkfifo(&barrier, Mode::from_bits_truncate(0o666))
+            .with_context(|| format!("making {}", barrier.display()))?;
+        let gang = start_all(&cluster, arm, experiment, &barrier, &progress).await?;
+        figures.creation_seconds.extend(gang.iter().map(|member| member.creation_seconds));
+        progress.report("looking up");
+        if let (None, Some(capacity)) = (first_start, experiment.capacity) {
+            cluster.dns.set_capacity(capacity);
+        }
+        let start = *first_start.get_or_insert_with(now);
+        // Opening a FIFO for reading and writing never blocks (fifo(7)). It releases every pod at the
+        // barrier.
+        let open = OpenOptions::new().read(true).write(true).open(&barrier);
+        let _open = open.with_context(|| format!("opening {}", barrier.display()))?;
+        let has_started = figures.watch(job.application(), &gang, start, &progress).await;
+        progress.finish(if has_started { "started" } else { "failed" });
+        if has_started {
+            break;
+        }
+        figures.started_seconds.clear();
+    }
+    figures.finish(cluster.dns.counts());
+    if !figures.is_success() {
+        let logs =
+            [cluster.webhook().map(Webhook::describe), cluster.shared_tier().map(ClusterTier::describe)];
+        for log in logs.into_iter().flatten() {
+            figures.first_failure.get_or_insert_default().push_str(&log);
+        }
+    }
+    Ok(figures)
+}
+
+impl Figures {
+    /// Waits until every application has ended, or until one has failed, which fails the gang.
+    async fn watch(&mut self, application: &str, gang: &[Member], start: f64, progress: &Progress) -> bool {
+        let end = |member: usize| async move { (member, gang[member].running.wait_until_finished().await) };
+        let mut ends: FuturesUnordered<_> = (0..gang.len()).map(end).collect();
+        let mut is_counted = vec![false; gang.len()];
+        let mut has_failed = false;
+        while let Some((member, end)) = ends.next().await {
+            is_counted[member] = true;
+            let container = end.as_ref().ok().and_then(|status| status.container(application));
+            self.add(&container.map(|it| Lookup::read_all(&it.output)).unwrap_or_default());
+            progress.advance();
+            let description = match &end {
+                Ok(status) if status.exit(application).is_some_and(Exit::is_success) => {
+                    let at = container.and_then(|it| it.exits.first()).map_or(start, |(_, at)| *at);
+                    self.started_seconds.push(at - start);
+                    continue;
+                }
+                Ok(status) => status.describe(),
+                Err(failure) => failure.to_string(),
+            };
+            self.failed_pods += 1;
+            self.first_failure.get_or_insert(description);
+            has_failed = true;
+            break;
+        }
+        drop(ends);
+        // The other pods are stopped early; their finished lookups count.
+        for (member, _) in gang.iter().zip(is_counted).filter(|(_, is_counted)| !is_counted) {
+            let status = member.running.status();
+            let output = status.container(application).map_or("", |container| container.output.as_str());
+            self.add(&Lookup::read_all(output));
+        }
+        !has_failed
+    }
+}
+
+/// A pod whose application waits at the barrier.
+struct Member {
+    running: Running,
+    creation_seconds: f64,
+}
+
+async fn start_all(
+    cluster: &Cluster,
+    arm: Arm,
+    experiment: &Experiment,
+    barrier: &Path,
+    progress: &Progress,
+) -> Result<Vec<Member>, Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let starts = Arc::new(Semaphore::new(cores * STARTS_PER_CORE));
+    let start = |index| {
+        let starts = Arc::clone(&starts);
+        async move {
+            let _permit = starts.acquire_owned().await.with_context(|| "waiting for a turn".to_owned())?;
+            start(cluster, &experiment.job, arm.pod(experiment.job.pod(index)), barrier).await
+        }
+    };
+    let mut members = Vec::with_capacity(experiment.pods);
+    let mut starting: FuturesUnordered<_> = (0..experiment.pods).map(start).collect();
+    while let Some(member) = starting.next().await {
+        members.push(member?);
+        progress.advance();
+    }
+    Ok(members)
+}
+
+async fn start(
+    cluster: &Cluster,
+    job: &Job,
+    pod: serde_json::Value,
+    barrier: &Path,
+) -> Result<Member, Failure> {
+    let created = now();
+    let admitted = cluster.admit(pod, job.namespace()).await?;
+    if cluster.shared_tier().is_some_and(|tier| !tier.is_known_to(&admitted.pod)) {
+        return Err(Failure::new("the webhook has not configured the shared tier in the pod's sidecar"));
+    }
+    let mut spec = cluster.spec(admitted, job.namespace());
+    spec.environment.insert(BARRIER_VARIABLE.to_owned(), barrier.display().to_string());
+    let running = cluster.run(spec)?;
+    let application = job.application();
+    let is_waiting = |status: &Status| {
+        let container = status.container(application);
+        container.is_some_and(|container| container.error.contains(WAITING) || !container.exits.is_empty())
+    };
+    let status = running.wait_for("the application at the barrier", is_waiting).await?;
+    let started_at = status.container(application).map_or(created, |container| container.started_at);
+    Ok(Member { running, creation_seconds: started_at - created })
+}

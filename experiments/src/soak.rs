@@ -1,0 +1,259 @@
+//! Mixed load and faults for a chosen time; samples the sidecar's memory and file descriptors, and checks
+//! whether they grow.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::ResponseCode;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::plot::{Axis, Chart, Line, Page};
+use podlocal_harness::failure::Failure;
+use podlocal_harness::loopback::client::ask;
+use podlocal_harness::loopback::hostile;
+use podlocal_harness::loopback::proxy::Proxy;
+use podlocal_harness::loopback::upstream::Upstream;
+
+/// The duration of each [`UpstreamState`].
+const STATE_DURATION: Duration = Duration::from_secs(15);
+
+/// The number of hot names.
+const HOT: u64 = 50;
+
+/// The state of the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UpstreamState {
+    Fine,
+    Lossy,
+    Slow,
+    Silent,
+    Gone,
+}
+
+/// The sequence of states; each fault is followed by a state without faults.
+const UPSTREAM_STATES: [UpstreamState; 8] = [
+    UpstreamState::Fine,
+    UpstreamState::Lossy,
+    UpstreamState::Fine,
+    UpstreamState::Slow,
+    UpstreamState::Fine,
+    UpstreamState::Silent,
+    UpstreamState::Fine,
+    UpstreamState::Gone,
+];
+
+/// The state of the sidecar at one moment, and the results of its clients since the previous sample.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Sample {
+    /// The time since the start.
+    pub seconds: f64,
+    /// Resident memory, in MiB.
+    pub mebibytes: f64,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Answered queries, without SERVFAIL.
+    pub answered: u64,
+    /// Queries that got SERVFAIL.
+    pub failed: u64,
+    /// Queries without an answer within 5 s.
+    pub silent: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    answered: AtomicU64,
+    failed: AtomicU64,
+    silent: AtomicU64,
+    /// The number of new names so far.
+    cold: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// Loads a sidecar for a time, and returns a sample for each second.
+pub async fn run(
+    program: &Path,
+    duration: Duration,
+    seed: u64,
+    progress: &ProgressBar,
+) -> Result<Vec<Sample>, Failure> {
+    let mut upstream = Upstream::start(seed).await?;
+    upstream.change(|behaviour| behaviour.ttl = 30);
+    let proxy = Proxy::start(program, upstream.address, &[]).await?;
+    let counters = Arc::new(Counters::default());
+    let mut load = JoinSet::new();
+    for worker in 0..16 {
+        load.spawn(look_up(proxy.dns, worker, Arc::clone(&counters)));
+    }
+    load.spawn(send_hostile_traffic(proxy.dns, Arc::clone(&counters)));
+
+    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), UpstreamState::Fine);
+    let mut beat = interval(Duration::from_secs(1));
+    progress.set_length(duration.as_secs());
+    while start.elapsed() < duration {
+        beat.tick().await;
+        let spell = start.elapsed().as_secs() / STATE_DURATION.as_secs();
+        let next = UPSTREAM_STATES[usize::try_from(spell).unwrap_or_default() % UPSTREAM_STATES.len()];
+        if next != state {
+            change(&mut upstream, state, next).await?;
+            state = next;
+            progress.set_message(format!("upstream: {next:?}"));
+        }
+        let [mebibytes, _] = proxy.memory()?;
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        samples.push(Sample {
+            seconds: start.elapsed().as_secs_f64(),
+            mebibytes,
+            descriptors: proxy.descriptors()?,
+            answered: take(&counters.answered),
+            failed: take(&counters.failed),
+            silent: take(&counters.silent),
+        });
+        progress.inc(1);
+    }
+    counters.is_over.store(true, Ordering::Relaxed);
+    while load.join_next().await.is_some() {}
+    let panics = proxy.metric("podlocal_dns_panics_total", &[]).await?;
+    if panics > 0 {
+        return Err(Failure::new(format!("the sidecar had {panics} panics")));
+    }
+    Ok(samples)
+}
+
+async fn change(upstream: &mut Upstream, before: UpstreamState, next: UpstreamState) -> Result<(), Failure> {
+    if before == UpstreamState::Gone {
+        upstream.open().await?;
+    }
+    upstream.change(|behaviour| {
+        behaviour.loss = if next == UpstreamState::Lossy { [160, 160] } else { [0, 0] };
+        behaviour.delay = Duration::from_millis(if next == UpstreamState::Slow { 200 } else { 0 });
+        behaviour.is_silent = next == UpstreamState::Silent;
+    });
+    if next == UpstreamState::Gone {
+        upstream.close().await;
+    }
+    Ok(())
+}
+
+/// Looks up two hot names, then a new one, and so on, 50 times per second.
+async fn look_up(dns: SocketAddr, worker: u64, counters: Arc<Counters>) {
+    let mut beat = steady(Duration::from_millis(20));
+    let mut number = worker;
+    while !counters.is_over.load(Ordering::Relaxed) {
+        beat.tick().await;
+        number += 1;
+        let name = match number % 3 {
+            0 => format!("cold-{}.example.com", counters.cold.fetch_add(1, Ordering::Relaxed)),
+            _ => format!("hot-{}.example.com", number % HOT),
+        };
+        let response = ask(dns, &name).await.ok().and_then(|seen| seen.response);
+        let counter = match response.map(|response| response.metadata.response_code) {
+            Some(ResponseCode::ServFail) => &counters.failed,
+            Some(_) => &counters.answered,
+            None => &counters.silent,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Ticks that a waiting client has missed are skipped, otherwise each outage would end with a flood.
+fn steady(period: Duration) -> Interval {
+    let mut beat = interval(period);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
+/// Sends hostile packets and opens hostile connections.
+async fn send_hostile_traffic(dns: SocketAddr, counters: Arc<Counters>) {
+    let mut beat = steady(Duration::from_millis(500));
+    let mut number = 0;
+    while !counters.is_over.load(Ordering::Relaxed) {
+        beat.tick().await;
+        number += 1;
+        // The effect on the sidecar appears in the samples.
+        let _ = hostile::flood(dns, 20).await;
+        tokio::time::timeout(Duration::from_secs(2), hostile::connect(dns, number)).await.ok();
+    }
+}
+
+/// A quantity of a sample.
+pub type Quantity = fn(&Sample) -> f64;
+
+/// Resident memory, in MiB.
+pub const MEBIBYTES: Quantity = |sample| sample.mebibytes;
+
+/// Open descriptors.
+pub const DESCRIPTORS: Quantity = |sample| sample.descriptors as f64;
+
+/// The maxima in the first and in the second half of the time.
+pub fn most_of_halves(samples: &[Sample], quantity: Quantity) -> [f64; 2] {
+    let (first, second) = samples.split_at(samples.len() / 2);
+    [first, second].map(|half| half.iter().map(quantity).fold(0.0, f64::max))
+}
+
+/// Whether neither memory nor descriptors grew: the maximum of the second half exceeds that of the first by
+/// at most a twentieth.
+pub fn is_flat(samples: &[Sample]) -> bool {
+    [MEBIBYTES, DESCRIPTORS].into_iter().all(|quantity| {
+        let [first, second] = most_of_halves(samples, quantity);
+        second <= first * 1.05
+    })
+}
+
+/// Charts of memory, descriptors and the results of clients over time.
+pub fn page(samples: &[Sample]) -> Page {
+    let line = |name: &str, colour, value: &dyn Fn(&Sample) -> f64| Line {
+        name: name.to_owned(),
+        colour,
+        points: samples.iter().map(|sample| (sample.seconds / 60.0, value(sample))).collect(),
+    };
+    let chart = |title: &str, y, lines| Chart {
+        title: title.to_owned(),
+        x: Axis::linear("minutes"),
+        y: Axis::linear(y),
+        lines,
+    };
+    let charts = vec![
+        chart("Memory", "MiB", vec![line("resident", 3, &MEBIBYTES)]),
+        chart("Descriptors", "open", vec![line("open", 4, &DESCRIPTORS)]),
+        chart(
+            "Questions",
+            "per second",
+            vec![
+                line("answered", 3, &|sample| sample.answered as f64),
+                line("SERVFAIL", 0, &|sample| sample.failed as f64),
+                line("no answer", 5, &|sample| sample.silent as f64),
+            ],
+        ),
+    ];
+    let title = "A sidecar under mixed load; its upstream in turn drops, delays, is silent and is down";
+    Page { title: title.to_owned(), charts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_in_the_second_half_is_not_flat() {
+        let samples = |last: f64, descriptors: usize| -> Vec<Sample> {
+            let sample = |mebibytes, descriptors| Sample {
+                seconds: 0.0,
+                mebibytes,
+                descriptors,
+                answered: 1,
+                failed: 0,
+                silent: 0,
+            };
+            vec![sample(3.0, 10), sample(6.0, 20), sample(6.1, 20), sample(last, descriptors)]
+        };
+        assert!(is_flat(&samples(6.2, 20)));
+        assert!(!is_flat(&samples(6.4, 20)));
+        assert!(!is_flat(&samples(6.2, 25)));
+    }
+}

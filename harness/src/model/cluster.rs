@@ -1,0 +1,131 @@
+//! A model of a cluster for one test, or for one arm of an experiment: a separate cluster DNS, optionally the
+//! webhook, and pods.
+//!
+//! With it, `cargo test` and `gang` run without root and without a cluster. The model does not have
+//! controllers, a scheduler, more than one node, or Services whose address is translated. `tests/cluster`
+//! tests the product in a real cluster, and `tests/cluster/models.rs` compares both.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::model::admission::{Admitted, Webhook, defaulted, named};
+use crate::model::cluster_dns::{ClusterDns, World};
+use crate::model::cluster_tier::ClusterTier;
+use crate::model::node::Node;
+use crate::model::pod::{ClusterNames, PodSpec, Running};
+use crate::programs::Programs;
+
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
+
+/// The way of a query from a pod to cluster DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsPath {
+    /// The pod sends queries to cluster DNS itself.
+    Direct,
+    /// The webhook, and a sidecar in each pod.
+    Sidecars,
+    /// The same, and a shared tier that all sidecars ask first.
+    SidecarsAndTier,
+}
+
+/// A cluster on a node. Several clusters can share a node: each has separate addresses, so that queries in
+/// one are not counted in another.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Cluster DNS: the queries that it received, and its faults.
+    pub dns: ClusterDns,
+    /// The DNS settings of the kubelet.
+    pub names: ClusterNames,
+    /// The programs under test.
+    pub programs: Programs,
+    webhook: Option<Webhook>,
+    shared_tier: Option<ClusterTier>,
+    node: Node,
+    pods: AtomicU32,
+}
+
+impl Cluster {
+    /// A cluster without the webhook.
+    pub async fn start(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
+        Self::start_with(DnsPath::Direct, node, programs, world).await
+    }
+
+    /// A cluster with the real webhook.
+    pub async fn start_with_webhook(node: &Node, programs: &Programs, world: World) -> Result<Self, Failure> {
+        Self::start_with(DnsPath::Sidecars, node, programs, world).await
+    }
+
+    /// A cluster with this way to cluster DNS.
+    pub async fn start_with(
+        dns_path: DnsPath,
+        node: &Node,
+        programs: &Programs,
+        world: World,
+    ) -> Result<Self, Failure> {
+        let place = node.next_cluster()?;
+        let names =
+            ClusterNames { dns: place.dns.into(), zone: world.zone_name(), node_searches: Vec::new() };
+        let world = world.dns_address(names.dns);
+        let dns = ClusterDns::start(world, SocketAddr::from((place.dns, DNS_PORT))).await?;
+        let (mut webhook, mut shared_tier) = (None, None);
+        match dns_path {
+            DnsPath::Direct => {}
+            DnsPath::Sidecars | DnsPath::SidecarsAndTier => {
+                if dns_path == DnsPath::SidecarsAndTier {
+                    let address = place.shared_tier;
+                    let started = ClusterTier::start(&programs.sidecar, address, &names, &place.directory);
+                    shared_tier = Some(started.await?);
+                }
+                let tier = shared_tier.as_ref().map(ClusterTier::address);
+                let (address, directory) = (place.webhook, &place.directory);
+                let started = Webhook::start(&programs.webhook, address, &names, tier, directory);
+                webhook = Some(started.await?);
+            }
+        }
+        let (programs, node) = (programs.clone(), node.clone());
+        let pods = AtomicU32::new(0);
+        Ok(Self { dns, names, programs, webhook, shared_tier, node, pods })
+    }
+
+    /// Admits a new pod as the API server does: defaults, the webhook's patch, a generated name.
+    pub async fn admit(&self, pod: Value, namespace: &str) -> Result<Admitted, Failure> {
+        let pod = defaulted(pod);
+        let mut admitted = match &self.webhook {
+            Some(webhook) => webhook.client.admit(&pod, namespace).await?,
+            None => Admitted { pod, warnings: Vec::new() },
+        };
+        let number = self.pods.fetch_add(1, Ordering::Relaxed);
+        admitted.pod = named(admitted.pod, namespace, number);
+        Ok(admitted)
+    }
+
+    /// The specification for running a pod, after [`Self::admit`].
+    pub fn spec(&self, admitted: Admitted, namespace: &str) -> PodSpec {
+        PodSpec::new(admitted.pod, namespace, self.names.clone())
+    }
+
+    /// Runs a pod.
+    pub fn run(&self, spec: PodSpec) -> Result<Running, Failure> {
+        self.node.run(spec, &self.programs)
+    }
+
+    /// Admits a pod and runs it.
+    pub async fn create(&self, pod: Value, namespace: &str) -> Result<Running, Failure> {
+        let admitted = self.admit(pod, namespace).await?;
+        self.run(self.spec(admitted, namespace))
+    }
+
+    /// The webhook, if the cluster has one.
+    pub fn webhook(&self) -> Option<&Webhook> {
+        self.webhook.as_ref()
+    }
+
+    /// The shared tier, if the cluster has one.
+    pub fn shared_tier(&self) -> Option<&ClusterTier> {
+        self.shared_tier.as_ref()
+    }
+}

@@ -1,0 +1,256 @@
+//! Serves the world over UDP and TCP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::answer::{answer, truncate};
+use super::capacity::{Capacity, ServiceQueue};
+use super::counts::{Counts, Transport};
+use super::world::World;
+use crate::failure::{Failure, WithContext};
+use crate::framing;
+
+/// The largest answer over UDP to a client without EDNS, in bytes (RFC 1035 section 4.2.1); the smallest
+/// limit.
+const SMALLEST_UDP_LIMIT: u16 = 512;
+
+/// The receive buffer for datagrams, in bytes.
+const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// The time-out of an idle TCP connection: CoreDNS's default.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The number of attempts to find a port that is free for both UDP and TCP.
+const PORT_ATTEMPTS: usize = 20;
+
+/// A cluster DNS that runs until it is dropped.
+#[derive(Debug)]
+pub struct ClusterDns {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Both loops and the tasks that they have started; aborted when dropped.
+    _tasks: JoinSet<()>,
+}
+
+/// Injected faults. By default there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The delay of each answer. Answers over one TCP connection wait for each other, as with CoreDNS.
+    pub delay: Duration,
+    /// No query is answered; queries are still counted.
+    pub silence: bool,
+    /// Every query is answered SERVFAIL.
+    pub servfail: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    world: World,
+    faults: Faults,
+    counts: Counts,
+    limits: Option<Limits>,
+}
+
+/// A capacity and the state of its queue.
+#[derive(Debug)]
+struct Limits {
+    capacity: Capacity,
+    queue: ServiceQueue,
+    random: fastrand::Rng,
+    /// The moment from which times of the queue and of the counts are measured.
+    since: Instant,
+}
+
+impl ClusterDns {
+    /// Serves a world on an address, UDP and TCP on the same port. Port 0 selects a free one.
+    pub async fn start(world: World, address: SocketAddr) -> Result<Self, Failure> {
+        let (udp, tcp) = bind(address).await.with_context(|| format!("listening on {address} for DNS"))?;
+        let address = udp.local_addr().with_context(|| "reading the address back".to_owned())?;
+        let state = State { world, faults: Faults::default(), counts: Counts::default(), limits: None };
+        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        enlarge_buffer(&udp);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_udp(Arc::new(udp), Arc::clone(&shared)));
+        tasks.spawn(serve_tcp(tcp, Arc::clone(&shared)));
+        Ok(Self { address, shared, _tasks: tasks })
+    }
+
+    /// The address that it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The queries that it received so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.state().counts.clone()
+    }
+
+    /// Resets the counts.
+    pub fn reset_counts(&self) {
+        self.shared.state().counts = Counts::default();
+    }
+
+    /// Sets the faults from the next query on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.state().faults = faults;
+    }
+
+    /// Limits its capacity from the next query on; the steps of its counts start now.
+    pub fn set_capacity(&self, capacity: Capacity) {
+        self.shared.state().limits = Some(Limits {
+            capacity,
+            queue: ServiceQueue::new(&capacity),
+            random: fastrand::Rng::with_seed(capacity.seed),
+            since: Instant::now(),
+        });
+    }
+
+    /// Changes the world, for example adds a Service or removes a name.
+    pub fn change(&self, change: impl FnOnce(World) -> World) {
+        let mut state = self.shared.state();
+        state.world = change(state.world.clone());
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a query, and returns the delay and the bytes of the answer; `None`: no answer.
+    fn respond(&self, query: &[u8], transport: Transport) -> Option<(Duration, Vec<u8>)> {
+        let query = match Message::from_vec(query) {
+            Ok(query) if query.metadata.message_type == MessageType::Query => query,
+            // miekg/dns, on which CoreDNS is built, drops responses and messages that it cannot parse.
+            _ => return None,
+        };
+        let mut state = self.state();
+        if state.loses(transport) {
+            return None;
+        }
+        for question in &query.queries {
+            let name = question.name().to_lowercase().to_ascii();
+            let name = name.strip_suffix('.').unwrap_or(&name).to_owned();
+            state.counts.count(name, question.query_type(), transport);
+        }
+        let wait = state.queue(transport)?;
+        let faults = state.faults;
+        if faults.silence {
+            return None;
+        }
+        let mut response = if query.metadata.op_code != OpCode::Query {
+            Message::error_msg(query.metadata.id, query.metadata.op_code, ResponseCode::NotImp)
+        } else if faults.servfail {
+            let mut response = Message::error_msg(query.metadata.id, OpCode::Query, ResponseCode::ServFail);
+            response.queries.clone_from(&query.queries);
+            response
+        } else {
+            answer(&state.world, &query)
+        };
+        if state.loses(transport) {
+            return None;
+        }
+        drop(state);
+        if transport == Transport::Udp {
+            let limit = query.edns.as_ref().map_or(SMALLEST_UDP_LIMIT, Edns::max_payload);
+            truncate(&mut response, usize::from(limit.max(SMALLEST_UDP_LIMIT)));
+        }
+        response.to_vec().ok().map(|bytes| (faults.delay + wait, bytes))
+    }
+}
+
+impl State {
+    /// Decides whether a datagram is lost on the network.
+    fn loses(&mut self, transport: Transport) -> bool {
+        let Some(limits) = &mut self.limits else { return false };
+        let is_lost = transport == Transport::Udp && limits.random.f64() < limits.capacity.loss;
+        self.counts.lost += u64::from(is_lost);
+        is_lost
+    }
+
+    /// The time that a query waits and is served; `None`: it is dropped.
+    fn queue(&mut self, transport: Transport) -> Option<Duration> {
+        let Some(limits) = &mut self.limits else { return Some(Duration::ZERO) };
+        let now = limits.since.elapsed();
+        let done = match transport {
+            Transport::Udp => limits.queue.datagram(now),
+            Transport::Tcp => Some(limits.queue.stream(now)),
+        };
+        let step = self.counts.step(now);
+        step.asked += 1;
+        step.dropped += u64::from(done.is_none());
+        self.counts.dropped += u64::from(done.is_none());
+        self.counts.step(done?).answered += 1;
+        done.map(|done| done.saturating_sub(now))
+    }
+}
+
+/// Makes room for the first datagrams of a whole gang, so that datagrams are lost only by an injected fault.
+///
+/// The default limit of the kernel is 208 KiB, some 270 datagrams. Root may exceed it, for example in a node;
+/// other users get the limit.
+fn enlarge_buffer(socket: &UdpSocket) {
+    let forced = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+    let _ = forced.or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER));
+}
+
+/// Binds UDP and TCP to one port. A port that the kernel chooses for UDP may be in use for TCP.
+pub async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let udp = UdpSocket::bind(address).await?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) if address.port() != 0 || attempt == PORT_ATTEMPTS => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
+    let mut late = JoinSet::new();
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let Some((delay, response)) = shared.respond(&buffer[..length], Transport::Udp) else { continue };
+        if delay.is_zero() {
+            // The client may have ended already.
+            let _ = socket.send_to(&response, client).await;
+            continue;
+        }
+        let socket = Arc::clone(&socket);
+        late.spawn(async move {
+            sleep(delay).await;
+            let _ = socket.send_to(&response, client).await;
+        });
+        while late.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
+    framing::serve(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
+}
+
+/// Serves one query at a time.
+async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    loop {
+        let Ok(query) = timeout(IDLE, framing::read(&mut stream)).await else { return Ok(()) };
+        let Some((delay, response)) = shared.respond(&query?, Transport::Tcp) else { continue };
+        sleep(delay).await;
+        framing::write(&mut stream, &response).await?;
+    }
+}

@@ -1,0 +1,257 @@
+//! Runs the commands of the Markdown files as a reader would: block by block, from the root of the
+//! repository, with the programs of the workspace on the path. The output must match the document; `UPDATE=1`
+//! updates the document.
+//!
+//! They run on a model of a node (`testbed`), so that fixed ports cause no conflicts, and processes that a
+//! block leaves behind end with the node.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::model::node;
+use podlocal_harness::model::testbed::{self, Test, Testbed};
+use podlocal_harness::programs::Programs;
+use podlocal_harness::repository::root;
+use podlocal_tests::documents::command::{self, FlagCheck};
+use podlocal_tests::documents::{Block, Document, Kind};
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+/// The time-out of one block.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Tools that blocks call, with their Debian packages.
+const TOOLS: [(&str, &str); 2] = [("dig", "bind9-dnsutils"), ("curl", "curl")];
+
+fn main() -> ExitCode {
+    let documents = match Document::all() {
+        Ok(documents) => documents,
+        Err(failure) => {
+            eprintln!("the tests cannot run: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Outside the node, where cargo can work.
+    if !testbed::is_listing()
+        && !node::is_inside()
+        && let Err(failure) = Programs::build_inspect()
+    {
+        eprintln!("the tests cannot run: {failure}");
+        return ExitCode::FAILURE;
+    }
+    // One page runs at a time, because all pages may use the same ports.
+    let turn = Arc::new(Mutex::new(()));
+    let mut tests = Vec::new();
+    for document in documents.into_iter().map(Arc::new) {
+        let (looked_at, path) = (Arc::clone(&document), document.path.clone());
+        tests.push(Test::new(format!("{path} names existing programs and flags"), None, move |testbed| {
+            let document = Arc::clone(&looked_at);
+            Box::pin(async move { check_only(&document, &testbed).await })
+        }));
+        if document.blocks_of(|kind| *kind == Kind::Run).next().is_some() {
+            let (turn, missing) = (Arc::clone(&turn), missing_tool(&document));
+            tests.push(Test::new(format!("{path} can be followed"), missing, move |testbed| {
+                let (document, turn) = (Arc::clone(&document), Arc::clone(&turn));
+                Box::pin(async move {
+                    let _turn = turn.lock().await;
+                    follow(&document, &testbed).await
+                })
+            }));
+        }
+    }
+    testbed::run(tests)
+}
+
+/// The reason when the document cannot be followed on this machine.
+fn missing_tool(document: &Document) -> Option<String> {
+    let text: String =
+        document.blocks_of(|kind| *kind == Kind::Run).map(|block| block.text.as_str()).collect();
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_installed = |tool: &str| env::split_paths(&path).any(|folder| folder.join(tool).exists());
+    let missing = TOOLS
+        .iter()
+        .find(|(tool, _)| text.split_whitespace().any(|word| word == *tool) && !is_installed(tool));
+    missing.map(|(tool, package)| format!("{tool} is not installed; it is in the Debian package {package}"))
+}
+
+/// Runs the blocks of a document one after the other, in one directory.
+async fn follow(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
+    let directory = testbed.node.directory(&document.path.replace(['/', '.'], "-"))?;
+    link_repository(&directory)?;
+    let path = path_with(&testbed.programs, &testbed.node.directory("documented-programs")?)?;
+    let (mut printed, mut left) = (String::new(), Left::default());
+    for (index, block) in document.blocks.iter().enumerate() {
+        match &block.kind {
+            Ok(Kind::Run) => {
+                let place = format!("{}:{}", document.path, block.line);
+                printed = run(block, &directory, &path, &mut left).await.with_context(|| place)?;
+            }
+            Ok(Kind::Output) if printed != block.text => differs(document, index, &printed)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The process groups of blocks: processes that a block leaves running are available to later blocks, and end
+/// with the page.
+#[derive(Default)]
+struct Left(Vec<Pid>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            // Most groups have no processes left.
+            let _ = killpg(*group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Runs a block, and returns its standard output.
+async fn run(block: &Block, directory: &Path, path: &str, left: &mut Left) -> Result<String, Failure> {
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &block.text]).current_dir(directory).env("PATH", path).env_remove("KUBECONFIG");
+    shell.stdin(Stdio::null()).process_group(0);
+    // Files, not pipes: a program that a block leaves running would keep a pipe open.
+    let (out, error) = (directory.join(".out"), directory.join(".error"));
+    let file = |path: &PathBuf| fs::File::create(path).with_context(|| format!("making {}", path.display()));
+    shell.stdout(file(&out)?).stderr(file(&error)?);
+    let mut child = shell.spawn().with_context(|| "starting sh".to_owned())?;
+    left.0.extend(child.id().and_then(|id| id.try_into().ok()).map(Pid::from_raw));
+    let ended = tokio::time::timeout(LONGEST, child.wait()).await;
+    let (out, error) =
+        (fs::read_to_string(out).unwrap_or_default(), fs::read_to_string(error).unwrap_or_default());
+    let what = match ended {
+        Ok(Ok(status)) if status.success() => return Ok(out),
+        Ok(Ok(status)) => format!("ended with {status}"),
+        Ok(Err(failure)) => failure.to_string(),
+        Err(_) => format!("timed out after {} s", LONGEST.as_secs()),
+    };
+    Err(Failure::new(format!(
+        "the block {what}\n{}--- standard output\n{out}--- standard error\n{error}",
+        block.text
+    )))
+}
+
+/// Handles output that differs from the document: updates the document, or returns an error.
+fn differs(document: &Document, index: usize, printed: &str) -> Result<(), Failure> {
+    if env::var_os("UPDATE").is_none() {
+        return Err(Failure::new(format!(
+            "{}:{} differs from the output of the commands before it; UPDATE=1 updates it. Their output:\n{printed}",
+            document.path, document.blocks[index].line
+        )));
+    }
+    let file = root().join(&document.path);
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", document.path))?;
+    // Updates of earlier blocks may have moved it.
+    let block = &Document::of(&document.path, &text).blocks[index];
+    let mut lines: Vec<_> = text.split_inclusive('\n').collect();
+    let fence = lines[block.line - 1];
+    let indentation = &fence[..fence.len() - fence.trim_start().len()];
+    let printed: Vec<_> = printed.lines().map(|line| format!("{indentation}{line}\n")).collect();
+    let old = block.line..block.line + block.text.lines().count();
+    lines.splice(old, printed.iter().map(String::as_str));
+    fs::write(&file, lines.concat()).with_context(|| format!("writing {}", document.path))
+}
+
+/// Links the files in the root of the repository into a directory, so that a block does not write into the
+/// repository.
+fn link_repository(directory: &Path) -> Result<(), Failure> {
+    let root = root().canonicalize().with_context(|| "finding the repository".to_owned())?;
+    for entry in fs::read_dir(&root).with_context(|| "reading the repository".to_owned())? {
+        let entry = entry.with_context(|| "reading the repository".to_owned())?;
+        if entry.file_name() != "target" && entry.file_name() != ".git" {
+            let link = directory.join(entry.file_name());
+            symlink(entry.path(), &link).with_context(|| format!("linking {}", link.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A PATH with the programs of the workspace first: those under test, and those of the tests.
+fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
+    let (inspect, cluster_dns) = (Programs::built_inspect()?, Programs::directory()?.join("cluster-dns"));
+    for (name, program) in [
+        ("podlocal-sidecar", &*programs.sidecar),
+        ("podlocal-inspect", &*inspect),
+        ("podlocal-webhook", &*programs.webhook),
+        ("cluster-dns", &*cluster_dns),
+    ] {
+        let link = directory.join(name);
+        if !link.exists() {
+            symlink(program, &link).with_context(|| format!("linking {}", link.display()))?;
+        }
+    }
+    let path = env::var("PATH").unwrap_or_default();
+    Ok(format!("{}:{path}", directory.display()))
+}
+
+/// Checks the commands that are not run here: those that take minutes, and those in sentences.
+async fn check_only(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
+    let mut mistakes = Vec::new();
+    let mut asked = BTreeSet::new();
+    let long = document.blocks_of(|kind| *kind == Kind::Long);
+    let long =
+        long.flat_map(|block| command::lines(&block.text).into_iter().map(|words| (block.line, words, true)));
+    let spans = document.spans.iter().map(|(line, code)| (*line, command::words(code), false));
+    for (line, words, must_be_known) in long.chain(spans) {
+        let is_setting_up = words.first().is_some_and(|word| word == "export");
+        let mistake = match command::check_command(&words) {
+            Ok(Some(check)) if asked.insert(format!("{check:?}")) => run_check(&check, testbed).await.err(),
+            Ok(None) if must_be_known && !is_setting_up => {
+                Some(format!("{}: unknown command", words.join(" ")))
+            }
+            Ok(_) => None,
+            Err(mistake) => Some(mistake),
+        };
+        mistakes.extend(mistake.map(|mistake| format!("{}:{line}: {mistake}", document.path)));
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(Failure::new(mistakes.join("\n"))) }
+}
+
+/// Checks that a program accepts the flags.
+async fn run_check(check: &FlagCheck, testbed: &Testbed) -> Result<(), String> {
+    match check {
+        FlagCheck::Nothing => Ok(()),
+        FlagCheck::Program(name, arguments) => {
+            let directory = Programs::directory().map_err(|failure| failure.to_string())?;
+            help(&directory.join(name), arguments).await.map(drop)
+        }
+        FlagCheck::Flags { program, command, flags } => {
+            let path = match program.as_str() {
+                "podlocal-sidecar" => testbed.programs.sidecar.clone(),
+                "podlocal-inspect" => Programs::built_inspect().map_err(|failure| failure.to_string())?,
+                _ => testbed.programs.webhook.clone(),
+            };
+            let mut named = help(&path, &[]).await?;
+            if let Some(command) = command {
+                named += &help(&path, std::slice::from_ref(command)).await?;
+            }
+            let is_named =
+                |flag: &&String| named.split([' ', '\n', ',', '=', '[']).any(|word| word == flag.as_str());
+            match flags.iter().find(|flag| !is_named(flag)) {
+                Some(flag) => Err(format!("the help of {program} does not name {flag}")),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// The help text of a program for the arguments with `--help`, or its error message.
+async fn help(program: &Path, arguments: &[String]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).arg("--help").output().await;
+    let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr)))
+}

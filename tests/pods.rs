@@ -1,0 +1,156 @@
+//! Injected pods without a cluster: their lookups, and the number of their queries to cluster DNS.
+//!
+//! The order of containers, restarts and the end of a pod belong to the kubelet: `tests/cluster` tests them
+//! on a real node.
+
+use std::process::ExitCode;
+
+use podlocal_harness::failure::Failure;
+use podlocal_harness::model::lookup::Lookup;
+use podlocal_harness::model::pod::{Exit, Running, Status};
+use podlocal_harness::model::testbed::{self, Testbed};
+use podlocal_settings::{names, table};
+use podlocal_harness::tests;
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    testbed::run(tests![
+        an_injected_pod_resolves_the_same_names_with_fewer_queries,
+        an_injected_pod_asks_only_its_sidecar,
+        with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none,
+        port_53_needs_the_sysctl_and_nothing_else,
+        a_pod_with_an_unusable_admin_port_starts_with_the_default,
+    ])
+}
+
+/// The owner of a namespace may choose any settings, and its pods must start nevertheless.
+async fn a_pod_with_an_unusable_admin_port_starts_with_the_default(testbed: Testbed) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let mut pod = sleeping_pod();
+    pod["metadata"]["annotations"] = json!({ table::ADMIN_PORT.annotation(): "53" });
+    let running = cluster.create(pod, "default").await?;
+    running.wait_until_started("app").await?;
+    let lookups = look_up(&running, &["web"]).await?;
+    assert_eq!(lookups.len(), 1, "{}", running.status().describe());
+    Ok(())
+}
+
+/// A pod that sleeps.
+fn sleeping_pod() -> Value {
+    json!({
+        "metadata": { "name": "app" },
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{ "name": "app", "image": "example/app:1", "command": ["sleep", "300"] }],
+        },
+    })
+}
+
+async fn look_up(running: &Running, words: &[&str]) -> Result<Vec<Lookup>, Failure> {
+    let words: Vec<&str> = ["lookup"].iter().chain(words).copied().collect();
+    let executed = running.execute("app", &words).await?;
+    let lookups = Lookup::read_all(&executed.output);
+    assert!(executed.exit.is_success(), "{words:?}: {executed:?}\n{}", running.status().describe());
+    Ok(lookups)
+}
+
+async fn an_injected_pod_resolves_the_same_names_with_fewer_queries(testbed: Testbed) -> Result<(), Failure> {
+    let words = [
+        "kubernetes.default",
+        "web",
+        "db.prod",
+        "db.prod.svc",
+        "db.prod.svc.cluster.local",
+        "db.prod.svc.cluster.local.",
+        "rank-0.peers",
+        "www.example.com",
+        "api.example.com.",
+        "alias.example.com",
+        "v6.example.com",
+        "store",
+        "--expect-missing",
+        "missing.example.com",
+        "--expect-missing",
+        "nobody",
+    ];
+    let (direct, injected) = (testbed.cluster().await?, testbed.cluster_with_webhook().await?);
+    let mut answers = Vec::new();
+    for cluster in [&direct, &injected] {
+        let running = cluster.create(sleeping_pod(), "default").await?;
+        running.wait_until_started("app").await?;
+        let lookups = look_up(&running, &words).await?;
+        let addresses: Vec<_> = lookups
+            .into_iter()
+            .map(|mut lookup| {
+                lookup.addresses.sort();
+                lookup.addresses.dedup();
+                (lookup.name, lookup.addresses)
+            })
+            .collect();
+        answers.push(addresses);
+    }
+    assert_eq!(answers[0], answers[1]);
+    let (before, after) = (direct.dns.counts(), injected.dns.counts());
+    assert!(after.total() < before.total(), "before\n{before}\nafter\n{after}");
+    Ok(())
+}
+
+async fn an_injected_pod_asks_only_its_sidecar(testbed: Testbed) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let running = cluster.create(sleeping_pod(), "default").await?;
+    running.wait_until_started("app").await?;
+    let resolv_conf = running.execute("app", &["cat", "/etc/resolv.conf"]).await?.output;
+    let nameservers: Vec<_> = resolv_conf.lines().filter(|line| line.starts_with("nameserver")).collect();
+    assert_eq!(nameservers, ["nameserver 127.0.0.1"], "{resolv_conf}");
+    look_up(&running, &["www.example.com"]).await?;
+    let once = cluster.dns.counts();
+    look_up(&running, &["www.example.com", "www.example.com"]).await?;
+    assert_eq!(cluster.dns.counts(), once, "cached answers cause no query");
+    Ok(())
+}
+
+async fn with_ndots_5_the_sidecar_sends_four_queries_then_two_then_none(
+    testbed: Testbed,
+) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let mut pod = sleeping_pod();
+    pod["spec"]["dnsConfig"] = json!({ "options": [{ "name": "ndots", "value": "5" }] });
+    let running = cluster.create(pod, "default").await?;
+    running.wait_until_started("app").await?;
+    for (name, most) in [("api.example.com", 4), ("www.example.com", 2), ("api.example.com", 0)] {
+        cluster.dns.reset_counts();
+        look_up(&running, &[name]).await?;
+        let counts = cluster.dns.counts();
+        assert!(counts.total() <= most, "{name}: {counts}");
+    }
+    Ok(())
+}
+
+/// Removes the sysctl from the pod: then the sidecar, which has uid 65532 and no capabilities, cannot bind
+/// the port.
+async fn port_53_needs_the_sysctl_and_nothing_else(testbed: Testbed) -> Result<(), Failure> {
+    let cluster = testbed.cluster_with_webhook().await?;
+    let admitted = cluster.admit(sleeping_pod(), "default").await?;
+
+    let with = cluster.run(cluster.spec(admitted.clone(), "default"))?;
+    with.wait_until_started("app").await?;
+    let identity = with.execute(names::CONTAINER_NAME, &["cat", "/proc/self/status"]).await?.output;
+    assert_eq!(line_of(&identity, "Uid:"), ["65532"; 4], "{identity}");
+    assert_eq!(line_of(&identity, "CapEff:"), ["0000000000000000"], "{identity}");
+    look_up(&with, &["www.example.com"]).await?;
+
+    let mut without = admitted;
+    without.pod["spec"]["securityContext"]["sysctls"] = json!([]);
+    let without = cluster.run(cluster.spec(without, "default"))?;
+    let has_ended = |status: &Status| status.exit(names::CONTAINER_NAME).is_some();
+    let status = without.wait_for("the sidecar to end", has_ended).await?;
+    assert_ne!(status.exit(names::CONTAINER_NAME), Some(Exit::Code(0)), "{}", status.describe());
+    let said = status.container(names::CONTAINER_NAME).map(|sidecar| sidecar.error.as_str());
+    assert!(said.is_some_and(|said| said.contains("ermission denied")), "{}", status.describe());
+    Ok(())
+}
+
+fn line_of<'a>(status: &'a str, key: &str) -> Vec<&'a str> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.unwrap_or_default().split_whitespace().collect()
+}
