@@ -9,8 +9,8 @@ use podlocal_harness::failure::Failure;
 use podlocal_harness::model::lookup::Lookup;
 use podlocal_harness::model::pod::{Exit, Running, Status};
 use podlocal_harness::model::testbed::{self, Testbed};
-use podlocal_settings::{names, table};
 use podlocal_harness::tests;
+use podlocal_settings::{names, table};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {

@@ -131,7 +131,7 @@ impl Search {
             return Verdict::Ask;
         }
         match self.verdict_inside(key.name()) {
-            Verdict::Impossible if self.local_nxdomain >= LocalNxdomain::Impossible => Verdict::Impossible,
+            Verdict::Impossible if self.local_nxdomain != LocalNxdomain::Off => Verdict::Impossible,
             Verdict::Below(ancestors) if self.local_nxdomain == LocalNxdomain::Full => {
                 Verdict::Below(ancestors)
             }
@@ -180,7 +180,7 @@ impl Search {
             let shape =
                 if self.zone_at(&name).is_some() { self.verdict_by_shape(&name) } else { Verdict::Ask };
             let first = match shape {
-                Verdict::Impossible if self.local_nxdomain >= LocalNxdomain::Impossible => return None,
+                Verdict::Impossible if self.local_nxdomain != LocalNxdomain::Off => return None,
                 Verdict::Below(Ancestors { namespace: None, .. }) => First::Own,
                 _ if name.len() == whole => First::Own,
                 Verdict::Below(Ancestors { namespace: Some(namespace), .. })

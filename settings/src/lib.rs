@@ -1,7 +1,7 @@
 //! The contract between the webhook, which writes settings into pods, and the sidecar, which reads them.
 //!
 //! ```text
-//!   table     every setting: name, default, bounds, sentence, where it may be given
+//!   table     every setting: field, parser, name, default, bounds, sentence, where it may be given
 //!   read      texts from flags, variables, annotations or a file -> [`Settings`], and all errors together
 //!   write     the given settings -> the environment of the sidecar
 //!   value     one strict parser for each kind of value
@@ -22,112 +22,9 @@ pub mod value;
 pub mod write;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use value::{
-    AllowedSources, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role, UpstreamTransport, Workers,
-};
-
-/// All settings as typed values; the table ([`table::TABLE`]) says what each means, its default and its
-/// bounds.
-///
-/// Made by [`read::read`]. Both programs read the same struct; each uses the fields that concern it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is the setting of that name")]
-pub struct Settings {
-    /// The clients of the proxy; other defaults depend on it.
-    pub role: Role,
-    /// The addresses on which the proxy serves DNS over UDP and TCP.
-    pub listen: Vec<SocketAddr>,
-    /// The DNS servers to query; empty: those of `/etc/resolv.conf`, or cluster DNS.
-    pub upstream: Vec<SocketAddr>,
-    /// The cluster domain in lower case, without the final dot.
-    pub cluster_domain: String,
-    /// The namespace of the pod, if it is known.
-    pub namespace: Option<String>,
-    /// The search list of the pod, in order; `None`: the one of its namespace ([`Settings::search_list`]).
-    pub search: Option<Vec<String>>,
-    /// Domains of the search list outside the cluster domain that the proxy tries itself.
-    pub completion_domains: Vec<String>,
-    /// The queries inside the cluster domain that the proxy answers NXDOMAIN by itself.
-    pub local_nxdomain: LocalNxdomain,
-    /// Names that the proxy resolves at startup and keeps fresh.
-    pub prefetch_names: Vec<String>,
-    /// Names, or `*.` and a suffix, for whose appearance queries wait.
-    pub wait_for_names: Vec<String>,
-    /// How long such a query waits.
-    pub wait_timeout: Duration,
-    /// How long `await` holds the other containers of the pod back at most.
-    pub ready_timeout: Duration,
-    /// The limit of the cache, in bytes of memory.
-    pub cache_size: u64,
-    /// The shortest time for which a positive answer is cached.
-    pub min_ttl: Duration,
-    /// The longest time for which a positive answer is cached.
-    pub max_ttl: Duration,
-    /// The longest time for which a negative answer is cached; inside the cluster domain at most 5 s.
-    pub max_negative_ttl: Duration,
-    /// How long after its expiry an answer may be sent while the upstream fails; zero: never.
-    pub serve_stale: Duration,
-    /// Whether the proxy refreshes popular answers before they expire.
-    pub refresh_ahead: bool,
-    /// The servers that are queried while the upstream is silent or refuses, and may know other names; empty:
-    /// none.
-    pub backup_upstream: Vec<SocketAddr>,
-    /// Zones with their own servers; empty: none.
-    pub forward_zones: Vec<ForwardZone>,
-    /// The transport of queries to the upstream and to the servers of forward zones.
-    pub upstream_transport: UpstreamTransport,
-    /// The shared tier, which the sidecar queries before the upstream; empty: none.
-    pub shared_tier: Vec<SocketAddr>,
-    /// Whether the sidecar of a pod uses the shared tier that the webhook finds.
-    pub use_shared_tier: bool,
-    /// The port of `/livez`, `/readyz` and `/metrics`; 0: any free port.
-    pub admin_port: u16,
-    /// The lowest level of logged messages.
-    pub log_level: LogLevel,
-    /// Whether each query is logged.
-    pub query_log: bool,
-    /// The `ndots` option of the injected pod's `resolv.conf`, from which the proxy knows which names are not
-    /// expanded.
-    pub ndots: u8,
-    /// The `ndots` option that the pod would have without the sidecar.
-    pub original_ndots: u8,
-    /// Whether cluster DNS is the second nameserver in the `resolv.conf` of the pod.
-    pub fallback_nameserver: bool,
-    /// The image of the sidecar; `None`: the default of the webhook.
-    pub image: Option<String>,
-    /// The sidecar's CPU request.
-    pub cpu_request: Quantity,
-    /// The CPU limit of the sidecar; `None`: none, unless the pod needs one.
-    pub cpu_limit: Option<Quantity>,
-    /// The memory request of the sidecar; `None`: computed from the size of the cache.
-    pub memory_request: Option<Quantity>,
-    /// The memory limit of the sidecar; `None`: computed from the size of the cache.
-    pub memory_limit: Option<Quantity>,
-    /// The number of threads that answer queries.
-    pub workers: Workers,
-    /// The addresses that get answers.
-    pub allowed_sources: AllowedSources,
-    /// The largest answer over UDP, in bytes.
-    pub max_udp_size: usize,
-    /// How long the proxy still answers all queries after SIGTERM, before it drains.
-    pub lame_duck: Duration,
-    /// The limit of upstream queries in flight.
-    pub max_in_flight: usize,
-    /// The limit of client queries that wait.
-    pub max_waiters: usize,
-    /// The limit of client queries that wait for the same upstream query.
-    pub max_waiters_per_query: usize,
-    /// The limit of TCP connections of clients.
-    pub max_tcp_connections: usize,
-    /// The limit of TCP connections of one address; 0: none.
-    pub max_tcp_connections_per_source: u32,
-    /// The limit of queries of one address that wait; 0: none.
-    pub max_misses_per_source: u32,
-    /// The limit of queries per second of one address that are not in the cache; 0: none.
-    pub max_miss_rate_per_source: u32,
-}
+pub use table::Settings;
+use value::Quantity;
 
 impl Settings {
     /// The defaults of the role `pod`.

@@ -49,10 +49,10 @@ pub fn markdown() -> String {
 
 /// What a value of a setting looks like, with its bounds.
 pub(crate) fn bounds(setting: &Setting) -> String {
-    if setting.smallest.is_empty() {
-        setting.unit.to_owned()
-    } else {
-        format!("{}, {} to {}", setting.unit, setting.smallest, setting.largest)
+    let words = setting.form.words();
+    match setting.bounds {
+        Some((smallest, largest)) => format!("{words}, {smallest} to {largest}"),
+        None => words,
     }
 }
 

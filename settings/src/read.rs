@@ -4,11 +4,8 @@
 //! to start, and the webhook uses the next given value and warns.
 
 use crate::Settings;
-use crate::table::{self, Setting};
-use crate::value::{
-    self, AllowedSources, Expected, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role, UpstreamTransport,
-    Workers, shown,
-};
+use crate::table::{self, Parse, Reader, Setting};
+use crate::value::{self, Expected, ForwardZone, Quantity, Role, shown};
 
 mod setting_error;
 
@@ -37,110 +34,54 @@ pub struct Read {
 /// Parses every setting. `given` returns the texts for one setting in order of precedence; for settings that
 /// a program does not accept it returns none.
 pub fn read(given: impl Fn(&Setting) -> Vec<Given>) -> Read {
-    let mut reader = Reader { given, role: Role::Pod, accepted: Vec::new(), errors: Vec::new() };
+    let mut reader = TextReader { given, role: Role::Pod, accepted: Vec::new(), errors: Vec::new() };
     // The role is first, because the defaults of all other settings depend on it.
     reader.role = reader.plain(&table::ROLE, Role::parse);
-    let mut settings = Settings {
-        role: reader.role,
-        ndots: reader.ordered(&table::NDOTS, value::number),
-        original_ndots: reader.ordered(&table::ORIGINAL_NDOTS, value::number),
-        local_nxdomain: reader.plain(&table::LOCAL_NXDOMAIN, LocalNxdomain::parse),
-        prefetch_names: reader.list(&table::PREFETCH_NAMES, value::names).unwrap_or_default(),
-        ready_timeout: reader.ordered(&table::READY_TIMEOUT, value::duration),
-        wait_for_names: reader.list(&table::WAIT_FOR_NAMES, value::patterns).unwrap_or_default(),
-        wait_timeout: reader.ordered(&table::WAIT_TIMEOUT, value::duration),
-        cache_size: reader.ordered(&table::CACHE_SIZE, value::bytes),
-        min_ttl: reader.ordered(&table::MIN_TTL, value::duration),
-        max_ttl: reader.ordered(&table::MAX_TTL, value::duration),
-        max_negative_ttl: reader.ordered(&table::MAX_NEGATIVE_TTL, value::duration),
-        serve_stale: reader.ordered(&table::SERVE_STALE, value::duration),
-        refresh_ahead: reader.plain(&table::REFRESH_AHEAD, value::flag),
-        upstream: reader.list(&table::UPSTREAM, value::addresses).unwrap_or_default(),
-        backup_upstream: reader.list(&table::BACKUP_UPSTREAM, value::addresses).unwrap_or_default(),
-        forward_zones: reader.forward_zones(),
-        upstream_transport: reader.plain(&table::UPSTREAM_TRANSPORT, UpstreamTransport::parse),
-        shared_tier: reader.list(&table::SHARED_TIER, value::addresses).unwrap_or_default(),
-        use_shared_tier: reader.plain(&table::USE_SHARED_TIER, value::flag),
-        cluster_domain: reader.plain(&table::CLUSTER_DOMAIN, value::domain),
-        namespace: reader.optional(&table::NAMESPACE, value::namespace),
-        search: reader.list(&table::SEARCH, value::search_domains),
-        completion_domains: reader
-            .list(&table::COMPLETION_DOMAINS, value::search_domains)
-            .unwrap_or_default(),
-        listen: reader.plain(&table::LISTEN, value::addresses),
-        fallback_nameserver: reader.plain(&table::FALLBACK_NAMESERVER, value::flag),
-        admin_port: reader.ordered(&table::ADMIN_PORT, value::number),
-        log_level: reader.plain(&table::LOG_LEVEL, LogLevel::parse),
-        query_log: reader.plain(&table::QUERY_LOG, value::flag),
-        image: reader.optional(&table::IMAGE, value::image),
-        cpu_request: reader.ordered(&table::CPU_REQUEST, Quantity::parse),
-        cpu_limit: reader.optional(&table::CPU_LIMIT, Quantity::parse),
-        memory_request: reader.optional(&table::MEMORY_REQUEST, Quantity::parse),
-        memory_limit: reader.optional(&table::MEMORY_LIMIT, Quantity::parse),
-        workers: reader.plain(&table::WORKERS, Workers::parse),
-        allowed_sources: reader.plain(&table::ALLOWED_SOURCES, AllowedSources::parse),
-        max_udp_size: reader.ordered(&table::MAX_UDP_SIZE, value::number),
-        lame_duck: reader.ordered(&table::LAME_DUCK, value::duration),
-        max_in_flight: reader.ordered(&table::MAX_IN_FLIGHT, value::number),
-        max_waiters: reader.ordered(&table::MAX_WAITERS, value::number),
-        max_waiters_per_query: reader.ordered(&table::MAX_WAITERS_PER_QUERY, value::number),
-        max_tcp_connections: reader.ordered(&table::MAX_TCP_CONNECTIONS, value::number),
-        max_tcp_connections_per_source: reader.ordered(&table::MAX_TCP_CONNECTIONS_PER_SOURCE, value::number),
-        max_misses_per_source: reader.ordered(&table::MAX_MISSES_PER_SOURCE, value::number),
-        max_miss_rate_per_source: reader.ordered(&table::MAX_MISS_RATE_PER_SOURCE, value::number),
-    };
+    let mut settings = Settings::from_reader(&mut reader);
     reader.pairs(&mut settings);
     Read { settings, accepted: reader.accepted, errors: reader.errors }
 }
 
-struct Reader<G> {
+struct TextReader<G> {
     given: G,
     role: Role,
     accepted: Vec<(&'static Setting, String)>,
     errors: Vec<SettingError>,
 }
 
-impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
-    /// A value with an order, within the bounds of the table.
-    fn ordered<T: PartialOrd>(
-        &mut self,
-        setting: &'static Setting,
-        parse: fn(&str) -> Result<T, Expected>,
-    ) -> T {
+impl<G: Fn(&Setting) -> Vec<Given>> Reader for TextReader<G> {
+    fn known_role(&mut self, _: &'static Setting, _: Parse<Role>) -> Role {
+        self.role
+    }
+
+    fn ordered<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T {
         self.optional(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
-    /// A value without an order.
-    fn plain<T>(&mut self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
+    fn plain<T>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T {
         self.first(setting, parse).unwrap_or_else(|| of_table(setting.default_in(self.role), parse))
     }
 
-    /// An optional value, within the bounds of the table if it has any.
-    fn optional<T: PartialOrd>(
-        &mut self,
-        setting: &'static Setting,
-        parse: fn(&str) -> Result<T, Expected>,
-    ) -> Option<T> {
-        if setting.smallest.is_empty() {
-            return self.first(setting, parse);
-        }
-        let (smallest, largest) = (of_table(setting.smallest, parse), of_table(setting.largest, parse));
+    fn optional<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> Option<T> {
+        let Some((smallest, largest)) = setting.bounds else { return self.first(setting, parse) };
+        let allowed = of_table(smallest, parse)..=of_table(largest, parse);
         self.first(setting, |text| {
             let value = parse(text)?;
-            if value < smallest || value > largest {
-                return Err(format!("{} from {} to {}", setting.unit, setting.smallest, setting.largest));
+            if allowed.contains(&value) {
+                Ok(value)
+            } else {
+                Err(format!("{} from {smallest} to {largest}", setting.form.words()))
             }
-            Ok(value)
         })
     }
 
-    /// An optional list. An empty text is valid: it overrides the lists that were given elsewhere with the
-    /// default. For any other kind of value an empty text is probably an accident, and so an error.
-    fn list<T>(
-        &mut self,
-        setting: &'static Setting,
-        parse: fn(&str) -> Result<Vec<T>, Expected>,
-    ) -> Option<Vec<T>> {
+    fn list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Vec<T> {
+        self.optional_list(setting, parse).unwrap_or_default()
+    }
+
+    /// An empty text is valid: it overrides the lists that were given elsewhere with the default. For any
+    /// other kind of value an empty text is probably an accident, and so an error.
+    fn optional_list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Option<Vec<T>> {
         let given =
             self.first(setting, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) });
         let default = setting.default_in(self.role);
@@ -149,8 +90,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
 
     /// The first given text in which every zone is valid, with this cluster domain and these addresses of the
     /// proxy. Each invalid zone in the texts before it is an error of its own.
-    fn forward_zones(&mut self) -> Vec<ForwardZone> {
-        let setting = &table::FORWARD_ZONES;
+    fn forward_zones(&mut self, setting: &'static Setting) -> Vec<ForwardZone> {
         let domain = self.peek(&table::CLUSTER_DOMAIN, value::domain);
         let listen = self.peek(&table::LISTEN, value::addresses);
         for Given { origin, text } in (self.given)(setting) {
@@ -168,7 +108,9 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader<G> {
         }
         Vec::new()
     }
+}
 
+impl<G: Fn(&Setting) -> Vec<Given>> TextReader<G> {
     /// The value of another setting; its errors are reported when that setting is parsed.
     fn peek<T>(&self, setting: &'static Setting, parse: fn(&str) -> Result<T, Expected>) -> T {
         let given = (self.given)(setting).into_iter().find_map(|given| parse(given.text.trim()).ok());

@@ -1,39 +1,31 @@
-//! The one table of settings. Flags, environment variables, annotations, `--help` and the page in the docs
-//! all come from here.
+//! The one table of settings. The struct [`Settings`], flags, environment variables, annotations, `--help` and
+//! the page in the docs all come from its rows.
 
 use crate::names::{ANNOTATION_PREFIX, VARIABLE_PREFIX};
-use crate::value::Role;
+use crate::value::{Expected, ForwardZone, Role, one_of};
 
-mod answers;
-mod network;
-mod pod;
-mod shared;
+mod rows;
 
-pub use answers::*;
-pub use network::*;
-pub use pod::*;
-pub use shared::*;
+pub use rows::*;
 
 /// One setting, as data. Defaults and bounds are written as a user writes the value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The name, in lower case with hyphens: `cache-size`.
     pub name: &'static str,
-    /// The kind of value in words: "a duration", "bytes".
-    pub unit: &'static str,
+    /// The program that reads it, and so the places where it can be given.
+    pub place: Place,
+    /// What a value looks like.
+    pub form: Form,
     /// The default; empty if the sentence says how it is found. [`Setting::default_in`] has the defaults of
     /// each role.
     pub default: &'static str,
-    /// The smallest allowed value; empty for values without an order.
-    pub smallest: &'static str,
-    /// The largest allowed value; empty for values without an order.
-    pub largest: &'static str,
+    /// The smallest and the largest allowed value; `None` for values without an order.
+    pub bounds: Option<(&'static str, &'static str)>,
     /// What the setting does.
     pub sentence: &'static str,
     /// The source of the default or of the bounds: an RFC section, a measurement, a reason.
     pub source: &'static str,
-    /// The program that reads it, and so the places where it can be given.
-    pub place: Place,
 }
 
 /// Where a setting can be given.
@@ -45,6 +37,27 @@ pub enum Place {
     Pod,
     /// Both: an annotation that the webhook passes on to the sidecar.
     Both,
+}
+
+/// What a value looks like, with its kind in words: "a duration", "addresses".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One value.
+    One(&'static str),
+    /// Several values, separated by commas.
+    List(&'static str),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Form {
+    /// The kind of value in words.
+    pub fn words(self) -> String {
+        match self {
+            Self::One(words) | Self::List(words) => words.to_owned(),
+            Self::Choice(words) => one_of(words),
+        }
+    }
 }
 
 impl Setting {
@@ -71,21 +84,15 @@ impl Setting {
 
     /// Whether the value is a list, separated by commas.
     pub fn is_list(&self) -> bool {
-        matches!(
-            self.unit,
-            "addresses"
-                | "domain names"
-                | "names or *.suffixes"
-                | "networks, private or any"
-                | "zones and their servers"
-        )
+        matches!(self.form, Form::List(_))
     }
 
     /// All valid values, if they are a few words.
-    pub fn choices(&self) -> Option<Vec<&'static str>> {
-        let is_word = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase());
-        let parts: Vec<_> = self.unit.split(", ").flat_map(|part| part.split(" or ")).collect();
-        (!self.is_list() && parts.len() > 1 && parts.iter().all(is_word)).then_some(parts)
+    pub fn choices(&self) -> Option<&'static [&'static str]> {
+        match self.form {
+            Form::Choice(words) => Some(words),
+            Form::One(_) | Form::List(_) => None,
+        }
     }
 
     /// Whether the sidecar reads it, from flags and variables.
@@ -99,53 +106,78 @@ impl Setting {
     }
 }
 
-/// Every setting, in the order of the documentation.
-pub const TABLE: &[&Setting] = &[
-    &NDOTS,
-    &LOCAL_NXDOMAIN,
-    &PREFETCH_NAMES,
-    &READY_TIMEOUT,
-    &WAIT_FOR_NAMES,
-    &WAIT_TIMEOUT,
-    &CACHE_SIZE,
-    &MIN_TTL,
-    &MAX_TTL,
-    &MAX_NEGATIVE_TTL,
-    &SERVE_STALE,
-    &REFRESH_AHEAD,
-    &UPSTREAM,
-    &BACKUP_UPSTREAM,
-    &FORWARD_ZONES,
-    &UPSTREAM_TRANSPORT,
-    &SHARED_TIER,
-    &USE_SHARED_TIER,
-    &CLUSTER_DOMAIN,
-    &NAMESPACE,
-    &SEARCH,
-    &ORIGINAL_NDOTS,
-    &COMPLETION_DOMAINS,
-    &LISTEN,
-    &FALLBACK_NAMESERVER,
-    &ADMIN_PORT,
-    &LOG_LEVEL,
-    &QUERY_LOG,
-    &IMAGE,
-    &CPU_REQUEST,
-    &CPU_LIMIT,
-    &MEMORY_REQUEST,
-    &MEMORY_LIMIT,
-    &ROLE,
-    &WORKERS,
-    &ALLOWED_SOURCES,
-    &MAX_UDP_SIZE,
-    &LAME_DUCK,
-    &MAX_IN_FLIGHT,
-    &MAX_WAITERS,
-    &MAX_WAITERS_PER_QUERY,
-    &MAX_TCP_CONNECTIONS,
-    &MAX_TCP_CONNECTIONS_PER_SOURCE,
-    &MAX_MISSES_PER_SOURCE,
-    &MAX_MISS_RATE_PER_SOURCE,
+/// A parser of one kind of value.
+pub(crate) type Parse<T> = fn(&str) -> Result<T, Expected>;
+
+/// How a row gets its value. [`crate::read`] implements it.
+pub(crate) trait Reader {
+    /// The role, on which the defaults of all settings depend.
+    fn known_role(&mut self, setting: &'static Setting, parse: Parse<Role>) -> Role;
+    /// A value within the bounds of the table.
+    fn ordered<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T;
+    /// A value without an order.
+    fn plain<T>(&mut self, setting: &'static Setting, parse: Parse<T>) -> T;
+    /// An optional value, within the bounds of the table if it has any.
+    fn optional<T: PartialOrd>(&mut self, setting: &'static Setting, parse: Parse<T>) -> Option<T>;
+    /// A list; by default that of the table, or an empty one.
+    fn list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Vec<T>;
+    /// A list of which the reader must know whether it was given.
+    fn optional_list<T>(&mut self, setting: &'static Setting, parse: Parse<Vec<T>>) -> Option<Vec<T>>;
+    /// The forward zones, whose validity depends on other settings.
+    fn forward_zones(&mut self, setting: &'static Setting) -> Vec<ForwardZone>;
+}
+
+/// Makes the constant of each row, [`TABLE`] and [`Settings`]. A row is
+/// `CONSTANT field: Type = method_of_reader(parser) { fields of Setting }`.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $row:ident $field:ident: $type:ty = $read:ident($($parse:expr)?) { $($facts:tt)* })*) => {
+        $(
+            #[doc = concat!("`", stringify!($field), "`")]
+            pub const $row: Setting = Setting { $($facts)* };
+        )*
+
+        /// Every setting, in the order of the documentation.
+        pub const TABLE: &[&Setting] = &[$(&$row),*];
+
+        /// All settings as typed values; the table says what each means, its default and its bounds.
+        ///
+        /// Made by [`crate::read::read`]. Both programs read the same struct; each uses the fields that
+        /// concern it.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[allow(clippy::struct_excessive_bools, reason = "each is the setting of that name")]
+        pub struct Settings {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl Settings {
+            /// Reads each setting, in the order of the table.
+            pub(crate) fn from_reader(reader: &mut impl Reader) -> Self {
+                Self { $($field: reader.$read(&$row $(, $parse)?),)* }
+            }
+        }
+    };
+}
+
+use settings;
+
+/// The defaults of the role `shared` that differ from those of the role `pod`. The role changes nothing else.
+pub const SHARED_DEFAULTS: &[(&Setting, &str)] = &[
+    (&LISTEN, "0.0.0.0:53,[::]:53"),
+    (&WORKERS, "auto"),
+    (&CACHE_SIZE, "64Mi"),
+    // Rules R1 to R3, which hold for every pod; what follows from a pod's own namespace and search list stays
+    // there.
+    (&LOCAL_NXDOMAIN, "impossible"),
+    (&SEARCH, "."),
+    (&MAX_UDP_SIZE, "1232"),
+    (&LAME_DUCK, "10s"),
+    (&MAX_IN_FLIGHT, "4000"),
+    (&MAX_WAITERS, "65536"),
+    (&MAX_WAITERS_PER_QUERY, "65536"),
+    (&MAX_TCP_CONNECTIONS, "4096"),
+    (&MAX_TCP_CONNECTIONS_PER_SOURCE, "32"),
+    (&MAX_MISSES_PER_SOURCE, "1024"),
+    (&MAX_MISS_RATE_PER_SOURCE, "1000"),
 ];
 
 /// The setting with this name, among those for which `wanted` is true.
@@ -172,8 +204,7 @@ mod tests {
     fn every_setting_has_a_sentence_and_a_source() {
         for setting in TABLE {
             assert!(setting.sentence.ends_with('.'), "{}", setting.name);
-            assert!(!setting.source.is_empty() && !setting.unit.is_empty(), "{}", setting.name);
-            assert_eq!(setting.smallest.is_empty(), setting.largest.is_empty(), "{}", setting.name);
+            assert!(!setting.source.is_empty() && !setting.form.words().is_empty(), "{}", setting.name);
         }
     }
 
@@ -194,7 +225,7 @@ mod tests {
         assert!(with_choices.iter().any(|(setting, _)| **setting == ROLE));
         for (setting, choices) in with_choices {
             assert!(choices.contains(&setting.default), "{}", setting.name);
-            for choice in choices {
+            for &choice in choices {
                 let given = |other: &Setting| {
                     let texts = (other == setting).then(|| choice.to_owned());
                     texts.into_iter().map(|text| Given { origin: String::new(), text }).collect()

@@ -174,7 +174,7 @@ impl Flags {
             return self.errors.push(error);
         };
         let Ok(text) = parser.value() else {
-            return self.about(&setting.flag(), setting.unit);
+            return self.about(&setting.flag(), &setting.form.words());
         };
         let text = text.to_string_lossy().into_owned();
         let given = self.given.entry(setting.name).or_default();

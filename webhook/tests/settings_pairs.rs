@@ -35,10 +35,15 @@ fn every_pair_of_annotations_yields_a_startable_sidecar() {
 /// Values that are valid on their own: the limits, the default, every choice, and values that conflict with
 /// others in the pod.
 fn values(setting: &'static Setting) -> Vec<String> {
-    let mut values: Vec<String> =
-        [setting.smallest, setting.largest, setting.default].map(ToOwned::to_owned).into();
-    values.extend(setting.choices().into_iter().flatten().map(ToOwned::to_owned));
-    let more: &[&str] = match setting.unit {
+    let mut values: Vec<String> = setting
+        .bounds
+        .into_iter()
+        .flat_map(<[&str; 2]>::from)
+        .chain([setting.default])
+        .map(ToOwned::to_owned)
+        .collect();
+    values.extend(setting.choices().into_iter().flatten().map(|&word| word.to_owned()));
+    let more: &[&str] = match setting.form.words().as_str() {
         "addresses" => &["127.0.0.1", "[::1]:53,192.0.2.53", "0.0.0.0", "192.0.2.1:5353"],
         "domain names" => &["a.example", "db.prod"],
         "names or *.suffixes" => &["*.workers"],

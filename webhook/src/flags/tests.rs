@@ -21,7 +21,7 @@ fn every_flag_is_one_of_the_program() {
 #[test]
 fn the_levels_of_the_log_are_those_of_the_setting() {
     let level = FLAGS.iter().find(|flag| flag.name == table::LOG_LEVEL.name).expect("a flag");
-    assert_eq!(Some(level.value.split('|').collect()), table::LOG_LEVEL.choices());
+    assert_eq!(Some(&*level.value.split('|').collect::<Vec<_>>()), table::LOG_LEVEL.choices());
 }
 
 #[test]
