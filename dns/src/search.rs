@@ -109,7 +109,7 @@ impl Search {
         let on_the_wire =
             |list: Vec<String>| list.iter().filter_map(|domain| wire::name_from_text(domain)).collect();
         Self {
-            zone: wire::zone_from_text(&settings.cluster_domain),
+            zone: wire::zone(&settings.cluster_domain),
             namespace: settings.namespace.as_ref().map(|namespace| namespace.as_bytes().to_vec()),
             list: on_the_wire(settings.search_list()),
             completion_list: on_the_wire(settings.completion_list()),

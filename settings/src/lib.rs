@@ -62,11 +62,11 @@ impl Settings {
     /// The search list: as given, else what the kubelet writes for dnsPolicy ClusterFirst
     /// (`generateSearchesForDNSClusterFirst` in `kubernetes/pkg/kubelet/network/dns/dns.go`).
     pub fn search_list(&self) -> Vec<String> {
-        let zone = &self.cluster_domain;
+        let zone = &*self.cluster_domain;
         match (&self.search, &self.namespace) {
             (Some(search), _) => search.clone(),
             (None, Some(namespace)) => {
-                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]
+                vec![format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.to_owned()]
             }
             (None, None) => Vec::new(),
         }
@@ -77,7 +77,7 @@ impl Settings {
     pub fn completion_list(&self) -> Vec<String> {
         let is_inside = |domain: &str| {
             domain
-                .strip_suffix(self.cluster_domain.as_str())
+                .strip_suffix(&*self.cluster_domain)
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let mut list = self.search_list();

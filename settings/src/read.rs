@@ -91,7 +91,7 @@ impl<G: Fn(&Setting) -> Vec<Given>> Reader for TextReader<G> {
     /// The first given text in which every zone is valid, with this cluster domain and these addresses of the
     /// proxy. Each invalid zone in the texts before it is an error of its own.
     fn forward_zones(&mut self, setting: &'static Setting) -> Vec<ForwardZone> {
-        let domain = self.peek(&table::CLUSTER_DOMAIN, value::domain);
+        let domain = self.peek(&table::CLUSTER_DOMAIN, value::DomainName::parse);
         let listen = self.peek(&table::LISTEN, value::addresses);
         for Given { origin, text } in (self.given)(setting) {
             let text = text.trim();

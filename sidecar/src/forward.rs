@@ -24,8 +24,8 @@ pub struct ForwardZones {
 impl ForwardZones {
     /// The zones of the settings.
     pub fn new(settings: &Settings) -> Self {
-        let zones = settings.forward_zones.iter().map(|forward| wire::zone_from_text(&forward.zone));
-        Self { zones: zones.collect(), cluster_domain: wire::zone_from_text(&settings.cluster_domain) }
+        let zones = settings.forward_zones.iter().map(|forward| wire::zone(&forward.zone));
+        Self { zones: zones.collect(), cluster_domain: wire::zone(&settings.cluster_domain) }
     }
 
     /// The index in the settings of the zone that a name belongs to; `None`: its query goes to cluster DNS.
@@ -56,7 +56,7 @@ mod tests {
     use podlocal_settings::value;
 
     fn of(zones: &str) -> ForwardZones {
-        let zone = "k8s.corp.example".to_owned();
+        let zone = value::DomainName::parse("k8s.corp.example").expect("a domain");
         let forward_zones = value::forward_zones(zones, &zone, |_| false).expect("zones");
         ForwardZones::new(&Settings { cluster_domain: zone, forward_zones, ..Settings::defaults() })
     }
@@ -83,7 +83,7 @@ mod tests {
             ("www.example.com", None),
             (".", None),
         ] {
-            let name = wire::zone_from_text(name);
+            let name = wire::name_from_text(name).unwrap_or_else(|| wire::ROOT.to_vec());
             assert_eq!(zones.zone_of(&name), expected, "{}", wire::NameText(&name));
         }
         assert_eq!(of("").zone_of(b"\x06consul\x00"), None);

@@ -75,7 +75,7 @@ async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
     let (admin_port, workers) = (admin_port.unwrap_or_default(), bound.workers());
     let tier = settings.shared_tier;
     for ForwardZone { zone, servers } in &settings.forward_zones {
-        tracing::info!(zone, ?servers, "forward zone");
+        tracing::info!(zone = zone.as_str(), ?servers, "forward zone");
     }
     tracing::info!(version, ?dns, admin_port, ?upstream, shared_tier = ?tier, workers, "serving");
     match bound.run().await {

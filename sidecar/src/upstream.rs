@@ -149,12 +149,12 @@ impl Servers {
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
         let markers = addresses.iter().map(|_| LoopMarker::new()).collect::<Result<Vec<_>, _>>()?;
-        let zone = wire::zone_from_text(&settings.cluster_domain);
+        let zone = wire::zone(&settings.cluster_domain);
         let state = State::new(setup, Sources::count(settings), zone, metrics.clone());
         let servers = Self(Arc::new(Inner {
             sockets: Sockets::new(addresses, setup.tier, markers, state.recovery_notify(), metrics.clone()),
             state,
-            zone: settings.cluster_domain.clone(),
+            zone: settings.cluster_domain.to_string(),
             loop_logged_at: Mutex::default(),
         }));
         let swept = servers.clone();

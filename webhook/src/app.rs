@@ -146,7 +146,12 @@ impl App {
             tracing::warn!("address of cluster DNS unknown: no pod is injected; set --cluster-dns");
         }
         let Cluster { dns, domain, extra_search, shared_tier, .. } = &*cluster;
-        tracing::info!(dns = crate::review::dns::addresses(dns), domain, ?extra_search, "cluster settings");
+        tracing::info!(
+            dns = crate::review::dns::addresses(dns),
+            domain = domain.as_str(),
+            ?extra_search,
+            "cluster settings"
+        );
         if !shared_tier.addresses.is_empty() {
             tracing::info!(
                 addresses = crate::review::dns::addresses(&shared_tier.addresses),

@@ -8,7 +8,7 @@ use lexopt::{Arg, Parser};
 use podlocal_settings::program::{self, Length, did_you_mean};
 use podlocal_settings::read::SettingError;
 use podlocal_settings::table;
-use podlocal_settings::value::{self, LogLevel};
+use podlocal_settings::value::{self, DomainName, LogLevel};
 
 use crate::certificates::client_ca::ClientCa;
 use crate::flags::{self, word};
@@ -99,7 +99,7 @@ impl FlagValues {
             image: self.value("sidecar-image", value::image).unwrap_or_else(Common::own_image),
             cluster: ClusterFlags {
                 dns: self.values("cluster-dns", value::addresses).into_iter().flatten().collect(),
-                domain: self.value(table::CLUSTER_DOMAIN.name, value::domain),
+                domain: self.value(table::CLUSTER_DOMAIN.name, DomainName::parse),
                 extra_search: self.values("extra-search", value::search_domain),
                 shared_tier: self
                     .values(table::SHARED_TIER.name, value::addresses)

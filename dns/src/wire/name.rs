@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use podlocal_settings::value::DomainName;
+
 use super::{HEADER_LENGTH, LONGEST_NAME, get_u16, work};
 
 /// The name of the root.
@@ -45,9 +47,15 @@ pub fn name_from_text(text: &str) -> Option<Vec<u8>> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
-/// A domain of the settings, on the wire and in lower case. The settings accept only valid names.
-pub fn zone_from_text(text: &str) -> Vec<u8> {
-    name_from_text(text).unwrap_or_else(|| ROOT.to_vec())
+/// A domain of the settings, on the wire and in lower case.
+pub fn zone(domain: &DomainName) -> Vec<u8> {
+    let mut zone = Vec::with_capacity(domain.len() + 2);
+    for label in domain.split('.') {
+        zone.push(label.len() as u8); // at most 63
+        zone.extend_from_slice(label.as_bytes());
+    }
+    zone.push(0);
+    zone
 }
 
 /// Lower-cases a name in place. The lengths of labels are below 64 and so never letters; types and classes

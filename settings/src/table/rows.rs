@@ -8,7 +8,8 @@ use super::Form::{Choice, List, One};
 use super::Place::{Both, Pod, Sidecar};
 use super::{Reader, Setting, settings};
 use crate::value::{
-    self, AllowedSources, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role, UpstreamTransport, Workers,
+    self, AllowedSources, DomainName, ForwardZone, LocalNxdomain, LogLevel, Quantity, Role,
+    UpstreamTransport, Workers,
 };
 
 settings! {
@@ -197,7 +198,7 @@ settings! {
     }
 
     /// The cluster domain in lower case, without the final dot.
-    CLUSTER_DOMAIN cluster_domain: String = plain(value::domain) {
+    CLUSTER_DOMAIN cluster_domain: DomainName = plain(DomainName::parse) {
         name: "cluster-domain", place: Sidecar, form: One("a domain name"),
         default: "cluster.local", bounds: None,
         sentence: "The cluster domain.",

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::names::{is_name, without_dot};
+use super::names::{DomainName, without_dot};
 use super::{Expected, MAX_ADDRESSES, address, shown};
 
 /// How many zones one setting may list: a company's domain, its reverse zones and a service registry or two.
@@ -15,8 +15,8 @@ const SHORT_CLUSTER_SUFFIX: &str = "svc";
 /// A zone, and the servers for its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardZone {
-    /// The zone, in lower case, without the final dot.
-    pub zone: String,
+    /// The zone.
+    pub zone: DomainName,
     /// Its servers, in order of preference; at least one.
     pub servers: Vec<SocketAddr>,
 }
@@ -74,7 +74,7 @@ pub fn forward_zones(
 }
 
 /// Parses a zone; see the table at [`forward_zones`].
-fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
+fn zone(text: &str, cluster_domain: &str) -> Result<DomainName, Expected> {
     let zone = without_dot(text).to_ascii_lowercase();
     let is_inside =
         |domain: &str| zone.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -82,8 +82,6 @@ fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
         Err("a zone below the root: upstream sets the servers for all other names".to_owned())
     } else if zone.starts_with("*.") {
         Err("a zone without *: it holds for all names below it".to_owned())
-    } else if !is_name(&zone) {
-        Err("a domain name before the =, such as corp.example".to_owned())
     } else if is_inside(cluster_domain) {
         Err(format!(
             "a zone outside the cluster domain, {cluster_domain}: it would hide names of the cluster"
@@ -93,7 +91,8 @@ fn zone(text: &str, cluster_domain: &str) -> Result<String, Expected> {
             "a zone outside {SHORT_CLUSTER_SUFFIX}: names with this ending are abbreviated names of the cluster"
         ))
     } else {
-        Ok(zone)
+        DomainName::with_underscores(text)
+            .ok_or_else(|| "a domain name before the =, such as corp.example".to_owned())
     }
 }
 
@@ -155,7 +154,7 @@ mod tests {
             "mysvc",
             "svc.example",
         ] {
-            assert_eq!(parsed(&format!("{zone}=10.0.0.1")).expect("good")[0].zone, zone);
+            assert_eq!(parsed(&format!("{zone}=10.0.0.1")).expect("good")[0].zone.as_str(), zone);
         }
         assert_eq!(parsed(""), Ok(Vec::new()));
         // A service registry in the same pod.

@@ -1,9 +1,48 @@
 //! Values that are DNS names, alone or in lists.
 
+use std::fmt;
+use std::ops::Deref;
+
 use super::Expected;
 
 /// The maximum number of names in one setting (for the search list: `MaxDNSSearchPaths` of Kubernetes).
 const MAX_NAMES: usize = 32;
+
+/// A domain of DNS, in lower case and without the final dot: at most 253 bytes, in labels of 1 to 63.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainName(String);
+
+impl DomainName {
+    /// A domain name in host name syntax, as [`domain`] has it.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        domain(text).map(Self)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that may have underscores; a final dot changes nothing.
+    pub(super) fn with_underscores(text: &str) -> Option<Self> {
+        let name = without_dot(text).to_ascii_lowercase();
+        is_name(&name).then_some(Self(name))
+    }
+}
+
+impl Deref for DomainName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
 
 /// A domain name in host name syntax (RFC 1123 section 2.1), lower-cased, without the final dot.
 pub fn domain(text: &str) -> Result<String, Expected> {

@@ -76,7 +76,7 @@ impl AwaitedNames {
     /// The patterns of the settings. A pattern that does not end in the cluster domain is relative to the
     /// pod's namespace; one that ends in `.svc` to the cluster domain.
     pub fn new(settings: &Settings) -> Self {
-        let zone = wire::zone_from_text(&settings.cluster_domain);
+        let zone = wire::zone(&settings.cluster_domain);
         let whole = |pattern: &str| {
             let is_below =
                 |domain: &str| pattern.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));

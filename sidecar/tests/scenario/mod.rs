@@ -81,7 +81,7 @@ impl Stage {
         let (world, metrics) = (World::default(), Metrics::new().0);
         let forward: Vec<_> = settings.forward_zones.iter().map(|_| World::default()).collect();
         let resolver = Resolver::with_zones(settings, 1, world.clone(), forward.clone(), metrics);
-        let names = settings.forward_zones.iter().map(|forward| forward.zone.clone());
+        let names = settings.forward_zones.iter().map(|forward| forward.zone.to_string());
         Ok(Self { resolver, world, zones: names.zip(forward).collect() })
     }
 

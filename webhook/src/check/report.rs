@@ -1,5 +1,6 @@
 //! What a check found, before it is formatted. Pure.
 
+use podlocal_settings::value::DomainName;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -22,7 +23,7 @@ pub struct Report {
     /// The addresses of cluster DNS that were used, in the form of `--cluster-dns`.
     pub(crate) cluster_dns: String,
     /// The cluster domain that was used.
-    pub(crate) cluster_domain: String,
+    pub(crate) cluster_domain: DomainName,
     /// The fields in documents that an API server rejects, with their object.
     pub(crate) refused: Vec<(String, SettingError)>,
     /// The labels and annotations of the namespaces.

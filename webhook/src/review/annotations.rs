@@ -172,7 +172,11 @@ mod tests {
         let read = read(of_pod.as_object(), of_namespace.as_object(), &Vec::new(), "k8s.example");
         let shown: Vec<_> = read.errors.iter().map(|error| error.text.as_str()).collect();
         assert_eq!(shown, ["a.k8s.example=10.0.0.1", "b=c"]);
-        assert_eq!(read.settings.forward_zones[0].zone, "cluster.local", "that is another cluster's");
+        assert_eq!(
+            read.settings.forward_zones[0].zone.as_str(),
+            "cluster.local",
+            "that is another cluster's"
+        );
     }
 
     #[test]
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn sidecar_only_setting_is_rejected_as_annotation() {
         let read = of(&json!({table::CLUSTER_DOMAIN.annotation(): "a.b"}), &Vec::new());
-        assert_eq!(read.settings.cluster_domain, "cluster.local");
+        assert_eq!(read.settings.cluster_domain.as_str(), "cluster.local");
         assert!(read.errors[0].to_string().ends_with("the webhook sets it"), "{:?}", read.errors);
     }
 }

@@ -1,5 +1,6 @@
 //! The known state of the cluster in which the pods run. Pure.
 
+use podlocal_settings::value::DomainName;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -15,7 +16,7 @@ pub struct Cluster {
     /// The addresses of cluster DNS, in order of preference; empty if unknown.
     pub dns: Vec<SocketAddr>,
     /// The cluster domain, lower case, without the final dot.
-    pub domain: String,
+    pub domain: DomainName,
     /// The search domains of the nodes, which the kubelet appends to those of the cluster.
     pub extra_search: Vec<String>,
     /// The version of the API server; `None` while it is unknown.
@@ -47,7 +48,7 @@ pub struct Tier {
 #[allow(missing_docs, reason = "each is the flag of that name")]
 pub struct ClusterFlags {
     pub dns: Vec<SocketAddr>,
-    pub domain: Option<String>,
+    pub domain: Option<DomainName>,
     pub extra_search: Vec<String>,
     pub shared_tier: Vec<SocketAddr>,
 }
@@ -180,7 +181,7 @@ mod tests {
             ClusterFlags { dns: vec!["10.0.0.10:53".parse().expect("valid")], ..ClusterFlags::default() };
         let cluster = Cluster::new(&flags, OF_A_POD);
         assert_eq!(cluster.dns, flags.dns);
-        assert_eq!(cluster.domain, "corp.internal");
+        assert_eq!(cluster.domain.as_str(), "corp.internal");
         assert_eq!(cluster.extra_search, ["node.example"]);
     }
 

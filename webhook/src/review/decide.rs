@@ -4,6 +4,7 @@ use podlocal_settings::Settings;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::read::{Read, SettingError};
 use podlocal_settings::table::{self, Setting};
+use podlocal_settings::value::DomainName;
 use podlocal_settings::value::LocalNxdomain;
 use serde_json::Value;
 
@@ -50,7 +51,7 @@ pub(crate) struct Plan {
     /// The pod's DNS configuration.
     pub(crate) dns: Dns,
     /// The cluster domain.
-    pub(crate) zone: String,
+    pub(crate) zone: DomainName,
     /// The pod's namespace.
     pub(crate) namespace: String,
     /// Which names the sidecar may answer itself, if the pod does not set it.

@@ -183,7 +183,7 @@ fn search_domains(base: Base, own: &Value, namespace: &str, cluster: &Cluster) -
     let mut searches = Vec::new();
     if base == Base::Cluster {
         let zone = &cluster.domain;
-        searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()]);
+        searches.extend([format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.to_string()]);
         searches.extend(cluster.node_search().cloned());
     }
     searches.extend(strings(&own["searches"]).into_iter().map(ToOwned::to_owned));

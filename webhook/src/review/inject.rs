@@ -198,7 +198,7 @@ fn decided(plan: &Plan) -> Vec<(&'static Setting, String)> {
         (&table::UPSTREAM, dns::addresses(&plan.dns.upstream)),
         (&table::BACKUP_UPSTREAM, dns::addresses(&plan.dns.backup_upstream)),
         (&table::SHARED_TIER, dns::addresses(&plan.dns.shared_tier)),
-        (&table::CLUSTER_DOMAIN, plan.zone.clone()),
+        (&table::CLUSTER_DOMAIN, plan.zone.to_string()),
     ];
     let is_chosen = plan.read.accepted.iter().any(|(setting, _)| *setting == &table::LOCAL_NXDOMAIN);
     if !is_chosen {

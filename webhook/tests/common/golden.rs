@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use podlocal_settings::read::{Given, read};
 use podlocal_settings::table::{self, Setting};
+use podlocal_settings::value::DomainName;
 use podlocal_webhook::documents::yaml;
 use podlocal_webhook::review::admission;
 use podlocal_webhook::review::cluster_state::{Cluster, Tier, Version};
@@ -150,7 +151,7 @@ impl Case {
         };
         Cluster {
             dns: addresses("dns", &["10.96.0.10:53"]),
-            domain: setup["domain"].as_str().unwrap_or("cluster.local").to_owned(),
+            domain: DomainName::parse(setup["domain"].as_str().unwrap_or("cluster.local")).expect("a domain"),
             extra_search: texts("extra-search", &[]),
             version: version.and_then(|(major, minor)| Version::parse(major, minor)),
             serves_impossible_names: setup["serves-impossible-names"] == true,

@@ -8,7 +8,7 @@ use podlocal_settings::table;
 fn cluster() -> Cluster {
     Cluster {
         dns: vec!["10.96.0.10:53".parse().expect("valid")],
-        domain: "cluster.local".to_owned(),
+        domain: podlocal_settings::Settings::defaults().cluster_domain,
         extra_search: Vec::new(),
         version: None,
         serves_impossible_names: false,

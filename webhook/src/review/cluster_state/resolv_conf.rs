@@ -1,5 +1,6 @@
 //! Reads cluster settings from a pod's own `/etc/resolv.conf`. Pure.
 
+use podlocal_settings::value::DomainName;
 use std::net::{IpAddr, SocketAddr};
 
 use podlocal_dns::resolv_conf::ResolvConf;
@@ -11,7 +12,7 @@ pub(super) struct ClusterFirst {
     /// The servers of cluster DNS.
     pub(crate) nameservers: Vec<SocketAddr>,
     /// The cluster domain.
-    pub(crate) domain: String,
+    pub(crate) domain: DomainName,
     /// The search domains of the node, after those of the cluster. [`super::Cluster::node_search`]
     /// returns those that a dnsConfig may contain.
     pub(crate) node_search: Vec<String>,
@@ -26,7 +27,7 @@ pub(super) fn cluster_first(text: &str) -> Option<ClusterFirst> {
     let ResolvConf { nameservers, search, .. } = ResolvConf::parse(text);
     let nameservers: Vec<_> = nameservers.into_iter().filter_map(nameserver).collect();
     let search: Vec<_> = search.iter().map(|domain| domain.trim_end_matches('.')).collect();
-    let domain = value::domain(search.get(2)?).ok()?;
+    let domain = DomainName::parse(search.get(2)?).ok()?;
     let service_domain = format!("svc.{domain}");
     let is_cluster_first = search[1] == service_domain
         && search[0].strip_suffix(&service_domain).is_some_and(|namespace| namespace.ends_with('.'));
@@ -57,7 +58,7 @@ mod tests {
                     "10.96.0.10:53".parse().expect("valid"),
                     "[fd00::a]:53".parse().expect("valid")
                 ],
-                domain: "cluster.local".to_owned(),
+                domain: podlocal_settings::Settings::defaults().cluster_domain,
                 node_search: vec!["corp.example".to_owned(), "_x.example".to_owned()],
             })
         );

@@ -9,7 +9,7 @@ use crate::review::cluster_state::Tier;
 fn cluster() -> Cluster {
     Cluster {
         dns: vec!["10.96.0.10:53".parse().expect("valid")],
-        domain: "cluster.local".to_owned(),
+        domain: podlocal_settings::Settings::defaults().cluster_domain,
         extra_search: vec!["corp.example".to_owned()],
         version: None,
         serves_impossible_names: false,
