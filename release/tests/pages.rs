@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::CommandFactory as _;
 use libtest_mimic::{Completion, Failed, Trial};
-use podlocal_inspect::arguments::Arguments;
-use podlocal_settings::program::Program;
+use podlocal_settings::table::TABLE;
+use podlocal_sidecar::cli;
 use tempfile::TempDir;
 
 /// The text typed after the name of a program, and the completions that `bash` must offer; those that it must
@@ -34,9 +34,9 @@ const COMPLETED: &[(&str, &str, &[&str])] = &[
     ("podlocal-webhook", "serve --tls-", &["--tls-cert", "--tls-key"]),
 ];
 
-/// The number of files in the folder of the man pages: one for each program, and two for the commands of
-/// `podlocal-inspect`.
-const MAN_PAGES: usize = PROGRAMS + 2;
+/// The number of files in the folder of the man pages: one for each program, and one for each of their
+/// commands.
+const MAN_PAGES: usize = PROGRAMS + 4 + 2 + 4;
 
 /// The number of programs, and of files in the folder of each shell.
 const PROGRAMS: usize = 3;
@@ -64,9 +64,9 @@ fn main() -> ExitCode {
     }
     let programs = || {
         [
-            Described::of_table(&podlocal_sidecar::cli::about()),
-            Described::of_clap(Arguments::command()),
-            Described::of_table(&podlocal_webhook::flags::about()),
+            Described::sidecar(),
+            Described::of(podlocal_inspect::arguments::Arguments::command()),
+            Described::webhook(),
         ]
     };
     let pages = Arc::new(pages);
@@ -96,44 +96,53 @@ fn main() -> ExitCode {
 /// What the pages and the completions of a program must name.
 struct Described {
     name: String,
-    flags: Vec<String>,
-    /// Names that only the man page has.
-    names: Vec<String>,
     commands: Vec<String>,
-    examples: Vec<String>,
+    flags: Vec<String>,
+    /// Texts that only the man pages have: other arguments, settings and examples.
+    texts: Vec<String>,
 }
 
 impl Described {
-    fn of_table(program: &Program) -> Self {
-        let owned = |texts: &mut dyn Iterator<Item = &'static str>| texts.map(str::to_owned).collect();
+    fn sidecar() -> Self {
+        let flags = TABLE.iter().filter(|setting| setting.is_for_sidecar());
+        let name = "podlocal-sidecar";
         Self {
-            name: program.name.to_owned(),
-            flags: owned(&mut program.flags().map(|row| row.name)),
-            names: owned(&mut program.sections.iter().flat_map(|section| &section.rows).map(|row| row.name)),
-            commands: owned(&mut program.commands.iter().map(|command| command.name)),
-            examples: owned(&mut program.examples().map(|example| example.line)),
+            name: name.to_owned(),
+            commands: cli::COMMANDS.map(|(_, command, _)| command.to_owned()).to_vec(),
+            flags: flags.map(|setting| setting.name.to_owned()).collect(),
+            texts: lines_with(name, cli::NOTES),
         }
     }
 
-    fn of_clap(mut program: clap::Command) -> Self {
+    fn webhook() -> Self {
+        let mut webhook = Self::of(podlocal_webhook::config::Arguments::command());
+        let settings = TABLE.iter().filter(|setting| setting.is_annotation());
+        webhook.texts.extend(settings.map(|setting| setting.name.to_owned()));
+        webhook
+    }
+
+    fn of(mut program: clap::Command) -> Self {
         program.build();
+        let name = program.get_name().to_owned();
         let all = || std::iter::once(&program).chain(program.get_subcommands());
-        let notes: Vec<_> =
-            all().filter_map(|command| command.get_after_help()).map(ToString::to_string).collect();
-        let lines = notes.iter().flat_map(|notes| notes.lines()).map(str::trim);
-        let arguments = || all().flat_map(clap::Command::get_arguments);
+        let (positional, flags): (Vec<_>, Vec<_>) =
+            all().flat_map(clap::Command::get_arguments).partition(|argument| argument.is_positional());
+        let names =
+            positional.into_iter().flat_map(|argument| argument.get_value_names().into_iter().flatten());
+        let notes = all().filter_map(|command| command.get_after_help());
+        let examples = notes.flat_map(|notes| lines_with(&name, &notes.to_string()));
         Self {
-            name: program.get_name().to_owned(),
-            flags: arguments().filter_map(|flag| flag.get_long()).map(str::to_owned).collect(),
-            names: arguments()
-                .filter(|argument| argument.is_positional())
-                .flat_map(|argument| argument.get_value_names().into_iter().flatten())
-                .map(ToString::to_string)
-                .collect(),
             commands: program.get_subcommands().map(|command| command.get_name().to_owned()).collect(),
-            examples: lines.filter(|line| line.contains(program.get_name())).map(str::to_owned).collect(),
+            flags: flags.into_iter().filter_map(|flag| flag.get_long()).map(str::to_owned).collect(),
+            texts: names.map(ToString::to_string).chain(examples).collect(),
+            name: name.clone(),
         }
     }
+}
+
+/// The lines with the name of a program: its examples.
+fn lines_with(name: &str, notes: &str) -> Vec<String> {
+    notes.lines().map(str::trim).filter(|line| line.contains(name)).map(str::to_owned).collect()
 }
 
 fn whole(program: &Described, pages: &Path) -> Result<(), Failed> {
@@ -142,8 +151,7 @@ fn whole(program: &Described, pages: &Path) -> Result<(), Failed> {
         |file: String| fs::read_to_string(pages.join(&file)).map_err(|error| format!("{file}: {error}"));
     let mut man = read(format!("man/man1/{name}.1"))?;
     for command in &program.commands {
-        // The programs that use clap have a page for each command, too.
-        man += &fs::read_to_string(pages.join(format!("man/man1/{name}-{command}.1"))).unwrap_or_default();
+        man += &read(format!("man/man1/{name}-{command}.1"))?;
     }
     let scripts = [
         read(format!("bash-completion/completions/{name}"))?,
@@ -151,31 +159,23 @@ fn whole(program: &Described, pages: &Path) -> Result<(), Failed> {
         read(format!("fish/vendor_completions.d/{name}.fish"))?,
     ];
     let escaped = |text: &str| text.replace('-', "\\-");
-    let lacks = |what: &str| Err(Failed::from(format!("{name}: {what} is missing")));
-    for flag in &program.flags {
-        if !man.contains(&format!("{}\\fR", escaped(&format!("--{flag}")))) {
-            return lacks(&format!("--{flag} in the man page"));
-        }
-        // fish spells a long flag `-l name`.
-        if !scripts
-            .iter()
-            .all(|script| script.contains(&format!("--{flag}")) || script.contains(&format!("-l {flag}")))
-        {
-            return lacks(&format!("--{flag} in a completion"));
-        }
+    let in_scripts = |spellings: &[String]| {
+        let is_in = |script: &String| spellings.iter().any(|spelling| script.contains(spelling));
+        scripts.iter().all(is_in)
+    };
+    // fish spells a long flag `-l name`.
+    let flags = program.flags.iter().map(|flag| {
+        let is_there = in_scripts(&[format!("--{flag}"), format!("-l {flag}")]);
+        (flag, is_there && man.contains(&format!("{}\\fR", escaped(&format!("--{flag}")))))
+    });
+    let commands = program.commands.iter().map(|command| {
+        (command, man.contains(&escaped(command)) && in_scripts(std::slice::from_ref(command)))
+    });
+    let texts = program.texts.iter().map(|text| (text, man.contains(&escaped(text))));
+    match flags.chain(commands).chain(texts).find(|(_, is_there)| !is_there) {
+        Some((what, _)) => Err(format!("{name}: {what} is missing in the man page or a completion").into()),
+        None => Ok(()),
     }
-    for text in program.names.iter().chain(&program.examples) {
-        if !man.contains(&escaped(text)) {
-            return lacks(&format!("{text} in the man page"));
-        }
-    }
-    for command in &program.commands {
-        if !man.contains(command.as_str()) || !scripts.iter().all(|script| script.contains(command.as_str()))
-        {
-            return lacks(command);
-        }
-    }
-    Ok(())
 }
 
 /// Lets bash complete the text after the program's name, as when Tab is pressed.

@@ -5,8 +5,7 @@
 //!   read      texts from flags, variables, annotations or a file -> [`Settings`], and all errors together
 //!   write     the given settings -> the environment of the sidecar
 //!   value     one strict parser for each kind of value
-//!   page      the table as the page in the docs
-//!   program   the data of `--help`, man page and completions of a program
+//!   page      the table as the page in the docs, and as lines of a help text
 //!   names     fixed names that several programs use: labels, the container, paths, ids
 //! ```
 //!
@@ -15,7 +14,6 @@
 
 pub mod names;
 pub mod page;
-pub mod program;
 pub mod read;
 pub mod table;
 pub mod value;

@@ -1,4 +1,4 @@
-//! The table of settings as a page of the documentation.
+//! The table of settings as a page of the documentation, and as lines of a help text.
 
 use crate::table::{Place, Setting, TABLE};
 use crate::value::Role;
@@ -47,8 +47,27 @@ pub fn markdown() -> String {
     page
 }
 
+/// The settings for which `is_listed` is true, as lines of a help text; `prefix` is in front of each name.
+pub fn help(prefix: &str, is_listed: impl Fn(&Setting) -> bool) -> String {
+    let listed = TABLE.iter().filter(|setting| is_listed(setting));
+    let lines = listed.map(|setting| {
+        format!("  {prefix}{}  {}\n      {}\n", setting.name, values(setting), setting.sentence)
+    });
+    lines.collect()
+}
+
+/// The values of a setting, and its defaults in brackets: `bytes, 64Ki to 1Gi [4Mi; shared: 64Mi]`.
+pub fn values(setting: &Setting) -> String {
+    let default = match (setting.default, setting.default_in(Role::Shared)) {
+        ("", _) => String::new(),
+        (default, shared) if shared == default => format!(" [{default}]"),
+        (default, shared) => format!(" [{default}; shared: {shared}]"),
+    };
+    bounds(setting) + &default
+}
+
 /// What a value of a setting looks like, with its bounds.
-pub(crate) fn bounds(setting: &Setting) -> String {
+fn bounds(setting: &Setting) -> String {
     let words = setting.form.words();
     match setting.bounds {
         Some((smallest, largest)) => format!("{words}, {smallest} to {largest}"),
@@ -59,10 +78,23 @@ pub(crate) fn bounds(setting: &Setting) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::CACHE_SIZE;
 
     #[test]
     fn the_page_in_the_docs_is_this_table() {
         let committed = include_str!("../../docs/settings.md");
         assert!(committed == markdown(), "docs/settings.md is out of date: run `just settings-page`");
+    }
+
+    #[test]
+    fn help_has_the_values_defaults_and_sentence_of_each_listed_setting() {
+        let help = help("--", |setting| setting == &CACHE_SIZE);
+        assert_eq!(
+            help,
+            format!(
+                "  --cache-size  bytes, 64Ki to 1Gi [4Mi; shared: 64Mi]\n      {}\n",
+                CACHE_SIZE.sentence
+            )
+        );
     }
 }

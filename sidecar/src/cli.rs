@@ -7,21 +7,15 @@ use std::ffi::OsString;
 use lexopt::Arg;
 use podlocal_settings::Settings;
 use podlocal_settings::names::VARIABLE_PREFIX;
-use podlocal_settings::program::{self, Length, did_you_mean};
 use podlocal_settings::read::{Given, Read, SettingError, read};
 use podlocal_settings::table::{self, Setting};
 
-pub use about::about;
-use commands::COMMANDS;
+pub use help::{NOTES, SENTENCE, description, help};
 
-mod about;
-pub mod commands;
-
-/// The expectation in the error about an unknown flag.
-const UNKNOWN_FLAG: &str = "a flag of this program, see --help";
+mod help;
 
 /// A command of the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Run the proxy.
     Serve,
@@ -32,10 +26,18 @@ pub enum Command {
     /// Check whether the proxy is ready.
     Health,
     /// Print the help, which is the same for every command.
-    Help(Length),
+    Help,
     /// Print the version.
     Version,
 }
+
+/// The commands with their names and their sentences in the help. All have the same flags: the settings.
+pub const COMMANDS: [(Command, &str, &str); 4] = [
+    (Command::Serve, "serve", "run the proxy (default)"),
+    (Command::Supervise, "supervise", "run the proxy in a child process, and restart it after a crash"),
+    (Command::Await, "await", "wait until the proxy is ready, for ready-timeout at most; always succeeds"),
+    (Command::Health, "health", "tell whether the proxy is ready"),
+];
 
 /// A command with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +71,11 @@ pub fn parse(
         let given = flag.into_iter().chain(variable).filter(|_| setting.is_for_sidecar());
         given.map(|(origin, text)| Given { origin, text }).collect()
     });
-    let command = flags.command();
     flags.errors.extend(errors);
-    let command = match command {
-        Some(command) if flags.errors.is_empty() || matches!(command, Command::Help(_)) => command,
-        _ => return Err(flags.errors),
-    };
+    let command = flags.command.unwrap_or(Command::Serve);
+    if !flags.errors.is_empty() && command != Command::Help {
+        return Err(flags.errors);
+    }
     let is_known = |name: &String| {
         table::TABLE.iter().any(|setting| setting.is_for_sidecar() && setting.variable() == *name)
     };
@@ -87,10 +88,8 @@ pub fn parse(
 
 #[derive(Debug, Default)]
 struct Flags {
-    row: Option<&'static program::Command>,
-    wants_help: Option<Length>,
-    wants_version: bool,
-    is_unknown: bool,
+    command: Option<Command>,
+    is_command_unknown: bool,
     /// The values by the name of the setting. A list has the values of all its flags; otherwise the last flag
     /// wins.
     given: BTreeMap<&'static str, String>,
@@ -101,80 +100,50 @@ impl Flags {
     fn read(&mut self, arguments: impl IntoIterator<Item = OsString>) {
         let mut parser = lexopt::Parser::from_iter(arguments);
         loop {
-            let name = match parser.next() {
+            match parser.next() {
                 Ok(None) => return,
-                Ok(Some(Arg::Short('h'))) => return self.wants_help = Some(Length::Brief),
-                Ok(Some(Arg::Short('V'))) => return self.wants_version = true,
-                Ok(Some(Arg::Short(letter))) => {
-                    self.about(&format!("-{letter}"), UNKNOWN_FLAG);
-                    continue;
+                Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return self.command = Some(Command::Help),
+                Ok(Some(Arg::Short('V') | Arg::Long("version"))) => {
+                    return self.command = Some(Command::Version);
                 }
-                Ok(Some(Arg::Value(word))) => {
-                    self.word(&word.to_string_lossy());
-                    continue;
+                Ok(Some(Arg::Short(letter))) => self.unknown(&format!("-{letter}")),
+                Ok(Some(Arg::Long(name))) => {
+                    let name = name.to_owned();
+                    self.flag(&name, &mut parser);
                 }
-                Ok(Some(Arg::Long(name))) => name.to_owned(),
+                Ok(Some(Arg::Value(word))) => self.word(&word.to_string_lossy()),
                 // A flag without a value has one.
                 Err(error) => {
-                    self.push_error("arguments", &error.to_string(), "what --help shows");
-                    continue;
+                    self.errors.push(SettingError::new("arguments", &error.to_string(), "what --help shows"));
                 }
-            };
-            match name.as_str() {
-                "help" => return self.wants_help = Some(Length::Whole),
-                "version" => return self.wants_version = true,
-                name => self.flag(name, &mut parser),
             }
         }
     }
 
     /// The command; nothing follows it. Arguments after an unknown command cannot be checked.
     fn word(&mut self, word: &str) {
-        match self.row {
-            None if self.is_unknown => {}
-            None => {
-                self.row = program::find(COMMANDS, word);
-                self.is_unknown = self.row.is_none();
-                if self.is_unknown {
-                    let meant = did_you_mean(word, "", COMMANDS.iter().map(|command| command.name));
-                    self.push_error("command", word, &format!("{}{meant}", program::names(COMMANDS)));
-                }
+        if self.command.is_some() {
+            self.errors.push(SettingError::new("argument", word, "no argument after the command"));
+        } else if !self.is_command_unknown {
+            let row = COMMANDS.iter().find(|(_, name, _)| *name == word);
+            self.command = row.map(|(command, ..)| *command);
+            if row.is_none() {
+                self.is_command_unknown = true;
+                let names = COMMANDS.map(|(_, name, _)| name).join(", ");
+                self.errors.push(SettingError::new("command", word, format!("one of {names}")));
             }
-            Some(row) => self.push_error("argument", word, &format!("no argument after {}", row.name)),
         }
-    }
-
-    /// The command; `None` if errors leave it open.
-    fn command(&mut self) -> Option<Command> {
-        if let Some(length) = self.wants_help {
-            return Some(Command::Help(length));
-        }
-        if self.wants_version {
-            return Some(Command::Version);
-        }
-        let row = self.row.or_else(|| COMMANDS.first().filter(|_| !self.is_unknown))?;
-        Some(match row.name {
-            "supervise" => Command::Supervise,
-            "await" => Command::Await,
-            "health" => Command::Health,
-            _ => Command::Serve,
-        })
     }
 
     /// A setting.
     fn flag(&mut self, name: &str, parser: &mut lexopt::Parser) {
         let Some(setting) = table::find(name, Setting::is_for_sidecar) else {
             // A value after "=" belongs to the unknown flag, and is not an argument of its own.
-            let value = parser.optional_value();
-            let program = about();
-            let expected =
-                format!("{UNKNOWN_FLAG}{}", did_you_mean(name, "--", program.flags().map(|row| row.name)));
-            let text = value.unwrap_or_default();
-            let error = SettingError::of_name(format!("--{name}"), &text.to_string_lossy(), expected);
-            return self.errors.push(error);
+            let _ = parser.optional_value();
+            return self.unknown(&format!("--{name}"));
         };
         let Ok(text) = parser.value() else {
-            return self.about(&setting.flag(), &setting.form.words());
+            return self.errors.push(SettingError::about(setting.flag(), &setting.form.words()));
         };
         let text = text.to_string_lossy().into_owned();
         let given = self.given.entry(setting.name).or_default();
@@ -186,13 +155,8 @@ impl Flags {
         }
     }
 
-    /// An error without a value.
-    fn about(&mut self, origin: &str, expected: &str) {
-        self.errors.push(SettingError::about(origin, expected));
-    }
-
-    fn push_error(&mut self, origin: &str, text: &str, expected: &str) {
-        self.errors.push(SettingError::new(origin, text, expected));
+    fn unknown(&mut self, flag: &str) {
+        self.errors.push(SettingError::about(flag, "a flag of this program, see --help"));
     }
 }
 
@@ -257,17 +221,17 @@ mod tests {
 
     #[test]
     fn every_command_of_the_table_is_parsed() {
-        for command in COMMANDS {
-            assert!(parsed(&[command.name], &[]).is_ok(), "{}", command.name);
+        for (command, name, _) in COMMANDS {
+            assert_eq!(parsed(&[name], &[]).map(|invocation| invocation.command), Ok(command));
         }
     }
 
     #[test]
     fn help_is_printed_in_spite_of_errors() {
-        let command = |arguments: &[&str]| parsed(arguments, &[]).expect("help").command;
-        for (flag, length) in [("--help", Length::Whole), ("-h", Length::Brief)] {
-            assert_eq!(command(&["--cache-size=x", flag]), Command::Help(length));
-            assert_eq!(command(&["health", "a..b", flag]), Command::Help(length));
+        for flag in ["--help", "-h"] {
+            for arguments in [["--cache-size=x", flag].as_slice(), &["health", "a..b", flag]] {
+                assert_eq!(parsed(arguments, &[]).expect("help").command, Command::Help);
+            }
         }
     }
 
@@ -282,16 +246,12 @@ mod tests {
         for (arguments, parts) in [
             (
                 vec!["health", "x", "--ndots=y"],
-                vec!["\"x\": expected no argument after health", "--ndots: invalid value \"y\""],
+                vec!["\"x\": expected no argument after the command", "--ndots: invalid value \"y\""],
             ),
-            (vec!["helth", "db", "A"], vec!["or health; did you mean health?"]),
+            (vec!["helth", "db", "A"], vec!["\"helth\": expected one of serve, supervise, await, health"]),
             (
-                vec!["--cache-sise=3"],
-                vec!["--cache-sise: expected a flag of this program, see --help; did you mean --cache-size?"],
-            ),
-            (
-                vec!["--qqqq", "-x"],
-                vec!["--qqqq: expected a flag of this program, see --help", "-x: expected"],
+                vec!["--cache-sise=3", "-x"],
+                vec!["--cache-sise: expected a flag of this program, see --help", "-x: expected"],
             ),
             (vec!["health", "--cache-size"], vec!["--cache-size"]),
         ] {

@@ -38,13 +38,8 @@ fn main() -> ExitCode {
         },
         Command::Await => runtime.block_on(await_ready(&invocation.settings)),
         Command::Health => runtime.block_on(health(&invocation.settings)),
-        Command::Help(length) => print(&cli::about().help(length)),
-        Command::Version => print(concat!(
-            "podlocal-sidecar ",
-            env!("CARGO_PKG_VERSION"),
-            "
-"
-        )),
+        Command::Help => print(&cli::help()),
+        Command::Version => print(concat!("podlocal-sidecar ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 

@@ -69,7 +69,7 @@ impl App {
             tracing::warn!("{why}");
             String::new()
         });
-        let (cluster, known) = watch::channel(Cluster::new(&common.cluster, &resolv_conf));
+        let (cluster, known) = watch::channel(Cluster::new(&common.cluster(), &resolv_conf));
         let served = Arc::new(ServingCertificate::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
         let metrics = Arc::new(Metrics::new());
@@ -168,7 +168,7 @@ impl App {
         };
         tokio::spawn(discovery::poll_version(client.clone(), self.cluster.clone(), self.metrics.clone()));
         // An operator who sets the addresses does not want the Service to be looked up.
-        if self.settings.common.cluster.shared_tier.is_empty() {
+        if self.settings.common.cluster().shared_tier.is_empty() {
             let latch = self.readiness.latch("shared tier");
             tokio::spawn(tier::watch_services(
                 client.clone(),
@@ -187,13 +187,13 @@ impl App {
         let namespaces =
             Namespaces::watch(client.clone(), self.metrics.clone(), self.readiness.latch("namespaces"));
         let callers =
-            if self.settings.client_ca.is_some() { Callers::Authenticated } else { Callers::Anyone };
+            if self.settings.client_ca_file.is_some() { Callers::Authenticated } else { Callers::Anyone };
         (namespaces, Events::start(client, callers, self.metrics.clone(), events::BATCH_INTERVAL))
     }
 
     /// Verifies client certificates if a client CA is set.
     fn verify_clients(&self) -> Result<(), StartError> {
-        let Some(client_ca) = self.settings.client_ca.clone() else { return Ok(()) };
+        let Some(client_ca) = self.settings.client_ca() else { return Ok(()) };
         let (verifier, pem) = client_ca.read()?;
         self.tls.reload_from_config(Arc::new(tls::server_config(self.served.clone(), Some(verifier))?));
         let (served, config, metrics) = (self.served.clone(), self.tls.clone(), self.metrics.clone());
@@ -205,8 +205,8 @@ impl App {
     /// cluster.
     fn load_certificate(&self) -> Result<(), StartError> {
         let metrics = self.metrics.clone();
-        if let Some((certificate, key)) = &self.settings.tls_files {
-            let files = TlsFiles::load(certificate, key, &self.served, &metrics)?;
+        if let Some((certificate, key)) = self.settings.tls_files() {
+            let files = TlsFiles::load(&certificate, &key, &self.served, &metrics)?;
             tokio::spawn(files.reload_on_change(self.served.clone(), metrics, tls_files::INTERVAL));
             return Ok(());
         }

@@ -6,7 +6,7 @@
 //!               -> certificates            TLS; its own command keeps the certificate
 //!        -> offline -> review, documents   `inject`: documents on disk
 //!        -> check -> review, documents     `check`: documents, or a cluster
-//!        -> config -> flags
+//!        -> config                          the command line
 //! ```
 //!
 //! [`review`], [`cluster`], [`certificates`], [`documents`] and [`check`] each hold one kind of knowledge. Their
@@ -31,7 +31,6 @@ pub mod cluster;
 pub mod config;
 mod connections;
 pub mod documents;
-pub mod flags;
 mod labels;
 pub mod metrics;
 pub mod offline;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use podlocal_webhook::app::cert_controller;
 use podlocal_webhook::app::{App, ShutdownResult, StartError};
-use podlocal_webhook::config::{self, CertController, Check, Command, Inject, Serve};
-use podlocal_webhook::{check, flags, offline, telemetry};
+use podlocal_webhook::config::{self, CertController, Check, Command, Inject, ParseError, Serve};
+use podlocal_webhook::{check, offline, telemetry};
 
 /// The maximum number of threads that answer admission reviews, however large the node is: each thread takes
 /// memory for its stack and its part of the allocator.
@@ -27,13 +27,14 @@ const EXIT_USAGE: u8 = 64;
 fn main() -> ExitCode {
     let command = config::parse(std::env::args_os().skip(1), |file| std::fs::read_to_string(file));
     match command {
-        Ok(Command::Help(None, length)) => print(&flags::about().help(length)),
-        Ok(Command::Help(Some(command), length)) => print(&flags::about().help_of(command, length)),
-        Ok(Command::Version) => print(concat!("podlocal-webhook ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Serve(settings)) => serve(*settings),
         Ok(Command::CertController(settings)) => cert_controller(*settings),
         Ok(Command::Inject(settings)) => inject(&settings),
         Ok(Command::Check(settings)) => check(&settings),
+        // A closed pipe is a failure.
+        Err(ParseError::Help(help)) => {
+            help.print().map_or(ExitCode::from(EXIT_FAILED), |()| ExitCode::SUCCESS)
+        }
         Err(errors) => {
             eprintln!("podlocal-webhook: {errors}");
             ExitCode::from(EXIT_USAGE)

@@ -68,7 +68,7 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         String::new()
     });
     let mut injector = Injector {
-        cluster: Cluster::new(&settings.common.cluster, &resolv_conf),
+        cluster: Cluster::new(&settings.common.cluster(), &resolv_conf),
         policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
         namespace: &settings.namespace,
         annotations: read.iter().flat_map(|(_, documents)| documents).filter_map(of_namespace).collect(),

@@ -46,7 +46,7 @@ fn the_certificate_is_for_the_service_and_kept_where_the_rules_allow_it() {
     let mount = container()["volumeMounts"][0].clone();
     assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)));
     let path = Path::new(mount["mountPath"].as_str().expect("a path"));
-    assert_eq!(serve.tls_files, Some((path.join("tls.crt"), path.join("tls.key"))));
+    assert_eq!(serve.tls_files(), Some((path.join("tls.crt"), path.join("tls.key"))));
 }
 
 #[test]

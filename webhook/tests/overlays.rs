@@ -20,7 +20,7 @@ fn cert_manager_overlay_serves_files_without_cert_controller() {
     let Ok(Command::Serve(serve)) = config::parse(arguments, |_| Ok(String::new())) else {
         panic!("the arguments are those of serve: {container}");
     };
-    let (certificate, key) = serve.tls_files.expect("files");
+    let (certificate, key) = serve.tls_files().expect("files");
     let mount = &container["volumeMounts"][0];
     for file in [certificate, key] {
         assert!(file.starts_with(mount["mountPath"].as_str().expect("a path")), "{}", file.display());

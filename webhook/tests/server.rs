@@ -225,8 +225,7 @@ fn every_bad_setting_is_in_one_message_with_exit_code_64() {
     let output = program().args(flags).output().expect("runs");
     assert_eq!(output.status.code(), Some(64));
     let message = stderr(&output);
-    for part in ["--listen", "\"nowhere\"", "--cluster-dns", "\"dns.example\"", "--frobnicate", "--tls-cert"]
-    {
+    for part in ["--listen", "'nowhere'", "--cluster-dns", "'dns.example'", "--frobnicate", "--tls-cert"] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
 }

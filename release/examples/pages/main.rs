@@ -1,4 +1,4 @@
-//! Writes the man pages and the completions of all programs, from the descriptions behind their `--help`:
+//! Writes the man pages and the completions of all programs, from what their `--help` is made of:
 //! `cargo run -p podlocal-release --example pages -- DIRECTORY [DATE]`.
 //!
 //! The files lie as below `/usr/local`; the date, such as 2026-01-31, is the one on the man pages. A
@@ -10,11 +10,10 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use clap::{Command, CommandFactory as _};
-use clap_complete::Shell;
-use podlocal_inspect::arguments::Arguments;
+use clap_complete::{Shell, generate};
 
-mod completions;
 mod man;
+mod sidecar;
 
 /// Exit code: invalid usage, `EX_USAGE` of sysexits(3).
 const EXIT_USAGE: u8 = 64;
@@ -39,31 +38,32 @@ fn main() -> ExitCode {
 }
 
 fn write_all(directory: &Path, date: &str) -> io::Result<()> {
-    for program in [podlocal_sidecar::cli::about(), podlocal_webhook::flags::about()] {
-        write_page(directory, program.name, &man::page(&program, date))?;
-        write_completions(directory, &completions::command(&program))?;
+    let inspect = podlocal_inspect::arguments::Arguments::command();
+    let webhook = podlocal_webhook::config::Arguments::command();
+    for program in [sidecar::command(), inspect, webhook] {
+        for (name, page) in man::pages(program.clone(), date)? {
+            write(&directory.join(format!("share/man/man1/{name}.1")), &page)?;
+        }
+        write_completions(directory, program)?;
     }
-    let inspect = Arguments::command();
-    for (name, page) in man::pages_of_clap(&inspect, date)? {
-        write_page(directory, &name, &page)?;
-    }
-    write_completions(directory, &inspect)
-}
-
-fn write_page(directory: &Path, name: &str, page: &str) -> io::Result<()> {
-    write(&directory.join(format!("share/man/man1/{name}.1")), page)
+    Ok(())
 }
 
 /// The folders are those that the shells read below /usr/local: bash-completion, zshcompsys(1),
 /// fish-completions(1).
-fn write_completions(directory: &Path, command: &Command) -> io::Result<()> {
-    let name = command.get_name();
+fn write_completions(directory: &Path, mut program: Command) -> io::Result<()> {
+    let name = program.get_name().to_owned();
+    // clap_complete escapes the hyphen of a program's name in two ways, so that bash completes nothing after
+    // a command (https://github.com/clap-rs/clap/issues/6421); once that is fixed, this replaces nothing.
+    let [wrong, right] = ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen) + "__subcmd__");
     for (file, shell) in [
         (format!("share/bash-completion/completions/{name}"), Shell::Bash),
         (format!("share/zsh/site-functions/_{name}"), Shell::Zsh),
         (format!("share/fish/vendor_completions.d/{name}.fish"), Shell::Fish),
     ] {
-        write(&directory.join(file), &completions::script(command, shell))?;
+        let mut script = Vec::new();
+        generate(shell, &mut program, &name, &mut script);
+        write(&directory.join(file), &String::from_utf8_lossy(&script).replace(&wrong, &right))?;
     }
     Ok(())
 }

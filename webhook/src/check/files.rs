@@ -28,7 +28,7 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
         notes.push(why);
         String::new()
     });
-    let mut cluster = Cluster::new(&settings.common.cluster, &resolv_conf);
+    let mut cluster = Cluster::new(&settings.common.cluster(), &resolv_conf);
     if cluster.dns.is_empty() {
         cluster.dns.push(ASSUMED_DNS);
         notes.push(format!(

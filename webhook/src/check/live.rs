@@ -18,7 +18,7 @@ use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
 use super::tier_usage::TierUsage;
 use super::workload::{Pods, workload_of};
-use crate::config::{Check, Common};
+use crate::config::{Check, OWN_IMAGE};
 use crate::review::cluster_state::{Cluster, Tier};
 use crate::review::dns;
 use crate::review::limits::Limits;
@@ -70,7 +70,7 @@ pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
     installation.extend(tier_usage.finding());
 
     let zone = Settings::defaults().cluster_domain;
-    if settings.common.cluster.domain.is_none() && context.cluster.domain == zone {
+    if settings.common.cluster().domain.is_none() && context.cluster.domain == zone {
         notes.push(format!("assuming the cluster domain {zone}; set another one with --cluster-domain"));
     }
     let has_tier = !context.cluster.tier_for_new_pods().is_empty();
@@ -93,8 +93,8 @@ pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
 fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context {
     let ours = &settings.common;
     let installed = facts.settings.is();
-    let mut flags = ours.cluster.clone();
-    let theirs = installed.map(|installed| installed.cluster.clone()).unwrap_or_default();
+    let mut flags = ours.cluster();
+    let theirs = installed.map(|installed| installed.cluster()).unwrap_or_default();
     if flags.shared_tier.is_empty() {
         flags.shared_tier = theirs.shared_tier;
     }
@@ -128,9 +128,10 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     cluster.version = facts.version.is().copied();
     // The installed webhook itself checks cluster DNS.
     cluster.admits_namespaces = !facts.is_kube_dns;
-    let own = Common::own_image();
-    let image =
-        installed.filter(|_| ours.image == own).map_or(&ours.image, |installed| &installed.image).clone();
+    let image = installed
+        .filter(|_| ours.image == OWN_IMAGE)
+        .map_or(&ours.image, |installed| &installed.image)
+        .clone();
     let defaults = installed
         .filter(|_| ours.defaults.is_empty())
         .map_or(&ours.defaults, |installed| &installed.defaults)
