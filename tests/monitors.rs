@@ -1,33 +1,52 @@
 //! The metrics and their users: monitors find their ports; the dashboard, the alerts and the documentation
-//! use metrics that the running programs expose; and traffic creates no new series.
+//! use metrics that the running programs expose; and traffic creates no new series. `UPDATE=1` writes the
+//! table of metrics in the documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 
 use podlocal_harness::loopback::client::ask_from;
 use podlocal_harness::loopback::hostile;
-use podlocal_harness::loopback::proxy::{Proxy, get};
+use podlocal_harness::loopback::proxy::Proxy;
 use podlocal_harness::loopback::upstream::Upstream;
-use podlocal_harness::metrics::samples;
+use podlocal_harness::metrics::{families, samples};
 use podlocal_harness::model::admission::{defaulted, review};
 use podlocal_harness::model::job::{DEFAULT_MANIFEST, Job};
 use podlocal_harness::programs::Programs;
+use podlocal_harness::repository::root;
 use podlocal_settings::names::ADMIN_PORT_NAME;
-use podlocal_tests::monitoring::exposition::{self, Families};
-use podlocal_tests::monitoring::expression::{mistakes, names, shown};
-use podlocal_tests::monitoring::{
-    DASHBOARD, DOCUMENT, TARGET_LABELS, grafana, in_repository, panels, reference, rules, stage,
-};
+use podlocal_tests::monitoring::files::{self, ALERTS, DASHBOARD, Expression, shown_labels};
+use podlocal_tests::monitoring::programs;
 use serde_json::{Value, json};
+
+#[path = "monitors/promql.rs"]
+mod promql;
+
+use promql::{Families, mistakes, uses};
+
+/// The document with every metric, panel and alert.
+const DOCUMENT: &str = "docs/monitoring.md";
+
+/// Exposed metrics that neither the dashboard nor an alert uses: they are for manual diagnosis.
+const FOR_DIAGNOSIS: [&str; 7] = [
+    "podlocal_dns_cache_entries",
+    "podlocal_dns_process_cpu_seconds_total",
+    "podlocal_dns_process_max_fds",
+    "podlocal_dns_shared_tier_ejected_servers",
+    "podlocal_dns_upstream_ejected_servers",
+    "podlocal_dns_upstream_tcp_connections_total",
+    "podlocal_dns_upstream_tcp_idle_connections",
+];
 
 #[test]
 fn each_monitor_finds_the_pods_and_the_port_by_name() {
-    let sidecars = read("manifests/overlays/prometheus-operator/podmonitor-sidecars.yaml");
+    let sidecars = file("manifests/overlays/prometheus-operator/podmonitor-sidecars.yaml");
     assert_eq!(sidecars["spec"]["podMetricsEndpoints"][0]["port"], ADMIN_PORT_NAME);
     assert_eq!(sidecars["spec"]["namespaceSelector"]["any"], true);
     assert_eq!(sidecars["spec"]["selector"], json!({}));
-    let webhook = read("manifests/overlays/prometheus-operator/podmonitor-webhook.yaml");
-    let deployment = read("manifests/base/deployment.yaml");
+    let webhook = file("manifests/overlays/prometheus-operator/podmonitor-webhook.yaml");
+    let deployment = file("manifests/base/deployment.yaml");
     assert_eq!(webhook["metadata"]["namespace"], deployment["metadata"]["namespace"]);
     let template = &deployment["spec"]["template"];
     for (label, value) in webhook["spec"]["selector"]["matchLabels"].as_object().expect("labels") {
@@ -39,36 +58,24 @@ fn each_monitor_finds_the_pods_and_the_port_by_name() {
 }
 
 #[tokio::test]
-async fn every_expression_uses_metrics_that_the_programs_expose() {
+async fn every_expression_uses_metrics_and_labels_that_the_programs_expose() {
     let families = exposed().await;
-    let alerts = rules::alerts().expect("alerts").into_iter();
-    let alerts = alerts.map(|alert| (text(&alert["alert"]), text(&alert["expr"])));
-    let dashboard = json_of(DASHBOARD);
-    let mut seen = BTreeSet::new();
-    for (place, expression) in alerts.chain(grafana::expressions(&dashboard)) {
-        let mistakes = mistakes(&expression, &families);
-        assert!(mistakes.is_empty(), "{place}: {}: {expression}", mistakes.join("; "));
-        seen.extend(names(&expression).metrics.into_iter().map(|(metric, _)| metric));
+    let mut unused: BTreeSet<_> = families.keys().map(String::as_str).collect();
+    for Expression { owner, promql, .. } in expressions() {
+        let mistakes = mistakes(&promql, &families);
+        assert!(mistakes.is_empty(), "{owner}: {}: {promql}", mistakes.join("; "));
+        unused.retain(|name| !uses(&promql, &families[*name]));
     }
-    // A metric that neither the dashboard nor an alert uses should not be exposed; the exceptions are for
-    // manual diagnosis.
-    let closer = ["upstream_tcp", "ejected_servers", "cache_entries", "process_cpu", "process_max"];
-    for (name, family) in &families {
-        let is_seen = family.samples.iter().any(|sample| seen.contains(sample));
-        assert!(
-            is_seen || closer.iter().any(|part| name.contains(part)),
-            "{name} is on no panel and in no alert"
-        );
-    }
+    assert_eq!(unused, FOR_DIAGNOSIS.into(), "on no panel and in no alert");
 }
 
+/// `promtool check metrics` checks the conventions of Prometheus; these are ours.
 #[tokio::test]
-async fn names_follow_prometheus_conventions() {
+async fn names_have_our_prefix_and_their_unit() {
     for (name, family) in exposed().await {
-        assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name} is a {}", family.kind);
         assert!(name.starts_with("podlocal_dns_") || name.starts_with("podlocal_webhook_"), "{name}");
         assert!(family.help.len() > 10, "{name} has no help");
-        for unit in ["_ms", "_milliseconds", "_micro", "_kib", "_mib", "_percent", "_minutes"] {
+        for unit in ["_micro", "_kib", "_mib", "_percent"] {
             assert!(!name.contains(unit), "{name} is not in base units");
         }
         let is_time = name.contains("duration") || name.contains("timestamp");
@@ -94,7 +101,7 @@ async fn traffic_creates_no_new_series() {
     assert_eq!(before, series(proxy.admin).await);
 
     let folder = tempfile::tempdir().expect("a folder");
-    let webhook = stage::webhook(&programs.webhook, folder.path()).await.expect("a webhook");
+    let webhook = programs::webhook(&programs.webhook, folder.path()).await.expect("a webhook");
     let before = series(webhook.admin).await;
     for number in 0..40 {
         let mut pod = defaulted(Job::read(DEFAULT_MANIFEST).expect("a Job").pod(0));
@@ -107,140 +114,132 @@ async fn traffic_creates_no_new_series() {
 }
 
 /// The series of a page without their values.
-async fn series(admin: std::net::SocketAddr) -> BTreeSet<String> {
-    let answer = get(admin, "/metrics").await.expect("a page");
-    let ours = samples(&answer).filter(|sample| sample.name.starts_with("podlocal_"));
-    let series: BTreeSet<_> = ours.map(|sample| sample.series.to_owned()).collect();
-    assert!(series.len() > 40, "{answer}");
+async fn series(admin: SocketAddr) -> BTreeSet<String> {
+    let page = programs::page(admin).await.expect("a page");
+    let series: BTreeSet<_> = samples(&page).map(|sample| sample.series.to_owned()).collect();
+    assert!(series.len() > 40, "{page}");
     series
 }
 
-#[test]
-fn dashboard_json_is_up_to_date() {
-    let expected = format!("{:#}\n", grafana::dashboard());
-    let written = fs::read_to_string(in_repository(DASHBOARD)).expect("a dashboard");
-    assert!(expected == written, "run: cargo run --bin monitoring -- write");
+#[tokio::test]
+async fn docs_have_every_metric() {
+    const MARKS: [&str; 2] = ["<!-- metrics: `just monitoring` -->\n", "<!-- end of metrics -->"];
+    let document = document();
+    let (before, rest) = document.split_once(MARKS[0]).expect("the beginning of the table");
+    let (_, after) = rest.split_once(MARKS[1]).expect("the end of the table");
+    let expected = [before, MARKS[0], &table(&exposed().await), MARKS[1], after].concat();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(root().join(DOCUMENT), &expected).expect("the document");
+    } else {
+        assert!(expected == document, "run: just monitoring");
+    }
 }
 
-#[tokio::test]
-async fn docs_describe_every_metric_panel_and_alert() {
-    let document = fs::read_to_string(in_repository(DOCUMENT)).expect("a document");
-    let written = reference::updated_document(&document, &exposed().await).expect("marks");
-    assert!(written == document, "run: cargo run --bin monitoring -- write");
-    for row in &panels::ROWS {
-        for panel in row.panels {
-            assert!(panel.description.len() > 20, "{} says nothing", panel.title);
-            assert!(!panel.lines.is_empty(), "{} shows nothing", panel.title);
+/// The table of metrics, with each label and its values; without the values that depend on the installation.
+fn table(families: &Families) -> String {
+    let label = |(label, values): (&String, &BTreeSet<String>)| match label.as_str() {
+        "le" => None,
+        "address" | "version" | "zone" => Some(label.clone()),
+        _ => Some(format!("{label}: `{}`", values.iter().cloned().collect::<Vec<_>>().join("`, `"))),
+    };
+    let mut text = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for (name, family) in families {
+        let labels = family.labels.iter().filter_map(label).collect::<Vec<_>>().join("; ");
+        text += &format!("| `{name}` | {} | {labels} | {} |\n", family.kind, family.help);
+    }
+    text
+}
+
+#[test]
+fn every_panel_has_its_place_and_a_description() {
+    let dashboard = file(DASHBOARD);
+    let (mut titles, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let of = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(of);
+        let mut cells = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
+        assert!(cells.all(|cell| cell.0 < 24 && taken.insert(cell)), "{panel} overlaps");
+        if panel["type"] != "row" {
+            assert!(text(&panel["description"]).len() > 20, "{} says nothing", panel["title"]);
+            assert!(!panel["targets"][0]["expr"].is_null(), "{} shows nothing", panel["title"]);
+            titles.insert(text(&panel["title"]));
         }
     }
     // A panel that the documentation names must exist.
+    let document = document();
     let table = document.split("\n## ").find(|part| part.starts_with("The dashboard")).expect("a section");
-    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
-    let named = rows.filter_map(|row| row.split('|').nth(2)).flat_map(|cell| cell.split(", "));
-    let titles: Vec<_> = panels::ROWS.iter().flat_map(|row| row.panels).map(|panel| panel.title).collect();
-    let joined = titles.join(", ");
-    for name in named.map(str::trim) {
-        assert!(joined.contains(name), "no panel is called {name}");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    for name in rows.filter_map(|row| row.split(" | ").nth(1)).flat_map(|cell| cell.split(", ")) {
+        assert!(titles.contains(name), "no panel is called {name}");
     }
 }
 
 #[test]
 fn every_alert_is_documented_and_tested() {
-    let document = fs::read_to_string(in_repository(DOCUMENT)).expect("a document");
-    let tried = tried_out();
-    let alerts = rules::alerts().expect("alerts");
+    let document = document();
+    let tests = tests_of_alerts();
+    let groups = &file(ALERTS)["spec"]["groups"];
+    let groups = groups.as_array().expect("groups").iter();
+    let alerts: Vec<_> = groups.flat_map(|group| group["rules"].as_array().expect("rules")).collect();
     assert!(alerts.len() > 15);
     for alert in &alerts {
         let name = text(&alert["alert"]);
         let annotations = &alert["annotations"];
-        assert!(
-            ["critical", "warning", "info"].contains(&text(&alert["labels"]["severity"]).as_str()),
-            "{name}"
-        );
+        assert!(["critical", "warning", "info"].contains(&text(&alert["labels"]["severity"])), "{name}");
+        let (is_silent, labels) = tests.get(name).unwrap_or_else(|| panic!("{name} has no test"));
+        assert!(*is_silent && !labels.is_empty(), "{name} must be silent in one test and fire in another");
         for annotation in ["summary", "description"] {
-            assert!(text(&annotations[annotation]).ends_with('.'), "{name} has no {annotation}");
+            let sentence = text(&annotations[annotation]);
+            assert!(sentence.ends_with('.'), "{name} has no {annotation}");
+            for label in shown_labels(sentence) {
+                assert!(labels.contains(&format!("{label}=\"")), "{name} fires without {label}: {sentence}");
+            }
         }
-        let address = text(&annotations["runbook_url"]);
-        let anchor = address.split_once("/docs/monitoring.md#").expect("an anchor").1;
-        assert_eq!(anchor, name.to_lowercase());
-        let section = document
-            .split_once(&format!("\n### {name}\n"))
-            .unwrap_or_else(|| panic!("{name} has no section"));
-        let section = section.1.split("\n### ").next().unwrap_or_default();
+        let anchor = format!("/docs/monitoring.md#{}", name.to_lowercase());
+        assert!(text(&annotations["runbook_url"]).ends_with(&anchor), "{name}");
+        let section = document.split("\n### ").find_map(|section| section.strip_prefix(&format!("{name}\n")));
+        let section = section.unwrap_or_else(|| panic!("{name} has no section"));
         for part in ["**What it means.**", "**How to see it.**", "**What to do.**"] {
             assert!(section.contains(part), "{name}: {part}");
         }
-        assert_eq!(tried.get(&name), Some(&[true, true]), "{name}: silent once and firing once");
     }
     assert_eq!(document.matches("\n### ").count(), alerts.len(), "a section of no alert");
 }
 
-/// Whether the tests of the alerts have a case in which each alert is silent, and one in which it fires.
-fn tried_out() -> BTreeMap<String, [bool; 2]> {
-    let tests = read("tests/monitoring/alerts.yaml");
-    let mut tried: BTreeMap<String, [bool; 2]> = BTreeMap::new();
-    for test in tests["tests"].as_array().expect("tests") {
-        for expectation in test["promql_expr_test"].as_array().into_iter().flatten() {
-            let expression = text(&expectation["expr"]);
-            let alert = expression.split_once("alertname=\"").and_then(|(_, rest)| rest.split('"').next());
-            let fires = expectation["exp_samples"].as_array().is_some_and(|samples| !samples.is_empty());
-            if let Some(alert) = alert {
-                tried.entry(alert.to_owned()).or_default()[usize::from(fires)] = true;
-            }
+/// The alerts with tests: whether each is silent in one, and the labels with which it fires.
+fn tests_of_alerts() -> BTreeMap<String, (bool, String)> {
+    let mut tested: BTreeMap<_, (bool, String)> = BTreeMap::new();
+    let tests = file("tests/monitoring/alerts.yaml");
+    let tests = tests["tests"].as_array().expect("tests").iter();
+    for expectation in tests.filter_map(|test| test["promql_expr_test"].as_array()).flatten() {
+        if let Some((_, alert)) = text(&expectation["expr"]).split_once("alertname=\"") {
+            let samples = expectation["exp_samples"].as_array().expect("samples");
+            let name = alert.split('"').next().expect("a name").to_owned();
+            let (is_silent, labels) = tested.entry(name).or_default();
+            *is_silent |= samples.is_empty();
+            labels.extend(samples.iter().map(|sample| text(&sample["labels"])));
         }
     }
-    tried
-}
-
-#[tokio::test]
-async fn texts_and_legends_show_only_labels_that_their_expression_keeps() {
-    let families = exposed().await;
-    let mut pairs = Vec::new();
-    for alert in rules::alerts().expect("alerts") {
-        for annotation in ["summary", "description"] {
-            pairs.push((text(&alert["annotations"][annotation]), text(&alert["expr"])));
-        }
-    }
-    for panel in json_of(DASHBOARD)["panels"].as_array().expect("panels") {
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            pairs.push((text(&target["legendFormat"]), text(&target["expr"])));
-        }
-    }
-    for (shown_text, expression) in pairs {
-        for label in shown(&shown_text) {
-            assert!(is_kept(label, &expression, &families), "{label} in {shown_text:?} of {expression}");
-        }
-    }
-}
-
-/// Whether the result has the label: the first aggregation keeps it, or there is no aggregation and the
-/// metric has it.
-fn is_kept(label: &str, expression: &str, families: &Families) -> bool {
-    if let Some((_, rest)) = expression.split_once(" by (") {
-        return rest.split(')').next().expect("labels").split(", ").any(|kept| kept == label);
-    }
-    let is_aggregated =
-        ["sum(", "count(", "max(", "min(", "avg(", "absent("].iter().any(|word| expression.contains(word));
-    let has = |(metric, _): &(String, _)| {
-        let family = families.get(metric);
-        family.is_some_and(|family| family.labels.contains_key(label))
-    };
-    !is_aggregated && (TARGET_LABELS.contains(&label) || names(expression).metrics.iter().any(has))
+    tested
 }
 
 async fn exposed() -> Families {
-    exposition::families_of_programs(&Programs::build().expect("programs")).await.expect("metrics")
+    let pages = programs::pages(&Programs::build().expect("programs")).await.expect("metrics");
+    families(&pages.map(|(_, page)| page).concat())
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+fn expressions() -> impl Iterator<Item = Expression> {
+    [ALERTS, DASHBOARD].into_iter().flat_map(|file| files::expressions(file).expect("expressions"))
 }
 
-fn json_of(file: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(in_repository(file)).expect("a file")).expect("JSON")
+fn document() -> String {
+    fs::read_to_string(root().join(DOCUMENT)).expect("the document")
 }
 
-fn read(file: &str) -> Value {
-    let text = fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn file(path: &str) -> Value {
+    files::read(path).expect("a file")
 }

@@ -1,4 +1,8 @@
 //! Reads pages of metrics in Prometheus' text format 0.0.4.
+//!
+//! The crate `prometheus-parse` loses label values that contain `=` or a comma, such as the zones of CoreDNS.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A line with a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +46,41 @@ pub fn sum(page: &str, metric: &str, labels: &[(&str, &str)]) -> f64 {
     samples(page).filter(is_meant).map(|sample| sample.value).sum::<f64>() + 0.0
 }
 
+/// A metric of a page.
+#[derive(Debug, Clone, Default)]
+pub struct Family {
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: String,
+    /// The HELP text, without the period.
+    pub help: String,
+    /// The names of its samples; those of a histogram have suffixes.
+    pub samples: BTreeSet<String>,
+    /// Each label with its values.
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The metrics of a page, or of several pages one after the other, by name. `promtool check metrics` checks the format.
+pub fn families(page: &str) -> BTreeMap<String, Family> {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut current = "";
+    for line in page.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            help.trim_end_matches('.').clone_into(&mut families.entry(name.to_owned()).or_default().help);
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            kind.clone_into(&mut families.entry(name.to_owned()).or_default().kind);
+            current = name;
+        } else if let Some(sample) = Sample::read(line) {
+            let family = families.entry(current.to_owned()).or_default();
+            family.samples.insert(sample.name.to_owned());
+            for (label, value) in sample.labels {
+                family.labels.entry(label.to_owned()).or_default().insert(value.to_owned());
+            }
+        }
+    }
+    families
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +102,18 @@ mod tests {
         for line in ["# HELP a 1", "a one", "a{b=\"c\" 1", "a{b} 1"] {
             assert_eq!(Sample::read(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_family_has_the_labels_of_its_series_with_every_value() {
+        let page = "# HELP a_total How many.\n# TYPE a_total counter\na_total{b=\"c\",d=\"e\"} 1\na_total{b=\"f\"} 0\n\
+                    # HELP t_seconds How long.\n# TYPE t_seconds histogram\nt_seconds_sum 0.5\n\
+                    t_seconds_bucket{le=\"+Inf\"} 1\n";
+        let families = families(page);
+        let counter = &families["a_total"];
+        assert_eq!((counter.kind.as_str(), counter.help.as_str()), ("counter", "How many"));
+        assert_eq!(counter.labels["b"], ["c", "f"].map(str::to_owned).into());
+        let samples = ["t_seconds_bucket", "t_seconds_sum"].map(str::to_owned);
+        assert_eq!(families["t_seconds"].samples, samples.into());
     }
 }

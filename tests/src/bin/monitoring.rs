@@ -1,4 +1,4 @@
-//! The metrics, the dashboard and the alerts; see `podlocal_tests::monitoring`.
+//! The metrics, the dashboard and the alerts, for Prometheus' own tools; see `podlocal_tests::monitoring`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,11 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::programs::Programs;
-use podlocal_tests::monitoring::{
-    DASHBOARD, DOCUMENT, exposition, grafana, in_repository, reference, rules, stage,
-};
+use podlocal_tests::monitoring::{files, outage, programs};
 
-/// Writes and tests the dashboard and the alerts.
+/// Tests the dashboard and the alerts with Prometheus.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -21,22 +19,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the metrics of a program, for `promtool check metrics`.
-    Metrics {
-        /// The program.
-        #[arg(value_enum)]
-        program: exposition::Program,
-    },
-    /// Write the alerts, and the expressions of the dashboard as rules, to a folder, for `promtool check
-    /// rules`.
-    Rules {
-        /// The folder.
+    /// Write files for promtool: the metrics of each program (`check metrics`), the alerts and the
+    /// expressions of the dashboard (`check rules`).
+    Files {
+        /// The folder for the files.
         folder: PathBuf,
     },
-    /// Write the dashboard, and the table of metrics in the documentation.
-    Write,
-    /// Run the programs with an outage while Prometheus scrapes them. Exits with 1 when a panel of the
-    /// dashboard is empty.
+    /// Run the programs with an outage while Prometheus scrapes them. Exits with 1 when an expression of the
+    /// dashboard has no data, or not the labels of its legend.
     Outage {
         /// Duration of the run, in seconds.
         #[arg(long, value_name = "NUMBER", default_value_t = 24)]
@@ -57,44 +47,25 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Metrics { program } => {
-            print!("{}", exposition::page(program, &Programs::build()?).await?);
-            Ok(())
-        }
-        Command::Rules { folder } => {
+        Command::Files { folder } => {
             fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-            for (name, rules) in
-                [("alerts.json", rules::groups()?), ("dashboard.json", rules::dashboard_rules())]
-            {
-                // YAML, of which JSON is a part.
-                let file = folder.join(name);
-                fs::write(&file, format!("{rules:#}\n"))
-                    .with_context(|| format!("writing {}", file.display()))?;
+            files::write_rules(&folder)?;
+            for (program, page) in programs::pages(&Programs::build()?).await? {
+                let file = folder.join(program).with_extension("prom");
+                fs::write(&file, page).with_context(|| format!("writing {}", file.display()))?;
             }
             Ok(())
         }
-        Command::Write => write(&Programs::build()?).await,
-        Command::Outage { seconds } => outage(Duration::from_secs(seconds)).await,
+        Command::Outage { seconds } => {
+            let length = Duration::from_secs(seconds);
+            let incomplete = outage::incomplete_expressions(&Programs::build()?, length).await?;
+            if incomplete.is_empty() {
+                return Ok(());
+            }
+            let list = incomplete.join("\n");
+            Err(Failure::new(format!(
+                "these expressions of the dashboard have no data, or not their labels:\n{list}"
+            )))
+        }
     }
-}
-
-async fn write(programs: &Programs) -> Result<(), Failure> {
-    let text = format!("{:#}\n", grafana::dashboard());
-    fs::write(in_repository(DASHBOARD), text).with_context(|| format!("writing {DASHBOARD}"))?;
-    let document =
-        fs::read_to_string(in_repository(DOCUMENT)).with_context(|| format!("reading {DOCUMENT}"))?;
-    let families = exposition::families_of_programs(programs).await?;
-    let written = reference::updated_document(&document, &families);
-    let written =
-        written.ok_or_else(|| Failure::new(format!("{DOCUMENT} has no markers for the table of metrics")))?;
-    fs::write(in_repository(DOCUMENT), written).with_context(|| format!("writing {DOCUMENT}"))
-}
-
-async fn outage(length: Duration) -> Result<(), Failure> {
-    let empty = stage::empty_panels(&Programs::build()?, length).await?;
-    if empty.is_empty() {
-        return Ok(());
-    }
-    let titles = empty.into_iter().collect::<Vec<_>>().join(", ");
-    Err(Failure::new(format!("Prometheus has no data for these panels: {titles}")))
 }
