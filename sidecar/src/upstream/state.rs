@@ -247,9 +247,7 @@ impl State {
     }
 
     fn count_refused(&self, inner: &mut Inner) {
-        for _ in 0..inner.policy.take_refused_retransmissions() {
-            self.metrics.budget_exhausted();
-        }
+        self.metrics.budget_exhausted.inc_by(inner.policy.take_refused_retransmissions().into());
     }
 
     /// Whether a query that no client waits for may be sent now.
