@@ -45,6 +45,7 @@ use std::time::{Duration, Instant};
 use podlocal_settings::value::UpstreamTransport;
 
 use budget::Budgets;
+use liveness::Finding;
 use server::Server;
 
 /// How long an exchange may take, because a client may wait as long: glibc waits 5 s, retransmits, and waits
@@ -158,20 +159,17 @@ impl Policy {
         }
     }
 
-    /// Records that a server of the shared tier has answered a probe: it is alive, and silent because it
-    /// waits for cluster DNS.
-    pub fn mark_alive(&mut self, server: usize, now: Instant) {
-        (self.waiting_since, self.primaries_waiting_since) = (None, None);
-        if let Some(server) = self.servers.get_mut(server) {
-            server.mark_alive(now);
-        }
-    }
-
-    /// Records that a server of the shared tier answered none of the probes that began at `since`: it is
-    /// ejected immediately.
-    pub fn mark_dead(&mut self, server: usize, since: Instant, now: Instant) {
-        if let Some(server) = self.servers.get_mut(server) {
-            server.mark_dead(since, now);
+    /// Records the finding of the probes of a tier server that began at `since`. A server that is alive is
+    /// silent because it waits for cluster DNS. A dead one is ejected immediately.
+    pub fn record_probe(&mut self, server: usize, finding: Finding, since: Instant, now: Instant) {
+        let Some(server) = self.servers.get_mut(server) else { return };
+        match finding {
+            Finding::Alive => {
+                (self.waiting_since, self.primaries_waiting_since) = (None, None);
+                server.mark_alive(now);
+            }
+            Finding::Partial => {}
+            Finding::Dead => server.mark_dead(since, now),
         }
     }
 

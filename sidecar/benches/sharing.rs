@@ -15,7 +15,7 @@ use podlocal_settings::Settings;
 use podlocal_sidecar::cache::Cache;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits};
-use podlocal_sidecar::metrics::{Metrics, Outcome, Transport};
+use podlocal_sidecar::metrics::{ByTransport, Metrics, Outcome, Transport};
 use podlocal_sidecar::query::Query;
 
 const NAMES: usize = 1000;
@@ -88,11 +88,11 @@ fn hits(queries: &Arc<Vec<Query<'static>>>, caches: &[Arc<Cache>], metrics: &[Me
                 while !is_over.load(Ordering::Relaxed) {
                     // Each thread has its own order.
                     let query = &queries[(count * (7 + 2 * number)) % NAMES];
-                    metrics.query(Transport::Udp);
+                    metrics.queries.inc(ByTransport(Transport::Udp));
                     let entry = cache.get(&query.key, now).expect("a hit");
                     entry.write(black_box(query), now, 512, &mut out);
                     black_box(entry.wants_refresh(now));
-                    metrics.outcome(Outcome::Hit);
+                    metrics.outcomes.inc(Outcome::Hit);
                     count += 1;
                 }
                 begin.elapsed().as_nanos() as f64 / count as f64

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -16,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use podlocal_dns::report::http::OWN_HEADER;
 use podlocal_dns::report::target::{LOOKUP, STATS};
-use prometheus_client::encoding::text::encode_registry;
+use podlocal_telemetry::Readiness;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -115,21 +115,14 @@ async fn respond(
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => match readiness.missing() {
-            missing if missing.is_empty() => text(StatusCode::OK, "ok\n".to_owned()),
-            missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))),
+        "/readyz" => match readiness.check() {
+            Ok(body) => text(StatusCode::OK, body),
+            Err(missing) => text(StatusCode::SERVICE_UNAVAILABLE, missing),
         },
-        "/metrics" => {
-            let mut body = String::new();
-            match encode_registry(&mut body, registry) {
-                Ok(()) => {
-                    let mut response = text(StatusCode::OK, body);
-                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
-                    response
-                }
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-            }
-        }
+        "/metrics" => with_type(
+            podlocal_telemetry::CONTENT_TYPE,
+            text(StatusCode::OK, podlocal_telemetry::page(registry)),
+        ),
         // Others in the cluster must neither read which names a pod looks up nor make it send queries.
         LOOKUP | STATS if !(is_from_this_pod && request.headers().contains_key(OWN_HEADER)) => text(
             StatusCode::FORBIDDEN,
@@ -147,72 +140,18 @@ async fn respond(
     }
 }
 
-/// The text format of Prometheus: every scraper accepts it, whatever its `Accept` header prefers.
-const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+    with_type("text/plain; charset=utf-8", response)
 }
 
 fn json((status, body): introspection::Reply) -> Response<Full<Bytes>> {
-    let mut response = text(status, body);
-    if status == StatusCode::OK {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
+    let response = text(status, body);
+    if status == StatusCode::OK { with_type("application/json", response) } else { response }
+}
+
+fn with_type(content_type: &'static str, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
-}
-
-/// The conditions that are missing for the proxy to be ready. It is ready when every [`Latch`] is dropped, so
-/// an error path cannot report it as ready.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<Vec<&'static str>>>);
-
-/// A condition for being ready; drop it when the condition is met.
-#[derive(Debug)]
-pub struct Latch {
-    readiness: Readiness,
-    condition: &'static str,
-}
-
-impl Readiness {
-    /// Not ready until the latch is dropped; `/readyz` names the condition.
-    pub fn latch(&self, condition: &'static str) -> Latch {
-        self.lock().push(condition);
-        Latch { readiness: self.clone(), condition }
-    }
-
-    fn missing(&self) -> Vec<&'static str> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<&'static str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Latch {
-    fn drop(&mut self) {
-        let mut missing = self.readiness.lock();
-        if let Some(index) = missing.iter().position(|condition| *condition == self.condition) {
-            missing.remove(index);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readiness_names_the_latches_that_are_not_dropped() {
-        let readiness = Readiness::default();
-        let (listeners, names) = (readiness.latch("listeners"), readiness.latch("names"));
-        drop(listeners);
-        assert_eq!(readiness.missing(), ["names"]);
-        drop(names);
-        assert!(readiness.missing().is_empty());
-    }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use podlocal_settings::Settings;
 use podlocal_settings::table::PREFETCH_NAMES;
+use podlocal_telemetry::{Latch, Readiness};
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::admin;
 use crate::admin::introspection::{Introspection, ProxyInfo};
-use crate::admin::{self, Latch, Readiness};
 use crate::limits;
 use crate::listen::{self, Pair};
 use crate::metrics::process::Process;

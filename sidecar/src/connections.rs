@@ -110,11 +110,11 @@ impl Connections {
         let mut table = self.lock();
         let has = table.of_source.get(&source).copied().unwrap_or_default();
         if most_of_source > 0 && has >= most_of_source {
-            self.metrics.limit_reached(of_source);
+            self.metrics.limits.inc(of_source);
             let victim = self.longest_idle(|place| table.source(place) == Some(source))?;
             self.close(&mut table, victim);
         } else if table.free.is_empty() {
-            self.metrics.limit_reached(most);
+            self.metrics.limits.inc(most);
             let victim = self.longest_idle(|_| true)?;
             self.close(&mut table, victim);
         }
@@ -150,7 +150,7 @@ impl Connections {
         let mut is_counted = false;
         while table.bytes + more > most {
             if !std::mem::replace(&mut is_counted, true) {
-                self.metrics.limit_reached(limit);
+                self.metrics.limits.inc(limit);
             }
             let others = table.open.iter().enumerate().filter_map(|(place, open)| {
                 let open = open.as_ref().filter(|open| open.id != id)?;

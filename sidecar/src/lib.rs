@@ -40,7 +40,6 @@ pub mod server;
 pub mod shutdown;
 pub mod sources;
 pub mod supervise;
-pub mod telemetry;
 pub mod top_names;
 pub mod upstream;
 pub mod worker;

@@ -11,7 +11,7 @@ use podlocal_sidecar::app::{Bound, Ended};
 use podlocal_sidecar::cli::{self, Command, Invocation};
 use podlocal_sidecar::listen::Pair;
 use podlocal_sidecar::upstream::nameservers;
-use podlocal_sidecar::{gate, parent, telemetry, worker};
+use podlocal_sidecar::{gate, parent, worker};
 
 /// Exit code for invalid settings (sysexits.h, EX_USAGE).
 const INVALID_SETTINGS: u8 = 64;
@@ -54,7 +54,7 @@ async fn serve(invocation: Invocation, sockets: Vec<Vec<Pair>>) -> ExitCode {
         Ok(upstream) => upstream,
         Err(error) => return refuse(&[error]),
     };
-    telemetry::init(settings.log_level);
+    podlocal_telemetry::log::start(settings.log_level, false);
     for variable in unknown_variables {
         tracing::warn!(variable, "unknown variable ignored; the webhook may be newer than this sidecar");
     }

@@ -394,7 +394,7 @@ impl<U: Upstream> Resolver<U> {
         if self.is_in_flight(key) || self.has_failed_lately(key, now()) || !self.upstream(key).may_refresh() {
             return;
         }
-        self.metrics.background_query(BackgroundQuery::Refresh);
+        self.metrics.background_queries.inc(BackgroundQuery::Refresh);
         let (resolver, key) = (Arc::clone(self), Arc::new(key.clone()));
         tokio::spawn(async move {
             // The outcome is in the cache; a failure leaves the old answer there.

@@ -12,7 +12,7 @@ use podlocal_settings::Settings;
 
 use crate::connections::Connections;
 use crate::limits;
-use crate::metrics::{Gauges, Limit, Metrics, Outcome, Transport};
+use crate::metrics::{ByTransport, Gauges, Limit, Metrics, Outcome, Transport};
 use crate::query::{Client, Query, Rejected};
 use crate::reply;
 use crate::resolver::{Miss, Resolution, Resolver};
@@ -102,9 +102,9 @@ impl<U: Upstream> Service<U> {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Step<'a> {
-        self.metrics.query(transport);
+        self.metrics.queries.inc(ByTransport(transport));
         if !self.sources.are_answered(source, now) {
-            self.metrics.outcome(Outcome::SourceNotAllowed);
+            self.metrics.outcomes.inc(Outcome::SourceNotAllowed);
             return Step::Silence(Outcome::SourceNotAllowed);
         }
         let query = match Query::parse(bytes) {
@@ -135,7 +135,7 @@ impl<U: Upstream> Service<U> {
             match self.places(&query.key, source, now) {
                 Ok(places) => return Step::Wait(Box::new(query), miss, places),
                 Err(Refused { limit, is_reported }) => {
-                    self.metrics.limit_reached(limit);
+                    self.metrics.limits.inc(limit);
                     if !is_reported {
                         self.end(&client, transport, Outcome::RateLimited);
                         return Step::Silence(Outcome::RateLimited);
@@ -179,7 +179,7 @@ impl<U: Upstream> Service<U> {
 
     /// Answers with TC, in no more bytes than the query: a client with a genuine address retries over TCP.
     fn truncate(&self, query: &Query<'_>, limit: Limit, out: &mut Vec<u8>) -> Step<'static> {
-        self.metrics.limit_reached(limit);
+        self.metrics.limits.inc(limit);
         reply::write_error(query, Rcode::NO_ERROR, out);
         wire::set_flag(out, Flags::TC);
         self.end(&query.client(), Transport::Udp, Outcome::Truncated);
@@ -204,10 +204,10 @@ impl<U: Upstream> Service<U> {
 
     fn reject(&self, bytes: &[u8], rejected: Rejected, out: &mut Vec<u8>) -> Step<'static> {
         if reply::write_rejection(bytes, rejected, out) {
-            self.metrics.outcome(Outcome::Invalid);
+            self.metrics.outcomes.inc(Outcome::Invalid);
             Step::Answer(Outcome::Invalid)
         } else {
-            self.metrics.outcome(Outcome::NotAQuery);
+            self.metrics.outcomes.inc(Outcome::NotAQuery);
             Step::Silence(Outcome::NotAQuery)
         }
     }
@@ -230,7 +230,7 @@ impl<U: Upstream> Service<U> {
     }
 
     fn end(&self, client: &Client<'_>, transport: Transport, outcome: Outcome) {
-        self.metrics.outcome(outcome);
+        self.metrics.outcomes.inc(outcome);
         if self.recorder.is_enabled() {
             self.recorder.record(client, transport, outcome);
         }

@@ -5,7 +5,7 @@ use crate::metrics::Metrics;
 /// Installs a hook that logs and counts every panic of the process. tokio ends only the task that panicked.
 pub fn watch_panics(metrics: Metrics) {
     std::panic::set_hook(Box::new(move |panic| {
-        metrics.panicked();
+        metrics.panics.inc();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(place, message, "task panicked; the process continues. Please report this line");

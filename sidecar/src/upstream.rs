@@ -33,7 +33,7 @@ use podlocal_settings::Settings;
 use tokio::time::{Instant, sleep};
 
 use crate::limits;
-use crate::metrics::{Gauges, Metrics, Server, Sums};
+use crate::metrics::{Gauges, Metrics, Server};
 use crate::query::Query;
 use crate::sources::Sources;
 use crate::supervise::supervised;
@@ -201,9 +201,9 @@ impl Servers {
         self.0.state.budget_tenths()
     }
 
-    /// The sums of their counters.
-    pub fn sums(&self) -> Sums {
-        self.0.state.metrics().sums()
+    /// The metrics in which everything about them is counted.
+    pub fn metrics(&self) -> &Metrics {
+        self.0.state.metrics()
     }
 
     /// Records the events of all exchanges until the observation is dropped.
@@ -269,7 +269,7 @@ impl Upstream for Servers {
         let server = self.0.sockets.markers().iter().position(|marker| marker.marks(query));
         let is_loop = server.is_some() || loop_detection::has_passed_too_many_proxies(query);
         if is_loop {
-            self.0.state.metrics().looped();
+            self.0.state.metrics().loops.inc();
             self.log_loop(server, Instant::now());
         } else if !query.markers.is_empty() {
             self.0.sockets.forwarded_markers().insert(query, Instant::now());

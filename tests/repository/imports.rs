@@ -13,7 +13,7 @@ use super::sources;
 /// own: there is no edge between sidecar, inspect and webhook.
 const LAYERS: [&[&str]; 6] = [
     &["podlocal-settings"],
-    &["podlocal-dns"],
+    &["podlocal-dns", "podlocal-telemetry"],
     &["podlocal-inspect", "podlocal-sidecar", "podlocal-webhook"],
     &["podlocal-harness"],
     &["podlocal-experiments", "podlocal-release", "podlocal-tests"],

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use podlocal_telemetry::Readiness;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -18,7 +19,6 @@ use crate::cluster::namespaces::Namespaces;
 use crate::cluster::{discovery, dns_checks, limit_ranges, tier};
 use crate::config::Serve;
 use crate::metrics::Metrics;
-use crate::readiness::Readiness;
 use crate::review::cluster_state::Cluster;
 use crate::review::mutate::Policy;
 use crate::server::{self, Context, Draining};
@@ -72,7 +72,7 @@ impl App {
         let (cluster, known) = watch::channel(Cluster::new(&common.cluster(), &resolv_conf));
         let served = Arc::new(ServingCertificate::default());
         let policy = Policy { image: common.image.clone(), defaults: common.defaults.clone() };
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::default());
         let tls = RustlsConfig::from_config(Arc::new(tls::server_config(served.clone(), None)?));
         Ok(Self {
             reviews,

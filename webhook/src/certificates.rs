@@ -8,7 +8,7 @@
 //!   tls           the certificate for handshakes, replaced without a restart
 //! ```
 //!
-//! This module imports `metrics` and `readiness`. It knows nothing of pods.
+//! This module imports `metrics`. It knows nothing of pods.
 
 pub(crate) mod client_ca;
 pub mod identity;

@@ -7,8 +7,8 @@
 //! | [`discovery`], [`dns_checks`] | ask periodically |
 //! | [`events`] | publishes notices for the owners of pods |
 //!
-//! This module imports `review` (the state that it fills, the notices that it publishes), `metrics`,
-//! `readiness` and `rate`.
+//! This module imports `review` (the state that it fills, the notices that it publishes), `metrics` and
+//! `rate`.
 
 pub mod discovery;
 pub(crate) mod dns_checks;

@@ -135,7 +135,7 @@ impl Connections {
 
     fn record_evictions(&self, why: Closed, evicted: usize) {
         if evicted > 0 {
-            self.metrics.connections_closed.add_many(why, evicted);
+            self.metrics.connections_closed.inc_by(why, evicted as u64);
             // A connection that waits for bytes may be among the evicted ones.
             self.changed.notify_waiters();
         }

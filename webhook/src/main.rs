@@ -3,10 +3,11 @@
 use std::num::NonZero;
 use std::process::ExitCode;
 
+use podlocal_telemetry::log;
 use podlocal_webhook::app::cert_controller;
 use podlocal_webhook::app::{App, ShutdownResult, StartError};
 use podlocal_webhook::config::{self, CertController, Check, Command, Inject, ParseError, Serve};
-use podlocal_webhook::{check, offline, telemetry};
+use podlocal_webhook::{check, offline};
 
 /// The maximum number of threads that answer admission reviews, however large the node is: each thread takes
 /// memory for its stack and its part of the allocator.
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 /// Answers admission reviews until a signal.
 fn serve(settings: Serve) -> ExitCode {
-    telemetry::start(settings.common.log_level);
+    log::start(settings.common.log_level, true);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS))
         .enable_all()
@@ -60,7 +61,7 @@ fn serve(settings: Serve) -> ExitCode {
 
 /// Manages the webhook's certificate until a signal.
 fn cert_controller(settings: CertController) -> ExitCode {
-    telemetry::start(settings.log_level);
+    log::start(settings.log_level, true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime
         .map_err(StartError::Runtime)

@@ -14,6 +14,7 @@
 //! | reading and answering them | 22 MiB | `READING`, [`admission::memory`] |
 //! | everything else | 10 MiB | |
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioTimer;
+use podlocal_telemetry::Readiness;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
@@ -36,7 +38,6 @@ use crate::cluster::events::Events;
 use crate::cluster::namespaces::Namespaces;
 use crate::connections::{Connections, Limits, Listener, Peer};
 use crate::metrics::Metrics;
-use crate::readiness::Readiness;
 use crate::review::admission;
 use crate::review::cluster_state::Cluster;
 use crate::review::mutate::Policy;
@@ -144,26 +145,15 @@ pub fn reviews(context: Arc<Context>, draining: Draining) -> Router {
 
 /// `GET /livez`, `/readyz`, `/metrics`.
 pub(crate) fn admin(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
-    let metrics = move || async move {
-        // Every scraper accepts this format, regardless of its `Accept` header.
-        let kind = "text/plain; version=0.0.4; charset=utf-8";
-        ([(header::CONTENT_TYPE, kind)], metrics.page())
-    };
+    let metrics =
+        move || async move { ([(header::CONTENT_TYPE, podlocal_telemetry::CONTENT_TYPE)], metrics.page()) };
     health(readiness).route("/metrics", get(metrics))
 }
 
 /// `GET /livez`, `/readyz`.
 pub(crate) fn health(readiness: Readiness) -> Router {
-    let ready = move || {
-        let missing = readiness.missing();
-        async move {
-            if missing.is_empty() {
-                (StatusCode::OK, "ok\n".to_owned())
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
-            }
-        }
-    };
+    let ready =
+        move || ready(readiness.check().map_err(|missing| (StatusCode::SERVICE_UNAVAILABLE, missing)));
     Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }
 
@@ -200,8 +190,8 @@ async fn answer(context: &Context, received: &ReceivedBody) -> Response {
         }
         ReceivedBody::TooLarge(beginning) => admission::too_large(beginning, LARGEST_REVIEW),
     };
-    context.metrics.reviews.add(reviewed.outcome);
-    context.metrics.review_duration.observe(start.elapsed());
+    context.metrics.reviews.inc(reviewed.outcome);
+    context.metrics.review_duration.observe(start.elapsed().as_secs_f64());
     context.metrics.settings_ignored.inc_by(reviewed.ignored as u64);
     context.log.write(&reviewed, &context.namespaces);
     if let Some(notice) = reviewed.notice.take() {

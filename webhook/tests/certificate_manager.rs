@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
+use podlocal_telemetry::Readiness;
 use podlocal_webhook::certificates::identity::Identity;
 use podlocal_webhook::certificates::manager::{CertificateManager, Error};
 use podlocal_webhook::cluster::discovery;
 use podlocal_webhook::metrics::Metrics;
-use podlocal_webhook::readiness::Readiness;
 use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags, Version};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -139,8 +139,8 @@ async fn controller_is_ready_once_the_ca_is_published() {
     let readiness = Readiness::default();
     let task = tokio::spawn(manager(&api).run(readiness.latch("certificate")));
     eventually(|| api.failed() == 1).await;
-    assert_eq!(readiness.missing(), ["certificate"]);
-    eventually(|| readiness.missing().is_empty()).await;
+    assert_eq!(readiness.check(), Err("not ready: certificate\n".to_owned()));
+    eventually(|| readiness.check().is_ok()).await;
     assert_eq!((api.failed(), api.written(CONFIGURATION)), (2, 1), "the CA is written");
     task.abort();
 }
@@ -151,7 +151,7 @@ async fn version_of_the_api_server_is_read() {
     api.put("/version", json!({"major": "1", "minor": "28+", "gitVersion": "v1.28.3"}));
     let (sender, known) = watch::channel(Cluster::new(&ClusterFlags::default(), ""));
     let task =
-        tokio::spawn(discovery::poll_version(api.client(), Arc::new(sender), Arc::new(Metrics::new())));
+        tokio::spawn(discovery::poll_version(api.client(), Arc::new(sender), Arc::new(Metrics::default())));
     eventually(|| known.borrow().version == Some(Version { major: 1, minor: 28 })).await;
     task.abort();
 }

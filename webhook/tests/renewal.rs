@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::api_server::{ApiServer, CONFIGURATION, SECRET};
 use common::{eventually, pod, review_of};
+use podlocal_telemetry::Readiness;
 use podlocal_webhook::certificates::identity::{Identity, Step};
 use podlocal_webhook::certificates::manager::{CertificateManager, Clock};
 use podlocal_webhook::certificates::tls::{self, ServingCertificate};
@@ -20,7 +21,6 @@ use podlocal_webhook::certificates::tls_files::TlsFiles;
 use podlocal_webhook::cluster::events::Events;
 use podlocal_webhook::cluster::namespaces::Namespaces;
 use podlocal_webhook::metrics::Metrics;
-use podlocal_webhook::readiness::Readiness;
 use podlocal_webhook::review::cluster_state::{Cluster, ClusterFlags};
 use podlocal_webhook::review::mutate::Policy;
 use podlocal_webhook::server::{self, Context};
@@ -48,7 +48,7 @@ async fn a_renewal_under_load_loses_no_review() {
         tokio::spawn(manager(&api, &clock).run(readiness.latch(name)));
     }
     let replicas = [Replica::start(&api), Replica::start(&api)];
-    eventually("the API server trusts the certificate", || readiness.missing().is_empty());
+    eventually("the API server trusts the certificate", || readiness.check().is_ok());
 
     let (stop, reviews) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers = replicas.each_ref().map(|replica| {
@@ -112,7 +112,7 @@ async fn changed_tls_files_are_served_once_both_match() {
     write(&first, &certificate, "tls.crt");
     write(&first, &key, "tls.key");
 
-    let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::new()));
+    let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::default()));
     let files = TlsFiles::load(&certificate, &key, &served, &metrics).expect("serves");
     tokio::spawn(files.reload_on_change(served.clone(), metrics.clone(), LOOK));
     let replica = Replica::serve(served);
@@ -178,7 +178,7 @@ impl Replica {
     /// A replica that mounts the Secret.
     fn start(api: &ApiServer) -> Self {
         let mounted = mounted(api);
-        let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::new()));
+        let (served, metrics) = (Arc::new(ServingCertificate::default()), Arc::new(Metrics::default()));
         let [certificate, key] = ["tls.crt", "tls.key"].map(|name| mounted.path().join(name));
         let files = TlsFiles::load(&certificate, &key, &served, &metrics).expect("serves");
         tokio::spawn(files.reload_on_change(served.clone(), metrics, LOOK));
@@ -186,7 +186,7 @@ impl Replica {
     }
 
     fn serve(served: Arc<ServingCertificate>) -> Self {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::default());
         let flags = ClusterFlags { dns: vec![([10, 96, 0, 10], 53).into()], ..ClusterFlags::default() };
         let context = Context::new(
             watch::channel(Cluster::new(&flags, "")).1,

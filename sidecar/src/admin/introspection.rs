@@ -11,13 +11,14 @@ use podlocal_dns::upstream::ServerStatus;
 use podlocal_dns::wire::{self, CLASS_IN, Flags, HEADER_LENGTH, NameText};
 use podlocal_settings::Settings;
 use podlocal_settings::value::Role;
+use podlocal_telemetry::{Counters, Labels};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::trace::{LookupTrace, QueriedServer, build_report};
 use crate::limits;
-use crate::metrics::{AttemptResult, Metrics, Sums, process};
+use crate::metrics::{AttemptResult, BackgroundQuery, ByTransport, Limit, Metrics, Outcome, process};
 use crate::resolver::Load;
 use crate::server::Service;
 use crate::top_names::TopNames;
@@ -116,7 +117,7 @@ impl Introspection {
     /// The counters since the start, and the present state.
     pub(super) fn stats(&self, query: Option<&str>) -> Reply {
         let now = Instant::now();
-        let Sums { queries, outcomes, background_queries, limits, panics, .. } = self.metrics.sums();
+        let Metrics { queries, outcomes, background_queries, limits, panics, .. } = &self.metrics;
         let resolver = self.service.resolver();
         let Load { entries, bytes, flights } = resolver.load();
         let names = target::wants_names(query).then(|| top_names(&self.service.top_names(), now));
@@ -132,11 +133,11 @@ impl Introspection {
             workers: self.info.workers,
             search: self.info.search.clone(),
             ndots: self.info.ndots.into(),
-            queries: counts(queries),
-            outcomes: counts(outcomes),
-            background_queries: counts(background_queries),
-            limits_reached: counts(limits),
-            panics,
+            queries: counts(queries, |ByTransport(transport)| transport.name()),
+            outcomes: counts(outcomes, Outcome::label),
+            background_queries: counts(background_queries, BackgroundQuery::label),
+            limits_reached: counts(limits, Limit::label),
+            panics: panics.get(),
             queries_waiting: self.service.waiting(),
             queries_in_flight: flights,
             cache: Cache { entries, bytes, max_bytes: self.info.cache_size },
@@ -184,14 +185,14 @@ fn top_names(names: &TopNames, now: Instant) -> Names {
 }
 
 fn upstream(servers: &Servers, now: Instant) -> Upstream {
-    let Sums { attempts, retransmissions, budget_exhausted, .. } = servers.sums();
+    let metrics = servers.metrics();
     let statuses = servers.server_statuses().into_iter().enumerate();
     Upstream {
         is_unavailable: servers.condition().is_down,
         retry_budget: servers.budget_tenths() / 10,
-        attempts: counts(attempts),
-        retransmissions,
-        retry_budget_exhausted: budget_exhausted,
+        attempts: counts(&metrics.attempts, |(_, result)| result.label()),
+        retransmissions: metrics.retransmissions.get(),
+        retry_budget_exhausted: metrics.budget_exhausted.get(),
         servers: statuses
             .map(|(index, (address, status, failure))| {
                 let is_shared_tier = servers.server(index).is_some_and(|(_, is_shared_tier)| is_shared_tier);
@@ -221,12 +222,17 @@ fn server(
         rttvar_us: round_trip.map(|(_, variation)| micros(variation)),
         last_response_s: last_response.map(ago),
         last_failure_s: last_failure.map(|(at, _)| ago(at)),
-        last_failure: last_failure.map(|(_, result)| result.name().to_owned()),
+        last_failure: last_failure.map(|(_, result)| result.label().to_owned()),
     }
 }
 
-fn counts(counted: Vec<(&'static str, u64)>) -> Counts {
-    counted.into_iter().map(|(label, count)| (label.to_owned(), count)).collect()
+/// The values of the counters, summed by one of their labels.
+fn counts<L: Labels>(counters: &Counters<L>, label: impl Fn(L) -> &'static str) -> Counts {
+    let mut counts = Counts::new();
+    for (labels, value) in counters.values() {
+        *counts.entry(label(labels).to_owned()).or_default() += value;
+    }
+    counts
 }
 
 fn json(document: &impl Serialize) -> Reply {
@@ -239,6 +245,20 @@ fn json(document: &impl Serialize) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Transport;
+    use std::time::Duration;
+
+    #[test]
+    fn sums_add_the_attempts_of_both_transports() {
+        let metrics = Metrics::default();
+        metrics.outcomes.inc(Outcome::Stale);
+        for transport in Transport::ALL {
+            metrics.attempt(transport, AttemptResult::Timeout, Duration::ZERO);
+        }
+        let outcomes = counts(&metrics.outcomes, Outcome::label);
+        assert_eq!([outcomes["stale"], outcomes["hit"]], [1, 0]);
+        assert_eq!(counts(&metrics.attempts, |(_, result)| result.label())["timeout"], 2);
+    }
 
     #[test]
     fn only_loopback_connections_come_from_this_pod() {

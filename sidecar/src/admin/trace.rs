@@ -63,7 +63,7 @@ pub(super) fn build_report(
         rcode: rcode_text(&explained.answer),
         answers: Vec::new(),
         more_answers: 0,
-        outcome: explained.outcome.name().to_owned(),
+        outcome: explained.outcome.label().to_owned(),
         answered_by: AnsweredBy::ConcurrentQuery { is_coalesced: false },
         duration_us: micros(explained.duration),
         steps: steps(trace, &server),
@@ -168,10 +168,10 @@ fn failure_reason(explained: &ExplainedQuery, exchanges: &[Exchange]) -> String 
         return refusal_reason(Outcome::OverLimit).to_owned();
     }
     match exchanges.last() {
-        Some(exchange) if exchange.result == AttemptResult::Failure.name() => {
+        Some(exchange) if exchange.result == AttemptResult::Failure.label() => {
             format!("{} responded SERVFAIL, REFUSED or another error", exchange.server)
         }
-        Some(exchange) if exchange.result == AttemptResult::NegativeIgnored.name() => {
+        Some(exchange) if exchange.result == AttemptResult::NegativeIgnored.label() => {
             format!(
                 "the upstream does not respond, and the answer of the backup server {} that the name does not exist is \
                  ignored",

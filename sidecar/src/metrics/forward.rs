@@ -1,12 +1,80 @@
 //! The metrics of the servers of forward zones. They are separate from those of cluster DNS, so that each
 //! says something about its own servers alone. Without a forward zone there are none of them.
 
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::count::Count;
-use super::{ATTEMPT_SECONDS, AttemptResult, Metrics, ResponseCode, Transport};
+use super::{ByTransport, Metrics, Server};
+
+/// Writes what one metric of a zone has counted; the label of the zone comes first.
+type Write = fn(&Metrics, (&str, &str), &mut MetricEncoder<'_>) -> fmt::Result;
+
+/// The metrics of a zone: the name, the type, the help text, and the values.
+const FAMILIES: [(&str, MetricType, &str, Write); 5] = [
+    (
+        "forward_zone_attempts_total",
+        MetricType::Counter,
+        "Attempts to get an answer from a server of a forward zone, by result",
+        |metrics, zone, encoder| {
+            metrics.attempts.values().try_for_each(|((ByTransport(transport), result), value)| {
+                let labels = [zone, ("transport", transport.name()), ("result", result.label())];
+                encoder.encode_family(&labels)?.encode_gauge(&value)
+            })
+        },
+    ),
+    (
+        "forward_zone_attempt_duration_seconds",
+        MetricType::Histogram,
+        "Time from the transmission to the end of an attempt, without superseded attempts",
+        |metrics, zone, encoder| metrics.attempt_duration.encode(encoder.encode_family(&[zone])?),
+    ),
+    (
+        "forward_zone_responses_total",
+        MetricType::Counter,
+        "Responses of the servers of a forward zone, by RCODE",
+        |metrics, zone, encoder| {
+            let values = metrics.responses.values();
+            let mut of_zone = values.filter(|((server, _), _)| *server == Server::Upstream);
+            of_zone.try_for_each(|((_, rcode), value)| {
+                encoder.encode_family(&[zone, ("rcode", rcode.label())])?.encode_gauge(&value)
+            })
+        },
+    ),
+    (
+        "forward_zone_retransmissions_total",
+        MetricType::Counter,
+        "Transmissions of a query to the servers of a forward zone after its first one",
+        |metrics, zone, encoder| metrics.retransmissions.encode(encoder.encode_family(&[zone])?),
+    ),
+    (
+        "forward_zone_retry_budget_exhausted_total",
+        MetricType::Counter,
+        "Retries that were not sent because the retry budget of the forward zone was empty",
+        |metrics, zone, encoder| metrics.budget_exhausted.encode(encoder.encode_family(&[zone])?),
+    ),
+];
+
+/// One metric, for all zones.
+#[derive(Debug)]
+struct Family {
+    zones: Arc<[(String, Metrics)]>,
+    kind: MetricType,
+    write: Write,
+}
+
+impl EncodeMetric for Family {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.zones.iter().try_for_each(|(zone, metrics)| (self.write)(metrics, ("zone", zone), &mut encoder))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.kind
+    }
+}
 
 impl Metrics {
     /// For each forward zone, handles that count everything about its servers under the name of the zone, and
@@ -15,49 +83,24 @@ impl Metrics {
         if zones.is_empty() {
             return Vec::new();
         }
-        let attempts = Family::<[(&str, String); 3], Count>::default();
-        let responses = Family::<[(&str, String); 2], Count>::default();
-        let durations = Family::<[(&str, String); 1], Histogram>::new_with_constructor(|| {
-            Histogram::new(ATTEMPT_SECONDS)
-        });
-        let retransmissions = Family::<[(&str, String); 1], Count>::default();
-        let budget_exhausted = Family::<[(&str, String); 1], Count>::default();
         let of_zone = |zone: &&str| {
-            let zone = || ("zone", (*zone).to_owned());
-            let of_result = |transport: Transport, result: AttemptResult| {
-                let (transport, result) = (transport.name().to_owned(), result.name().to_owned());
-                attempts.get_or_create_owned(&[zone(), ("transport", transport), ("result", result)])
-            };
-            let of_code = ResponseCode::ALL
-                .map(|rcode| responses.get_or_create_owned(&[zone(), ("rcode", rcode.name().to_owned())]));
-            Self {
-                attempts: Transport::ALL
-                    .map(|transport| AttemptResult::ALL.map(|result| of_result(transport, result))),
-                attempt_duration: durations.get_or_create_owned(&[zone()]),
-                responses: [of_code.clone(), of_code],
-                retransmissions: retransmissions.get_or_create_owned(&[zone()]),
-                budget_exhausted: budget_exhausted.get_or_create_owned(&[zone()]),
-                ..self.clone()
-            }
+            let (mut own, new) = (self.clone(), Self::default());
+            (own.attempts, own.attempt_duration, own.responses) =
+                (new.attempts, new.attempt_duration, new.responses);
+            (own.retransmissions, own.budget_exhausted) = (new.retransmissions, new.budget_exhausted);
+            ((*zone).to_owned(), own)
         };
-        let metrics = zones.iter().map(of_zone).collect();
-        let help = "Attempts to get an answer from a server of a forward zone, by result";
-        registry.register("forward_zone_attempts_total", help, attempts);
-        let help = "Time from the transmission to the end of an attempt, without superseded attempts";
-        registry.register("forward_zone_attempt_duration_seconds", help, durations);
-        let help = "Responses of the servers of a forward zone, by RCODE";
-        registry.register("forward_zone_responses_total", help, responses);
-        let help = "Transmissions of a query to the servers of a forward zone after its first one";
-        registry.register("forward_zone_retransmissions_total", help, retransmissions);
-        let help = "Retries that were not sent because the retry budget of the forward zone was empty";
-        registry.register("forward_zone_retry_budget_exhausted_total", help, budget_exhausted);
-        metrics
+        let zones: Arc<[_]> = zones.iter().map(of_zone).collect();
+        for (name, kind, help, write) in FAMILIES {
+            registry.register(name, help, Family { zones: Arc::clone(&zones), kind, write });
+        }
+        zones.iter().map(|(_, metrics)| metrics.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Server;
+    use super::super::{AttemptResult, ResponseCode, Transport};
     use super::*;
     use std::time::Duration;
 
@@ -66,12 +109,11 @@ mod tests {
         let (metrics, mut registry) = Metrics::new();
         let zones = metrics.of_zones(&["consul", "corp.example"], &mut registry);
         zones[0].attempt(Transport::Udp, AttemptResult::Timeout, Duration::from_secs(1));
-        zones[0].response(Server::Upstream, ResponseCode::Refused);
-        zones[1].retransmitted();
-        zones[1].budget_exhausted();
-        zones[1].looped();
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        zones[0].responses.inc((Server::Upstream, ResponseCode::Refused));
+        zones[1].retransmissions.inc();
+        zones[1].budget_exhausted.inc();
+        zones[1].loops.inc();
+        let text = podlocal_telemetry::page(&registry);
         for line in [
             "podlocal_dns_forward_zone_attempts_total{zone=\"consul\",transport=\"udp\",result=\"timeout\"} 1",
             "podlocal_dns_forward_zone_attempts_total{zone=\"corp.example\",transport=\"tcp\",result=\"answer\"} 0",
@@ -92,8 +134,7 @@ mod tests {
     fn without_forward_zones_there_are_no_metrics_of_them() {
         let (metrics, mut registry) = Metrics::new();
         assert!(metrics.of_zones(&[], &mut registry).is_empty());
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        let text = podlocal_telemetry::page(&registry);
         assert!(!text.contains("forward_"), "{text}");
     }
 }

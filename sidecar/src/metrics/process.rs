@@ -8,13 +8,10 @@ use std::time::{Duration, Instant};
 
 use podlocal_dns::report::stats::Memory;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
-
-use super::shown;
 
 /// Prints the metrics of the process in a registry.
 #[derive(Debug)]
@@ -56,33 +53,40 @@ fn text(path: &str) -> String {
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let time = clock_gettime(ClockId::ProcessCPUTime);
-        let seconds = ConstGauge::new(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9);
+        let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
         let help = "CPU time that the process has used";
         let name = "process_cpu_seconds_total";
-        seconds.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        let restarts = ConstGauge::new(self.restarts);
-        let (name, help) =
-            ("process_restarts_total", "Crashes after which the proxy was restarted in its container");
-        restarts.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        let help = "Datagrams that the kernel dropped because the receive buffer was full";
-        let name = "udp_receive_dropped_total";
-        shown(self.dropped()).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        encoder.encode_descriptor(name, help, None, MetricType::Counter)?.encode_gauge(&seconds)?;
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        let gauges = [
+        let values = [
             (
+                MetricType::Counter,
+                "process_restarts_total",
+                "Crashes after which the proxy was restarted in its container",
+                self.restarts,
+            ),
+            (
+                MetricType::Counter,
+                "udp_receive_dropped_total",
+                "Datagrams that the kernel dropped because the receive buffer was full",
+                self.dropped(),
+            ),
+            (
+                MetricType::Gauge,
                 "process_resident_memory_bytes",
                 "Resident memory of the process",
                 memory(&text("/proc/self/status")).map_or(0, |memory| memory.resident_bytes),
             ),
-            ("process_open_fds", "Open file descriptors of the process", open as u64),
+            (MetricType::Gauge, "process_open_fds", "Open file descriptors of the process", open as u64),
             (
+                MetricType::Gauge,
                 "process_max_fds",
                 "Limit of open file descriptors of the process",
-                getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+                getrlimit(Resource::Nofile).current.unwrap_or(i64::MAX.unsigned_abs()),
             ),
         ];
-        for (name, help, value) in gauges {
-            shown(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        for (kind, name, help, value) in values {
+            encoder.encode_descriptor(name, help, None, kind)?.encode_gauge(&value)?;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl<U: Upstream> Resolver<U> {
             && self.suspects.is_suspect(service, key.name())
         {
             let probe = ancestor_question(key, service);
-            self.metrics.background_query(BackgroundQuery::ParentProbe);
+            self.metrics.background_queries.inc(BackgroundQuery::ParentProbe);
             if self.ask_nested(probe).await.is_ok_and(|entry| !entry.is_nxdomain()) {
                 self.suspects.clear(service);
             }
@@ -108,7 +108,7 @@ impl<U: Upstream> Resolver<U> {
         if let Some(namespace) = ancestors.namespace {
             let probe = ancestor_question(key, namespace);
             if self.look_up_known(&probe).is_none() && !self.route(&probe).questions.is_in_flight(&probe) {
-                self.metrics.background_query(BackgroundQuery::ParentProbe);
+                self.metrics.background_queries.inc(BackgroundQuery::ParentProbe);
                 tokio::spawn(self.ask_nested(probe));
             }
         }

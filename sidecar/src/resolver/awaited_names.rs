@@ -33,7 +33,7 @@ impl<U: Upstream> Resolver<U> {
             pause = (pause * 2).min(longest_pause);
             // A slow cluster DNS gets no additional queries.
             if self.upstream(key).try_spend_token() {
-                self.metrics.background_query(BackgroundQuery::Wait);
+                self.metrics.background_queries.inc(BackgroundQuery::Wait);
                 entry = self.ask(key).await.unwrap_or(entry);
             }
         }

@@ -75,7 +75,7 @@ impl<U: Upstream> Resolver<U> {
             }
             missing_in_zone = Some(original);
         }
-        self.metrics.background_query(BackgroundQuery::SearchCompletion);
+        self.metrics.background_queries.inc(BackgroundQuery::SearchCompletion);
         let (mut early, mut rest, mut failure) = (None, Duration::MAX, None);
         for candidate in self.search.candidates(key.name()) {
             let mut asked = pin!(self.ask_candidate(&key, &candidate, mode));
@@ -138,7 +138,7 @@ impl<U: Upstream> Resolver<U> {
         };
         if let Some(first) = first {
             if self.look_up_known(&first).is_none() && matches!(candidate.first, First::Namespace(_)) {
-                self.metrics.background_query(BackgroundQuery::ParentProbe);
+                self.metrics.background_queries.inc(BackgroundQuery::ParentProbe);
             }
             let entry = self.ask_nested(first).await?;
             if entry.is_nxdomain() {

@@ -52,7 +52,7 @@ impl<U: Upstream> Resolver<U> {
     async fn keep_trying(self: &Arc<Self>, name: &str) -> Duration {
         let [mut pause, longest] = RETRY_PAUSES;
         loop {
-            self.metrics.background_query(BackgroundQuery::Prefetch);
+            self.metrics.background_queries.inc(BackgroundQuery::Prefetch);
             match self.look_up(name).await {
                 Ok(life) => return life,
                 Err(error) => tracing::debug!(name, %error, "a name to prefetch was not resolved"),

@@ -110,8 +110,8 @@ impl<U: Upstream> Resolver<U> {
 
     pub(super) fn count_limit(&self, no_outcome: NoOutcome) -> NoAnswer {
         match no_outcome {
-            NoOutcome::TooManyFlights => self.metrics.limit_reached(Limit::InFlight),
-            NoOutcome::TooManyWaiters => self.metrics.limit_reached(Limit::WaitersPerQuery),
+            NoOutcome::TooManyFlights => self.metrics.limits.inc(Limit::InFlight),
+            NoOutcome::TooManyWaiters => self.metrics.limits.inc(Limit::WaitersPerQuery),
             NoOutcome::Lost => return NoAnswer::Lost,
         }
         NoAnswer::Overload
@@ -187,7 +187,7 @@ impl<U: Upstream> Resolver<U> {
             }
         }
         let Some(_permit) = self.types_in_flight.enter(&key) else {
-            self.metrics.limit_reached(Limit::TypesPerName);
+            self.metrics.limits.inc(Limit::TypesPerName);
             return Err(NoAnswer::Overload);
         };
         let deadline = tokio::time::Instant::now() + limits::DEADLINE;

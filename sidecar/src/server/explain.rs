@@ -62,7 +62,7 @@ impl<U: Upstream> Service<U> {
             Step::Wait(query, _, _places) => {
                 let ending = Ending::of(self, &*query, Transport::Tcp);
                 let resolution = self.resolve(&Arc::new(query.key.clone()), SOURCE).await;
-                self.metrics.waited(started.elapsed());
+                self.metrics.wait_duration.observe(started.elapsed().as_secs_f64());
                 let outcome = ending.write(&resolution, true, &mut answer);
                 (outcome, Some(resolution.into()))
             }

@@ -51,7 +51,7 @@ impl QueryRecorder {
         if self.logs_queries {
             let (rtype, class) = wire::type_and_class(client.question);
             let name = wire::NameText(client.name());
-            tracing::info!(%name, rtype, class, transport = transport.name(), outcome = outcome.name(), "query");
+            tracing::info!(%name, rtype, class, transport = transport.name(), outcome = outcome.label(), "query");
         }
         // Each health check of another proxy has a different name, which no program looks up.
         if outcome != Outcome::HealthCheck {

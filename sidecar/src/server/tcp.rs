@@ -91,7 +91,7 @@ pub(super) fn bounds(most: usize, of_source: u32) -> Bounds {
 fn admit<U: Upstream>(stream: TcpStream, source: IpAddr, service: &Arc<Service<U>>, drain: &Drain) {
     let now = Instant::now();
     if !service.sources.are_answered(source, now.into_std()) {
-        return service.metrics.limit_reached(Limit::Sources);
+        return service.metrics.limits.inc(Limit::Sources);
     }
     service.sources.know(source, now.into_std());
     let Some(seat) = service.connections.admit(source, now.into_std()) else { return };
@@ -197,7 +197,7 @@ impl<U: Upstream> Connection<U> {
                 Event::Expiry => match self.expires_at(now) {
                     at if at > now => expiry.as_mut().reset(at),
                     _ => {
-                        self.service.metrics.limit_reached(Limit::TcpIdle);
+                        self.service.metrics.limits.inc(Limit::TcpIdle);
                         return Ok(if self.output.is_empty() { Ended::Over } else { Ended::CutOff });
                     }
                 },

@@ -112,7 +112,7 @@ impl<U: Upstream> UdpServer<U> {
                 false
             }
             JoinResult::Full => {
-                self.service.metrics.limit_reached(Limit::WaitersPerQuery);
+                self.service.metrics.limits.inc(Limit::WaitersPerQuery);
                 let ending = Ending::of(&self.service, query, Transport::Udp);
                 ending.write(&Resolution::Overload, true, out);
                 true
@@ -193,7 +193,7 @@ impl<U: Upstream> Waiters<U> {
     ) -> SocketAddr {
         Ending::of(&self.server.service, waiter.client.with_key(&self.key), Transport::Udp)
             .write(resolution, is_first, out);
-        self.server.service.metrics.waited(waiter.waited_for(now.into_std()));
+        self.server.service.metrics.wait_duration.observe(waiter.waited_for(now.into_std()).as_secs_f64());
         waiter.address
     }
 }

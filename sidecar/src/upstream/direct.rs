@@ -135,7 +135,7 @@ impl<C: Continuation> DirectReceiver for DirectExchange<C> {
         let response = datagram.get(..length).unwrap_or_default();
         let (target, took) = (self.target(), now - self.sent_at);
         let server = if state.is_tier_server(self.server) { Server::SharedTier } else { Server::Upstream };
-        state.metrics().response(server, ResponseCode::of(response));
+        state.metrics().responses.inc((server, ResponseCode::of(response)));
         state.record_attempt(&self.key, target, AttemptResult::Answer, took, now);
         state.record_response(self.server, self.sent_at, Some(exchange), now);
         state.observers().notify(&self.key, now, || Event::ExchangeEnded { attempts: 1, took });

@@ -6,12 +6,12 @@ use std::fmt;
 use podlocal_dns::upstream::Setup;
 use podlocal_settings::Settings;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::{Servers, Upstream};
-use crate::metrics::{Metrics, shown};
+use crate::metrics::Metrics;
 
 /// Starts the servers of each forward zone of the settings, in that order, and registers their metrics. All
 /// servers of a zone know the same names, and there are no others: neither the shared tier nor the backup
@@ -52,7 +52,7 @@ impl Collector for Health {
             encoder.encode_descriptor("forward_zone_unavailable", help, None, MetricType::Gauge)?;
         for (zone, servers) in &self.0 {
             let is_down = u64::from(servers.condition().is_down);
-            shown(is_down).encode(family.encode_family(&[("zone", zone.as_str())])?)?;
+            family.encode_family(&[("zone", zone.as_str())])?.encode_gauge(&is_down)?;
         }
         let help = "1 while the server is healthy, 0 while it is ejected";
         let mut family =
@@ -62,7 +62,7 @@ impl Collector for Health {
             for (address, is_ejected) in sockets.addresses().iter().zip(servers.0.state.ejected()) {
                 let address = address.to_string();
                 let labels = [("zone", zone.as_str()), ("address", address.as_str())];
-                shown(u64::from(!is_ejected)).encode(family.encode_family(&labels)?)?;
+                family.encode_family(&labels)?.encode_gauge(&u64::from(!is_ejected))?;
             }
         }
         Ok(())

@@ -109,7 +109,7 @@ impl Sockets {
     /// another port.
     async fn ask_after_near_miss(&self, server: usize, query: &mut OutgoingQuery<'_>) -> io::Result<Vec<u8>> {
         let address = self.address(server).ok_or(io::ErrorKind::NotFound)?;
-        self.metrics.spoofing_suspected();
+        self.metrics.spoofing_suspected.inc();
         self.log_suspected_spoofing(address, Instant::now());
         match self.ask_over_tcp(server, address, query).await {
             Ok(response) => Ok(response),
@@ -137,7 +137,7 @@ impl Sockets {
         query: &mut OutgoingQuery<'_>,
     ) -> io::Result<Vec<u8>> {
         if let Some(mut connection) = self.take_idle(server) {
-            self.metrics.upstream_connection(Origin::Reused);
+            self.metrics.upstream_connections.inc(Origin::Reused);
             match self.ask_over_idle(server, &mut connection.stream, query).await {
                 Ok(response) => return Ok(self.return_to_pool(server, connection, response)),
                 // The server closed the connection because it was idle, not because of this query.
@@ -146,7 +146,7 @@ impl Sockets {
             }
         }
         let mut connection = tcp::connect(address).await?;
-        self.metrics.upstream_connection(Origin::Opened);
+        self.metrics.upstream_connections.inc(Origin::Opened);
         let response = tcp::exchange(&mut connection.stream, query).await?;
         Ok(self.return_to_pool(server, connection, response))
     }

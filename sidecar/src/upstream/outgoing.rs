@@ -178,7 +178,7 @@ impl<'a> OutgoingQuery<'a> {
     }
 
     fn ignore(&mut self, stray: Stray, transport: Transport) -> Reaction {
-        self.metrics.unwanted_reply(stray.reason);
+        self.metrics.unwanted_replies.inc(stray.reason);
         if !stray.is_near_miss || transport != Transport::Udp {
             return Reaction::Ignore;
         }

@@ -52,7 +52,7 @@ async fn count_answered(
     let mut probes = Attempts::default();
     for key in keys {
         let target = Target { server, transport };
-        state.metrics().health_checked();
+        state.metrics().health_checks.inc();
         probes.0.push(Attempt {
             target,
             sent_at: began_at,

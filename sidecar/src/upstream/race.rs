@@ -142,7 +142,7 @@ enum Next {
 impl<N: Network> Race<'_, N> {
     fn transmit(&mut self, Transmission { target, reason }: Transmission, now: Instant) {
         if reason != Reason::First {
-            self.state.metrics().retransmitted();
+            self.state.metrics().retransmissions.inc();
         }
         // The oldest attempt is the likeliest to be lost.
         if self.attempts.0.len() >= limits::ATTEMPTS_IN_FLIGHT {
@@ -200,7 +200,7 @@ impl<N: Network> Race<'_, N> {
         let Ok(response) = outcome else { return self.on_unreachable(target, now) };
         let is_tier_server = self.state.is_tier_server(target.server);
         let server = if is_tier_server { Server::SharedTier } else { Server::Upstream };
-        self.state.metrics().response(server, ResponseCode::of(&response));
+        self.state.metrics().responses.inc((server, ResponseCode::of(&response)));
         let answered = (result != AttemptResult::Failure).then_some(&self.exchange);
         self.state.record_response(target.server, sent_at, answered, now);
         match result {
@@ -280,7 +280,7 @@ impl<N: Network> Race<'_, N> {
         self.guard.take_if(|guard| guard.server() == server);
         let next = self.state.leave(&mut self.exchange, server, now);
         if next.is_some() && self.state.is_tier_server(server) {
-            self.state.metrics().fell_back(reason);
+            self.state.metrics().fallbacks.inc(reason);
         }
         self.continue_with(next, now)
     }

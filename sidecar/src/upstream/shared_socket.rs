@@ -222,7 +222,7 @@ impl SharedSocket {
             Ok(Dispatched::NearMissOfDirect(index, direct)) => {
                 self.continue_in_task(index, direct, Some(Delivery::NearMisses(1)));
             }
-            Err(unwanted) => self.metrics.unwanted_reply(unwanted),
+            Err(unwanted) => self.metrics.unwanted_replies.inc(unwanted),
         }
     }
 

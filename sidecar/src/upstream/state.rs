@@ -247,9 +247,7 @@ impl State {
     }
 
     fn count_refused(&self, inner: &mut Inner) {
-        for _ in 0..inner.policy.take_refused_retransmissions() {
-            self.metrics.budget_exhausted();
-        }
+        self.metrics.budget_exhausted.inc_by(inner.policy.take_refused_retransmissions().into());
     }
 
     /// Whether a query that no client waits for may be sent now.
@@ -317,11 +315,7 @@ impl State {
     pub fn record_probe(&self, server: usize, began_at: Instant, finding: Finding, now: Instant) {
         let mut inner = self.lock();
         inner.liveness.end_probe(server, finding);
-        match finding {
-            Finding::Alive => inner.policy.mark_alive(server, now.into_std()),
-            Finding::Partial => {}
-            Finding::Dead => inner.policy.mark_dead(server, began_at.into_std(), now.into_std()),
-        }
+        inner.policy.record_probe(server, finding, began_at.into_std(), now.into_std());
     }
 
     /// The finding about a tier server, if a probing began at `since` or later and has ended.

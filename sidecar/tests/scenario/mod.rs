@@ -206,7 +206,7 @@ fn compare(
             word if rcode_of(word).is_some() => rcode_of(word) == Some(answer.metadata.response_code),
             word => match word.parse::<IpAddr>() {
                 Ok(address) => answer.answers.iter().any(|record| record.data.ip_addr() == Some(address)),
-                Err(_) => outcome.is_some_and(|outcome| outcome.name() == word),
+                Err(_) => outcome.is_some_and(|outcome| outcome.label() == word),
             },
         };
         if !holds {

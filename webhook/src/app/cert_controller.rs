@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum_server::Handle;
+use podlocal_telemetry::Readiness;
 
 use crate::app::{self, StartError};
 use crate::certificates::manager::{self, CertificateManager};
 use crate::config::CertController;
 use crate::metrics::Metrics;
-use crate::readiness::Readiness;
 use crate::server;
 use crate::shutdown::Signals;
 
@@ -42,7 +42,7 @@ pub async fn run(settings: CertController) -> Result<(), StartError> {
         interval: manager::INTERVAL,
     };
     tokio::spawn(manager.run(readiness.latch("certificate")));
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::default());
     tokio::spawn(server::serve_plain(admin, server::health(readiness), metrics, Handle::new()));
     let signal = signals.next().await;
     tracing::info!(signal, "stopping");

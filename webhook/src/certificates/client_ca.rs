@@ -113,7 +113,7 @@ impl ClientCa {
                 Err(error) => Some(error.to_string()),
             };
             if let Some(error) = &error {
-                metrics.task_failures.add(Task::Certificate);
+                metrics.task_failures.inc(Task::Certificate);
                 if reported.as_ref() != Some(error) {
                     tracing::warn!(error, "keeping the previous client CAs");
                 }

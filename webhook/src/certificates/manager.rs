@@ -15,10 +15,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use podlocal_telemetry::Latch;
 use serde_json::json;
 
 use super::identity::{Identity, MakeError, Step, Unusable, Usable};
-use crate::readiness::Latch;
 
 /// How often a write conflict is retried immediately.
 const MOST_ROUNDS: usize = 5;

@@ -71,7 +71,7 @@ impl TlsFiles {
                     }
                 }
                 Err(error) => {
-                    metrics.task_failures.add(Task::Certificate);
+                    metrics.task_failures.inc(Task::Certificate);
                     if reported.as_ref() != Some(&error) {
                         tracing::warn!(%error, "keeping the previous certificate");
                     }

@@ -34,7 +34,7 @@ pub async fn poll_version(client: kube::Client, cluster: Arc<watch::Sender<Clust
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the version of the API server; retrying");
-                metrics.task_failures.add(Task::ServerVersion);
+                metrics.task_failures.inc(Task::ServerVersion);
                 RETRY_INTERVAL
             }
         };

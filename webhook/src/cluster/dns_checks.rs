@@ -50,7 +50,7 @@ pub(crate) async fn run(cluster: Arc<watch::Sender<Cluster>>, metrics: Arc<Metri
             (cluster.dns.clone(), cluster.domain.clone(), cluster.shared_tier.addresses.clone())
         };
         let mut checks = vec![check_servers(&servers, &domain).await];
-        metrics.cluster_dns_checks.add(checks[0]);
+        metrics.cluster_dns_checks.inc(checks[0]);
         store_impossible_names(&cluster, checks[0]);
         store_namespaces(&cluster, admits_namespaces(&servers, &domain).await);
         // A tier that answers NXDOMAIN as cluster DNS does hides nothing.

@@ -117,9 +117,9 @@ impl Events {
         let Some(outbox) = &self.publisher else { return };
         let standing = namespaces.standing(&notice.owner.namespace);
         if !outbox.may_publish(&notice, standing) {
-            self.metrics.events.add(EventResult::NamespaceNotAllowed);
+            self.metrics.events.inc(EventResult::NamespaceNotAllowed);
         } else if !outbox.try_take_tokens(&notice, Now::now()) || outbox.sender.try_send(notice).is_err() {
-            self.metrics.events.add(EventResult::Dropped);
+            self.metrics.events.inc(EventResult::Dropped);
         }
     }
 }
@@ -161,7 +161,7 @@ impl Publisher {
         let mut failures = 0;
         for notice in notices {
             if failures == MOST_FAILURES {
-                self.metrics.events.add(EventResult::Dropped);
+                self.metrics.events.inc(EventResult::Dropped);
                 continue;
             }
             let (event, owner) = (event(&notice), reference(&notice));
@@ -169,14 +169,14 @@ impl Publisher {
             let error = match published {
                 Ok(Ok(())) => {
                     failures = 0;
-                    self.metrics.events.add(EventResult::Published);
+                    self.metrics.events.inc(EventResult::Published);
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("the API server did not answer within {DEADLINE:?}"),
             };
             failures += 1;
-            self.metrics.events.add(EventResult::Failed);
+            self.metrics.events.inc(EventResult::Failed);
             let owner = format!("{} {}/{}", notice.owner.kind, notice.owner.namespace, notice.owner.name);
             tracing::warn!(owner, error, "cannot publish an Event");
         }

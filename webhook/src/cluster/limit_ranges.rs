@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::LimitRange;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
+use podlocal_telemetry::Latch;
 use tokio::sync::watch;
 
 use crate::metrics::{Metrics, Task};
-use crate::readiness::Latch;
 use crate::review::cluster_state::Cluster;
 use crate::review::limits::{Bounds, Limits};
 
@@ -49,7 +49,7 @@ pub(crate) async fn watch_limit_ranges(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the LimitRanges; retrying");
-                metrics.task_failures.add(Task::Namespaces);
+                metrics.task_failures.inc(Task::Namespaces);
                 drop(latch.take());
                 continue;
             }

@@ -9,10 +9,10 @@ use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
+use podlocal_telemetry::Latch;
 use serde_json::{Map, Value};
 
 use crate::metrics::{Metrics, Task};
-use crate::readiness::Latch;
 use crate::review::namespace;
 
 /// The namespaces of the cluster, with the label and the annotations of the project.
@@ -37,7 +37,7 @@ impl Namespaces {
             while let Some(change) = changes.next().await {
                 if let Err(error) = change {
                     tracing::warn!(%error, "cannot watch the namespaces; retrying");
-                    metrics.task_failures.add(Task::Namespaces);
+                    metrics.task_failures.inc(Task::Namespaces);
                 }
             }
         });

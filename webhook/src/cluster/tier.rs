@@ -14,10 +14,10 @@ use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
+use podlocal_telemetry::Latch;
 use tokio::sync::watch;
 
 use crate::metrics::{Metrics, Task};
-use crate::readiness::Latch;
 use crate::review::cluster_state::{Cluster, Tier};
 
 /// The Services with the label of the shared tier.
@@ -60,7 +60,7 @@ pub(crate) async fn watch_services(
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the Services of the shared tier; retrying");
-                metrics.task_failures.add(Task::SharedTier);
+                metrics.task_failures.inc(Task::SharedTier);
             }
         }
         drop(latch.take());

@@ -108,7 +108,7 @@ fn large_request_waits_for_the_grace_period_small_does_not() {
 #[tokio::test]
 async fn waiting_request_gets_bytes_after_an_eviction() {
     let limits = Limits { connections: 3, bytes: 100 };
-    let connections = Connections::new(limits, Arc::new(Metrics::new()));
+    let connections = Connections::new(limits, Arc::new(Metrics::default()));
     let (old, new) = (connections.admit(client(1)).await, connections.admit(client(2)).await);
     let mut of_old = old.begin_request();
     of_old.grow(80).await.expect("there is room");

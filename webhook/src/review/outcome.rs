@@ -1,7 +1,8 @@
 //! The outcomes of a review: labels of a metric, fields of a log line. Pure.
 
+use podlocal_telemetry::{Labels, named};
+
 use super::skip::Skip;
-use crate::labels::{Labels, named};
 
 /// The outcome of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,8 +4,7 @@ use std::fmt::Display;
 
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, PORT_SYSCTL};
 use podlocal_settings::table;
-
-use crate::labels::named;
+use podlocal_telemetry::named;
 
 /// Declares [`Skip`]. A row has:
 ///

@@ -126,7 +126,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let limits = Limits { connections: 1, bytes: 2 * LARGEST_REVIEW };
-            let connections = Connections::new(limits, Arc::new(Metrics::new()));
+            let connections = Connections::new(limits, Arc::new(Metrics::default()));
             let slot = connections.admit([10, 0, 0, 1].into()).await;
             read(&HeaderMap::new(), Body::from_stream(chunks), &mut slot.begin_request()).await
         })

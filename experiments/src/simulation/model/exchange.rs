@@ -277,10 +277,8 @@ impl Model {
         let Some((_, answered)) = check.take_if(|(at, _)| *at == began) else { return };
         let finding = Finding::of(answered, CHECKS);
         liveness.end_probe(0, finding);
-        match (finding, control) {
-            (Finding::Alive, Control::Policy(policy)) => policy.mark_alive(0, self.now),
-            (Finding::Dead, Control::Policy(policy)) => policy.mark_dead(0, began, self.now),
-            _ => {}
+        if let Control::Policy(policy) = control {
+            policy.record_probe(0, finding, began, self.now);
         }
         self.begin_check(proxy);
     }

@@ -50,7 +50,7 @@ pub(super) fn exchanges(
             }
             Event::AttemptEnded { target, result, .. } if rank_of(*result) >= *rank => {
                 *rank = rank_of(*result);
-                set_deciding_attempt(target, result.name());
+                set_deciding_attempt(target, result.label());
             }
             Event::AttemptEnded { .. } => {}
             Event::ExchangeEnded { attempts, took } => {
@@ -132,7 +132,7 @@ pub(super) fn steps(
                 format!("queries {} for {question}", destination(key, target))
             }
             Event::AttemptEnded { target, result, took } => {
-                format!("{}: {} after {}", destination(key, target), result.name(), duration(micros(*took)))
+                format!("{}: {} after {}", destination(key, target), result.label(), duration(micros(*took)))
             }
             Event::ExchangeEnded { attempts, took } => {
                 let attempts = counted((*attempts).into(), "attempt");
@@ -146,7 +146,7 @@ pub(super) fn steps(
     for (key, status) in *walked {
         add(end, format!("search list: {}: {}", NameText(key.name()), describe_found(status, now)));
     }
-    add(end, format!("outcome: {}", explained.outcome.name()));
+    add(end, format!("outcome: {}", explained.outcome.label()));
     steps
 }
 

@@ -70,7 +70,10 @@ impl<U: Upstream> Late<U> {
     pub(super) async fn resolve(mut self: Box<Self>, source: IpAddr, seat: &Arc<Seat>) -> Option<Box<Self>> {
         let resolution = self.service.resolve(&self.key, source).await;
         let now = Instant::now().into_std();
-        self.service.metrics.waited(now.saturating_duration_since(self.places.since));
+        self.service
+            .metrics
+            .wait_duration
+            .observe(now.saturating_duration_since(self.places.since).as_secs_f64());
         self.held = Some(seat.hold(resolution.size())?);
         self.resolution = Some(resolution);
         Some(self)

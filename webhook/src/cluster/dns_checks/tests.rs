@@ -47,7 +47,7 @@ async fn tier_is_used_only_if_it_also_serves_impossible_names() {
     cluster.shared_tier = denying.clone();
     let (cluster, mut known) = watch::channel(cluster);
     let cluster = Arc::new(cluster);
-    tokio::spawn(run(cluster.clone(), Arc::new(Metrics::new()), INTERVAL));
+    tokio::spawn(run(cluster.clone(), Arc::new(Metrics::default()), INTERVAL));
     for (tier, serves) in [(&denying, false), (&serving, true), (&denying, false)] {
         cluster.send_modify(|cluster| cluster.shared_tier = tier.clone());
         let is_known = |cluster: &Cluster| {

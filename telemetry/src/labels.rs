@@ -1,17 +1,38 @@
-//! Closed sets of names for labels of metrics and fields of log lines. No value comes from a review, so no
-//! traffic creates a time series.
+//! Closed sets of names, for labels of metrics and fields of log lines. No value comes from a packet or a
+//! review, so no traffic creates a time series.
 
 /// The labels of a metric. Each value has a time series, which is present at zero from the start.
-pub(crate) trait Labels: Copy + 'static {
+pub trait Labels: Copy + PartialEq + 'static {
     /// Every value.
     fn all() -> impl Iterator<Item = Self>;
+
+    /// The position in [`Labels::all`].
+    fn index(self) -> usize {
+        Self::all().position(|other| other == self).unwrap_or(usize::MAX)
+    }
 
     /// The name of each label, with its text for this value.
     fn pairs(self) -> Vec<(&'static str, &'static str)>;
 }
 
+/// Two labels: every combination of their values.
+impl<A: Labels, B: Labels> Labels for (A, B) {
+    fn all() -> impl Iterator<Item = Self> {
+        A::all().flat_map(|first| B::all().map(move |second| (first, second)))
+    }
+
+    fn index(self) -> usize {
+        self.0.index() * B::all().count() + self.1.index()
+    }
+
+    fn pairs(self) -> Vec<(&'static str, &'static str)> {
+        [self.0.pairs(), self.1.pairs()].concat()
+    }
+}
+
 /// Declares an enum, with the stable name of each variant. With `as "task"` it is also the label `task` of a
 /// metric.
+#[macro_export]
 macro_rules! named {
     (
         $(#[$attribute:meta])*
@@ -38,9 +59,13 @@ macro_rules! named {
         }
 
         $(
-            impl $crate::labels::Labels for $name {
+            impl $crate::Labels for $name {
                 fn all() -> impl Iterator<Item = Self> {
                     Self::ALL.iter().copied()
+                }
+
+                fn index(self) -> usize {
+                    self as usize
                 }
 
                 fn pairs(self) -> Vec<(&'static str, &'static str)> {
@@ -50,5 +75,3 @@ macro_rules! named {
         )?
     };
 }
-
-pub(crate) use named;

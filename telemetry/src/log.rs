@@ -1,10 +1,10 @@
-//! The log: plain text lines on standard error.
+//! The log: plain text lines on standard error, because some commands print documents to standard output.
 
 use podlocal_settings::value::LogLevel;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::LevelFilter;
 
-/// Starts logging at this level. A second call panics.
-pub fn init(level: LogLevel) {
+/// Starts logging at this level; a second call panics. `with_target`: a line names the module that wrote it.
+pub fn start(level: LogLevel, with_target: bool) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -16,6 +16,6 @@ pub fn init(level: LogLevel) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_target(false)
+        .with_target(with_target)
         .init();
 }
