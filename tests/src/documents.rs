@@ -12,6 +12,7 @@
 //! Any other mark is an error, and so is a prompt, because readers copy and paste whole blocks.
 
 mod links;
+pub mod results;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

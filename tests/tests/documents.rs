@@ -1,11 +1,14 @@
-//! Checks the Markdown files: every command says where it runs, and every link has a target.
+//! Checks the Markdown files: every command says where it runs, every link has a target, and every figure is
+//! that of `docs/results.yaml`.
 //! `documented_commands.rs` runs the blocks marked `sh`.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::process::Command;
 
 use podlocal_harness::repository::root;
+use podlocal_tests::documents::results::Results;
 use podlocal_tests::documents::{Document, Kind};
 
 fn all() -> Vec<Document> {
@@ -25,6 +28,32 @@ fn every_block_says_where_its_commands_are_run() {
 fn every_link_and_its_heading_is_there() {
     let all = all();
     none(&all.iter().flat_map(|document| document.dead_links(&all)).collect::<Vec<_>>());
+}
+
+/// The changelog says what was measured in the past, and the page of settings is generated.
+const WITHOUT_RESULTS: [&str; 2] = ["CHANGELOG.md", "docs/settings.md"];
+
+/// `UPDATE=1` writes the values of the file into the pages.
+#[test]
+fn every_figure_is_that_of_the_results_file() {
+    let results = Results::read().unwrap_or_else(|failure| panic!("{failure}"));
+    let read = |document: Document| {
+        let file = root().join(&document.path);
+        let page = fs::read_to_string(&file).expect("a page");
+        if env::var_os("UPDATE").is_none() {
+            return (document.path, page);
+        }
+        let updated = results.update(&page);
+        if updated != page {
+            fs::write(&file, &updated).expect("a page");
+        }
+        (document.path, updated)
+    };
+    let documents = all().into_iter().filter(|document| !WITHOUT_RESULTS.contains(&document.path.as_str()));
+    let pages: Vec<_> = documents.map(read).collect();
+    let mut mistakes = results.mistakes(&pages);
+    mistakes.extend(pages.iter().flat_map(|(path, page)| results.mistakes_of(path, page)));
+    none(&mistakes);
 }
 
 #[test]
@@ -187,7 +216,8 @@ fn a_step_of_ci_is_read_to_its_end_and_no_further() {
 #[test]
 fn every_test_that_the_threats_name_is_there() {
     let page = fs::read_to_string(root().join("docs/security.md")).expect("a page");
-    let (_, table) = page.split_once("\n## Threats\n").expect("the section");
+    let (_, section) = page.split_once("\n## Threats\n").expect("the section");
+    let table = section.split("\n### ").next().unwrap_or_default();
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split(" | ").collect()).collect();
     let rows: Vec<_> = rows.into_iter().take_while(|row| row.len() == 5).collect();

@@ -126,7 +126,7 @@ pub const MAX_IN_FLIGHT: Setting = Setting {
     smallest: "1",
     largest: "20000",
     sentence: "Upstream queries in flight at the same time; queries over the limit are answered SERVFAIL.",
-    source: "each has a task and one or two sockets, about 8 KiB; there are 28,000 ephemeral ports",
+    source: "each takes some 2 KiB, and may have a socket of its own; there are 28,000 ephemeral ports",
     place: Place::Sidecar,
 };
 
