@@ -1,15 +1,8 @@
-//! Checks the Markdown files of the repository: commands, links, headings.
+//! Checks the Markdown files of the repository: commands, links, headings, figures.
 //!
-//! | info string of a fenced block | contents |
-//! |---|---|
-//! | `sh` | commands that a test runs, from the root of the repository |
-//! | `sh cluster` | commands that need a cluster; `tests/cluster/documents.rs` runs them |
-//! | `sh ci=STEP,STEP` | commands that these steps of `.ci/run` run |
-//! | `sh long`, `sh online` | commands that no test runs: they take minutes, or need images from the Internet |
-//! | a language and `output` | the exact output of the `sh` block before it |
-//! | any other language, or none | no commands |
-//!
-//! Any other mark is an error, and so is a prompt, because readers copy and paste whole blocks.
+//! The word after the fence of a block says whether and where its commands run; CONTRIBUTING.md, "Commands in
+//! documents", has the table. Any other mark is an error, and so is a prompt, because readers copy and paste
+//! whole blocks.
 
 mod links;
 pub mod results;
@@ -55,7 +48,7 @@ pub struct Block {
     pub text: String,
 }
 
-/// The kind of a block; see the table above.
+/// The kind of a block; see the table in CONTRIBUTING.md.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table says what each is")]
 pub enum Kind {
