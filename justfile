@@ -55,9 +55,9 @@ fuzz SECONDS="60" *TARGETS:
 settings-page:
     cargo run -q -p podlocal-settings --example settings-page > docs/settings.md
 
-# Updates the output of commands in the documents; review the diff before you commit it
+# Updates the output of commands and the figures in the documents; review the diff before you commit it
 outputs:
-    UPDATE=1 cargo test -p podlocal-tests --test documented_commands
+    UPDATE=1 cargo test -p podlocal-tests --test documents --test documented_commands
 
 # Generates the table of metrics in the documentation
 monitoring:

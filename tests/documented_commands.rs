@@ -5,7 +5,6 @@
 //! They run on a model of a node (`testbed`), so that fixed ports cause no conflicts, and processes that a
 //! block leaves behind end with the node.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +20,6 @@ use podlocal_harness::model::node;
 use podlocal_harness::model::testbed::{self, Test, Testbed};
 use podlocal_harness::programs::Programs;
 use podlocal_harness::repository::root;
-use podlocal_tests::documents::command::{self, FlagCheck};
 use podlocal_tests::documents::{Block, Document, Kind};
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -51,22 +49,19 @@ fn main() -> ExitCode {
     // One page runs at a time, because all pages may use the same ports.
     let turn = Arc::new(Mutex::new(()));
     let mut tests = Vec::new();
-    for document in documents.into_iter().map(Arc::new) {
-        let (looked_at, path) = (Arc::clone(&document), document.path.clone());
-        tests.push(Test::new(format!("{path} names existing programs and flags"), None, move |testbed| {
-            let document = Arc::clone(&looked_at);
-            Box::pin(async move { check_only(&document, &testbed).await })
-        }));
-        if document.blocks_of(|kind| *kind == Kind::Run).next().is_some() {
-            let (turn, missing) = (Arc::clone(&turn), missing_tool(&document));
-            tests.push(Test::new(format!("{path} can be followed"), missing, move |testbed| {
-                let (document, turn) = (Arc::clone(&document), Arc::clone(&turn));
-                Box::pin(async move {
-                    let _turn = turn.lock().await;
-                    follow(&document, &testbed).await
-                })
-            }));
+    for document in documents {
+        if document.blocks_of(|kind| *kind == Kind::Run).next().is_none() {
+            continue;
         }
+        let (turn, missing, document) = (Arc::clone(&turn), missing_tool(&document), Arc::new(document));
+        let name = format!("{} can be followed", document.path);
+        tests.push(Test::new(name, missing, move |testbed| {
+            let (document, turn) = (Arc::clone(&document), Arc::clone(&turn));
+            Box::pin(async move {
+                let _turn = turn.lock().await;
+                follow(&document, &testbed).await
+            })
+        }));
     }
     testbed::run(tests)
 }
@@ -193,65 +188,4 @@ fn path_with(programs: &Programs, directory: &Path) -> Result<String, Failure> {
     }
     let path = env::var("PATH").unwrap_or_default();
     Ok(format!("{}:{path}", directory.display()))
-}
-
-/// Checks the commands that are not run here: those that take minutes, and those in sentences.
-async fn check_only(document: &Document, testbed: &Testbed) -> Result<(), Failure> {
-    let mut mistakes = Vec::new();
-    let mut asked = BTreeSet::new();
-    let long = document.blocks_of(|kind| *kind == Kind::Long);
-    let long =
-        long.flat_map(|block| command::lines(&block.text).into_iter().map(|words| (block.line, words, true)));
-    let spans = document.spans.iter().map(|(line, code)| (*line, command::words(code), false));
-    for (line, words, must_be_known) in long.chain(spans) {
-        let is_setting_up = words.first().is_some_and(|word| word == "export");
-        let mistake = match command::check_command(&words) {
-            Ok(Some(check)) if asked.insert(format!("{check:?}")) => run_check(&check, testbed).await.err(),
-            Ok(None) if must_be_known && !is_setting_up => {
-                Some(format!("{}: unknown command", words.join(" ")))
-            }
-            Ok(_) => None,
-            Err(mistake) => Some(mistake),
-        };
-        mistakes.extend(mistake.map(|mistake| format!("{}:{line}: {mistake}", document.path)));
-    }
-    if mistakes.is_empty() { Ok(()) } else { Err(Failure::new(mistakes.join("\n"))) }
-}
-
-/// Checks that a program accepts the flags.
-async fn run_check(check: &FlagCheck, testbed: &Testbed) -> Result<(), String> {
-    match check {
-        FlagCheck::Nothing => Ok(()),
-        FlagCheck::Program(name, arguments) => {
-            let directory = Programs::directory().map_err(|failure| failure.to_string())?;
-            help(&directory.join(name), arguments).await.map(drop)
-        }
-        FlagCheck::Flags { program, command, flags } => {
-            let path = match program.as_str() {
-                "podlocal-sidecar" => testbed.programs.sidecar.clone(),
-                "podlocal-inspect" => Programs::built_inspect().map_err(|failure| failure.to_string())?,
-                _ => testbed.programs.webhook.clone(),
-            };
-            let mut named = help(&path, &[]).await?;
-            if let Some(command) = command {
-                named += &help(&path, std::slice::from_ref(command)).await?;
-            }
-            let is_named =
-                |flag: &&String| named.split([' ', '\n', ',', '=', '[']).any(|word| word == flag.as_str());
-            match flags.iter().find(|flag| !is_named(flag)) {
-                Some(flag) => Err(format!("the help of {program} does not name {flag}")),
-                None => Ok(()),
-            }
-        }
-    }
-}
-
-/// The help text of a program for the arguments with `--help`, or its error message.
-async fn help(program: &Path, arguments: &[String]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).arg("--help").output().await;
-    let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr)))
 }

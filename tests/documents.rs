@@ -1,12 +1,15 @@
-//! Checks the Markdown files: every command says where it runs, and every link has a target.
+//! Checks the Markdown files: every command says where it runs, every link has a target, and every figure is
+//! that of `docs/results.yaml`.
 //! `documented_commands.rs` runs the blocks marked `sh`.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::process::Command;
 
 use podlocal_harness::repository::root;
-use podlocal_tests::documents::{Document, Kind, command};
+use podlocal_tests::documents::results::Results;
+use podlocal_tests::documents::{Document, Kind};
 
 fn all() -> Vec<Document> {
     Document::all().unwrap_or_else(|failure| panic!("{failure}"))
@@ -25,6 +28,32 @@ fn every_block_says_where_its_commands_are_run() {
 fn every_link_and_its_heading_is_there() {
     let all = all();
     none(&all.iter().flat_map(|document| document.dead_links(&all)).collect::<Vec<_>>());
+}
+
+/// The changelog says what was measured in the past, and the page of settings is generated.
+const WITHOUT_RESULTS: [&str; 2] = ["CHANGELOG.md", "docs/settings.md"];
+
+/// `UPDATE=1` writes the values of the file into the pages.
+#[test]
+fn every_figure_is_that_of_the_results_file() {
+    let results = Results::read().unwrap_or_else(|failure| panic!("{failure}"));
+    let read = |document: Document| {
+        let file = root().join(&document.path);
+        let page = fs::read_to_string(&file).expect("a page");
+        if env::var_os("UPDATE").is_none() {
+            return (document.path, page);
+        }
+        let updated = results.update(&page);
+        if updated != page {
+            fs::write(&file, &updated).expect("a page");
+        }
+        (document.path, updated)
+    };
+    let documents = all().into_iter().filter(|document| !WITHOUT_RESULTS.contains(&document.path.as_str()));
+    let pages: Vec<_> = documents.map(read).collect();
+    let mut mistakes = results.mistakes(&pages);
+    mistakes.extend(pages.iter().flat_map(|(path, page)| results.mistakes_of(path, page)));
+    none(&mistakes);
 }
 
 #[test]
@@ -62,7 +91,7 @@ fn every_injected_line_is_explained() {
         lines.extend(names.map(str::to_owned));
     }
     assert!(lines.len() > 20, "{lines:?}");
-    let is_missing = |line: &&String| !page.spans.iter().any(|(_, code)| code.contains(line.as_str()));
+    let is_missing = |line: &&String| !page.spans.iter().any(|code| code.contains(line.as_str()));
     none(&lines.iter().filter(is_missing).cloned().collect::<Vec<_>>());
 }
 
@@ -75,7 +104,7 @@ fn ci_runs_the_commands_that_documents_attribute_to_it() {
         for block in &document.blocks {
             let Ok(Kind::Ci(steps)) = &block.kind else { continue };
             let mut used = BTreeSet::new();
-            for line in command::lines(&block.text) {
+            for line in commands(&block.text) {
                 let step =
                     steps.iter().find(|step| step_of(&ci, step).iter().any(|words| words.starts_with(&line)));
                 match step {
@@ -103,11 +132,20 @@ fn step_of(ci: &str, step: &str) -> Vec<Vec<String>> {
     let body = ci.split_once(&format!("\nstep_{step}() ")).map_or("", |(_, rest)| rest);
     let body = body.split_once('\n').map_or("", |(_, rest)| rest);
     let body = body.split("\n}").next().unwrap_or_default().split("\n)").next().unwrap_or_default();
-    let mut lines = command::lines(body);
+    let mut lines = commands(body);
     for words in &mut lines {
         words.retain(|word| word != "--locked");
     }
     lines
+}
+
+/// The words of each command, without comments; continued lines are joined.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let text = text.replace("\\\n", " ");
+    let words = |line: &str| -> Vec<String> {
+        line.split_whitespace().take_while(|word| !word.starts_with('#')).map(str::to_owned).collect()
+    };
+    text.lines().map(words).filter(|words| !words.is_empty()).collect()
 }
 
 /// The commands of a page that is not in the index would never run.
@@ -130,22 +168,35 @@ fn cluster_blocks_are_on_indexed_pages_only() {
     );
 }
 
-/// The files that they use exist, and they have valid shell syntax.
+/// Nothing runs these blocks in `cargo test`. So a typing error, or a file that was moved, would stay.
 #[test]
-fn cluster_blocks_are_valid_shell_and_name_existing_files() {
+fn blocks_that_are_not_run_are_valid_shell_and_name_existing_files() {
+    let listed = Command::new("git").arg("ls-files").current_dir(root()).output().expect("git");
+    let listed = String::from_utf8(listed.stdout).expect("text");
+    let is_target = |name: &str| {
+        listed.contains(&format!("/{name}.rs\n")) || listed.contains(&format!("/{name}/main.rs\n"))
+    };
     let mut mistakes = Vec::new();
     for document in all() {
-        for block in document.blocks_of(|kind| matches!(kind, Kind::Cluster | Kind::Online)) {
-            // The block itself creates the folders of the reader.
-            let of_repository =
-                |words: &&Vec<String>| words.iter().any(|word| word.starts_with("manifests/"));
-            for words in command::lines(&block.text).iter().filter(of_repository) {
-                mistakes.extend(command::check_command(words).err());
-            }
+        for block in document.blocks_of(|kind| matches!(kind, Kind::Cluster | Kind::NotRun)) {
+            let mut mistake = |what: &str| mistakes.push(format!("{}:{}: {what}", document.path, block.line));
             let checked = Command::new("sh").args(["-n", "-c", &block.text]).output().expect("a shell");
             if !checked.status.success() {
-                let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-                mistakes.push(format!("{}:{}: {said}", document.path, block.line));
+                mistake(&String::from_utf8_lossy(&checked.stderr));
+            }
+            for words in commands(&block.text) {
+                for word in &words {
+                    let is_ours = ["manifests/", ".ci/"].iter().any(|folder| word.starts_with(folder));
+                    if is_ours && !root().join(word).exists() {
+                        mistake(&format!("there is no {word}"));
+                    }
+                }
+                for (flag, name) in words.iter().zip(words.iter().skip(1)) {
+                    let names_target = ["--bin", "--test", "--bench", "--example"].contains(&flag.as_str());
+                    if names_target && !name.starts_with("podlocal-") && !is_target(name) {
+                        mistake(&format!("there is no {flag} {name}"));
+                    }
+                }
             }
         }
     }
@@ -165,7 +216,8 @@ fn a_step_of_ci_is_read_to_its_end_and_no_further() {
 #[test]
 fn every_test_that_the_threats_name_is_there() {
     let page = fs::read_to_string(root().join("docs/security.md")).expect("a page");
-    let (_, table) = page.split_once("\n## Threats\n").expect("the section");
+    let (_, section) = page.split_once("\n## Threats\n").expect("the section");
+    let table = section.split("\n### ").next().unwrap_or_default();
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split(" | ").collect()).collect();
     let rows: Vec<_> = rows.into_iter().take_while(|row| row.len() == 5).collect();

@@ -6,7 +6,7 @@ use crate::value::Role;
 /// The settings as a Markdown page; `docs/settings.md` is this text, and a test compares.
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Settings\n\n`just settings-page` prints this page from the table in `settings/src/table.rs`.\n\n\
+        "# Settings\n\n`just settings-page` prints this page from the table in `settings/src/table/rows.rs`.\n\n\
          The setting `cache-size` is the annotation `podlocal-dns.io/cache-size` of a pod, or of its namespace as the \
          default of all pods there. It is also the sidecar's flag `--cache-size` and its variable \
          `PODLOCAL_CACHE_SIZE`; a flag wins over a variable.\n\n\

@@ -1,19 +1,11 @@
-//! Checks the Markdown files of the repository: commands, links, headings.
+//! Checks the Markdown files of the repository: commands, links, headings, figures.
 //!
-//! | info string of a fenced block | contents |
-//! |---|---|
-//! | `sh` | commands that a test runs, from the root of the repository |
-//! | `sh cluster` | commands that need a cluster; `tests/cluster/documents.rs` runs them |
-//! | `sh online` | commands that need a cluster with images from the Internet, which a test cluster may not have |
-//! | `sh ci=STEP,STEP` | commands that these steps of `.ci/run` run |
-//! | `sh long` | commands that take minutes; a test checks that their programs and flags exist |
-//! | a language and `output` | the exact output of the `sh` block before it |
-//! | any other language, or none | no commands |
-//!
-//! Any other mark is an error, and so is a prompt, because readers copy and paste whole blocks.
+//! The word after the fence of a block says whether and where its commands run; CONTRIBUTING.md, "Commands in
+//! documents", has the table. Any other mark is an error, and so is a prompt, because readers copy and paste
+//! whole blocks.
 
-pub mod command;
 mod links;
+pub mod results;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -37,8 +29,8 @@ pub struct Document {
     pub path: String,
     /// The fenced blocks, in their order.
     pub blocks: Vec<Block>,
-    /// Code spans in sentences and tables: the line number, and the code.
-    pub spans: Vec<(usize, String)>,
+    /// Code spans in sentences and tables.
+    pub spans: Vec<String>,
     /// Links and images: the line number, and the target.
     pub links: Vec<(usize, String)>,
     /// The anchors of the headings, as GitHub spells them.
@@ -56,15 +48,14 @@ pub struct Block {
     pub text: String,
 }
 
-/// The kind of a block; see the table above.
+/// The kind of a block; see the table in CONTRIBUTING.md.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table says what each is")]
 pub enum Kind {
     Run,
     Cluster,
-    Online,
     Ci(Vec<String>),
-    Long,
+    NotRun,
     Output,
     Text,
 }
@@ -83,8 +74,7 @@ impl Kind {
             )),
             ("sh", None) => Ok(Self::Run),
             ("sh", Some("cluster")) => Ok(Self::Cluster),
-            ("sh", Some("online")) => Ok(Self::Online),
-            ("sh", Some("long")) => Ok(Self::Long),
+            ("sh", Some("long" | "online")) => Ok(Self::NotRun),
             ("sh", Some(mark)) => match mark.strip_prefix("ci=") {
                 Some(steps) => Ok(Self::Ci(steps.split(',').map(str::to_owned).collect())),
                 None => Err(format!("{mark:?} after sh: expected cluster, online, long or ci=STEP")),
@@ -146,7 +136,7 @@ impl Document {
                     }
                 }
                 Event::Code(code) => {
-                    document.spans.push((line(range.start), code.to_string()));
+                    document.spans.push(code.to_string());
                     if let Some(heading) = &mut heading {
                         heading.push_str(&code);
                     }
@@ -229,9 +219,9 @@ mod tests {
         let cases = [
             ("sh", Kind::Run),
             ("sh cluster", Kind::Cluster),
-            ("sh online", Kind::Online),
+            ("sh online", Kind::NotRun),
             ("sh ci=test,gang", Kind::Ci(vec!["test".to_owned(), "gang".to_owned()])),
-            ("sh long", Kind::Long),
+            ("sh long", Kind::NotRun),
             ("yaml output", Kind::Output),
             ("", Kind::Text),
             ("rust", Kind::Text),
@@ -265,7 +255,7 @@ mod tests {
         let document = Document::of("x.md", text);
         assert_eq!(document.anchors, BTreeSet::from(["the-sh-blocks-in-full".to_owned()]));
         assert_eq!(document.links, [(3, "b.md#c".to_owned()), (3, "i.svg".to_owned())]);
-        assert_eq!(document.spans, [(1, "sh".to_owned()), (3, "true".to_owned())]);
+        assert_eq!(document.spans, ["sh", "true"]);
         assert_eq!(document.blocks[0].text, "# no [x](y)\n");
     }
 }

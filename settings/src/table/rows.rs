@@ -384,7 +384,7 @@ settings! {
         default: "1000", bounds: Some(("1", "20000")),
         sentence: "Upstream queries in flight at the same time; queries over the limit are answered \
                    SERVFAIL.",
-        source: "each has a task and one or two sockets, about 8 KiB; there are 28,000 ephemeral ports",
+        source: "each takes some 2 KiB, and may have a socket of its own; there are 28,000 ephemeral ports",
     }
 
     /// The limit of client queries that wait.
