@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/podlocal-dns-webhook";
+const CERT_CONTROLLER: &str =
+    "/apis/apps/v1/namespaces/podlocal-dns/deployments/podlocal-dns-cert-controller";
+const KUBE_DNS: &str = "/apis/apps/v1/namespaces/kube-system/deployments/kube-dns";
 const SETTINGS: &str = "/api/v1/namespaces/podlocal-dns/configmaps/settings";
 const INSTALLED: &str = include_str!("../../manifests/base/mutatingwebhookconfiguration.yaml");
 const OBJECTS: &str = include_str!("check_cluster/objects.yaml");
@@ -35,6 +38,16 @@ async fn page_of_a_cluster_matches_the_golden_file() {
     let strict = cluster.check(&["--strict"]);
     assert_eq!(strict.status.code(), Some(3));
     assert!(!self::page(&strict).contains("Pod/idle"), "what is not opted in is not listed");
+
+    // Without these problems, the page has no line about them.
+    let coredns = json!({"spec": {"template": {"spec": {"containers": [{"name": "coredns"}]}}}});
+    cluster.api.put(KUBE_DNS, coredns);
+    cluster.api.put(CERT_CONTROLLER, json!({"status": {"readyReplicas": 1}}));
+    cluster.api.remove("/api/v1/nodes/behind");
+    let healthy = self::page(&cluster.check(&["--verbose"]));
+    for part in ["is kube-dns", "PODLOCAL_LOCAL_NXDOMAIN", "cert-controller", "kubelet"] {
+        assert!(page.contains(part) && !healthy.contains(part), "{part}: {healthy}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

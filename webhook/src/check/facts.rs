@@ -149,15 +149,13 @@ async fn settings(client: &kube::Client, namespace: &str, name: &str) -> Seen<Bo
     let mut files = BTreeMap::new();
     for (mount, map) in mounts(container, pod) {
         let found = get(client, Resource::object("", "configmaps", Some(namespace), map)).await;
-        files.extend(files_of(
-            &found.map_err(|unseen| match unseen {
-                Unseen::Absent => {
-                    Unseen::Failed(format!("ConfigMap {map}, which its Deployment mounts, not found"))
-                }
-                other => other,
-            })?,
-            mount,
-        ));
+        let found = found.map_err(|unseen| match unseen {
+            Unseen::Absent => {
+                Unseen::Failed(format!("ConfigMap {map}, which its Deployment mounts, not found"))
+            }
+            other => other,
+        })?;
+        files.extend(files_of(&found, mount));
     }
     parse(container, &files)
 }
