@@ -11,17 +11,16 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Inject, Output};
+use crate::documents::files;
 use crate::documents::kinds::{self, PodSource, pod_path};
 use crate::documents::misplaced_metadata::find_misplaced;
+use crate::documents::split::{Document, Text};
 use crate::documents::yaml;
 use crate::review::cluster_state::Cluster;
 use crate::review::mutate::{Policy, mutate};
 use crate::review::namespace::Namespace;
 use crate::review::outcome::Outcome;
 use crate::review::skip::Skip;
-
-use crate::documents::files::{self, expect_objects};
-use crate::documents::split::{self, Document, Text};
 
 /// The output.
 #[derive(Debug, Default)]
@@ -45,23 +44,7 @@ impl fmt::Display for Unreadable {
 /// Reads the files and injects their documents. Nothing is printed if one of them cannot be read, so that a
 /// pipe to `kubectl apply` applies all or nothing.
 pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
-    let mut unreadable = Vec::new();
-    let mut read = Vec::new();
-    for file in &settings.files {
-        let name = if files::is_standard_input(file) {
-            "standard input".to_owned()
-        } else {
-            file.display().to_string()
-        };
-        let documents = files::read(file).map_err(|error| error.to_string());
-        match documents
-            .and_then(|text| split::read(&text).map_err(|error| format!("{error}{}", yaml::hint(&text))))
-        {
-            Ok(documents) => read.push((name, documents)),
-            Err(error) => unreadable.push(format!("{name}: {error}")),
-        }
-    }
-
+    let (documents, mut unreadable) = files::read_all(&settings.files);
     let mut remarks = Vec::new();
     let resolv_conf = settings.common.resolv_conf().unwrap_or_else(|why| {
         remarks.push(why);
@@ -71,16 +54,14 @@ pub fn run(settings: &Inject) -> Result<Printed, Unreadable> {
         cluster: Cluster::new(&settings.common.cluster(), &resolv_conf),
         policy: Policy { image: settings.common.image.clone(), defaults: settings.common.defaults.clone() },
         namespace: &settings.namespace,
-        annotations: read.iter().flat_map(|(_, documents)| documents).filter_map(of_namespace).collect(),
+        annotations: documents.iter().filter_map(|(_, document)| of_namespace(document)).collect(),
         remarks,
     };
     let mut results = Vec::new();
-    for (name, documents) in read {
-        for document in documents {
-            match injector.inject(&name, document) {
-                Ok(result) => results.push(result),
-                Err(error) => unreadable.push(error),
-            }
+    for (name, document) in documents {
+        match injector.inject(&name, document) {
+            Ok(result) => results.push(result),
+            Err(error) => unreadable.push(error),
         }
     }
     if !unreadable.is_empty() {
@@ -142,11 +123,9 @@ struct Injector<'a> {
 
 impl Injector<'_> {
     fn inject(&mut self, file: &str, document: Document) -> Result<Injected, String> {
-        let line = document.text.as_ref().map(|text| format!(", line {}", text.line)).unwrap_or_default();
-        let place = format!("{file}: document {}", document.number);
         let mut value = document.value.clone();
-        let injected = expect_objects(&value).and_then(|()| self.object(&mut value, &place));
-        injected.map_err(|error| format!("{place}{line}: {error}"))?;
+        let injected = self.object(&mut value, &format!("{file}: document {}", document.number));
+        injected.map_err(|error| format!("{file}: {}: {error}", document.place()))?;
         Ok(Injected { is_changed: value != document.value, value, text: document.text })
     }
 
@@ -190,29 +169,19 @@ impl Injector<'_> {
         if let Some(path) = pod_path(version, kind) {
             return self.template(object, path, &namespace, &place);
         }
-        match kinds::pod_source(version, kind) {
+        let why = match kinds::pod_source(version, kind) {
             Some(PodSource::Templates(patterns)) => {
-                let pointers = kinds::pointers(object, patterns);
-                let mut pointers = pointers.iter();
-                pointers.try_for_each(|path| {
+                return kinds::pointers(object, patterns).iter().try_for_each(|path| {
                     self.template(object, path, &namespace, &format!("{place}, {}", &path[1..]))
-                })
+                });
             }
-            Some(PodSource::NoTemplate(why)) => {
-                self.remarks.push(format!(
-                    "{place}: not injected by this command: {why}; the webhook injects its pods"
-                ));
-                Ok(())
-            }
-            None if kinds::has_containers(object) => {
-                let why = "the place of the pod template in this kind is unknown";
-                self.remarks.push(format!(
-                    "{place}: not injected by this command: {why}; the webhook injects its pods"
-                ));
-                Ok(())
-            }
-            None => Ok(()),
-        }
+            Some(PodSource::NoTemplate(why)) => why,
+            None if kinds::has_containers(object) => "the place of the pod template in this kind is unknown",
+            None => return Ok(()),
+        };
+        self.remarks
+            .push(format!("{place}: not injected by this command: {why}; the webhook injects its pods"));
+        Ok(())
     }
 
     /// Injects the pod template at `path`.

@@ -4,12 +4,10 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use cel::{Context, Program};
 use common::golden::cases;
 use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
-use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 /// The skip reasons that no label and no setting can remove.
@@ -139,8 +137,6 @@ fn conditions(entry: &Value) -> Vec<String> {
 }
 
 fn entries() -> Vec<Value> {
-    let file =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base/mutatingwebhookconfiguration.yaml");
-    let configuration = yaml::read(&std::fs::read_to_string(file).expect("reads")).expect("YAML").remove(0);
+    let configuration = common::manifests::object("base/mutatingwebhookconfiguration");
     configuration["webhooks"].as_array().expect("webhooks").clone()
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{Webhook, connect_as, eventually, head, pod, program, review_of};
+use common::{Webhook, connect_as, eventually, head, pod, review_of};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
@@ -64,32 +64,6 @@ fn client_ca_file_is_reloaded_and_invalid_file_is_ignored() {
     after.write(folder.path());
     eventually("the new authority is trusted", || is_answered(&webhook, Some(after.client("a", Times::Now))));
     assert!(!is_answered(&webhook, Some(before.client("a", Times::Now))));
-}
-
-#[test]
-fn unusable_client_ca_file_fails_startup_with_all_errors() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let bad = folder.path().join("bad.pem");
-    std::fs::write(&bad, "nothing").expect("writes");
-    let run = |arguments: &[&str]| {
-        let output = program().args(arguments).output().expect("runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let any = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let bad = bad.to_str().expect("UTF-8");
-    for (file, what) in [("/no/such", "No such file"), (bad, "contains no certificate")] {
-        let files = ["--client-ca-file", file, "--tls-cert", "/no/cert", "--tls-key", "/no/key"];
-        let (code, message) = run(&[&any[..], &files].concat());
-        assert_eq!(code, Some(1), "{message}");
-        for part in ["--client-ca-file", file, what, "/no/cert"] {
-            assert!(message.contains(part), "{part} is not in {message}");
-        }
-    }
-    let (code, message) = run(&["--client-allowed-names", "a b,c", "--listen", "nowhere"]);
-    assert_eq!(code, Some(64), "{message}");
-    for part in ["'a b'", "not provided:\n    --client-ca-file", "--listen"] {
-        assert!(message.contains(part), "{part} is not in {message}");
-    }
 }
 
 /// Whether the review of a client with that certificate is answered.

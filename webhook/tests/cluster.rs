@@ -11,63 +11,55 @@ use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL, SHARED_TIER_LABEL};
 use podlocal_settings::table::{self, Setting};
 use serde_json::{Value, json};
 
+const LIMIT_RANGE: &str = "/api/v1/namespaces/web/limitranges/bounds";
+
+/// Annotations of namespaces, the shared tier and LimitRanges: from the first review on, and when they change,
+/// also while the API server was down.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn namespace_annotation_takes_effect_with_the_next_review() {
+async fn reviews_follow_the_cluster_and_use_cached_state_while_the_api_server_is_down() {
     let cluster = TestCluster::start().await;
+    let api = &cluster.api;
     cluster.annotate("web", "4");
     cluster.annotate("other", "9");
-    let webhook = cluster.launch();
-    webhook.wait_until_ready();
-    assert_eq!(ndots(&webhook), "4");
-    cluster.annotate("web", "3");
-    eventually("the change is seen", || ndots(&webhook) == "3");
-    cluster.api.put_namespace("web", &json!({}));
-    eventually("the default is back", || ndots(&webhook) == "2");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reviews_use_cached_state_while_the_api_server_is_down() {
-    let cluster = TestCluster::start().await;
-    cluster.annotate("web", "4");
-    let webhook = cluster.launch();
-    webhook.wait_until_ready();
-    cluster.api.set_down(true);
-    cluster.annotate("web", "3");
-    eventually("calls fail", || cluster.api.failed() > 0);
-    assert_eq!(ndots(&webhook), "4");
-    assert_eq!(webhook.admin_page("/readyz").status, 200);
-    cluster.api.set_down(false);
-    eventually("what changed meanwhile is seen", || ndots(&webhook) == "3");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_pods_use_the_shared_tier_while_its_service_exists() {
-    let cluster = TestCluster::start().await;
     cluster.tier("tier", "10.96.0.53", "true");
+    cluster.bound("48Mi");
     let webhook = cluster.launch();
     webhook.wait_until_ready();
-    let tier = || variable(&webhook, &table::SHARED_TIER);
-    assert_eq!(tier().as_deref(), Some("10.96.0.53"), "the first pod is told");
-    assert_eq!(variable(&webhook, &table::UPSTREAM).as_deref(), Some("10.96.0.10"), "the fallback stays");
-    let told = |addresses: usize| format!("podlocal_webhook_shared_tier_addresses {addresses}\n");
-    eventually("it is measured", || webhook.admin_page("/metrics").body.contains(&told(1)));
+    let state = || {
+        let pod = injected(&webhook);
+        let sidecar = &pod["spec"]["initContainers"][0];
+        let texts =
+            [&pod["spec"]["dnsConfig"]["options"][0]["value"], &sidecar["resources"]["requests"]["memory"]];
+        let [ndots, memory] = texts.map(|text| text.as_str().unwrap_or_default().to_owned());
+        format!("ndots {ndots}, tier {}, memory {memory}", variable(&pod, &table::SHARED_TIER))
+    };
+    assert_eq!(state(), "ndots 4, tier 10.96.0.53, memory 48Mi", "the first pod");
+    assert_eq!(variable(&injected(&webhook), &table::UPSTREAM), "10.96.0.10", "the fallback stays");
+    let tiers = |addresses: usize| format!("podlocal_webhook_shared_tier_addresses {addresses}\n");
+    eventually("it is measured", || webhook.admin_page("/metrics").body.contains(&tiers(1)));
 
-    cluster.tier("another", "10.96.0.54", "true");
-    eventually("the first by name is used", || tier().as_deref() == Some("10.96.0.54"));
-    cluster.tier("another", "10.96.0.55", "true");
-    eventually("the change is seen", || tier().as_deref() == Some("10.96.0.55"));
-    cluster.tier("another", "10.96.0.55", "false");
-    eventually("a Service without the label is none", || tier().as_deref() == Some("10.96.0.53"));
+    api.set_down(true);
+    cluster.annotate("web", "3");
+    cluster.bound("56Mi");
+    api.remove(&format!("{SERVICES}/tier"));
+    eventually("calls fail", || api.failed() > 0);
+    assert_eq!(state(), "ndots 4, tier 10.96.0.53, memory 48Mi", "what is known holds");
+    assert_eq!(webhook.admin_page("/readyz").status, 200);
+    api.set_down(false);
+    eventually("what changed meanwhile is seen", || state() == "ndots 3, tier none, memory 56Mi");
+    eventually("that is measured", || webhook.admin_page("/metrics").body.contains(&tiers(0)));
 
-    cluster.api.set_down(true);
-    cluster.api.remove(&format!("{SERVICES}/tier"));
-    eventually("calls fail", || cluster.api.failed() > 0);
-    assert_eq!(tier().as_deref(), Some("10.96.0.53"), "what is known holds");
-    cluster.api.set_down(false);
-    eventually("it is gone", || tier().is_none());
-    eventually("that is measured", || webhook.admin_page("/metrics").body.contains(&told(0)));
+    api.put_namespace("web", &json!({}), &json!({}));
+    api.remove(LIMIT_RANGE);
     cluster.tier("tier", "10.96.0.56", "true");
-    eventually("it is back", || tier().as_deref() == Some("10.96.0.56"));
+    eventually("the defaults are back", || state() == "ndots 2, tier 10.96.0.56, memory 12Mi");
+    // The first by name is used; a Service without the label is not a tier.
+    for (address, label, expected) in [("54", "true", "54"), ("55", "true", "55"), ("55", "false", "56")] {
+        cluster.tier("another", &format!("10.96.0.{address}"), label);
+        eventually("the change is seen", || {
+            variable(&injected(&webhook), &table::SHARED_TIER) == format!("10.96.0.{expected}")
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,59 +69,24 @@ async fn shared_tier_flag_disables_discovery() {
     let flag = table::SHARED_TIER.flag();
     let webhook = cluster.launch_with(&[&flag, "10.20.0.53,10.20.0.54:5353"]);
     webhook.wait_until_ready();
-    let told = variable(&webhook, &table::SHARED_TIER);
-    assert_eq!(told.as_deref(), Some("10.20.0.53,10.20.0.54:5353"));
+    assert_eq!(variable(&injected(&webhook), &table::SHARED_TIER), "10.20.0.53,10.20.0.54:5353");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_service_permission_pods_get_no_shared_tier() {
-    let cluster = TestCluster::start().await;
-    cluster.tier("tier", "10.96.0.53", "true");
-    cluster.api.forbid(SERVICES);
-    let webhook = cluster.launch();
-    webhook.log_line("cannot watch the Services of the shared tier");
-    webhook.wait_until_ready();
-    assert_eq!(variable(&webhook, &table::SHARED_TIER), None);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn limit_range_applies_from_the_first_review_and_on_change() {
-    let cluster = TestCluster::start().await;
-    let range = |minimum: &str| {
-        let item = json!({"type": "Container", "min": {"memory": minimum}});
-        let metadata = json!({"name": "bounds", "namespace": "web"});
-        let range = json!({
-            "apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": [item]},
-        });
-        cluster.api.put("/api/v1/namespaces/web/limitranges/bounds", range);
-    };
-    range("48Mi");
-    let webhook = cluster.launch();
-    webhook.wait_until_ready();
-    let mut sized = pod();
-    sized["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "64Mi"}});
-    let requested = || {
-        let response = webhook.review(&review_of(&sized));
-        let patch = BASE64.decode(response["patch"].as_str().expect("a patch")).expect("base64");
-        let patch: Value = serde_json::from_slice(&patch).expect("operations");
-        let container =
-            patch.as_array().expect("operations").iter().find_map(|of| of["value"].get(0)).cloned();
-        container.expect("our container")["resources"]["requests"]["memory"].clone()
-    };
-    assert_eq!(requested(), "48Mi");
-    range("56Mi");
-    eventually("the change is seen", || requested() == "56Mi");
-    cluster.api.remove("/api/v1/namespaces/web/limitranges/bounds");
-    eventually("it is gone", || requested() == "12Mi");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_right_to_see_limit_ranges_it_is_ready() {
-    let cluster = TestCluster::start().await;
-    cluster.api.forbid("/api/v1/limitranges");
-    let webhook = cluster.launch();
-    webhook.log_line("cannot watch the LimitRanges");
-    webhook.wait_until_ready();
+async fn without_a_permission_the_webhook_is_ready_and_does_without() {
+    for (path, line) in [
+        (SERVICES, "cannot watch the Services of the shared tier"),
+        ("/api/v1/limitranges", "cannot watch the LimitRanges"),
+    ] {
+        let cluster = TestCluster::start().await;
+        cluster.tier("tier", "10.96.0.53", "true");
+        cluster.api.forbid(path);
+        let webhook = cluster.launch();
+        webhook.log_line(line);
+        webhook.wait_until_ready();
+        let tier = variable(&injected(&webhook), &table::SHARED_TIER);
+        assert_eq!(tier == "none", path == SERVICES, "{tier}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +107,7 @@ async fn it_is_not_ready_before_the_first_list_of_namespaces() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn skipped_gang_yields_one_event_and_dry_run_none() {
     let cluster = TestCluster::start().await;
-    cluster.api.put_labelled_namespace("web", &json!({INJECT_LABEL: INJECT_ENABLED}));
+    cluster.api.put_namespace("web", &json!({}), &json!({INJECT_LABEL: INJECT_ENABLED}));
     let webhook = cluster.launch();
     webhook.wait_until_ready();
     let mut gang = pod();
@@ -161,7 +118,8 @@ async fn skipped_gang_yields_one_event_and_dry_run_none() {
     dry["request"]["dryRun"] = json!(true);
     webhook.review(&dry);
     gang["metadata"]["ownerReferences"] = owner("train");
-    for _ in 0..50 {
+    // Fewer than a namespace may cause at once.
+    for _ in 0..20 {
         webhook.review(&review_of(&gang));
     }
     let events_of_web = || cluster.api.below(&events_of("web"));
@@ -172,8 +130,11 @@ async fn skipped_gang_yields_one_event_and_dry_run_none() {
     assert_eq!((&event["regarding"]["kind"], &event["regarding"]["name"]), (&json!("Job"), &json!("train")));
     assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("PodLocalDNSNotInjected")));
     assert!(event["note"].as_str().is_some_and(|note| note.contains("dnsPolicy is Default")), "{event}");
-    let counted = "podlocal_webhook_events_total{result=\"published\"} 1\n";
-    eventually("it is counted", || webhook.admin_page("/metrics").body.contains(counted));
+    let counted = |count: usize| format!("podlocal_webhook_events_total{{result=\"published\"}} {count}\n");
+    eventually("it is counted", || webhook.admin_page("/metrics").body.contains(&counted(1)));
+    webhook.review(&review_of(&gang));
+    eventually("later ones become its series", || webhook.admin_page("/metrics").body.contains(&counted(2)));
+    assert_eq!((events_of_web().len(), &events_of_web()[0]["series"]["count"]), (1, &json!(2)));
 }
 
 /// Every review here is forged: the client presents no certificate.
@@ -182,9 +143,9 @@ async fn forged_reviews_cannot_flood_or_forge_events() {
     let cluster = TestCluster::start().await;
     let enabled = json!({INJECT_LABEL: INJECT_ENABLED});
     for namespace in ["kube-system", "kube-node-lease", "default", "web"] {
-        cluster.api.put_labelled_namespace(namespace, &enabled);
+        cluster.api.put_namespace(namespace, &json!({}), &enabled);
     }
-    cluster.api.put_labelled_namespace("quiet", &json!({}));
+    cluster.api.put_namespace("quiet", &json!({}), &json!({}));
     let webhook = cluster.launch();
     webhook.wait_until_ready();
     let evil = "call 555-0100";
@@ -241,7 +202,8 @@ impl TestCluster {
     }
 
     fn annotate(&self, namespace: &str, ndots: &str) {
-        self.api.put_namespace(namespace, &json!({table::NDOTS.annotation(): ndots, "other.example/x": "y"}));
+        let annotations = json!({table::NDOTS.annotation(): ndots, "other.example/x": "y"});
+        self.api.put_namespace(namespace, &annotations, &json!({}));
     }
 
     /// Adds a Service of a tier, with this value of the label.
@@ -249,7 +211,19 @@ impl TestCluster {
         let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol});
         let ports = [port("dns", "UDP"), port("dns-tcp", "TCP")];
         let spec = json!({"type": "ClusterIP", "clusterIPs": [address], "ports": ports});
-        self.api.put_service(name, &json!({SHARED_TIER_LABEL: label}), &spec);
+        let metadata = json!({"name": name, "namespace": "default", "labels": {SHARED_TIER_LABEL: label}});
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
+        self.api.put(&format!("{SERVICES}/{name}"), service);
+    }
+
+    /// Sets the memory that each container of the namespace `web` requests at least.
+    fn bound(&self, minimum: &str) {
+        let metadata = json!({"name": "bounds", "namespace": "web"});
+        let limits = json!([{"type": "Container", "min": {"memory": minimum}}]);
+        let range = json!({
+            "apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": limits},
+        });
+        self.api.put(LIMIT_RANGE, range);
     }
 }
 
@@ -258,27 +232,20 @@ fn events_of(namespace: &str) -> String {
     format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")
 }
 
-/// The `ndots` that a pod of the namespace `web` gets.
-fn ndots(webhook: &Webhook) -> String {
-    let injected = injected(webhook);
-    let option = injected.pointer("/spec/dnsConfig/options/0/value").and_then(Value::as_str);
-    option.expect("an option").to_owned()
+/// A variable of the sidecar; `none` if it is not set.
+fn variable(pod: &Value, setting: &Setting) -> String {
+    let variables = pod["spec"]["initContainers"][0]["env"].as_array().expect("variables");
+    let variable = variables.iter().find(|variable| variable["name"] == setting.variable());
+    variable.map_or("none", |variable| variable["value"].as_str().expect("a text")).to_owned()
 }
 
-/// The variable of the sidecar in such a pod.
-fn variable(webhook: &Webhook, setting: &Setting) -> Option<String> {
-    let injected = injected(webhook);
-    let variables = injected.pointer("/spec/initContainers/0/env").and_then(Value::as_array);
-    let named = |variable: &&Value| variable["name"] == setting.variable();
-    let variable = variables.expect("variables").iter().find(named)?;
-    Some(variable["value"].as_str().expect("a text").to_owned())
-}
-
+/// A pod of the namespace `web` that requests memory, after its review.
 fn injected(webhook: &Webhook) -> Value {
-    let response = webhook.review(&review_of(&pod()));
+    let mut pod = pod();
+    pod["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "64Mi"}});
+    let response = webhook.review(&review_of(&pod));
     let patch = BASE64.decode(response["patch"].as_str().expect("a patch")).expect("base64");
     let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("operations");
-    let mut injected = pod();
-    json_patch::patch(&mut injected, &patch).expect("applies");
-    injected
+    json_patch::patch(&mut pod, &patch).expect("applies");
+    pod
 }

@@ -1,12 +1,14 @@
-//! The manifests and the program use the same names.
+//! The manifests and the program use the same names. `tests/cluster/install` installs them on a cluster.
+
+mod common;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use podlocal_settings::names::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, SIDECAR_USER};
+use common::manifests::{assert_selects, folder, objects, text};
+use podlocal_settings::names::{INJECT_DISABLED, INJECT_LABEL, SIDECAR_USER};
 use podlocal_webhook::config::{self, CertController, Command, Serve};
-use podlocal_webhook::documents::yaml;
 use serde_json::{Value, json};
 
 #[test]
@@ -70,30 +72,14 @@ fn rbac_grants_exactly_what_the_program_needs() {
     assert_eq!(of_controller, [of_cluster, of_our_namespace]);
 }
 
+/// Only the pod that needs the token mounts it, not every pod with this account.
 #[test]
-fn role_bindings_match_the_deployment_service_accounts() {
-    for (folder, role) in
-        [("", "role"), ("", "clusterrole"), ("cert-controller/", "role"), ("cert-controller/", "clusterrole")]
-    {
+fn only_our_pods_mount_the_tokens_of_their_accounts() {
+    for folder in ["", "cert-controller/"] {
         let account = object(&format!("{folder}serviceaccount"));
-        // Only the pod that needs the token mounts it, not every pod with this account.
-        assert_eq!(account["automountServiceAccountToken"], false);
-        let account = &account["metadata"];
         let spec = object(&format!("{folder}deployment"))["spec"]["template"]["spec"].clone();
-        assert_eq!(
-            (&spec["serviceAccountName"], &spec["automountServiceAccountToken"]),
-            (&account["name"], &json!(true))
-        );
-        let (binding, role) = (object(&format!("{folder}{role}binding")), object(&format!("{folder}{role}")));
-        assert_eq!(binding["metadata"]["namespace"], role["metadata"]["namespace"]);
-        let expected = json!({
-            "apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"],
-        });
-        assert_eq!(binding["roleRef"], expected);
-        let subject = json!({
-            "kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"],
-        });
-        assert_eq!(binding["subjects"], json!([subject]));
+        let mounts = [account, spec].map(|of| of["automountServiceAccountToken"].clone());
+        assert_eq!(mounts, [json!(false), json!(true)], "{folder}");
     }
 }
 
@@ -114,13 +100,12 @@ fn cert_controller_accepts_no_ingress() {
     let labels = deployment["spec"]["template"]["metadata"]["labels"].clone();
     let policy = object("cert-controller/networkpolicy")["spec"].clone();
     assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&json!(["Ingress"]), &json!([])));
-    let selected = policy["podSelector"]["matchLabels"].as_object().expect("labels");
-    assert!(selected.iter().all(|(key, value)| labels[key] == *value));
+    assert_selects(&policy["podSelector"]["matchLabels"], &labels);
     // No Service selects it, and one label removes all of its objects (overlays/cert-manager).
     let service = object("service")["spec"]["selector"].clone();
     assert!(service.as_object().expect("labels").iter().any(|(key, value)| labels[key] != *value));
-    for file in fs::read_dir(manifests().join("base/cert-controller")).expect("the folder") {
-        let object = read(&file.expect("a file").path());
+    for file in files("base/cert-controller") {
+        let object = object(&format!("cert-controller/{file}"));
         if object["kind"] != "Kustomization" {
             let label = &object["metadata"]["labels"]["app.kubernetes.io/name"];
             assert_eq!(label, "podlocal-dns-cert-controller", "{object}");
@@ -161,15 +146,6 @@ fn webhooks_call_the_service_and_exclude_system_namespaces() {
         let expressions = webhook["namespaceSelector"]["matchExpressions"].as_array().expect("expressions");
         assert!(expressions.contains(&excluded), "{expressions:?}");
     }
-    let selects = |webhook: usize, selector: &str| {
-        configuration["webhooks"][webhook][selector]["matchExpressions"][0].clone()
-    };
-    let expression =
-        |operator: &str, value: &str| json!({"key": INJECT_LABEL, "operator": operator, "values": [value]});
-    assert_eq!(selects(0, "namespaceSelector"), expression("In", INJECT_ENABLED));
-    assert_eq!(selects(0, "objectSelector"), expression("NotIn", INJECT_DISABLED));
-    assert_eq!(selects(1, "namespaceSelector"), expression("NotIn", INJECT_ENABLED));
-    assert_eq!(selects(1, "objectSelector"), expression("In", INJECT_ENABLED));
 }
 
 #[test]
@@ -181,18 +157,10 @@ fn one_drain_fits_into_the_time_that_a_pod_has_to_end() {
 }
 
 #[test]
-fn references_of_the_deployment_resolve() {
-    let pod = object("deployment")["spec"]["template"].clone();
-    assert_eq!(pod["spec"]["serviceAccountName"], object("serviceaccount")["metadata"]["name"]);
-    assert_eq!(pod["spec"]["priorityClassName"], object("priorityclass")["metadata"]["name"]);
-    let labels = &pod["metadata"]["labels"];
-    for selector in [
-        object("service")["spec"]["selector"].clone(),
-        object("poddisruptionbudget")["spec"]["selector"]["matchLabels"].clone(),
-        object("networkpolicy")["spec"]["podSelector"]["matchLabels"].clone(),
-    ] {
-        assert!(selector.as_object().expect("labels").iter().all(|(key, value)| labels[key] == *value));
-    }
+fn selectors_and_ports_of_the_webhook_match() {
+    let labels = object("deployment")["spec"]["template"]["metadata"]["labels"].clone();
+    assert_selects(&object("poddisruptionbudget")["spec"]["selector"]["matchLabels"], &labels);
+    assert_selects(&object("networkpolicy")["spec"]["podSelector"]["matchLabels"], &labels);
     let ports: Vec<_> =
         container()["ports"].as_array().expect("ports").iter().map(|port| port["name"].clone()).collect();
     let open = object("networkpolicy")["spec"]["ingress"][0]["ports"].clone();
@@ -201,7 +169,7 @@ fn references_of_the_deployment_resolve() {
 }
 
 #[test]
-fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
+fn our_own_pods_are_opted_out() {
     let deployment = object("deployment");
     let controller = object("cert-controller/deployment");
     for labels in [
@@ -211,8 +179,6 @@ fn our_own_pods_are_opted_out_and_the_example_is_opted_in() {
     ] {
         assert_eq!(labels[INJECT_LABEL], INJECT_DISABLED);
     }
-    let example = read(&manifests().join("example/namespace.yaml"));
-    assert_eq!(example["metadata"]["labels"][INJECT_LABEL], INJECT_ENABLED);
 }
 
 /// OpenShift assigns users to each namespace, and would not start pods with another user from the manifests.
@@ -224,14 +190,14 @@ fn images_define_the_user_of_our_pods() {
         "base/shared-tier/deployment",
         "components/shared-daemonset/daemonset",
     ] {
-        let spec = read(&manifests().join(file).with_extension("yaml"))["spec"]["template"]["spec"].clone();
+        let spec = common::manifests::object(file)["spec"]["template"]["spec"].clone();
         for context in [&spec["securityContext"], &spec["containers"][0]["securityContext"]] {
             assert!(context.get("runAsUser").is_none() && context.get("runAsGroup").is_none(), "{file}");
         }
         assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{file}");
     }
     for program in ["sidecar", "webhook"] {
-        let file = manifests().join("..").join(format!("Dockerfile.{program}"));
+        let file = folder().join("..").join(format!("Dockerfile.{program}"));
         let text = fs::read_to_string(file).expect("a Dockerfile");
         assert!(text.contains(&format!("\nUSER {SIDECAR_USER}:{SIDECAR_USER}\n")), "{program}");
     }
@@ -240,43 +206,74 @@ fn images_define_the_user_of_our_pods() {
 #[test]
 fn every_file_of_the_base_holds_one_object_and_is_applied() {
     for folder in ["base", "base/cert-controller", "base/shared-tier"] {
-        let folder = manifests().join(folder);
-        let mut files: Vec<_> = fs::read_dir(&folder)
-            .expect("the base")
-            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
-            .filter(|name| name != "kustomization.yaml")
-            .collect();
-        files.sort();
-        let kustomization = read(&folder.join("kustomization.yaml"));
+        let kustomization = common::manifests::object(&format!("{folder}/kustomization"));
         let mut applied: Vec<_> =
             kustomization["resources"].as_array().expect("resources").iter().map(text).collect();
+        applied.push("kustomization.yaml".to_owned());
         applied.sort();
-        assert_eq!(files, applied);
-        for file in files.iter().filter(|file| folder.join(file).is_file()) {
-            let object = read(&folder.join(file));
-            assert_eq!(format!("{}.yaml", text(&object["kind"]).to_lowercase()), *file);
+        assert_eq!(files(folder), applied);
+        for file in applied.iter().filter_map(|file| file.strip_suffix(".yaml")) {
+            let object = common::manifests::object(&format!("{folder}/{file}"));
+            assert_eq!(text(&object["kind"]).to_lowercase(), file);
         }
     }
 }
 
+/// With a new CA for each certificate, the API server would reject the webhook until both have been updated.
+#[test]
+fn with_cert_manager_the_ca_outlives_many_certificates_and_keeps_its_key() {
+    let certificates = objects("overlays/cert-manager/certificate");
+    let [ca, leaf] = [true, false].map(|is_ca| {
+        let found = certificates.iter().find(|one| (one["spec"]["isCA"] == true) == is_ca);
+        found.expect("a certificate")["spec"].clone()
+    });
+    let issuers = objects("overlays/cert-manager/issuer");
+    let [of_ca, of_leaf] = [&ca, &leaf].map(|of| {
+        let found = issuers.iter().find(|issuer| issuer["metadata"]["name"] == of["issuerRef"]["name"]);
+        found.expect("an issuer")["spec"].clone()
+    });
+    assert_eq!((&of_leaf["ca"]["secretName"], of_ca["selfSigned"].is_object()), (&ca["secretName"], true));
+    assert_eq!(ca["privateKey"]["rotationPolicy"], "Never");
+    let hours = |of: &Value, key: &str| -> u32 {
+        of[key].as_str().and_then(|text| text.strip_suffix('h')?.parse().ok()).expect("hours")
+    };
+    assert!(hours(&ca, "duration") - hours(&ca, "renewBefore") > 10 * hours(&leaf, "duration"));
+    // While a renewed CA is not trusted yet, certificates of the previous CA are still valid.
+    assert!(hours(&ca, "renewBefore") > hours(&leaf, "duration"));
+}
+
+/// The API server accepts objects up to 1.5 MiB, and ConfigMaps up to 1 MiB.
+#[test]
+fn grafana_finds_the_dashboard_by_its_label() {
+    let overlay = "overlays/prometheus-operator";
+    let kustomization = common::manifests::object(&format!("{overlay}/kustomization"));
+    let map = &kustomization["configMapGenerator"][0];
+    assert_eq!(map["options"]["labels"], json!({"grafana_dashboard": "1"}));
+    assert_eq!(map["files"], json!(["podlocal-dns.json=dashboard.json"]));
+    let text = fs::read_to_string(folder().join(overlay).join("dashboard.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(text.len() < 1 << 20 && dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+}
+
 /// The settings of the program in the Deployment.
 fn serve() -> Serve {
-    let container = container();
-    let arguments = container["args"].as_array().expect("arguments").iter();
-    match config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())) {
-        Ok(Command::Serve(serve)) => *serve,
+    match parse(&container()) {
+        Command::Serve(serve) => *serve,
         other => panic!("expected serve, got {other:?}"),
     }
 }
 
 /// The settings of the cert-controller in its Deployment.
 fn cert_controller() -> CertController {
-    let container = object("cert-controller/deployment")["spec"]["template"]["spec"]["containers"][0].clone();
-    let arguments = container["args"].as_array().expect("arguments").iter();
-    match config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())) {
-        Ok(Command::CertController(controller)) => *controller,
+    match parse(&object("cert-controller/deployment")["spec"]["template"]["spec"]["containers"][0]) {
+        Command::CertController(controller) => *controller,
         other => panic!("expected cert-controller, got {other:?}"),
     }
+}
+
+fn parse(container: &Value) -> Command {
+    let arguments = container["args"].as_array().expect("arguments").iter();
+    config::parse(arguments.map(|word| OsString::from(text(word))), |_| Ok(String::new())).expect("valid")
 }
 
 fn container() -> Value {
@@ -285,20 +282,14 @@ fn container() -> Value {
 
 /// The object in a file of the base.
 fn object(name: &str) -> Value {
-    read(&manifests().join("base").join(name).with_extension("yaml"))
+    common::manifests::object(&format!("base/{name}"))
 }
 
-fn read(file: &Path) -> Value {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let mut documents = yaml::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    assert_eq!(documents.len(), 1, "{}", file.display());
-    documents.remove(0)
-}
-
-fn manifests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests")
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().expect("a text").to_owned()
+/// The names of the files in a folder, sorted.
+fn files(of: &str) -> Vec<String> {
+    let files = fs::read_dir(folder().join(of)).expect("the folder");
+    let names = files.map(|file| file.expect("a file").file_name().into_string().expect("UTF-8"));
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
 }

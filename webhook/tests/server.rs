@@ -2,12 +2,11 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::Output;
 
 use base64::Engine as _;
-use common::{Webhook, answer, connect, head, pod, program, review_of};
+use common::{Webhook, answer, connect, eventually, head, pod, program, review_of};
 use nix::sys::signal::Signal;
 use podlocal_webhook::certificates::identity::Identity;
 use podlocal_webhook::server::LARGEST_REVIEW;
@@ -146,19 +145,8 @@ fn in_flight_review_is_answered_after_sigterm() {
 
 #[test]
 fn idle_connection_does_not_delay_shutdown() {
-    use std::io::Read as _;
     let mut webhook = Webhook::start(&[]);
-    let body = review_of(&pod()).to_string();
-    let head = head("POST", "/mutate", "application/json", body.len()).replace("connection: close\r\n", "");
-    let mut connection = webhook.connect();
-    connection
-        .write_all(format!("{head}{body}").as_bytes())
-        .and_then(|()| connection.flush())
-        .expect("writes");
-    let mut start = [0; 15];
-    connection.read_exact(&mut start).expect("reads");
-    assert_eq!(&start, b"HTTP/1.1 200 OK");
-
+    let (_idle, _) = answered_connection(&webhook);
     let before = std::time::Instant::now();
     webhook.signal(Signal::SIGTERM);
     assert_eq!(webhook.ended().code(), Some(0));
@@ -167,19 +155,22 @@ fn idle_connection_does_not_delay_shutdown() {
 }
 
 #[test]
-fn response_closes_the_connection_only_during_the_drain() {
+fn draining_webhook_is_unready_and_answers_but_closes_connections() {
+    const CLOSES: &str = "connection: close\r\n";
     let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
-    assert!(!answer_closes_connection(&webhook));
+    assert!(!answered_connection(&webhook).1.contains(CLOSES));
     webhook.signal(Signal::SIGTERM);
     webhook.log_line("draining");
-    assert!(answer_closes_connection(&webhook));
+    eventually("it is not ready", || webhook.admin_page("/readyz").status == 503);
+    assert!(webhook.admin_page("/readyz").body.contains("draining"));
+    assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
+    assert!(answered_connection(&webhook).1.contains(CLOSES));
     webhook.signal(Signal::SIGINT);
     assert_eq!(webhook.ended().code(), Some(2));
 }
 
-/// Sends a review on a keep-alive connection, and returns whether the response closes it.
-fn answer_closes_connection(webhook: &Webhook) -> bool {
-    use std::io::Read as _;
+/// A keep-alive connection on which a review was answered, and the head of the answer.
+fn answered_connection(webhook: &Webhook) -> (common::Connection, String) {
     let body = review_of(&pod()).to_string();
     let head = head("POST", "/mutate", "application/json", body.len()).replace("connection: close\r\n", "");
     let mut connection = webhook.connect();
@@ -191,22 +182,9 @@ fn answer_closes_connection(webhook: &Webhook) -> bool {
         connection.read_exact(&mut byte).expect("reads");
         answer.extend(byte);
     }
-    String::from_utf8_lossy(&answer).contains("connection: close\r\n")
-}
-
-#[test]
-fn draining_webhook_is_unready_but_still_answers_reviews() {
-    let mut webhook = Webhook::start(&["--shutdown-delay", "1h"]);
-    webhook.signal(Signal::SIGTERM);
-    webhook.log_line("draining");
-    let end = std::time::Instant::now() + common::DEADLINE;
-    while webhook.admin_page("/readyz").status != 503 {
-        assert!(std::time::Instant::now() < end, "it is still ready");
-    }
-    assert!(webhook.admin_page("/readyz").body.contains("draining"));
-    assert!(webhook.review(&review_of(&pod())).get("patch").is_some());
-    webhook.signal(Signal::SIGINT);
-    assert_eq!(webhook.ended().code(), Some(2));
+    let head = String::from_utf8(answer).expect("UTF-8");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    (connection, head)
 }
 
 #[test]
@@ -220,30 +198,14 @@ fn second_signal_interrupts_the_drain() {
 }
 
 #[test]
-fn every_bad_setting_is_in_one_message_with_exit_code_64() {
-    let flags = ["--listen", "nowhere", "--cluster-dns", "dns.example", "--frobnicate", "--tls-key", "a"];
-    let output = program().args(flags).output().expect("runs");
-    assert_eq!(output.status.code(), Some(64));
-    let message = stderr(&output);
-    for part in ["--listen", "'nowhere'", "--cluster-dns", "'dns.example'", "--frobnicate", "--tls-cert"] {
-        assert!(message.contains(part), "{part} is not in {message}");
-    }
-}
-
-#[test]
-fn startup_failure_is_reported_with_exit_code_1() {
+fn address_in_use_is_reported_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("an address").to_string();
     let output =
         program().args(["--listen", &address, "--admin-listen", "127.0.0.1:0"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&format!("cannot listen on --listen {address}")), "{}", stderr(&output));
-
-    let any = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let output = program().args(any).args(["--tls-cert", "/no/such", "--tls-key", "/no/such"]).output();
-    let output = output.expect("runs");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("/no/such"), "{}", stderr(&output));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains(&format!("cannot listen on --listen {address}")), "{message}");
 }
 
 #[test]
@@ -263,19 +225,9 @@ fn a_certificate_from_files_is_served() {
     assert_eq!(common::request(connect(webhook.address, &ca), &head, body.as_bytes()).status, 200);
 }
 
-#[test]
-fn help_and_version_are_printed() {
-    for (flag, part) in [("--help", "--sidecar-image"), ("--version", env!("CARGO_PKG_VERSION"))] {
-        let output = program().arg(flag).output().expect("runs");
-        assert_eq!(output.status.code(), Some(0));
-        assert!(String::from_utf8_lossy(&output.stdout).contains(part));
-    }
-}
-
 /// A connection on which the first half of a review was sent, and the other half. The server has read the
 /// head and requested the body.
 fn half_a_review(webhook: &Webhook) -> (common::Connection, Vec<u8>) {
-    use std::io::Read as _;
     let body = review_of(&pod()).to_string().into_bytes();
     let head = head("POST", "/mutate", "application/json", body.len());
     let head = head.replace("content-type", "expect: 100-continue\r\ncontent-type");
@@ -287,8 +239,4 @@ fn half_a_review(webhook: &Webhook) -> (common::Connection, Vec<u8>) {
     let (first, rest) = body.split_at(body.len() / 2);
     connection.write_all(first).and_then(|()| connection.flush()).expect("writes");
     (connection, rest.to_vec())
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -4,10 +4,10 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use podlocal_harness::cluster::Cluster;
 use podlocal_harness::cluster::product::{
     self, WEBHOOK, wait_for_webhook_rollout, wait_until_webhook_injects,
 };
+use podlocal_harness::cluster::{Cluster, kubectl};
 use podlocal_harness::failure::{Failure, WithContext as _};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ pub(super) const OVERLAY: &str = "manifests/overlays/cert-manager";
 /// Installs the overlay over the existing installation, and waits until the webhook serves the certificate
 /// that this test has signed.
 pub(super) async fn install(cluster: &Cluster) -> Result<(), Failure> {
+    let rendered = kubectl(&["kustomize", OVERLAY]).await?;
+    assert!(!rendered.contains("cert-controller"), "cert-manager replaces it: {rendered}");
     product::apply(OVERLAY).await?;
     let authority = issue(cluster).await?;
     wait_for_webhook_rollout(cluster).await?;

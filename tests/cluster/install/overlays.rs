@@ -44,6 +44,13 @@ async fn overlays_work_and_removing_everything_leaves_nothing(context: Context) 
     let before = cluster.inventory().await?;
     let begin = now();
 
+    // The overlays replace the Deployment of the tier and its Service, or remove the tier.
+    let of_deployment = "app.kubernetes.io/name: podlocal-dns-shared\n";
+    for (overlay, absent) in [(DAEMONSET, of_deployment), (WITHOUT_TIER, "podlocal-dns-shared")] {
+        let rendered = kubectl(&["kustomize", overlay]).await?;
+        assert!(!rendered.contains(absent), "{overlay}: {rendered}");
+    }
+
     let mut told = vec![assert_tier_answers(&context, "deployment", "podlocal-dns-shared").await?];
     product::apply(DAEMONSET).await?;
     told.push(assert_tier_answers(&context, "daemonset", "podlocal-dns-shared-node").await?);

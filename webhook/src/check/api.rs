@@ -15,10 +15,11 @@ const PAGE: u32 = 500;
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// The result of reading from the API server.
+pub type Seen<T> = Result<T, Unseen>;
+
+/// Why something could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen<T> {
-    /// The value.
-    Is(T),
+pub enum Unseen {
     /// It does not exist.
     Absent,
     /// The user lacks this permission, in the form of `kubectl auth can-i`.
@@ -55,31 +56,14 @@ struct PageMetadata {
     remaining_item_count: Option<u64>,
 }
 
-impl<T> Seen<T> {
-    /// The value, if it could be read.
-    pub(crate) fn is(&self) -> Option<&T> {
-        match self {
-            Self::Is(value) => Some(value),
-            _ => None,
-        }
+impl<'a> Resource<'a> {
+    pub(super) fn object(group: &'a str, plural: &'a str, namespace: Option<&'a str>, name: &'a str) -> Self {
+        Self { group, plural, namespace, name: Some(name) }
     }
 
-    /// The value, or the same failure with another value type.
-    pub(crate) fn found<U>(self) -> Result<T, Seen<U>> {
-        match self {
-            Self::Is(value) => Ok(value),
-            Self::Absent => Err(Seen::Absent),
-            Self::Forbidden(permission) => Err(Seen::Forbidden(permission)),
-            Self::Failed(why) => Err(Seen::Failed(why)),
-        }
-    }
-
-    /// Applies `change` to the value.
-    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Seen<U> {
-        match self.found() {
-            Ok(value) => Seen::Is(change(value)),
-            Err(unseen) => unseen,
-        }
+    /// A collection; without a namespace, that of all namespaces.
+    pub fn list(group: &'a str, plural: &'a str, namespace: Option<&'a str>) -> Self {
+        Self { group, plural, namespace, name: None }
     }
 }
 
@@ -115,14 +99,9 @@ impl Resource<'_> {
 
 /// Reads one object.
 pub(crate) async fn get(client: &kube::Client, resource: Resource<'_>) -> Seen<Value> {
-    let request = match Request::get(resource.path()).body(Vec::new()) {
-        Ok(request) => request,
-        Err(error) => return Seen::Failed(error.to_string()),
-    };
-    match client.request(request).await {
-        Ok(object) => Seen::Is(object),
-        Err(error) => unseen(&error, &resource),
-    }
+    let request = Request::get(resource.path()).body(Vec::new());
+    let request = request.map_err(|error| Unseen::Failed(error.to_string()))?;
+    client.request(request).await.map_err(|error| unseen(&error, &resource))
 }
 
 /// Reads a list to its end; `each` gets the items of a page, and the number of remaining items, if known.
@@ -140,16 +119,14 @@ pub async fn list<T: DeserializeOwned>(
         ListParams { label_selector: labels.map(str::to_owned), ..ListParams::default() }.limit(PAGE);
     let mut pauses = PAUSES.into_iter();
     loop {
-        let request = match kube::core::Request::new(resource.path()).list(&parameters) {
-            Ok(request) => request,
-            Err(error) => return Seen::Failed(error.to_string()),
-        };
+        let request = kube::core::Request::new(resource.path()).list(&parameters);
+        let request = request.map_err(|error| Unseen::Failed(error.to_string()))?;
         let error = match client.request::<Page<T>>(request).await {
             Ok(page) => {
                 each(page.items.unwrap_or_default(), page.metadata.remaining_item_count);
                 match page.metadata.next.filter(|token| !token.is_empty()) {
                     Some(token) => parameters.continue_token = Some(token),
-                    None => return Seen::Is(()),
+                    None => return Ok(()),
                 }
                 pauses = PAUSES.into_iter();
                 continue;
@@ -159,7 +136,7 @@ pub async fn list<T: DeserializeOwned>(
         let token = fresh_token(&error);
         match pauses.next().filter(|_| token.is_some() || is_passing(&error)) {
             Some(pause) => tokio::time::sleep(pause).await,
-            None => return unseen(&error, &resource),
+            None => return Err(unseen(&error, &resource)),
         }
         parameters.continue_token = token.or(parameters.continue_token);
     }
@@ -182,11 +159,11 @@ fn is_passing(error: &kube::Error) -> bool {
     }
 }
 
-fn unseen<T>(error: &kube::Error, resource: &Resource) -> Seen<T> {
+fn unseen(error: &kube::Error, resource: &Resource) -> Unseen {
     match error {
-        kube::Error::Api(status) if status.code == 404 => Seen::Absent,
-        kube::Error::Api(status) if status.code == 403 => Seen::Forbidden(resource.permission()),
-        other => Seen::Failed(sentence(other)),
+        kube::Error::Api(status) if status.code == 404 => Unseen::Absent,
+        kube::Error::Api(status) if status.code == 403 => Unseen::Forbidden(resource.permission()),
+        other => Unseen::Failed(sentence(other)),
     }
 }
 

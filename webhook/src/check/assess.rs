@@ -224,6 +224,3 @@ pub(crate) fn of_namespace(namespace_metadata: &NamespaceMetadata, domain: &str)
     }
     errors
 }
-
-#[cfg(test)]
-mod tests;

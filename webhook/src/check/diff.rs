@@ -43,32 +43,3 @@ fn marked(mark: char, path: &str, value: &Value) -> Vec<String> {
 fn shown(pointer: &str) -> String {
     pointer.replace("~1", "/").replace("~0", "~")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::review::patch::Builder;
-    use serde_json::json;
-
-    #[test]
-    fn diff_lists_removed_and_added_lines_below_their_path() {
-        let pod =
-            json!({"spec": {"dnsPolicy": "ClusterFirst", "initContainers": [{"name": "a"}, {"name": "b"}]}});
-        let mut builder = Builder::new(&pod);
-        builder.set(&["metadata", "annotations", "x.io/y"], json!("z")).expect("sets");
-        builder.set(&["spec", "dnsPolicy"], json!("None")).expect("sets");
-        builder.move_to_front(&["spec", "initContainers"], 1).expect("moves");
-        let (_, patch) = builder.finish();
-        assert_eq!(
-            lines(&pod, &patch),
-            [
-                "+ /metadata:",
-                "+   annotations:",
-                "+     x.io/y: z",
-                "- /spec/dnsPolicy: ClusterFirst",
-                "+ /spec/dnsPolicy: None",
-                "~ /spec/initContainers/1 -> /spec/initContainers/0",
-            ]
-        );
-    }
-}

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Service;
 use podlocal_settings::names::{SHARED_TIER, SHARED_TIER_LABEL};
 use serde_json::Value;
 
-use super::api::{Resource, Seen, get, list};
+use super::api::{Resource, Seen, Unseen, get, list};
 use super::installation::{CERT_CONTROLLER, Facts};
 use crate::cluster::tier;
 use crate::config::{self, Command, Common};
@@ -22,23 +22,25 @@ const USUAL: (&str, &str) = ("podlocal-dns", "podlocal-dns-webhook");
 /// Reads all facts. The caller detects an unreachable API server by the version.
 pub(crate) async fn read(client: &kube::Client, configuration: &str) -> Facts {
     let version = version(client).await;
-    let resource = Resource {
-        group: "admissionregistration.k8s.io",
-        plural: "mutatingwebhookconfigurations",
-        namespace: None,
-        name: Some(configuration),
-    };
+    let resource = Resource::object(
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+        None,
+        configuration,
+    );
     let found = get(client, resource).await;
-    let service =
-        found.is().map(|found| found["webhooks"][0]["clientConfig"]["service"].clone()).unwrap_or_default();
+    let service = found
+        .as_ref()
+        .map(|found| found["webhooks"][0]["clientConfig"]["service"].clone())
+        .unwrap_or_default();
     let namespace = service["namespace"].as_str().unwrap_or(USUAL.0);
     let name = service["name"].as_str().unwrap_or(USUAL.1);
     let cluster_dns = cluster_dns(client).await;
-    let family = cluster_dns.is().and_then(|addresses| addresses.first()).map(SocketAddr::ip);
+    let family = cluster_dns.as_ref().ok().and_then(|addresses| addresses.first()).map(SocketAddr::ip);
     let tier = tier(client, namespace, family).await;
-    let tier_endpoints = match tier.is().and_then(|found| found.used.as_ref()) {
-        Some((service, _)) => endpoints(client, namespace, service).await,
-        None => Seen::Absent,
+    let tier_endpoints = match &tier {
+        Ok(tier::Found { used: Some((service, _)), .. }) => endpoints(client, namespace, service).await,
+        _ => Err(Unseen::Absent),
     };
     Facts {
         version,
@@ -56,22 +58,14 @@ pub(crate) async fn read(client: &kube::Client, configuration: &str) -> Facts {
 
 /// The version of the API server, which every user may read.
 pub(crate) async fn version(client: &kube::Client) -> Seen<Version> {
-    match client.apiserver_version().await {
-        Ok(info) => Version::parse(&info.major, &info.minor).map_or_else(
-            || Seen::Failed(format!("invalid version {:?} of the API server", info.git_version)),
-            Seen::Is,
-        ),
-        Err(error) => Seen::Failed(super::api::sentence(&error)),
-    }
+    let info = client.apiserver_version().await;
+    let info = info.map_err(|error| Unseen::Failed(super::api::sentence(&error)))?;
+    let unknown = || Unseen::Failed(format!("invalid version {:?} of the API server", info.git_version));
+    Version::parse(&info.major, &info.minor).ok_or_else(unknown)
 }
 
 async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> Seen<u64> {
-    let resource = Resource {
-        group: "discovery.k8s.io",
-        plural: "endpointslices",
-        namespace: Some(namespace),
-        name: None,
-    };
+    let resource = Resource::list("discovery.k8s.io", "endpointslices", Some(namespace));
     // With two address families, each pod is in one slice of each family.
     let mut ready = HashSet::new();
     let labels = format!("kubernetes.io/service-name={service}");
@@ -88,45 +82,33 @@ async fn endpoints(client: &kube::Client, namespace: &str, service: &str) -> See
 }
 
 async fn ready_replicas(client: &kube::Client, namespace: &str, name: &str) -> Seen<u64> {
-    let resource =
-        Resource { group: "apps", plural: "deployments", namespace: Some(namespace), name: Some(name) };
     // An absent value means 0 (`DeploymentStatus` in `k8s.io/api/apps/v1`).
-    get(client, resource).await.map(|found| found["status"]["readyReplicas"].as_u64().unwrap_or(0))
+    let found = get(client, deployment(namespace, name)).await;
+    found.map(|found| found["status"]["readyReplicas"].as_u64().unwrap_or(0))
 }
 
 async fn cluster_dns(client: &kube::Client) -> Seen<Vec<SocketAddr>> {
     let mut services = Vec::new();
-    let seen = list(client, services_of("kube-system"), Some("k8s-app=kube-dns"), |page: Vec<Value>, _| {
-        services.extend(page);
-    });
-    seen.await.map(|()| {
-        services.sort_by_key(|service| service["metadata"]["name"] != "kube-dns");
-        let ips = services.first().map(|service| service["spec"]["clusterIPs"].clone()).unwrap_or_default();
-        let ips = ips.as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
-        ips.map(|ip| SocketAddr::new(ip, 53)).collect()
-    })
+    let each = |page: Vec<Value>, _| services.extend(page);
+    list(client, services_of("kube-system"), Some("k8s-app=kube-dns"), each).await?;
+    services.sort_by_key(|service| service["metadata"]["name"] != "kube-dns");
+    let ips = services.first().and_then(|service| service["spec"]["clusterIPs"].as_array());
+    let ips = ips.into_iter().flatten().filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
+    Ok(ips.map(|ip| SocketAddr::new(ip, 53)).collect())
 }
 
 /// Whether cluster DNS is kube-dns, if the user may read its Deployment: it has a container `kubedns`
 /// (`cluster/addons/dns/kube-dns` of Kubernetes).
 async fn is_kube_dns(client: &kube::Client) -> bool {
-    let resource = Resource {
-        group: "apps",
-        plural: "deployments",
-        namespace: Some("kube-system"),
-        name: Some("kube-dns"),
-    };
-    let containers =
-        get(client, resource).await.is().map(|found| found["spec"]["template"]["spec"]["containers"].clone());
-    let containers = containers.unwrap_or_default();
-    containers.as_array().into_iter().flatten().any(|container| container["name"] == "kubedns")
+    let found = get(client, deployment("kube-system", "kube-dns")).await.unwrap_or_default();
+    let containers = found["spec"]["template"]["spec"]["containers"].as_array();
+    containers.into_iter().flatten().any(|container| container["name"] == "kubedns")
 }
 
 /// The nodes whose kubelets do not support native sidecars, if the user may read nodes: the name and version
 /// of each.
 async fn old_nodes(client: &kube::Client) -> Vec<(String, String)> {
     let mut old = Vec::new();
-    let resource = Resource { group: "", plural: "nodes", namespace: None, name: None };
     let each = |page: Vec<Value>, _| {
         old.extend(page.iter().filter_map(|node| {
             let text = node["status"]["nodeInfo"]["kubeletVersion"].as_str()?;
@@ -136,7 +118,8 @@ async fn old_nodes(client: &kube::Client) -> Vec<(String, String)> {
                 .then(|| (node["metadata"]["name"].as_str().unwrap_or_default().to_owned(), text.to_owned()))
         }));
     };
-    list(client, resource, None, each).await;
+    // Without the permission, no node is known to be old.
+    let _ = list(client, Resource::list("", "nodes", None), None, each).await;
     old
 }
 
@@ -148,42 +131,31 @@ async fn tier(client: &kube::Client, namespace: &str, dns: Option<IpAddr>) -> Se
 }
 
 fn services_of(namespace: &str) -> Resource<'_> {
-    Resource { group: "", plural: "services", namespace: Some(namespace), name: None }
+    Resource::list("", "services", Some(namespace))
+}
+
+fn deployment<'a>(namespace: &'a str, name: &'a str) -> Resource<'a> {
+    Resource::object("apps", "deployments", Some(namespace), name)
 }
 
 /// The settings of the installed webhook: the arguments of its Deployment, which has the name of its Service,
 /// and the files of its ConfigMaps.
 async fn settings(client: &kube::Client, namespace: &str, name: &str) -> Seen<Box<Common>> {
-    match given_settings(client, namespace, name).await {
-        Ok(common) => Seen::Is(common),
-        Err(unseen) => unseen,
-    }
-}
-
-async fn given_settings(
-    client: &kube::Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Box<Common>, Seen<Box<Common>>> {
-    let resource =
-        Resource { group: "apps", plural: "deployments", namespace: Some(namespace), name: Some(name) };
-    let deployment = get(client, resource).await.found()?;
+    let deployment = get(client, deployment(namespace, name)).await?;
     let pod = &deployment["spec"]["template"]["spec"];
     let mut containers = pod["containers"].as_array().into_iter().flatten();
     let container = containers.find(|container| container["args"].is_array());
-    let container = container.ok_or_else(|| Seen::Failed("its Deployment has no args".to_owned()))?;
+    let container = container.ok_or_else(|| Unseen::Failed("its Deployment has no args".to_owned()))?;
     let mut files = BTreeMap::new();
     for (mount, map) in mounts(container, pod) {
-        let resource =
-            Resource { group: "", plural: "configmaps", namespace: Some(namespace), name: Some(map) };
-        match get(client, resource).await {
-            Seen::Is(map) => files.extend(files_of(&map, mount)),
-            Seen::Absent => {
-                return Err(Seen::Failed(format!("ConfigMap {map}, which its Deployment mounts, not found")));
+        let found = get(client, Resource::object("", "configmaps", Some(namespace), map)).await;
+        let found = found.map_err(|unseen| match unseen {
+            Unseen::Absent => {
+                Unseen::Failed(format!("ConfigMap {map}, which its Deployment mounts, not found"))
             }
-            Seen::Forbidden(permission) => return Err(Seen::Forbidden(permission)),
-            Seen::Failed(why) => return Err(Seen::Failed(why)),
-        }
+            other => other,
+        })?;
+        files.extend(files_of(&found, mount));
     }
     parse(container, &files)
 }
@@ -212,7 +184,7 @@ fn files_of(map: &Value, mount: &Value) -> Vec<(PathBuf, String)> {
 }
 
 /// Parses the arguments of the container, as the webhook does.
-fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Common>, Seen<Box<Common>>> {
+fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Seen<Box<Common>> {
     let arguments = container["args"].as_array().into_iter().flatten();
     let arguments = arguments.map(|argument| OsString::from(argument.as_str().unwrap_or_default()));
     let read = |file: &Path| {
@@ -221,8 +193,8 @@ fn parse(container: &Value, files: &BTreeMap<PathBuf, String>) -> Result<Box<Com
     };
     match config::parse(arguments, read) {
         Ok(Command::Serve(serve)) => Ok(Box::new(serve.common)),
-        Ok(_) => Err(Seen::Failed("its Deployment does not run the command serve".to_owned())),
-        Err(errors) => Err(Seen::Failed(errors.to_string().replace('\n', " "))),
+        Ok(_) => Err(Unseen::Failed("its Deployment does not run the command serve".to_owned())),
+        Err(errors) => Err(Unseen::Failed(errors.to_string().replace('\n', " "))),
     }
 }
 
@@ -235,21 +207,15 @@ mod tests {
     fn the_webhooks_settings_file_is_read_where_its_config_map_is_mounted() {
         let pod = json!({"volumes": [{"name": "s", "configMap": {"name": "settings"}}, {"name": "t", "secret": {}}]});
         let map = json!({"data": {"settings.yaml": "ndots: 3\n", "other": "x"}});
+        let file = "/etc/podlocal/settings.yaml";
         for (mount, is_found) in [
             (json!({"name": "s", "mountPath": "/etc/podlocal"}), true),
-            (
-                json!({"name": "s", "mountPath": "/etc/podlocal/settings.yaml", "subPath": "settings.yaml"}),
-                true,
-            ),
-            (json!({"name": "s", "mountPath": "/etc/podlocal/settings.yaml", "subPath": "other"}), false),
+            (json!({"name": "s", "mountPath": file, "subPath": "settings.yaml"}), true),
+            (json!({"name": "s", "mountPath": file, "subPath": "other"}), false),
             (json!({"name": "s", "mountPath": "/etc/other"}), false),
             (json!({"name": "t", "mountPath": "/etc/podlocal"}), false),
         ] {
-            let args = [
-                "serve",
-                "--sidecar-image=registry.example/sidecar:1",
-                "--settings=/etc/podlocal/settings.yaml",
-            ];
+            let args = ["serve", "--sidecar-image=registry.example/sidecar:1", &format!("--settings={file}")];
             let container = json!({"args": args, "volumeMounts": [mount]});
             let files = mounts(&container, &pod).flat_map(|(mount, name)| {
                 assert_eq!(name, "settings");

@@ -8,11 +8,10 @@ use super::assess::{ASSUMED_DNS, Context, NamespaceMetadata};
 use super::ledger::Ledger;
 use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
-use super::{invalid_fields, templates};
+use super::templates;
 use crate::config::Check;
 use crate::documents::files;
 use crate::documents::kinds::{self, PodSource};
-use crate::documents::yaml;
 use crate::review::cluster_state::Cluster;
 use crate::review::dns;
 use crate::review::limits::Limits;
@@ -20,9 +19,13 @@ use crate::review::mutate::Policy;
 
 /// Reads and checks the documents.
 pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
-    let (names, documents) = read(settings)?;
+    let (documents, unreadable) = files::read_all(&settings.files);
+    if !unreadable.is_empty() {
+        let next = "correct or leave out the files and documents above, then run the command again";
+        return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
+    }
     let number = documents.len();
-    let objects = templates::objects(documents);
+    let objects = templates::objects(documents.into_iter().map(|(_, document)| document.value));
     let mut notes = Vec::new();
     let resolv_conf = settings.common.resolv_conf().unwrap_or_else(|why| {
         notes.push(why);
@@ -37,10 +40,10 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
         ));
     }
     // An object without a namespace belongs to the default namespace.
-    let default_namespace = settings.namespace.as_deref().unwrap_or("default");
+    let namespace = settings.namespace.as_deref().unwrap_or("default");
     let ranges = objects.iter().filter(|object| object["kind"] == "LimitRange").cloned().map(|mut range| {
         if range["metadata"].is_object() && range["metadata"]["namespace"].is_null() {
-            range["metadata"]["namespace"] = default_namespace.into();
+            range["metadata"]["namespace"] = namespace.into();
         }
         range
     });
@@ -53,10 +56,9 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
         with_diff: settings.verbose,
     };
 
-    let namespace = settings.namespace.as_deref().unwrap_or("default");
     let refused = objects.iter().flat_map(|object| {
         let place = templates::place(object, namespace);
-        invalid_fields::find_invalid_fields(object).into_iter().map(move |error| (place.clone(), error))
+        templates::invalid_fields(object).into_iter().map(move |error| (place.clone(), error))
     });
     let refused: Vec<_> = refused.collect();
     let namespaces_metadata: BTreeMap<_, _> = objects.iter().filter_map(namespace_metadata).collect();
@@ -70,11 +72,8 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
         }
         let row = ledger.add(found.workload, found.pods, &found.pod, &namespace_metadata, &context);
         let known = &mut row.assessment.errors;
-        for error in found.misplaced {
-            if !known.contains(&error) {
-                known.push(error);
-            }
-        }
+        let new = found.misplaced.into_iter().filter(|error| !known.contains(error));
+        known.extend(new.collect::<Vec<_>>());
     }
     for object in &objects {
         let [version, kind] = ["apiVersion", "kind"].map(|key| object[key].as_str().unwrap_or_default());
@@ -93,7 +92,10 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
     }
     let has_tier = !context.cluster.tier_for_new_pods().is_empty();
     Ok(Report {
-        source: Source::Documents { number, files: names },
+        source: Source::Documents {
+            number,
+            files: settings.files.iter().map(|file| files::name(file)).collect(),
+        },
         installation: Vec::new(),
         notes,
         cluster_dns: dns::addresses(&context.cluster.dns),
@@ -105,43 +107,6 @@ pub(crate) fn run(settings: &Check) -> Result<Report, Error> {
         has_tier,
         as_if_enabled: settings.as_if_enabled,
     })
-}
-
-/// The names of the files, and every document in them.
-fn read(settings: &Check) -> Result<(Vec<String>, Vec<Value>), Error> {
-    let mut unreadable = Vec::new();
-    let mut documents = Vec::new();
-    let mut names = Vec::new();
-    for file in &settings.files {
-        let name = if files::is_standard_input(file) {
-            "standard input".to_owned()
-        } else {
-            file.display().to_string()
-        };
-        let text = files::read(file).map_err(|error| error.to_string());
-        match text.and_then(|text| values(&text)) {
-            Ok(values) => {
-                let wrong = values.iter().enumerate().filter_map(|(index, value)| {
-                    let error = files::expect_objects(value).err()?;
-                    Some(format!("{name}: document {}: {error}", index + 1))
-                });
-                unreadable.extend(wrong);
-                documents.extend(values);
-            }
-            Err(error) => unreadable.push(format!("{name}: {error}")),
-        }
-        names.push(name);
-    }
-    if !unreadable.is_empty() {
-        let next = "correct or leave out the files and documents above, then run the command again";
-        return Err(Error { what: unreadable.join("\n"), next: next.to_owned() });
-    }
-    Ok((names, documents))
-}
-
-fn values(text: &str) -> Result<Vec<Value>, String> {
-    let read = yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text));
-    read.map_err(|error| format!("{error}{}", yaml::hint(text)))
 }
 
 /// The name of a Namespace document, with its labels and annotations.

@@ -1,6 +1,6 @@
 //! The findings about the installation, which the report lists. Pure.
 
-use super::api::Seen;
+use super::api::Unseen;
 
 /// The result for one item of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +52,15 @@ impl Finding {
         Self::problem(format!("namespace {name} not found"), "kubectl get namespaces")
     }
 
-    /// The finding for an item that could not be read; `None` if it was read.
-    pub(super) fn unseen<T>(what: &str, seen: &Seen<T>) -> Option<Self> {
-        match seen {
-            Seen::Is(_) => None,
-            Seen::Absent => Some(Self::problem(format!("{what}: not found"), "create it")),
-            Seen::Forbidden(permission) => Some(Self::unknown(
+    /// The finding for an item that could not be read.
+    pub(super) fn unseen(what: &str, unseen: &Unseen) -> Self {
+        match unseen {
+            Unseen::Absent => Self::problem(format!("{what}: not found"), "create it"),
+            Unseen::Forbidden(permission) => Self::unknown(
                 format!("{what}: no permission to read"),
                 format!("ask for this permission: kubectl auth can-i {permission}"),
-            )),
-            Seen::Failed(why) => Some(Self::unknown(format!("{what}: {why}"), "try again")),
+            ),
+            Unseen::Failed(why) => Self::unknown(format!("{what}: {why}"), "try again"),
         }
     }
 }

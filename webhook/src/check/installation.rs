@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use podlocal_settings::table;
 use serde_json::Value;
 
-use super::api::Seen;
+use super::api::{Seen, Unseen};
 use super::finding::Finding;
 use super::selectors::Selectors;
 use crate::cluster::tier::Found;
@@ -62,7 +62,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(old_nodes(&facts.old_nodes));
     let (name, configuration) = &facts.configuration;
     findings.extend(self::configuration(name, configuration));
-    if configuration.is().is_some() {
+    if configuration.is_ok() {
         findings.extend(cert_controller(&facts.endpoints.0, &facts.cert_controller));
         findings.push(endpoints(&facts.endpoints.0, &facts.endpoints.1));
         findings.push(settings(&facts.settings));
@@ -80,12 +80,12 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
 
 fn version(seen: &Seen<Version>) -> Finding {
     match seen {
-        Seen::Is(version) if *version < Version::NATIVE_SIDECARS => Finding::problem(
+        Ok(version) if *version < Version::NATIVE_SIDECARS => Finding::problem(
             format!("Kubernetes {version}: native sidecars need {}", Version::NATIVE_SIDECARS),
             "upgrade the cluster",
         ),
-        Seen::Is(version) => Finding::ok(format!("Kubernetes {version}")),
-        other => unseen("the version of Kubernetes", other),
+        Ok(version) => Finding::ok(format!("Kubernetes {version}")),
+        Err(unseen) => Finding::unseen("the version of Kubernetes", unseen),
     }
 }
 
@@ -104,12 +104,12 @@ fn old_nodes(nodes: &[(String, String)]) -> Option<Finding> {
 fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
     let what = format!("MutatingWebhookConfiguration {name}");
     let configuration = match seen {
-        Seen::Is(configuration) => configuration,
-        Seen::Absent => {
+        Ok(configuration) => configuration,
+        Err(Unseen::Absent) => {
             let next = "kubectl apply -k manifests/base; if it has another name, set --webhook-configuration";
             return vec![Finding::problem(format!("{what} not found: no pod is injected"), next)];
         }
-        other => return vec![unseen(&what, other)],
+        Err(unseen) => return vec![Finding::unseen(&what, unseen)],
     };
     let mut findings = Vec::new();
     let entries = configuration["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -147,7 +147,7 @@ fn configuration(name: &str, seen: &Seen<Value>) -> Vec<Finding> {
 /// A finding only if it is not ready: then nothing renews the certificate or writes the CA.
 fn cert_controller(service: &str, seen: &Seen<u64>) -> Option<Finding> {
     let namespace = service.split('/').next().unwrap_or_default();
-    let is_down = matches!(seen, Seen::Is(0));
+    let is_down = matches!(seen, Ok(0));
     is_down.then(|| {
         Finding::problem(
             format!("Deployment {namespace}/{CERT_CONTROLLER} is not ready: nothing renews the webhook's certificate"),
@@ -159,21 +159,21 @@ fn cert_controller(service: &str, seen: &Seen<u64>) -> Option<Finding> {
 fn endpoints(service: &str, seen: &Seen<u64>) -> Finding {
     let what = format!("Service {service}");
     match seen {
-        Seen::Is(0) | Seen::Absent => {
+        Ok(0) | Err(Unseen::Absent) => {
             let namespace = service.split('/').next().unwrap_or_default();
             Finding::problem(
                 format!("{what}: no endpoint is ready, so no pod is injected"),
                 format!("kubectl --namespace {namespace} get pods; /readyz of a pod lists what it waits for"),
             )
         }
-        Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
-        other => unseen(&what, other),
+        Ok(ready) => Finding::ok(format!("{what}: {ready} ready")),
+        Err(unseen) => Finding::unseen(&what, unseen),
     }
 }
 
 fn settings(seen: &Seen<Box<Common>>) -> Finding {
     match seen {
-        Seen::Is(common) => {
+        Ok(common) => {
             let defaults: Vec<_> = common
                 .defaults
                 .iter()
@@ -185,59 +185,55 @@ fn settings(seen: &Seen<Box<Common>>) -> Finding {
                 common.image
             ))
         }
-        Seen::Failed(why) => Finding::problem(
+        Err(Unseen::Failed(why)) => Finding::problem(
             format!("the webhook's settings: {why}"),
             "correct them; this report uses the settings of the command line instead",
         ),
-        Seen::Absent => Finding::unknown(
+        Err(Unseen::Absent) => Finding::unknown(
             "the webhook's settings: no Deployment has the name of the Service",
             "pass the flags of serve to this command",
         ),
-        other @ Seen::Forbidden(_) => unseen("the webhook's settings", other),
+        Err(unseen @ Unseen::Forbidden(_)) => Finding::unseen("the webhook's settings", unseen),
     }
 }
 
 fn cluster_dns(seen: &Seen<Vec<SocketAddr>>) -> Finding {
     match seen {
-        Seen::Is(addresses) if !addresses.is_empty() => {
+        Ok(addresses) if !addresses.is_empty() => {
             Finding::ok(format!("cluster DNS: {}", dns::addresses(addresses)))
         }
-        Seen::Is(_) | Seen::Absent => Finding::unknown(
+        Ok(_) | Err(Unseen::Absent) => Finding::unknown(
             "cluster DNS: no Service in kube-system has the label k8s-app=kube-dns",
             "set --cluster-dns; the webhook itself reads the address from its resolv.conf",
         ),
-        other => unseen("cluster DNS", other),
+        Err(unseen) => Finding::unseen("cluster DNS", unseen),
     }
 }
 
 /// A missing tier is fine; a Service with its label that cannot be a tier is a problem.
 fn tier(seen: &Seen<Found>, endpoints: &Seen<u64>) -> Finding {
     match seen {
-        Seen::Is(Found { used: Some((name, address)), .. }) => {
+        Ok(Found { used: Some((name, address)), .. }) => {
             let what = format!("the shared tier: Service {name}, {address}");
             match endpoints {
-                Seen::Is(0) => Finding::problem(
+                Ok(0) => Finding::problem(
                     format!("{what}: no endpoint is ready, so every sidecar queries cluster DNS directly"),
                     format!("kubectl get pods --all-namespaces --selector {TIER_LABEL}"),
                 ),
-                Seen::Is(ready) => Finding::ok(format!("{what}: {ready} ready")),
+                Ok(ready) => Finding::ok(format!("{what}: {ready} ready")),
                 _ => Finding::ok(what),
             }
         }
-        Seen::Is(Found { used: None, unused }) if !unused.is_empty() => Finding::problem(
+        Ok(Found { used: None, unused }) if !unused.is_empty() => Finding::problem(
             format!(
                 "the shared tier: Services {} have its label, but none has a cluster IP and a port for UDP and TCP",
                 unused.join(", ")
             ),
             format!("kubectl apply -k manifests/base, or set --{} of the webhook", table::SHARED_TIER.name),
         ),
-        Seen::Is(_) | Seen::Absent => {
+        Ok(_) | Err(Unseen::Absent) => {
             Finding::ok("the shared tier: none, so each sidecar queries cluster DNS directly")
         }
-        other => unseen("the shared tier", other),
+        Err(unseen) => Finding::unseen("the shared tier", unseen),
     }
-}
-
-fn unseen<T>(what: &str, seen: &Seen<T>) -> Finding {
-    Finding::unseen(what, seen).unwrap_or_else(|| Finding::ok(what))
 }

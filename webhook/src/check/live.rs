@@ -7,7 +7,7 @@ use podlocal_settings::Settings;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::api::{Resource, Seen, get, list, sentence};
+use super::api::{Resource, Seen, Unseen, get, list, sentence};
 use super::assess::{ASSUMED_DNS, Context, NamespaceMetadata};
 use super::facts;
 use super::finding::Finding;
@@ -18,6 +18,7 @@ use super::report::{Error, Report, Source};
 use super::selectors::{self, Selectors};
 use super::tier_usage::TierUsage;
 use super::workload::{Pods, workload_of};
+use crate::cluster::tier;
 use crate::config::{Check, OWN_IMAGE};
 use crate::review::cluster_state::{Cluster, Tier};
 use crate::review::dns;
@@ -28,7 +29,7 @@ use crate::review::namespace;
 /// Reads the cluster, and checks its installation and its pods.
 pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
     let (client, server) = client(settings).await?;
-    if let Seen::Failed(why) = facts::version(&client).await {
+    if let Err(Unseen::Failed(why)) = facts::version(&client).await {
         let next = "test with kubectl version; another cluster: KUBECONFIG, --kubeconfig or --context; documents: -f FILE";
         return Err(Error { what: format!("{server}: {why}"), next: next.to_owned() });
     }
@@ -66,7 +67,7 @@ pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
         );
     });
     let pods = pods.await;
-    installation.extend(Finding::unseen("the pods", &pods));
+    installation.extend(pods.as_ref().err().map(|unseen| Finding::unseen("the pods", unseen)));
     installation.extend(tier_usage.finding());
 
     let zone = Settings::defaults().cluster_domain;
@@ -83,7 +84,7 @@ pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
         refused: Vec::new(),
         namespaces_metadata,
         ledger,
-        is_whole: pods.is().is_some(),
+        is_whole: pods.is_ok(),
         has_tier,
         as_if_enabled: settings.as_if_enabled,
     })
@@ -92,7 +93,7 @@ pub(crate) async fn run(settings: &Check) -> Result<Report, Error> {
 /// The inputs of the installed webhook; flags of the command line take precedence, one by one.
 fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context {
     let ours = &settings.common;
-    let installed = facts.settings.is();
+    let installed = facts.settings.as_ref().ok();
     let mut flags = ours.cluster();
     let theirs = installed.map(|installed| installed.cluster()).unwrap_or_default();
     if flags.shared_tier.is_empty() {
@@ -115,17 +116,17 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     });
     let mut cluster = Cluster::new(&flags, &named.unwrap_or_default());
     if cluster.dns.is_empty() {
-        cluster.dns = facts.cluster_dns.is().cloned().unwrap_or_default();
+        cluster.dns = facts.cluster_dns.clone().unwrap_or_default();
     }
     if cluster.dns.is_empty() {
         cluster.dns.push(ASSUMED_DNS);
     }
     if cluster.shared_tier.addresses.is_empty()
-        && let Some((_, address)) = facts.tier.is().and_then(|found| found.used.clone())
+        && let Ok(tier::Found { used: Some((_, address)), .. }) = &facts.tier
     {
-        cluster.shared_tier = Tier::at(vec![address]);
+        cluster.shared_tier = Tier::at(vec![*address]);
     }
-    cluster.version = facts.version.is().copied();
+    cluster.version = facts.version.as_ref().ok().copied();
     // The installed webhook itself checks cluster DNS.
     cluster.admits_namespaces = !facts.is_kube_dns;
     let image = installed
@@ -139,7 +140,13 @@ fn context(settings: &Check, facts: &Facts, notes: &mut Vec<String>) -> Context 
     Context {
         cluster,
         policy: Policy { image, defaults },
-        selectors: facts.configuration.1.is().and_then(Selectors::of).unwrap_or_else(Selectors::installed),
+        selectors: facts
+            .configuration
+            .1
+            .as_ref()
+            .ok()
+            .and_then(Selectors::of)
+            .unwrap_or_else(Selectors::installed),
         as_if_enabled: settings.as_if_enabled,
         with_diff: settings.verbose,
     }
@@ -151,34 +158,32 @@ async fn namespaces(
     only: Option<&str>,
 ) -> (BTreeMap<String, NamespaceMetadata>, Option<Finding>) {
     let mut namespaces_metadata = BTreeMap::new();
-    let resource = Resource { group: "", plural: "namespaces", namespace: None, name: only };
-    let seen = if only.is_some() {
-        get(client, resource)
-            .await
-            .map(|namespace| namespaces_metadata.extend(namespace_metadata(&namespace["metadata"])))
+    let seen = if let Some(name) = only {
+        let found = get(client, Resource::object("", "namespaces", None, name)).await;
+        found.map(|namespace| namespaces_metadata.extend(namespace_metadata(&namespace["metadata"])))
     } else {
         let progress = Progress::of("namespaces");
         let each = |page: Vec<Namespace>, still: Option<u64>| {
             progress.page(page.len() as u64, still);
-            namespaces_metadata
-                .extend(page.iter().filter_map(|namespace| namespace_metadata(&namespace.metadata)));
+            let page = page.iter().filter_map(|namespace| namespace_metadata(&namespace.metadata));
+            namespaces_metadata.extend(page);
         };
-        list(client, resource, None, each).await
+        list(client, Resource::list("", "namespaces", None), None, each).await
     };
-    let finding = Finding::unseen("the labels of namespaces (assuming that all are opted in)", &seen);
-    let finding = match (&seen, only) {
-        (Seen::Absent, Some(name)) => Some(Finding::absent_namespace(name)),
-        _ => finding,
-    };
+    let finding = seen.err().map(|unseen| match (&unseen, only) {
+        (Unseen::Absent, Some(name)) => Finding::absent_namespace(name),
+        _ => Finding::unseen("the labels of namespaces (assuming that all are opted in)", &unseen),
+    });
     (namespaces_metadata, finding)
 }
 
 /// The LimitRanges, and a finding if they could not be read.
 async fn limits(client: &kube::Client, only: Option<&str>) -> (Limits, Option<Finding>) {
     let mut ranges: Vec<Value> = Vec::new();
-    let resource = Resource { group: "", plural: "limitranges", namespace: only, name: None };
+    let resource = Resource::list("", "limitranges", only);
     let seen = list(client, resource, None, |page: Vec<Value>, _| ranges.extend(page)).await;
-    (Limits::of(&ranges), Finding::unseen("the LimitRanges (assuming that there are none)", &seen))
+    let what = "the LimitRanges (assuming that there are none)";
+    (Limits::of(&ranges), seen.err().map(|unseen| Finding::unseen(what, &unseen)))
 }
 
 /// The relevant metadata of a namespace: a cluster may have ten thousand.
@@ -223,8 +228,7 @@ impl Pod {
 
 async fn pods(client: &kube::Client, namespace: Option<&str>, mut each: impl FnMut(Pod)) -> Seen<()> {
     let progress = Progress::of("pods");
-    let resource = Resource { group: "", plural: "pods", namespace, name: None };
-    list(client, resource, None, |page: Vec<Pod>, still| {
+    list(client, Resource::list("", "pods", namespace), None, |page: Vec<Pod>, still| {
         progress.page(page.len() as u64, still);
         page.into_iter().for_each(&mut each);
     })

@@ -70,33 +70,3 @@ impl Sum {
         format!("{cpu} CPU and {memory}")
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn requests(cpu: &str, memory: &str) -> Option<Requests> {
-        Requests::of(&json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}}))
-    }
-
-    #[test]
-    fn sidecar_without_resources_requests_nothing() {
-        assert_eq!(Requests::of(&json!({"name": "podlocal-dns"})), None);
-        assert_eq!(requests("10m", "16Mi").expect("two").words(), "+ requests cpu 10m, memory 16Mi");
-    }
-
-    #[test]
-    fn requests_are_summed_and_formatted_with_units() {
-        let (small, large) = (requests("10m", "16Mi").expect("two"), requests("1", "1Gi").expect("two"));
-        for (workloads, words) in [
-            (&[(Pods::Count(3), &small)][..], "0.03 CPU and 48 MiB"),
-            (&[(Pods::Count(100), &small)], "1 CPU and 1.57 GiB"),
-            (&[(Pods::Count(100), &small), (Pods::OneEachNode, &large)], "2 CPU and 2.57 GiB"),
-            (&[], "0 CPU and 0 MiB"),
-        ] {
-            assert_eq!(Sum::of(workloads.iter().copied()).words(), words);
-        }
-        let sum = Sum::of([(Pods::Count(u64::MAX), &large), (Pods::Count(1), &large)].into_iter());
-        assert_eq!(sum, Sum { pods: u64::MAX, cpu_millis: u64::MAX, memory_bytes: u64::MAX });
-    }
-}

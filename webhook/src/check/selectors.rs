@@ -122,33 +122,6 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn label(value: Option<&str>) -> Labels {
-        value.map(|value| (INJECT_LABEL.to_owned(), value.to_owned())).into_iter().collect()
-    }
-
-    #[test]
-    fn default_configuration_selects_opted_in_pods() {
-        use Selection::{NamespaceExcluded, NotOptedIn, OptedOut, Sent};
-        let (enabled, disabled) = (Some(INJECT_ENABLED), Some(INJECT_DISABLED));
-        let selectors = Selectors::installed();
-        for (namespace, of_namespace, of_pod, expected) in [
-            ("web", enabled, None, Sent),
-            ("web", enabled, Some("maybe"), Sent),
-            ("web", enabled, disabled, OptedOut),
-            ("web", None, None, NotOptedIn),
-            ("web", Some("true"), None, NotOptedIn),
-            ("web", None, disabled, OptedOut),
-            ("web", disabled, enabled, Sent),
-            ("kube-system", enabled, enabled, NamespaceExcluded),
-            ("kube-system", None, None, NamespaceExcluded),
-            ("podlocal-dns", enabled, None, NamespaceExcluded),
-        ] {
-            let found = selectors.selection(namespace, &label(of_namespace), &label(of_pod));
-            assert_eq!(found, expected, "{namespace} {of_namespace:?} {of_pod:?}");
-        }
-        assert!(selectors.has_our_conditions());
-    }
-
     #[test]
     fn custom_webhook_configuration_is_evaluated() {
         let selectors = Selectors::of(&json!({"webhooks": [{

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use podlocal_settings::read::SettingError;
 use serde_json::{Value, json};
 
-use super::invalid_fields::{MULTIPLIERS, is_template};
+use super::invalid_fields::{MULTIPLIERS, of_metadata, of_numbers};
 use super::workload::{Pods, Workload};
 use crate::documents::kinds::pod_path;
 use crate::documents::misplaced_metadata::find_misplaced;
@@ -32,7 +32,7 @@ const SILENT: [&str; 5] = ["spec", "template", "jobTemplate", "podTemplate", "wo
 
 /// The objects in the documents: the documents themselves, or the items of Lists. An item of a typed list may
 /// omit its kind. Values that are not objects are left out.
-pub(crate) fn objects(documents: Vec<Value>) -> Vec<Value> {
+pub(crate) fn objects(documents: impl Iterator<Item = Value>) -> Vec<Value> {
     let mut objects = Vec::new();
     for mut document in documents {
         let kind = document["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
@@ -115,18 +115,21 @@ fn name(object: &Value) -> &str {
     ["name", "generateName"].iter().find_map(|key| metadata[key].as_str()).unwrap_or("?")
 }
 
+/// All invalid fields in the metadata of the object and of its pod templates, and in the numbers of their
+/// pods.
+pub(crate) fn invalid_fields(object: &Value) -> Vec<SettingError> {
+    let mut errors = Vec::new();
+    of_metadata(&object["metadata"], "metadata", &mut errors);
+    errors.extend(Walk::through(object).errors);
+    errors
+}
+
 /// The templates of one object: the name of the part, the number of pods, the pod.
 fn below(object: &Value) -> Vec<(String, u64, Value)> {
     if object["kind"] == "Pod" {
-        let pod = json!({"metadata": object["metadata"], "spec": object["spec"]});
-        return vec![(String::new(), 1, pod)];
+        return vec![(String::new(), 1, pod(object))];
     }
-    let mut found = Vec::new();
-    for (key, member) in object.as_object().into_iter().flatten() {
-        if ["spec", "template"].contains(&key.as_str()) {
-            search(member, key, 1, &mut Vec::new(), &mut found);
-        }
-    }
+    let mut found = Walk::through(object).templates;
     // A built-in kind without a pod template is an error that must be reported.
     let version = object["apiVersion"].as_str().unwrap_or_default();
     if found.is_empty()
@@ -137,160 +140,58 @@ fn below(object: &Value) -> Vec<(String, u64, Value)> {
     found
 }
 
-fn search(
-    value: &Value,
-    key: &str,
-    pods: u64,
-    path: &mut Vec<String>,
-    found: &mut Vec<(String, u64, Value)>,
-) {
-    match value {
-        Value::Object(members) => {
-            if is_template(key, value) {
-                let pod = json!({"metadata": value["metadata"], "spec": value["spec"]});
-                found.push((path.last().cloned().unwrap_or_default(), pods, pod));
-                return;
-            }
-            let times = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64());
-            let pods = times.fold(pods, u64::saturating_mul);
-            for (key, member) in members {
-                let tells = !SILENT.contains(&key.as_str()) && (member.is_object() || member.is_array());
-                if tells {
-                    path.push(key.clone());
-                }
-                search(member, key, pods, path, found);
-                if tells {
-                    path.pop();
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let name = ["name", "groupName"].iter().find_map(|key| item[key].as_str()).map(str::to_owned);
-                path.push(name.unwrap_or_else(|| index.to_string()));
-                search(item, "", pods, path, found);
-                path.pop();
-            }
-        }
-        _ => {}
-    }
+fn pod(template: &Value) -> Value {
+    json!({"metadata": template["metadata"], "spec": template["spec"]})
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a walk through an object finds: its templates, and the invalid fields of these and above them.
+/// Without a template below them, `replicas` and `parallelism` may mean anything.
+#[derive(Default)]
+struct Walk {
+    templates: Vec<(String, u64, Value)>,
+    errors: Vec<SettingError>,
+}
 
-    fn found(object: &Value) -> Vec<String> {
-        let text = |template: Template| {
-            let Workload { namespace, kind, name } = template.workload;
-            format!(
-                "{namespace} {kind}/{name} {:?} {}",
-                template.pods, template.pod["spec"]["containers"][0]["name"]
-            )
-        };
-        templates(std::slice::from_ref(object), "default").into_iter().map(text).collect()
-    }
-
-    fn template(name: &str) -> Value {
-        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": name}]}})
-    }
-
-    #[test]
-    fn pod_templates_are_found_in_any_kind_with_the_number_of_their_pods() {
-        for (kind, spec, expected) in [
-            ("Pod", template("a")["spec"].clone(), &["default Pod/x Count(1) \"a\""][..]),
-            ("Deployment", json!({"template": template("a")}), &["default Deployment/x Count(1) \"a\""]),
-            (
-                "Deployment",
-                json!({"replicas": 3, "template": template("a")}),
-                &["default Deployment/x Count(3) \"a\""],
-            ),
-            (
-                "Deployment",
-                json!({"replicas": 0, "template": template("a")}),
-                &["default Deployment/x Count(0) \"a\""],
-            ),
-            ("DaemonSet", json!({"template": template("a")}), &["default DaemonSet/x OneEachNode \"a\""]),
-            (
-                "CronJob",
-                json!({"jobTemplate": {"spec": {"parallelism": 4, "template": template("a")}}}),
-                &["default CronJob/x Count(4) \"a\""],
-            ),
-            (
-                "PyTorchJob",
-                json!({"pytorchReplicaSpecs": {
-                    "Master": {"replicas": 1, "template": template("m")},
-                    "Worker": {"replicas": 8, "template": template("w")},
-                }}),
-                &[
-                    "default PyTorchJob/x (Master) Count(1) \"m\"",
-                    "default PyTorchJob/x (Worker) Count(8) \"w\"",
-                ],
-            ),
-            (
-                "JobSet",
-                json!({"replicatedJobs": [{"name": "workers", "replicas": 2, "template": {"spec": {
-                    "parallelism": 4, "completions": 4, "template": template("w"),
-                }}}]}),
-                &["default JobSet/x (workers) Count(8) \"w\""],
-            ),
-            (
-                "Job",
-                json!({"tasks": [{"replicas": 2, "name": "ps", "template": template("p")}]}),
-                &["default Job/x (ps) Count(2) \"p\""],
-            ),
-            (
-                "RayCluster",
-                json!({
-                    "headGroupSpec": {"template": template("h")},
-                    "workerGroupSpecs": [{"groupName": "gpu", "replicas": 3, "template": template("w")}],
-                }),
-                &[
-                    "default RayCluster/x (headGroupSpec) Count(1) \"h\"",
-                    "default RayCluster/x (gpu) Count(3) \"w\"",
-                ],
-            ),
-            (
-                "Job",
-                json!({"replicas": u64::MAX, "parallelism": 2, "template": template("a")}),
-                &["default Job/x Count(18446744073709551615) \"a\""],
-            ),
-            ("ConfigMap", json!({"template": "text"}), &[]),
-            ("Rollout", json!({"template": {"spec": {}}}), &[]),
-        ] {
-            let object = json!({"apiVersion": "x/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
-            assert_eq!(found(&object), expected, "{object}");
+impl Walk {
+    fn through(object: &Value) -> Self {
+        let mut walk = Self::default();
+        for key in ["spec", "template"] {
+            walk.step(&object[key], key, 1, "");
         }
+        walk
     }
 
-    #[test]
-    fn object_owned_by_another_document_is_not_counted_twice() {
-        let owned = |kind: &str, owner: &str| {
-            json!({
-                "kind": kind, "metadata": {"name": "x-1", "ownerReferences": [{"kind": owner, "name": "x", "controller": true}]},
-                "spec": {"template": template("a")},
-            })
-        };
-        let deployment =
-            json!({"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": template("a")}});
-        let all = [owned("ReplicaSet", "Deployment"), deployment, owned("Job", "CronJob")];
-        let kinds: Vec<_> =
-            templates(&all, "web").into_iter().map(|template| template.workload.kind).collect();
-        assert_eq!(kinds, ["Deployment", "Job"]);
-    }
-
-    #[test]
-    fn built_in_kind_without_pod_template_is_reported() {
-        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": {}});
-        assert_eq!(templates(&[job], "web")[0].pod, Value::Null);
-    }
-
-    #[test]
-    fn lists_are_their_items() {
-        let list = json!({"kind": "PodList", "items": [{"metadata": {}}, {"kind": "Job"}, "text", 3, null]});
-        let documents =
-            vec![list, json!({"kind": "Pod"}), json!("text"), json!(42), json!(["a"]), json!(null)];
-        let kinds: Vec<_> = objects(documents).into_iter().map(|object| object["kind"].clone()).collect();
-        assert_eq!(kinds, [json!("Pod"), json!("Job"), json!("Pod")]);
+    /// `place` is the path of `value`, `pods` the product of the numbers on it, and `part` the last key or
+    /// name on it that helps to identify a template.
+    fn step(&mut self, value: &Value, place: &str, pods: u64, part: &str) {
+        match value {
+            Value::Object(_)
+                if place.to_ascii_lowercase().ends_with("template")
+                    && value["spec"]["containers"].is_array() =>
+            {
+                of_metadata(&value["metadata"], &format!("{place}.metadata"), &mut self.errors);
+                self.templates.push((part.to_owned(), pods, pod(value)));
+            }
+            Value::Object(members) => {
+                let times = MULTIPLIERS.iter().filter_map(|name| value[name].as_u64());
+                let pods = times.fold(pods, u64::saturating_mul);
+                let before = self.templates.len();
+                for (key, member) in members {
+                    let part = if SILENT.contains(&key.as_str()) { part } else { key };
+                    self.step(member, &format!("{place}.{key}"), pods, part);
+                }
+                if self.templates.len() > before {
+                    of_numbers(value, place, &mut self.errors);
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let name = ["name", "groupName"].iter().find_map(|key| item[key].as_str());
+                    let index = index.to_string();
+                    self.step(item, &format!("{place}[{index}]"), pods, name.unwrap_or(&index));
+                }
+            }
+            _ => {}
+        }
     }
 }

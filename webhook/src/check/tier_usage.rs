@@ -51,29 +51,3 @@ impl TierUsage {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::finding::State;
-    use serde_json::json;
-
-    #[test]
-    fn pod_counts_if_its_sidecar_uses_the_tier() {
-        let tier = "10.96.0.53:53".parse().expect("an address");
-        let pod = |container: &str, told: &str| {
-            let variable = json!({"name": table::SHARED_TIER.variable(), "value": told});
-            json!({"initContainers": [{"name": container, "env": [variable]}]})
-        };
-        let mut counts = TierUsage::default();
-        assert_eq!(counts.finding(), None);
-        counts.add(&json!({}), tier);
-        counts.add(&pod("another", "10.96.0.53"), tier);
-        assert_eq!(counts, TierUsage::default());
-        counts.add(&pod(CONTAINER_NAME, "10.96.0.54"), tier);
-        assert_eq!(counts.finding().map(|finding| finding.state), Some(State::Problem));
-        counts.add(&pod(CONTAINER_NAME, "10.96.0.53"), tier);
-        let finding = counts.finding().expect("a line");
-        assert_eq!((finding.state, finding.what.ends_with("1 of 2")), (State::Ok, true));
-    }
-}

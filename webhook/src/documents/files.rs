@@ -1,13 +1,40 @@
 //! Reads the files that the commands `inject` and `check` name, and rejects documents that are no objects.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The text of a file; `-` is standard input.
-pub(crate) fn read(file: &Path) -> std::io::Result<String> {
-    if !is_standard_input(file) {
+use super::split::{self, Document};
+use super::yaml;
+
+/// The documents of the files, with the name of the file of each. The second list has a line for each file or
+/// document that cannot be read.
+pub(crate) fn read_all(files: &[PathBuf]) -> (Vec<(String, Document)>, Vec<String>) {
+    let (mut documents, mut unreadable) = (Vec::new(), Vec::new());
+    for file in files {
+        let name = name(file);
+        let text = read(file).map_err(|error| error.to_string());
+        let parse = |text: &str| split::read(text).map_err(|error| format!("{error}{}", yaml::hint(text)));
+        let read = text.and_then(|text| parse(&text)).map_err(|error| format!("{name}: {error}"));
+        unreadable.extend(read.as_ref().err().cloned());
+        for document in read.unwrap_or_default() {
+            match expect_objects(&document.value) {
+                Ok(()) => documents.push((name.clone(), document)),
+                Err(error) => unreadable.push(format!("{name}: {}: {error}", document.place())),
+            }
+        }
+    }
+    (documents, unreadable)
+}
+
+/// The name of a file in messages; `-` is standard input.
+pub(crate) fn name(file: &Path) -> String {
+    if file == "-" { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    if file != "-" {
         return std::fs::read_to_string(file);
     }
     let mut text = String::new();
@@ -15,14 +42,9 @@ pub(crate) fn read(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Whether the path means standard input.
-pub(crate) fn is_standard_input(file: &Path) -> bool {
-    file == "-"
-}
-
 /// Checks that a document, and every item of a List, is an object. `Err` names the item and what was
 /// expected.
-pub(crate) fn expect_objects(document: &Value) -> Result<(), String> {
+fn expect_objects(document: &Value) -> Result<(), String> {
     let wrong = |place: &str, value: &Value| {
         let what = match value {
             Value::Null => "null",

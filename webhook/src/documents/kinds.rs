@@ -133,38 +133,3 @@ fn expand(value: &Value, parts: &[&str], path: String, found: &mut Vec<String>) 
         _ => {}
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn templates_are_found_where_they_are_and_nowhere_else() {
-        let replicas =
-            json!({"Master": {"template": {}}, "a/b": {"template": {}}, "Worker": {"template": "text"}});
-        let job = json!({"spec": {"pytorchReplicaSpecs": replicas, "template": {}}});
-        let Some(PodSource::Templates(patterns)) = pod_source("kubeflow.org/v1", "PyTorchJob") else {
-            panic!("it is known")
-        };
-        let expected =
-            ["/spec/pytorchReplicaSpecs/Master/template", "/spec/pytorchReplicaSpecs/a~1b/template"];
-        assert_eq!(pointers(&job, patterns), expected);
-        assert!(expected.iter().all(|path| job.pointer(path).is_some()));
-        let ray =
-            json!({"spec": {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"template": {}}, 3]}});
-        let Some(PodSource::Templates(patterns)) = pod_source("ray.io/v1", "RayCluster") else {
-            panic!("it is known")
-        };
-        let expected = ["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/0/template"];
-        assert_eq!(pointers(&ray, patterns), expected);
-        assert_eq!(pointers(&json!("text"), patterns), [""; 0]);
-    }
-
-    #[test]
-    fn kinds_are_matched_with_their_group() {
-        assert_eq!(pod_source("x/v1", "PyTorchJob"), None);
-        assert_eq!(pod_source("v1", "Service"), None);
-        assert!(matches!(pod_source("serving.knative.dev/v1", "Service"), Some(PodSource::NoTemplate(_))));
-    }
-}

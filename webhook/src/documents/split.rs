@@ -24,6 +24,14 @@ pub(crate) struct Text {
     pub(crate) whole: String,
 }
 
+impl Document {
+    /// Its number and its line, if known.
+    pub(crate) fn place(&self) -> String {
+        let line = self.text.as_ref().map(|text| format!(", line {}", text.line)).unwrap_or_default();
+        format!("document {}{line}", self.number)
+    }
+}
+
 impl Text {
     /// The comments before its first line.
     pub(crate) fn leading_comments(&self) -> &str {
@@ -77,40 +85,4 @@ fn split(text: &str) -> Vec<Text> {
 fn is_blank(line: &str) -> bool {
     let line = line.trim();
     line.is_empty() || line.starts_with('#')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(file: &str) -> Vec<Option<String>> {
-        let documents = read(file).expect("reads");
-        documents.into_iter().map(|document| document.text.map(|text| text.whole)).collect()
-    }
-
-    #[test]
-    fn every_document_has_its_own_text_with_its_comments() {
-        let file =
-            "# first\na: 1 # one\n---\n# nothing\n\n--- # second\n'b': \"x\"\n...\n---\nc: |\n  text\n";
-        let expected = ["# first\na: 1 # one\n", "# second\n'b': \"x\"\n", "c: |\n  text\n"];
-        assert_eq!(texts(file), expected.map(|text| Some(text.to_owned())));
-    }
-
-    #[test]
-    fn crlf_bom_and_missing_final_newline_are_accepted() {
-        let expected = ["a: 1\r\n", "b: 2\n"].map(|text| Some(text.to_owned()));
-        assert_eq!(texts("\u{feff}a: 1\r\n---\r\nb: 2"), expected);
-        assert_eq!(texts(""), []);
-    }
-
-    #[test]
-    fn with_directives_only_the_values_are_known() {
-        assert_eq!(texts("%YAML 1.1\n---\na: 1\n"), [None]);
-    }
-
-    #[test]
-    fn leading_comments_end_at_the_first_content_line() {
-        let text = Text { line: 1, whole: "# one\n\n# two\na: 1\n# three\n".to_owned() };
-        assert_eq!(text.leading_comments(), "# one\n\n# two\n");
-    }
 }

@@ -64,80 +64,25 @@ mod tests {
 
     /// Strings that some YAML reader takes for a boolean, a number, a null, a date or syntax.
     const MISLEADING: &[&str] = &[
-        "yes",
-        "no",
-        "on",
-        "Off",
-        "y",
-        "N",
-        "true",
-        "null",
-        "~",
-        "",
-        "0755",
-        "08",
-        "1e3",
-        "1_000",
-        "0x10",
-        "0o7",
-        "0b11",
-        "1.0",
-        ".5",
-        ".inf",
-        ".nan",
-        "+1",
-        "-1",
-        "12:30:45",
-        "190:20:30",
-        "2024-01-01",
-        "2024-01-01T00:00:00Z",
-        "=",
-        "<<",
-        "- a",
-        "a: b",
-        "a #b",
-        "#",
-        "'x",
-        "\"q\"",
-        "{a}",
-        "[b]",
-        "*x",
-        "&x",
-        "!x",
-        "%x",
-        "@x",
-        "`x",
-        "|",
-        ">",
-        "?",
-        "-",
-        "---",
-        "...",
-        " x",
-        "x ",
-        "a\nb\n",
-        "a\nb",
-        "a\n\n",
-        "\n a\n",
-        "  a\n x",
-        "a \nb",
-        "tab\there",
-        "a\r\nb",
-        "\u{85}x",
-        "\u{2028}",
-        "é",
+        "yes", "no", "on", "Off", "y", "N", "true", "null", "~", "", "0755", "08", "1e3", "1_000", "0x10",
+        "0o7", "0b11", "1.0", ".5", ".inf", ".nan", "+1", "-1", "12:30:45", "=", "<<", "- a", "a: b", "a #b",
+        "#", "'x", "\"q\"", "{a}", "[b]", "*x", "&x", "!x", "%x", "@x", "`x", "|", ">", "?", "-", "---",
+        "...", " x", "x ", "a\nb\n", "a\nb", "a\n\n", "\n a\n", "  a\n x", "a \nb", "a\r\nb", "\u{85}x",
+        "\u{2028}", "é",
     ];
+
+    /// Longer ones.
+    const LONGER: [&str; 4] = ["190:20:30", "2024-01-01", "2024-01-01T00:00:00Z", "tab\there"];
 
     #[test]
     fn every_string_reads_back_as_that_string_by_both_versions_of_yaml() {
-        let keys = MISLEADING.iter().map(|text| ((*text).to_owned(), json!(1)));
-        let keys: serde_json::Map<_, _> = keys.collect();
-        let document = json!({"as values": MISLEADING, "as keys": keys});
+        let texts = [MISLEADING, &LONGER].concat();
+        let keys: serde_json::Map<_, _> = texts.iter().map(|text| ((*text).to_owned(), json!(1))).collect();
+        let document = json!({"as values": texts, "as keys": keys});
         let written = write(&document).expect("writes");
         assert_eq!(read(&written).expect("reads"), [document], "{written}");
-        for text in MISLEADING
-            .iter()
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        for text in
+            texts.iter().filter(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
         {
             let plain = format!("- {text}\n");
             assert!(text.is_empty() || !written.contains(&plain), "{text} is written without quotes");

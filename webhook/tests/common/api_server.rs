@@ -21,14 +21,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync;
 
-#[path = "api_server/rights.rs"]
-mod rights;
 #[path = "api_server/watch.rs"]
 mod watch;
 
-use rights::Rights;
 use watch::Change;
 
 pub(crate) const SECRET: &str = "/api/v1/namespaces/default/secrets/certificate";
@@ -47,6 +44,7 @@ pub(crate) struct ApiServer {
     state: Arc<Mutex<Objects>>,
 }
 
+#[derive(Default)]
 struct Objects {
     by_path: BTreeMap<String, Value>,
     written: BTreeMap<String, usize>,
@@ -59,34 +57,17 @@ struct Objects {
     is_read_only: bool,
     /// Collections that no client may list or watch, and objects that no client may get.
     forbidden: BTreeSet<String>,
-    /// The permissions of the clients; `None`: all.
-    rights: Option<Rights>,
     /// How many continue tokens are rejected as expired.
     to_expire: usize,
     /// Every change with its version: a watch begins after the version that it names.
     history: Vec<(u64, Change)>,
-    changes: broadcast::Sender<Change>,
+    /// Wakes the watches; they end when it is dropped.
+    changed: sync::watch::Sender<()>,
 }
 
 impl ApiServer {
     pub(crate) async fn start() -> Self {
-        let objects = Objects {
-            by_path: BTreeMap::new(),
-            written: BTreeMap::new(),
-            read: BTreeMap::new(),
-            version: 1,
-            to_fail: 0,
-            to_overtake: 0,
-            failed: 0,
-            is_down: false,
-            is_read_only: false,
-            forbidden: BTreeSet::new(),
-            rights: None,
-            to_expire: 0,
-            history: Vec::new(),
-            changes: broadcast::channel(1_000).0,
-        };
-        let state = Arc::new(Mutex::new(objects));
+        let state = Arc::new(Mutex::new(Objects { version: 1, ..Objects::default() }));
         let router = Router::new().fallback(serve).with_state(state.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("an address");
@@ -105,14 +86,9 @@ impl ApiServer {
 
     /// A kubeconfig for this server.
     pub(crate) fn kubeconfig(&self) -> String {
-        self.kubeconfig_of("default")
-    }
-
-    /// The same for a client with that default namespace.
-    pub(crate) fn kubeconfig_of(&self, namespace: &str) -> String {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
             "users": [{"name": "test", "user": {}}],
         })
@@ -130,40 +106,17 @@ impl ApiServer {
     }
 
     pub(crate) fn put_secret(&self, parts: &BTreeMap<String, Vec<u8>>) {
-        let encoded = parts.iter().map(|(name, bytes)| (name.clone(), json!(BASE64.encode(bytes))));
-        let data: serde_json::Map<_, _> = encoded.collect();
+        let data = parts.iter().map(|(name, bytes)| (name.clone(), json!(BASE64.encode(bytes))));
+        let data: serde_json::Map<_, _> = data.collect();
         let metadata = json!({"name": "certificate", "namespace": "default", "labels": {"a": "b"}});
-        self.put(
-            SECRET,
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data,
-            }),
-        );
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data});
+        self.put(SECRET, secret);
     }
 
-    pub(crate) fn put_namespace(&self, name: &str, annotations: &Value) {
-        let metadata = json!({"name": name, "annotations": annotations});
-        self.put(
-            &format!("{NAMESPACES}/{name}"),
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
-        );
-    }
-
-    pub(crate) fn put_labelled_namespace(&self, name: &str, labels: &Value) {
-        let metadata = json!({"name": name, "labels": labels});
-        self.put(
-            &format!("{NAMESPACES}/{name}"),
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
-        );
-    }
-
-    /// Stores a Service, as the API server returns it.
-    pub(crate) fn put_service(&self, name: &str, labels: &Value, spec: &Value) {
-        let metadata = json!({"name": name, "namespace": "default", "labels": labels});
-        self.put(
-            &format!("{SERVICES}/{name}"),
-            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
-        );
+    pub(crate) fn put_namespace(&self, name: &str, annotations: &Value, labels: &Value) {
+        let metadata = json!({"name": name, "annotations": annotations, "labels": labels});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+        self.put(&format!("{NAMESPACES}/{name}"), namespace);
     }
 
     pub(crate) fn object(&self, path: &str) -> Value {
@@ -210,17 +163,6 @@ impl ApiServer {
         self.objects().forbidden.insert(path.to_owned());
     }
 
-    /// Rejects from now on every request that the bindings among `objects` do not allow for that
-    /// ServiceAccount.
-    pub(crate) fn authorize(&self, objects: &[Value], account: &str) {
-        self.objects().rights = Some(Rights::of(objects, account));
-    }
-
-    /// The requests without permission, and the unused permissions.
-    pub(crate) fn differences(&self) -> Vec<String> {
-        self.objects().rights.as_ref().expect("rights").differences()
-    }
-
     /// Lets that many continue tokens expire.
     pub(crate) fn expire_next(&self, tokens: usize) {
         self.objects().to_expire = tokens;
@@ -230,7 +172,7 @@ impl ApiServer {
     pub(crate) fn set_down(&self, is_down: bool) {
         let mut objects = self.objects();
         objects.is_down = is_down;
-        objects.changes = broadcast::channel(1_000).0;
+        objects.changed = sync::watch::Sender::default();
     }
 
     fn objects(&self) -> MutexGuard<'_, Objects> {
@@ -251,9 +193,8 @@ impl Objects {
             Some(object) => self.by_path.insert(path.to_owned(), object),
             None => self.by_path.remove(path),
         };
-        let change = Change { path: path.to_owned(), before, after };
-        self.history.push((self.version, change.clone()));
-        let _ = self.changes.send(change);
+        self.history.push((self.version, Change { path: path.to_owned(), before, after }));
+        self.changed.send_replace(());
     }
 
     /// Every object directly below `path`.
@@ -283,9 +224,6 @@ async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Ur
     if objects.is_read_only && method != Method::GET {
         return status(StatusCode::FORBIDDEN, "Forbidden");
     }
-    if objects.rights.as_mut().is_some_and(|rights| !rights.allow(&method, &uri)) {
-        return status(StatusCode::FORBIDDEN, "Forbidden");
-    }
     let sent: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let mut path = uri.path().to_owned();
     if method == Method::POST {
@@ -293,7 +231,7 @@ async fn serve(State(state): State<Arc<Mutex<Objects>>>, method: Method, uri: Ur
     }
     if method == Method::GET && COLLECTIONS.iter().any(|kind| path.ends_with(&format!("/{kind}"))) {
         *objects.read.entry(path).or_default() += 1;
-        return watch::list_or_watch(&mut objects, &uri);
+        return watch::list_or_watch(&state, &mut objects, &uri);
     }
     if objects.forbidden.contains(&path) {
         return status(StatusCode::FORBIDDEN, "Forbidden");

@@ -5,7 +5,7 @@
 pub(crate) mod api_server;
 pub(crate) mod bodies;
 pub(crate) mod golden;
-pub(crate) mod kustomize;
+pub(crate) mod manifests;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

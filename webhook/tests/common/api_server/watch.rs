@@ -1,6 +1,6 @@
 //! Lists and watches of the objects directly below a path, by label.
 
-use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ pub(super) struct Change {
     pub(super) after: Option<Value>,
 }
 
-pub(super) fn list_or_watch(objects: &mut Objects, uri: &Uri) -> Response {
+pub(super) fn list_or_watch(state: &Arc<Mutex<Objects>>, objects: &mut Objects, uri: &Uri) -> Response {
     let collection = uri.path().to_owned();
     if objects.forbidden.contains(&collection) {
         return status(StatusCode::FORBIDDEN, "Forbidden");
@@ -29,21 +29,20 @@ pub(super) fn list_or_watch(objects: &mut Objects, uri: &Uri) -> Response {
     if !query.contains("watch=true") {
         return list(objects, &collection, query, &selector);
     }
-    let from =
-        query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok()).unwrap_or(0);
-    let missed =
-        objects.history.iter().filter(|(version, _)| *version > from).map(|(_, change)| change.clone());
-    let missed: VecDeque<_> = missed.collect();
-    let watch = (missed, objects.changes.subscribe(), collection, selector);
-    let events = stream::unfold(watch, |(mut missed, mut live, collection, selector)| async move {
+    let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
+    let next = objects.history.partition_point(|(version, _)| *version <= from.unwrap_or(0));
+    let watch = (state.clone(), objects.changed.subscribe(), next, collection, selector);
+    let events = stream::unfold(watch, |(state, mut changed, mut next, collection, selector)| async move {
         loop {
-            let change = match missed.pop_front() {
-                Some(change) => change,
-                None => live.recv().await.ok()?,
+            let change = state.lock().expect("the lock").history.get(next).cloned();
+            let Some((_, change)) = change else {
+                changed.changed().await.ok()?;
+                continue;
             };
+            next += 1;
             if let Some(event) = event(&change, &collection, &selector) {
                 let line = Ok::<_, std::io::Error>(format!("{event}\n"));
-                return Some((line, (missed, live, collection, selector)));
+                return Some((line, (state, changed, next, collection, selector)));
             }
         }
     });
