@@ -20,7 +20,6 @@ pub mod message;
 pub mod query;
 pub mod reply;
 pub mod review;
-pub mod seeds;
 pub mod session;
 pub mod settings;
 pub mod upstream;

@@ -248,18 +248,6 @@ impl Upstream for World {
         let last_response = state.last_response.map(Instant::into_std);
         Condition { is_down: state.is_down, is_dead: false, is_refusing: false, last_response }
     }
-
-    fn try_spend_token(&self) -> bool {
-        true
-    }
-
-    fn may_refresh(&self) -> bool {
-        true
-    }
-
-    fn is_loop(&self, _: &Query<'_>) -> bool {
-        false
-    }
 }
 
 impl World {

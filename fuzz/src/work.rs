@@ -5,12 +5,12 @@
 //! and records. A fuzzer makes short inputs, but a message is expensive if it repeats a record a thousand
 //! times.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hickory_proto::rr::Name;
 use podlocal_dns::key::Key;
 use podlocal_dns::wire::work::steps_of;
 use podlocal_dns::wire::{self, Flags};
+use podlocal_settings::Settings;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{TtlLimits, lifetime};
 use podlocal_sidecar::query::Query;
@@ -62,12 +62,7 @@ pub fn check(input: &[u8]) {
 fn serve(key: &Key, ours: &QueryMessage<'_>, bytes: &[u8]) {
     let ResponseVerdict::Accept(reading) = ours.check_response(bytes) else { return };
     let response = without_opt(bytes.to_vec(), &reading);
-    let limits = TtlLimits {
-        min_ttl: Duration::ZERO,
-        max_ttl: Duration::from_hours(1),
-        max_negative_ttl: Duration::from_secs(30),
-        zone: Name::root(),
-    };
+    let limits = TtlLimits::new(&Settings::defaults());
     let Some(message) = wire::Message::new(&response) else { return };
     let (lifetime, now) = (lifetime(message, &limits), Instant::now());
     let Ok(entry) = Entry::new(&response, key.question().len(), lifetime, &limits, now) else { return };

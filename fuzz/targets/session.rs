@@ -1,7 +1,4 @@
 //! See `podlocal_fuzz::session`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(
-    init: podlocal_fuzz::seeds::write_if_asked(),
-    |input: &[u8]| podlocal_fuzz::session::check(input)
-);
+libfuzzer_sys::fuzz_target!(|input: &[u8]| podlocal_fuzz::session::check(input));

@@ -314,22 +314,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_hundred_callers_share_one_exchange_and_its_outcome() {
-        let (flights, exchanges) = (Flights::new(10, 1000), Arc::default());
-        let outcomes = callers(&flights, 200, &exchanges, Ok(5)).join_all().await;
-        assert_eq!(exchanges.load(Ordering::Relaxed), 1);
-        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok((Ok(5), Role::Leader))).count(), 1);
-        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok((Ok(5), Role::Coalesced))).count(), 199);
-        assert_eq!(flights.count(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failure_reaches_all_waiters_once_and_together() {
-        let (flights, exchanges) = (Flights::new(10, 1000), Arc::default());
-        let start = Instant::now();
-        let outcomes = callers(&flights, 200, &exchanges, Err("silent")).join_all().await;
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok((Err("silent"), _)))));
-        assert_eq!(exchanges.load(Ordering::Relaxed), 1);
-        assert_eq!(start.elapsed(), Duration::from_secs(1), "not one after another");
+        for answer in [Ok(5), Err("silent")] {
+            let (flights, exchanges, start) = (Flights::new(10, 1000), Arc::default(), Instant::now());
+            let outcomes = callers(&flights, 200, &exchanges, answer).join_all().await;
+            assert_eq!((exchanges.load(Ordering::Relaxed), flights.count()), (1, 0));
+            for (role, count) in [(Role::Leader, 1), (Role::Coalesced, 199)] {
+                let of_role = outcomes.iter().filter(|outcome| **outcome == Ok((answer, role)));
+                assert_eq!(of_role.count(), count, "{role:?}");
+            }
+            assert_eq!(start.elapsed(), Duration::from_secs(1), "not one after another");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -68,7 +68,8 @@ use network::Sockets;
 use observers::Observation;
 use state::{LastFailure, State};
 
-/// A source of answers: the servers below, or a script in tests.
+/// A source of answers: the servers below, or a script in tests. By default it is healthy, has no limits, and
+/// is no loop.
 pub trait Upstream: Send + Sync + 'static {
     /// Asks for the answer to the question of that key, until the deadline at most. A response that says that
     /// the server cannot answer (SERVFAIL and the like) is returned when no server has a better one.
@@ -92,17 +93,26 @@ pub trait Upstream: Send + Sync + 'static {
     }
 
     /// The health of the servers at this moment.
-    fn condition(&self) -> Condition;
+    fn condition(&self) -> Condition {
+        Condition::default()
+    }
 
     /// Takes a token from the retry budget, to repeat a query that was answered before; `false`: there is
     /// none.
-    fn try_spend_token(&self) -> bool;
+    fn try_spend_token(&self) -> bool {
+        true
+    }
 
     /// Whether a query that no client waits for may be sent now; each `true` is for one query.
-    fn may_refresh(&self) -> bool;
+    fn may_refresh(&self) -> bool {
+        true
+    }
 
     /// Whether that query is one of this proxy's own that has come back: the upstream is a loop.
-    fn is_loop(&self, query: &Query<'_>) -> bool;
+    fn is_loop(&self, query: &Query<'_>) -> bool {
+        let _ = query;
+        false
+    }
 }
 
 /// No server gave any response in time.

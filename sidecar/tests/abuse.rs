@@ -2,38 +2,32 @@
 
 mod support;
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::op::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 
-use support::{Proxy, Script, Upstream, ask, ask_tcp, query, read_frame, reply, write_frame};
+use support::{
+    Proxy, RecordType, Script, Upstream, address, ask_tcp, queried_name, query, read_frame, start,
+    write_frame,
+};
 
-async fn upstream() -> Upstream {
-    Upstream::start(|query, _| {
-        let name = query.queries[0].name().clone();
-        let is_slow = name.to_string().starts_with("slow");
-        let record = Record::from_rdata(name, 60, RData::A(A(Ipv4Addr::LOCALHOST)));
-        let answer = reply(query, ResponseCode::NoError, vec![record]);
-        if is_slow { Script::Later(Duration::from_millis(300), answer) } else { Script::Send(vec![answer]) }
-    })
-    .await
+async fn started() -> (Upstream, Proxy) {
+    let time = |query: &Message| {
+        Duration::from_millis(if queried_name(query).starts_with("slow") { 300 } else { 0 })
+    };
+    start(move |query, _| Script::Later(time(query), address(query)), &[]).await
 }
 
 async fn is_served(proxy: &Proxy) {
-    let name = Name::from_ascii("www.example.").expect("a name").to_string();
-    assert_eq!(ask(proxy.dns, &query(&name, RecordType::A, 9, None)).await.answers.len(), 1);
-    assert_eq!(ask_tcp(proxy.dns, &query(&name, RecordType::A, 9, None)).await.answers.len(), 1);
+    proxy.finds("www.example.").await;
+    assert_eq!(ask_tcp(proxy.dns, &query("www.example.", RecordType::A, 9, None)).await.answers.len(), 1);
 }
 
 #[tokio::test]
 async fn every_cut_and_every_flipped_bit_of_a_query_is_survived() {
-    let upstream = upstream().await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let (_upstream, proxy) = started().await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("binds");
     socket.connect(proxy.dns).await.expect("connects");
     let good = query("www.example.", RecordType::A, 1, Some(1232)).to_vec().expect("encodes");
@@ -51,15 +45,13 @@ async fn every_cut_and_every_flipped_bit_of_a_query_is_survived() {
         }
     }
     is_served(&proxy).await;
-    let rejected = proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"invalid\"}").await;
-    let dropped = proxy.metric("podlocal_dns_query_outcomes_total{outcome=\"not_a_query\"}").await;
+    let (rejected, dropped) = (proxy.outcomes("invalid").await, proxy.outcomes("not_a_query").await);
     assert!(rejected > 0 && dropped >= 12, "{rejected} rejected, {dropped} dropped");
 }
 
 #[tokio::test]
 async fn answers_on_one_connection_are_sent_as_they_are_ready() {
-    let upstream = upstream().await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let (_upstream, proxy) = started().await;
     let mut stream = TcpStream::connect(proxy.dns).await.expect("connects");
     for (id, name) in [(1, "slow.example."), (2, "quick.example.")] {
         write_frame(&mut stream, &query(name, RecordType::A, id, None).to_vec().expect("encodes")).await;
@@ -74,8 +66,7 @@ async fn answers_on_one_connection_are_sent_as_they_are_ready() {
 
 #[tokio::test]
 async fn half_a_frame_and_a_client_that_leaves_do_no_harm() {
-    let upstream = upstream().await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let (_upstream, proxy) = started().await;
     let mut half = TcpStream::connect(proxy.dns).await.expect("connects");
     half.write_all(&[0, 40, 1, 2, 3]).await.expect("sends");
     let mut left = TcpStream::connect(proxy.dns).await.expect("connects");

@@ -19,7 +19,6 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, Respons
 use hickory_proto::rr::rdata::{A, MX, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use podlocal_dns::key::Key;
-use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
 use podlocal_settings::value::LocalNxdomain;
 use podlocal_sidecar::metrics::Metrics;
@@ -253,22 +252,6 @@ impl Upstream for Zone {
             message.metadata.response_code = ResponseCode::NXDomain;
         }
         Ok(message.to_vec().expect("encodes"))
-    }
-
-    fn condition(&self) -> Condition {
-        Condition::default()
-    }
-
-    fn try_spend_token(&self) -> bool {
-        true
-    }
-
-    fn may_refresh(&self) -> bool {
-        true
-    }
-
-    fn is_loop(&self, _query: &Query<'_>) -> bool {
-        false
     }
 }
 

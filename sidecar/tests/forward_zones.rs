@@ -2,15 +2,18 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::RecordType;
+use hickory_proto::op::Message;
 use podlocal_dns::report::target;
 use tokio::net::UdpSocket;
+use tokio::time::{sleep, timeout};
 
-use support::{PATIENCE, Proxy, Script, Upstream, a, ask, limit_reached, program, query, reply};
+use support::{
+    PATIENCE, Proxy, RecordType, ResponseCode, Script, Upstream, address, queried_name, query,
+    without_records,
+};
 
 /// A server that records the names for which it was queried.
 struct Recorded {
@@ -19,30 +22,27 @@ struct Recorded {
 }
 
 impl Recorded {
-    async fn start(script: impl Fn(&Message, &str) -> Script + Send + Sync + 'static) -> Self {
+    async fn start<S: Into<Script>>(script: impl Fn(&Message) -> S + Send + Sync + 'static) -> Self {
         let names = Arc::<Mutex<Vec<String>>>::default();
         let heard = Arc::clone(&names);
         let server = Upstream::start(move |query, _| {
-            let name = query.queries[0].name().to_string().to_lowercase();
-            heard.lock().expect("no panics").push(name.clone());
-            script(query, &name)
+            heard.lock().expect("no panics").push(queried_name(query).to_lowercase());
+            script(query)
         });
         Self { server: server.await, names }
     }
 
-    /// A server that has an address for every name.
-    async fn answering() -> Self {
-        Self::start(|query, name| Script::Send(vec![reply(query, ResponseCode::NoError, vec![a(name, 60)])]))
-            .await
-    }
-
-    /// A server that answers every query with that RCODE.
-    async fn saying(rcode: ResponseCode) -> Self {
-        Self::start(move |query, _| Script::Send(vec![reply(query, rcode, vec![])])).await
+    /// Servers that have an address for every name.
+    async fn answering<const COUNT: usize>() -> [Self; COUNT] {
+        let mut servers = Vec::new();
+        for _ in 0..COUNT {
+            servers.push(Self::start(address).await);
+        }
+        servers.try_into().ok().expect("as many")
     }
 
     async fn silent() -> Self {
-        Self::start(|_, _| Script::Silence).await
+        Self::start(|_| Script::Silence).await
     }
 
     /// The names for which it was queried since the last call, in order and once each.
@@ -58,25 +58,16 @@ impl Recorded {
     }
 }
 
-async fn proxy(cluster: &Recorded, zones: &[String]) -> Proxy {
+async fn proxy(cluster: &Recorded, zones: &[String], flags: &[&str]) -> Proxy {
     let zones = zones.join(",");
-    Proxy::start(&[cluster.server.address], &["--namespace", "own", "--forward-zones", &zones]).await
-}
-
-async fn rcode(proxy: &Proxy, name: &str) -> ResponseCode {
-    ask(proxy.dns, &query(name, RecordType::A, 1, None)).await.metadata.response_code
+    Proxy::start(&[cluster.server.address], &[&["--forward-zones", &zones][..], flags].concat()).await
 }
 
 #[tokio::test]
 async fn names_of_a_zone_go_to_its_servers_and_others_to_cluster_dns() {
-    let [cluster, consul, corp, lab] = [
-        Recorded::answering().await,
-        Recorded::answering().await,
-        Recorded::answering().await,
-        Recorded::answering().await,
-    ];
+    let [cluster, consul, corp, lab] = Recorded::answering().await;
     let zones = [consul.as_zone("consul"), corp.as_zone("corp.example"), lab.as_zone("lab.corp.example")];
-    let proxy = proxy(&cluster, &zones).await;
+    let proxy = proxy(&cluster, &zones, &["--namespace", "own"]).await;
     for name in [
         "consul.",
         "Web.Service.CONSUL.",
@@ -86,7 +77,7 @@ async fn names_of_a_zone_go_to_its_servers_and_others_to_cluster_dns() {
         "notconsul.",
         "db.own.svc.cluster.local.",
     ] {
-        assert_eq!(rcode(&proxy, name).await, ResponseCode::NoError, "{name}");
+        assert_eq!(proxy.rcode(name).await, ResponseCode::NoError, "{name}");
     }
     assert_eq!(consul.asked(), ["consul.", "web.service.consul."]);
     assert_eq!(corp.asked(), ["db.corp.example."]);
@@ -106,52 +97,19 @@ async fn names_of_a_zone_go_to_its_servers_and_others_to_cluster_dns() {
 
 #[tokio::test]
 async fn a_silent_zone_does_not_affect_other_names() {
-    let (cluster, consul) = (Recorded::answering().await, Recorded::silent().await);
-    let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
-    let question = query("web.service.consul.", RecordType::A, 1, None);
-    let failed = ask(proxy.dns, &question);
+    let ([cluster], consul) = (Recorded::answering().await, Recorded::silent().await);
+    let proxy = proxy(&cluster, &[consul.as_zone("consul")], &["--namespace", "own"]).await;
     let others = async {
         // The proxy knows that it is down before its client gives up.
-        let is_down = async {
-            while proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, is_down).await.expect("two seconds of silence");
+        proxy.reaches("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}", 1).await;
         assert_eq!(proxy.metric("podlocal_dns_upstream_unavailable").await, 0);
-        assert_eq!(rcode(&proxy, "db.own.svc.cluster.local.").await, ResponseCode::NoError);
-        assert_eq!(rcode(&proxy, "www.example.").await, ResponseCode::NoError);
-    };
-    let (failed, ()) = tokio::join!(failed, others);
-    assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!(cluster.asked(), ["db.own.svc.cluster.local.", "www.example."], "nothing of the zone");
-}
-
-#[tokio::test]
-async fn a_failing_zone_is_servfail_and_no_other_server_is_queried() {
-    for code in [ResponseCode::Refused, ResponseCode::ServFail] {
-        let (cluster, consul) = (Recorded::answering().await, Recorded::saying(code).await);
-        let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
-        assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::ServFail, "{code}");
-        assert_eq!(cluster.asked(), [""; 0]);
-    }
-}
-
-#[tokio::test]
-async fn a_dead_cluster_dns_does_not_affect_a_zone() {
-    let (cluster, consul) = (Recorded::silent().await, Recorded::answering().await);
-    let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
-    let question = query("db.own.svc.cluster.local.", RecordType::A, 1, None);
-    let of_zone = async {
-        for number in 0..10 {
-            let name = format!("web-{number}.service.consul.");
-            assert_eq!(rcode(&proxy, &name).await, ResponseCode::NoError, "{name}");
+        for name in ["db.own.svc.cluster.local.", "www.example."] {
+            assert_eq!(proxy.rcode(name).await, ResponseCode::NoError);
         }
     };
-    let (failed, ()) = tokio::join!(ask(proxy.dns, &question), of_zone);
-    assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!(cluster.asked(), ["db.own.svc.cluster.local."]);
-    assert_eq!(proxy.metric("podlocal_dns_forward_zone_unavailable{zone=\"consul\"}").await, 0);
+    let (failed, ()) = tokio::join!(proxy.rcode("web.service.consul."), others);
+    assert_eq!(failed, ResponseCode::ServFail);
+    assert_eq!(cluster.asked(), ["db.own.svc.cluster.local.", "www.example."], "nothing of the zone");
 }
 
 /// Sends queries for so many names of that ending at once, which are never answered, and waits until the rest
@@ -163,86 +121,40 @@ async fn fill(proxy: &Proxy, ending: &str, count: usize, places: u64) -> UdpSock
         socket.send_to(&query.to_vec().expect("encodes"), proxy.dns).await.expect("sends");
     }
     let is_full = async {
-        while limit_reached(proxy, "in_flight").await < count as u64 - places {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        while proxy.limit_reached("in_flight").await < count as u64 - places {
+            sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, is_full).await.expect("the rest is refused at once");
+    timeout(PATIENCE, is_full).await.expect("the rest is refused at once");
     socket
 }
 
 #[tokio::test]
 async fn queries_in_flight_take_no_places_of_another_zone() {
-    let (cluster, consul) = (Recorded::silent().await, Recorded::answering().await);
-    let zones = consul.as_zone("consul");
-    let flags = ["--max-in-flight", "20", "--forward-zones", &zones];
-    let proxy = Proxy::start(&[cluster.server.address], &flags).await;
-    let _waiting = fill(&proxy, "example.", 30, 20).await;
-    assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::NoError);
-
-    let (cluster, consul) = (Recorded::answering().await, Recorded::silent().await);
-    let zones = consul.as_zone("consul");
-    let flags = ["--max-in-flight", "20", "--forward-zones", &zones];
-    let proxy = Proxy::start(&[cluster.server.address], &flags).await;
-    let _waiting = fill(&proxy, "consul.", 40, 32).await;
-    assert_eq!(rcode(&proxy, "www.example.").await, ResponseCode::NoError);
-}
-
-#[tokio::test]
-async fn after_nxdomain_of_a_zone_the_search_list_is_tried() {
-    const IN_CLUSTER: &str = "server-0.server.consul.svc.cluster.local.";
-    let cluster = Recorded::start(|query, name| {
-        let (rcode, records) = match name {
-            IN_CLUSTER => (ResponseCode::NoError, vec![a(IN_CLUSTER, 60)]),
-            "consul.svc.cluster.local." => (ResponseCode::NoError, vec![]),
-            _ => (ResponseCode::NXDomain, vec![]),
-        };
-        Script::Send(vec![reply(query, rcode, records)])
-    })
-    .await;
-    let consul = Recorded::saying(ResponseCode::NXDomain).await;
-    let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
-    let answer = ask(proxy.dns, &query("server-0.server.consul.", RecordType::A, 1, None)).await;
-    assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
-    assert_eq!(answer.answers.len(), 2, "an alias and its address");
-    assert_eq!(consul.asked(), ["server-0.server.consul."]);
-    assert!(cluster.asked().iter().all(|name| name.ends_with(".cluster.local.")));
-    assert_eq!(rcode(&proxy, "gone.service.consul.").await, ResponseCode::NXDomain);
-    assert_eq!(consul.asked(), ["gone.service.consul."]);
-}
-
-#[tokio::test]
-async fn the_second_server_of_a_zone_answers_while_the_first_cannot() {
-    let [cluster, first, second] = [
-        Recorded::answering().await,
-        Recorded::saying(ResponseCode::Refused).await,
-        Recorded::answering().await,
-    ];
-    let zone = format!("{}+{}", first.as_zone("consul"), second.server.address);
-    let proxy = proxy(&cluster, &[zone]).await;
-    assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::NoError);
-    assert_eq!((first.asked().len(), second.asked().len()), (1, 1));
-    assert_eq!(cluster.asked(), [""; 0]);
+    let ([good], silent) = (Recorded::answering().await, Recorded::silent().await);
+    for (cluster, consul, full, count, places, free) in [
+        (&silent, &good, "example.", 30, 20, "web.service.consul."),
+        (&good, &silent, "consul.", 40, 32, "www.example."),
+    ] {
+        let proxy = proxy(cluster, &[consul.as_zone("consul")], &["--max-in-flight", "20"]).await;
+        let _waiting = fill(&proxy, full, count, places).await;
+        assert_eq!(proxy.rcode(free).await, ResponseCode::NoError);
+    }
 }
 
 /// The tier belongs to the cluster: it does not know the zone, and its probes use no name of the zone.
 #[tokio::test]
 async fn tier_and_backup_are_not_queried_for_names_of_a_zone() {
-    let [tier, cluster, backup] =
-        [Recorded::answering().await, Recorded::answering().await, Recorded::answering().await];
-    let consul = Recorded::saying(ResponseCode::ServFail).await;
-    let flags = [
-        "--shared-tier".to_owned(),
-        tier.server.address.to_string(),
-        "--backup-upstream".to_owned(),
-        backup.server.address.to_string(),
-        "--forward-zones".to_owned(),
-        consul.as_zone("consul"),
-    ];
-    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-    let proxy = Proxy::start(&[cluster.server.address], &flags).await;
-    assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::ServFail);
-    assert_eq!(rcode(&proxy, "www.example.").await, ResponseCode::NoError);
+    let [tier, cluster, backup] = Recorded::answering().await;
+    let refused = |query: &Message| without_records(query, ResponseCode::Refused);
+    let (first, second) = (Recorded::start(refused).await, Recorded::start(refused).await);
+    let [tier_at, backup_at] = [&tier, &backup].map(|server| server.server.address.to_string());
+    let zone = format!("{}+{}", first.as_zone("consul"), second.server.address);
+    let flags = ["--shared-tier", &tier_at, "--backup-upstream", &backup_at];
+    let proxy = proxy(&cluster, &[zone], &flags).await;
+    assert_eq!(proxy.rcode("web.service.consul.").await, ResponseCode::ServFail);
+    assert_eq!((first.asked().len(), second.asked().len()), (1, 1), "each server of the zone");
+    assert_eq!(proxy.rcode("www.example.").await, ResponseCode::NoError);
     assert_eq!(tier.asked(), ["www.example."]);
     assert_eq!((cluster.asked().len(), backup.asked().len()), (0, 0));
 }
@@ -250,47 +162,26 @@ async fn tier_and_backup_are_not_queried_for_names_of_a_zone() {
 /// The tier is the same program.
 #[tokio::test]
 async fn a_shared_tier_serves_its_forward_zone_to_all_pods() {
-    let (cluster, consul) = (Recorded::answering().await, Recorded::answering().await);
-    let zones = consul.as_zone("consul");
-    let flags = ["--role", "shared", "--workers", "1", "--forward-zones", &zones];
-    let proxy = Proxy::start(&[cluster.server.address], &flags).await;
-    assert_eq!(rcode(&proxy, "web.service.consul.").await, ResponseCode::NoError);
+    let [cluster, consul] = Recorded::answering().await;
+    let flags = ["--role", "shared", "--workers", "1"];
+    let proxy = proxy(&cluster, &[consul.as_zone("consul")], &flags).await;
+    assert_eq!(proxy.rcode("web.service.consul.").await, ResponseCode::NoError);
     assert_eq!((consul.asked().len(), cluster.asked().len()), (1, 0));
 }
 
 #[tokio::test]
 async fn lookup_and_stats_name_the_zone_that_answered() {
-    let (cluster, consul) = (Recorded::answering().await, Recorded::answering().await);
-    let proxy = proxy(&cluster, &[consul.as_zone("consul")]).await;
-    let question = proxy.document(&target::lookup("web.service.consul.", "A")).await;
-    let by = &question["answered_by"]["upstream"];
-    let address = consul.server.address.to_string();
-    assert_eq!(
-        (by["zone"].as_str(), by["server"].as_str()),
-        (Some("consul."), Some(address.as_str())),
-        "{by}"
-    );
-    assert!(
-        question["steps"].to_string().contains(&format!("queries forward zone consul. {address}")),
-        "{question}"
-    );
-    assert_eq!(by["transport"], "udp");
+    let [cluster, consul] = Recorded::answering().await;
+    let proxy = proxy(&cluster, &[consul.as_zone("consul")], &["--namespace", "own"]).await;
+    let report = proxy.document(&target::lookup("web.service.consul.", "A")).await;
+    let (by, address) = (&report["answered_by"]["upstream"], consul.server.address.to_string());
+    for (field, expected) in [("zone", "consul."), ("server", &address), ("transport", "udp")] {
+        assert_eq!(by[field], expected, "{by}");
+    }
+    assert!(report["steps"].to_string().contains(&format!("queries forward zone consul. {address}")));
     let stats = proxy.document(&target::stats(false)).await;
     let zone = &stats["forward_zones"][0];
     assert_eq!((&zone["zone"], &zone["upstream"]["attempts"]["answer"]), (&"consul.".into(), &1.into()));
-    assert_eq!(zone["upstream"]["is_unavailable"].as_bool(), Some(false), "{stats}");
-    assert_eq!(stats["upstream"]["attempts"]["answer"].as_u64(), Some(0), "{stats}");
-}
-
-#[tokio::test]
-async fn every_bad_zone_is_named_before_the_proxy_starts() {
-    let zones = "consul=x,cluster.local=10.0.0.1,consul=10.0.0.1,consul=10.0.0.2";
-    let output = program().args(["--upstream", "10.0.0.1", "--forward-zones", zones]).output().await;
-    let output = output.expect("runs");
-    assert_eq!(output.status.code(), Some(64));
-    let said = String::from_utf8(output.stderr).expect("text");
-    for part in ["\"consul=x\"", "\"cluster.local=10.0.0.1\"", "\"consul=10.0.0.2\""] {
-        assert!(said.contains(part), "{said}");
-    }
-    assert!(!said.contains("\"consul=10.0.0.1\""), "{said}");
+    assert_eq!(zone["upstream"]["is_unavailable"], false, "{stats}");
+    assert_eq!(stats["upstream"]["attempts"]["answer"], 0, "{stats}");
 }

@@ -18,15 +18,13 @@ proptest! {
 
     #[test]
     fn a_patched_hit_is_the_original_with_its_ttls_aged(
-        original in any_response(),
-        client in any_client(),
+        (original, asked) in any_response_and_query(),
         age in 0..5000_u32,
         limit in prop_oneof![Just(65_535), 512..1300_usize, Just(512)],
     ) {
         let limits = limits();
         let bytes = original.to_vec().expect("encodes");
-        let asked = original.queries[0].clone();
-        let query = client.query(&asked);
+        let query = asked.to_vec().expect("encodes");
         let query = Query::parse(&query).expect("a query");
         let lifetime = lifetime(wire::Message::new(&bytes).expect("a header"), &limits);
         let now = Instant::now();
@@ -37,15 +35,17 @@ proptest! {
         let hit = Message::from_vec(&out).expect("what we write decodes");
 
         // Taken from the client's query.
-        let (given, kept) = (&hit.metadata, &original.metadata);
-        prop_assert_eq!((given.id, given.recursion_desired), (client.id, client.recursion_desired));
-        prop_assert_eq!(given.checking_disabled, client.checking_disabled);
-        prop_assert_eq!(hit.queries[0].name().to_string(), client.spelling(asked.name()).to_string());
-        prop_assert_eq!(hit.queries[0].query_type(), asked.query_type());
-        let edns = hit.edns.as_ref().map(|edns| (edns.max_payload(), edns.flags().dnssec_ok));
-        prop_assert_eq!(edns, client.dnssec_ok.map(|dnssec_ok| (PAYLOAD_SIZE, dnssec_ok)));
-        let understands = client.authentic_data || client.dnssec_ok == Some(true);
-        prop_assert_eq!(given.authentic_data, kept.authentic_data && understands);
+        let (given, kept, wanted) = (&hit.metadata, &original.metadata, &asked.metadata);
+        prop_assert_eq!((given.id, given.recursion_desired), (wanted.id, wanted.recursion_desired));
+        prop_assert_eq!(given.checking_disabled, wanted.checking_disabled);
+        prop_assert_eq!(&hit.queries, &asked.queries);
+        prop_assert_eq!(hit.queries[0].name().to_string(), asked.queries[0].name().to_string());
+        let edns = |message: &Message| {
+            message.edns.as_ref().map(|edns| (edns.max_payload(), edns.flags().dnssec_ok))
+        };
+        prop_assert_eq!(edns(&hit), edns(&asked).map(|(_, dnssec_ok)| (PAYLOAD_SIZE, dnssec_ok)));
+        let wants_dnssec = edns(&asked).is_some_and(|(_, dnssec_ok)| dnssec_ok);
+        prop_assert_eq!(given.authentic_data, kept.authentic_data && (wanted.authentic_data || wants_dnssec));
 
         // Taken from the upstream's answer.
         prop_assert_eq!(given.message_type, MessageType::Response);
@@ -75,7 +75,7 @@ proptest! {
             prop_assert!(!is_cut(0) && !is_cut(1) && !is_cut(2));
         }
         let is_required =
-            |section| section == 0 || original.answers.is_empty() || section == 1 && client.dnssec_ok == Some(true);
+            |section| section == 0 || original.answers.is_empty() || section == 1 && wants_dnssec;
         let first_cut = (0..3).find(|section| is_cut(*section));
         prop_assert_eq!(given.truncation, first_cut.is_some_and(is_required));
         if let Some(cut) = first_cut {
@@ -108,49 +108,28 @@ fn is_beginning(mut found: &[(Record, u32)], mut expected: &[(Record, u32)]) -> 
     found.is_empty()
 }
 
-/// A client.
-#[derive(Debug, Clone)]
-struct Client {
-    id: u16,
-    recursion_desired: bool,
-    authentic_data: bool,
-    checking_disabled: bool,
-    /// `None` without EDNS.
-    dnssec_ok: Option<bool>,
-    /// Which letters to change to the other case.
-    mask: u64,
-}
-
-impl Client {
-    fn query(&self, asked: &Question) -> Vec<u8> {
-        let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = self.recursion_desired;
-        message.metadata.authentic_data = self.authentic_data;
-        message.metadata.checking_disabled = self.checking_disabled;
-        message.add_query(Question::query(self.spelling(asked.name()), asked.query_type()));
-        if let Some(dnssec_ok) = self.dnssec_ok {
-            let mut edns = Edns::new();
-            edns.set_dnssec_ok(dnssec_ok);
-            message.set_edns(edns);
-        }
-        message.to_vec().expect("encodes")
-    }
-
-    fn spelling(&self, name: &Name) -> Name {
-        let letters = name.to_ascii().into_bytes().into_iter().enumerate();
-        let text: String = letters
-            .map(|(at, byte)| if self.mask >> (at % 64) & 1 == 1 { byte.to_ascii_uppercase() } else { byte })
-            .map(char::from)
-            .collect();
-        Name::from_ascii(text).expect("a name")
-    }
-}
-
-fn any_client() -> impl Strategy<Value = Client> {
-    let dnssec_ok = prop::option::of(any::<bool>());
-    (any::<u16>(), any::<[bool; 3]>(), dnssec_ok, any::<u64>()).prop_map(|(id, flags, dnssec_ok, mask)| {
-        let [recursion_desired, authentic_data, checking_disabled] = flags;
-        Client { id, recursion_desired, authentic_data, checking_disabled, dnssec_ok, mask }
+/// A response, and a client's query for its question, in any case of the letters.
+fn any_response_and_query() -> impl Strategy<Value = (Message, Message)> {
+    any_response().prop_flat_map(|original| {
+        let (asked, kind) = (original.queries[0].name().to_ascii(), original.queries[0].query_type());
+        let upper = prop::collection::vec(any::<bool>(), asked.len());
+        let query = (any::<u16>(), any::<[bool; 3]>(), prop::option::of(any::<bool>()), upper).prop_map(
+            move |(id, flags, dnssec_ok, upper)| {
+                let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+                let metadata = &mut message.metadata;
+                [metadata.recursion_desired, metadata.authentic_data, metadata.checking_disabled] = flags;
+                let spell = |(letter, is_upper): (char, &bool)| {
+                    if *is_upper { letter.to_ascii_uppercase() } else { letter }
+                };
+                let spelling: String = asked.chars().zip(&upper).map(spell).collect();
+                message.add_query(Question::query(name(&spelling), kind));
+                if let Some(dnssec_ok) = dnssec_ok {
+                    message.set_edns(Edns::new().set_dnssec_ok(dnssec_ok).clone());
+                }
+                message
+            },
+        );
+        (Just(original), query)
     })
 }
 

@@ -3,26 +3,28 @@
 
 mod support;
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::{CNAME, SOA};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hickory_proto::rr::{RData, Record};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use support::{Proxy, Script, Upstream, a, answering, ask, ask_bytes, ask_tcp, query, reply};
+use support::{
+    Proxy, RecordType, ResponseCode, Script, Upstream, a, address, ask, ask_bytes, ask_tcp, encode, name,
+    queried_name, query, read_frame, reply, start,
+};
 
 /// golang#64896: so many records that the server truncates over TCP, too. The client gets the records of that
 /// answer, with TC.
 #[tokio::test]
 async fn the_records_of_a_truncated_tcp_answer_are_served() {
-    let upstream = Upstream::start(|query, by_tcp| {
+    let script = |query: &Message, by_tcp| {
         let count = if by_tcp { 1000 } else { 3 };
         let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60); count]);
         answer.metadata.truncation = true;
-        Script::Send(vec![answer])
-    })
-    .await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+        answer
+    };
+    let (_upstream, proxy) = start(script, &[]).await;
     let answer = ask_tcp(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
     assert_eq!((answer.answers.len(), answer.metadata.truncation), (1000, true));
     let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 2, Some(1232))).await;
@@ -30,16 +32,14 @@ async fn the_records_of_a_truncated_tcp_answer_are_served() {
 }
 
 /// An answer of one address and these bytes behind it, counted as one additional record.
-async fn with_record(record: &'static [u8]) -> Upstream {
-    Upstream::start(move |query, _| {
-        let mut answer = reply(query, ResponseCode::NoError, vec![a("www.example.", 60)]);
-        answer.metadata.id = query.metadata.id;
-        let mut bytes = answer.to_vec().expect("encodes");
+async fn with_record(record: &'static [u8]) -> (Upstream, Proxy) {
+    let script = move |query: &Message, _| {
+        let mut bytes = encode(address(query), query);
         bytes[11] += 1;
         bytes.extend_from_slice(record);
         Script::Bytes(vec![bytes])
-    })
-    .await
+    };
+    start(script, &[]).await
 }
 
 /// c-ares#1271, blocky#1097: a cookie (RFC 7873) that the server gave to one client was given to others. All
@@ -53,12 +53,10 @@ async fn options_of_the_upstream_reach_no_client() {
         b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x06\x00\x08\x00\x02\x00\x09", // client subnet, too short
         b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x08",         // cut off
     ] {
-        let upstream = with_record(opt).await;
-        let proxy = Proxy::start(&[upstream.address], &[]).await;
+        let (upstream, proxy) = with_record(opt).await;
         for edns in [Some(1232), None, Some(1232)] {
             let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, edns)).await;
-            assert_eq!(answer.answers.len(), 1);
-            assert_eq!(answer.edns.is_some(), edns.is_some());
+            assert_eq!((answer.answers.len(), answer.edns.is_some()), (1, edns.is_some()));
             assert!(answer.edns.is_none_or(|edns| edns.options().as_ref().is_empty()));
         }
         assert_eq!(upstream.asked(), 1, "{opt:?}");
@@ -74,8 +72,7 @@ async fn data_that_a_decoder_refuses_is_forwarded_and_cached() {
         b"\xc0\x0c\x00\x41\x00\x01\x00\x00\x00\x3c\x00\x0f\x00\x01\x00\x00\x04\x00\x04\x01\x01\x01\x01\x00\x02\x00\x00",
         b"\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\x00\x00", // TXT without a string
     ] {
-        let upstream = with_record(record).await;
-        let proxy = Proxy::start(&[upstream.address], &[]).await;
+        let (upstream, proxy) = with_record(record).await;
         let question = query("www.example.", RecordType::A, 1, None).to_vec().expect("encodes");
         for _ in 0..2 {
             let answer = ask_bytes(proxy.dns, &question).await;
@@ -90,16 +87,15 @@ async fn data_that_a_decoder_refuses_is_forwarded_and_cached() {
 /// which was not validated, was given to a client that had not set CD.
 #[tokio::test]
 async fn rfc6840_5_7_ad_is_per_client_and_cd_has_its_own_cache_key() {
-    let upstream = Upstream::start(|query, _| {
-        let is_bogus = query.queries[0].name().to_string() == "bogus.example.";
+    let script = |query: &Message, _| {
+        let is_bogus = queried_name(query) == "bogus.example.";
         let is_refused = is_bogus && !query.metadata.checking_disabled;
         let rcode = if is_refused { ResponseCode::ServFail } else { ResponseCode::NoError };
         let mut answer = reply(query, rcode, vec![a("www.example.", 60)]);
         answer.metadata.authentic_data = query.metadata.authentic_data && !is_bogus;
-        Script::Send(vec![answer])
-    })
-    .await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+        answer
+    };
+    let (upstream, proxy) = start(script, &[]).await;
     for (is_wanted, id) in [(false, 1), (true, 2), (false, 3)] {
         let mut question = query("www.example.", RecordType::A, id, None);
         question.metadata.authentic_data = is_wanted;
@@ -120,11 +116,8 @@ async fn rfc6840_5_7_ad_is_per_client_and_cd_has_its_own_cache_key() {
 /// and a client that closes its side early.
 #[tokio::test]
 async fn rfc7766_6_2_1_pipelined_queries_in_pieces_are_all_answered_whole() {
-    let upstream = Upstream::start(|query, _| {
-        Script::Send(vec![reply(query, ResponseCode::NoError, vec![a("www.example.", 60); 100])])
-    })
-    .await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = |query: &_| reply(query, ResponseCode::NoError, vec![a("www.example.", 60); 100]);
+    let (_upstream, proxy) = start(move |query, _| answer(query), &[]).await;
     let mut stream = TcpStream::connect(proxy.dns).await.expect("connects");
     stream.set_nodelay(true).expect("a socket");
     for (kind, id) in [(RecordType::A, 1), (RecordType::AAAA, 2)] {
@@ -134,16 +127,11 @@ async fn rfc7766_6_2_1_pipelined_queries_in_pieces_are_all_answered_whole() {
         }
     }
     stream.shutdown().await.expect("ends its side");
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.expect("reads");
-    let mut left = bytes.as_slice();
     let mut ids = Vec::new();
-    while let Some((length, rest)) = left.split_first_chunk() {
-        let (message, rest) = rest.split_at(u16::from_be_bytes(*length).into());
-        let answer = Message::from_vec(message).expect("decodes");
+    while let Ok(bytes) = read_frame(&mut stream).await {
+        let answer = Message::from_vec(&bytes).expect("decodes");
         assert_eq!((answer.answers.len(), answer.metadata.truncation), (100, false));
         ids.push(answer.metadata.id);
-        left = rest;
     }
     ids.sort_unstable();
     assert_eq!(ids, [1, 2]);
@@ -152,11 +140,8 @@ async fn rfc7766_6_2_1_pipelined_queries_in_pieces_are_all_answered_whole() {
 /// dnspython#546: a client with an EDNS size of 0 bytes.
 #[tokio::test]
 async fn rfc6891_6_2_3_a_udp_size_below_512_counts_as_512() {
-    let upstream = Upstream::start(|query, _| {
-        Script::Send(vec![reply(query, ResponseCode::NoError, vec![a("www.example.", 60); 25])])
-    })
-    .await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let answer = |query: &_| reply(query, ResponseCode::NoError, vec![a("www.example.", 60); 25]);
+    let (_upstream, proxy) = start(move |query, _| answer(query), &[]).await;
     for size in [0, 1, 511, 512] {
         let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 1, Some(size))).await;
         assert_eq!((answer.answers.len(), answer.metadata.truncation), (25, false), "{size}");
@@ -168,8 +153,7 @@ async fn rfc6891_6_2_3_a_udp_size_below_512_counts_as_512() {
 /// of them is kept, also when addresses rotate.
 #[tokio::test]
 async fn aliases_keep_their_order_and_nodata_behind_one_is_per_type() {
-    let name = |text: &str| Name::from_ascii(text).expect("a name");
-    let upstream = Upstream::start(move |query, _| {
+    let script = |query: &Message, _| {
         let alias = |from: &str, to: &str| Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
         let aliases = vec![alias("www.example.", "cdn.example."), alias("cdn.example.", "node.example.")];
         let has_address = query.queries[0].query_type() == RecordType::A;
@@ -179,14 +163,13 @@ async fn aliases_keep_their_order_and_nodata_behind_one_is_per_type() {
             let soa = SOA::new(name("node.example."), name("example."), 1, 1, 1, 1, 30);
             answer.insert_authorities(vec![Record::from_rdata(name("node.example."), 30, RData::SOA(soa))]);
         }
-        Script::Send(vec![answer])
-    })
-    .await;
-    let proxy = Proxy::start(&[upstream.address], &["--upstream-transport", "tcp"]).await;
+        answer
+    };
+    let (upstream, proxy) = start(script, &["--upstream-transport", "tcp"]).await;
     for _ in 0..3 {
         let answer = ask_tcp(proxy.dns, &query("www.example.", RecordType::HTTPS, 1, None)).await;
         assert_eq!((answer.answers.len(), answer.authorities.len()), (2, 1));
-        let answer = ask(proxy.dns, &query("www.example.", RecordType::A, 2, None)).await;
+        let answer = proxy.ask("www.example.", RecordType::A).await;
         let owners: Vec<_> = answer.answers.iter().map(|record| record.name.to_string()).collect();
         let (cdn, node) = ("cdn.example.", "node.example.");
         assert_eq!(owners, ["www.example.", cdn, node, node, node]);
@@ -198,8 +181,7 @@ async fn aliases_keep_their_order_and_nodata_behind_one_is_per_type() {
 /// TCP, and the next query is answered.
 #[tokio::test]
 async fn rfc1035_4_1_1_other_opcodes_get_notimp() {
-    let upstream = Upstream::start(answering(60)).await;
-    let proxy = Proxy::start(&[upstream.address], &[]).await;
+    let (upstream, proxy) = start(|query, _| address(query), &[]).await;
     for opcode in (1..16).filter(|opcode| *opcode != 3) {
         let mut bytes = query("www.example.", RecordType::SOA, 1, None).to_vec().expect("encodes");
         bytes[2] |= opcode << 3;

@@ -5,31 +5,28 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, TXT};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{RData, Record};
 use tokio::net::UdpSocket;
 use tokio::time::{interval, timeout};
 
 use support::{
-    PATIENCE, Proxy, Script, Upstream, ask_tcp, connect_from, limit_reached, query, read_frame, reply,
-    write_frame,
+    PATIENCE, Proxy, RecordType, ResponseCode, Script, Upstream, address, ask_tcp, connect_from,
+    queried_name, query, read_frame, reply, start, write_frame,
 };
 
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
 
-/// An upstream that answers all names except those that begin with "silent".
-async fn upstream() -> Upstream {
-    Upstream::start(|query, _| {
-        let name = query.queries[0].name().clone();
-        if name.to_string().starts_with("silent") {
-            return Script::Silence;
-        }
-        let record = Record::from_rdata(name, 60, RData::A(A(Ipv4Addr::LOCALHOST)));
-        Script::Send(vec![reply(query, ResponseCode::NoError, vec![record])])
-    })
-    .await
+/// The answer of an upstream to all names except those that begin with "silent".
+fn answer_or_silence(query: &Message, _: bool) -> Script {
+    if queried_name(query).starts_with("silent") { Script::Silence } else { address(query).into() }
+}
+
+/// A tier with these flags.
+async fn start_tier(flags: &[&str]) -> (Upstream, Proxy) {
+    start(answer_or_silence, &[&["--role", "shared"][..], flags].concat()).await
 }
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -42,11 +39,25 @@ async fn socket(source: impl Into<IpAddr>, server: SocketAddr) -> UdpSocket {
     socket
 }
 
+async fn send(socket: &UdpSocket, name: &str) {
+    socket.send(&bytes(name)).await.expect("sends");
+}
+
+async fn receive(socket: &UdpSocket) -> Message {
+    let mut buffer = vec![0; 4096];
+    let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("receives");
+    Message::from_vec(&buffer[..length]).expect("decodes")
+}
+
+/// The answer to a query over UDP.
+async fn ask(socket: &UdpSocket, name: &str) -> Message {
+    send(socket, name).await;
+    receive(socket).await
+}
+
 /// The remaining tokens of the common retry budget.
-async fn retry_budget(tier: &Proxy) -> u32 {
-    let stats = tier.http("/stats").await;
-    let figure = stats.split_once("\"retry_budget\":").expect("in every page").1;
-    figure.split([',', '}']).next().expect("a figure").parse().expect("a number")
+async fn retry_budget(tier: &Proxy) -> u64 {
+    tier.document("/stats").await["upstream"]["retry_budget"].as_u64().expect("a number")
 }
 
 /// Lets one source query names that are never answered while another one is answered, which shows that the
@@ -56,8 +67,7 @@ async fn until_the_budget_is_exhausted(tier: &Proxy) {
     let mut beat = interval(Duration::from_millis(5));
     for number in 0.. {
         beat.tick().await;
-        other.send(&bytes(&format!("good-{number}.example."))).await.expect("sends");
-        other.recv(&mut [0; 512]).await.expect("is answered");
+        ask(&other, &format!("good-{number}.example.")).await;
         if tier.metric("podlocal_dns_upstream_retry_budget_exhausted_total").await > 0 {
             return;
         }
@@ -66,53 +76,44 @@ async fn until_the_budget_is_exhausted(tier: &Proxy) {
 
 #[tokio::test]
 async fn unanswered_names_use_up_only_the_tokens_of_their_source() {
-    let upstream = upstream().await;
-    let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
-    let one = socket(ONE, tier.dns).await;
-    for number in 0..300 {
-        one.send(&bytes(&format!("silent-{number}.example."))).await.expect("sends");
-    }
-    until_the_budget_is_exhausted(&tier).await;
-    assert!(retry_budget(&tier).await >= 30);
-}
-
-#[tokio::test]
-async fn unanswered_names_over_tcp_use_up_only_their_sources_tokens() {
-    let upstream = upstream().await;
-    let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
-    let mut open = Vec::new();
-    for connection in 0..6 {
-        let mut stream = connect_from(ONE, tier.dns).await;
-        for number in 0..50 {
-            write_frame(&mut stream, &bytes(&format!("silent-{connection}-{number}.example."))).await;
+    for is_by_tcp in [false, true] {
+        let (_upstream, tier) = start_tier(&[]).await;
+        let one = socket(ONE, tier.dns).await;
+        let mut open = Vec::new();
+        for number in 0..300 {
+            let name = format!("silent-{number}.example.");
+            if !is_by_tcp {
+                send(&one, &name).await;
+                continue;
+            }
+            if number % 50 == 0 {
+                open.push(connect_from(ONE, tier.dns).await);
+            }
+            write_frame(open.last_mut().expect("a connection"), &bytes(&name)).await;
         }
-        open.push(stream);
+        until_the_budget_is_exhausted(&tier).await;
+        assert!(retry_budget(&tier).await >= 30, "{is_by_tcp}");
     }
-    until_the_budget_is_exhausted(&tier).await;
-    assert!(retry_budget(&tier).await >= 30);
 }
 
 #[tokio::test]
 async fn sources_of_one_network_have_a_budget_each() {
-    let upstream = upstream().await;
-    let tier = Proxy::start(&[upstream.address], &["--role", "shared"]).await;
-    let mut sources = Vec::new();
+    let (_upstream, tier) = start_tier(&[]).await;
     for number in 0..2 {
         let source = socket(Ipv4Addr::new(127, 0, 1, 1 + number), tier.dns).await;
         for question in 0..150 {
-            source.send(&bytes(&format!("silent-{number}-{question}.example."))).await.expect("sends");
+            send(&source, &format!("silent-{number}-{question}.example.")).await;
         }
-        sources.push(source);
     }
     until_the_budget_is_exhausted(&tier).await;
     assert!(retry_budget(&tier).await >= 20, "ten less for each of them");
 }
 
-/// A tier in which a source may have ten misses a second, and all unverified sources a hundred; twice as many
-/// at once.
-async fn narrow_tier(upstream: &Upstream) -> Proxy {
-    Proxy::start(&[upstream.address], &["--role", "shared", "--max-miss-rate-per-source", "10"]).await
-}
+/// A source may have ten misses a second, and all unverified sources a hundred; twice as many at once.
+const NARROW: [&str; 2] = ["--max-miss-rate-per-source", "10"];
+
+/// A tier may have a hundred flights.
+const FEW_FLIGHTS: [&str; 2] = ["--max-in-flight", "100"];
 
 /// A datagram from an address that is left immediately, as if it were forged.
 async fn forge(number: u32, server: SocketAddr, question: &[u8]) {
@@ -121,23 +122,12 @@ async fn forge(number: u32, server: SocketAddr, question: &[u8]) {
     socket(source, server).await.send(question).await.expect("sends");
 }
 
-/// The answer to a query over UDP.
-async fn ask(socket: &UdpSocket, name: &str) -> Message {
-    socket.send(&bytes(name)).await.expect("sends");
-    let mut buffer = vec![0; 4096];
-    let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("receives");
-    Message::from_vec(&buffer[..length]).expect("decodes")
-}
-
-/// A tier may have a hundred flights.
-const FEW_FLIGHTS: [&str; 4] = ["--role", "shared", "--max-in-flight", "100"];
-
 /// Uses up the flights of all unverified sources.
 async fn exhaust(tier: &Proxy) {
     for number in 0.. {
         forge(number, tier.dns, &bytes(&format!("silent-{number}.example."))).await;
         // The queries of one batch are not yet in flight for each other.
-        if number % 8 == 0 && limit_reached(tier, "new_sources").await > 0 {
+        if number % 8 == 0 && tier.limit_reached("new_sources").await > 0 {
             return;
         }
     }
@@ -145,8 +135,7 @@ async fn exhaust(tier: &Proxy) {
 
 #[tokio::test]
 async fn forged_sources_share_the_misses_of_ten_sources() {
-    let upstream = upstream().await;
-    let tier = narrow_tier(&upstream).await;
+    let (upstream, tier) = start_tier(&NARROW).await;
     let start = Instant::now();
     for number in 0..2000 {
         forge(number, tier.dns, &bytes(&format!("forged-{number}.example."))).await;
@@ -159,8 +148,7 @@ async fn forged_sources_share_the_misses_of_ten_sources() {
 
 #[tokio::test]
 async fn a_client_over_tcp_is_verified_and_keeps_its_share() {
-    let upstream = upstream().await;
-    let tier = Proxy::start(&[upstream.address], &FEW_FLIGHTS).await;
+    let (_upstream, tier) = start_tier(&FEW_FLIGHTS).await;
     exhaust(&tier).await;
     let client = socket(ONE, tier.dns).await;
     let answer = ask(&client, "first.example.").await;
@@ -173,12 +161,16 @@ async fn a_client_over_tcp_is_verified_and_keeps_its_share() {
     assert!(!answer.metadata.truncation && answer.answers.len() == 1, "by UDP again");
 }
 
+/// A sidecar in front of that tier and of another upstream.
+async fn start_sidecar(tier: &Proxy) -> (Upstream, Proxy) {
+    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
+    start(answer_or_silence, &flags).await
+}
+
 #[tokio::test]
 async fn clients_of_a_sidecar_do_not_notice_forged_sources() {
-    let [behind, around] = [upstream().await, upstream().await];
-    let tier = Proxy::start(&[behind.address], &FEW_FLIGHTS).await;
-    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
-    let sidecar = Proxy::start(&[around.address], &flags).await;
+    let (_behind, tier) = start_tier(&FEW_FLIGHTS).await;
+    let (around, sidecar) = start_sidecar(&tier).await;
     exhaust(&tier).await;
     let client = socket(ONE, sidecar.dns).await;
     for number in 0..5 {
@@ -189,11 +181,8 @@ async fn clients_of_a_sidecar_do_not_notice_forged_sources() {
 
 #[tokio::test]
 async fn a_sidecar_falls_back_when_the_tier_has_no_free_connection() {
-    let [behind, around] = [upstream().await, upstream().await];
-    let tier =
-        Proxy::start(&[behind.address], &[&FEW_FLIGHTS[..], &["--max-tcp-connections", "1"]].concat()).await;
-    let flags = ["--namespace", "default", "--shared-tier", &tier.dns.to_string()];
-    let sidecar = Proxy::start(&[around.address], &flags).await;
+    let (behind, tier) = start_tier(&[&FEW_FLIGHTS[..], &["--max-tcp-connections", "1"]].concat()).await;
+    let (around, sidecar) = start_sidecar(&tier).await;
     // The only connection has a query in flight, and so is not closed for another one.
     let mut waiting = connect_from(OTHER, tier.dns).await;
     write_frame(&mut waiting, &bytes("silent.example.")).await;
@@ -207,8 +196,7 @@ async fn a_sidecar_falls_back_when_the_tier_has_no_free_connection() {
 
 #[tokio::test]
 async fn a_gang_of_unverified_sources_with_the_same_names_is_answered() {
-    let upstream = upstream().await;
-    let tier = narrow_tier(&upstream).await;
+    let (upstream, tier) = start_tier(&NARROW).await;
     let mut gang = Vec::new();
     for number in 0..500_u32 {
         let [.., high, low] = number.to_be_bytes();
@@ -216,63 +204,56 @@ async fn a_gang_of_unverified_sources_with_the_same_names_is_answered() {
     }
     for name in ["one.example.", "two.example.", "three.example."] {
         for pod in &gang {
-            pod.send(&bytes(name)).await.expect("sends");
+            send(pod, name).await;
         }
     }
     for pod in &gang {
         for _ in 0..3 {
-            let mut buffer = vec![0; 4096];
-            let length = timeout(PATIENCE, pod.recv(&mut buffer)).await.expect("in time").expect("receives");
-            let answer = Message::from_vec(&buffer[..length]).expect("decodes");
+            let answer = receive(pod).await;
             assert!(!answer.metadata.truncation && answer.answers.len() == 1);
         }
     }
-    assert_eq!(limit_reached(&tier, "new_sources").await, 0);
+    assert_eq!(tier.limit_reached("new_sources").await, 0);
     assert_eq!(upstream.asked(), 3);
 }
 
-/// Sends that query so often, and receives as many answers: their bytes, and how many of them are truncated.
-async fn flood(socket: &UdpSocket, question: &[u8], times: usize) -> (usize, usize) {
-    let (mut bytes, mut truncated) = (0, 0);
+/// Sends that query so often, and receives as many answers: how many of them are truncated, and have at most
+/// the bytes of the query.
+async fn flood(socket: &UdpSocket, question: &[u8], times: usize) -> usize {
+    let mut truncated = 0;
     for _ in 0..times {
         socket.send(question).await.expect("sends");
-        let mut buffer = vec![0; 4096];
-        let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("receives");
-        bytes += length;
-        truncated += usize::from(Message::from_vec(&buffer[..length]).expect("decodes").metadata.truncation);
+        let answer = receive(socket).await;
+        let length = answer.to_vec().expect("encodes").len();
+        assert!(length <= if answer.metadata.truncation { question.len() } else { 1232 });
+        truncated += usize::from(answer.metadata.truncation);
     }
-    (bytes, truncated)
+    truncated
 }
 
 #[tokio::test]
 async fn long_answers_to_one_address_are_limited() {
-    let upstream = Upstream::start(|query, _| {
-        let text = |number: u8| TXT::new(vec![format!("{number:0>250}")]);
+    let script = |query: &Message, _| {
+        let text = |number: u8| RData::TXT(TXT::new(vec![format!("{number:0>250}")]));
         let name = query.queries[0].name();
-        let records = (0..4).map(|number| Record::from_rdata(name.clone(), 60, RData::TXT(text(number))));
-        Script::Send(vec![reply(query, ResponseCode::NoError, records.collect())])
-    })
-    .await;
-    let tier = narrow_tier(&upstream).await;
+        let record = |number| Record::from_rdata(name.clone(), 60, text(number));
+        if queried_name(query).starts_with("short") {
+            return address(query);
+        }
+        reply(query, ResponseCode::NoError, (0..4).map(record).collect())
+    };
+    let (_upstream, tier) = start(script, &[&["--role", "shared"][..], &NARROW].concat()).await;
+    let long_query = query("long.example.", RecordType::TXT, 1, Some(1232));
+    let long_question = long_query.to_vec().expect("encodes");
     let victim = socket(ONE, tier.dns).await;
-    let question = query("long.example.", RecordType::TXT, 1, Some(1232)).to_vec().expect("encodes");
     let start = Instant::now();
-    let (bytes, truncated) = flood(&victim, &question, 500).await;
-    let long = 500 - truncated;
+    let long = 500 - flood(&victim, &long_question, 500).await;
     let most = 22.0 + 10.0 * start.elapsed().as_secs_f64();
     assert!(long as f64 <= most, "{long} long answers, of {most} at most");
-    assert!(bytes <= long * 1232 + truncated * question.len());
-    assert!(limit_reached(&tier, "large_answers_per_source").await > 0);
+    assert!(tier.limit_reached("large_answers_per_source").await > 0);
     // Another source has its own limit, and over TCP addresses cannot be forged.
-    assert_eq!(flood(&socket(OTHER, tier.dns).await, &question, 10).await.1, 0);
-    let answer = ask_tcp(tier.dns, &query("long.example.", RecordType::TXT, 2, None)).await;
-    assert_eq!(answer.answers.len(), 4);
-}
-
-#[tokio::test]
-async fn short_answers_are_never_truncated() {
-    let upstream = upstream().await;
-    let tier = narrow_tier(&upstream).await;
-    let client = socket(ONE, tier.dns).await;
-    assert_eq!(flood(&client, &bytes("www.example."), 1000).await.1, 0);
+    assert_eq!(flood(&socket(OTHER, tier.dns).await, &long_question, 10).await, 0);
+    assert_eq!(ask_tcp(tier.dns, &long_query).await.answers.len(), 4);
+    let short = flood(&victim, &bytes("short.example."), 1000).await;
+    assert_eq!(short, 0, "short answers are never truncated");
 }

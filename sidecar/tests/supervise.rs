@@ -4,22 +4,18 @@ mod support;
 
 use std::fs;
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
-use support::{PATIENCE, Proxy, Upstream, answering, ask, program, query};
+use support::{PATIENCE, Proxy, RecordType, Upstream, address, query};
 
 const RESTARTS: &str = "podlocal_dns_process_restarts_total";
 
 async fn start() -> (Upstream, Proxy) {
-    let upstream = Upstream::start(answering(60)).await;
-    let proxy = Proxy::start(&[upstream.address], &["supervise"]).await;
-    (upstream, proxy)
+    support::start(|query, _| address(query), &["supervise"]).await
 }
 
 /// The process that serves: the child of the one that was started.
@@ -29,22 +25,17 @@ fn serving(proxy: &Proxy) -> Pid {
     Pid::from_raw(children.trim().parse().expect("one child"))
 }
 
-async fn answers(proxy: &Proxy) {
-    let response = ask(proxy.dns, &query("www.example.", RecordType::A, 1, None)).await;
-    assert_eq!(response.metadata.response_code, ResponseCode::NoError);
-}
-
 #[tokio::test]
 async fn a_killed_proxy_is_restarted_and_counted() {
     let (_upstream, mut proxy) = start().await;
-    answers(&proxy).await;
+    proxy.finds("www.example.").await;
     assert_eq!(proxy.metric(RESTARTS).await, 0);
     for restarts in 1..=2 {
         kill(serving(&proxy), Signal::SIGKILL).expect("the signal is sent");
         let line = proxy.logged("is restarted").await;
         assert!(line.contains("signal: 9"), "{line}");
         proxy.serves_again().await;
-        answers(&proxy).await;
+        proxy.finds("www.example.").await;
         assert_eq!(proxy.metric(RESTARTS).await, restarts);
     }
 }
@@ -52,7 +43,7 @@ async fn a_killed_proxy_is_restarted_and_counted() {
 #[tokio::test]
 async fn a_query_waits_while_no_proxy_runs() {
     let (_upstream, proxy) = start().await;
-    answers(&proxy).await;
+    proxy.finds("www.example.").await;
     let child = serving(&proxy);
     proxy.signal(Signal::SIGSTOP);
     kill(child, Signal::SIGKILL).expect("the signal is sent");
@@ -103,12 +94,4 @@ async fn the_proxy_ends_with_its_parent() {
         }
     };
     timeout(PATIENCE, ended).await.expect("it ends");
-}
-
-#[tokio::test]
-async fn invalid_settings_are_rejected_immediately() {
-    let output = program().args(["supervise", "--max-ttl", "60"]).output().await.expect("runs");
-    assert_eq!(output.status.code(), Some(64));
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(message.matches("--max-ttl").count(), 1, "{message}");
 }

@@ -6,12 +6,13 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
+use podlocal_settings::Settings;
 use podlocal_sidecar::cache::entry::Entry;
 use podlocal_sidecar::cache::lifetime::{Lifetime, TtlLimits};
 use podlocal_sidecar::query::Query;
@@ -72,12 +73,7 @@ impl Answer {
         let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_name_encoding(NameEncoding::Uncompressed);
         message.emit(&mut encoder).expect("encodes");
-        let limits = TtlLimits {
-            min_ttl: Duration::ZERO,
-            max_ttl: Duration::from_hours(1),
-            max_negative_ttl: Duration::from_secs(30),
-            zone: Name::root(),
-        };
+        let limits = TtlLimits::new(&Settings::defaults());
         let length = self.asked.to_string().len() + 1 + 4;
         Entry::new(&bytes, length, Lifetime::Positive(30), &limits, Instant::now()).expect("well formed")
     }

@@ -149,6 +149,7 @@ mod tests {
     use hickory_proto::rr::rdata::{A, CNAME, SOA};
     use hickory_proto::rr::{Name, RData, Record, RecordType};
     use podlocal_dns::wire;
+    use podlocal_settings::Settings;
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
@@ -161,12 +162,7 @@ mod tests {
     }
 
     fn limits() -> TtlLimits {
-        TtlLimits {
-            min_ttl: Duration::ZERO,
-            max_ttl: Duration::from_hours(1),
-            max_negative_ttl: Duration::from_secs(30),
-            zone: name("cluster.local."),
-        }
+        TtlLimits::new(&Settings::defaults())
     }
 
     fn name(text: &str) -> Name {
@@ -201,24 +197,42 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_cached_for_its_smallest_ttl() {
-        let message = message("x.example.", ResponseCode::NoError, vec![a(300), a(60)], vec![]);
-        assert_eq!(lifetime(&message, &limits()), Lifetime::Positive(60));
-    }
-
-    #[test]
-    fn an_alias_limits_the_ttl_and_the_authority_section_does_not() {
-        let message = message("x.example.", ResponseCode::NoError, vec![alias(5), a(60)], vec![soa(1, 1)]);
-        assert_eq!(lifetime(&message, &limits()), Lifetime::Positive(5));
-    }
-
-    #[test]
-    fn min_ttl_and_max_ttl_limit_an_answer() {
+    fn a_lifetime_follows_rcode_ttls_and_soa() {
+        use Lifetime::{Negative, Positive, Uncached};
+        use ResponseCode::{FormErr, NXDomain, NoError, NotImp, Refused, ServFail};
+        let say = |rcode, answers, authorities| message("x.example.", rcode, answers, authorities);
+        let negative = |rcode, ttl, minimum| say(rcode, vec![], vec![soa(ttl, minimum)]);
+        let in_cluster = |name| message(name, NXDomain, vec![], vec![soa(30, 30)]);
+        let failure = |rcode| say(rcode, vec![a(60)], vec![soa(9, 9)]);
+        let mut truncated = say(NoError, vec![a(60)], vec![]);
+        truncated.metadata.truncation = true;
+        let table = [
+            ("the smallest TTL", say(NoError, vec![a(300), a(60)], vec![]), Positive(60)),
+            ("an alias counts", say(NoError, vec![alias(5), a(60)], vec![soa(1, 1)]), Positive(5)),
+            ("max-ttl", say(NoError, vec![a(100_000)], vec![]), Positive(3600)),
+            ("RFC 1035 3.2.1", say(NoError, vec![a(0)], vec![]), Uncached),
+            ("RFC 2181 8: the highest bit", say(NoError, vec![a(1 << 31)], vec![]), Uncached),
+            ("RFC 2308 5: the minimum", negative(NXDomain, 20, 7), Negative(7)),
+            ("RFC 2308 5: the minimum", negative(NoError, 20, 7), Negative(7)),
+            ("RFC 2308 5: the TTL", negative(NXDomain, 7, 20), Negative(7)),
+            ("max-negative-ttl", negative(NoError, 900, 900), Negative(30)),
+            ("RFC 2308 5: no SOA", say(NXDomain, vec![], vec![]), Uncached),
+            ("RFC 2308 5: no SOA", say(NoError, vec![], vec![]), Uncached),
+            ("a missing Service", in_cluster("x.default.svc.cluster.local."), Negative(5)),
+            ("the cluster domain", in_cluster("X.Cluster.Local."), Negative(5)),
+            ("NODATA behind an alias", say(NoError, vec![alias(3)], vec![soa(20, 20)]), Negative(3)),
+            ("the same without SOA", say(NoError, vec![alias(3)], vec![]), Uncached),
+            ("a failure", failure(ServFail), Uncached),
+            ("a failure", failure(Refused), Uncached),
+            ("a failure", failure(FormErr), Uncached),
+            ("a failure", failure(NotImp), Uncached),
+            ("RFC 2181 9: truncated", truncated, Uncached),
+        ];
+        for (rule, message, expected) in table {
+            assert_eq!(lifetime(&message, &limits()), expected, "{rule}: {message:?}");
+        }
         let limits = TtlLimits { min_ttl: Duration::from_secs(10), ..limits() };
-        let short = message("x.example.", ResponseCode::NoError, vec![a(0)], vec![]);
-        assert_eq!(lifetime(&short, &limits), Lifetime::Positive(10));
-        let long = message("x.example.", ResponseCode::NoError, vec![a(100_000)], vec![]);
-        assert_eq!(lifetime(&long, &limits), Lifetime::Positive(3600));
+        assert_eq!(lifetime(&say(NoError, vec![a(0)], vec![]), &limits), Positive(10), "min-ttl");
     }
 
     #[test]
@@ -229,69 +243,6 @@ mod tests {
         assert_eq!(Lifetime::Positive(10).record_ttl(100_000, true, &limits), 3600);
         assert_eq!(Lifetime::Negative(5).record_ttl(30, false, &limits), 5);
         assert_eq!(Lifetime::Uncached.record_ttl(0, true, &limits), 0);
-    }
-
-    #[test]
-    fn rfc1035_3_2_1_a_ttl_of_zero_is_for_this_transaction_only() {
-        let message = message("x.example.", ResponseCode::NoError, vec![a(0)], vec![]);
-        assert_eq!(lifetime(&message, &limits()), Lifetime::Uncached);
-    }
-
-    #[test]
-    fn rfc2181_8_a_ttl_with_its_highest_bit_set_is_zero() {
-        let message = message("x.example.", ResponseCode::NoError, vec![a(1 << 31)], vec![]);
-        assert_eq!(lifetime(&message, &limits()), Lifetime::Uncached);
-    }
-
-    #[test]
-    fn rfc2308_5_negative_ttl_is_the_smaller_of_soa_ttl_and_minimum() {
-        for (ttl, minimum, expected) in [(20, 7, 7), (7, 20, 7), (900, 900, 30)] {
-            let no_name = message("x.example.", ResponseCode::NXDomain, vec![], vec![soa(ttl, minimum)]);
-            assert_eq!(lifetime(&no_name, &limits()), Lifetime::Negative(expected));
-            let no_data = message("x.example.", ResponseCode::NoError, vec![], vec![soa(ttl, minimum)]);
-            assert_eq!(lifetime(&no_data, &limits()), Lifetime::Negative(expected));
-        }
-    }
-
-    #[test]
-    fn rfc2308_5_a_negative_answer_without_soa_is_not_cached() {
-        for rcode in [ResponseCode::NXDomain, ResponseCode::NoError] {
-            assert_eq!(
-                lifetime(&message("x.example.", rcode, vec![], vec![]), &limits()),
-                Lifetime::Uncached
-            );
-        }
-    }
-
-    #[test]
-    fn negative_answers_in_the_cluster_domain_last_five_seconds_at_most() {
-        for question in ["x.default.svc.cluster.local.", "X.Cluster.Local."] {
-            let message = message(question, ResponseCode::NXDomain, vec![], vec![soa(30, 30)]);
-            assert_eq!(lifetime(&message, &limits()), Lifetime::Negative(5));
-        }
-    }
-
-    #[test]
-    fn nodata_behind_an_alias_is_negative_and_limited_by_the_alias() {
-        let with_soa = message("x.example.", ResponseCode::NoError, vec![alias(3)], vec![soa(20, 20)]);
-        assert_eq!(lifetime(&with_soa, &limits()), Lifetime::Negative(3));
-        let without = message("x.example.", ResponseCode::NoError, vec![alias(3)], vec![]);
-        assert_eq!(lifetime(&without, &limits()), Lifetime::Uncached);
-    }
-
-    #[test]
-    fn failures_and_rfc2181_9_truncated_answers_are_not_cached() {
-        for rcode in
-            [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr, ResponseCode::NotImp]
-        {
-            assert_eq!(
-                lifetime(&message("x.", rcode, vec![a(60)], vec![soa(9, 9)]), &limits()),
-                Lifetime::Uncached
-            );
-        }
-        let mut truncated = message("x.example.", ResponseCode::NoError, vec![a(60)], vec![]);
-        truncated.metadata.truncation = true;
-        assert_eq!(lifetime(&truncated, &limits()), Lifetime::Uncached);
     }
 
     /// A well-formed record with that data.

@@ -73,35 +73,3 @@ fn received(reaction: Reaction, datagram: Vec<u8>) -> Option<Received> {
             .map(|(must_resend, response)| Received::Response(must_resend, response)),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
-    use crate::upstream::loop_detection::LoopMarker;
-    use crate::upstream::query_message::QueryMessage;
-    use crate::upstream::shared_sockets::SharedSockets;
-    use podlocal_dns::key::Key;
-    use podlocal_dns::wire::Flags;
-    use std::net::SocketAddr;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-    use tokio::time::Instant;
-
-    #[tokio::test]
-    async fn a_refused_datagram_is_reported_immediately() {
-        // An address of the loopback that no other test uses.
-        let nobody = SocketAddr::from(([127, 83, 65, 83], 5353));
-        let key = Key::new(b"\x01a\x00\x00\x01\x00\x01", Flags(Flags::RD), false);
-        let question = QueryMessage::new(&key, LoopMarker::new().expect("random")).expect("random");
-        let (path, metrics, now) = (Mutex::default(), Metrics::new().0, Instant::now());
-        let mut query = OutgoingQuery::new(question, &path, &metrics, false, now);
-        let shared_sockets = SharedSockets::new(1, &Arc::default(), &metrics);
-        let sent = shared_sockets.send(0, nobody, false, |id, out| query.write_with_id(id, out), now);
-        let (shared, sent) = sent.expect("a socket");
-        let ticket = shared.ticket(sent, key.question(), now);
-        let outcome = timeout(Duration::from_secs(5), response(ticket, &mut query)).await;
-        let error = outcome.expect("at once").expect_err("nobody listens");
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    }
-}

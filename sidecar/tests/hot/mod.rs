@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use podlocal_dns::key::Key;
-use podlocal_dns::upstream::Condition;
 use podlocal_settings::Settings;
 use podlocal_sidecar::metrics::{Metrics, Transport};
-use podlocal_sidecar::query::Query;
 use podlocal_sidecar::resolver::Resolver;
 use podlocal_sidecar::server::{Service, Step};
 use podlocal_sidecar::upstream::{Failed, Upstream};
@@ -86,21 +84,5 @@ impl Upstream for AtOnce {
         bytes.extend_from_slice(key.question());
         bytes.extend_from_slice(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04\x0a\x00\x00\x01");
         Ok(bytes)
-    }
-
-    fn condition(&self) -> Condition {
-        Condition::default()
-    }
-
-    fn try_spend_token(&self) -> bool {
-        true
-    }
-
-    fn may_refresh(&self) -> bool {
-        true
-    }
-
-    fn is_loop(&self, _query: &Query<'_>) -> bool {
-        false
     }
 }

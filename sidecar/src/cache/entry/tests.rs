@@ -11,12 +11,7 @@ use crate::query::Query;
 use crate::query::tests::query_bytes;
 
 fn limits() -> TtlLimits {
-    TtlLimits {
-        min_ttl: Duration::ZERO,
-        max_ttl: Duration::from_hours(1),
-        max_negative_ttl: Duration::from_secs(30),
-        zone: Name::from_ascii("cluster.local.").expect("a name"),
-    }
+    TtlLimits::new(&podlocal_settings::Settings::defaults())
 }
 
 fn name(text: &str) -> Name {
@@ -61,56 +56,6 @@ fn written(entry: &Entry, query: &Query<'_>, now: Instant, limit: usize) -> Deco
     entry.write(query, now, limit, &mut out);
     assert!(out.len() <= limit, "{} bytes for a limit of {limit}", out.len());
     Decoded::from_vec(&out).expect("what we write decodes")
-}
-
-#[test]
-fn a_reply_carries_the_clients_id_flags_and_spelling() {
-    let now = Instant::now();
-    let entry = entry(&response(vec![a(1, 60)]), 60, now);
-    let reply = written(&entry, &query("A.eXample", 0, &[]), now, 512);
-    assert_eq!(reply.metadata.id, 7);
-    assert!(
-        reply.metadata.recursion_desired
-            && reply.metadata.authoritative
-            && reply.metadata.recursion_available
-    );
-    assert_eq!(reply.queries[0].name().to_string(), "A.eXample.");
-    assert_eq!(reply.answers[0].name.to_string(), "A.eXample.", "the owner name points to the question");
-}
-
-#[test]
-fn rfc6891_7_edns_is_spoken_only_to_who_speaks_it() {
-    let now = Instant::now();
-    let entry = entry(&response(vec![a(1, 60)]), 60, now);
-    assert!(written(&entry, &query("a.example", 0, &[]), now, 512).edns.is_none());
-    let edns = written(&entry, &query("a.example", 1, OPT_512), now, 512).edns.expect("an OPT record");
-    assert_eq!(edns.max_payload(), PAYLOAD_SIZE);
-}
-
-#[test]
-fn rfc6840_5_8_ad_is_for_clients_that_said_ad_or_do() {
-    let now = Instant::now();
-    let entry = entry(&response(vec![a(1, 60)]), 60, now);
-    assert!(!written(&entry, &query("a.example", 0, &[]), now, 512).metadata.authentic_data);
-    assert!(written(&entry, &query("a.example", 1, OPT_DO), now, 512).metadata.authentic_data);
-    let mut with_ad = query("a.example", 0, &[]);
-    with_ad.flags.0 |= Flags::AD;
-    assert!(written(&entry, &with_ad, now, 512).metadata.authentic_data);
-}
-
-#[test]
-fn rfc2181_9_what_does_not_fit_is_left_out_whole_and_tc_is_set() {
-    let now = Instant::now();
-    let answers: Vec<_> = (0..100).map(|last| a(last, 60)).collect();
-    let entry = entry(&response(answers), 60, now);
-    for (query, limit) in [(query("a.example", 0, &[]), 512), (query("a.example", 1, OPT_512), 512)] {
-        let reply = written(&entry, &query, now, limit);
-        assert!(reply.metadata.truncation);
-        assert!((28..=30).contains(&reply.answers.len()), "{} answers of 16 bytes", reply.answers.len());
-        assert_eq!(reply.edns.is_some(), query.edns.is_some());
-    }
-    let whole = written(&entry, &query("a.example", 0, &[]), now, 65535);
-    assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, 100));
 }
 
 /// The last octets of the addresses in so many answers.

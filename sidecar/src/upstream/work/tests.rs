@@ -1,6 +1,6 @@
 //! The work for any answer of a server is limited: in steps in proportion to the bytes of the message.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use podlocal_dns::key::Key;
 use podlocal_dns::wire::work::steps_of;
@@ -157,12 +157,7 @@ fn hostile(question: &[u8]) -> Vec<(&'static str, Answer)> {
 }
 
 fn limits() -> TtlLimits {
-    TtlLimits {
-        min_ttl: Duration::ZERO,
-        max_ttl: Duration::from_hours(1),
-        max_negative_ttl: Duration::from_secs(30),
-        zone: hickory_proto::rr::Name::root(),
-    }
+    TtlLimits::new(&podlocal_settings::Settings::defaults())
 }
 
 /// The answers to two clients, if the message is accepted.
