@@ -27,21 +27,13 @@ first-lookups *ARGUMENTS:
 attacks *ARGUMENTS:
     cargo run --release -p podlocal-experiments --bin attacks -- {{ARGUMENTS}}
 
-# Measures the sidecar during faults: loss, outages, a slow upstream, memory, abuse, late peers
-faults *ARGUMENTS:
-    cargo run --release --bin faults -- {{ARGUMENTS}}
-
-# Measures the shared tier: cold gangs, hits, outages, hostile sources
-shared-tier *ARGUMENTS:
-    cargo run --release --bin shared-tier -- {{ARGUMENTS}}
+# Measures the sidecar, the shared tier and the webhook during faults and under load, compared with goals
+promises *ARGUMENTS:
+    cargo run --release --bin promises -- {{ARGUMENTS}}
 
 # Measures speed and size of the sidecar, a bare echo and other forwarders
 bench *ARGUMENTS:
     cargo run --release --bin bench -- {{ARGUMENTS}}
-
-# Measures latency, CPU time and memory of the webhook
-reviews *ARGUMENTS:
-    cargo run --release --bin reviews -- {{ARGUMENTS}}
 
 # Runs all tests
 test:

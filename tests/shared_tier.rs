@@ -1,5 +1,5 @@
 //! The sidecar program as a shared tier between sidecars and cluster DNS: one cache for all, limits per
-//! source, and a fallback. The program `shared-tier` measures its speed.
+//! source, and a fallback. The program `promises` measures its speed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -26,8 +26,6 @@ mod upstream;
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use measure::Stage;
 use podlocal_harness::failure::Failure;
 use podlocal_harness::process::{Machine, Pinned, cores};
@@ -51,7 +49,6 @@ pub struct Plan {
 
 /// Runs the measurements. A failed measurement becomes a note in the report.
 pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
-    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.is_chosen(&plan.only)).collect();
     let (cores, mut report) = (cores()?, Report::new(subjects));
     let (Some(server), Some(asker)) = (cores.first().copied(), cores.last().copied()) else {
         return Err(Failure::new("this process may not use any core"));
@@ -61,50 +58,23 @@ pub fn run(plan: &Plan, subjects: &[Subject]) -> Result<Report, Failure> {
     // Threads that start from here on, including those of the upstream, stay on that core.
     let pinned = Pinned::to(asker)?;
     let stage = Stage { upstream: Upstream::start()?, core: server, turn: plan.turn, million: plan.million };
-    let progress = Progress::new(&rows, plan.rounds, subjects);
-    for row in rows {
+    let is_chosen = |row: &&Row| plan.only.is_empty() || plan.only.iter().any(|name| name == row.name);
+    for row in ROWS.iter().filter(is_chosen) {
         let mut measured = Vec::new();
-        let concerned: Vec<&Subject> = subjects.iter().filter(|subject| row.concerns(subject)).collect();
-        for round in 0..row.rounds(plan.rounds) {
-            for subject in &concerned {
-                progress.report(row, round, subject);
+        for round in 0..(if row.is_constant { 1 } else { plan.rounds }) {
+            for subject in subjects.iter().filter(|subject| row.has_echo || !subject.is_echo()) {
+                eprintln!("bench: {}, round {}: {}", row.name, round + 1, subject.name);
                 match (row.measure)(&stage, subject) {
                     Ok(values) => measured.push(Measured { round, subject: subject.name, values }),
                     Err(failure) => report.note(format!("{}, {}: {failure}", row.name, subject.name)),
                 }
-                progress.bar.inc(1);
             }
         }
         report.add(row, &measured);
     }
-    progress.bar.finish_and_clear();
     drop(pinned);
     // The subjects have ended, so their CPU time counts as that of this process.
     let others = machine.share_of_others(0.0)?;
     report.note(format!("other programs used {:.0} % of the machine during the run", others * 100.0));
     Ok(report)
-}
-
-/// A progress bar on a terminal, otherwise one line for each row.
-struct Progress {
-    bar: ProgressBar,
-}
-
-impl Progress {
-    fn new(rows: &[&Row], rounds: usize, subjects: &[Subject]) -> Self {
-        let turns =
-            |row: &&Row| row.rounds(rounds) * subjects.iter().filter(|subject| row.concerns(subject)).count();
-        let bar = ProgressBar::new(rows.iter().map(turns).sum::<usize>() as u64);
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar }
-    }
-
-    fn report(&self, row: &Row, round: usize, subject: &Subject) {
-        let message = format!("{}, round {}: {}", row.name, round + 1, subject.name);
-        if self.bar.is_hidden() {
-            eprintln!("bench: {message}");
-        }
-        self.bar.set_message(message);
-    }
 }

@@ -4,28 +4,20 @@
 //!   gang           the pods of a Job, with and without injection, on this machine or on a real cluster
 //!   simulation     the same in virtual time, for large gangs (program `gang-simulation`)
 //!   bench          speed and size of the sidecar, an echo and other forwarders
-//!   faults         how the sidecar behaves during faults
-//!   shared_tier    the shared tier between sidecars and cluster DNS
-//!   soak           mixed load and faults for a chosen time
-//!   reviews        latency, CPU time and memory of the webhook
+//!   promises       sidecar, shared tier and webhook during faults and under load, compared with goals
 //!   attacks        on a real cluster: the effect of a hostile neighbour on other pods
 //!   first_lookups  on a real cluster: whether the first lookup of a starting application fails
 //!   start          on a real cluster: the cost for a node of starting an injected pod
 //!   load           a load generator for DNS queries
-//!   promises       programs that measure rows and compare them with goals
 //!   plot           line and bar charts as SVG and PNG
 //! ```
 
 pub mod attacks;
 pub mod bench;
-pub mod faults;
 pub mod first_lookups;
 pub mod gang;
 mod load;
 pub mod plot;
 pub mod promises;
-pub mod reviews;
-pub mod shared_tier;
 pub mod simulation;
-pub mod soak;
 pub mod start;

@@ -1,117 +1,108 @@
-//! Promises that are measured: a program measures one row after the other, and prints each with its goal.
+//! Promises that are measured: the real programs on the loopback, during faults and under load. Each row has a
+//! goal, with which its result is compared.
+//!
+//! ```text
+//!   rows       all rows, each with its setup and its goal
+//!     sidecar    a sidecar in front of an upstream that drops queries, delays answers, stops and returns
+//!     tier       a shared tier between sidecars and cluster DNS
+//!     soak       mixed load and faults for a chosen time
+//!     reviews    latency, CPU time and memory of the webhook
+//! ```
+//!
+//! All traffic uses 127.0.0.0/8, where each source can have a separate address.
+
+pub mod reviews;
+mod rows;
+mod sidecar;
+pub mod soak;
+mod tier;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::Parser;
 use serde::Serialize;
 
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::programs::Programs;
+use rows::ROWS;
 
-/// One promise: the measurement, and whether the goal is met.
-#[derive(Debug, Clone, Serialize)]
-pub struct Row {
-    /// The name, as in `--only`.
-    pub name: &'static str,
-    /// The setup of the measurement.
-    pub what: String,
-    /// The measured values.
-    pub result: String,
-    /// The goal.
-    pub goal: &'static str,
-    /// Whether the goal is met; `None` for a measurement without a goal.
-    pub holds: Option<bool>,
-}
-
-/// The command-line options of such a program.
-#[derive(Debug, clap::Args)]
-pub struct Options {
-    /// Measure only these rows; may be repeated.
-    #[arg(long, value_name = "NAME")]
+/// Runs the real sidecar, alone and as a shared tier, in front of a faulty upstream, and sends reviews to the
+/// real webhook. Prints the results together with the goals. Exits with 1 when a goal is missed.
+///
+/// Build it with --release: measurements of an unoptimised program mean nothing. The environment variables
+/// SIDECAR_UNDER_TEST and WEBHOOK_UNDER_TEST name other programs to measure.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    /// Measure only the rows whose names begin like this; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = prefix_of_rows)]
     only: Vec<String>,
-    /// Sidecar to measure; default: that of this workspace.
-    #[arg(long, value_name = "FILE")]
-    sidecar: Option<PathBuf>,
     /// Seed for random decisions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Duration of the row `soak`, in minutes.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+    minutes: u32,
     /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
 }
 
-/// Measures the selected rows with the sidecar and the seed, and prints them. Exit code 1: a goal is missed,
-/// or nothing could be measured.
-pub async fn main<Measure>(
-    program: &str,
-    names: &[&'static str],
-    options: Options,
-    measure: Measure,
-) -> ExitCode
-where
-    Measure: AsyncFn(&'static str, &Path, u64) -> Result<Row, Failure>,
-{
-    match run(program, names, options, measure).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("{program}: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+/// The programs to measure, and the seed for random decisions.
+#[derive(Debug)]
+struct Setup {
+    programs: Programs,
+    seed: u64,
+    soak: Duration,
 }
 
-/// Returns whether every goal is met. A failed measurement counts as a missed goal; the rows after it are
-/// still measured.
-async fn run<Measure>(
-    program: &str,
-    names: &[&'static str],
-    options: Options,
-    measure: Measure,
-) -> Result<bool, Failure>
-where
-    Measure: AsyncFn(&'static str, &Path, u64) -> Result<Row, Failure>,
-{
-    let Options { only, sidecar, seed, json } = options;
-    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(no_such_row(unknown, names));
-    }
-    let sidecar = match sidecar {
-        Some(file) => file,
-        None => Programs::build()?.sidecar,
-    };
-    let mut measured: Vec<Row> = Vec::new();
-    for name in names.iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == *name)) {
-        eprintln!("{program}: {name}");
-        measured.push(measure(name, &sidecar, seed).await.unwrap_or_else(|failure| Row {
-            name,
-            what: "not measured".to_owned(),
-            result: failure.to_string(),
-            goal: "",
-            holds: Some(false),
-        }));
+/// The measured values as text, and whether they meet the goal.
+type Measured = Result<(String, bool), Failure>;
+
+/// One row of the table.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: &'static str,
+    what: &'static str,
+    result: String,
+    goal: &'static str,
+    /// Whether the goal is met; `None` for a row without a goal.
+    holds: Option<bool>,
+}
+
+/// Measures the selected rows, and prints them. Returns whether every goal is met. A failed measurement counts
+/// as a missed goal; the rows after it are still measured.
+pub async fn run(Arguments { only, seed, minutes, json }: Arguments) -> Result<bool, Failure> {
+    let setup = Setup { programs: Programs::build()?, seed, soak: Duration::from_secs(60) * minutes };
+    let mut rows = Vec::new();
+    for promise in ROWS {
+        let is_chosen = only.is_empty() || only.iter().any(|prefix| promise.name.starts_with(prefix));
+        if !is_chosen {
+            continue;
+        }
+        eprintln!("promises: {}", promise.name);
+        let measured = (promise.measure)(&setup).await;
+        let (result, holds) = measured.unwrap_or_else(|failure| (format!("not measured: {failure}"), false));
+        let holds = (!promise.goal.is_empty() || !holds).then_some(holds);
+        rows.push(Row { name: promise.name, what: promise.what, result, goal: promise.goal, holds });
     }
     let text = if json {
-        serde_json::to_string_pretty(&measured).with_context(|| "writing JSON".to_owned())? + "\n"
+        serde_json::to_string_pretty(&rows).with_context(|| "writing JSON".to_owned())? + "\n"
     } else {
-        table(&measured)
+        table(&rows)
     };
     std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the table".to_owned())?;
-    let missed: Vec<_> = measured.iter().filter(|row| row.holds == Some(false)).map(|row| row.name).collect();
-    if !missed.is_empty() {
-        eprintln!("{program}: missed goals: {}", missed.join(", "));
+    Ok(rows.iter().all(|row| row.holds != Some(false)))
+}
+
+fn prefix_of_rows(prefix: &str) -> Result<String, String> {
+    if ROWS.iter().any(|row| row.name.starts_with(prefix)) {
+        return Ok(prefix.to_owned());
     }
-    Ok(missed.is_empty())
+    Err(format!("unknown row; the rows are: {}", ROWS.map(|row| row.name).join(", ")))
 }
 
-/// The error for an unknown row.
-pub fn no_such_row(name: &str, names: &[&str]) -> Failure {
-    Failure::new(format!("unknown row {name:?}; the rows are: {}", names.join(", ")))
-}
-
-/// The rows as a printed table.
-pub fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max(11);
     let mut text = String::new();
     for Row { name, what, result, goal, holds } in rows {
@@ -121,7 +112,7 @@ pub fn table(rows: &[Row]) -> String {
             None => "",
         };
         text += &format!("{name:<width$} {what}\n{:<width$} {result}\n", "");
-        if !goal.is_empty() {
+        if holds.is_some() {
             text += &format!("{:<width$} goal: {goal}: {verdict}\n", "");
         }
     }

@@ -16,8 +16,12 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 /// Sends a message, in one segment if it fits.
 pub async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes()[..], message].concat()).await
+    stream.write_all(&framed(message)).await
+}
+
+/// The message with its length before it; a message has at most 65,535 bytes.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes()[..], message].concat()
 }
 
 /// Accepts connections, and serves each in a task; all of them end when this is dropped.

@@ -29,15 +29,22 @@ pub fn percentile(ascending: &[f64], share: f64) -> f64 {
     ascending.get(rank.max(1) - 1).copied().unwrap_or_default()
 }
 
+/// Percentiles of values in any order.
+pub fn percentiles<const N: usize>(values: impl IntoIterator<Item = f64>, shares: [f64; N]) -> [f64; N] {
+    let mut ascending: Vec<_> = values.into_iter().collect();
+    ascending.sort_by(f64::total_cmp);
+    shares.map(|share| percentile(&ascending, share))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn percentiles_are_by_nearest_rank() {
-        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        let values = (1..=200).rev().map(f64::from);
         assert_eq!(
-            [0.5, 0.99, 1.0].map(|share| percentile(&values, share).to_bits()),
+            percentiles(values, [0.5, 0.99, 1.0]).map(f64::to_bits),
             [100.0, 198.0, 200.0].map(f64::to_bits)
         );
         assert_eq!(percentile(&[], 0.5).to_bits(), 0.0_f64.to_bits());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use podlocal_harness::failure::{Failure, WithContext as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use podlocal_harness::framing;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::message;
@@ -26,13 +26,6 @@ pub struct Server {
     queries: Arc<AtomicU64>,
 }
 
-/// The reaction to a query.
-#[derive(Debug, PartialEq)]
-enum Response {
-    Silence,
-    Message(Vec<u8>),
-}
-
 impl Server {
     /// Starts it on UDP and TCP.
     pub async fn start(address: Ipv4Addr) -> Result<Self, Failure> {
@@ -41,7 +34,8 @@ impl Server {
         let tcp = TcpListener::bind((address, PORT)).await.with_context(binding)?;
         let queries = Arc::new(AtomicU64::new(0));
         tokio::spawn(serve_datagrams(udp, Arc::clone(&queries)));
-        tokio::spawn(accept(tcp, Arc::clone(&queries)));
+        let counter = Arc::clone(&queries);
+        tokio::spawn(framing::serve(tcp, move |stream| serve_stream(stream, Arc::clone(&counter))));
         Ok(Self { queries })
     }
 
@@ -60,43 +54,32 @@ async fn serve_datagrams(socket: UdpSocket, queries: Arc<AtomicU64>) {
         let Some(query) = buffer.get(..length) else { continue };
         let is_first = message::question(query)
             .is_some_and(|(name, _, _)| name.starts_with("lossy") && lost.insert(name));
-        if let (false, Response::Message(message)) = (is_first, respond(query, false)) {
+        if let (false, Some(message)) = (is_first, respond(query, false)) {
             let _ = socket.send_to(&message, client).await;
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, queries: Arc<AtomicU64>) {
-    loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve_stream(stream, Arc::clone(&queries)));
         }
     }
 }
 
 async fn serve_stream(mut stream: TcpStream, queries: Arc<AtomicU64>) -> std::io::Result<()> {
     loop {
-        let mut query = vec![0; stream.read_u16().await?.into()];
-        stream.read_exact(&mut query).await?;
+        let query = framing::read(&mut stream).await?;
         queries.fetch_add(1, Ordering::Relaxed);
-        if let Response::Message(message) = respond(&query, true) {
-            let mut framed = (message.len() as u16).to_be_bytes().to_vec();
-            framed.extend(message);
-            stream.write_all(&framed).await?;
+        if let Some(message) = respond(&query, true) {
+            framing::write(&mut stream, &message).await?;
         }
     }
 }
 
-fn respond(query: &[u8], is_stream: bool) -> Response {
-    let Some((name, _, _)) = message::question(query) else { return Response::Silence };
-    let message = match name.rsplit('.').nth(1) {
+/// The response to a query; `None`: silence.
+fn respond(query: &[u8], is_stream: bool) -> Option<Vec<u8>> {
+    let (name, _, _) = message::question(query)?;
+    match name.rsplit('.').nth(1) {
         Some("silent") => None,
         Some("large") => message::large(query),
         Some("costly") if is_stream => message::costly(query),
         Some("costly") => message::truncated(query),
         _ => message::address(query),
-    };
-    message.map_or(Response::Silence, Response::Message)
+    }
 }
 
 #[cfg(test)]
@@ -106,11 +89,8 @@ mod tests {
     #[test]
     fn the_zone_of_a_name_decides() {
         let respond = |name: &str, is_stream| respond(&message::query(1, name, message::A), is_stream);
-        let length = |response| match response {
-            Response::Message(message) => message.len(),
-            Response::Silence => 0,
-        };
-        assert_eq!(respond("a.silent.test", false), Response::Silence);
+        let length = |response: Option<Vec<u8>>| response.map_or(0, |message| message.len());
+        assert_eq!(respond("a.silent.test", false), None);
         assert!(length(respond("a.costly.test", false)) < 100);
         assert!(length(respond("a.costly.test", true)) > 65_000);
         assert!(length(respond("a.victim.test", false)) < 100);

@@ -11,6 +11,7 @@ use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::is_ready;
 use podlocal_harness::cluster::{eventually, product, tier};
 use podlocal_harness::failure::Failure;
+use podlocal_harness::process::usage;
 use podlocal_settings::table::UPSTREAM as UPSTREAM_SETTING;
 use serde::Serialize;
 use serde_json::Value;
@@ -92,8 +93,8 @@ impl Target {
             let pods = self.pods().await?;
             watched.not_ready += pods.iter().filter(|pod| !is_ready(pod)).count() as u32;
             watched.restarts = restarts(&pods).saturating_sub(before);
-            let peaks = pods.iter().flat_map(processes_of).filter_map(peak_of);
-            watched.peak_mib = peaks.fold(watched.peak_mib, f64::max);
+            let peaks = pods.iter().flat_map(processes_of).filter_map(|process| usage(process).ok());
+            watched.peak_mib = peaks.map(|usage| usage.most_resident).fold(watched.peak_mib, f64::max);
             watched.limit = pods.first().map(limit).unwrap_or_default();
         }
         Ok(watched)
@@ -135,10 +136,4 @@ fn processes_of(pod: &Value) -> Vec<u32> {
         read("comm").starts_with("podlocal") && read("cgroup").replace('_', "-").contains(uid)
     };
     processes.filter(is_in).collect()
-}
-
-fn peak_of(process: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
 }

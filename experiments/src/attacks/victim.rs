@@ -7,13 +7,16 @@ use std::time::Duration;
 use podlocal_harness::cluster::load::Load;
 use podlocal_harness::cluster::{Cluster, product};
 use podlocal_harness::failure::{Failure, WithContext as _};
-use podlocal_harness::table::percentile;
+use podlocal_harness::loopback::client::LookupResult;
+use podlocal_harness::table::percentiles;
 use podlocal_harness::time::now;
 use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{VICTIM, message};
+use crate::load::in_thread;
+use crate::load::open::{Lookup, Open};
 
 /// The time from the start of one hit to the start of the next: 500 per second.
 const HIT_INTERVAL: Duration = Duration::from_millis(2);
@@ -79,29 +82,29 @@ impl VictimStats {
     /// Summarises the duration of every hit in milliseconds, and whether it succeeded.
     fn of(taken: Vec<(f64, bool)>, length: Duration) -> Self {
         let failed = taken.iter().filter(|(_, succeeded)| !succeeded).count();
-        let (rate, mut ms) = ((taken.len() - failed) as f64 / length.as_secs_f64(), Vec::new());
-        ms.extend(taken.into_iter().map(|(ms, _)| ms));
-        ms.sort_by(f64::total_cmp);
-        let (p50, p99) = (percentile(&ms, 0.5), percentile(&ms, 0.99));
+        let rate = (taken.len() - failed) as f64 / length.as_secs_f64();
+        let [p50, p99] = percentiles(taken.into_iter().map(|(ms, _)| ms), [0.5, 0.99]);
         Self { rate, p50, p99, failed, ..Self::default() }
     }
 }
 
 async fn measure_tier_client(tier: SocketAddr, length: Duration) -> Result<VictimStats, Failure> {
     let (hits, misses) = tokio::join!(hits(tier, length), misses(tier, length));
-    let (hits, mut misses) = (hits?, misses?);
-    misses.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let ms: Vec<f64> = misses.iter().map(|(ms, _)| *ms).collect();
+    let (hits, misses) = (hits?, misses?);
+    let seen = || misses.iter().map(|lookup| &lookup.seen);
+    let [miss_p90] = percentiles(seen().map(LookupResult::milliseconds), [0.9]);
     Ok(VictimStats {
         misses: misses.len(),
-        misses_failed: misses.iter().filter(|(_, succeeded)| !succeeded).count(),
-        miss_p90: percentile(&ms, 0.9),
+        misses_failed: seen().filter(|seen| !seen.is_answered()).count(),
+        miss_p90,
         ..VictimStats::of(hits, length)
     })
 }
 
 async fn hits(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, Failure> {
-    let socket = connected(tier).await?;
+    let connecting = || format!("asking {tier} from {VICTIM}");
+    let socket = UdpSocket::bind((VICTIM, 0)).await.with_context(connecting)?;
+    socket.connect(tier).await.with_context(connecting)?;
     let (end, mut ticks, mut taken) = (Instant::now() + length, interval(HIT_INTERVAL), Vec::new());
     // After a late answer the next query follows immediately, so that one delay does not count twice.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,26 +115,14 @@ async fn hits(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, Fa
     Ok(taken)
 }
 
-async fn misses(tier: SocketAddr, length: Duration) -> Result<Vec<(f64, bool)>, Failure> {
-    let (end, mut ticks, mut asked) = (Instant::now() + length, interval(MISS_INTERVAL), Vec::new());
-    while Instant::now() < end {
-        ticks.tick().await;
-        let prefix = if asked.len() % 4 == 3 { "lossy" } else { "miss" };
-        let name = format!("{prefix}-{:.0}-{}.victim.test", now() * 1e3, asked.len());
-        asked.push(tokio::spawn(async move { Ok(ask(&connected(tier).await?, &name, 1).await) }));
-    }
-    let mut taken = Vec::new();
-    for task in asked {
-        taken.push(task.await.with_context(|| "asking for a name".to_owned())??);
-    }
-    Ok(taken)
-}
-
-async fn connected(tier: SocketAddr) -> Result<UdpSocket, Failure> {
-    let connecting = || format!("asking {tier} from {VICTIM}");
-    let socket = UdpSocket::bind((VICTIM, 0)).await.with_context(connecting)?;
-    socket.connect(tier).await.with_context(connecting)?;
-    Ok(socket)
+async fn misses(tier: SocketAddr, length: Duration) -> Result<Vec<Lookup>, Failure> {
+    let queries = (length.as_nanos() / MISS_INTERVAL.as_nanos()) as usize;
+    let (load, begin) = (Open::new(vec![(VICTIM, tier)], queries, MISS_INTERVAL), now() * 1e3);
+    let query = move |number: usize| {
+        let prefix = if number % 4 == 3 { "lossy" } else { "miss" };
+        message::query(0, &format!("{prefix}-{begin:.0}-{number}.victim.test"), message::A)
+    };
+    in_thread(None, move || load.run(query)).await
 }
 
 /// The duration of a query in milliseconds, and whether it got an address.

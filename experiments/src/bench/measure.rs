@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use super::peers::find;
 use super::subject::{Running, Subject};
 use super::upstream::{SILENT, Upstream};
-use crate::load::datagrams::{Load, SILENCE};
-use crate::load::{Figures, name, paced, questions, streams};
+use crate::load::Names;
+use crate::load::closed::{Closed, Figures};
+use crate::load::open::Open;
 use podlocal_harness::failure::{Failure, WithContext};
-use podlocal_harness::table::percentile;
+use podlocal_harness::table::percentiles;
 
 /// The number of hot names, which are looked up repeatedly.
 const HOT_NAMES: usize = 1000;
@@ -20,8 +21,8 @@ const HOT_NAMES: usize = 1000;
 /// The prefix of the hot names.
 const HOT: &str = "hot";
 
-/// Queries per second while the latency is measured.
-const PACE: f64 = 2000.0;
+/// The time between two queries while the latency is measured.
+const PACE: Duration = Duration::from_micros(500);
 
 /// More misses per second than any subject can answer.
 const MOST_MISSES: f64 = 200_000.0;
@@ -48,7 +49,7 @@ impl Stage {
     }
 
     /// Starts a subject and fills its cache with the hot names.
-    fn start_hot(&self, subject: &Subject) -> Result<(Running, Load), Failure> {
+    fn start_hot(&self, subject: &Subject) -> Result<(Running, Closed), Failure> {
         let running = self.start(subject)?;
         let load = load(running.address, HOT, HOT_NAMES)?;
         warm_up(&load)?;
@@ -65,30 +66,17 @@ pub(super) fn udp(stage: &Stage, subject: &Subject) -> Values {
 
 pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
     let Some(program) = find("dnsperf") else { return Ok(vec![None, None]) };
-    let (running, load) = stage.start_hot(subject)?;
-    let directory = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
-    let names: String = (0..load.questions.len()).map(|number| name(HOT, number) + " A\n").collect();
+    let (running, _) = stage.start_hot(subject)?;
+    let (hot, directory) =
+        (Names::new(HOT)?, tempfile::tempdir().with_context(|| "making a directory".to_owned())?);
+    let names: String = (0..HOT_NAMES).map(|number| hot.name(number) + " A\n").collect();
     let file = directory.path().join("names");
     fs::write(&file, names).with_context(|| "writing names for dnsperf".to_owned())?;
     let mut command = Command::new(program);
     let seconds = stage.turn.as_secs_f64().ceil().to_string();
     let port = running.address.port().to_string();
-    command.args([
-        "-s",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-l",
-        &seconds,
-        "-c",
-        "24",
-        "-q",
-        "192",
-        "-T",
-        "1",
-        "-e",
-        "-d",
-    ]);
+    let flags = ["-s 127.0.0.1 -c 24 -q 192 -T 1 -e -p", &port, "-l", &seconds, "-d"].join(" ");
+    command.args(flags.split(' '));
     command.arg(&file).stdin(Stdio::null()).stderr(Stdio::null());
     let turn = timed(&running, || {
         let output = command.output().with_context(|| "running dnsperf".to_owned())?;
@@ -101,20 +89,26 @@ pub(super) fn dnsperf(stage: &Stage, subject: &Subject) -> Values {
 }
 
 pub(super) fn latency(stage: &Stage, subject: &Subject) -> Values {
-    let (running, load) = stage.start_hot(subject)?;
-    let asked = (PACE * stage.turn.as_secs_f64()).round();
+    let (running, hot) = stage.start_hot(subject)?;
+    let queries = (stage.turn.as_nanos() / PACE.as_nanos()) as usize;
+    let load = Open::new(vec![(hot.source, hot.server)], queries, PACE);
+    let load = Open { timeout: Duration::from_millis(500), ..load };
     let mut times = Vec::new();
     let turn = timed(&running, || {
-        times = paced::ask(running.address, &load.questions, PACE, stage.turn)?;
+        let lookups = load.run(|number| hot.queries[number % HOT_NAMES].clone())?;
+        let answered = lookups.iter().filter(|lookup| lookup.seen.response.is_some());
+        times.extend(answered.map(|lookup| lookup.seen.elapsed.as_secs_f64() * 1e6));
         Ok(Figures { answered: times.len() as u64, ..Figures::default() })
     })?;
-    let [median, late, latest] = [0.5, 0.99, 0.999].map(|share| Some(percentile(&times, share)));
-    Ok(vec![median, late, latest, turn.cost(), Some((asked - times.len() as f64).max(0.0))])
+    let unanswered = queries - times.len();
+    let [median, late, latest] = percentiles(times, [0.5, 0.99, 0.999]).map(Some);
+    Ok(vec![median, late, latest, turn.cost(), Some(unanswered as f64)])
 }
 
 pub(super) fn tcp(stage: &Stage, subject: &Subject) -> Values {
     let (running, load) = stage.start_hot(subject)?;
-    let turn = timed(&running, || streams::again_and_again(running.address, &load.questions, stage.turn))?;
+    let load = Closed { is_tcp: true, ..load };
+    let turn = timed(&running, || load.again_and_again(stage.turn))?;
     let Figures { per_second, busy, .. } = turn.figures;
     Ok(vec![Some(per_second), turn.cost(), Some(busy * 100.0)])
 }
@@ -150,7 +144,7 @@ pub(super) fn in_flight(stage: &Stage, subject: &Subject) -> Values {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).with_context(sending)?;
     socket.connect(running.address).with_context(sending)?;
     let before = running.usage()?.resident;
-    for question in questions(SILENT, WAITING)? {
+    for question in Names::new(SILENT)?.queries(WAITING) {
         socket.send(&question).with_context(sending)?;
         #[expect(clippy::disallowed_methods, reason = "paces the queries")]
         thread::sleep(PAUSE_IN_FLIGHT);
@@ -164,9 +158,8 @@ const PAUSE_IN_FLIGHT: Duration = Duration::from_micros(200);
 pub(super) fn start(stage: &Stage, subject: &Subject) -> Values {
     const STARTS: usize = 5;
     let one = |_| Ok(stage.start(subject)?.started_in.as_secs_f64() * 1000.0);
-    let mut times = (0..STARTS).map(one).collect::<Result<Vec<f64>, Failure>>()?;
-    times.sort_by(f64::total_cmp);
-    Ok(vec![Some(percentile(&times, 0.5))])
+    let times = (0..STARTS).map(one).collect::<Result<Vec<f64>, Failure>>()?;
+    Ok(percentiles(times, [0.5]).map(Some).to_vec())
 }
 
 pub(super) fn size(stage: &Stage, subject: &Subject) -> Values {
@@ -179,16 +172,15 @@ pub(super) fn size(stage: &Stage, subject: &Subject) -> Values {
     Ok(vec![of_static, Some(sizes.iter().sum::<u64>() as f64 / MEBIBYTE)])
 }
 
-fn load(server: SocketAddr, prefix: &str, names: usize) -> Result<Load, Failure> {
-    let (source, questions) = (Ipv4Addr::LOCALHOST, questions(prefix, names)?);
-    Ok(Load { server, source, questions, silence: SILENCE })
+fn load(server: SocketAddr, prefix: &'static str, names: usize) -> Result<Closed, Failure> {
+    Ok(Closed::new(server, Names::new(prefix)?.queries(names)))
 }
 
 /// Looks up every name once. Nearly all must be answered, otherwise the next measurement would be about
 /// another state.
-fn warm_up(load: &Load) -> Result<(), Failure> {
+fn warm_up(load: &Closed) -> Result<(), Failure> {
     let Figures { answered, failed, lost, .. } = load.once(WARM_UP_TIMEOUT)?;
-    let names = load.questions.len() as u64;
+    let names = load.queries.len() as u64;
     if answered < names - names / 100 {
         let sentence = format!(
             "of {names} names, {answered} were answered, {failed} had no address, {lost} got no answer"

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::peers::PEERS;
-use super::rows::{Goal, Kind, Line, Row};
+use super::rows::{Goal, Line, Row};
 use super::subject::{ECHO, SIDECAR, Subject};
-use podlocal_harness::table::{align, percentile};
+use podlocal_harness::table::{align, percentiles};
 
 /// The values of one turn of one subject.
 #[derive(Debug, Clone)]
@@ -129,15 +129,16 @@ fn lines(row: &'static Row, measured: &[Measured]) -> Vec<Figures> {
     let (mut lines, mut column) = (Vec::new(), 0);
     for line in row.lines {
         // A line of ratios follows the line whose values it compares.
-        column += usize::from(line.kind == Kind::Measured);
+        column += usize::from(!line.is_ratio);
         let value = |turn: &Measured| turn.values.get(column - 1).copied().flatten();
         let echo =
             |round| measured.iter().find(|turn| turn.round == round && turn.subject == ECHO).and_then(value);
         let mut figures: Vec<Figure> = Vec::new();
         for turn in measured {
-            let value = match line.kind {
-                Kind::Measured => value(turn),
-                Kind::OfEcho => value(turn).zip(echo(turn.round)).map(|(own, echo)| own / echo),
+            let value = if line.is_ratio {
+                value(turn).zip(echo(turn.round)).map(|(own, echo)| own / echo)
+            } else {
+                value(turn)
             };
             let Some(value) = value else { continue };
             match figures.iter_mut().find(|figure| figure.subject == turn.subject) {
@@ -146,9 +147,7 @@ fn lines(row: &'static Row, measured: &[Measured]) -> Vec<Figures> {
             }
         }
         for figure in &mut figures {
-            let mut ascending = figure.rounds.clone();
-            ascending.sort_by(f64::total_cmp);
-            figure.median = percentile(&ascending, 0.5);
+            [figure.median] = percentiles(figure.rounds.iter().copied(), [0.5]);
         }
         lines.push(Figures {
             row: row.name,
@@ -207,7 +206,7 @@ mod tests {
             [turn(round, SIDECAR, &costs(96.0, 12.0)), turn(round, ECHO, &costs(100.0, 10.0))]
         });
         let lines = lines(row, &rounds.concat());
-        let ratios: Vec<_> = lines.iter().filter(|line| line.line.kind == Kind::OfEcho).collect();
+        let ratios: Vec<_> = lines.iter().filter(|line| line.line.is_ratio).collect();
         let own: Vec<_> = ratios.iter().map(|line| line.figure(SIDECAR).unwrap().median).collect();
         assert!((own[0] - 0.96).abs() < 1e-9 && (own[1] - 1.2).abs() < 1e-9, "{own:?}");
         assert_eq!(ratios.iter().map(|line| line.holds).collect::<Vec<_>>(), [Some(true), Some(false)]);

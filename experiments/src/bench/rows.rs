@@ -2,8 +2,6 @@
 
 use super::measure::{self, Stage, Values};
 use super::subject::Subject;
-use crate::promises::no_such_row;
-use podlocal_harness::failure::Failure;
 
 /// A measurement of one running subject: one or more lines of the table.
 #[derive(Debug)]
@@ -13,10 +11,10 @@ pub struct Row {
     /// The lines of the table.
     pub lines: &'static [Line],
     /// Whether the echo is measured as well.
-    has_echo: bool,
+    pub(super) has_echo: bool,
     /// Whether the value is the same in every round.
-    is_constant: bool,
-    /// Measures one subject. Returns a value for each [`Kind::Measured`] line, in order.
+    pub(super) is_constant: bool,
+    /// Measures one subject. Returns a value for each line that is not [`Line::is_ratio`], in order.
     pub(super) measure: fn(&Stage, &Subject) -> Values,
 }
 
@@ -27,21 +25,12 @@ pub struct Line {
     pub what: &'static str,
     /// The number of printed decimals.
     pub decimals: usize,
-    /// The origin of its values.
-    pub kind: Kind,
+    /// Whether its values are those of the line before it, divided by that of the echo in the same round.
+    pub is_ratio: bool,
     /// The goal for the sidecar.
     pub goal: Option<Goal>,
     /// The title of its bar chart, if it has one.
     pub chart: Option<&'static str>,
-}
-
-/// The origin of values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Measured values.
-    Measured,
-    /// The values of the line before it, divided by that of the echo in the same round.
-    OfEcho,
 }
 
 /// A goal for the sidecar.
@@ -59,9 +48,10 @@ pub enum Goal {
 
 /// All rows, in the order in which they are measured.
 pub const ROWS: [Row; 9] = [
-    Row {
-        name: "udp",
-        lines: &[
+    Row::new(
+        "udp",
+        measure::udp,
+        &[
             measured("hot UDP, answers a second", 0).charted("Hot answers a second over UDP"),
             of_echo("  ratio to the echo", Goal::AtLeast(0.95)),
             measured("  CPU for one, us", 2).charted("CPU for a hot answer over UDP, in microseconds"),
@@ -69,134 +59,107 @@ pub const ROWS: [Row; 9] = [
             measured("  its core busy, %", 0),
             measured("  load generator busy, %", 0),
         ],
-        has_echo: true,
-        is_constant: false,
-        measure: measure::udp,
-    },
-    Row {
-        name: "dnsperf",
-        lines: &[
+    )
+    .with_echo(),
+    Row::new(
+        "dnsperf",
+        measure::dnsperf,
+        &[
             measured("hot UDP by dnsperf", 0),
             Line { goal: None, ..of_echo("  ratio to the echo", Goal::AbovePeers) },
             measured("  its core busy, %", 0),
         ],
-        has_echo: true,
-        is_constant: false,
-        measure: measure::dnsperf,
-    },
-    Row {
-        name: "latency",
-        lines: &[
+    )
+    .with_echo(),
+    Row::new(
+        "latency",
+        measure::latency,
+        &[
             measured("at 2,000 a second: p50, us", 0),
             measured("  p99, us", 0).charted("p99 of answers at 2,000 a second, in microseconds"),
             measured("  p99.9, us", 0),
             measured("  CPU for one, us", 2),
             measured("  without an answer", 0),
         ],
-        has_echo: true,
-        is_constant: false,
-        measure: measure::latency,
-    },
-    Row {
-        name: "tcp",
-        lines: &[
+    )
+    .with_echo(),
+    Row::new(
+        "tcp",
+        measure::tcp,
+        &[
             measured("hot TCP, answers a second", 0)
                 .promised(Goal::AbovePeers)
                 .charted("Hot answers a second over TCP"),
             measured("  CPU for one, us", 2),
             measured("  load generator busy, %", 0),
         ],
-        has_echo: false,
-        is_constant: false,
-        measure: measure::tcp,
-    },
-    Row {
-        name: "cold",
-        lines: &[
+    ),
+    Row::new(
+        "cold",
+        measure::cold,
+        &[
             measured("misses a second", 0)
                 .promised(Goal::AbovePeers)
                 .charted("Misses a second, with an immediate upstream"),
             measured("  CPU for one, us", 2).promised(Goal::BelowPeers),
             measured("  without an answer", 0),
         ],
-        has_echo: false,
-        is_constant: false,
-        measure: measure::cold,
-    },
-    Row {
-        name: "memory",
-        lines: &[
+    ),
+    Row::new(
+        "memory",
+        measure::memory,
+        &[
             measured("memory idle, MiB", 1).promised(Goal::AtMost(3.0)),
             measured("  with 10,000 names", 1)
                 .promised(Goal::AtMost(6.0))
                 .charted("Memory with 10,000 names, in MiB"),
             measured("  after a million", 1),
         ],
-        has_echo: false,
-        is_constant: true,
-        measure: measure::memory,
-    },
-    Row {
-        name: "in-flight",
-        lines: &[measured("one of 1,000 misses, KiB", 1)],
-        has_echo: false,
-        is_constant: false,
-        measure: measure::in_flight,
-    },
-    Row {
-        name: "start",
-        lines: &[measured("start to first answer, ms", 1)
+    )
+    .once(),
+    Row::new("in-flight", measure::in_flight, &[measured("one of 1,000 misses, KiB", 1)]),
+    Row::new(
+        "start",
+        measure::start,
+        &[measured("start to first answer, ms", 1)
             .promised(Goal::AtMost(5.0))
             .charted("From the start to the first answer, in milliseconds")],
-        has_echo: false,
-        is_constant: false,
-        measure: measure::start,
-    },
-    Row {
-        name: "size",
-        lines: &[
+    ),
+    Row::new(
+        "size",
+        measure::size,
+        &[
             measured("static program, MiB", 2).promised(Goal::AtMost(4.0)),
             measured("  with its libraries", 2).charted("Program and its libraries, in MiB"),
         ],
-        has_echo: false,
-        is_constant: true,
-        measure: measure::size,
-    },
+    )
+    .once(),
 ];
 
 impl Row {
-    /// Refuses unknown names of rows.
-    ///
-    /// # Errors
-    ///
-    /// The unknown name, and the list of known ones.
-    pub fn check(names: &[String]) -> Result<(), Failure> {
-        let all = ROWS.map(|row| row.name);
-        match names.iter().find(|name| !all.contains(&name.as_str())) {
-            Some(unknown) => Err(no_such_row(unknown, &all)),
-            None => Ok(()),
-        }
+    const fn new(
+        name: &'static str,
+        measure: fn(&Stage, &Subject) -> Values,
+        lines: &'static [Line],
+    ) -> Self {
+        Self { name, lines, has_echo: false, is_constant: false, measure }
     }
 
-    pub(super) fn is_chosen(&self, only: &[String]) -> bool {
-        only.is_empty() || only.iter().any(|name| name == self.name)
+    const fn with_echo(self) -> Self {
+        Self { has_echo: true, ..self }
     }
 
-    pub(super) fn concerns(&self, subject: &Subject) -> bool {
-        self.has_echo || !subject.is_echo()
-    }
-
-    pub(super) fn rounds(&self, rounds: usize) -> usize {
-        if self.is_constant { 1 } else { rounds }
+    const fn once(self) -> Self {
+        Self { is_constant: true, ..self }
     }
 }
 
 const fn measured(what: &'static str, decimals: usize) -> Line {
-    Line { what, decimals, kind: Kind::Measured, goal: None, chart: None }
+    Line { what, decimals, is_ratio: false, goal: None, chart: None }
 }
 
 const fn of_echo(what: &'static str, goal: Goal) -> Line {
-    Line { what, decimals: 2, kind: Kind::OfEcho, goal: Some(goal), chart: None }
+    Line { what, decimals: 2, is_ratio: true, goal: Some(goal), chart: None }
 }
 
 impl Line {

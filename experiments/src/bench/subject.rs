@@ -11,7 +11,7 @@ use hickory_proto::rr::RecordType;
 use tempfile::TempDir;
 
 use super::peers::{PEERS, Peer};
-use crate::load::batch::{self, rcode};
+use crate::load::{query, rcode};
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::process::{Pinned, Usage, usage};
 
@@ -41,17 +41,14 @@ enum Kind {
 }
 
 impl Subject {
+    /// The names of all subjects.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        [SIDECAR, ECHO, ECHO_IN_BATCHES].into_iter().chain(PEERS.iter().map(|peer| peer.name))
+    }
+
     /// The subjects with these names, or by default all except [`ECHO_IN_BATCHES`]; and the peers that are
     /// not installed. `ours` is the program that contains the echo.
-    pub fn choose(names: &[String], sidecar: &Path, ours: &Path) -> Result<(Vec<Self>, Vec<Peer>), Failure> {
-        let all = [SIDECAR, ECHO, ECHO_IN_BATCHES].into_iter().chain(PEERS.iter().map(|peer| peer.name));
-        if let Some(unknown) = names.iter().find(|name| !all.clone().any(|one| one == *name)) {
-            let all: Vec<_> = all.collect();
-            return Err(Failure::new(format!(
-                "unknown subject {unknown:?}; the subjects are: {}",
-                all.join(", ")
-            )));
-        }
+    pub fn choose(names: &[String], sidecar: &Path, ours: &Path) -> (Vec<Self>, Vec<Peer>) {
         let is_chosen = |name: &str| match names {
             [] => name != ECHO_IN_BATCHES,
             names => names.iter().any(|one| one == name),
@@ -71,7 +68,7 @@ impl Subject {
             }
         }
         subjects.retain(|subject| is_chosen(subject.name));
-        Ok((subjects, missing))
+        (subjects, missing)
     }
 
     /// Whether it only echoes datagrams and does not implement DNS.
@@ -126,7 +123,7 @@ impl Running {
         let mut command = subject.command(address, upstream, directory.path())?;
         let log = File::create(directory.path().join(LOG)).with_context(starting)?;
         command.stdout(log.try_clone().with_context(starting)?).stderr(log);
-        let question = batch::question(1, "first.example.com", RecordType::A)?;
+        let question = query(1, "first.example.com", RecordType::A)?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).with_context(starting)?;
         socket.connect(address).with_context(starting)?;
         socket.set_read_timeout(Some(RETRY_INTERVAL)).with_context(starting)?;

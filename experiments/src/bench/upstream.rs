@@ -128,7 +128,7 @@ fn answer(question: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::batch::question;
+    use crate::load::query as question;
     use hickory_proto::op::Message;
     use hickory_proto::rr::RecordType;
 

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use podlocal_experiments::bench::rows::Row;
+use podlocal_experiments::bench::rows::ROWS;
 use podlocal_experiments::bench::subject::Subject;
 use podlocal_experiments::bench::{Plan, chart, echo, peers, report, run};
 use podlocal_experiments::plot::PlotFlag;
@@ -23,12 +24,11 @@ use podlocal_harness::programs::Programs;
 #[command(args_conflicts_with_subcommands = true)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Arguments {
-    /// Measure only these rows; may be repeated: udp, dnsperf, latency, tcp, cold, memory, start, size.
-    #[arg(long, value_name = "ROW")]
+    /// Measure only these rows; may be repeated.
+    #[arg(long, value_name = "ROW", value_parser = PossibleValuesParser::new(ROWS.map(|row| row.name)))]
     only: Vec<String>,
-    /// Measure only these programs; may be repeated: sidecar, echo, echo-batches, dnsdist, recursor, unbound,
-    /// dnsmasq, knot.
-    #[arg(long, value_name = "NAME")]
+    /// Measure only these programs; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Subject::names()))]
     subject: Vec<String>,
     /// Number of turns of each program; the table shows medians.
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
@@ -80,13 +80,12 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         Some(Ours::EchoBatches { address }) => echo::serve_in_batches(address)?,
         None => {}
     }
-    Row::check(&arguments.only)?;
     if !(arguments.seconds > 0.0 && arguments.seconds <= 30.0) || arguments.rounds == 0 {
         return Err(Failure::new("expected at least 1 round, and a duration above 0 and at most 30 seconds"));
     }
     let ours = env::current_exe().with_context(|| "finding this program".to_owned())?;
     let sidecar = if arguments.image { Programs::build_image_sidecar() } else { Programs::build_sidecar() }?;
-    let (subjects, missing) = Subject::choose(&arguments.subject, &sidecar, &ours)?;
+    let (subjects, missing) = Subject::choose(&arguments.subject, &sidecar, &ours);
     let plan = Plan {
         only: arguments.only.clone(),
         rounds: arguments.rounds,

@@ -34,12 +34,12 @@ impl LookupResult {
         rcode == Some(ResponseCode::NXDomain)
     }
 
-    /// The address in the response, if there is one.
+    /// The first address in the response; a CNAME may precede it.
     pub fn address(&self) -> Option<Ipv4Addr> {
-        match self.response.as_ref()?.answers.first()?.data {
+        self.response.as_ref()?.answers.iter().find_map(|record| match record.data {
             RData::A(A(address)) => Some(address),
             _ => None,
-        }
+        })
     }
 
     /// The TTL of the first record, in seconds; that of an expired answer is 30.

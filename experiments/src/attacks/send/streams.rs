@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use podlocal_harness::cluster::metrics::SIDECAR_PORT;
 use podlocal_harness::failure::Failure;
+use podlocal_harness::framing::framed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -63,12 +64,6 @@ async fn write_for_ever(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
     loop {
         stream.write_all(bytes).await?;
     }
-}
-
-fn framed(message: &[u8]) -> Vec<u8> {
-    let mut framed = (message.len() as u16).to_be_bytes().to_vec();
-    framed.extend(message);
-    framed
 }
 
 /// Keeps `each` connections open from each of `sources` addresses. `using` runs on each connection; a

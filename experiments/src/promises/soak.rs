@@ -8,17 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
-use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::{Measured, Setup};
 use crate::plot::{Axis, Chart, Line, Page};
-use podlocal_harness::failure::Failure;
+use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::loopback::client::ask;
 use podlocal_harness::loopback::hostile;
 use podlocal_harness::loopback::proxy::Proxy;
 use podlocal_harness::loopback::upstream::Upstream;
+use podlocal_harness::programs::target_directory;
 
 /// The duration of each [`UpstreamState`].
 const STATE_DURATION: Duration = Duration::from_secs(15);
@@ -36,17 +37,10 @@ enum UpstreamState {
     Gone,
 }
 
+use UpstreamState::{Fine, Gone, Lossy, Silent, Slow};
+
 /// The sequence of states; each fault is followed by a state without faults.
-const UPSTREAM_STATES: [UpstreamState; 8] = [
-    UpstreamState::Fine,
-    UpstreamState::Lossy,
-    UpstreamState::Fine,
-    UpstreamState::Slow,
-    UpstreamState::Fine,
-    UpstreamState::Silent,
-    UpstreamState::Fine,
-    UpstreamState::Gone,
-];
+const UPSTREAM_STATES: [UpstreamState; 8] = [Fine, Lossy, Fine, Slow, Fine, Silent, Fine, Gone];
 
 /// The state of the sidecar at one moment, and the results of its clients since the previous sample.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -75,13 +69,30 @@ struct Counters {
     is_over: AtomicBool,
 }
 
+/// Loads a sidecar, and writes every sample and their plot to cargo's target directory.
+pub(super) async fn measure(setup: &Setup) -> Measured {
+    let samples = run(&setup.programs.sidecar, setup.soak, setup.seed).await?;
+    let file = target_directory()?.join("soak.json");
+    let text = serde_json::to_string(&samples).with_context(|| "writing the samples".to_owned())?;
+    std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    page(&samples).write(&file.with_extension(""))?;
+    eprintln!("promises: samples and plots: {} and .svg, .png", file.display());
+    let [[early, late], [early_open, late_open]] =
+        [MEBIBYTES, DESCRIPTORS].map(|quantity| most_of_halves(&samples, quantity));
+    let sum = |value: fn(&Sample) -> u64| samples.iter().map(value).sum::<u64>();
+    let result = format!(
+        "{} minutes: at most {early:.1} MiB in the first half, {late:.1} in the second; {early_open} and {late_open} \
+         descriptors; {} answered, {} SERVFAIL, {} without an answer",
+        setup.soak.as_secs() / 60,
+        sum(|sample| sample.answered),
+        sum(|sample| sample.failed),
+        sum(|sample| sample.silent)
+    );
+    Ok((result, is_flat(&samples)))
+}
+
 /// Loads a sidecar for a time, and returns a sample for each second.
-pub async fn run(
-    program: &Path,
-    duration: Duration,
-    seed: u64,
-    progress: &ProgressBar,
-) -> Result<Vec<Sample>, Failure> {
+pub async fn run(program: &Path, duration: Duration, seed: u64) -> Result<Vec<Sample>, Failure> {
     let mut upstream = Upstream::start(seed).await?;
     upstream.change(|behaviour| behaviour.ttl = 30);
     let proxy = Proxy::start(program, upstream.address, &[]).await?;
@@ -92,9 +103,8 @@ pub async fn run(
     }
     load.spawn(send_hostile_traffic(proxy.dns, Arc::clone(&counters)));
 
-    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), UpstreamState::Fine);
+    let (start, mut samples, mut state) = (Instant::now(), Vec::new(), Fine);
     let mut beat = interval(Duration::from_secs(1));
-    progress.set_length(duration.as_secs());
     while start.elapsed() < duration {
         beat.tick().await;
         let spell = start.elapsed().as_secs() / STATE_DURATION.as_secs();
@@ -102,7 +112,6 @@ pub async fn run(
         if next != state {
             change(&mut upstream, state, next).await?;
             state = next;
-            progress.set_message(format!("upstream: {next:?}"));
         }
         let [mebibytes, _] = proxy.memory()?;
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
@@ -114,7 +123,6 @@ pub async fn run(
             failed: take(&counters.failed),
             silent: take(&counters.silent),
         });
-        progress.inc(1);
     }
     counters.is_over.store(true, Ordering::Relaxed);
     while load.join_next().await.is_some() {}
@@ -126,15 +134,15 @@ pub async fn run(
 }
 
 async fn change(upstream: &mut Upstream, before: UpstreamState, next: UpstreamState) -> Result<(), Failure> {
-    if before == UpstreamState::Gone {
+    if before == Gone {
         upstream.open().await?;
     }
     upstream.change(|behaviour| {
-        behaviour.loss = if next == UpstreamState::Lossy { [160, 160] } else { [0, 0] };
-        behaviour.delay = Duration::from_millis(if next == UpstreamState::Slow { 200 } else { 0 });
-        behaviour.is_silent = next == UpstreamState::Silent;
+        behaviour.loss = if next == Lossy { [160, 160] } else { [0, 0] };
+        behaviour.delay = Duration::from_millis(if next == Slow { 200 } else { 0 });
+        behaviour.is_silent = next == Silent;
     });
-    if next == UpstreamState::Gone {
+    if next == Gone {
         upstream.close().await;
     }
     Ok(())
@@ -181,24 +189,20 @@ async fn send_hostile_traffic(dns: SocketAddr, counters: Arc<Counters>) {
     }
 }
 
-/// A quantity of a sample.
-pub type Quantity = fn(&Sample) -> f64;
+type Quantity = fn(&Sample) -> f64;
 
-/// Resident memory, in MiB.
-pub const MEBIBYTES: Quantity = |sample| sample.mebibytes;
-
-/// Open descriptors.
-pub const DESCRIPTORS: Quantity = |sample| sample.descriptors as f64;
+const MEBIBYTES: Quantity = |sample| sample.mebibytes;
+const DESCRIPTORS: Quantity = |sample| sample.descriptors as f64;
 
 /// The maxima in the first and in the second half of the time.
-pub fn most_of_halves(samples: &[Sample], quantity: Quantity) -> [f64; 2] {
+fn most_of_halves(samples: &[Sample], quantity: Quantity) -> [f64; 2] {
     let (first, second) = samples.split_at(samples.len() / 2);
     [first, second].map(|half| half.iter().map(quantity).fold(0.0, f64::max))
 }
 
 /// Whether neither memory nor descriptors grew: the maximum of the second half exceeds that of the first by
 /// at most a twentieth.
-pub fn is_flat(samples: &[Sample]) -> bool {
+fn is_flat(samples: &[Sample]) -> bool {
     [MEBIBYTES, DESCRIPTORS].into_iter().all(|quantity| {
         let [first, second] = most_of_halves(samples, quantity);
         second <= first * 1.05
@@ -206,7 +210,7 @@ pub fn is_flat(samples: &[Sample]) -> bool {
 }
 
 /// Charts of memory, descriptors and the results of clients over time.
-pub fn page(samples: &[Sample]) -> Page {
+fn page(samples: &[Sample]) -> Page {
     let line = |name: &str, colour, value: &dyn Fn(&Sample) -> f64| Line {
         name: name.to_owned(),
         colour,
