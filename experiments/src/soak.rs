@@ -219,7 +219,7 @@ pub fn page(samples: &[Sample]) -> Page {
         lines,
     };
     let charts = vec![
-        chart("Memory", "MiB", vec![line("resident", 3, &MEBIBYTES)]),
+        chart("Memory", "MiB", vec![line("resident", 2, &MEBIBYTES)]),
         chart("Descriptors", "open", vec![line("open", 4, &DESCRIPTORS)]),
         chart(
             "Questions",

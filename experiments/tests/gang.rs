@@ -136,9 +136,7 @@ fn slow_cluster_dns() -> Result<Completion, Failed> {
         assert_eq!((&arm["restarts"], &arm["failed"]), (&0.into(), &0.into()), "{figures}");
     }
     assert!(queries(0) >= 200 && 10 * queries(1) <= 7 * queries(0), "{} and {}", queries(0), queries(1));
-    for file in ["plot.svg", "plot.png"] {
-        assert!(fs::metadata(folder.path().join(file))?.len() > 5_000, "{file}");
-    }
+    assert!(fs::metadata(folder.path().join("plot.svg"))?.len() > 5_000);
     Ok(Completion::Completed)
 }
 
