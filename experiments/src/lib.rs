@@ -13,7 +13,8 @@
 //!   start          on a real cluster: the cost for a node of starting an injected pod
 //!   load           a load generator for DNS queries
 //!   promises       programs that measure rows and compare them with goals
-//!   plot           line and bar charts as SVG and PNG
+//!   plot           line and bar charts as SVG
+//!   program        what the programs share: the flag `--json`, the end after a signal, the exit code
 //! ```
 
 pub mod attacks;
@@ -23,6 +24,7 @@ pub mod first_lookups;
 pub mod gang;
 mod load;
 pub mod plot;
+pub mod program;
 pub mod promises;
 pub mod reviews;
 pub mod shared_tier;
