@@ -190,7 +190,7 @@ impl Panel for BarChart {
     }
 
     fn draw(&self, area: &Area<'_>) -> Drawn {
-        let area = area.titled(&self.title, font(15))?;
+        let area = area.margin(12, 12, 0, 0).titled(&self.title, font(15))?;
         let (width, height) = area.dim_in_pixel();
         let row = (f64::from(height) / self.bars.len().max(1) as f64) as i32;
         let most = self.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);

@@ -44,14 +44,6 @@ impl Gang {
             seed: 1,
         }
     }
-
-    /// Disables loss in the arm without retransmissions.
-    pub(super) fn lossless_if_once(self) -> Self {
-        if self.arm != Arm::Once {
-            return self;
-        }
-        Self { loss: 0.0, cluster_dns: Capacity { buffer: usize::MAX, ..self.cluster_dns }, ..self }
-    }
 }
 
 /// The outcome of a gang.
