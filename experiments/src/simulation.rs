@@ -7,8 +7,6 @@
 //!   stub     glibc's stub resolver in one pod: answers and time-outs -> the next queries; pure
 //!   server   CoreDNS under a CPU limit, a replica of the tier; pure
 //!   model    processes events in order of time -> an outcome
-//!   proxy    the part of `model` that sidecars and tier do, with the policy
-//!   check    the same: the check of a silent tier
 //!   report   outcomes -> table and charts
 //! ```
 //!
@@ -28,11 +26,9 @@
 //! than one socket of cluster DNS. Nor are conntrack, lost TCP segments, a network that is slower under load,
 //! queries of a sidecar beyond the plan, and the restart of a gang after a failure.
 
-mod check;
 pub mod gang;
 pub mod model;
 pub mod plan;
-mod proxy;
 pub mod report;
 pub mod server;
 mod stub;

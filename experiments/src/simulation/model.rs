@@ -1,14 +1,22 @@
 //! Simulates pods, proxies and servers: processes events in order of time.
+//!
+//! ```text
+//!   proxy    a resolver, a sidecar, a replica of the tier: exchanges, with the policy
+//!   check    the same: the check of a silent tier
+//! ```
+
+mod check;
+mod proxy;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::proxy::{Exchange, Proxy, Waiter};
 use super::Arm;
 use super::gang::{Gang, Outcome};
 use super::plan::{Question, Step, plan};
-use super::proxy::{Exchange, Proxy, Waiter};
 use super::server::Server;
 use super::stub::{self, Stub};
 
@@ -51,7 +59,7 @@ pub fn simulate(gang: &Gang) -> Outcome {
 
 /// An event. All objects are identified by their index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Event {
+enum Event {
     /// The pod sends its first query.
     Begin { pod: usize },
     /// The pod's resolver has waited for 5 s.
@@ -70,37 +78,37 @@ pub(super) enum Event {
     CheckEnds { proxy: usize, began: Instant },
 }
 
-pub(super) struct Model {
-    pub(super) gang: Gang,
-    pub(super) plan: Rc<[Vec<Step>]>,
+struct Model {
+    gang: Gang,
+    plan: Rc<[Vec<Step>]>,
     start: Instant,
-    pub(super) now: Instant,
-    pub(super) random: fastrand::Rng,
+    now: Instant,
+    random: fastrand::Rng,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     sequence: u64,
     pods: Vec<(Instant, Stub)>,
     /// Sidecars in the order of their pods, then the tier.
-    pub(super) proxies: Vec<Proxy>,
+    proxies: Vec<Proxy>,
     /// Cluster DNS, then the tier.
     servers: Vec<Server>,
-    pub(super) queries: Vec<Query>,
-    pub(super) exchanges: Vec<Exchange>,
-    pub(super) outcome: Outcome,
+    queries: Vec<Query>,
+    exchanges: Vec<Exchange>,
+    outcome: Outcome,
 }
 
 /// A query to a server.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Query {
-    pub(super) origin: Origin,
-    pub(super) question: Question,
-    pub(super) server: usize,
-    pub(super) is_tcp: bool,
-    pub(super) sent_at: Instant,
+struct Query {
+    origin: Origin,
+    question: Question,
+    server: usize,
+    is_tcp: bool,
+    sent_at: Instant,
 }
 
 /// The recipient of the answer to a query.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Origin {
+enum Origin {
     /// An exchange, and the index of the server in the settings of its proxy.
     Exchange { exchange: usize, place: usize },
     /// A check of the server by the proxy.
@@ -147,7 +155,7 @@ impl Model {
         }
     }
 
-    pub(super) fn schedule(&mut self, at: Instant, event: Event) {
+    fn schedule(&mut self, at: Instant, event: Event) {
         self.sequence += 1;
         self.events.push(Reverse((at, self.sequence, event)));
     }
@@ -170,14 +178,14 @@ impl Model {
         }
     }
 
-    pub(super) fn send(&mut self, query: Query) -> usize {
+    fn send(&mut self, query: Query) -> usize {
         self.queries.push(query);
         let index = self.queries.len() - 1;
         self.deliver(index, Event::Arrive { query: index });
         index
     }
 
-    pub(super) fn send_reply(&mut self, query: usize, is_good: bool) {
+    fn send_reply(&mut self, query: usize, is_good: bool) {
         self.deliver(query, Event::Reply { query, is_good });
     }
 

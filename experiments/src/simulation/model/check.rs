@@ -5,8 +5,8 @@ use std::time::Instant;
 use podlocal_dns::upstream::guard::{GuardAction, PROBE_TIMEOUT};
 use podlocal_dns::upstream::liveness::Finding;
 
-use super::model::{Event, Model, Origin, Query};
 use super::proxy::{Exchange, Proxy};
+use super::{Event, Model, Origin, Query};
 
 /// The number of queries in a check.
 const CHECKS: usize = 5;

@@ -10,9 +10,9 @@ use podlocal_dns::upstream::liveness::Liveness;
 use podlocal_dns::upstream::{self, Policy, Reason, Setup, Target, Transmission, Transport};
 use podlocal_settings::value::UpstreamTransport;
 
-use super::Arm;
-use super::model::{Event, Model, Origin, Query};
-use super::plan::Question;
+use super::{Event, Model, Origin, Query};
+use crate::simulation::Arm;
+use crate::simulation::plan::Question;
 
 /// The time for which a failure is cached (RFC 9520).
 const FAILURE_MEMORY: Duration = Duration::from_secs(2);
