@@ -4,17 +4,19 @@
 //! application does. The pods are BestEffort; a Guaranteed pod uses the CPU up to its limit.
 
 use std::ops::Range;
+use std::process::ExitCode;
 
 use futures_util::future::try_join_all;
 use podlocal_harness::cluster::client::{Libc, Lookup, container, pod};
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::pods::container_status;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, WithContext as _};
+use podlocal_harness::failure::Failure;
 use podlocal_harness::table::percentile;
 use podlocal_settings::names::{CONTAINER_NAME, INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::program::{exit_code, until_signal};
 
 /// The name that each container resolves immediately: a name of the cluster.
 const NAME: &str = "kubernetes.default";
@@ -22,30 +24,34 @@ const NAME: &str = "kubernetes.default";
 /// The containers that resolve it, in the order in which they run.
 const CONTAINERS: [&str; 2] = ["first", "client"];
 
-/// The options of a run.
-#[derive(Debug, Clone)]
+/// Starts injected pods on the cluster of KUBECONFIG (`just cluster up` starts one). The init container and
+/// the application of each pod resolve a name immediately, while another pod uses the CPU. Exits with 1 when
+/// a lookup failed.
+#[derive(Debug, clap::Parser)]
 pub struct Options {
-    /// The number of pods.
-    pub pods: usize,
-    /// The number of pods that are created at the same time. The next group starts when all of them have
-    /// ended.
-    pub group: usize,
-    /// The CPU that the Guaranteed pod uses, as a Kubernetes quantity; without such a pod `None`.
-    pub load: Option<String>,
+    /// Number of pods.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    pods: u16,
+    /// Number of pods that are created at the same time; the next group starts when all of them have ended.
+    #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=500))]
+    group: u16,
+    /// CPU that a Guaranteed pod uses in the meantime; "" for none.
+    #[arg(long, value_name = "QUANTITY", default_value = "1")]
+    load: String,
 }
 
 /// The results of the lookups.
-#[derive(Debug, Clone, Default)]
-pub struct Lookups {
+#[derive(Debug, Default)]
+struct Lookups {
     /// The duration of each, in milliseconds.
-    pub ms: Vec<f64>,
+    ms: Vec<f64>,
     /// A description of each failed lookup.
-    pub errors: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Lookups {
     /// A summary in one line.
-    pub fn summary(&self) -> String {
+    fn summary(&self) -> String {
         let mut ms = self.ms.clone();
         ms.sort_by(f64::total_cmp);
         let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| percentile(&ms, share));
@@ -54,35 +60,40 @@ impl Lookups {
     }
 }
 
+/// Runs the program, and returns its exit code.
+pub async fn main(options: Options) -> ExitCode {
+    let mut lookups = Lookups::default();
+    let result = run(&options, &mut lookups).await;
+    println!("{}", lookups.summary());
+    for error in &lookups.errors {
+        println!("  {error}");
+    }
+    exit_code("first-lookups", result.map(|()| lookups.errors.is_empty()))
+}
+
 /// Starts the pods, and adds the lookups of each group as soon as the group has ended.
-pub async fn run(options: &Options, lookups: &mut Lookups) -> Result<(), Failure> {
+async fn run(options: &Options, lookups: &mut Lookups) -> Result<(), Failure> {
     let cluster = Cluster::connect().await?;
     product::install(&cluster).await?;
-    let mut terminated =
-        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     let labels = json!({ INJECT_LABEL: INJECT_ENABLED });
     let namespace = Namespace::create(&cluster, "first-lookups", labels, &json!({})).await?;
-    let result = tokio::select! {
-        result = groups(options, &namespace, lookups) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
-        _ = terminated.recv() => Err(Failure::new("terminated")),
-    };
+    let result = until_signal(groups(options, &namespace, lookups)).await;
     result.and(namespace.delete_and_wait().await)
 }
 
 async fn groups(options: &Options, namespace: &Namespace, lookups: &mut Lookups) -> Result<(), Failure> {
-    if let Some(cpu) = &options.load {
-        namespace.apply(load(cpu)).await?;
+    if !options.load.is_empty() {
+        namespace.apply(load(&options.load)).await?;
         namespace.wait_until_ready("load").await?;
     }
-    for begin in (0..options.pods).step_by(options.group) {
-        group(begin..options.pods.min(begin + options.group), namespace, lookups).await?;
+    for begin in (0..options.pods).step_by(options.group.into()) {
+        group(begin..options.pods.min(begin.saturating_add(options.group)), namespace, lookups).await?;
         eprintln!("first-lookups: {}", lookups.summary());
     }
     Ok(())
 }
 
-async fn group(numbers: Range<usize>, namespace: &Namespace, lookups: &mut Lookups) -> Result<(), Failure> {
+async fn group(numbers: Range<u16>, namespace: &Namespace, lookups: &mut Lookups) -> Result<(), Failure> {
     let names: Vec<String> = numbers.map(|number| format!("pod-{number}")).collect();
     try_join_all(names.iter().map(|name| namespace.apply(resolving(name)))).await?;
     for name in &names {

@@ -9,7 +9,8 @@
 //!   first_lookups  on a real cluster: whether the first lookup of a starting application fails
 //!   start          on a real cluster: the cost for a node of starting an injected pod
 //!   load           a load generator for DNS queries
-//!   plot           line and bar charts as SVG and PNG
+//!   plot           line and bar charts as SVG
+//!   program        what the programs share: the flag `--json`, the end after a signal, the exit code
 //! ```
 
 pub mod attacks;
@@ -18,6 +19,7 @@ pub mod first_lookups;
 pub mod gang;
 mod load;
 pub mod plot;
+pub mod program;
 pub mod promises;
 pub mod simulation;
 pub mod start;

@@ -1,35 +1,24 @@
-//! Line and bar charts on a page, written as SVG and as PNG. The font is included, so that the machine needs
-//! none.
+//! Line and bar charts on a page, written as SVG. Viewers of the SVG have the font.
 
 mod axis;
-mod bars;
 
-pub use axis::{Axis, Scale};
-pub use bars::{Bar, BarChart};
+pub use axis::Axis;
 
 use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::io;
+use std::path::PathBuf;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::{FontTransform, register_font};
 
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::programs::target_directory;
 
-/// The ASCII glyphs of DejaVu Sans; the licence is in the same folder.
-const FONT: &[u8] = include_bytes!("plot/DejaVuSans.ttf");
-
-/// The registered name of the font; viewers of the SVG have a font for it.
-const FAMILY: &str = "sans-serif";
-
 /// The size of one chart, in pixels.
 const CHART: (u32, u32) = (620, 380);
 
-/// The height of the line above the charts, in pixels.
-const TITLE: u32 = 40;
+/// The height of the title and the legend above the charts, in pixels.
+const HEAD: u32 = 60;
 
 /// Colours that people with any colour vision can distinguish (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
@@ -41,10 +30,13 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(0xcc, 0x79, 0xa7),
 ];
 
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
+
 /// The flag with the path of the plot.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlotFlag {
-    /// Write the plot to PREFIX.svg and PREFIX.png; default: the program's name in cargo's target directory.
+    /// Write the plot to PREFIX.svg; default: the program's name in cargo's target directory.
     #[arg(long, value_name = "PREFIX")]
     plot: Option<PathBuf>,
 }
@@ -55,16 +47,23 @@ impl PlotFlag {
         self.plot.is_some()
     }
 
-    /// Writes a page to that path, by default under `name` in cargo's target directory, and prints the paths.
+    /// Writes a page to that path, by default under `name` in cargo's target directory, and prints the path.
     pub fn write(&self, page: &Page<impl Panel>, name: &str) -> Result<(), Failure> {
         let prefix = self.plot.clone().map_or_else(|| Ok(target_directory()?.join(name)), Ok)?;
-        let [svg, png] = page.write(&prefix)?;
-        eprintln!("plots: {} and {}", svg.display(), png.display());
+        let mut file = prefix.into_os_string();
+        file.push(".svg");
+        let file = PathBuf::from(file);
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        }
+        fs::write(&file, page.svg()?)
+            .with_context(|| format!("writing {}; use --plot for another path", file.display()))?;
+        eprintln!("plot: {}", file.display());
         Ok(())
     }
 }
 
-/// Charts of one kind, two beside each other.
+/// Charts of one kind, two beside each other, below a title and a common legend.
 #[derive(Debug, Clone)]
 pub struct Page<P = Chart> {
     /// The title above the charts.
@@ -75,13 +74,11 @@ pub struct Page<P = Chart> {
 
 /// A chart on a page.
 pub trait Panel {
-    /// Draws the chart. With `by_pieces` each piece of a line is drawn separately, because a bitmap draws a
-    /// thick line far beyond a sharp corner.
-    fn draw<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        by_pieces: bool,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>;
+    /// Its lines for the legend of the page.
+    fn lines(&self) -> &[Line];
+
+    /// Draws the chart.
+    fn draw(&self, area: &Area<'_>) -> Drawn;
 }
 
 /// Lines over two axes.
@@ -102,162 +99,117 @@ pub struct Chart {
 pub struct Line {
     /// The name in the legend.
     pub name: String,
-    /// The index of one of six colours; the same on every chart of a page for the same subject.
+    /// The index of one of six colours; the same on every chart of a page for the same name.
     pub colour: usize,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
 }
 
-impl<P: Panel> Page<P> {
-    /// Writes `<prefix>.svg` and `<prefix>.png`, and returns the paths.
-    pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], Failure> {
-        let with = |extension: &str| {
-            let mut name = prefix.as_os_str().to_owned();
-            name.push(format!(".{extension}"));
-            PathBuf::from(name)
-        };
-        let files = [with("svg"), with("png")];
-        if let Some(directory) = prefix.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-        }
-        for (file, bytes) in files.iter().zip([self.svg()?.into_bytes(), self.png()?]) {
-            fs::write(file, bytes)
-                .with_context(|| format!("writing {}; use --plot for another path", file.display()))?;
-        }
-        Ok(files)
-    }
+/// Horizontal bars over one axis that starts at 0.
+#[derive(Debug, Clone)]
+pub struct BarChart {
+    /// The title, with the unit.
+    pub title: String,
+    /// The bars, from top to bottom.
+    pub bars: Vec<Bar>,
+}
 
-    /// The page as SVG.
-    fn svg(&self) -> Result<String, Failure> {
+/// One bar.
+#[derive(Debug, Clone)]
+pub struct Bar {
+    /// The name before it.
+    pub name: String,
+    /// The length.
+    pub value: f64,
+    /// The text after it.
+    pub text: String,
+    /// The index of one of six colours.
+    pub colour: usize,
+}
+
+impl<P: Panel> Page<P> {
+    pub(crate) fn svg(&self) -> Result<String, Failure> {
+        let columns = self.charts.len().clamp(1, 2);
+        let rows = self.charts.len().div_ceil(2);
+        let size = (CHART.0 * columns as u32, CHART.1 * rows as u32 + HEAD);
         let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), false)?;
+        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        let drawn = self.draw(&root, (rows, columns)).and_then(|()| root.present());
+        drawn.map_err(|error| Failure::new(format!("drawing {:?}: {error}", self.title)))?;
+        drop(root);
         Ok(text)
     }
 
-    /// The page as PNG.
-    fn png(&self) -> Result<Vec<u8>, Failure> {
-        let (width, height) = self.size();
-        let mut pixels = vec![0; width as usize * height as usize * 3];
-        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), true)?;
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, width, height);
-        encoder.set_color(png::ColorType::Rgb);
-        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-        written.with_context(|| "writing a PNG".to_owned())?;
-        Ok(bytes)
-    }
-
-    /// Width and height, in pixels.
-    fn size(&self) -> (u32, u32) {
-        let rows = u32::try_from(self.charts.len().div_ceil(2)).unwrap_or(1);
-        (CHART.0 * if self.charts.len() > 1 { 2 } else { 1 }, CHART.1 * rows + TITLE)
-    }
-
-    /// Draws the page on a white background; `by_pieces` as for a [`Panel`].
-    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>, by_pieces: bool) -> Result<(), Failure> {
-        static REGISTERED: Once = Once::new();
-        REGISTERED.call_once(|| {
-            // An error would appear below, as text that cannot be drawn.
-            let _ = register_font(FAMILY, FontStyle::Normal, FONT);
-        });
-        let (title, charts) = root.split_vertically(TITLE);
-        let columns = if self.charts.len() > 1 { 2 } else { 1 };
-        let areas = charts.split_evenly((self.charts.len().div_ceil(columns), columns));
-        let done = root
-            .fill(&WHITE)
-            .and_then(|()| title.draw_text(&self.title, &(FAMILY, 17).into_font().color(&BLACK), (12, 12)))
-            .and_then(|()| {
-                let mut charts = self.charts.iter().zip(&areas);
-                charts.try_for_each(|(chart, area)| chart.draw(area, by_pieces))
-            })
-            .and_then(|()| root.present());
-        done.map_err(|error| Failure::new(format!("drawing {:?}: {error}", self.title)))
+    fn draw(&self, root: &Area<'_>, grid: (usize, usize)) -> Drawn {
+        root.fill(&WHITE)?;
+        root.draw_text(&self.title, &font(17), (12, 12))?;
+        let (mut x, mut named) = (12, Vec::new());
+        for line in self.charts.iter().flat_map(Panel::lines) {
+            if !named.contains(&&line.name) {
+                named.push(&line.name);
+                root.draw(&PathElement::new([(x, 46), (x + 18, 46)], colour(line.colour).stroke_width(3)))?;
+                root.draw_text(&line.name, &font(13), (x + 24, 40))?;
+                x += 48 + 7 * i32::try_from(line.name.len()).unwrap_or_default();
+            }
+        }
+        let (_, charts) = root.split_vertically(HEAD);
+        self.charts.iter().zip(&charts.split_evenly(grid)).try_for_each(|(chart, area)| chart.draw(area))
     }
 }
 
 impl Panel for Chart {
-    fn draw<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        by_pieces: bool,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-        let all = || self.lines.iter().flat_map(|line| &line.points);
-        let x = self.x.range(all().map(|(x, _)| *x));
-        let y = self.y.range(all().map(|(_, y)| *y));
+    fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    fn draw(&self, area: &Area<'_>) -> Drawn {
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let x = self.x.range(points().map(|(x, _)| *x));
+        let y = self.y.range(points().map(|(_, y)| *y));
+        let labels = [self.x.labels(&x), self.y.labels(&y)];
         let mut builder = ChartBuilder::on(area);
         builder.margin(12).margin_right(24).x_label_area_size(42).y_label_area_size(64);
-        builder.caption(&self.title, (FAMILY, 15).into_font().transform(FontTransform::None));
-        let mut chart = builder.build_cartesian_2d(x.clone(), y.clone())?;
+        let mut chart = builder.caption(&self.title, font(15)).build_cartesian_2d(x, y)?;
         let mut mesh = chart.configure_mesh();
-        let (x_label, y_label) = (|value: &f64| self.x.shown(*value), |value: &f64| self.y.shown(*value));
+        let (x_text, y_text) = (|place: &f64| self.x.text(*place), |place: &f64| self.y.text(*place));
         mesh.x_desc(self.x.label).y_desc(self.y.label).light_line_style(TRANSPARENT);
-        mesh.bold_line_style(BLACK.mix(0.12)).label_style((FAMILY, 13)).axis_desc_style((FAMILY, 13));
-        mesh.x_labels(self.x.most_labels(&x)).y_labels(self.y.most_labels(&y));
-        mesh.x_label_formatter(&x_label).y_label_formatter(&y_label).draw()?;
+        mesh.bold_line_style(BLACK.mix(0.12)).label_style(font(13)).axis_desc_style(font(13));
+        mesh.x_labels(labels[0]).y_labels(labels[1]);
+        mesh.x_label_formatter(&x_text).y_label_formatter(&y_text).draw()?;
         for line in &self.lines {
-            let colour = COLOURS[line.colour % COLOURS.len()];
-            let points: Vec<_> =
-                line.points.iter().map(|(x, y)| (self.x.place(*x), self.y.place(*y))).collect();
-            let bends = bends(&points);
-            let length = if by_pieces { 2 } else { bends.len().max(2) };
-            let pieces = bends.windows(length);
-            let series = pieces.map(|piece| PathElement::new(piece.to_vec(), colour.stroke_width(2)));
-            let legend = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3));
-            chart.draw_series(series)?.label(&line.name).legend(legend);
+            let points = line.points.iter().map(|(x, y)| (self.x.place(*x), self.y.place(*y)));
+            chart.draw_series(LineSeries::new(points, colour(line.colour).stroke_width(2)))?;
         }
-        let mut labels = chart.configure_series_labels();
-        labels.background_style(WHITE.mix(0.8)).label_font((FAMILY, 13)).border_style(BLACK.mix(0.2));
-        labels.position(self.legend(&x, &y)).draw()
+        Ok(())
     }
 }
 
-impl Chart {
-    /// The position of the legend: the corner with the fewest lines.
-    fn legend(&self, x: &Range<f64>, y: &Range<f64>) -> SeriesLabelPosition {
-        let share = |value: f64, of: &Range<f64>| (value - of.start) / (of.end - of.start);
-        let place = |&(one, other): &(f64, f64)| (share(self.x.place(one), x), share(self.y.place(other), y));
-        let between = |pair: &[(f64, f64)]| {
-            let [from, to] = [pair[0], pair[1]].each_ref().map(place);
-            (0..=STEPS)
-                .map(move |step| f64::from(step) / f64::from(STEPS))
-                .map(move |part| (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part))
-        };
-        let places: Vec<_> =
-            self.lines.iter().flat_map(|line| line.points.windows(2).flat_map(between)).collect();
-        let covered = |(_, right, top): &(SeriesLabelPosition, bool, bool)| {
-            let (width, height) = LEGEND;
-            let is_in = |(x, y): &&(f64, f64)| {
-                (if *right { *x > 1.0 - width } else { *x < width })
-                    && (if *top { *y > 1.0 - height } else { *y < height })
-            };
-            places.iter().filter(is_in).count()
-        };
-        let corners = [
-            (SeriesLabelPosition::LowerRight, true, false),
-            (SeriesLabelPosition::UpperRight, true, true),
-            (SeriesLabelPosition::UpperLeft, false, true),
-            (SeriesLabelPosition::LowerLeft, false, false),
-        ];
-        let best = corners.into_iter().min_by_key(covered);
-        best.map_or(SeriesLabelPosition::UpperRight, |(position, ..)| position)
+impl Panel for BarChart {
+    fn lines(&self) -> &[Line] {
+        &[]
+    }
+
+    fn draw(&self, area: &Area<'_>) -> Drawn {
+        let area = area.margin(12, 12, 0, 0).titled(&self.title, font(15))?;
+        let (width, height) = area.dim_in_pixel();
+        let row = (f64::from(height) / self.bars.len().max(1) as f64) as i32;
+        let most = self.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
+        for (index, bar) in (0..).zip(&self.bars) {
+            let (top, end) = (row * index, 120 + (bar.value / most * f64::from(width - 240)) as i32);
+            area.draw(&Rectangle::new([(120, top + 4), (end, top + row - 4)], colour(bar.colour).filled()))?;
+            area.draw_text(&bar.name, &font(13), (12, top + row / 2 - 6))?;
+            area.draw_text(&bar.text, &font(13), (end + 6, top + row / 2 - 6))?;
+        }
+        Ok(())
     }
 }
 
-/// The share of a chart that a legend with five lines covers, and the number of sample points per piece of a
-/// line.
-const LEGEND: (f64, f64) = (0.37, 0.36);
-const STEPS: u32 = 20;
+fn colour(index: usize) -> RGBColor {
+    COLOURS[index % COLOURS.len()]
+}
 
-/// The points without those inside a level piece.
-fn bends(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let level = |one: &(f64, f64), other: &(f64, f64)| (one.1 - other.1).abs() < f64::EPSILON;
-    let is_bend = |index: usize| {
-        let neighbours =
-            index.checked_sub(1).and_then(|before| points.get(before)).zip(points.get(index + 1));
-        neighbours
-            .is_none_or(|(before, after)| !level(before, &points[index]) || !level(&points[index], after))
-    };
-    (0..points.len()).filter(|index| is_bend(*index)).map(|index| points[index]).collect()
+fn font(size: i32) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&BLACK)
 }
 
 /// The cumulative distribution of values: from `(first, 0)` to `(last, most)`.
@@ -274,49 +226,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_written_as_svg_with_its_words_and_as_png_of_its_size() {
+    fn a_page_is_written_with_its_words() {
         let line = Line { name: "one".to_owned(), colour: 0, points: vec![(0.0, 1.0), (2.0, 300.0)] };
-        let chart = |scale| Chart {
+        let chart = |y| Chart {
             title: "Something over time".to_owned(),
             x: Axis::linear("seconds"),
-            y: Axis { label: "queries", scale },
+            y,
             lines: vec![line.clone()],
         };
-        let page = Page {
-            title: "A page".to_owned(),
-            charts: [Scale::Linear, Scale::Logarithmic].map(chart).into(),
-        };
+        let charts = [Axis::linear("queries"), Axis::logarithmic("queries")].map(chart).into();
         let folder = tempfile::tempdir().unwrap();
-        let [svg, png] = page.write(&folder.path().join("new/plot")).unwrap();
-        let svg = fs::read_to_string(svg).unwrap();
+        let flag = PlotFlag { plot: Some(folder.path().join("new/plot.1")) };
+        flag.write(&Page { title: "A page".to_owned(), charts }, "name").unwrap();
+        let svg = fs::read_to_string(folder.path().join("new/plot.1.svg")).unwrap();
         for word in ["A page", "Something over time", "seconds", "queries", "one", "1000"] {
             assert!(svg.contains(word), "{word}");
         }
-        let bytes = fs::read(png).unwrap();
-        let reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
-        assert_eq!((reader.info().width, reader.info().height), page.size());
-        assert!(bytes.len() > 5_000, "something is drawn");
+        assert_eq!(svg.matches("one\n").count(), 1, "one legend for all charts");
+        assert!(svg.matches("<polyline").count() > 3, "the lines are drawn");
     }
 
     #[test]
-    fn the_legend_stands_in_the_corner_that_the_lines_leave_free() {
-        let legend = |points: [(f64, f64); 3]| {
-            let line = Line { name: String::new(), colour: 0, points: points.to_vec() };
-            let [x, y] = ["x", "y"].map(Axis::linear);
-            let chart = Chart { title: String::new(), x, y, lines: vec![line] };
-            chart.legend(&(0.0..1.0), &(0.0..1.0))
+    fn every_bar_has_its_name_and_its_value() {
+        let bar = |name: &str, value: f64| Bar {
+            name: name.to_owned(),
+            value,
+            text: format!("{value:.1} MiB"),
+            colour: 3,
         };
-        let (low, high) = ((0.0, 0.0), (1.0, 1.0));
-        assert!(matches!(legend([low, (0.1, 0.9), high]), SeriesLabelPosition::LowerRight));
-        assert!(matches!(legend([(0.0, 1.0), low, (1.0, 0.0)]), SeriesLabelPosition::UpperRight));
-        assert!(matches!(legend([low, (1.0, 0.0), high]), SeriesLabelPosition::UpperLeft));
-    }
-
-    #[test]
-    fn a_level_line_is_drawn_over_its_full_length() {
-        let points = [1.0, 1.0, 1.0, 1.0, 5.0, 5.0, 0.0].into_iter().enumerate();
-        let points: Vec<_> = points.map(|(x, y)| (x as f64, y)).collect();
-        assert_eq!(bends(&points), [(0.0, 1.0), (3.0, 1.0), (4.0, 5.0), (5.0, 5.0), (6.0, 0.0)]);
+        let bars = vec![bar("the one", 2.4), bar("another", 17.3)];
+        let chart = BarChart { title: "Memory".to_owned(), bars };
+        let page = Page { title: "A page".to_owned(), charts: vec![chart.clone(), chart] };
+        let svg = page.svg().unwrap();
+        for word in ["A page", "Memory", "the one", "another", "2.4 MiB", "17.3 MiB"] {
+            assert_eq!(svg.matches(word).count(), if word == "A page" { 1 } else { 2 }, "{word}");
+        }
     }
 
     #[test]

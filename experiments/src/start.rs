@@ -7,33 +7,57 @@
 //!   table    the rounds -> the printed table
 //! ```
 
-pub mod arm;
-pub mod round;
-pub mod table;
+mod arm;
+mod round;
+mod table;
+
+use std::process::ExitCode;
 
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, product};
-use podlocal_harness::failure::{Failure, WithContext as _};
+use podlocal_harness::failure::Failure;
 use podlocal_settings::names::{INJECT_ENABLED, INJECT_LABEL};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::arm::Arm;
 use self::round::Round;
+use crate::program::{JsonFlag, exit_code, until_signal};
 
-/// The options of a run.
-#[derive(Debug)]
+/// Measures the cost of injection for a node when pods start, on the cluster of KUBECONFIG (`just cluster up`
+/// starts one). Creates pods at the same time and waits until all are ready: plain, with an empty second
+/// container, injected, and injected with a hook that waits for the proxy. Prints the node's time and CPU
+/// time for each pod.
+///
+/// The CPU time is that of the whole node, as the kubelet reports it: nothing else should run there. When
+/// CLUSTER_NODE_EXEC is set, the CPU time of the node's processes is read as well; for a node that is a
+/// container, that excludes the rest of the machine. The webhook is installed when it is missing, and then
+/// removed again.
+#[derive(Debug, clap::Parser)]
 pub struct Options {
-    /// The number of pods that start at the same time.
-    pub pods: usize,
-    /// The number of rounds for each arm.
-    pub rounds: usize,
-    /// The node; `None` selects the first schedulable one.
-    pub node: Option<String>,
+    /// Number of pods that start at the same time.
+    #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pods: u16,
+    /// Number of rounds for each arm.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// The node; default: the first schedulable one.
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// Runs the program, and returns its exit code.
+pub async fn main(options: Options) -> ExitCode {
+    let mut rounds = Vec::new();
+    let result = run(&options, &mut rounds).await;
+    // After a failure, the results so far are printed as well.
+    let written = options.json.write(&json!({ "rounds": rounds }), &table::table(&rounds));
+    exit_code("start", result.and(written).map(|()| true))
 }
 
 /// Runs all arms in turn, and adds each result to `rounds` as soon as it is known.
-pub async fn run(options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> {
+async fn run(options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failure> {
     let cluster = Cluster::connect().await?;
     let node = match &options.node {
         Some(node) => node.clone(),
@@ -41,17 +65,11 @@ pub async fn run(options: &Options, rounds: &mut Vec<Round>) -> Result<(), Failu
     };
     let was_installed = product::is_installed(&cluster).await?;
     product::install(&cluster).await?;
-    let mut terminated =
-        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
     let plain = Namespace::create(&cluster, "start", json!({}), &json!({})).await?;
     let opted_in =
         Namespace::create(&cluster, "start", json!({ INJECT_LABEL: INJECT_ENABLED }), &json!({})).await?;
     let runner = ArmRunner { node, plain, opted_in };
-    let result = tokio::select! {
-        result = runner.run(options, rounds) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
-        _ = terminated.recv() => Err(Failure::new("terminated")),
-    };
+    let result = until_signal(runner.run(options, rounds)).await;
     let mut removed = vec![runner.plain.delete_and_wait().await, runner.opted_in.delete_and_wait().await];
     if !was_installed {
         removed.push(product::remove(product::BASE).await);
@@ -77,7 +95,7 @@ impl ArmRunner {
                     options.pods
                 );
                 let namespace = if arm.is_injected() { &self.opted_in } else { &self.plain };
-                let round = round::run(arm, namespace, &self.node, options.pods).await?;
+                let round = round::run(arm, namespace, &self.node, options.pods.into()).await?;
                 eprintln!("start: {}", round.summary());
                 rounds.push(round);
             }

@@ -20,6 +20,16 @@ pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     text
 }
 
+/// The text of a cell, from the item of its row.
+pub type Cell<'a, Item> = &'a dyn Fn(&Item) -> String;
+
+/// A table with one row per item; a column is its header, and the text of its cells.
+pub fn columns<Item>(items: &[Item], columns: &[(&str, Cell<'_, Item>)]) -> String {
+    let header = columns.iter().map(|(header, _)| (*header).to_owned()).collect();
+    let row = |item| columns.iter().map(|(_, cell)| cell(item)).collect();
+    align(&[header].into_iter().chain(items.iter().map(row)).collect::<Vec<Vec<String>>>())
+}
+
 /// The smallest value that at least `share` of the ascending values do not exceed (nearest rank); 0 for no
 /// values.
 pub fn percentile(ascending: &[f64], share: f64) -> f64 {

@@ -1,19 +1,19 @@
 //! The gang experiment in virtual time; see `podlocal_experiments::simulation`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use indicatif::ProgressBar;
 use podlocal_experiments::plot::PlotFlag;
+use podlocal_experiments::program::{JsonFlag, exit_code};
 use podlocal_experiments::simulation::Arm;
 use podlocal_experiments::simulation::gang::Gang;
 use podlocal_experiments::simulation::model::simulate;
-use podlocal_experiments::simulation::plan::QUESTIONS_OF_A_SIDECAR;
+use podlocal_experiments::simulation::plan::questions;
 use podlocal_experiments::simulation::report::{Row, page, table};
 use podlocal_experiments::simulation::server::Capacity;
-use podlocal_harness::failure::{Failure, WithContext};
+use podlocal_harness::failure::Failure;
 use podlocal_harness::model::cluster_dns;
 
 /// Simulates gangs of growing size in each arm of the experiment: the queries that cluster DNS receives, and
@@ -61,21 +61,14 @@ struct Arguments {
     /// Seed for the lost datagrams and other random decisions.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// Write the results as JSON to a file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFlag,
     #[command(flatten)]
     plot: PlotFlag,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("gang-simulation: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("gang-simulation", run(&Arguments::parse()).map(|()| true))
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -86,29 +79,20 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let capacities: Vec<_> = if arguments.millicores.is_empty() {
-        arguments.work.iter().map(|seconds| Limit::Work(*seconds)).collect()
-    } else {
-        arguments.millicores.iter().map(|number| Limit::Millicores(*number)).collect()
-    };
-    let bar = ProgressBar::new((capacities.len() * arguments.pods.len() * Arm::ALL.len()) as u64);
+    let limits = limits(arguments);
+    let bar = ProgressBar::new((limits.len() * arguments.pods.len() * Arm::ALL.len()) as u64);
     let mut rows = Vec::new();
-    for limit in capacities {
+    for (limit, capacity) in limits {
         for pods in &arguments.pods {
             for arm in Arm::ALL {
-                let gang = gang(arguments, arm, *pods, limit);
-                let outcome = simulate(&gang);
-                rows.push(Row { arm, pods: gang.pods, cluster_dns: limit.to_string(), outcome });
+                let gang = gang(arguments, arm, *pods, capacity(*pods));
+                rows.push(Row { arm, pods: gang.pods, cluster_dns: limit.clone(), outcome: simulate(&gang) });
                 bar.inc(1);
             }
         }
     }
     bar.finish_and_clear();
-    print!("{}", table(&rows));
-    if let Some(file) = &arguments.json {
-        let text = serde_json::to_string_pretty(&rows).with_context(|| "writing the figures".to_owned())?;
-        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
-    }
+    arguments.json.write(&rows, &table(&rows))?;
     let order = if arguments.any_order { "any order" } else { "order of arrival" };
     let title = format!(
         "Simulated gangs; cluster DNS answers in {order}, {} % loss; {} pods on a node",
@@ -118,30 +102,26 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.plot.write(&page(title, &rows), "gang-simulation")
 }
 
-/// The capacity of cluster DNS.
-#[derive(Debug, Clone, Copy)]
-enum Limit {
-    Work(f64),
-    Millicores(u32),
-}
+/// The capacity of cluster DNS, by the size of the gang.
+type OfPods = Box<dyn Fn(u32) -> Capacity>;
 
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Work(seconds) => write!(f, "{seconds} s of work"),
-            Self::Millicores(number) => write!(f, "{number}m"),
-        }
-    }
-}
-
-fn gang(arguments: &Arguments, arm: Arm, pods: u32, limit: Limit) -> Gang {
-    let capacity = match limit {
-        Limit::Work(seconds) => {
-            Capacity::that_answers(pods * QUESTIONS_OF_A_SIDECAR, Duration::from_secs_f64(seconds))
-        }
-        Limit::Millicores(number) => Capacity::with_limit(number),
+/// The capacities of cluster DNS, each with its name.
+fn limits(arguments: &Arguments) -> Vec<(String, OfPods)> {
+    let by_work = |seconds: f64| -> OfPods {
+        let time = Duration::from_secs_f64(seconds);
+        Box::new(move |pods| Capacity::that_answers(pods * questions(Arm::Sidecars), time))
     };
+    let by_limit = |millicores| -> OfPods { Box::new(move |_| Capacity::with_limit(millicores)) };
+    if arguments.millicores.is_empty() {
+        let work = arguments.work.iter();
+        return work.map(|seconds| (format!("{seconds} s of work"), by_work(*seconds))).collect();
+    }
+    arguments.millicores.iter().map(|number| (format!("{number}m"), by_limit(*number))).collect()
+}
+
+fn gang(arguments: &Arguments, arm: Arm, pods: u32, capacity: Capacity) -> Gang {
     let (cores, queue) = (arguments.tier_cores, arguments.tier_queue);
+    let cluster_dns = Capacity { buffer: arguments.queue, is_fifo: !arguments.any_order, ..capacity };
     Gang {
         pods_per_node: arguments.pods_per_node as usize,
         spread: Duration::from_millis(arguments.spread),
@@ -154,10 +134,6 @@ fn gang(arguments: &Arguments, arm: Arm, pods: u32, limit: Limit) -> Gang {
         tier_replicas: arguments.tier_replicas,
         loss: arguments.loss,
         seed: arguments.seed,
-        ..Gang::new(
-            arm,
-            pods as usize,
-            Capacity { buffer: arguments.queue, is_fifo: !arguments.any_order, ..capacity },
-        )
+        ..Gang::new(arm, pods as usize, cluster_dns)
     }
 }

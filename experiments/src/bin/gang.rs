@@ -1,26 +1,24 @@
 //! The gang experiment, on one machine without a cluster or on a real one; see `podlocal_experiments::gang`.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use podlocal_experiments::gang::arm::Arm;
-use podlocal_experiments::gang::charts;
 use podlocal_experiments::gang::cluster::{self, parse_limit};
-use podlocal_experiments::gang::figures::Figures;
-use podlocal_experiments::gang::law;
+use podlocal_experiments::gang::law::{self, Cost};
 use podlocal_experiments::gang::names::with_names;
 use podlocal_experiments::gang::run::{self, Experiment};
-use podlocal_experiments::gang::table::table;
+use podlocal_experiments::gang::{charts, figures};
 use podlocal_experiments::plot::PlotFlag;
+use podlocal_experiments::program::{JsonFlag, exit_code};
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::cluster_dns::{Capacity, World};
 use podlocal_harness::model::job::{DEFAULT_MANIFEST, Job};
 use podlocal_harness::model::node::{self, Node};
 use podlocal_harness::programs::Programs;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Runs the pods of a Job on this machine: unchanged, with ndots:2, injected by the real webhook with the
 /// real sidecar, and the same with the shared tier. All pods look up their names at the same time, with the
@@ -57,11 +55,8 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["job", "service_rate", "queue", "loss", "seed", "unlimited", "restarts", "plot"])]
     cluster: bool,
     /// CPU limits of CoreDNS, which are used in turn; `none` for no limit.
-    #[arg(
-        long, value_name = "LIMIT,..", value_delimiter = ',', default_value = "10m", requires = "cluster",
-        value_parser = |text: &str| parse_limit(text).map(Limit)
-    )]
-    coredns_cpu: Vec<Limit>,
+    #[arg(long, value_name = "LIMIT,..", value_delimiter = ',', default_value = "10m", requires = "cluster", value_parser = parse_limit)]
+    coredns_cpu: Vec<String>,
     /// Context of KUBECONFIG whose CoreDNS may be limited, although it is neither the test cluster nor kind.
     #[arg(long, value_name = "NAME", requires = "cluster")]
     allow_context: Option<String>,
@@ -90,44 +85,27 @@ struct Arguments {
     /// Number of runs of each arm; the arms run in turn.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
     runs: u32,
-    /// Write the results as JSON to a file, or with `-` to standard output instead of the table.
-    #[arg(long, value_name = "FILE|-")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFlag,
     #[command(flatten)]
     plot: PlotFlag,
 }
-
-/// A CPU limit, `None` for no limit. It is a separate type, since clap reads `Option` as an optional
-/// argument.
-#[derive(Debug, Clone)]
-struct Limit(Option<String>);
 
 /// Runs before any thread starts, because entering the node needs a process with a single thread.
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.cluster {
-        return end(run_on_cluster(&arguments));
+        return exit_code("gang", run_on_cluster(&arguments));
     }
     match prepare(&arguments) {
-        Ok(Prepared { arms, job, world, programs }) => match node::enter() {
-            Ok(node) => end(run(&arguments, &arms, job, world, programs, node)),
+        Ok(prepared) => match node::enter() {
+            Ok(node) => exit_code("gang", run(&arguments, prepared, node)),
             Err(refused) => {
                 eprintln!("gang: {refused}");
                 ExitCode::from(node::EXIT_REFUSED)
             }
         },
-        Err(failure) => end(Err(failure)),
-    }
-}
-
-fn end(result: Result<bool, Failure>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("gang: {failure}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => exit_code("gang", Err(failure)),
     }
 }
 
@@ -157,14 +135,8 @@ fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
 
 /// Returns whether every lookup of the injected pods gave the expected result, and no injected arm was worse.
 #[tokio::main]
-async fn run(
-    arguments: &Arguments,
-    arms: &[Arm],
-    job: Job,
-    world: World,
-    programs: Programs,
-    node: Node,
-) -> Result<bool, Failure> {
+async fn run(arguments: &Arguments, prepared: Prepared, node: Node) -> Result<bool, Failure> {
+    let Prepared { arms, job, world, programs } = prepared;
     let pods = arguments.pods.map_or_else(|| job.parallelism(), usize::from);
     let capacity = (!arguments.unlimited).then_some(Capacity {
         per_second: arguments.service_rate,
@@ -176,11 +148,17 @@ async fn run(
     let experiment = Experiment { node, programs, job, pods, world, capacity, restarts };
     let mut results = Vec::new();
     for _ in 0..arguments.runs {
-        for arm in arms {
+        for arm in &arms {
             results.push(run::run(*arm, &experiment).await?);
         }
     }
-    print(arguments, &experiment, &results)?;
+    // The results are printed before the files are written, so that they are not lost when that fails.
+    let job = experiment.job.name();
+    let json = json!({ "job": job, "capacity": capacity, "restarts": restarts, "arms": results });
+    arguments.json.write(&json, &figures::table(&results))?;
+    if capacity.is_some() || arguments.plot.is_given() {
+        arguments.plot.write(&charts::page(title(&experiment), &results), "gang")?;
+    }
     let injected = results.iter().filter(|figures| figures.arm.is_injected());
     let mut is_success = true;
     for failed in injected.filter(|figures| !figures.is_success()) {
@@ -189,11 +167,8 @@ async fn run(
         let arm = failed.arm.name();
         eprintln!("gang: {arm}: a lookup failed in an injected pod. The first pod that failed:\n{first}");
     }
-    let cost = |figures: &Figures| match experiment.capacity {
-        Some(_) => figures.cost(),
-        None => figures.cost().without_times(),
-    };
-    let costs: Vec<_> = results.iter().map(|figures| (figures.arm, cost(figures))).collect();
+    let cost = |cost: Cost| if capacity.is_some() { cost } else { law::without_times(cost) };
+    let costs: Vec<_> = results.iter().map(|figures| (figures.arm, cost(figures.cost()))).collect();
     Ok(report(&law::breaches(&costs)) && is_success)
 }
 
@@ -208,19 +183,17 @@ fn report(breaches: &[String]) -> bool {
 /// Runs on the cluster. Returns whether no injected arm is worse than the arm `direct` with the same limit.
 #[tokio::main]
 async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
-    let or = |names: &[String], default: &[&str]| {
-        if arguments.names.is_empty() {
-            default.iter().map(|name| (*name).to_owned()).collect()
-        } else {
-            names.to_vec()
-        }
+    let (names, missing) = if arguments.names.is_empty() {
+        (cluster::NAMES.map(str::to_owned).into(), cluster::MISSING.map(str::to_owned).into())
+    } else {
+        (arguments.names.clone(), arguments.missing.clone())
     };
     let options = cluster::Options {
         arms: Arm::choose(&arguments.arms, true)?,
         pods: arguments.pods.unwrap_or(cluster::PODS).into(),
-        names: or(&arguments.names, &cluster::NAMES),
-        missing: or(&arguments.missing, &cluster::MISSING),
-        limits: arguments.coredns_cpu.iter().map(|limit| limit.0.clone()).collect(),
+        names,
+        missing,
+        limits: arguments.coredns_cpu.clone(),
         runs: arguments.runs,
         allowed: arguments.allow_context.clone(),
     };
@@ -229,38 +202,10 @@ async fn run_on_cluster(arguments: &Arguments) -> Result<bool, Failure> {
     // After a failure, the results so far are printed as well.
     if !arms.is_empty() {
         let json = json!({ "names": options.names, "missing": options.missing, "arms": arms });
-        write(arguments.json.as_deref(), &json, || cluster::table::table(&arms))?;
+        arguments.json.write(&json, &cluster::figures::table(&arms))?;
     }
     result?;
     Ok(report(&cluster::breaches(&arms)))
-}
-
-/// Prints the results before it writes the files, so that they are not lost when writing fails.
-fn print(arguments: &Arguments, experiment: &Experiment, arms: &[Figures]) -> Result<(), Failure> {
-    let figures = json!({
-        "job": experiment.job.name(),
-        "capacity": experiment.capacity,
-        "restarts": experiment.restarts,
-        "arms": arms,
-    });
-    write(arguments.json.as_deref(), &figures, || table(arms))?;
-    if experiment.capacity.is_none() && !arguments.plot.is_given() {
-        return Ok(());
-    }
-    arguments.plot.write(&charts::page(title(experiment), arms), "gang")
-}
-
-/// Writes the table to standard output, or the JSON when `json` is `-`; otherwise writes the JSON also to the
-/// file `json`.
-fn write(json: Option<&Path>, figures: &Value, table: impl Fn() -> String) -> Result<(), Failure> {
-    let figures = format!("{figures:#}\n");
-    let is_json = json == Some(Path::new("-"));
-    let text = if is_json { figures.clone() } else { table() };
-    std::io::stdout().write_all(text.as_bytes()).with_context(|| "writing the figures".to_owned())?;
-    if let Some(file) = json.filter(|_| !is_json) {
-        fs::write(file, figures).with_context(|| format!("writing {}", file.display()))?;
-    }
-    Ok(())
 }
 
 fn title(experiment: &Experiment) -> String {

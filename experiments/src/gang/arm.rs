@@ -8,10 +8,11 @@ use podlocal_harness::failure::Failure;
 use podlocal_harness::model::cluster::DnsPath;
 
 /// The DNS configuration of the pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
     /// Unchanged pods: dnsPolicy ClusterFirst, `ndots:5`, queries go directly to cluster DNS.
+    #[default]
     Direct,
     /// The same with `ndots:2` in their dnsConfig.
     Ndots2,
@@ -55,16 +56,11 @@ impl Arm {
         if wanted.is_empty() {
             return Ok(Self::ALL.into_iter().filter(is_there).collect());
         }
-        match wanted.iter().find(|arm| !is_there(arm)) {
-            None => Ok(wanted.to_vec()),
-            Some(arm) => {
-                let name =
-                    arm.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-                Err(Failure::new(format!(
-                    "the arm {name} needs a real cluster, because a model of it would not fail as the real one does: add --cluster"
-                )))
-            }
-        }
+        let Some(arm) = wanted.iter().find(|arm| !is_there(arm)) else { return Ok(wanted.to_vec()) };
+        let name = arm.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        Err(Failure::new(format!(
+            "the arm {name} needs a real cluster, because a model of it would not fail as the real one does: add --cluster"
+        )))
     }
 
     /// Whether the webhook injects its pods.

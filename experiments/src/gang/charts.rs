@@ -16,46 +16,37 @@ pub fn page(title: String, arms: &[Figures]) -> Page {
         });
         over_time(so_far)
     };
+    let chart = |title: &str, x, y, points: &dyn Fn(&Figures) -> Vec<(f64, f64)>| {
+        let line = |figures: &Figures| Line {
+            name: figures.arm.name().to_owned(),
+            colour: colour(figures.arm),
+            points: points(figures),
+        };
+        let lines = arms.iter().map(line).collect();
+        Chart { title: title.to_owned(), x, y: Axis::linear(y), lines }
+    };
+    let time = || Axis::linear("seconds since the first start");
     let charts = vec![
-        Chart {
-            title: "Waiting queries at cluster DNS".to_owned(),
-            x: Axis::linear("seconds since the first start"),
-            y: Axis::linear("queries"),
-            lines: lines(arms, queue),
-        },
-        Chart {
-            title: "Answers of cluster DNS, cumulative".to_owned(),
-            x: Axis::linear("seconds since the first start"),
-            y: Axis::linear("answers"),
-            lines: lines(arms, answers),
-        },
-        Chart {
-            title: "Lookups by duration, cumulative".to_owned(),
-            x: Axis::logarithmic("milliseconds"),
-            y: Axis::linear("% of lookups"),
-            lines: lines(arms, |figures| distribution(&figures.lookup_milliseconds, 100.0)),
-        },
-        Chart {
-            title: "Pods with all their names, cumulative (none: the gang never started)".to_owned(),
-            x: Axis::logarithmic("seconds since the first start"),
-            y: Axis::linear("% of pods"),
-            lines: lines(arms, |figures| distribution(&figures.started_seconds, 100.0)),
-        },
+        chart("Waiting queries at cluster DNS", time(), "queries", &queue),
+        chart("Answers of cluster DNS, cumulative", time(), "answers", &answers),
+        chart(
+            "Lookups by duration, cumulative",
+            Axis::logarithmic("milliseconds"),
+            "% of lookups",
+            &|figures| distribution(&figures.lookup_milliseconds, 100.0),
+        ),
+        chart(
+            "Pods with all their names, cumulative (none: the gang never started)",
+            Axis::logarithmic("seconds since the first start"),
+            "% of pods",
+            &|figures| distribution(&figures.started_seconds, 100.0),
+        ),
     ];
     Page { title, charts }
 }
 
-fn lines(arms: &[Figures], points: impl Fn(&Figures) -> Vec<(f64, f64)>) -> Vec<Line> {
-    let line = |figures: &Figures| Line {
-        name: figures.arm.name().to_owned(),
-        colour: colour(figures.arm),
-        points: points(figures),
-    };
-    arms.iter().map(line).collect()
-}
-
 /// The colour of an arm, the same on every page.
-pub fn colour(arm: Arm) -> usize {
+fn colour(arm: Arm) -> usize {
     Arm::ALL.iter().position(|other| *other == arm).unwrap_or_default()
 }
 

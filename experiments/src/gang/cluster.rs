@@ -6,8 +6,7 @@
 //!   job         an arm -> the Job
 //!   node_local  NodeLocal DNSCache for its arm
 //!   arm_run     one arm: fresh pods, cold caches, lookups -> figures
-//!   figures     the result of an arm
-//!   table       figures -> the printed table
+//!   figures     the result of an arm, and the table
 //! ```
 //!
 //! The experiment restarts and limits the CoreDNS of the cluster, so it runs only on test clusters. It
@@ -18,7 +17,6 @@ pub mod figures;
 mod job;
 mod node_local;
 mod start;
-pub mod table;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -26,12 +24,12 @@ use std::sync::{Mutex, PoisonError};
 use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
 use podlocal_harness::cluster::{Cluster, context, product};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::figures::Figures;
 use self::start::Pace;
 use super::arm::Arm;
 use super::law;
+use crate::program::until_signal;
 use podlocal_harness::failure::{Failure, WithContext};
 
 /// The options of a run.
@@ -45,8 +43,8 @@ pub struct Options {
     pub names: Vec<String>,
     /// Names that do not exist, which each pod looks up after the others.
     pub missing: Vec<String>,
-    /// The CPU limits of CoreDNS, for example `10m`; `None` for no limit.
-    pub limits: Vec<Option<String>>,
+    /// The CPU limits of CoreDNS, each a Kubernetes quantity or [`NO_LIMIT`].
+    pub limits: Vec<String>,
     /// The number of runs of each arm with each limit.
     pub runs: u32,
     /// A context that is not a test cluster, and whose CoreDNS may be limited nevertheless.
@@ -62,14 +60,14 @@ pub const MISSING: [&str; 1] = ["missing.example.com"];
 /// The default number of pods.
 pub const PODS: u16 = 80;
 
-/// Parses a CPU limit of the command line: a Kubernetes quantity, or `none`.
-pub fn parse_limit(text: &str) -> Result<Option<String>, String> {
+/// The CPU limit of the command line for no limit.
+const NO_LIMIT: &str = "none";
+
+/// Checks a CPU limit of the command line.
+pub fn parse_limit(text: &str) -> Result<String, String> {
     let is_number = |text: &str| text.parse::<f64>().is_ok_and(|number| number > 0.0);
-    match text {
-        "none" => Ok(None),
-        _ if is_number(text.strip_suffix('m').unwrap_or(text)) => Ok(Some(text.to_owned())),
-        _ => Err("expected a CPU quantity such as 10m, or none".to_owned()),
-    }
+    let is_limit = text == NO_LIMIT || is_number(text.strip_suffix('m').unwrap_or(text));
+    is_limit.then(|| text.to_owned()).ok_or_else(|| "expected a CPU quantity such as 10m, or none".to_owned())
 }
 
 /// The regressions for each limit and injected arm, if the arm [`Arm::Direct`] was run with the same limit.
@@ -100,13 +98,7 @@ pub async fn run(options: &Options, figures: &mut Vec<Figures>) -> Result<(), Fa
     coredns.restore().await?;
     let was_installed = product::is_installed(&cluster).await?;
     let runner = ArmRunner { cluster, coredns, options, namespace: Mutex::default() };
-    let mut terminated =
-        signal(SignalKind::terminate()).with_context(|| "listening for SIGTERM".to_owned())?;
-    let result = tokio::select! {
-        result = runner.run(figures) => result,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
-        _ = terminated.recv() => Err(Failure::new("terminated")),
-    };
+    let result = until_signal(runner.run(figures)).await;
     eprintln!("gang: restoring the settings of CoreDNS");
     // Every cleanup step is tried, even when another one has failed.
     let restored = [
@@ -146,7 +138,7 @@ impl ArmRunner<'_> {
             }
             for limit in &self.options.limits {
                 for arm in &self.options.arms {
-                    let limit = limit.as_deref();
+                    let limit = Some(limit.as_str()).filter(|limit| *limit != NO_LIMIT);
                     let name = format!("{} at {}", arm.name(), limit.unwrap_or("no limit"));
                     let of_arm = self.run_arm(*arm, limit, &mut pace).await.with_context(|| name)?;
                     figures.push(of_arm);
@@ -207,8 +199,9 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_cpu_quantity_or_none() {
-        let limits = ["10m", "0.5", "2", "none"].map(|text| parse_limit(text).unwrap());
-        assert_eq!(limits, [Some("10m"), Some("0.5"), Some("2"), None].map(|limit| limit.map(str::to_owned)));
+        for limit in ["10m", "0.5", "2", "none"] {
+            assert_eq!(parse_limit(limit).as_deref(), Ok(limit));
+        }
         for wrong in ["", "m", "0m", "-1", "ten"] {
             assert!(parse_limit(wrong).unwrap_err().contains("expected a CPU quantity"), "{wrong}");
         }

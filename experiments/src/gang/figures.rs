@@ -1,17 +1,18 @@
-//! The results of an arm.
+//! The results of an arm, and their table.
 
-use podlocal_harness::model::lookup::Lookup;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use podlocal_harness::model::cluster_dns::{Counts, STEP, Step, Transport};
+use podlocal_harness::model::lookup::Lookup;
+use podlocal_harness::table::{columns, percentile};
 
 use super::arm::Arm;
-use super::law::Cost;
-use super::steps_as_json;
-use podlocal_harness::model::cluster_dns::{Counts, Step, Transport};
+use super::law::{self, Cost};
 
 /// The results of an arm over all its attempts.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
     /// The arm.
     pub arm: Arm,
@@ -53,24 +54,7 @@ pub struct Figures {
 
 impl Figures {
     pub(super) fn new(arm: Arm, pods: usize) -> Self {
-        Self {
-            arm,
-            pods,
-            restarts: 0,
-            started_seconds: Vec::new(),
-            failed_pods: 0,
-            queries_udp: 0,
-            queries_tcp: 0,
-            asked: BTreeMap::new(),
-            dropped: 0,
-            lost: 0,
-            lookup_milliseconds: Vec::new(),
-            answered: 0,
-            failed: 0,
-            creation_seconds: Vec::new(),
-            steps: Vec::new(),
-            first_failure: None,
-        }
+        Self { arm, pods, ..Self::default() }
     }
 
     /// All queries that cluster DNS received.
@@ -80,7 +64,7 @@ impl Figures {
 
     /// The values that the law compares.
     pub fn cost(&self) -> Cost {
-        Cost::new(self.failed, self.queries(), &self.started_seconds, self.pods)
+        law::cost(self.failed, self.queries(), &self.started_seconds, self.pods)
     }
 
     /// Whether every application got the expected results at the first attempt.
@@ -109,5 +93,66 @@ impl Figures {
         {
             ascending.sort_by(f64::total_cmp);
         }
+    }
+}
+
+/// Serializes the steps as columns, with the length of a step.
+fn steps_as_json<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
+    let column = |of: fn(&Step) -> u64| steps.iter().map(of).collect::<Vec<_>>();
+    serde_json::json!({
+        "milliseconds": STEP.as_millis() as u64,
+        "asked": column(|step| step.asked),
+        "answered": column(|step| step.answered),
+        "dropped": column(|step| step.dropped),
+    })
+    .serialize(serializer)
+}
+
+/// The table, with one line per arm.
+pub fn table(arms: &[Figures]) -> String {
+    let milliseconds =
+        |figures: &Figures, share| format!("{:.0}", percentile(&figures.lookup_milliseconds, share));
+    let seconds = |figures: &Figures, share| {
+        let seconds = figures.has_started().then(|| percentile(&figures.started_seconds, share));
+        seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.2}"))
+    };
+    columns(
+        arms,
+        &[
+            ("arm", &|figures| figures.arm.name().to_owned()),
+            ("pods", &|figures| figures.pods.to_string()),
+            ("queries", &|figures| figures.queries().to_string()),
+            ("over TCP", &|figures| figures.queries_tcp.to_string()),
+            ("dropped", &|figures| figures.dropped.to_string()),
+            ("lost", &|figures| figures.lost.to_string()),
+            ("restarts", &|figures| figures.restarts.to_string()),
+            ("failed lookups", &|figures| figures.failed.to_string()),
+            ("lookup p50 ms", &|figures| milliseconds(figures, 0.5)),
+            ("p99 ms", &|figures| milliseconds(figures, 0.99)),
+            ("max ms", &|figures| milliseconds(figures, 1.0)),
+            ("started", &|figures| if figures.has_started() { "yes" } else { "never" }.to_owned()),
+            ("p50 s", &|figures| seconds(figures, 0.5)),
+            ("p99 s", &|figures| seconds(figures, 0.99)),
+            ("max s", &|figures| seconds(figures, 1.0)),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_a_gang_that_never_started_has_no_time() {
+        let mut never = Figures::new(Arm::Direct, 2);
+        (never.queries_udp, never.restarts, never.failed) = (2000, 2, 1);
+        let mut started = Figures::new(Arm::Injected, 2);
+        (started.queries_udp, started.started_seconds) = (600, vec![0.5, 1.5]);
+        let text = table(&[never, started]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
+        assert!(lines[1].contains("never      -"), "{text}");
+        assert!(lines[2].contains("yes   0.50   1.50   1.50"), "{text}");
     }
 }

@@ -6,6 +6,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, RecordType};
 
+use podlocal_dns::expansion;
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::cluster_dns::{Service, World, answer};
 
@@ -36,7 +37,7 @@ fn at(service: &str, namespace: &str, last: u8) -> Service {
 /// Whether one of the candidates of the search list exists, as A or as AAAA.
 fn exists(world: &World, namespace: &str, name: &str) -> bool {
     let zone = world.zone_name();
-    let searches = [String::new(), format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone.clone()];
+    let search = [format!("{namespace}.svc.{zone}"), format!("svc.{zone}"), zone];
     let found = |candidate: &str, record_type| {
         let Ok(candidate) = Name::from_ascii(candidate) else { return false };
         let mut query = Message::query();
@@ -44,10 +45,8 @@ fn exists(world: &World, namespace: &str, name: &str) -> bool {
         let answer = answer(world, &query);
         answer.metadata.response_code == ResponseCode::NoError && !answer.answers.is_empty()
     };
-    searches.iter().any(|search| {
-        let candidate = format!("{name}.{search}{}", if search.is_empty() { "" } else { "." });
-        found(&candidate, RecordType::A) || found(&candidate, RecordType::AAAA)
-    })
+    let mut candidates = expansion::candidates(name, &search, 1).into_iter();
+    candidates.any(|candidate| found(&candidate, RecordType::A) || found(&candidate, RecordType::AAAA))
 }
 
 #[cfg(test)]

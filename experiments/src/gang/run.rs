@@ -4,8 +4,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use podlocal_harness::time::now;
@@ -13,7 +12,6 @@ use tokio::sync::Semaphore;
 
 use super::arm::Arm;
 use super::figures::Figures;
-use super::progress::Progress;
 use podlocal_harness::failure::{Failure, WithContext};
 use podlocal_harness::model::admission::Webhook;
 use podlocal_harness::model::cluster::Cluster;
@@ -59,13 +57,17 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
     let mut first_start = None;
     for attempt in 0..=experiment.restarts {
         figures.restarts = attempt;
-        let progress = Progress::new(arm, attempt, experiment.pods);
+        let report = |step: &str| match attempt {
+            0 => eprintln!("{}: {step}", arm.name()),
+            _ => eprintln!("{}, restart {attempt}: {step}", arm.name()),
+        };
+        report(&format!("starting {} pods", experiment.pods));
         let barrier = directory.join(format!("start-{attempt}"));
         mkfifo(&barrier, Mode::from_bits_truncate(0o666))
             .with_context(|| format!("making {}", barrier.display()))?;
-        let gang = start_all(&cluster, arm, experiment, &barrier, &progress).await?;
+        let gang = start_all(&cluster, arm, experiment, &barrier).await?;
         figures.creation_seconds.extend(gang.iter().map(|member| member.creation_seconds));
-        progress.report("looking up");
+        report("looking up");
         if let (None, Some(capacity)) = (first_start, experiment.capacity) {
             cluster.dns.set_capacity(capacity);
         }
@@ -74,8 +76,8 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
         // barrier.
         let open = OpenOptions::new().read(true).write(true).open(&barrier);
         let _open = open.with_context(|| format!("opening {}", barrier.display()))?;
-        let has_started = figures.watch(job.application(), &gang, start, &progress).await;
-        progress.finish(if has_started { "started" } else { "failed" });
+        let has_started = figures.watch(job.application(), &gang, start).await;
+        report(if has_started { "started" } else { "failed" });
         if has_started {
             break;
         }
@@ -94,7 +96,7 @@ pub async fn run(arm: Arm, experiment: &Experiment) -> Result<Figures, Failure> 
 
 impl Figures {
     /// Waits until every application has ended, or until one has failed, which fails the gang.
-    async fn watch(&mut self, application: &str, gang: &[Member], start: f64, progress: &Progress) -> bool {
+    async fn watch(&mut self, application: &str, gang: &[Member], start: f64) -> bool {
         let end = |member: usize| async move { (member, gang[member].running.wait_until_finished().await) };
         let mut ends: FuturesUnordered<_> = (0..gang.len()).map(end).collect();
         let mut is_counted = vec![false; gang.len()];
@@ -103,7 +105,6 @@ impl Figures {
             is_counted[member] = true;
             let container = end.as_ref().ok().and_then(|status| status.container(application));
             self.add(&container.map(|it| Lookup::read_all(&it.output)).unwrap_or_default());
-            progress.advance();
             let description = match &end {
                 Ok(status) if status.exit(application).is_some_and(Exit::is_success) => {
                     let at = container.and_then(|it| it.exits.first()).map_or(start, |(_, at)| *at);
@@ -140,7 +141,6 @@ async fn start_all(
     arm: Arm,
     experiment: &Experiment,
     barrier: &Path,
-    progress: &Progress,
 ) -> Result<Vec<Member>, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let starts = Arc::new(Semaphore::new(cores * STARTS_PER_CORE));
@@ -151,13 +151,8 @@ async fn start_all(
             start(cluster, &experiment.job, arm.pod(experiment.job.pod(index)), barrier).await
         }
     };
-    let mut members = Vec::with_capacity(experiment.pods);
-    let mut starting: FuturesUnordered<_> = (0..experiment.pods).map(start).collect();
-    while let Some(member) = starting.next().await {
-        members.push(member?);
-        progress.advance();
-    }
-    Ok(members)
+    let starting: FuturesUnordered<_> = (0..experiment.pods).map(start).collect();
+    starting.try_collect().await
 }
 
 async fn start(

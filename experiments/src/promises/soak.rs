@@ -75,8 +75,9 @@ pub(super) async fn measure(setup: &Setup) -> Measured {
     let file = target_directory()?.join("soak.json");
     let text = serde_json::to_string(&samples).with_context(|| "writing the samples".to_owned())?;
     std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-    page(&samples).write(&file.with_extension(""))?;
-    eprintln!("promises: samples and plots: {} and .svg, .png", file.display());
+    let plot = file.with_extension("svg");
+    std::fs::write(&plot, page(&samples).svg()?).with_context(|| format!("writing {}", plot.display()))?;
+    eprintln!("promises: samples and plot: {} and .svg", file.display());
     let [[early, late], [early_open, late_open]] =
         [MEBIBYTES, DESCRIPTORS].map(|quantity| most_of_halves(&samples, quantity));
     let sum = |value: fn(&Sample) -> u64| samples.iter().map(value).sum::<u64>();
@@ -223,7 +224,7 @@ fn page(samples: &[Sample]) -> Page {
         lines,
     };
     let charts = vec![
-        chart("Memory", "MiB", vec![line("resident", 3, &MEBIBYTES)]),
+        chart("Memory", "MiB", vec![line("resident", 2, &MEBIBYTES)]),
         chart("Descriptors", "open", vec![line("open", 4, &DESCRIPTORS)]),
         chart(
             "Questions",

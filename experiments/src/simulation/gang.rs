@@ -44,14 +44,6 @@ impl Gang {
             seed: 1,
         }
     }
-
-    /// Disables loss in the arm without retransmissions.
-    pub(super) fn lossless_if_once(self) -> Self {
-        if self.arm != Arm::Once {
-            return self;
-        }
-        Self { loss: 0.0, cluster_dns: Capacity { buffer: usize::MAX, ..self.cluster_dns }, ..self }
-    }
 }
 
 /// The outcome of a gang.
@@ -77,12 +69,10 @@ impl Outcome {
     /// Records a pod that has finished its lookups.
     pub(super) fn record(&mut self, stub: &Stub, elapsed: Duration) {
         let seconds =
-            |elapsed: Duration, failed| if failed > 0 { f64::INFINITY } else { elapsed.as_secs_f64() };
-        let lookups = stub.lookups.iter().map(|(elapsed, has_failed)| (*elapsed, u64::from(*has_failed)));
-        let failed = lookups.clone().map(|(_, failed)| failed).sum();
-        self.failed += failed;
-        self.lookup_seconds.extend(lookups.map(|(elapsed, failed)| seconds(elapsed, failed)));
-        self.pod_seconds.push(seconds(elapsed, failed));
+            |elapsed: Duration, failed: bool| if failed { f64::INFINITY } else { elapsed.as_secs_f64() };
+        self.failed += stub.lookups.iter().filter(|(_, failed)| *failed).count() as u64;
+        self.lookup_seconds.extend(stub.lookups.iter().map(|(elapsed, failed)| seconds(*elapsed, *failed)));
+        self.pod_seconds.push(seconds(elapsed, stub.lookups.iter().any(|(_, failed)| *failed)));
     }
 
     /// Sorts the durations, after all pods have finished.

@@ -1,16 +1,22 @@
 //! Simulates pods, proxies and servers: processes events in order of time.
+//!
+//! ```text
+//!   proxy    a resolver, a sidecar, a replica of the tier: exchanges, with the policy
+//!   check    the same: the check of a silent tier
+//! ```
 
-mod exchange;
-mod old;
+mod check;
+mod proxy;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::proxy::{Exchange, Proxy, Waiter};
 use super::Arm;
 use super::gang::{Gang, Outcome};
-use super::plan::{Question, Step};
-use super::proxy::{DIRECT, Exchange, OLD_SIDECAR, ONCE, Proxy, Waiter};
+use super::plan::{Question, Step, plan};
 use super::server::Server;
 use super::stub::{self, Stub};
 
@@ -20,43 +26,35 @@ const WAY: Duration = Duration::from_micros(250);
 /// Simulates a gang until every pod has finished its lookups.
 pub fn simulate(gang: &Gang) -> Outcome {
     let start = Instant::now();
-    let gang = gang.lossless_if_once();
-    let Gang { arm, pods, .. } = gang;
-    let nodes = pods.div_ceil(gang.pods_per_node);
-    let tier = match (arm, gang.tier_replicas) {
-        (Arm::Tier, 0) => nodes,
+    let mut gang = *gang;
+    if gang.arm == Arm::Once {
+        // Nothing is retransmitted, so nothing may be lost.
+        (gang.loss, gang.cluster_dns.buffer) = (0.0, usize::MAX);
+    }
+    let tier = match (gang.arm, gang.tier_replicas) {
+        (Arm::Tier, 0) => gang.pods.div_ceil(gang.pods_per_node),
         (Arm::Tier, replicas) => replicas,
         _ => 0,
     };
-    let of_pods = |proxy: fn() -> Proxy| (0..pods).map(move |_| proxy());
-    let proxies = match arm {
-        Arm::Direct | Arm::Ndots2 => of_pods(|| Proxy::with_schedule(&DIRECT)).collect(),
-        Arm::OldSidecars => of_pods(|| Proxy::with_schedule(&OLD_SIDECAR)).collect(),
-        Arm::Once => of_pods(|| Proxy::with_schedule(&ONCE)).collect(),
-        Arm::Sidecars => of_pods(|| Proxy::with_policy(false)).collect(),
-        Arm::Tier => {
-            of_pods(|| Proxy::with_policy(true)).chain((0..tier).map(|_| Proxy::with_policy(false))).collect()
-        }
-    };
-    let mut servers = vec![Server::new(gang.cluster_dns, start)];
-    servers.extend((0..tier).map(|_| Server::new(gang.tier, start)));
-    let mut model = Model {
+    let sidecars = (0..gang.pods).map(|_| Proxy::new(gang.arm, gang.arm == Arm::Tier));
+    let replicas = (0..tier).map(|_| Proxy::new(gang.arm, false));
+    let capacities = [gang.cluster_dns].into_iter().chain(std::iter::repeat_n(gang.tier, tier));
+    let model = Model {
         gang,
-        plan: super::plan::plan(arm.plan()),
+        plan: plan(gang.arm),
         start,
         now: start,
         random: fastrand::Rng::with_seed(gang.seed),
         events: BinaryHeap::new(),
         sequence: 0,
         pods: Vec::new(),
-        proxies,
-        servers,
+        proxies: sidecars.chain(replicas).collect(),
+        servers: capacities.map(|capacity| Server::new(capacity, start)).collect(),
         queries: Vec::new(),
         exchanges: Vec::new(),
         outcome: Outcome::default(),
     };
-    model.run();
-    model.outcome.sorted()
+    model.run().sorted()
 }
 
 /// An event. All objects are identified by their index.
@@ -78,13 +76,11 @@ enum Event {
     Wake { exchange: usize, wakes: u32 },
     /// The time-out of a check of the tier that began at this time.
     CheckEnds { proxy: usize, began: Instant },
-    /// For the old sidecars: a silent server may have to be probed.
-    Probe { proxy: usize },
 }
 
 struct Model {
     gang: Gang,
-    plan: Vec<Vec<Step>>,
+    plan: Rc<[Vec<Step>]>,
     start: Instant,
     now: Instant,
     random: fastrand::Rng,
@@ -107,7 +103,6 @@ struct Query {
     question: Question,
     server: usize,
     is_tcp: bool,
-    weight: u32,
     sent_at: Instant,
 }
 
@@ -121,10 +116,10 @@ enum Origin {
 }
 
 impl Model {
-    fn run(&mut self) {
+    fn run(mut self) -> Outcome {
         for pod in 0..self.gang.pods {
             let start = self.start + self.gang.spread.mul_f64(self.random.f64());
-            self.pods.push((start, Stub::new(start)));
+            self.pods.push((start, Stub::new(Rc::clone(&self.plan), start)));
             self.schedule(start, Event::Begin { pod });
         }
         // Events after the end of all pods are ignored.
@@ -134,17 +129,14 @@ impl Model {
             self.now = at;
             self.handle(event);
         }
+        self.outcome
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Begin { pod } => self.step(pod, |stub, plan, _| stub.begin(plan)),
-            Event::TimeOut { pod, timer } => {
-                self.step(pod, |stub, plan, now| stub.time_out(plan, timer, now));
-            }
-            Event::Answer { pod, to, is_good } => {
-                self.step(pod, |stub, plan, now| stub.answer(plan, to, is_good, now));
-            }
+            Event::Begin { pod } => self.step(pod, |stub, _| stub.begin()),
+            Event::TimeOut { pod, timer } => self.step(pod, |stub, now| stub.time_out(timer, now)),
+            Event::Answer { pod, to, is_good } => self.step(pod, |stub, now| stub.answer(to, is_good, now)),
             Event::Arrive { query } => self.arrive(query),
             Event::Worked { server } => {
                 if let Some(query) = self.servers[server].end() {
@@ -152,10 +144,14 @@ impl Model {
                 }
                 self.work(server);
             }
-            Event::Reply { query, is_good } => self.reply(query, is_good),
+            Event::Reply { query, is_good } => match self.queries[query].origin {
+                Origin::Exchange { exchange, place } => {
+                    self.exchange_answered(exchange, place, query, is_good);
+                }
+                Origin::Check(proxy) => self.check_answered(proxy, query, is_good),
+            },
             Event::Wake { exchange, wakes } => self.wake(exchange, wakes),
             Event::CheckEnds { proxy, began } => self.end_check(proxy, began),
-            Event::Probe { proxy } => self.probe(proxy),
         }
     }
 
@@ -165,10 +161,10 @@ impl Model {
     }
 
     /// Applies an event to a pod's resolver, and sends the resulting queries.
-    fn step(&mut self, pod: usize, act: impl FnOnce(&mut Stub, &[Vec<Step>], Instant) -> Vec<usize>) {
+    fn step(&mut self, pod: usize, act: impl FnOnce(&mut Stub, Instant) -> Vec<usize>) {
         let (began, stub) = &mut self.pods[pod];
         let (timer, was_done) = (stub.timer, stub.is_done);
-        let questions = act(stub, &self.plan, self.now);
+        let questions = act(stub, self.now);
         let (timer, socket, has_new_timer) = (stub.timer, stub.socket, stub.timer != timer);
         if stub.is_done && !was_done {
             self.outcome.record(stub, self.now - *began);
@@ -177,31 +173,32 @@ impl Model {
             self.schedule(self.now + stub::TIMEOUT, Event::TimeOut { pod, timer });
         }
         for index in questions {
-            let question = self.pods[pod].1.question(&self.plan, index);
+            let question = self.pods[pod].1.question(index);
             self.ask(pod, question, Waiter::Stub { pod, socket, index });
         }
-    }
-
-    fn chance(&mut self) -> u16 {
-        self.random.u16(..)
     }
 
     fn send(&mut self, query: Query) -> usize {
         self.queries.push(query);
         let index = self.queries.len() - 1;
-        if self.gets_through(query.is_tcp) {
-            self.schedule(self.now + WAY, Event::Arrive { query: index });
-        }
+        self.deliver(index, Event::Arrive { query: index });
         index
     }
 
-    fn gets_through(&mut self, is_tcp: bool) -> bool {
-        is_tcp || self.random.f64() >= self.gang.loss
+    fn send_reply(&mut self, query: usize, is_good: bool) {
+        self.deliver(query, Event::Reply { query, is_good });
+    }
+
+    /// The event happens after the way through the network, unless the datagram is lost.
+    fn deliver(&mut self, query: usize, event: Event) {
+        if self.queries[query].is_tcp || self.random.f64() >= self.gang.loss {
+            self.schedule(self.now + WAY, event);
+        }
     }
 
     fn arrive(&mut self, query: usize) {
-        let Query { server, weight, is_tcp, .. } = self.queries[query];
-        let is_kept = self.servers[server].arrive(query, weight, is_tcp, self.now);
+        let Query { server, is_tcp, .. } = self.queries[query];
+        let is_kept = self.servers[server].arrive(query, is_tcp, self.now);
         if server == 0 {
             self.outcome.queries += 1;
             self.outcome.dropped += u64::from(!is_kept);
@@ -221,26 +218,12 @@ impl Model {
     /// itself.
     fn served(&mut self, server: usize, query: usize) {
         let Query { origin, question, .. } = self.queries[query];
-        match (server.checked_sub(1), origin) {
+        match (server.checked_sub(1).map(|replica| self.gang.pods + replica), origin) {
             (None, _) => self.send_reply(query, true),
-            (Some(replica), Origin::Check(_)) => {
-                let is_alive = !self.proxies[self.gang.pods + replica].is_dead(self.now);
-                self.send_reply(query, is_alive);
+            (Some(proxy), Origin::Check(_)) => {
+                self.send_reply(query, !self.proxies[proxy].is_dead(self.now));
             }
-            (Some(replica), _) => self.ask(self.gang.pods + replica, question, Waiter::Query(query)),
-        }
-    }
-
-    fn send_reply(&mut self, query: usize, is_good: bool) {
-        if self.gets_through(self.queries[query].is_tcp) {
-            self.schedule(self.now + WAY, Event::Reply { query, is_good });
-        }
-    }
-
-    fn reply(&mut self, query: usize, is_good: bool) {
-        match self.queries[query].origin {
-            Origin::Exchange { exchange, place } => self.ended(exchange, place, query, is_good),
-            Origin::Check(proxy) => self.checked(proxy, query, is_good),
+            (Some(proxy), _) => self.ask(proxy, question, Waiter::Query(query)),
         }
     }
 }

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// The period of the kernel's CPU bandwidth control, as the kubelet sets it.
 const PERIOD: Duration = Duration::from_millis(100);
 
+/// The cost of a query over a new TCP connection, in multiples of a query over UDP.
+const TCP_WEIGHT: u32 = 3;
+
 /// The capacity of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
@@ -111,7 +114,8 @@ impl Server {
     }
 
     /// A query arrives. Returns `false` when the datagram is dropped.
-    pub(super) fn arrive(&mut self, query: usize, weight: u32, is_tcp: bool, now: Instant) -> bool {
+    pub(super) fn arrive(&mut self, query: usize, is_tcp: bool, now: Instant) -> bool {
+        let weight = if is_tcp { TCP_WEIGHT } else { 1 };
         if self.capacity.reads_ahead && !self.is_paused(now) {
             self.read();
             self.waiting.push_back((query, weight));
@@ -202,7 +206,7 @@ mod tests {
     fn a_server_works_for_its_quota_in_each_period() {
         let start = Instant::now();
         let mut server = Server::new(CAPACITY, start);
-        (0..5).for_each(|query| assert!(server.arrive(query, 1, false, start)));
+        (0..5).for_each(|query| assert!(server.arrive(query, false, start)));
         assert_eq!(answered(&mut server, start), [(0, 1), (1, 100), (2, 101), (3, 200), (4, 201)]);
     }
 
@@ -210,12 +214,12 @@ mod tests {
     fn the_socket_overflows_only_while_the_server_may_not_run() {
         let start = Instant::now();
         let mut server = Server::new(CAPACITY, start);
-        (0..5).for_each(|query| assert!(server.arrive(query, 1, false, start)));
+        (0..5).for_each(|query| assert!(server.arrive(query, false, start)));
         assert_eq!(server.begin(start, &mut fastrand::Rng::new()), Some(start + CAPACITY.work));
         server.end();
         server.begin(start + CAPACITY.work, &mut fastrand::Rng::new());
         let now = start + CAPACITY.work * 2;
-        let is_kept = [false, false, false, false, true].map(|is_tcp| server.arrive(9, 1, is_tcp, now));
+        let is_kept = [false, false, false, false, true].map(|is_tcp| server.arrive(9, is_tcp, now));
         assert_eq!(is_kept, [true, true, true, false, true]);
     }
 
@@ -223,7 +227,7 @@ mod tests {
     fn a_server_that_does_not_read_ahead_drops_what_its_socket_cannot_hold() {
         let start = Instant::now();
         let mut server = Server::new(Capacity { reads_ahead: false, quota: None, ..CAPACITY }, start);
-        let is_kept = [0, 1, 2, 3].map(|query| server.arrive(query, 1, false, start));
+        let is_kept = [0, 1, 2, 3].map(|query| server.arrive(query, false, start));
         assert_eq!(is_kept, [true, true, true, false]);
         assert_eq!(answered(&mut server, start), [(0, 1), (1, 2), (2, 3)]);
     }

@@ -9,6 +9,7 @@
 //! | one answer | one after the other | the same over a new socket |
 //! | one answer | the same over a new socket | it is the answer |
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::plan::{Question, Step};
@@ -22,6 +23,7 @@ const ATTEMPTS: u8 = 2;
 /// An application that looks up its names one after the other, and its resolver.
 #[derive(Debug)]
 pub(super) struct Stub {
+    plan: Rc<[Vec<Step>]>,
     lookup: usize,
     step: usize,
     attempt: u8,
@@ -50,8 +52,9 @@ enum Mode {
 
 impl Stub {
     /// A resolver whose first lookup starts at this time.
-    pub(super) fn new(start: Instant) -> Self {
+    pub(super) fn new(plan: Rc<[Vec<Step>]>, start: Instant) -> Self {
         Self {
+            plan,
             lookup: 0,
             step: 0,
             attempt: 1,
@@ -66,23 +69,22 @@ impl Stub {
         }
     }
 
-    pub(super) fn question(&self, plan: &[Vec<Step>], index: usize) -> Question {
-        plan[self.lookup][self.step][index]
+    pub(super) fn question(&self, index: usize) -> Question {
+        self.plan[self.lookup][self.step][index]
     }
 
     /// Starts a step over a new socket. This and the next functions return the indexes of the questions to
     /// send.
-    pub(super) fn begin(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
+    pub(super) fn begin(&mut self) -> Vec<usize> {
         self.socket += 1;
         self.attempt = 1;
-        self.send(plan)
+        self.send()
     }
 
     /// A question of the step, identified by its socket and its index, is answered; when `is_good` is false,
     /// with SERVFAIL.
     pub(super) fn answer(
         &mut self,
-        plan: &[Vec<Step>],
         (socket, index): (u32, usize),
         is_good: bool,
         now: Instant,
@@ -93,91 +95,85 @@ impl Stub {
         match self.answered.iter().position(Option::is_none) {
             Some(next) if self.mode != Mode::Together => vec![next],
             Some(_) => Vec::new(),
-            None if self.answered.contains(&Some(true)) || self.attempt == ATTEMPTS => {
-                self.end_step(plan, now)
-            }
-            None => self.next_attempt(plan),
+            None if self.answered.contains(&Some(true)) || self.attempt == ATTEMPTS => self.end_step(now),
+            None => self.next_attempt(),
         }
     }
 
-    pub(super) fn time_out(&mut self, plan: &[Vec<Step>], timer: u32, now: Instant) -> Vec<usize> {
+    pub(super) fn time_out(&mut self, timer: u32, now: Instant) -> Vec<usize> {
         if self.is_done || timer != self.timer {
             return Vec::new();
         }
         if self.answered.iter().all(Option::is_none) {
             // After the last attempt the lookup fails without the remaining search list (`res_search`:
             // `done`).
-            return if self.attempt == ATTEMPTS {
-                self.end_lookup(plan, true, now)
-            } else {
-                self.next_attempt(plan)
-            };
+            return if self.attempt == ATTEMPTS { self.end_lookup(true, now) } else { self.next_attempt() };
         }
         self.mode = match self.mode {
             Mode::Together => Mode::OneByOne,
             Mode::OneByOne => Mode::OneByOneReopened,
-            Mode::OneByOneReopened => return self.end_step(plan, now),
+            Mode::OneByOneReopened => return self.end_step(now),
         };
         self.socket += u32::from(self.mode == Mode::OneByOneReopened);
-        self.send(plan)
+        self.send()
     }
 
-    fn next_attempt(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
+    fn next_attempt(&mut self) -> Vec<usize> {
         self.attempt += 1;
-        self.send(plan)
+        self.send()
     }
 
-    fn send(&mut self, plan: &[Vec<Step>]) -> Vec<usize> {
-        let questions = plan[self.lookup][self.step].len();
+    fn send(&mut self) -> Vec<usize> {
+        let questions = self.plan[self.lookup][self.step].len();
         self.timer += 1;
         self.answered = vec![None; questions];
         (0..if self.mode == Mode::Together { questions } else { 1 }).collect()
     }
 
-    fn end_step(&mut self, plan: &[Vec<Step>], now: Instant) -> Vec<usize> {
-        let (steps, is_good) = (&plan[self.lookup], self.answered.contains(&Some(true)));
+    fn end_step(&mut self, now: Instant) -> Vec<usize> {
+        let (steps, is_good) = (&self.plan[self.lookup], self.answered.contains(&Some(true)));
         self.has_servfail |= !is_good;
         if self.step + 1 < steps.len() {
             self.step += 1;
-            return self.begin(plan);
+            return self.begin();
         }
         let exists = is_good && steps[self.step].iter().any(|question| !question.is_negative);
-        self.end_lookup(plan, self.has_servfail && !exists, now)
+        self.end_lookup(self.has_servfail && !exists, now)
     }
 
-    fn end_lookup(&mut self, plan: &[Vec<Step>], has_failed: bool, now: Instant) -> Vec<usize> {
+    fn end_lookup(&mut self, has_failed: bool, now: Instant) -> Vec<usize> {
         self.lookups.push((now - self.lookup_began, has_failed));
         (self.lookup, self.step, self.has_servfail, self.lookup_began) = (self.lookup + 1, 0, false, now);
-        self.is_done = self.lookup == plan.len();
-        if self.is_done { Vec::new() } else { self.begin(plan) }
+        self.is_done = self.lookup == self.plan.len();
+        if self.is_done { Vec::new() } else { self.begin() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Arm;
     use super::super::plan::plan;
     use super::*;
-    use crate::gang::arm::Arm;
 
     #[test]
     fn late_answers_count_within_a_step_but_not_across_steps() {
-        let (plan, now) = (plan(Arm::Ndots2), Instant::now());
-        let mut stub = Stub::new(now);
-        assert_eq!(stub.begin(&plan), [0, 1]);
-        assert_eq!(stub.time_out(&plan, 1, now), [0, 1], "the second attempt");
-        assert!(stub.answer(&plan, (1, 1), true, now).is_empty());
-        assert_eq!(stub.answer(&plan, (1, 0), true, now), [0, 1], "the next step");
-        assert!(stub.answer(&plan, (1, 0), true, now).is_empty() && stub.time_out(&plan, 1, now).is_empty());
+        let now = Instant::now();
+        let mut stub = Stub::new(plan(Arm::Ndots2), now);
+        assert_eq!(stub.begin(), [0, 1]);
+        assert_eq!(stub.time_out(1, now), [0, 1], "the second attempt");
+        assert!(stub.answer((1, 1), true, now).is_empty());
+        assert_eq!(stub.answer((1, 0), true, now), [0, 1], "the next step");
+        assert!(stub.answer((1, 0), true, now).is_empty() && stub.time_out(1, now).is_empty());
     }
 
     #[test]
     fn a_lookup_fails_after_two_attempts_without_an_answer() {
-        let (plan, now) = (plan(Arm::Ndots2), Instant::now());
-        let mut stub = Stub::new(now);
-        stub.begin(&plan);
+        let now = Instant::now();
+        let mut stub = Stub::new(plan(Arm::Ndots2), now);
+        stub.begin();
         for timer in 1..=6 {
             let is_last = timer == 6;
-            assert_eq!(stub.time_out(&plan, timer, now).is_empty(), is_last);
+            assert_eq!(stub.time_out(timer, now).is_empty(), is_last);
         }
         assert!(stub.is_done && stub.lookups.iter().all(|(_, has_failed)| *has_failed));
         assert_eq!(stub.lookups.len(), 3);
@@ -185,27 +181,27 @@ mod tests {
 
     #[test]
     fn half_an_answer_is_asked_for_again_one_by_one_and_then_is_the_answer() {
-        let (plan, now) = (plan(Arm::Direct), Instant::now());
-        let mut stub = Stub::new(now);
-        stub.begin(&plan);
-        stub.answer(&plan, (1, 1), true, now);
-        assert_eq!(stub.time_out(&plan, 1, now), [0]);
-        assert_eq!(stub.answer(&plan, (1, 0), true, now), [1], "over the same socket");
-        assert_eq!(stub.time_out(&plan, 2, now), [0]);
-        assert!(stub.answer(&plan, (1, 0), true, now).is_empty(), "the socket is a new one");
-        assert_eq!(stub.answer(&plan, (2, 0), true, now), [1]);
-        assert_eq!(stub.time_out(&plan, 3, now), [0], "the next step");
+        let now = Instant::now();
+        let mut stub = Stub::new(plan(Arm::Direct), now);
+        stub.begin();
+        stub.answer((1, 1), true, now);
+        assert_eq!(stub.time_out(1, now), [0]);
+        assert_eq!(stub.answer((1, 0), true, now), [1], "over the same socket");
+        assert_eq!(stub.time_out(2, now), [0]);
+        assert!(stub.answer((1, 0), true, now).is_empty(), "the socket is a new one");
+        assert_eq!(stub.answer((2, 0), true, now), [1]);
+        assert_eq!(stub.time_out(3, now), [0], "the next step");
     }
 
     #[test]
     fn servfail_fails_the_lookup_unless_a_later_candidate_exists() {
-        let (plan, now) = (plan(Arm::Direct), Instant::now());
-        let mut stub = Stub::new(now);
-        stub.begin(&plan);
+        let now = Instant::now();
+        let mut stub = Stub::new(plan(Arm::Direct), now);
+        stub.begin();
         let both = |stub: &mut Stub, is_good| {
             let socket = stub.socket;
-            stub.answer(&plan, (socket, 0), is_good, now);
-            stub.answer(&plan, (socket, 1), is_good, now);
+            stub.answer((socket, 0), is_good, now);
+            stub.answer((socket, 1), is_good, now);
         };
         both(&mut stub, false);
         both(&mut stub, false);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// A kind of pod. All pods run the same application, which sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Arm {
+pub(super) enum Arm {
     /// One container.
     Plain,
     /// With a native sidecar that runs `sleep` from the same image: the cost of any second container.
@@ -21,10 +21,10 @@ pub enum Arm {
 
 impl Arm {
     /// All arms, in the order in which they run and are printed.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::EmptySidecar, Self::Injected, Self::Waiting];
+    pub(super) const ALL: [Self; 4] = [Self::Plain, Self::EmptySidecar, Self::Injected, Self::Waiting];
 
     /// Its name in the table.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain pod",
             Self::EmptySidecar => "empty second container",

@@ -18,26 +18,26 @@ const LABEL: (&str, &str) = ("app", "start");
 
 /// The cost of N pods.
 #[derive(Debug, Clone, Serialize)]
-pub struct Round {
+pub(super) struct Round {
     /// The kind of the pods.
-    pub arm: Arm,
+    pub(super) arm: Arm,
     /// The number of pods.
-    pub pods: usize,
+    pub(super) pods: usize,
     /// The time from the creation of all pods until all are ready, in milliseconds, divided by their number.
-    pub node_ms: f64,
+    pub(super) node_ms: f64,
     /// The CPU time that the node used in that time, in milliseconds, divided by the number of pods; from the
     /// kubelet's statistics.
-    pub cpu_ms: f64,
+    pub(super) cpu_ms: f64,
     /// The CPU time of the node's processes alone, when commands can be run on the node. For a node that is a
     /// container, it excludes the rest of the machine.
-    pub process_ms: Option<f64>,
+    pub(super) process_ms: Option<f64>,
     /// The cores that the node used just before, without the pods.
-    pub idle_cores: f64,
+    pub(super) idle_cores: f64,
 }
 
 impl Round {
     /// A summary in one line.
-    pub fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let processes =
             self.process_ms.map_or_else(String::new, |ms| format!(" ({ms:.0} of the node's processes)"));
         format!(

@@ -5,42 +5,36 @@ use podlocal_harness::table::{align, percentile};
 use super::arm::Arm;
 use super::round::Round;
 
+/// A value of a round, if it was measured.
+type Measured = fn(&Round) -> Option<f64>;
+
 /// The table, with one line per arm that was run.
-pub fn table(rounds: &[Round]) -> String {
-    let has_processes = rounds.iter().all(|round| round.process_ms.is_some());
-    let mut header = vec![
-        "arm",
-        "rounds",
-        "pods",
-        "node ms per pod",
-        "least",
-        "ratio",
-        "CPU ms per pod",
-        "least",
-        "ratio",
+pub(super) fn table(rounds: &[Round]) -> String {
+    let mut values: Vec<(&str, Measured)> = vec![
+        ("node ms per pod", |round| Some(round.node_ms)),
+        ("CPU ms per pod", |round| Some(round.cpu_ms)),
+        ("of processes", |round| round.process_ms),
     ];
-    if has_processes {
-        header.extend(["of processes", "least", "ratio"]);
-    }
-    let mut rows: Vec<Vec<String>> = vec![header.into_iter().map(str::to_owned).collect()];
-    for arm in Arm::ALL {
-        let of_arm: Vec<&Round> = rounds.iter().filter(|round| round.arm == arm).collect();
-        let Some(first) = of_arm.first() else { continue };
-        let mut row = vec![arm.name().to_owned(), of_arm.len().to_string(), first.pods.to_string()];
-        row.extend(figures(rounds, arm, |round| round.node_ms));
-        row.extend(figures(rounds, arm, |round| round.cpu_ms));
-        if has_processes {
-            row.extend(figures(rounds, arm, |round| round.process_ms.unwrap_or_default()));
-        }
-        rows.push(row);
-    }
-    align(&rows)
+    values.retain(|(_, value)| rounds.iter().all(|round| value(round).is_some()));
+    let names = values.iter().flat_map(|(name, _)| [*name, "least", "ratio"]);
+    let header = ["arm", "rounds", "pods"].into_iter().chain(names).map(str::to_owned).collect();
+    let row = |arm: Arm| {
+        let of_arm: Vec<_> = rounds.iter().filter(|round| round.arm == arm).collect();
+        let counts = [arm.name().to_owned(), of_arm.len().to_string(), of_arm.first()?.pods.to_string()];
+        Some(
+            counts
+                .into_iter()
+                .chain(values.iter().flat_map(|(_, value)| figures(rounds, arm, *value)))
+                .collect(),
+        )
+    };
+    align(&[header].into_iter().chain(Arm::ALL.into_iter().filter_map(row)).collect::<Vec<Vec<String>>>())
 }
 
 /// The median, the minimum (other work of the node can only add to it), and the ratio of the medians.
-fn figures(rounds: &[Round], arm: Arm, value: impl Fn(&Round) -> f64) -> [String; 3] {
+fn figures(rounds: &[Round], arm: Arm, value: Measured) -> [String; 3] {
     let ascending = |arm: Arm| {
-        let mut values: Vec<f64> = rounds.iter().filter(|round| round.arm == arm).map(&value).collect();
+        let mut values: Vec<f64> = rounds.iter().filter(|round| round.arm == arm).filter_map(value).collect();
         values.sort_by(f64::total_cmp);
         values
     };

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::super::arm::Arm;
 use super::figures::{Figures, QUIET};
 use super::start::{Pace, late, sleep_until};
-use super::{ArmRunner, job, node_local};
+use super::{ArmRunner, Options, job, node_local};
 use podlocal_harness::failure::Failure;
 
 /// The number of attempts before the run fails.
@@ -87,24 +87,21 @@ impl ArmRunner<'_> {
         pace: &Pace,
         progress: &impl Fn(&str),
     ) -> Result<Option<Figures>, Failure> {
-        let options = self.options;
+        let Options { pods: count, ref names, ref missing, .. } = *self.options;
         let cache = match arm {
             Arm::NodeLocal => Some(node_local::start(namespace, &self.coredns).await?),
             _ => None,
         };
         let before = (self.queries().await?, self.coredns.restarts().await?);
         let counting = Instant::now();
-        let names = [&options.names[..], &options.missing].concat();
-        let start = pace.start(now(), options.pods);
-        progress(&format!("creating {} pods, lookups in {:.0} s", options.pods, start - now()));
-        let job = job::job(arm, options.pods, start, &names, &namespace.name, cache.as_deref());
+        let names = [&names[..], missing].concat();
+        let start = pace.start(now(), count);
+        progress(&format!("creating {count} pods, lookups in {:.0} s", start - now()));
+        let job = job::job(arm, count, start, &names, &namespace.name, cache.as_deref());
         namespace.apply(job).await?;
-        let running = running_by(namespace, options.pods, start - 1.0).await?;
-        if running < options.pods {
-            progress(&format!(
-                "{running} of {} pods are running: repeating with a later start",
-                options.pods
-            ));
+        let running = running_by(namespace, count, start - 1.0).await?;
+        if running < count {
+            progress(&format!("{running} of {count} pods are running: repeating with a later start"));
             return Ok(None);
         }
         progress(&format!("all pods are running, lookups in {:.0} s", start - now()));
@@ -116,17 +113,12 @@ impl ArmRunner<'_> {
         }
         sleep_until(start).await;
         let pods = lookups(namespace, names.len(), start + RUN).await?;
-        match late(start, &pods) {
-            0 => {}
-            late => {
-                progress(&format!(
-                    "{late} of {} pods started late: repeating with a later start",
-                    options.pods
-                ));
-                return Ok(None);
-            }
+        let late = late(start, &pods);
+        if late > 0 {
+            progress(&format!("{late} of {count} pods started late: repeating with a later start"));
+            return Ok(None);
         }
-        let mut figures = Figures::of(arm, limit, start, names.len(), &options.missing, &pods);
+        let mut figures = Figures::of(arm, limit, start, names.len(), missing, &pods);
         if arm.is_injected() {
             figures.sidecars = sidecars(namespace).await?;
         }

@@ -1,13 +1,14 @@
-//! The result of an arm.
+//! The result of an arm, and the table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use podlocal_harness::cluster::client::Lookup;
+use podlocal_harness::table::{columns, percentile};
 use serde::Serialize;
 
 use super::super::arm::Arm;
-use super::super::law::Cost;
+use super::super::law::{self, Cost};
 
 /// Queries per second above which other programs put load on CoreDNS; the components of a cluster send fewer.
 pub(super) const QUIET: f64 = 1.0;
@@ -16,7 +17,7 @@ pub(super) const QUIET: f64 = 1.0;
 const NOT_FOUND: [&str; 2] = ["Name or service not known", "Name does not resolve"];
 
 /// The result of an arm.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
     /// The arm.
     pub arm: Arm,
@@ -79,19 +80,13 @@ impl Figures {
             errors,
             lookup_seconds: printed.map(|lookup| lookup.ms / 1e3).collect(),
             pod_seconds: ends.map(|last| last.at - start + last.ms / 1e3).collect(),
-            queries: 0,
-            queries_of_others_per_second: 0.0,
-            coredns_restarts: 0,
-            late_starts: 0,
-            sidecars: BTreeMap::new(),
+            ..Self::default()
         };
         figures.lookup_seconds.sort_by(f64::total_cmp);
         figures.pod_seconds.sort_by(f64::total_cmp);
         figures
     }
-}
 
-impl Figures {
     /// Sets the queries from CoreDNS's counter before and after the run; a restart of CoreDNS resets the
     /// counter.
     pub(super) fn count(&mut self, before: u64, after: u64, between: Duration) {
@@ -107,7 +102,7 @@ impl Figures {
 
     /// The values that the law compares.
     pub fn cost(&self) -> Cost {
-        Cost::new(self.failed, self.queries, &self.pod_seconds, self.pods)
+        law::cost(self.failed, self.queries, &self.pod_seconds, self.pods)
     }
 
     /// Whether other programs put so much load on CoreDNS that the figures are not only those of the gang.
@@ -123,6 +118,37 @@ fn is_expected(lookup: &Lookup, missing: &[String]) -> bool {
     } else {
         !lookup.is_failure()
     }
+}
+
+/// The table, with one line per arm and limit.
+pub fn table(arms: &[Figures]) -> String {
+    let seconds = |ascending: &[f64], share| match ascending {
+        [] => "-".to_owned(),
+        _ => format!("{:.2}", percentile(ascending, share)),
+    };
+    // A restart resets the counter, and the number of other queries is an estimate.
+    let about = |figures: &Figures| match figures.coredns_restarts {
+        0 if figures.is_disturbed() => "~",
+        0 => "",
+        _ => ">=",
+    };
+    columns(
+        arms,
+        &[
+            ("arm", &|figures| figures.arm.name().to_owned()),
+            ("CoreDNS CPU", &|figures| figures.coredns_cpu.clone().unwrap_or_else(|| "no limit".to_owned())),
+            ("pods", &|figures| figures.pods.to_string()),
+            ("queries", &|figures| format!("{}{}", about(figures), figures.queries)),
+            ("CoreDNS restarts", &|figures| figures.coredns_restarts.to_string()),
+            ("failed lookups", &|figures| format!("{} of {}", figures.failed, figures.lookups)),
+            ("lookup p50 s", &|figures| seconds(&figures.lookup_seconds, 0.5)),
+            ("p99 s", &|figures| seconds(&figures.lookup_seconds, 0.99)),
+            ("max s", &|figures| seconds(&figures.lookup_seconds, 1.0)),
+            ("pod p50 s", &|figures| seconds(&figures.pod_seconds, 0.5)),
+            ("p99 s", &|figures| seconds(&figures.pod_seconds, 0.99)),
+            ("max s", &|figures| seconds(&figures.pod_seconds, 1.0)),
+        ],
+    )
 }
 
 #[cfg(test)]
@@ -161,5 +187,20 @@ mod tests {
             [counted(0.5, 0), counted(20.0, 0), counted(20.0, 1), counted(999.0, 0)],
             [1800, 1600, 1900, 0]
         );
+    }
+
+    #[test]
+    fn counts_that_are_not_exact_are_marked() {
+        let mut whole = Figures::of(Arm::Direct, None, 0.0, 1, &[], &[]);
+        whole.queries = 1600;
+        let mut restarted = Figures::of(Arm::Injected, Some("10m"), 0.0, 1, &[], &[]);
+        (restarted.queries, restarted.coredns_restarts) = (7, 1);
+        let mut disturbed = Figures::of(Arm::Shared, None, 0.0, 1, &[], &[]);
+        (disturbed.queries, disturbed.queries_of_others_per_second) = (29, 23.0);
+        let text = table(&[whole, restarted, disturbed]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains("no limit") && lines[1].contains(" 1600 "), "{text}");
+        assert!(lines[2].contains(" >=7 "), "{text}");
+        assert!(lines[3].contains(" ~29 "), "{text}");
     }
 }

@@ -9,89 +9,45 @@
 
 use podlocal_harness::cluster::coredns::CoreDns;
 use podlocal_harness::cluster::namespace::Namespace;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use podlocal_harness::failure::Failure;
+use podlocal_harness::failure::{Failure, WithContext as _};
 
 /// The usual cluster domain.
 pub(super) const ZONE: &str = "cluster.local";
 
-const NAME: &str = "node-local-dns";
+/// The objects; the Service is the last one.
+const MANIFESTS: &str = include_str!("node-local-dns.yaml");
 
 /// Starts it on every node, and returns the nameserver address for pods.
 pub(super) async fn start(namespace: &Namespace, coredns: &CoreDns) -> Result<String, Failure> {
-    namespace.apply(config(&coredns.address)).await?;
-    namespace.apply(daemon_set(&coredns.image)).await?;
-    let service = namespace.apply(service()).await?.object;
-    namespace.wait_for_rollout(&format!("daemonset/{NAME}")).await?;
-    Ok(service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned())
+    let mut address = Value::Null;
+    let (image, pull_policy) = &coredns.image;
+    for object in objects(&coredns.address, image, pull_policy)? {
+        address = namespace.apply(object).await?.object["spec"]["clusterIP"].take();
+    }
+    namespace.wait_for_rollout("daemonset/node-local-dns").await?;
+    Ok(address.as_str().unwrap_or_default().to_owned())
 }
 
-/// The cluster zone's block of nodelocaldns.yaml, for every zone, with `bind` to the pod's address in place
-/// of the node's.
-fn config(cluster_dns: &str) -> Value {
-    let corefile = format!(
-        ".:53 {{
-    errors
-    cache {{
-        success 9984 30
-        denial 9984 5
-    }}
-    reload
-    loop
-    bind {{$POD_IP}}
-    forward . {cluster_dns} {{
-        force_tcp
-    }}
-    prometheus :9253
-    health :8080
-}}
-"
-    );
-    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": NAME }, "data": { "Corefile": corefile } })
+fn objects(cluster_dns: &str, image: &str, pull_policy: &str) -> Result<Vec<Value>, Failure> {
+    let manifests = MANIFESTS.replace("CLUSTER_DNS", cluster_dns).replace("IMAGE", image);
+    serde_saphyr::from_multiple(&manifests.replace("PULL_POLICY", pull_policy))
+        .with_context(|| "reading the manifests of NodeLocal DNSCache".to_owned())
 }
 
-fn daemon_set((image, pull_policy): &(String, String)) -> Value {
-    let probe = json!({ "httpGet": { "path": "/health", "port": 8080 }, "periodSeconds": 1 });
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": { "name": NAME },
-        "spec": {
-            "selector": { "matchLabels": { "app": NAME } },
-            "template": {
-                "metadata": { "labels": { "app": NAME } },
-                "spec": {
-                    "dnsPolicy": "Default",
-                    "automountServiceAccountToken": false,
-                    "terminationGracePeriodSeconds": 1,
-                    "containers": [{
-                        "name": NAME,
-                        "image": image,
-                        "imagePullPolicy": pull_policy,
-                        "args": ["-conf", "/etc/coredns/Corefile"],
-                        "env": [{ "name": "POD_IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
-                        "readinessProbe": probe,
-                        "securityContext": { "runAsUser": 0 },
-                        "volumeMounts": [{ "name": "config", "mountPath": "/etc/coredns" }],
-                    }],
-                    "volumes": [{ "name": "config", "configMap": { "name": NAME } }],
-                },
-            },
-        },
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn service() -> Value {
-    let port = |name: &str, protocol: &str| json!({ "name": name, "port": 53, "protocol": protocol });
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": NAME },
-        "spec": {
-            "selector": { "app": NAME },
-            "internalTrafficPolicy": "Local",
-            "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")],
-        },
-    })
+    #[test]
+    fn the_service_is_the_last_object() {
+        let objects = objects("10.96.0.10", "coredns:1", "Never").unwrap();
+        assert_eq!(
+            objects.iter().map(|object| &object["kind"]).collect::<Vec<_>>(),
+            ["ConfigMap", "DaemonSet", "Service"]
+        );
+        let corefile = objects.iter().find_map(|object| object["data"]["Corefile"].as_str()).unwrap();
+        assert!(corefile.contains("forward . 10.96.0.10 {"), "{corefile}");
+    }
 }
