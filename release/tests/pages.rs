@@ -56,9 +56,20 @@ fn main() -> ExitCode {
     let folder = TempDir::new().expect("a folder");
     let pages = folder.path().join("share");
     if !arguments.list {
-        // `cargo test` builds all examples; this builds it if the test runs alone.
-        let output = run(Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "--locked", "--package", "podlocal-release", "--example", "pages", "--"])
+        // `cargo test` builds all examples; this builds it if the test runs alone. For the whole workspace,
+        // because another selection would enable other features of the dependencies, and rebuild them.
+        let built = run(Command::new(env!("CARGO")).args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--example",
+            "pages",
+        ]));
+        assert!(built.status.success(), "{}", text(&built));
+        let program = std::env::current_exe().expect("this program");
+        let directory = program.ancestors().nth(2).expect("cargo's directory of the profile");
+        let output = run(Command::new(directory.join("examples/pages"))
             .args([folder.path().as_os_str(), "2026-01-31".as_ref()]));
         assert!(output.status.success(), "{}", text(&output));
     }
