@@ -63,11 +63,8 @@ impl Cluster {
         }
         // Fails only when the program has already installed a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::try_default().await.with_context(|| "reading KUBECONFIG".to_owned())?;
-        client
-            .apiserver_version()
-            .await
-            .with_context(|| "asking the API server for its version".to_owned())?;
+        let client = Client::try_default().await.with_context("reading KUBECONFIG")?;
+        client.apiserver_version().await.with_context("asking the API server for its version")?;
         Ok(Self { client })
     }
 

@@ -166,7 +166,7 @@ async fn node_searches(namespace: &Namespace) -> Result<Vec<String>, Failure> {
 
 async fn run_on_model(scenario: &Scenario) -> Result<Vec<Outcome>, Failure> {
     let program = tokio::task::spawn_blocking(Programs::build_model_node);
-    let program = program.await.with_context(|| "building model-node".to_owned())??;
+    let program = program.await.with_context("building model-node")??;
     let running = || format!("running {}", program.display());
     let mut command = Command::new(&program);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);

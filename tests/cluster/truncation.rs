@@ -154,7 +154,7 @@ impl Dig {
         let program = on_this_machine("command -v dig").await?;
         let pack = "cp -L \"$1\" $(ldd \"$1\" | grep -o '/[^ ]*') \"$2\" && cd \"$2\" && mv ld-linux* loader \
              && tar c . | gzip -1 | base64 -w 0";
-        let folder = tempfile::tempdir().with_context(|| "creating a folder".to_owned())?;
+        let folder = tempfile::tempdir().with_context("creating a folder")?;
         let folder = folder.path().to_string_lossy();
         let archive = on_this_machine(&format!("set -- {} {folder}; {pack}", program.trim())).await?;
         dig.shell("mkdir /tmp/dig && base64 -d | tar xz -C /tmp/dig", &archive).await?;
@@ -195,7 +195,7 @@ impl Dig {
 async fn on_this_machine(command: &str) -> Result<String, Failure> {
     let mut shell = Command::new("sh");
     let shell = shell.args(["-ec", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = shell.output().await.with_context(|| "running sh".to_owned())?;
+    let output = shell.output().await.with_context("running sh")?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -40,10 +40,8 @@ impl Cluster {
     /// The objects of every kind that can be listed, except those of other running tests, and those of
     /// [`VOLATILE_KINDS`].
     pub async fn inventory(&self) -> Result<BTreeSet<Item>, Failure> {
-        let discovery = Discovery::new(self.client.clone())
-            .run()
-            .await
-            .with_context(|| "discovering the kinds".to_owned())?;
+        let discovery =
+            Discovery::new(self.client.clone()).run().await.with_context("discovering the kinds")?;
         let kinds = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
         let kinds = kinds.filter(|(kind, capabilities)| {
             capabilities.supports_operation(verbs::LIST) && !VOLATILE_KINDS.contains(&kind.kind.as_str())

@@ -157,12 +157,12 @@ async fn finish(mut attached: AttachedProcess) -> Result<Executed, Failure> {
         }
         Ok::<_, std::io::Error>(())
     };
-    tokio::try_join!(read_stdout, read_stderr).with_context(|| "reading its output".to_owned())?;
+    tokio::try_join!(read_stdout, read_stderr).with_context("reading its output")?;
     let status = match status {
         Some(status) => status.await,
         None => None,
     };
-    attached.join().await.with_context(|| "closing the connection".to_owned())?;
+    attached.join().await.with_context("closing the connection")?;
     let is_success = status.is_some_and(|status| status.status.as_deref() == Some("Success"));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Executed { stdout: text(stdout), stderr: text(stderr), is_success })

@@ -95,8 +95,8 @@ impl Proxy {
     /// Waits for its end, and returns the exit code; `None` after a signal.
     pub async fn wait_for_exit(&mut self) -> Result<Option<i32>, Failure> {
         let ended = timeout(EXIT_TIMEOUT, self.child.wait()).await;
-        let status = ended.with_context(|| "waiting for the sidecar's end".to_owned())?;
-        Ok(status.with_context(|| "waiting for the sidecar's end".to_owned())?.code())
+        let status = ended.with_context("waiting for the sidecar's end")?;
+        Ok(status.with_context("waiting for the sidecar's end")?.code())
     }
 
     /// The number of its open file descriptors.
@@ -108,7 +108,7 @@ impl Proxy {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        let id = i32::try_from(self.id()?).with_context(|| "a process id".to_owned())?;
+        let id = i32::try_from(self.id()?).with_context("a process id")?;
         kill(Pid::from_raw(id), signal).with_context(|| format!("sending {signal} to the sidecar"))
     }
 

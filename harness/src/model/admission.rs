@@ -127,10 +127,9 @@ pub fn apply(pod: &Value, uid: &str, answer: &Value) -> Result<Admitted, Failure
         if response["patchType"] != "JSONPatch" {
             return Err(Failure::new(format!("patchType is {}, not JSONPatch", response["patchType"])));
         }
-        let patch = STANDARD.decode(patch).with_context(|| "decoding the patch".to_owned())?;
-        let patch: json_patch::Patch =
-            serde_json::from_slice(&patch).with_context(|| "parsing the patch".to_owned())?;
-        json_patch::patch(&mut pod, &patch).with_context(|| "applying the patch".to_owned())?;
+        let patch = STANDARD.decode(patch).with_context("decoding the patch")?;
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).with_context("parsing the patch")?;
+        json_patch::patch(&mut pod, &patch).with_context("applying the patch")?;
     }
     let warnings = response["warnings"].as_array().into_iter().flatten();
     let warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();

@@ -34,7 +34,6 @@ pub enum DnsPath {
 
 /// A cluster on a node. Several clusters can share a node: each has separate addresses, so that queries in
 /// one are not counted in another.
-#[derive(Debug)]
 pub struct Cluster {
     /// Cluster DNS: the queries that it received, and its faults.
     pub dns: ClusterDns,

@@ -108,13 +108,12 @@ async fn check_says_what_is_wrong_with_an_installation(context: Context) -> Resu
 async fn check_names_the_right_that_is_missing(context: Context) -> Result<(), Failure> {
     let namespace = &context.namespace;
     let name = namespace.name.as_str();
-    let folder = tempfile::tempdir().with_context(|| "creating a directory".to_owned())?;
+    let folder = tempfile::tempdir().with_context("creating a directory")?;
     let file = folder.path().join("kubeconfig");
     let mut kubeconfig =
         kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"]).await?;
     kubeconfig = {
-        let mut parsed: Value =
-            serde_json::from_str(&kubeconfig).with_context(|| "reading KUBECONFIG".to_owned())?;
+        let mut parsed: Value = serde_json::from_str(&kubeconfig).with_context("reading KUBECONFIG")?;
         parsed["users"][0]["user"]["as"] = json!(format!("system:serviceaccount:{name}:default"));
         parsed.to_string()
     };

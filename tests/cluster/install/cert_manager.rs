@@ -30,7 +30,7 @@ pub(super) async fn install(cluster: &Cluster) -> Result<(), Failure> {
 
 /// Fills the Secrets of the Certificates in the product's namespace. Returns the CA, in PEM.
 async fn issue(cluster: &Cluster) -> Result<String, Failure> {
-    let signing = || "signing the requested certificates".to_owned();
+    let signing = "signing the requested certificates";
     let certificates = cluster.api("cert-manager.io/v1", "Certificate", Some(product::NAMESPACE));
     let certificates = cluster.list(&certificates, "").await?;
     let is_authority = |certificate: &&Value| certificate["spec"]["isCA"] == true;

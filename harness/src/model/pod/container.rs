@@ -82,7 +82,7 @@ impl<'a> Container<'a> {
             }
             0 if !drops_all => Command::new(program),
             user => {
-                let own = std::env::current_exe().with_context(|| "finding this program".to_owned())?;
+                let own = std::env::current_exe().with_context("finding this program")?;
                 let mut command = Command::new(own);
                 command.args(["--container", &user.to_string(), &id("runAsGroup").to_string()]).arg(program);
                 command

@@ -118,7 +118,7 @@ impl Running {
     /// Starts the program `pod-sandbox`.
     pub(super) fn start(sandbox: &Sandbox, program: &Path, directory: PathBuf) -> Result<Self, Failure> {
         let file = directory.join("sandbox.json");
-        let text = serde_json::to_vec(sandbox).with_context(|| "writing the pod".to_owned())?;
+        let text = serde_json::to_vec(sandbox).with_context("writing the pod")?;
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let mut process = Program::new(program)
             .arg(&file)
@@ -195,14 +195,9 @@ impl Running {
     }
 
     async fn send(&self, command: &Command) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(command).with_context(|| "writing a command".to_owned())?;
+        let mut line = serde_json::to_vec(command).with_context("writing a command")?;
         line.push(b'\n');
-        self.commands
-            .lock()
-            .await
-            .write_all(&line)
-            .await
-            .with_context(|| "sending a command to the pod".to_owned())
+        self.commands.lock().await.write_all(&line).await.with_context("sending a command to the pod")
     }
 }
 
