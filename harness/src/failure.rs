@@ -36,7 +36,7 @@ impl Error for Failure {
     }
 }
 
-/// Adds the name of the failed operation to the error of a `Result`.
+/// Adds the name of the failed operation to the error of a `Result`, or to an absent value.
 pub trait WithContext<T> {
     /// The failure reads "`operation`: cause", so `operation` is written like "writing /etc/hosts".
     fn with_context(self, operation: impl Operation) -> Result<T, Failure>;
@@ -45,6 +45,13 @@ pub trait WithContext<T> {
 impl<T, E: Into<Box<dyn Error + Send + Sync>>> WithContext<T> for Result<T, E> {
     fn with_context(self, operation: impl Operation) -> Result<T, Failure> {
         self.map_err(|cause| Failure { operation: operation.text(), cause: Some(cause.into()) })
+    }
+}
+
+/// An absent value is a failure without a cause: the text says what is missing.
+impl<T> WithContext<T> for Option<T> {
+    fn with_context(self, sentence: impl Operation) -> Result<T, Failure> {
+        self.ok_or_else(|| Failure::new(sentence.text()))
     }
 }
 

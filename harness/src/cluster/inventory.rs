@@ -48,19 +48,11 @@ impl Cluster {
         });
         let kinds: Vec<_> = kinds.map(|(kind, _)| kind).collect();
         let lists = stream::iter(kinds).map(|kind| self.objects_of(kind)).buffer_unordered(PARALLEL);
-        let objects: Vec<Vec<(Item, bool)>> = lists.try_collect().await?;
-        let objects: Vec<(Item, bool)> = objects.into_iter().flatten().collect();
-        let is_of_a_test = |item: &&Item| item.kind == "Namespace";
-        let tests: BTreeSet<String> = objects
-            .iter()
-            .filter(|(_, has_label)| *has_label)
-            .map(|(item, _)| item)
-            .filter(is_of_a_test)
-            .map(|item| item.name.clone())
-            .collect();
-        let others =
-            objects.into_iter().filter(|(item, has_label)| !has_label && !tests.contains(&item.namespace));
-        Ok(others.map(|(item, _)| item).collect())
+        let objects = lists.try_collect::<Vec<Vec<(Item, bool)>>>().await?.concat();
+        let of_tests = objects.iter().filter(|(item, has_label)| *has_label && item.kind == "Namespace");
+        let tests: BTreeSet<String> = of_tests.map(|(item, _)| item.name.clone()).collect();
+        let is_other = |(item, has_label): &(Item, bool)| !has_label && !tests.contains(&item.namespace);
+        Ok(objects.into_iter().filter(is_other).map(|(item, _)| item).collect())
     }
 
     /// The objects of a kind, and whether each has the label of tests.

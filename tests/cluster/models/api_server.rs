@@ -63,7 +63,7 @@ async fn agree_on_a_secret(
     answer("a Secret that is not there", secrets.get("certificate").await);
     let stored = answer("create a Secret", secrets.create(&create, &secret).await);
     answer("create it again", secrets.create(&create, &secret).await);
-    let mut stored = stored.ok_or_else(|| Failure::new("the Secret was not created"))?;
+    let mut stored = stored.with_context("the Secret was not created")?;
     stored.data["data"]["tls.crt"] = json!("Qg==");
     answer("replace what was read", secrets.replace("certificate", &create, &stored).await);
     stored.data["data"]["tls.crt"] = json!("Qw==");

@@ -191,7 +191,7 @@ impl Running {
         let what = format!("the end of {}", words.join(" "));
         self.send(&Command { id, container: container.to_owned(), words }).await?;
         let mut status = self.wait_for(&what, |status| status.executed.contains_key(&id)).await?;
-        status.executed.remove(&id).ok_or_else(|| Failure::new("the result of the command is missing"))
+        status.executed.remove(&id).with_context("the result of the command is missing")
     }
 
     async fn send(&self, command: &Command) -> Result<(), Failure> {

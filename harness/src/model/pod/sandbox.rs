@@ -17,10 +17,11 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::sethostname;
+use serde_json::Value;
 
 use super::protocol::{Event, Sandbox};
 use super::resolv_conf::{hostname, hosts, resolv_conf};
-use super::{kubelet, launch, sysctls};
+use super::{kubelet, launch};
 use crate::failure::{Failure, WithContext};
 use crate::model::network::Network;
 use crate::model::node::{BRIDGE, GATEWAY, POD_PREFIX};
@@ -63,7 +64,7 @@ fn make(sandbox: &Sandbox, file: &str) -> Result<ExitCode, Failure> {
     let runtime = runtime.with_context("starting a tokio runtime")?;
     runtime.block_on(make_namespaces(sandbox))?;
     write_files(sandbox)?;
-    sysctls::apply(&sandbox.pod)?;
+    write_sysctls(&sandbox.pod)?;
     sethostname(hostname(&sandbox.pod)).with_context("setting the host name")?;
     drop(runtime);
 
@@ -103,6 +104,17 @@ fn write_files(sandbox: &Sandbox) -> Result<(), Failure> {
     };
     mount_over("resolv.conf", resolv_conf(pod, namespace, cluster))?;
     mount_over("hosts", hosts(pod, namespace, &cluster.zone, *address))
+}
+
+/// Writes `spec.securityContext.sysctls`. Only the real kubelet checks which of them are allowed.
+fn write_sysctls(pod: &Value) -> Result<(), Failure> {
+    for sysctl in pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten() {
+        let [name, value] = ["name", "value"].map(|field| sysctl[field].as_str().unwrap_or_default());
+        // sysctl(8) allows both spellings: `net.ipv4.x` and `net/ipv4/x`.
+        let file = Path::new("/proc/sys").join(name.replace('.', "/"));
+        fs::write(&file, value).with_context(|| format!("writing {value:?} to {}", file.display()))?;
+    }
+    Ok(())
 }
 
 fn run_inside(sandbox: Sandbox) -> Result<ExitCode, Failure> {
